@@ -1,0 +1,122 @@
+"""Settings of `strive-data build`, one frozen dataclass a stage.
+
+Names with units; ranges checked at once. Only what METHOD.md marks [paper] is the paper's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from strive_data.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """Which frames are decoded, by which reader, at which size.
+
+    `max_pixels` bounds width×height of a stored frame; sides are multiples of `multiple` (28 = patch 14 ×
+    merge 2 of Qwen2.5-VL, so that its processor does not resample again). Small videos are never enlarged
+    but to the next multiple.
+    """
+
+    reader: Literal["auto", "pyav", "decord"] = "auto"
+    candidates: int = 128
+    max_pixels: int = 128 * 28 * 28
+    multiple: int = 28
+    timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        require(self.candidates >= 1, f"decode.candidates: got {self.candidates}, expected at least 1")
+        require(self.multiple >= 1, f"decode.multiple: got {self.multiple}, expected at least 1")
+        least = self.multiple**2
+        require(
+            self.max_pixels >= least, f"decode.max_pixels: got {self.max_pixels}, expected {least} or more"
+        )
+        require(self.timeout_seconds > 0, "decode.timeout_seconds: expected a positive number of seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """How frames are scored against the question (METHOD.md section 3).
+
+    `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
+    `"demo"` is the tiny CLIP that comes with the package. `query` says whether the options are part of the
+    query; `windows` how the windows of a long query are joined.
+    """
+
+    scorer: str = "clip"
+    model: str = "ViT-B-32"
+    pretrained: str = "openai"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"
+    batch_size: int = 64
+    query: Literal["question", "question+options"] = "question+options"
+    windows: Literal["mean", "max"] = "mean"
+    window_overlap_tokens: int = 8
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"score.batch_size: got {self.batch_size}, expected at least 1")
+        overlap = self.window_overlap_tokens
+        require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """Which frames a variant takes (METHOD.md section 4).
+
+    `frames` K and `variants` M [paper: 32, 2]; `alpha` temperature as the share of candidates that the
+    density's perplexity covers; `epsilon` share of the uniform floor; `kappa` the largest inclusion of one
+    frame (1/variants makes variants disjoint); `seed` keys the phase with the sample id and the epoch.
+    """
+
+    name: str = "comb"
+    frames: int = 32
+    variants: int = 2
+    alpha: float = 0.3
+    epsilon: float = 0.5
+    kappa: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.frames >= 2 and self.frames % 2 == 0, _even_frames(self.frames))
+        require(self.variants >= 1, f"sampler.variants: got {self.variants}, expected at least 1")
+        require(0 < self.alpha <= 1, f"sampler.alpha: got {self.alpha}, expected 0 < alpha <= 1")
+        require(0 <= self.epsilon <= 1, f"sampler.epsilon: got {self.epsilon}, expected 0 to 1")
+        low = 1 / self.variants
+        require(low - 1e-9 <= self.kappa <= 1, f"sampler.kappa: got {self.kappa}, expected {low:.3g} to 1")
+        require(self.seed >= 0, f"sampler.seed: got {self.seed}, expected at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """How samples are stored: `frames` keeps the sampled frames only, or all candidates (variants can then
+    be drawn anew in training); a shard closes at `max_samples` or `max_bytes`, whichever comes first."""
+
+    frames: Literal["sampled", "all"] = "sampled"
+    quality: int = 90
+    max_samples: int = 512
+    max_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        require(1 <= self.quality <= 100, f"shard.quality: got {self.quality}, expected 1 to 100")
+        require(self.max_samples >= 1, f"shard.max_samples: got {self.max_samples}, expected at least 1")
+        require(self.max_bytes >= 1 << 16, f"shard.max_bytes: got {self.max_bytes}, expected at least 65536")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSettings:
+    """All settings of a build; `workers` decoding processes (0: one a core)."""
+
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    shard: ShardSettings = field(default_factory=ShardSettings)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 0, f"workers: got {self.workers}, expected at least 0")
+
+
+def _even_frames(frames: int) -> str:
+    return f"sampler.frames: got {frames}, expected an even number, 2 or more (the models merge frame pairs)"

@@ -1,0 +1,221 @@
+"""The contract: what passes between the stages, what a shard holds, what the tables hold.
+
+Shape letters: N candidate frames of a video, M variants, K frames of a variant, S stored frames.
+Times are presentation times in seconds from the first shown frame of the video.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from strive_data.errors import FailureKind
+
+SCHEMA_VERSION = 1
+
+ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression"]
+PROBLEM_TYPES: tuple[str, ...] = get_args(ProblemType)
+
+Stage = Literal["annotation", "decode", "score", "sample", "write"]
+
+Frames = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Times = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int32]
+Span = tuple[float, float]
+Table = dict[str, pl.DataType | type[pl.DataType]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One usable row of an annotation file.
+
+    `video` is relative to the data root, normalised, with forward slashes. `options` keep their letters
+    ("A. text"). `evidence_spans` are seconds in which the answer can be seen, where the annotation has them.
+    """
+
+    sample_id: str
+    video: str
+    question: str
+    answer: str
+    problem_type: ProblemType
+    options: tuple[str, ...] = ()
+    source: str = ""
+    evidence_spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A row of failures.parquet: one annotation row or one question of one video that cannot be used.
+
+    `row` is the 0-based position in the annotation; -1 where the failure does not belong to a row.
+    """
+
+    sample_id: str
+    row: int
+    video: str
+    stage: Stage
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What is known of a video once it is decoded.
+
+    `video_id` is a hash of the encoded packets; `width` and `height` are the shown size of the source in
+    pixels, rotation applied; `decode_errors` counts errors that the reader met and survived.
+    """
+
+    video_id: str
+    duration_seconds: float
+    width: int
+    height: int
+    reader: str
+    reader_version: str
+    decode_errors: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """The decoded candidate frames of one video: frames uint8 RGB [N, H, W, 3], times float64 [N] seconds."""
+
+    info: VideoInfo
+    frames: Frames
+    times: Times
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleMeta:
+    """The `KEY.json` member of a sample."""
+
+    question: Question
+    info: VideoInfo
+    sampler: dict[str, Any] = field(default_factory=dict)
+    scorer: str = ""
+    query_windows: int = 1
+    views: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Flat JSON object with the member names of DESIGN.md section 3."""
+        body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        body |= asdict(self.question) | asdict(self.info)
+        body |= {"sampler": self.sampler, "scorer": self.scorer}
+        return body | {"query_windows": self.query_windows, "views": list(self.views)}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> SampleMeta:
+        """Inverse of `to_json`."""
+        names = {"question": Question.__dataclass_fields__, "info": VideoInfo.__dataclass_fields__}
+        question = {name: body[name] for name in names["question"]}
+        question["options"] = tuple(question["options"])
+        question["evidence_spans"] = tuple((float(a), float(b)) for a, b in question["evidence_spans"])
+        return cls(
+            question=Question(**question),
+            info=VideoInfo(**{name: body[name] for name in names["info"]}),
+            sampler=body["sampler"],
+            scorer=body["scorer"],
+            query_windows=body["query_windows"],
+            views=tuple(body["views"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One (video, question) of a shard, as written and as read.
+
+    scores float32 [N] raw; times float64 [N] seconds; variants int32 [M, K] and uniform int32 [K], candidate
+    indices, strictly increasing; stored int32 [S], the candidates whose frames `jpegs` holds, in that order.
+    """
+
+    meta: SampleMeta
+    scores: Floats
+    times: Times
+    variants: Indices
+    uniform: Indices
+    stored: Indices
+    jpegs: tuple[bytes, ...]
+
+    @property
+    def key(self) -> str:
+        """WebDataset key of the sample."""
+        return sample_key(self.meta.question.sample_id)
+
+    def jpegs_of(self, candidates: Indices) -> list[bytes]:
+        """JPEGs of the given candidates; KeyError for one whose frame is not stored."""
+        place = {int(candidate): slot for slot, candidate in enumerate(self.stored)}
+        return [self.jpegs[place[int(candidate)]] for candidate in candidates]
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether every candidate's frame is stored, so that variants can be drawn anew."""
+        return len(self.stored) == len(self.times)
+
+
+def sample_key(sample_id: str) -> str:
+    """Slug of a sample id, safe in a tar on any file system: [A-Za-z0-9_-], at most 80 characters, no dots.
+
+    An id that had to be changed gets a hash of the id, so that two ids never share a key.
+    """
+    slug = re.sub(r"[^A-Za-z0-9_-]", "-", sample_id)[:63]
+    return slug if slug == sample_id else f"{slug}-{sha256(sample_id.encode()).hexdigest()[:16]}"
+
+
+SAMPLES_TABLE: Table = {
+    "sample_id": pl.String,
+    "video_id": pl.String,
+    "video": pl.String,
+    "question": pl.String,
+    "options": pl.List(pl.String),
+    "answer": pl.String,
+    "problem_type": pl.String,
+    "source": pl.String,
+    "evidence_spans": pl.List(pl.List(pl.Float64)),
+    "duration_seconds": pl.Float64,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "candidates": pl.Int32,
+    "frames": pl.Int32,
+    "variants": pl.Int32,
+    "stored": pl.Int32,
+    "query_windows": pl.Int32,
+    "reader": pl.String,
+    "decode_errors": pl.Int32,
+    "shard": pl.String,
+}
+
+FRAMES_TABLE: Table = {
+    "sample_id": pl.String,
+    "video_id": pl.String,
+    "candidate": pl.Int32,
+    "time": pl.Float64,
+    "score": pl.Float32,
+    "z": pl.Float64,
+    "inclusion": pl.Float64,
+    "cluster": pl.Int32,
+    "variants": pl.List(pl.Int32),
+    "uniform": pl.Boolean,
+}
+
+FAILURES_TABLE: Table = {
+    "sample_id": pl.String,
+    "row": pl.Int64,
+    "video": pl.String,
+    "stage": pl.String,
+    "kind": pl.String,
+    "message": pl.String,
+}
+
+INDEX_TABLE: Table = {
+    "sample_id": pl.String,
+    "shard": pl.String,
+    "offset": pl.Int64,
+    "length": pl.Int64,
+    "sha256": pl.String,
+}

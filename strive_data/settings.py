@@ -1,0 +1,137 @@
+"""Settings files: TOML and `section.key=value` into nested frozen dataclasses, and back.
+
+Used by both packages. Order of precedence, weakest first: defaults, TOML file, command-line options, `--set`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from strive_data.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def load(
+    cls: type[T],
+    *,
+    config: Path | None = None,
+    options: Mapping[str, object] | None = None,
+    assignments: Iterable[str] = (),
+) -> T:
+    """Resolve settings of type `cls` (a nested frozen dataclass).
+
+    `options` are command-line options by dotted name; those that are None were not given. `assignments` are
+    `section.key=value` texts whose values are read as TOML, or as plain text where they are not TOML.
+    Raises SettingsError for unknown names, wrong types and values that `__post_init__` refuses.
+    """
+    tree: dict[str, Any] = _read_toml(config) if config else {}
+    for name, value in (options or {}).items():
+        if value is not None:
+            _assign(tree, name, value)
+    for text in assignments:
+        name, equals, raw = text.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {text}: expected section.key=value")
+        _assign(tree, name.strip(), _toml_value(raw.strip()))
+    return _build(cls, tree, "")
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Plain nested dictionary of resolved settings, ready for JSON."""
+    result: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return result
+
+
+def fingerprint(settings: Any) -> str:
+    """Hash of resolved settings: equal settings, equal fingerprint."""
+    return sha256(json.dumps(as_dict(settings), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def choose(name: str, known: Iterable[str], what: str) -> str:
+    """`name` if it is one of `known`; else SettingsError that lists them and suggests the nearest."""
+    known = sorted(known)
+    if name in known:
+        return name
+    raise SettingsError(f"unknown {what} {name!r}{_did_you_mean(name, known)}; known: {', '.join(known)}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SettingsError unless `condition`; for `__post_init__`."""
+    if not condition:
+        raise SettingsError(message)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not TOML: {error}") from error
+
+
+def _toml_value(raw: str) -> object:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _assign(tree: dict[str, Any], name: str, value: object) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"setting {name!r}: {section!r} is a value, not a section")
+    tree[key] = value
+
+
+def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
+    for name in tree:
+        if name not in names:
+            hint = _did_you_mean(name, names)
+            raise SettingsError(f"unknown setting {prefix + name!r}{hint}; known: {', '.join(names)}")
+    return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in tree.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
+        return _build(hint, value, name + ".")
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            known = ", ".join(map(str, args))
+            raise SettingsError(f"setting {name!r}: got {value!r}, expected one of {known}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None or (value == "none" and type(None) in args and str not in args):
+            return None
+        return _convert(next(arg for arg in args if arg is not type(None)), value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"setting {name!r}: got {value!r}, expected a list")
+        return tuple(_convert(args[0], item, name) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        got = f"{value!r} ({type(value).__name__})"
+        raise SettingsError(f"setting {name!r}: got {got}, expected {hint.__name__}")
+    return value
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,1 @@
+"""Training half of STRIVE: dual-grouped GRPO for video language models."""

@@ -1,0 +1,118 @@
+"""Settings of `strive-rl`, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from strive_data.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which frames the policy sees.
+
+    `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them anew
+    from the stored scores with a new phase each epoch (needs shards built with shard.frames=all), `"auto"`
+    draws where it can. `sampler` and `alpha` .. `kappa` as in the build; None keeps the build's value.
+    """
+
+    questions_per_step: int = 8
+    variants: int = 2
+    draw: Literal["auto", "stored", "epoch"] = "auto"
+    sampler: str | None = None
+    alpha: float | None = None
+    epsilon: float | None = None
+    kappa: float | None = None
+
+    def __post_init__(self) -> None:
+        got = self.questions_per_step
+        require(got >= 1, f"data.questions_per_step: got {got}, expected at least 1")
+        require(self.variants >= 1, f"data.variants: got {self.variants}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings:
+    """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352)."""
+
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    max_pixels: int = 128 * 28 * 28
+    max_prompt_tokens: int = 16_384
+    train_vision: bool = False
+    gradient_checkpointing: bool = False
+    prompts_per_pass: int = 64
+    groups_per_pass: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutSettings:
+    """How answers are sampled: `completions` G for each variant [paper: 4]."""
+
+    completions: int = 4
+    max_new_tokens: int = 768
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
+        require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
+        require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSettings:
+    """Advantage and loss (METHOD.md section 5). `normalise = "joint"` over the M×G grid is STRIVE's.
+
+    `loss_constant_tokens` is the constant that Dr.GRPO divides a response's token sum by.
+    """
+
+    normalise: Literal["joint", "per_variant", "both"] = "joint"
+    divide_by_std: bool = True
+    loss: Literal["grpo", "dr_grpo"] = "grpo"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    loss_constant_tokens: int = 768
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """AdamW with linear warm-up, then constant."""
+
+    lr: float = 1e-6
+    weight_decay: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.95)
+    warmup_steps: int = 0
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, f"optim.lr: got {self.lr}, expected more than 0")
+        require(len(self.betas) == 2, "optim.betas: expected two numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """All settings of a training run [paper: 1,000 steps]."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    algorithm: AlgorithmSettings = field(default_factory=AlgorithmSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    steps: int = 1000
+    seed: int = 0
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"steps: got {self.steps}, expected at least 1")
+        require(self.save_every >= 1, f"save_every: got {self.save_every}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """How a model is evaluated: greedy answers by frame sampler, intervals by bootstrap over videos."""
+
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    samplers: tuple[str, ...] = ("uniform", "importance")
+    max_new_tokens: int = 768
+    bootstrap_resamples: int = 10_000
+    seed: int = 0

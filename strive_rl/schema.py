@@ -1,0 +1,61 @@
+"""What passes between the stages of the trainer.
+
+Shape letters: Q questions of a batch, M variants, G completions of a variant, K frames of a variant,
+L tokens of a completion. One question with its M views and its M×G completions is a *group*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from strive_data.schema import Frames, Question, Times
+
+Rewards = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds."""
+
+    frames: Frames
+    times: Times
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """One question and the M views of its video."""
+
+    question: Question
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One sampled answer: token ids (the end token included where it was sampled), the log-probability of
+    each under the policy that sampled it, its text without special tokens, and whether it ended by itself."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finished: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward:
+    """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum."""
+
+    accuracy: float
+    format: float
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rollout:
+    """A group with its completions and rewards, both [M][G]."""
+
+    group: Group
+    completions: tuple[tuple[Completion, ...], ...]
+    rewards: tuple[tuple[Reward, ...], ...]
