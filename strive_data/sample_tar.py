@@ -1,7 +1,6 @@
-"""One sample as the bytes of its tar members, and back. Pure: no file is opened here.
+"""The members of one sample, in the order of DESIGN.md section 3, and the sample of a tar's members.
 
-A shard is a concatenation of these bytes and the end-of-archive blocks, so it is a plain WebDataset tar.
-Equal samples give equal bytes: fixed mtime, owner and mode, members in the order of DESIGN.md section 3.
+Pure: no file is opened here. Arrays are plain .npy; nothing that could hold a pickle is read or written.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ import json
 from collections.abc import Iterator
 
 import numpy as np
-import webdataset
 
 from strive_data.errors import StriveError
 from strive_data.schema import SCHEMA_VERSION, Sample, SampleMeta
 
 BLOCK_BYTES = 512
-END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
 ARRAYS = {
     "scores.npy": np.float32,
     "times.npy": np.float64,
@@ -27,21 +24,8 @@ ARRAYS = {
 }
 
 
-def encode_sample(sample: Sample) -> bytes:
-    """Tar members of one sample, without the end-of-archive blocks; a multiple of 512 bytes."""
-    buffer = io.BytesIO()
-    with webdataset.TarWriter(
-        buffer, encoder=False, user="", group="", mode=0o644, mtime=0, compress=False
-    ) as tar:
-        for name, content in _members(sample):
-            # One member a call: TarWriter sorts the members of a call by name.
-            tar.write({"__key__": sample.key, name: content})
-        length = tar.tarstream.offset
-    return buffer.getvalue()[:length]
-
-
 def decode_sample(block: bytes) -> Sample:
-    """Inverse of `encode_sample`. Raises StriveError where a member is missing or of another schema."""
+    """The sample of these tar bytes. Raises StriveError where a member is missing or of another schema."""
     members = {name.partition(".")[2]: content for name, content in tar_members(block)}
     missing = [name for name in ("json", *ARRAYS) if name not in members]
     if missing:
@@ -58,7 +42,7 @@ def decode_sample(block: bytes) -> Sample:
 
 
 def tar_members(block: bytes) -> Iterator[tuple[str, memoryview]]:
-    """(name, content) of each member of a tar as `encode_sample` writes it (ustar, plain files)."""
+    """(name, content) of each member of a tar as `shard_writer` writes it (ustar, plain files)."""
     view, at = memoryview(block), 0
     while at + BLOCK_BYTES <= len(view) and view[at] != 0:
         name = bytes(view[at : at + 100]).rstrip(b"\0").decode("ascii")
@@ -68,7 +52,8 @@ def tar_members(block: bytes) -> Iterator[tuple[str, memoryview]]:
         at += -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _members(sample: Sample) -> Iterator[tuple[str, bytes]]:
+def sample_members(sample: Sample) -> Iterator[tuple[str, bytes]]:
+    """(name behind the key, content) of each member of a sample, in their order in the tar."""
     yield "json", json.dumps(sample.meta.to_json(), ensure_ascii=False).encode()
     for name, dtype in ARRAYS.items():
         buffer = io.BytesIO()
