@@ -106,16 +106,12 @@ class ShardSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """All settings of a build; `workers` decoding processes (0: one a core)."""
+    """All settings that the bytes of a build depend on; workers and engine are arguments, not settings."""
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     score: ScoreSettings = field(default_factory=ScoreSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     shard: ShardSettings = field(default_factory=ShardSettings)
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.workers >= 0, f"workers: got {self.workers}, expected at least 0")
 
 
 def _even_frames(frames: int) -> str:

@@ -1,0 +1,212 @@
+"""The order of the offline stages, and nothing else (DESIGN.md section 1).
+
+annotation rows → questions by video → decoded candidates → scores → samples → shards and tables
+A row or video that cannot be used becomes a failure row and costs no other sample.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from strive_data.annotations import Annotations, read_annotations
+from strive_data.config import BuildSettings
+from strive_data.engines.local import decode_videos
+from strive_data.errors import SampleError, UsageError
+from strive_data.provenance import run_record
+from strive_data.sampling import make_sample
+from strive_data.schema import Candidates, Failure, Question, Sample, Stage
+from strive_data.score import Scorer, make_scorer
+from strive_data.settings import fingerprint
+from strive_data.shard_writer import Manifest, OpenShard, index_of, write_json
+from strive_data.shards import INDEX_FILE, RUN_FILE
+from strive_data.tables import FAILURES_FILE, failures_table, gather_parts, write_parts
+
+PARTS_FOLDER = ".parts"
+
+Row = tuple[int, Question]
+
+
+class Observer(Protocol):
+    """Told of each finished video, to show progress."""
+
+    def start(self, videos: int, questions: int) -> None:
+        """Before the first video."""
+
+    def advance(self, questions: int, failures: int) -> None:
+        """After each video: its questions, and how many of them failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What a build made: counts, and the failures in the order of the annotation."""
+
+    samples: int
+    videos: int
+    shards: int
+    failures: tuple[Failure, ...]
+    seconds: float
+
+
+def build(
+    annotations: Sequence[Path],
+    *,
+    data_root: Path,
+    out: Path,
+    settings: BuildSettings,
+    observer: Observer,
+    workers: int = 0,
+) -> BuildSummary:
+    """Build shards and tables of all usable rows into `out`, `run.json` last.
+
+    `workers` is the number of decoding processes, 0 for one a core.
+
+    Raises UsageError for an annotation, data root or output folder that cannot be used, and where no row is.
+    """
+    started = time.monotonic()
+    _check_folders(data_root, out)
+    rows = read_annotations(annotations, data_root)
+    scorer = make_scorer(settings.score)
+    out.mkdir(parents=True, exist_ok=True)
+    writer = ShardedWriter(out, settings)
+    failures = list(rows.failures)
+    videos = rows_by_video(rows.questions)
+    observer.start(len(videos), len(rows.questions))
+    jobs = ((video, data_root / video) for video in videos)
+    for video, decoded in decode_videos(jobs, settings.decode, workers=workers):
+        results = list(samples_of(videos[video], decoded, scorer, settings))
+        lost = [result for result in results if isinstance(result, Failure)]
+        failures += lost
+        for result in results:
+            if isinstance(result, Sample):
+                writer.write(result)
+        observer.advance(len(results), len(lost))
+    manifests = writer.finish()
+    seconds = time.monotonic() - started
+    return _finish(out, rows, settings, manifests, failures, videos=len(videos), seconds=seconds)
+
+
+def rows_by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of each video, videos in the order of their first row: each is decoded and embedded once."""
+    videos: dict[str, list[Row]] = {}
+    for row in rows:
+        videos.setdefault(row[1].video, []).append(row)
+    return videos
+
+
+def samples_of(
+    rows: Sequence[Row], decoded: Candidates | SampleError, scorer: Scorer, settings: BuildSettings
+) -> Iterator[Sample | Failure]:
+    """One sample or failure for each question of one video."""
+    if isinstance(decoded, SampleError):
+        yield from (_failure(row, "decode", decoded) for row in rows)
+        return
+    try:
+        scored = scorer.score(decoded.frames, [question for _, question in rows])
+    except SampleError as error:
+        yield from (_failure(row, "score", error) for row in rows)
+        return
+    for row, frame_scores in zip(rows, scored, strict=True):
+        try:
+            yield make_sample(
+                row[1],
+                decoded,
+                scores=frame_scores.scores,
+                query_windows=frame_scores.windows,
+                settings=settings,
+            )
+        except SampleError as error:
+            yield _failure(row, "sample", error)
+
+
+class ShardedWriter:
+    """Fills shard after shard, and writes the table rows of each beside it."""
+
+    def __init__(self, out: Path, settings: BuildSettings) -> None:
+        self._out, self._settings = out, settings
+        self._parts = out / PARTS_FOLDER
+        self._parts.mkdir()
+        self._shard: OpenShard | None = None
+        self._samples: list[Sample] = []
+        self._manifests: list[Manifest] = []
+
+    def write(self, sample: Sample) -> None:
+        """Append one sample; a full shard is committed at once."""
+        if self._shard is None:
+            self._shard = OpenShard(self._out, len(self._manifests), fingerprint(self._settings))
+        self._shard.add(sample)
+        self._samples.append(sample)
+        if self._shard.is_full(self._settings.shard):
+            self._commit(self._shard)
+
+    def finish(self) -> list[Manifest]:
+        """Commit the last shard and gather the tables."""
+        if self._shard is not None:
+            self._commit(self._shard)
+        gather_parts(self._parts, [manifest.shard for manifest in self._manifests], self._out)
+        shutil.rmtree(self._parts)
+        return self._manifests
+
+    def _commit(self, shard: OpenShard) -> None:
+        write_parts(self._parts, shard.name, self._samples)
+        self._manifests.append(shard.commit())
+        self._shard, self._samples = None, []
+
+
+def _check_folders(data_root: Path, out: Path) -> None:
+    if not data_root.is_dir():
+        raise UsageError(f"--data-root {data_root}: no such folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        done = (out / RUN_FILE).is_file()
+        what = "already holds a finished build" if done else "is not an empty folder"
+        raise UsageError(f"--out {out} {what}: name a new folder, or remove this one first")
+
+
+def _failure(row: Row, stage: Stage, error: SampleError) -> Failure:
+    number, question = row
+    return Failure(
+        sample_id=question.sample_id,
+        row=number,
+        video=question.video,
+        stage=stage,
+        kind=error.kind,
+        message=error.message,
+    )
+
+
+def _finish(
+    out: Path,
+    rows: Annotations,
+    settings: BuildSettings,
+    manifests: Sequence[Manifest],
+    failures: Sequence[Failure],
+    *,
+    videos: int,
+    seconds: float,
+) -> BuildSummary:
+    """Write what remains, `run.json` last: its presence means that the build is complete."""
+    failures_table(failures).write_parquet(out / FAILURES_FILE)
+    index_of(manifests).write_parquet(out / INDEX_FILE)
+    summary = BuildSummary(
+        samples=sum(len(manifest.samples) for manifest in manifests),
+        videos=videos,
+        shards=len(manifests),
+        failures=tuple(failures),
+        seconds=seconds,
+    )
+    counts = {
+        "samples": summary.samples,
+        "videos": videos,
+        "shards": summary.shards,
+        "failures": len(failures),
+    }
+    write_json(out / RUN_FILE, run_record(settings, rows.input_sha256, counts, seconds))
+    if not summary.samples:
+        raise UsageError(
+            f"none of {len(failures)} rows could be used: the reasons are in {out / FAILURES_FILE}"
+        )
+    return summary
