@@ -28,7 +28,7 @@ def timeline_svg(sample: Sample) -> str:
     axis = _Axis(sample, width)
     thumbnail_height = _thumbnail_height(sample, axis, len(rows[0][2]))
     parts = [*_curve(sample, axis), *_marks(sample, axis, rows)]
-    top = MARGIN + CURVE_HEIGHT + AXIS_HEIGHT
+    top: float = MARGIN + CURVE_HEIGHT + AXIS_HEIGHT
     for name, colour, row in rows:
         parts += _row(sample, axis, row, name=name, colour=colour, top=top, height=thumbnail_height)
         top += LINK_HEIGHT + thumbnail_height + ROW_GAP
