@@ -1,0 +1,57 @@
+"""Small samples made by hand, for the tests of everything behind the decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.sampling import make_sample
+from strive_data.schema import Candidates, Question, Sample, VideoInfo
+
+
+def a_question(sample_id: str = "1", **changes: object) -> Question:
+    fields: dict[str, object] = {
+        "sample_id": sample_id,
+        "video": "videos/a.mp4",
+        "question": "Which sign is on the roof?",
+        "options": ("A. BUS", "B. TAXI"),
+        "answer": "B",
+        "problem_type": "multiple choice",
+        "source": "tests",
+        "evidence_spans": ((2.5, 3.5),),
+    }
+    return Question(**(fields | changes))  # type: ignore[arg-type]
+
+
+def some_candidates(count: int = 10, height: int = 28, width: int = 56) -> Candidates:
+    """Frames of one grey each, 10·i bright, one a second."""
+    brightness = np.arange(count, dtype=np.uint8) * 10
+    info = VideoInfo(
+        video_id="v1",
+        duration_seconds=float(count),
+        width=width,
+        height=height,
+        reader="pyav",
+        reader_version="1",
+    )
+    frames = np.ones((count, height, width, 3), dtype=np.uint8) * brightness[:, None, None, None]
+    return Candidates(info=info, frames=frames, times=np.arange(count) + 0.5)
+
+
+def build_settings(**shard: object) -> BuildSettings:
+    """Two variants of four frames; the arguments are those of ShardSettings."""
+    return BuildSettings(
+        sampler=SamplerSettings(frames=4, variants=2),
+        shard=ShardSettings(**shard),  # type: ignore[arg-type]
+    )
+
+
+def a_sample(sample_id: str = "1", count: int = 10, **shard: object) -> Sample:
+    scores = np.linspace(-1, 1, count, dtype=np.float32) ** 3
+    return make_sample(
+        a_question(sample_id),
+        some_candidates(count),
+        scores=scores,
+        query_windows=1,
+        settings=build_settings(**shard),
+    )

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
+from strive_data.errors import SettingsError
+
+
+def test_defaults_are_the_papers_where_it_states_them() -> None:
+    settings = BuildSettings()
+    assert (settings.sampler.frames, settings.sampler.variants) == (32, 2)
+    assert (settings.sampler.name, settings.sampler.alpha, settings.sampler.epsilon) == ("comb", 0.3, 0.5)
+    assert (settings.decode.max_pixels, settings.shard.quality) == (100_352, 90)
+
+
+@pytest.mark.parametrize(
+    ("cls", "field", "value"),
+    [
+        (DecodeSettings, "candidates", 0),
+        (DecodeSettings, "multiple", 0),
+        (DecodeSettings, "max_pixels", 783),
+        (DecodeSettings, "timeout_seconds", 0.0),
+        (ScoreSettings, "batch_size", 0),
+        (ScoreSettings, "window_overlap_tokens", -1),
+        (SamplerSettings, "frames", 5),
+        (SamplerSettings, "variants", 0),
+        (SamplerSettings, "alpha", 1.1),
+        (SamplerSettings, "epsilon", -0.1),
+        (SamplerSettings, "kappa", 0.4),
+        (ShardSettings, "quality", 101),
+        (ShardSettings, "max_samples", 0),
+        (ShardSettings, "max_bytes", 1),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(cls: type, field: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=field):
+        cls(**{field: value})

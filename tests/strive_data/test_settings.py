@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strive_data.config import BuildSettings
+from strive_data.errors import SettingsError
+from strive_data.settings import as_dict, choose, fingerprint, load
+
+
+def test_precedence_is_file_then_option_then_assignment(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[sampler]\nframes = 8\nvariants = 4\nalpha = 1\n[score]\nmodel = 'x'\n")
+    options = {"sampler.frames": 16, "sampler.variants": 3, "score.scorer": None}
+    settings = load(BuildSettings, config=file, options=options, assignments=["sampler.variants=5"])
+    assert (settings.sampler.frames, settings.sampler.variants) == (16, 5)
+    assert (settings.sampler.alpha, settings.score.model, settings.score.scorer) == (1.0, "x", "clip")
+
+
+def test_assignments_are_toml_or_plain_text() -> None:
+    settings = load(
+        BuildSettings, assignments=["score.model=ViT-L-14", "sampler.alpha=.5", "sampler.alpha=0.5"]
+    )
+    assert (settings.score.model, settings.sampler.alpha) == ("ViT-L-14", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("sampler.frmes=8", "did you mean 'frames'"),
+        ("smpler.frames=8", "did you mean 'sampler'"),
+        ("sampler.frames=eight", "'eight' (str), expected int"),
+        ("sampler.frames=true", "expected int"),
+        ("sampler.frames=7", "even number"),
+        ("sampler.alpha=0", "0 < alpha <= 1"),
+        ("sampler.kappa=0.1", "sampler.kappa"),
+        ("sampler=3", "is a section"),
+        ("shard.frames=some", "one of sampled, all"),
+        ("shard.frames", "expected section.key=value"),
+        ("score.precision=fp64", "fp32"),
+    ],
+)
+def test_unusable_settings_are_refused_by_name(assignment: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(BuildSettings, assignments=[assignment])
+    assert says in str(caught.value)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load(BuildSettings, config=tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[sampler\n")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load(BuildSettings, config=tmp_path / "bad.toml")
+
+
+def test_the_fingerprint_tells_settings_apart_and_survives_a_round_trip() -> None:
+    one, other = BuildSettings(), load(BuildSettings, assignments=["sampler.seed=1"])
+    assert fingerprint(one) == fingerprint(load(BuildSettings)) != fingerprint(other)
+    assert as_dict(other)["sampler"]["seed"] == 1
+
+
+def test_choose_suggests_the_nearest() -> None:
+    assert choose("comb", ["comb", "uniform"], "sampler") == "comb"
+    with pytest.raises(
+        SettingsError, match=r"unknown sampler 'combe', did you mean 'comb'\?; known: comb, uni"
+    ):
+        choose("combe", ["uniform", "comb"], "sampler")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from strive_data.config import ShardSettings
+from strive_data.shard_writer import OpenShard, encode_sample, index_of, write_json
+from tests.strive_data.samples import a_sample
+
+
+def test_a_shard_is_visible_only_when_committed(tmp_path: Path) -> None:
+    shard = OpenShard(tmp_path, 3, "settings")
+    shard.add(a_sample())
+    assert not list(tmp_path.glob("shard-*"))
+    shard.commit()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["shard-000003.json", "shard-000003.tar"]
+
+
+def test_the_manifest_states_what_is_there(tmp_path: Path) -> None:
+    shard = OpenShard(tmp_path, 0, "settings")
+    for name in ("1", "2"):
+        shard.add(a_sample(name))
+    manifest = shard.commit()
+    content = (tmp_path / "shard-000000.tar").read_bytes()
+    assert manifest.sha256 == sha256(content).hexdigest()
+    assert manifest.size_bytes == len(content)
+    for entry in manifest.samples:
+        block = content[entry.offset : entry.offset + entry.length]
+        assert entry.sha256 == sha256(block).hexdigest()
+        assert block == encode_sample(a_sample(entry.sample_id))
+    on_disk = json.loads((tmp_path / "shard-000000.json").read_text())
+    assert [entry["sample_id"] for entry in on_disk["samples"]] == ["1", "2"]
+    assert index_of([manifest])["offset"].to_list() == [0, manifest.samples[0].length]
+
+
+def test_equal_samples_give_equal_bytes(tmp_path: Path) -> None:
+    contents = []
+    for number in range(2):
+        shard = OpenShard(tmp_path, number, "settings")
+        shard.add(a_sample())
+        shard.commit()
+        contents.append((tmp_path / shard.name).read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_shard_is_full_by_count_or_by_bytes(tmp_path: Path) -> None:
+    shard = OpenShard(tmp_path, 0, "settings")
+    shard.add(a_sample())
+    assert shard.is_full(ShardSettings(max_samples=1))
+    assert not shard.is_full(ShardSettings(max_samples=2))
+    while shard.size_bytes < 1 << 16:
+        shard.add(a_sample())
+    assert shard.is_full(ShardSettings(max_bytes=1 << 16))
+    shard.commit()
+
+
+def test_json_is_whole_or_absent(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": "é"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": "é"}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
