@@ -1,0 +1,19 @@
+"""The policy: a Qwen2.5-VL model that reads each prompt once (DESIGN.md sections 5 and 7).
+
+load       a hub name or a folder → Policy
+positions  true times → three-axis position ids, pure
+encode     group → prompts
+vision     prompts → features and input embeddings
+tokens     hidden states → log-probabilities of tokens, the one place that defines them
+sample     prompts → completions
+block      layout and mask of one prompt with its G completions in one row, pure
+logprobs   prompts and completions → log-probabilities with gradients
+"""
+
+from strive_rl.policy.encode import Prompt, encode
+from strive_rl.policy.load import Policy, load_policy
+from strive_rl.policy.logprobs import logprobs
+from strive_rl.policy.sample import Sampling, sample
+from strive_rl.policy.vision import with_features
+
+__all__ = ["Policy", "Prompt", "Sampling", "encode", "load_policy", "logprobs", "sample", "with_features"]

@@ -1,0 +1,162 @@
+"""A model name or folder → a policy on its device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from strive_data.errors import UsageError
+from strive_rl.config import PolicySettings
+
+ARCHITECTURES = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
+DEMO = "demo"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Policy:
+    """A loaded model with its processor.
+
+    `suppressed` bool [V] marks the ids that are never sampled: vision tokens, which would break the next
+    forward pass (DESIGN.md 7.5), and ids beyond the tokenizer, which decode to nothing; `end_ids` end one.
+    """
+
+    model: Any
+    processor: Any
+    settings: PolicySettings
+    device: torch.device
+    suppressed: torch.Tensor
+    end_ids: tuple[int, ...]
+    pad_id: int
+    name: str
+
+    @property
+    def tokenizer(self) -> Any:
+        """Tokenizer of the processor."""
+        return self.processor.tokenizer
+
+    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Names and parameters that the optimizer moves."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+
+def load_policy(name: str, settings: PolicySettings) -> Policy:
+    """Load a hub name, a folder, or "demo", the tiny model of this package; code from the hub is never run.
+
+    Raises UsageError where there is no such model, it is not a Qwen2.5-VL, or the device is absent.
+    """
+    source = _source(name)
+    device = choose_device(settings.device)
+    config = _read(AutoConfig, source, name)
+    if config.model_type not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
+    kind = ARCHITECTURES[config.model_type]
+    dtype = choose_dtype(settings.dtype, device)
+    model = _read(kind, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
+    processor = _read(AutoProcessor, source, name)
+    freeze(model, settings)
+    tokenizer = processor.tokenizer
+    end_ids = _end_ids(model, tokenizer)
+    return Policy(
+        model=model,
+        processor=processor,
+        settings=settings,
+        device=device,
+        suppressed=_suppressed(model, tokenizer).to(device),
+        end_ids=end_ids,
+        pad_id=end_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+        name=name,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device asked for; "auto" is CUDA where there is one. UsageError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"policy.device: got {name!r}, expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"policy.device: got {name!r}, but there are {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """float32 or bfloat16; "auto" is float32 on the CPU and bfloat16 elsewhere."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def freeze(model: Any, settings: PolicySettings) -> None:
+    """Freeze the vision tower unless it is trained; set up recomputation of activations where asked.
+
+    Only recomputation needs the training mode (these models have no dropout of their own).
+    """
+    model.model.visual.requires_grad_(settings.train_vision)
+    model.eval()
+    if settings.gradient_checkpointing:
+        _recompute(model)
+
+
+def _recompute(model: Any) -> None:
+    """Switch on recomputation of activations; transformers renamed the method after 5.17."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def _source(name: str) -> str:
+    if name == DEMO:
+        return str(files("strive_rl") / "demo_model")
+    folder = Path(name)
+    if not folder.exists():
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise UsageError(f"model folder {name}: no such folder")
+        return name
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"model {name}: not a model folder (no config.json in it)")
+    return str(folder)
+
+
+def _read(kind: Any, source: str, name: str, **options: Any) -> Any:
+    """`from_pretrained`, with its failures told in one line."""
+    try:
+        return kind.from_pretrained(source, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        where = "model folder" if Path(source).is_dir() else "model"
+        raise UsageError(f"{where} {name}: cannot be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end an answer: the tokenizer's, then those of the generation settings."""
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    ids = [tokenizer.eos_token_id, *listed]
+    return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+
+def _suppressed(model: Any, tokenizer: Any) -> torch.Tensor:
+    """Bool [V]: vision tokens and ids that the tokenizer does not know."""
+    config = model.config
+    named = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    mask = torch.zeros(config.text_config.vocab_size, dtype=torch.bool)
+    mask[len(tokenizer) :] = True
+    mask[[getattr(config, name) for name in named]] = True
+    pad = tokenizer.convert_tokens_to_ids("<|vision_pad|>")
+    if isinstance(pad, int) and pad != tokenizer.unk_token_id:
+        mask[pad] = True
+    return mask

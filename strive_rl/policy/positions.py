@@ -1,0 +1,60 @@
+"""Three-axis position ids of a prompt with one video, from the true times of its frames.
+
+Shape letters: L tokens of the prompt, T temporal patches (merged frame pairs), H×W merged patches of a frame
+pair, K frames. Axes of the first dimension: temporal, height, width.
+
+Differs from transformers' `get_rope_index` on purpose (DESIGN.md 7.1): it spaces all temporal patches by one
+interval and lets the text after a video continue from the spatial extent; here every patch has its own time
+and the text continues from the largest position in use, as the released weights were trained.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from strive_data.schema import Times
+
+Ids = npt.NDArray[np.int64]
+
+TEXT_AXES = 3
+
+
+def patch_times(times_K: Times, frames_per_patch: int) -> Times:
+    """Mean time in seconds of each temporal patch, float64 [T]; K is a multiple of `frames_per_patch`."""
+    means: Times = np.asarray(times_K, dtype=np.float64).reshape(-1, frames_per_patch).mean(axis=1)
+    return means
+
+
+def temporal_ids(times_T: Times, tokens_per_second: float) -> Ids:
+    """T_i = round((t_i − t_0)·tokens_per_second), halves rounded up; int64 [T], the first is 0."""
+    scaled = (np.asarray(times_T, dtype=np.float64) - times_T[0]) * tokens_per_second
+    rounded: Ids = np.floor(scaled + 0.5).astype(np.int64)
+    return rounded
+
+
+def video_positions(times_T: Times, height: int, width: int, tokens_per_second: float) -> Ids:
+    """Positions of a video's T·H·W tokens, counted from 0: int64 [3, T·H·W], width runs fastest."""
+    temporal = temporal_ids(times_T, tokens_per_second)
+    grid = np.meshgrid(temporal, np.arange(height), np.arange(width), indexing="ij")
+    return np.stack(grid).reshape(TEXT_AXES, -1).astype(np.int64)
+
+
+def prompt_positions(is_video_L: npt.NDArray[np.bool_], video_3N: Ids) -> Ids:
+    """Positions of text, one video, text: int64 [3, L].
+
+    `is_video_L` marks one run of video tokens, as many as `video_3N` has columns (ValueError otherwise). Text
+    counts up by one on all axes; what follows the video starts at the largest position so far plus one.
+    """
+    slots = np.flatnonzero(is_video_L)
+    first, count = (int(slots[0]), len(slots)) if len(slots) else (0, 0)
+    if count != video_3N.shape[1] or (count and slots[-1] - first + 1 != count):
+        raise ValueError(f"video tokens: got {count}, expected one run of {video_3N.shape[1]}")
+    before = _text(0, first)
+    video = video_3N + first
+    start = int(max(before.max(initial=-1), video.max(initial=-1))) + 1
+    return np.concatenate([before, video, _text(start, len(is_video_L) - first - count)], axis=1)
+
+
+def _text(start: int, count: int) -> Ids:
+    return np.tile(np.arange(start, start + count, dtype=np.int64), (TEXT_AXES, 1))

@@ -1,0 +1,44 @@
+"""The one place that says what a log-probability of a token is.
+
+log π(token) = log_softmax(z/temperature)[token] in float32, where z are the logits with those of the
+suppressed ids at −∞. Rollout and training both use it, so their ratio is 1 but for rounding; it is the
+distribution that is sampled from, not the raw model's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from strive_rl.policy.load import Policy
+
+CHUNK_TOKENS = 1024
+
+
+def distribution(policy: Policy, hidden_TD: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities of all ids, float32 [T, V], after hidden states [T, D]."""
+    logits = policy.model.lm_head(hidden_TD).float()
+    return torch.log_softmax(logits.masked_fill(policy.suppressed, -torch.inf) / temperature, dim=-1)
+
+
+def token_logprobs(
+    policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Log-probability of each id after its hidden state, float32 [T], differentiable.
+
+    The vocabulary is projected `CHUNK_TOKENS` states at a time, and again on the way back, so that no more
+    than one chunk of logits is ever held.
+    """
+    if len(ids_T) <= CHUNK_TOKENS:
+        return _picked(policy, hidden_TD, ids_T, temperature)
+    parts = [
+        checkpoint(_picked, policy, hidden, ids, temperature, use_reentrant=False)
+        for hidden, ids in zip(
+            torch.split(hidden_TD, CHUNK_TOKENS), torch.split(ids_T, CHUNK_TOKENS), strict=True
+        )
+    ]
+    return torch.cat(parts)
+
+
+def _picked(policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float) -> torch.Tensor:
+    return distribution(policy, hidden_TD, temperature).gather(-1, ids_T[:, None])[:, 0]

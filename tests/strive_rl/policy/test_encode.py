@@ -1,0 +1,84 @@
+"""Prompts against the model's own processor, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from strive_data.errors import SampleError
+from strive_rl.policy import Policy, encode
+from strive_rl.prompt import user_text
+from strive_rl.schema import Group
+
+
+def test_ids_and_pixels_are_those_of_the_processor(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    group = make_group(side=56)
+    (prompt,) = encode(tiny_policy, group)
+    content = [{"type": "video"}, {"type": "text", "text": user_text(group.question)}]
+    text = tiny_policy.processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    whole = tiny_policy.processor(
+        text=[text],
+        videos=[torch.from_numpy(group.views[0].frames.transpose(0, 3, 1, 2).copy())],
+        do_sample_frames=False,
+        size={"shortest_edge": 28 * 28, "longest_edge": 128 * 28 * 28},
+        cap_pixels_per_frame=False,
+        return_tensors="pt",
+    )
+    assert prompt.ids.tolist() == whole["input_ids"][0].tolist()
+    assert torch.equal(prompt.pixels, whole["pixel_values_videos"])
+    assert prompt.grid == tuple(whole["video_grid_thw"][0].tolist()) == (2, 4, 4)
+
+
+def test_small_frames_are_not_enlarged_and_none_is_left_out(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    times = tuple(float(t) for t in range(40))
+    (prompt,) = encode(tiny_policy, make_group(times=(times,), side=28))
+    assert prompt.grid == (20, 2, 2)
+    assert prompt.is_video.sum() == 20
+
+
+def test_the_times_of_each_view_reach_the_positions(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    near, far = encode(tiny_policy, make_group(times=((0.0, 1.0, 2.0, 3.0), (0.0, 1.0, 2.0, 30.0))))
+    assert near.ids.tolist() == far.ids.tolist()
+    first = int(np.flatnonzero(near.is_video)[0])
+    assert (near.positions[0, near.is_video] - first).tolist() == [0, 4]
+    assert (far.positions[0, far.is_video] - first).tolist() == [0, 31]
+
+
+def test_an_odd_number_of_frames_repeats_the_last(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    odd = make_group(times=((0.0, 1.0, 4.0),))
+    view = odd.views[0]
+    even_view = replace(view, frames=view.frames[[0, 1, 2, 2]], times=view.times[[0, 1, 2, 2]])
+    (given,) = encode(tiny_policy, odd)
+    (expected,) = encode(tiny_policy, replace(odd, views=(even_view,)))
+    assert given.grid == (2, 2, 2)
+    assert torch.equal(given.pixels, expected.pixels)
+    np.testing.assert_array_equal(given.positions, expected.positions)
+
+
+def test_a_long_prompt_is_refused_not_cut(tiny_policy: Policy, make_group: Callable[..., Group]) -> None:
+    short = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=100))
+    with pytest.raises(SampleError, match=r"q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"):
+        encode(short, make_group())
+
+
+def test_a_question_with_a_vision_token_is_refused(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    group = make_group()
+    question = replace(group.question, question="What is <|video_pad|>?")
+    with pytest.raises(SampleError, match="vision token"):
+        encode(tiny_policy, replace(group, question=question))

@@ -1,0 +1,95 @@
+"""Loading: what is frozen, what is never sampled, and how bad names are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from strive_data.errors import UsageError
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, load_policy
+from strive_rl.policy.load import choose_device, choose_dtype
+
+CPU = PolicySettings(device="cpu")
+
+
+def test_the_vision_tower_is_frozen_and_the_rest_is_not(tiny_policy: Policy) -> None:
+    names = [name for name, _ in tiny_policy.trainable()]
+    assert names
+    assert not [name for name in names if ".visual." in name]
+    assert any(".layers.0." in name for name in names)
+
+
+def test_the_vision_tower_can_be_trained(tiny_folder: Path) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", train_vision=True))
+    assert any(".visual." in name for name, _ in policy.trainable())
+
+
+def test_vision_ids_and_ids_beyond_the_tokenizer_are_suppressed(tiny_policy: Policy) -> None:
+    tokens = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    ids = tiny_policy.tokenizer.convert_tokens_to_ids(tokens)
+    size = len(tiny_policy.tokenizer)
+    expected = sorted([*ids, *range(size, size + 5)])
+    assert tiny_policy.suppressed.nonzero()[:, 0].tolist() == expected
+
+
+def test_the_end_token_ends_an_answer(tiny_policy: Policy) -> None:
+    assert tiny_policy.end_ids == (tiny_policy.tokenizer.eos_token_id,)
+
+
+def test_the_demo_model_loads() -> None:
+    policy = load_policy("demo", CPU)
+    assert policy.model.config.model_type == "qwen2_5_vl"
+    assert next(policy.model.parameters()).dtype == torch.float32
+
+
+def test_a_missing_folder_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder") as caught:
+        load_policy(str(tmp_path / "absent"), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a model folder"):
+        load_policy(str(tmp_path), CPU)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model_type": "gpt2"}, "expected one of: qwen2_5_vl"),
+        ({"model_type": "qwen2_5_vl"}, "cannot be loaded"),
+    ],
+)
+def test_a_folder_of_another_or_an_incomplete_model(
+    tmp_path: Path, content: dict[str, str], message: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_policy(str(tmp_path), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_json(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        load_policy(str(tmp_path), CPU)
+
+
+def test_a_hub_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UsageError, match="nobody/nothing"):
+        load_policy("nobody/nothing", CPU)
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda"):
+        choose_device("gpu")
+    with pytest.raises(UsageError, match="CUDA devices"):
+        choose_device("cuda:99")
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
