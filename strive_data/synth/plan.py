@@ -1,0 +1,220 @@
+"""What happens in a video of the world, and what is asked about it. Random choices only, no pixels.
+
+Each question has its own *needle*: a large thing that is there for 5–10 % of the video and that is the only
+one of the shape (or colour) the question names. Small things of other shapes and colours come and go all the
+time, and the other needles of the same video are just as large: only the question tells which one matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from strive_data.errors import UsageError
+from strive_data.schema import Span
+
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+OPTIONS = 4
+MAX_QUESTIONS = 4
+FRAMES_PER_SECOND = 4
+DURATION_SECONDS = (16.0, 32.0)
+NEEDLE_SHARE = (0.05, 0.10)
+NEEDLE_SIZE = (0.46, 0.58)
+DISTRACTOR_SIZE = (0.22, 0.30)
+DISTRACTOR_SECONDS = (2.0, 5.0)
+DISTRACTORS_AT_ONCE = 2
+
+Asks = Literal["colour", "shape"]
+TEMPLATES: dict[Asks, tuple[str, ...]] = {
+    "colour": (
+        "What colour is the {shape}?",
+        "Which colour does the {shape} have?",
+        "A {shape} is shown for a short time. What is its colour?",
+    ),
+    "shape": (
+        "What shape is the {colour} object?",
+        "Which shape is {colour}?",
+        "Something {colour} is shown for a short time. What is its shape?",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """A shape on an elliptic path while `start` ≤ t < `stop` (seconds); lengths are shares of the side."""
+
+    shape: str
+    colour: str
+    start: float
+    stop: float
+    size: float
+    centre: tuple[float, float]
+    reach: tuple[float, float]
+    turns_per_second: float
+    phase: float
+    marked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question about one needle, with its options and the letter of the right one."""
+
+    text: str
+    options: tuple[str, ...]
+    letter: str
+    asks: Asks
+    needle: Thing
+
+    @property
+    def span(self) -> Span:
+        """Seconds in which the answer can be seen."""
+        return (self.needle.start, self.needle.stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPlan:
+    """One video: `frames` at FRAMES_PER_SECOND; things in drawing order; background in RGB."""
+
+    frames: int
+    things: tuple[Thing, ...]
+    asked: tuple[Asked, ...]
+    background: tuple[tuple[int, int, int], tuple[int, int, int]]
+    drift: tuple[float, float]
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length of the video."""
+        return self.frames / FRAMES_PER_SECOND
+
+    @property
+    def frame_times(self) -> tuple[float, ...]:
+        """Presentation time of each frame in seconds."""
+        return tuple(frame / FRAMES_PER_SECOND for frame in range(self.frames))
+
+
+def plan_video(*, seed: int, index: int, questions: int) -> VideoPlan:
+    """Video `index` of the world of `seed`.
+
+    Raises UsageError for a number of questions that cannot be asked.
+    """
+    if not 1 <= questions <= MAX_QUESTIONS:
+        raise UsageError(f"questions of a video: got {questions}, expected 1 to {MAX_QUESTIONS}")
+    rng = np.random.default_rng([seed, index])
+    frames = int(rng.uniform(*DURATION_SECONDS) * FRAMES_PER_SECOND)
+    asks: list[Asks] = ["colour" if coin else "shape" for coin in rng.integers(0, 2, questions)]
+    looks, free_shapes, free_colours = _needle_looks(rng, asks)
+    needles = [
+        _needle(rng, shape, colour, span)
+        for (shape, colour), span in zip(looks, _needle_spans(rng, frames, questions), strict=True)
+    ]
+    distractors = [
+        thing
+        for _ in range(DISTRACTORS_AT_ONCE)
+        for thing in _distractors(rng, frames / FRAMES_PER_SECOND, free_shapes, free_colours)
+    ]
+    return VideoPlan(
+        frames=frames,
+        things=(*distractors, *needles),
+        asked=tuple(
+            _ask(rng, kind, needle, free_colours if kind == "colour" else free_shapes)
+            for kind, needle in zip(asks, needles, strict=True)
+        ),
+        background=(_muted(rng), _muted(rng)),
+        drift=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(0, 2 * np.pi))),
+    )
+
+
+def _needle_looks(
+    rng: np.random.Generator, asks: list[Asks]
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """(shape, colour) of each needle, and the shapes and colours that no question names.
+
+    A question about a colour names a shape that only its needle has, and the other way round.
+    """
+    shapes, colours = list(rng.permutation(SHAPES)), list(rng.permutation(COLOURS))
+    named = [shapes.pop() if kind == "colour" else colours.pop() for kind in asks]
+    looks = [
+        (name, str(rng.choice(colours))) if kind == "colour" else (str(rng.choice(shapes)), name)
+        for kind, name in zip(asks, named, strict=True)
+    ]
+    return [(str(shape), str(colour)) for shape, colour in looks], shapes, colours
+
+
+def _needle_spans(rng: np.random.Generator, frames: int, count: int) -> list[Span]:
+    """Stretches of whole frames that do not touch, in random order."""
+    lengths = [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(count)]
+    cuts = np.sort(rng.integers(0, frames - sum(lengths) - count, count)) + np.arange(count)
+    starts = cuts + np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    spans = [
+        (float(start) / FRAMES_PER_SECOND, float(start + length) / FRAMES_PER_SECOND)
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+    return [spans[place] for place in rng.permutation(count)]
+
+
+def _needle(rng: np.random.Generator, shape: str, colour: str, span: Span) -> Thing:
+    return Thing(
+        shape=shape,
+        colour=colour,
+        start=span[0],
+        stop=span[1],
+        size=float(rng.uniform(*NEEDLE_SIZE)),
+        centre=(float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.4, 0.6))),
+        reach=(0.08, 0.08),
+        turns_per_second=float(rng.uniform(0.1, 0.4)),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        marked=True,
+    )
+
+
+def _distractors(
+    rng: np.random.Generator, duration_seconds: float, shapes: list[str], colours: list[str]
+) -> list[Thing]:
+    """Small things, one after the other without a pause."""
+    things: list[Thing] = []
+    start = 0.0
+    while start < duration_seconds:
+        stop = start + float(rng.uniform(*DISTRACTOR_SECONDS))
+        things.append(_distractor(rng, str(rng.choice(shapes)), str(rng.choice(colours)), (start, stop)))
+        start = stop
+    return things
+
+
+def _distractor(rng: np.random.Generator, shape: str, colour: str, span: Span) -> Thing:
+    return Thing(
+        shape=shape,
+        colour=colour,
+        start=span[0],
+        stop=span[1],
+        size=float(rng.uniform(*DISTRACTOR_SIZE)),
+        centre=(0.5, 0.5),
+        reach=(float(rng.uniform(0.30, 0.38)), float(rng.uniform(0.30, 0.38))),
+        turns_per_second=float(rng.uniform(-0.3, 0.3)),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        marked=False,
+    )
+
+
+def _ask(rng: np.random.Generator, asks: Asks, needle: Thing, free: list[str]) -> Asked:
+    """Wrong options come first from what other things may be too, so the scene rules out none."""
+    answer, known = (needle.colour, COLOURS) if asks == "colour" else (needle.shape, SHAPES)
+    others = [str(name) for name in rng.permutation([name for name in known if name != answer])]
+    wrong = sorted(others, key=lambda name: name not in free)[: OPTIONS - 1]
+    names = [str(name) for name in rng.permutation([answer, *wrong])]
+    template = TEMPLATES[asks][rng.integers(len(TEMPLATES[asks]))]
+    return Asked(
+        text=template.format(shape=needle.shape, colour=needle.colour),
+        options=tuple(f"{letter}. {name}" for letter, name in zip("ABCDEF", names, strict=False)),
+        letter="ABCDEF"[names.index(answer)],
+        asks=asks,
+        needle=needle,
+    )
+
+
+def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
+    """A greyish colour that none of COLOURS is near to."""
+    red, green, blue = (int(value) for value in rng.uniform(50, 120) + rng.uniform(-18, 18, 3))
+    return red, green, blue
