@@ -1,0 +1,194 @@
+"""Rewards by hand for each type of question; any text gives a finite reward in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_data.schema import PROBLEM_TYPES, Question
+from strive_rl.reward import mean_relative_accuracy, score
+
+OPTIONS = ("A. A man", "B. a dog", "C. a cat", "D. the red car")
+TRUTHS = {
+    "multiple choice": "D",
+    "numerical": "2.5",
+    "regression": "100",
+    "OCR": "energy is",
+    "free-form": "It stands up",
+}
+
+
+def question(problem_type, answer=None):
+    return Question(
+        sample_id="1",
+        video="v.mp4",
+        question="What?",
+        answer=answer or TRUTHS[problem_type],
+        problem_type=problem_type,
+        options=OPTIONS if problem_type == "multiple choice" else (),
+    )
+
+
+def accuracy(answer, problem_type, truth=None):
+    return score(f"<answer>{answer}</answer>", question(problem_type, truth)).accuracy
+
+
+@pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
+def test_right_answer_in_form_is_worth_exactly_one(problem_type):
+    reward = score(f"<think>x</think><answer>{TRUTHS[problem_type]}</answer>", question(problem_type))
+    assert (reward.accuracy, reward.format, reward.total) == (1, 1, 1)
+
+
+def test_parts_are_weighed():
+    right = score("I think <answer>D</answer>", question("multiple choice"))
+    assert (right.accuracy, right.format, right.total) == (1, 0, 0.9)
+    wrong = score("<think>x</think><answer>A</answer>", question("multiple choice"))
+    assert (wrong.accuracy, wrong.format, wrong.total) == (0, 1, 0.1)
+
+
+def test_length_earns_nothing():
+    short, long = (
+        score(f"<think>{'x ' * n}</think><answer>D</answer>", question("multiple choice")) for n in (1, 400)
+    )
+    assert short == long
+
+
+@pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
+@pytest.mark.parametrize(
+    "text", ["", "<answer></answer>", "<answer> \n</answer>", "<answer>", "</answer><answer>"]
+)
+def test_empty_answers_are_never_right(problem_type, text):
+    assert score(text, question(problem_type)).total == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "truth"),
+    [
+        # Each read as right by a public evaluator.
+        ("The answer is B because Alice did C first", "C"),
+        ("A man walks by, so the answer is D", "A"),
+        ("<think>C looks wrong</think><answer>D</answer>", "C"),
+        ("<think>D</think>", "D"),
+        ("<answer>D</answer> or rather <answer>B</answer>", "D"),
+        ("<answer>The answer is B because Alice did C first</answer>", "C"),
+        ("<answer>A man, so D</answer>", "A"),
+        ("<answer>A B C D</answer>", "D"),
+    ],
+)
+def test_known_misreadings_of_choices(text, truth):
+    assert score(text, question("multiple choice", truth)).accuracy == 0
+
+
+def test_answer_that_is_part_of_the_truth_is_not_right():
+    assert accuracy("2", "numerical", "12") == 0
+    assert accuracy("energy", "OCR") == 0.5
+
+
+def test_the_type_of_its_own_question_counts():
+    text = "<answer>101</answer>"
+    ours = [
+        score(text, question(problem_type, "100")).accuracy for problem_type in ("regression", "numerical")
+    ]
+    assert ours == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "right"),
+    [
+        ("2.50", "2.5", 1),
+        ("2.504", "2.5", 1),
+        ("2.51", "2.5", 0),
+        ("1,000", "1000", 1),
+        ("50%", "0.5", 1),
+        ("50%", "50", 0),
+        ("1/3", "0.33", 1),
+        ("-0.001", "0", 1),
+        ("-2", "2", 0),
+        ("nan", "2", 0),
+        ("1e999", "2", 0),
+        ("1/0", "2", 0),
+        ("٢", "2", 0),
+        ("2 or 3", "2", 0),
+    ],
+)
+def test_numerical(answer, truth, right):
+    assert accuracy(answer, "numerical", truth) == right
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    # Relative errors 0, .05, .1, .101, .5, .5, .51 pass 10, 10, 9, 8, 1, 1 and 0 of the ten thresholds.
+    [
+        ("100", 1),
+        ("105", 1),
+        ("90", 0.9),
+        ("110.1", 0.8),
+        ("50", 0.1),
+        ("150", 0.1),
+        ("151", 0),
+        ("1e999", 0),
+    ],
+)
+def test_regression(answer, share):
+    assert accuracy(answer, "regression") == share
+
+
+def test_mean_relative_accuracy_at_zero_and_below():
+    assert mean_relative_accuracy(Fraction(0), Fraction(0)) == 1
+    assert mean_relative_accuracy(Fraction(1, 100), Fraction(0)) == 0
+    assert mean_relative_accuracy(Fraction(-90), Fraction(-100)) == 0.9
+    # The exact edge that floating point misses: 1 − .9 < .1.
+    assert 10 / 100 > 1 - 0.9
+
+
+def test_ocr_counts_words_and_case():
+    assert accuracy("energy is", "OCR") == 1
+    assert accuracy("Energy is", "OCR") == 0.5
+    assert accuracy("a b c d e", "OCR") == 0
+
+
+def test_free_form_is_the_mean_of_three():
+    # it stands / it stands up: 4/5, 2/3, 4/5
+    assert accuracy("it stands", "free-form") == pytest.approx((4 / 5 + 2 / 3 + 4 / 5) / 3)
+
+
+PIECES = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "D",
+    "2.5",
+    "energy",
+    " ",
+    "1/0",
+    "nan",
+    "-",
+    "%",
+    "٣",
+]
+
+
+@given(
+    st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join)),
+    st.sampled_from(PROBLEM_TYPES),
+    st.booleans(),
+)
+def test_any_text_gives_a_finite_reward_in_range(text, problem_type, wrapped):
+    reward = score(f"<answer>{text}</answer>" if wrapped else text, question(problem_type))
+    for part in (reward.accuracy, reward.format, reward.total):
+        assert math.isfinite(part)
+        assert 0 <= part <= 1
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "truth"),
+    [("multiple choice", "E"), ("numerical", "two"), ("regression", "nan"), ("OCR", " ")],
+)
+def test_a_question_with_an_unreadable_truth_is_an_error_not_a_zero(problem_type, truth):
+    with pytest.raises(ValueError, match="question 1: "):
+        score("<answer>1</answer>", question(problem_type, truth))
