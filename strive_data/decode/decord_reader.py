@@ -1,0 +1,85 @@
+"""The decord reader: frames by number, on decord's own timeline.
+
+Known to give wrong frames in silence for open groups of pictures, edit lists, MPEG-TS and MPEG-4 in AVI
+(the planned PyAV reader does not), so `auto` turns to it only where that one fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.index import scan_packets
+from strive_data.decode.media import open_media
+from strive_data.decode.store import FrameStore, finish
+from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.schema import Candidates, Times, VideoInfo
+from strive_data.timeline import cell_midpoints, shown_frames
+
+
+class DecordReader:
+    """Reads frames through decord, which is loaded at the first use and exists for x86-64 only."""
+
+    name = "decord"
+
+    def __init__(self) -> None:
+        try:
+            self._decord: Any = importlib.import_module("decord")
+        except ImportError as error:
+            hint = "install decord (x86-64 only) or set decode.reader to 'pyav'"
+            raise UsageError(f"decode.reader = 'decord', but decord cannot be imported: {hint}") from error
+        self.version: str = self._decord.__version__
+
+    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
+        """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
+        with open_media(path) as container:
+            scan = scan_packets(path, container, container.streams.best("video"))
+        video, starts_F, duration_seconds = self._open(path)
+        chosen = shown_frames(starts_F, cell_midpoints(duration_seconds, settings.candidates))
+        store = FrameStore(len(chosen), settings)
+        for slot, number in enumerate(chosen.tolist()):
+            pixels = self._pixels(video, number)
+            if pixels is not None:
+                store.put(slot, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+        info = VideoInfo(
+            video_id=scan.video_id,
+            duration_seconds=duration_seconds,
+            width=store.shown_size[0],
+            height=store.shown_size[1],
+            reader=self.name,
+            reader_version=self.version,
+            decode_errors=scan.errors + int((~store.filled).sum()),
+        )
+        return finish(path, store, starts_F[chosen], info)
+
+    def _open(self, path: Path) -> tuple[Any, Times, float]:
+        """The video, the times of its frames in seconds from the first one, and its duration in seconds."""
+        try:
+            video = self._decord.VideoReader(str(path), ctx=self._decord.cpu(0), num_threads=1)
+            spans_F2 = np.asarray(video.get_frame_timestamp(range(len(video))), dtype=np.float64)
+        except (self._decord.DECORDError, RuntimeError) as error:
+            message = f"{path}: decord cannot open it: {_first_line(error)}"
+            raise SampleError(FailureKind.UNSUPPORTED_CODEC, message) from error
+        if len(spans_F2) == 0:
+            raise SampleError(FailureKind.ZERO_FRAMES, f"{path}: decord finds no frames")
+        starts_F = np.maximum.accumulate(spans_F2[:, 0]) - spans_F2[0, 0]
+        duration_seconds = float(spans_F2[-1, 1] - spans_F2[0, 0])
+        if duration_seconds <= 0:
+            duration_seconds = float(starts_F[-1] + 1 / video.get_avg_fps())
+        return video, starts_F, duration_seconds
+
+    def _pixels(self, video: Any, number: int) -> Any:
+        """RGB uint8 [H, W, 3] of one frame at full size, None if it cannot be decoded."""
+        try:
+            return video[number].asnumpy()
+        except (self._decord.DECORDError, RuntimeError):
+            return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,218 @@
+"""The packets of a video stream, read once without decoding: times, key frames, identity.
+
+Letters: P packets in decode order, F presented frames in order of time, T ticks of the stream's time base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Times
+
+UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
+"""Formats that store no presentation times: what FFmpeg reports for them is a guess."""
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packet:
+    """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    size_bytes: int
+    is_key: bool
+    is_shown: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PacketIndex:
+    """All packets in decode order and the timeline that they present.
+
+    `pts` int64 [F], strictly increasing ticks of the presented frames; `end` the tick at which the last
+    one ends. `timed` says whether packets carry true presentation times; if not, frame number i of a decode
+    from the start is shown at `pts[i]`. `first_key` is the place of the first packet that can be decoded.
+    """
+
+    packets: tuple[Packet, ...]
+    pts: Ints
+    end: int
+    time_base: Fraction
+    first_key: int
+    timed: bool
+    video_id: str
+    errors: int
+
+    @property
+    def times(self) -> Times:
+        """Presentation times of the frames in seconds from the first one, float64 [F]."""
+        seconds: Times = (self.pts - self.pts[0]) * float(self.time_base)
+        return seconds
+
+    @property
+    def duration_seconds(self) -> float:
+        """From the first shown frame to the end of the last one."""
+        return float((self.end - int(self.pts[0])) * self.time_base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketScan:
+    """Packets of one pass over a file, their hash, and how many errors the demuxer met."""
+
+    packets: tuple[Packet, ...]
+    video_id: str
+    errors: int
+
+
+def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
+    """Index the video stream of an open container: one pass over the file, nothing decoded.
+
+    Raises SampleError: zero_frames if no frame can be shown, partial_decode if less than half of the
+    declared duration can be read.
+    """
+    scan = scan_packets(path, container, stream)
+    index = index_packets(
+        scan,
+        time_base=stream.time_base,
+        rate=stream.average_rate or stream.guessed_rate,
+        timed=not UNTIMED_FORMATS & set(container.format.name.split(",")),
+    )
+    if index is None:
+        message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
+        raise SampleError(FailureKind.ZERO_FRAMES, message)
+    _require_half(path, index, stream)
+    return index
+
+
+def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
+    """All packets in decode order.
+
+    `video_id` hashes the encoded packets, so it survives a change of container and does not depend on the
+    reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
+    """
+    codec = stream.codec_context.name
+    digest = sha256(codec.encode())
+    packets: list[Packet] = []
+    errors = 0
+    source = container.demux(stream)
+    try:
+        for packet in source:
+            if packet.size:
+                digest.update(packet)
+                packets.append(_packet(packet, codec))
+                errors += packet.is_corrupt
+    except av.error.FFmpegError:
+        errors += 1
+    video_id = digest.hexdigest()[:32] if packets else file_id(path)
+    return PacketScan(packets=tuple(packets), video_id=video_id, errors=errors)
+
+
+def index_packets(
+    scan: PacketScan, *, time_base: Fraction, rate: Fraction | None, timed: bool
+) -> PacketIndex | None:
+    """Timeline of packets in decode order; None if nothing can be shown.
+
+    Packets before the first key frame, and frames that would be shown before it, need a reference that the
+    file does not hold, so they are no part of the timeline.
+    """
+    packets = scan.packets
+    first_key = next((place for place, packet in enumerate(packets) if packet.is_key), None)
+    if first_key is None:
+        return None
+    shown = [packet for packet in packets[first_key:] if packet.is_shown]
+    dated = all(packet.pts is not None for packet in shown)
+    # Where every time is also the decoding time nothing is reordered, and a guess cannot be wrong.
+    timed = dated and (timed or all(packet.pts == packet.dts for packet in shown))
+    frames = _timed(shown, packets[first_key]) if timed else _slots(shown)
+    if not frames:
+        return None
+    pts = np.array(sorted(frames), dtype=np.int64)
+    last = frames[int(pts[-1])] or _typical_gap(pts, rate, time_base)
+    return PacketIndex(
+        packets=packets,
+        pts=pts,
+        end=int(pts[-1]) + last,
+        time_base=time_base,
+        first_key=first_key,
+        timed=timed,
+        video_id=scan.video_id,
+        errors=scan.errors,
+    )
+
+
+def file_id(path: Path) -> str:
+    """Hash of a file's bytes, in the form of `video_id`."""
+    with path.open("rb") as file:
+        digest = sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()[:32]
+
+
+def _timed(shown: list[Packet], key: Packet) -> dict[int, int]:
+    """Presentation tick → duration of the frames that can be shown."""
+    start = key.pts if key.pts is not None and key.is_shown else None
+    found: dict[int, int] = {}
+    for packet in shown:
+        if packet.pts is not None and (start is None or packet.pts >= start):
+            found.setdefault(packet.pts, packet.duration)
+    return found
+
+
+def _slots(shown: list[Packet]) -> dict[int, int]:
+    """Ticks for packets without presentation times: decoding times in order, or durations summed."""
+    if all(packet.dts is not None for packet in shown):
+        return dict(sorted((packet.dts or 0, packet.duration) for packet in shown))
+    found, tick = {}, 0
+    for packet in shown:
+        found[tick] = packet.duration
+        tick += max(packet.duration, 1)
+    return found
+
+
+def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
+    if len(pts) > 1:
+        return max(int(np.median(np.diff(pts))), 1)
+    return max(round(1 / (rate * time_base)), 1) if rate else 1
+
+
+def _packet(packet: Any, codec: str) -> Packet:
+    # A VP8 stream holds reference frames that are never shown as packets of their own (bit 4 of byte 0).
+    hidden = codec == "vp8" and not memoryview(packet)[0] & 0x10
+    return Packet(
+        pts=packet.pts,
+        dts=packet.dts,
+        duration=packet.duration or 0,
+        size_bytes=packet.size,
+        is_key=packet.is_keyframe,
+        is_shown=not packet.is_discard and not hidden,
+    )
+
+
+def _require_half(path: Path, index: PacketIndex, stream: Any) -> None:
+    declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if index.errors and index.duration_seconds < declared / 2:
+        got = f"{index.duration_seconds:.3f} s of {declared:.3f} s can be read"
+        raise SampleError(FailureKind.PARTIAL_DECODE, f"{path}: the file is damaged, {got}")
+
+
+def packets_after_seek(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets from the present position; ends at an error as at the end of the file."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.error.FFmpegError:
+        return

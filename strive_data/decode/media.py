@@ -1,0 +1,111 @@
+"""Open a file as media, or say exactly why it is none.
+
+Only file formats on a list are opened. FFmpeg would otherwise also read play lists and patterns (HLS, DASH,
+concat), through which a crafted "video" names other files and addresses, and it takes images and text for
+videos of one frame.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import av.error
+
+from strive_data.errors import FailureKind, SampleError
+
+FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,rm,nut,mxf,dv,swf,wtv"
+)
+"""FFmpeg's names of the file formats that are opened."""
+
+MAX_SOURCE_PIXELS = 8192 * 8192
+"""Largest frame that is decoded (8K video has half of it): larger ones are taken for memory bombs."""
+
+_ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid"}
+
+
+def open_media(path: Path) -> Any:
+    """Open `path` for reading as an av container whose best video stream can be decoded.
+
+    FFmpeg threads are off: one process a core is cheaper. Raises SampleError with kind missing, empty,
+    not_media, no_moov, no_video_stream, unsupported_codec or oom (a frame above MAX_SOURCE_PIXELS).
+    """
+    _require_file(path)
+    container = _open(path)
+    try:
+        prepare_stream(path, container)
+    except SampleError:
+        container.close()
+        raise
+    return container
+
+
+def prepare_stream(path: Path, container: Any) -> Any:
+    """The stream to decode, with its decoder limited to one thread and to MAX_SOURCE_PIXELS."""
+    stream = container.streams.best("video")
+    if stream is None or (stream.codec_context is None and not len(container.streams.video)):
+        found = ", ".join(sorted({s.type for s in container.streams})) or "none"
+        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: no video stream; streams found: {found}")
+    codec = stream.codec_context
+    if codec is None:
+        raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: no decoder for its video stream")
+    if codec.width * codec.height > MAX_SOURCE_PIXELS:
+        size = f"{codec.width}×{codec.height}"
+        message = f"{path}: frames of {size} pixels, more than the limit of {MAX_SOURCE_PIXELS}"
+        raise SampleError(FailureKind.OOM, message)
+    codec.thread_count = 1
+    codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}
+    return stream
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise SampleError(FailureKind.MISSING, f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
+
+
+def _open(path: Path) -> Any:
+    # An absolute path never reads as a protocol ("concat:a|b"), whatever the file is called.
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        return av.open(os.path.abspath(path), options=options)  # noqa: PTH100  # no symlink must be resolved
+    except av.error.DecoderNotFoundError as error:
+        raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: {error.strerror}") from error
+    except PermissionError as error:
+        raise SampleError(FailureKind.MISSING, f"{path}: {error.strerror}") from error
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> SampleError:
+    with path.open("rb") as file:
+        boxes = _iso_boxes(file)
+    if boxes and boxes[0] in _ISO_BOXES and b"moov" not in boxes and b"moof" not in boxes:
+        found = ", ".join(box.decode("latin-1") for box in boxes[:8])
+        message = f"{path}: an MP4/MOV file without its index (moov); boxes found: {found}. It was cut off"
+        return SampleError(FailureKind.NO_MOOV, message)
+    return SampleError(FailureKind.NOT_MEDIA, f"{path}: no video format that is read ({error})")
+
+
+def _iso_boxes(file: BinaryIO) -> list[bytes]:
+    """Types of the top-level boxes of an ISO base media file, until one does not fit."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    boxes: list[bytes] = []
+    offset = 0
+    while offset + 8 <= size_bytes and len(boxes) < 1000:
+        file.seek(offset)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if not all(0x20 <= letter < 0x7F for letter in kind):
+            break
+        boxes.append(kind)
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if length < 8:
+            break
+        offset += length
+    return boxes

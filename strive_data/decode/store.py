@@ -1,0 +1,81 @@
+"""Decoded frames to stored pixels: the one scaler of all readers, and the final check of what survived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Interpolation
+
+from strive_data.config import DecodeSettings
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, Frames, Times, VideoInfo
+from strive_data.timeline import storage_size
+
+# Bicubic widens its kernel when it shrinks, so it does not alias; the flags make its bits independent of
+# the processor's vector units.
+_SCALING = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+
+
+class FrameStore:
+    """Places for `count` frames of one video, filled in any order: uint8 RGB [count, H, W, 3].
+
+    The first frame put in fixes the storage size; `shown_size` is its (width, height) with the rotation of
+    the file applied. Pixels are taken as square. `damaged` counts frames that the decoder gave out but
+    marked as built on a reference that it did not have.
+    """
+
+    def __init__(self, count: int, settings: DecodeSettings) -> None:
+        self._settings = settings
+        self._frames: Frames = np.empty((count, 0, 0, 3), dtype=np.uint8)
+        self.filled: npt.NDArray[np.bool_] = np.zeros(count, dtype=np.bool_)
+        self.shown_size = (0, 0)
+        self.damaged = 0
+
+    def put(self, slot: int, frame: Any) -> None:
+        """Scale an av.VideoFrame, turn it upright and keep it in `slot`."""
+        quarters = round(frame.rotation / 90) % 4
+        if not self.filled.any():
+            self._fix_size(_swapped(frame.width, frame.height, quarters))
+        height, width = self._frames.shape[1:3]
+        width, height = _swapped(width, height, quarters)
+        scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation=_SCALING)
+        self._frames[slot] = np.rot90(scaled.to_ndarray(), quarters)
+        self.filled[slot] = True
+        self.damaged += bool(frame.is_corrupt)
+
+    def survivors(self) -> Frames:
+        """The frames that were put in, in the order of their slots."""
+        return self._frames if self.filled.all() else self._frames[self.filled]
+
+    def _fix_size(self, shown_size: tuple[int, int]) -> None:
+        self.shown_size = shown_size
+        width, height = storage_size(*shown_size, self._settings.max_pixels, self._settings.multiple)
+        self._frames = np.empty((len(self.filled), height, width, 3), dtype=np.uint8)
+
+
+def finish(path: Path, store: FrameStore, times: Times, info: VideoInfo) -> Candidates:
+    """Candidates of the frames that survived; `times` float64 [count] are those of all slots.
+
+    A lost frame is never replaced by its neighbour: its candidate is gone and counted. Raises SampleError:
+    zero_frames if nothing survived, partial_decode if less than half did.
+    """
+    survived, wanted = int(store.filled.sum()), len(store.filled)
+    if survived == 0:
+        raise SampleError(FailureKind.ZERO_FRAMES, f"{path}: none of {wanted} wanted frames could be decoded")
+    if 2 * survived < wanted:
+        message = f"{path}: {survived} of {wanted} wanted frames could be decoded, at least half are needed"
+        raise SampleError(FailureKind.PARTIAL_DECODE, message)
+    return Candidates(info=info, frames=store.survivors(), times=times[store.filled])
+
+
+def _swapped(width: int, height: int, quarters: int) -> tuple[int, int]:
+    return (height, width) if quarters % 2 else (width, height)

@@ -1,0 +1,1 @@
+"""Engines spread decoding over processes; `local` is the one for a single machine."""
