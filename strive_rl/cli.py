@@ -1,0 +1,108 @@
+"""`strive-rl`: the command line of the training half. Arguments in, one call, a few lines out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strive_data import console
+from strive_data.settings import load
+from strive_data.shards import ShardSet
+from strive_rl.config import EvalSettings, TrainSettings
+
+app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
+
+Shards = Annotated[Path, typer.Option(help="Folder of a finished `strive-data build`.", show_default=False)]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Qwen2.5-VL hub name or folder; demo: the tiny model of the package.", show_default=False
+    ),
+]
+Config = Annotated[Path | None, typer.Option(help="Settings file, TOML.", show_default=False)]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
+]
+
+
+@app.command()
+def train(
+    shards: Shards,
+    model: Model,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run: metrics, checkpoints, model.", show_default=False)
+    ],
+    steps: Annotated[
+        int | None, typer.Option(help="Optimizer steps. [default: 1000]", show_default=False)
+    ] = None,
+    variants: Annotated[
+        int | None, typer.Option(help="Variants M of each video. [default: 2]", show_default=False)
+    ] = None,
+    completions: Annotated[
+        int | None, typer.Option(help="Answers G sampled for each variant. [default: 4]", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Order, frames and answers follow from it. [default: 0]", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")
+    ] = False,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Train a policy by dual-grouped GRPO: M variants of each video, G answers each, one joint advantage."""
+    options = {
+        "steps": steps,
+        "data.variants": variants,
+        "rollout.completions": completions,
+        "seed": seed,
+    }
+    settings = load(TrainSettings, config=config, options=options, assignments=set_ or ())
+    data = ShardSet.open(shards)
+    from strive_rl import trainer
+    from strive_rl.progress import TrainProgress
+
+    quiet_libraries()
+    begin = trainer.resume if resume else trainer.start
+    run = begin(out, shards=data, model=model, settings=settings)
+    folder = trainer.fit(run, TrainProgress())
+    typer.echo(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}")
+
+
+@app.command(name="eval")
+def evaluate(
+    shards: Shards,
+    model: Model,
+    out: Annotated[Path, typer.Option(help="New folder for predictions and results.", show_default=False)],
+    baseline: Annotated[
+        Path | None, typer.Option(help="Folder of another evaluation: print the gain.", show_default=False)
+    ] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Exact accuracy of greedy answers, with a 95 % interval over videos, by frame sampler."""
+    settings = load(EvalSettings, config=config, assignments=set_ or ())
+    data = ShardSet.open(shards)
+    from strive_rl import evaluate as evaluation
+    from strive_rl.table import results_table
+
+    quiet_libraries()
+    results = evaluation.evaluate(out, shards=data, model=model, settings=settings, baseline=baseline)
+    typer.echo(results_table(results))
+
+
+def quiet_libraries() -> None:
+    """No progress bars of transformers between our own lines."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def main() -> None:
+    """Entry point."""
+    console.run(app)

@@ -1,0 +1,197 @@
+"""`strive-rl eval`: greedy answers under each frame sampler, scored exactly.
+
+predictions.jsonl has a line for each (question, sampler); results.json what they add up to. With a baseline,
+the gain over it is paired question by question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_data.schema import Sample, Span
+from strive_data.settings import as_dict, choose
+from strive_data.shards import ShardSet
+from strive_rl import journal
+from strive_rl.answers import final_answer
+from strive_rl.config import EvalSettings
+from strive_rl.interval import Estimate, estimate
+from strive_rl.policy import Policy, Sampling, load_policy
+from strive_rl.rollout import encode_groups, roll_out
+from strive_rl.run_record import run_record
+from strive_rl.schema import Rollout
+from strive_rl.views import EVALUATION_SAMPLERS, evaluation_indices, group_of
+
+PREDICTIONS_FILE = "predictions.jsonl"
+RESULTS_FILE = "results.json"
+
+Prediction = dict[str, Any]
+Observer = Callable[[int, int], None]
+
+
+def evaluate(
+    out: Path,
+    *,
+    shards: ShardSet,
+    model: str,
+    settings: EvalSettings,
+    baseline: Path | None = None,
+    observe: Observer = lambda done, total: None,
+) -> dict[str, Any]:
+    """Evaluate a model into `out`; the content of results.json.
+
+    Raises UsageError where `out` already holds results, for an unknown frame sampler, a model that cannot be
+    loaded, and a baseline of other questions.
+    """
+    for sampler in settings.samplers:
+        choose(sampler, EVALUATION_SAMPLERS, "samplers")
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    if not len(shards):
+        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+    before = read_predictions(baseline) if baseline else None
+    policy = load_policy(model, settings.policy)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PREDICTIONS_FILE).unlink(missing_ok=True)
+    rows: list[Prediction] = []
+    dropped: list[dict[str, str]] = []
+    for made, lost in predict(policy, shards, settings):
+        journal.append(out / PREDICTIONS_FILE, made)
+        rows += made
+        dropped += lost
+        observe(len(rows) + len(dropped), len(shards) * len(settings.samplers))
+    results = run_record(as_dict(settings), model=model, shards=shards)
+    results |= {"dropped": dropped, "samplers": summarise(rows, settings)}
+    if before is not None:
+        results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
+    journal.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def predict(
+    policy: Policy, shards: ShardSet, settings: EvalSettings
+) -> Iterator[tuple[list[Prediction], list[dict[str, str]]]]:
+    """Predictions and dropped questions, batch by batch, sampler after sampler."""
+    sampling = Sampling(completions=1, max_new_tokens=settings.max_new_tokens, greedy=True)
+    size = settings.policy.prompts_per_pass
+    for sampler in settings.samplers:
+        for start in range(0, len(shards), size):
+            samples = [shards.read(i) for i in range(start, min(start + size, len(shards)))]
+            chosen = [evaluation_indices(sample, sampler) for sample in samples]
+            groups = [group_of(sample, [taken]) for sample, (taken, _) in zip(samples, chosen, strict=True)]
+            encoded = encode_groups(policy, groups)
+            facts = {
+                sample.meta.question.sample_id: (sample, source)
+                for sample, (_, source) in zip(samples, chosen, strict=True)
+            }
+            rows = []
+            for rollout in roll_out(policy, encoded, sampling):
+                sample, source = facts[rollout.group.question.sample_id]
+                rows.append(prediction(rollout, sample, sampler=sampler, source=source))
+            yield (
+                rows,
+                [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in encoded.dropped],
+            )
+
+
+def prediction(rollout: Rollout, sample: Sample, *, sampler: str, source: str) -> Prediction:
+    """The line of predictions.jsonl of one greedy answer."""
+    question, times = rollout.group.question, rollout.group.views[0].times
+    completion, reward = rollout.completions[0][0], rollout.rewards[0][0]
+    return {
+        "sample_id": question.sample_id,
+        "video_id": sample.meta.info.video_id,
+        "sampler": sampler,
+        "frames_from": source,
+        "times": [round(float(time), 3) for time in times],
+        "problem_type": question.problem_type,
+        "source": question.source,
+        "output": completion.text,
+        "finished": completion.finished,
+        "extracted": final_answer(completion.text),
+        "answer": question.answer,
+        "accuracy": reward.accuracy,
+        "format": reward.format,
+        "reward": reward.total,
+        "evidence_seen": evidence_seen(times.tolist(), question.evidence_spans),
+    }
+
+
+def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
+    """Whether a frame lies in a span of evidence (ends included); None where no span is known."""
+    if not spans:
+        return None
+    return any(start <= time <= end for start, end in spans for time in times)
+
+
+def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:
+    """What each sampler's predictions add up to, and apart by whether the evidence was among the frames."""
+    summary: dict[str, Any] = {}
+    for sampler in settings.samplers:
+        mine = [row for row in rows if row["sampler"] == sampler]
+        parts = {
+            "evidence_seen": [row for row in mine if row["evidence_seen"] is True],
+            "evidence_missed": [row for row in mine if row["evidence_seen"] is False],
+        }
+        summary[sampler] = {
+            "frames_from": sorted({row["frames_from"] for row in mine}),
+            "accuracy": _accuracy(mine, settings),
+            "format": _mean([row["format"] for row in mine]),
+            "reward": _mean([row["reward"] for row in mine]),
+            "truncated_share": _mean([not row["finished"] for row in mine]),
+        } | {name: _accuracy(part, settings) for name, part in parts.items()}
+    return summary
+
+
+def gains(
+    before: Sequence[Prediction], after: Sequence[Prediction], settings: EvalSettings
+) -> dict[str, Any]:
+    """Accuracy after minus before, paired by question, for each sampler; intervals over videos.
+
+    Raises UsageError where the two do not hold the same questions under a sampler.
+    """
+    return {
+        sampler: _shown(_gain(_keyed(before, sampler), _keyed(after, sampler), sampler, settings))
+        for sampler in settings.samplers
+    }
+
+
+def read_predictions(folder: Path) -> list[Prediction]:
+    """Predictions of a finished evaluation. Raises UsageError where the folder is not one."""
+    if not (folder / RESULTS_FILE).is_file():
+        raise UsageError(f"baseline {folder}: no finished evaluation (no {RESULTS_FILE})")
+    return journal.read(folder / PREDICTIONS_FILE)
+
+
+def _keyed(rows: Sequence[Prediction], sampler: str) -> dict[str, Prediction]:
+    return {row["sample_id"]: row for row in rows if row["sampler"] == sampler}
+
+
+def _gain(
+    before: dict[str, Prediction], after: dict[str, Prediction], sampler: str, settings: EvalSettings
+) -> Estimate | None:
+    if before.keys() != after.keys():
+        apart = len(before.keys() ^ after.keys())
+        raise UsageError(
+            f"the baseline holds other questions under {sampler!r}: {apart} are in one of the two only"
+        )
+    ids = sorted(after)
+    differences = [after[i]["accuracy"] - before[i]["accuracy"] for i in ids]
+    videos = [after[i]["video_id"] for i in ids]
+    return estimate(differences, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
+
+
+def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:
+    values, videos = [row["accuracy"] for row in rows], [row["video_id"] for row in rows]
+    return _shown(estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed))
+
+
+def _shown(made: Estimate | None) -> dict[str, Any] | None:
+    return asdict(made) if made else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,102 @@
+"""What a step is worth writing down: one flat record for metrics.jsonl. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from strive_rl.advantage import is_uninformative, variance_parts
+from strive_rl.config import AlgorithmSettings
+from strive_rl.rollout import Encoded, reward_grid
+from strive_rl.schema import Rollout
+from strive_rl.update import UpdateStats, grid_advantages
+
+
+def step_record(
+    step: int, rollouts: Sequence[Rollout], encoded: Encoded, stats: UpdateStats, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Record of one step; a number that does not exist (a mean over nothing) is None.
+
+    `reward`, `accuracy`, `format`: means over all completions. `zero_advantage_share`: questions whose
+    answers are all equally accurate, left out of the update; `all_right_share` and `all_wrong_share`: those
+    fully right and fully wrong. `eta2`: mean share of a question's reward variance between its variants, over
+    the questions that have any. `reward_by_variant`: M means. `tokens` were sampled, `update_tokens` of them learned from.
+    """
+    completions = [completion for r in rollouts for row in r.completions for completion in row]
+    record: dict[str, Any] = {
+        "step": step,
+        "questions": len(rollouts),
+        "dropped": [i for i, _ in encoded.dropped],
+    }
+    for part, name in (("total", "reward"), ("accuracy", "accuracy"), ("format", "format")):
+        record[name] = _mean([reward_grid(rollout, part).mean() for rollout in rollouts])
+    record |= _shares([reward_grid(rollout, "accuracy") for rollout in rollouts])
+    record["eta2"] = _mean([e for r in rollouts if not math.isnan(e := variance_parts(reward_grid(r)).eta2)])
+    record["reward_by_variant"] = _by_variant(rollouts)
+    record["completion_tokens"] = _mean([len(completion.ids) for completion in completions])
+    record["truncated_share"] = _mean([not completion.finished for completion in completions])
+    record["prompt_tokens"] = _mean([len(p.ids) for prompts in encoded.prompts for p in prompts])
+    record["tokens"] = sum(len(completion.ids) for completion in completions)
+    update = asdict(stats)
+    record["update_tokens"] = update.pop("tokens")
+    record |= {name: _number(value) for name, value in update.items()}
+    record["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
+    return record
+
+
+def readable(
+    step: int, rollouts: Sequence[Rollout], settings: AlgorithmSettings, *, questions: int = 2
+) -> list[dict[str, Any]]:
+    """A few sampled answers of a step, to be read by people: the first of each variant of some questions."""
+    rows = []
+    for rollout in rollouts[:questions]:
+        grid = grid_advantages(rollout, settings)
+        question = rollout.group.question
+        for m, view in enumerate(rollout.group.views):
+            reward = rollout.rewards[m][0]
+            rows.append(
+                {
+                    "step": step,
+                    "sample_id": question.sample_id,
+                    "variant": m,
+                    "times": [round(float(t), 3) for t in view.times],
+                    "question": question.question,
+                    "answer": question.answer,
+                    "completion": rollout.completions[m][0].text,
+                    "finished": rollout.completions[m][0].finished,
+                    "accuracy": reward.accuracy,
+                    "reward": reward.total,
+                    "advantage": round(float(grid[m, 0]), 4),
+                }
+            )
+    return rows
+
+
+def _shares(accuracies: list[Any]) -> dict[str, float | None]:
+    equal = [is_uninformative(grid) for grid in accuracies]
+    right = [same and grid.flat[0] == 1 for same, grid in zip(equal, accuracies, strict=True)]
+    wrong = [same and grid.flat[0] == 0 for same, grid in zip(equal, accuracies, strict=True)]
+    return {
+        "zero_advantage_share": _mean(equal),
+        "all_right_share": _mean(right),
+        "all_wrong_share": _mean(wrong),
+    }
+
+
+def _by_variant(rollouts: Sequence[Rollout]) -> list[float]:
+    if not rollouts:
+        return []
+    means = np.mean([reward_grid(rollout).mean(axis=1) for rollout in rollouts], axis=0)
+    return [float(mean) for mean in means]
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,59 @@
+"""What a run is made of, saved beside it, and whether another call may go on with it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from strive_data.errors import UsageError
+from strive_data.shards import ShardSet
+
+SETTINGS_FILE = "settings.json"
+# What may change when a run goes on: neither has a part in the computation of a step.
+FREE = frozenset({"settings.steps", "settings.save_every"})
+
+
+def run_record(settings: dict[str, Any], *, model: str, shards: ShardSet) -> dict[str, Any]:
+    """Resolved settings, model, shards and versions of a run."""
+    return {
+        "settings": settings,
+        "model": model_identity(model),
+        "shards": str(shards.folder),
+        "shards_fingerprint": shards.fingerprint,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def model_identity(model: str) -> str:
+    """A model folder by its full path, so that two ways to write it are one; a hub name as it is."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise UsageError that names each difference which would make another run of it."""
+    names = ("settings", "model", "shards_fingerprint")
+    before, after = (dict(_flat({name: record[name] for name in names})) for record in (saved, now))
+    changed = [
+        f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
+        for name in sorted(before.keys() | after.keys())
+        if name not in FREE and before.get(name) != after.get(name)
+    ]
+    if changed:
+        raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

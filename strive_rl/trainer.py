@@ -1,0 +1,163 @@
+"""The order of training, and nothing else: groups → rollouts → advantages → update, step after step.
+
+Departures from a textbook loop: the group is one question with M views of its video; a prompt is computed
+once for its G completions, in sampling as in the update; questions that teach nothing cost no backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_data.settings import as_dict
+from strive_data.shards import ShardSet
+from strive_rl import checkpoint, journal
+from strive_rl.config import TrainSettings
+from strive_rl.data import Cursor, next_batch, read_groups
+from strive_rl.metrics import readable, step_record
+from strive_rl.optimizer import Optimizer
+from strive_rl.policy import Policy, Sampling, load_policy
+from strive_rl.rollout import encode_groups, roll_out, step_generator
+from strive_rl.run_record import SETTINGS_FILE, require_same, run_record
+from strive_rl.schedule import learning_rate
+from strive_rl.stopwatch import Stopwatch
+from strive_rl.update import lessons, update
+from strive_rl.views import ViewPlan, plan_views
+
+METRICS_FILE = "metrics.jsonl"
+ROLLOUTS_FILE = "rollouts.jsonl"
+
+Observer = Callable[[dict[str, Any], int], None]
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """A run between two steps: `step` steps are done, `cursor` says which questions come next."""
+
+    out: Path
+    shards: ShardSet
+    plan: ViewPlan
+    settings: TrainSettings
+    record: dict[str, Any]
+    policy: Policy
+    optimizer: Optimizer
+    step: int = 0
+    cursor: Cursor = field(default_factory=Cursor)
+
+
+def start(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
+    """A new run into `out`. Raises UsageError where `out` already holds one, and for a bad model."""
+    if (out / SETTINGS_FILE).exists():
+        raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
+    record = run_record(as_dict(settings), model=model, shards=shards)
+    run = _assemble(out, shards, model, settings, record)
+    out.mkdir(parents=True, exist_ok=True)
+    journal.write_json(out / SETTINGS_FILE, record)
+    return run
+
+
+def resume(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
+    """The run of `out` from its newest checkpoint, or from its start where it has none yet.
+
+    Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
+    settings, model or shards, and names the difference.
+    """
+    if not (out / SETTINGS_FILE).is_file():
+        raise UsageError(
+            f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
+        )
+    record = run_record(as_dict(settings), model=model, shards=shards)
+    require_same(journal.read_json(out / SETTINGS_FILE), record, out)
+    folder = checkpoint.latest(out)
+    run = _assemble(out, shards, str(folder) if folder else model, settings, record)
+    if folder:
+        state = checkpoint.load_state(folder)
+        run.optimizer.load(state["optimizer"])
+        run.step, run.cursor = state["step"], Cursor(**state["cursor"])
+    for name in (METRICS_FILE, ROLLOUTS_FILE):
+        journal.cut_back(out / name, run.step)
+    journal.write_json(out / SETTINGS_FILE, record)
+    return run
+
+
+def fit(run: Run, observe: Observer) -> Path:
+    """Train up to `settings.steps`; the folder of the finished model, OUT/model.
+
+    Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`.
+    """
+    while run.step < run.settings.steps:
+        observe(train_step(run), run.settings.steps)
+        if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
+            checkpoint.save(checkpoint.checkpoint_folder(run.out, run.step), run.policy, _state(run))
+    folder = run.out / checkpoint.MODEL_FOLDER
+    checkpoint.save(folder, run.policy)
+    return folder
+
+
+def train_step(run: Run) -> dict[str, Any]:
+    """One step: moves policy, optimizer, cursor and step; writes and gives its record."""
+    settings, policy, watch = run.settings, run.policy, Stopwatch()
+    step, seed = run.step + 1, settings.seed
+    size = settings.data.questions_per_step
+    picks, cursor = next_batch(run.cursor, seed=seed, count=len(run.shards), size=size)
+    groups = read_groups(run.shards, picks, run.plan, seed=seed)
+    watch.lap("data")
+    encoded = encode_groups(policy, groups)
+    watch.lap("encode")
+    generator = step_generator(policy.device, seed, step)
+    rollouts = roll_out(policy, encoded, _sampling(settings), generator)
+    watch.lap("rollout")
+    stats = update(
+        policy,
+        run.optimizer,
+        lessons(rollouts, encoded.prompts, settings.algorithm),
+        settings.algorithm,
+        temperature=settings.rollout.temperature,
+        learning_rate=learning_rate(run.step, settings.optim),
+        step=step,
+    )
+    watch.lap("update")
+    run.step, run.cursor = step, cursor
+    record = step_record(step, rollouts, encoded, stats, watch.seconds())
+    journal.append(run.out / METRICS_FILE, [record])
+    journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, settings.algorithm))
+    return record
+
+
+def _assemble(
+    out: Path, shards: ShardSet, model: str, settings: TrainSettings, record: dict[str, Any]
+) -> Run:
+    if not len(shards):
+        raise UsageError(f"{shards.folder}: the build holds no sample to train on")
+    plan = plan_views(shards.settings, settings.data)
+    policy = load_policy(model, settings.policy)
+    return Run(
+        out=out,
+        shards=shards,
+        plan=plan,
+        settings=settings,
+        record=record,
+        policy=policy,
+        optimizer=Optimizer(policy.trainable(), settings.optim),
+    )
+
+
+def _sampling(settings: TrainSettings) -> Sampling:
+    rollout = settings.rollout
+    return Sampling(
+        completions=rollout.completions,
+        max_new_tokens=rollout.max_new_tokens,
+        temperature=rollout.temperature,
+    )
+
+
+def _state(run: Run) -> dict[str, Any]:
+    return {
+        "step": run.step,
+        "cursor": asdict(run.cursor),
+        "record": run.record,
+        "optimizer": run.optimizer.state(),
+    }

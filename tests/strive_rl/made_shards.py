@@ -1,0 +1,59 @@
+"""Small finished builds for the trainer's tests, made without videos or a scorer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.sampling import make_sample
+from strive_data.schema import SCHEMA_VERSION, Candidates, Question, Sample, VideoInfo
+from strive_data.settings import as_dict, fingerprint
+from strive_data.shard_writer import OpenShard, index_of, write_json
+from strive_data.shards import ShardSet
+
+SETTINGS = BuildSettings(
+    sampler=SamplerSettings(frames=4, variants=2), shard=ShardSettings(frames="all", max_samples=4)
+)
+SAMPLED = replace(SETTINGS, shard=ShardSettings(frames="sampled", max_samples=4))
+
+
+def make_shards(folder: Path, samples: int = 6, settings: BuildSettings = SETTINGS) -> ShardSet:
+    folder.mkdir()
+    manifests = []
+    for number, start in enumerate(range(0, samples, settings.shard.max_samples)):
+        shard = OpenShard(folder, number, fingerprint(settings))
+        for i in range(start, min(start + settings.shard.max_samples, samples)):
+            shard.add(made_sample(i, settings))
+        manifests.append(shard.commit())
+    index_of(manifests).write_parquet(folder / "index.parquet")
+    write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "settings": as_dict(settings)})
+    return ShardSet.open(folder)
+
+
+def made_sample(number: int, settings: BuildSettings = SETTINGS) -> Sample:
+    """12 candidates, one a second; two questions a video; the evidence at seconds 5 to 7 of each even one."""
+    generator = np.random.default_rng(number // 2)
+    frames = generator.integers(0, 256, (12, 28, 28, 3), dtype=np.uint8)
+    info = VideoInfo(
+        video_id=f"video{number // 2}",
+        duration_seconds=12.0,
+        width=28,
+        height=28,
+        reader="made",
+        reader_version="0",
+    )
+    question = Question(
+        sample_id=f"q{number}",
+        video=f"{number // 2}.mp4",
+        question="Which?",
+        answer="AB"[number % 2],
+        problem_type="multiple choice",
+        options=("A. red", "B. blue"),
+        evidence_spans=() if number % 2 else ((5.0, 7.0),),
+    )
+    scores = generator.normal(size=12).astype(np.float32)
+    candidates = Candidates(info=info, frames=frames, times=np.arange(12) + 0.5)
+    return make_sample(question, candidates, scores=scores, query_windows=1, settings=settings)
