@@ -1,0 +1,89 @@
+"""Frames against a question by a bi-encoder of the CLIP family: s_i = e_i·q (METHOD.md section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Floats, Frames, Question
+from strive_data.score.load_clip import ClipModel, load_clip
+from strive_data.score.scorer import FrameScores
+from strive_data.score.windows import join_windows, query_text, split_query
+
+TEXT_BATCH = 8
+
+
+class ClipScorer:
+    """Scorer with an open_clip model. Frames are embedded once for all questions of a video.
+
+    Batches always have the same size (the last one is padded): another size gives other bits.
+    """
+
+    def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._settings = settings
+        self._clip: ClipModel = load_clip(settings)
+        self.name = self._clip.name
+
+    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
+        """One FrameScores a question; frames uint8 RGB [N, H, W, 3], scores are cosines in [-1, 1]."""
+        frames_ND = self.embed_frames(frames)
+        return [self._score_one(frames_ND, question) for question in questions]
+
+    def embed_frames(self, frames: Frames) -> Floats:
+        """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
+        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
+            raise SampleError(
+                FailureKind.SCORE_FAILED, f"frames of shape {frames.shape}, expected [N, H, W, 3]"
+            )
+        size = self._settings.batch_size
+        parts = [
+            self._embed_batch(frames[start : start + size], size) for start in range(0, len(frames), size)
+        ]
+        return _unit(np.concatenate(parts))
+
+    def embed_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit embeddings float32 [W, D] of texts that fit the text encoder."""
+        parts: list[Floats] = []
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = list(texts[start : start + TEXT_BATCH])
+            ids = self._clip.tokenize(batch + [""] * (TEXT_BATCH - len(batch))).to(self._clip.device)
+            with torch.inference_mode():
+                out: torch.Tensor = self._clip.model.encode_text(ids)
+            parts.append(out[: len(batch)].float().cpu().numpy())
+        return _unit(np.concatenate(parts))
+
+    def _score_one(self, frames_ND: Floats, question: Question) -> FrameScores:
+        settings = self._settings
+        windows = split_query(
+            query_text(question, settings.query),
+            count=self._clip.count_tokens,
+            capacity=self._clip.capacity,
+            overlap=min(settings.window_overlap_tokens, self._clip.capacity // 2),
+        )
+        queries_WD = join_windows(self.embed_texts(windows), settings.windows)
+        scores_NW = frames_ND.astype(np.float64) @ queries_WD.T.astype(np.float64)
+        scores = scores_NW.max(axis=1).astype(np.float32)
+        if not np.isfinite(scores).all():
+            raise SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
+        return FrameScores(scores=scores, windows=len(windows), scorer=self.name)
+
+    def _embed_batch(self, frames: Frames, size: int) -> npt.NDArray[np.float32]:
+        """Raw embeddings [B, D] of up to `size` frames, run as a batch of exactly `size`."""
+        images = torch.stack([self._clip.transform(Image.fromarray(frame)) for frame in frames])
+        padded = torch.cat([images, images[-1:].expand(size - len(images), *images.shape[1:])])
+        with torch.inference_mode():
+            out: torch.Tensor = self._clip.model.encode_image(padded.to(self._clip.device, self._clip.dtype))
+        return out[: len(frames)].float().cpu().numpy()
+
+
+def _unit(rows_BD: npt.NDArray[np.float32]) -> Floats:
+    unit: Floats = rows_BD / np.maximum(np.linalg.norm(rows_BD, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float32)

@@ -1,0 +1,139 @@
+"""Any open_clip model, from a name and a tag, a local checkpoint, or a local folder; never a pickle."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import UsageError
+from strive_data.score.windows import CountTokens
+
+SCHEMAS = ("local-dir:", "hf-hub:")
+OFFLINE_HINT = (
+    "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors) "
+    "or an open_clip folder (--set score.model=local-dir:/path/to/folder)"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipModel:
+    """A model in evaluation mode with its own transform and tokenizer.
+
+    `count_tokens` counts without special tokens; `capacity` is how many of those the text encoder takes.
+    """
+
+    name: str
+    model: Any
+    transform: Callable[[Image.Image], torch.Tensor]
+    tokenize: Callable[[list[str]], torch.Tensor]
+    count_tokens: CountTokens
+    capacity: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_clip(settings: ScoreSettings) -> ClipModel:
+    """Load model, transform and tokenizer; UsageError says which of name, weights and device is at fault."""
+    device = choose_device(settings.device)
+    check_names(settings.model, settings.pretrained)
+    by_schema = settings.model.startswith(SCHEMAS)
+    pretrained = None if by_schema else settings.pretrained
+    tag_cfg = {} if by_schema else open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(
+            settings.model,
+            pretrained=pretrained,
+            precision=settings.precision,
+            device=device,
+            # Where a tag was trained with the other activation open_clip only warns, and scores are wrong.
+            force_quick_gelu=bool(tag_cfg and tag_cfg.get("quick_gelu")),
+            require_pretrained=True,
+            weights_only=True,
+        )
+        tokenizer = open_clip.get_tokenizer(settings.model)
+    except (RuntimeError, ValueError, KeyError, OSError, pickle.UnpicklingError, SafetensorError) as error:
+        where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
+        raise UsageError(f"score: cannot load {where}: {_first_line(error)}; {OFFLINE_HINT}") from error
+    count, capacity = token_counter(tokenizer)
+    return ClipModel(
+        name=_short_name(settings),
+        model=model.eval(),
+        transform=transform,
+        tokenize=tokenizer,
+        count_tokens=count,
+        capacity=capacity,
+        device=device,
+        dtype=open_clip.get_input_dtype(settings.precision) or torch.float32,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; UsageError for a device that torch does not know or have."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"score.device: got {name!r}, expected auto, cpu or cuda[:number]") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"score.device: got {name!r}, but torch sees no GPU here; use cpu or auto")
+    return device
+
+
+def check_names(model: str, pretrained: str) -> None:
+    """UsageError for a model name or weights that open_clip cannot have, before anything is loaded."""
+    for schema in SCHEMAS:
+        if model.startswith(schema):
+            folder = Path(model.removeprefix(schema))
+            if schema == "local-dir:" and not (folder / "open_clip_config.json").is_file():
+                raise UsageError(f"score.model: {folder} is no open_clip folder (no open_clip_config.json)")
+            return
+    known = open_clip.list_models()
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"open_clip has {len(known)} models"
+        raise UsageError(f"score.model: got {model!r}, which open_clip does not know; {hint}")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained in tags or Path(pretrained).is_file():
+        return
+    raise UsageError(
+        f"score.pretrained: got {pretrained!r}, which is neither a file nor a tag of {model}; "
+        f"tags: {', '.join(tags) or 'none'}; {OFFLINE_HINT}"
+    )
+
+
+def token_counter(tokenizer: Any) -> tuple[CountTokens, int]:
+    """How to count the tokens of a text, and how many fit, special tokens apart."""
+    clean = tokenizer.clean_fn
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return lambda text: len(tokenizer.encode(clean(text))), tokenizer.context_length - 2
+    inner = tokenizer.tokenizer
+    # open_clip's "clips" mode puts a begin and an end token itself.
+    special = 2 if tokenizer.tokenizer_mode == "clips" else inner.num_special_tokens_to_add()
+    return (
+        lambda text: len(inner(clean(text), add_special_tokens=False).input_ids),
+        tokenizer.context_length - special,
+    )
+
+
+def _short_name(settings: ScoreSettings) -> str:
+    """Name that is the same wherever the files lie."""
+    if settings.model.startswith("local-dir:"):
+        return Path(settings.model.removeprefix("local-dir:")).name
+    weights = Path(settings.pretrained)
+    return f"{settings.model}/{weights.name if weights.is_file() else settings.pretrained}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,36 @@
+"""Scorers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from strive_data.config import ScoreSettings
+from strive_data.score.scorer import Scorer
+from strive_data.settings import choose
+
+DEMO_MODEL = Path(__file__).parent / "demo_clip"
+
+
+def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Scorer:
+    """The scorer that `settings` name, ready to score; `threads` of the CPU, or as torch has it.
+
+    Raises SettingsError for an unknown name and UsageError for weights that cannot be loaded.
+    """
+    return SCORERS[choose(settings.scorer, SCORERS, "scorer")](settings, threads)
+
+
+def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
+    # Imported here: torch takes seconds, and reading settings or shards needs none.
+    from strive_data.score.clip import ClipScorer
+
+    return ClipScorer(settings, threads=threads)
+
+
+def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
+    """The tiny CLIP of the package (tools/train_tiny_clip.py), loaded as any other local folder."""
+    return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
+
+
+SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {"clip": _clip, "demo": _demo}

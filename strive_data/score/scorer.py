@@ -1,0 +1,35 @@
+"""What a scorer is and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from strive_data.schema import Floats, Frames, Question
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameScores:
+    """Scores of one video's candidates for one question.
+
+    scores float32 [N], higher is more relevant, on the scorer's own scale; `windows` into which the query was
+    cut (1: it fitted); `scorer` names the model and its weights.
+    """
+
+    scores: Floats
+    windows: int
+    scorer: str
+
+
+class Scorer(Protocol):
+    """Scores the candidates of one video for all of its questions at once."""
+
+    name: str
+
+    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
+        """Frames uint8 RGB [N, H, W, 3] → one FrameScores a question, in order.
+
+        Raises SampleError (score_failed) for frames that cannot be scored.
+        """
+        ...

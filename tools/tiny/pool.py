@@ -1,0 +1,68 @@
+"""Candidate frames of planned videos at the demonstration's storage size, without the detour over files.
+
+Noise stands in for H.264 and for resampling: half of the frames go through JPEG (4:2:0) at a random quality,
+and the resampling filter changes from video to video.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from strive_data.synth import VideoPlan, draw_frame, plan_video
+
+CANDIDATES = 32
+SIDE_PIXELS = 28
+FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoolVideo:
+    """A planned video: frames uint8 [CANDIDATES, SIDE_PIXELS, SIDE_PIXELS, 3], times float64 [CANDIDATES]."""
+
+    plan: VideoPlan
+    frames: npt.NDArray[np.uint8]
+    times: npt.NDArray[np.float64]
+
+
+def make_pool(*, videos: int, seed: int, questions: int = 4) -> list[PoolVideo]:
+    """`videos` videos of the world of `seed`, each at the midpoints of CANDIDATES equal cells."""
+    return [_video(seed, index, questions) for index in range(videos)]
+
+
+def needle_labels(video: PoolVideo, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """1 where a needle on the candidate has the colour or shape, float32 [CANDIDATES, len(names)]."""
+    labels = np.zeros((CANDIDATES, len(names)), dtype=np.float32)
+    for asked in video.plan.asked:
+        seen = (video.times >= asked.span[0]) & (video.times < asked.span[1])
+        for name in (asked.needle.shape, asked.needle.colour):
+            labels[seen, names.index(name)] = 1
+    return labels
+
+
+def _video(seed: int, index: int, questions: int) -> PoolVideo:
+    plan = plan_video(seed=seed, index=index, questions=questions)
+    rng = np.random.default_rng([seed, index, 1])
+    shown = ((np.arange(CANDIDATES) + 0.5) / CANDIDATES * plan.frames).astype(int)
+    times = np.array(plan.frame_times)[shown]
+    resample = FILTERS[int(rng.integers(len(FILTERS)))]
+    frames = [_shrink(draw_frame(plan, float(time)), resample, rng) for time in times]
+    return PoolVideo(plan=plan, frames=np.stack(frames), times=times)
+
+
+def _shrink(
+    frame: npt.NDArray[np.uint8], resample: Image.Resampling, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    picture = _jpeg(Image.fromarray(frame), int(rng.integers(60, 95)))
+    small = picture.resize((SIDE_PIXELS, SIDE_PIXELS), resample)
+    return np.asarray(_jpeg(small, 90) if rng.random() < 0.5 else small)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
