@@ -21,10 +21,10 @@ def step_record(
 ) -> dict[str, Any]:
     """Record of one step; a number that does not exist (a mean over nothing) is None.
 
-    Means over all completions: `reward`, `accuracy`, `format`. Shares of the questions: those whose answers are
-    all equally accurate, `zero_advantage_share` (left out of the update), and of them `all_right_share` and
-    `all_wrong_share`. `eta2`: share of a question's reward variance that lies between its variants, mean over
-    the questions that have any. `tokens` were sampled, `update_tokens` of them learned from.
+    Means over all completions: `reward`, `accuracy`, `format`. Shares of the questions: those whose answers
+    are all equally accurate, `zero_advantage_share` (left out of the update), and of them `all_right_share`
+    and `all_wrong_share`. `eta2`: share of a question's reward variance that lies between its variants, mean
+    over the questions that have any. `tokens` were sampled, `update_tokens` of them learned from.
     """
     completions = [completion for r in rollouts for row in r.completions for completion in row]
     record: dict[str, Any] = {
