@@ -112,13 +112,7 @@ def samples_of(
         return
     for row, frame_scores in zip(rows, scored, strict=True):
         try:
-            yield make_sample(
-                row[1],
-                decoded,
-                scores=frame_scores.scores,
-                query_windows=frame_scores.windows,
-                settings=settings,
-            )
+            yield make_sample(row[1], decoded, frame_scores, settings)
         except SampleError as error:
             yield _failure(row, "sample", error)
 

@@ -10,7 +10,8 @@ import simplejpeg
 from strive_data.config import BuildSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.samplers import draw, phase, uniform_indices
-from strive_data.schema import Candidates, Floats, Frames, Indices, Question, Sample, SampleMeta
+from strive_data.schema import Candidates, Frames, Indices, Question, Sample, SampleMeta
+from strive_data.score import FrameScores
 
 # Full chroma: stored frames are small, and halving their colour resolution again would blur small text.
 CHROMA = "444"
@@ -18,18 +19,13 @@ BUILD_EPOCH = 0
 
 
 def make_sample(
-    question: Question,
-    candidates: Candidates,
-    *,
-    scores: Floats,
-    query_windows: int,
-    settings: BuildSettings,
+    question: Question, candidates: Candidates, scored: FrameScores, settings: BuildSettings
 ) -> Sample:
     """Choose the variants of one question and encode the frames that they and the control need.
 
     Raises SampleError (score_failed) for scores that are not finite or not one for each candidate.
     """
-    count = len(candidates.times)
+    count, scores = len(candidates.times), scored.scores
     if scores.shape != (count,) or not np.isfinite(scores).all():
         message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"
         raise SampleError(FailureKind.SCORE_FAILED, message)
@@ -42,8 +38,8 @@ def make_sample(
             question=question,
             info=candidates.info,
             sampler=asdict(settings.sampler) | {"phase": drawn_phase},
-            scorer=settings.score.scorer,
-            query_windows=query_windows,
+            scorer=scored.scorer,
+            query_windows=scored.windows,
         ),
         scores=scores,
         times=candidates.times,

@@ -19,6 +19,8 @@ from strive_data.errors import SettingsError
 
 T = TypeVar("T")
 
+LISTED = 20
+
 
 def load(
     cls: type[T],
@@ -57,11 +59,12 @@ def fingerprint(settings: Any) -> str:
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
-    """`name` if it is one of `known`; else SettingsError that lists them and suggests the nearest."""
+    """`name` if it is one of `known`; else SettingsError that suggests the nearest and lists the first."""
     known = sorted(known)
     if name in known:
         return name
-    raise SettingsError(f"unknown {what} {name!r}{_did_you_mean(name, known)}; known: {', '.join(known)}")
+    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+    raise SettingsError(f"unknown {what} {name!r}{_did_you_mean(name, known)}; known: {listed}")
 
 
 def require(condition: bool, message: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.sampling import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
+from strive_data.score import FrameScores
 
 
 def a_question(sample_id: str = "1", **changes: object) -> Question:
@@ -48,10 +49,5 @@ def build_settings(**shard: object) -> BuildSettings:
 
 def a_sample(sample_id: str = "1", count: int = 10, **shard: object) -> Sample:
     scores = np.linspace(-1, 1, count, dtype=np.float32) ** 3
-    return make_sample(
-        a_question(sample_id),
-        some_candidates(count),
-        scores=scores,
-        query_windows=1,
-        settings=build_settings(**shard),
-    )
+    scored = FrameScores(scores=scores, windows=1, scorer="by hand")
+    return make_sample(a_question(sample_id), some_candidates(count), scored, build_settings(**shard))

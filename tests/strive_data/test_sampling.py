@@ -7,6 +7,7 @@ import simplejpeg
 from strive_data.errors import FailureKind, SampleError
 from strive_data.samplers import phase
 from strive_data.sampling import encode_jpeg, make_sample
+from strive_data.score import FrameScores
 from tests.strive_data.samples import a_question, a_sample, build_settings, some_candidates
 
 
@@ -38,10 +39,9 @@ def test_a_video_with_fewer_frames_than_a_variant_gives_all() -> None:
 
 @pytest.mark.parametrize("scores", [np.zeros(9, np.float32), np.full(10, np.nan, np.float32)])
 def test_unusable_scores_are_a_failure_of_the_sample(scores: np.ndarray) -> None:
+    scored = FrameScores(scores=scores, windows=1, scorer="by hand")
     with pytest.raises(SampleError) as caught:
-        make_sample(
-            a_question(), some_candidates(), scores=scores, query_windows=1, settings=build_settings()
-        )
+        make_sample(a_question(), some_candidates(), scored, build_settings())
     assert caught.value.kind is FailureKind.SCORE_FAILED
 
 

@@ -67,3 +67,5 @@ def test_choose_suggests_the_nearest() -> None:
         SettingsError, match=r"unknown sampler 'combe', did you mean 'comb'\?; known: comb, uni"
     ):
         choose("combe", ["uniform", "comb"], "sampler")
+    with pytest.raises(SettingsError, match=r"known: 000, .*, 019 and 80 more$"):
+        choose("x", [f"{i:03d}" for i in range(100)], "sample")
