@@ -1,4 +1,4 @@
-"""Reading an answer: where it stands in a response, which option it names, which number it is.
+"""Reading an answer: where it stands in a response, and which option it names.
 
 Each function is total and gives None where the answer is absent, empty or ambiguous; nothing is guessed.
 """
@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 # "B", "B.", "(B)", "B) text", "B. text"; a lone letter before a word ("A man ...") is an article instead.
 LETTER_FORM = re.compile(r"(?:\(([A-Z])\)|([A-Z])(?=[.):]|$))[.):]?(?:\s+(.+))?", re.DOTALL)
 LONE_CAPITAL = re.compile(r"\b[A-Z]\b")
-
-MAX_NUMBER_CHARACTERS = 64
-PLAIN = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
-NUMBER = re.compile(rf"([+-]?(?:{PLAIN})(?:[eE][+-]?\d{{1,3}})?)\s?(%?)", re.ASCII)
-FRACTION = re.compile(rf"([+-]?(?:{PLAIN}))\s?/\s?({PLAIN})", re.ASCII)
 
 
 def final_answer(text: str) -> str | None:
@@ -62,24 +56,6 @@ def option_letter(answer: str, options: Sequence[str]) -> str | None:
     named = others.keys() & set(LONE_CAPITAL.findall(form[3]))
     held = any(text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", words) for text in others.values())
     return None if named or held else letter
-
-
-def number(text: str) -> Fraction | None:
-    """The number that the whole of `text` is, exactly: "1,234.5", "-2", "3e-4", "50%" (½), "3/4".
-
-    None for anything else: words or units beside it, two numbers, digits of other scripts, a zero
-    denominator, nan, inf, an exponent of more than three digits.
-    """
-    text = text.strip().replace("\N{MINUS SIGN}", "-")
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        return None
-    if match := NUMBER.fullmatch(text):
-        value = Fraction(match[1].replace(",", ""))
-        return value / 100 if match[2] else value
-    if match := FRACTION.fullmatch(text):
-        above, below = (Fraction(part.replace(",", "")) for part in match.groups())
-        return above / below if below else None
-    return None
 
 
 def _plain(text: str) -> str:

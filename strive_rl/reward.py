@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+from strive_data.number import number
 from strive_data.schema import ProblemType, Question
-from strive_rl.answers import final_answer, has_form, number, option_letter
+from strive_rl.answers import final_answer, has_form, option_letter
 from strive_rl.schema import Reward
 from strive_rl.text_scores import rouge_mean, word_error_rate
 
