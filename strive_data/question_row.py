@@ -23,7 +23,8 @@ from strive_data.settings import choose
 
 Row = Mapping[str, object]
 
-OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(\S.*)", re.DOTALL)
+# The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
+OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 
@@ -92,7 +93,7 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
         _bad(f"options: got {_short(options)}, expected two or more of the form 'A. text'")
     if len({letter for letter, _ in lettered}) < len(lettered):
         _bad(f"options: got {_short(options)}, a letter stands twice")
-    return tuple(f"{letter}. {text}" for letter, text in lettered)
+    return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
 
 
 def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:

@@ -112,6 +112,10 @@ def test_letter_wins_over_an_option_that_reads_like_a_letter():
     assert option_letter("B", ("A. B", "B. A")) == "B"
 
 
+def test_options_may_be_bare_letters():
+    assert [option_letter(answer, ("A.", "B.")) for answer in ("B", "B.", "", ".")] == ["B", "B", None, None]
+
+
 def test_other_option_inside_a_longer_word_does_not_count():
     assert option_letter("B. catalogue", ("A. cat", "B. a book")) == "B"
 
