@@ -1,0 +1,230 @@
+"""The offline stages in their order, on rendered videos with the demo's scorer, and on the real clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from strive_data.annotations import read_annotations
+from strive_data.build import BuildSummary, build, rows_by_video, samples_of
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
+from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.schema import Failure, Frames, Question, Sample
+from strive_data.score import FrameScores
+from strive_data.shards import ShardSet
+from strive_data.synth import write_world
+from tests.strive_data.samples import a_question, build_settings, some_candidates
+
+SETTINGS = BuildSettings(
+    decode=DecodeSettings(candidates=16, max_pixels=784),
+    score=ScoreSettings(scorer="demo", batch_size=16),
+    sampler=SamplerSettings(frames=4, variants=2),
+    shard=ShardSettings(max_samples=5),
+)
+
+
+class Quiet:
+    """Observer that remembers."""
+
+    def __init__(self) -> None:
+        self.videos = self.questions = self.failures = 0
+
+    def start(self, videos: int, questions: int) -> None:
+        self.expected = (videos, questions)
+
+    def advance(self, questions: int, failures: int) -> None:
+        self.videos, self.questions = self.videos + 1, self.questions + questions
+        self.failures += failures
+
+
+def run(annotation: Path | Sequence[Path], out: Path, **options: object) -> tuple[BuildSummary, Quiet]:
+    paths = [annotation] if isinstance(annotation, Path) else list(annotation)
+    observer = Quiet()
+    arguments: dict[str, object] = {"data_root": paths[0].parent, "settings": SETTINGS, "workers": 1}
+    summary = build(paths, out=out, observer=observer, **(arguments | options))  # type: ignore[arg-type]
+    return summary, observer
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world"), videos=4, questions_per_video=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def built(world: Path) -> tuple[Path, BuildSummary, Quiet]:
+    out = world.parent / "built"
+    return (out, *run(world, out))
+
+
+def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
+    out, summary, observer = built
+    assert (summary.samples, summary.videos, summary.shards, summary.failures) == (8, 4, 2, ())
+    assert (observer.expected, observer.videos, observer.questions) == ((4, 8), 4, 8)
+    shards = ShardSet.open(out)
+    rows = [question for _, question in read_annotations([world], world.parent).questions]
+    assert [shards.read(i).meta.question for i in range(8)] == rows
+
+
+def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, BuildSummary, Quiet]) -> None:
+    names = sorted(path.name for path in built[0].iterdir())
+    shards = [f"shard-00000{i}.{kind}" for i in range(2) for kind in ("json", "tar")]
+    tables = ["failures.parquet", "frames.parquet", "index.parquet", "run.json", "samples.parquet"]
+    assert names == sorted(tables + shards)
+    run = json.loads((built[0] / "run.json").read_text())
+    assert run["counts"] == {"samples": 8, "videos": 4, "shards": 2, "failures": 0}
+    assert run["settings"]["sampler"]["frames"] == 4
+
+
+def test_tables_agree_with_shards(built: tuple[Path, BuildSummary, Quiet]) -> None:
+    shards = ShardSet.open(built[0])
+    frames = pl.read_parquet(built[0] / "frames.parquet")
+    for i in range(len(shards)):
+        sample = shards.read(i)
+        rows = frames.filter(pl.col("sample_id") == sample.meta.question.sample_id)
+        np.testing.assert_array_equal(rows["score"].to_numpy(), sample.scores)
+        np.testing.assert_array_equal(rows["time"].to_numpy(), sample.times)
+        taken = rows.filter(pl.col("variants").list.contains(1))["candidate"].to_list()
+        assert taken == sample.variants[1].tolist()
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_workers(
+    world: Path, built: tuple[Path, BuildSummary, Quiet]
+) -> None:
+    again = world.parent / "again"
+    run(world, again, workers=2)
+    for path in built[0].iterdir():
+        if path.name != "run.json":
+            assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+    one, two = (json.loads((folder / "run.json").read_text()) for folder in (built[0], again))
+    assert one | {"seconds": 0} == two | {"seconds": 0}
+
+
+def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
+    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes((world.parent / "videos" / "world3-0000.mp4").read_bytes()[:700])
+    (world.parent / "videos" / "broken.mp4").write_bytes(broken.read_bytes())
+    extra = tmp_path / "extra.jsonl"
+    row = json.loads(world.read_text().splitlines()[0])
+    bad = [row | {"problem_id": "x", "path": "videos/broken.mp4"}, row | {"problem_id": "y", "problem": ""}]
+    extra.write_text("".join(json.dumps(r) + "\n" for r in bad))
+    out = tmp_path / "out"
+    summary, observer = run([world, extra], out)
+    assert (summary.samples, observer.failures) == (8, 1)
+    failures = pl.read_parquet(out / "failures.parquet")
+    assert failures.select("sample_id", "stage").rows() == [("x", "decode"), ("y", "annotation")]
+    assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
+
+
+class CountingScorer:
+    """Counts how often a video's frames are scored; fails one question by a score that is not finite."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
+        self.calls += 1
+        if len(frames) == 3:
+            raise SampleError(FailureKind.SCORE_FAILED, "three frames")
+        return [
+            FrameScores(
+                scores=np.full(len(frames), np.nan if question.sample_id == "bad" else 0.5, np.float32),
+                windows=2,
+                scorer="counting",
+            )
+            for question in questions
+        ]
+
+
+def test_all_questions_of_a_video_are_scored_in_one_call() -> None:
+    scorer = CountingScorer()
+    rows = [(i, a_question(name)) for i, name in enumerate(("a", "bad", "c"))]
+    results = list(samples_of(rows, some_candidates(), scorer, build_settings()))
+    assert scorer.calls == 1
+    assert [type(result) for result in results] == [Sample, Failure, Sample]
+    failure = results[1]
+    assert isinstance(failure, Failure)
+    assert (failure.row, failure.sample_id, failure.stage) == (1, "bad", "sample")
+    assert isinstance(results[0], Sample)
+    assert (results[0].meta.scorer, results[0].meta.query_windows) == ("counting", 2)
+
+
+def test_a_video_that_fails_gives_one_row_for_each_of_its_questions() -> None:
+    rows = [(4, a_question("a")), (7, a_question("b"))]
+    error = SampleError(FailureKind.NO_MOOV, "cut off")
+    decoded = list(samples_of(rows, error, CountingScorer(), build_settings()))
+    scored = list(samples_of(rows, some_candidates(3), CountingScorer(), build_settings()))
+    for results, stage, kind in ((decoded, "decode", "no_moov"), (scored, "score", "score_failed")):
+        assert [(f.row, f.stage, f.kind) for f in results if isinstance(f, Failure)] == [
+            (4, stage, kind),
+            (7, stage, kind),
+        ]
+
+
+def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
+    rows = [(i, a_question(str(i), video=video)) for i, video in enumerate("abac")]
+    grouped = rows_by_video(rows)
+    assert {video: [i for i, _ in of] for video, of in grouped.items()} == {"a": [0, 2], "b": [1], "c": [3]}
+    assert list(grouped) == ["a", "b", "c"]
+
+
+def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--data-root .*: no such folder"):
+        run(world, tmp_path / "out", data_root=tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        run(world, tmp_path)
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        run(world, tmp_path / "file")
+
+
+def test_a_finished_build_is_not_overwritten(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
+    with pytest.raises(UsageError, match="already holds a finished build"):
+        run(world, built[0])
+
+
+def test_no_usable_row_is_an_error_but_leaves_its_reasons(world: Path, tmp_path: Path) -> None:
+    annotation = tmp_path / "a.jsonl"
+    annotation.write_text('{"problem_id": 1}\n')
+    with pytest.raises(UsageError, match="none of 1 rows could be used"):
+        run(annotation, tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out" / "failures.parquet").height == 1
+
+
+REAL = BuildSettings(
+    decode=DecodeSettings(candidates=64),
+    score=ScoreSettings(scorer="demo"),
+    sampler=SamplerSettings(frames=8),
+)
+
+
+@pytest.mark.slow
+def test_all_real_questions_are_built_and_every_bad_row_has_its_reason(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    files = [shared_data / "questions.jsonl", shared_data / "bad_rows.jsonl"]
+    summary, _ = run(files, tmp_path / "out", settings=REAL, workers=2)
+    assert (summary.samples, summary.videos) == (26, 12)
+    failures = pl.read_parquet(tmp_path / "out" / "failures.parquet")
+    assert failures.select("row", "kind").rows() == [
+        (26, "missing"),
+        (27, "no_moov"),
+        (28, "bad_row"),
+        (29, "bad_row"),
+        (30, "bad_row"),
+        (31, "bad_row"),
+        (32, "duplicate_id"),
+        (33, "outside_root"),
+    ]
+    assert failures["message"].n_unique() == 8
+    frames = pl.read_parquet(tmp_path / "out" / "frames.parquet")
+    ordered = frames.group_by("sample_id", maintain_order=True).agg(pl.col("time").diff().drop_nulls().min())
+    assert ordered["time"].min() > 0  # type: ignore[operator]
