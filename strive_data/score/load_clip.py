@@ -23,6 +23,18 @@ OFFLINE_HINT = (
     "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors) "
     "or an open_clip folder (--set score.model=local-dir:/path/to/folder)"
 )
+# What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
+LOAD_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    OSError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +73,7 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
             weights_only=True,
         )
         tokenizer = open_clip.get_tokenizer(settings.model)
-    except (RuntimeError, ValueError, KeyError, OSError, pickle.UnpicklingError, SafetensorError) as error:
+    except LOAD_ERRORS as error:
         where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
         raise UsageError(f"score: cannot load {where}: {_first_line(error)}; {OFFLINE_HINT}") from error
     count, capacity = token_counter(tokenizer)

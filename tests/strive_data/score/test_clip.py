@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import SampleError
+from strive_data.schema import Question
+from strive_data.score.clip import ClipScorer
+
+RNG = np.random.default_rng(0)
+FRAMES = RNG.integers(0, 256, (7, 40, 60, 3), dtype=np.uint8)
+ASKED = Question(
+    sample_id="q",
+    video="v.mp4",
+    question="What colour is the bicycle near the door?",
+    answer="A",
+    problem_type="multiple choice",
+    options=("A. red", "B. blue"),
+)
+LONG = replace(ASKED, question=" ".join(f"word{number}" for number in range(150)))
+
+
+def settings_of(folder: Path, **changes: object) -> ScoreSettings:
+    base = ScoreSettings(model=f"local-dir:{folder}", pretrained="", device="cpu", batch_size=4)
+    return replace(base, **changes)
+
+
+def test_scores_are_cosines_of_open_clip(tiny_clip: Path) -> None:
+    """Oracle: open_clip used plainly, one image and one text at a time."""
+    name = f"local-dir:{tiny_clip}"
+    model, _, transform = open_clip.create_model_and_transforms(name)
+    model.eval()
+    text = open_clip.get_tokenizer(name)(["What colour is the bicycle near the door? A. red B. blue"])
+    with torch.no_grad():
+        query = model.encode_text(text, normalize=True)[0]
+        images = [transform(Image.fromarray(frame))[None] for frame in FRAMES]
+        expected = [float(model.encode_image(image, normalize=True)[0] @ query) for image in images]
+    (scored,) = ClipScorer(settings_of(tiny_clip)).score(FRAMES, [ASKED])
+    assert scored.scores == pytest.approx(expected, abs=1e-5)
+    assert scored.scores.dtype == np.float32
+    assert scored.windows == 1
+    assert scored.scorer == tiny_clip.name
+    assert np.ptp(expected) > 1e-3  # frames do differ
+
+
+def test_a_frame_has_the_same_bits_wherever_it_stands(tiny_clip: Path) -> None:
+    scorer = ClipScorer(settings_of(tiny_clip))
+    whole = scorer.embed_frames(FRAMES)
+    assert np.linalg.norm(whole, axis=1) == pytest.approx(np.ones(7), abs=1e-6)
+    for count in (1, 3, 4, 5):
+        assert scorer.embed_frames(FRAMES[:count]).tobytes() == whole[:count].tobytes()
+
+
+def test_a_question_scores_the_same_alone_and_among_others(tiny_clip: Path) -> None:
+    scorer = ClipScorer(settings_of(tiny_clip))
+    together = scorer.score(FRAMES, [LONG, ASKED, LONG])
+    alone = scorer.score(FRAMES, [ASKED])
+    assert together[1].scores.tobytes() == alone[0].scores.tobytes()
+    assert together[0].scores.tobytes() == together[2].scores.tobytes()
+    assert together[0].scores.tobytes() != together[1].scores.tobytes()
+
+
+def test_every_window_of_a_long_query_counts(tiny_clip: Path) -> None:
+    changed = replace(LONG, question=LONG.question.replace("word149", "zebra"))
+    long, other = ClipScorer(settings_of(tiny_clip, windows="mean")).score(FRAMES, [LONG, changed])
+    assert long.windows > 5
+    assert long.scores.tolist() != other.scores.tolist()
+    mean = long.scores
+    most = ClipScorer(settings_of(tiny_clip, windows="max")).score(FRAMES, [LONG])[0].scores
+    assert mean.tolist() != most.tolist()
+
+
+def test_the_query_form_changes_the_query(tiny_clip: Path) -> None:
+    with_options = ClipScorer(settings_of(tiny_clip, query="question+options")).score(FRAMES, [ASKED])
+    without = ClipScorer(settings_of(tiny_clip, query="question")).score(FRAMES, [ASKED])
+    assert with_options[0].scores.tolist() != without[0].scores.tolist()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_is_near(tiny_clip: Path, precision: str) -> None:
+    exact = ClipScorer(settings_of(tiny_clip)).score(FRAMES, [ASKED])[0].scores
+    near = ClipScorer(settings_of(tiny_clip, precision=precision)).score(FRAMES, [ASKED])[0].scores
+    assert near == pytest.approx(exact, abs=0.03)
+    assert near.tolist() != exact.tolist()
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 1)])
+def test_frames_of_another_shape_are_an_error_of_the_sample(tiny_clip: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(SampleError, match="expected \\[N, H, W, 3\\]"):
+        ClipScorer(settings_of(tiny_clip)).score(np.zeros(shape, dtype=np.uint8), [ASKED])
