@@ -13,7 +13,7 @@ from strive_data.settings import choose
 from strive_data.shards import ShardSet
 
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1100px;padding:16px}
+body{font:15px/1.45 system-ui,sans-serif;color:#222;margin:0 auto;max-width:1110px;padding:16px}
 section{border-top:1px solid #ddd;padding:12px 0 20px}
 h2{font-size:17px;margin:6px 0}
 .scroll{overflow-x:auto}
