@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from strive_data.decode import media
+from strive_data.decode.media import open_media
+from strive_data.errors import FailureKind, SampleError
+
+from .conftest import CLOSED, Clip
+
+
+def kind_of(path: Path) -> FailureKind:
+    with pytest.raises(SampleError) as caught:
+        open_media(path)
+    assert str(path) in caught.value.message
+    return caught.value.kind
+
+
+def test_opens_a_video_with_one_thread(make_clip: Callable[[Clip], Path]) -> None:
+    with open_media(make_clip(CLOSED)) as container:
+        assert container.streams.best("video").codec_context.thread_count == 1
+
+
+def test_missing_folder_and_empty(tmp_path: Path) -> None:
+    assert kind_of(tmp_path / "none.mp4") is FailureKind.MISSING
+    assert kind_of(tmp_path) is FailureKind.MISSING
+    (tmp_path / "empty.mp4").touch()
+    assert kind_of(tmp_path / "empty.mp4") is FailureKind.EMPTY
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "notes.nfo"])
+def test_text_is_no_media_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("What happens in the video?\n" * 200)
+    assert kind_of(tmp_path / name) is FailureKind.NOT_MEDIA
+
+
+def test_play_list_is_not_followed(make_clip: Callable[[Clip], Path]) -> None:
+    path = make_clip(CLOSED).with_name("list.m3u8")
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{CLOSED.name}\n#EXT-X-ENDLIST\n")
+    assert kind_of(path) is FailureKind.NOT_MEDIA
+
+
+def test_mp4_without_its_index(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+    data = make_clip(CLOSED).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: data.index(b"moov") - 4])
+    assert kind_of(tmp_path / "cut.mp4") is FailureKind.NO_MOOV
+
+
+def test_real_clip_that_was_cut_off(shared_data: Path) -> None:
+    assert kind_of(shared_data / "videos" / "unreadable.mp4") is FailureKind.NO_MOOV
+
+
+def test_sound_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        for _ in range(4):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 16000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert kind_of(path) is FailureKind.NO_VIDEO_STREAM
+
+
+def test_wave_file_is_no_video_format(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(16000))
+    assert kind_of(tmp_path / "sound.wav") is FailureKind.NOT_MEDIA
+
+
+def test_codec_without_a_decoder(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+    data = make_clip(CLOSED).read_bytes().replace(b"avc1", b"zzz1").replace(b"avcC", b"zzzC")
+    (tmp_path / "odd.mp4").write_bytes(data)
+    assert kind_of(tmp_path / "odd.mp4") is FailureKind.UNSUPPORTED_CODEC
+
+
+def test_memory_bomb_is_refused(make_clip: Callable[[Clip], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_SOURCE_PIXELS", 160 * 96 - 1)
+    assert kind_of(make_clip(CLOSED)) is FailureKind.OOM
+
+
+def test_name_that_looks_like_a_protocol_is_a_file_name(
+    make_clip: Callable[[Clip], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("concat:a|b.mp4").write_bytes(make_clip(CLOSED).read_bytes())
+    with open_media(Path("concat:a|b.mp4")) as container:
+        assert container.streams.best("video").frames == CLOSED.count

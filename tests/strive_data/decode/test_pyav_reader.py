@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.store import FrameStore
+from strive_data.errors import FailureKind, SampleError
+
+from .conftest import CLOSED, CORPUS, Clip, numbers_of
+
+MakeClip = Callable[[Clip], Path]
+
+
+def exact(candidates: int) -> DecodeSettings:
+    """Settings that keep the small test frames at their size."""
+    return DecodeSettings(candidates=candidates, multiple=1, max_pixels=1 << 20)
+
+
+def shown_numbers(times: np.ndarray, end: float, count: int) -> list[int]:
+    """Oracle: the last frame that began at or before each midpoint, by a plain search."""
+    found = []
+    for cell in range(count):
+        midpoint = (cell + 0.5) * end / count
+        found.append(max([i for i, time in enumerate(times) if time <= midpoint + 1e-9], default=0))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("clip", CORPUS, ids=[clip.name for clip in CORPUS])
+@pytest.mark.parametrize("count", [7, 64])
+def test_every_frame_is_the_one_shown_at_its_time(make_clip: MakeClip, clip: Clip, count: int) -> None:
+    got = PyavReader().read(make_clip(clip), exact(count))
+
+    times = clip.times_seconds
+    assert got.info.decode_errors == 0
+    numbers = numbers_of(got.frames)
+    np.testing.assert_allclose(got.times, times[numbers], atol=2e-3)
+    last = got.info.duration_seconds - times[-1]
+    assert last == pytest.approx(0.04, abs=2e-3) or (clip.times and 0 < last < 0.2)
+    assert numbers == shown_numbers(times, got.info.duration_seconds, count)
+    assert got.frames.shape[1:] == (clip.height, clip.width, 3)
+    assert (got.info.width, got.info.height) == (clip.width, clip.height)
+
+
+def test_start_of_an_edit_list_inside_a_group_is_honoured(make_clip: MakeClip, tmp_path: Path) -> None:
+    data = bytearray(make_clip(CLOSED).read_bytes())
+    at = data.index(b"elst") + 4 + 4 + 4 + 4  # version and flags, count, segment duration; then media_time
+    (start,) = struct.unpack_from(">i", data, at)
+    struct.pack_into(">i", data, at, start + 17 * 512)
+    path = tmp_path / "edited.mp4"
+    path.write_bytes(data)
+
+    got = PyavReader().read(path, exact(16))
+
+    numbers = numbers_of(got.frames)
+    np.testing.assert_allclose(got.times, (np.array(numbers) - 17) * 0.04, atol=1e-6)
+    assert len(numbers) == 16
+    assert numbers[0] in (19, 18)
+    assert got.info.duration_seconds == pytest.approx(73 * 0.04)
+
+
+def test_rotation_of_the_file_is_applied(make_clip: MakeClip, tmp_path: Path) -> None:
+    data = bytearray(make_clip(CLOSED).read_bytes())
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(data)
+
+    plain = PyavReader().read(make_clip(CLOSED), exact(4))
+    turned = PyavReader().read(path, exact(4))
+
+    assert (turned.info.width, turned.info.height) == (96, 160)
+    np.testing.assert_array_equal(turned.frames, np.rot90(plain.frames, -1, axes=(1, 2)))  # clockwise
+    assert turned.info.video_id == plain.info.video_id
+
+
+def test_transport_stream_that_begins_inside_a_group(make_clip: MakeClip, tmp_path: Path) -> None:
+    data = make_clip(CORPUS[3]).read_bytes()
+    path = tmp_path / "cut.ts"
+    path.write_bytes(data[188 * (len(data) // 188 // 4) :])
+
+    got = PyavReader().read(path, exact(16))
+
+    numbers = np.array(numbers_of(got.frames))
+    first = numbers[0] - round(got.times[0] * 25)
+    assert first > 5
+    np.testing.assert_allclose(got.times, (numbers - first) * 0.04, atol=1e-6)
+    assert len(numbers) == 16
+
+
+def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = Clip(name="fast.mp4", options=CLOSED.options, muxing={"movflags": "faststart"})
+    data = make_clip(clip).read_bytes()
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: len(data) * 3 // 4])
+    got = PyavReader().read(path, exact(32))
+    numbers = numbers_of(got.frames)
+    np.testing.assert_allclose(got.times, np.array(numbers) * 0.04, atol=1e-6)
+    assert got.info.decode_errors >= 1
+    assert len(numbers) >= 30
+
+    path.write_bytes(data[: len(data) * 2 // 5])
+    with pytest.raises(SampleError, match="can be read") as caught:
+        PyavReader().read(path, exact(32))
+    assert caught.value.kind is FailureKind.PARTIAL_DECODE
+
+
+def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = CORPUS[5]  # every frame a key frame, so that one damaged packet costs one frame
+    data = bytearray(make_clip(clip).read_bytes())
+    with av.open(str(make_clip(clip))) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in packets[20:30]:
+        data[position : position + size] = b"\xff" * size
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+
+    got = PyavReader().read(path, exact(90))
+
+    assert numbers_of(got.frames) == [*range(20), *range(30, 90)]
+    np.testing.assert_allclose(got.times, clip.times_seconds[[*range(20), *range(30, 90)]], atol=1e-6)
+    assert got.info.decode_errors == 10
+
+
+def test_fewer_than_half_surviving_is_a_failure(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = CORPUS[5]
+    data = bytearray(make_clip(clip).read_bytes())
+    with av.open(str(make_clip(clip))) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for position, size in packets[30:]:
+        data[position : position + size] = b"\xff" * size
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with pytest.raises(SampleError, match="30 of 90 wanted frames") as caught:
+        PyavReader().read(path, exact(90))
+    assert caught.value.kind is FailureKind.PARTIAL_DECODE
+
+
+def test_identity_survives_a_change_of_container(make_clip: MakeClip, tmp_path: Path) -> None:
+    path = tmp_path / "copy.mkv"
+    with av.open(str(make_clip(CLOSED))) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    one, other = (PyavReader().read(p, exact(4)).info.video_id for p in (make_clip(CLOSED), path))
+    assert one == other
+    assert one != PyavReader().read(make_clip(CORPUS[1]), exact(4)).info.video_id
+
+
+def test_two_reads_are_equal_bit_for_bit(make_clip: MakeClip) -> None:
+    one, other = (PyavReader().read(make_clip(CLOSED), DecodeSettings(candidates=9)) for _ in range(2))
+    np.testing.assert_array_equal(one.frames, other.frames)
+    assert one.info == other.info
+
+
+REAL = ["arm_wrestling.mp4", "bikes.mp4", "collisions.mp4", "flipping_a_pancake.mkv", "peppers.mp4"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_clips_equal_a_full_sequential_decode(shared_data: Path, name: str) -> None:
+    path = shared_data / "videos" / name
+    settings = DecodeSettings(candidates=32, max_pixels=64 * 28 * 28)
+    got = PyavReader().read(path, settings)
+    assert len(got.frames) == 32
+
+    wanted = {round(time * 1e4): slot for slot, time in enumerate(got.times)}
+    sequential = FrameStore(32, settings)
+    with av.open(str(path)) as container:
+        start = None
+        for frame in container.decode(video=0):
+            start = frame.time if start is None else start
+            slot = wanted.get(round((frame.time - start) * 1e4))
+            if slot is not None:
+                sequential.put(slot, frame)
+    np.testing.assert_array_equal(got.frames, sequential.survivors())
+
+
+@pytest.mark.parametrize("count", [32, 128])
+def test_all_real_clips_decode(shared_data: Path, count: int) -> None:
+    names = sorted(path.name for path in (shared_data / "videos").iterdir())
+    good = [name for name in names if name not in ("corrupted.mp4", "unreadable.mp4")]
+    assert len(good) == 11
+    for name in good:
+        got = PyavReader().read(shared_data / "videos" / name, DecodeSettings(candidates=count))
+        assert len(got.frames) == len(got.times) == count
+        assert got.info.decode_errors == 0
+        assert got.frames.shape[1] * got.frames.shape[2] <= 128 * 28 * 28
+        assert np.all(np.diff(got.times) > 0)
+        assert got.times[0] >= 0
+        assert got.times[-1] < got.info.duration_seconds
+
+
+def test_a_really_damaged_file_gives_all_but_the_lost_frame(shared_data: Path) -> None:
+    got = PyavReader().read(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=128))
+    assert len(got.frames) == 49
+    assert got.info.decode_errors >= 1
+    assert 3.0 not in got.times.round(6)

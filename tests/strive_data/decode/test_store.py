@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.store import FrameStore, finish
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import VideoInfo
+
+INFO = VideoInfo(video_id="x", duration_seconds=4.0, width=8, height=8, reader="test", reader_version="0")
+
+
+def picture(value: int, width: int = 112, height: int = 56) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.full((height, width, 3), value, np.uint8), format="rgb24")
+
+
+def filled(*slots: int, count: int) -> FrameStore:
+    store = FrameStore(count, DecodeSettings(multiple=28))
+    for slot in slots:
+        store.put(slot, picture(10 * slot))
+    return store
+
+
+def test_frames_keep_their_slots_and_lost_ones_leave_no_trace() -> None:
+    times = np.array([0.5, 1.5, 2.5, 3.5])
+    got = finish(Path("v"), filled(3, 0, 2, count=4), times, INFO)
+    assert got.frames.shape == (3, 56, 112, 3)
+    assert got.frames[:, 0, 0, 0].tolist() == [0, 20, 30]
+    assert got.times.tolist() == [0.5, 2.5, 3.5]
+
+
+def test_half_is_enough_and_less_is_not() -> None:
+    times = np.arange(4.0)
+    assert len(finish(Path("v"), filled(0, 1, count=4), times, INFO).frames) == 2
+    with pytest.raises(SampleError) as caught:
+        finish(Path("v"), filled(1, count=4), times, INFO)
+    assert caught.value.kind is FailureKind.PARTIAL_DECODE
+    with pytest.raises(SampleError) as caught:
+        finish(Path("v"), filled(count=4), times, INFO)
+    assert caught.value.kind is FailureKind.ZERO_FRAMES
+
+
+def test_shrinking_averages_instead_of_skipping() -> None:
+    stripes = np.zeros((448, 448, 3), np.uint8)
+    stripes[:, ::2] = 200  # period of two pixels: a scaler that skips pixels shows black or white
+    store = FrameStore(1, DecodeSettings(max_pixels=112 * 112))
+    store.put(0, av.VideoFrame.from_ndarray(stripes, format="rgb24"))
+    frame = store.survivors()[0]
+    assert frame.shape == (112, 112, 3)
+    assert np.abs(frame[:, 4:-4].astype(int) - 100).max() <= 6
+    assert store.shown_size == (448, 448)

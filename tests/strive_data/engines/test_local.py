@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.engines.local import decode_videos
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates
+
+# A worker imports its reader by name, so the reader is a real module in a folder on the path.
+READER = '''
+import ctypes, os, sys
+import numpy as np
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, VideoInfo
+
+def read(path, settings):
+    """Does what the file's name says."""
+    what = path.name
+    if what == "hang":
+        ctypes.PyDLL(None).sleep(1000)  # native code that holds the interpreter's lock
+    if what == "die":
+        os._exit(7)
+    if what == "segfault":
+        os.kill(os.getpid(), 11)
+    if what == "memory":
+        raise MemoryError
+    if what == "bad":
+        raise SampleError(FailureKind.NO_MOOV, "bad file")
+    if what == "bug":
+        raise ZeroDivisionError("a defect of the code")
+    loaded = ",".join(sorted({"torch"} & set(sys.modules)))
+    info = VideoInfo(video_id=what, duration_seconds=1.0, width=4, height=4, reader=loaded, reader_version="")
+    frames = np.arange(144, dtype=np.uint8).reshape(3, 4, 4, 3)
+    return Candidates(info=info, frames=frames, times=np.arange(3.0))
+'''
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    (tmp_path / "worker_reader.py").write_text(READER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("worker_reader")
+    sys.modules.pop("worker_reader")
+
+
+def outcome(result: Candidates | SampleError) -> str:
+    return result.kind.value if isinstance(result, SampleError) else result.info.video_id
+
+
+def test_each_disaster_costs_only_its_own_video_and_order_is_kept(fake: ModuleType) -> None:
+    names = ["a", "hang", "b", "die", "c", "segfault", "memory", "d", "bad", "e"]
+    jobs = [(str(place), Path(name)) for place, name in enumerate(names)]
+    settings = DecodeSettings(timeout_seconds=1.5)
+    got = list(decode_videos(jobs, settings, 2, read=fake.read))
+    assert [name for name, _ in got] == [str(place) for place in range(10)]
+    expected = ["a", "timeout", "b", "crash", "c", "crash", "oom", "d", "no_moov", "e"]
+    assert [outcome(result) for _, result in got] == expected
+    messages = {outcome(r): r.message for _, r in got if isinstance(r, SampleError)}
+    assert "hang: not decoded within 1.5 s" in messages["timeout"]
+    assert messages["no_moov"] == "bad file"
+
+
+def test_workers_hold_no_torch_and_frames_arrive_whole(fake: ModuleType) -> None:
+    ((_, got),) = decode_videos([("x", Path("x"))], DecodeSettings(), 1, read=fake.read)
+    assert isinstance(got, Candidates)
+    assert got.info.reader == ""
+    np.testing.assert_array_equal(got.frames, np.arange(144).reshape(3, 4, 4, 3))
+    assert got.frames.dtype == np.uint8
+    assert got.times.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_jobs_are_drawn_as_needed(fake: ModuleType) -> None:
+    drawn = []
+
+    def jobs() -> Iterator[tuple[str, Path]]:
+        for number in range(20):
+            drawn.append(number)
+            yield str(number), Path("x")
+
+    results = decode_videos(jobs(), DecodeSettings(), 1, read=fake.read)
+    for taken in range(1, 5):
+        next(results)
+        assert len(drawn) <= taken + 2
+    results.close()  # type: ignore[attr-defined]  # a generator: closing it ends the workers
+
+
+def test_defects_of_the_code_are_raised(fake: ModuleType) -> None:
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        list(decode_videos([("x", Path("bug"))], DecodeSettings(), 1, read=fake.read))
+
+
+def test_no_jobs_no_results() -> None:
+    assert list(decode_videos([], DecodeSettings(), 1)) == []
+
+
+def test_real_clips_through_the_pool(shared_data: Path) -> None:
+    names = ["peppers.mp4", "unreadable.mp4", "corrupted.mp4", "absent.mp4"]
+    jobs = [(name, shared_data / "videos" / name) for name in names]
+    got = dict(decode_videos(jobs, DecodeSettings(candidates=16), 2))
+    peppers, corrupted = got["peppers.mp4"], got["corrupted.mp4"]
+    assert isinstance(peppers, Candidates)
+    assert isinstance(corrupted, Candidates)
+    assert len(peppers.frames) == 16
+    assert outcome(got["unreadable.mp4"]) == FailureKind.NO_MOOV
+    assert outcome(got["absent.mp4"]) == FailureKind.MISSING
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are tied to their parent's life by Linux")
+def test_workers_die_with_their_parent_even_while_they_hang(fake: ModuleType, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import worker_reader\n"
+        "from strive_data.config import DecodeSettings\n"
+        "from strive_data.engines.local import decode_videos\n"
+        "if __name__ == '__main__':\n"
+        "    jobs = [('a', Path('a')), ('h', Path('hang'))]\n"
+        "    for name, _ in decode_videos(jobs, DecodeSettings(), 1, read=worker_reader.read):\n"
+        "        print(name, flush=True)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "a\n"
+    children = _children(parent.pid)
+    assert children
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not any(map(_alive, children)):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"workers outlived their parent: {[pid for pid in children if _alive(pid)]}")
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    listed = " ".join((task / "children").read_text() for task in tasks)
+    return [int(child) for child in listed.split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
