@@ -15,7 +15,7 @@ from PIL import Image
 from strive_data.schema import Indices, Sample
 
 MARGIN, CURVE_HEIGHT, LINK_HEIGHT, AXIS_HEIGHT, ROW_GAP = 16, 120, 34, 22, 14
-GUTTER = 62  # left of the axis: labels
+GUTTER = 72  # left of the axis: labels
 LEAST_WIDTH, LEAST_THUMBNAIL, MOST_THUMBNAIL = 1070, 54, 130
 COLOURS = ("#d1495b", "#2e6fbb", "#3f9c6d", "#b7791f", "#7b4fa3", "#1f8a8a")
 CONTROL_COLOUR = "#7a7a7a"
