@@ -95,13 +95,14 @@ def test_shift_and_permutation(rewards_MG, normalise, divide_by_std, shift, rand
     np.testing.assert_allclose(moved, ours[rows][:, columns], atol=1e-9)
 
 
-@given(GRIDS, NORMALISE, st.floats(0.5, 20))
+# Not "both": its two parts may nearly cancel, and then no relative bound holds.
+@given(GRIDS, st.sampled_from(["joint", "per_variant"]), st.floats(0.5, 20))
 def test_scale(rewards_MG, normalise, scale):
     plain, plain_scaled = (
         advantages(r, normalise=normalise, divide_by_std=False) for r in (rewards_MG, scale * rewards_MG)
     )
     np.testing.assert_allclose(plain_scaled, scale * plain, atol=1e-9)
-    # With the std only the 1e-4 in the denominator tells the scales apart; the least std here is .0165.
+    # With the std only the 1e-4 in the denominator tells the scales apart; the least std here is .0062.
     ours, scaled = (
         advantages(r, normalise=normalise, divide_by_std=True) for r in (rewards_MG, scale * rewards_MG)
     )
