@@ -1,4 +1,8 @@
-"""Prompts → G completions each. Every prompt is read once; its cache is then repeated G times.
+"""Prompts → G completions each. Every prompt is read once, and its cache is held once.
+
+The G completions grow side by side in the row of their prompt: a decode step feeds G tokens a row, and a mask
+lets each see the prompt and its own completion. Differs from DESIGN.md section 5, which repeats the cache G
+times (`batch_repeat_interleave`): the same numbers from a G times smaller cache.
 
 Own decode loop with explicit position ids (the last prompt position + 1 + step, on all axes), because the
 positions that `generate` would derive differ from the trained ones (DESIGN.md 7.1). No top-k, no top-p: what
@@ -33,11 +37,13 @@ class Sampling:
 
 @dataclass(kw_only=True, eq=False)
 class _Decoding:
-    """State of the decode loop for B rows: cache, who may be seen [B, seen], next position [B]."""
+    """State of the decode loop for P prompts of C columns: their cache, which columns hold a prompt bool
+    [P, C], the next position [P], and how many tokens each completion has fed so far."""
 
     cache: DynamicCache
-    seen: torch.Tensor
+    is_prompt: torch.Tensor
     next_position: torch.Tensor
+    fed: int = 0
 
 
 def sample(
@@ -60,11 +66,7 @@ def _sample_pass(
     policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, generator: torch.Generator | None
 ) -> list[list[Completion]]:
     state, hidden = _prefill(policy, prompts)
-    state.cache.batch_repeat_interleave(sampling.completions)
-    state.seen = state.seen.repeat_interleave(sampling.completions, dim=0)
-    state.next_position = state.next_position.repeat_interleave(sampling.completions)
-    hidden = hidden.repeat_interleave(sampling.completions, dim=0)
-    ended = torch.zeros(len(hidden), dtype=torch.bool, device=policy.device)
+    ended = torch.zeros(len(prompts), sampling.completions, dtype=torch.bool, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
     ids: list[torch.Tensor] = []
     logprobs: list[torch.Tensor] = []
@@ -77,79 +79,82 @@ def _sample_pass(
         ended |= torch.isin(token, end_ids)
         if bool(ended.all()):
             break
-    rows = _completions(policy, torch.stack(ids, dim=1), torch.stack(logprobs, dim=1))
-    return [rows[i : i + sampling.completions] for i in range(0, len(rows), sampling.completions)]
+    ids_PGL, logprobs_PGL = torch.stack(ids, dim=-1).tolist(), torch.stack(logprobs, dim=-1).tolist()
+    return [
+        [_completion(policy, *pair) for pair in zip(*row, strict=True)]
+        for row in zip(ids_PGL, logprobs_PGL, strict=True)
+    ]
 
 
 def _prefill(policy: Policy, prompts: Sequence[Prompt]) -> tuple[_Decoding, torch.Tensor]:
-    """Read the prompts, left-padded; the decode state and the last hidden states [P, D]."""
+    """Read the prompts, left-padded; the decode state and the last hidden states [P, 1, D]."""
     columns = max(len(prompt.ids) for prompt in prompts)
     pads = [columns - len(prompt.ids) for prompt in prompts]
     pairs = list(zip(prompts, pads, strict=True))
     ids = np.stack([np.pad(p.ids, (n, 0), constant_values=policy.pad_id) for p, n in pairs])
     is_video = np.stack([np.pad(p.is_video, (n, 0)) for p, n in pairs])
     positions = np.stack([np.pad(p.positions, ((0, 0), (n, 0))) for p, n in pairs], axis=1)
-    seen = np.stack([np.arange(columns) >= n for n in pads])
-    device = policy.device
-    embeddings = embed(policy, _on(device, ids), _on(device, is_video), prompts)
-    last = [int(prompt.positions.max()) + 1 for prompt in prompts]
-    text = policy.model.model.language_model
+    device, text = policy.device, policy.model.model.language_model
     state = _Decoding(
         cache=DynamicCache(config=text.config),
-        seen=_on(device, seen),
-        next_position=torch.tensor(last, device=device),
+        is_prompt=_on(device, np.stack([np.arange(columns) >= n for n in pads])),
+        next_position=torch.tensor([int(p.positions.max()) + 1 for p in prompts], device=device),
     )
     output = text(
-        inputs_embeds=embeddings,
+        inputs_embeds=embed(policy, _on(device, ids), _on(device, is_video), prompts),
         position_ids=_on(device, positions),
-        attention_mask=state.seen,
+        attention_mask=state.is_prompt,
         past_key_values=state.cache,
         use_cache=True,
     )
-    return state, output.last_hidden_state[:, -1]
+    return state, output.last_hidden_state[:, -1:]
 
 
-def _decode(policy: Policy, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:
-    """Feed one token a row; the hidden states [B, D] after it."""
+def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.Tensor:
+    """Feed one token a completion; the hidden states [P, G, D] after them."""
+    count, completions = token_PG.shape
     text = policy.model.model.language_model
-    state.seen = torch.cat([state.seen, torch.ones_like(state.seen[:, :1])], dim=1)
+    position = (state.next_position + state.fed)[:, None].expand(-1, completions)
+    state.fed += 1
+    own = torch.eye(completions, dtype=torch.bool, device=policy.device).repeat(1, state.fed)
+    seen = [
+        state.is_prompt[:, None, None].expand(-1, -1, completions, -1),
+        own.expand(count, 1, -1, -1),
+    ]
     output = text(
-        inputs_embeds=text.embed_tokens(token_B)[:, None],
-        position_ids=state.next_position[None, :, None].expand(3, -1, -1),
-        attention_mask=state.seen,
+        inputs_embeds=text.embed_tokens(token_PG),
+        position_ids=position.expand(3, -1, -1),
+        attention_mask=torch.cat(seen, dim=-1),
         past_key_values=state.cache,
         use_cache=True,
     )
-    state.next_position = state.next_position + 1
-    hidden: torch.Tensor = output.last_hidden_state[:, 0]
+    hidden: torch.Tensor = output.last_hidden_state
     return hidden
 
 
 def _draw(
-    policy: Policy, hidden_BD: torch.Tensor, sampling: Sampling, generator: torch.Generator | None
+    policy: Policy, hidden: torch.Tensor, sampling: Sampling, generator: torch.Generator | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next ids [B] and their log-probabilities [B]."""
-    logprobs = distribution(policy, hidden_BD, sampling.temperature)
+    """Next ids [P, G] and their log-probabilities [P, G], after hidden states [P, G, D], or [P, 1, D]."""
+    logprobs_PGV = distribution(policy, hidden, sampling.temperature).expand(-1, sampling.completions, -1)
     if sampling.greedy:
-        ids = logprobs.argmax(dim=-1)
+        ids = logprobs_PGV.argmax(dim=-1)
     else:
-        ids = torch.multinomial(logprobs.exp(), 1, generator=generator)[:, 0]
-    return ids, logprobs.gather(-1, ids[:, None])[:, 0]
+        chances = logprobs_PGV.exp().flatten(0, 1)
+        ids = torch.multinomial(chances, 1, generator=generator).view(logprobs_PGV.shape[:2])
+    return ids, logprobs_PGV.gather(-1, ids[..., None])[..., 0]
 
 
-def _completions(policy: Policy, ids_BL: torch.Tensor, logprobs_BL: torch.Tensor) -> list[Completion]:
-    """Cut each row after its first end token."""
-    made: list[Completion] = []
-    for ids, logprobs in zip(ids_BL.tolist(), logprobs_BL.tolist(), strict=True):
-        ends = [place for place, token in enumerate(ids) if token in policy.end_ids]
-        length = ends[0] + 1 if ends else len(ids)
-        text = policy.tokenizer.decode(ids[:length], skip_special_tokens=True)
-        made.append(
-            Completion(
-                ids=tuple(ids[:length]), logprobs=tuple(logprobs[:length]), text=text, finished=bool(ends)
-            )
-        )
-    return made
+def _completion(policy: Policy, ids: list[int], logprobs: list[float]) -> Completion:
+    """The completion of one row of samples, cut after its first end token."""
+    ends = [place for place, token in enumerate(ids) if token in policy.end_ids]
+    length = ends[0] + 1 if ends else len(ids)
+    return Completion(
+        ids=tuple(ids[:length]),
+        logprobs=tuple(logprobs[:length]),
+        text=policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
+        finished=bool(ends),
+    )
 
 
 def _on(device: torch.device, array: np.ndarray) -> torch.Tensor:

@@ -15,9 +15,9 @@ from strive_rl.policy.load import Policy
 CHUNK_TOKENS = 1024
 
 
-def distribution(policy: Policy, hidden_TD: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities of all ids, float32 [T, V], after hidden states [T, D]."""
-    logits = policy.model.lm_head(hidden_TD).float()
+def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities of all ids, float32 [..., V], after hidden states [..., D]."""
+    logits = policy.model.lm_head(hidden).float()
     return torch.log_softmax(logits.masked_fill(policy.suppressed, -torch.inf) / temperature, dim=-1)
 
 
