@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: these machines are noisy, and no test here is about time.
+settings.register_profile("strive", deadline=None)
+settings.load_profile("strive")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,87 @@
+"""Imports point one way (STYLE.md, rule 3). A new module must find its place in these layers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Lowest first; a module may import from the layers below its own only.
+DATA_LAYERS = [
+    {"errors"},
+    {"schema", "settings", "number"},
+    {"config", "console"},
+    {"timeline", "density", "sample_tar", "question_row"},
+    {"samplers"},
+    {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth"},
+    {"engines", "sampling", "progress", "provenance"},
+    {"build", "report", "overview"},
+    {"cli"},
+]
+RL_LAYERS = [
+    {"config", "schema"},
+    {"answers", "text_scores", "interval", "table", "stopwatch", "progress", "journal", "run_record"},
+    {"prompt", "reward", "advantage", "loss", "schedule", "optimizer", "views"},
+    {"policy", "data"},
+    {"rollout", "checkpoint"},
+    {"update"},
+    {"metrics"},
+    {"trainer", "evaluate"},
+    {"cli"},
+    {"__main__"},
+]
+# What the trainer may take from the offline half: the contract, shard reading, the pure drawing of variants.
+SHARED = {"errors", "schema", "settings", "console", "config", "shards", "density", "samplers", "number"}
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    """(first name below the package, file) of each module."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        first = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        if first != "__init__":
+            yield first, path
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(("package", "layers"), [("strive_data", DATA_LAYERS), ("strive_rl", RL_LAYERS)])
+def test_imports_point_down(package: str, layers: list[set[str]]) -> None:
+    rank = {name: i for i, layer in enumerate(layers) for name in layer}
+    wrong = []
+    for name, path in modules(package):
+        assert name in rank, f"{path} has no place in the layers of this test: give it one"
+        inside = {target.split(".")[1] for target in imported(path) if target.startswith(f"{package}.")}
+        wrong += [
+            f"{path} imports {other}" for other in inside & rank.keys() - {name} if rank[other] >= rank[name]
+        ]
+    assert not wrong
+
+
+def test_the_trainer_takes_only_the_contract_from_the_offline_half() -> None:
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {target}"
+        for _, path in modules("strive_rl")
+        for target in imported(path)
+        if target.startswith("strive_data.") and target.split(".")[1] not in SHARED
+    }
+    assert not wrong
+
+
+def test_the_offline_half_knows_no_trainer_and_torch_only_in_score() -> None:
+    for name, path in modules("strive_data"):
+        roots = {target.split(".")[0] for target in imported(path)}
+        assert "strive_rl" not in roots, path
+        assert name == "score" or not roots & {"torch", "torchvision", "transformers", "open_clip"}, path
