@@ -14,6 +14,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
 
 Job = tuple[str, Path]
@@ -43,7 +44,8 @@ def decode_videos(
     memory stays flat however many jobs there are; `jobs` is drawn from as they are needed. A video that
     takes longer than `settings.timeout_seconds` gives SampleError(timeout), one whose process dies
     SampleError(crash), one that runs out of memory SampleError(oom); no other video is touched. `read` must
-    be picklable (a function of a module). Errors in the code itself are raised.
+    be picklable (a function of a module). Errors in the code itself are raised; UsageError if no worker
+    can start.
     """
     count = workers or os.cpu_count() or 1
     # Spawn: a forked child would inherit torch, its threads and their locks.
@@ -64,6 +66,9 @@ def decode_videos(
             if not waiting:
                 return
             yield _result(*waiting.popleft(), settings)
+    except BrokenProcessPool as error:
+        hint = "a script that calls this must do so under `if __name__ == '__main__':`"
+        raise UsageError(f"the decoding processes cannot start ({error}); {hint}") from error
     finally:
         pool.stop()
         pool.join()

@@ -101,6 +101,19 @@ def test_defects_of_the_code_are_raised(fake: ModuleType) -> None:
         list(decode_videos([("x", Path("bug"))], DecodeSettings(), 1, read=fake.read))
 
 
+def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from strive_data.config import DecodeSettings\n"
+        "from strive_data.engines.local import decode_videos\n"
+        "list(decode_videos([('a', Path('a'))], DecodeSettings(), 1))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "UsageError: the decoding processes cannot start" in done.stderr
+
+
 def test_no_jobs_no_results() -> None:
     assert list(decode_videos([], DecodeSettings(), 1)) == []
 
