@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from strive_data.schema import Times
 
+ROUNDING_SECONDS = 1e-6
+"""Times closer than this are the same: far below any time base, far above the rounding of sums of them."""
+
 
 def cell_midpoints(duration_seconds: float, count: int) -> Times:
     """Midpoints of `count` equal cells of [0, duration): float64 [N] seconds, increasing.
@@ -28,7 +31,8 @@ def cell_midpoints(duration_seconds: float, count: int) -> Times:
 def shown_frames(pts_seconds_P: Times, wanted_times_N: Times) -> npt.NDArray[np.int64]:
     """Frames on the screen at the wanted times: int64 [I] indices into `pts_seconds_P`, strictly increasing.
 
-    The frame shown at time t is the last with pts <= t; before the first frame it is the first one. A frame
+    The frame shown at time t is the last with pts <= t; before the first frame it is the first one. A time
+    that meets a frame's own but for rounding (ROUNDING_SECONDS) gets that frame, in every container. A frame
     that several wanted times fall on is returned once, so a video with fewer frames than cells (short or
     slow) has I < N candidates. `pts_seconds_P` must be sorted and not empty, else ValueError.
     """
@@ -36,7 +40,7 @@ def shown_frames(pts_seconds_P: Times, wanted_times_N: Times) -> npt.NDArray[np.
         raise ValueError("pts_seconds: got no frames, expected at least one")
     if np.any(np.diff(pts_seconds_P) < 0):
         raise ValueError("pts_seconds: got times out of order, expected them sorted")
-    places = np.searchsorted(pts_seconds_P, wanted_times_N, side="right") - 1
+    places = np.searchsorted(pts_seconds_P, wanted_times_N + ROUNDING_SECONDS, side="right") - 1
     return np.unique(np.maximum(places, 0)).astype(np.int64)
 
 

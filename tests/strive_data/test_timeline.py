@@ -33,6 +33,11 @@ def test_short_video_has_fewer_candidates_than_cells() -> None:
     np.testing.assert_array_equal(shown_frames(pts, cell_midpoints(0.2, 64)), np.arange(5))
 
 
+def test_a_midpoint_on_a_frame_is_that_frame_in_spite_of_rounding() -> None:
+    pts = np.arange(90) * 512 * (1 / 12800)  # number 45 is at 1.8 s + 2e-16, the middle of five cells
+    np.testing.assert_array_equal(shown_frames(pts, cell_midpoints(3.6, 5)), [9, 27, 45, 63, 81])
+
+
 def test_shown_frames_refuses_disorder_and_nothing() -> None:
     with pytest.raises(ValueError, match="sorted"):
         shown_frames(np.array([1.0, 0.0]), np.array([0.5]))
@@ -47,7 +52,7 @@ times = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(lambda t: np
 def test_shown_frames_agrees_with_a_plain_search(pts: np.ndarray, count: int) -> None:
     wanted = cell_midpoints(max(float(pts[-1]), 0.1), count)
     chosen = shown_frames(pts, wanted)
-    plain = {max((i for i in range(len(pts)) if pts[i] <= t), default=0) for t in wanted}
+    plain = {max((i for i in range(len(pts)) if pts[i] <= t + 1e-6), default=0) for t in wanted}
     assert chosen.tolist() == sorted(plain)
 
 

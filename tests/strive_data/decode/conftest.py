@@ -111,4 +111,15 @@ CORPUS = [
     Clip(name="vp9.webm", codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}),
     Clip(name="odd.mp4", width=171, height=97, pix_fmt="yuv444p", options=x264(keyint=12)),
     Clip(name="single.mp4", count=1, options=x264(keyint=12)),
+    Clip(
+        name="fragments.mp4",
+        options=x264(keyint=12, bframes=3, open_gop=1, scenecut=0),
+        muxing={"movflags": "frag_keyframe+empty_moov"},
+    ),
+    Clip(name="fields.ts", options=x264(keyint=12, bframes=3, tff=1, scenecut=0)),
+    Clip(name="raw.h264", options=x264(keyint=12, bframes=3, scenecut=0)),
+    Clip(
+        name="hidden.webm", codec="libvpx", options={"auto-alt-ref": "1", "lag-in-frames": "25", "b": "60k"}
+    ),
+    Clip(name="moving.gif", codec="gif", pix_fmt="rgb8"),
 ]
