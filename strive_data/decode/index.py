@@ -152,6 +152,14 @@ def index_packets(
     )
 
 
+def is_hidden(codec: str, first_byte: int) -> bool:
+    """Whether a packet is a reference that is never shown: VP8 has such as packets of their own.
+
+    Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
+    """
+    return codec == "vp8" and not first_byte & 0x10
+
+
 def file_id(path: Path) -> str:
     """Hash of a file's bytes, in the form of `video_id`."""
     with path.open("rb") as file:
@@ -189,8 +197,7 @@ def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
 
 
 def _packet(packet: Any, codec: str) -> Packet:
-    # A VP8 stream holds reference frames that are never shown as packets of their own (bit 4 of byte 0).
-    hidden = codec == "vp8" and not memoryview(packet)[0] & 0x10
+    hidden = is_hidden(codec, memoryview(packet)[0])
     return Packet(
         pts=packet.pts,
         dts=packet.dts,

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strive_data.decode.index import Packet, PacketIndex, PacketScan, file_id, index_packets, read_index
+from strive_data.decode.index import (
+    Packet,
+    PacketIndex,
+    PacketScan,
+    file_id,
+    index_packets,
+    is_hidden,
+    read_index,
+)
 from strive_data.decode.media import open_media
 
 from .conftest import CORPUS, Clip
@@ -57,6 +65,12 @@ def test_without_stored_times_frames_take_the_slots_of_the_decoding_times() -> N
     nothing = index_of(packet(None, None, key=True), packet(None, None), timed=True)
     assert nothing is not None
     assert nothing.pts.tolist() == [0, 10]
+
+
+def test_hidden_references_of_vp8() -> None:
+    assert is_hidden("vp8", 0b0000_0001)
+    assert not is_hidden("vp8", 0b0001_0001)
+    assert not is_hidden("h264", 0)
 
 
 def test_nothing_to_show() -> None:
