@@ -118,8 +118,6 @@ CORPUS = [
     ),
     Clip(name="fields.ts", options=x264(keyint=12, bframes=3, tff=1, scenecut=0)),
     Clip(name="raw.h264", options=x264(keyint=12, bframes=3, scenecut=0)),
-    Clip(
-        name="hidden.webm", codec="libvpx", options={"auto-alt-ref": "1", "lag-in-frames": "25", "b": "60k"}
-    ),
+    Clip(name="vp8.webm", codec="libvpx", options={"lag-in-frames": "25", "b": "60k"}),
     Clip(name="moving.gif", codec="gif", pix_fmt="rgb8"),
 ]
