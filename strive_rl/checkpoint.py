@@ -6,6 +6,7 @@ It is written under another name and renamed when whole, so a folder called `che
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ def load_state(folder: Path) -> dict[str, Any]:
     """The trainer's state of a checkpoint; only tensors and plain values are read, never code."""
     try:
         state: dict[str, Any] = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise UsageError(f"{folder / STATE_FILE} cannot be read: {error}") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        message = str(error).partition("\n")[0]
+        raise UsageError(f"{folder / STATE_FILE} cannot be read: {message}") from error
     return state
 
 

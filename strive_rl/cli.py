@@ -36,17 +36,17 @@ def train(
         Path, typer.Option(help="Folder of the run: metrics, checkpoints, model.", show_default=False)
     ],
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps. [default: 1000]", show_default=False)
+        int | None, typer.Option(help="Optimizer steps; default 1000.", show_default=False)
     ] = None,
     variants: Annotated[
-        int | None, typer.Option(help="Variants M of each video. [default: 2]", show_default=False)
+        int | None, typer.Option(help="Variants M of each video; default 2.", show_default=False)
     ] = None,
     completions: Annotated[
-        int | None, typer.Option(help="Answers G sampled for each variant. [default: 4]", show_default=False)
+        int | None, typer.Option(help="Answers G sampled for each variant; default 4.", show_default=False)
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Order, frames and answers follow from it. [default: 0]", show_default=False),
+        typer.Option(help="Order, frames and answers follow from it; default 0.", show_default=False),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")

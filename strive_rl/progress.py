@@ -12,9 +12,9 @@ SECONDS_BETWEEN_LINES = 5.0
 class TrainProgress:
     """Shows step, reward, accuracy, share of zero-advantage questions and time left."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
-        self._live = stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
         self._started = self._last_line = time.monotonic()
         self._done = 0
 

@@ -27,7 +27,7 @@ def run_record(settings: dict[str, Any], *, model: str, shards: ShardSet) -> dic
         "shards_fingerprint": shards.fingerprint,
         "versions": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "transformers": transformers.__version__,
         },
     }

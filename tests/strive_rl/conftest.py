@@ -8,6 +8,7 @@ v, o .1, embeddings .3.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_policy(tiny_folder: Path) -> Policy:
     return load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+
+
+@pytest.fixture
+def answering(tiny_folder: Path) -> Callable[[Policy], Policy]:
+    """Makes a policy of the tiny model say nothing but whole answers, one letter, or the end."""
+
+    def only_answers(policy: Policy) -> Policy:
+        allowed = policy.tokenizer.convert_tokens_to_ids([*ANSWERS, "x", SPECIAL["eos_token"]])
+        suppressed = torch.ones_like(policy.suppressed)
+        suppressed[allowed] = False
+        return replace(policy, suppressed=suppressed)
+
+    return only_answers
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +102,8 @@ SPECIAL = {
     "video_token": "<|video_pad|>",
     "start_token": "<|im_start|>",
 }
+# Whole answers as single tokens, so that a random model can be rewarded.
+ANSWERS = ("<answer>A</answer>", "<answer>B</answer>", "<think>x</think><answer>A</answer>")
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% for part in message['content'] %}{% if part['type'] == 'video' %}"
@@ -111,6 +127,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
+    core.add_tokens(list(ANSWERS))
     extra = {name: token for name, token in SPECIAL.items() if name not in ("eos_token", "pad_token")}
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.sampling import make_sample
-from strive_data.schema import SCHEMA_VERSION, Candidates, Question, Sample, VideoInfo
+from strive_data.samplers import draw, uniform_indices
+from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
 from strive_data.settings import as_dict, fingerprint
 from strive_data.shard_writer import OpenShard, index_of, write_json
 from strive_data.shards import ShardSet
@@ -20,20 +21,22 @@ SETTINGS = BuildSettings(
 SAMPLED = replace(SETTINGS, shard=ShardSettings(frames="sampled", max_samples=4))
 
 
-def make_shards(folder: Path, samples: int = 6, settings: BuildSettings = SETTINGS) -> ShardSet:
+def make_shards(
+    folder: Path, samples: int = 6, settings: BuildSettings = SETTINGS, answers: str = "AB"
+) -> ShardSet:
     folder.mkdir()
     manifests = []
     for number, start in enumerate(range(0, samples, settings.shard.max_samples)):
         shard = OpenShard(folder, number, fingerprint(settings))
         for i in range(start, min(start + settings.shard.max_samples, samples)):
-            shard.add(made_sample(i, settings))
+            shard.add(made_sample(i, settings, answers))
         manifests.append(shard.commit())
     index_of(manifests).write_parquet(folder / "index.parquet")
     write_json(folder / "run.json", {"schema_version": SCHEMA_VERSION, "settings": as_dict(settings)})
     return ShardSet.open(folder)
 
 
-def made_sample(number: int, settings: BuildSettings = SETTINGS) -> Sample:
+def made_sample(number: int, settings: BuildSettings = SETTINGS, answers: str = "AB") -> Sample:
     """12 candidates, one a second; two questions a video; the evidence at seconds 5 to 7 of each even one."""
     generator = np.random.default_rng(number // 2)
     frames = generator.integers(0, 256, (12, 28, 28, 3), dtype=np.uint8)
@@ -49,11 +52,27 @@ def made_sample(number: int, settings: BuildSettings = SETTINGS) -> Sample:
         sample_id=f"q{number}",
         video=f"{number // 2}.mp4",
         question="Which?",
-        answer="AB"[number % 2],
+        answer=answers[number % len(answers)],
         problem_type="multiple choice",
         options=("A. red", "B. blue"),
         evidence_spans=() if number % 2 else ((5.0, 7.0),),
     )
     scores = generator.normal(size=12).astype(np.float32)
-    candidates = Candidates(info=info, frames=frames, times=np.arange(12) + 0.5)
-    return make_sample(question, candidates, scores=scores, query_windows=1, settings=settings)
+    variants = draw("comb", scores, settings.sampler, phase=0.3)
+    uniform = uniform_indices(12, settings.sampler.frames)
+    everything = np.arange(12, dtype=np.int32)
+    sampled = np.union1d(variants, uniform).astype(np.int32)
+    stored = everything if settings.shard.frames == "all" else sampled
+    return Sample(
+        meta=SampleMeta(question=question, info=info, sampler=asdict(settings.sampler)),
+        scores=scores,
+        times=everything + 0.5,
+        variants=variants,
+        uniform=uniform,
+        stored=stored,
+        jpegs=tuple(jpeg(frames[i], settings.shard.quality) for i in stored),
+    )
+
+
+def jpeg(frame: np.ndarray, quality: int) -> bytes:
+    return simplejpeg.encode_jpeg(frame, quality=quality, colorspace="RGB", colorsubsampling="444")

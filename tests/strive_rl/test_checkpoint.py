@@ -1,0 +1,65 @@
+"""Checkpoints: whole or absent, and loadable by transformers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from strive_data.errors import UsageError
+from strive_rl import checkpoint
+from strive_rl.policy import Policy
+
+
+def test_transformers_loads_the_folder(tiny_policy: Policy, tmp_path: Path) -> None:
+    folder = checkpoint.checkpoint_folder(tmp_path, 12)
+    checkpoint.save(folder, tiny_policy, {"step": 12})
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000012"]
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    for (name, ours), (other, theirs) in zip(
+        tiny_policy.model.named_parameters(), model.named_parameters(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(ours, theirs)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert processor.chat_template == tiny_policy.processor.chat_template
+
+
+def test_the_newest_whole_checkpoint_is_found(tiny_policy: Policy, tmp_path: Path) -> None:
+    assert checkpoint.latest(tmp_path) is None
+    for step in (9, 10):
+        checkpoint.save(checkpoint.checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
+    (tmp_path / "checkpoint-000011").mkdir()
+    (tmp_path / ".checkpoint-000012.tmp").mkdir()
+    found = checkpoint.latest(tmp_path)
+    assert found == tmp_path / "checkpoint-000010"
+    assert checkpoint.load_state(found) == {"step": 10}
+
+
+def test_a_failed_save_leaves_the_older_one(
+    tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint.checkpoint_folder(tmp_path, 1)
+    checkpoint.save(folder, tiny_policy, {"step": 1})
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(folder, tiny_policy, {"step": 2})
+    assert checkpoint.load_state(folder) == {"step": 1}
+
+
+def test_code_in_a_state_file_is_never_run(tmp_path: Path) -> None:
+    torch.save({"step": Path("anything that is no tensor")}, tmp_path / checkpoint.STATE_FILE)
+    with pytest.raises(UsageError, match="cannot be read"):
+        checkpoint.load_state(tmp_path)
+
+
+def test_a_damaged_state_file(tmp_path: Path) -> None:
+    (tmp_path / checkpoint.STATE_FILE).write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="cannot be read"):
+        checkpoint.load_state(tmp_path)

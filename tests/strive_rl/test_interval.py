@@ -1,0 +1,56 @@
+"""Intervals over videos: by hand, against theory, and what clustering must change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_rl.interval import Estimate, estimate
+
+
+def test_two_videos_by_hand() -> None:
+    """Draws of {a, b}: aa 1, ab and ba 2/3, bb 0. The 2.5 and 97.5 percentiles are the extremes."""
+    made = estimate([1, 1, 0], ["a", "a", "b"], resamples=2000, seed=0)
+    assert made == Estimate(mean=pytest.approx(2 / 3), low=0.0, high=1.0, questions=3, videos=2)
+
+
+def test_no_value_and_one_video() -> None:
+    assert estimate([], [], resamples=10, seed=0) is None
+    assert estimate([1, 0], ["a", "a"], resamples=10, seed=0) == Estimate(
+        mean=0.5, low=None, high=None, questions=2, videos=1
+    )
+
+
+def test_independent_questions_give_the_normal_interval() -> None:
+    """400 videos of one question, half right: ±1.96·√(.25/400) = ±.049."""
+    made = estimate([0, 1] * 200, [str(i) for i in range(400)], resamples=4000, seed=1)
+    assert made is not None
+    assert (made.low, made.high) == (pytest.approx(0.451, abs=0.006), pytest.approx(0.549, abs=0.006))
+
+
+def test_questions_that_agree_within_a_video_count_once() -> None:
+    """Ten equal answers in each of 40 videos carry the information of 40, not of 400: √10 times as wide."""
+    values = np.repeat([0, 1] * 20, 10)
+    videos = np.repeat([f"v{i}" for i in range(40)], 10)
+    clustered = estimate(values, list(videos), resamples=4000, seed=0)
+    apart = estimate(values, [str(i) for i in range(400)], resamples=4000, seed=0)
+    assert clustered is not None
+    assert apart is not None
+    assert clustered.low is not None
+    assert clustered.high is not None
+    assert apart.low is not None
+    assert apart.high is not None
+    ratio = (clustered.high - clustered.low) / (apart.high - apart.low)
+    assert ratio == pytest.approx(10**0.5, rel=0.1)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from("abcdef")), min_size=1, max_size=30))
+def test_the_interval_lies_within_the_values(rows: list[tuple[float, str]]) -> None:
+    values, videos = [value for value, _ in rows], [video for _, video in rows]
+    made = estimate(values, videos, resamples=50, seed=0)
+    assert made is not None
+    if made.low is not None and made.high is not None:
+        assert min(values) - 1e-9 <= made.low <= made.high <= max(values) + 1e-9
+    assert estimate(values, videos, resamples=50, seed=0) == made

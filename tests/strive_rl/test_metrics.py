@@ -1,0 +1,77 @@
+"""Records of a step, by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from strive_rl.config import AlgorithmSettings
+from strive_rl.metrics import readable, step_record
+from strive_rl.rollout import Encoded, rewarded
+from strive_rl.schema import Completion, Group, Rollout
+from strive_rl.update import UpdateStats
+
+TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
+
+
+def said(text: str, length: int = 1, finished: bool = True) -> Completion:
+    return Completion(ids=(1,) * length, logprobs=(-1.0,) * length, text=text, finished=finished)
+
+
+@pytest.fixture
+def rollouts(make_group: Callable[..., Group]) -> list[Rollout]:
+    right, wrong, cut = said("<answer>A</answer>"), said("<answer>B</answer>", 3), said("<answer>", 4, False)
+    return [
+        rewarded(make_group("mixed", TWO_VIEWS), ((right, right), (wrong, wrong))),
+        rewarded(make_group("right", TWO_VIEWS), ((right, right), (right, right))),
+        rewarded(make_group("wrong", TWO_VIEWS), ((wrong, wrong), (wrong, wrong))),
+        rewarded(make_group("cut", TWO_VIEWS), ((wrong, wrong), (wrong, cut))),
+    ]
+
+
+def record(rollouts: list[Rollout], stats: UpdateStats) -> dict[str, Any]:
+    encoded = Encoded(groups=(), prompts=(), dropped=(("long", "too long"),))
+    return step_record(4, rollouts, encoded, stats, {"data": 0.12345, "total": 0.12345})
+
+
+def test_the_record_by_hand(rollouts: list[Rollout]) -> None:
+    made = record(rollouts, UpdateStats(loss=0.5, ratio=1.0, clipped=0.0, kl=0.0, grad_norm=2.0, tokens=8))
+    assert made["step"] == 4
+    assert made["questions"] == 4
+    assert made["dropped"] == ["long"]
+    assert made["accuracy"] == 6 / 16
+    assert made["reward"] == pytest.approx(0.9 * 6 / 16)
+    assert made["format"] == 0
+    assert made["zero_advantage_share"] == 3 / 4
+    assert made["all_right_share"] == 1 / 4
+    assert made["all_wrong_share"] == 2 / 4
+    assert made["eta2"] == 1.0
+    assert made["reward_by_variant"] == pytest.approx([0.45, 0.225])
+    assert made["completion_tokens"] == (6 * 1 + 9 * 3 + 4) / 16
+    assert made["truncated_share"] == 1 / 16
+    assert made["tokens"] == 37
+    assert (made["loss"], made["grad_norm"], made["update_tokens"]) == (0.5, 2.0, 8)
+    assert made["logprob_gap"] is None
+    assert made["seconds"] == {"data": 0.1235, "total": 0.1235}
+    json.dumps(made, allow_nan=False)
+
+
+def test_a_step_in_which_every_question_was_dropped() -> None:
+    made = record([], UpdateStats())
+    assert made["reward"] is None
+    assert made["zero_advantage_share"] is None
+    assert made["reward_by_variant"] == []
+    json.dumps(made, allow_nan=False)
+
+
+def test_answers_to_read(rollouts: list[Rollout]) -> None:
+    rows = readable(4, rollouts, AlgorithmSettings(), questions=1)
+    assert [(row["sample_id"], row["variant"], row["completion"]) for row in rows] == [
+        ("mixed", 0, "<answer>A</answer>"),
+        ("mixed", 1, "<answer>B</answer>"),
+    ]
+    assert [row["advantage"] for row in rows] == pytest.approx([1.0, -1.0], abs=1e-3)
+    assert rows[1]["times"] == [0.0, 2.123]

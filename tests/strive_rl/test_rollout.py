@@ -1,0 +1,74 @@
+"""Groups to rewarded rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from strive_rl.policy import Policy, Sampling
+from strive_rl.rollout import encode_groups, reward_grid, rewarded, roll_out, step_generator
+from strive_rl.schema import Completion, Group
+
+TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
+
+
+def said(text: str) -> Completion:
+    return Completion(ids=(1,), logprobs=(-1.0,), text=text, finished=True)
+
+
+def test_rewards_stand_where_their_completions_do(make_group: Callable[..., Group]) -> None:
+    right, wrong = said("<think>r</think><answer>A</answer>"), said("<answer>B</answer>")
+    rollout = rewarded(make_group(times=TWO_VIEWS), ((wrong, right), (said("A"), said("<answer>A</answer>"))))
+    np.testing.assert_allclose(reward_grid(rollout), [[0.0, 1.0], [0.0, 0.9]])
+    np.testing.assert_array_equal(reward_grid(rollout, "accuracy"), [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(reward_grid(rollout, "format"), [[0, 1], [0, 0]])
+
+
+def test_each_group_gets_its_own_m_by_g_completions(
+    tiny_policy: Policy, make_group: Callable[..., Group], answering: Callable[[Policy], Policy]
+) -> None:
+    groups = [
+        make_group("a", TWO_VIEWS),
+        make_group("b", TWO_VIEWS[:1], seed=1),
+        make_group("c", TWO_VIEWS, seed=2),
+    ]
+    policy = answering(tiny_policy)
+    encoded = encode_groups(policy, groups)
+    rollouts = roll_out(
+        policy,
+        encoded,
+        Sampling(completions=3, max_new_tokens=5, temperature=4.0),
+        torch.Generator().manual_seed(0),
+    )
+    assert [rollout.group.question.sample_id for rollout in rollouts] == ["a", "b", "c"]
+    assert [reward_grid(rollout).shape for rollout in rollouts] == [(2, 3), (1, 3), (2, 3)]
+    assert len({reward.total for r in rollouts for row in r.rewards for reward in row}) > 1
+
+
+def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    good, bad = make_group("good"), make_group("bad")
+    bad = replace(bad, question=replace(bad.question, question="word " * 400))
+    policy = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=1000))
+    encoded = encode_groups(policy, [bad, good])
+    assert [group.question.sample_id for group in encoded.groups] == ["good"]
+    ((sample_id, reason),) = encoded.dropped
+    assert sample_id == "bad"
+    assert "max_prompt_tokens" in reason
+
+
+def test_nothing_to_roll_out(tiny_policy: Policy) -> None:
+    encoded = encode_groups(tiny_policy, [])
+    assert roll_out(tiny_policy, encoded, Sampling(completions=2, max_new_tokens=3)) == []
+
+
+def test_a_step_has_one_generator() -> None:
+    def first(seed: int, step: int) -> int:
+        return int(torch.randint(0, 1 << 40, (1,), generator=step_generator(torch.device("cpu"), seed, step)))
+
+    assert first(0, 1) == first(0, 1)
+    assert len({first(0, 1), first(0, 2), first(1, 1), first(1, 2)}) == 4

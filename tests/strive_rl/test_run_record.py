@@ -1,0 +1,51 @@
+"""What makes two runs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_data.settings import as_dict
+from strive_rl.config import DataSettings, TrainSettings
+from strive_rl.run_record import model_identity, require_same, run_record
+from tests.strive_rl.made_shards import make_shards
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> dict[str, Any]:
+    shards = make_shards(tmp_path / "shards", samples=1)
+    return run_record(as_dict(TrainSettings()), model="demo", shards=shards)
+
+
+def test_the_record_says_what_went_in(saved: dict[str, Any]) -> None:
+    assert saved["settings"]["rollout"]["completions"] == 4
+    assert saved["model"] == "demo"
+    assert len(saved["shards_fingerprint"]) == 16
+    assert set(saved["versions"]) == {"python", "torch", "transformers"}
+
+
+def test_more_steps_are_the_same_run(saved: dict[str, Any]) -> None:
+    now = saved | {"settings": as_dict(TrainSettings(steps=5, save_every=7)), "shards": "moved"}
+    require_same(saved, now, Path("out"))
+
+
+def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:
+    settings = as_dict(TrainSettings(data=DataSettings(variants=4), seed=3))
+    now = saved | {"settings": settings, "shards_fingerprint": "other"}
+    with pytest.raises(UsageError) as caught:
+        require_same(saved, now, Path("out"))
+    message = str(caught.value)
+    assert "data.variants was 2, now 4" in message
+    assert "seed was 0, now 3" in message
+    assert "shards_fingerprint was" in message
+    assert "steps" not in message
+
+
+def test_a_folder_is_known_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_identity("m") == model_identity("./m") == str(tmp_path.resolve() / "m")
+    assert model_identity("Qwen/Qwen2.5-VL-7B-Instruct") == "Qwen/Qwen2.5-VL-7B-Instruct"

@@ -1,0 +1,150 @@
+"""The loop: what it writes, that it learns, and that a resumed run is the same run bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from strive_data.config import SamplerSettings
+from strive_data.errors import UsageError
+from strive_data.shards import ShardSet
+from strive_rl import journal, trainer
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
+from strive_rl.policy import Policy
+from strive_rl.trainer import Run, fit, resume, start
+from tests.strive_rl.made_shards import make_shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return make_shards(tmp_path_factory.mktemp("trainer") / "shards")
+
+
+def settings(steps: int, **changes: Any) -> TrainSettings:
+    return TrainSettings(
+        **{
+            "data": DataSettings(questions_per_step=4),
+            "policy": PolicySettings(device="cpu"),
+            "rollout": RolloutSettings(completions=4, max_new_tokens=5, temperature=4.0),
+            "optim": OptimSettings(lr=1e-3),
+            "steps": steps,
+            "save_every": 2,
+        }
+        | changes
+    )
+
+
+def quiet(record: dict[str, Any], steps: int) -> None:
+    """An observer that shows nothing."""
+
+
+def answering_run(run: Run, answering: Callable[[Policy], Policy]) -> Run:
+    run.policy = answering(run.policy)
+    return run
+
+
+def test_four_steps_are_two_and_two_more_bit_for_bit(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    model = str(tiny_folder)
+    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4))
+    fit(answering_run(whole, answering), quiet)
+    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2))
+    fit(answering_run(first, answering), quiet)
+    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4))
+    assert (second.step, second.cursor) == (2, first.cursor)
+    fit(answering_run(second, answering), quiet)
+
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    before = load_file(tiny_folder / "model.safetensors")
+    assert any(not torch.equal(one[name], before[name]) for name in one)
+    records = [journal.read(tmp_path / name / trainer.METRICS_FILE) for name in ("whole", "parts")]
+    without_time = [[{k: v for k, v in r.items() if k != "seconds"} for r in each] for each in records]
+    assert without_time[0] == without_time[1]
+    assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
+    assert any(record["update_tokens"] for record in records[0])
+
+
+def test_what_a_run_writes(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    out, seen = tmp_path / "out", []
+    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3))
+    folder = fit(answering_run(run, answering), lambda record, steps: seen.append((record["step"], steps)))
+    assert folder == out / "model"
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "settings.json",
+        "metrics.jsonl",
+        "rollouts.jsonl",
+        "checkpoint-000002",
+        "checkpoint-000003",
+        "model",
+    }
+    saved = journal.read_json(out / "settings.json")
+    assert saved["settings"]["rollout"]["completions"] == 4
+    rows = journal.read(out / "rollouts.jsonl")
+    assert len(rows) == 3 * 2 * 2
+    record = journal.read(out / "metrics.jsonl")[0]
+    assert set(record["seconds"]) == {"data", "encode", "rollout", "update", "total"}
+    assert record["questions"] == 4
+
+
+def test_training_raises_the_reward(
+    tmp_path: Path, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    """The answer is always A: thirty steps must teach a model that can say few things to say that."""
+    shards = make_shards(tmp_path / "shards", answers="A")
+    run = start(
+        tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(30, save_every=100)
+    )
+    fit(answering_run(run, answering), quiet)
+    rewards = [record["reward"] for record in journal.read(tmp_path / "out" / "metrics.jsonl")]
+    assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.2
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_an_empty_one_cannot_be_resumed(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="no run to resume"):
+        resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
+    start(out, shards=shards, model=str(tiny_folder), settings=settings(1))
+    with pytest.raises(UsageError, match="already holds a run"):
+        start(out, shards=shards, model=str(tiny_folder), settings=settings(1))
+    run = resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
+    assert run.step == 0
+
+
+def test_resuming_another_run_names_the_difference(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(1))
+    with pytest.raises(UsageError, match=r"seed was 0, now 1$"):
+        resume(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(1, seed=1))
+    other = make_shards(tmp_path / "other", samples=5)
+    with pytest.raises(UsageError, match="shards_fingerprint was"):
+        resume(tmp_path / "out", shards=other, model=str(tiny_folder), settings=settings(1))
+
+
+def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
+    bad = settings(1, data=DataSettings(sampler="nothing"))
+    with pytest.raises(UsageError, match=r"unknown data\.sampler"):
+        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=bad)
+    with pytest.raises(UsageError, match="no such folder"):
+        start(tmp_path / "out", shards=shards, model=str(tmp_path / "absent"), settings=settings(1))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_defaults_are_those_of_the_sampler(shards: ShardSet) -> None:
+    assert (
+        shards.settings["sampler"]["variants"] == SamplerSettings().variants == TrainSettings().data.variants
+    )
