@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import webdataset
 
 from strive_data.config import ShardSettings
 from strive_data.sample_tar import BLOCK_BYTES, sample_members
@@ -114,6 +113,9 @@ def index_of(manifests: Sequence[Manifest]) -> pl.DataFrame:
 
 def encode_sample(sample: Sample) -> bytes:
     """Tar members of one sample, without the end-of-archive blocks; a multiple of 512 bytes."""
+    # Imported here: webdataset imports torch, and decoding workers import the main module of their parent.
+    import webdataset
+
     buffer = io.BytesIO()
     with webdataset.TarWriter(
         buffer, encoder=False, user="", group="", mode=0o644, mtime=0, compress=False

@@ -1,0 +1,96 @@
+"""The commands as they are typed, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+SMALL = ["--scorer", "demo", "--candidates", "16", "--frames", "4", "--set", "decode.max_pixels=784"]
+
+
+def strive_data(*arguments: object) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).parent / "strive-data"
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """World and build of two videos, made by the commands."""
+    folder = tmp_path_factory.mktemp("cli")
+    assert strive_data("synth", "--out", folder / "world", "--videos", 2, "--questions", 2).returncode == 0
+    questions = folder / "world" / "questions.jsonl"
+    done = strive_data("build", questions, "--data-root", questions.parent, "--out", folder / "out", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "4 samples of 2 videos in 1 shards, 0 failures" in done.stdout
+    return folder
+
+
+def test_build_inspect_and_report(folder: Path) -> None:
+    assert pl.read_parquet(folder / "out" / "samples.parquet").height == 4
+    assert "4 samples, 2 videos" in strive_data("inspect", folder / "out").stdout
+    assert "candidate" in strive_data("inspect", folder / "out", "--sample", "0").stdout
+    assert strive_data("report", folder / "out", "--limit", 2).returncode == 0
+    assert (folder / "out" / "report.html").read_text().count("<svg") == 2
+
+
+def test_decoding_workers_of_the_command_import_no_torch() -> None:
+    """They import the main module of their parent, which is the command line."""
+    code = "import strive_data.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["build", "none.jsonl", "--data-root", ".", "--out", "{out}"], "none.jsonl"),
+        (["build", "{empty}", "--data-root", ".", "--out", "{out}"], "empty"),
+        (["build", "{world}/questions.jsonl", "--data-root", "none", "--out", "{out}"], "--data-root none"),
+        (["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{world}"], "--out"),
+        (
+            ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{out}", "--frames", "7"],
+            "even number",
+        ),
+        (
+            [
+                "build",
+                "{world}/questions.jsonl",
+                "--data-root",
+                "{world}",
+                "--out",
+                "{out}",
+                "--scorer",
+                "clap",
+            ],
+            "did you mean 'clip'",
+        ),
+        (["inspect", "none"], "no such folder"),
+        (["inspect", "{world}"], "has no run.json"),
+        (["report", "{world}"], "has no run.json"),
+        (["inspect", "{build}", "--sample", "x"], "unknown sample 'x'"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    folder: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    places = {
+        "world": folder / "world",
+        "build": folder / "out",
+        "out": tmp_path / "out",
+        "empty": tmp_path / "empty.jsonl",
+    }
+    done = strive_data(*(argument.format(**places) for argument in arguments))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_resolved_settings_are_saved(folder: Path) -> None:
+    settings = json.loads((folder / "out" / "run.json").read_text())["settings"]
+    assert (settings["decode"]["candidates"], settings["decode"]["max_pixels"]) == (16, 784)
