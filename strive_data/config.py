@@ -68,6 +68,8 @@ class SamplerSettings:
     `frames` K and `variants` M [paper: 32, 2]; `alpha` temperature as the share of candidates that the
     density's perplexity covers; `epsilon` share of the uniform floor; `kappa` the largest inclusion of one
     frame (1/variants makes variants disjoint); `seed` keys the phase with the sample id and the epoch.
+    The baselines read one setting each: `gumbel_tau` in units of z, `bolt_power`, `aks_threshold` in
+    min-max scores.
     """
 
     name: str = "comb"
@@ -77,6 +79,9 @@ class SamplerSettings:
     epsilon: float = 0.5
     kappa: float = 1.0
     seed: int = 0
+    gumbel_tau: float = 1.0
+    bolt_power: float = 3.0
+    aks_threshold: float = 0.8
 
     def __post_init__(self) -> None:
         require(self.frames >= 2 and self.frames % 2 == 0, _even_frames(self.frames))
@@ -86,6 +91,10 @@ class SamplerSettings:
         low = 1 / self.variants
         require(low - 1e-9 <= self.kappa <= 1, f"sampler.kappa: got {self.kappa}, expected {low:.3g} to 1")
         require(self.seed >= 0, f"sampler.seed: got {self.seed}, expected at least 0")
+        require(self.gumbel_tau > 0, f"sampler.gumbel_tau: got {self.gumbel_tau}, expected more than 0")
+        require(self.bolt_power > 0, f"sampler.bolt_power: got {self.bolt_power}, expected more than 0")
+        threshold = self.aks_threshold
+        require(0 <= threshold <= 1, f"sampler.aks_threshold: got {threshold}, expected 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

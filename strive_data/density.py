@@ -1,6 +1,7 @@
 """Scores of the candidates → how often each should be taken (METHOD.md section 4).
 
 Shapes: N candidates. All arithmetic is float64; nothing here knows of variants, files or models.
+`z_scores` and `density` also take many samples of equal length, [..., N]: each row as if it were alone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,20 @@ Z_LIMIT = 5.0
 MAD_TO_STD = 1.4826
 # Temperatures searched, in units of z. Score differences below the lower one count as ties.
 LOG_TAU_RANGE = (math.log(1e-12), math.log(1e12))
-BISECTIONS = 100
+BISECTIONS = 64
 # Shares below this part of the largest are lifted to it in water-filling: keeps the scale finite.
 RELATIVE_FLOOR = 1e-12
+
+
+def finite(scores_N: npt.ArrayLike) -> Float64s:
+    """The scores as float64 [..., N]. Raises SampleError (score_failed) for NaN, infinities, none at all."""
+    scores = np.asarray(scores_N, dtype=np.float64)
+    if scores.ndim == 0 or scores.size == 0:
+        raise SampleError(FailureKind.SCORE_FAILED, f"scores of shape {scores.shape}, expected [N], N ≥ 1")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        raise SampleError(FailureKind.SCORE_FAILED, f"{bad.size} scores are not finite, first: {bad[0]}")
+    return scores
 
 
 def z_scores(scores_N: npt.ArrayLike) -> Float64s:
@@ -29,19 +41,14 @@ def z_scores(scores_N: npt.ArrayLike) -> Float64s:
     Where MAD is 0 (more than half of the scores tie) the standard deviation stands in; equal scores give 0.
     Raises SampleError (score_failed) for a score that is NaN or infinite, or for no scores at all.
     """
-    scores = np.asarray(scores_N, dtype=np.float64)
-    if scores.ndim != 1 or scores.size == 0:
-        raise SampleError(FailureKind.SCORE_FAILED, f"scores of shape {scores.shape}, expected [N], N ≥ 1")
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise SampleError(FailureKind.SCORE_FAILED, f"{bad.size} scores are not finite, first: {bad[0]}")
+    scores = finite(scores_N)
     # Equality is asked for directly: the standard deviation of equal numbers can be 1e-17.
-    if scores.min() == scores.max():
-        return np.zeros_like(scores)
-    deviations = scores - np.median(scores)
-    scale = MAD_TO_STD * np.median(np.abs(deviations)) or scores.std()
-    z_N: Float64s = np.clip(deviations / scale, -Z_LIMIT, Z_LIMIT)
-    return z_N
+    flat = scores.min(axis=-1, keepdims=True) == scores.max(axis=-1, keepdims=True)
+    deviations = scores - np.median(scores, axis=-1, keepdims=True)
+    scale = MAD_TO_STD * np.median(np.abs(deviations), axis=-1, keepdims=True)
+    scale = np.where(scale > 0, scale, scores.std(axis=-1, keepdims=True))
+    z_N: Float64s = np.clip(deviations / np.where(flat, 1, scale), -Z_LIMIT, Z_LIMIT)
+    return np.where(flat, 0.0, z_N)
 
 
 def density(
@@ -55,10 +62,11 @@ def density(
     (any positive scale); uniform where None. Raises SampleError as `z_scores` does.
     """
     z = z_scores(scores_N)
-    u = np.full(z.size, 1 / z.size) if base_N is None else base_N / base_N.sum()
+    count = z.shape[-1]
+    u = np.full(z.shape, 1 / count) if base_N is None else np.broadcast_to(base_N / base_N.sum(), z.shape)
     if alpha >= 1:
         return u
-    return (1 - epsilon) * _tempered(z, target_entropy=math.log(alpha * z.size)) + epsilon * u
+    return (1 - epsilon) * _tempered(z, target_entropy=math.log(alpha * count)) + epsilon * u
 
 
 def inclusion(p_N: Float64s, *, frames: int, kappa: float) -> Float64s:
@@ -84,24 +92,20 @@ def inclusion(p_N: Float64s, *, frames: int, kappa: float) -> Float64s:
 
 def _tempered(z_N: Float64s, *, target_entropy: float) -> Float64s:
     """softmax(z/τ) with the given entropy in nats, by bisection: the entropy grows with τ."""
-    if z_N.min() == z_N.max():
-        return np.full(z_N.size, 1 / z_N.size)
-    low, high = LOG_TAU_RANGE
+    below_N = z_N - z_N.max(axis=-1, keepdims=True)
+    low, high = (np.full((*z_N.shape[:-1], 1), bound) for bound in LOG_TAU_RANGE)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if _entropy(_softmax(z_N / math.exp(middle))) < target_entropy:
-            low = middle
-        else:
-            high = middle
-    return _softmax(z_N / math.exp(high))
-
-
-def _softmax(logits_N: Float64s) -> Float64s:
-    weights = np.exp(logits_N - logits_N.max())
-    q_N: Float64s = weights / weights.sum()
+        too_low = _entropy(below_N / np.exp(middle)) < target_entropy
+        low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
+    weights_N = np.exp(below_N / np.exp(high))
+    q_N: Float64s = weights_N / weights_N.sum(axis=-1, keepdims=True)
     return q_N
 
 
-def _entropy(q_N: Float64s) -> float:
-    positive = q_N[q_N > 0]
-    return float(-(positive * np.log(positive)).sum())
+def _entropy(logits_N: Float64s) -> Float64s:
+    """Entropy in nats, [..., 1], of softmax(logits) whose largest logit is 0: log Z − Σ q·logit."""
+    weights_N = np.exp(logits_N)
+    total = weights_N.sum(axis=-1, keepdims=True)
+    entropy: Float64s = np.log(total) - (weights_N * logits_N).sum(axis=-1, keepdims=True) / total
+    return entropy

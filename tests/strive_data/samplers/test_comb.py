@@ -1,49 +1,16 @@
-"""The six properties of METHOD.md section 4, hand-worked combs, and the published numbers on real scores."""
+"""The comb: properties 2 to 4 and 6 of METHOD.md section 4, by hand, and the published numbers."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import example, given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from strive_data.config import SamplerSettings
-from strive_data.density import density, inclusion
-from strive_data.errors import SettingsError
-from strive_data.samplers import SAMPLERS, comb, draw, phase, uniform_indices
-
-HEAVY = st.floats(-(2.0**100), 2.0**100, width=32)
-ORDINARY = st.floats(-1, 1, width=32)
-TIED = st.sampled_from([0.0, 1.0])
-SPIKY = st.sampled_from([0.0, 0.0, 0.0, 0.0, 1e6])
-FLAT = st.just(0.1)
-SCORES = st.one_of(
-    hnp.arrays(np.float32, st.integers(1, 90), elements=e) for e in (HEAVY, ORDINARY, TIED, SPIKY, FLAT)
-)
-PHASES = st.floats(0, 1, exclude_max=True)
-GOLDEN_PHASE = 0.28360119428186226
-
-
-@st.composite
-def settings(draw, disjoint=None):
-    variants = draw(st.integers(1, 5))
-    share = 0.0 if disjoint else draw(st.sampled_from([0.0, 0.3, 1.0]))
-    return SamplerSettings(
-        frames=2 * draw(st.integers(1, 20)),
-        variants=variants,
-        alpha=draw(st.sampled_from([0.02, 0.3, 0.6, 1.0])),
-        epsilon=draw(st.sampled_from([0.05, 0.5, 1.0])),
-        kappa=1 / variants + share * (1 - 1 / variants),
-    )
-
-
-def inclusion_of(scores_N, chosen):
-    p_N = density(scores_N, alpha=chosen.alpha, epsilon=chosen.epsilon)
-    return inclusion(p_N, frames=chosen.frames, kappa=chosen.kappa)
+from strive_data.samplers import comb, draw, inclusion_of
+from tests.strive_data.samplers.hostile import PHASES, SCORES, WHOLE_SCORES, settings
 
 
 def test_comb_by_hand():
@@ -58,27 +25,6 @@ def test_comb_by_hand():
 def test_certain_frames_stand_in_every_variant():
     pi_N = np.array([0.25, 1.0, 0.25, 0.25, 0.25])
     assert comb(pi_N, frames=2, variants=2, phase=0.5).tolist() == [[1, 2], [1, 4]]
-
-
-def test_uniform_by_hand():
-    assert uniform_indices(10, 4).tolist() == [1, 3, 6, 8]
-    assert uniform_indices(8, 8).tolist() == list(range(8))
-    assert uniform_indices(3, 8).tolist() == [0, 1, 2]
-    assert uniform_indices(128, 2).tolist() == [32, 96]
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLERS))
-@given(scores_N=SCORES, chosen=settings(), at=PHASES)
-@example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 1 - 2**-53)
-@example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 0.0)
-def test_1_distinct_increasing_and_all_frames_of_short_videos(name, scores_N, chosen, at):
-    drawn_MK = draw(name, scores_N, chosen, phase=at)
-    count = len(scores_N)
-    assert drawn_MK.dtype == np.int32
-    assert drawn_MK.shape == (chosen.variants, min(chosen.frames, count))
-    assert (np.diff(drawn_MK, axis=1) > 0).all()
-    assert drawn_MK.min() >= 0
-    assert drawn_MK.max() < count
 
 
 @pytest.mark.parametrize("kappa", [1 / 3, 0.5, 1.0])
@@ -122,56 +68,11 @@ def test_4_kappa_one_over_m_gives_disjoint_variants(scores_N, chosen, at):
         assert len(set(drawn)) == len(drawn)
 
 
-@given(SCORES, st.integers(1, 20), st.sampled_from(["flat", "alpha", "epsilon", "uniform"]))
-@example(np.zeros(90, np.float32), 16, "flat")
-def test_5_uniform_limits(scores_N, pairs, which):
-    chosen = SamplerSettings(frames=2 * pairs, variants=1)
-    if which == "flat":
-        scores_N = np.full_like(scores_N, 0.3)
-    elif which != "uniform":
-        chosen = replace(chosen, **{which: 1.0})
-    drawn = draw("uniform" if which == "uniform" else "comb", scores_N, chosen, phase=0.5)
-    assert drawn.tolist() == [uniform_indices(len(scores_N), chosen.frames).tolist()]
-
-
-def test_5_holds_for_every_small_count():
-    for count in range(1, 200):
-        for frames in (2, 6, 16, 32):
-            chosen = SamplerSettings(frames=frames, variants=1)
-            drawn = draw("comb", np.zeros(count, np.float32), chosen, phase=0.5)
-            expected = (
-                [int((k + 0.5) * count / frames) for k in range(frames)] if count > frames else range(count)
-            )
-            assert drawn[0].tolist() == list(expected)
-
-
-@given(hnp.arrays(np.float64, st.integers(1, 60), elements=st.integers(-99, 99).map(float)), settings())
+@given(WHOLE_SCORES, settings())
 def test_6_scale_and_shift_change_nothing(scores_N, chosen):
     # An odd phase: no boundary of an interval lies within rounding of a query point.
     first = draw("comb", scores_N, chosen, phase=0.3141592653)
     assert (first == draw("comb", 4 * scores_N + 7, chosen, phase=0.3141592653)).all()
-
-
-def test_6_phase_depends_on_seed_id_and_epoch_only():
-    assert phase(0, "a", 0) == phase(0, "a", 0)
-    assert len({phase(0, "a", 0), phase(1, "a", 0), phase(0, "b", 0), phase(0, "a", 1)}) == 4
-    # (1, "1") and (11, "") must not share a key.
-    assert phase(1, "1", 0) != phase(11, "", 0)
-
-
-def test_phases_are_fixed_for_good_and_uniform():
-    assert phase(0, "1", 0) == GOLDEN_PHASE
-    drawn = np.array([phase(7, f"video-{i}", i % 3) for i in range(4000)])
-    assert drawn.min() >= 0
-    assert drawn.max() < 1
-    counts, _ = np.histogram(drawn, bins=10, range=(0, 1))
-    # chi-square with 9 degrees of freedom: 27.9 at p = .001
-    assert ((counts - 400) ** 2 / 400).sum() < 27.9
-
-
-def test_unknown_sampler_is_refused_with_a_suggestion():
-    with pytest.raises(SettingsError, match="did you mean 'uniform'"):
-        draw("unifrom", np.zeros(4, np.float32), SamplerSettings(), phase=0.5)
 
 
 # METHOD.md section 4: moment recall of a variant / largest gap / recall of the worst variant / of the union.

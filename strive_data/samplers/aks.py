@@ -1,0 +1,57 @@
+"""Adaptive key frame sampling: halve the video until a part's best frames stand out. A baseline.
+
+Its M variants are identical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from strive_data.config import SamplerSettings
+from strive_data.density import Float64s
+from strive_data.samplers.topk import best
+from strive_data.samplers.uniform import uniform_indices
+from strive_data.schema import Floats, Indices
+
+DEEPEST = 5
+Leaf = tuple[int, int, int]
+
+
+def aks_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
+    """Each part gives its best ⌊K/2^depth⌋ frames; int32 [M, min(K, N)]. Flat scores: uniform.
+
+    What the rounding leaves open, the best of all other frames fill, so that there are exactly K.
+    """
+    count, frames = len(scores_N), settings.frames
+    scores = scores_N.astype(np.float64)
+    low, high = scores.min(), scores.max()
+    if count <= frames or low == high:
+        return np.tile(uniform_indices(count, frames), (settings.variants, 1))
+    share_N = (scores - low) / (high - low)
+    chosen_N = np.zeros(count, dtype=bool)
+    for start, end, depth in leaves(share_N, frames=frames, threshold=settings.aks_threshold):
+        chosen_N[start + best(share_N[start:end], frames >> depth)] = True
+    chosen_N[best(np.where(chosen_N, -1.0, share_N), frames - int(chosen_N.sum()))] = True
+    return np.tile(np.flatnonzero(chosen_N).astype(np.int32), (settings.variants, 1))
+
+
+def leaves(share_N: Float64s, *, frames: int, threshold: float) -> Iterator[Leaf]:
+    """(start, end, depth) of the parts of min-max scores, in order; depth at most min(5, ⌊log2 K⌋).
+
+    A part is halved unless mean(its best K) − mean(all of it) > `threshold`. N ≥ K, so that none is empty.
+    """
+    deepest = min(DEEPEST, frames.bit_length() - 1)
+
+    def split(start: int, end: int, depth: int) -> Iterator[Leaf]:
+        part = share_N[start:end]
+        stands_out = np.sort(part)[-frames:].mean() - part.mean() > threshold
+        if stands_out or depth == deepest:
+            yield start, end, depth
+            return
+        middle = start + (end - start) // 2
+        yield from split(start, middle, depth + 1)
+        yield from split(middle, end, depth + 1)
+
+    return split(0, share_N.size, 0)
