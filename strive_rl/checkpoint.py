@@ -19,6 +19,7 @@ from strive_rl.policy import Policy
 STATE_FILE = "trainer.pt"
 MODEL_FOLDER = "model"
 PREFIX = "checkpoint-"
+STATES_KEPT = 2
 
 
 def checkpoint_folder(out: Path, step: int) -> Path:
@@ -43,6 +44,16 @@ def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> N
     _flush(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
+
+
+def thin_out(out: Path) -> None:
+    """Drop the trainer's state of all but the newest checkpoints; their models stay.
+
+    The state is some six times as large as the model, and only the newest is ever gone on from.
+    """
+    folders = sorted(path for path in out.glob(PREFIX + "*") if (path / STATE_FILE).is_file())
+    for folder in folders[:-STATES_KEPT]:
+        (folder / STATE_FILE).unlink()
 
 
 def load_state(folder: Path) -> dict[str, Any]:

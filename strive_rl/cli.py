@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -88,19 +89,23 @@ def evaluate(
     settings = load(EvalSettings, config=config, assignments=set_ or ())
     data = ShardSet.open(shards)
     from strive_rl import evaluate as evaluation
+    from strive_rl.progress import EvalProgress
     from strive_rl.table import results_table
 
     quiet_libraries()
-    results = evaluation.evaluate(out, shards=data, model=model, settings=settings, baseline=baseline)
+    results = evaluation.evaluate(
+        out, shards=data, model=model, settings=settings, baseline=baseline, observe=EvalProgress()
+    )
     typer.echo(results_table(results))
 
 
 def quiet_libraries() -> None:
-    """No progress bars of transformers between our own lines."""
-    from transformers.utils import logging
+    """No progress bars and retry notes of libraries between our own lines; their errors reach the user."""
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def main() -> None:

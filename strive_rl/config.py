@@ -33,7 +33,11 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
-    """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352)."""
+    """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352).
+
+    `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
+    pass: both bound the memory.
+    """
 
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -43,6 +47,11 @@ class PolicySettings:
     gradient_checkpointing: bool = False
     prompts_per_pass: int = 64
     groups_per_pass: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_prompt_tokens", "prompts_per_pass", "groups_per_pass"):
+            got = getattr(self, name)
+            require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +112,7 @@ class TrainSettings:
     save_every: int = 100
 
     def __post_init__(self) -> None:
+        require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
         require(self.steps >= 1, f"steps: got {self.steps}, expected at least 1")
         require(self.save_every >= 1, f"save_every: got {self.save_every}, expected at least 1")
 
@@ -116,3 +126,9 @@ class EvalSettings:
     max_new_tokens: int = 768
     bootstrap_resamples: int = 10_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
+        require(self.max_new_tokens >= 1, "max_new_tokens: expected at least 1")
+        got = self.bootstrap_resamples
+        require(got >= 1, f"bootstrap_resamples: got {got}, expected at least 1")

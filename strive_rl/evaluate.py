@@ -21,7 +21,7 @@ from strive_rl.config import EvalSettings
 from strive_rl.interval import Estimate, estimate
 from strive_rl.policy import Policy, Sampling, load_policy
 from strive_rl.rollout import encode_groups, roll_out
-from strive_rl.run_record import run_record
+from strive_rl.run_record import require_folder, run_record
 from strive_rl.schema import Rollout
 from strive_rl.views import EVALUATION_SAMPLERS, evaluation_indices, group_of
 
@@ -48,6 +48,7 @@ def evaluate(
     """
     for sampler in settings.samplers:
         choose(sampler, EVALUATION_SAMPLERS, "samplers")
+    require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
     if not len(shards):

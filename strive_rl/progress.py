@@ -32,6 +32,26 @@ class TrainProgress:
         self._stream.flush()
 
 
+class EvalProgress:
+    """Shows how many answers are there, every few seconds."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._started = self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """After each batch."""
+        now = time.monotonic()
+        if not (self._live or now - self._last_line >= SECONDS_BETWEEN_LINES):
+            return
+        self._last_line = now
+        line = f"{done}/{total} answers  {duration((now - self._started) / done * (total - done))} left"
+        end = "\n" if done == total else ""
+        self._stream.write(f"\r{line}\x1b[K{end}" if self._live else line + "\n")
+        self._stream.flush()
+
+
 def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> str:
     """One line of text for a step's record."""
     shown = [
@@ -39,6 +59,7 @@ def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> st
         f"reward {_number(record['reward'])}",
         f"accuracy {_number(record['accuracy'])}",
         f"zero advantage {_number(record['zero_advantage_share'])}",
+        *([f"dropped {len(record['dropped'])}"] if record["dropped"] else []),
         f"{duration(seconds_left)} left",
     ]
     return "  ".join(shown)

@@ -33,6 +33,12 @@ def run_record(settings: dict[str, Any], *, model: str, shards: ShardSet) -> dic
     }
 
 
+def require_folder(out: Path) -> None:
+    """Raise UsageError where `out` is there and is no folder."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file, expected a folder or a new name")
+
+
 def model_identity(model: str) -> str:
     """A model folder by its full path, so that two ways to write it are one; a hub name as it is."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model

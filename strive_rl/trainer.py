@@ -20,8 +20,8 @@ from strive_rl.data import Cursor, next_batch, read_groups
 from strive_rl.metrics import readable, step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy
-from strive_rl.rollout import encode_groups, roll_out, step_generator
-from strive_rl.run_record import SETTINGS_FILE, require_same, run_record
+from strive_rl.rollout import Encoded, encode_groups, roll_out, step_generator
+from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, run_record
 from strive_rl.schedule import learning_rate
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import lessons, update
@@ -52,6 +52,7 @@ def start(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -
     """A new run into `out`. Raises UsageError where `out` already holds one, and for a bad model."""
     if (out / SETTINGS_FILE).exists():
         raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
+    require_folder(out)
     record = run_record(as_dict(settings), model=model, shards=shards)
     run = _assemble(out, shards, model, settings, record)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,6 +93,7 @@ def fit(run: Run, observe: Observer) -> Path:
         observe(train_step(run), run.settings.steps)
         if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
             checkpoint.save(checkpoint.checkpoint_folder(run.out, run.step), run.policy, _state(run))
+            checkpoint.thin_out(run.out)
     folder = run.out / checkpoint.MODEL_FOLDER
     checkpoint.save(folder, run.policy)
     return folder
@@ -107,21 +109,23 @@ def train_step(run: Run) -> dict[str, Any]:
     watch.lap("data")
     encoded = encode_groups(policy, groups)
     watch.lap("encode")
+    _require_some(encoded, step)
     generator = step_generator(policy.device, seed, step)
     rollouts = roll_out(policy, encoded, _sampling(settings), generator)
     watch.lap("rollout")
+    rate = learning_rate(run.step, settings.optim)
     stats = update(
         policy,
         run.optimizer,
         lessons(rollouts, encoded.prompts, settings.algorithm),
         settings.algorithm,
         temperature=settings.rollout.temperature,
-        learning_rate=learning_rate(run.step, settings.optim),
+        learning_rate=rate,
         step=step,
     )
     watch.lap("update")
     run.step, run.cursor = step, cursor
-    record = step_record(step, rollouts, encoded, stats, watch.seconds())
+    record = step_record(step, rollouts, encoded, stats, watch.seconds()) | {"learning_rate": rate}
     journal.append(run.out / METRICS_FILE, [record])
     journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, settings.algorithm))
     return record
@@ -143,6 +147,13 @@ def _assemble(
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
     )
+
+
+def _require_some(encoded: Encoded, step: int) -> None:
+    """A batch of which nothing can be encoded is a wrong setting, not bad luck."""
+    if not encoded.groups:
+        (_, reason), count = encoded.dropped[0], len(encoded.dropped)
+        raise UsageError(f"step {step}: none of {count} questions can be used; the first is {reason}")
 
 
 def _sampling(settings: TrainSettings) -> Sampling:

@@ -38,6 +38,19 @@ def test_the_newest_whole_checkpoint_is_found(tiny_policy: Policy, tmp_path: Pat
     assert checkpoint.load_state(found) == {"step": 10}
 
 
+def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 5):
+        folder = checkpoint.checkpoint_folder(tmp_path, step)
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+        torch.save({"step": step}, folder / checkpoint.STATE_FILE)
+    checkpoint.thin_out(tmp_path)
+    models = sorted(path.parent.name for path in tmp_path.glob("*/model.safetensors"))
+    states = sorted(path.parent.name for path in tmp_path.glob("*/" + checkpoint.STATE_FILE))
+    assert models == [f"checkpoint-00000{i}" for i in (1, 2, 3, 4)]
+    assert states == models[2:]
+
+
 def test_a_failed_save_leaves_the_older_one(
     tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

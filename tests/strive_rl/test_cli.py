@@ -62,6 +62,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("train", {"--set": "optim.lrr=1"}, "did you mean 'lr'"),
         ("train", {"--steps": "0"}, "steps: got 0"),
         ("train", {"--config": tmp_path / "absent.toml"}, "absent.toml"),
+        ("train", {"--set": "policy.groups_per_pass=0"}, "policy.groups_per_pass: got 0"),
+        ("train", {"--seed": "-1"}, "seed: got -1"),
         ("eval", {"--shards": tmp_path / "empty"}, "has no run.json"),
         ("eval", {"--model": tmp_path / "empty"}, "not a model folder"),
         ("eval", {"--baseline": tmp_path / "empty"}, "no finished evaluation"),
@@ -74,6 +76,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
         assert len(lines) == 1, shown.err
         assert message in lines[0], lines
         assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    for command in ("train", "eval"):
+        arguments = [part for pair in (good | {"--out": tmp_path / "file"}).items() for part in pair]
+        assert typed(command, *arguments) == 2
+        assert "is a file, expected a folder" in capfd.readouterr().err
 
 
 def test_help_states_defaults(capfd: pytest.CaptureFixture[str]) -> None:

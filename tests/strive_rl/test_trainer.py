@@ -96,6 +96,7 @@ def test_what_a_run_writes(
     record = journal.read(out / "metrics.jsonl")[0]
     assert set(record["seconds"]) == {"data", "encode", "rollout", "update", "total"}
     assert record["questions"] == 4
+    assert record["learning_rate"] == 1e-3
 
 
 def test_training_raises_the_reward(
@@ -142,6 +143,15 @@ def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, 
     with pytest.raises(UsageError, match="no such folder"):
         start(tmp_path / "out", shards=shards, model=str(tmp_path / "absent"), settings=settings(1))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_of_which_nothing_fits_stops_the_run(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    small = settings(1, policy=PolicySettings(device="cpu", max_prompt_tokens=50))
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
+    with pytest.raises(UsageError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
+        fit(run, quiet)
 
 
 def test_the_defaults_are_those_of_the_sampler(shards: ShardSet) -> None:
