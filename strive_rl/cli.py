@@ -65,12 +65,14 @@ def train(
     settings = load(TrainSettings, config=config, options=options, assignments=set_ or ())
     data = ShardSet.open(shards)
     from strive_rl import trainer
+    from strive_rl.memory import memory_advice
     from strive_rl.progress import TrainProgress
 
     quiet_libraries()
     begin = trainer.resume if resume else trainer.start
     run = begin(out, shards=data, model=model, settings=settings)
-    folder = trainer.fit(run, TrainProgress())
+    with memory_advice(settings.policy):
+        folder = trainer.fit(run, TrainProgress())
     typer.echo(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}")
 
 
@@ -89,13 +91,15 @@ def evaluate(
     settings = load(EvalSettings, config=config, assignments=set_ or ())
     data = ShardSet.open(shards)
     from strive_rl import evaluate as evaluation
+    from strive_rl.memory import memory_advice
     from strive_rl.progress import EvalProgress
     from strive_rl.table import results_table
 
     quiet_libraries()
-    results = evaluation.evaluate(
-        out, shards=data, model=model, settings=settings, baseline=baseline, observe=EvalProgress()
-    )
+    with memory_advice(settings.policy):
+        results = evaluation.evaluate(
+            out, shards=data, model=model, settings=settings, baseline=baseline, observe=EvalProgress()
+        )
     typer.echo(results_table(results))
 
 

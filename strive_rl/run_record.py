@@ -14,8 +14,15 @@ from strive_data.errors import UsageError
 from strive_data.shards import ShardSet
 
 SETTINGS_FILE = "settings.json"
-# What may change when a run goes on: neither has a part in the computation of a step.
-FREE = frozenset({"settings.steps", "settings.save_every"})
+# What may change when a run goes on: when it ends and saves, and how much memory its backward pass takes.
+FREE = frozenset(
+    {
+        "settings.steps",
+        "settings.save_every",
+        "settings.policy.groups_per_pass",
+        "settings.policy.gradient_checkpointing",
+    }
+)
 
 
 def run_record(settings: dict[str, Any], *, model: str, shards: ShardSet) -> dict[str, Any]:

@@ -41,7 +41,6 @@ class Run:
     shards: ShardSet
     plan: ViewPlan
     settings: TrainSettings
-    record: dict[str, Any]
     policy: Policy
     optimizer: Optimizer
     step: int = 0
@@ -54,7 +53,7 @@ def start(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -
         raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
     require_folder(out)
     record = run_record(as_dict(settings), model=model, shards=shards)
-    run = _assemble(out, shards, model, settings, record)
+    run = _assemble(out, shards, model, settings)
     out.mkdir(parents=True, exist_ok=True)
     journal.write_json(out / SETTINGS_FILE, record)
     return run
@@ -73,7 +72,7 @@ def resume(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) 
     record = run_record(as_dict(settings), model=model, shards=shards)
     require_same(journal.read_json(out / SETTINGS_FILE), record, out)
     folder = checkpoint.latest(out)
-    run = _assemble(out, shards, str(folder) if folder else model, settings, record)
+    run = _assemble(out, shards, str(folder) if folder else model, settings)
     if folder:
         state = checkpoint.load_state(folder)
         run.optimizer.load(state["optimizer"])
@@ -131,9 +130,7 @@ def train_step(run: Run) -> dict[str, Any]:
     return record
 
 
-def _assemble(
-    out: Path, shards: ShardSet, model: str, settings: TrainSettings, record: dict[str, Any]
-) -> Run:
+def _assemble(out: Path, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
     if not len(shards):
         raise UsageError(f"{shards.folder}: the build holds no sample to train on")
     plan = plan_views(shards.settings, settings.data)
@@ -143,7 +140,6 @@ def _assemble(
         shards=shards,
         plan=plan,
         settings=settings,
-        record=record,
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
     )
@@ -169,6 +165,5 @@ def _state(run: Run) -> dict[str, Any]:
     return {
         "step": run.step,
         "cursor": asdict(run.cursor),
-        "record": run.record,
         "optimizer": run.optimizer.state(),
     }

@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
-from strive_rl.config import DataSettings, TrainSettings
+from strive_rl.config import DataSettings, PolicySettings, TrainSettings
 from strive_rl.run_record import model_identity, require_same, run_record
 from tests.strive_rl.made_shards import make_shards
 
@@ -27,8 +27,9 @@ def test_the_record_says_what_went_in(saved: dict[str, Any]) -> None:
     assert set(saved["versions"]) == {"python", "torch", "transformers"}
 
 
-def test_more_steps_are_the_same_run(saved: dict[str, Any]) -> None:
-    now = saved | {"settings": as_dict(TrainSettings(steps=5, save_every=7)), "shards": "moved"}
+def test_more_steps_and_less_memory_are_the_same_run(saved: dict[str, Any]) -> None:
+    changed = TrainSettings(steps=5, save_every=7, policy=PolicySettings(groups_per_pass=1))
+    now = saved | {"settings": as_dict(changed), "shards": "moved"}
     require_same(saved, now, Path("out"))
 
 
