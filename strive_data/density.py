@@ -45,10 +45,16 @@ def z_scores(scores_N: npt.ArrayLike) -> Float64s:
     # Equality is asked for directly: the standard deviation of equal numbers can be 1e-17.
     flat = scores.min(axis=-1, keepdims=True) == scores.max(axis=-1, keepdims=True)
     deviations = scores - np.median(scores, axis=-1, keepdims=True)
-    scale = MAD_TO_STD * np.median(np.abs(deviations), axis=-1, keepdims=True)
-    scale = np.where(scale > 0, scale, scores.std(axis=-1, keepdims=True))
-    z_N: Float64s = np.clip(deviations / np.where(flat, 1, scale), -Z_LIMIT, Z_LIMIT)
+    z_N: Float64s = np.clip(deviations / np.where(flat, 1, spread(scores)), -Z_LIMIT, Z_LIMIT)
     return np.where(flat, 0.0, z_N)
+
+
+def spread(scores_N: Float64s) -> Float64s:
+    """What one z is worth in scores, float64 [..., 1]: 1.4826·MAD, the standard deviation where that is 0."""
+    deviations = np.abs(scores_N - np.median(scores_N, axis=-1, keepdims=True))
+    scale = MAD_TO_STD * np.median(deviations, axis=-1, keepdims=True)
+    spread_N: Float64s = np.where(scale > 0, scale, scores_N.std(axis=-1, keepdims=True))
+    return spread_N
 
 
 def density(

@@ -43,11 +43,17 @@ def leaves(share_N: Float64s, *, frames: int, threshold: float) -> Iterator[Leaf
     A part is halved unless mean(its best K) − mean(all of it) > `threshold`. N ≥ K, so that none is empty.
     """
     deepest = min(DEEPEST, frames.bit_length() - 1)
+    sums = np.concatenate([[0.0], np.cumsum(share_N)]).tolist()
+
+    def stands_out(start: int, end: int) -> bool:
+        if end - start <= frames:
+            return False
+        best_sum = float(np.partition(share_N[start:end], -frames)[-frames:].sum())
+        mean: float = (sums[end] - sums[start]) / (end - start)
+        return best_sum / frames - mean > threshold
 
     def split(start: int, end: int, depth: int) -> Iterator[Leaf]:
-        part = share_N[start:end]
-        stands_out = np.sort(part)[-frames:].mean() - part.mean() > threshold
-        if stands_out or depth == deepest:
+        if depth == deepest or stands_out(start, end):
             yield start, end, depth
             return
         middle = start + (end - start) // 2

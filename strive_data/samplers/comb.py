@@ -48,7 +48,7 @@ def distinct(found_K: npt.NDArray[np.integer], count: int) -> Indices:
     return np.minimum(pushed_K, count - steps_K.size + steps_K).astype(np.int32)
 
 
-def inclusion_of(scores_N: Floats, settings: SamplerSettings) -> Float64s:
+def inclusion_of(scores_N: Floats | Float64s, settings: SamplerSettings) -> Float64s:
     """π of each candidate, the frequency over φ with which the comb takes it; float64 [..., N], sums to K."""
     p_N = density(scores_N, alpha=settings.alpha, epsilon=settings.epsilon)
     rows_N = p_N.reshape(-1, p_N.shape[-1])
@@ -64,7 +64,7 @@ def comb_variants(
     return comb(pi_N, frames=settings.frames, variants=settings.variants, phase=phase, order_N=order_N)
 
 
-def comb_rows(scores_QN: Floats, settings: SamplerSettings, phases_Q: Float64s) -> Indices:
+def comb_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, phases_Q: Float64s) -> Indices:
     """`comb_variants` of many samples of equal length: the search for τ runs over all at once."""
     return np.stack(
         [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from strive_data.config import SamplerSettings
+from strive_data.density import Float64s
 from strive_data.schema import Floats, Indices
 
 
-def best(values_N: Floats, frames: int) -> Indices:
+def best(values_N: Floats | Float64s, frames: int) -> Indices:
     """The `frames` largest values' places, increasing, int32 [min(K, N)]; of equal values the earliest."""
     return np.sort(np.argsort(-values_N, kind="stable")[:frames]).astype(np.int32)
 
