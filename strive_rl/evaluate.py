@@ -29,6 +29,7 @@ PREDICTIONS_FILE = "predictions.jsonl"
 RESULTS_FILE = "results.json"
 
 Prediction = dict[str, Any]
+Dropped = dict[str, str]
 Observer = Callable[[int, int], None]
 
 
@@ -58,7 +59,7 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     (out / PREDICTIONS_FILE).unlink(missing_ok=True)
     rows: list[Prediction] = []
-    dropped: list[dict[str, str]] = []
+    dropped: list[Dropped] = []
     for made, lost in predict(policy, shards, settings):
         journal.append(out / PREDICTIONS_FILE, made)
         rows += made
@@ -74,28 +75,28 @@ def evaluate(
 
 def predict(
     policy: Policy, shards: ShardSet, settings: EvalSettings
-) -> Iterator[tuple[list[Prediction], list[dict[str, str]]]]:
+) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
     """Predictions and dropped questions, batch by batch, sampler after sampler."""
-    sampling = Sampling(completions=1, max_new_tokens=settings.max_new_tokens, greedy=True)
     size = settings.policy.prompts_per_pass
     for sampler in settings.samplers:
         for start in range(0, len(shards), size):
             samples = [shards.read(i) for i in range(start, min(start + size, len(shards)))]
-            chosen = [evaluation_indices(sample, sampler) for sample in samples]
-            groups = [group_of(sample, [taken]) for sample, (taken, _) in zip(samples, chosen, strict=True)]
-            encoded = encode_groups(policy, groups)
-            facts = {
-                sample.meta.question.sample_id: (sample, source)
-                for sample, (_, source) in zip(samples, chosen, strict=True)
-            }
-            rows = []
-            for rollout in roll_out(policy, encoded, sampling):
-                sample, source = facts[rollout.group.question.sample_id]
-                rows.append(prediction(rollout, sample, sampler=sampler, source=source))
-            yield (
-                rows,
-                [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in encoded.dropped],
-            )
+            yield predict_batch(policy, samples, sampler, settings.max_new_tokens)
+
+
+def predict_batch(
+    policy: Policy, samples: Sequence[Sample], sampler: str, max_new_tokens: int
+) -> tuple[list[Prediction], list[Dropped]]:
+    """Greedy answers to these samples under one frame sampler, and those whose prompt cannot be made."""
+    chosen = {sample.meta.question.sample_id: evaluation_indices(sample, sampler) for sample in samples}
+    facts = {sample.meta.question.sample_id: sample for sample in samples}
+    encoded = encode_groups(policy, [group_of(facts[i], [indices]) for i, (indices, _) in chosen.items()])
+    sampling = Sampling(completions=1, max_new_tokens=max_new_tokens, greedy=True)
+    rows = []
+    for rollout in roll_out(policy, encoded, sampling):
+        sample_id = rollout.group.question.sample_id
+        rows.append(prediction(rollout, facts[sample_id], sampler=sampler, source=chosen[sample_id][1]))
+    return rows, [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in encoded.dropped]
 
 
 def prediction(rollout: Rollout, sample: Sample, *, sampler: str, source: str) -> Prediction:
