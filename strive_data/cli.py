@@ -10,6 +10,7 @@ import typer
 from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
+from strive_data.judge import Contest, as_text, check_out, compare, read_cases, write_table
 from strive_data.overview import build_overview, sample_overview
 from strive_data.progress import BuildProgress
 from strive_data.report import write_report
@@ -79,6 +80,63 @@ def report(
     path = out or folder / "report.html"
     shown = write_report(folder, path, sample_ids=sample or (), limit=limit)
     typer.echo(f"{path}: {shown} samples")
+
+
+@app.command()
+def judge(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A finished build whose samples have evidence spans, or the QVHighlights folder.",
+            show_default=False,
+        ),
+    ],
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name, with settings: comb:alpha=0.6,epsilon=0.5; repeatable. [default: each with its own]"
+        ),
+    ] = None,
+    frames: Annotated[
+        list[int] | None,
+        typer.Option(help="Frames of a variant, repeatable. [default: 4 8 16 32, or the build's]"),
+    ] = None,
+    variants: Annotated[
+        list[int] | None,
+        typer.Option(help="Variants of a video, repeatable. [default: 2 4, or the build's]"),
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(help="Noise added to the scores, in their robust spreads, repeatable. [default: 0 1]"),
+    ] = None,
+    drawn_phases: Annotated[
+        bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the table: .csv or .parquet.")] = None,
+) -> None:
+    """Compare samplers where it is known which part of each video matters."""
+    if out:
+        check_out(out)
+    cases = read_cases(folder)
+    built, default = cases.built, Contest()
+    contest = Contest(
+        samplers=tuple(sampler or default.samplers),
+        frames=tuple(frames or ([built.frames] if built else default.frames)),
+        variants=tuple(variants or ([built.variants] if built else default.variants)),
+        noise=tuple(noise or default.noise),
+        drawn_phases=drawn_phases,
+        resamples=resamples,
+        seed=seed,
+    )
+    table = compare(cases.cases, contest, base=cases.built)
+    typer.echo(
+        f"{cases.source}: {len(cases.cases)} questions; {cases.without} without known evidence left out"
+    )
+    typer.echo(as_text(table))
+    if out:
+        write_table(table, out)
 
 
 @app.command()

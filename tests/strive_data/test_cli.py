@@ -94,3 +94,26 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 def test_the_resolved_settings_are_saved(folder: Path) -> None:
     settings = json.loads((folder / "out" / "run.json").read_text())["settings"]
     assert (settings["decode"]["candidates"], settings["decode"]["max_pixels"]) == (16, 784)
+
+
+def test_judge_compares_samplers_on_the_builds_own_evidence(folder: Path) -> None:
+    out = folder / "judged.csv"
+    done = strive_data(
+        "judge", folder / "out", "--sampler", "topk", "--sampler", "comb:alpha=0.6", "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 questions; 0 without known evidence left out" in done.stdout
+    table = pl.read_csv(out)
+    assert table["sampler"].to_list() == ["stored", "topk", "comb:alpha=0.6", "topk", "comb:alpha=0.6"]
+    assert table["noise"].to_list() == [0, 0, 0, 1, 1]
+    assert set(table["frames"]) == {4}
+    assert table["hit_rate"].is_between(0, 1).all()
+
+
+def test_judge_refuses_what_it_cannot_write_or_judge(folder: Path) -> None:
+    done = strive_data("judge", folder / "out", "--out", "x.txt")
+    assert done.returncode == 2
+    assert "ends in .csv or .parquet" in done.stderr
+    done = strive_data("judge", folder / "out", "--sampler", "unifrom")
+    assert done.returncode == 2
+    assert "did you mean 'uniform'" in done.stderr
