@@ -25,7 +25,17 @@ DATA_LAYERS = [
 ]
 RL_LAYERS = [
     {"config", "schema"},
-    {"answers", "text_scores", "interval", "table", "stopwatch", "progress", "journal", "run_record", "memory"},
+    {
+        "answers",
+        "text_scores",
+        "interval",
+        "table",
+        "stopwatch",
+        "progress",
+        "journal",
+        "run_record",
+        "memory",
+    },
     {"prompt", "reward", "advantage", "loss", "schedule", "optimizer", "views"},
     {"policy", "data"},
     {"rollout", "checkpoint"},
