@@ -71,8 +71,8 @@ def train(
     quiet_libraries()
     begin = trainer.resume if resume else trainer.start
     run = begin(out, shards=data, model=model, settings=settings)
-    with memory_advice(settings.policy):
-        folder = trainer.fit(run, TrainProgress())
+    with TrainProgress() as progress, memory_advice(settings.policy):
+        folder = trainer.fit(run, progress)
     typer.echo(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}")
 
 
@@ -96,9 +96,9 @@ def evaluate(
     from strive_rl.table import results_table
 
     quiet_libraries()
-    with memory_advice(settings.policy):
+    with EvalProgress() as progress, memory_advice(settings.policy):
         results = evaluation.evaluate(
-            out, shards=data, model=model, settings=settings, baseline=baseline, observe=EvalProgress()
+            out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
         )
     typer.echo(results_table(results))
 

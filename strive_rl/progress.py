@@ -4,52 +4,64 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class TrainProgress:
-    """Shows step, reward, accuracy, share of zero-advantage questions and time left."""
+class Line:
+    """One line of progress. On a terminal it is written over, and ended when the block it is used in ends."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
+        self._open = False
         self._started = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def seconds_left(self, done: int, total: int) -> float:
+        """At the pace so far; `done` counts from when this line was made."""
+        return (time.monotonic() - self._started) / done * (total - done)
+
+    def show(self, text: str, *, always: bool = False) -> None:
+        """Show this text; outside a terminal only every few seconds, unless `always`."""
+        now = time.monotonic()
+        if not (self._live or always or now - self._last_line >= SECONDS_BETWEEN_LINES):
+            return
+        self._last_line = now
+        self._open = self._live
+        self._stream.write(f"\r{text}\x1b[K" if self._live else text + "\n")
+        self._stream.flush()
+
+
+class TrainProgress(Line):
+    """Shows step, reward, accuracy, share of zero-advantage questions and time left."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
         self._done = 0
 
     def __call__(self, record: dict[str, Any], steps: int) -> None:
         """After each step, with its record."""
         self._done += 1
-        now = time.monotonic()
-        last = record["step"] == steps
-        if not (self._live or last or self._done == 1 or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            return
-        self._last_line = now
-        seconds_left = (now - self._started) / self._done * (steps - record["step"])
-        line = progress_line(record, steps, seconds_left)
-        self._stream.write(f"\r{line}\x1b[K" + ("\n" if last else "") if self._live else line + "\n")
-        self._stream.flush()
+        left = self.seconds_left(self._done, self._done + steps - record["step"])
+        ends = self._done == 1 or record["step"] == steps
+        self.show(progress_line(record, steps, left), always=ends)
 
 
-class EvalProgress:
-    """Shows how many answers are there, every few seconds."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._started = self._last_line = time.monotonic()
+class EvalProgress(Line):
+    """Shows how many answers are there."""
 
     def __call__(self, done: int, total: int) -> None:
         """After each batch."""
-        now = time.monotonic()
-        if not (self._live or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            return
-        self._last_line = now
-        line = f"{done}/{total} answers  {duration((now - self._started) / done * (total - done))} left"
-        end = "\n" if done == total else ""
-        self._stream.write(f"\r{line}\x1b[K{end}" if self._live else line + "\n")
-        self._stream.flush()
+        self.show(f"{done}/{total} answers  {duration(self.seconds_left(done, total))} left")
 
 
 def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> str:

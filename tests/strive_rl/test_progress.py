@@ -34,9 +34,9 @@ class Terminal(io.StringIO):
 
 def test_on_a_terminal_the_line_is_written_over() -> None:
     stream = Terminal()
-    progress = EvalProgress(stream)
-    progress(5, 10)
-    progress(10, 10)
+    with EvalProgress(stream) as progress:
+        progress(5, 10)
+        progress(10, 10)
     shown = stream.getvalue()
     assert shown.startswith("\r5/10 answers")
     assert shown.count("\n") == 1
