@@ -60,16 +60,17 @@ def build(
     settings: BuildSettings,
     observer: Observer,
     workers: int = 0,
+    recipe: str | None = None,
 ) -> BuildSummary:
     """Build shards and tables of all usable rows into `out`, `run.json` last.
 
-    `workers` is the number of decoding processes, 0 for one a core.
+    `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`.
 
     Raises UsageError for an annotation, data root or output folder that cannot be used, and where no row is.
     """
     started = time.monotonic()
     _check_folders(data_root, out)
-    rows = read_annotations(annotations, data_root)
+    rows = read_annotations(annotations, data_root, recipe=recipe)
     scorer = make_scorer(settings.score)
     out.mkdir(parents=True, exist_ok=True)
     writer = ShardedWriter(out, settings)
@@ -198,7 +199,8 @@ def _finish(
         "shards": summary.shards,
         "failures": len(failures),
     }
-    write_json(out / RUN_FILE, run_record(settings, rows.input_sha256, counts, seconds))
+    record = run_record(settings, rows.input_sha256, counts, seconds, recipes=rows.recipes)
+    write_json(out / RUN_FILE, record)
     if not summary.samples:
         raise UsageError(
             f"none of {len(failures)} rows could be used: the reasons are in {out / FAILURES_FILE}"

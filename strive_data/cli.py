@@ -26,7 +26,7 @@ Build = Annotated[Path, typer.Argument(help="Folder of a finished build.", show_
 def build(
     annotations: Annotated[
         list[Path],
-        typer.Argument(help="Annotation files in the Video-R1 layout, JSON or JSONL.", show_default=False),
+        typer.Argument(help="Annotation files: JSON, JSON lines, CSV or parquet.", show_default=False),
     ],
     data_root: Annotated[Path, typer.Option(help="Folder that the annotation's video paths start from.")],
     out: Annotated[Path, typer.Option(help="New folder for shards, tables and run.json.")],
@@ -35,6 +35,10 @@ def build(
     frames: Annotated[int | None, typer.Option(help="Frames of a variant, even. [default: 32]")] = None,
     variants: Annotated[int | None, typer.Option(help="Variants of a video. [default: 2]")] = None,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)] = 0,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="How to read the annotation: a name, or FILE.toml. [default: the columns tell]"),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file, TOML.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value over the file, repeatable.")
@@ -50,7 +54,13 @@ def build(
     settings = load(BuildSettings, config=config, options=options, assignments=set_ or ())
     with BuildProgress() as progress:
         summary = run_build(
-            annotations, data_root=data_root, out=out, settings=settings, observer=progress, workers=workers
+            annotations,
+            data_root=data_root,
+            out=out,
+            settings=settings,
+            observer=progress,
+            workers=workers,
+            recipe=recipe,
         )
     counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
     typer.echo(f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s")

@@ -27,14 +27,23 @@ PACKAGES = (
 
 
 def run_record(
-    settings: BuildSettings, inputs: Mapping[str, str], counts: Mapping[str, int], seconds: float
+    settings: BuildSettings,
+    inputs: Mapping[str, str],
+    counts: Mapping[str, int],
+    seconds: float,
+    *,
+    recipes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The body of `run.json`: everything that the bytes of a build depend on, its counts and its seconds."""
+    """The body of `run.json`: everything that the bytes of a build depend on, its counts and its seconds.
+
+    `inputs` are hashes and `recipes` names of recipes, by the path of the annotation file.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "settings": as_dict(settings),
         "settings_fingerprint": fingerprint(settings),
         "inputs_sha256": dict(inputs),
+        "recipes": dict(recipes or {}),
         "versions": package_versions(),
         "counts": dict(counts),
         "seconds": round(seconds, 3),

@@ -1,6 +1,7 @@
 """One row of an annotation in the Video-R1 layout → a Question, or the reason why not (REFERENCE.md).
 
-The only place that knows the layout's field names. Nothing is repaired: a row that does not say clearly
+Rows of other layouts are brought into this one first (`recipe_row`); `labels` has what those call each field,
+so that a message speaks of the row as it was written. Nothing is repaired: a row that does not say clearly
 what it asks, of which video and what is right is refused.
 """
 
@@ -27,6 +28,15 @@ Row = Mapping[str, object]
 OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
+NO_LABELS: Mapping[str, str] = {}
+
+
+class _FieldError(Exception):
+    """What is wrong with which field of the layout, before the field gets the name that the row uses."""
+
+    def __init__(self, kind: FailureKind, field: str, what: str) -> None:
+        super().__init__(field + what)
+        self.kind, self.field, self.what = kind, field, what
 
 
 def sample_id_of(row: object) -> str:
@@ -43,19 +53,32 @@ def video_of(row: object) -> str:
     return value if isinstance(value, str) and value.isprintable() else ""
 
 
-def question_of(row: object, data_root: Path) -> Question:
+def question_of(
+    row: object, data_root: Path, *, labels: Mapping[str, str] = NO_LABELS, check_files: bool = True
+) -> Question:
     """The question of one row; raises SampleError (bad_row, outside_root, missing).
+
+    `labels` are the names of the layout's fields in messages, where they differ. With `check_files` off, the
+    video may be absent, and links are not followed.
 
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
     its `<answer>` wrapper, for multiple choice as the bare letter. Absent `data_type` counts as video.
     """
     if not isinstance(row, Mapping):
-        _bad(f"the row is {_kind(row)}, expected a JSON object")
+        raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
+    try:
+        return _question_of(row, data_root, check_files)
+    except _FieldError as error:
+        name = labels.get(error.field, error.field)
+        raise SampleError(error.kind, f"{name}{error.what}") from error
+
+
+def _question_of(row: Row, data_root: Path, check_files: bool) -> Question:
     sample_id = sample_id_of(row)
     if not sample_id:
-        _bad(f"problem_id: got {_short(row.get('problem_id'))}, expected a whole number or a text")
+        _bad("problem_id", f": got {shown(row.get('problem_id'))}, expected a whole number or a text")
     if row.get("data_type", "video") != "video":
-        _bad(f"data_type: got {_short(row['data_type'])}; only video is supported")
+        _bad("data_type", f": got {shown(row['data_type'])}; only video is supported")
     problem_type = _problem_type(row)
     options = _options(row, problem_type)
     return Question(
@@ -66,7 +89,7 @@ def question_of(row: object, data_root: Path) -> Question:
         answer=_answer(row, problem_type, options),
         source=_text(row, "data_source") if row.get("data_source") else "",
         evidence_spans=_spans(row.get("evidence_spans")),
-        video=_video(_text(row, "path"), data_root),
+        video=_video(_text(row, "path"), data_root, check_files),
     )
 
 
@@ -74,7 +97,8 @@ def _problem_type(row: Row) -> ProblemType:
     try:
         return cast(ProblemType, choose(_text(row, "problem_type"), PROBLEM_TYPES, "problem_type"))
     except SettingsError as error:
-        _bad(str(error))
+        # The settings' own sentence, which names the field within.
+        raise SampleError(FailureKind.BAD_ROW, str(error)) from error
 
 
 def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
@@ -82,7 +106,7 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     if options is None:
         options = []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        _bad(f"options: got {_short(options)}, expected a list of texts")
+        _bad("options", f": got {shown(options)}, expected a list of texts")
     for option in options:
         _check_text("options", option)
     if problem_type != "multiple choice":
@@ -90,9 +114,9 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     matches = [OPTION.fullmatch(option.strip()) for option in options]
     lettered = [(match[1], match[2]) for match in matches if match]
     if len(lettered) < len(options) or len(options) < 2:
-        _bad(f"options: got {_short(options)}, expected two or more of the form 'A. text'")
+        _bad("options", f": got {shown(options)}, expected two or more of the form 'A. text'")
     if len({letter for letter, _ in lettered}) < len(lettered):
-        _bad(f"options: got {_short(options)}, a letter stands twice")
+        _bad("options", f": got {shown(options)}, a letter stands twice")
     return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
 
 
@@ -101,15 +125,15 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
     wrapped = WRAPPED.fullmatch(solution)
     answer = wrapped[1].strip() if wrapped else solution
     if not answer:
-        _bad("solution: the answer is empty")
+        _bad("solution", ": the answer is empty")
     if "<answer>" in answer or "</answer>" in answer:
-        _bad(f"solution: got {_short(solution)}, expected one <answer>…</answer>")
+        _bad("solution", f": got {shown(solution)}, expected one <answer>…</answer>")
     if problem_type == "multiple choice":
         return _letter(answer, options)
     if problem_type in ("numerical", "regression") and number(answer) is None:
-        _bad(f"solution: got {_short(answer)}, expected a finite number for problem_type {problem_type!r}")
+        _bad("solution", f": got {shown(answer)}, expected a finite number for problem_type {problem_type!r}")
     if problem_type == "free-form" and not any(character.isalnum() for character in answer):
-        _bad(f"solution: got {_short(answer)}, expected some words")
+        _bad("solution", f": got {shown(answer)}, expected some words")
     return answer
 
 
@@ -117,7 +141,7 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
     letters = [option[0] for option in options]
     match = LETTER.fullmatch(answer)
     if match is None or match[1] not in letters:
-        _bad(f"solution: got {_short(answer)}, not among the options {', '.join(letters)}")
+        _bad("solution", f": got {shown(answer)}, not among the options {', '.join(letters)}")
     return match[1]
 
 
@@ -125,7 +149,7 @@ def _spans(spans: object) -> tuple[Span, ...]:
     if spans is None:
         return ()
     if not isinstance(spans, list):
-        _bad(f"evidence_spans: got {_short(spans)}, expected a list of [start, end] in seconds")
+        _bad("evidence_spans", f": got {shown(spans)}, expected a list of [start, end] in seconds")
     return tuple(_span(span) for span in spans)
 
 
@@ -136,23 +160,31 @@ def _span(span: object) -> Span:
         if 0 <= start <= end < math.inf:
             return start, end
     return _bad(
-        f"evidence_spans: got {_short(span)}, expected [start, end] with 0 <= start <= end in seconds"
+        "evidence_spans",
+        f": got {shown(span)}, expected [start, end] with 0 <= start <= end in seconds",
     )
 
 
-def _video(path: str, data_root: Path) -> str:
+def _video(path: str, data_root: Path, check_files: bool) -> str:
     """`path` normalised to "videos/x.mp4"; neither it nor what its links lead to may leave the data root."""
     if "\\" in path or path.startswith("/") or PureWindowsPath(path).drive:
-        _outside(f"path {_short(path)}: expected a path relative to the data root, with forward slashes")
+        _outside(f" {shown(path)}: expected a path relative to the data root, with forward slashes")
     video = posixpath.normpath(path)
+    if video.split("/")[0] == "..":
+        _outside(f" {shown(path)} leaves the data root {data_root}")
+    if check_files:
+        _check_file(path, video, data_root)
+    return video
+
+
+def _check_file(path: str, video: str, data_root: Path) -> None:
     # realpath and not Path.resolve: a loop of links is a missing video, not a RuntimeError.
     real_root = os.path.realpath(data_root)
     real = Path(os.path.realpath(Path(real_root, video)))
-    if video.split("/")[0] == ".." or not real.is_relative_to(real_root):
-        _outside(f"path {_short(path)} leaves the data root {data_root}")
+    if not real.is_relative_to(real_root):
+        _outside(f" {shown(path)} leaves the data root {data_root}")
     if problem := _missing(real):
-        raise SampleError(FailureKind.MISSING, f"video {_short(video)} under {data_root}: {problem}")
-    return video
+        raise SampleError(FailureKind.MISSING, f"video {shown(video)} under {data_root}: {problem}")
 
 
 def _missing(path: Path) -> str:
@@ -168,11 +200,11 @@ def _text(row: Row, name: str) -> str:
     """A text field that must be there and not be blank, stripped."""
     value = row.get(name)
     if value is None:
-        _bad(f"{name} is missing")
+        _bad(name, " is missing")
     if not isinstance(value, str):
-        _bad(f"{name}: got {_short(value)}, expected a text")
+        _bad(name, f": got {shown(value)}, expected a text")
     if not value.strip():
-        _bad(f"{name} is empty")
+        _bad(name, " is empty")
     _check_text(name, value)
     return value.strip()
 
@@ -180,7 +212,7 @@ def _text(row: Row, name: str) -> str:
 def _check_text(name: str, value: str) -> None:
     """JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair."""
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        _bad(f"{name}: got {_short(value)}, which holds NUL or a lone surrogate")
+        _bad(name, f": got {shown(value)}, which holds NUL or a lone surrogate")
 
 
 def _kind(value: object) -> str:
@@ -188,19 +220,21 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _short(value: object) -> str:
+def shown(value: object) -> str:
     """The value as a message shows it: one line, cut to 80 characters, pure enough for UTF-8."""
+    if isinstance(value, SampleError):
+        return value.message
     if isinstance(value, list | dict):
-        shown = reprlib.repr(value)  # bounded in depth too
+        text = reprlib.repr(value)  # bounded in depth too
     else:
-        shown = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    shown = shown.encode("utf-8", "backslashreplace").decode()
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _bad(message: str) -> NoReturn:
-    raise SampleError(FailureKind.BAD_ROW, message)
+def _bad(field: str, what: str) -> NoReturn:
+    raise _FieldError(FailureKind.BAD_ROW, field, what)
 
 
-def _outside(message: str) -> NoReturn:
-    raise SampleError(FailureKind.OUTSIDE_ROOT, message)
+def _outside(what: str) -> NoReturn:
+    raise _FieldError(FailureKind.OUTSIDE_ROOT, "path", what)

@@ -10,7 +10,7 @@ import json
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -100,11 +100,16 @@ def _assign(tree: dict[str, Any], name: str, value: object) -> None:
 
 def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     hints = get_type_hints(cls)
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
+    members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
+    names = [member.name for member in members]
     for name in tree:
         if name not in names:
             hint = _did_you_mean(name, names)
             raise SettingsError(f"unknown setting {prefix + name!r}{hint}; known: {', '.join(names)}")
+    for member in members:
+        required = member.default is MISSING and member.default_factory is MISSING
+        if required and member.name not in tree:
+            raise SettingsError(f"setting {prefix + member.name!r} is missing, and has no default")
     return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in tree.items()})
 
 

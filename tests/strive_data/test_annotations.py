@@ -1,10 +1,12 @@
-"""Whole annotation files: both layouts, one failure a bad row, and files that are none."""
+"""Whole annotation files: every layout, one failure a bad row, and files that are none."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from hashlib import sha256
 
+import polars as pl
 import pytest
 
 from strive_data.annotations import read_annotations
@@ -174,3 +176,188 @@ def test_published_files_fail_for_nothing_but_their_videos(shared_data, name, co
     rows = read_annotations([path], shared_data)
     assert len(rows.failures) == count
     assert {str(failure.kind) for failure in rows.failures} == {"missing"}
+    assert read_annotations([path], shared_data, check_files=False).failures == ()
+
+
+def types(rows):
+    return dict(Counter(question.problem_type for _, question in rows.questions))
+
+
+def test_a_table_of_ones_own_needs_no_recipe(root):
+    table = written(
+        root, "video,question,answer\nx.mp4,Which?,blue\nx.mp4,,red\nx.mp4,How many?,4\n", "my.csv"
+    )
+    pl.read_csv(table).with_row_index("id").write_parquet(root / "my.parquet")
+    rows = read_annotations([table, root / "my.parquet"], root)
+    assert [(row, q.sample_id, q.question, q.answer) for row, q in rows.questions] == [
+        (0, "my-0", "Which?", "blue"),
+        (2, "my-2", "How many?", "4"),
+        (3, "0", "Which?", "blue"),
+        (5, "2", "How many?", "4"),
+    ]
+    assert types(rows) == {"free-form": 4}
+    assert [failure.message for failure in rows.failures] == [
+        "my.csv line 3: question is missing",
+        "my.parquet row 1: question is missing",
+    ]
+    assert (rows.failures[0].sample_id, rows.failures[0].video) == ("my-1", "x.mp4")
+    assert list(rows.recipes.values()) == ["plain", "plain-id"]
+
+
+def test_the_video_r1_layout_reads_the_same_in_every_format(root):
+    rows = [
+        row(1, problem_type="multiple choice", options=["A. a", "B. b"], solution="<answer>B</answer>"),
+        row(2, solution="two"),
+        row(3, options=None, evidence_spans=[[0.5, 2.0]]),
+        row(3),
+    ]
+    cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in each.items()} for each in rows]
+    pl.DataFrame(cells).write_csv(root / "rows.csv")
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(root / "rows.parquet")
+    paths = [
+        written(root, json.dumps(rows), "rows.json"),
+        written(root, lines(*rows)),
+        root / "rows.csv",
+        root / "rows.parquet",
+    ]
+    results = [read_annotations([path], root) for path in paths]
+    assert results[0].questions[1][1].evidence_spans == ((0.5, 2.0),)
+    for result in results:
+        assert result.questions == results[0].questions
+        assert [(f.row, f.sample_id, f.kind) for f in result.failures] == [
+            (1, "2", "bad_row"),
+            (3, "3", "duplicate_id"),
+        ]
+    assert (
+        results[2].failures[0].message.startswith("rows.csv line 3: solution: got 'two', expected a finite")
+    )
+
+
+def test_columns_that_no_recipe_knows(root):
+    path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
+    with pytest.raises(
+        UsageError, match=r"no recipe fits its columns ask, film, reply; .*--recipe FILE.toml"
+    ):
+        read_annotations([path], root)
+    recipe = root / "mine.toml"
+    recipe.write_text(
+        "title = 'Mine'\n[fields]\nid = '{@row}'\nvideo = 'film'\nquestion = 'ask'\nanswer = 'reply'\n"
+        "[problem_type]\notherwise = 'free-form'\n"
+    )
+    rows = read_annotations([path], root, recipe=str(recipe))
+    assert rows.questions[0][1].answer == "blue"
+    assert rows.recipes == {path.as_posix(): str(recipe)}
+    assert rows.input_sha256[str(recipe)] == sha256(recipe.read_bytes()).hexdigest()
+
+
+def test_a_forced_recipe_is_used_whatever_the_columns_say(root):
+    path = written(root, lines(row(1), row(2)))
+    rows = read_annotations([path], root, recipe="plain")
+    assert [failure.message for failure in rows.failures] == [
+        "rows.jsonl line 1: answer is missing",
+        "rows.jsonl line 2: answer is missing",
+    ]
+    with pytest.raises(UsageError, match=r"got a list or a table; the recipe of TempCompass wants one JSON"):
+        read_annotations([path], root, recipe="tempcompass")
+    with pytest.raises(UsageError, match="did you mean 'plain'"):
+        read_annotations([path], root, recipe="plan")
+
+
+def test_one_wrong_branch_costs_no_other(root):
+    tree = {"1": {"speed": [{"question": "Fast?", "answer": "yes"}, 5]}, "2": {"speed": None}, "3": []}
+    rows = read_annotations([written(root, json.dumps(tree), "yes_no.json")], root, check_files=False)
+    assert [question.sample_id for _, question in rows.questions] == ["yes_no-1-speed-0"]
+    assert [(failure.row, failure.message) for failure in rows.failures] == [
+        (1, "yes_no.json 1/speed item 1: the row is a number, expected a JSON object"),
+        (2, "yes_no.json 2/speed: expected a list of rows"),
+        (3, "yes_no.json 3: expected an object"),
+    ]
+
+
+TASKS = {"multi-choice": 1580, "yes_no": 2453, "caption_matching": 1503, "captioning": 2004}
+
+
+def test_tempcompass_whole(shared_data):
+    paths = [shared_data / "benchmarks" / "tempcompass" / f"{task}.json" for task in TASKS]
+    rows = read_annotations(paths, shared_data, check_files=False)
+    assert rows.failures == ()
+    assert Counter(q.source.split("/")[1] for _, q in rows.questions) == TASKS
+    assert types(rows) == {"multiple choice": 1580, "free-form": 7540 - 1580}
+    assert len({question.video for _, question in rows.questions}) == 410
+    assert len({question.sample_id for _, question in rows.questions}) == 7540
+    assert set(rows.recipes.values()) == {"tempcompass"}
+
+
+def test_tempcompass_answers_are_those_published(shared_data):
+    """The letter and its option's text are the answer as the file writes it, on every row."""
+    path = shared_data / "benchmarks" / "tempcompass" / "multi-choice.json"
+    published = [
+        each["answer"]
+        for dimensions in json.loads(path.read_text()).values()
+        for rows in dimensions.values()
+        for each in rows
+    ]
+    read = [q for _, q in read_annotations([path], shared_data, check_files=False).questions]
+    assert [next(o for o in q.options if o.startswith(q.answer)) for q in read] == published
+
+
+def test_mmvu_whole(shared_data):
+    path = shared_data / "benchmarks" / "mmvu" / "validation.json"
+    rows = read_annotations([path], shared_data, check_files=False)
+    assert (rows.failures, types(rows)) == ((), {"multiple choice": 625, "free-form": 375})
+    assert list(rows.recipes.values()) == ["mmvu"]
+    # The same 625 questions in the Video-R1 layout, converted by others.
+    other = shared_data / "benchmarks" / "video_r1_layout" / "mmvu-mc.json"
+    converted = read_annotations([other], shared_data, check_files=False).questions
+    chosen = [question for _, question in rows.questions if question.options]
+    assert [(q.video, q.options, q.answer) for q in chosen] == [
+        (q.video, q.options, q.answer) for _, q in converted
+    ]
+
+
+def test_videomme_whole_by_its_published_columns(shared_data):
+    path = shared_data / "benchmarks" / "video_r1_layout" / "videomme.json"
+    rows = read_annotations([path], shared_data, recipe="videomme", check_files=False)
+    assert (rows.failures, types(rows)) == ((), {"multiple choice": 2700})
+    durations = Counter(question.source.split("/")[1] for _, question in rows.questions)
+    assert durations == {"short": 900, "medium": 900, "long": 900}
+    converted = read_annotations([path], shared_data, check_files=False).questions
+    assert [(q.video, q.options, q.answer) for _, q in rows.questions] == [
+        (q.video, q.options, q.answer) for _, q in converted
+    ]
+
+
+def test_vsibench_whole(shared_data, tmp_path):
+    path = shared_data / "benchmarks" / "video_r1_layout" / "vsibench.json"
+    rows = read_annotations([path], shared_data, check_files=False)
+    assert (rows.failures, types(rows)) == ((), {"regression": 2640, "multiple choice": 2490})
+    # The published shape, made from these rows: same questions, read by the benchmark's own recipe.
+    published = [as_vsibench(each) for each in json.loads(path.read_text())]
+    other = written(tmp_path, lines(*published), "test.jsonl")
+    again = read_annotations([other], tmp_path, check_files=False)
+    assert list(again.recipes.values()) == ["vsibench"]
+    assert again.failures == ()
+    assert [(q.video, q.answer, q.problem_type) for _, q in again.questions] == [
+        (q.video, q.answer, q.problem_type) for _, q in rows.questions
+    ]
+
+
+def as_vsibench(converted):
+    _, dataset, file = converted["path"].split("/")
+    return {
+        "id": converted["problem_id"],
+        "dataset": dataset,
+        "scene_name": file.removesuffix(".mp4"),
+        "question_type": converted["original_question_type"],
+        "question": converted["problem"],
+        "options": converted["options"],
+        "ground_truth": converted["solution"].removeprefix("<answer>").removesuffix("</answer>"),
+    }
+
+
+def test_videommmu_whole(shared_data):
+    path = shared_data / "benchmarks" / "video_r1_layout" / "videommmu.json"
+    rows = read_annotations([path], shared_data, check_files=False)
+    assert (rows.failures, types(rows)) == ((), {"multiple choice": 882, "numerical": 18})
+    videos = Counter(question.video for _, question in rows.questions)
+    assert (len(videos), set(videos.values())) == (300, {3})

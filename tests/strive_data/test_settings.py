@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,22 @@ def test_choose_suggests_the_nearest() -> None:
         choose("combe", ["uniform", "comb"], "sampler")
     with pytest.raises(SettingsError, match=r"known: 000, .*, 019 and 80 more$"):
         choose("x", [f"{i:03d}" for i in range(100)], "sample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    name: str
+    size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner
+
+
+def test_settings_without_a_default_must_be_there() -> None:
+    assert load(Outer, assignments=["inner.name=x"]) == Outer(inner=Inner(name="x"))
+    with pytest.raises(SettingsError, match=r"setting 'inner.name' is missing, and has no default"):
+        load(Outer, assignments=["inner.size=2"])
+    with pytest.raises(SettingsError, match="setting 'inner' is missing"):
+        load(Outer)

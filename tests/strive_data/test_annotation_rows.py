@@ -1,0 +1,116 @@
+"""What a file's rows are, and where they stand, for each format; what is no file of rows."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from strive_data.annotation_rows import nested_items, read_rows
+from strive_data.errors import SampleError, UsageError
+
+ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
+
+
+def written(folder, name, body):
+    path = folder / name
+    path.write_bytes(body if isinstance(body, bytes) else body.encode())
+    return path
+
+
+def test_each_format_gives_the_same_rows(tmp_path):
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "rows.parquet")
+    paths = [
+        written(tmp_path, "rows.json", json.dumps(ROWS)),
+        written(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, ROWS))),
+        tmp_path / "rows.parquet",
+    ]
+    files = [read_rows(path) for path in paths]
+    assert [[item.value for item in file.items] for file in files] == [ROWS] * 3
+    assert [[item.place for item in file.items] for file in files] == [
+        ["rows.json item 0", "rows.json item 1"],
+        ["rows.jsonl line 1", "rows.jsonl line 2"],
+        ["rows.parquet row 0", "rows.parquet row 1"],
+    ]
+    assert [file.columns() for file in files] == [{"a", "b"}] * 3
+    assert [file.tree for file in files] == [None] * 3
+
+
+def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
+    file = read_rows(written(tmp_path, "rows.CSV", b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
+    assert [(item.place, item.row, item.value) for item in file.items] == [
+        ("rows.CSV line 2", 0, {"a": "1", "b": "\udcff"}),
+        ("rows.CSV line 3", 1, {"a": "2", "b": "é"}),
+    ]
+    assert all(item.textual for item in file.items)
+
+
+def test_a_null_of_a_table_is_an_absent_field(tmp_path):
+    pl.DataFrame({"a": ["x", None], "b": [None, 2]}).write_parquet(tmp_path / "r.pq")
+    assert [item.value for item in read_rows(tmp_path / "r.pq").items] == [{"a": "x"}, {"b": 2}]
+
+
+def test_one_object_over_several_lines_is_a_tree_and_one_row(tmp_path):
+    tree = {"v": {"speed": [{"q": 1}, {"q": 2, "key": "own"}], "order": [5]}, "w": {"speed": {}}, "x": 3}
+    file = read_rows(written(tmp_path, "t.json", json.dumps(tree, indent=1)))
+    assert (file.tree, [item.value for item in file.items]) == (tree, [tree])
+    items = list(nested_items(file.path, tree, "{key}/{dimension}"))
+    assert [(item.place, item.row) for item in items] == [
+        ("t.json v/speed item 0", 0),
+        ("t.json v/speed item 1", 1),
+        ("t.json v/order item 0", 0),
+        ("t.json w/speed", 0),
+        ("t.json x", 0),
+    ]
+    # The recipe's names are above the row's own fields.
+    assert items[1].value == {"q": 2, "key": "v", "dimension": "speed"}
+    assert items[2].value == 5
+    assert str(items[3].value) == "expected a list of rows"
+    assert str(items[4].value) == "expected an object"
+
+
+def test_steps_may_be_keys(tmp_path):
+    tree = {"v": {"mc": [{"q": 1}]}, "w": {}}
+    items = list(nested_items(tmp_path / "t.json", tree, "{video}/mc"))
+    assert items[0].value == {"q": 1, "video": "v"}
+    assert str(items[1].value) == "mc is missing"
+    assert [item.value for item in nested_items(tmp_path / "t.json", {"rows": [{"q": 1}]}, "rows")] == [
+        {"q": 1}
+    ]
+
+
+def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
+    file = read_rows(written(tmp_path, "r.json", '[{"a": 1}, {"a": 1, "a": 2}, {"a": 3}]'))
+    assert [isinstance(item.value, SampleError) for item in file.items] == [False, True, False]
+    assert str(file.items[1].value) == "the key 'a' stands twice in one object"
+    with pytest.raises(UsageError, match="'v' stands twice"):
+        read_rows(written(tmp_path, "t.json", '{\n"v": {},\n"v": {}\n}'))
+    tree = read_rows(written(tmp_path, "t.json", '{"v": {"a": [], "a": []}, "w": {"a": [{"q": 1}]}}')).tree
+    values = [item.value for item in nested_items(tmp_path / "t.json", tree, "{video}/{d}")]
+    assert str(values[0]) == "the key 'a' stands twice in one object"
+    assert values[1] == {"q": 1, "video": "w", "d": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("r.csv", "a,b\n", "has a header and no rows"),
+        ("r.csv", "a,a\n1,2\n", "stands twice in the CSV header"),
+        ("r.csv", "\n \n", "is empty"),
+        ("r.parquet", "a,b\n1,2\n", "is not a parquet file"),
+        ("r.parquet", b"PAR1" + bytes(40) + b"PAR1", "is not a parquet file"),
+        ("r.json", '{"a": 1', "no line is a JSON object"),
+    ],
+)
+def test_files_that_hold_no_rows(tmp_path, name, body, says):
+    path = written(tmp_path, name, body)
+    with pytest.raises(UsageError, match=says) as caught:
+        read_rows(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_without_rows(tmp_path):
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(UsageError, match="has no rows"):
+        read_rows(tmp_path / "r.parquet")
