@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import pickle
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,8 @@ from strive_data.score.windows import CountTokens
 
 SCHEMAS = ("local-dir:", "hf-hub:")
 OFFLINE_HINT = (
-    "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors) "
-    "or an open_clip folder (--set score.model=local-dir:/path/to/folder)"
+    "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors), "
+    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or try --scorer demo"
 )
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (
@@ -62,17 +65,18 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
     pretrained = None if by_schema else settings.pretrained
     tag_cfg = {} if by_schema else open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
     try:
-        model, _, transform = open_clip.create_model_and_transforms(
-            settings.model,
-            pretrained=pretrained,
-            precision=settings.precision,
-            device=device,
-            # Where a tag was trained with the other activation open_clip only warns, and scores are wrong.
-            force_quick_gelu=bool(tag_cfg and tag_cfg.get("quick_gelu")),
-            require_pretrained=True,
-            weights_only=True,
-        )
-        tokenizer = open_clip.get_tokenizer(settings.model)
+        with _quiet():
+            model, _, transform = open_clip.create_model_and_transforms(
+                settings.model,
+                pretrained=pretrained,
+                precision=settings.precision,
+                device=device,
+                # With the activation of another tag open_clip only warns, and scores are wrong.
+                force_quick_gelu=bool(tag_cfg and tag_cfg.get("quick_gelu")),
+                require_pretrained=True,
+                weights_only=True,
+            )
+            tokenizer = open_clip.get_tokenizer(settings.model)
     except LOAD_ERRORS as error:
         where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
         raise UsageError(f"score: cannot load {where}: {_first_line(error)}; {OFFLINE_HINT}") from error
@@ -87,6 +91,16 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
         device=device,
         dtype=open_clip.get_input_dtype(settings.precision) or torch.float32,
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing logged: open_clip and the hub's client print each retry; what matters is in the exception."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def choose_device(name: str) -> torch.device:
@@ -148,4 +162,4 @@ def _short_name(settings: ScoreSettings) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return textwrap.shorten(lines[0], 240, placeholder=" …") if lines else type(error).__name__
