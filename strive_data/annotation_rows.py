@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -45,9 +45,10 @@ class RowFile:
     items: tuple[Item, ...]
     tree: Mapping[str, object] | None = None
 
-    def columns(self) -> set[str]:
-        """Every field that some row has."""
-        return {str(name) for item in self.items if isinstance(item.value, Mapping) for name in item.value}
+
+def columns_of(items: Iterable[Item]) -> set[str]:
+    """Every field that some row has."""
+    return {str(name) for item in items if isinstance(item.value, Mapping) for name in item.value}
 
 
 def read_rows(path: Path) -> RowFile:

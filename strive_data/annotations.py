@@ -11,12 +11,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from strive_data.annotation_rows import EXPECTED, Item, RowFile, nested_items, read_rows
+from strive_data.annotation_rows import EXPECTED, Item, RowFile, columns_of, nested_items, read_rows
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.question_row import question_of, sample_id_of, video_of
 from strive_data.recipe_row import identity_of, labels_of, layout_of
-from strive_data.recipes import Recipe, find_recipe, packaged_recipes, recipe_that_fits
+from strive_data.recipes import Recipe, find_recipe, names_read, packaged_recipes, recipe_that_fits
 from strive_data.schema import Failure, Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How one file was read: the name of its recipe, and the columns that this takes nothing from."""
+
+    recipe: str
+    unread: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +33,13 @@ class Annotations:
 
     Rows are counted from 0 over all files in the order given, blank lines aside. `questions` are
     (row, question); every other row is in `failures`. `input_sha256` has the hash of each file by its path,
-    `recipes` the name of the recipe that read it; a recipe file is among the hashes.
+    `readings` how it was read; a recipe file is among the hashes.
     """
 
     questions: tuple[tuple[int, Question], ...]
     failures: tuple[Failure, ...]
     input_sha256: dict[str, str]
-    recipes: dict[str, str] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +95,7 @@ def read_annotations(
     names = [recipe or _fitting(file) for file in files]
     questions: list[tuple[int, Question]] = []
     failures: list[Failure] = []
+    readings: dict[str, Reading] = {}
     first: dict[str, str] = {}
     row = 0
     for file, name in zip(files, names, strict=True):
@@ -98,7 +107,10 @@ def read_annotations(
             check_files=check_files,
             first=first,
         )
-        for item in _items(file, chosen):
+        items = _items(file, chosen)
+        unread = tuple(sorted(columns_of(items) - names_read(chosen)))
+        readings[file.path.as_posix()] = Reading(recipe=name, unread=unread)
+        for item in items:
             try:
                 questions.append((row, reader.question(item)))
             except SampleError as error:
@@ -108,7 +120,7 @@ def read_annotations(
         questions=tuple(questions),
         failures=tuple(failures),
         input_sha256={file.path.as_posix(): file.sha256 for file in files} | _recipe_sha256(names),
-        recipes={file.path.as_posix(): name for file, name in zip(files, names, strict=True)},
+        readings=readings,
     )
 
 
@@ -120,7 +132,7 @@ def _recipe_sha256(names: Sequence[str]) -> dict[str, str]:
 def _fitting(file: RowFile) -> str:
     """Name of the recipe that the file's columns tell. Raises UsageError where none does."""
     known = packaged_recipes()
-    columns = file.columns()
+    columns = columns_of(file.items)
     if name := recipe_that_fits(columns, [name for name, recipe in known.items() if not recipe.rows]):
         return name
     if file.tree is not None:
@@ -137,12 +149,7 @@ def _fitting(file: RowFile) -> str:
 
 
 def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:
-    columns = {
-        column
-        for item in nested_items(file.path, file.tree or {}, recipe.rows)
-        if isinstance(item.value, dict)
-        for column in item.value
-    }
+    columns = columns_of(nested_items(file.path, file.tree or {}, recipe.rows))
     return recipe_that_fits(columns, [name]) == name
 
 

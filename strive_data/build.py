@@ -9,11 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from strive_data.annotations import Annotations, read_annotations
+from strive_data.annotations import Annotations, Reading, read_annotations
 from strive_data.config import BuildSettings
 from strive_data.engines.local import decode_videos
 from strive_data.errors import SampleError, UsageError
@@ -43,13 +43,14 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What a build made: counts, and the failures in the order of the annotation."""
+    """What a build made: counts, the failures in the order of the annotation, and how each file was read."""
 
     samples: int
     videos: int
     shards: int
     failures: tuple[Failure, ...]
     seconds: float
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 def build(
@@ -192,6 +193,7 @@ def _finish(
         shards=len(manifests),
         failures=tuple(failures),
         seconds=seconds,
+        readings=rows.readings,
     )
     counts = {
         "samples": summary.samples,
@@ -199,7 +201,8 @@ def _finish(
         "shards": summary.shards,
         "failures": len(failures),
     }
-    record = run_record(settings, rows.input_sha256, counts, seconds, recipes=rows.recipes)
+    recipes = {path: reading.recipe for path, reading in rows.readings.items()}
+    record = run_record(settings, rows.input_sha256, counts, seconds, recipes=recipes)
     write_json(out / RUN_FILE, record)
     if not summary.samples:
         raise UsageError(

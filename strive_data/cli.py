@@ -62,6 +62,9 @@ def build(
             workers=workers,
             recipe=recipe,
         )
+    for path, reading in summary.readings.items():
+        unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
+        typer.echo(f"{path}: recipe {reading.recipe}{unread}")
     counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
     typer.echo(f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s")
     for failure in summary.failures[:10]:

@@ -123,6 +123,13 @@ class Recipe:
             require(bool(step) and _well_formed(step), f"rows = {self.rows!r}: expected key/{{name}}/…")
 
 
+def names_read(recipe: Recipe) -> set[str]:
+    """The fields of a row that the recipe takes anything from; of nested ones the outermost."""
+    texts = [*vars(recipe.fields).values(), recipe.problem_type.field]
+    holes = {hole.split(".")[0] for text in texts for hole in HOLE.findall(text)}
+    return {text for text in texts if text and not HOLE.search(text)} | holes.difference(PLACES)
+
+
 def packaged() -> dict[str, Path]:
     """File of each recipe that comes with the package, by name."""
     home = _home()
@@ -136,10 +143,10 @@ def packaged_recipes() -> dict[str, Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The packaged recipe of that name, or the recipe in that file; SettingsError where there is none."""
+    """The packaged recipe of that name, or that in a file *.toml; SettingsError where there is none."""
     if name.endswith(".toml"):
         return _load(Path(name))
-    return packaged_recipes()[choose(name, packaged_recipes(), "recipe (a file's name ends in .toml)")]
+    return packaged_recipes()[choose(name, packaged_recipes(), "recipe")]
 
 
 def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:

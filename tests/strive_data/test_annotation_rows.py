@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from strive_data.annotation_rows import nested_items, read_rows
+from strive_data.annotation_rows import columns_of, nested_items, read_rows
 from strive_data.errors import SampleError, UsageError
 
 ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
@@ -33,7 +33,7 @@ def test_each_format_gives_the_same_rows(tmp_path):
         ["rows.jsonl line 1", "rows.jsonl line 2"],
         ["rows.parquet row 0", "rows.parquet row 1"],
     ]
-    assert [file.columns() for file in files] == [{"a", "b"}] * 3
+    assert [columns_of(file.items) for file in files] == [{"a", "b"}] * 3
     assert [file.tree for file in files] == [None] * 3
 
 

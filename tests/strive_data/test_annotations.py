@@ -8,8 +8,10 @@ from hashlib import sha256
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations import Reading, read_annotations
 from strive_data.errors import UsageError
 
 
@@ -183,6 +185,10 @@ def types(rows):
     return dict(Counter(question.problem_type for _, question in rows.questions))
 
 
+def recipes(rows):
+    return [reading.recipe for reading in rows.readings.values()]
+
+
 def test_a_table_of_ones_own_needs_no_recipe(root):
     table = written(
         root, "video,question,answer\nx.mp4,Which?,blue\nx.mp4,,red\nx.mp4,How many?,4\n", "my.csv"
@@ -201,7 +207,7 @@ def test_a_table_of_ones_own_needs_no_recipe(root):
         "my.parquet row 1: question is missing",
     ]
     assert (rows.failures[0].sample_id, rows.failures[0].video) == ("my-1", "x.mp4")
-    assert list(rows.recipes.values()) == ["plain", "plain-id"]
+    assert recipes(rows) == ["plain", "plain-id"]
 
 
 def test_the_video_r1_layout_reads_the_same_in_every_format(root):
@@ -233,6 +239,13 @@ def test_the_video_r1_layout_reads_the_same_in_every_format(root):
     )
 
 
+def test_columns_that_are_not_read_are_named(root):
+    path = written(root, "video,question,answer,choices,colour\nx.mp4,Which?,blue,a|b,red\n", "my.csv")
+    assert read_annotations([path], root).readings == {
+        path.as_posix(): Reading(recipe="plain", unread=("choices", "colour"))
+    }
+
+
 def test_columns_that_no_recipe_knows(root):
     path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
     with pytest.raises(
@@ -246,7 +259,7 @@ def test_columns_that_no_recipe_knows(root):
     )
     rows = read_annotations([path], root, recipe=str(recipe))
     assert rows.questions[0][1].answer == "blue"
-    assert rows.recipes == {path.as_posix(): str(recipe)}
+    assert rows.readings == {path.as_posix(): Reading(recipe=str(recipe), unread=())}
     assert rows.input_sha256[str(recipe)] == sha256(recipe.read_bytes()).hexdigest()
 
 
@@ -274,6 +287,45 @@ def test_one_wrong_branch_costs_no_other(root):
     ]
 
 
+def test_perception_test_as_its_own_files(root):
+    questions = [
+        {"id": i, "question": "Which?", "options": ["x", "y", "z"], "answer_id": i, "area": "Memory"}
+        | {"reasoning": "Descriptive", "tag": ["motion"]}
+        for i in range(3)
+    ]
+    tree = {
+        "video_1": {"metadata": {"split": "valid"}, "mc_question": questions},
+        "video_2": {"metadata": {}},
+    }
+    rows = read_annotations([written(root, json.dumps(tree, indent=1), "mc.json")], root, check_files=False)
+    assert recipes(rows) == ["perceptiontest-files"]
+    assert [(q.sample_id, q.video, q.answer) for _, q in rows.questions] == [
+        (f"video_1-{i}", "videos/video_1.mp4", letter) for i, letter in enumerate("ABC")
+    ]
+    assert [failure.message for failure in rows.failures] == ["mc.json video_2: mc_question is missing"]
+
+
+GOOD_CELLS = ["x.mp4", "Which, when?", "blue"]
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters(exclude_characters="\n\r", codec=None), max_size=30), st.integers(0, 4))
+def test_whatever_stands_in_one_line_the_others_are_read(tmp_path_factory, garbage, place):
+    folder = tmp_path_factory.mktemp("garbage")
+    good = dict(zip(("video", "question", "answer"), GOOD_CELLS, strict=True))
+    json_lines = [json.dumps(good)] * 5
+    json_lines[place] = garbage
+    # No quotes in the good lines: a quote left open can end in a later line's quote, in any reader.
+    csv_lines = ["x.mp4,Which when?,blue"] * 5
+    csv_lines[place] = garbage
+    body = "\n".join(json_lines).encode("utf-8", "surrogatepass")
+    table = "\n".join(["video,question,answer", *csv_lines]).encode("utf-8", "surrogatepass")
+    for path in (written(folder, body), written(folder, table, "rows.csv")):
+        rows = read_annotations([path], folder, check_files=False)
+        assert [q.answer for _, q in rows.questions if q.video == "x.mp4"][:4] == ["blue"] * 4
+        assert len(rows.questions) + len(rows.failures) in (4, 5)  # blank lines are no rows
+
+
 TASKS = {"multi-choice": 1580, "yes_no": 2453, "caption_matching": 1503, "captioning": 2004}
 
 
@@ -285,7 +337,7 @@ def test_tempcompass_whole(shared_data):
     assert types(rows) == {"multiple choice": 1580, "free-form": 7540 - 1580}
     assert len({question.video for _, question in rows.questions}) == 410
     assert len({question.sample_id for _, question in rows.questions}) == 7540
-    assert set(rows.recipes.values()) == {"tempcompass"}
+    assert recipes(rows) == ["tempcompass"] * 4
 
 
 def test_tempcompass_answers_are_those_published(shared_data):
@@ -305,7 +357,7 @@ def test_mmvu_whole(shared_data):
     path = shared_data / "benchmarks" / "mmvu" / "validation.json"
     rows = read_annotations([path], shared_data, check_files=False)
     assert (rows.failures, types(rows)) == ((), {"multiple choice": 625, "free-form": 375})
-    assert list(rows.recipes.values()) == ["mmvu"]
+    assert recipes(rows) == ["mmvu"]
     # The same 625 questions in the Video-R1 layout, converted by others.
     other = shared_data / "benchmarks" / "video_r1_layout" / "mmvu-mc.json"
     converted = read_annotations([other], shared_data, check_files=False).questions
@@ -335,7 +387,7 @@ def test_vsibench_whole(shared_data, tmp_path):
     published = [as_vsibench(each) for each in json.loads(path.read_text())]
     other = written(tmp_path, lines(*published), "test.jsonl")
     again = read_annotations([other], tmp_path, check_files=False)
-    assert list(again.recipes.values()) == ["vsibench"]
+    assert recipes(again) == ["vsibench"]
     assert again.failures == ()
     assert [(q.video, q.answer, q.problem_type) for _, q in again.questions] == [
         (q.video, q.answer, q.problem_type) for _, q in rows.questions

@@ -68,6 +68,19 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
             ],
             "did you mean 'clip'",
         ),
+        (
+            [
+                "build",
+                "{world}/questions.jsonl",
+                "--data-root",
+                "{world}",
+                "--out",
+                "{out}",
+                "--recipe",
+                "plan",
+            ],
+            "did you mean 'plain'",
+        ),
         (["inspect", "none"], "no such folder"),
         (["inspect", "{world}"], "has no run.json"),
         (["report", "{world}"], "has no run.json"),
@@ -89,6 +102,21 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     assert says in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_table_of_ones_own_builds_without_a_recipe(folder: Path, tmp_path: Path) -> None:
+    video = pl.read_parquet(folder / "out" / "samples.parquet")["video"][0]
+    table = tmp_path / "mine.csv"
+    pl.DataFrame({"video": [video], "question": ["Which?"], "answer": ["red"], "mood": ["x"]}).write_csv(
+        table
+    )
+    done = strive_data("build", table, "--data-root", folder / "world", "--out", tmp_path / "out", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert f"{table}: recipe plain; not read: mood" in done.stdout
+    sample = pl.read_parquet(tmp_path / "out" / "samples.parquet").row(0, named=True)
+    assert (sample["sample_id"], sample["problem_type"]) == ("mine-0", "free-form")
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["recipes"] == {table.as_posix(): "plain"}
 
 
 def test_the_resolved_settings_are_saved(folder: Path) -> None:

@@ -10,7 +10,10 @@ from strive_data.settings import fingerprint
 
 
 def test_a_run_record_says_what_the_bytes_depend_on() -> None:
-    record = run_record(BuildSettings(), {"q.jsonl": "abc"}, {"samples": 2}, 1.23456)
+    record = run_record(
+        BuildSettings(), {"q.jsonl": "abc"}, {"samples": 2}, 1.23456, recipes={"q.jsonl": "mine"}
+    )
+    assert record["recipes"] == {"q.jsonl": "mine"}
     assert record["settings"]["sampler"]["frames"] == 32
     assert record["settings_fingerprint"] == fingerprint(BuildSettings())
     assert (record["inputs_sha256"], record["counts"], record["seconds"]) == (
