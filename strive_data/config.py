@@ -70,6 +70,10 @@ class SamplerSettings:
     frame (1/variants makes variants disjoint); `seed` keys the phase with the sample id and the epoch.
     The baselines read one setting each: `gumbel_tau` in units of z, `bolt_power`, `aks_threshold` in
     min-max scores.
+    `grouping = "semantic"` changes the order in which `comb` and `peaks` walk (grouping.py; needs frame
+    embeddings): in `grouping_bins` time bins (0: K/4), `grouping_clusters` clusters (0: √K rounded up),
+    `grouping_time` the weight β of time beside the embeddings, `grouping_duplicates` the cosine from which
+    two frames count as one (1: never).
     """
 
     name: str = "comb"
@@ -82,6 +86,11 @@ class SamplerSettings:
     gumbel_tau: float = 1.0
     bolt_power: float = 3.0
     aks_threshold: float = 0.8
+    grouping: Literal["none", "semantic"] = "none"
+    grouping_bins: int = 0
+    grouping_clusters: int = 0
+    grouping_time: float = 0.5
+    grouping_duplicates: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.frames >= 2 and self.frames % 2 == 0, _even_frames(self.frames))
@@ -95,6 +104,11 @@ class SamplerSettings:
         require(self.bolt_power > 0, f"sampler.bolt_power: got {self.bolt_power}, expected more than 0")
         threshold = self.aks_threshold
         require(0 <= threshold <= 1, f"sampler.aks_threshold: got {threshold}, expected 0 to 1")
+        for name in ("grouping_bins", "grouping_clusters", "grouping_time"):
+            value = getattr(self, name)
+            require(value >= 0, f"sampler.{name}: got {value}, expected 0 or more")
+        cosine = self.grouping_duplicates
+        require(0 < cosine <= 1, f"sampler.grouping_duplicates: got {cosine}, expected 0 < cosine <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

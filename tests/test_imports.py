@@ -16,6 +16,7 @@ DATA_LAYERS = [
     {"schema", "settings", "number"},
     {"config", "console"},
     {"timeline", "density", "sample_tar", "question_row", "recipes", "csv_rows"},
+    {"grouping"},
     {"samplers", "annotation_rows", "choices"},
     {"recipe_row"},
     {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth"},

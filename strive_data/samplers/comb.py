@@ -29,13 +29,18 @@ def comb(
     """
     if pi_N.size <= frames:
         return np.tile(np.arange(pi_N.size, dtype=np.int32), (variants, 1))
+    walked_N = pi_N if order_N is None else pi_N[order_N]
+    places_MK = comb_points(walked_N, frames=frames, variants=variants, phase=phase)
+    return places_MK if order_N is None else np.sort(order_N[places_MK].astype(np.int32), axis=-1)
+
+
+def comb_points(pi_N: Float64s, *, frames: int, variants: int, phase: float) -> Indices:
+    """Where the teeth meet the running sum of `pi_N`, int32 [M, K], rows strictly increasing; N > K."""
     phase = min(phase, 1 - 2 * variants * NUDGE)
     offsets_M = (np.arange(variants) + phase) / variants + NUDGE
-    sums_N = np.cumsum(pi_N if order_N is None else pi_N[order_N])
-    found_MK = np.searchsorted(sums_N, np.arange(frames) + offsets_M[:, None], side="right")
+    points_MK = np.arange(frames) + offsets_M[:, None]
     # Two points can only share a frame of π = 1, by rounding.
-    places_MK = distinct(found_MK, pi_N.size)
-    return places_MK if order_N is None else np.sort(order_N[places_MK].astype(np.int32), axis=-1)
+    return distinct(np.searchsorted(np.cumsum(pi_N), points_MK, side="right"), pi_N.size)
 
 
 def distinct(found_K: npt.NDArray[np.integer], count: int) -> Indices:
