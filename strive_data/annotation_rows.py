@@ -120,7 +120,7 @@ def _csv_items(path: Path, body: bytes) -> list[Item]:
 def _parquet_items(path: Path, body: bytes) -> list[Item]:
     try:
         table = pl.read_parquet(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
     if table.is_empty():
         raise _unusable(path, "has no rows")

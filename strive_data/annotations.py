@@ -6,7 +6,7 @@ checks each row. One wrong row costs no other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -108,7 +108,7 @@ def read_annotations(
             first=first,
         )
         items = _items(file, chosen)
-        unread = tuple(sorted(columns_of(items) - names_read(chosen)))
+        unread = tuple(_printable(columns_of(items) - names_read(chosen)))
         readings[file.path.as_posix()] = Reading(recipe=name, unread=unread)
         for item in items:
             try:
@@ -141,11 +141,17 @@ def _fitting(file: RowFile) -> str:
         if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
             return name
         raise UsageError(f"annotation {file.path}: one JSON object that is no question; {EXPECTED}")
-    listed = ", ".join(sorted(columns)[:20])
+    names = _printable(columns)
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     raise UsageError(
         f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Rename the columns to "
         f"video, question and answer, or write a recipe (--recipe FILE.toml); known: {', '.join(known)}"
     )
+
+
+def _printable(names: Iterable[str]) -> list[str]:
+    """Names in order, fit for one line of a terminal: JSON allows anything for a key."""
+    return [name if name.isprintable() else ascii(name) for name in sorted(names)]
 
 
 def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:

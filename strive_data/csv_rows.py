@@ -71,6 +71,8 @@ def _header(lines: _Lines, name: str) -> list[str]:
             cells = [cell.strip() for cell in lines.record()]
     except csv.Error as error:
         raise UsageError(f"annotation {name}: the CSV header cannot be read: {error}") from error
+    if not all(cell.isprintable() for cell in cells):
+        raise UsageError(f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names")
     if "" in cells or len({*cells}) < len(cells):
         wrong = "a name is empty" if "" in cells else "a name stands twice"
         raise UsageError(f"annotation {name}: {wrong} in the CSV header {', '.join(cells)}")

@@ -34,9 +34,8 @@ Row = Mapping[str, object]
 
 def labels_of(recipe: Recipe) -> dict[str, str]:
     """What messages call the fields of the Video-R1 layout: the names that the data set's own rows use."""
-    fields = {LAYOUT[name]: text for name, text in vars(recipe.fields).items() if text}
-    fields["problem_type"] = recipe.problem_type.field or "problem_type"
-    return {name: _label(text) for name, text in fields.items()}
+    labels = {LAYOUT[name]: _label(text, name) for name, text in vars(recipe.fields).items() if text}
+    return labels | {"problem_type": _label(recipe.problem_type.field, "problem_type")}
 
 
 def layout_of(item: Item, recipe: Recipe, labels: Mapping[str, str]) -> object:
@@ -118,7 +117,7 @@ def _cut_video(layout: Layout, recipe: Recipe) -> None:
         return
     _, found, path = video.partition(after)
     if not found:
-        _bad(f"{_label(recipe.fields.video)}: got {shown(video)}, expected {after!r} in it")
+        _bad(f"{_label(recipe.fields.video, 'video')}: got {shown(video)}, expected {after!r} in it")
     layout["path"] = path
 
 
@@ -153,15 +152,17 @@ def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
     elif rule.otherwise:
         layout["problem_type"] = rule.otherwise
     elif isinstance(word, str):
-        _bad(f"{_label(rule.field)}: got {shown(word)}, expected one of {', '.join(known)}")
+        _bad(f"{_label(rule.field, 'problem_type')}: got {shown(word)}, expected one of {', '.join(known)}")
     elif word is not ABSENT:
         layout["problem_type"] = word
 
 
-def _label(text: str) -> str:
-    """`{question_id}` is called by the field's own name, a longer text as it stands in the recipe."""
+def _label(text: str, name: str) -> str:
+    """A field is called as the row calls it; what is made of several, by the recipe's `name` for it."""
+    if not HOLE.search(text):
+        return text or name
     hole = HOLE.fullmatch(text)
-    return hole[1] if hole else text
+    return hole[1] if hole else name
 
 
 def _bad(message: str) -> NoReturn:

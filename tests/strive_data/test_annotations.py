@@ -246,6 +246,17 @@ def test_columns_that_are_not_read_are_named(root):
     }
 
 
+def test_any_column_name_can_be_printed(root):
+    path = written(root, json.dumps([row(1, **{"\ud800": 1, "a\nb": 2, "ok": 3})]), "odd.json")
+    assert list(read_annotations([path], root).readings.values()) == [
+        Reading(recipe="video-r1", unread=("'a\\nb'", "ok", "'\\ud800'"))
+    ]
+    path = written(root, json.dumps([{f"{i:02d}\n": 1 for i in range(22)}]), "odd.json")
+    with pytest.raises(UsageError, match=r"its columns '00\\n', .*'19\\n' and 2 more; expected") as caught:
+        read_annotations([path], root)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_columns_that_no_recipe_knows(root):
     path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
     with pytest.raises(

@@ -50,7 +50,12 @@ def test_a_quote_left_open_costs_one_row(tail):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a,a\n1,2\n", "stands twice"), ("a,,b\n1,2,3\n", "a name is empty"), ('"a\n1', "cannot be read")],
+    [
+        ("a,a\n1,2\n", "stands twice"),
+        ("a,,b\n1,2,3\n", "a name is empty"),
+        ("a,\udcff\n1,2\n", "is no list of names"),
+        ('"a\n1', "cannot be read"),
+    ],
 )
 def test_headers_that_name_no_columns(text, says):
     with pytest.raises(UsageError, match=says) as caught:
