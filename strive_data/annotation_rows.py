@@ -66,8 +66,8 @@ def read_rows(path: Path) -> RowFile:
         items = _csv_items(path, body)
     elif path.suffix.lower() in (".parquet", ".pq"):
         items = _parquet_items(path, body)
-    elif body.lstrip().startswith(b"["):
-        items = _list_items(path, body)
+    elif body.lstrip().startswith(b"[") and (listed := _list_items(path, body)):
+        items = listed
     else:
         items = list(_line_items(path, body))
         tree = _tree(path, body, items)
@@ -133,9 +133,13 @@ def _parquet_items(path: Path, body: bytes) -> list[Item]:
 
 
 def _list_items(path: Path, body: bytes) -> list[Item]:
+    """Rows of a JSON list; none where it is rather a file of lines whose first one is broken."""
     try:
-        rows = _parse(body)
+        rows = json_value(body)
     except SampleError as error:
+        values = [item.value for item in _line_items(path, body)]
+        if 2 * sum(isinstance(value, Mapping) for value in values) >= len(values):
+            return []
         raise _unusable(path, error.message) from error
     if not isinstance(rows, list) or not rows:
         raise _unusable(path, "the list is empty")
@@ -152,7 +156,7 @@ def _line_items(path: Path, body: bytes) -> Iterator[Item]:
         if not raw.strip():
             continue
         try:
-            value = _parse(raw)
+            value = json_value(raw)
         except SampleError as error:
             value = error
         yield Item(path=path, place=f"{path.name} line {line}", row=row, value=value)
@@ -173,7 +177,7 @@ def _tree(path: Path, body: bytes, items: Sequence[Item]) -> Mapping[str, object
 
 def _whole(path: Path, body: bytes) -> Mapping[str, object] | None:
     try:
-        whole = _parse(body)
+        whole = json_value(body)
     except SampleError:
         return None
     if isinstance(whole, SampleError):
@@ -181,7 +185,7 @@ def _whole(path: Path, body: bytes) -> Mapping[str, object] | None:
     return whole if isinstance(whole, Mapping) else None
 
 
-def _parse(raw: bytes) -> object:
+def json_value(raw: bytes) -> object:
     """JSON value of `raw`; SampleError (bad_row) for anything that is none, however it fails."""
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)

@@ -5,11 +5,10 @@ Values are moved, chosen and lettered, never guessed: what a rule does not fores
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import NoReturn
 
-from strive_data.annotation_rows import Item
+from strive_data.annotation_rows import Item, json_value
 from strive_data.choices import Layout, options_by_letter, read_choices
 from strive_data.errors import FailureKind, SampleError
 from strive_data.question_row import shown
@@ -54,7 +53,7 @@ def layout_of(item: Item, recipe: Recipe, labels: Mapping[str, str]) -> object:
             layout[LAYOUT[name]] = found
     _cut_video(layout, recipe)
     if item.textual:
-        _parse_cells(layout, recipe)
+        _parse_cells(layout, labels)
     options = layout.get("options")
     if recipe.rules.options == "any" and isinstance(options, Mapping):
         layout["options"] = options_by_letter(options, labels["options"])
@@ -121,22 +120,26 @@ def _cut_video(layout: Layout, recipe: Recipe) -> None:
     layout["path"] = path
 
 
-def _parse_cells(layout: Layout, recipe: Recipe) -> None:
+def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
     """Lists in the cells of a table of texts: JSON, or options with | between them."""
-    for name, label in (
-        ("options", recipe.fields.options),
-        ("evidence_spans", recipe.fields.evidence_spans),
-    ):
+    for name in ("options", "evidence_spans"):
         cell = layout.get(name)
         if not isinstance(cell, str):
             continue
         if cell.lstrip()[:1] in ("[", "{") or name == "evidence_spans":
-            try:
-                layout[name] = json.loads(cell)
-            except (ValueError, RecursionError) as error:
-                _bad(f"{label}: got {shown(cell)}, which is not JSON: {error}")
+            layout[name] = _json_cell(cell, labels[name])
         else:
             layout[name] = [option.strip() for option in cell.split(SEPARATOR)]
+
+
+def _json_cell(cell: str, label: str) -> object:
+    try:
+        value = json_value(cell.encode("utf-8", "surrogateescape"))
+        if isinstance(value, SampleError):
+            raise value
+    except SampleError as error:
+        _bad(f"{label}: got {shown(cell)}, {error.message}")
+    return value
 
 
 def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:

@@ -46,6 +46,12 @@ def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
     assert all(item.textual for item in file.items)
 
 
+def test_a_broken_first_line_does_not_make_a_list_of_lines(tmp_path):
+    for first in ("[", "[1]", '[{"a": 1}'):
+        file = read_rows(written(tmp_path, "r.jsonl", first + '\n{"a": 2}\n{"a": 3}\n'))
+        assert [item.value for item in file.items[1:]] == [{"a": 2}, {"a": 3}]
+
+
 def test_a_null_of_a_table_is_an_absent_field(tmp_path):
     pl.DataFrame({"a": ["x", None], "b": [None, 2]}).write_parquet(tmp_path / "r.pq")
     assert [item.value for item in read_rows(tmp_path / "r.pq").items] == [{"a": "x"}, {"b": 2}]

@@ -185,9 +185,12 @@ def test_bad_rows_are_told_by_their_own_names(name, change, message):
 
 def test_tables_of_texts_are_told_by_cell():
     assert refused("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
-        "options: got '[red', which"
+        "options: got '[red', broken JSON"
     )
-    assert "is not JSON" in refused("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
+    assert "broken JSON" in refused("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
+    twice = refused("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'}, textual=True)
+    assert twice.endswith("the key 'A' stands twice in one object")
+    assert refused("plain", PLAIN | {"options": "[\udcff"}, textual=True).endswith("not UTF-8 at byte 1")
     assert refused("plain", PLAIN | {"answer": "\udcff"}, textual=True).startswith("answer: got")
 
 
