@@ -43,17 +43,19 @@ def main() -> None:
 def commands(out: Path, *, videos: int, steps: int, seed: int) -> list[str]:
     """The steps of the demo, as they are typed."""
     held_out = max(videos // 5, 2)
+    shards = {name: f"{out}/{name}.shards" for name in ("train", "heldout")}
     return [
         f"strive-data synth --out {out}/train --videos {videos} --seed {seed}",
         f"strive-data synth --out {out}/heldout --videos {held_out} --seed {seed + HELD_OUT_SEED}",
-        f"strive-data build {out}/train/questions.jsonl --data-root {out}/train --out {out}/train.shards {BUILD}",
-        f"strive-data build {out}/heldout/questions.jsonl --data-root {out}/heldout "
-        f"--out {out}/heldout.shards {BUILD}",
-        f"strive-data report {out}/train.shards",
-        f"strive-rl eval --shards {out}/heldout.shards --model demo --out {out}/before --set {ANSWER}",
-        f"strive-rl train --shards {out}/train.shards --model demo --out {out}/run --steps {steps} "
+        *(
+            f"strive-data build {out}/{name}/questions.jsonl --data-root {out}/{name} --out {folder} {BUILD}"
+            for name, folder in shards.items()
+        ),
+        f"strive-data report {shards['train']}",
+        f"strive-rl eval --shards {shards['heldout']} --model demo --out {out}/before --set {ANSWER}",
+        f"strive-rl train --shards {shards['train']} --model demo --out {out}/run --steps {steps} "
         f"--seed {seed} {TRAIN}",
-        f"strive-rl eval --shards {out}/heldout.shards --model {out}/run/model --out {out}/after "
+        f"strive-rl eval --shards {shards['heldout']} --model {out}/run/model --out {out}/after "
         f"--baseline {out}/before --set {ANSWER}",
     ]
 
