@@ -108,13 +108,16 @@ def samples_of(
         yield from (_failure(row, "decode", decoded) for row in rows)
         return
     try:
-        scored = scorer.score(decoded.frames, [question for _, question in rows])
+        scored = scorer.score(decoded, [question for _, question in rows])
     except SampleError as error:
         yield from (_failure(row, "score", error) for row in rows)
         return
-    for row, frame_scores in zip(rows, scored, strict=True):
+    for row, result in zip(rows, scored, strict=True):
+        if isinstance(result, SampleError):
+            yield _failure(row, "score", result)
+            continue
         try:
-            yield make_sample(row[1], decoded, frame_scores, settings)
+            yield make_sample(row[1], decoded, result, settings)
         except SampleError as error:
             yield _failure(row, "sample", error)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Floats, Frames, Question
+from strive_data.schema import Candidates, Floats, Frames, Question
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
@@ -32,9 +32,9 @@ class ClipScorer:
         self._clip: ClipModel = load_clip(settings)
         self.name = self._clip.name
 
-    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
-        """One FrameScores a question; frames uint8 RGB [N, H, W, 3], scores are cosines in [-1, 1]."""
-        frames_ND = self.embed_frames(frames)
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores]:
+        """One FrameScores a question; scores are cosines in [-1, 1]."""
+        frames_ND = self.embed_frames(candidates.frames)
         return [self._score_one(frames_ND, question) for question in questions]
 
     def embed_frames(self, frames: Frames) -> Floats:

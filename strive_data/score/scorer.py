@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from strive_data.schema import Floats, Frames, Question
+from strive_data.errors import SampleError
+from strive_data.schema import Candidates, Floats, Question
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,9 +28,12 @@ class Scorer(Protocol):
 
     name: str
 
-    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
-        """Frames uint8 RGB [N, H, W, 3] → one FrameScores a question, in order.
+    def score(
+        self, candidates: Candidates, questions: Sequence[Question]
+    ) -> Sequence[FrameScores | SampleError]:
+        """Candidates of one video, frames uint8 RGB [N, H, W, 3] → one result a question, in order.
 
-        Raises SampleError (score_failed) for frames that cannot be scored.
+        A question that alone cannot be scored gets a SampleError (score_failed) in its place; frames that
+        cannot be scored at all raise it.
         """
         ...

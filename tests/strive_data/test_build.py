@@ -14,7 +14,7 @@ from strive_data.annotations import read_annotations
 from strive_data.build import BuildSummary, build, rows_by_video, samples_of
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Failure, Frames, Question, Sample
+from strive_data.schema import Candidates, Failure, Question, Sample
 from strive_data.score import FrameScores
 from strive_data.shards import ShardSet
 from strive_data.synth import write_world
@@ -130,29 +130,30 @@ class CountingScorer:
     def __init__(self) -> None:
         self.calls = 0
 
-    def score(self, frames: Frames, questions: Sequence[Question]) -> list[FrameScores]:
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         self.calls += 1
-        if len(frames) == 3:
+        if len(candidates.frames) == 3:
             raise SampleError(FailureKind.SCORE_FAILED, "three frames")
-        return [
-            FrameScores(
-                scores=np.full(len(frames), np.nan if question.sample_id == "bad" else 0.5, np.float32),
-                windows=2,
-                scorer="counting",
-            )
-            for question in questions
-        ]
+        return [self._one(len(candidates.frames), question.sample_id) for question in questions]
+
+    def _one(self, count: int, sample_id: str) -> FrameScores | SampleError:
+        if sample_id == "absent":
+            return SampleError(FailureKind.SCORE_FAILED, "no scores")
+        scores = np.full(count, np.nan if sample_id == "bad" else 0.5, np.float32)
+        return FrameScores(scores=scores, windows=2, scorer="counting")
 
 
 def test_all_questions_of_a_video_are_scored_in_one_call() -> None:
     scorer = CountingScorer()
-    rows = [(i, a_question(name)) for i, name in enumerate(("a", "bad", "c"))]
+    rows = [(i, a_question(name)) for i, name in enumerate(("a", "bad", "absent", "c"))]
     results = list(samples_of(rows, some_candidates(), scorer, build_settings()))
     assert scorer.calls == 1
-    assert [type(result) for result in results] == [Sample, Failure, Sample]
-    failure = results[1]
-    assert isinstance(failure, Failure)
-    assert (failure.row, failure.sample_id, failure.stage) == (1, "bad", "sample")
+    assert [type(result) for result in results] == [Sample, Failure, Failure, Sample]
+    failures = [result for result in results if isinstance(result, Failure)]
+    assert [(failure.row, failure.sample_id, failure.stage) for failure in failures] == [
+        (1, "bad", "sample"),
+        (2, "absent", "score"),
+    ]
     assert isinstance(results[0], Sample)
     assert (results[0].meta.scorer, results[0].meta.query_windows) == ("counting", 2)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from strive_data.schema import Candidates, VideoInfo
 from strive_data.synth import VideoPlan, draw_frame, plan_video
 
 CANDIDATES = 32
@@ -27,6 +28,19 @@ class PoolVideo:
     plan: VideoPlan
     frames: npt.NDArray[np.uint8]
     times: npt.NDArray[np.float64]
+
+    @property
+    def candidates(self) -> Candidates:
+        """As the decoder would give it."""
+        info = VideoInfo(
+            video_id="",
+            duration_seconds=float(self.times[-1]),
+            width=SIDE_PIXELS,
+            height=SIDE_PIXELS,
+            reader="",
+            reader_version="",
+        )
+        return Candidates(info=info, frames=self.frames, times=self.times)
 
 
 def make_pool(*, videos: int, seed: int, questions: int = 4) -> list[PoolVideo]:

@@ -33,7 +33,7 @@ def evidence_recall(pool: Sequence[PoolVideo], scorer: Scorer, samplers: Sequenc
     hits: dict[str, list[bool]] = {name: [] for name in samplers}
     for video in pool:
         asked = video.plan.asked
-        scored = scorer.score(video.frames, [as_question(one, "x") for one in asked])
+        scored = scorer.score(video.candidates, [as_question(one, "x") for one in asked])
         for one, scores in zip(asked, scored, strict=True):
             start, stop = one.span
             for name in samplers:

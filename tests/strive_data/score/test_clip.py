@@ -13,9 +13,11 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import SampleError
 from strive_data.schema import Question
 from strive_data.score.clip import ClipScorer
+from tests.strive_data.score.videos import video_of
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (7, 40, 60, 3), dtype=np.uint8)
+VIDEO = video_of(FRAMES)
 ASKED = Question(
     sample_id="q",
     video="v.mp4",
@@ -42,7 +44,7 @@ def test_scores_are_cosines_of_open_clip(tiny_clip: Path) -> None:
         query = model.encode_text(text, normalize=True)[0]
         images = [transform(Image.fromarray(frame))[None] for frame in FRAMES]
         expected = [float(model.encode_image(image, normalize=True)[0] @ query) for image in images]
-    (scored,) = ClipScorer(settings_of(tiny_clip)).score(FRAMES, [ASKED])
+    (scored,) = ClipScorer(settings_of(tiny_clip)).score(VIDEO, [ASKED])
     assert scored.scores == pytest.approx(expected, abs=1e-5)
     assert scored.scores.dtype == np.float32
     assert scored.windows == 1
@@ -60,8 +62,8 @@ def test_a_frame_has_the_same_bits_wherever_it_stands(tiny_clip: Path) -> None:
 
 def test_a_question_scores_the_same_alone_and_among_others(tiny_clip: Path) -> None:
     scorer = ClipScorer(settings_of(tiny_clip))
-    together = scorer.score(FRAMES, [LONG, ASKED, LONG])
-    alone = scorer.score(FRAMES, [ASKED])
+    together = scorer.score(VIDEO, [LONG, ASKED, LONG])
+    alone = scorer.score(VIDEO, [ASKED])
     assert together[1].scores.tobytes() == alone[0].scores.tobytes()
     assert together[0].scores.tobytes() == together[2].scores.tobytes()
     assert together[0].scores.tobytes() != together[1].scores.tobytes()
@@ -69,24 +71,24 @@ def test_a_question_scores_the_same_alone_and_among_others(tiny_clip: Path) -> N
 
 def test_every_window_of_a_long_query_counts(tiny_clip: Path) -> None:
     changed = replace(LONG, question=LONG.question.replace("word149", "zebra"))
-    long, other = ClipScorer(settings_of(tiny_clip, windows="mean")).score(FRAMES, [LONG, changed])
+    long, other = ClipScorer(settings_of(tiny_clip, windows="mean")).score(VIDEO, [LONG, changed])
     assert long.windows > 5
     assert long.scores.tolist() != other.scores.tolist()
     mean = long.scores
-    most = ClipScorer(settings_of(tiny_clip, windows="max")).score(FRAMES, [LONG])[0].scores
+    most = ClipScorer(settings_of(tiny_clip, windows="max")).score(VIDEO, [LONG])[0].scores
     assert mean.tolist() != most.tolist()
 
 
 def test_the_query_form_changes_the_query(tiny_clip: Path) -> None:
-    with_options = ClipScorer(settings_of(tiny_clip, query="question+options")).score(FRAMES, [ASKED])
-    without = ClipScorer(settings_of(tiny_clip, query="question")).score(FRAMES, [ASKED])
+    with_options = ClipScorer(settings_of(tiny_clip, query="question+options")).score(VIDEO, [ASKED])
+    without = ClipScorer(settings_of(tiny_clip, query="question")).score(VIDEO, [ASKED])
     assert with_options[0].scores.tolist() != without[0].scores.tolist()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_is_near(tiny_clip: Path, precision: str) -> None:
-    exact = ClipScorer(settings_of(tiny_clip)).score(FRAMES, [ASKED])[0].scores
-    near = ClipScorer(settings_of(tiny_clip, precision=precision)).score(FRAMES, [ASKED])[0].scores
+    exact = ClipScorer(settings_of(tiny_clip)).score(VIDEO, [ASKED])[0].scores
+    near = ClipScorer(settings_of(tiny_clip, precision=precision)).score(VIDEO, [ASKED])[0].scores
     assert near == pytest.approx(exact, abs=0.03)
     assert near.tolist() != exact.tolist()
 
@@ -94,4 +96,4 @@ def test_lower_precision_is_near(tiny_clip: Path, precision: str) -> None:
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 1)])
 def test_frames_of_another_shape_are_an_error_of_the_sample(tiny_clip: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(SampleError, match="expected \\[N, H, W, 3\\]"):
-        ClipScorer(settings_of(tiny_clip)).score(np.zeros(shape, dtype=np.uint8), [ASKED])
+        ClipScorer(settings_of(tiny_clip)).score(video_of(np.zeros(shape, dtype=np.uint8)), [ASKED])

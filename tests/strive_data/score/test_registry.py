@@ -40,6 +40,6 @@ def test_the_demo_scorer_takes_any_text() -> None:
     (video,) = make_pool(videos=1, seed=7)
     question = as_question(video.plan.asked[0], "x")
     strange = replace(question, question="漢字 émoji 🎉 " * 40, options=())
-    (scored,) = scorer.score(video.frames, [strange])
+    (scored,) = scorer.score(video.candidates, [strange])
     assert scored.windows > 3
     assert np.isfinite(scored.scores).all()
