@@ -15,6 +15,7 @@ import torch
 
 from strive_data.errors import UsageError
 from strive_rl.policy import Policy
+from strive_rl.policy.adapter import merged_weights
 
 STATE_FILE = "trainer.pt"
 MODEL_FOLDER = "model"
@@ -37,7 +38,7 @@ def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> N
     """Write model, processor and, for a checkpoint, the trainer's state; an older folder gives way."""
     temporary = folder.with_name("." + folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    policy.model.save_pretrained(temporary)
+    policy.model.save_pretrained(temporary, state_dict=merged_weights(policy.model))
     policy.processor.save_pretrained(temporary)
     if state is not None:
         torch.save(state, temporary / STATE_FILE)

@@ -36,7 +36,8 @@ class PolicySettings:
     """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352).
 
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
-    pass: both bound the memory.
+    pass: both bound the memory. `lora_rank` 0 trains all weights of the language model, another number
+    adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
     """
 
     device: str = "auto"
@@ -44,6 +45,8 @@ class PolicySettings:
     max_pixels: int = 128 * 28 * 28
     max_prompt_tokens: int = 16_384
     train_vision: bool = False
+    lora_rank: int = 0
+    lora_scale: float = 2.0
     gradient_checkpointing: bool = False
     prompts_per_pass: int = 64
     groups_per_pass: int = 8
@@ -52,6 +55,12 @@ class PolicySettings:
         for name in ("max_pixels", "max_prompt_tokens", "prompts_per_pass", "groups_per_pass"):
             got = getattr(self, name)
             require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
+        require(self.lora_rank >= 0, f"policy.lora_rank: got {self.lora_rank}, expected at least 0")
+        require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
+        both = self.lora_rank > 0 and self.train_vision
+        require(
+            not both, "policy.lora_rank trains adapters of the language model only: leave train_vision off"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

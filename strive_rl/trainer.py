@@ -20,6 +20,7 @@ from strive_rl.data import Cursor, next_batch, read_groups
 from strive_rl.metrics import readable, step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy
+from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.rollout import Encoded, encode_groups, roll_out, step_generator
 from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, run_record
 from strive_rl.schedule import learning_rate
@@ -72,9 +73,12 @@ def resume(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) 
     record = run_record(as_dict(settings), model=model, shards=shards)
     require_same(journal.read_json(out / SETTINGS_FILE), record, out)
     folder = checkpoint.latest(out)
-    run = _assemble(out, shards, str(folder) if folder else model, settings)
+    # A checkpoint's model has its adapters merged; adapters go on from their own weights, on the first model.
+    weights = folder if folder and not settings.policy.lora_rank else model
+    run = _assemble(out, shards, str(weights), settings)
     if folder:
         state = checkpoint.load_state(folder)
+        load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], Cursor(**state["cursor"])
     for name in (METRICS_FILE, ROLLOUTS_FILE):
@@ -165,5 +169,6 @@ def _state(run: Run) -> dict[str, Any]:
     return {
         "step": run.step,
         "cursor": asdict(run.cursor),
+        "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
     }

@@ -1,6 +1,7 @@
 """The policy: a Qwen2.5-VL model that reads each prompt once (DESIGN.md sections 5 and 7).
 
 load       a hub name or a folder → Policy
+adapter    low-rank adapters in place of all weights, merged again for a checkpoint
 positions  true times → three-axis position ids, pure
 encode     group → prompts
 vision     prompts → features and input embeddings

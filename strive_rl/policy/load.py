@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGene
 
 from strive_data.errors import UsageError
 from strive_rl.config import PolicySettings
+from strive_rl.policy.adapter import add_adapters
 
 ARCHITECTURES = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
 DEMO = "demo"
@@ -60,6 +61,8 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     model = _read(kind, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
+    if settings.lora_rank:
+        add_adapters(model, settings)
     tokenizer = processor.tokenizer
     end_ids = _end_ids(model, tokenizer)
     return Policy(
@@ -134,7 +137,8 @@ def _read(kind: Any, source: str, name: str, **options: Any) -> Any:
         return kind.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         where = "model folder" if Path(source).is_dir() else "model"
-        raise UsageError(f"{where} {name}: cannot be loaded: {_first_line(error)}") from error
+        hint = "" if Path(source).is_dir() else "; without a network, give a model folder"
+        raise UsageError(f"{where} {name}: cannot be loaded: {_first_line(error)}{hint}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,8 @@ from strive_data.shard_writer import OpenShard, index_of, write_json
 from strive_data.shards import ShardSet
 
 SETTINGS = BuildSettings(
-    sampler=SamplerSettings(frames=4, variants=2), shard=ShardSettings(frames="all", max_samples=4)
+    sampler=SamplerSettings(name="comb", frames=4, variants=2, alpha=0.3, epsilon=0.5),
+    shard=ShardSettings(frames="all", max_samples=4),
 )
 SAMPLED = replace(SETTINGS, shard=ShardSettings(frames="sampled", max_samples=4))
 

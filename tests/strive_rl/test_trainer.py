@@ -48,15 +48,20 @@ def answering_run(run: Run, answering: Callable[[Policy], Policy]) -> Run:
     return run
 
 
+@pytest.mark.parametrize("lora_rank", [0, 4])
 def test_four_steps_are_two_and_two_more_bit_for_bit(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
+    tmp_path: Path,
+    shards: ShardSet,
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    lora_rank: int,
 ) -> None:
-    model = str(tiny_folder)
-    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4))
+    model, policy = str(tiny_folder), PolicySettings(device="cpu", lora_rank=lora_rank)
+    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, policy=policy))
     fit(answering_run(whole, answering), quiet)
-    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2))
+    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, policy=policy))
     fit(answering_run(first, answering), quiet)
-    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4))
+    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4, policy=policy))
     assert (second.step, second.cursor) == (2, first.cursor)
     fit(answering_run(second, answering), quiet)
 

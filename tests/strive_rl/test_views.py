@@ -22,7 +22,7 @@ ALL, SOME = as_dict(SETTINGS), as_dict(SAMPLED)
 def test_with_all_frames_variants_are_drawn_anew_each_epoch() -> None:
     plan = plan_views(ALL, DataSettings(variants=3, alpha=0.6))
     assert plan.anew
-    assert plan.sampler == SamplerSettings(frames=4, variants=3, alpha=0.6)
+    assert plan.sampler == replace(SETTINGS.sampler, variants=3, alpha=0.6)
     sample = made_sample(0)
     for epoch in (0, 1):
         group = training_group(sample, plan, seed=5, epoch=epoch)
