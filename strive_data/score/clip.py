@@ -32,10 +32,27 @@ class ClipScorer:
         self._clip: ClipModel = load_clip(settings)
         self.name = self._clip.name
 
-    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores]:
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         """One FrameScores a question; scores are cosines in [-1, 1]."""
-        frames_ND = self.embed_frames(candidates.frames)
-        return [self._score_one(frames_ND, question) for question in questions]
+        return self.score_embeddings(self.embed_frames(candidates.frames), questions)
+
+    def score_embeddings(
+        self, frames_ND: Floats, questions: Sequence[Question]
+    ) -> list[FrameScores | SampleError]:
+        """`score` from the unit embeddings float32 [N, D] that `embed_frames` gave: no image is needed.
+
+        The windows of all questions go through the text encoder together. A query that cannot be cut into
+        windows gets its SampleError in its place.
+        """
+        windows_Q = [self._windows_of(question) for question in questions]
+        texts = [text for windows in windows_Q if not isinstance(windows, SampleError) for text in windows]
+        texts_WD = iter(self.embed_texts(texts))
+        return [
+            windows
+            if isinstance(windows, SampleError)
+            else self._compare(frames_ND, np.stack([next(texts_WD) for _ in windows]))
+            for windows in windows_Q
+        ]
 
     def embed_frames(self, frames: Frames) -> Floats:
         """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
@@ -51,6 +68,8 @@ class ClipScorer:
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         """Unit embeddings float32 [W, D] of texts that fit the text encoder."""
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
         parts: list[Floats] = []
         for start in range(0, len(texts), TEXT_BATCH):
             batch = list(texts[start : start + TEXT_BATCH])
@@ -60,20 +79,24 @@ class ClipScorer:
             parts.append(out[: len(batch)].float().cpu().numpy())
         return _unit(np.concatenate(parts))
 
-    def _score_one(self, frames_ND: Floats, question: Question) -> FrameScores:
-        settings = self._settings
-        windows = split_query(
-            query_text(question, settings.query),
-            count=self._clip.count_tokens,
-            capacity=self._clip.capacity,
-            overlap=min(settings.window_overlap_tokens, self._clip.capacity // 2),
-        )
-        queries_WD = join_windows(self.embed_texts(windows), settings.windows)
+    def _windows_of(self, question: Question) -> list[str] | SampleError:
+        try:
+            return split_query(
+                query_text(question, self._settings.query),
+                count=self._clip.count_tokens,
+                capacity=self._clip.capacity,
+                overlap=min(self._settings.window_overlap_tokens, self._clip.capacity // 2),
+            )
+        except SampleError as error:
+            return error
+
+    def _compare(self, frames_ND: Floats, windows_WD: Floats) -> FrameScores:
+        queries_WD = join_windows(windows_WD, self._settings.windows)
         scores_NW = frames_ND.astype(np.float64) @ queries_WD.T.astype(np.float64)
         scores = scores_NW.max(axis=1).astype(np.float32)
         if not np.isfinite(scores).all():
             raise SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
-        return FrameScores(scores=scores, windows=len(windows), scorer=self.name)
+        return FrameScores(scores=scores, windows=len(windows_WD), scorer=self.name)
 
     def _embed_batch(self, frames: Frames, size: int) -> npt.NDArray[np.float32]:
         """Raw embeddings [B, D] of up to `size` frames, run as a batch of exactly `size`."""

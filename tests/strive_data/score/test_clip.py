@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from strive_data.config import ScoreSettings
-from strive_data.errors import SampleError
+from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Question
-from strive_data.score.clip import ClipScorer
+from strive_data.score.clip import TEXT_BATCH, ClipScorer
+from strive_data.score.scorer import FrameScores
 from tests.strive_data.score.videos import video_of
 
 RNG = np.random.default_rng(0)
@@ -67,6 +68,42 @@ def test_a_question_scores_the_same_alone_and_among_others(tiny_clip: Path) -> N
     assert together[1].scores.tobytes() == alone[0].scores.tobytes()
     assert together[0].scores.tobytes() == together[2].scores.tobytes()
     assert together[0].scores.tobytes() != together[1].scores.tobytes()
+
+
+def test_no_question_changes_the_bits_of_another_however_many_there_are(tiny_clip: Path) -> None:
+    scorer = ClipScorer(settings_of(tiny_clip))
+    asked = [replace(ASKED, question=f"Is there a {word}?") for word in ("bus", "taxi", "tree", "dog", "cat")]
+    asked = [*asked, LONG, *asked[::-1]]  # more windows than a batch, at other places of it
+    assert len({scored.scores.tobytes() for scored in scorer.score(VIDEO, asked)}) == 6
+    for question, scored in zip(asked, scorer.score(VIDEO, asked), strict=True):
+        (alone,) = scorer.score(VIDEO, [question])
+        assert scored.scores.tobytes() == alone.scores.tobytes()
+        assert scored.windows == alone.windows
+
+
+def test_the_texts_of_all_questions_are_one_batch(tiny_clip: Path) -> None:
+    scorer = ClipScorer(settings_of(tiny_clip))
+    runs: list[int] = []
+    scorer._clip.model.transformer.register_forward_hook(lambda *_: runs.append(1))
+    scorer.score(VIDEO, [ASKED] * TEXT_BATCH)
+    assert len(runs) == 1
+    scorer.score(VIDEO, [ASKED] * (TEXT_BATCH + 1))
+    assert len(runs) == 3
+
+
+def test_a_query_that_fits_in_no_window_costs_no_other_question(tiny_clip: Path) -> None:
+    scorer = ClipScorer(settings_of(tiny_clip))
+    scorer._clip = replace(scorer._clip, capacity=1)
+    strange = replace(ASKED, question="🧿", options=())
+    short = replace(ASKED, question="dog", options=())
+    first, failed, last = scorer.score(VIDEO, [short, strange, short])
+    assert isinstance(failed, SampleError)
+    assert failed.kind is FailureKind.SCORE_FAILED
+    assert isinstance(first, FrameScores)
+    assert isinstance(last, FrameScores)
+    assert first.scores.tobytes() == last.scores.tobytes()
+    (alone,) = scorer.score(VIDEO, [strange])
+    assert isinstance(alone, SampleError)
 
 
 def test_every_window_of_a_long_query_counts(tiny_clip: Path) -> None:
