@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from strive_data.config import SamplerSettings
-from strive_data.density import density, inclusion, z_scores
+from strive_data.density import z_scores
+from strive_data.samplers import WALKERS, inclusion_of
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, Failure, Sample, Table
 
 TABLES: dict[str, Table] = {"samples": SAMPLES_TABLE, "frames": FRAMES_TABLE}
@@ -83,12 +84,9 @@ def _frame_rows(sample: Sample) -> pl.DataFrame:
 
 
 def _inclusion(sample: Sample) -> np.ndarray | list[None]:
-    """Inclusion probability of each candidate; null where the sampler is not a comb."""
+    """Inclusion π of each candidate (`peaks` cuts its cells by it); null where the sampler has none."""
     names = SamplerSettings.__dataclass_fields__
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
-    if settings.name != "comb":
+    if settings.name not in WALKERS:
         return [None] * len(sample.times)
-    if settings.frames >= len(sample.times):
-        return np.ones(len(sample.times))
-    p_N = density(sample.scores, alpha=settings.alpha, epsilon=settings.epsilon)
-    return inclusion(p_N, frames=settings.frames, kappa=settings.kappa)
+    return inclusion_of(sample.scores, settings)

@@ -20,6 +20,8 @@ from strive_data.settings import choose, load, require
 
 Group = list[int]
 STORED = "stored"
+# METHOD.md's suggestion, always shown beside the defaults.
+METHODS_COMB = "comb:alpha=0.3,epsilon=0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Contest:
     `drawn_phases`: the phases of a first epoch, instead of φ = ½. `resamples` of the bootstrap over videos.
     """
 
-    samplers: tuple[str, ...] = tuple(sorted(SAMPLERS))
+    samplers: tuple[str, ...] = (*sorted(SAMPLERS), METHODS_COMB)
     frames: tuple[int, ...] = (4, 8, 16, 32)
     variants: tuple[int, ...] = (2, 4)
     noise: tuple[float, ...] = (0.0, 1.0)

@@ -9,7 +9,8 @@ from strive_data.errors import SettingsError
 def test_defaults_are_the_papers_where_it_states_them() -> None:
     settings = BuildSettings()
     assert (settings.sampler.frames, settings.sampler.variants) == (32, 2)
-    assert (settings.sampler.name, settings.sampler.alpha, settings.sampler.epsilon) == ("comb", 0.3, 0.5)
+    # Ours, by docs/samplers.md.
+    assert (settings.sampler.name, settings.sampler.alpha, settings.sampler.epsilon) == ("peaks", 0.4, 0.6)
     assert (settings.decode.max_pixels, settings.shard.quality) == (100_352, 90)
 
 

@@ -93,10 +93,10 @@ def test_stored_variants_are_judged_as_they_are():
 
 
 def test_settings_after_the_name():
-    assert sampler_settings("comb:alpha=0.6,kappa=0.5") == SamplerSettings(alpha=0.6, kappa=0.5)
-    base = SamplerSettings(frames=4, alpha=0.2, epsilon=0.7)
+    assert sampler_settings("comb:alpha=0.6,kappa=0.5") == SamplerSettings(name="comb", alpha=0.6, kappa=0.5)
+    base = SamplerSettings(name="comb", frames=4, alpha=0.2, epsilon=0.7)
     given = sampler_settings("comb:alpha=0.6", base)
-    assert given == SamplerSettings(frames=4, alpha=0.6, epsilon=0.7)
+    assert given == SamplerSettings(name="comb", frames=4, alpha=0.6, epsilon=0.7)
     assert sampler_settings("topk", base).name == "topk"
     with pytest.raises(SettingsError, match="unknown sampler 'kombi'"):
         sampler_settings("kombi:alpha=1")

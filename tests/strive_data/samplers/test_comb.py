@@ -30,7 +30,7 @@ def test_certain_frames_stand_in_every_variant():
 @pytest.mark.parametrize("kappa", [1 / 3, 0.5, 1.0])
 def test_2_inclusion_frequency_over_the_phase(kappa):
     scores_N = np.random.default_rng(0).standard_t(2, 50)
-    chosen = SamplerSettings(frames=8, variants=3, kappa=kappa)
+    chosen = SamplerSettings(frames=8, variants=3, alpha=0.3, epsilon=0.5, kappa=kappa)
     pi_N = inclusion_of(scores_N, chosen)
     grid = (np.arange(2000) + 0.5) / 2000
     uses_MN = np.zeros((3, 50))
@@ -97,7 +97,7 @@ def qvhighlights(shared_data):
 
 @pytest.mark.parametrize(("name", "alpha"), PUBLISHED)
 def test_published_recalls_and_gaps(qvhighlights, name, alpha):
-    chosen = SamplerSettings(frames=8, variants=2, alpha=alpha)
+    chosen = SamplerSettings(frames=8, variants=2, alpha=alpha, epsilon=0.5, kappa=1.0)
     measured = []
     for scores_N, moments in qvhighlights:
         drawn_MK = draw(name, scores_N, chosen, phase=0.5)

