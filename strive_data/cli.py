@@ -107,27 +107,37 @@ def judge(
     sampler: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name, with settings: comb:alpha=0.6,epsilon=0.5; repeatable. [default: each with its own]"
+            help="Name, with settings: comb:alpha=0.6,epsilon=0.5; repeatable; default every sampler.",
+            show_default=False,
         ),
     ] = None,
     frames: Annotated[
         list[int] | None,
-        typer.Option(help="Frames of a variant, repeatable. [default: 4 8 16 32, or the build's]"),
+        typer.Option(
+            help="Frames of a variant, repeatable; default 4 8 16 32, or the build's.", show_default=False
+        ),
     ] = None,
     variants: Annotated[
         list[int] | None,
-        typer.Option(help="Variants of a video, repeatable. [default: 2 4, or the build's]"),
+        typer.Option(
+            help="Variants of a video, repeatable; default 2 4, or the build's.", show_default=False
+        ),
     ] = None,
     noise: Annotated[
         list[float] | None,
-        typer.Option(help="Noise added to the scores, in their robust spreads, repeatable. [default: 0 1]"),
+        typer.Option(
+            help="Noise added to the scores, in their robust spreads, repeatable; default 0 1.",
+            show_default=False,
+        ),
     ] = None,
     drawn_phases: Annotated[
         bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write the table: .csv or .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the table: .csv or .parquet.", show_default=False)
+    ] = None,
 ) -> None:
     """Compare samplers where it is known which part of each video matters."""
     if out:
