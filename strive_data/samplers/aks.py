@@ -30,9 +30,13 @@ def aks_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> I
     if count <= frames or low == high:
         return np.tile(uniform_indices(count, frames), (settings.variants, 1))
     share_N = (scores - low) / (high - low)
+    parts = list(leaves(share_N, frames=frames, threshold=settings.aks_threshold))
+    starts, ends, depths = np.array(parts).T
+    part_N = np.repeat(np.arange(len(parts)), ends - starts)
+    ranked_N = np.lexsort((-share_N, part_N))
+    rank_N = np.arange(count) - starts[part_N]
     chosen_N = np.zeros(count, dtype=bool)
-    for start, end, depth in leaves(share_N, frames=frames, threshold=settings.aks_threshold):
-        chosen_N[start + best(share_N[start:end], frames >> depth)] = True
+    chosen_N[ranked_N[rank_N < (frames >> depths)[part_N]]] = True
     chosen_N[best(np.where(chosen_N, -1.0, share_N), frames - int(chosen_N.sum()))] = True
     return np.tile(np.flatnonzero(chosen_N).astype(np.int32), (settings.variants, 1))
 
