@@ -36,17 +36,25 @@ class DecodeSettings:
         require(self.timeout_seconds > 0, "decode.timeout_seconds: expected a positive number of seconds")
 
 
+DEFAULT_MODELS = {"clip": "ViT-B-32", "vlm": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
     """How frames are scored against the question (METHOD.md section 3).
 
     `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
-    `"demo"` is the tiny CLIP that comes with the package. `query` says whether the options are part of the
-    query; `windows` how the windows of a long query are joined.
+    `"demo"` is the tiny CLIP that comes with the package; `"vlm"` any image-text-to-text `model` of
+    transformers, a hub name or a folder; `"cascade"` lets `cascade_second` (with `cascade_model`) score anew
+    the best `cascade_share` of what `cascade_first` (with `model`) scored; `"precomputed"` reads `scores`, a
+    parquet file or a folder of .npy files; else a scorer of the user's own: `package.module:ClassName` or an
+    entry point of the group `strive_data.scorers`. An empty model is the scorer's own default.
+    `query` says whether the options are part of the query; `windows` how the windows of a long query are
+    joined (CLIP only; a language model reads it whole).
     """
 
     scorer: str = "clip"
-    model: str = "ViT-B-32"
+    model: str = ""
     pretrained: str = "openai"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str = "auto"
@@ -54,11 +62,27 @@ class ScoreSettings:
     query: Literal["question", "question+options"] = "question+options"
     windows: Literal["mean", "max"] = "mean"
     window_overlap_tokens: int = 8
+    cascade_first: str = "clip"
+    cascade_second: str = "vlm"
+    cascade_model: str = ""
+    cascade_share: float = 0.25
+    scores: str = ""
 
     def __post_init__(self) -> None:
+        self._fill_in_models()
+        share = self.cascade_share
+        require(0 < share <= 1, f"score.cascade_share: got {share}, expected 0 < cascade_share <= 1")
         require(self.batch_size >= 1, f"score.batch_size: got {self.batch_size}, expected at least 1")
         overlap = self.window_overlap_tokens
         require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
+
+    def _fill_in_models(self) -> None:
+        """The defaults of the scorers by name, so that what is saved says which model it was."""
+        cascade = self.scorer == "cascade"
+        model = DEFAULT_MODELS.get(self.cascade_first if cascade else self.scorer, "")
+        second = DEFAULT_MODELS.get(self.cascade_second, "") if cascade else ""
+        object.__setattr__(self, "model", self.model or model)
+        object.__setattr__(self, "cascade_model", self.cascade_model or second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +140,12 @@ class SamplerSettings:
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
     """How samples are stored: `frames` keeps the sampled frames only, or all candidates (variants can then
-    be drawn anew in training); a shard closes at `max_samples` or `max_bytes`, whichever comes first."""
+    be drawn anew in training); `embeds` keeps the frame embeddings of all candidates as float16; a shard
+    closes at `max_samples` or `max_bytes`, whichever comes first."""
 
     frames: Literal["sampled", "all"] = "sampled"
     quality: int = 90
+    embeds: bool = False
     max_samples: int = 512
     max_bytes: int = 1 << 30
 

@@ -1,4 +1,4 @@
-"""Scorers by name."""
+"""Scorers by name: those of this package, entry points, import paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from strive_data.config import ScoreSettings
+from strive_data.score.plugin import entry_point_names, load_own
+from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import Scorer
 from strive_data.settings import choose
 
@@ -18,7 +20,10 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
 
     Raises SettingsError for an unknown name and UsageError for weights that cannot be loaded.
     """
-    return SCORERS[choose(settings.scorer, SCORERS, "scorer")](settings, threads)
+    name = settings.scorer
+    if name not in SCORERS and (":" in name or name in entry_point_names()):
+        return load_own(name, settings)
+    return SCORERS[choose(name, [*SCORERS, *entry_point_names()], "scorer")](settings, threads)
 
 
 def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
@@ -33,4 +38,12 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
     return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
 
 
-SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {"clip": _clip, "demo": _demo}
+def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
+    return PrecomputedScorer(settings)
+
+
+SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
+    "clip": _clip,
+    "demo": _demo,
+    "precomputed": _precomputed,
+}

@@ -1,0 +1,105 @@
+"""A scorer of the user's own, named by import path or entry point. Nothing else names code to import.
+
+The contract: a class that is called with the `ScoreSettings` and gives an object with `name` (str) and
+`score(candidates, questions)`, which returns for each question, in order, a FrameScores with float32 [N], or
+a SampleError where that question alone cannot be scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import numpy as np
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import SampleError, UsageError
+from strive_data.schema import Candidates, Question
+from strive_data.score.scorer import FrameScores, Scorer
+
+GROUP = "strive_data.scorers"
+
+
+class OwnScorer:
+    """A scorer of the user's own whose answers are checked against the contract."""
+
+    def __init__(self, scorer: Scorer, where: str) -> None:
+        self._scorer, self._where = scorer, where
+        self.name = scorer.name
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """What the scorer gives; UsageError for anything that is not in the contract."""
+        results = self._scorer.score(candidates, questions)
+        wrong = f"scorer {self._where}: score() gave"
+        if not isinstance(results, Sequence) or len(results) != len(questions):
+            size = f"{len(results)} results" if isinstance(results, Sequence) else type(results).__name__
+            raise UsageError(f"{wrong} {size}, expected a list of {len(questions)}, one for each question")
+        for result in results:
+            _check(result, len(candidates.times), wrong)
+        return list(results)
+
+
+def entry_point_names() -> list[str]:
+    """Names of the scorers that installed packages offer."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def load_own(name: str, settings: ScoreSettings) -> OwnScorer:
+    """The scorer `package.module:ClassName`, or that of an entry point, made with `settings`.
+
+    Raises UsageError where it cannot be imported, or is no scorer.
+    """
+    kind = _class_of(name)
+    scorer = kind(settings)
+    if not isinstance(getattr(scorer, "name", None), str) or not callable(getattr(scorer, "score", None)):
+        raise UsageError(
+            f"scorer {name}: {type(scorer).__name__} has no `name` (str) and `score(candidates, questions)`"
+        )
+    return OwnScorer(scorer, name)
+
+
+def _class_of(name: str) -> Any:
+    if ":" not in name:
+        (entry,) = entry_points(group=GROUP, name=name)
+        return _loaded(entry, name)
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"scorer {name!r}: expected package.module:ClassName")
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
+        raise UsageError(f"scorer {name}: cannot import {module}: {error}; {hint}") from error
+    kind = getattr(found, attribute, None)
+    return _callable(kind, name, f"{module} has no class {attribute}")
+
+
+def _loaded(entry: EntryPoint, name: str) -> Any:
+    try:
+        kind = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"scorer {name}: entry point {entry.value} cannot be loaded: {error}") from error
+    return _callable(kind, name, f"entry point {entry.value} is no class")
+
+
+def _callable(kind: Any, name: str, otherwise: str) -> Any:
+    if not callable(kind):
+        raise UsageError(f"scorer {name}: {otherwise}")
+    return kind
+
+
+def _check(result: object, count: int, wrong: str) -> None:
+    if isinstance(result, SampleError):
+        return
+    if not isinstance(result, FrameScores):
+        raise UsageError(f"{wrong} a {type(result).__name__}, expected FrameScores or SampleError")
+    scores = result.scores
+    if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape != (count,):
+        got = (
+            f"{scores.dtype} {list(scores.shape)}"
+            if isinstance(scores, np.ndarray)
+            else type(scores).__name__
+        )
+        raise UsageError(f"{wrong} scores {got}, expected float32 [{count}], one for each candidate")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.schema import sample_key
+from strive_data.score import FrameScores, make_scorer
+from strive_data.score.scorer import Scorer
+from tests.strive_data.builds import write_build
+from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.score.videos import video_of
+
+VIDEO = video_of(np.zeros((4, 2, 2, 3), dtype=np.uint8))  # times .5, 1.5, 2.5, 3.5
+
+
+def scorer_of(path: Path) -> Scorer:
+    return make_scorer(ScoreSettings(scorer="precomputed", scores=str(path)))
+
+
+def table(path: Path, rows: list[dict[str, object]]) -> Path:
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(path)
+    return path
+
+
+def by_candidate(sample_id: object, scores: list[float | None], **more: object) -> list[dict[str, object]]:
+    return [{"sample_id": sample_id, "candidate": i, "score": s} | more for i, s in enumerate(scores)]
+
+
+def message_of(result: FrameScores | SampleError) -> str:
+    assert isinstance(result, SampleError)
+    assert result.kind == FailureKind.SCORE_FAILED
+    return result.message
+
+
+def test_rows_in_any_order_give_scores_by_candidate(tmp_path: Path) -> None:
+    rows = by_candidate("a", [0.5, -1.0, 2.0, 7.25]) + by_candidate("b", [1.0, 2.0, 3.0, 4.0])
+    scorer = scorer_of(table(tmp_path / "s.parquet", rows[::-1]))
+    b, a = scorer.score(VIDEO, [a_question("b"), a_question("a")])
+    assert isinstance(a, FrameScores)
+    assert isinstance(b, FrameScores)
+    assert a.scores.tolist() == [0.5, -1.0, 2.0, 7.25]
+    assert b.scores.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert (a.scores.dtype, a.windows, a.scorer) == (np.float32, 1, "precomputed/s.parquet")
+
+
+def test_ids_that_are_numbers_in_the_table_are_the_annotations_texts(tmp_path: Path) -> None:
+    (scored,) = scorer_of(table(tmp_path / "s.parquet", by_candidate(7, [1, 2, 3, 4]))).score(
+        VIDEO, [a_question("7")]
+    )
+    assert isinstance(scored, FrameScores)
+    assert scored.scores.tolist() == [1, 2, 3, 4]
+
+
+def test_each_candidate_takes_the_score_nearest_in_time(tmp_path: Path) -> None:
+    """Candidates at .5, 1.5, 2.5, 3.5; a share of the video is 1 s, so half is .5 s."""
+    times = [3.4, 0.0, 0.6, 1.5, 2.9]
+    rows = [{"sample_id": "a", "time": time, "score": 10 * time} for time in times]
+    (scored,) = scorer_of(table(tmp_path / "s.parquet", rows)).score(VIDEO, [a_question("a")])
+    assert isinstance(scored, FrameScores)
+    assert scored.scores == pytest.approx([6.0, 15.0, 29.0, 34.0])
+    (far,) = scorer_of(table(tmp_path / "t.parquet", rows[:4])).score(VIDEO, [a_question("a")])
+    assert "nearest to candidate 2 at 2.500 s is 0.900 s away" in message_of(far)
+
+
+def test_the_frames_table_of_a_build_is_such_a_file(tmp_path: Path) -> None:
+    folder = write_build(tmp_path / "build", [a_sample()])
+    frames = pl.read_parquet(folder / "frames.parquet")
+    sample_id = frames["sample_id"][0]
+    mine = frames.filter(sample_id=sample_id).sort("candidate")
+    video = video_of(np.zeros((mine.height, 2, 2, 3), dtype=np.uint8))
+    video.times[:] = mine["time"].to_numpy()
+    (scored,) = scorer_of(folder / "frames.parquet").score(video, [a_question(sample_id)])
+    assert isinstance(scored, FrameScores)
+    assert scored.scores.tolist() == mine["score"].to_list()
+    video.times[3] += 0.25
+    (other,) = scorer_of(folder / "frames.parquet").score(video, [a_question(sample_id)])
+    assert "candidate 3 is at" in message_of(other)
+    assert "scores of other candidates" in message_of(other)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (by_candidate("b", [1, 2, 3, 4]), "sample 'a': no rows"),
+        (by_candidate("a", [1, 2, 3]), "3 rows whose candidates are not 0 to 3"),
+        (by_candidate("a", [1, 2, 3, 4, 5]), "5 rows whose candidates"),
+        (by_candidate("a", [1, 2, 3]) + by_candidate("a", [1]), "4 rows whose candidates"),
+        (by_candidate("a", [1, 2, float("nan"), 4]), "1 of 4 scores are not finite"),
+        (by_candidate("a", [1.0, 2, None, 4]), "1 of 4 scores are not finite"),
+        (by_candidate("a", [1, 2, 1e39, 4]), "1 of 4 scores are not finite in float32"),
+    ],
+)
+def test_rows_that_do_not_fit_cost_their_own_sample_only(
+    tmp_path: Path, rows: list[dict[str, object]], message: str
+) -> None:
+    good = by_candidate("good", [1.0, 2.0, 3.0, 4.0])
+    bad, kept = scorer_of(table(tmp_path / "s.parquet", rows + good)).score(
+        VIDEO, [a_question("a"), a_question("good")]
+    )
+    assert message in message_of(bad)
+    assert isinstance(kept, FrameScores)
+
+
+def test_a_folder_holds_one_array_a_sample(tmp_path: Path) -> None:
+    odd = "clip/7 é"
+    np.save(tmp_path / f"{sample_key(odd)}.npy", np.array([4, 3, 2, 1]))
+    np.save(tmp_path / "short.npy", np.ones(3))
+    np.save(tmp_path / "wide.npy", np.ones((4, 1)))
+    np.save(tmp_path / "inf.npy", np.array([1, np.inf, 2, 3]))
+    np.save(tmp_path / "text.npy", np.array(["a", "b", "c", "d"]))
+    np.save(tmp_path / "pickle.npy", np.array([1, None, 2, 3], dtype=object), allow_pickle=True)
+    (tmp_path / "rubbish.npy").write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    with (tmp_path / "archive.npy").open("wb") as file:
+        np.savez(file, x=np.ones(4))
+    names = ["short", "wide", "inf", "text", "pickle", "rubbish", "empty", "archive", "absent"]
+    kept, *bad = scorer_of(tmp_path).score(VIDEO, [a_question(name) for name in [odd, *names]])
+    assert isinstance(kept, FrameScores)
+    assert kept.scores.tolist() == [4, 3, 2, 1]
+    parts = [
+        "float64 of shape [3], expected a number for each of 4",
+        "of shape [4, 1]",
+        "1 of 4 scores are not finite",
+        "<U1 of shape [4]",
+        "pickle.npy is no .npy file of numbers: Object arrays cannot be loaded",
+        "rubbish.npy is no .npy file",
+        "empty.npy is no .npy file",
+        "archive.npy is no .npy file",
+        "no file absent.npy",
+    ]
+    for result, part in zip(bad, parts, strict=True):
+        assert part in message_of(result)
+
+
+def test_what_is_no_file_of_scores_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"score\.scores: not set; --scorer precomputed reads"):
+        make_scorer(ScoreSettings(scorer="precomputed"))
+    with pytest.raises(UsageError, match="no such file or folder"):
+        scorer_of(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("sample_id,score\n")
+    with pytest.raises(UsageError, match="cannot be read as parquet"):
+        scorer_of(tmp_path / "text.parquet")
+    with pytest.raises(
+        UsageError, match="columns sample_id, score; expected sample_id, score, and candidate"
+    ):
+        scorer_of(table(tmp_path / "two.parquet", [{"sample_id": "a", "score": 1.0}]))
+    with pytest.raises(UsageError, match=r"words\.parquet: "):
+        scorer_of(table(tmp_path / "words.parquet", [{"sample_id": "a", "score": "high", "candidate": 0}]))
