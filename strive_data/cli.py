@@ -10,10 +10,12 @@ import typer
 from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
+from strive_data.errors import UsageError
 from strive_data.judge import Contest, as_text, check_out, compare, read_cases, write_table
-from strive_data.overview import build_overview, sample_overview
+from strive_data.overview import build_overview, sample_overview, table_rows
+from strive_data.plot import write_plot
 from strive_data.progress import BuildProgress
-from strive_data.report import write_report
+from strive_data.report import Selection, write_report
 from strive_data.settings import load
 from strive_data.synth import write_world
 
@@ -30,18 +32,33 @@ def build(
     ],
     data_root: Annotated[Path, typer.Option(help="Folder that the annotation's video paths start from.")],
     out: Annotated[Path, typer.Option(help="New folder for shards, tables and run.json.")],
-    scorer: Annotated[str | None, typer.Option(help="clip or demo. [default: clip]")] = None,
-    candidates: Annotated[int | None, typer.Option(help="Frames scored, a video. [default: 128]")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames of a variant, even. [default: 32]")] = None,
-    variants: Annotated[int | None, typer.Option(help="Variants of a video. [default: 2]")] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(help="How frames are scored: clip or demo; default clip.", show_default=False),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Frames scored, a video; default 128.", show_default=False)
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a variant, even; default 32.", show_default=False)
+    ] = None,
+    variants: Annotated[
+        int | None, typer.Option(help="Variants of a video; default 2.", show_default=False)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)] = 0,
     recipe: Annotated[
         str | None,
-        typer.Option(help="How to read the annotation: a name, or FILE.toml. [default: the columns tell]"),
+        typer.Option(
+            help="How to read the annotation: a name, or FILE.toml; default: the columns tell.",
+            show_default=False,
+        ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file, TOML.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file, TOML; default none.", show_default=False)
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value over the file, repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
     ] = None,
 ) -> None:
     """Decode, score and sample videos once, and write WebDataset shards and tables."""
@@ -76,23 +93,95 @@ def build(
 @app.command()
 def inspect(
     folder: Build,
-    sample: Annotated[str | None, typer.Option(help="One sample: all its frames, scores, variants.")] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of one sample: all its frames, scores, variants; default all.", show_default=False
+        ),
+    ] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Every row and video that could not be used, and why.")
+    ] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="samples, frames, failures or index; default samples where rows are asked for.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="SQL condition on the columns, as duration_seconds > 60; default none.", show_default=False
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns shown, with commas between; default all.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Most rows; default 50 on the screen, all in a file.", min=0, show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Print the tables of a build."""
-    typer.echo(sample_overview(folder, sample) if sample else build_overview(folder))
+    """Print the tables of a build: an overview, one sample, or the rows of a table."""
+    asked = table or where or columns or out or limit is not None
+    if failures and table not in (None, "failures"):
+        raise UsageError(f"--failures is --table failures; got --table {table} too: leave one out")
+    if not (asked or failures):
+        typer.echo(sample_overview(folder, sample) if sample is not None else build_overview(folder))
+        return
+    names = tuple(name.strip() for name in columns.split(",")) if columns else ()
+    name = "failures" if failures else table or ("frames" if sample is not None else "samples")
+    typer.echo(table_rows(folder, name, where=where, columns=names, sample=sample, limit=limit, out=out))
 
 
 @app.command()
 def report(
     folder: Build,
-    out: Annotated[Path | None, typer.Option(help="HTML file. [default: report.html in the build]")] = None,
-    sample: Annotated[list[str] | None, typer.Option(help="Show this sample, repeatable.")] = None,
-    limit: Annotated[int, typer.Option(help="Samples shown where none is named.", min=1)] = 12,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file; default report.html in the build.", show_default=False)
+    ] = None,
+    sample: Annotated[
+        list[str] | None, typer.Option(help="Show this sample, repeatable.", show_default=False)
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the samples for which this SQL condition holds; default all.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draw the samples at random by this seed; default evenly spread.", min=0, show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Most samples shown where none is named.", min=1)] = 12,
 ) -> None:
     """Write one HTML page that shows which frames the variants took, and why."""
+    if sample and (where is not None or seed is not None):
+        raise UsageError("--sample names the samples: leave out --where and --seed")
     path = out or folder / "report.html"
-    shown = write_report(folder, path, sample_ids=sample or (), limit=limit)
-    typer.echo(f"{path}: {shown} samples")
+    selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
+    typer.echo(f"{path}: {write_report(folder, path, selection)} samples")
+
+
+@app.command()
+def plot(
+    folder: Build,
+    sample: Annotated[str, typer.Argument(help="Id of the sample.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="PNG file to write.", show_default=False)],
+) -> None:
+    """Draw the time line of one sample, as the report shows it, into a PNG."""
+    width, height = write_plot(folder, sample, out)
+    typer.echo(f"{out}: {width}×{height} pixels")
 
 
 @app.command()
@@ -136,7 +225,8 @@ def judge(
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Also write the table: .csv or .parquet.", show_default=False)
+        Path | None,
+        typer.Option(help="Also write the table: .csv or .parquet; default none.", show_default=False),
     ] = None,
 ) -> None:
     """Compare samplers where it is known which part of each video matters."""

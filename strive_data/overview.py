@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from strive_data.export import write_rows
+from strive_data.query import ask, scan
 from strive_data.settings import choose
 from strive_data.shards import read_run
-from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
+from strive_data.tables import FAILURES_FILE, SAMPLES_FILE
+
+FIRST_ROWS = 10
+SHOWN_ROWS = 50
 
 
 def build_overview(build: Path) -> str:
     """Counts, questions by type, the first samples, and the failures by kind."""
     run = read_run(build)
-    samples = pl.scan_parquet(build / SAMPLES_FILE)
-    failures = pl.read_parquet(build / FAILURES_FILE)
+    samples, failures = scan(build, "samples"), scan(build, "failures")
     by_type = samples.group_by("problem_type").agg(
         questions=pl.len(),
         videos=pl.col("video_id").n_unique(),
@@ -24,26 +29,53 @@ def build_overview(build: Path) -> str:
     )
     first = samples.select(
         "sample_id", "video", "question", "answer", "duration_seconds", "candidates", "frames", "variants"
-    ).head(10)
+    )
     counts = ", ".join(f"{count} {name}" for name, count in run["counts"].items())
     parts = [f"{build}: {counts}, {run['seconds']} s"]
     parts += ["questions by type", _text(by_type.sort("problem_type").collect())]
-    parts += [f"{SAMPLES_FILE}, first rows", _text(first.collect())]
-    if failures.height:
-        parts += [FAILURES_FILE, _text(failures.select("row", "sample_id", "kind", "stage", "message"))]
+    parts += [f"{SAMPLES_FILE}, first rows", _text(first.head(FIRST_ROWS).collect())]
+    by_kind = failures.group_by("stage", "kind").agg(rows=pl.len(), first=pl.col("message").first())
+    kinds = by_kind.sort("rows", "kind", descending=[True, False]).collect()
+    if kinds.height:
+        parts += [f"{FAILURES_FILE}, by kind; each row with --failures", _text(kinds)]
     return "\n".join(parts)
 
 
 def sample_overview(build: Path, sample_id: str) -> str:
     """One question: its text, and all its candidate frames with times, scores and variants."""
-    read_run(build)
-    known = pl.read_parquet(build / SAMPLES_FILE, columns=["sample_id"])["sample_id"].to_list()
+    samples = scan(build, "samples")
+    known = samples.select("sample_id").collect()["sample_id"].to_list()
     choose(sample_id, known, "sample")
-    this = pl.col("sample_id") == sample_id
-    sample = pl.scan_parquet(build / SAMPLES_FILE).filter(this).collect().row(0, named=True)
-    frames = pl.scan_parquet(build / FRAMES_FILE).filter(this).drop("sample_id", "video_id").collect()
+    sample = samples.filter(pl.col("sample_id") == sample_id).collect().row(0, named=True)
+    frames = ask(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
     facts = [f"{name}: {value}" for name, value in sample.items() if value not in (None, [])]
     return "\n".join([*facts, _text(frames)])
+
+
+def table_rows(
+    build: Path,
+    table: str,
+    *,
+    where: str | None = None,
+    columns: Sequence[str] = (),
+    sample: str | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+) -> str:
+    """Rows of one table as text, at most `limit` (on a screen `SHOWN_ROWS`), or what was written to `out`.
+
+    Raises UsageError as `query.ask` and `export.write_rows` do.
+    """
+    rows = ask(build, table, where=where, columns=columns, sample=sample)
+    found = int(rows.select(pl.len()).collect().item())
+    most = limit if limit is not None else found if out else SHOWN_ROWS
+    shown = rows.head(most)
+    count = f"{min(most, found)} of {found} rows of {table}"
+    if out is None:
+        more = "; more with --limit, all with --out FILE" if most < found else ""
+        return f"{_text(shown.collect())}\n{count}{more}"
+    lists = write_rows(shown, out)
+    return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
 
 
 def _text(table: pl.DataFrame) -> str:

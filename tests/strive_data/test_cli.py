@@ -9,6 +9,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
+
+from strive_data.cli import app
 
 SMALL = ["--scorer", "demo", "--candidates", "16", "--frames", "4", "--set", "decode.max_pixels=784"]
 
@@ -36,6 +39,40 @@ def test_build_inspect_and_report(folder: Path) -> None:
     assert "candidate" in strive_data("inspect", folder / "out", "--sample", "0").stdout
     assert strive_data("report", folder / "out", "--limit", 2).returncode == 0
     assert (folder / "out" / "report.html").read_text().count("<svg") == 2
+    drawn = strive_data("report", folder / "out", "--where", "sample_id <> '0'", "--seed", 3, "--limit", 9)
+    assert drawn.stdout.endswith("report.html: 3 samples\n")
+    assert strive_data("plot", folder / "out", "0", "--out", folder / "p.png").returncode == 0
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_writes_the_rows_that_are_asked_for(folder: Path) -> None:
+    out = folder / "rows.csv"
+    where = ["--table", "frames", "--where", "candidate < 3", "--columns", "sample_id, variants"]
+    done = strive_data("inspect", folder / "out", *where, "--out", out)
+    assert done.stdout == f"{out}: 12 of 12 rows of frames; lists as JSON text: variants\n"
+    rows = pl.read_csv(out)
+    assert rows.columns == ["sample_id", "variants"]
+    assert all(isinstance(json.loads(text), list) for text in rows["variants"])
+    assert "0 of 0 rows of failures" in strive_data("inspect", folder / "out", "--failures").stdout
+
+
+def test_every_option_is_explained_with_its_default() -> None:
+    """Rich takes square brackets for markup, so a default that is written in them would not be seen."""
+    commands = typer.main.get_group(app).commands
+    options = [
+        (f"{name} {option.name}", option)
+        for name, command in commands.items()
+        for option in command.params
+        if isinstance(option, typer.core.TyperOption)
+    ]
+    assert len(options) > 30
+    for name, option in options:
+        text = option.help or ""
+        assert text.endswith("."), name
+        assert "[default" not in text, name
+        said = option.required or option.is_flag or option.show_default or "repeatable" in text
+        assert said or "default" in text, name
+        assert option.default is not None or not option.show_default or option.required, name
 
 
 def test_decoding_workers_of_the_command_import_no_torch() -> None:
@@ -85,6 +122,10 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
         (["inspect", "{world}"], "has no run.json"),
         (["report", "{world}"], "has no run.json"),
         (["inspect", "{build}", "--sample", "x"], "unknown sample 'x'"),
+        (["inspect", "{build}", "--where", "frames >"], "unable to parse"),
+        (["inspect", "{build}", "--failures", "--table", "index"], "leave one out"),
+        (["report", "{build}", "--sample", "0", "--seed", "1"], "leave out --where and --seed"),
+        (["plot", "{build}", "0", "--out", "p.jpg"], "ends in .png"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import FailureKind, SettingsError, UsageError
-from strive_data.overview import build_overview, sample_overview
+from strive_data.overview import SHOWN_ROWS, build_overview, sample_overview, table_rows
 from strive_data.schema import Failure
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
@@ -40,3 +40,39 @@ def test_unknown_samples_and_folders_are_refused(tmp_path: Path) -> None:
         sample_overview(build, "18")
     with pytest.raises(UsageError, match="no such folder"):
         build_overview(tmp_path / "none")
+
+
+def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> None:
+    kinds = [FailureKind.MISSING] * 3 + [FailureKind.TIMEOUT]
+    failures = [
+        Failure(sample_id=f"x{row}", row=row, video="v", stage="decode", kind=kind, message=f"reason {row}")
+        for row, kind in enumerate(kinds)
+    ]
+    build = write_build(tmp_path / "b", [a_sample("1")], failures=failures)
+    text = build_overview(build)
+    assert [line.split("┆")[2].strip() for line in text.splitlines() if "decode " in line] == ["3", "1"]
+    assert "reason 2" not in text
+    listed = table_rows(build, "failures")
+    assert all(f"reason {row}" in listed for row in range(4))
+    assert listed.endswith("4 of 4 rows of failures")
+
+
+def test_what_is_not_shown_is_said(tmp_path: Path) -> None:
+    build = write_build(tmp_path / "b", [a_sample(str(i)) for i in range(9)])
+    text = table_rows(build, "frames")
+    assert text.endswith(f"{SHOWN_ROWS} of 90 rows of frames; more with --limit, all with --out FILE")
+    assert table_rows(build, "frames", limit=90).count("\n│") == 91
+    assert table_rows(build, "samples", limit=0).endswith(
+        "0 of 9 rows of samples; more with --limit, all with --out FILE"
+    )
+
+
+def test_rows_go_to_a_file(tmp_path: Path) -> None:
+    build = write_build(tmp_path / "b", [a_sample(str(i)) for i in range(9)])
+    out = tmp_path / "f.csv"
+    said = table_rows(build, "frames", where="candidate < 8", sample="3", out=out)
+    assert said == f"{out}: 8 of 8 rows of frames; lists as JSON text: variants"
+    assert len(out.read_text().splitlines()) == 9
+    assert table_rows(build, "frames", limit=7, out=tmp_path / "f.parquet").endswith(
+        ": 7 of 90 rows of frames"
+    )
