@@ -9,18 +9,21 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from strive_data.annotations import Annotations, Reading, read_annotations
+from strive_data.cache import KeptVideo, MissedVideo
 from strive_data.config import BuildSettings
+from strive_data.decode import read_candidates
 from strive_data.engines.local import decode_videos
 from strive_data.errors import SampleError, UsageError
 from strive_data.provenance import run_record
 from strive_data.sampling import make_sample
-from strive_data.schema import Candidates, Failure, Question, Sample, Stage
+from strive_data.schema import Failure, Question, Sample, Stage
 from strive_data.score import Scorer, make_scorer
+from strive_data.scoring import Video, open_cache, require_embeddings, score_video
 from strive_data.settings import fingerprint
 from strive_data.shard_writer import Manifest, OpenShard, index_of, write_json
 from strive_data.shards import INDEX_FILE, RUN_FILE
@@ -43,7 +46,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What a build made: counts, the failures in the order of the annotation, and how each file was read."""
+    """What a build made: counts, the failures in the order of the annotation, and how each file was read.
+
+    `kept` videos came from the cache; `damaged` entries of it were found and made again.
+    """
 
     samples: int
     videos: int
@@ -51,6 +57,8 @@ class BuildSummary:
     failures: tuple[Failure, ...]
     seconds: float
     readings: dict[str, Reading] = field(default_factory=dict)
+    kept: int = 0
+    damaged: tuple[Path, ...] = ()
 
 
 def build(
@@ -62,25 +70,34 @@ def build(
     observer: Observer,
     workers: int = 0,
     recipe: str | None = None,
+    cache: Path | None = None,
 ) -> BuildSummary:
     """Build shards and tables of all usable rows into `out`, `run.json` last.
 
-    `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`.
+    `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`;
+    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py).
 
-    Raises UsageError for an annotation, data root or output folder that cannot be used, and where no row is.
+    Raises UsageError for an annotation, data root, output or cache folder that cannot be used, where no row
+    is usable, and where settings or cache need frame embeddings that the scorer does not give.
     """
     started = time.monotonic()
     _check_folders(data_root, out)
     rows = read_annotations(annotations, data_root, recipe=recipe)
     scorer = make_scorer(settings.score)
+    require_embeddings(scorer, settings)
+    read = open_cache(cache, scorer, settings).read if cache else read_candidates
     out.mkdir(parents=True, exist_ok=True)
     writer = ShardedWriter(out, settings)
     failures = list(rows.failures)
     videos = rows_by_video(rows.questions)
     observer.start(len(videos), len(rows.questions))
     jobs = ((video, data_root / video) for video in videos)
-    for video, decoded in decode_videos(jobs, settings.decode, workers=workers):
-        results = list(samples_of(videos[video], decoded, scorer, settings))
+    kept, damaged = 0, list[Path]()
+    for name, video in decode_videos(jobs, settings.decode, workers=workers, read=read):
+        results = list(samples_of(videos[name], video, scorer, settings))
+        kept += isinstance(video, KeptVideo)
+        if isinstance(video, MissedVideo) and video.damaged is not None:
+            damaged.append(video.damaged)
         lost = [result for result in results if isinstance(result, Failure)]
         failures += lost
         for result in results:
@@ -89,7 +106,8 @@ def build(
         observer.advance(len(results), len(lost))
     manifests = writer.finish()
     seconds = time.monotonic() - started
-    return _finish(out, rows, settings, manifests, failures, videos=len(videos), seconds=seconds)
+    summary = _finish(out, rows, settings, manifests, failures, videos=len(videos), seconds=seconds)
+    return replace(summary, kept=kept, damaged=tuple(damaged))
 
 
 def rows_by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -101,14 +119,15 @@ def rows_by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def samples_of(
-    rows: Sequence[Row], decoded: Candidates | SampleError, scorer: Scorer, settings: BuildSettings
+    rows: Sequence[Row], video: Video | SampleError, scorer: Scorer, settings: BuildSettings
 ) -> Iterator[Sample | Failure]:
     """One sample or failure for each question of one video."""
-    if isinstance(decoded, SampleError):
-        yield from (_failure(row, "decode", decoded) for row in rows)
+    if isinstance(video, SampleError):
+        yield from (_failure(row, "decode", video) for row in rows)
         return
     try:
-        scored = scorer.score(decoded, [question for _, question in rows])
+        questions = [question for _, question in rows]
+        stills, scored = score_video(video, questions, scorer, quality=settings.shard.quality)
     except SampleError as error:
         yield from (_failure(row, "score", error) for row in rows)
         return
@@ -117,7 +136,7 @@ def samples_of(
             yield _failure(row, "score", result)
             continue
         try:
-            yield make_sample(row[1], decoded, result, settings)
+            yield make_sample(row[1], stills, result, settings)
         except SampleError as error:
             yield _failure(row, "sample", error)
 

@@ -22,6 +22,7 @@ ARRAYS = {
     "uniform.npy": np.int32,
     "stored.npy": np.int32,
 }
+OPTIONAL_ARRAYS = {"embeds.npy": np.float16}
 
 
 def decode_sample(block: bytes) -> Sample:
@@ -36,7 +37,8 @@ def decode_sample(block: bytes) -> Sample:
             f"sample has schema version {body['schema_version']}, this package reads {SCHEMA_VERSION}: "
             "build the shards again, or use the version that made them"
         )
-    arrays = {name.partition(".")[0]: _read_array(members[name]) for name in ARRAYS}
+    present = [name for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in members]
+    arrays = {name.partition(".")[0]: _read_array(members[name]) for name in present}
     jpegs = tuple(bytes(content) for name, content in members.items() if name.endswith(".jpg"))
     return Sample(meta=SampleMeta.from_json(body), jpegs=jpegs, **arrays)
 
@@ -55,10 +57,12 @@ def tar_members(block: bytes) -> Iterator[tuple[str, memoryview]]:
 def sample_members(sample: Sample) -> Iterator[tuple[str, bytes]]:
     """(name behind the key, content) of each member of a sample, in their order in the tar."""
     yield "json", json.dumps(sample.meta.to_json(), ensure_ascii=False).encode()
-    for name, dtype in ARRAYS.items():
+    for name, dtype in (ARRAYS | OPTIONAL_ARRAYS).items():
+        values = getattr(sample, name.partition(".")[0])
+        if values is None and name in OPTIONAL_ARRAYS:
+            continue
         buffer = io.BytesIO()
-        values = np.ascontiguousarray(getattr(sample, name.partition(".")[0]), dtype=dtype)
-        np.lib.format.write_array(buffer, values, allow_pickle=False)
+        np.lib.format.write_array(buffer, np.ascontiguousarray(values, dtype=dtype), allow_pickle=False)
         yield name, buffer.getvalue()
     for slot, jpeg in enumerate(sample.jpegs):
         yield f"f{slot:04d}.jpg", jpeg

@@ -26,6 +26,7 @@ Stage = Literal["annotation", "decode", "score", "sample", "write"]
 
 Frames = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Times = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]
 Span = tuple[float, float]
@@ -131,7 +132,9 @@ class Sample:
     """One (video, question) of a shard, as written and as read.
 
     scores float32 [N] raw; times float64 [N] seconds; variants int32 [M, K] and uniform int32 [K], candidate
-    indices, strictly increasing; stored int32 [S], the candidates whose frames `jpegs` holds, in that order.
+    indices, strictly increasing; stored int32 [S], the candidates whose frames `jpegs` holds, in that
+    order. `embeds` float16 [N, D], unit frame embeddings, are there where the build stored them. `clusters`
+    int32 [N] are those that semantic grouping walked by: a column of frames.parquet, no part of a shard.
     """
 
     meta: SampleMeta
@@ -141,6 +144,8 @@ class Sample:
     uniform: Indices
     stored: Indices
     jpegs: tuple[bytes, ...]
+    embeds: Halves | None = None
+    clusters: Indices | None = None
 
     @property
     def key(self) -> str:

@@ -76,7 +76,7 @@ def _frame_rows(sample: Sample) -> pl.DataFrame:
         "score": sample.scores,
         "z": z_scores(sample.scores),
         "inclusion": _inclusion(sample),
-        "cluster": [None] * count,
+        "cluster": [None] * count if sample.clusters is None else sample.clusters,
         "variants": [np.flatnonzero(column).tolist() for column in chosen_MN.T],
         "uniform": np.isin(np.arange(count), sample.uniform),
     }

@@ -17,18 +17,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import av.logging
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.config import DecodeSettings
-from strive_data.decode import read_candidates
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Candidates
 
 Job = tuple[str, Path]
-Read = Callable[[Path, DecodeSettings], Candidates]
+T = TypeVar("T")
+Read = Callable[[Path, DecodeSettings], T]
 
 VIDEOS_PER_WORKER = 200
 _SPARE_JOBS = 2
@@ -36,9 +36,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def decode_videos(
-    jobs: Iterable[Job], settings: DecodeSettings, workers: int, *, read: Read = read_candidates
-) -> Iterator[tuple[str, Candidates | SampleError]]:
-    """Yield (name, candidates or the reason why not) for each job (name, path), in the order of the jobs.
+    jobs: Iterable[Job], settings: DecodeSettings, workers: int, *, read: Read[T]
+) -> Iterator[tuple[str, T | SampleError]]:
+    """Yield (name, what `read` gives or why it does not) for each job (name, path), in the order of the jobs.
 
     `workers` processes, 0 for one a core. At most workers + 2 videos are being decoded or wait decoded, so
     memory stays flat however many jobs there are; `jobs` is drawn from as they are needed. A video that
@@ -57,7 +57,7 @@ def decode_videos(
         initargs=(os.getpid(),),
         context=context,
     )
-    waiting: deque[tuple[Job, ProcessFuture[Candidates]]] = deque()
+    waiting: deque[tuple[Job, ProcessFuture[T]]] = deque()
     source = iter(jobs)
     try:
         while True:
@@ -84,13 +84,11 @@ def _start_worker(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _schedule(pool: ProcessPool, read: Read, job: Job, settings: DecodeSettings) -> ProcessFuture[Candidates]:
+def _schedule(pool: ProcessPool, read: Read[T], job: Job, settings: DecodeSettings) -> ProcessFuture[T]:
     return pool.schedule(read, args=(job[1], settings), timeout=settings.timeout_seconds)
 
 
-def _result(
-    job: Job, future: ProcessFuture[Candidates], settings: DecodeSettings
-) -> tuple[str, Candidates | SampleError]:
+def _result(job: Job, future: ProcessFuture[T], settings: DecodeSettings) -> tuple[str, T | SampleError]:
     name, path = job
     try:
         return name, future.result()

@@ -12,6 +12,7 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
+from strive_data.score.clip_identity import identity_of
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
@@ -53,6 +54,10 @@ class ClipScorer:
             else self._compare(frames_ND, np.stack([next(texts_WD) for _ in windows]))
             for windows in windows_Q
         ]
+
+    def embedding_identity(self) -> str:
+        """Hash of weights, preprocessing, precision, batch size, device and the libraries between them."""
+        return identity_of(self._clip, batch_size=self._settings.batch_size)
 
     def embed_frames(self, frames: Frames) -> Floats:
         """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
@@ -96,7 +101,7 @@ class ClipScorer:
         scores = scores_NW.max(axis=1).astype(np.float32)
         if not np.isfinite(scores).all():
             raise SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
-        return FrameScores(scores=scores, windows=len(windows_WD), scorer=self.name)
+        return FrameScores(scores=scores, windows=len(windows_WD), scorer=self.name, embeddings=frames_ND)
 
     def _embed_batch(self, frames: Frames, size: int) -> npt.NDArray[np.float32]:
         """Raw embeddings [B, D] of up to `size` frames, run as a batch of exactly `size`."""

@@ -8,6 +8,7 @@ from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.sampling import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
+from strive_data.stills import stills_of
 
 
 def a_question(sample_id: str = "1", **changes: object) -> Question:
@@ -50,4 +51,6 @@ def build_settings(**shard: object) -> BuildSettings:
 def a_sample(sample_id: str = "1", count: int = 10, **shard: object) -> Sample:
     scores = np.linspace(-1, 1, count, dtype=np.float32) ** 3
     scored = FrameScores(scores=scores, windows=1, scorer="by hand")
-    return make_sample(a_question(sample_id), some_candidates(count), scored, build_settings(**shard))
+    return make_sample(
+        a_question(sample_id), stills_of(some_candidates(count), 90), scored, build_settings(**shard)
+    )

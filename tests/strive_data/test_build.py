@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, S
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Failure, Question, Sample
 from strive_data.score import FrameScores
+from strive_data.score.clip import ClipScorer
 from strive_data.shards import ShardSet
 from strive_data.synth import write_world
 from tests.strive_data.samples import a_question, build_settings, some_candidates
@@ -175,6 +177,72 @@ def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
     grouped = rows_by_video(rows)
     assert {video: [i for i, _ in of] for video, of in grouped.items()} == {"a": [0, 2], "b": [1], "c": [3]}
     assert list(grouped) == ["a", "b", "c"]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files but run.json, which holds seconds and the hash of the annotation's path."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
+
+
+def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
+    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    filled, _ = run(world, tmp_path / "filled", cache=cache)
+    assert (filled.kept, filled.damaged) == (0, ())
+    assert files_of(tmp_path / "filled") == files_of(built[0])
+    rows = [json.loads(line) for line in world.read_text().splitlines()]
+    new = world.with_name("new.jsonl")
+    new.write_text(
+        "".join(
+            json.dumps(row | {"problem": f"New: {row['problem']}", "problem_id": f"n{i}"}) + "\n"
+            for i, row in enumerate(rows)
+        )
+    )
+    run(new, tmp_path / "plain")
+
+    def no_image(*_: object) -> None:
+        raise RuntimeError("the image model was run")
+
+    monkeypatch.setattr(ClipScorer, "_embed_batch", no_image)
+    again, _ = run(new, tmp_path / "again", cache=cache)
+    assert again.kept == again.videos == 4  # a kept video has no pixels to decode
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "plain")
+    with pytest.raises(RuntimeError, match="the image model was run"):  # negative control
+        run(
+            new,
+            tmp_path / "control",
+            settings=replace(SETTINGS, decode=DecodeSettings(candidates=8)),
+            cache=cache,
+        )
+
+
+def test_a_damaged_entry_is_named_and_made_again(
+    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    run(world, tmp_path / "one", cache=cache)
+    entry = sorted(cache.rglob("*.npz"))[1]
+    content = entry.read_bytes()
+    entry.write_bytes(content[:2000] + b"?" + content[2001:])
+    second, _ = run(world, tmp_path / "two", cache=cache)
+    assert (second.kept, second.damaged) == (3, (entry,))
+    assert files_of(tmp_path / "two") == files_of(built[0])
+    third, _ = run(world, tmp_path / "three", cache=cache)
+    assert (third.kept, third.damaged) == (4, ())
+
+
+def test_grouping_and_stored_embeddings_reach_tables_and_shards(world: Path, tmp_path: Path) -> None:
+    sampler = SamplerSettings(frames=4, variants=2, grouping="semantic")
+    settings = replace(SETTINGS, sampler=sampler, shard=ShardSettings(embeds=True))
+    run(world, tmp_path / "out", settings=settings)
+    frames = pl.read_parquet(tmp_path / "out" / "frames.parquet")
+    assert frames["cluster"].null_count() == 0
+    assert frames.group_by("sample_id").agg(pl.col("cluster").n_unique())["cluster"].to_list() == [2] * 8
+    embeds = ShardSet.open(tmp_path / "out").read(0).embeds
+    assert embeds is not None
+    assert embeds.shape == (16, 64)
+    assert np.linalg.norm(embeds.astype(float), axis=1) == pytest.approx(np.ones(16), abs=1e-3)
 
 
 def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:

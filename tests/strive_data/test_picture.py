@@ -9,7 +9,7 @@ import simplejpeg
 
 from strive_data.layout import MOST_THUMBNAIL, timeline
 from strive_data.picture import SVG, timeline_svg
-from strive_data.sampling import encode_jpeg
+from strive_data.stills import encode_jpeg
 from tests.strive_data.samples import a_sample
 
 TAG = f"{{{SVG}}}"

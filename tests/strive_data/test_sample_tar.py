@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ def test_members_stand_in_the_order_of_the_contract() -> None:
     arrays = ["scores.npy", "times.npy", "variants.npy", "uniform.npy", "stored.npy"]
     frames = [f"f{slot:04d}.jpg" for slot in range(len(sample.stored))]
     assert [name for name, _ in sample_members(sample)] == ["json", *arrays, *frames]
+
+
+def test_embeddings_are_an_optional_member_before_the_frames() -> None:
+    plain = a_sample()
+    embeds = np.linspace(-1, 1, 30, dtype=np.float16).reshape(10, 3)
+    names = [name for name, _ in sample_members(replace(plain, embeds=embeds))]
+    assert names[5:8] == ["stored.npy", "embeds.npy", "f0000.jpg"]
+    back = decode_sample(encode_sample(replace(plain, embeds=embeds)))
+    assert back.embeds is not None
+    assert back.embeds.dtype == np.float16
+    np.testing.assert_array_equal(back.embeds, embeds)
+    assert back.jpegs == plain.jpegs
+    assert decode_sample(encode_sample(plain)).embeds is None
 
 
 def test_a_missing_member_and_another_schema_are_named() -> None:

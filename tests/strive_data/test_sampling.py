@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import simplejpeg
 
-from strive_data.errors import FailureKind, SampleError
+from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.samplers import phase
-from strive_data.sampling import encode_jpeg, make_sample
+from strive_data.sampling import make_sample
 from strive_data.score import FrameScores
+from strive_data.stills import stills_of
 from tests.strive_data.samples import a_question, a_sample, build_settings, some_candidates
 
 
@@ -41,19 +45,39 @@ def test_a_video_with_fewer_frames_than_a_variant_gives_all() -> None:
 def test_unusable_scores_are_a_failure_of_the_sample(scores: np.ndarray) -> None:
     scored = FrameScores(scores=scores, windows=1, scorer="by hand")
     with pytest.raises(SampleError) as caught:
-        make_sample(a_question(), some_candidates(), scored, build_settings())
+        make_sample(a_question(), stills_of(some_candidates(), 90), scored, build_settings())
     assert caught.value.kind is FailureKind.SCORE_FAILED
 
 
-def test_saturated_colours_keep_their_edges() -> None:
-    """4:2:0 would mix red and blue over two pixels; stored frames are small, so chroma is kept whole."""
-    frame = np.zeros((28, 28, 3), dtype=np.uint8)
-    frame[:, ::2, 0], frame[:, 1::2, 2] = 255, 255
-    decoded = simplejpeg.decode_jpeg(encode_jpeg(frame, 90))
-    assert np.abs(decoded.astype(int) - frame).mean() < 12
+def grouped(**shard: object) -> BuildSettings:
+    return BuildSettings(
+        sampler=SamplerSettings(frames=4, variants=2, grouping="semantic", grouping_clusters=2),
+        shard=ShardSettings(**shard),  # type: ignore[arg-type]
+    )
 
 
-def test_a_frame_that_cannot_be_encoded_is_a_failure_of_the_sample() -> None:
-    with pytest.raises(SampleError) as caught:
-        encode_jpeg(np.zeros((4, 4), dtype=np.uint8), 90)
-    assert caught.value.kind is FailureKind.ENCODE_FAILED
+def scored_with_embeddings() -> FrameScores:
+    """Ten frames of two kinds in turns of five."""
+    embeddings = np.repeat(np.eye(2, 3, dtype=np.float32), 5, axis=0)
+    return FrameScores(
+        scores=np.linspace(0, 1, 10, dtype=np.float32), windows=1, scorer="x", embeddings=embeddings
+    )
+
+
+def test_grouping_gets_the_embeddings_and_its_clusters_stay_with_the_sample() -> None:
+    sample = make_sample(a_question(), stills_of(some_candidates(), 90), scored_with_embeddings(), grouped())
+    assert sample.clusters is not None
+    assert sample.clusters.tolist() == [0] * 5 + [1] * 5
+    assert sample.embeds is None
+    assert a_sample().clusters is None
+
+
+def test_embeddings_are_stored_as_half_floats_where_asked_for() -> None:
+    scored = scored_with_embeddings()
+    sample = make_sample(a_question(), stills_of(some_candidates(), 90), scored, grouped(embeds=True))
+    assert sample.embeds is not None
+    assert sample.embeds.dtype == np.float16
+    np.testing.assert_array_equal(sample.embeds, np.repeat(np.eye(2, 3), 5, axis=0))
+    without = replace(scored, embeddings=None)
+    with pytest.raises(SettingsError, match="gives no frame embeddings"):
+        make_sample(a_question(), stills_of(some_candidates(), 90), without, build_settings(embeds=True))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ def test_a_frames_row_says_what_was_scored_and_who_took_it() -> None:
     assert rows["inclusion"].sum() == pytest.approx(4)
     assert rows["inclusion"].arg_max() == 9
     assert rows["z"].is_sorted()
+
+
+def test_clusters_are_a_column_where_frames_were_grouped() -> None:
+    sample = a_sample()
+    assert frames_table([sample])["cluster"].to_list() == [None] * 10
+    clusters = np.arange(10, dtype=np.int32) // 4
+    rows = frames_table([replace(sample, clusters=clusters), sample])
+    assert rows.schema == FRAMES_TABLE
+    assert rows["cluster"].to_list() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2] + [None] * 10
 
 
 def test_a_samples_row_repeats_the_contract() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode import read_candidates
 from strive_data.engines.local import decode_videos
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates
@@ -106,8 +107,9 @@ def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script.write_text(
         "from pathlib import Path\n"
         "from strive_data.config import DecodeSettings\n"
+        "from strive_data.decode import read_candidates\n"
         "from strive_data.engines.local import decode_videos\n"
-        "list(decode_videos([('a', Path('a'))], DecodeSettings(), 1))\n"
+        "list(decode_videos([('a', Path('a'))], DecodeSettings(), 1, read=read_candidates))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
@@ -115,13 +117,13 @@ def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
 
 
 def test_no_jobs_no_results() -> None:
-    assert list(decode_videos([], DecodeSettings(), 1)) == []
+    assert list(decode_videos([], DecodeSettings(), 1, read=read_candidates)) == []
 
 
 def test_real_clips_through_the_pool(shared_data: Path) -> None:
     names = ["peppers.mp4", "unreadable.mp4", "corrupted.mp4", "absent.mp4"]
     jobs = [(name, shared_data / "videos" / name) for name in names]
-    got = dict(decode_videos(jobs, DecodeSettings(candidates=16), 2))
+    got = dict(decode_videos(jobs, DecodeSettings(candidates=16), 2, read=read_candidates))
     peppers, corrupted = got["peppers.mp4"], got["corrupted.mp4"]
     assert isinstance(peppers, Candidates)
     assert isinstance(corrupted, Candidates)

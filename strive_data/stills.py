@@ -1,0 +1,67 @@
+"""The candidates of one video as JPEGs: what samples are made of once the frames are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import simplejpeg
+
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, Frames, Times, VideoInfo
+
+# Full chroma: stored frames are small, and halving their colour resolution again would blur small text.
+CHROMA = "444"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stills:
+    """One video: times float64 [N] seconds, and one JPEG a candidate."""
+
+    info: VideoInfo
+    times: Times
+    jpegs: Sequence[bytes]
+
+
+class JpegsOnDemand(Sequence[bytes]):
+    """JPEGs of frames uint8 RGB [N, H, W, 3], each encoded once, when it is first asked for."""
+
+    def __init__(self, frames: Frames, quality: int) -> None:
+        self._frames, self._quality = frames, quality
+        self._done: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        """Raises SampleError (encode_failed) for a frame that cannot be encoded."""
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if place not in self._done:
+            self._done[place] = encode_jpeg(self._frames[place], self._quality)
+        return self._done[place]
+
+
+def stills_of(candidates: Candidates, quality: int) -> Stills:
+    """Stills of decoded candidates; nothing is encoded yet."""
+    jpegs = JpegsOnDemand(candidates.frames, quality)
+    return Stills(info=candidates.info, times=candidates.times, jpegs=jpegs)
+
+
+def encode_jpeg(frame: Frames, quality: int) -> bytes:
+    """JPEG of one uint8 RGB frame [H, W, 3]. Raises SampleError (encode_failed)."""
+    try:
+        encoded: bytes = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling=CHROMA
+        )
+    except ValueError as error:
+        raise SampleError(FailureKind.ENCODE_FAILED, f"frame of shape {frame.shape}: {error}") from error
+    return encoded
