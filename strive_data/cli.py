@@ -53,6 +53,13 @@ def build(
             show_default=False,
         ),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps decoded and embedded videos for later builds; default none.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file, TOML; default none.", show_default=False)
     ] = None,
@@ -78,10 +85,15 @@ def build(
             observer=progress,
             workers=workers,
             recipe=recipe,
+            cache=cache,
         )
     for path, reading in summary.readings.items():
         unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
         typer.echo(f"{path}: recipe {reading.recipe}{unread}")
+    for entry in summary.damaged:
+        typer.echo(f"{entry}: damaged cache entry, made again")
+    if cache:
+        typer.echo(f"{cache}: {summary.kept} of {summary.videos} videos came from the cache")
     counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
     typer.echo(f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s")
     for failure in summary.failures[:10]:

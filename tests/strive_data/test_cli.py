@@ -160,6 +160,17 @@ def test_a_table_of_ones_own_builds_without_a_recipe(folder: Path, tmp_path: Pat
     assert run["recipes"] == {table.as_posix(): "plain"}
 
 
+def test_a_cache_serves_the_second_build(folder: Path, tmp_path: Path) -> None:
+    questions = folder / "world" / "questions.jsonl"
+    for out, kept in (("one", 0), ("two", 2)):
+        paths = ["--data-root", questions.parent, "--out", tmp_path / out, "--cache", tmp_path / "cache"]
+        done = strive_data("build", questions, *paths, *SMALL)
+        assert done.returncode == 0, done.stderr
+        assert f"{kept} of 2 videos came from the cache" in done.stdout
+    shards = [root / "shard-000000.tar" for root in (folder / "out", tmp_path / "one", tmp_path / "two")]
+    assert len({shard.read_bytes() for shard in shards}) == 1
+
+
 def test_the_resolved_settings_are_saved(folder: Path) -> None:
     settings = json.loads((folder / "out" / "run.json").read_text())["settings"]
     assert (settings["decode"]["candidates"], settings["decode"]["max_pixels"]) == (16, 784)
