@@ -65,7 +65,7 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
     pretrained = None if by_schema else settings.pretrained
     tag_cfg = {} if by_schema else open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
     try:
-        with _quiet():
+        with quiet():
             model, _, transform = open_clip.create_model_and_transforms(
                 settings.model,
                 pretrained=pretrained,
@@ -79,7 +79,7 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
             tokenizer = open_clip.get_tokenizer(settings.model)
     except LOAD_ERRORS as error:
         where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
-        raise UsageError(f"score: cannot load {where}: {_first_line(error)}; {OFFLINE_HINT}") from error
+        raise UsageError(f"score: cannot load {where}: {first_line(error)}; {OFFLINE_HINT}") from error
     count, capacity = token_counter(tokenizer)
     return ClipModel(
         name=_short_name(settings),
@@ -94,7 +94,7 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Nothing logged: open_clip and the hub's client print each retry; what matters is in the exception."""
     logging.disable(logging.ERROR)
     try:
@@ -160,6 +160,7 @@ def _short_name(settings: ScoreSettings) -> str:
     return f"{settings.model}/{weights.name if weights.is_file() else settings.pretrained}"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one short line."""
     lines = str(error).strip().splitlines()
     return textwrap.shorten(lines[0], 240, placeholder=" …") if lines else type(error).__name__

@@ -38,6 +38,12 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
     return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
 
 
+def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
+    from strive_data.score.vlm import VlmScorer
+
+    return VlmScorer(settings, threads=threads)
+
+
 def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
     return PrecomputedScorer(settings)
 
@@ -46,4 +52,5 @@ SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
     "clip": _clip,
     "demo": _demo,
     "precomputed": _precomputed,
+    "vlm": _vlm,
 }

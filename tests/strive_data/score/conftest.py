@@ -1,4 +1,4 @@
-"""A random tiny CLIP with CLIP's own tokenizer, as a folder and as a checkpoint of a built-in model."""
+"""Tiny models with random weights: a CLIP with CLIP's own tokenizer, and two models that see and answer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from tests.strive_data.score.tiny_vlms import write_llava, write_qwen
 
 TINY = {
     "embed_dim": 16,
@@ -26,4 +28,13 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(
         {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors"
     )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vlms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of two model folders: `llava` (LLaVA-OneVision) and `qwen` (Qwen2.5-VL)."""
+    folder = tmp_path_factory.mktemp("tiny_vlms")
+    write_llava(folder / "llava")
+    write_qwen(folder / "qwen", Path(__file__).parents[3] / "strive_rl" / "demo_model")
     return folder

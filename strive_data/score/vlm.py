@@ -1,0 +1,169 @@
+"""Does this frame help to answer the question? s_i = logit(yes) - logit(no) (METHOD.md section 3).
+
+One frame a prompt, the frame first and the question after it. Where a model reads several spellings of an
+answer as one token each, its logit is their log-sum-exp: s_i = log P(yes) - log P(no) at the last position.
+What does not depend on the question is computed once for all questions of a video: the keys and values of
+the prompt up to the end of the frame where positions just count (LLaVA-OneVision), else the image's features
+where transformers lets us hand them in, else nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, Floats, Frames, Question
+from strive_data.score.load_vlm import VlmModel, load_vlm
+from strive_data.score.scorer import FrameScores
+from strive_data.score.windows import query_text
+
+ASK = "Does this frame help to answer the following question?\n{query}\nAnswer yes or no."
+
+Inputs = dict[str, torch.Tensor]
+Ask = Callable[[Inputs], torch.Tensor]
+"""Tokens [B, L] of whole prompts, alike but for the frame → logits [B, V] of the next token."""
+
+
+class VlmScorer:
+    """Scorer with any image-text-to-text model. All frames of a video have one size, so that no prompt of a
+    batch is padded; a question gets the same bits alone and among others."""
+
+    def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._settings = settings
+        self._vlm: VlmModel = load_vlm(settings)
+        self.name = self._vlm.name
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """One FrameScores a question, margins in nats; SampleError in place of a question that holds a mark
+        of the model's tokenizer, makes too long a prompt, or gives margins that are not finite."""
+        frames, size = candidates.frames, self._settings.batch_size
+        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
+            message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
+            raise SampleError(FailureKind.SCORE_FAILED, message)
+        prompts = [self._prompt(question, frames) for question in questions]
+        asked = [prompt for prompt in prompts if not isinstance(prompt, SampleError)]
+        starts = range(0, len(frames) if asked else 0, size)
+        parts = [self._margins(frames[start : start + size], asked) for start in starts]
+        margins = iter(np.concatenate(parts, axis=1) if parts else ())
+        return [
+            prompt if isinstance(prompt, SampleError) else self._result(next(margins)) for prompt in prompts
+        ]
+
+    def _prompt(self, question: Question, frames: Frames) -> Inputs | SampleError:
+        """The tokens [1, L], the same for each frame of the video."""
+        text = ASK.format(query=query_text(question, self._settings.query))
+        for mark in self._vlm.reserved:
+            if mark in text:
+                what = f"{self.name}: the question holds {mark!r}, a mark of the model's own tokenizer"
+                return SampleError(FailureKind.SCORE_FAILED, what)
+        tokens, _ = split_text(encode(self._vlm, text, frames[:1]))
+        length = tokens["input_ids"].shape[1]
+        if length > self._vlm.capacity:
+            what = f"{self.name}: a prompt of {length} tokens, the model takes {self._vlm.capacity}"
+            return SampleError(FailureKind.SCORE_FAILED, what)
+        return tokens
+
+    def _margins(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
+        """Margins float32 [questions, B] of a batch of frames."""
+        vlm = self._vlm
+        with torch.inference_mode():
+            inputs = encode(vlm, ASK.format(query=""), frames)
+            ask = kept_prefix(vlm, inputs) if vlm.as_videos else kept_features(vlm, inputs)
+            rows = [ask(_repeat(prompt, len(frames))).float() for prompt in prompts]
+            margins = [row[:, vlm.yes].logsumexp(1) - row[:, vlm.no].logsumexp(1) for row in rows]
+        return torch.stack(margins).cpu().numpy()
+
+    def _result(self, scores: Floats) -> FrameScores | SampleError:
+        if not np.isfinite(scores).all():
+            return SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
+        return FrameScores(scores=scores, windows=1, scorer=self.name)
+
+
+def encode(vlm: VlmModel, text: str, frames: Frames) -> Inputs:
+    """What the model's processor makes of a prompt for each frame uint8 [B, H, W, 3], on the device."""
+    kind = "video" if vlm.as_videos else "image"
+    content = [{"type": kind}, {"type": "text", "text": text}]
+    prompt = vlm.processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    begin = vlm.processor.tokenizer.bos_token
+    shown = (
+        {"videos": list(torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[:, None])}
+        if vlm.as_videos
+        else {"images": [[Image.fromarray(frame)] for frame in frames]}
+    )
+    made = vlm.processor(
+        text=[prompt] * len(frames),
+        # A template that writes the begin token itself must not get a second one.
+        add_special_tokens=not (begin and prompt.startswith(begin)),
+        return_tensors="pt",
+        **shown,
+    )
+    return {
+        name: value.to(vlm.device, vlm.dtype if value.is_floating_point() else value.dtype)
+        for name, value in made.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def split_text(inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """What belongs to the tokens [B, L], and what belongs to the frames."""
+    shape = inputs["input_ids"].shape
+    text = {name for name, value in inputs.items() if value.shape == shape and "pixel" not in name}
+    return {name: inputs[name] for name in text}, {name: inputs[name] for name in inputs.keys() - text}
+
+
+def plain(vlm: VlmModel, inputs: Inputs) -> Ask:
+    """The whole forward pass for each question."""
+    _, shown = split_text(inputs)
+    return lambda text: _next_logits(vlm, **text, **shown, use_cache=False)
+
+
+def kept_features(vlm: VlmModel, inputs: Inputs) -> Ask:
+    """The vision tower once; `plain` where the model cannot be handed its output (transformers 5.17)."""
+    if "mm_encoder_outputs" not in vlm.forward_names or "pixel_values" not in inputs:
+        return plain(vlm, inputs)
+    _, shown = split_text(inputs)
+    names = signature(vlm.model.get_image_features).parameters
+    seen = {name: value for name, value in shown.items() if name in names}
+    features = vlm.model.get_image_features(**seen, return_dict=True)
+    del shown["pixel_values"]
+    return lambda text: _next_logits(
+        vlm, **text, **shown, mm_encoder_outputs={"image": features}, use_cache=False
+    )
+
+
+def kept_prefix(vlm: VlmModel, inputs: Inputs) -> Ask:
+    """Keys and values up to the end of the frame once; only for models whose positions just count."""
+    text, shown = split_text(inputs)
+    ids_BL = text["input_ids"]
+    length = int((ids_BL[0] == vlm.processor.video_token_id).nonzero()[-1]) + 1
+    begun = vlm.model(input_ids=ids_BL[:, :length], **shown, use_cache=True, **_last(vlm))
+    # Each question gets its own copy: a forward pass grows the cache that it is given.
+    return lambda text: _next_logits(
+        vlm, input_ids=text["input_ids"][:, length:], past_key_values=deepcopy(begun.past_key_values)
+    )
+
+
+def _repeat(tokens: Inputs, rows: int) -> Inputs:
+    return {name: value.expand(rows, -1) for name, value in tokens.items()}
+
+
+def _next_logits(vlm: VlmModel, **inputs: Any) -> torch.Tensor:
+    logits: torch.Tensor = vlm.model(**inputs, **_last(vlm)).logits
+    return logits[:, -1]
+
+
+def _last(vlm: VlmModel) -> dict[str, int]:
+    """Only the last position's logits are computed, where the model can leave out the others."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in vlm.forward_names else {}

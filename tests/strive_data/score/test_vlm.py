@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoProcessor,
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2_5_VLForConditionalGeneration,
+)
+
+from strive_data.config import ScoreSettings
+from strive_data.errors import FailureKind, SampleError
+from strive_data.score import FrameScores, make_scorer
+from strive_data.score.vlm import VlmScorer, encode, kept_features, kept_prefix, plain, split_text
+from tests.strive_data.samples import a_question
+from tests.strive_data.score.videos import video_of
+
+KINDS = {"llava": LlavaOnevisionForConditionalGeneration, "qwen": Qwen2_5_VLForConditionalGeneration}
+FRAMES = np.random.default_rng(0).integers(0, 256, (5, 28, 56, 3), dtype=np.uint8)
+VIDEO = video_of(FRAMES)
+CAT = replace(a_question("cat"), question="Where does the cat sit?", options=("A. door", "B. bed"))
+DOG = replace(a_question("dog"), question="Who calls the brown dog?", options=())
+PROMPT = "Does this frame help to answer the following question?\n{}\nAnswer yes or no."
+CAT_PROMPT = PROMPT.format("Where does the cat sit? A. door B. bed")
+DOG_PROMPT = PROMPT.format("Who calls the brown dog?")
+
+
+def scorer_of(folder: Path, **changes: object) -> VlmScorer:
+    base = ScoreSettings(scorer="vlm", model=str(folder), device="cpu", batch_size=3)
+    scorer = make_scorer(replace(base, **changes))
+    assert isinstance(scorer, VlmScorer)
+    return scorer
+
+
+def scores_of(result: FrameScores | SampleError) -> np.ndarray:
+    assert isinstance(result, FrameScores)
+    return result.scores
+
+
+@pytest.fixture(params=["llava", "qwen"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def plain_logits(folder: Path, kind: str, frame: np.ndarray, text: str) -> torch.Tensor:
+    """Oracle: transformers used plainly, one frame, one prompt, logits [L, V] of all positions."""
+    model: Any = KINDS[kind].from_pretrained(folder).eval()
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    seen = "video" if kind == "llava" else "image"
+    message = {"role": "user", "content": [{"type": seen}, {"type": "text", "text": text}]}
+    prompt = processor.apply_chat_template([message], add_generation_prompt=True)
+    shown = {"videos": [frame[None]]} if kind == "llava" else {"images": [Image.fromarray(frame)]}
+    inputs = processor(text=[prompt], return_tensors="pt", **shown)
+    with torch.no_grad():
+        return model(**inputs).logits[0]
+
+
+def test_scores_are_the_margins_of_plain_forward_passes(tiny_vlms: Path, kind: str) -> None:
+    folder = tiny_vlms / kind
+    ids = AutoProcessor.from_pretrained(folder).tokenizer.convert_tokens_to_ids
+    cat, dog = scorer_of(folder).score(VIDEO, [CAT, DOG])
+    for result, text in ((cat, CAT_PROMPT), (dog, DOG_PROMPT)):
+        expected = []
+        for frame in FRAMES:
+            p = plain_logits(folder, kind, frame, text)[-1].double().softmax(0)
+            yes = sum(float(p[ids(token)]) for token in ("yes", "Yes", " yes"))
+            expected.append(math.log(yes) - math.log(sum(float(p[ids(token)]) for token in ("no", "No"))))
+        assert scores_of(result) == pytest.approx(expected, abs=1e-4)
+        assert np.ptp(expected) > 0.05  # frames do differ
+        assert not np.allclose(scores_of(result), expected[::-1], atol=0.01)
+    assert np.abs(scores_of(cat) - scores_of(dog)).max() > 0.05  # and questions
+    assert isinstance(cat, FrameScores)
+    assert (cat.scorer, cat.windows, cat.scores.dtype) == (kind, 1, np.float32)
+
+
+def test_a_question_has_the_same_bits_alone_and_among_others(tiny_vlms: Path, kind: str) -> None:
+    scorer = scorer_of(tiny_vlms / kind)
+    together = scorer.score(VIDEO, [DOG, CAT, DOG])
+    (alone,) = scorer.score(VIDEO, [CAT])
+    assert scores_of(together[1]).tobytes() == scores_of(alone).tobytes()
+    assert scores_of(together[0]).tobytes() == scores_of(together[2]).tobytes()
+
+
+@contextmanager
+def counted(scorer: VlmScorer) -> Iterator[tuple[Counter[str], set[int]]]:
+    """Calls of the vision tower and tokens read by the language model; positions that the head reads."""
+    calls: Counter[str] = Counter()
+    positions: set[int] = set()
+    model = scorer._vlm.model
+    tower = getattr(model.model, "vision_tower", None) or model.model.visual
+
+    def count_tokens(module: Any, args: Any, kwargs: Any) -> None:
+        calls["tokens"] += kwargs["inputs_embeds"].shape[:2].numel()
+
+    hooks = [
+        tower.register_forward_pre_hook(lambda *_: calls.update(["tower"])),
+        model.lm_head.register_forward_pre_hook(lambda _, args: positions.add(args[0].shape[1])),
+        model.model.language_model.register_forward_pre_hook(count_tokens, with_kwargs=True),
+    ]
+    yield calls, positions
+    for hook in hooks:
+        hook.remove()
+
+
+def test_what_questions_share_is_computed_once(tiny_vlms: Path, kind: str) -> None:
+    """Five frames in batches of three, two questions: two calls of the tower, one logit row a prompt."""
+    scorer = scorer_of(tiny_vlms / kind)
+    handed = "mm_encoder_outputs" in scorer._vlm.forward_names
+    with counted(scorer) as (calls, positions):
+        scorer.score(VIDEO, [CAT, DOG])
+    assert positions == {1}
+    assert calls["tower"] == (2 if kind == "llava" or handed else 4)
+    rows = [encode(scorer._vlm, text, FRAMES[:1])["input_ids"].shape[1] for text in (CAT_PROMPT, DOG_PROMPT)]
+    if kind == "llava":  # what stands before the frame, its 2×2 pooled patches, and a new line, once
+        ids = encode(scorer._vlm, "", FRAMES[:1])["input_ids"][0].tolist()
+        shared = ids.index(scorer._vlm.processor.video_token_id) + 4 + 1
+        assert calls["tokens"] == 5 * (shared + rows[0] - shared + rows[1] - shared)
+    else:
+        assert calls["tokens"] == 5 * sum(rows)
+
+
+def test_what_is_kept_changes_no_logit(tiny_vlms: Path, kind: str) -> None:
+    vlm = scorer_of(tiny_vlms / kind)._vlm
+    keep = kept_prefix if kind == "llava" else kept_features
+    with torch.inference_mode():
+        inputs = encode(vlm, "", FRAMES[:3])
+        text = {
+            name: value.expand(3, -1)
+            for name, value in split_text(encode(vlm, CAT_PROMPT, FRAMES[:1]))[0].items()
+        }
+        whole = plain(vlm, inputs)(text)
+        kept = keep(vlm, inputs)
+        first, second = kept(text), kept(text)
+        other = keep(vlm, encode(vlm, "", FRAMES[2:]))(text)
+    assert torch.allclose(first, whole, atol=1e-4)
+    assert torch.equal(first, second)  # nothing of the first question stays behind
+    assert not torch.allclose(other, whole, atol=0.01)  # other frames differ
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_is_near(tiny_vlms: Path, kind: str, precision: str) -> None:
+    (exact,) = scorer_of(tiny_vlms / kind).score(VIDEO, [CAT])
+    (near,) = scorer_of(tiny_vlms / kind, precision=precision).score(VIDEO, [CAT])
+    assert scores_of(near) == pytest.approx(scores_of(exact), abs=0.5)
+    assert scores_of(near).tolist() != scores_of(exact).tolist()
+
+
+def test_questions_that_cannot_be_asked_cost_only_themselves(tiny_vlms: Path) -> None:
+    scorer = scorer_of(tiny_vlms / "llava")
+    mark = replace(CAT, question="What does <video> mean?")
+    long = replace(CAT, question="why " * 600)
+    results = scorer.score(VIDEO, [mark, CAT, long])
+    (alone,) = scorer.score(VIDEO, [CAT])
+    assert scores_of(results[1]).tobytes() == scores_of(alone).tobytes()
+    for result, part in ((results[0], "holds '<video>', a mark"), (results[2], "the model takes 512")):
+        assert isinstance(result, SampleError)
+        assert result.kind == FailureKind.SCORE_FAILED
+        assert part in result.message
+    assert all(isinstance(result, SampleError) for result in scorer.score(VIDEO, [mark, long]))
+
+
+def test_margins_that_are_not_finite_fail_their_question(tiny_vlms: Path) -> None:
+    scorer = scorer_of(tiny_vlms / "llava")
+    scorer._vlm.model.lm_head.weight.data[:] = float("nan")
+    (result,) = scorer.score(VIDEO, [CAT])
+    assert isinstance(result, SampleError)
+    assert "not finite" in result.message
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 1)])
+def test_frames_of_another_shape_are_an_error_of_the_video(tiny_vlms: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(SampleError, match="expected \\[N, H, W, 3\\]"):
+        scorer_of(tiny_vlms / "llava").score(video_of(np.zeros(shape, dtype=np.uint8)), [CAT])
