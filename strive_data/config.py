@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strive_data.settings import require
+from strive_data.settings import choose, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +153,31 @@ class ShardSettings:
         require(1 <= self.quality <= 100, f"shard.quality: got {self.quality}, expected 1 to 100")
         require(self.max_samples >= 1, f"shard.max_samples: got {self.max_samples}, expected at least 1")
         require(self.max_bytes >= 1 << 16, f"shard.max_bytes: got {self.max_bytes}, expected at least 65536")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """How variants may differ in space (METHOD.md section 4, views.py); off by default, and our own choice.
+
+    Applied at reading, to variants after the first. `crop` shows at most half of a variant's frames through
+    one static window of `crop_least_side` to 1 of each side. `tiers` spends a variant's tokens on more
+    frames of half the pixels ("coarse") or on fewer frames of twice the pixels ("sharp", which needs stored
+    frames of 2·`pixels`). `pixels` bounds a frame of all other views; 0: as stored.
+    """
+
+    crop: bool = False
+    crop_least_side: float = 0.6
+    tiers: tuple[str, ...] = ()
+    pixels: int = 0
+
+    def __post_init__(self) -> None:
+        side = self.crop_least_side
+        require(0.6 <= side <= 0.95, f"views.crop_least_side: got {side}, expected 0.6 to 0.95")
+        for tier in self.tiers:
+            choose(tier, ("coarse", "sharp"), "views.tiers")
+        require(self.pixels >= 0, f"views.pixels: got {self.pixels}, expected 0 or more")
+        sharp = "sharp" in self.tiers and not self.pixels
+        require(not sharp, "views.tiers: sharp needs views.pixels, the pixels of a frame in the other views")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from strive_data.config import ViewSettings
 from strive_data.settings import require
 
 
@@ -15,6 +16,7 @@ class DataSettings:
     `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them anew
     from the stored scores with a new phase each epoch (needs shards built with shard.frames=all), `"auto"`
     draws where it can. `sampler` and `alpha` .. `kappa` as in the build; None keeps the build's value.
+    `views` as strive_data.config.ViewSettings: crops and resolution tiers, off by default.
     """
 
     questions_per_step: int = 8
@@ -24,6 +26,7 @@ class DataSettings:
     alpha: float | None = None
     epsilon: float | None = None
     kappa: float | None = None
+    views: ViewSettings = field(default_factory=ViewSettings)
 
     def __post_init__(self) -> None:
         got = self.questions_per_step
@@ -124,6 +127,9 @@ class TrainSettings:
         require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
         require(self.steps >= 1, f"steps: got {self.steps}, expected at least 1")
         require(self.save_every >= 1, f"save_every: got {self.save_every}, expected at least 1")
+        views, most = self.data.views, self.policy.max_pixels
+        sharp = 2 * views.pixels if "sharp" in views.tiers else 0
+        require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")
 
 
 @dataclass(frozen=True, kw_only=True)

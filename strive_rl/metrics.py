@@ -64,6 +64,7 @@ def readable(
                     "sample_id": question.sample_id,
                     "variant": m,
                     "times": [round(float(t), 3) for t in view.times],
+                    "view": view.spatial,
                     "question": question.question,
                     "answer": question.answer,
                     "completion": rollout.completions[m][0].text,

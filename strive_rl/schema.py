@@ -18,10 +18,12 @@ Rewards = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds."""
+    """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds; how it
+    shows them, in words."""
 
     frames: Frames
     times: Times
+    spatial: str = "whole"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,23 +1,35 @@
 """A sample of a shard → the views of it that the policy sees.
 
-For training the M variants, as they are stored or drawn anew each epoch; for evaluation one view by each
-frame sampler. What the shards cannot give is refused before the first step, and named.
+For training the M variants, as they are stored or drawn anew each epoch, with their spatial views; for
+evaluation one whole view by each frame sampler. What the shards cannot give is refused before the first
+step, and named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import simplejpeg
 
-from strive_data.config import SamplerSettings
+from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import StriveError, UsageError
 from strive_data.samplers import EVALUATION_PHASE, SAMPLERS, draw, phase
 from strive_data.schema import Frames, Indices, Sample
 from strive_data.settings import choose
+from strive_data.views import (
+    Kind,
+    SpatialView,
+    allowed_kinds,
+    choose_views,
+    crop_frames,
+    parse_view,
+    resize_frames,
+    view_frames,
+    view_size,
+)
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
 
@@ -30,10 +42,13 @@ SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPlan:
-    """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made."""
+    """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made; and
+    how they may differ in space. Sides of frames are multiples of `multiple`."""
 
     anew: bool
     sampler: SamplerSettings
+    spatial: ViewSettings = field(default_factory=ViewSettings)
+    multiple: int = 28
 
 
 def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
@@ -60,15 +75,82 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
         raise UsageError(
             f"the shards' stored variants differ from those asked for ({_differences(built, wanted)}); {way}"
         )
-    return ViewPlan(anew=anew, sampler=wanted)
+    _check_tiers(build, settings.views, anew=anew)
+    multiple = int(build["decode"]["multiple"])
+    return ViewPlan(anew=anew, sampler=wanted, spatial=settings.views, multiple=multiple)
 
 
 def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> Group:
-    """The M variants of a sample in this epoch. Raises StriveError for a frame that cannot be decoded."""
+    """The M variants of a sample in this epoch, each with its spatial view.
+
+    Raises StriveError for a frame that cannot be decoded.
+    """
+    sample_id = sample.meta.question.sample_id
+    kinds = [
+        kind for kind in allowed_kinds(sample.meta.question, plan.spatial) if _differs(sample, plan, kind)
+    ]
+    chosen = choose_views(
+        tuple(kinds),
+        plan.spatial,
+        variants=plan.sampler.variants,
+        seed=seed,
+        sample_id=sample_id,
+        epoch=epoch,
+    )
     if not plan.anew:
-        return group_of(sample, sample.variants)
-    at = phase(seed, sample.meta.question.sample_id, epoch)
-    return group_of(sample, draw(plan.sampler.name, sample.scores, plan.sampler, phase=at))
+        stored = tuple(map(parse_view, sample.meta.views)) or chosen
+        return _shown(group_of(sample, sample.variants), stored, plan)
+    at = phase(seed, sample_id, epoch)
+    counts = [_frame_count(sample, plan, view.kind) for view in chosen]
+    drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
+    return _shown(group_of(sample, [drawn[count][m] for m, count in enumerate(counts)]), chosen, plan)
+
+
+def _drawn(sample: Sample, settings: SamplerSettings, *, phase: float) -> Indices:
+    """Variants int32 [M, K] by the settings' sampler, from what the sample stores."""
+    embeddings = None if sample.embeds is None else sample.embeds.astype(np.float32)
+    return draw(
+        settings.name, sample.scores, settings, phase=phase, embeddings=embeddings, times=sample.times
+    )
+
+
+def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
+    """Frames of a view: as many as the tokens of the plan's frames pay for."""
+    if kind in ("whole", "crop"):
+        return plan.sampler.frames
+    whole, size = (_size(_stored_size(sample), plan, each) for each in ("whole", kind))
+    return view_frames(plan.sampler.frames, whole, size)
+
+
+def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
+    """Whether a view shows this sample otherwise: the frames large enough, the candidates enough."""
+    frames = _frame_count(sample, plan, kind)
+    enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
+    return kind == "crop" or (frames != plan.sampler.frames and enough)
+
+
+def _shown(group: Group, chosen: Sequence[SpatialView], plan: ViewPlan) -> Group:
+    """The group with each view's frames cropped, and in the size of its kind."""
+    views = []
+    for view, spatial in zip(group.views, chosen, strict=True):
+        height, width = view.frames.shape[1:3]
+        frames = crop_frames(view.frames, spatial) if spatial.kind == "crop" else view.frames
+        frames = resize_frames(frames, _size((width, height), plan, spatial.kind))
+        views.append(replace(view, frames=frames, spatial=str(spatial)))
+    return replace(group, views=tuple(views))
+
+
+def _size(stored: tuple[int, int], plan: ViewPlan, kind: Kind) -> tuple[int, int]:
+    return view_size(kind, stored, plan.spatial, plan.multiple)
+
+
+def _stored_size(sample: Sample) -> tuple[int, int]:
+    """(width, height) of the stored frames."""
+    try:
+        height, width = simplejpeg.decode_jpeg_header(sample.jpegs[0])[:2]
+    except ValueError as error:
+        raise _no_image(sample.meta.question.sample_id, error) from error
+    return width, height
 
 
 def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
@@ -79,9 +161,7 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
     if not sample.holds_all:
         return sample.variants[0], f"first stored variant of {len(sample.variants)}"
     one = replace(settings, variants=1, kappa=1.0)
-    return draw(one.name, sample.scores, one, phase=EVALUATION_PHASE)[
-        0
-    ], f"{one.name}, one variant, phase 1/2"
+    return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"
 
 
 def group_of(sample: Sample, variants: Iterable[Indices]) -> Group:
@@ -102,8 +182,24 @@ def _decode(jpeg: bytes, sample_id: str) -> Frames:
     try:
         frame: Frames = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
     except ValueError as error:
-        raise StriveError(f"sample {sample_id!r}: a stored frame is not a JPEG image: {error}") from error
+        raise _no_image(sample_id, error) from error
     return frame
+
+
+def _no_image(sample_id: str, error: ValueError) -> StriveError:
+    return StriveError(f"sample {sample_id!r}: a stored frame is not a JPEG image: {error}")
+
+
+def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, anew: bool) -> None:
+    """Tiers draw other numbers of frames, and sharp ones need pixels that the shards hold."""
+    if views.tiers and not anew:
+        raise UsageError(f"data.views.tiers: variants of other frames cannot be drawn here; {REBUILD}")
+    held = build["decode"]["max_pixels"]
+    if "sharp" in views.tiers and held < 2 * views.pixels:
+        raise UsageError(
+            f"data.views.tiers: sharp frames have {2 * views.pixels} pixels, the shards' at most {held}; "
+            "lower data.views.pixels, or build again with a larger decode.max_pixels"
+        )
 
 
 def _differences(built: SamplerSettings, wanted: SamplerSettings) -> str:

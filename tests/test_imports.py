@@ -16,13 +16,13 @@ DATA_LAYERS = [
     {"schema", "settings", "number"},
     {"config", "console"},
     {"timeline", "density", "layout", "sample_tar", "stills", "question_row", "recipes", "csv_rows"},
-    {"grouping"},
+    {"grouping", "views"},
     {"samplers", "annotation_rows", "choices"},
     {"recipe_row"},
     {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth", "provenance"},
     {"engines", "sampling", "progress", "plot", "query", "export", "cache"},
     {"scoring"},
-    {"build", "report", "overview", "judge"},
+    {"build", "report", "overview", "judge", "overlap"},
     {"cli"},
 ]
 RL_LAYERS = [
@@ -48,7 +48,18 @@ RL_LAYERS = [
     {"__main__"},
 ]
 # What the trainer may take from the offline half: the contract, shard reading, the pure drawing of variants.
-SHARED = {"errors", "schema", "settings", "console", "config", "shards", "density", "samplers", "number"}
+SHARED = {
+    "errors",
+    "schema",
+    "settings",
+    "console",
+    "config",
+    "shards",
+    "density",
+    "samplers",
+    "views",
+    "number",
+}
 
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:

@@ -75,3 +75,4 @@ def test_answers_to_read(rollouts: list[Rollout]) -> None:
     ]
     assert [row["advantage"] for row in rows] == pytest.approx([1.0, -1.0], abs=1e-3)
     assert rows[1]["times"] == [0.0, 2.123]
+    assert rows[1]["view"] == "whole"

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strive_data.config import SamplerSettings, ShardSettings
+from strive_data.config import DecodeSettings, SamplerSettings, ShardSettings, ViewSettings
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.samplers import draw, phase
+from strive_data.schema import Sample
 from strive_data.settings import as_dict
-from strive_rl.config import DataSettings
-from strive_rl.views import evaluation_indices, group_of, plan_views, training_group
-from tests.strive_rl.made_shards import SAMPLED, SETTINGS, made_sample
+from strive_data.views import crop_frames, parse_view
+from strive_rl.config import DataSettings, PolicySettings, TrainSettings
+from strive_rl.views import ViewPlan, evaluation_indices, group_of, plan_views, training_group
+from tests.strive_rl.made_shards import SAMPLED, SETTINGS, jpeg, made_sample
 
 ALL, SOME = as_dict(SETTINGS), as_dict(SAMPLED)
 
@@ -110,3 +112,101 @@ def test_a_frame_that_is_no_jpeg_is_named() -> None:
     sample = replace(made_sample(0), jpegs=(b"no image",) * 12)
     with pytest.raises(StriveError, match="sample 'q0'"):
         group_of(sample, [np.array([0], dtype=np.int32)])
+
+
+def wide_sample(number: int = 0, side: int = 112, **question: object) -> Sample:
+    """A made sample whose 12 stored frames are squares of `side` pixels."""
+    sample = made_sample(number)
+    asked = replace(sample.meta.question, **({"question": "Which colour?"} | question))  # type: ignore[arg-type]
+    frames = np.random.default_rng(3).integers(0, 256, (12, side, side, 3), dtype=np.uint8)
+    return replace(
+        sample,
+        meta=replace(sample.meta, question=asked),
+        jpegs=tuple(jpeg(frame, 90) for frame in frames),
+    )
+
+
+def planned(build: dict[str, Any] = ALL, variants: int = 4, **views: object) -> ViewPlan:
+    return plan_views(build, DataSettings(variants=variants, views=ViewSettings(**views)))  # type: ignore[arg-type]
+
+
+def test_without_views_frames_are_untouched() -> None:
+    sample, plan = wide_sample(), planned()
+    group = training_group(sample, plan, seed=5, epoch=0)
+    assert [view.spatial for view in group.views] == ["whole"] * 4
+    for view in group.views:
+        (stored,) = group_of(sample, [(view.times - 0.5).astype(np.int32)]).views
+        np.testing.assert_array_equal(view.frames, stored.frames)
+
+
+def test_crops_change_some_frames_of_the_variants_after_the_first() -> None:
+    sample, plan = wide_sample(), planned(crop=True)
+    groups = [training_group(sample, plan, seed=5, epoch=epoch) for epoch in range(8)]
+    cropped = [view for group in groups for view in group.views if view.spatial.startswith("crop")]
+    assert {group.views[0].spatial for group in groups} == {"whole"}
+    assert 4 < len(cropped) < 20
+    for view in cropped:
+        (stored,) = group_of(sample, [(view.times - 0.5).astype(np.int32)]).views
+        np.testing.assert_array_equal(view.frames, crop_frames(stored.frames, parse_view(view.spatial)))
+        np.testing.assert_array_equal(view.frames[:2], stored.frames[:2])
+        assert not np.array_equal(view.frames[2:], stored.frames[2:])
+
+
+def test_views_change_no_times_and_come_again() -> None:
+    sample = wide_sample()
+    plain = training_group(sample, planned(), seed=5, epoch=2)
+    first, again = (training_group(sample, planned(crop=True), seed=5, epoch=2) for _ in range(2))
+    for a, b, c in zip(first.views, again.views, plain.views, strict=True):
+        np.testing.assert_array_equal(a.frames, b.frames)
+        np.testing.assert_array_equal(a.times, c.times)
+
+
+def test_a_coarse_tier_shows_more_frames_for_the_same_tokens() -> None:
+    """4 frames of 4×4 cells; half the pixels in their aspect are 2×2 cells: 16 frames, or all 12."""
+    groups = [training_group(wide_sample(), planned(tiers=("coarse",)), seed=5, epoch=e) for e in range(4)]
+    seen = {view.spatial: view.frames.shape for group in groups for view in group.views}
+    assert seen == {"whole": (4, 112, 112, 3), "tier coarse": (12, 56, 56, 3)}
+
+
+def test_a_sharp_tier_shows_fewer_frames_of_those_stored() -> None:
+    """Base frames of 8 cells are 2×2 with the aspect kept, sharp ones 4×4: 8 frames become 2."""
+    build = as_dict(replace(SETTINGS, sampler=SamplerSettings(frames=8, variants=4)))
+    plan = planned(build, tiers=("sharp",), pixels=8 * 784)
+    groups = [training_group(wide_sample(), plan, seed=5, epoch=e) for e in range(4)]
+    seen = {view.spatial: view.frames.shape for group in groups for view in group.views}
+    assert seen == {"whole": (8, 56, 56, 3), "tier sharp": (2, 112, 112, 3)}
+
+
+def test_guarded_questions_and_small_frames_stay_whole() -> None:
+    plan = planned(crop=True, tiers=("coarse",))
+    guarded = wide_sample(question="How many signs are left of the door?")
+    for epoch in range(4):
+        group = training_group(guarded, plan, seed=5, epoch=epoch)
+        assert {view.spatial for view in group.views} == {"whole"}
+    coarse = planned(tiers=("coarse",))
+    group = training_group(wide_sample(side=28), coarse, seed=5, epoch=0)
+    assert {view.spatial for view in group.views} == {"whole"}
+
+
+def test_views_that_a_sample_describes_are_applied_to_its_stored_variants() -> None:
+    sample = made_sample(0, SAMPLED)
+    described = replace(sample, meta=replace(sample.meta, views=("whole", "crop 0.70 at 0.10,0.20")))
+    plain, group = (
+        training_group(each, plan_views(SOME, DataSettings()), seed=5, epoch=0)
+        for each in (sample, described)
+    )
+    np.testing.assert_array_equal(group.views[0].frames, plain.views[0].frames)
+    cropped = crop_frames(plain.views[1].frames, parse_view("crop 0.70 at 0.10,0.20"))
+    np.testing.assert_array_equal(group.views[1].frames, cropped)
+
+
+def test_tiers_that_the_shards_or_the_policy_cannot_give_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"data\.views\.tiers.*shard\.frames=all"):
+        planned(SOME, variants=2, tiers=("coarse",))
+    small = as_dict(replace(SETTINGS, decode=DecodeSettings(max_pixels=784)))
+    with pytest.raises(UsageError, match="sharp frames have 1568 pixels, the shards' at most 784"):
+        planned(small, tiers=("sharp",), pixels=784)
+    sharp = DataSettings(views=ViewSettings(tiers=("sharp",), pixels=100_000))
+    with pytest.raises(SettingsError, match=r"policy\.max_pixels: got 100352, expected 200000"):
+        TrainSettings(data=sharp)
+    TrainSettings(data=sharp, policy=PolicySettings(max_pixels=200_000))
