@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from strive_data.config import ScoreSettings
+from strive_data.score.cascade import make_cascade
 from strive_data.score.plugin import entry_point_names, load_own
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import Scorer
-from strive_data.settings import choose
+from strive_data.settings import choose, require
 
 DEMO_MODEL = Path(__file__).parent / "demo_clip"
 
@@ -44,11 +45,27 @@ def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
     return VlmScorer(settings, threads=threads)
 
 
+def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
+    for part in ("cascade_first", "cascade_second"):
+        nested = getattr(settings, part) == "cascade"
+        require(not nested, f"score.{part}: a cascade cannot be a part of a cascade; name another scorer")
+    looked_up = settings.cascade_second == "precomputed"
+    require(not looked_up, "score.cascade_second: precomputed scores cost nothing; use --scorer precomputed")
+    first = replace(settings, scorer=settings.cascade_first)
+    second = replace(settings, scorer=settings.cascade_second, model=settings.cascade_model)
+    return make_cascade(
+        make_scorer(first, threads=threads),
+        make_scorer(second, threads=threads),
+        share=settings.cascade_share,
+    )
+
+
 def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
     return PrecomputedScorer(settings)
 
 
 SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
+    "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
     "precomputed": _precomputed,
