@@ -1,6 +1,11 @@
 """Make the tiny vision-language model of the demonstration: strive_rl/demo_model.
 
-python -m tools.train_tiny_vlm init      # tokenizer, processor and random weights
+    python -m tools.train_tiny_vlm init         # tokenizer, processor and random weights
+    python -m tools.train_tiny_vlm vision       # teach the vision tower to tell needles apart
+    python -m tools.train_tiny_vlm warm         # imitate answers until about half of them are right
+    python -m tools.train_tiny_vlm all
+
+Prompts are encoded by strive_rl itself, so the model is trained on the positions that it is used with.
 """
 
 from __future__ import annotations
@@ -10,29 +15,79 @@ from pathlib import Path
 
 import torch
 
-from tools.tiny.corpus import question_texts
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, load_policy
+from strive_rl.prompt import ANSWER_FORM, THINK
+from tools.tiny.corpus import INSTRUCTIONS, question_texts
+from tools.tiny.lessons import answer_text, make_lessons
+from tools.tiny.pairs import make_pairs
+from tools.tiny.pool import make_pool
+from tools.tiny.vision_warmup import warm_up_vision
 from tools.tiny.vlm_folder import make_config, make_model, make_processor, train_tokenizer
+from tools.tiny.warm_start import LETTERS, READING, frozen, warm_start
 
 FOLDER = Path(__file__).parents[1] / "strive_rl" / "demo_model"
+STAGES = ("init", "vision", "warm")
+TRAIN_SEED, HELD_OUT_SEED = 910_000, 920_000
 
 
 def init(folder: Path, *, seed: int) -> None:
     """Write a complete folder with untrained weights."""
-    tokenizer = train_tokenizer(question_texts())
+    asked = [one for video in make_pool(videos=30, seed=TRAIN_SEED) for one in video.plan.asked]
+    answers = [answer_text(one, option) for one in asked for option in one.options]
+    tokenizer = train_tokenizer([*question_texts(), INSTRUCTIONS, THINK, *ANSWER_FORM.values(), *answers])
     make_processor(tokenizer).save_pretrained(folder)
     model = make_model(make_config(tokenizer), seed=seed)
     model.save_pretrained(folder)
     print(f"{folder}: {sum(weight.numel() for weight in model.parameters()):,} parameters")
+    print(f"{len(tokenizer)} tokens in the vocabulary")
+
+
+def vision(folder: Path, *, pairs: int, epochs: int, seed: int) -> None:
+    """Warm the vision tower up."""
+    policy = _policy(folder)
+    train, held_out = make_pairs(count=pairs, seed=TRAIN_SEED), make_pairs(count=800, seed=HELD_OUT_SEED)
+    warm_up_vision(policy, train, held_out, epochs=epochs, batch=128, lr=2e-3, seed=seed)
+    policy.model.save_pretrained(folder)
+
+
+def warm(folder: Path, *, videos: int, until: float, seed: int) -> None:
+    """Warm the language model up: first letters from thoughts, then thoughts from frames."""
+    policy = _policy(folder)
+    pool, others = make_pool(videos=videos, seed=TRAIN_SEED), make_pool(videos=64, seed=HELD_OUT_SEED)
+    lessons = frozen(policy, make_lessons(policy, pool, samplers=("comb",), seed=seed))
+    held_out = frozen(policy, make_lessons(policy, others, samplers=("comb",), seed=seed))
+    print(f"{len(lessons)} lessons, prompts of {len(lessons[0].prompt.ids)} tokens", flush=True)
+    warm_start(policy, lessons, held_out, phases=(LETTERS, READING), until=until, every=50, seed=seed)
+    policy.model.save_pretrained(folder)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("stage", choices=("init",))
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = _arguments()
     torch.set_num_threads(1)
-    init(args.folder, seed=args.seed)
+    stages = STAGES if args.stage == "all" else (args.stage,)
+    if "init" in stages:
+        init(args.folder, seed=args.seed)
+    if "vision" in stages:
+        vision(args.folder, pairs=args.pairs, epochs=args.epochs, seed=args.seed)
+    if "warm" in stages:
+        warm(args.folder, videos=args.videos, until=args.until, seed=args.seed)
+
+
+def _policy(folder: Path) -> Policy:
+    return load_policy(str(folder), PolicySettings(device="cpu", dtype="float32", prompts_per_pass=128))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("stage", choices=(*STAGES, "all"))
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--videos", type=int, default=400)
+    parser.add_argument("--pairs", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--until", type=float, default=0.5)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -64,11 +64,11 @@ def _video(seed: int, index: int, questions: int) -> PoolVideo:
     shown = ((np.arange(CANDIDATES) + 0.5) / CANDIDATES * plan.frames).astype(int)
     times = np.array(plan.frame_times)[shown]
     resample = FILTERS[int(rng.integers(len(FILTERS)))]
-    frames = [_shrink(draw_frame(plan, float(time)), resample, rng) for time in times]
+    frames = [shrink(draw_frame(plan, float(time)), resample, rng) for time in times]
     return PoolVideo(plan=plan, frames=np.stack(frames), times=times)
 
 
-def _shrink(
+def shrink(
     frame: npt.NDArray[np.uint8], resample: Image.Resampling, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
     picture = _jpeg(Image.fromarray(frame), int(rng.integers(60, 95)))

@@ -29,7 +29,7 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-VOCAB_SIZE = 512
+VOCAB_SIZE = 640
 PLAIN_TOKENS = ("<think>", "</think>", "<answer>", "</answer>")
 
 CHAT_TEMPLATE = (
@@ -92,7 +92,7 @@ def make_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         "vocab_size": VOCAB_SIZE,
         "hidden_size": 128,
         "intermediate_size": 256,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
         "max_position_embeddings": 8192,

@@ -1,0 +1,85 @@
+"""The tiny model that comes with the package (made by tools/train_tiny_vlm.py)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+import strive_rl
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, load_policy
+from strive_rl.prompt import user_text
+from tools.tiny.lessons import answer_text, make_lessons
+from tools.tiny.pool import make_pool
+from tools.tiny.recall import as_question
+from tools.tiny.warm_start import accuracy, frozen
+
+FOLDER = Path(strive_rl.__file__).parent / "demo_model"
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load_policy("demo", PolicySettings(device="cpu", dtype="float32"))
+
+
+def test_it_is_small_and_holds_no_pickle() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_000_000
+    assert {path.suffix for path in FOLDER.iterdir()} == {".json", ".jinja", ".safetensors"}
+
+
+def test_its_numbers_are_a_small_qwen2_5_vl() -> None:
+    config = json.loads((FOLDER / "config.json").read_text())
+    text, vision = config["text_config"], config["vision_config"]
+    head_width = text["hidden_size"] // text["num_attention_heads"]
+    assert sum(text["rope_parameters"]["mrope_section"]) == head_width // 2
+    assert vision["out_hidden_size"] == text["hidden_size"]
+    assert (vision["patch_size"], vision["spatial_merge_size"], vision["temporal_patch_size"]) == (14, 2, 2)
+
+
+@pytest.mark.parametrize("text", ["", "Größe 漢字 🎉\n\ttab  two", "<think>a</think><answer>B</answer>"])
+def test_any_text_survives_the_tokenizer(text: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text
+
+
+def test_tags_letters_and_special_tokens_are_single_tokens() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    named = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
+    for text in (*named, "<think>", "</think>", "<answer>", "</answer>", "A", "F"):
+        assert len(tokenizer.encode(text)) == 1, text
+    assert tokenizer.padding_side == "left"
+    assert tokenizer.eos_token == "<|im_end|>"
+
+
+def test_a_good_answer_fits_into_sixteen_tokens() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    asked = [one for video in make_pool(videos=5, seed=1) for one in video.plan.asked]
+    for one in asked:
+        assert len(tokenizer.encode(answer_text(one, one.options[0]))) < 16
+
+
+def test_a_frame_pair_is_one_token_and_the_prompt_is_the_trainers(policy: Policy) -> None:
+    pool = make_pool(videos=1, seed=1)
+    (lesson, *_) = make_lessons(policy, pool, samplers=("uniform",), seed=0)
+    assert int(lesson.prompt.is_video.sum()) == 4
+    asked = as_question(pool[0].plan.asked[0], "x")
+    assert user_text(asked) in policy.tokenizer.decode(lesson.prompt.ids)
+
+
+def test_it_starts_half_right_and_by_looking(policy: Policy) -> None:
+    """Held-out videos; the control sees the frames of another video and is at chance."""
+    pool = make_pool(videos=40, seed=31_337)
+    lessons = frozen(policy, make_lessons(policy, pool, samplers=("comb",), seed=0))
+    assert np.mean([lesson.seen for lesson in lessons]) > 0.95
+    assert 0.40 < accuracy(policy, lessons) < 0.70
+    others = [lesson.prompt.features for lesson in lessons[4:] + lessons[:4]]
+    blind = [
+        replace(lesson, prompt=replace(lesson.prompt, features=other))
+        for lesson, other in zip(lessons, others, strict=True)
+    ]
+    assert 0.12 < accuracy(policy, blind) < 0.38

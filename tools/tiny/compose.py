@@ -1,0 +1,81 @@
+"""Endless lessons for the language model: new questions over new combinations of known frame pairs.
+
+A few hundred videos are learnt by heart sooner than the way to read them. The features of a frame pair do not
+depend on the other pairs, so pairs of different videos are put together as if they were one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from strive_data.synth import COLOURS, SHAPES, Asked
+from strive_rl.policy import Policy
+from strive_rl.policy.positions import prompt_positions, video_positions
+from tools.tiny.lessons import FRAMES, Lesson
+
+PAIRS = FRAMES // 2
+PAIR_SECONDS = (1.0, 8.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairBank:
+    """Features [B, D] of frame pairs and what each shows, looks bool [B, colours, shapes]."""
+
+    features: torch.Tensor
+    looks: npt.NDArray[np.bool_]
+
+
+def make_bank(lessons: Sequence[Lesson]) -> PairBank:
+    """All frame pairs of lessons whose prompts hold features."""
+    looks = np.concatenate([lesson.looks for lesson in lessons]) > 0.5
+    return PairBank(
+        features=torch.cat(
+            [lesson.prompt.features for lesson in lessons if lesson.prompt.features is not None]
+        ),
+        looks=looks.reshape(-1, len(COLOURS), len(SHAPES)),
+    )
+
+
+def compose(
+    policy: Policy, bank: PairBank, lesson: Lesson, rng: np.random.Generator, *, crowded: float
+) -> Lesson:
+    """The question of `lesson` over other frame pairs, exactly one of which shows what it names.
+
+    The right answer follows from that pair, so it may be another option than before. In a share `crowded` of
+    the lessons every pair shows some needle, so that only the question tells which one matters.
+    """
+    asked = lesson.asked
+    values, named_BV = _named(bank, asked)
+    options = sorted(asked.options, key=lambda option: option[0] != lesson.letter)
+    right = int(rng.integers(len(options)))
+    value = values.index(options[right][3:])
+    shows = np.flatnonzero(named_BV[:, value] & (named_BV.sum(axis=1) == 1))
+    full = bank.looks.any(axis=(1, 2)) if rng.random() < crowded else np.True_
+    others = np.flatnonzero(~named_BV.any(axis=1) & full)
+    pairs = rng.permutation([rng.choice(shows), *rng.choice(others, PAIRS - 1)])
+    times = np.cumsum(rng.uniform(*PAIR_SECONDS, PAIRS))
+    per_second = float(policy.model.config.vision_config.tokens_per_second)
+    positions = prompt_positions(lesson.prompt.is_video, video_positions(times, 1, 1, per_second))
+    prompt = replace(lesson.prompt, features=bank.features[torch.from_numpy(pairs)], positions=positions)
+    return replace(lesson, prompt=prompt, weights=_weights(lesson, right), letter=options[right][0])
+
+
+def _named(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+    """The possible answers V, and bool [B, V]: which of them pair B shows on what the question names."""
+    if asked.asks == "colour":
+        return COLOURS, bank.looks[:, :, SHAPES.index(asked.needle.shape)]
+    return SHAPES, bank.looks[:, COLOURS.index(asked.needle.colour), :]
+
+
+def _weights(lesson: Lesson, right: int) -> npt.NDArray[np.float32]:
+    """Weights [options, tokens] with `right` as the answer that counts as a whole."""
+    weights = np.zeros_like(lesson.weights)
+    for row, target in enumerate(lesson.targets):
+        weights[row, len(target.ids) - 3] = 1
+    weights[right, : len(lesson.targets[right].ids)] = 1
+    return weights

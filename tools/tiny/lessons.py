@@ -1,0 +1,103 @@
+"""Questions of the world with the frames a trainer would show, and the answers to imitate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from strive_data.config import SamplerSettings, ScoreSettings
+from strive_data.samplers import draw
+from strive_data.score import make_scorer
+from strive_data.synth import Asked
+from strive_rl.policy import Policy, Prompt, encode
+from strive_rl.schema import Completion, Group, View
+from tools.tiny.pairs import LOOKS, looks_at
+from tools.tiny.pool import PoolVideo
+from tools.tiny.recall import as_question
+
+FRAMES = 8
+LETTER_FROM_END = -3  # letter, </answer>, end
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """A prompt and the answers to imitate, the right one first, the other options after it.
+
+    `weights` float32 [options, tokens]: all tokens of the right answer count, of the others only the letter,
+    which must follow from the thought whatever the video shows. `looks` float32 [FRAMES/2, LOOKS] marks what
+    each frame pair shows, `seen` whether a frame of the evidence is among the frames.
+    """
+
+    prompt: Prompt
+    targets: tuple[Completion, ...]
+    weights: npt.NDArray[np.float32]
+    looks: npt.NDArray[np.float32]
+    asked: Asked
+    letter: str
+    seen: bool
+
+
+def make_lessons(
+    policy: Policy, pool: Sequence[PoolVideo], *, samplers: Sequence[str], seed: int
+) -> list[Lesson]:
+    """A lesson for each question and each sampler named, phases drawn from `seed`."""
+    rng = np.random.default_rng(seed)
+    scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"))
+    settings = SamplerSettings(frames=FRAMES, variants=1)
+    lessons = []
+    for video in pool:
+        asked = video.plan.asked
+        scored = scorer.score(video.candidates, [as_question(one, "x") for one in asked])
+        for one, scores in zip(asked, scored, strict=True):
+            views = [draw(name, scores.scores, settings, phase=float(rng.random()))[0] for name in samplers]
+            lessons += _lessons(policy, video, one, views)
+    return lessons
+
+
+def answer_text(asked: Asked, option: str) -> str:
+    """An answer that says `option` ("A. red"), as a good one looks."""
+    if asked.asks == "colour":
+        thought = f"The {asked.needle.shape} is {option[3:]}."
+    else:
+        thought = f"I see a {asked.needle.colour} {option[3:]}."
+    return f"<think>{thought}</think><answer>{option[0]}</answer>"
+
+
+def _lessons(
+    policy: Policy, video: PoolVideo, asked: Asked, views: Sequence[npt.NDArray[np.int32]]
+) -> list[Lesson]:
+    options = sorted(asked.options, key=lambda option: option[0] != asked.letter)
+    targets = tuple(_target(policy, answer_text(asked, option)) for option in options)
+    weights = np.zeros((len(options), max(len(target.ids) for target in targets)), dtype=np.float32)
+    weights[0, : len(targets[0].ids)] = 1
+    for row, target in enumerate(targets):
+        weights[row, len(target.ids) + LETTER_FROM_END] = 1
+    shown = tuple(View(frames=video.frames[view], times=video.times[view]) for view in views)
+    group = Group(question=as_question(asked, "x"), views=shown)
+    start, stop = asked.span
+    return [
+        Lesson(
+            prompt=prompt,
+            targets=targets,
+            weights=weights,
+            looks=_looks(video, view),
+            asked=asked,
+            letter=asked.letter,
+            seen=bool(((video.times[view] >= start) & (video.times[view] < stop)).any()),
+        )
+        for prompt, view in zip(encode(policy, group), views, strict=True)
+    ]
+
+
+def _target(policy: Policy, text: str) -> Completion:
+    ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"] + [policy.end_ids[0]]
+    return Completion(ids=tuple(ids), logprobs=(0.0,) * len(ids), text=text, finished=True)
+
+
+def _looks(video: PoolVideo, view: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Which (colour, shape) needles each frame pair shows."""
+    looks = np.stack([looks_at(video.plan, float(time)) for time in video.times[view]])
+    return looks.reshape(FRAMES // 2, 2, LOOKS).max(axis=1)

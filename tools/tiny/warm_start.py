@@ -1,0 +1,99 @@
+"""Supervised warm start: imitate good answers until a share of held-out questions is right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from strive_rl.answers import final_answer
+from strive_rl.policy import Policy, Sampling, logprobs, sample, with_features
+from tools.tiny.compose import compose, make_bank
+from tools.tiny.lessons import Lesson
+
+WARM_UP_STEPS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One part of the warm start, `steps` at most.
+
+    With `all_answers` the answers that name another option count too, for their letter: letters must follow
+    from thoughts. `crowded` is the share of lessons in which every frame pair shows a needle.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    all_answers: bool
+    crowded: float
+
+
+LETTERS = Phase(steps=200, batch=64, lr=2e-3, all_answers=True, crowded=0.0)
+READING = Phase(steps=1500, batch=24, lr=1e-3, all_answers=False, crowded=1.0)
+
+
+def warm_start(
+    policy: Policy,
+    lessons: Sequence[Lesson],
+    held_out: Sequence[Lesson],
+    *,
+    phases: Sequence[Phase],
+    until: float,
+    every: int,
+    seed: int,
+) -> float:
+    """Train the language model; stops where the accuracy on `held_out` reaches `until`, and returns it."""
+    rng = np.random.default_rng(seed)
+    bank, parameters = make_bank(lessons), [parameter for _, parameter in policy.trainable()]
+    started, reached = time.monotonic(), 0.0
+    for phase in phases:
+        optimizer = torch.optim.AdamW(parameters, lr=phase.lr, weight_decay=0.01, betas=(0.9, 0.98))
+        for step in range(phase.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = phase.lr * min(1.0, (step + 1) / WARM_UP_STEPS)
+            chosen = rng.choice(len(lessons), phase.batch, replace=False)
+            taken = [compose(policy, bank, lessons[i], rng, crowded=phase.crowded) for i in chosen]
+            loss = imitation_loss(policy, [one if phase.all_answers else right_only(one) for one in taken])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            if (step + 1) % every == 0:
+                reached = accuracy(policy, held_out)
+                seconds = time.monotonic() - started
+                print(f"warm {step + 1} loss {loss:.3f} held-out {reached:.3f} {seconds:.0f} s", flush=True)
+                if reached >= until:
+                    return reached
+    return reached
+
+
+def imitation_loss(policy: Policy, lessons: Sequence[Lesson]) -> torch.Tensor:
+    """Mean negative log-probability of the tokens that count."""
+    made = logprobs(policy, [one.prompt for one in lessons], [one.targets for one in lessons], 1.0)
+    rows = [np.pad(one.weights, ((0, 0), (0, made.shape[1])))[:, : made.shape[1]] for one in lessons]
+    weights = torch.from_numpy(np.concatenate(rows))
+    return -(made * weights).sum() / weights.sum()
+
+
+def right_only(lesson: Lesson) -> Lesson:
+    """The lesson with nothing but its right answer."""
+    right = int(lesson.weights.sum(axis=1).argmax())
+    return replace(lesson, targets=(lesson.targets[right],), weights=lesson.weights[right : right + 1])
+
+
+def accuracy(policy: Policy, lessons: Sequence[Lesson]) -> float:
+    """Share of right letters among greedy answers."""
+    sampling = Sampling(completions=1, max_new_tokens=16, greedy=True)
+    answers = sample(policy, [lesson.prompt for lesson in lessons], sampling)
+    letters = [final_answer(row[0].text) for row in answers]
+    return float(np.mean([found == one.letter for found, one in zip(letters, lessons, strict=True)]))
+
+
+def frozen(policy: Policy, lessons: Sequence[Lesson]) -> list[Lesson]:
+    """The lessons with the features of the vision tower as it is now."""
+    prompts = with_features(policy, [lesson.prompt for lesson in lessons])
+    return [replace(lesson, prompt=prompt) for lesson, prompt in zip(lessons, prompts, strict=True)]
