@@ -14,9 +14,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from strive_data.layout import FONT_PIXELS, MOST_THUMBNAIL, Layout, timeline
+from strive_data.layout import FONT_PIXELS, Layout, timeline
 from strive_data.schema import Sample
 
+SHARPNESS = 2  # pixels embedded for one shown, for fine screens
 SVG = "http://www.w3.org/2000/svg"
 
 
@@ -37,15 +38,14 @@ def timeline_svg(sample: Sample) -> str:
     )
 
 
-def thumbnail(jpeg: bytes) -> bytes:
-    """The same picture, at most twice as wide as it is shown; unchanged where it is small already."""
+def thumbnail(jpeg: bytes, most_width: int) -> bytes:
+    """The same picture, at most `most_width` pixels wide; the same bytes where it is small already."""
     image = Image.open(BytesIO(jpeg))
-    side = 2 * MOST_THUMBNAIL
-    if image.width <= side:
+    if image.width <= most_width:
         return jpeg
-    image.thumbnail((side, side))
+    height = max(round(image.height * most_width / image.width), 1)
     buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=80)
+    image.resize((most_width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
@@ -54,7 +54,7 @@ def _frames(sample: Sample, layout: Layout) -> Iterator[str]:
     wide, high = layout.thumbnail_size
     taken = np.array(sorted({place.candidate for place in layout.thumbnails}), dtype=np.int32)
     for i, jpeg in zip(taken, sample.jpegs_of(taken), strict=True):
-        source = "data:image/jpeg;base64," + b64encode(thumbnail(jpeg)).decode()
+        source = "data:image/jpeg;base64," + b64encode(thumbnail(jpeg, round(SHARPNESS * wide))).decode()
         size = f'width="{wide:.1f}" height="{high:.1f}" preserveAspectRatio="none"'
         yield f'<image id="{_frame_id(sample, int(i))}" {size} href="{source}"/>'
 

@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 
 from strive_data.layout import MOST_THUMBNAIL, timeline
-from strive_data.picture import SVG, timeline_svg
+from strive_data.picture import SVG, thumbnail, timeline_svg
 from strive_data.stills import encode_jpeg
 from tests.strive_data.samples import a_sample
 
@@ -41,11 +41,18 @@ def test_shapes_stand_where_the_layout_has_them() -> None:
     assert [text.text for text in picture.findall(f"{TAG}text")] == [label.text for label in layout.labels]
 
 
-def test_large_frames_are_embedded_small() -> None:
+def test_large_frames_are_embedded_at_twice_the_size_they_are_shown_in() -> None:
     sample = replace(
         a_sample(), jpegs=tuple(encode_jpeg(np.zeros((280, 560, 3), np.uint8), 90) for _ in range(10))
     )
     picture = ElementTree.fromstring(timeline_svg(sample))
-    link = picture.findall(f"{TAG}defs/{TAG}image")[0].attrib["href"]
-    data = b64decode(link.removeprefix("data:image/jpeg;base64,"))
-    assert simplejpeg.decode_jpeg(data).shape == (MOST_THUMBNAIL, 2 * MOST_THUMBNAIL, 3)
+    image = picture.findall(f"{TAG}defs/{TAG}image")[0]
+    data = b64decode(image.attrib["href"].removeprefix("data:image/jpeg;base64,"))
+    assert float(image.attrib["width"]) == round(MOST_THUMBNAIL * 0.94, 1) == 122.2
+    assert simplejpeg.decode_jpeg(data).shape == (122, 244, 3)
+
+
+def test_a_small_picture_keeps_its_bytes() -> None:
+    jpeg = encode_jpeg(np.zeros((28, 56, 3), np.uint8), 90)
+    assert thumbnail(jpeg, 56) is jpeg
+    assert simplejpeg.decode_jpeg(thumbnail(jpeg, 20)).shape == (10, 20, 3)
