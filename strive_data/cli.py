@@ -11,7 +11,18 @@ from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
 from strive_data.errors import UsageError
+from strive_data.export import check_out as check_rows_out
+from strive_data.export import write_rows
 from strive_data.judge import Contest, as_text, check_out, compare, read_cases, write_table
+from strive_data.overlap import (
+    PICTURE,
+    STORED,
+    OverlapSettings,
+    as_overlap_text,
+    embed_by,
+    find_overlap,
+    threshold_of,
+)
 from strive_data.overview import build_overview, sample_overview, table_rows
 from strive_data.plot import write_plot
 from strive_data.progress import BuildProgress
@@ -262,6 +273,52 @@ def judge(
     typer.echo(as_text(table))
     if out:
         write_table(table, out)
+
+
+@app.command()
+def overlap(
+    train: Annotated[Path, typer.Argument(help="Finished build to train on.", show_default=False)],
+    evaluation: Annotated[
+        Path, typer.Argument(metavar="EVAL", help="Finished build to evaluate on.", show_default=False)
+    ],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What frames are compared by: picture (coarse grey shapes, no model), stored (embeddings of "
+            "shard.embeds), or a scorer that embeds: clip, demo."
+        ),
+    ] = PICTURE,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Least cosine of like frames; default 0.75 for picture, none for embeddings.",
+            show_default=False,
+        ),
+    ] = None,
+    hits: Annotated[int, typer.Option(help="Like frames that must agree on one shift in time.", min=1)] = 4,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file, TOML, for the scorer; default none.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write the table: .csv or .parquet; default none.", show_default=False),
+    ] = None,
+) -> None:
+    """List videos of EVAL that TRAIN holds too: re-encoded, cropped or cut copies, and the same packets."""
+    if out:
+        check_rows_out(out)
+    wanted = OverlapSettings(threshold=threshold_of(by, threshold), least_hits=hits)
+    options = {} if by in (PICTURE, STORED) else {"score.scorer": by}
+    score = load(BuildSettings, config=config, options=options, assignments=set_ or ()).score
+    table = find_overlap(train, evaluation, embed_by(by, score), wanted)
+    typer.echo(as_overlap_text(table))
+    if out:
+        write_rows(table.lazy(), out)
 
 
 @app.command()

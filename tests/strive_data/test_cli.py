@@ -171,6 +171,20 @@ def test_a_cache_serves_the_second_build(folder: Path, tmp_path: Path) -> None:
     assert len({shard.read_bytes() for shard in shards}) == 1
 
 
+def test_overlap_names_the_videos_that_two_builds_share(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "overlap.csv"
+    done = strive_data("overlap", folder / "out", folder / "out", "--hits", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "2 videos of EVAL are in TRAIN too, with 4 samples in EVAL" in done.stdout
+    same = pl.read_csv(out).filter("same_packets")
+    assert same["train_video"].to_list() == same["eval_video"].to_list()
+    assert same.height == 2
+    for wrong, says in ((["--by", "demo"], "give --threshold"), (["--out", "x.txt"], "ends in .csv")):
+        refused = strive_data("overlap", folder / "out", folder / "out", *wrong)
+        assert refused.returncode == 2
+        assert says in refused.stderr
+
+
 def test_the_resolved_settings_are_saved(folder: Path) -> None:
     settings = json.loads((folder / "out" / "run.json").read_text())["settings"]
     assert (settings["decode"]["candidates"], settings["decode"]["max_pixels"]) == (16, 784)
