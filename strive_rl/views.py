@@ -16,7 +16,7 @@ import simplejpeg
 
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import StriveError, UsageError
-from strive_data.samplers import EVALUATION_PHASE, SAMPLERS, draw, phase
+from strive_data.samplers import EVALUATION_PHASE, SAMPLERS, WALKERS, draw, phase
 from strive_data.schema import Frames, Indices, Sample
 from strive_data.settings import choose
 from strive_data.views import (
@@ -75,6 +75,11 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
         raise UsageError(
             f"the shards' stored variants differ from those asked for ({_differences(built, wanted)}); {way}"
         )
+    if anew and _walks_by_embeddings(wanted) and not build["shard"].get("embeds", False):
+        raise UsageError(
+            "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
+            "data.draw=stored, or build them again with --set shard.embeds=true"
+        )
     _check_tiers(build, settings.views, anew=anew)
     multiple = int(build["decode"]["multiple"])
     return ViewPlan(anew=anew, sampler=wanted, spatial=settings.views, multiple=multiple)
@@ -104,6 +109,10 @@ def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> 
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
     drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
     return _shown(group_of(sample, [drawn[count][m] for m, count in enumerate(counts)]), chosen, plan)
+
+
+def _walks_by_embeddings(settings: SamplerSettings) -> bool:
+    return settings.grouping == "semantic" and settings.name in WALKERS
 
 
 def _drawn(sample: Sample, settings: SamplerSettings, *, phase: float) -> Indices:
@@ -158,7 +167,8 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
     if sampler == UNIFORM:
         return sample.uniform, "midpoint-uniform"
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
-    if not sample.holds_all:
+    lacking = _walks_by_embeddings(settings) and sample.embeds is None
+    if not sample.holds_all or lacking:
         return sample.variants[0], f"first stored variant of {len(sample.variants)}"
     one = replace(settings, variants=1, kappa=1.0)
     return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"

@@ -210,3 +210,35 @@ def test_tiers_that_the_shards_or_the_policy_cannot_give_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"policy\.max_pixels: got 100352, expected 200000"):
         TrainSettings(data=sharp)
     TrainSettings(data=sharp, policy=PolicySettings(max_pixels=200_000))
+
+
+SEMANTIC = replace(SETTINGS, sampler=SamplerSettings(frames=4, variants=2, name="comb", grouping="semantic"))
+
+
+def test_semantic_grouping_is_drawn_by_the_stored_embeddings() -> None:
+    build = as_dict(replace(SEMANTIC, shard=ShardSettings(frames="all", embeds=True)))
+    embeds = np.random.default_rng(0).normal(size=(12, 6))
+    embeds = (embeds / np.linalg.norm(embeds, axis=1, keepdims=True)).astype(np.float16)
+    sample = replace(made_sample(0), embeds=embeds)
+    plan = plan_views(build, DataSettings())
+    group = training_group(sample, plan, seed=5, epoch=0)
+    expected = draw(
+        "comb",
+        sample.scores,
+        plan.sampler,
+        phase=phase(5, "q0", 0),
+        embeddings=embeds.astype(np.float32),
+        times=sample.times,
+    )
+    for view, indices in zip(group.views, expected, strict=True):
+        np.testing.assert_array_equal(view.times, sample.times[indices])
+
+
+def test_without_embeddings_semantic_variants_are_the_stored_ones_or_none() -> None:
+    with pytest.raises(UsageError, match=r"data\.draw=stored.*shard\.embeds=true"):
+        plan_views(as_dict(SEMANTIC), DataSettings())
+    assert not plan_views(as_dict(SEMANTIC), DataSettings(draw="stored")).anew
+    made = made_sample(0)
+    sample = replace(made, meta=replace(made.meta, sampler=as_dict(SEMANTIC)["sampler"]))
+    indices, source = evaluation_indices(sample, "importance")
+    assert (indices.tolist(), source) == (made.variants[0].tolist(), "first stored variant of 2")
