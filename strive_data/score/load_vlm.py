@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
@@ -22,7 +22,7 @@ NO = ("no", "No", "NO", " no", " No", " NO")
 # Here an image costs five times a frame of a video (DESIGN.md 7.9), and positions just count: a prompt's
 # beginning can be computed once and kept.
 FRAMES_AS_VIDEOS = ("llava_onevision",)
-HINT = "give a folder or a hub name of an image-text-to-text model of transformers (score.model)"
+HINT = "score.model takes an image-text-to-text model: a hub name or, without a network, a folder"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,9 +56,11 @@ def load_vlm(settings: ScoreSettings) -> VlmModel:
     device, dtype = choose_device(settings.device), DTYPES[settings.precision]
     try:
         with quiet():
+            # First of all: without a network the hub's client retries for each file that is asked for.
+            config = AutoConfig.from_pretrained(settings.model)
             processor = AutoProcessor.from_pretrained(settings.model)
             model, info = AutoModelForImageTextToText.from_pretrained(
-                settings.model, dtype=dtype, use_safetensors=True, output_loading_info=True
+                settings.model, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
             )
     except (*LOAD_ERRORS, ImportError) as error:
         raise UsageError(f"score: cannot load {settings.model}: {first_line(error)}; {HINT}") from error

@@ -65,10 +65,17 @@ def test_missing_weights_are_refused_and_not_made_up(tiny_vlms: Path, tmp_path: 
         load_vlm(settings_of(folder))
 
 
-def test_what_is_no_such_model_is_refused(tiny_vlms: Path, tmp_path: Path) -> None:
+def test_what_is_no_such_model_is_refused(
+    tiny_vlms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"cannot load .*empty: .*; give a folder or a hub name"):
+    with pytest.raises(
+        UsageError, match=r"cannot load .*empty: .*; score\.model takes an image-text-to-text model"
+    ):
         load_vlm(settings_of(tmp_path / "empty"))
+    with pytest.raises(UsageError, match=r"cannot load nobody/nothing: .*without a network, a folder"):
+        load_vlm(settings_of("nobody/nothing"))
     folder = Path(shutil.copytree(tiny_vlms / "llava", tmp_path / "silent"))
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(UsageError, match="has no chat template"):

@@ -149,10 +149,13 @@ def test_what_is_kept_changes_no_logit(tiny_vlms: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_is_near(tiny_vlms: Path, kind: str, precision: str) -> None:
-    (exact,) = scorer_of(tiny_vlms / kind).score(VIDEO, [CAT])
-    (near,) = scorer_of(tiny_vlms / kind, precision=precision).score(VIDEO, [CAT])
-    assert scores_of(near) == pytest.approx(scores_of(exact), abs=0.5)
-    assert scores_of(near).tolist() != scores_of(exact).tolist()
+    """Within .15 of the spread: attention of redrawn weights is steep, and bf16 has 8 bits."""
+    exact, near = (
+        np.concatenate([scores_of(result) for result in scorer.score(VIDEO, [CAT, DOG])])
+        for scorer in (scorer_of(tiny_vlms / kind), scorer_of(tiny_vlms / kind, precision=precision))
+    )
+    assert near == pytest.approx(exact, abs=0.15 * float(np.ptp(exact)))
+    assert near.tolist() != exact.tolist()
 
 
 def test_questions_that_cannot_be_asked_cost_only_themselves(tiny_vlms: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoProcessor,
     AutoTokenizer,
     LlavaOnevisionConfig,
@@ -73,6 +74,7 @@ def write_llava(folder: Path, *, answers: tuple[str, ...] = ANSWERS) -> Path:
         video_token_index=ids["<video>"],
         image_grid_pinpoints=[[SIDE, SIDE], [SIDE, 2 * SIDE]],
     )
+    torch.manual_seed(0)
     model = LlavaOnevisionForConditionalGeneration(config)
     redraw(model, seed=1)
     model.save_pretrained(folder)
@@ -89,12 +91,13 @@ def write_llava(folder: Path, *, answers: tuple[str, ...] = ANSWERS) -> Path:
 
 
 def write_qwen(folder: Path, demo: Path) -> Path:
-    """The packaged Qwen2.5-VL with random weights and a tokenizer that has the answers as tokens."""
+    """A Qwen2.5-VL like the packaged one, with random weights and a tokenizer that has the answers as tokens."""
     processor: Any = AutoProcessor.from_pretrained(demo)
     processor.tokenizer = AutoTokenizer.from_pretrained(demo)
     processor.tokenizer.add_tokens(list(ANSWERS))
     processor.save_pretrained(folder)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(demo)
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(demo))
     redraw(model, seed=2)
     model.save_pretrained(folder)
     return folder
