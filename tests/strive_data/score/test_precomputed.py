@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.config import ScoreSettings
+from strive_data.build import build
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.progress import BuildProgress
 from strive_data.schema import sample_key
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.scorer import Scorer
+from strive_data.synth import write_world
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_question, a_sample
 from tests.strive_data.score.videos import video_of
@@ -151,3 +155,20 @@ def test_what_is_no_file_of_scores_is_refused_at_once(tmp_path: Path) -> None:
         scorer_of(table(tmp_path / "two.parquet", [{"sample_id": "a", "score": 1.0}]))
     with pytest.raises(UsageError, match=r"words\.parquet: "):
         scorer_of(table(tmp_path / "words.parquet", [{"sample_id": "a", "score": "high", "candidate": 0}]))
+
+
+def test_a_build_from_the_scores_of_another_takes_the_same_frames(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world", videos=2, questions_per_video=2, seed=5)
+    settings = BuildSettings(
+        decode=DecodeSettings(candidates=12, max_pixels=784),
+        score=ScoreSettings(scorer="demo", device="cpu", batch_size=4),
+        sampler=SamplerSettings(frames=4),
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    looked_up = ScoreSettings(scorer="precomputed", scores=str(first / "frames.parquet"))
+    for out, made in ((first, settings), (second, replace(settings, score=looked_up))):
+        with BuildProgress() as progress:
+            build([world], data_root=world.parent, out=out, settings=made, observer=progress, workers=1)
+    frames = [pl.read_parquet(folder / "frames.parquet") for folder in (first, second)]
+    assert frames[0].height == 4 * 12
+    assert frames[0].equals(frames[1])

@@ -91,7 +91,7 @@ def write_llava(folder: Path, *, answers: tuple[str, ...] = ANSWERS) -> Path:
 
 
 def write_qwen(folder: Path, demo: Path) -> Path:
-    """A Qwen2.5-VL like the packaged one, with random weights and a tokenizer that has the answers as tokens."""
+    """Like the packaged Qwen2.5-VL, with random weights and a tokenizer that has the answers as tokens."""
     processor: Any = AutoProcessor.from_pretrained(demo)
     processor.tokenizer = AutoTokenizer.from_pretrained(demo)
     processor.tokenizer.add_tokens(list(ANSWERS))
