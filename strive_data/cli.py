@@ -45,7 +45,11 @@ def build(
     out: Annotated[Path, typer.Option(help="New folder for shards, tables and run.json.")],
     scorer: Annotated[
         str | None,
-        typer.Option(help="How frames are scored: clip or demo; default clip.", show_default=False),
+        typer.Option(
+            help="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
+            "default clip.",
+            show_default=False,
+        ),
     ] = None,
     candidates: Annotated[
         int | None, typer.Option(help="Frames scored, a video; default 128.", show_default=False)
