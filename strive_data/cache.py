@@ -69,7 +69,10 @@ class VideoCache:
             if kept is not None:
                 return kept
             damaged = entry
-        return MissedVideo(candidates=read_candidates(path, settings), entry=entry, damaged=damaged)
+        candidates = read_candidates(path, settings)
+        if entry is not None and self._entry(path, settings) != entry:
+            entry = None  # the file was written to meanwhile
+        return MissedVideo(candidates=candidates, entry=entry, damaged=damaged)
 
     def key(self, video_sha256: str, settings: DecodeSettings) -> str:
         """Hash of the video's bytes and of all that turns them into an entry; a time limit changes none."""

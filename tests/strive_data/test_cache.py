@@ -17,7 +17,9 @@ from strive_data.cache import (
     write_entry,
 )
 from strive_data.config import DecodeSettings
+from strive_data.decode import read_candidates
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
+from strive_data.schema import Candidates
 from strive_data.stills import Stills, stills_of
 from strive_data.synth import write_world
 from tests.strive_data.samples import some_candidates
@@ -126,6 +128,23 @@ def test_a_changed_video_misses(video: Path, tmp_path: Path) -> None:
     assert isinstance(first, MissedVideo)
     assert isinstance(second, MissedVideo)
     assert first.entry != second.entry
+
+
+def test_a_video_written_to_while_it_is_decoded_is_kept_nowhere(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(video.read_bytes())
+
+    def read_and_append(path: Path, settings: DecodeSettings) -> Candidates:
+        candidates = read_candidates(path, settings)
+        path.write_bytes(path.read_bytes() + b"more")
+        return candidates
+
+    monkeypatch.setattr("strive_data.cache.read_candidates", read_and_append)
+    missed = cache_in(tmp_path).read(copy, SETTINGS)
+    assert isinstance(missed, MissedVideo)
+    assert missed.entry is None
 
 
 def test_a_video_that_is_not_there_is_an_error_of_the_reader(tmp_path: Path) -> None:
