@@ -71,12 +71,12 @@ def test_a_frame_pair_is_one_token_and_the_prompt_is_the_trainers(policy: Policy
     assert user_text(asked) in policy.tokenizer.decode(lesson.prompt.ids)
 
 
-def test_it_starts_half_right_and_by_looking(policy: Policy) -> None:
+def test_it_leaves_room_to_learn_and_answers_by_looking(policy: Policy) -> None:
     """Held-out videos; the control sees the frames of another video and is at chance."""
     pool = make_pool(videos=40, seed=31_337)
     lessons = frozen(policy, make_lessons(policy, pool, samplers=("comb",), seed=0))
     assert np.mean([lesson.seen for lesson in lessons]) > 0.95
-    assert 0.40 < accuracy(policy, lessons) < 0.70
+    assert 0.60 < accuracy(policy, lessons) < 0.82
     others = [lesson.prompt.features for lesson in lessons[4:] + lessons[:4]]
     blind = [
         replace(lesson, prompt=replace(lesson.prompt, features=other))

@@ -16,7 +16,7 @@ import torch
 from strive_data.synth import COLOURS, SHAPES, Asked
 from strive_rl.policy import Policy
 from strive_rl.policy.positions import prompt_positions, video_positions
-from tools.tiny.lessons import FRAMES, Lesson
+from tools.tiny.lessons import FRAMES, LETTER_FROM_END, Lesson
 
 PAIRS = FRAMES // 2
 PAIR_SECONDS = (1.0, 8.0)
@@ -76,6 +76,6 @@ def _weights(lesson: Lesson, right: int) -> npt.NDArray[np.float32]:
     """Weights [options, tokens] with `right` as the answer that counts as a whole."""
     weights = np.zeros_like(lesson.weights)
     for row, target in enumerate(lesson.targets):
-        weights[row, len(target.ids) - 3] = 1
+        weights[row, len(target.ids) + LETTER_FROM_END] = 1
     weights[right, : len(lesson.targets[right].ids)] = 1
     return weights
