@@ -11,9 +11,8 @@ from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
 from strive_data.errors import UsageError
-from strive_data.export import check_out as check_rows_out
-from strive_data.export import write_rows
-from strive_data.judge import Contest, as_text, check_out, compare, read_cases, write_table
+from strive_data.export import check_out, write_rows
+from strive_data.judge import Contest, as_text, compare, read_cases
 from strive_data.overlap import (
     PICTURE,
     STORED,
@@ -276,7 +275,7 @@ def judge(
     )
     typer.echo(as_text(table))
     if out:
-        write_table(table, out)
+        write_rows(table.lazy(), out)
 
 
 @app.command()
@@ -315,7 +314,7 @@ def overlap(
 ) -> None:
     """List videos of EVAL that TRAIN holds too: re-encoded, cropped or cut copies, and the same packets."""
     if out:
-        check_rows_out(out)
+        check_out(out)
     wanted = OverlapSettings(threshold=threshold_of(by, threshold), least_hits=hits)
     options = {} if by in (PICTURE, STORED) else {"score.scorer": by}
     score = load(BuildSettings, config=config, options=options, assignments=set_ or ()).score

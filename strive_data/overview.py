@@ -9,6 +9,7 @@ import polars as pl
 
 from strive_data.export import write_rows
 from strive_data.query import ask, scan
+from strive_data.screen import table_text
 from strive_data.settings import choose
 from strive_data.shards import read_run
 from strive_data.tables import FAILURES_FILE, SAMPLES_FILE
@@ -32,12 +33,12 @@ def build_overview(build: Path) -> str:
     )
     counts = ", ".join(f"{count} {name}" for name, count in run["counts"].items())
     parts = [f"{build}: {counts}, {run['seconds']} s"]
-    parts += ["questions by type", _text(by_type.sort("problem_type").collect())]
-    parts += [f"{SAMPLES_FILE}, first rows", _text(first.head(FIRST_ROWS).collect())]
+    parts += ["questions by type", table_text(by_type.sort("problem_type").collect())]
+    parts += [f"{SAMPLES_FILE}, first rows", table_text(first.head(FIRST_ROWS).collect())]
     by_kind = failures.group_by("stage", "kind").agg(rows=pl.len(), first=pl.col("message").first())
     kinds = by_kind.sort("rows", "kind", descending=[True, False]).collect()
     if kinds.height:
-        parts += [f"{FAILURES_FILE}, by kind; each row with --failures", _text(kinds)]
+        parts += [f"{FAILURES_FILE}, by kind; each row with --failures", table_text(kinds)]
     return "\n".join(parts)
 
 
@@ -49,7 +50,7 @@ def sample_overview(build: Path, sample_id: str) -> str:
     sample = samples.filter(pl.col("sample_id") == sample_id).collect().row(0, named=True)
     frames = ask(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
     facts = [f"{name}: {value}" for name, value in sample.items() if value not in (None, [])]
-    return "\n".join([*facts, _text(frames)])
+    return "\n".join([*facts, table_text(frames)])
 
 
 def table_rows(
@@ -73,19 +74,6 @@ def table_rows(
     count = f"{min(most, found)} of {found} rows of {table}"
     if out is None:
         more = "; more with --limit, all with --out FILE" if most < found else ""
-        return f"{_text(shown.collect())}\n{count}{more}"
+        return f"{table_text(shown.collect())}\n{count}{more}"
     lists = write_rows(shown, out)
     return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
-
-
-def _text(table: pl.DataFrame) -> str:
-    with pl.Config(
-        tbl_rows=-1,
-        tbl_cols=-1,
-        fmt_str_lengths=60,
-        fmt_table_cell_list_len=8,
-        tbl_width_chars=180,
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-    ):
-        return str(table)

@@ -20,7 +20,7 @@ DATA_LAYERS = [
     {"samplers", "annotation_rows", "choices"},
     {"recipe_row"},
     {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth", "provenance"},
-    {"engines", "sampling", "progress", "plot", "query", "export", "cache"},
+    {"engines", "sampling", "progress", "plot", "query", "export", "cache", "screen"},
     {"scoring"},
     {"build", "report", "overview", "judge", "overlap"},
     {"cli"},

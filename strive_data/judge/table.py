@@ -1,20 +1,13 @@
-"""The judge's table on a screen and in a file."""
+"""The judge's table on a screen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import polars as pl
 
-from strive_data.errors import UsageError
 from strive_data.judge.measure import METRICS
+from strive_data.screen import table_text
 
 SETTINGS = ("noise", "frames", "variants", "sampler")
-WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
-    ".csv": pl.DataFrame.write_csv,
-    ".parquet": pl.DataFrame.write_parquet,
-}
 
 
 def as_text(table: pl.DataFrame) -> str:
@@ -22,27 +15,7 @@ def as_text(table: pl.DataFrame) -> str:
     shown = table.sort("noise", "frames", "variants", maintain_order=True).select(
         *SETTINGS, *(_with_interval(metric) for metric in METRICS)
     )
-    with pl.Config(
-        tbl_rows=-1,
-        tbl_cols=-1,
-        fmt_str_lengths=60,
-        tbl_width_chars=180,
-        tbl_hide_dataframe_shape=True,
-        tbl_hide_column_data_types=True,
-    ):
-        return str(shown)
-
-
-def check_out(path: Path) -> None:
-    """Refuse, before the work, a file whose name says no known format."""
-    if path.suffix not in WRITERS:
-        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(WRITERS)}")
-
-
-def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write all columns as CSV or parquet, by the name's ending."""
-    check_out(path)
-    WRITERS[path.suffix](table, path)
+    return table_text(shown)
 
 
 def _with_interval(metric: str) -> pl.Expr:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
-from strive_data.errors import UsageError
 from strive_data.judge.compare import Contest, compare
-from strive_data.judge.table import as_text, write_table
+from strive_data.judge.table import as_text
 from tests.strive_data.judge.made_cases import peaked_cases
 
 
@@ -29,12 +27,3 @@ def test_the_screen_shows_the_mean_and_half_the_interval(table):
     half = (first["moment_recall_high"] - first["moment_recall_low"]) / 2
     assert rows[0][4] == f"{first['moment_recall']:.3f}±{half:.3f}".replace("±0", "±")
     assert rows[0][-1] == "–"
-
-
-def test_files_keep_every_column(table, tmp_path):
-    write_table(table, tmp_path / "t.parquet")
-    assert pl.read_parquet(tmp_path / "t.parquet").equals(table)
-    write_table(table, tmp_path / "t.csv")
-    assert pl.read_csv(tmp_path / "t.csv").columns == table.columns
-    with pytest.raises(UsageError, match=r"ends in .csv or .parquet"):
-        write_table(table, tmp_path / "t.xlsx")
