@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from strive_data.annotations import Annotations, Reading, read_annotations
+from strive_data.batching import embed_together
 from strive_data.cache import KeptVideo, MissedVideo
 from strive_data.config import BuildSettings
 from strive_data.decode import read_candidates
@@ -21,7 +22,7 @@ from strive_data.engines.local import decode_videos
 from strive_data.errors import SampleError, UsageError
 from strive_data.provenance import run_record
 from strive_data.sampling import make_sample
-from strive_data.schema import Failure, Question, Sample, Stage
+from strive_data.schema import Failure, Floats, Question, Sample, Stage
 from strive_data.score import Scorer, make_scorer
 from strive_data.scoring import Video, open_cache, require_embeddings, score_video
 from strive_data.settings import fingerprint
@@ -93,8 +94,10 @@ def build(
     observer.start(len(videos), len(rows.questions))
     jobs = ((video, data_root / video) for video in videos)
     kept, damaged = 0, list[Path]()
-    for name, video in decode_videos(jobs, settings.decode, workers=workers, read=read):
-        results = list(samples_of(videos[name], video, scorer, settings))
+    decoded = decode_videos(jobs, settings.decode, workers=workers, read=read)
+    for done in embed_together(decoded, scorer, batch_size=settings.score.batch_size):
+        video = done.video
+        results = list(samples_of(videos[done.name], video, scorer, settings, embeddings=done.embeddings))
         kept += isinstance(video, KeptVideo)
         if isinstance(video, MissedVideo) and video.damaged is not None:
             damaged.append(video.damaged)
@@ -119,15 +122,21 @@ def rows_by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def samples_of(
-    rows: Sequence[Row], video: Video | SampleError, scorer: Scorer, settings: BuildSettings
+    rows: Sequence[Row],
+    video: Video | SampleError,
+    scorer: Scorer,
+    settings: BuildSettings,
+    *,
+    embeddings: Floats | None = None,
 ) -> Iterator[Sample | Failure]:
-    """One sample or failure for each question of one video."""
+    """One sample or failure for each question of one video; `embeddings` as for `score_video`."""
     if isinstance(video, SampleError):
         yield from (_failure(row, "decode", video) for row in rows)
         return
     try:
         questions = [question for _, question in rows]
-        stills, scored = score_video(video, questions, scorer, quality=settings.shard.quality)
+        quality = settings.shard.quality
+        stills, scored = score_video(video, questions, scorer, quality=quality, embeddings=embeddings)
     except SampleError as error:
         yield from (_failure(row, "score", error) for row in rows)
         return

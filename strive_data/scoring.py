@@ -8,7 +8,7 @@ from pathlib import Path
 from strive_data.cache import KeptVideo, MissedVideo, VideoCache, check_cache_folder, write_entry
 from strive_data.config import BuildSettings
 from strive_data.errors import SampleError, SettingsError
-from strive_data.schema import Candidates, Question
+from strive_data.schema import Candidates, Floats, Question
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
 from strive_data.stills import Stills, stills_of
 
@@ -34,10 +34,16 @@ def open_cache(folder: Path, scorer: Scorer, settings: BuildSettings) -> VideoCa
 
 
 def score_video(
-    video: Video, questions: Sequence[Question], scorer: Scorer, *, quality: int
+    video: Video,
+    questions: Sequence[Question],
+    scorer: Scorer,
+    *,
+    quality: int,
+    embeddings: Floats | None = None,
 ) -> tuple[Stills, Scored]:
     """Stills and one result a question; what the cache missed is kept now.
 
+    `embeddings` float32 [N, D] are those of the video's frames where they are known already (batching.py).
     Raises SampleError for frames that cannot be scored, or not encoded where all are to be kept.
     """
     if isinstance(video, KeptVideo):
@@ -46,7 +52,10 @@ def score_video(
         return video.stills, scorer.score_embeddings(video.embeddings, questions)
     candidates = video.candidates if isinstance(video, MissedVideo) else video
     stills = stills_of(candidates, quality)
-    scored = scorer.score(candidates, questions)
+    if embeddings is not None and isinstance(scorer, EmbeddingScorer):
+        scored = scorer.score_embeddings(embeddings, questions)
+    else:
+        scored = scorer.score(candidates, questions)
     if isinstance(video, MissedVideo) and video.entry is not None:
         _keep(video.entry, stills, scored)
     return stills, scored

@@ -22,6 +22,7 @@ DATA_LAYERS = [
     {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth", "provenance"},
     {"engines", "sampling", "progress", "plot", "query", "export", "cache", "screen"},
     {"scoring"},
+    {"batching"},
     {"build", "report", "overview", "judge", "overlap"},
     {"cli"},
 ]
