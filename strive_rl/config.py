@@ -8,6 +8,9 @@ from typing import Literal
 from strive_data.config import ViewSettings
 from strive_data.settings import require
 
+# The name of the tiny model of the package, whatever folder of that name there may be.
+DEMO = "demo"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:

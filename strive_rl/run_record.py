@@ -12,6 +12,7 @@ import transformers
 
 from strive_data.errors import UsageError
 from strive_data.shards import ShardSet
+from strive_rl.config import DEMO
 
 SETTINGS_FILE = "settings.json"
 # What may change when a run goes on: when it ends and saves, and how much memory its backward pass takes.
@@ -47,8 +48,8 @@ def require_folder(out: Path) -> None:
 
 
 def model_identity(model: str) -> str:
-    """A model folder by its full path, so that two ways to write it are one; a hub name as it is."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+    """A model folder by its full path, so that two ways to write it are one; other names as they are."""
+    return str(Path(model).resolve()) if model != DEMO and Path(model).is_dir() else model
 
 
 def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

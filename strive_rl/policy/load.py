@@ -11,11 +11,10 @@ import torch
 from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from strive_data.errors import UsageError
-from strive_rl.config import PolicySettings
+from strive_rl.config import DEMO, PolicySettings
 from strive_rl.policy.adapter import add_adapters
 
 ARCHITECTURES = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
-DEMO = "demo"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

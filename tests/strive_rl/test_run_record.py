@@ -50,3 +50,12 @@ def test_a_folder_is_known_by_its_full_path(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     assert model_identity("m") == model_identity("./m") == str(tmp_path.resolve() / "m")
     assert model_identity("Qwen/Qwen2.5-VL-7B-Instruct") == "Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+def test_demo_is_the_packages_model_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_identity("demo") == "demo"
+    assert model_identity("./demo") == str(tmp_path / "demo")
