@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from strive_data import console
+from strive_data.build import BuildSummary
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
+from strive_data.console import Assignments, Config, option
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
 from strive_data.judge import Contest, as_text, compare, read_cases
@@ -44,43 +47,25 @@ def build(
     out: Annotated[Path, typer.Option(help="New folder for shards, tables and run.json.")],
     scorer: Annotated[
         str | None,
-        typer.Option(
-            help="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
-            "default clip.",
-            show_default=False,
+        option(
+            text="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
+            "default clip."
         ),
     ] = None,
-    candidates: Annotated[
-        int | None, typer.Option(help="Frames scored, a video; default 128.", show_default=False)
-    ] = None,
-    frames: Annotated[
-        int | None, typer.Option(help="Frames of a variant, even; default 32.", show_default=False)
-    ] = None,
-    variants: Annotated[
-        int | None, typer.Option(help="Variants of a video; default 2.", show_default=False)
-    ] = None,
+    candidates: Annotated[int | None, option(text="Frames scored, a video; default 128.")] = None,
+    frames: Annotated[int | None, option(text="Frames of a variant, even; default 32.")] = None,
+    variants: Annotated[int | None, option(text="Variants of a video; default 2.")] = None,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)] = 0,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="How to read the annotation: a name, or FILE.toml; default: the columns tell.",
-            show_default=False,
-        ),
+        option(text="How to read the annotation: a name, or FILE.toml; default: the columns tell."),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder that keeps decoded and embedded videos for later builds; default none.",
-            show_default=False,
-        ),
+        option(text="Folder that keeps decoded and embedded videos for later builds; default none."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file, TOML; default none.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
-    ] = None,
+    config: Config = None,
+    set_: Assignments = None,
 ) -> None:
     """Decode, score and sample videos once, and write WebDataset shards and tables."""
     options = {
@@ -101,59 +86,50 @@ def build(
             recipe=recipe,
             cache=cache,
         )
+    for line in summary_lines(summary, out, cache):
+        typer.echo(line)
+
+
+def summary_lines(summary: BuildSummary, out: Path, cache: Path | None) -> Iterator[str]:
+    """What a build says of itself when it is done."""
     for path, reading in summary.readings.items():
         unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
-        typer.echo(f"{path}: recipe {reading.recipe}{unread}")
+        yield f"{path}: recipe {reading.recipe}{unread}"
     for entry in summary.damaged:
-        typer.echo(f"{entry}: damaged cache entry, made again")
+        yield f"{entry}: damaged cache entry, made again"
     if cache:
-        typer.echo(f"{cache}: {summary.kept} of {summary.videos} videos came from the cache")
+        yield f"{cache}: {summary.kept} of {summary.videos} videos came from the cache"
     counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
-    typer.echo(f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s")
+    yield f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s"
     for failure in summary.failures[:10]:
-        typer.echo(f"  row {failure.row}, {failure.kind}: {failure.message}")
+        yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > 10:
-        typer.echo(f"  and {len(summary.failures) - 10} more: strive-data inspect {out}")
+        yield f"  and {len(summary.failures) - 10} more: strive-data inspect {out}"
 
 
 @app.command()
 def inspect(
     folder: Build,
     sample: Annotated[
-        str | None,
-        typer.Option(
-            help="Id of one sample: all its frames, scores, variants; default all.", show_default=False
-        ),
+        str | None, option(text="Id of one sample: all its frames, scores, variants; default all.")
     ] = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="Every row and video that could not be used, and why.")
     ] = False,
     table: Annotated[
         str | None,
-        typer.Option(
-            help="samples, frames, failures or index; default samples where rows are asked for.",
-            show_default=False,
-        ),
+        option(text="samples, frames, failures or index; default samples where rows are asked for."),
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option(
-            help="SQL condition on the columns, as duration_seconds > 60; default none.", show_default=False
-        ),
+        str | None, option(text="SQL condition on the columns, as duration_seconds > 60; default none.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns shown, with commas between; default all.", show_default=False)
-    ] = None,
+    columns: Annotated[str | None, option(text="Columns shown, with commas between; default all.")] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(help="Most rows; default 50 on the screen, all in a file.", min=0, show_default=False),
+        int | None, option(text="Most rows; default 50 on the screen, all in a file.", min=0)
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen.",
-            show_default=False,
-        ),
+        option(text="Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen."),
     ] = None,
 ) -> None:
     """Print the tables of a build: an overview, one sample, or the rows of a table."""
@@ -171,23 +147,13 @@ def inspect(
 @app.command()
 def report(
     folder: Build,
-    out: Annotated[
-        Path | None, typer.Option(help="HTML file; default report.html in the build.", show_default=False)
-    ] = None,
-    sample: Annotated[
-        list[str] | None, typer.Option(help="Show this sample, repeatable.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, option(text="HTML file; default report.html in the build.")] = None,
+    sample: Annotated[list[str] | None, option(text="Show this sample, repeatable.")] = None,
     where: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the samples for which this SQL condition holds; default all.", show_default=False
-        ),
+        str | None, option(text="Of the samples for which this SQL condition holds; default all.")
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Draw the samples at random by this seed; default evenly spread.", min=0, show_default=False
-        ),
+        int | None, option(text="Draw the samples at random by this seed; default evenly spread.", min=0)
     ] = None,
     limit: Annotated[int, typer.Option(help="Most samples shown where none is named.", min=1)] = 12,
 ) -> None:
@@ -203,7 +169,7 @@ def report(
 def plot(
     folder: Build,
     sample: Annotated[str, typer.Argument(help="Id of the sample.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="PNG file to write.", show_default=False)],
+    out: Annotated[Path, option(text="PNG file to write.")],
 ) -> None:
     """Draw the time line of one sample, as the report shows it, into a PNG."""
     width, height = write_plot(folder, sample, out)
@@ -221,39 +187,24 @@ def judge(
     ],
     sampler: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Name, with settings: comb:alpha=0.6,epsilon=0.5; repeatable; default every sampler.",
-            show_default=False,
-        ),
+        option(text="Name, with settings: comb:alpha=0.6,epsilon=0.5; repeatable; default every sampler."),
     ] = None,
     frames: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Frames of a variant, repeatable; default 4 8 16 32, or the build's.", show_default=False
-        ),
+        list[int] | None, option(text="Frames of a variant, repeatable; default 4 8 16 32, or the build's.")
     ] = None,
     variants: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Variants of a video, repeatable; default 2 4, or the build's.", show_default=False
-        ),
+        list[int] | None, option(text="Variants of a video, repeatable; default 2 4, or the build's.")
     ] = None,
     noise: Annotated[
         list[float] | None,
-        typer.Option(
-            help="Noise added to the scores, in their robust spreads, repeatable; default 0 1.",
-            show_default=False,
-        ),
+        option(text="Noise added to the scores, in their robust spreads, repeatable; default 0 1."),
     ] = None,
     drawn_phases: Annotated[
         bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Also write the table: .csv or .parquet; default none.", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, option(text="Also write the table: .csv or .parquet; default none.")] = None,
 ) -> None:
     """Compare samplers where it is known which part of each video matters."""
     if out:
@@ -293,24 +244,12 @@ def overlap(
     ] = PICTURE,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            help="Least cosine of like frames; default 0.75 for picture, none for embeddings.",
-            show_default=False,
-        ),
+        option(text="Least cosine of like frames; default 0.75 for picture, none for embeddings."),
     ] = None,
     hits: Annotated[int, typer.Option(help="Like frames that must agree on one shift in time.", min=1)] = 4,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Settings file, TOML, for the scorer; default none.", show_default=False),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Also write the table: .csv or .parquet; default none.", show_default=False),
-    ] = None,
+    config: Annotated[Path | None, option(text="Settings file, TOML, for the scorer; default none.")] = None,
+    set_: Assignments = None,
+    out: Annotated[Path | None, option(text="Also write the table: .csv or .parquet; default none.")] = None,
 ) -> None:
     """List videos of EVAL that TRAIN holds too: re-encoded, cropped or cut copies, and the same packets."""
     if out:

@@ -1,13 +1,28 @@
-"""How both command lines end: errors meant for the user become one line and exit code 2."""
+"""What both command lines share: their common options, and how they end.
+
+Errors meant for the user become one line and exit code 2.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from strive_data.errors import StriveError
+
+
+def option(*names: str, text: str, **checks: Any) -> Any:
+    """An option whose own text says its default, where it has one: help shows it once, and in words."""
+    return typer.Option(*names, help=text, show_default=False, **checks)
+
+
+Config = Annotated[Path | None, option(text="Settings file, TOML; default none.")]
+Assignments = Annotated[
+    list[str] | None, option("--set", text="section.key=value over the file, repeatable; default none.")
+]
 
 
 def make_app(help_text: str) -> typer.Typer:

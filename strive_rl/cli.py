@@ -9,46 +9,26 @@ from typing import Annotated
 import typer
 
 from strive_data import console
+from strive_data.console import Assignments, Config, option
 from strive_data.settings import load
 from strive_data.shards import ShardSet
 from strive_rl.config import EvalSettings, TrainSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
-Shards = Annotated[Path, typer.Option(help="Folder of a finished `strive-data build`.", show_default=False)]
-Model = Annotated[
-    str,
-    typer.Option(
-        help="Qwen2.5-VL hub name or folder; demo: the tiny model of the package.", show_default=False
-    ),
-]
-Config = Annotated[Path | None, typer.Option(help="Settings file, TOML.", show_default=False)]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="section.key=value over the file, repeatable.", show_default=False),
-]
+Shards = Annotated[Path, option(text="Folder of a finished `strive-data build`.")]
+Model = Annotated[str, option(text="Qwen2.5-VL hub name or folder; demo: the tiny model of the package.")]
 
 
 @app.command()
 def train(
     shards: Shards,
     model: Model,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run: metrics, checkpoints, model.", show_default=False)
-    ],
-    steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps; default 1000.", show_default=False)
-    ] = None,
-    variants: Annotated[
-        int | None, typer.Option(help="Variants M of each video; default 2.", show_default=False)
-    ] = None,
-    completions: Annotated[
-        int | None, typer.Option(help="Answers G sampled for each variant; default 4.", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Order, frames and answers follow from it; default 0.", show_default=False),
-    ] = None,
+    out: Annotated[Path, option(text="Folder of the run: metrics, checkpoints, model.")],
+    steps: Annotated[int | None, option(text="Optimizer steps; default 1000.")] = None,
+    variants: Annotated[int | None, option(text="Variants M of each video; default 2.")] = None,
+    completions: Annotated[int | None, option(text="Answers G sampled for each variant; default 4.")] = None,
+    seed: Annotated[int | None, option(text="Order, frames and answers follow from it; default 0.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")
     ] = False,
@@ -80,10 +60,8 @@ def train(
 def evaluate(
     shards: Shards,
     model: Model,
-    out: Annotated[Path, typer.Option(help="New folder for predictions and results.", show_default=False)],
-    baseline: Annotated[
-        Path | None, typer.Option(help="Folder of another evaluation: print the gain.", show_default=False)
-    ] = None,
+    out: Annotated[Path, option(text="New folder for predictions and results.")],
+    baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
