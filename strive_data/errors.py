@@ -3,6 +3,7 @@
 StriveError                what went wrong, where, and what to do; the command line prints it and ends with 2
 ├── UsageError             the caller gave something unusable (a folder, a setting, a model name)
 │   └── SettingsError      a settings file or a `--set` that cannot be resolved
+├── DamagedError           stored data is gone, cut short or not what was written; a reader may skip it
 └── SampleError            one row or one video cannot be used: becomes a row of failures.parquet
 """
 
@@ -43,6 +44,10 @@ class UsageError(StriveError):
 
 class SettingsError(UsageError):
     """A settings file, a `--set` or an option that cannot be resolved."""
+
+
+class DamagedError(StriveError):
+    """Stored data is gone, cut short or not what was written. Storage that fails to answer is not this."""
 
 
 class SampleError(StriveError):

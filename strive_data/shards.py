@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
-from functools import cached_property
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import DamagedError, UsageError
 from strive_data.sample_tar import decode_sample
 from strive_data.schema import SCHEMA_VERSION, Sample
+from strive_data.shard_cache import ShardCache
+from strive_data.storage import Folder, LocalFolder, open_folder
 
 RUN_FILE = "run.json"
 INDEX_FILE = "index.parquet"
@@ -21,33 +24,46 @@ INDEX_FILE = "index.parquet"
 class ShardSet:
     """The finished shards of one build, read sample by sample in any order."""
 
-    def __init__(self, folder: Path, run: dict[str, Any], index: pl.DataFrame) -> None:
+    def __init__(self, folder: Folder, run: dict[str, Any], index: pl.DataFrame, fingerprint: str) -> None:
         self.folder = folder
         self.run = run
+        self.fingerprint = fingerprint
         self.sample_ids: list[str] = index["sample_id"].to_list()
-        self._entries = index.select("shard", "offset", "length", "sha256").rows()
+        self._entries = index.select("shard", "offset", "length", "sha256")
 
     @classmethod
-    def open(cls, folder: Path) -> ShardSet:
-        """Open a finished build. Raises UsageError where the folder is not one."""
+    def open(cls, where: Path | str | Folder, cache: Path | None = None) -> ShardSet:
+        """Open a finished build in a folder or at a URL. Raises UsageError where it is none.
+
+        Index and run.json are read once; samples by ranges. `cache` is a local folder that keeps the whole
+        shards of a remote build. The fingerprint is a hash of the index: the same samples in the same shards.
+        """
+        folder = open_folder(where)
         run = read_run(folder)
-        return cls(folder, run, pl.read_parquet(folder / INDEX_FILE))
+        index = folder.read(INDEX_FILE)
+        fingerprint = sha256(index).hexdigest()[:16]
+        if cache and not isinstance(folder, LocalFolder):
+            folder = ShardCache(folder, cache / fingerprint)
+        return cls(folder, run, pl.read_parquet(io.BytesIO(index)), fingerprint)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._entries.height
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Number of samples of each shard, in the order of the index."""
+        return tuple(len(list(run)) for _, run in groupby(self._entries["shard"]))
 
     def read(self, position: int) -> Sample:
-        """The sample at `position` of the index. Raises StriveError where its bytes have changed."""
-        shard, offset, length, digest = self._entries[position]
-        try:
-            with (self.folder / shard).open("rb") as file:
-                file.seek(offset)
-                block = file.read(length)
-        except OSError as error:
-            raise StriveError(f"cannot read {self.folder / shard}: {error.strerror}") from error
+        """The sample at `position` of the index.
+
+        Raises DamagedError, with the shard's name, where its bytes are gone or have changed.
+        """
+        shard, offset, length, digest = self._entries.row(position)
+        block = self.folder.read_range(shard, offset, length)
         if sha256(block).hexdigest() != digest:
-            raise StriveError(
-                f"{self.folder / shard}: sample {self.sample_ids[position]!r} (bytes {offset} to "
+            raise DamagedError(
+                f"{self.folder}/{shard}: sample {self.sample_ids[position]!r} (bytes {offset} to "
                 f"{offset + length}) does not have the checksum of {INDEX_FILE}: the shard is damaged"
             )
         return decode_sample(block)
@@ -58,24 +74,20 @@ class ShardSet:
         settings: dict[str, Any] = self.run["settings"]
         return settings
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of the index: the same samples in the same shards, the same fingerprint."""
-        return sha256((self.folder / INDEX_FILE).read_bytes()).hexdigest()[:16]
 
-
-def read_run(folder: Path) -> dict[str, Any]:
+def read_run(where: Path | str | Folder) -> dict[str, Any]:
     """The `run.json` of a finished build. Raises UsageError where there is none."""
-    path = folder / RUN_FILE
-    if not folder.is_dir():
-        raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
-    if not path.is_file():
+    folder = open_folder(where)
+    path = f"{folder}/{RUN_FILE}"
+    if not folder.exists(RUN_FILE):
+        if not folder.exists():
+            raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
         raise UsageError(
             f"{folder} has no {RUN_FILE}: it is no build, or a build that did not finish; "
             "run `strive-data build` to its end first"
         )
     try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        run: dict[str, Any] = json.loads(folder.read(RUN_FILE))
         version = run["schema_version"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not the {RUN_FILE} of `strive-data build`") from error

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 # Lowest first; a module may import from the layers below its own only.
 DATA_LAYERS = [
     {"errors"},
-    {"schema", "settings", "number"},
-    {"config", "console"},
+    {"schema", "settings", "number", "npy", "seal", "storage"},
+    {"config", "console", "jpeg", "sample_json", "shard_cache"},
     {"timeline", "density", "layout", "sample_tar", "stills", "question_row", "recipes", "csv_rows"},
     {"grouping", "views"},
     {"samplers", "annotation_rows", "choices"},
@@ -60,6 +60,7 @@ SHARED = {
     "samplers",
     "views",
     "number",
+    "jpeg",
 }
 
 

@@ -1,0 +1,228 @@
+"""Folders of files to read from, local or behind a URL that fsspec knows; whoever reads does not see which.
+
+Files are flat names, or names with `/`, below the folder. A URL is taken by its scheme from a closed list of
+plain storages: fsspec also knows schemes that chain, redirect, open archives or run what they point to.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from strive_data.errors import DamagedError, StriveError, UsageError
+
+LOCAL_SCHEMES = frozenset({"file", "local"})
+REMOTE_SCHEMES = (
+    "abfs abfss az gcs gs hdfs hf http https memory oci oss s3 s3a sftp smb ssh tos webdav webhdfs"
+)
+SCHEMES = LOCAL_SCHEMES | frozenset(REMOTE_SCHEMES.split())
+URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+RUNS_COMMANDS = re.compile(r"pipe:", re.IGNORECASE)
+# What client libraries raise of their own beside OSError: (module, class), looked up where it is imported.
+CLIENT_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("aiohttp", "ClientError"),
+    ("httpx", "HTTPError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("paramiko", "SSHException"),
+)
+
+
+class Folder(Protocol):
+    """Files below one place. Safe to use from several threads; str() is the place as the user knows it.
+
+    Every method raises StriveError where the storage cannot be asked (permissions, credentials, network).
+    """
+
+    def read(self, name: str) -> bytes:
+        """A whole file. Raises DamagedError where it does not exist."""
+
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Bytes [offset, offset + size_bytes). Raises DamagedError where the file lacks them."""
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is such a file; without a name, whether the folder is there."""
+
+    def size_bytes(self, name: str) -> int:
+        """Size of a file. Raises DamagedError where it does not exist."""
+
+    def names(self) -> list[str]:
+        """Names of the files right in the folder, sorted."""
+
+
+class LocalFolder:
+    """A folder of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self, name: str) -> bytes:
+        """See Folder."""
+        with _asking(self, name):
+            return self._file(name).read_bytes()
+
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """See Folder."""
+        with _asking(self, name), self._file(name).open("rb", buffering=0) as file:
+            file.seek(offset)
+            block = file.read(size_bytes)
+        return _whole(block, size_bytes, self, name, offset)
+
+    def exists(self, name: str = "") -> bool:
+        """See Folder."""
+        return self._file(name).is_file() if name else self.path.is_dir()
+
+    def size_bytes(self, name: str) -> int:
+        """See Folder."""
+        with _asking(self, name):
+            return self._file(name).stat().st_size
+
+    def names(self) -> list[str]:
+        """See Folder."""
+        with _asking(self):
+            return sorted(path.name for path in self.path.iterdir() if path.is_file())
+
+    def _file(self, name: str) -> Path:
+        return self.path / _below(name)
+
+
+class RemoteFolder:
+    """A folder behind an fsspec file system; `path` is the file system's own name of it."""
+
+    def __init__(self, url: str, file_system: Any, path: str) -> None:
+        self.url = url
+        self.file_system = file_system
+        self.path = path.rstrip("/")
+
+    def __str__(self) -> str:
+        return self.url
+
+    def read(self, name: str) -> bytes:
+        """See Folder."""
+        with _asking(self, name):
+            return bytes(self.file_system.cat_file(self._file(name)))
+
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """See Folder."""
+        with _asking(self, name):
+            block = self.file_system.cat_file(self._file(name), start=offset, end=offset + size_bytes)
+        return _whole(bytes(block), size_bytes, self, name, offset)
+
+    def exists(self, name: str = "") -> bool:
+        """See Folder."""
+        with _asking(self, name):
+            return bool(self.file_system.isfile(self._file(name)) if name else self._is_folder())
+
+    def size_bytes(self, name: str) -> int:
+        """See Folder."""
+        with _asking(self, name):
+            return int(self.file_system.size(self._file(name)))
+
+    def names(self) -> list[str]:
+        """See Folder."""
+        with _asking(self):
+            rows = self.file_system.ls(self.path, detail=True)
+        return sorted(PurePosixPath(row["name"]).name for row in rows if row["type"] == "file")
+
+    def _file(self, name: str) -> str:
+        return f"{self.path}/{_below(name)}"
+
+    def _is_folder(self) -> bool:
+        return bool(self.file_system.isdir(self.path))
+
+
+def open_folder(where: str | Path | Folder) -> Folder:
+    """The folder at a local path or URL; one that is open already is given back.
+
+    Nothing is asked of the storage yet. Raises UsageError for a scheme that is no plain storage, for secrets
+    in the URL, and where the package that speaks the scheme is not installed.
+    """
+    if not isinstance(where, str):
+        return LocalFolder(where) if isinstance(where, Path) else where
+    match = URL.match(where)
+    if RUNS_COMMANDS.match(where):
+        raise UsageError(f"{where}: pipe: runs a command, and is never followed; give a folder or a URL")
+    if "://" in where and "::" in where:
+        raise UsageError(f"{where}: chained URLs (::) are not followed; give the URL of the storage itself")
+    if not match:
+        return LocalFolder(Path(where))
+    scheme = match["scheme"].lower()
+    _require_plain(where, scheme)
+    if scheme in LOCAL_SCHEMES:
+        return LocalFolder(Path(unquote(where[match.end() :])))
+    return _remote(where)
+
+
+def _require_plain(url: str, scheme: str) -> None:
+    if urlsplit(url).password is not None:
+        raise UsageError(
+            f"{scheme}://…: the URL holds a password, which would end in records and messages; give it to "
+            "the storage's client by its environment variables or configuration file"
+        )
+    if scheme not in SCHEMES:
+        raise UsageError(
+            f"{url}: scheme {scheme!r} is not among the storages read here: {', '.join(sorted(SCHEMES))}"
+        )
+
+
+def _remote(url: str) -> RemoteFolder:
+    # Imported here: local builds need no client, and it takes a tenth of a second.
+    import fsspec
+
+    try:
+        with _asking(url):
+            file_system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UsageError(f"{url}: {error}") from error
+    return RemoteFolder(url, file_system, path)
+
+
+@contextmanager
+def _asking(folder: Folder | str, name: str = "") -> Iterator[None]:
+    """Turn what storages raise into one line with the file's name."""
+    where = f"{folder}/{name}".rstrip("/")
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DamagedError(f"cannot read {where}: no such file") from error
+    except _errors() as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise StriveError(f"cannot read {where}: {' '.join(reason.split())}") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """OSError, and the errors of those clients that are imported: none else can be on its way."""
+    imported = [(sys.modules[module], name) for module, name in CLIENT_ERRORS if module in sys.modules]
+    return (OSError, *(getattr(module, name) for module, name in imported))
+
+
+def _below(name: str) -> str:
+    """`name`, if it leads to a file below the folder: names come from files that others may have written."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(name) or URL.match(name):
+        raise DamagedError(f"{name!r} is not the name of a file below its folder")
+    return name
+
+
+def _whole(block: bytes, size_bytes: int, folder: Folder, name: str, offset: int) -> bytes:
+    if len(block) > size_bytes:
+        raise StriveError(
+            f"cannot read {folder}/{name}: the storage gave {len(block)} bytes for a range of {size_bytes}: "
+            "it does not serve ranges; copy the folder and read the copy"
+        )
+    if len(block) < size_bytes:
+        raise DamagedError(
+            f"cannot read {folder}/{name}: bytes {offset} to {offset + size_bytes} are not all there "
+            f"(got {len(block)}): the file is cut short"
+        )
+    return block

@@ -1,0 +1,141 @@
+"""Folders of files, local and remote alike: what is read, what is refused, and how failures are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from strive_data.errors import DamagedError, StriveError, UsageError
+from strive_data.storage import CLIENT_ERRORS, Folder, LocalFolder, RemoteFolder, open_folder
+
+FILES = {"a.tar": bytes(range(256)), "b.json": b"{}", "parts/c.bin": b"xyz"}
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """The in-memory file system, which is one for the process: emptied behind each test."""
+    file_system = fsspec.filesystem("memory")
+    yield file_system
+    file_system.rm("/", recursive=True)
+
+
+@pytest.fixture(params=["path", "text", "file://", "memory://"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, memory: Any) -> Folder:
+    """The same files behind every kind of place."""
+    if request.param == "memory://":
+        for name, content in FILES.items():
+            memory.pipe_file(f"/bucket/build/{name}", content)
+        return open_folder("memory://bucket/build")
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    texts = {"text": str(tmp_path), "file://": f"file://{tmp_path}"}
+    return open_folder(texts.get(request.param, tmp_path))
+
+
+def test_files_and_ranges_are_read(folder: Folder) -> None:
+    assert folder.read("a.tar") == FILES["a.tar"]
+    assert folder.read("parts/c.bin") == b"xyz"
+    assert folder.read_range("a.tar", 250, 6) == bytes(range(250, 256))
+    assert folder.read_range("a.tar", 0, 1) == b"\0"
+    assert folder.names() == ["a.tar", "b.json"]
+    assert folder.size_bytes("a.tar") == 256
+    assert (folder.exists("a.tar"), folder.exists("z.tar"), folder.exists()) == (True, False, True)
+
+
+def test_what_is_gone_or_cut_short_is_damage(folder: Folder) -> None:
+    for ask in (folder.read, folder.size_bytes, lambda name: folder.read_range(name, 0, 1)):
+        with pytest.raises(DamagedError, match=r"cannot read .*/z\.tar: no such file"):
+            ask("z.tar")
+    for offset, size in ((250, 7), (256, 1), (1000, 1)):
+        with pytest.raises(DamagedError, match=r"a\.tar: bytes .* are not all there .*cut short"):
+            folder.read_range("a.tar", offset, size)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "s3://bucket/x", "a\\b", "a\0b"])
+def test_a_name_leads_nowhere_but_below_its_folder(folder: Folder, name: str) -> None:
+    with pytest.raises(DamagedError, match="not the name of a file below its folder"):
+        folder.read_range(name, 0, 1)
+
+
+def test_where_a_place_is() -> None:
+    assert isinstance(open_folder("some/folder"), LocalFolder)
+    assert isinstance(open_folder("odd:name/folder"), LocalFolder)
+    place = open_folder("file:///a%20b/c")
+    assert isinstance(place, LocalFolder)
+    assert place.path == Path("/a b/c")
+    remote = open_folder("memory://bucket/x/")
+    assert isinstance(remote, RemoteFolder)
+    assert (str(remote), remote.path) == ("memory://bucket/x/", "/bucket/x")
+    assert open_folder(remote) is remote
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("pipe:cat /etc/passwd", "runs a command"),
+        ("PIPE:ls", "runs a command"),
+        ("pipe://ls", "runs a command"),
+        ("simplecache::s3://bucket/x", "chained"),
+        ("zip://x::file:///a.zip", "chained"),
+        ("reference://x", "scheme 'reference' is not among"),
+        ("dask://x", "scheme 'dask' is not among"),
+        ("nothing://x", "scheme 'nothing' is not among"),
+        ("sftp://me:secret@host/x", "holds a password"),
+    ],
+)
+def test_what_is_no_plain_storage_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
+        open_folder(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_client_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UsageError, match=r"tos://bucket/x: .*tosfs"):
+        open_folder("tos://bucket/x")
+
+
+class Failing:
+    """A file system whose storage raises what it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def cat_file(self, path: str, **_: int) -> bytes:
+        raise self.error
+
+
+class NoCredentialsError(Exception):
+    """Of a client library, not an OSError."""
+
+
+def test_a_storage_that_does_not_answer_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = type("client", (), {"BotoCoreError": NoCredentialsError})
+    monkeypatch.setitem(__import__("sys").modules, CLIENT_ERRORS[0][0], client)
+    cases: list[tuple[Exception, str]] = [
+        (PermissionError("Access\nDenied"), "Access Denied"),
+        (TimeoutError(), "TimeoutError"),
+        (NoCredentialsError("Unable to locate credentials"), "Unable to locate credentials"),
+    ]
+    for error, text in cases:
+        with pytest.raises(StriveError, match=f"^cannot read s3://b/x: {text}$") as caught:
+            RemoteFolder("s3://b", Failing(error), "b").read("x")
+        assert not isinstance(caught.value, DamagedError)
+    with pytest.raises(ValueError, match="a bug"):
+        RemoteFolder("s3://b", Failing(ValueError("a bug")), "b").read("x")
+
+
+class Rangeless:
+    """A server that answers a range with the whole file."""
+
+    def cat_file(self, path: str, **_: int) -> bytes:
+        return b"everything"
+
+
+def test_a_server_without_ranges_is_told() -> None:
+    with pytest.raises(StriveError, match="does not serve ranges"):
+        RemoteFolder("http://h/b", Rangeless(), "b").read_range("x", 0, 4)
