@@ -14,6 +14,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from strive_data.jpeg import decode_jpeg, jpeg_size
 from strive_data.layout import FONT_PIXELS, Layout, timeline
 from strive_data.schema import Sample
 
@@ -40,9 +41,9 @@ def timeline_svg(sample: Sample) -> str:
 
 def thumbnail(jpeg: bytes, most_width: int) -> bytes:
     """The same picture, at most `most_width` pixels wide; the same bytes where it is small already."""
-    image = Image.open(BytesIO(jpeg))
-    if image.width <= most_width:
+    if jpeg_size(jpeg)[0] <= most_width:
         return jpeg
+    image = Image.fromarray(decode_jpeg(jpeg))
     height = max(round(image.height * most_width / image.width), 1)
     buffer = BytesIO()
     image.resize((most_width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)

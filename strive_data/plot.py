@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from strive_data.errors import UsageError
+from strive_data.jpeg import decode_jpeg
 from strive_data.layout import FONT_PIXELS, Label, Layout, Link, Point, timeline
 from strive_data.schema import Sample
 from strive_data.settings import choose
@@ -73,7 +73,7 @@ def _paste_thumbnails(image: Image.Image, sample: Sample, layout: Layout) -> Non
     size = (max(round(wide * SCALE), 1), max(round(high * SCALE), 1))
     taken = np.array(sorted({place.candidate for place in layout.thumbnails}), dtype=np.int32)
     frames = {
-        int(i): Image.open(BytesIO(jpeg)).convert("RGB").resize(size)
+        int(i): Image.fromarray(decode_jpeg(jpeg)).resize(size)
         for i, jpeg in zip(taken, sample.jpegs_of(taken), strict=True)
     }
     for place in layout.thumbnails:

@@ -19,6 +19,9 @@ from strive_data.errors import FailureKind
 
 SCHEMA_VERSION = 1
 
+MAX_FRAME_PIXELS = 4096 * 4096
+"""Most pixels of a stored frame; a JPEG that claims more is taken for an image bomb and not decoded."""
+
 ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression"]
 PROBLEM_TYPES: tuple[str, ...] = get_args(ProblemType)
 

@@ -7,6 +7,7 @@ plain storages: fsspec also knows schemes that chain, redirect, open archives or
 from __future__ import annotations
 
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,11 +70,11 @@ class LocalFolder:
     def read(self, name: str) -> bytes:
         """See Folder."""
         with _asking(self, name):
-            return self._file(name).read_bytes()
+            return self._regular(name).read_bytes()
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         """See Folder."""
-        with _asking(self, name), self._file(name).open("rb", buffering=0) as file:
+        with _asking(self, name), self._regular(name).open("rb", buffering=0) as file:
             file.seek(offset)
             block = file.read(size_bytes)
         return _whole(block, size_bytes, self, name, offset)
@@ -94,6 +95,13 @@ class LocalFolder:
 
     def _file(self, name: str) -> Path:
         return self.path / _below(name)
+
+    def _regular(self, name: str) -> Path:
+        """The file, unless it is a pipe or a device: to open one may wait for ever, or never end."""
+        path = self._file(name)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DamagedError(f"cannot read {path}: not a regular file")
+        return path
 
 
 class RemoteFolder:

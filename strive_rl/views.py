@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import simplejpeg
 
 from strive_data.config import SamplerSettings, ViewSettings
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import DamagedError, StriveError, UsageError
+from strive_data.jpeg import decode_jpeg, jpeg_size
 from strive_data.samplers import EVALUATION_PHASE, SAMPLERS, WALKERS, draw, phase
 from strive_data.schema import Frames, Indices, Sample
 from strive_data.settings import choose
@@ -85,11 +85,16 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
     return ViewPlan(anew=anew, sampler=wanted, spatial=settings.views, multiple=multiple)
 
 
-def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> Group:
+def training_group(
+    sample: Sample, plan: ViewPlan, *, seed: int, epoch: int, alpha: float | None = None
+) -> Group:
     """The M variants of a sample in this epoch, each with its spatial view.
 
-    Raises StriveError for a frame that cannot be decoded.
+    `alpha` overrides the plan's, for a schedule. Raises UsageError for one where variants are not drawn anew,
+    and DamagedError for a frame that cannot be decoded.
     """
+    if alpha is not None:
+        plan = _focused(plan, alpha)
     sample_id = sample.meta.question.sample_id
     kinds = [
         kind for kind in allowed_kinds(sample.meta.question, plan.spatial) if _differs(sample, plan, kind)
@@ -109,6 +114,13 @@ def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> 
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
     drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
     return _shown(group_of(sample, [drawn[count][m] for m, count in enumerate(counts)]), chosen, plan)
+
+
+def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
+    """The plan with another α. Raises UsageError where it draws nothing."""
+    if not plan.anew:
+        raise UsageError("another alpha than the stored variants' cannot be had here; " + REBUILD)
+    return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
 
 
 def _walks_by_embeddings(settings: SamplerSettings) -> bool:
@@ -156,10 +168,9 @@ def _size(stored: tuple[int, int], plan: ViewPlan, kind: Kind) -> tuple[int, int
 def _stored_size(sample: Sample) -> tuple[int, int]:
     """(width, height) of the stored frames."""
     try:
-        height, width = simplejpeg.decode_jpeg_header(sample.jpegs[0])[:2]
-    except ValueError as error:
+        return jpeg_size(sample.jpegs[0])
+    except StriveError as error:
         raise _no_image(sample.meta.question.sample_id, error) from error
-    return width, height
 
 
 def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
@@ -190,14 +201,13 @@ def group_of(sample: Sample, variants: Iterable[Indices]) -> Group:
 
 def _decode(jpeg: bytes, sample_id: str) -> Frames:
     try:
-        frame: Frames = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
-    except ValueError as error:
+        return decode_jpeg(jpeg)
+    except StriveError as error:
         raise _no_image(sample_id, error) from error
-    return frame
 
 
-def _no_image(sample_id: str, error: ValueError) -> StriveError:
-    return StriveError(f"sample {sample_id!r}: a stored frame is not a JPEG image: {error}")
+def _no_image(sample_id: str, error: StriveError) -> DamagedError:
+    return DamagedError(f"sample {sample_id!r}: {error}")
 
 
 def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, anew: bool) -> None:

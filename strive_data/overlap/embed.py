@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import simplejpeg
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import SettingsError, UsageError
+from strive_data.jpeg import decode_jpeg
 from strive_data.overlap.descriptor import describe
 from strive_data.schema import Floats, Sample, Times
 from strive_data.score import FrameEmbedder, make_scorer
@@ -92,7 +92,7 @@ def stored_frames(samples: Sequence[Sample]) -> dict[int, bytes]:
 
 def _by_picture(samples: Sequence[Sample]) -> tuple[Times, npt.NDArray[np.float32]]:
     frames = stored_frames(samples)
-    grey = (simplejpeg.decode_jpeg(jpeg, colorspace="GRAY")[..., 0] for jpeg in frames.values())
+    grey = (decode_jpeg(jpeg, colours="GRAY")[..., 0] for jpeg in frames.values())
     return samples[0].times[list(frames)], np.stack([describe(frame) for frame in grey])
 
 
@@ -109,7 +109,7 @@ def _by_stored(samples: Sequence[Sample]) -> tuple[Times, npt.NDArray[np.float32
 
 def _by_scorer(samples: Sequence[Sample], scorer: FrameEmbedder) -> tuple[Times, npt.NDArray[np.float32]]:
     frames = stored_frames(samples)
-    pictures = np.stack([simplejpeg.decode_jpeg(jpeg) for jpeg in frames.values()])
+    pictures = np.stack([decode_jpeg(jpeg) for jpeg in frames.values()])
     return samples[0].times[list(frames)], scorer.embed_frames(pictures)[:, None]
 
 
