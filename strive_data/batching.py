@@ -5,6 +5,7 @@ A frame's embedding has the same bits wherever it stands in a batch, so only the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,11 +23,15 @@ MOST_VIDEOS = 32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Waiting:
-    """A decoded video; its unit embeddings float32 [N, D], or None where scoring has to see to them."""
+    """A decoded video; its unit embeddings float32 [N, D], or None where scoring has to see to them.
+
+    `model_seconds` is its share, by frames, of the time that the image model took.
+    """
 
     name: str
     video: Video | SampleError
     embeddings: Floats | None = None
+    model_seconds: float = 0.0
 
 
 def embed_together(
@@ -51,14 +56,19 @@ def embed_together(
 def _embedded(held: Sequence[Waiting], scorer: Scorer) -> Iterator[Waiting]:
     """The held videos, those of one frame size embedded by one call."""
     made: dict[str, Floats] = {}
+    started = time.perf_counter()
     if isinstance(scorer, EmbeddingScorer):
         fresh = {each.name: frames for each in held if (frames := _fresh_frames(each)) is not None}
         for size in dict.fromkeys(frames.shape[1:] for frames in fresh.values()):
             made |= _embed(
                 {name: frames for name, frames in fresh.items() if frames.shape[1:] == size}, scorer
             )
+    spent = time.perf_counter() - started
+    frames_made = max(1, sum(map(len, made.values())))
     for each in held:
-        yield Waiting(name=each.name, video=each.video, embeddings=made.get(each.name))
+        rows = made.get(each.name)
+        share = 0.0 if rows is None else spent * len(rows) / frames_made
+        yield Waiting(name=each.name, video=each.video, embeddings=rows, model_seconds=share)
 
 
 def _embed(frames: dict[str, Frames], scorer: EmbeddingScorer) -> dict[str, Floats]:

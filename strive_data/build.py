@@ -8,41 +8,26 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from strive_data.annotations import Annotations, Reading, read_annotations
-from strive_data.batching import embed_together
-from strive_data.cache import KeptVideo, MissedVideo
 from strive_data.config import BuildSettings
-from strive_data.decode import read_candidates
-from strive_data.engines.local import decode_videos
-from strive_data.errors import SampleError, UsageError
+from strive_data.engines.engine import Row, VideoJob, VideoResult
+from strive_data.engines.registry import make_engine
+from strive_data.errors import UsageError
+from strive_data.observer import Observer, VideoDone, Workload
 from strive_data.provenance import run_record
-from strive_data.sampling import make_sample
-from strive_data.schema import Failure, Floats, Question, Sample, Stage
-from strive_data.score import Scorer, make_scorer
-from strive_data.scoring import Video, open_cache, require_embeddings, score_video
+from strive_data.schema import Failure, Sample
 from strive_data.settings import fingerprint
 from strive_data.shard_writer import Manifest, OpenShard, index_of, write_json
 from strive_data.shards import INDEX_FILE, RUN_FILE
+from strive_data.stopwatch import Stopwatch
 from strive_data.tables import FAILURES_FILE, failures_table, gather_parts, write_parts
 
 PARTS_FOLDER = ".parts"
-
-Row = tuple[int, Question]
-
-
-class Observer(Protocol):
-    """Told of each finished video, to show progress."""
-
-    def start(self, videos: int, questions: int) -> None:
-        """Before the first video."""
-
-    def advance(self, questions: int, failures: int) -> None:
-        """After each video: its questions, and how many of them failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +57,13 @@ def build(
     workers: int = 0,
     recipe: str | None = None,
     cache: Path | None = None,
+    engine: str = "local",
 ) -> BuildSummary:
     """Build shards and tables of all usable rows into `out`, `run.json` last.
 
     `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`;
-    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py).
+    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py); `engine` where
+    videos are decoded and scored (engines/). None of them changes a byte.
 
     Raises UsageError for an annotation, data root, output or cache folder that cannot be used, where no row
     is usable, and where settings or cache need frame embeddings that the scorer does not give.
@@ -84,70 +71,53 @@ def build(
     started = time.monotonic()
     _check_folders(data_root, out)
     rows = read_annotations(annotations, data_root, recipe=recipe)
-    scorer = make_scorer(settings.score)
-    require_embeddings(scorer, settings)
-    read = open_cache(cache, scorer, settings).read if cache else read_candidates
+    chosen = make_engine(engine, settings, workers=workers, cache=cache)
     out.mkdir(parents=True, exist_ok=True)
     writer = ShardedWriter(out, settings)
     failures = list(rows.failures)
-    videos = rows_by_video(rows.questions)
-    observer.start(len(videos), len(rows.questions))
-    jobs = ((video, data_root / video) for video in videos)
-    kept, damaged = 0, list[Path]()
-    decoded = decode_videos(jobs, settings.decode, workers=workers, read=read)
-    for done in embed_together(decoded, scorer, batch_size=settings.score.batch_size):
-        video = done.video
-        results = list(samples_of(videos[done.name], video, scorer, settings, embeddings=done.embeddings))
-        kept += isinstance(video, KeptVideo)
-        if isinstance(video, MissedVideo) and video.damaged is not None:
+    jobs = jobs_of(rows.questions, data_root)
+    questions = len(rows.questions)
+    observer.start(Workload(videos=len(jobs), questions=questions, failures=len(failures)))
+    kept, damaged, watch = 0, list[Path](), Stopwatch()
+    for video in chosen.run(jobs):
+        before, shards = writer.written_bytes, writer.shards
+        with watch.stage("write"):
+            for result in video.results:
+                if isinstance(result, Sample):
+                    writer.write(result)
+                else:
+                    failures.append(result)
+        kept += video.kept
+        if video.damaged is not None:
             damaged.append(video.damaged)
-        lost = [result for result in results if isinstance(result, Failure)]
-        failures += lost
-        for result in results:
-            if isinstance(result, Sample):
-                writer.write(result)
-        observer.advance(len(results), len(lost))
+        written = writer.written_bytes - before
+        observer.advance(_done(video, written_bytes=written, shards=writer.shards - shards))
+        watch.add(video.seconds)
     manifests = writer.finish()
     seconds = time.monotonic() - started
-    summary = _finish(out, rows, settings, manifests, failures, videos=len(videos), seconds=seconds)
+    summary = _finish(out, rows, settings, manifests, failures, videos=len(jobs), seconds=seconds)
     return replace(summary, kept=kept, damaged=tuple(damaged))
 
 
-def rows_by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows of each video, videos in the order of their first row: each is decoded and embedded once."""
+def jobs_of(rows: Sequence[Row], data_root: Path) -> list[VideoJob]:
+    """One job for each video, in the order of their first row: each is decoded and embedded once."""
     videos: dict[str, list[Row]] = {}
     for row in rows:
         videos.setdefault(row[1].video, []).append(row)
-    return videos
+    return [VideoJob(name=name, path=data_root / name, rows=tuple(of)) for name, of in videos.items()]
 
 
-def samples_of(
-    rows: Sequence[Row],
-    video: Video | SampleError,
-    scorer: Scorer,
-    settings: BuildSettings,
-    *,
-    embeddings: Floats | None = None,
-) -> Iterator[Sample | Failure]:
-    """One sample or failure for each question of one video; `embeddings` as for `score_video`."""
-    if isinstance(video, SampleError):
-        yield from (_failure(row, "decode", video) for row in rows)
-        return
-    try:
-        questions = [question for _, question in rows]
-        quality = settings.shard.quality
-        stills, scored = score_video(video, questions, scorer, quality=quality, embeddings=embeddings)
-    except SampleError as error:
-        yield from (_failure(row, "score", error) for row in rows)
-        return
-    for row, result in zip(rows, scored, strict=True):
-        if isinstance(result, SampleError):
-            yield _failure(row, "score", result)
-            continue
-        try:
-            yield make_sample(row[1], stills, result, settings)
-        except SampleError as error:
-            yield _failure(row, "sample", error)
+def _done(video: VideoResult, *, written_bytes: int, shards: int) -> VideoDone:
+    return VideoDone(
+        video=video.job.name,
+        questions=len(video.results),
+        failures=Counter(result.kind for result in video.results if isinstance(result, Failure)),
+        frames=video.frames,
+        written_bytes=written_bytes,
+        shards=shards,
+        kept=video.kept,
+        seconds=video.seconds,
+    )
 
 
 class ShardedWriter:
@@ -160,12 +130,20 @@ class ShardedWriter:
         self._shard: OpenShard | None = None
         self._samples: list[Sample] = []
         self._manifests: list[Manifest] = []
+        self.written_bytes = 0
+
+    @property
+    def shards(self) -> int:
+        """Committed shards."""
+        return len(self._manifests)
 
     def write(self, sample: Sample) -> None:
         """Append one sample; a full shard is committed at once."""
         if self._shard is None:
             self._shard = OpenShard(self._out, len(self._manifests), fingerprint(self._settings))
+        before = self._shard.size_bytes
         self._shard.add(sample)
+        self.written_bytes += self._shard.size_bytes - before
         self._samples.append(sample)
         if self._shard.is_full(self._settings.shard):
             self._commit(self._shard)
@@ -191,18 +169,6 @@ def _check_folders(data_root: Path, out: Path) -> None:
         done = (out / RUN_FILE).is_file()
         what = "already holds a finished build" if done else "is not an empty folder"
         raise UsageError(f"--out {out} {what}: name a new folder, or remove this one first")
-
-
-def _failure(row: Row, stage: Stage, error: SampleError) -> Failure:
-    number, question = row
-    return Failure(
-        sample_id=question.sample_id,
-        row=number,
-        video=question.video,
-        stage=stage,
-        kind=error.kind,
-        message=error.message,
-    )
 
 
 def _finish(

@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from strive_data.observer import VideoDone, Workload
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -38,16 +40,16 @@ class BuildProgress:
     ) -> None:
         self._bar.stop()
 
-    def start(self, videos: int, questions: int) -> None:
+    def start(self, work: Workload) -> None:
         """Before the first video."""
-        self._videos = videos
-        self._task = self._bar.add_task(f"{questions} questions", total=videos)
+        self._videos = work.videos
+        self._task = self._bar.add_task(f"{work.questions} questions", total=work.videos)
 
-    def advance(self, questions: int, failures: int) -> None:
-        """After each video: its questions, and how many of them failed."""
+    def advance(self, done: VideoDone) -> None:
+        """After each video."""
         self._done += 1
-        self._samples += questions - failures
-        self._failures += failures
+        self._samples += done.questions - done.failed
+        self._failures += done.failed
         if self._task is not None:
             self._bar.update(self._task, advance=1, description=self._counts())
         now = time.monotonic()

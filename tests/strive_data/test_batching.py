@@ -45,6 +45,8 @@ def test_short_videos_fill_batches_together_and_keep_their_order() -> None:
     for i, each in enumerate(done):
         assert each.embeddings is not None
         assert each.embeddings.tolist() == [[10 + i]] * 10
+        assert each.model_seconds > 0
+    assert done[0].model_seconds == done[3].model_seconds  # equal shares of one call
 
 
 def test_videos_of_other_sizes_are_not_mixed_into_one_array() -> None:

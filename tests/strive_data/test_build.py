@@ -12,15 +12,16 @@ import polars as pl
 import pytest
 
 from strive_data.annotations import read_annotations
-from strive_data.build import BuildSummary, build, rows_by_video, samples_of
+from strive_data.build import BuildSummary, build, jobs_of
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
-from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Candidates, Failure, Question, Sample
-from strive_data.score import FrameScores
+from strive_data.errors import UsageError
+from strive_data.observer import VideoDone, Workload
 from strive_data.score.clip import ClipScorer
+from strive_data.shard_writer import END_OF_ARCHIVE
 from strive_data.shards import ShardSet
+from strive_data.stopwatch import Stopwatch
 from strive_data.synth import write_world
-from tests.strive_data.samples import a_question, build_settings, some_candidates
+from tests.strive_data.samples import a_question
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),
@@ -36,12 +37,18 @@ class Quiet:
     def __init__(self) -> None:
         self.videos = self.questions = self.failures = 0
 
-    def start(self, videos: int, questions: int) -> None:
-        self.expected = (videos, questions)
+        self.frames = self.written_bytes = self.shards = 0
+        self.watch = Stopwatch()
 
-    def advance(self, questions: int, failures: int) -> None:
-        self.videos, self.questions = self.videos + 1, self.questions + questions
-        self.failures += failures
+    def start(self, work: Workload) -> None:
+        self.expected = (work.videos, work.questions)
+
+    def advance(self, done: VideoDone) -> None:
+        self.videos, self.questions = self.videos + 1, self.questions + done.questions
+        self.failures += done.failed
+        self.frames, self.shards = self.frames + done.frames, self.shards + done.shards
+        self.written_bytes += done.written_bytes
+        self.watch.add(done.seconds)
 
 
 def run(annotation: Path | Sequence[Path], out: Path, **options: object) -> tuple[BuildSummary, Quiet]:
@@ -67,6 +74,11 @@ def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSu
     out, summary, observer = built
     assert (summary.samples, summary.videos, summary.shards, summary.failures) == (8, 4, 2, ())
     assert (observer.expected, observer.videos, observer.questions) == ((4, 8), 4, 8)
+    # The last shard is committed behind the last video.
+    assert (observer.frames, observer.shards) == (4 * 16, 1)
+    sizes = [tar.stat().st_size - len(END_OF_ARCHIVE) for tar in out.glob("*.tar")]
+    assert observer.written_bytes == sum(sizes)
+    assert min(observer.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     shards = ShardSet.open(out)
     rows = [question for _, question in read_annotations([world], world.parent).questions]
     assert [shards.read(i).meta.question for i in range(8)] == rows
@@ -124,59 +136,12 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
 
 
-class CountingScorer:
-    """Counts how often a video's frames are scored; fails one question by a score that is not finite."""
-
-    name = "counting"
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
-        self.calls += 1
-        if len(candidates.frames) == 3:
-            raise SampleError(FailureKind.SCORE_FAILED, "three frames")
-        return [self._one(len(candidates.frames), question.sample_id) for question in questions]
-
-    def _one(self, count: int, sample_id: str) -> FrameScores | SampleError:
-        if sample_id == "absent":
-            return SampleError(FailureKind.SCORE_FAILED, "no scores")
-        scores = np.full(count, np.nan if sample_id == "bad" else 0.5, np.float32)
-        return FrameScores(scores=scores, windows=2, scorer="counting")
-
-
-def test_all_questions_of_a_video_are_scored_in_one_call() -> None:
-    scorer = CountingScorer()
-    rows = [(i, a_question(name)) for i, name in enumerate(("a", "bad", "absent", "c"))]
-    results = list(samples_of(rows, some_candidates(), scorer, build_settings()))
-    assert scorer.calls == 1
-    assert [type(result) for result in results] == [Sample, Failure, Failure, Sample]
-    failures = [result for result in results if isinstance(result, Failure)]
-    assert [(failure.row, failure.sample_id, failure.stage) for failure in failures] == [
-        (1, "bad", "sample"),
-        (2, "absent", "score"),
-    ]
-    assert isinstance(results[0], Sample)
-    assert (results[0].meta.scorer, results[0].meta.query_windows) == ("counting", 2)
-
-
-def test_a_video_that_fails_gives_one_row_for_each_of_its_questions() -> None:
-    rows = [(4, a_question("a")), (7, a_question("b"))]
-    error = SampleError(FailureKind.NO_MOOV, "cut off")
-    decoded = list(samples_of(rows, error, CountingScorer(), build_settings()))
-    scored = list(samples_of(rows, some_candidates(3), CountingScorer(), build_settings()))
-    for results, stage, kind in ((decoded, "decode", "no_moov"), (scored, "score", "score_failed")):
-        assert [(f.row, f.stage, f.kind) for f in results if isinstance(f, Failure)] == [
-            (4, stage, kind),
-            (7, stage, kind),
-        ]
-
-
 def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
     rows = [(i, a_question(str(i), video=video)) for i, video in enumerate("abac")]
-    grouped = rows_by_video(rows)
-    assert {video: [i for i, _ in of] for video, of in grouped.items()} == {"a": [0, 2], "b": [1], "c": [3]}
-    assert list(grouped) == ["a", "b", "c"]
+    jobs = jobs_of(rows, Path("root"))
+    numbers = [(job.name, [i for i, _ in job.rows]) for job in jobs]
+    assert numbers == [("a", [0, 2]), ("b", [1]), ("c", [3])]
+    assert jobs[1].path == Path("root/b")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,55 @@
+"""What an engine is: it turns videos into samples, in order, and knows nothing of shards.
+
+The driver (build.py) draws the results one by one and writes them, so the bytes of a build do not depend on
+the engine. An engine decides where videos are decoded and scored, and how many at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from strive_data.schema import Failure, Question, Sample
+from strive_data.stopwatch import Seconds
+
+Row = tuple[int, Question]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoJob:
+    """One video: its name in the annotation, where it lies, and its rows (row number, question)."""
+
+    name: str
+    path: Path
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoResult:
+    """What became of one job: one sample or failure for each of its rows, in their order.
+
+    `frames` are its candidates (0 if it could not be decoded); `kept`: it came from the cache; `damaged` is
+    the damaged cache entry that was met; `seconds` by stage, in whatever process they were spent.
+    """
+
+    job: VideoJob
+    results: tuple[Sample | Failure, ...]
+    frames: int = 0
+    kept: bool = False
+    damaged: Path | None = None
+    seconds: Seconds = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Made for one frozen BuildSettings; ready, or refused, when made."""
+
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+        """One result for each job, in the order of the jobs, whatever the order of completion.
+
+        `jobs` is drawn from as needed, so that memory stays flat; their names differ. A video or question
+        that cannot be used is a Failure in its place; errors in the code are raised. Closing the iterator
+        ends what it started.
+        """
+        ...

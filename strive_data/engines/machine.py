@@ -1,0 +1,101 @@
+"""The local engine: one machine, videos decoded by a pool of processes, scored by this one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from strive_data.batching import Waiting, embed_together
+from strive_data.cache import KeptVideo, MissedVideo
+from strive_data.config import BuildSettings, DecodeSettings
+from strive_data.decode import read_candidates
+from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.local import Read, decode_videos
+from strive_data.errors import SampleError
+from strive_data.schema import Failure, Sample
+from strive_data.score import make_scorer
+from strive_data.scoring import Video, open_cache, require_embeddings
+from strive_data.stopwatch import Stopwatch
+from strive_data.video_results import samples_of
+
+
+@dataclass(frozen=True)
+class TimedRead:
+    """`read`, with the seconds that it took in its process."""
+
+    read: Read[Video]
+
+    def __call__(self, path: Path, settings: DecodeSettings) -> tuple[Video, float]:
+        """What `read` gives, and its seconds."""
+        started = time.perf_counter()
+        return self.read(path, settings), time.perf_counter() - started
+
+
+class LocalEngine:
+    """Decodes in `workers` processes (0: one a core), scores and samples in the process that it is made in.
+
+    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py).
+    Raises SettingsError and UsageError for a scorer or a cache that cannot be had with these settings.
+    """
+
+    def __init__(self, settings: BuildSettings, *, workers: int = 0, cache: Path | None = None) -> None:
+        self._settings, self._workers = settings, workers
+        self._scorer = make_scorer(settings.score)
+        require_embeddings(self._scorer, settings)
+        read: Read[Video] = read_candidates
+        if cache is not None:
+            read = open_cache(cache, self._scorer, settings).read
+        self._read = TimedRead(read)
+
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+        """One result for each job, in their order (engine.py)."""
+        started: dict[str, VideoJob] = {}
+        decode_seconds: dict[str, float] = {}
+
+        def paths() -> Iterator[tuple[str, Path]]:
+            for job in jobs:
+                started[job.name] = job
+                yield job.name, job.path
+
+        def videos() -> Iterator[tuple[str, Video | SampleError]]:
+            decoded = decode_videos(paths(), self._settings.decode, workers=self._workers, read=self._read)
+            for name, read in decoded:
+                if isinstance(read, SampleError):
+                    yield name, read
+                else:
+                    video, decode_seconds[name] = read
+                    yield name, video
+
+        for done in embed_together(videos(), self._scorer, batch_size=self._settings.score.batch_size):
+            yield self._result(started.pop(done.name), done, decode_seconds.pop(done.name, 0.0))
+
+    def _result(self, job: VideoJob, done: Waiting, decode_seconds: float) -> VideoResult:
+        watch = Stopwatch()
+        watch.add({"decode": decode_seconds, "model": done.model_seconds})
+        results = samples_of(
+            job.rows, done.video, self._scorer, self._settings, embeddings=done.embeddings, stopwatch=watch
+        )
+        return result_of(job, done.video, tuple(results), watch)
+
+
+def result_of(
+    job: VideoJob, video: Video | SampleError, results: tuple[Sample | Failure, ...], watch: Stopwatch
+) -> VideoResult:
+    """The result of a job whose questions are done."""
+    return VideoResult(
+        job=job,
+        results=results,
+        frames=0 if isinstance(video, SampleError) else frame_count(video),
+        kept=isinstance(video, KeptVideo),
+        damaged=video.damaged if isinstance(video, MissedVideo) else None,
+        seconds=watch.seconds,
+    )
+
+
+def frame_count(video: Video) -> int:
+    """Candidate frames of a video."""
+    if isinstance(video, KeptVideo):
+        return len(video.stills.times)
+    return len(video.candidates.times) if isinstance(video, MissedVideo) else len(video.times)
