@@ -41,24 +41,43 @@ class DataSettings:
 class PolicySettings:
     """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352).
 
+    `frame_pairs`: the models merge two frames into one temporal patch. "consecutive" merges the view's frames
+    two by two as they come; "doubled" repeats each, so that a patch shows one moment; "neighbours" puts the
+    next candidate of the video beside each (needs shards with all frames). The last two give a patch, and so
+    twice the tokens, to each frame. `over_length` says what becomes of a question whose prompt is longer than
+    `max_prompt_tokens`: it is dropped and counted, or stops the run; nothing is ever cut.
+
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
-    pass: both bound the memory. `lora_rank` 0 trains all weights of the language model, another number
-    adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
+    pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
+    `attention`: "dense" is one mask over the whole row, "split" needs none over the prompt, "auto" takes the
+    second for long rows; they agree but for rounding. `lora_rank` 0 trains all weights of the language model,
+    another number adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
     """
 
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     max_pixels: int = 128 * 28 * 28
+    frame_pairs: Literal["consecutive", "doubled", "neighbours"] = "consecutive"
     max_prompt_tokens: int = 16_384
+    over_length: Literal["drop", "stop"] = "drop"
     train_vision: bool = False
     lora_rank: int = 0
     lora_scale: float = 2.0
     gradient_checkpointing: bool = False
+    attention: Literal["auto", "dense", "split"] = "auto"
     prompts_per_pass: int = 64
     groups_per_pass: int = 8
+    logits_chunk_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("max_pixels", "max_prompt_tokens", "prompts_per_pass", "groups_per_pass"):
+        counts = (
+            "max_pixels",
+            "max_prompt_tokens",
+            "prompts_per_pass",
+            "groups_per_pass",
+            "logits_chunk_tokens",
+        )
+        for name in counts:
             got = getattr(self, name)
             require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
         require(self.lora_rank >= 0, f"policy.lora_rank: got {self.lora_rank}, expected at least 0")

@@ -1,19 +1,23 @@
-"""The policy: a Qwen2.5-VL model that reads each prompt once (DESIGN.md sections 5 and 7).
+"""The policy: a vision-language model that reads each prompt once (DESIGN.md sections 5 and 7).
 
-load       a hub name or a folder → Policy
-adapter    low-rank adapters in place of all weights, merged again for a checkpoint
-positions  true times → three-axis position ids, pure
-encode     group → prompts
-vision     prompts → features and input embeddings
-tokens     hidden states → log-probabilities of tokens, the one place that defines them
-sample     prompts → completions
-block      layout and mask of one prompt with its G completions in one row, pure
-logprobs   prompts and completions → log-probabilities with gradients
+load         a hub name or a folder → Policy
+model        Policy: the model, and the only calls into it
+architecture what differs between models, a protocol; qwen2_5_vl and qwen3_vl follow it
+attention    a row's attention without a mask over its prompt
+adapter      low-rank adapters in place of all weights, merged again for a checkpoint
+positions    true times or time stamps → three-axis position ids, pure
+encode       group → prompts
+vision       prompts → features and what the language model reads
+tokens       hidden states → log-probabilities of tokens, the one place that defines them
+sample       prompts → completions
+block        layout and mask of one prompt with its G completions in one row, pure
+logprobs     prompts and completions → log-probabilities with gradients
 """
 
 from strive_rl.policy.encode import Prompt, encode
-from strive_rl.policy.load import Policy, load_policy
+from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
+from strive_rl.policy.model import Policy
 from strive_rl.policy.sample import Sampling, sample
 from strive_rl.policy.vision import with_features
 

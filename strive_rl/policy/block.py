@@ -1,7 +1,8 @@
 """One row for a prompt and its G completions: who sees whom, and which state predicts which token.
 
-A row is [prompt | completion 1 | … | completion G | padding], each completion without its last token, whose
-state predicts nothing. Shape letters: R rows, N columns, P prompt tokens.
+A row is [prompt, padding | completion 1 | … | completion G | padding], each completion without its last
+token, whose state predicts nothing. The completions of all rows start in the same column, so that attention
+can be split there (`attention`). Shape letters: R rows, N columns, L prompt tokens.
 """
 
 from __future__ import annotations
@@ -31,11 +32,24 @@ class Block:
     predictors: Ids
 
 
-def layout(prompt_ids: Ids, prompt_positions: Ids, completions: Sequence[Sequence[int]]) -> Block:
-    """Block of one prompt (ids [P], positions [3, P]) and its completions (none empty), unpadded."""
+def layout(
+    prompt_ids: Ids,
+    prompt_positions: Ids,
+    completions: Sequence[Sequence[int]],
+    *,
+    prompt_columns: int,
+    completion_columns: int,
+) -> Block:
+    """Block of one prompt (ids [L], positions [3, L]) and its completions (none empty).
+
+    The prompt is padded to `prompt_columns`, the completions to `completion_columns`, on their right.
+    """
     length, following = len(prompt_ids), int(prompt_positions.max()) + 1
-    ids, positions, owner, predictors = [prompt_ids], [prompt_positions], [np.zeros(length, np.int64)], []
-    column = length
+    gap = prompt_columns - length
+    ids, positions = [np.pad(prompt_ids, (0, gap))], [np.pad(prompt_positions, ((0, 0), (0, gap)))]
+    owner = [np.repeat([PROMPT, PADDING], [length, gap])]
+    predictors: list[Ids] = []
+    column = prompt_columns
     for number, completion in enumerate(completions, start=1):
         kept = np.asarray(completion[:-1], dtype=np.int64)
         ids.append(kept)
@@ -43,34 +57,30 @@ def layout(prompt_ids: Ids, prompt_positions: Ids, completions: Sequence[Sequenc
         owner.append(np.full(len(kept), number, dtype=np.int64))
         predictors.append(np.concatenate([[length - 1], np.arange(column, column + len(kept))]))
         column += len(kept)
+    tail = prompt_columns + completion_columns - column
     return Block(
-        ids=np.concatenate(ids),
-        positions=np.concatenate(positions, axis=1),
-        owner=np.concatenate(owner),
+        ids=np.pad(np.concatenate(ids), (0, tail)),
+        positions=np.pad(np.concatenate(positions, axis=1), ((0, 0), (0, tail))),
+        owner=np.pad(np.concatenate(owner), (0, tail), constant_values=PADDING),
         predictors=np.concatenate(predictors).astype(np.int64),
     )
 
 
-def padded(block: Block, columns: int) -> Block:
-    """The block with padding on its right up to `columns`."""
-    missing = columns - len(block.ids)
-    return Block(
-        ids=np.pad(block.ids, (0, missing)),
-        positions=np.pad(block.positions, ((0, 0), (0, missing))),
-        owner=np.pad(block.owner, (0, missing), constant_values=PADDING),
-        predictors=block.predictors,
-    )
+def completion_columns(completions: Sequence[Sequence[int]]) -> int:
+    """Columns that a row needs behind its prompt."""
+    return sum(len(completion) - 1 for completion in completions)
 
 
-def visible(owner_RN: torch.Tensor) -> torch.Tensor:
-    """Mask bool [R, N, N] on the device of `owner_RN`, True where a query (second axis) sees a key (third).
+def visible(owner_RN: torch.Tensor, first: int = 0) -> torch.Tensor:
+    """Mask bool [R, N − first, N] on the device of `owner_RN`, True where a query (second axis) sees a key.
 
-    A token sees itself and what stands before it in the prompt or in its own completion; padding sees only
-    itself, so that no row of the mask is empty (an empty row would give not-a-number).
+    Queries are the columns from `first` on. A token sees itself and what stands before it in the prompt or in
+    its own completion; padding sees only itself, so that no row of the mask is empty (an empty row would give
+    not-a-number).
     """
     columns = torch.arange(owner_RN.shape[1], device=owner_RN.device)
-    related = owner_RN[:, :, None] == owner_RN[:, None, :]
-    related |= (owner_RN == PROMPT)[:, None, :] & (owner_RN != PADDING)[:, :, None]
-    before = columns[:, None] >= columns[None, :]
-    related &= before & (owner_RN != PADDING)[:, :, None]
-    return related | torch.eye(len(columns), dtype=torch.bool, device=owner_RN.device)
+    query_RC, queries = owner_RN[:, first:, None], columns[first:, None]
+    related = query_RC == owner_RN[:, None, :]
+    related |= (owner_RN == PROMPT)[:, None, :]
+    related &= (queries >= columns) & (query_RC != PADDING)
+    return related | (queries == columns)

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig, AutoProcessor
 
 from strive_data.errors import UsageError
 from strive_rl.config import DEMO, PolicySettings
+from strive_rl.policy import attention
 from strive_rl.policy.adapter import add_adapters
+from strive_rl.policy.architecture import Architecture
+from strive_rl.policy.model import Policy
+from strive_rl.policy.qwen2_5_vl import Qwen25VL
+from strive_rl.policy.qwen3_vl import Qwen3VL
 
-ARCHITECTURES = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Policy:
-    """A loaded model with its processor.
-
-    `suppressed` bool [V] marks the ids that are never sampled: vision tokens, which would break the next
-    forward pass (DESIGN.md 7.5), and ids beyond the tokenizer, which decode to nothing; `end_ids` end one.
-    """
-
-    model: Any
-    processor: Any
-    settings: PolicySettings
-    device: torch.device
-    suppressed: torch.Tensor
-    end_ids: tuple[int, ...]
-    pad_id: int
-    name: str
-
-    @property
-    def tokenizer(self) -> Any:
-        """Tokenizer of the processor."""
-        return self.processor.tokenizer
-
-    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """Names and parameters that the optimizer moves."""
-        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+ARCHITECTURES: dict[str, Architecture] = {"qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}
 
 
 def load_policy(name: str, settings: PolicySettings) -> Policy:
     """Load a hub name, a folder, or "demo", the tiny model of this package; code from the hub is never run.
 
-    Raises UsageError where there is no such model, it is not a Qwen2.5-VL, or the device is absent.
+    Raises UsageError where there is no such model, it is of no known architecture, or the device is absent.
     """
     source = _source(name)
     device = choose_device(settings.device)
@@ -55,9 +32,10 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     if config.model_type not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
-    kind = ARCHITECTURES[config.model_type]
+    architecture = ARCHITECTURES[config.model_type]
     dtype = choose_dtype(settings.dtype, device)
-    model = _read(kind, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
+    model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
+    attention.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
     if settings.lora_rank:
@@ -67,6 +45,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     return Policy(
         model=model,
         processor=processor,
+        architecture=architecture,
         settings=settings,
         device=device,
         suppressed=_suppressed(model, tokenizer).to(device),

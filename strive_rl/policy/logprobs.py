@@ -1,7 +1,7 @@
 """Prompts and completions → log-probabilities with gradients, each prompt computed once.
 
-A prompt and its G completions share one row under a block mask (`block`), so the update costs
-P + ΣL tokens a prompt instead of G·(P + L).
+A prompt and its G completions share one row (`block`), so the update costs P + ΣL tokens a prompt instead of
+G·(P + L).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from strive_rl.policy.block import Block, layout, padded, visible
+from strive_rl.policy.block import Block, completion_columns, layout, visible
 from strive_rl.policy.encode import Prompt
-from strive_rl.policy.load import Policy
+from strive_rl.policy.model import Policy
 from strive_rl.policy.tokens import token_logprobs
-from strive_rl.policy.vision import embed
+from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion
+
+# Rows of fewer columns are read under one dense mask: below, the two ways cost the same.
+SPLIT_COLUMNS = 1024
 
 
 def logprobs(
@@ -27,11 +30,7 @@ def logprobs(
     Rows are padded with 0 on the right up to the longest completion (`mask` says where). Differentiable with
     respect to the policy's trainable parameters; the same distribution as in `sample` at this temperature.
     """
-    blocks = [
-        layout(prompt.ids, prompt.positions, [completion.ids for completion in answers])
-        for prompt, answers in zip(prompts, completions, strict=True)
-    ]
-    hidden = _hidden(policy, prompts, blocks)
+    hidden = _hidden(policy, prompts, [[answer.ids for answer in answers] for answers in completions])
     flat = [completion for answers in completions for completion in answers]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
     picked = token_logprobs(policy, hidden, ids, temperature)
@@ -52,25 +51,41 @@ def sampled_logprobs(completions: Sequence[Completion]) -> torch.Tensor:
     return torch.zeros(place.shape).masked_scatter(place, flat)
 
 
-def _hidden(policy: Policy, prompts: Sequence[Prompt], blocks: Sequence[Block]) -> torch.Tensor:
+def _hidden(
+    policy: Policy, prompts: Sequence[Prompt], answers: Sequence[Sequence[tuple[int, ...]]]
+) -> torch.Tensor:
     """Hidden states [tokens of all completions, D] that predict them, by one forward pass."""
-    columns = max(len(block.ids) for block in blocks)
-    rows = [padded(block, columns) for block in blocks]
-    device = policy.device
+    prompt_columns = max(len(prompt.ids) for prompt in prompts)
+    behind = max(completion_columns(each) for each in answers)
+    rows = [
+        layout(p.ids, p.positions, each, prompt_columns=prompt_columns, completion_columns=behind)
+        for p, each in zip(prompts, answers, strict=True)
+    ]
+    columns, device = prompt_columns + behind, policy.device
     owner = torch.from_numpy(np.stack([row.owner for row in rows])).to(device)
-    is_video = _video_columns(prompts, columns).to(device)
     ids = torch.from_numpy(np.stack([row.ids for row in rows])).to(device)
+    positions = torch.from_numpy(np.stack([row.positions for row in rows], axis=1)).to(device)
+    split = _splits(policy, columns)
     policy.model.train(policy.settings.gradient_checkpointing)
-    output = policy.model.model.language_model(
-        inputs_embeds=embed(policy, ids, is_video, prompts),
-        position_ids=torch.from_numpy(np.stack([row.positions for row in rows], axis=1)).to(device),
-        attention_mask=visible(owner)[:, None],
-        use_cache=False,
+    states = policy.read(
+        model_inputs(policy, ids, _video_columns(prompts, columns).to(device), prompts),
+        positions,
+        mask=visible(owner, prompt_columns if split else 0)[:, None],
+        prompt_columns=prompt_columns if split else None,
     )
+    return _predicting(states, rows)
+
+
+def _splits(policy: Policy, columns: int) -> bool:
+    chosen = policy.settings.attention
+    return chosen == "split" or (chosen == "auto" and columns >= SPLIT_COLUMNS)
+
+
+def _predicting(states_RND: torch.Tensor, rows: Sequence[Block]) -> torch.Tensor:
+    """The states that predict a token of a completion, row after row."""
     row_of = np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])
     column_of = np.concatenate([row.predictors for row in rows])
-    picked: torch.Tensor = output.last_hidden_state[torch.from_numpy(row_of), torch.from_numpy(column_of)]
-    return picked
+    return states_RND[torch.from_numpy(row_of), torch.from_numpy(column_of)]
 
 
 def _video_columns(prompts: Sequence[Prompt], columns: int) -> torch.Tensor:

@@ -1,11 +1,13 @@
-"""Three-axis position ids of a prompt with one video, from the true times of its frames.
+"""Three-axis position ids of a prompt with one video.
 
 Shape letters: L tokens of the prompt, T temporal patches (merged frame pairs), H×W merged patches of a frame
-pair, K frames. Axes of the first dimension: temporal, height, width.
+pair. Axes of the first dimension: temporal, height, width.
 
-Differs from transformers' `get_rope_index` on purpose (DESIGN.md 7.1): it spaces all temporal patches by one
-interval and lets the text after a video continue from the spatial extent; here every patch has its own time
-and the text continues from the largest position in use, as the released weights were trained.
+`video_positions` and `prompt_positions` are Qwen2.5-VL's, from the true times of the frames. They differ from
+transformers' `get_rope_index` on purpose (DESIGN.md 7.1): it spaces all temporal patches by one interval and
+lets the text after a video continue from the spatial extent; here every patch has its own time and the text
+continues from the largest position in use, as the released weights were trained. `stamped_positions` are
+Qwen3-VL's, equal to its `get_rope_index`: the times are in the text.
 """
 
 from __future__ import annotations
@@ -18,12 +20,6 @@ from strive_data.schema import Times
 Ids = npt.NDArray[np.int64]
 
 TEXT_AXES = 3
-
-
-def patch_times(times_K: Times, frames_per_patch: int) -> Times:
-    """Mean time in seconds of each temporal patch, float64 [T]; K is a multiple of `frames_per_patch`."""
-    means: Times = np.asarray(times_K, dtype=np.float64).reshape(-1, frames_per_patch).mean(axis=1)
-    return means
 
 
 def temporal_ids(times_T: Times, tokens_per_second: float) -> Ids:
@@ -54,6 +50,28 @@ def prompt_positions(is_video_L: npt.NDArray[np.bool_], video_3N: Ids) -> Ids:
     video = video_3N + first
     start = int(max(before.max(initial=-1), video.max(initial=-1))) + 1
     return np.concatenate([before, video, _text(start, len(is_video_L) - first - count)], axis=1)
+
+
+def stamped_positions(is_video_L: npt.NDArray[np.bool_], grid: tuple[int, int, int]) -> Ids:
+    """Positions of text in which each of T temporal patches is one run of H·W video tokens: int64 [3, L].
+
+    `grid` is (T, H, W). Text counts up by one on all axes. A patch at s has (s, s + row, s + column),
+    and what follows starts at s + max(H, W). ValueError where the marks are not T runs of H·W.
+    """
+    patches, height, width = grid
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_video_L.astype(np.int8), [0]])))
+    starts, ends = edges[::2], edges[1::2]
+    lengths = [int(end - start) for start, end in zip(starts, ends, strict=True)]
+    if lengths != [height * width] * patches:
+        raise ValueError(f"video tokens: got runs of {lengths}, expected {patches} runs of {height * width}")
+    patch = video_positions(np.zeros(1), height, width, 1.0)
+    parts: list[Ids] = []
+    position = column = 0
+    for start in starts:
+        parts += [_text(position, start - column), patch + (position + start - column)]
+        position += int(start) - column + max(height, width)
+        column = int(start) + height * width
+    return np.concatenate([*parts, _text(position, len(is_video_L) - column)], axis=1)
 
 
 def _text(start: int, count: int) -> Ids:

@@ -5,8 +5,9 @@ lets each see the prompt and its own completion. Differs from DESIGN.md section 
 times (`batch_repeat_interleave`): the same numbers from a G times smaller cache.
 
 Own decode loop with explicit position ids (the last prompt position + 1 + step, on all axes), because the
-positions that `generate` would derive differ from the trained ones (DESIGN.md 7.1). No top-k, no top-p: what
-is sampled is the distribution that is trained.
+positions that `generate` would derive differ from the trained ones (DESIGN.md 7.1). Prompts are padded on the
+right, so that reading them needs no mask. No top-k, no top-p: what is sampled is the distribution that is
+trained (a truncated one would have to be trained truncated too, to the sets of ids kept when it was sampled).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import torch
 from transformers import DynamicCache
 
 from strive_rl.policy.encode import Prompt
-from strive_rl.policy.load import Policy
+from strive_rl.policy.model import Policy
 from strive_rl.policy.tokens import distribution
-from strive_rl.policy.vision import embed
+from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion
 
 
@@ -87,33 +88,27 @@ def _sample_pass(
 
 
 def _prefill(policy: Policy, prompts: Sequence[Prompt]) -> tuple[_Decoding, torch.Tensor]:
-    """Read the prompts, left-padded; the decode state and the last hidden states [P, 1, D]."""
-    columns = max(len(prompt.ids) for prompt in prompts)
-    pads = [columns - len(prompt.ids) for prompt in prompts]
-    pairs = list(zip(prompts, pads, strict=True))
-    ids = np.stack([np.pad(p.ids, (n, 0), constant_values=policy.pad_id) for p, n in pairs])
-    is_video = np.stack([np.pad(p.is_video, (n, 0)) for p, n in pairs])
-    positions = np.stack([np.pad(p.positions, ((0, 0), (n, 0))) for p, n in pairs], axis=1)
-    device, text = policy.device, policy.model.model.language_model
+    """Read the prompts; the decode state and the last hidden states [P, 1, D]."""
+    device, lengths = policy.device, [len(prompt.ids) for prompt in prompts]
+    columns = max(lengths)
+    gaps = [(prompt, (0, columns - len(prompt.ids))) for prompt in prompts]
+    ids = np.stack([np.pad(p.ids, gap, constant_values=policy.pad_id) for p, gap in gaps])
+    is_video = np.stack([np.pad(p.is_video, gap) for p, gap in gaps])
+    positions = np.stack([np.pad(p.positions, ((0, 0), gap)) for p, gap in gaps], axis=1)
     state = _Decoding(
-        cache=DynamicCache(config=text.config),
-        is_prompt=_on(device, np.stack([np.arange(columns) >= n for n in pads])),
+        cache=policy.new_cache(),
+        is_prompt=_on(device, np.arange(columns) < np.array(lengths)[:, None]),
         next_position=torch.tensor([int(p.positions.max()) + 1 for p in prompts], device=device),
     )
-    output = text(
-        inputs_embeds=embed(policy, _on(device, ids), _on(device, is_video), prompts),
-        position_ids=_on(device, positions),
-        attention_mask=state.is_prompt,
-        past_key_values=state.cache,
-        use_cache=True,
-    )
-    return state, output.last_hidden_state[:, -1:]
+    inputs = model_inputs(policy, _on(device, ids), _on(device, is_video), prompts)
+    hidden = policy.read(inputs, _on(device, positions), cache=state.cache)
+    last = torch.tensor(lengths, device=device) - 1
+    return state, hidden[torch.arange(len(prompts), device=device), last][:, None]
 
 
 def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.Tensor:
     """Feed one token a completion; the hidden states [P, G, D] after them."""
     count, completions = token_PG.shape
-    text = policy.model.model.language_model
     position = (state.next_position + state.fed)[:, None].expand(-1, completions)
     state.fed += 1
     own = torch.eye(completions, dtype=torch.bool, device=policy.device).repeat(1, state.fed)
@@ -121,15 +116,12 @@ def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.T
         state.is_prompt[:, None, None].expand(-1, -1, completions, -1),
         own.expand(count, 1, -1, -1),
     ]
-    output = text(
-        inputs_embeds=text.embed_tokens(token_PG),
-        position_ids=position.expand(3, -1, -1),
-        attention_mask=torch.cat(seen, dim=-1),
-        past_key_values=state.cache,
-        use_cache=True,
+    return policy.read(
+        {"inputs_embeds": policy.embed(token_PG)},
+        position.expand(3, -1, -1),
+        mask=torch.cat(seen, dim=-1),
+        cache=state.cache,
     )
-    hidden: torch.Tensor = output.last_hidden_state
-    return hidden
 
 
 def _draw(

@@ -10,14 +10,12 @@ from __future__ import annotations
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from strive_rl.policy.load import Policy
-
-CHUNK_TOKENS = 1024
+from strive_rl.policy.model import Policy
 
 
 def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
     """Log-probabilities of all ids, float32 [..., V], after hidden states [..., D]."""
-    logits = policy.model.lm_head(hidden).float()
+    logits = policy.logits(hidden)
     return torch.log_softmax(logits.masked_fill(policy.suppressed, -torch.inf) / temperature, dim=-1)
 
 
@@ -26,16 +24,15 @@ def token_logprobs(
 ) -> torch.Tensor:
     """Log-probability of each id after its hidden state, float32 [T], differentiable.
 
-    The vocabulary is projected `CHUNK_TOKENS` states at a time, and again on the way back, so that no more
-    than one chunk of logits is ever held.
+    The vocabulary is projected for `policy.logits_chunk_tokens` states at a time, and again on the way back,
+    so that no more than one chunk of logits [tokens, V] is ever held.
     """
-    if len(ids_T) <= CHUNK_TOKENS:
+    size = policy.settings.logits_chunk_tokens
+    if len(ids_T) <= size:
         return _picked(policy, hidden_TD, ids_T, temperature)
     parts = [
         checkpoint(_picked, policy, hidden, ids, temperature, use_reentrant=False)
-        for hidden, ids in zip(
-            torch.split(hidden_TD, CHUNK_TOKENS), torch.split(ids_T, CHUNK_TOKENS), strict=True
-        )
+        for hidden, ids in zip(torch.split(hidden_TD, size), torch.split(ids_T, size), strict=True)
     ]
     return torch.cat(parts)
 

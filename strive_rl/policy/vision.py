@@ -1,4 +1,4 @@
-"""Prompts → vision features and input embeddings.
+"""Prompts → vision features, and what the language model reads.
 
 The embeddings are put together here, so that no forward pass depends on `mm_token_type_ids` or on the state
 `rope_deltas` that transformers keeps between calls (DESIGN.md 7.4).
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.encode import Prompt
-from strive_rl.policy.load import Policy
+from strive_rl.policy.model import Policy
 
 
-def features(policy: Policy, prompts: Sequence[Prompt]) -> list[torch.Tensor]:
-    """Vision features [video tokens, D] of each prompt, by one call of the tower."""
-    pixels = torch.cat([prompt.pixels for prompt in prompts]).to(policy.device)
-    grids = torch.tensor([prompt.grid for prompt in prompts], device=policy.device)
-    output = policy.model.model.get_video_features(pixels, grids, return_dict=True)
-    return list(output.pooler_output)
+def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:
+    """Vision features of each prompt, by one call of the tower."""
+    return policy.look(torch.cat([prompt.pixels for prompt in prompts]), [prompt.grid for prompt in prompts])
 
 
 def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -40,12 +39,18 @@ def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
     return done
 
 
-def embed(
+def model_inputs(
     policy: Policy, ids_RN: torch.Tensor, is_video_RN: torch.Tensor, prompts: Sequence[Prompt]
-) -> torch.Tensor:
-    """Input embeddings [R, N, D]: text from the table, video tokens row by row from the prompts' features."""
+) -> dict[str, Any]:
+    """Arguments of `Policy.read` for rows that hold these prompts.
+
+    `inputs_embeds` [R, N, D]: text from the table, video tokens row by row from the prompts' features; and
+    whatever the architecture adds to the states further up.
+    """
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
-    table = policy.model.model.language_model.embed_tokens
-    embeddings: torch.Tensor = table(ids_RN)
-    return embeddings.masked_scatter(is_video_RN[..., None], torch.cat(video).to(embeddings.dtype))
+    embeddings = policy.embed(ids_RN)
+    tokens = torch.cat([each.tokens for each in video]).to(embeddings.dtype)
+    deep = [torch.cat(layer) for layer in zip(*(each.deep for each in video), strict=True)]
+    inputs = {"inputs_embeds": embeddings.masked_scatter(is_video_RN[..., None], tokens)}
+    return inputs | policy.architecture.injected(deep, is_video_RN)

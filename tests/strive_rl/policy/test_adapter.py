@@ -20,8 +20,8 @@ ANSWERS = [[Completion(ids=(65, 66, 67, 256), logprobs=(0.0,) * 4, text="", fini
 
 
 @pytest.fixture
-def adapted(tiny_folder: Path) -> Policy:
-    return load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=RANK))
+def adapted(any_folder: Path) -> Policy:
+    return load_policy(str(any_folder), PolicySettings(device="cpu", lora_rank=RANK))
 
 
 def answer_logprobs(policy: Policy, group: Group) -> torch.Tensor:
@@ -37,30 +37,30 @@ def perturb(policy: Policy) -> None:
 
 
 def test_adapters_start_as_the_identity_and_alone_are_trained(
-    adapted: Policy, tiny_policy: Policy, make_group: Callable[..., Group]
+    adapted: Policy, any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     names = [name for name, _ in adapted.trainable()]
     layers = adapted.model.config.text_config.num_hidden_layers
     assert len(names) == layers * 7 * 2
     assert all(".lora_" in name and "language_model" in name for name in names)
     torch.testing.assert_close(
-        answer_logprobs(adapted, make_group()), answer_logprobs(tiny_policy, make_group()), atol=0, rtol=0
+        answer_logprobs(adapted, make_group()), answer_logprobs(any_policy, make_group()), atol=0, rtol=0
     )
 
 
-def test_they_start_the_same_in_every_run(adapted: Policy, tiny_folder: Path) -> None:
+def test_they_start_the_same_in_every_run(adapted: Policy, any_folder: Path) -> None:
     torch.manual_seed(123)
-    again = load_policy(str(tiny_folder), adapted.settings)
+    again = load_policy(str(any_folder), adapted.settings)
     one, other = adapter_weights(adapted.model), adapter_weights(again.model)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
-    adapted: Policy, tiny_policy: Policy, make_group: Callable[..., Group], tmp_path: Path
+    adapted: Policy, any_policy: Policy, make_group: Callable[..., Group], tmp_path: Path
 ) -> None:
     perturb(adapted)
     expected = answer_logprobs(adapted, make_group())
-    assert (expected - answer_logprobs(tiny_policy, make_group())).abs().max() > 0.1
+    assert (expected - answer_logprobs(any_policy, make_group())).abs().max() > 0.1
     checkpoint.save(tmp_path / "model", adapted)
     plain = load_policy(str(tmp_path / "model"), PolicySettings(device="cpu"))
     assert not adapter_weights(plain.model)
@@ -68,8 +68,8 @@ def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
     torch.testing.assert_close(answer_logprobs(adapted, make_group()), expected, atol=0, rtol=0)
 
 
-def test_adapters_go_on_from_their_own_weights(adapted: Policy, tiny_folder: Path) -> None:
-    fresh = load_policy(str(tiny_folder), adapted.settings)
+def test_adapters_go_on_from_their_own_weights(adapted: Policy, any_folder: Path) -> None:
+    fresh = load_policy(str(any_folder), adapted.settings)
     perturb(adapted)
     load_adapters(fresh.model, adapter_weights(adapted.model))
     for (name, one), (_, other) in zip(adapted.trainable(), fresh.trainable(), strict=True):
@@ -78,8 +78,8 @@ def test_adapters_go_on_from_their_own_weights(adapted: Policy, tiny_folder: Pat
         load_adapters(fresh.model, {})
 
 
-def test_a_model_without_adapters_has_nothing_to_merge(tiny_policy: Policy) -> None:
-    assert merged_weights(tiny_policy.model) is None
+def test_a_model_without_adapters_has_nothing_to_merge(any_policy: Policy) -> None:
+    assert merged_weights(any_policy.model) is None
 
 
 def test_adapters_and_a_trained_tower_exclude_each_other() -> None:

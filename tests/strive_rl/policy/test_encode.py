@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from strive_data.errors import SampleError
+from strive_data.errors import SampleError, UsageError
 from strive_rl.policy import Policy, encode
 from strive_rl.prompt import user_text
 from strive_rl.schema import Group
@@ -57,28 +57,49 @@ def test_the_times_of_each_view_reach_the_positions(
 
 
 def test_an_odd_number_of_frames_repeats_the_last(
-    tiny_policy: Policy, make_group: Callable[..., Group]
+    any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     odd = make_group(times=((0.0, 1.0, 4.0),))
     view = odd.views[0]
     even_view = replace(view, frames=view.frames[[0, 1, 2, 2]], times=view.times[[0, 1, 2, 2]])
-    (given,) = encode(tiny_policy, odd)
-    (expected,) = encode(tiny_policy, replace(odd, views=(even_view,)))
+    (given,) = encode(any_policy, odd)
+    (expected,) = encode(any_policy, replace(odd, views=(even_view,)))
+    assert given.ids.tolist() == expected.ids.tolist()
     assert given.grid == (2, 2, 2)
     assert torch.equal(given.pixels, expected.pixels)
     np.testing.assert_array_equal(given.positions, expected.positions)
 
 
-def test_a_long_prompt_is_refused_not_cut(tiny_policy: Policy, make_group: Callable[..., Group]) -> None:
-    short = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=100))
+def test_a_long_prompt_is_refused_not_cut(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+    short = replace(any_policy, settings=replace(any_policy.settings, max_prompt_tokens=100))
     with pytest.raises(SampleError, match=r"q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"):
         encode(short, make_group())
 
 
+def test_or_stops_the_run_where_that_is_asked_for(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    settings = replace(any_policy.settings, max_prompt_tokens=100, over_length="stop")
+    with pytest.raises(UsageError, match=r"q1: prompt of \d+ tokens, .* set over_length=drop"):
+        encode(replace(any_policy, settings=settings), make_group())
+
+
+def test_views_of_different_lengths_keep_their_order(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    group = make_group(times=((0.0, 1.0), (0.0, 1.0, 2.0, 3.0), (5.0, 9.0)))
+    together = encode(any_policy, group)
+    assert [prompt.grid[0] for prompt in together] == [1, 2, 1]
+    for prompt, view in zip(together, group.views, strict=True):
+        (alone,) = encode(any_policy, replace(group, views=(view,)))
+        assert torch.equal(prompt.pixels, alone.pixels)
+        assert prompt.ids.tolist() == alone.ids.tolist()
+
+
 def test_a_question_with_a_vision_token_is_refused(
-    tiny_policy: Policy, make_group: Callable[..., Group]
+    any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     group = make_group()
     question = replace(group.question, question="What is <|video_pad|>?")
     with pytest.raises(SampleError, match="vision token"):
-        encode(tiny_policy, replace(group, question=question))
+        encode(any_policy, replace(group, question=question))

@@ -16,28 +16,28 @@ from strive_rl.policy.load import choose_device, choose_dtype
 CPU = PolicySettings(device="cpu")
 
 
-def test_the_vision_tower_is_frozen_and_the_rest_is_not(tiny_policy: Policy) -> None:
-    names = [name for name, _ in tiny_policy.trainable()]
+def test_the_vision_tower_is_frozen_and_the_rest_is_not(any_policy: Policy) -> None:
+    names = [name for name, _ in any_policy.trainable()]
     assert names
     assert not [name for name in names if ".visual." in name]
     assert any(".layers.0." in name for name in names)
 
 
-def test_the_vision_tower_can_be_trained(tiny_folder: Path) -> None:
-    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", train_vision=True))
+def test_the_vision_tower_can_be_trained(any_folder: Path) -> None:
+    policy = load_policy(str(any_folder), PolicySettings(device="cpu", train_vision=True))
     assert any(".visual." in name for name, _ in policy.trainable())
 
 
-def test_vision_ids_and_ids_beyond_the_tokenizer_are_suppressed(tiny_policy: Policy) -> None:
+def test_vision_ids_and_ids_beyond_the_tokenizer_are_suppressed(any_policy: Policy) -> None:
     tokens = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
-    ids = tiny_policy.tokenizer.convert_tokens_to_ids(tokens)
-    size = len(tiny_policy.tokenizer)
+    ids = any_policy.tokenizer.convert_tokens_to_ids(tokens)
+    size = len(any_policy.tokenizer)
     expected = sorted([*ids, *range(size, size + 5)])
-    assert tiny_policy.suppressed.nonzero()[:, 0].tolist() == expected
+    assert any_policy.suppressed.nonzero()[:, 0].tolist() == expected
 
 
-def test_the_end_token_ends_an_answer(tiny_policy: Policy) -> None:
-    assert tiny_policy.end_ids == (tiny_policy.tokenizer.eos_token_id,)
+def test_the_end_token_ends_an_answer(any_policy: Policy) -> None:
+    assert any_policy.end_ids == (any_policy.tokenizer.eos_token_id,)
 
 
 def test_the_demo_model_loads() -> None:
@@ -60,7 +60,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model_type": "gpt2"}, "expected one of: qwen2_5_vl"),
+        ({"model_type": "gpt2"}, "expected one of: qwen2_5_vl, qwen3_vl"),
         ({"model_type": "qwen2_5_vl"}, "cannot be loaded"),
     ],
 )

@@ -1,15 +1,22 @@
-"""The block row against a plain reference: one full forward pass of the model a response."""
+"""The shared row against a plain reference: one full forward pass of transformers' own model a response.
+
+The reference is a second copy of the model with eager attention, so that nothing of ours is in it but the
+position ids, which it is given; those have tests of their own. Times are hours, so that positions are large.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from strive_rl.policy import Policy, Prompt, encode, load_policy, logprobs, with_features
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Completion, Group
 
@@ -23,16 +30,36 @@ def completion(ids: tuple[int, ...]) -> Completion:
 ANSWERS = [
     [completion((65, 66, 67, 256)), completion((70,)), completion((65, 66, 90, 91, 92))],
     [completion((80, 81)), completion((82, 83, 84)), completion((80, 256))],
+    [completion((75,)), completion((76,)), completion((77,))],
 ]
 
 
-def plain(policy: Policy, prompt: Prompt, answer: Completion, shift: int = 0) -> torch.Tensor:
+@pytest.fixture(scope="module")
+def reference(any_policy: Policy) -> Any:
+    """The same weights, as transformers alone loads and runs them."""
+    model = any_policy.architecture.model_class.from_pretrained(any_policy.name, attn_implementation="eager")
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
+    """Three prompts of different lengths and grids, so that rows are padded."""
+    near = make_group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 3600.0, 3604.0, 7200.0, 10800.5)), side=60)
+    return encode(any_policy, near) + encode(
+        any_policy, make_group(times=((30.0, 14400.0),), side=32, seed=1)
+    )
+
+
+def plain(
+    policy: Policy, model: Any, prompt: Prompt, answer: Completion, shift: int = 0, stretch: float = 1.0
+) -> torch.Tensor:
     """Log-probabilities of one answer by one full forward, everything written out."""
     ids = np.concatenate([prompt.ids, answer.ids])
     start = int(prompt.positions.max()) + 1 + shift
     tail = np.tile(np.arange(start, start + len(answer.ids)), (3, 1))
     positions = np.concatenate([prompt.positions, tail], axis=1)
-    output = policy.model(
+    positions = (positions * stretch).astype(np.int64)
+    output = model(
         input_ids=torch.from_numpy(ids)[None],
         pixel_values_videos=prompt.pixels,
         video_grid_thw=torch.tensor([prompt.grid]),
@@ -44,65 +71,133 @@ def plain(policy: Policy, prompt: Prompt, answer: Completion, shift: int = 0) ->
     return picked[torch.arange(len(answer.ids)), torch.tensor(answer.ids)]
 
 
-@pytest.fixture(scope="module")
-def prompts(tiny_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
-    """Two prompts of different lengths, so that rows are padded."""
-    group = make_group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 3.0, 4.0, 50.0, 61.0)))
-    return encode(tiny_policy, group)
+def with_settings(policy: Policy, **settings: Any) -> Policy:
+    return replace(policy, settings=replace(policy.settings, **settings))
 
 
-def test_log_probabilities_equal_the_reference(tiny_policy: Policy, prompts: list[Prompt]) -> None:
+def flat(prompts: list[Prompt]) -> list[tuple[Prompt, Completion]]:
+    return [(prompt, answer) for prompt, row in zip(prompts, ANSWERS, strict=True) for answer in row]
+
+
+@pytest.mark.parametrize("attention", ["dense", "split"])
+def test_log_probabilities_equal_the_reference(
+    any_policy: Policy, reference: Any, prompts: list[Prompt], attention: str
+) -> None:
+    policy = with_settings(any_policy, attention=attention)
     with torch.no_grad():
-        given = logprobs(tiny_policy, with_features(tiny_policy, prompts), ANSWERS, TEMPERATURE)
-        flat = [(p, a) for p, answers in zip(prompts, ANSWERS, strict=True) for a in answers]
-        assert given.shape == (6, 5)
-        for row, (prompt, answer) in zip(given, flat, strict=True):
-            expected = plain(tiny_policy, prompt, answer)
+        given = logprobs(policy, with_features(policy, prompts), ANSWERS, TEMPERATURE)
+        assert given.shape == (9, 5)
+        for row, (prompt, answer) in zip(given, flat(prompts), strict=True):
+            expected = plain(any_policy, reference, prompt, answer)
             torch.testing.assert_close(row[: len(answer.ids)], expected, rtol=0, atol=1e-4)
             assert (row[len(answer.ids) :] == 0).all()
 
 
-def test_a_wrong_position_would_be_seen(tiny_policy: Policy, prompts: list[Prompt]) -> None:
-    """Negative control: the reference with positions shifted by 3 differs by far more than the tolerance."""
+def test_wrong_positions_would_be_seen(any_policy: Policy, reference: Any, prompts: list[Prompt]) -> None:
+    """Negative controls: with answers shifted by 3, or all positions stretched, the reference differs by far
+    more than the tolerance."""
+    answer = ANSWERS[1][1]
     with torch.no_grad():
-        right = plain(tiny_policy, prompts[0], ANSWERS[0][0])
-        shifted = plain(tiny_policy, prompts[0], ANSWERS[0][0], shift=3)
+        right = plain(any_policy, reference, prompts[1], answer)
+        shifted = plain(any_policy, reference, prompts[1], answer, shift=3)
+        stretched = plain(any_policy, reference, prompts[1], answer, stretch=1.5)
     assert (right - shifted).abs().max() > 1e-2
+    assert (right - stretched).abs().max() > 1e-2
 
 
-def test_the_video_is_seen(tiny_policy: Policy, prompts: list[Prompt]) -> None:
-    """Negative control: other pixels, other log-probabilities."""
-    other = replace(prompts[0], pixels=-prompts[0].pixels)
-    with torch.no_grad():
-        given = logprobs(tiny_policy, [prompts[0], other], [ANSWERS[0], ANSWERS[0]], TEMPERATURE)
-    assert (given[:3] - given[3:]).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize("train_vision", [False, True])
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_gradients_equal_the_reference(
-    tiny_policy: Policy, prompts: list[Prompt], train_vision: bool, gradient_checkpointing: bool
-) -> None:
-    settings = replace(
-        tiny_policy.settings, train_vision=train_vision, gradient_checkpointing=gradient_checkpointing
+def test_other_times_and_other_pixels_are_seen(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+    """Negative controls: the same frames at other times, other frames at the same times."""
+    (here,), (later,) = (
+        encode(any_policy, make_group(times=(times,), side=60))
+        for times in ((1.0, 2.0, 3600.0, 3604.0), (1.0, 2.0, 5400.0, 5404.0))
     )
-    policy = load_policy(tiny_policy.name, settings)
-    weights = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
-    parameters = [parameter for _, parameter in policy.trainable()]
+    dark = replace(here, pixels=-here.pixels)
+    with torch.no_grad():
+        rows = logprobs(any_policy, [here, later, dark], [ANSWERS[0]] * 3, TEMPERATURE).split(3)
+    assert torch.equal(here.pixels, later.pixels)
+    assert (rows[0] - rows[1]).abs().max() > 1e-2
+    assert (rows[0] - rows[2]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("attention", "train_vision", "gradient_checkpointing"),
+    [
+        ("dense", False, False),
+        ("dense", True, True),
+        ("split", True, False),
+        ("split", False, True),
+        ("split", True, True),
+    ],
+)
+def test_gradients_equal_the_reference(
+    any_policy: Policy,
+    any_folder: Path,
+    reference: Any,
+    prompts: list[Prompt],
+    attention: Any,
+    train_vision: bool,
+    gradient_checkpointing: bool,
+) -> None:
+    settings = PolicySettings(
+        device="cpu",
+        attention=attention,
+        train_vision=train_vision,
+        gradient_checkpointing=gradient_checkpointing,
+        logits_chunk_tokens=4,
+    )
+    policy = load_policy(str(any_folder), settings)
+    weights = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     given = logprobs(policy, with_features(policy, prompts), ANSWERS, TEMPERATURE)
+    names, parameters = zip(*policy.trainable(), strict=True)
     ours = torch.autograd.grad((given * weights).sum(), parameters, allow_unused=True)
-    policy.model.eval()
-    flat = [(p, a) for p, answers in zip(prompts, ANSWERS, strict=True) for a in answers]
     rows = [
-        plain(policy, prompt, answer) @ w[: len(answer.ids)]
-        for (prompt, answer), w in zip(flat, weights, strict=True)
+        plain(policy, reference, prompt, answer) @ w[: len(answer.ids)]
+        for (prompt, answer), w in zip(flat(prompts), weights, strict=True)
     ]
-    expected = torch.autograd.grad(torch.stack(rows).sum(), parameters, allow_unused=True)
-    for one, other in zip(ours, expected, strict=True):
-        assert (one is None) == (other is None)
-        if one is not None:
-            assert (one - other).norm() <= 1e-4 * other.norm() + 1e-9
-    assert sum(one is not None for one in ours) >= len(ours) - 1
+    own = dict(reference.named_parameters())
+    expected = torch.autograd.grad(torch.stack(rows).sum(), [own[n] for n in names], allow_unused=True)
+    reached = 0
+    for name, one, other in zip(names, ours, expected, strict=True):
+        assert (one is None) == (other is None), name
+        if one is not None and other is not None:
+            reached += 1
+            assert (one - other).norm() <= 1e-4 * other.norm() + 1e-9, name
+    assert reached >= len(names) - 1
+
+
+def test_adapters_get_the_same_gradients_either_way(any_folder: Path, prompts: list[Prompt]) -> None:
+    gradients = []
+    for attention, checkpointing in (("dense", False), ("split", True)):
+        settings = PolicySettings(
+            device="cpu", attention=attention, gradient_checkpointing=checkpointing, lora_rank=2
+        )
+        policy = load_policy(str(any_folder), settings)
+        logprobs(policy, with_features(policy, prompts), ANSWERS, TEMPERATURE).sum().backward()
+        gradients.append([parameter.grad for _, parameter in policy.trainable()])
+    for one, other in zip(*gradients, strict=True):
+        assert one is not None
+        assert (one - other).norm() <= 1e-4 * other.norm() + 1e-9
+    assert sum(bool(one.abs().max() > 1e-3) for one in gradients[0]) >= len(gradients[0]) // 2
+
+
+@pytest.mark.parametrize("attention", ["dense", "split"])
+def test_under_bfloat16_weights_they_are_float32_and_near(
+    any_folder: Path, prompts: list[Prompt], attention: Any
+) -> None:
+    """Not rounded to bfloat16's 8 bits; sampling and training agree to its resolution of the logits."""
+    settings = PolicySettings(device="cpu", dtype="bfloat16", attention=attention)
+    policy = load_policy(str(any_folder), settings)
+    ready = with_features(policy, prompts)
+    sampling = Sampling(completions=4, max_new_tokens=12)
+    answers = sample(policy, ready, sampling, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        trained = logprobs(policy, ready, answers, 1.0)
+    sampled = sampled_logprobs([answer for row in answers for answer in row])
+    assert trained.dtype == torch.float32
+    assert (trained != trained.bfloat16().float()).float().mean() > 0.5
+    gap = (trained - sampled).abs()
+    assert gap.max() < 0.25
+    assert gap.mean() < 0.03
 
 
 def test_masks_and_sampled_log_probabilities() -> None:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_rl.policy import Policy
-from strive_rl.policy.positions import patch_times, prompt_positions, temporal_ids, video_positions
-
-
-def test_patch_times_are_the_means_of_merged_frames() -> None:
-    np.testing.assert_array_equal(patch_times(np.array([0.0, 1.0, 4.0, 9.0]), 2), [0.5, 6.5])
+from strive_rl.policy.positions import (
+    prompt_positions,
+    stamped_positions,
+    temporal_ids,
+    video_positions,
+)
 
 
 def test_temporal_ids_count_from_the_first_patch_and_round_halves_up() -> None:
@@ -37,6 +38,23 @@ def test_a_wrong_number_of_video_tokens_is_refused(marks: list[int]) -> None:
     video = video_positions(np.array([0.0]), 2, 2, 2.0)
     with pytest.raises(ValueError, match="expected one run of 4"):
         prompt_positions(np.array(marks, dtype=bool), video)
+
+
+def test_stamped_prompt_by_hand() -> None:
+    """Text, a patch of 1×3, text, another, text: what follows a patch starts 3 above it."""
+    is_video = np.array([0, 1, 1, 1, 0, 0, 1, 1, 1, 0], dtype=bool)
+    expected = [
+        [0, 1, 1, 1, 4, 5, 6, 6, 6, 9],
+        [0, 1, 1, 1, 4, 5, 6, 6, 6, 9],
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ]
+    np.testing.assert_array_equal(stamped_positions(is_video, (2, 1, 3)), expected)
+
+
+@pytest.mark.parametrize("marks", [[0, 1, 1, 0, 1], [1, 1, 1, 1], [0, 0], [1, 1, 0, 1, 1, 0, 1, 1]])
+def test_a_wrong_number_of_runs_is_refused(marks: list[int]) -> None:
+    with pytest.raises(ValueError, match="expected 2 runs of 2"):
+        stamped_positions(np.array(marks, dtype=bool), (2, 1, 2))
 
 
 @given(

@@ -14,10 +14,10 @@ from strive_rl.schema import Group
 
 
 @pytest.fixture(scope="module")
-def prompts(tiny_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
-    """Three prompts of different lengths, so that they are left-padded."""
+def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
+    """Three prompts of different lengths, so that they are padded."""
     group = make_group(times=((0.5, 9.5), (1.0, 2.0, 3.0, 4.0, 50.0, 61.0), (0.0, 1.0, 2.0, 3.0)))
-    return with_features(tiny_policy, encode(tiny_policy, group))
+    return with_features(any_policy, encode(any_policy, group))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -28,39 +28,39 @@ def ending_at(policy: Policy, token: int) -> Policy:
     return replace(policy, end_ids=(token,))
 
 
-def test_log_probabilities_are_those_of_the_training_pass(tiny_policy: Policy, prompts: list[Prompt]) -> None:
+def test_log_probabilities_are_those_of_the_training_pass(any_policy: Policy, prompts: list[Prompt]) -> None:
     sampling = Sampling(completions=3, max_new_tokens=12, temperature=1.3)
-    answers = sample(tiny_policy, prompts, sampling, seeded())
+    answers = sample(any_policy, prompts, sampling, seeded())
     flat = [answer for group in answers for answer in group]
     with torch.no_grad():
-        trained = logprobs(tiny_policy, prompts, answers, 1.3)
+        trained = logprobs(any_policy, prompts, answers, 1.3)
     torch.testing.assert_close(sampled_logprobs(flat), trained, rtol=0, atol=1e-4)
 
 
 def test_cutting_into_passes_does_not_change_log_probabilities(
-    tiny_policy: Policy, prompts: list[Prompt]
+    any_policy: Policy, prompts: list[Prompt]
 ) -> None:
     """Greedy answers do not depend on what else is in the pass, nor on its padding."""
     sampling = Sampling(completions=1, max_new_tokens=10, greedy=True)
-    together = sample(tiny_policy, prompts, sampling)
-    one_by_one = replace(tiny_policy, settings=replace(tiny_policy.settings, prompts_per_pass=1))
+    together = sample(any_policy, prompts, sampling)
+    one_by_one = replace(any_policy, settings=replace(any_policy.settings, prompts_per_pass=1))
     apart = sample(one_by_one, prompts, sampling)
     assert [[a.ids for a in group] for group in together] == [[a.ids for a in group] for group in apart]
 
 
 def test_equal_generators_give_equal_completions_and_others_do_not(
-    tiny_policy: Policy, prompts: list[Prompt]
+    any_policy: Policy, prompts: list[Prompt]
 ) -> None:
     sampling = Sampling(completions=2, max_new_tokens=6)
-    first = sample(tiny_policy, prompts, sampling, seeded(3))
-    assert sample(tiny_policy, prompts, sampling, seeded(3)) == first
-    assert sample(tiny_policy, prompts, sampling, seeded(4)) != first
+    first = sample(any_policy, prompts, sampling, seeded(3))
+    assert sample(any_policy, prompts, sampling, seeded(3)) == first
+    assert sample(any_policy, prompts, sampling, seeded(4)) != first
 
 
-def test_first_tokens_follow_the_distribution(tiny_policy: Policy, prompts: list[Prompt]) -> None:
+def test_first_tokens_follow_the_distribution(any_policy: Policy, prompts: list[Prompt]) -> None:
     """Chi-square of 4,000 first tokens against their log-probabilities, over the ids expected 20 times."""
     draws = 4000
-    (answers,) = sample(tiny_policy, prompts[:1], Sampling(completions=draws, max_new_tokens=1), seeded())
+    (answers,) = sample(any_policy, prompts[:1], Sampling(completions=draws, max_new_tokens=1), seeded())
     chances = {answer.ids[0]: torch.tensor(answer.logprobs[0]).exp().item() for answer in answers}
     common = {token: chance for token, chance in chances.items() if chance * draws >= 20}
     assert len(common) >= 5
@@ -69,13 +69,13 @@ def test_first_tokens_follow_the_distribution(tiny_policy: Policy, prompts: list
     assert statistic < len(common) + 4 * (2 * len(common)) ** 0.5
 
 
-def test_rows_stop_after_their_end_token(tiny_policy: Policy, prompts: list[Prompt]) -> None:
+def test_rows_stop_after_their_end_token(any_policy: Policy, prompts: list[Prompt]) -> None:
     sampling = Sampling(completions=64, max_new_tokens=20)
-    free = sample(ending_at(tiny_policy, -1), prompts[:1], sampling, seeded())[0]
+    free = sample(ending_at(any_policy, -1), prompts[:1], sampling, seeded())[0]
     assert all(not answer.finished and len(answer.ids) == 20 for answer in free)
     tokens = [token for answer in free for token in answer.ids]
     token = max(set(tokens), key=tokens.count)
-    stopped = sample(ending_at(tiny_policy, token), prompts[:1], sampling, seeded())[0]
+    stopped = sample(ending_at(any_policy, token), prompts[:1], sampling, seeded())[0]
     for answer, whole in zip(stopped, free, strict=True):
         if answer.finished:
             assert answer.ids == whole.ids[: whole.ids.index(token) + 1]
@@ -86,12 +86,12 @@ def test_rows_stop_after_their_end_token(tiny_policy: Policy, prompts: list[Prom
     assert mask(stopped).sum() == sum(len(answer.ids) for answer in stopped)
 
 
-def test_suppressed_ids_are_never_sampled(tiny_policy: Policy, prompts: list[Prompt]) -> None:
+def test_suppressed_ids_are_never_sampled(any_policy: Policy, prompts: list[Prompt]) -> None:
     """Negative control: with nothing suppressed, at this temperature, such ids do come."""
     sampling = Sampling(completions=200, max_new_tokens=4, temperature=20.0)
-    hidden = set(tiny_policy.suppressed.nonzero()[:, 0].tolist())
-    (answers,) = sample(tiny_policy, prompts[:1], sampling, seeded())
+    hidden = set(any_policy.suppressed.nonzero()[:, 0].tolist())
+    (answers,) = sample(any_policy, prompts[:1], sampling, seeded())
     assert not hidden & {token for answer in answers for token in answer.ids}
-    free = replace(tiny_policy, suppressed=torch.zeros_like(tiny_policy.suppressed))
+    free = replace(any_policy, suppressed=torch.zeros_like(any_policy.suppressed))
     (answers,) = sample(free, prompts[:1], sampling, seeded())
     assert hidden & {token for answer in answers for token in answer.ids}

@@ -1,0 +1,72 @@
+"""Qwen3-VL: each temporal patch has its own run of video tokens, with its time written before it.
+
+The text is that of the model's processor, given the true times (DESIGN.md 7.2). What stands around the time
+stamps depends on the version of transformers (5.x keeps the chat template's outer vision tokens, 4.57 and
+vLLM drop them), so a run records it. The positions are those of the model's own `get_rope_index`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import Qwen3VLForConditionalGeneration
+from transformers.video_utils import VideoMetadata
+
+from strive_data.schema import Times
+from strive_rl.policy.architecture import Clip, Grid, VideoFeatures
+from strive_rl.policy.positions import Ids, stamped_positions
+
+MILLISECONDS = 1000
+
+
+class Qwen3VL:
+    """See `architecture.Architecture`."""
+
+    model_class = Qwen3VLForConditionalGeneration
+
+    def pixel_limit(self, pixels: int, frames: int) -> int:
+        """This processor bounds the whole clip (DESIGN.md 7.3)."""
+        return pixels * frames
+
+    def placeholder(self, processor: Any, clip: Clip) -> str:
+        """`<t seconds>` and the video tokens of each temporal patch; t is the mean of its frames."""
+        video = {"video_grid_thw": np.array([clip.grid]), "video_metadata": [metadata(clip.times)]}
+        return str(processor.replace_video_token(video, video_idx=0))
+
+    def positions(self, config: Any, is_video_L: npt.NDArray[np.bool_], clip: Clip) -> Ids:
+        """A patch is an image among text."""
+        return stamped_positions(is_video_L, clip.merged(config.vision_config.spatial_merge_size))
+
+    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+        """The tower's tokens, and its deepstack features for the first decoder layers."""
+        output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
+        tokens = list(output.pooler_output)
+        counts = [len(each) for each in tokens]
+        # transformers 5.17 gives the deep features of all clips in one tensor, later ones a tensor a clip.
+        layers = [
+            torch.split(torch.cat(tuple(x)) if isinstance(x, (tuple, list)) else x, counts)
+            for x in output.deepstack_features
+        ]
+        return [
+            VideoFeatures(tokens=one, deep=tuple(layer[i] for layer in layers))
+            for i, one in enumerate(tokens)
+        ]
+
+    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
+        """The deepstack features, added to the states of the video tokens behind the first decoder layers."""
+        return {"visual_pos_masks": is_video_RL, "deepstack_visual_embeds": list(deep)}
+
+
+def metadata(times_K: Times) -> VideoMetadata:
+    """Frames at these seconds, told to the processor as frames of a video of 1,000 a second."""
+    stamps = [round(float(time) * MILLISECONDS) for time in times_K]
+    return VideoMetadata(
+        total_num_frames=stamps[-1] + 1,
+        fps=float(MILLISECONDS),
+        duration=float(times_K[-1]),
+        frames_indices=stamps,
+    )
