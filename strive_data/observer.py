@@ -28,9 +28,10 @@ class Workload:
 class VideoDone:
     """One video more: its questions and how many of them failed, by kind; its decoded candidate frames.
 
-    `written_bytes` and `shards` are what the build has written since the last video: bytes of the open shard
-    too, without the end mark of a tar; shards only when committed. `seconds` are those spent on the video by stage (those in workers and
-    those in this process alike: stages run beside each other, so their sum may exceed the wall clock).
+    `written_bytes` and `shards`: what the build has written since the last video, samples of the open shard
+    too (without a tar's end mark), shards only when committed. `seconds` are those spent on the video by
+    stage, in workers and in this process alike: stages run beside each other, so their sum may exceed the
+    wall clock.
     """
 
     video: str
