@@ -20,9 +20,10 @@ from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
 from strive_data.observer import Observer, VideoDone, Workload
 from strive_data.provenance import run_record
+from strive_data.run_file import write_run
 from strive_data.schema import Failure, Sample
 from strive_data.settings import fingerprint
-from strive_data.shard_writer import Manifest, OpenShard, index_of, write_json
+from strive_data.shard_writer import Manifest, OpenShard, index_of
 from strive_data.shards import INDEX_FILE, RUN_FILE
 from strive_data.stopwatch import Stopwatch
 from strive_data.tables import FAILURES_FILE, failures_table, gather_parts, write_parts
@@ -200,7 +201,7 @@ def _finish(
     }
     recipes = {path: reading.recipe for path, reading in rows.readings.items()}
     record = run_record(settings, rows.input_sha256, counts, seconds, recipes=recipes)
-    write_json(out / RUN_FILE, record)
+    write_run(out, record)
     if not summary.samples:
         raise UsageError(
             f"none of {len(failures)} rows could be used: the reasons are in {out / FAILURES_FILE}"

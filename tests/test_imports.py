@@ -20,11 +20,11 @@ DATA_LAYERS = [
     {"samplers", "annotation_rows", "choices"},
     {"recipe_row"},
     {"annotations", "decode", "score", "shards", "shard_writer", "tables", "picture", "synth", "provenance"},
-    {"sampling", "progress", "plot", "query", "export", "cache", "screen"},
+    {"sampling", "progress", "plot", "query", "export", "cache", "screen", "run_file"},
     {"scoring"},
     {"batching", "video_results"},
-    {"engines"},
-    {"build", "report", "overview", "judge", "overlap"},
+    {"engines", "verify"},
+    {"build", "report", "overview", "judge", "overlap", "merge"},
     {"cli"},
 ]
 RL_LAYERS = [
