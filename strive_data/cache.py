@@ -75,10 +75,10 @@ class VideoCache:
         return MissedVideo(candidates=candidates, entry=entry, damaged=damaged)
 
     def key(self, video_sha256: str, settings: DecodeSettings) -> str:
-        """Hash of the video's bytes and of all that turns them into an entry; a time limit changes none."""
+        """Hash of the video's bytes and of all that turns them into an entry; a limit changes none."""
         versions = package_versions()
         decode = asdict(settings)
-        del decode["timeout_seconds"]
+        del decode["timeout_seconds"], decode["memory_bytes"], decode["max_source_pixels"]
         parts = {
             "format": [FORMAT, __version__],
             "video": video_sha256,

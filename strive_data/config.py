@@ -17,14 +17,18 @@ class DecodeSettings:
 
     `max_pixels` bounds width×height of a stored frame; sides are multiples of `multiple` (28 = patch 14 ×
     merge 2 of Qwen2.5-VL, so that its processor does not resample again). Small videos are never enlarged
-    but to the next multiple.
+    but to the next multiple. `max_source_pixels` bounds width×height of the source: larger frames are taken
+    for memory bombs and refused undecoded. `timeout_seconds` and `memory_bytes` (Linux) are what one video
+    may cost; what costs more is given up by killing its process, and tried by the other reader once.
     """
 
     reader: Literal["auto", "pyav", "decord"] = "auto"
     candidates: int = 128
     max_pixels: int = 128 * 28 * 28
     multiple: int = 28
+    max_source_pixels: int = 8192 * 8192
     timeout_seconds: float = 600.0
+    memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, f"decode.candidates: got {self.candidates}, expected at least 1")
@@ -34,6 +38,10 @@ class DecodeSettings:
             self.max_pixels >= least, f"decode.max_pixels: got {self.max_pixels}, expected {least} or more"
         )
         require(self.timeout_seconds > 0, "decode.timeout_seconds: expected a positive number of seconds")
+        pixels = self.max_source_pixels
+        require(pixels >= 1, f"decode.max_source_pixels: got {pixels}, expected at least 1")
+        memory = self.memory_bytes
+        require(memory >= 1 << 26, f"decode.memory_bytes: got {memory}, expected at least {1 << 26} (64 MiB)")
 
 
 DEFAULT_MODELS = {"clip": "ViT-B-32", "vlm": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"}

@@ -6,6 +6,7 @@ Shapes: N candidate cells, P presented frames, I chosen frames (I <= N).
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,19 @@ def shown_frames(pts_seconds_P: Times, wanted_times_N: Times) -> npt.NDArray[np.
         raise ValueError("pts_seconds: got times out of order, expected them sorted")
     places = np.searchsorted(pts_seconds_P, wanted_times_N + ROUNDING_SECONDS, side="right") - 1
     return np.unique(np.maximum(places, 0)).astype(np.int64)
+
+
+def shown_size(width: int, height: int, pixel_aspect: Fraction) -> tuple[int, int]:
+    """Size (width, height) at which a frame of `width`×`height` pixels, each `pixel_aspect` wide, is shown.
+
+    The side that is short is stretched, as browsers do, so that no pixel is lost: width·aspect for wide
+    pixels, height/aspect for narrow ones. Raises ValueError unless the aspect is positive.
+    """
+    if pixel_aspect <= 0:
+        raise ValueError(f"pixel_aspect: got {pixel_aspect}, expected more than 0")
+    if pixel_aspect >= 1:
+        return round(width * pixel_aspect), height
+    return width, round(height / pixel_aspect)
 
 
 def storage_size(width: int, height: int, max_pixels: int, multiple: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The decord reader: frames by number, on decord's own timeline.
 
-Known to give wrong frames in silence for open groups of pictures, edit lists, MPEG-TS and MPEG-4 in AVI
-(the planned PyAV reader does not), so `auto` turns to it only where that one fails.
+Known to give wrong frames in silence for many files, so it refuses those of which the packet index does not
+show that it is exact (exact.py), and `auto` turns to it only where the planned PyAV reader fails.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import av
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.index import scan_packets
-from strive_data.decode.media import open_media
+from strive_data.decode.exact import why_inexact
+from strive_data.decode.index import PacketIndex, read_index
+from strive_data.decode.media import open_media, pixel_aspect
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Times, VideoInfo
@@ -23,11 +24,15 @@ from strive_data.timeline import cell_midpoints, shown_frames
 
 
 class DecordReader:
-    """Reads frames through decord, which is loaded at the first use and exists for x86-64 only."""
+    """Reads frames through decord, which is loaded at the first use and exists for x86-64 only.
+
+    `trusting` leaves the check of exactness out: for measurements of how often decord is wrong.
+    """
 
     name = "decord"
 
-    def __init__(self) -> None:
+    def __init__(self, *, trusting: bool = False) -> None:
+        self._trusting = trusting
         try:
             self._decord: Any = importlib.import_module("decord")
         except ImportError as error:
@@ -37,25 +42,39 @@ class DecordReader:
 
     def read(self, path: Path, settings: DecodeSettings) -> Candidates:
         """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
-        with open_media(path) as container:
-            scan = scan_packets(path, container, container.streams.best("video"))
+        with open_media(path, settings) as container:
+            stream = container.streams.best("video")
+            index = read_index(path, container, stream)
+            formats = frozenset(container.format.name.split(","))
+            coded_size = stream.codec_context.width, stream.codec_context.height
+            aspect = pixel_aspect(stream)
         video, starts_F, duration_seconds = self._open(path)
+        self._check(path, index, formats, starts_F)
         chosen = shown_frames(starts_F, cell_midpoints(duration_seconds, settings.candidates))
         store = FrameStore(len(chosen), settings)
         for slot, number in enumerate(chosen.tolist()):
             pixels = self._pixels(video, number)
             if pixels is not None:
-                store.put(slot, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+                # decord turns frames upright by itself, and their pixels with them.
+                turned = pixels.shape[1::-1] == coded_size[::-1] != coded_size
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                store.put(slot, frame, 1 / aspect if turned else aspect)
         info = VideoInfo(
-            video_id=scan.video_id,
+            video_id=index.video_id,
             duration_seconds=duration_seconds,
             width=store.shown_size[0],
             height=store.shown_size[1],
             reader=self.name,
             reader_version=self.version,
-            decode_errors=scan.errors + int((~store.filled).sum()),
+            decode_errors=index.errors + int((~store.filled).sum()),
         )
         return finish(path, store, starts_F[chosen], info)
+
+    def _check(self, path: Path, index: PacketIndex, formats: frozenset[str], starts_F: Times) -> None:
+        reason = None if self._trusting else why_inexact(index, formats, starts_F)
+        if reason:
+            message = f"{path}: decord may give wrong frames, {reason}; set decode.reader to 'auto' or 'pyav'"
+            raise SampleError(FailureKind.UNSUPPORTED_CODEC, message)
 
     def _open(self, path: Path) -> tuple[Any, Times, float]:
         """The video, the times of its frames in seconds from the first one, and its duration in seconds."""

@@ -25,7 +25,7 @@ UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Packet:
     """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored."""
 
@@ -113,6 +113,8 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
                 digest.update(packet)
                 packets.append(_packet(packet, codec))
                 errors += packet.is_corrupt
+    except MemoryError:
+        raise
     except av.error.FFmpegError:
         errors += 1
     video_id = digest.hexdigest()[:32] if packets else file_id(path)
@@ -221,5 +223,7 @@ def packets_after_seek(container: Any, stream: Any) -> Iterator[Any]:
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
+    except MemoryError:
+        raise
     except av.error.FFmpegError:
         return

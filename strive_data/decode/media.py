@@ -8,12 +8,14 @@ videos of one frame.
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 import av.error
 
+from strive_data.config import DecodeSettings
 from strive_data.errors import FailureKind, SampleError
 
 FORMATS = (
@@ -21,30 +23,37 @@ FORMATS = (
 )
 """FFmpeg's names of the file formats that are opened."""
 
-MAX_SOURCE_PIXELS = 8192 * 8192
-"""Largest frame that is decoded (8K video has half of it): larger ones are taken for memory bombs."""
+MAX_PIXEL_ASPECT = Fraction(8)
+"""Pixels wider or narrower than that are taken for damage: those of real formats lie between .5 and 2.5."""
 
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid"}
 
 
-def open_media(path: Path) -> Any:
+def open_media(path: Path, settings: DecodeSettings) -> Any:
     """Open `path` for reading as an av container whose best video stream can be decoded.
 
     FFmpeg threads are off: one process a core is cheaper. Raises SampleError with kind missing, empty,
-    not_media, no_moov, no_video_stream, unsupported_codec or oom (a frame above MAX_SOURCE_PIXELS).
+    not_media, no_moov, no_video_stream, unsupported_codec or oom (frames above `settings.max_source_pixels`).
     """
     _require_file(path)
     container = _open(path)
     try:
-        prepare_stream(path, container)
+        _prepare_stream(path, container, settings.max_source_pixels)
     except SampleError:
         container.close()
         raise
     return container
 
 
-def prepare_stream(path: Path, container: Any) -> Any:
-    """The stream to decode, with its decoder limited to one thread and to MAX_SOURCE_PIXELS."""
+def pixel_aspect(stream: Any) -> Fraction:
+    """Width over height of the pixels of a video stream; 1 where the file does not say, or says nonsense."""
+    aspect = stream.sample_aspect_ratio
+    known = aspect is not None and MAX_PIXEL_ASPECT >= aspect >= 1 / MAX_PIXEL_ASPECT
+    return Fraction(aspect) if known else Fraction(1)
+
+
+def _prepare_stream(path: Path, container: Any, most_pixels: int) -> None:
+    """Limit the decoder of the stream to one thread and to frames of `most_pixels`."""
     stream = container.streams.best("video")
     if stream is None or (stream.codec_context is None and not len(container.streams.video)):
         found = ", ".join(sorted({s.type for s in container.streams})) or "none"
@@ -52,13 +61,12 @@ def prepare_stream(path: Path, container: Any) -> Any:
     codec = stream.codec_context
     if codec is None:
         raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: no decoder for its video stream")
-    if codec.width * codec.height > MAX_SOURCE_PIXELS:
+    if codec.width * codec.height > most_pixels:
         size = f"{codec.width}×{codec.height}"
-        message = f"{path}: frames of {size} pixels, more than the limit of {MAX_SOURCE_PIXELS}"
+        message = f"{path}: frames of {size} pixels, more than decode.max_source_pixels = {most_pixels}"
         raise SampleError(FailureKind.OOM, message)
     codec.thread_count = 1
-    codec.options = {"max_pixels": str(MAX_SOURCE_PIXELS)}
-    return stream
+    codec.options = {"max_pixels": str(most_pixels)}
 
 
 def _require_file(path: Path) -> None:

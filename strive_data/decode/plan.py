@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from strive_data.decode.index import PacketIndex
@@ -27,6 +28,22 @@ def plan_runs(index: PacketIndex, wanted_pts: set[int]) -> list[Run]:
     to the group before, so its decoding begins one key frame earlier.
     """
     groups: dict[int, set[int]] = {}
+    for place, start in _starts(index, wanted_pts):
+        groups.setdefault(start, set()).add(place)
+    return [
+        Run(start=start, stop=max(places) + 1, wanted=frozenset(places))
+        for start, places in sorted(groups.items())
+    ]
+
+
+def is_leading(index: PacketIndex, key: int, place: int) -> bool:
+    """Whether the packet at `place`, of the group of the key frame at `key`, is shown before that frame."""
+    pts, key_pts = index.packets[place].pts, index.packets[key].pts
+    return key_pts is not None and pts is not None and pts < key_pts
+
+
+def _starts(index: PacketIndex, wanted_pts: set[int]) -> Iterator[tuple[int, int]]:
+    """Place of each wanted packet, and the place of the key frame that its decoding begins at."""
     key, before = index.first_key, index.first_key
     missing = set(wanted_pts)
     for place, packet in enumerate(index.packets):
@@ -35,10 +52,4 @@ def plan_runs(index: PacketIndex, wanted_pts: set[int]) -> list[Run]:
         if place < index.first_key or packet.pts not in missing or not packet.is_shown:
             continue
         missing.discard(packet.pts)
-        key_pts = index.packets[key].pts
-        leading = key_pts is not None and packet.pts is not None and packet.pts < key_pts
-        groups.setdefault(before if leading else key, set()).add(place)
-    return [
-        Run(start=start, stop=max(places) + 1, wanted=frozenset(places))
-        for start, places in sorted(groups.items())
-    ]
+        yield place, before if is_leading(index, key, place) else key

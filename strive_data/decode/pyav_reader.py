@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ import av
 import av.error
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.damage import Damage
 from strive_data.decode.index import PacketIndex, packets_after_seek, read_index
-from strive_data.decode.media import open_media
-from strive_data.decode.plan import Run, plan_runs
+from strive_data.decode.media import open_media, pixel_aspect
+from strive_data.decode.plan import Run, is_leading, plan_runs
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
@@ -30,8 +33,29 @@ _SKIPPING_CODECS = frozenset({"h264"})
 _UNSUPPORTED = (av.error.PatchWelcomeError, av.error.DecoderNotFoundError, NotImplementedError)
 
 Numbered = Iterator[tuple[int, Any]]
-Faults = dict[int, Exception]
-"""Place of a packet in decode order → what its decoding raised."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """The decoding of one video: `slots` has the wanted ticks, each with its slot in the store.
+
+    `damaged` are the slots whose frames are damaged, or refer to something damaged.
+    """
+
+    index: PacketIndex
+    slots: dict[int, int]
+    store: FrameStore
+    pixel_aspect: Fraction
+    damage: Damage = field(default_factory=Damage)
+    damaged: set[int] = field(default_factory=set)
+
+    def keep(self, tick: int, frame: Any) -> bool:
+        """Store a frame whose tick has a slot that is still free; whether it was one."""
+        slot = self.slots.get(tick)
+        if slot is None or self.store.filled[slot]:
+            return False
+        self.store.put(slot, frame, self.pixel_aspect)
+        return True
 
 
 class PyavReader:
@@ -42,69 +66,84 @@ class PyavReader:
 
     def read(self, path: Path, settings: DecodeSettings) -> Candidates:
         """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
-        with open_media(path) as container:
+        with open_media(path, settings) as container:
             stream = container.streams.best("video")
             index = read_index(path, container, stream)
             midpoints = cell_midpoints(index.duration_seconds, settings.candidates)
             chosen = shown_frames(index.times, midpoints)
             slots = {int(pts): slot for slot, pts in enumerate(index.pts[chosen])}
-            store, faults = FrameStore(len(slots), settings), Faults()
+            store = FrameStore(len(slots), settings)
+            search = Search(index=index, slots=slots, store=store, pixel_aspect=pixel_aspect(stream))
             if index.timed:
-                for run in plan_runs(index, set(slots)):
-                    packets = _packets_from(container, stream, index, run.start)
-                    for tick, frame in _timed_frames(_run_frames(stream, run, packets, faults)):
-                        _keep(tick, frame, slots, store)
+                _read_runs(container, stream, search)
         if not store.filled.all():
-            _read_through(path, index, slots, store, faults)
-        _raise_unsupported(path, store, faults)
-        info = _info(self, index, store, _count_errors(index, slots, store, faults))
-        return finish(path, store, index.times[chosen], info)
+            _read_through(path, search, settings)
+        _raise_unsupported(path, search)
+        return finish(path, store, index.times[chosen], _info(self, search))
 
 
-def _info(reader: PyavReader, index: PacketIndex, store: FrameStore, errors: int) -> VideoInfo:
-    width, height = store.shown_size
+def _info(reader: PyavReader, search: Search) -> VideoInfo:
+    width, height = search.store.shown_size
     return VideoInfo(
-        video_id=index.video_id,
-        duration_seconds=index.duration_seconds,
+        video_id=search.index.video_id,
+        duration_seconds=search.index.duration_seconds,
         width=width,
         height=height,
         reader=reader.name,
         reader_version=reader.version,
-        decode_errors=errors,
+        decode_errors=_count_errors(search),
     )
 
 
-def _keep(tick: int, frame: Any, slots: dict[int, int], store: FrameStore) -> None:
-    """Store a frame whose tick has a slot that is still free."""
-    slot = slots.get(tick)
-    if slot is not None and not store.filled[slot]:
-        store.put(slot, frame)
+def _read_runs(container: Any, stream: Any, search: Search) -> None:
+    """Seek to each planned run, decode it, and keep its wanted frames."""
+    for run in plan_runs(search.index, set(search.slots)):
+        packets = _packets_from(container, stream, search.index, run.start)
+        frames = _run_frames(stream, run, packets, search.damage)
+        _keep_timed(frames, [run], search)
 
 
-def _timed_frames(frames: Iterable[Any]) -> Numbered:
-    return ((frame.pts, frame) for frame in frames if frame.pts is not None)
+def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
+    """Keep the wanted frames of `runs`, told by their times, and find the damaged ones among them."""
+    packets = search.index.packets
+    first = min(run.start for run in runs)
+    last = max(run.stop for run in runs)
+    place_of = {packets[place].pts: place for place in range(first, last) if packets[place].is_shown}
+    kept: dict[int, int] = {}
+    for frame in frames:
+        place = place_of.get(frame.pts)
+        if place is None:
+            continue
+        # A leading picture of the first group lacks its references, and nothing that is wanted refers to it.
+        if frame.is_corrupt and not is_leading(search.index, first, place):
+            search.damage.marked.add(place)
+        if search.keep(frame.pts, frame):
+            kept[place] = frame.pts
+    for run in runs:
+        damaged = [place for place in run.wanted & kept.keys() if search.damage.reaches(run.start, place)]
+        search.damaged.update(search.slots[kept[place]] for place in damaged)
 
 
-def _run_frames(stream: Any, run: Run, packets: Numbered, faults: Faults) -> Iterator[Any]:
+def _run_frames(stream: Any, run: Run, packets: Numbered, damage: Damage) -> Iterator[Any]:
     """Frames of one run, those of unwanted packets that nothing refers to left out."""
     codec = stream.codec_context
     skips = codec.name in _SKIPPING_CODECS
     for place, packet in packets:
         codec.skip_frame = "NONREF" if skips and place not in run.wanted else "DEFAULT"
-        yield from _decode(codec, packet, place, faults)
+        yield from _decode(codec, packet, place, damage)
         if place + 1 >= run.stop:
             break
     codec.skip_frame = "DEFAULT"
-    yield from _decode(codec, None, run.stop - 1, faults)
+    yield from _decode(codec, None, run.stop - 1, damage)
 
 
-def _decode(codec: Any, packet: Any, place: int, faults: Faults) -> list[Any]:
+def _decode(codec: Any, packet: Any, place: int, damage: Damage) -> list[Any]:
     try:
         frames: list[Any] = codec.decode(packet)
     except MemoryError:
         raise
     except av.error.FFmpegError as error:
-        faults[place] = error
+        damage.faults[place] = error
         return []
     return frames
 
@@ -115,6 +154,8 @@ def _packets_from(container: Any, stream: Any, index: PacketIndex, start: int) -
     for tick in _seek_ticks(index, start):
         try:
             container.seek(tick, stream=stream)
+        except MemoryError:
+            raise
         except av.error.FFmpegError:
             continue
         packets = packets_after_seek(container, stream)
@@ -140,44 +181,57 @@ def _seek_ticks(index: PacketIndex, start: int) -> Iterator[int]:
             yield min(ticks)
 
 
-def _read_through(
-    path: Path, index: PacketIndex, slots: dict[int, int], store: FrameStore, faults: Faults
-) -> None:
-    """Decode from the start until every slot is filled.
-
-    Without presentation times frames are told by their number, which is certain up to the first error only:
-    nothing after it is kept.
-    """
-    with open_media(path) as container:
+def _read_through(path: Path, search: Search, settings: DecodeSettings) -> None:
+    """Decode from the start until every slot is filled."""
+    index, store = search.index, search.store
+    with open_media(path, settings) as container:
         stream = container.streams.best("video")
-        everything = Run(start=0, stop=len(index.packets), wanted=frozenset(range(len(index.packets))))
+        everything = Run(
+            start=index.first_key, stop=len(index.packets), wanted=frozenset(range(len(index.packets)))
+        )
         packets = enumerate(packets_after_seek(container, stream))
         decodable = ((place, packet) for place, packet in packets if place >= index.first_key)
-        frames = _run_frames(stream, everything, decodable, faults)
-        for tick, frame in _timed_frames(frames) if index.timed else _counted_frames(frames, index, faults):
-            _keep(tick, frame, slots, store)
-            if store.filled.all():
-                break
+        frames = _until(store, _run_frames(stream, everything, decodable, search.damage))
+        if index.timed:
+            missing = {tick for tick, slot in search.slots.items() if not store.filled[slot]}
+            _keep_timed(frames, plan_runs(index, missing), search)
+        else:
+            _keep_counted(frames, search)
 
 
-def _counted_frames(frames: Iterable[Any], index: PacketIndex, faults: Faults) -> Numbered:
-    for tick, frame in zip(index.pts.tolist(), frames, strict=False):
-        if faults:
+def _until(store: FrameStore, frames: Iterable[Any]) -> Iterator[Any]:
+    for frame in frames:
+        yield frame
+        if store.filled.all():
             return
-        yield tick, frame
 
 
-def _count_errors(index: PacketIndex, slots: dict[int, int], store: FrameStore, faults: Faults) -> int:
-    """Errors of the demuxer, packets that failed, and wanted frames that were damaged or never came."""
+def _keep_counted(frames: Iterable[Any], search: Search) -> None:
+    """Keep the wanted frames of a decode from the start, told by their number where they have no times.
+
+    The number is certain up to the first error only: nothing after it is kept.
+    """
+    damaged = False
+    for tick, frame in zip(search.index.pts.tolist(), frames, strict=False):
+        if search.damage.faults:
+            return
+        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+        if search.keep(tick, frame) and damaged:
+            search.damaged.add(search.slots[tick])
+
+
+def _count_errors(search: Search) -> int:
+    """Errors of the demuxer, packets that failed, and wanted frames that are damaged or never came."""
+    index, faults = search.index, search.damage.faults
     failed = {index.packets[place].pts for place in faults}
-    lost = {tick for tick, slot in slots.items() if not store.filled[slot]}
+    lost = {tick for tick, slot in search.slots.items() if not search.store.filled[slot]}
     silent = lost - failed if index.timed or not faults else set()
-    return index.errors + len(faults) + len(silent) + store.damaged
+    return index.errors + len(faults) + len(silent) + len(search.damaged)
 
 
-def _raise_unsupported(path: Path, store: FrameStore, faults: Faults) -> None:
-    if store.filled.any():
+def _raise_unsupported(path: Path, search: Search) -> None:
+    if search.store.filled.any():
         return
-    for error in faults.values():
+    for error in search.damage.faults.values():
         if isinstance(error, _UNSUPPORTED):
             raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: {error}") from error

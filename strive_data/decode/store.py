@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from av.video.reformatter import Interpolation
 from strive_data.config import DecodeSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
-from strive_data.timeline import storage_size
+from strive_data.timeline import shown_size, storage_size
+
+SQUARE = Fraction(1)
 
 # Bicubic widens its kernel when it shrinks, so it does not alias; the flags make its bits independent of
 # the processor's vector units.
@@ -28,9 +31,8 @@ _SCALING = (
 class FrameStore:
     """Places for `count` frames of one video, filled in any order: uint8 RGB [count, H, W, 3].
 
-    The first frame put in fixes the storage size; `shown_size` is its (width, height) with the rotation of
-    the file applied. Pixels are taken as square. `damaged` counts frames that the decoder gave out but
-    marked as built on a reference that it did not have.
+    The first frame put in fixes the storage size; `shown_size` is its (width, height) as shown: pixels that
+    are not square stretched, the file's rotation applied.
     """
 
     def __init__(self, count: int, settings: DecodeSettings) -> None:
@@ -38,19 +40,18 @@ class FrameStore:
         self._frames: Frames = np.empty((count, 0, 0, 3), dtype=np.uint8)
         self.filled: npt.NDArray[np.bool_] = np.zeros(count, dtype=np.bool_)
         self.shown_size = (0, 0)
-        self.damaged = 0
 
-    def put(self, slot: int, frame: Any) -> None:
-        """Scale an av.VideoFrame, turn it upright and keep it in `slot`."""
+    def put(self, slot: int, frame: Any, pixel_aspect: Fraction = SQUARE) -> None:
+        """Scale an av.VideoFrame to its slot and turn it upright; `pixel_aspect` is width over height."""
         quarters = round(frame.rotation / 90) % 4
         if not self.filled.any():
-            self._fix_size(_swapped(frame.width, frame.height, quarters))
+            shown = shown_size(frame.width, frame.height, pixel_aspect)
+            self._fix_size(_swapped(*shown, quarters))
         height, width = self._frames.shape[1:3]
         width, height = _swapped(width, height, quarters)
         scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation=_SCALING)
         self._frames[slot] = np.rot90(scaled.to_ndarray(), quarters)
         self.filled[slot] = True
-        self.damaged += bool(frame.is_corrupt)
 
     def survivors(self) -> Frames:
         """The frames that were put in, in the order of their slots."""

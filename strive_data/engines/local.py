@@ -1,13 +1,15 @@
 """Decode many videos in worker processes of this machine, each video at its own risk.
 
 A decoder can hang in native code or take its process down; only killing the process helps. So every video
-is read in a spawned worker that holds no torch, is killed at the time limit and replaced when it dies, and
-is renewed after some videos against leaks of native memory.
+is read in a spawned worker that holds no torch, is killed at the time limit and replaced when it dies, is
+refused more memory than the limit, and is renewed after some videos against leaks of native memory. What ends
+in one of these ways is tried once more by the other reader (second_try.py).
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import signal
@@ -24,6 +26,8 @@ import av.logging
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.config import DecodeSettings
+from strive_data.engines.memory import limit_memory
+from strive_data.engines.second_try import Disaster, both_failed, other_reader
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 Job = tuple[str, Path]
@@ -43,9 +47,11 @@ def decode_videos(
     `workers` processes, 0 for one a core. At most workers + 2 videos are being decoded or wait decoded, so
     memory stays flat however many jobs there are; `jobs` is drawn from as they are needed. A video that
     takes longer than `settings.timeout_seconds` gives SampleError(timeout), one whose process dies
-    SampleError(crash), one that runs out of memory SampleError(oom); no other video is touched. `read` must
-    be picklable (a function of a module). Errors in the code itself are raised; UsageError if no worker
-    can start.
+    SampleError(crash), one that needs more than `settings.memory_bytes` SampleError(oom); no other video is
+    touched. Where the settings leave the reader open, such a video is read once more, by the other reader;
+    VideoInfo.reader says which one it was, and an error of both carries the words of both. `read` must be
+    picklable (a function of a module). Errors in the code itself are raised; UsageError if no worker can
+    start.
     """
     count = workers or os.cpu_count() or 1
     # Spawn: a forked child would inherit torch, its threads and their locks.
@@ -54,7 +60,7 @@ def decode_videos(
         max_workers=count,
         max_tasks=VIDEOS_PER_WORKER,
         initializer=_start_worker,
-        initargs=(os.getpid(),),
+        initargs=(os.getpid(), settings.memory_bytes),
         context=context,
     )
     waiting: deque[tuple[Job, ProcessFuture[T]]] = deque()
@@ -62,10 +68,11 @@ def decode_videos(
     try:
         while True:
             for job in islice(source, count + _SPARE_JOBS - len(waiting)):
-                waiting.append((job, _schedule(pool, read, job, settings)))
+                waiting.append((job, _schedule(pool, read, job[1], settings)))
             if not waiting:
                 return
-            yield _result(*waiting.popleft(), settings)
+            (name, path), future = waiting.popleft()
+            yield name, _result(pool, read, path, future, settings)
     except BrokenProcessPool as error:
         hint = "a script that calls this must do so under `if __name__ == '__main__':`"
         raise UsageError(f"the decoding processes cannot start ({error}); {hint}") from error
@@ -74,32 +81,60 @@ def decode_videos(
         pool.join()
 
 
-def _start_worker(parent: int) -> None:
-    """Make a worker quiet, and make it die with its parent even while it hangs in native code."""
+def _start_worker(parent: int, memory_bytes: int) -> None:
+    """Make a worker quiet, bounded, and make it die with its parent even while it hangs in native code."""
     # The decoder's complaints are counted in decode_errors.
     av.logging.set_level(av.logging.PANIC)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # What the readers load for good (numpy's buffers among it) is not the video's.
+        importlib.import_module("strive_data.decode")
+        limit_memory(memory_bytes)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _schedule(pool: ProcessPool, read: Read[T], job: Job, settings: DecodeSettings) -> ProcessFuture[T]:
-    return pool.schedule(read, args=(job[1], settings), timeout=settings.timeout_seconds)
+def _schedule(pool: ProcessPool, read: Read[T], path: Path, settings: DecodeSettings) -> ProcessFuture[T]:
+    return pool.schedule(read, args=(path, settings), timeout=settings.timeout_seconds)
 
 
-def _result(job: Job, future: ProcessFuture[T], settings: DecodeSettings) -> tuple[str, T | SampleError]:
-    name, path = job
+def _result(
+    pool: ProcessPool, read: Read[T], path: Path, future: ProcessFuture[T], settings: DecodeSettings
+) -> T | SampleError:
+    """What came of a video, after a second try where the first one ended its process."""
     try:
-        return name, future.result()
+        return _outcome(path, future, settings)
+    except Disaster as first:
+        other = other_reader(settings)
+        if other is None:
+            return first.error
+        second = _second_result(path, _schedule(pool, read, path, other), other)
+        if not isinstance(second, SampleError):
+            return second
+        return both_failed(path, (settings.reader, first.error), (other.reader, second))
+
+
+def _second_result(path: Path, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+    try:
+        return _outcome(path, future, settings)
+    except Disaster as second:
+        return second.error
+
+
+def _outcome(path: Path, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+    """The result, or the reader's own error. Raises Disaster where the process was ended or ended itself."""
+    try:
+        result: T = future.result()
     except SampleError as error:
-        return name, error
-    except TimeoutError:
+        return error
+    except TimeoutError as error:
         message = f"{path}: not decoded within {settings.timeout_seconds:g} s"
-        return name, SampleError(FailureKind.TIMEOUT, message)
+        raise Disaster(SampleError(FailureKind.TIMEOUT, message)) from error
     except ProcessExpired as error:
         hint = " (killed: perhaps the machine ran out of memory)" if error.exitcode == -signal.SIGKILL else ""
         message = f"{path}: the decoding process died with exit code {error.exitcode}{hint}"
-        return name, SampleError(FailureKind.CRASH, message)
-    except MemoryError:
-        return name, SampleError(FailureKind.OOM, f"{path}: not enough memory to decode it")
+        raise Disaster(SampleError(FailureKind.CRASH, message)) from error
+    except MemoryError as error:
+        message = f"{path}: decoding needs more than decode.memory_bytes = {settings.memory_bytes}"
+        raise Disaster(SampleError(FailureKind.OOM, message)) from error
+    return result

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.timeline import cell_midpoints, shown_frames, storage_size
+from strive_data.timeline import cell_midpoints, shown_frames, shown_size, storage_size
 
 
 def test_midpoints_by_hand() -> None:
@@ -97,3 +98,11 @@ def test_storage_size_keeps_the_aspect(width: int, aspect: float) -> None:
 def test_storage_size_refuses(size: tuple[int, int], pixels: int) -> None:
     with pytest.raises(ValueError, match="expected at least"):
         storage_size(*size, pixels, 28)
+
+
+def test_shown_size_stretches_the_short_side_and_loses_no_pixel() -> None:
+    assert shown_size(720, 576, Fraction(16, 11)) == (1047, 576)  # 4:3 shown as 16:9, PAL
+    assert shown_size(720, 480, Fraction(8, 9)) == (720, 540)
+    assert shown_size(171, 97, Fraction(1)) == (171, 97)
+    with pytest.raises(ValueError, match="more than 0"):
+        shown_size(10, 10, Fraction(0))

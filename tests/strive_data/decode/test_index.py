@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from strive_data.config import DecodeSettings
 from strive_data.decode.index import (
     Packet,
     PacketIndex,
@@ -82,7 +83,7 @@ def test_nothing_to_show() -> None:
 @pytest.mark.parametrize("clip", CORPUS[:4], ids=[clip.name for clip in CORPUS[:4]])
 def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     path = make_clip(clip)
-    with open_media(path) as container:
+    with open_media(path, DecodeSettings()) as container:
         index = read_index(path, container, container.streams.best("video"))
     np.testing.assert_allclose(index.times, clip.times_seconds, atol=1e-3)
     assert sum(packet.is_key for packet in index.packets) == 8

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from strive_data.decode import media
+from strive_data.config import DecodeSettings
 from strive_data.decode.media import open_media
 from strive_data.errors import FailureKind, SampleError
 
@@ -17,13 +17,13 @@ from .conftest import CLOSED, Clip
 
 def kind_of(path: Path) -> FailureKind:
     with pytest.raises(SampleError) as caught:
-        open_media(path)
+        open_media(path, DecodeSettings())
     assert str(path) in caught.value.message
     return caught.value.kind
 
 
 def test_opens_a_video_with_one_thread(make_clip: Callable[[Clip], Path]) -> None:
-    with open_media(make_clip(CLOSED)) as container:
+    with open_media(make_clip(CLOSED), DecodeSettings()) as container:
         assert container.streams.best("video").codec_context.thread_count == 1
 
 
@@ -83,9 +83,13 @@ def test_codec_without_a_decoder(make_clip: Callable[[Clip], Path], tmp_path: Pa
     assert kind_of(tmp_path / "odd.mp4") is FailureKind.UNSUPPORTED_CODEC
 
 
-def test_memory_bomb_is_refused(make_clip: Callable[[Clip], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_SOURCE_PIXELS", 160 * 96 - 1)
-    assert kind_of(make_clip(CLOSED)) is FailureKind.OOM
+def test_memory_bomb_is_refused(make_clip: Callable[[Clip], Path]) -> None:
+    with pytest.raises(
+        SampleError, match=r"160×96 pixels, more than decode\.max_source_pixels = 15359"
+    ) as caught:
+        open_media(make_clip(CLOSED), DecodeSettings(max_source_pixels=160 * 96 - 1))
+    assert caught.value.kind is FailureKind.OOM
+    open_media(make_clip(CLOSED), DecodeSettings(max_source_pixels=160 * 96)).close()
 
 
 def test_name_that_looks_like_a_protocol_is_a_file_name(
@@ -93,5 +97,5 @@ def test_name_that_looks_like_a_protocol_is_a_file_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("concat:a|b.mp4").write_bytes(make_clip(CLOSED).read_bytes())
-    with open_media(Path("concat:a|b.mp4")) as container:
+    with open_media(Path("concat:a|b.mp4"), DecodeSettings()) as container:
         assert container.streams.best("video").frames == CLOSED.count

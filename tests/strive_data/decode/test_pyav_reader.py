@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.media import pixel_aspect
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import FrameStore
 from strive_data.errors import FailureKind, SampleError
@@ -173,12 +174,12 @@ def test_real_clips_equal_a_full_sequential_decode(shared_data: Path, name: str)
     wanted = {round(time * 1e4): slot for slot, time in enumerate(got.times)}
     sequential = FrameStore(32, settings)
     with av.open(str(path)) as container:
-        start = None
+        aspect, start = pixel_aspect(container.streams.video[0]), None
         for frame in container.decode(video=0):
             start = frame.time if start is None else start
             slot = wanted.get(round((frame.time - start) * 1e4))
             if slot is not None:
-                sequential.put(slot, frame)
+                sequential.put(slot, frame, aspect)
     np.testing.assert_array_equal(got.frames, sequential.survivors())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -53,3 +54,20 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     assert frame.shape == (112, 112, 3)
     assert np.abs(frame[:, 4:-4].astype(int) - 100).max() <= 6
     assert store.shown_size == (448, 448)
+
+
+@pytest.mark.parametrize(
+    ("pixel_aspect", "shown", "stored"),
+    [
+        (Fraction(2), (224, 56), (56, 224)),
+        (Fraction(1, 2), (112, 112), (112, 112)),
+        (Fraction(1), (112, 56), (56, 112)),
+    ],
+)
+def test_pixels_that_are_not_square_are_stretched(
+    pixel_aspect: Fraction, shown: tuple[int, int], stored: tuple[int, int]
+) -> None:
+    store = FrameStore(1, DecodeSettings())
+    store.put(0, picture(7), pixel_aspect)
+    assert store.shown_size == shown
+    assert store.survivors().shape == (1, *stored, 3)

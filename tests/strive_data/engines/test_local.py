@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import av
 import numpy as np
 import pytest
 
@@ -29,6 +30,14 @@ from strive_data.schema import Candidates, VideoInfo
 def read(path, settings):
     """Does what the file's name says."""
     what = path.name
+    if what.startswith("fragile:") and settings.reader == "auto":
+        what = what.split(":")[1]
+    if what == "both":
+        if settings.reader == "auto":
+            os._exit(7)
+        raise SampleError(FailureKind.NO_MOOV, "decord's own words")
+    if what.startswith("eat:"):
+        np.ones(int(what[4:]) << 20, np.uint8)
     if what == "hang":
         ctypes.PyDLL(None).sleep(1000)  # native code that holds the interpreter's lock
     if what == "die":
@@ -42,7 +51,8 @@ def read(path, settings):
     if what == "bug":
         raise ZeroDivisionError("a defect of the code")
     loaded = ",".join(sorted({"torch"} & set(sys.modules)))
-    info = VideoInfo(video_id=what, duration_seconds=1.0, width=4, height=4, reader=loaded, reader_version="")
+    info = VideoInfo(video_id=what, duration_seconds=1.0, width=4, height=4, reader=loaded,
+        reader_version=settings.reader)
     frames = np.arange(144, dtype=np.uint8).reshape(3, 4, 4, 3)
     return Candidates(info=info, frames=frames, times=np.arange(3.0))
 '''
@@ -173,3 +183,67 @@ def _alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_what_hangs_dies_or_bursts_is_read_once_more_by_the_other_reader(fake: ModuleType) -> None:
+    names = ["fragile:hang", "a", "fragile:die", "fragile:memory", "both"]
+    settings = DecodeSettings(timeout_seconds=1.5, memory_bytes=256 << 20)
+    got = dict(decode_videos([(name, Path(name)) for name in names], settings, 2, read=fake.read))
+    readers = {name: r.info.reader_version for name, r in got.items() if isinstance(r, Candidates)}
+    assert readers == {
+        "fragile:hang": "decord",
+        "a": "auto",
+        "fragile:die": "decord",
+        "fragile:memory": "decord",
+    }
+    both = got["both"]
+    assert isinstance(both, SampleError)
+    assert both.kind is FailureKind.CRASH
+    assert both.message == (
+        "both: auto: crash: both: the decoding process died with exit code 7;"
+        " decord: no_moov: decord's own words"
+    )
+
+
+def test_a_reader_that_was_named_is_not_replaced(fake: ModuleType) -> None:
+    settings = DecodeSettings(timeout_seconds=20, reader="pyav")
+    ((_, got),) = decode_videos([("x", Path("die"))], settings, 1, read=fake.read)
+    assert isinstance(got, SampleError)
+    assert got.message == "die: the decoding process died with exit code 7"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
+def test_memory_above_the_limit_is_refused_to_that_video_only(fake: ModuleType) -> None:
+    settings = DecodeSettings(memory_bytes=64 << 20, reader="pyav")
+    jobs = [(name, Path(name)) for name in ("a", "eat:32", "eat:200", "b", "eat:32")]
+    got = [outcome(result) for _, result in decode_videos(jobs, settings, 1, read=fake.read)]
+    assert got == ["a", "eat:32", "oom", "b", "eat:32"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_memory_stays_flat_over_many_videos(make_tiny: Path) -> None:
+    """Resident size of one worker after 200 videos, beside that after 20; in pages, leaks add up."""
+    jobs = [(str(number), make_tiny) for number in range(200)]
+    settings = DecodeSettings(candidates=4, multiple=1)
+    sizes = []
+    for number, (_, got) in enumerate(decode_videos(jobs, settings, 1, read=read_candidates)):
+        assert isinstance(got, Candidates)
+        if number in (20, 190):
+            sizes.append(max(map(_resident_bytes, _children(os.getpid()))))
+    assert sizes[1] < sizes[0] + (16 << 20)
+
+
+@pytest.fixture
+def make_tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
