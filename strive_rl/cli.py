@@ -16,13 +16,15 @@ from strive_rl.config import EvalSettings, TrainSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
-Shards = Annotated[Path, option(text="Folder of a finished `strive-data build`.")]
+Shards = Annotated[
+    str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished `strive-data build`.")
+]
 Model = Annotated[str, option(text="Qwen2.5-VL hub name or folder; demo: the tiny model of the package.")]
 
 
 @app.command()
 def train(
-    shards: Shards,
+    shards: Annotated[list[str], option(text="Folder or fsspec URL of a finished build; repeatable.")],
     model: Model,
     out: Annotated[Path, option(text="Folder of the run: metrics, checkpoints, model.")],
     steps: Annotated[int | None, option(text="Optimizer steps; default 1000.")] = None,
@@ -43,7 +45,8 @@ def train(
         "seed": seed,
     }
     settings = load(TrainSettings, config=config, options=options, assignments=set_ or ())
-    data = ShardSet.open(shards)
+    cache = Path(settings.data.cache) if settings.data.cache else None
+    data = [ShardSet.open(where, cache) for where in shards]
     from strive_rl import trainer
     from strive_rl.memory import memory_advice
     from strive_rl.progress import TrainProgress

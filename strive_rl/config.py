@@ -14,7 +14,13 @@ DEMO = "demo"
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which frames the policy sees.
+    """Which questions a step takes, which frames of them the policy sees, and how they are read.
+
+    `questions_per_step` is the global batch, whatever the number of processes. `window` 0 shuffles a whole
+    epoch; another number shuffles the shards, and their samples within windows of that many, so that few
+    remote shards are in use at a time. `broken` says what becomes of a question whose stored data is damaged:
+    it stops the run, or is left out of its batch and counted. `cache` is a local folder that keeps remote
+    shards. `prefetch` steps are read ahead by `threads` threads.
 
     `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them anew
     from the stored scores with a new phase each epoch (needs shards built with shard.frames=all), `"auto"`
@@ -30,11 +36,17 @@ class DataSettings:
     epsilon: float | None = None
     kappa: float | None = None
     views: ViewSettings = field(default_factory=ViewSettings)
+    window: int = 0
+    broken: Literal["stop", "skip"] = "stop"
+    cache: str | None = None
+    prefetch: int = 1
+    threads: int = 2
 
     def __post_init__(self) -> None:
-        got = self.questions_per_step
-        require(got >= 1, f"data.questions_per_step: got {got}, expected at least 1")
-        require(self.variants >= 1, f"data.variants: got {self.variants}, expected at least 1")
+        least = {"questions_per_step": 1, "variants": 1, "window": 0, "prefetch": 0, "threads": 1}
+        for name, smallest in least.items():
+            got = getattr(self, name)
+            require(got >= smallest, f"data.{name}: got {got}, expected at least {smallest}")
 
 
 @dataclass(frozen=True, kw_only=True)

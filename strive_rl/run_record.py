@@ -5,28 +5,43 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
 
 from strive_data.errors import UsageError
-from strive_data.shards import ShardSet
 from strive_rl.config import DEMO
 
 SETTINGS_FILE = "settings.json"
-# What may change when a run goes on: when it ends and saves, and how much memory its backward pass takes.
+# What may change when a run goes on: when it ends and saves, how much memory its backward pass takes, and how
+# its data is fetched.
 FREE = frozenset(
     {
         "settings.steps",
         "settings.save_every",
         "settings.policy.groups_per_pass",
         "settings.policy.gradient_checkpointing",
+        "settings.data.cache",
+        "settings.data.prefetch",
+        "settings.data.threads",
     }
 )
 
 
-def run_record(settings: dict[str, Any], *, model: str, shards: ShardSet) -> dict[str, Any]:
+class Source(Protocol):
+    """What is trained or evaluated on: one build, or several."""
+
+    @property
+    def folder(self) -> object:
+        """Where it lies, in words."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its content."""
+
+
+def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[str, Any]:
     """Resolved settings, model, shards and versions of a run."""
     return {
         "settings": settings,

@@ -6,7 +6,8 @@ once for its G completions, in sampling as in the update; questions that teach n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import checkpoint, journal
 from strive_rl.config import TrainSettings
-from strive_rl.data import Cursor, next_batch, read_groups
+from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
 from strive_rl.metrics import readable, step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy
@@ -26,11 +27,11 @@ from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, ru
 from strive_rl.schedule import learning_rate
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import lessons, update
-from strive_rl.views import ViewPlan, plan_views
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
 
+Shards = ShardSet | Sequence[ShardSet]
 Observer = Callable[[dict[str, Any], int], None]
 
 
@@ -39,8 +40,7 @@ class Run:
     """A run between two steps: `step` steps are done, `cursor` says which questions come next."""
 
     out: Path
-    shards: ShardSet
-    plan: ViewPlan
+    loader: Loader
     settings: TrainSettings
     policy: Policy
     optimizer: Optimizer
@@ -48,19 +48,23 @@ class Run:
     cursor: Cursor = field(default_factory=Cursor)
 
 
-def start(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
-    """A new run into `out`. Raises UsageError where `out` already holds one, and for a bad model."""
+def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
+    """A new run into `out`, on one build or several.
+
+    Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
+    """
     if (out / SETTINGS_FILE).exists():
         raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
     require_folder(out)
-    record = run_record(as_dict(settings), model=model, shards=shards)
-    run = _assemble(out, shards, model, settings)
+    builds = Builds.of(shards)
+    record = run_record(as_dict(settings), model=model, shards=builds)
+    run = _assemble(out, builds, model, settings)
     out.mkdir(parents=True, exist_ok=True)
     journal.write_json(out / SETTINGS_FILE, record)
     return run
 
 
-def resume(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
+def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
     """The run of `out` from its newest checkpoint, or from its start where it has none yet.
 
     Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
@@ -70,17 +74,18 @@ def resume(out: Path, *, shards: ShardSet, model: str, settings: TrainSettings) 
         raise UsageError(
             f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
         )
-    record = run_record(as_dict(settings), model=model, shards=shards)
+    builds = Builds.of(shards)
+    record = run_record(as_dict(settings), model=model, shards=builds)
     require_same(journal.read_json(out / SETTINGS_FILE), record, out)
     folder = checkpoint.latest(out)
     # A checkpoint's model has its adapters merged; adapters go on from their own weights, on the first model.
     weights = folder if folder and not settings.policy.lora_rank else model
-    run = _assemble(out, shards, str(weights), settings)
+    run = _assemble(out, builds, str(weights), settings)
     if folder:
         state = checkpoint.load_state(folder)
         load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
-        run.step, run.cursor = state["step"], Cursor(**state["cursor"])
+        run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
     for name in (METRICS_FILE, ROLLOUTS_FILE):
         journal.cut_back(out / name, run.step)
     journal.write_json(out / SETTINGS_FILE, record)
@@ -92,11 +97,12 @@ def fit(run: Run, observe: Observer) -> Path:
 
     Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`.
     """
-    while run.step < run.settings.steps:
-        observe(train_step(run), run.settings.steps)
-        if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
-            checkpoint.save(checkpoint.checkpoint_folder(run.out, run.step), run.policy, _state(run))
-            checkpoint.thin_out(run.out)
+    with closing(run.loader):
+        while run.step < run.settings.steps:
+            observe(train_step(run), run.settings.steps)
+            if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
+                checkpoint.save(checkpoint.checkpoint_folder(run.out, run.step), run.policy, _state(run))
+                checkpoint.thin_out(run.out)
     folder = run.out / checkpoint.MODEL_FOLDER
     checkpoint.save(folder, run.policy)
     return folder
@@ -106,13 +112,11 @@ def train_step(run: Run) -> dict[str, Any]:
     """One step: moves policy, optimizer, cursor and step; writes and gives its record."""
     settings, policy, watch = run.settings, run.policy, Stopwatch()
     step, seed = run.step + 1, settings.seed
-    size = settings.data.questions_per_step
-    picks, cursor = next_batch(run.cursor, seed=seed, count=len(run.shards), size=size)
-    groups = read_groups(run.shards, picks, run.plan, seed=seed)
+    batch = run.loader.take(run.cursor)
     watch.lap("data")
-    encoded = encode_groups(policy, groups)
+    encoded = encode_groups(policy, batch.groups)
     watch.lap("encode")
-    _require_some(encoded, step)
+    _require_some(encoded, batch, step)
     generator = step_generator(policy.device, seed, step)
     rollouts = roll_out(policy, encoded, _sampling(settings), generator)
     watch.lap("rollout")
@@ -127,33 +131,33 @@ def train_step(run: Run) -> dict[str, Any]:
         step=step,
     )
     watch.lap("update")
-    run.step, run.cursor = step, cursor
+    run.step, run.cursor = step, batch.after
     record = step_record(step, rollouts, encoded, stats, watch.seconds()) | {"learning_rate": rate}
+    record["broken"] = [asdict(each) for each in batch.broken]
     journal.append(run.out / METRICS_FILE, [record])
     journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, settings.algorithm))
     return record
 
 
-def _assemble(out: Path, shards: ShardSet, model: str, settings: TrainSettings) -> Run:
-    if not len(shards):
-        raise UsageError(f"{shards.folder}: the build holds no sample to train on")
-    plan = plan_views(shards.settings, settings.data)
+def _assemble(out: Path, builds: Builds, model: str, settings: TrainSettings) -> Run:
+    loader = Loader(builds, settings.data, seed=settings.seed)
     policy = load_policy(model, settings.policy)
     return Run(
         out=out,
-        shards=shards,
-        plan=plan,
+        loader=loader,
         settings=settings,
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
     )
 
 
-def _require_some(encoded: Encoded, step: int) -> None:
-    """A batch of which nothing can be encoded is a wrong setting, not bad luck."""
+def _require_some(encoded: Encoded, batch: Batch, step: int) -> None:
+    """A batch of which nothing can be used is a wrong setting, not bad luck."""
     if not encoded.groups:
-        (_, reason), count = encoded.dropped[0], len(encoded.dropped)
-        raise UsageError(f"step {step}: none of {count} questions can be used; the first is {reason}")
+        reasons = [each.reason for each in batch.broken] + [reason for _, reason in encoded.dropped]
+        raise UsageError(
+            f"step {step}: none of {len(reasons)} questions can be used; the first is {reasons[0]}"
+        )
 
 
 def _sampling(settings: TrainSettings) -> Sampling:
@@ -168,7 +172,7 @@ def _sampling(settings: TrainSettings) -> Sampling:
 def _state(run: Run) -> dict[str, Any]:
     return {
         "step": run.step,
-        "cursor": asdict(run.cursor),
+        "data": state_of(run.cursor, run.loader.stream),
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
     }

@@ -1,0 +1,136 @@
+"""The groups of each step, read and decoded by background threads while the step before it runs.
+
+Reading ahead changes nothing but the waiting: a batch is a function of the cursor, and only batches that
+were taken move it. The memory is bounded by `data.prefetch` + 1 batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from strive_data.errors import DamagedError
+from strive_data.schema import Sample
+from strive_rl.config import DataSettings
+from strive_rl.data.builds import Builds
+from strive_rl.data.plan import Cursor, Pick, Stream, next_batch, rank_slice
+from strive_rl.schema import Group
+from strive_rl.views import training_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A question that was left out because its stored data is damaged; the reason names the shard."""
+
+    sample_id: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """This rank's part of a global batch: its groups in the order of the stream, what was left out of them
+    (`data.broken = "skip"`), and the cursor behind the global batch."""
+
+    groups: tuple[Group, ...]
+    broken: tuple[Broken, ...]
+    after: Cursor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Loaded:
+    sample: Sample
+    group: Group
+    alpha: float | None
+
+
+class Loader:
+    """Gives batches of groups by cursor. `rank` of `world_size` processes reads its slice alone."""
+
+    def __init__(
+        self,
+        builds: Builds,
+        settings: DataSettings,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.builds = builds
+        self.stream = Stream(
+            blocks=builds.blocks,
+            seed=seed,
+            batch_size=settings.questions_per_step,
+            window=settings.window,
+            fingerprint=builds.fingerprint,
+        )
+        self._settings = settings
+        self._plans = builds.plans(settings)
+        self._rank, self._world_size = rank, world_size
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: dict[Pick, Future[_Loaded | Broken]] = {}
+
+    def take(
+        self,
+        cursor: Cursor,
+        *,
+        size: int | None = None,
+        alpha: float | None = None,
+        next_alpha: float | None = None,
+    ) -> Batch:
+        """The batch at `cursor`, or the `size` questions there, and start to read what comes behind it.
+
+        `alpha` overrides the sampler's for this batch (needs variants that are drawn anew); `next_alpha` is
+        what the next call is expected to ask, so that frames are decoded ahead for it: a wrong guess costs
+        time, never the result. Raises DamagedError for stored data that is not intact, where
+        `data.broken = "stop"`.
+        """
+        picks, after = next_batch(cursor, self.stream, size)
+        mine = rank_slice(picks, self._rank, self._world_size)
+        self._want(mine, alpha, self._ahead(after), next_alpha)
+        made = [self._result(pick, alpha) for pick in mine]
+        return Batch(
+            groups=tuple(each.group for each in made if isinstance(each, _Loaded)),
+            broken=tuple(each for each in made if isinstance(each, Broken)),
+            after=after,
+        )
+
+    def close(self) -> None:
+        """Stop reading ahead; the next `take` starts again."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool, self._pending = None, {}
+
+    def _ahead(self, cursor: Cursor) -> Iterable[Pick]:
+        for _ in range(self._settings.prefetch):
+            picks, cursor = next_batch(cursor, self.stream)
+            yield from rank_slice(picks, self._rank, self._world_size)
+
+    def _want(
+        self, now: Iterable[Pick], alpha: float | None, ahead: Iterable[Pick], next_alpha: float | None
+    ) -> None:
+        """Start what is not under way, first what is waited for; forget what is not wanted any more."""
+        self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
+        wanted = dict.fromkeys(ahead, next_alpha) | dict.fromkeys(now, alpha)
+        for pick in self._pending.keys() - wanted.keys():
+            self._pending.pop(pick).cancel()
+        for pick in (*now, *wanted):
+            if pick not in self._pending:
+                self._pending[pick] = self._pool.submit(self._load, pick, wanted[pick])
+
+    def _result(self, pick: Pick, alpha: float | None) -> _Loaded | Broken:
+        loaded = self._pending.pop(pick).result()
+        if isinstance(loaded, Broken) or loaded.alpha == alpha:
+            return loaded
+        return self._load(pick, alpha, loaded.sample)
+
+    def _load(self, pick: Pick, alpha: float | None, sample: Sample | None = None) -> _Loaded | Broken:
+        plan = self._plans[self.builds.locate(pick.position)[0]]
+        try:
+            sample = sample or self.builds.read(pick.position)
+            group = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
+        except DamagedError as error:
+            if self._settings.broken == "stop":
+                raise
+            return Broken(sample_id=self.builds.sample_id(pick.position), reason=str(error))
+        return _Loaded(sample=sample, group=group, alpha=alpha)

@@ -1,0 +1,134 @@
+"""Which questions a step takes: a pure function of a seed, the sizes of the shards and a place in the stream.
+
+Epoch after epoch, each in an order of its own, the samples form one endless stream, and a global batch is its
+next `batch_size` questions. So every batch has one size: where an epoch ends inside a batch, the next epoch
+fills it; each epoch still gives every sample exactly once. No process is known here: a rank takes its slice
+of the global batch (`rank_slice`), so that all take equally many steps whatever the shards are, and a run
+goes on with the same batches on any number of processes. Whatever normalises a loss or an advantage over the
+batch must therefore count the global batch, not the slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from strive_data.errors import UsageError
+
+T = TypeVar("T")
+Order = npt.NDArray[np.int64]
+
+SAMPLES, BLOCKS = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What the stream depends on.
+
+    `blocks` are the sizes of the shards, `fingerprint` names their content; `window` 0 shuffles a whole
+    epoch, another number of samples shuffles the shards, then their samples within windows of that many.
+    """
+
+    blocks: tuple[int, ...]
+    seed: int
+    batch_size: int
+    window: int = 0
+    fingerprint: str = ""
+
+    @property
+    def count(self) -> int:
+        """Samples of an epoch."""
+        return sum(self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """Place in the stream: `taken` questions of epoch `epoch` were consumed; read ahead does not count."""
+
+    epoch: int = 0
+    taken: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """One question of a batch: its position in the shards, and the epoch in which it is taken."""
+
+    position: int
+    epoch: int
+
+
+def next_batch(cursor: Cursor, stream: Stream, size: int | None = None) -> tuple[list[Pick], Cursor]:
+    """The next global batch, or the next `size` questions, and the cursor behind them."""
+    size = stream.batch_size if size is None else size
+    picks: list[Pick] = []
+    while len(picks) < size:
+        if cursor.taken == stream.count:
+            cursor = Cursor(epoch=cursor.epoch + 1)
+        end = min(stream.count, cursor.taken + size - len(picks))
+        positions = epoch_order(stream, cursor.epoch)[cursor.taken : end]
+        picks += [Pick(position=int(position), epoch=cursor.epoch) for position in positions]
+        cursor = Cursor(epoch=cursor.epoch, taken=end)
+    return picks, cursor
+
+
+def rank_slice(items: Sequence[T], rank: int, world_size: int) -> list[T]:
+    """The part of a global batch that one of `world_size` ranks takes; the parts in order are the batch.
+
+    Parts differ by at most one item; they are equal where `world_size` divides the batch.
+    """
+    start, end = (len(items) * each // world_size for each in (rank, rank + 1))
+    return list(items[start:end])
+
+
+def state_of(cursor: Cursor, stream: Stream) -> dict[str, Any]:
+    """What a checkpoint keeps of the stream: the place, and what the place means something in."""
+    return asdict(cursor) | _identity(stream)
+
+
+def cursor_of(state: Mapping[str, Any], stream: Stream) -> Cursor:
+    """The place in `stream` that a checkpoint kept. Raises UsageError for a place in another stream."""
+    changed = [
+        f"{name} was {state.get(name)}, now {now}"
+        for name, now in _identity(stream).items()
+        if state.get(name) != now
+    ]
+    if changed:
+        raise UsageError(f"cannot go on in another stream of questions: {'; '.join(changed)}")
+    return Cursor(epoch=state["epoch"], taken=state["taken"])
+
+
+# Two epochs: the one that ends inside a batch, and the one that fills it.
+@lru_cache(maxsize=4)
+def epoch_order(stream: Stream, epoch: int) -> Order:
+    """Sample positions int64 [count] in the order of an epoch, read-only."""
+    bits = _bits(stream, epoch, SAMPLES, stream.count)
+    if stream.window:
+        order = _walk(stream, epoch)[np.lexsort((bits, np.arange(stream.count) // stream.window))]
+    else:
+        order = np.argsort(bits, kind="stable")
+    order.flags.writeable = False
+    return order
+
+
+def _walk(stream: Stream, epoch: int) -> Order:
+    """Positions int64 [count], shard after shard, the shards in an order of the epoch."""
+    ends = np.cumsum(stream.blocks)
+    shuffled = np.argsort(_bits(stream, epoch, BLOCKS, len(ends)), kind="stable")
+    return np.concatenate([np.arange(ends[i] - stream.blocks[i], ends[i]) for i in shuffled])
+
+
+def _bits(stream: Stream, epoch: int, purpose: int, count: int) -> npt.NDArray[np.uint64]:
+    """Raw Philox bits, the same on every machine and numpy; keyed by (seed, epoch)."""
+    key = np.array([stream.seed, epoch], dtype=np.uint64)
+    counter = np.array([0, 0, 0, purpose], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter).random_raw(count)
+
+
+def _identity(stream: Stream) -> dict[str, Any]:
+    names = ("seed", "batch_size", "window", "fingerprint")
+    return {name: getattr(stream, name) for name in names}

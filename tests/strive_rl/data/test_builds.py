@@ -1,0 +1,54 @@
+"""Several builds as one sequence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strive_data.config import SamplerSettings
+from strive_data.errors import UsageError
+from strive_rl.config import DataSettings
+from strive_rl.data import Builds
+from tests.strive_rl.made_shards import SAMPLED, SETTINGS, make_shards
+
+
+def test_samples_of_several_builds_follow_each_other(tmp_path: Path) -> None:
+    one, other = make_shards(tmp_path / "a", samples=5), make_shards(tmp_path / "b", samples=3, answers="B")
+    both = Builds.of([one, other])
+    assert (len(both), both.blocks) == (8, (4, 1, 3))
+    assert [both.locate(i) for i in (0, 4, 5, 7)] == [(0, 0), (0, 4), (1, 0), (1, 2)]
+    assert [both.sample_id(i) for i in range(8)] == ["q0", "q1", "q2", "q3", "q4", "q0", "q1", "q2"]
+    assert [both.read(i).meta.question.answer for i in (0, 1, 4, 5, 7)] == ["A", "B", "A", "B", "B"]
+    assert both.folder == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
+
+
+def test_a_fingerprint_is_that_of_all_in_their_order(tmp_path: Path) -> None:
+    one, other = make_shards(tmp_path / "a", samples=5), make_shards(tmp_path / "b", samples=3)
+    assert Builds.of(one).fingerprint == one.fingerprint
+    prints = {Builds.of(each).fingerprint for each in (one, other, [one, other], [other, one])}
+    assert len(prints) == 4
+
+
+def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+    one = make_shards(tmp_path / "a")
+    with pytest.raises(UsageError, match=r"/a: its samples are given twice"):
+        Builds.of([one, one])
+    with pytest.raises(UsageError, match=r"/empty: the build holds no sample to train on"):
+        Builds.of(make_shards(tmp_path / "empty", samples=0))
+
+
+def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Path) -> None:
+    longer = replace(SETTINGS, sampler=replace(SETTINGS.sampler, frames=6))
+    sampled = replace(SAMPLED, sampler=replace(SamplerSettings(), frames=4, variants=2))
+    parts = [
+        make_shards(tmp_path / name, settings=settings)
+        for name, settings in (("a", SETTINGS), ("b", longer), ("c", sampled))
+    ]
+    plans = Builds.of(parts).plans(DataSettings())
+    assert [(plan.sampler.frames, plan.anew) for plan in plans] == [(4, True), (6, True), (4, False)]
+    with pytest.raises(UsageError, match=r"/c: data\.draw=epoch: these shards hold only the sampled frames"):
+        Builds.of(parts).plans(DataSettings(draw="epoch"))
+    with pytest.raises(UsageError, match=r"^data\.draw=epoch"):
+        Builds.of(parts[2]).plans(DataSettings(draw="epoch"))
