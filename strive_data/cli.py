@@ -30,7 +30,9 @@ from strive_data.plot import write_plot
 from strive_data.progress import BuildProgress
 from strive_data.report import Selection, write_report
 from strive_data.settings import load
+from strive_data.shard_progress import ShardProgress
 from strive_data.synth import write_world
+from strive_data.verify import verify_build
 
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
 
@@ -261,6 +263,23 @@ def overlap(
     typer.echo(as_overlap_text(table))
     if out:
         write_rows(table.lazy(), out)
+
+
+@app.command()
+def verify(
+    folder: Build,
+    workers: Annotated[int, typer.Option(help="Reading processes; 0: one a core.", min=0)] = 0,
+) -> None:
+    """Read every byte of a build again, and name all that is wrong; exit code 1 where something is."""
+    with ShardProgress("read") as progress:
+        verdict = verify_build(folder, workers=workers, observe=progress)
+    for problem in verdict.problems:
+        typer.echo(f"{folder}/{problem}")
+    read = f"{verdict.samples} samples, {verdict.frames} frames, {verdict.size_bytes / 1e6:.1f} MB"
+    found = f"{len(verdict.problems)} problems" if verdict.problems else "nothing wrong"
+    typer.echo(f"{folder}: {found}; read {verdict.shards} shards, {read}")
+    if verdict.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

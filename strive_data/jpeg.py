@@ -27,7 +27,7 @@ def jpeg_size(jpeg: bytes) -> tuple[int, int]:
 
 
 def decode_jpeg(jpeg: bytes, *, colours: Colours = "RGB") -> Frames:
-    """Pixels uint8 [H, W, 3], or [H, W, 1] in grey. Raises DamagedError as `jpeg_size` does, or for damage."""
+    """Pixels uint8 [H, W, 3], or [H, W, 1] in grey. Raises DamagedError as `jpeg_size`, or for damage."""
     jpeg_size(jpeg)
     try:
         pixels: Frames = simplejpeg.decode_jpeg(jpeg, colorspace=colours)

@@ -1,0 +1,109 @@
+"""`run.json`: whether it is as it was written, what it says, and whether the files it names are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strive_data.config import BuildSettings
+from strive_data.errors import DamagedError, SettingsError
+from strive_data.schema import SCHEMA_VERSION
+from strive_data.seal import FILES, SEAL, file_sha256, is_sealed
+from strive_data.settings import as_dict, fingerprint, load
+from strive_data.shards import INDEX_FILE, RUN_FILE
+from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
+from strive_data.verify.manifest import SHARD, manifest_name, shard_name
+from strive_data.verify.problem import Problem
+
+TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
+COUNTS = ("samples", "videos", "shards", "failures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What `run.json` says: `files` are sha256 by name, of every file but the tars and itself."""
+
+    settings: BuildSettings
+    fingerprint: str
+    counts: Mapping[str, int]
+    files: Mapping[str, str]
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the tars, by the manifests that are named."""
+        tars = (str(Path(name).with_suffix(".tar")) for name in self.files if name.endswith(".json"))
+        return sorted(tar for tar in tars if SHARD.fullmatch(tar))
+
+
+def read_record(folder: Path) -> tuple[Record, list[Problem]]:
+    """The record, and what is wrong with it. Raises DamagedError where nothing can be checked by it."""
+    content = _content(folder / RUN_FILE)
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{RUN_FILE}: not JSON ({error}), so nothing can be checked by it") from error
+    if not isinstance(body, dict) or body.get("schema_version") != SCHEMA_VERSION:
+        raise DamagedError(
+            f"{RUN_FILE}: not of schema version {SCHEMA_VERSION}, so nothing can be checked by it"
+        )
+    if not isinstance(body.get("settings"), dict):
+        raise DamagedError(f"{RUN_FILE}: it has no settings, so nothing can be checked by it")
+    try:
+        settings = load(BuildSettings, options=body["settings"])
+    except SettingsError as error:
+        raise DamagedError(f"{RUN_FILE}: no settings of this version: {error}") from error
+    record = Record(
+        settings=settings,
+        fingerprint=fingerprint(settings),
+        counts=_texts_to(int, body.get("counts")),
+        files=_texts_to(str, body.get(FILES)),
+    )
+    return record, [Problem(file=RUN_FILE, what=what) for what in _wrong(content, body, record)]
+
+
+def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
+    """Files that the record names and that are gone or changed, and files that it should name."""
+    for name in TABLE_FILES:
+        if name not in record.files:
+            yield Problem(file=RUN_FILE, what=f"it does not name {name}")
+    for number in range(max(record.counts.get("shards", 0), len(record.shards))):
+        if manifest_name(shard_name(number)) not in record.files:
+            yield Problem(file=RUN_FILE, what=f"it does not name {manifest_name(shard_name(number))}")
+    for name, digest in record.files.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            yield Problem(file=name, what=f"{RUN_FILE} names it, but there is no such file")
+        elif file_sha256(path) != digest:
+            yield Problem(file=name, what=f"its bytes do not have the sha256 of {RUN_FILE}")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "it is no build, or one that did not finish: run `strive-data build` to its end"
+        raise DamagedError(f"{path.name}: cannot be read ({error.strerror}); {hint}") from error
+
+
+def _wrong(content: bytes, body: Mapping[str, Any], record: Record) -> Iterator[str]:
+    if SEAL not in body:
+        yield "it has no checksum of its own"
+    elif not is_sealed(content, body):
+        yield "it is not as it was written (its own checksum differs)"
+    if body["settings"] != as_dict(record.settings):
+        yield "its settings are not complete"
+    written = body.get("settings_fingerprint")
+    if written != record.fingerprint:
+        yield f"settings_fingerprint: {written}, its settings give {record.fingerprint}"
+    lacking = [name for name in COUNTS if name not in record.counts]
+    if lacking:
+        yield f"counts: {', '.join(lacking)} missing"
+
+
+def _texts_to(kind: type[Any], value: object) -> dict[str, Any]:
+    """The entries of an object that are of that type; what is not is missed later, by name."""
+    entries = value.items() if isinstance(value, Mapping) else ()
+    return {name: entry for name, entry in entries if type(entry) is kind}
