@@ -1,0 +1,209 @@
+"""How near a build comes to its slowest stage, how far it leaves the plain script behind, and what it holds.
+
+    python -m tools.bench.build --clips ../shared/data --work /tmp/bench
+
+One run measures, on real clips (repeated) and on a long rendered video: (a) bare decode, (b) bare image-model
+forward, (c) bare JPEG encoding, (d) the whole `strive-data build`, (e) the plain script of plain_script.py.
+Then builds of 1, 10 and 100 times the work, for memory and linear cost. All in one run, in turn, so that the
+ratios bear other load on the machine; `--repeats` takes medians. README.md here says what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from tools.bench.image_model import DEMO, RANDOM, ImageModel, choose_model
+from tools.bench.measure import Cost, cost_line, median_cost, ratio_line, run_measured
+from tools.bench.stages import CORES, StageCost
+from tools.bench.workload import Workload, ask_about, render_long_video, repeat_clips
+
+TO_STAGE, TO_PLAIN, TO_LINEAR, TO_MEMORY = 1.15, 3.0, 10.5, 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What is the same for all measurements of one run."""
+
+    work: Path
+    model: ImageModel
+    candidates: int
+    batch_sizes: tuple[int, ...]
+    repeats: int
+
+    @property
+    def log(self) -> Path:
+        """Where measured commands write to."""
+        return self.work / "log.txt"
+
+
+def main() -> None:
+    arguments = _arguments()
+    work: Path = arguments.work
+    model = choose_model(arguments.model, arguments.pretrained, arguments.precision, work)
+    bench = Bench(
+        work=work,
+        model=model,
+        candidates=arguments.candidates,
+        batch_sizes=tuple(arguments.batch_sizes),
+        repeats=arguments.repeats,
+    )
+    shutil.rmtree(work / "jobs", ignore_errors=True)
+    (work / "jobs").mkdir(parents=True)
+    parts = arguments.parts
+    if "clips" in parts:
+        for questions in arguments.questions:
+            root = work / "jobs" / f"clips-{questions}"
+            job = repeat_clips(arguments.clips, root, copies=arguments.copies, questions_per_video=questions)
+            compare(f"real clips ×{arguments.copies}", job, bench)
+    if "long" in parts:
+        video = render_long_video(work / "long.mp4", minutes=arguments.long_minutes)
+        job = ask_about(video, work / "jobs" / "long", copies=2, questions=4)
+        compare(f"rendered video of {arguments.long_minutes:g} min ×2", job, bench)
+    if "scale" in parts:
+        scale(arguments.clips, arguments.scales, arguments.scale_candidates, bench)
+
+
+def compare(title: str, job: Workload, bench: Bench) -> None:
+    """Stages, build and plain script on one job, and their ratios."""
+    each = job.questions / job.videos
+    print(
+        f"\n{title}: {job.videos} videos, {each:.1f} questions each, {bench.candidates} candidates",
+        flush=True,
+    )
+    stages: list[list[StageCost]] = []
+    builds, plains = list[Cost](), list[Cost]()
+    for _ in range(bench.repeats):
+        stages.append(bare_stages(job, bench))
+        builds.append(build_once(job, bench, candidates=bench.candidates))
+        plains += [plain_once(job, bench)] if bench.model.scorer != DEMO else []
+    for name, rounds in zip(("decode", "model", "jpeg"), zip(*stages, strict=True), strict=True):
+        cost = median_cost([Cost(wall_seconds=s.wall_seconds, cpu_seconds=s.cpu_seconds) for s in rounds])
+        print(cost_line(f"  bare {name} of {rounds[0].frames} frames ({rounds[0].how})", cost))
+    print(cost_line("  whole build", median_cost(builds)))
+    if plains:
+        print(cost_line("  plain script", median_cost(plains)))
+    _print_ratios(stages, builds, plains, several=each > 1)
+
+
+def bare_stages(job: Workload, bench: Bench) -> list[StageCost]:
+    """Decode, model and JPEG, each for as many frames as the job has candidates."""
+    decode = run_stage("decode", job, bench)
+    model, jpeg = (run_stage(stage, job, bench).for_frames(decode.frames) for stage in ("model", "jpeg"))
+    return [decode, model, jpeg]
+
+
+def run_stage(stage: str, job: Workload, bench: Bench) -> StageCost:
+    """One stage in a process of its own."""
+    model = bench.model
+    command = [sys.executable, "-m", "tools.bench.stages", stage, str(job.root)]
+    command += ["--candidates", str(bench.candidates), "--precision", model.precision]
+    command += ["--model", model.open_clip_name, "--pretrained", model.pretrained]
+    command += ["--batch-sizes", *map(str, bench.batch_sizes)]
+    run_measured(command, log=bench.log)
+    return StageCost(**json.loads(bench.log.read_text(encoding="utf-8").splitlines()[-1]))
+
+
+def build_once(job: Workload, bench: Bench, *, candidates: int, sets: Sequence[str] = ()) -> Cost:
+    """`strive-data build` as it is typed, from the start of its process to the end."""
+    out = job.root.with_name(f"{job.root.name}.shards")
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-c", "from strive_data.cli import main; main()", "build", str(job.annotation)]
+    command += ["--data-root", str(job.root), "--out", str(out), "--candidates", str(candidates)]
+    cost = run_measured(command + bench.model.build_options + list(sets), log=bench.log)
+    shutil.rmtree(out)
+    return cost
+
+
+def plain_once(job: Workload, bench: Bench) -> Cost:
+    """The plain script on the same questions."""
+    out = job.root.with_name("plain.tar")
+    model = bench.model
+    command = [sys.executable, "-m", "tools.bench.plain_script", str(job.annotation), str(out)]
+    command += ["--model", model.model, "--pretrained", model.pretrained, "--precision", model.precision]
+    cost = run_measured([*command, "--candidates", str(bench.candidates)], log=bench.log)
+    out.unlink()
+    return cost
+
+
+def scale(clips: Path, scales: Sequence[int], candidates: int, bench: Bench) -> None:
+    """Builds of growing work with the package's tiny model: their peak memory, and whether cost is linear."""
+    tiny = Bench(
+        work=bench.work,
+        model=ImageModel(scorer=DEMO),
+        candidates=candidates,
+        batch_sizes=bench.batch_sizes,
+        repeats=1,
+    )
+    print(f"\ngrowing work, tiny model, {candidates} candidates", flush=True)
+    sets = ["--frames", str(min(32, candidates // 2 // 2 * 2)), "--set", "shard.max_samples=64"]
+    costs: list[tuple[int, Cost]] = []
+    for times in scales:
+        job = repeat_clips(clips, bench.work / "jobs" / f"scale-{times}", copies=times)
+        cost = build_once(job, tiny, candidates=candidates, sets=sets)
+        costs.append((job.videos, cost))
+        print(cost_line(f"  {job.videos} videos", cost), flush=True)
+        shutil.rmtree(job.root)
+    for (few, less), (many, more) in pairwise(costs):
+        name = f"  {many} / {few} videos"
+        target = TO_LINEAR / 10 * many / few
+        print(ratio_line(f"{name}, wall", more.wall_seconds / less.wall_seconds, target=target, at_most=True))
+        print(ratio_line(f"{name}, CPU", more.cpu_seconds / less.cpu_seconds, target=target, at_most=True))
+        memory = more.peak_bytes / less.peak_bytes
+        print(ratio_line(f"{name}, peak memory", memory, target=TO_MEMORY, at_most=True))
+
+
+def _print_ratios(
+    stages: Sequence[Sequence[StageCost]], builds: Sequence[Cost], plains: Sequence[Cost], *, several: bool
+) -> None:
+    """Medians of the ratios of each round, by the wall clock and by CPU seconds."""
+    longest = [max(rounds, key=lambda stage: stage.wall_seconds) for rounds in stages]
+    walls = [build.wall_seconds / stage.wall_seconds for build, stage in zip(builds, longest, strict=True)]
+    cpus = [build.cpu_seconds / stage.cpu_seconds for build, stage in zip(builds, longest, strict=True)]
+    name = longest[0].stage
+    print(ratio_line(f"  build / bare {name}, wall", _median(walls), target=TO_STAGE, at_most=True))
+    print(ratio_line(f"  build / bare {name}, CPU", _median(cpus), target=TO_STAGE, at_most=True))
+    busy = [build.cpu_seconds / build.wall_seconds / CORES for build in builds]
+    print(f"  {'share of the cores that the build had':<56} {_median(busy):6.2f}")
+    target = TO_PLAIN if several else 1.0
+    for what in ("wall_seconds", "cpu_seconds") if plains else ():
+        ratios = [getattr(p, what) / getattr(b, what) for p, b in zip(plains, builds, strict=True)]
+        label = f"  plain script / build, {what.partition('_')[0]}"
+        print(ratio_line(label, _median(ratios), target=target, at_most=False))
+    sys.stdout.flush()
+
+
+def _median(values: Sequence[float]) -> float:
+    return median_cost([Cost(wall_seconds=value, cpu_seconds=0.0) for value in values]).wall_seconds
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--clips", type=Path, default=Path("../shared/data"), help="folder with videos and questions.jsonl")
+    add("--work", type=Path, default=Path("bench"), help="scratch folder; weights and the long video stay")
+    add("--parts", nargs="+", default=["clips", "long", "scale"], choices=["clips", "long", "scale"])
+    add("--model", default="ViT-B-32", help="a model of open_clip, or demo for the package's tiny one")
+    add("--pretrained", default=RANDOM, help="tag or file; random: drawn weights, as fast as trained ones")
+    add("--precision", default="fp32", help="of build, bare forward and plain script")
+    add("--batch-sizes", type=int, nargs="+", default=[16, 64], help="tried in the bare forward")
+    add("--candidates", type=int, default=128)
+    add("--copies", type=int, default=1, help="times each clip")
+    add("--questions", type=int, nargs="+", default=[0, 1, 4], help="on a clip; 0: its own, 2.4 on average")
+    add("--long-minutes", type=float, default=10.0)
+    add("--scales", type=int, nargs="+", default=[1, 10, 100], help="times the clips")
+    add("--scale-candidates", type=int, default=8)
+    add("--repeats", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Each stage of a build on its own, with all cores: bare decode, image-model forward and JPEG encoding.
+
+python -m tools.bench.stages decode FOLDER --candidates 128     prints one JSON line; also: model, jpeg
+Workers are warmed up first, so a stage's figure has no start-up in it: a bound that no build can beat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from strive_data.config import DecodeSettings, ScoreSettings
+from strive_data.decode import read_candidates
+from strive_data.stills import encode_jpeg
+
+T = TypeVar("T")
+
+QUALITY = 90
+CORES = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """Seconds of one stage for so many frames; `how` it was run best."""
+
+    stage: str
+    frames: int
+    wall_seconds: float
+    cpu_seconds: float
+    how: str = ""
+
+    def for_frames(self, frames: int) -> StageCost:
+        """The same stage for another number of frames, by its rate."""
+        scale = frames / self.frames
+        return StageCost(
+            stage=self.stage,
+            frames=frames,
+            wall_seconds=self.wall_seconds * scale,
+            cpu_seconds=self.cpu_seconds * scale,
+            how=self.how,
+        )
+
+
+def bare_decode(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
+    """The candidates of all videos by the package's reader in one process a core, and thrown away there."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, mp_context=context) as pool:
+        list(pool.map(_warm_up, range(CORES * 4)))
+        started = time.perf_counter()
+        counts = list(pool.map(partial(_decode, settings=settings), videos))
+        wall = time.perf_counter() - started
+    frames, cpu = sum(count for count, _ in counts), sum(seconds for _, seconds in counts)
+    how = f"{CORES} processes"
+    return StageCost(stage="decode", frames=frames, wall_seconds=wall, cpu_seconds=cpu, how=how)
+
+
+def bare_model(settings: ScoreSettings, *, batch_sizes: Sequence[int], frames: int) -> StageCost:
+    """The image tower on random pixels: the fastest of the batch sizes and ways of using the cores."""
+    import torch
+
+    from strive_data.score.load_clip import load_clip
+
+    clip = load_clip(settings)
+    side = clip.transform(_black_image()).shape[-1]
+    costs = []
+    for size in batch_sizes:
+        pixels = torch.rand(size, 3, side, side).to(clip.device, clip.dtype)
+
+        def forward(_: int, pixels: torch.Tensor = pixels) -> None:
+            with torch.inference_mode():
+                clip.model.encode_image(pixels)
+
+        for lanes, threads in {(1, CORES), (CORES, 1)}:
+            torch.set_num_threads(threads)
+            batches = max(2 * lanes, frames // size // lanes * lanes)
+            wall, cpu = _in_threads(forward, range(batches), lanes)
+            how = f"batches of {size}, {lanes} at once with {threads} threads, {settings.precision}"
+            costs.append(
+                StageCost(stage="model", frames=batches * size, wall_seconds=wall, cpu_seconds=cpu, how=how)
+            )
+    return min(costs, key=lambda cost: cost.wall_seconds / cost.frames)
+
+
+def bare_jpeg(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
+    """The candidates of some videos as JPEGs, in one thread a core."""
+    frames = [frame for video in videos for frame in read_candidates(video, settings).frames]
+    wall, cpu = _in_threads(lambda frame: encode_jpeg(frame, QUALITY), frames, CORES)
+    how = f"{CORES} threads"
+    return StageCost(stage="jpeg", frames=len(frames), wall_seconds=wall, cpu_seconds=cpu, how=how)
+
+
+def _in_threads(work: Callable[[T], object], items: Iterable[T], threads: int) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of `work` on all items, after it was done once in each thread."""
+    items = list(items)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, items[:threads]))
+        started, cpu = time.perf_counter(), time.process_time()
+        list(pool.map(work, items))
+        return time.perf_counter() - started, time.process_time() - cpu
+
+
+def _black_image():
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64))
+
+
+def _warm_up(_: int) -> None:
+    time.sleep(0.05)
+
+
+def _decode(video: Path, settings: DecodeSettings) -> tuple[int, float]:
+    started = time.process_time()
+    count = len(read_candidates(video, settings).frames)
+    return count, time.process_time() - started
+
+
+def main() -> None:
+    arguments = _arguments()
+    videos = sorted(path for path in arguments.folder.iterdir() if path.suffix != ".jsonl")
+    decode = DecodeSettings(candidates=arguments.candidates)
+    if arguments.stage == "decode":
+        cost = bare_decode(videos, decode)
+    elif arguments.stage == "jpeg":
+        cost = bare_jpeg(videos[:12], decode)
+    else:
+        settings = ScoreSettings(
+            model=arguments.model, pretrained=arguments.pretrained, precision=arguments.precision
+        )
+        cost = bare_model(settings, batch_sizes=arguments.batch_sizes, frames=arguments.frames)
+    print(json.dumps(asdict(cost)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["decode", "model", "jpeg"])
+    parser.add_argument("folder", type=Path, help="videos")
+    parser.add_argument("--candidates", type=int, default=128)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--pretrained", default="")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--frames", type=int, default=256, help="of the forward, for each way tried")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
