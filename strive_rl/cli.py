@@ -84,6 +84,50 @@ def evaluate(
     typer.echo(results_table(results))
 
 
+@app.command()
+def score(
+    predictions: Annotated[list[Path], typer.Argument(help="Files of outputs, or folders of an evaluation.")],
+    benchmark: Annotated[
+        str, option(text="videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, own.")
+    ],
+    out: Annotated[Path, option(text="New folder for results, scored questions and the page.")],
+    annotations: Annotated[
+        list[Path] | None,
+        option(text="The benchmark's files, repeatable; default what the predictions hold."),
+    ] = None,
+    judgements: Annotated[
+        Path | None, option(text="A judge's answers to for_judge.jsonl; default none.")
+    ] = None,
+    missing: Annotated[
+        str | None, option(text="wrong (default) or exclude: questions without an answer.")
+    ] = None,
+    format_: Annotated[
+        str | None,
+        option("--format", text="strive, lmms-eval, video-r1 or tempcompass; default told by the file."),
+    ] = None,
+    sampler: Annotated[str | None, option(text="Frame sampler, where our predictions hold several.")] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
+    from strive_rl import score as scoring
+    from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.score_table import score_table
+
+    options = {"missing": missing, "format": format_, "sampler": sampler}
+    settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
+    results = scoring.score(
+        predictions,
+        out,
+        benchmark=find_benchmark(benchmark),
+        annotations=annotations or (),
+        judgements=judgements,
+        settings=settings,
+    )
+    typer.echo(score_table(results))
+    typer.echo(f"{out / scoring.PAGE_FILE}: examples")
+
+
 def quiet_libraries() -> None:
     """No progress bars and retry notes of libraries between our own lines; their errors reach the user."""
     from transformers.utils import logging as transformers_logging

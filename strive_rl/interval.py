@@ -44,6 +44,52 @@ def estimate(
     return Estimate(mean=float(values.mean()), low=low, high=high, questions=len(values), videos=len(names))
 
 
+def macro_estimate(
+    values_N: npt.ArrayLike,
+    videos_N: Sequence[str],
+    strata_N: Sequence[tuple[str, str]],
+    *,
+    resamples: int,
+    seed: int,
+) -> Estimate | None:
+    """Mean over tasks of the mean over their parts of the mean over their questions, with its interval.
+
+    `strata_N` are (task, part). A resample without a question of some part averages over those it has.
+    None where there is no value.
+    """
+    values = np.asarray(values_N, dtype=np.float64)
+    if not len(values):
+        return None
+    names, owner_N = np.unique(np.asarray(videos_N), return_inverse=True)
+    parts = sorted(set(strata_N))
+    part_N = np.array([parts.index(stratum) for stratum in strata_N])
+    sums_VP, counts_VP = np.zeros((2, len(names), len(parts)))
+    np.add.at(sums_VP, (owner_N, part_N), values)
+    np.add.at(counts_VP, (owner_N, part_N), 1)
+    tasks = sorted({task for task, _ in parts})
+    member_PT = np.array([[task == own for task in tasks] for own, _ in parts], dtype=np.float64)
+    mean = float(_macro(sums_VP.sum(0, keepdims=True), counts_VP.sum(0, keepdims=True), member_PT)[0])
+    low, high = None, None
+    if len(names) > 1:
+        generator = np.random.Generator(np.random.Philox(key=np.array([seed, len(names)], dtype=np.uint64)))
+        share = np.full(len(names), 1 / len(names))
+        drawn_RV = generator.multinomial(len(names), share, size=resamples).astype(np.float64)
+        means = _macro(drawn_RV @ sums_VP, drawn_RV @ counts_VP, member_PT)
+        low, high = (float(value) for value in np.percentile(means, PERCENTILES))
+    return Estimate(mean=mean, low=low, high=high, questions=len(values), videos=len(names))
+
+
+def _macro(
+    sums_RP: npt.NDArray[np.float64], counts_RP: npt.NDArray[np.float64], member_PT: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Nested means [R] from the sums and counts of parts; parts and tasks without a question are left out."""
+    means_RP = sums_RP / np.maximum(counts_RP, 1)
+    parts_RT = (counts_RP > 0).astype(np.float64) @ member_PT
+    means_RT = (means_RP * (counts_RP > 0)) @ member_PT / np.maximum(parts_RT, 1)
+    macro: npt.NDArray[np.float64] = means_RT.sum(axis=1) / np.maximum((parts_RT > 0).sum(axis=1), 1)
+    return macro
+
+
 def _resampled(
     sums_V: npt.NDArray[np.float64], counts_V: npt.NDArray[np.float64], resamples: int, seed: int
 ) -> npt.NDArray[np.float64]:

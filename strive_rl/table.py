@@ -16,8 +16,8 @@ def results_table(results: dict[str, Any]) -> str:
         rows.append(
             (
                 sampler,
-                _mean(accuracy),
-                _interval(accuracy),
+                mean(accuracy),
+                interval(accuracy),
                 str(accuracy["questions"]) if accuracy else "0",
                 _counted(summary["evidence_seen"]),
                 _counted(summary["evidence_missed"]),
@@ -27,7 +27,7 @@ def results_table(results: dict[str, Any]) -> str:
     lines = aligned(rows)
     for sampler, gain in results.get("gain", {}).items():
         if gain:
-            shown = f"{100 * gain['mean']:+.1f} points, 95 % interval {_interval(gain, sign='+')}"
+            shown = f"{100 * gain['mean']:+.1f} points, 95 % interval {interval(gain, sign='+')}"
             lines.append(f"gain, {sampler} frames: {shown}, {gain['questions']} questions")
     if results["dropped"]:
         lines.append(f"dropped: {len(results['dropped'])} prompts, see results.json")
@@ -46,15 +46,17 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _mean(estimate: dict[str, Any] | None) -> str:
-    return "-" if estimate is None else f"{100 * estimate['mean']:.1f}"
+def mean(estimate: dict[str, Any] | None, decimals: int = 1) -> str:
+    """An estimate's mean in per cent."""
+    return "-" if estimate is None else f"{100 * estimate['mean']:.{decimals}f}"
 
 
 def _counted(estimate: dict[str, Any] | None) -> str:
     return "-" if estimate is None else f"{100 * estimate['mean']:.1f} ({estimate['questions']})"
 
 
-def _interval(estimate: dict[str, Any] | None, sign: str = "") -> str:
+def interval(estimate: dict[str, Any] | None, sign: str = "") -> str:
+    """An estimate's interval in per cent."""
     if estimate is None or estimate["low"] is None:
         return "-"
     return f"{100 * estimate['low']:{sign}.1f} to {100 * estimate['high']:{sign}.1f}"

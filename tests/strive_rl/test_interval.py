@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_rl.interval import Estimate, estimate
+from strive_rl.interval import Estimate, estimate, macro_estimate
 
 
 def test_two_videos_by_hand() -> None:
@@ -54,3 +54,35 @@ def test_the_interval_lies_within_the_values(rows: list[tuple[float, str]]) -> N
     if made.low is not None and made.high is not None:
         assert min(values) - 1e-9 <= made.low <= made.high <= max(values) + 1e-9
     assert estimate(values, videos, resamples=50, seed=0) == made
+
+
+def test_a_macro_mean_is_of_tasks_of_parts_of_questions() -> None:
+    # task x: its one part has 1, 0, 0, 0; task y: parts .5 (1, 0) and 1.
+    values = [1, 0, 0, 0, 1, 0, 1]
+    strata = [("x", "x")] * 4 + [("y", "y1")] * 2 + [("y", "y2")]
+    made = macro_estimate(values, list("abcdefg"), strata, resamples=200, seed=0)
+    assert made is not None
+    assert made.mean == pytest.approx((0.25 + (0.5 + 1) / 2) / 2)
+    assert made.low is not None
+    assert made.high is not None
+    assert 0 <= made.low < made.mean < made.high <= 1
+    assert (made.questions, made.videos) == (7, 7)
+
+
+def test_a_macro_mean_of_one_part_has_the_interval_of_a_mean() -> None:
+    values = np.random.default_rng(0).integers(0, 2, 600)
+    videos = [str(i // 3) for i in range(600)]
+    plain = estimate(values, videos, resamples=4000, seed=1)
+    macro = macro_estimate(values, videos, [("t", "t")] * 600, resamples=4000, seed=1)
+    assert plain is not None
+    assert macro is not None
+    assert macro.mean == pytest.approx(plain.mean)
+    assert macro.low == pytest.approx(plain.low, abs=0.004)
+    assert macro.high == pytest.approx(plain.high, abs=0.004)
+
+
+def test_a_macro_mean_of_one_video_has_no_interval_and_of_nothing_is_none() -> None:
+    one = macro_estimate([1, 0], ["v", "v"], [("a", "a"), ("b", "b")], resamples=10, seed=0)
+    assert one is not None
+    assert (one.mean, one.low, one.high) == (0.5, None, None)
+    assert macro_estimate([], [], [], resamples=10, seed=0) is None

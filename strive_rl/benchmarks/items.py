@@ -1,0 +1,65 @@
+"""Annotation files of a benchmark → its items, with what results are broken down by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from strive_data.annotation_rows import nested_items, read_rows
+from strive_data.annotations import Annotations, read_annotations
+from strive_data.recipes import find_recipe
+from strive_rl.benchmarks.item import Benchmark, Item, Row, Unusable
+
+PRODUCT = " × "
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemSet:
+    """The questions of some annotation files in their order, and the rows that are none."""
+
+    items: tuple[Item, ...]
+    unusable: tuple[Unusable, ...] = ()
+    input_sha256: Mapping[str, str]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, usable or not."""
+        return len(self.items) + len(self.unusable)
+
+
+def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None) -> ItemSet:
+    """All questions of the files; videos are not looked for. Raises UsageError as `read_annotations` does."""
+    annotations = read_annotations(paths, Path(), recipe=recipe, check_files=False)
+    tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(paths, annotations)]
+    items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
+    unusable = tuple(
+        Unusable(
+            sample_id=failure.sample_id, video=failure.video, message=failure.message, tags=tags[failure.row]
+        )
+        for failure in annotations.failures
+    )
+    finished = benchmark.finish(items) if benchmark.finish else items
+    return ItemSet(items=tuple(finished), unusable=unusable, input_sha256=annotations.input_sha256)
+
+
+def tags_of(benchmark: Benchmark, row: object, path: Path) -> dict[str, str]:
+    """The benchmark's tags of one row that has any, and the products that it is broken down by."""
+    tags = benchmark.tags(row, path) if isinstance(row, Mapping) else {}
+    found = {name: value for name, value in tags.items() if value}
+    for name in benchmark.breakdowns:
+        parts = name.split(PRODUCT)
+        if len(parts) > 1 and all(part in found for part in parts):
+            found[name] = PRODUCT.join(found[part] for part in parts)
+    return found
+
+
+def _raw_rows(paths: Sequence[Path], annotations: Annotations) -> Iterator[tuple[Path, Row | object]]:
+    """(file, row) of all rows, counted as `read_annotations` counts them."""
+    for path in paths:
+        file = read_rows(path)
+        recipe = find_recipe(annotations.readings[path.as_posix()].recipe)
+        nested = bool(recipe.rows) and file.tree is not None
+        items = nested_items(path, file.tree or {}, recipe.rows) if nested else file.items
+        for item in items:
+            yield path, item.value

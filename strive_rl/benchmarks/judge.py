@@ -1,0 +1,95 @@
+"""What rules cannot tell, written out for a judge, and a judge's answers read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.item import Benchmark, Item, Scored
+from strive_rl.benchmarks.readers import tempcompass_output
+from strive_rl.benchmarks.readers.join import join
+from strive_rl.benchmarks.readers.records import Records, read_records
+from strive_rl.benchmarks.tempcompass import judged_letter
+
+SCORES = ("score", "rating", "correct")
+
+
+def judge_row(benchmark: Benchmark, item: Item, row: Scored) -> dict[str, Any]:
+    """The line of for_judge.jsonl of one output that the rules cannot tell."""
+    question = item.judge_question or "\n".join([item.question.question, *item.question.options])
+    reference = item.judge_reference or item.question.answer
+    answer = row.extracted or row.output or ""
+    return {
+        "sample_id": row.sample_id,
+        "question": question,
+        "reference": reference,
+        "output": row.output,
+        "answer": answer,
+        "prompt": judge_prompt(benchmark, item, question, reference, answer),
+    }
+
+
+def judge_prompt(benchmark: Benchmark, item: Item, question: str, reference: str, answer: str) -> str:
+    """A prompt for a judge, in this project's own words. A caption's judge does not see the reference."""
+    if item.judge_question:
+        return (
+            f"{benchmark.judge_task}\n\nCaption:\n{answer}\n\nQuestion:\n{question}\n\n"
+            'Write the option that the caption tells as it stands ("B. text"), or: none.'
+        )
+    return (
+        f"{benchmark.judge_task}\n\nQuestion:\n{question}\n\nReference: {reference}\n\n"
+        f"Model's answer:\n{answer}\n\n"
+        "Write 1 if it is right, 0 if it is not, and nothing else."
+    )
+
+
+def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
+    """Judgement in [0, 1] by sample id.
+
+    Lines of {"sample_id", "score"} (or "rating", "correct"), or {"sample_id", "answer"} where the judge
+    answered a caption's question; or a rated file of TempCompass. Raises UsageError for a line that holds
+    none, one that stands twice, and an id that no question has.
+    """
+    records = read_records(path)
+    known = {item.question.sample_id: item for item in items}
+    if tempcompass_output.fits(records):
+        rated = [row for row in tempcompass_output.read(records).predictions if row.judgement is not None]
+        return {
+            i: row.judgement for i, row in join(items, rated).predictions.items() if row.judgement is not None
+        }
+    return _read_lines(records, known)
+
+
+def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
+    judgements: dict[str, float] = {}
+    for place, row in records.rows:
+        sample_id = str(row.get("sample_id"))
+        if sample_id not in known:
+            raise UsageError(
+                f"judgements {place}: sample_id {sample_id!r} is none of the {len(known)} questions"
+            )
+        if sample_id in judgements:
+            raise UsageError(f"judgements {place}: {sample_id} is judged twice")
+        value = _value(row, known[sample_id])
+        if value is None:
+            raise UsageError(
+                f"judgements {place}: expected score (or {' or '.join(SCORES[1:])}) from 0 to 1, or the "
+                "answer to a caption's question"
+            )
+        judgements[sample_id] = value
+    if records.bad:
+        raise UsageError(f"judgements {records.bad[0]}")
+    return judgements
+
+
+def _value(row: Any, item: Item) -> float | None:
+    for name in SCORES:
+        score = row.get(name)
+        if isinstance(score, int | float) and 0 <= score <= 1:
+            return float(score)
+    answer = row.get("judge_answer", row.get("answer"))
+    if isinstance(answer, str) and item.judge_reference:
+        return judged_letter(answer, item.judge_reference)
+    return None

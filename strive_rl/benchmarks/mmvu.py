@@ -1,0 +1,76 @@
+"""MMVU (validation): 1,000 questions of experts, 625 with options; accuracy over questions.
+
+The authors let a language model judge all answers. Here letters are compared by rule, open answers where the
+rule is sure, and the rest waits for a judge.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strive_rl.benchmarks.choices import choice_verdict
+from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
+from strive_rl.benchmarks.open_answer import open_verdict
+from strive_rl.benchmarks.video_r1 import VIDEO_R1
+
+DISCIPLINES = {
+    "Science": (
+        "Biology",
+        "Chemistry",
+        "Modern Physics",
+        "Astronomy",
+        "Geography",
+        "Materials Science",
+        "Neurobiology",
+        "Electromagnetism",
+        "Thermodynamics",
+        "Mechanics",
+    ),
+    "Engineering": (
+        "Civil Engineering",
+        "Electrical Engineering",
+        "Mechanical Engineering",
+        "Biomedical Engineering",
+        "Electronics and Communication",
+        "Computer Science",
+    ),
+    "Healthcare": ("Clinical Medicine", "Basic Medicine", "Preventive Medicine", "Pharmacy", "Dentistry"),
+    "Humanities and Social Science": ("Art", "Literature", "History", "Law", "Economics", "Management"),
+}
+DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
+
+
+def mmvu_score(output: str, item: Item) -> Verdict:
+    """Verdict on the letter, or on the open answer."""
+    if item.question.problem_type == "multiple choice":
+        return choice_verdict(output, item)
+    return open_verdict(output, item)
+
+
+def _tags(row: Row, path: Path) -> dict[str, str]:
+    folders = text_of(row, "video", "path").split("/")
+    subject = text_of(row, "metadata.subject") or (folders[-2] if len(folders) > 1 else "")
+    subject = subject.replace("_", " ")
+    return {
+        "question type": text_of(row, "question_type", "original_question_type"),
+        "discipline": DISCIPLINE_OF.get(subject, ""),
+        "subject": subject,
+    }
+
+
+MMVU = Benchmark(
+    name="mmvu",
+    title="MMVU",
+    published=1000,
+    tags=_tags,
+    breakdowns=("question type", "discipline", "subject"),
+    conventions=(Convention(name="official", score=mmvu_score), VIDEO_R1),
+    notes=(
+        "The authors have a language model read and judge every answer; letters are read by rule here.",
+        "Video-R1 evaluates on the 625 questions with options only.",
+    ),
+    judge_task=(
+        "Say whether the model's answer is the same thing as the reference, in whatever words; a part of it, "
+        "or something broader, is not."
+    ),
+)

@@ -1,0 +1,63 @@
+"""Open answers by rule: what is surely right by rule, what is surely wrong, and what only a judge can tell.
+
+Right is equality of the whole answer after normalising, never of a part: an empty answer is a part of every
+truth, and a list of guesses holds every truth.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from strive_data.number import number
+from strive_rl.benchmarks.extract import CUE, final_text, one_number
+from strive_rl.benchmarks.item import Item, Verdict
+
+# "The answer is: …" and MMVU's "the final answer is: Answer: …" before the answer itself.
+ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
+SIGNS = re.compile(r"[^\w\s.%°µ$€£+\-*/^=()<>]")
+
+
+def open_verdict(output: str, item: Item) -> Verdict:
+    """1 for the truth itself; 0 for no answer, and for another number where the truth is one; else None."""
+    answer = stated(final_text(output))
+    truth = item.question.answer
+    if not normalised(answer):
+        return Verdict(value=0.0, extracted=None)
+    if normalised(answer) in accepted(truth):
+        return Verdict(value=1.0, extracted=answer)
+    wanted = number(truth)
+    if wanted is not None:
+        value = one_number(answer)
+        if value is not None:
+            return Verdict(value=float(round(value, 2) == round(wanted, 2)), extracted=answer)
+    return Verdict(value=None, extracted=answer)
+
+
+def stated(text: str) -> str:
+    """What follows the last "answer is" or "Answer:" on its line; the whole text without one."""
+    cues = [
+        cue for cue in CUE.finditer(text) if cue["mark"].strip() or cue[0].casefold().rstrip().endswith("is")
+    ]
+    if not cues:
+        return text.strip()
+    rest = text[cues[-1].end() :].strip().partition("\n")[0]
+    return rest.strip().strip("\"'`*_$ ")
+
+
+def normalised(text: str) -> str:
+    """Case, accents of form (², full width), articles, quotes, spacing and a final stop aside."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    bare = ARTICLES.sub(" ", SIGNS.sub(" ", folded))
+    return " ".join(bare.split()).strip(" .")
+
+
+def accepted(truth: str) -> set[str]:
+    """Forms of a truth: itself; of "Depth-First Search (DFS)" also what stands before and in the brackets."""
+    forms = {normalised(truth)}
+    if bracket := PARENTHESES.search(truth):
+        forms.add(normalised(truth[: bracket.start()]))
+        if bracket[1].isupper():
+            forms.add(normalised(bracket[1]))
+    return forms - {""}

@@ -1,0 +1,96 @@
+"""Predictions joined to the items that they answer: by id, else by video and question. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.item import Item
+from strive_rl.benchmarks.readers.prediction import Prediction, text_key, video_key
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """The prediction of each item by sample id; those that answer none; repeated lines that say the same."""
+
+    predictions: dict[str, Prediction]
+    unknown: tuple[Prediction, ...]
+    repeated: int
+
+
+def join(items: Sequence[Item], predictions: Sequence[Prediction]) -> Joined:
+    """Find each prediction's item.
+
+    A known id decides, unless the prediction tells another question; then video and question with options,
+    then video and question. Items that are alike in these (a question asked twice of one video) are answered
+    in their order. Raises UsageError where two different outputs answer one item.
+    """
+    index = _Index(items)
+    taken: dict[str, Prediction] = {}
+    unknown = []
+    repeated = 0
+    for prediction in predictions:
+        sample_id = index.find(prediction, taken)
+        if sample_id is None:
+            unknown.append(prediction)
+        elif sample_id not in taken:
+            taken[sample_id] = prediction
+        elif taken[sample_id].output == prediction.output:
+            repeated += 1
+        else:
+            raise UsageError(
+                f"question {sample_id} is answered twice, differently: {taken[sample_id].place} and "
+                f"{prediction.place}; keep one answer a question (for several frame samplers: --sampler)"
+            )
+    return Joined(predictions=taken, unknown=tuple(unknown), repeated=repeated)
+
+
+class _Index:
+    """Sample ids of items by each of their keys."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = {item.question.sample_id: item for item in items}
+        self.whole: dict[Key, list[str]] = defaultdict(list)
+        self.bare: dict[Key, list[str]] = defaultdict(list)
+        for sample_id, item in self.items.items():
+            question, video = item.question, video_key(item.question.video)
+            self.whole[video, text_key(question.question, question.options)].append(sample_id)
+            self.bare[video, text_key(question.question)].append(sample_id)
+
+    def find(self, prediction: Prediction, taken: dict[str, Prediction]) -> str | None:
+        """Sample id of the prediction's item, None where there is none or several that differ."""
+        told = text_key(prediction.question, prediction.options)
+        for sample_id in prediction.ids:
+            item = self.items.get(sample_id)
+            if item is not None and _same(item, prediction, told):
+                return sample_id
+        if not prediction.question or not prediction.video:
+            return None
+        video = video_key(prediction.video)
+        found = self._of_group(self.whole.get((video, told), []), prediction)
+        if found:
+            return next((sample_id for sample_id in found if sample_id not in taken), found[0])
+        found = self._of_group(self.bare.get((video, text_key(prediction.question)), []), prediction)
+        return found[0] if len(found) == 1 else None
+
+    def _of_group(self, found: Sequence[str], prediction: Prediction) -> list[str]:
+        """Those whose tags have the prediction's group (a task, a track), where it tells one."""
+        if not prediction.group:
+            return list(found)
+        mine = [i for i in found if prediction.group in self.items[i].tags.values()]
+        return mine or list(found)
+
+
+def _same(item: Item, prediction: Prediction, told: str) -> bool:
+    """Whether a prediction with the item's id may be its answer: no other question, no other video."""
+    question = item.question
+    if prediction.question and told not in (
+        text_key(question.question, question.options),
+        text_key(question.question),
+    ):
+        return text_key(question.question) in told
+    return not prediction.video or video_key(prediction.video) == video_key(question.video)

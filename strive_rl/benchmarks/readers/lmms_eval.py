@@ -1,0 +1,106 @@
+"""lmms-eval's samples file (`--log_samples`): a line a question, or the `logs` of its older results file.
+
+`doc` is the row of the data set, under the field names of each benchmark; the raw `resps` are taken, since
+`filtered_resps` may lack what a filter cut away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from strive_rl.benchmarks.item import text_of
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
+from strive_rl.benchmarks.readers.records import Records
+
+NAME = "lmms-eval"
+VIDEO_FIELDS = ("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "id")
+# Words of task names → the value of a tag that they stand for.
+GROUPS = {
+    "caption_matching": "caption_matching",
+    "captioning": "captioning",
+    "yes_no": "yes_no",
+    "multi_choice": "multi-choice",
+    "tempcompass_mc": "multi-choice",
+    "perception": "Perception",
+    "comprehension": "Comprehension",
+    "adaptation": "Adaptation",
+}
+
+
+def fits(records: Records) -> bool:
+    """Whether a row has a `doc` and responses."""
+    return any(_responses(row) is not None and "doc" in row for _, row in _rows(records))
+
+
+def read(records: Records) -> PredictionFile:
+    """All its predictions; a row without a `doc` or a response is a bad one."""
+    bad, predictions = list(records.bad), []
+    for place, row in _rows(records):
+        doc, output = row.get("doc"), _responses(row)
+        if not isinstance(doc, Mapping) or output is None:
+            bad.append(f"{place}: no doc or no response")
+            continue
+        predictions.append(_prediction(place, doc, output, _group(records, row)))
+    return PredictionFile(format=NAME, predictions=tuple(predictions), bad=tuple(bad))
+
+
+def _rows(records: Records) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    logs = records.tree.get("logs") if records.tree else None
+    if isinstance(logs, list):
+        listed = [(f"{records.path.name} logs[{i}]", log) for i, log in enumerate(logs)]
+        return [(place, log) for place, log in listed if isinstance(log, Mapping)]
+    return records.rows
+
+
+def _responses(row: Mapping[str, Any]) -> str | None:
+    """The first response, however deep lists go around it."""
+    for name in ("resps", "filtered_resps"):
+        value = row.get(name)
+        while isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, str):
+            return value
+    return None
+
+
+def _prediction(place: str, doc: Mapping[str, Any], output: str, group: str) -> Prediction:
+    return Prediction(
+        place=place,
+        output=output,
+        ids=_ids(doc, group),
+        video=text_of(doc, *VIDEO_FIELDS),
+        question=text_of(doc, "question", "problem"),
+        options=_options(doc),
+        group=group,
+    )
+
+
+def _ids(doc: Mapping[str, Any], group: str) -> tuple[str, ...]:
+    question, own, name = (
+        text_of(doc, "question_id"),
+        text_of(doc, "id", "problem_id"),
+        text_of(doc, "video_name"),
+    )
+    found = [f"{group}-{own}" if group and own else "", f"{name}-{question}" if name and question else ""]
+    return tuple(i for i in (*found, "" if name else question, "" if group else own) if i)
+
+
+def _options(doc: Mapping[str, Any]) -> tuple[str, ...]:
+    options = doc.get("options") or doc.get("choices")
+    if isinstance(options, Mapping):
+        return tuple(f"{letter}. {text}" for letter, text in options.items() if text)
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        return ()
+    pairs = list(zip(options, ascii_uppercase, strict=False))
+    if all(
+        option.lstrip("( ").startswith((f"{letter}.", f"{letter})", f"{letter}:")) for option, letter in pairs
+    ):
+        return tuple(options)
+    return tuple(f"{letter}. {option}" for option, letter in pairs)
+
+
+def _group(records: Records, row: Mapping[str, Any]) -> str:
+    task = f"{records.path.stem} {row.get('task_name', '')}".casefold().replace("perceptiontest", "")
+    return next((value for word, value in GROUPS.items() if word in task), "")

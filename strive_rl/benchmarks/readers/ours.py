@@ -1,0 +1,86 @@
+"""Our own predictions.jsonl: a line a question (and frame sampler), with `sample_id` and `output`.
+
+A line that also has `question`, `answer` and `problem_type` can be scored without an annotation; `options`,
+`video` and `tags` go with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import SampleError, UsageError
+from strive_data.question_row import question_of
+from strive_rl.benchmarks.item import Benchmark, Item
+from strive_rl.benchmarks.items import tags_of
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
+from strive_rl.benchmarks.readers.records import Records
+
+NAME = "strive"
+FRAME_FIELDS = ("sampler", "times", "frames_from", "finished")
+
+
+def fits(records: Records) -> bool:
+    """Whether a row has `sample_id` and `output`."""
+    return any("sample_id" in row and "output" in row for _, row in records.rows)
+
+
+def read(records: Records, benchmark: Benchmark, sampler: str | None = None) -> PredictionFile:
+    """Predictions of one frame sampler. Raises UsageError where there are several and none is chosen."""
+    samplers = sorted({str(row["sampler"]) for _, row in records.rows if "sampler" in row})
+    if sampler is None and len(samplers) > 1:
+        raise UsageError(
+            f"predictions {records.path} hold several samplers: choose --sampler {' | '.join(samplers)}"
+        )
+    if sampler is not None and sampler not in samplers:
+        held = ", ".join(samplers) or "none by name"
+        raise UsageError(f"predictions {records.path}: --sampler {sampler}: it holds {held}")
+    bad = list(records.bad)
+    predictions = []
+    for place, row in records.rows:
+        if sampler is not None and str(row.get("sampler")) != sampler:
+            continue
+        if not isinstance(row.get("sample_id"), str | int) or not isinstance(row.get("output"), str):
+            bad.append(f"{place}: sample_id or output is missing")
+            continue
+        predictions.append(_prediction(place, row, benchmark))
+    return PredictionFile(format=NAME, predictions=tuple(predictions), bad=tuple(bad))
+
+
+def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Prediction:
+    options = row.get("options")
+    video, question = row.get("video"), row.get("question")
+    return Prediction(
+        place=place,
+        output=row["output"],
+        ids=(str(row["sample_id"]),),
+        video=video if isinstance(video, str) else "",
+        question=question if isinstance(question, str) else "",
+        options=tuple(options)
+        if isinstance(options, list) and all(isinstance(o, str) for o in options)
+        else (),
+        item=_item(row, benchmark),
+        frames={name: row[name] for name in FRAME_FIELDS if name in row},
+    )
+
+
+def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:
+    """The question that the line holds, read with the annotation's own checks."""
+    layout = {
+        "problem_id": row["sample_id"],
+        "problem": row.get("question"),
+        "problem_type": row.get("problem_type"),
+        "options": row.get("options") or [],
+        "solution": row.get("answer"),
+        "path": row.get("video") or row.get("video_id"),
+        "data_source": row.get("source"),
+    }
+    try:
+        question = question_of(layout, Path(), check_files=False)
+    except SampleError:
+        return None
+    told = row.get("tags")
+    if isinstance(told, Mapping):
+        return Item(question=question, tags={str(name): str(value) for name, value in told.items()})
+    return Item(question=question, tags=tags_of(benchmark, row, Path()))

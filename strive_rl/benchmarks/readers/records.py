@@ -1,0 +1,54 @@
+"""A file of predictions → its JSON records, whatever their layout; a broken line costs itself alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+
+EXPECTED = "expected JSON or JSON lines of our own, lmms-eval's, Video-R1's or TempCompass's output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """(place, record) of each row; `tree` is the object that the whole file is, if it is one; `bad` lines."""
+
+    path: Path
+    rows: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    tree: Mapping[str, Any] | None = None
+    bad: tuple[str, ...] = ()
+
+
+def read_records(path: Path) -> Records:
+    """Read a file. Raises UsageError for one that is absent, or holds no JSON object."""
+    try:
+        body = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise UsageError(f"predictions {path}: {error.strerror}; {EXPECTED}") from error
+    whole = _json(body)
+    if isinstance(whole, dict):
+        return Records(path=path, rows=((path.name, whole),), tree=whole)
+    if isinstance(whole, list):
+        return _rows(path, [(f"{path.name} item {number}", value) for number, value in enumerate(whole)])
+    # Bytes: a text would also be cut at U+2028 and its like, which JSON allows within a string.
+    lines = [(number, raw) for number, raw in enumerate(body.split(b"\n"), start=1) if raw.strip()]
+    return _rows(path, [(f"{path.name} line {number}", _json(raw)) for number, raw in lines])
+
+
+def _rows(path: Path, values: list[tuple[str, object]]) -> Records:
+    rows = tuple((place, value) for place, value in values if isinstance(value, dict))
+    if not rows:
+        raise UsageError(f"predictions {path}: no JSON object in it; {EXPECTED}")
+    bad = tuple(f"{place}: no JSON object" for place, value in values if not isinstance(value, dict))
+    return Records(path=path, rows=rows, bad=bad)
+
+
+def _json(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None

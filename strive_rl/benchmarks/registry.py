@@ -1,0 +1,23 @@
+"""The benchmarks by name."""
+
+from __future__ import annotations
+
+from strive_data.settings import choose
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.mmvu import MMVU
+from strive_rl.benchmarks.own import OWN
+from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST
+from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.videomme import VIDEOMME
+from strive_rl.benchmarks.videommmu import VIDEOMMMU
+from strive_rl.benchmarks.vsibench import VSIBENCH
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (VIDEOMME, TEMPCOMPASS, VIDEOMMMU, MMVU, VSIBENCH, PERCEPTIONTEST, OWN)
+}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark of that name. Raises SettingsError with the nearest names for an unknown one."""
+    return BENCHMARKS[choose(name, BENCHMARKS, "benchmark")]

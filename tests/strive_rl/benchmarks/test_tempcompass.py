@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strive_rl.benchmarks.items import read_items
+from strive_rl.benchmarks.readers.join import join
+from strive_rl.benchmarks.readers.records import read_records
+from strive_rl.benchmarks.readers.tempcompass_output import read
+from strive_rl.benchmarks.tempcompass import (
+    TEMPCOMPASS,
+    bare_answer,
+    judged_letter,
+    leading_letter,
+    matched_caption,
+    tempcompass_score,
+    with_judge_questions,
+    yes_or_no,
+)
+from tests.strive_rl.benchmarks.made_items import choice_item, item
+
+MATCHING = "Which fits?\nCaption A: The man dunks.\nCaption B: The man sits."
+# Counted in the published rated files: rows, those that the rules match, points with the judge's and without.
+PUBLISHED = {
+    "multi-choice": (1580, 1580, 720, 720),
+    "yes_no": (2453, 2453, 1383, 1383),
+    "caption_matching": (1503, 1496, 952, 951),
+}
+TOTALS = {"multi-choice": "45.57", "yes_no": "56.38", "caption_matching": "63.34"}
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_the_authors_own_ratings_of_a_real_model_come_out(shared_data: Path, task: str) -> None:
+    folder = shared_data / "benchmarks" / "tempcompass"
+    items = read_items([folder / f"{task}.json"], TEMPCOMPASS).items
+    rated = read_records(folder / f"video-llava.{task}.rated.json")
+    answers = join(items, read(rated).predictions).predictions
+    rows = {
+        f"{task}-{video}-{dimension}-{number}": row
+        for video, dimensions in (rated.tree or {}).items()
+        for dimension, rows in dimensions.items()
+        for number, row in enumerate(rows)
+    }
+    points = decided = with_judge = 0
+    for one in items:
+        row, name = rows[one.question.sample_id], one.question.sample_id
+        verdict = tempcompass_score(answers[name].output, one)
+        assert (verdict.value is not None) == row["match_success"]
+        assert verdict.value in (None, row["rating"])
+        decided += verdict.value is not None
+        points += verdict.value or 0
+        with_judge += answers[name].judgement if verdict.value is None else verdict.value
+    assert (len(items), decided, with_judge, points) == PUBLISHED[task]
+    assert f"{100 * with_judge / len(items):.2f}" == TOTALS[task]
+
+
+@pytest.mark.parametrize(
+    ("output", "letter"),
+    [
+        ("A", "A"),
+        ("B. dunking", "B"),
+        ("C) no", "C"),
+        ("D.", "D"),
+        ("A man", None),
+        ("a", None),
+        ("E", None),
+        (" A", None),
+        ("", None),
+        ("The answer is B", None),
+        ("AB", None),
+        ("(A)", None),
+    ],
+)
+def test_a_letter_counts_at_the_very_begin_only(output: str, letter: str | None) -> None:
+    assert leading_letter(output) == letter
+
+
+@pytest.mark.parametrize(
+    ("output", "word"),
+    [("Yes, it does.", "yes"), ("NO", "no"), ("not really", "no"), ("It is: yes", None), (" yes", None)],
+)
+def test_yes_and_no_count_at_the_very_begin_in_any_case(output: str, word: str | None) -> None:
+    assert yes_or_no(output) == word
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("Caption A: The man dunks.", "Caption A: The man dunks."),
+        ("The man sits.", "The man sits."),
+        ("2) The man sits.", "The man sits."),
+        ("Caption B", "Caption B"),
+        ("Caption B.", "Caption B"),
+        ("A", "A"),
+        ("B.", "B"),
+        ("Caption A: The man sits.", None),
+        ("caption a", None),
+        ("The man dunks", None),
+        ("C", None),
+    ],
+)
+def test_a_caption_is_named_by_its_whole_its_sentence_or_its_name(output: str, named: str | None) -> None:
+    assert matched_caption(output, MATCHING) == named
+
+
+def test_each_task_has_its_rule() -> None:
+    matching = item("Caption A: The man dunks.", task="caption_matching")
+    matching = replace(matching, question=replace(matching.question, question=MATCHING))
+    values = {
+        output: tempcompass_score(output, matching).value for output in ("A", " Caption A\n", "B.", "Maybe A")
+    }
+    assert values == {"A": 1, " Caption A\n": 1, "B.": 0, "Maybe A": None}
+    yes = item("yes", task="yes_no")
+    assert [tempcompass_score(output, yes).value for output in ("Yes!", "no", "perhaps")] == [1, 0, None]
+    caption = item("B. dunking", task="captioning")
+    assert tempcompass_score("A man dunks.", caption).value is None
+    assert tempcompass_score("B. candles", choice_item(task="multi-choice")).value == 1
+
+
+@pytest.mark.parametrize("task", ["multi-choice", "yes_no", "caption_matching", "captioning"])
+@pytest.mark.parametrize("output", ["", "  \n", "</s>", "<answer></answer>", "<think>A. yes"])
+def test_an_empty_answer_is_wrong_without_a_judge(task: str, output: str) -> None:
+    verdict = tempcompass_score(output, choice_item(task=task))
+    assert (verdict.value, verdict.extracted) == (0.0, None)
+
+
+def test_an_answer_form_is_read_from_its_answer_and_end_tokens_are_dropped() -> None:
+    assert bare_answer("<think>B or A?</think><answer> A </answer>") == "A"
+    assert bare_answer("A</s>") == "A"
+    assert bare_answer(" A ") == " A "
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [("B. ice skating", 1), ("A. skiing", 0), ("A. skiing, B. ice skating", 0), ("none", 0), ("B", 0)],
+)
+def test_a_judge_who_answered_the_captions_question_must_name_one_option(answer: str, value: float) -> None:
+    assert judged_letter(answer, "B. ice skating") == value
+
+
+def test_a_caption_is_judged_by_the_first_question_on_its_video_and_dimension() -> None:
+    asked = "Pick.\nInformation A: {'action': 'sits'}\nInformation B: {'action': 'dunks'}\nGenerated Caption:"
+    caption = item("B. dunks", task="captioning", dimension="action")
+    caption = replace(caption, question=replace(caption.question, question=asked))
+    choice = choice_item("C", task="multi-choice", dimension="action")
+    other = choice_item("A", task="multi-choice", dimension="speed")
+    with_choice = with_judge_questions([other, choice, caption])[-1]
+    assert with_choice.judge_reference == "C. berries"
+    assert with_choice.judge_question.startswith("What is seen?\nA. apples\nB. candles")
+    alone = with_judge_questions([caption])[0]
+    assert alone.judge_reference == "B. dunks"
+    assert alone.judge_question.split("\n")[1:] == ["A. {'action': 'sits'}", "B. {'action': 'dunks'}"]
+
+
+def test_all_published_questions_are_read(shared_data: Path) -> None:
+    folder = shared_data / "benchmarks" / "tempcompass"
+    files = [folder / f"{task}.json" for task in ("multi-choice", "yes_no", "caption_matching", "captioning")]
+    items = read_items(files, TEMPCOMPASS)
+    by_task = [sum(one.tags["task"] == file.stem for one in items.items) for file in files]
+    assert by_task == [1580, 2453, 1503, 2004]
+    assert items.rows == TEMPCOMPASS.published == 7540
+    assert len({one.question.video for one in items.items}) == 410
+    assert all(one.judge_reference for one in items.items if one.tags["task"] == "captioning")
