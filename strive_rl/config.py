@@ -61,8 +61,8 @@ class PolicySettings:
 
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
     pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
-    `attention`: "dense" is one mask over the whole row, "split" needs none over the prompt, "auto" takes the
-    second for long rows; they agree but for rounding. `lora_rank` 0 trains all weights of the language model,
+    `attention`: "split" needs no mask over a row's prompt, "dense" holds one over the whole row, to compare
+    with; they agree but for rounding. `lora_rank` 0 trains all weights of the language model,
     another number adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
     """
 
@@ -76,7 +76,7 @@ class PolicySettings:
     lora_rank: int = 0
     lora_scale: float = 2.0
     gradient_checkpointing: bool = False
-    attention: Literal["auto", "dense", "split"] = "auto"
+    attention: Literal["split", "dense"] = "split"
     prompts_per_pass: int = 64
     groups_per_pass: int = 8
     logits_chunk_tokens: int = 1024
@@ -114,19 +114,100 @@ class RolloutSettings:
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
 
 
+Normalise = Literal["joint", "per_variant", "both"]
+Baseline = Literal["mean", "leave_one_out", "empirical_bayes"]
+LossName = Literal["grpo", "dr_grpo", "dapo", "gspo"]
+KlEstimator = Literal["k1", "k2", "k3"]
+Condition = Literal["own", "clean", "cross"]
+
+# (clip_low, clip_high) as published: arXiv 2402.03300, 2503.20783, 2503.14476, 2507.18071.
+PUBLISHED_CLIP: dict[LossName, tuple[float, float]] = {
+    "grpo": (0.2, 0.2),
+    "dr_grpo": (0.2, 0.2),
+    "dapo": (0.2, 0.28),
+    "gspo": (3e-4, 4e-4),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSettings:
     """Advantage and loss (METHOD.md section 5). `normalise = "joint"` over the M×G grid is STRIVE's.
 
-    `loss_constant_tokens` is the constant that Dr.GRPO divides a response's token sum by.
+    Advantage. `baseline`: the mean of a set, of its other responses, or the empirical-Bayes mix of the others
+    of row and grid (which `normalise` must leave at joint). `divide_by_std`: None is as published, by the std
+    but for Dr.GRPO's loss and the leave-one-out baselines.
+
+    Loss. `loss_constant_tokens` is the constant that Dr.GRPO divides a response's token sum by. `clip_low`
+    and `clip_high`: None is the loss's published value (GSPO's ratio is a mean: 3e-4 and 4e-4). `kl_beta`
+    weighs the divergence from the first model, 0 computes none and loads none. `importance_cap` C weighs
+    tokens by min(π_old/π_rollout, C) where rollout and training engines differ; None does not.
+
+    Updates. A step takes `epochs_per_rollout`·`minibatches` optimizer steps over its rollouts. `old_logprobs`
+    in the ratio: "trainer" computes them before the first of these (for a single one they are free: the ratio
+    is 1), "rollout" takes those of sampling, whose rounding then counts as a change of policy.
+
+    `logprob_condition`: a response is learned under its own variant, under the uniform view ("clean"), or
+    under every variant ("cross").
     """
 
-    normalise: Literal["joint", "per_variant", "both"] = "joint"
-    divide_by_std: bool = True
-    loss: Literal["grpo", "dr_grpo"] = "grpo"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
+    normalise: Normalise = "joint"
+    baseline: Baseline = "mean"
+    divide_by_std: bool | None = None
+    loss: LossName = "grpo"
+    clip_low: float | None = None
+    clip_high: float | None = None
     loss_constant_tokens: int = 768
+    kl_beta: float = 0.0
+    kl_estimator: KlEstimator = "k3"
+    importance_cap: float | None = None
+    epochs_per_rollout: int = 1
+    minibatches: int = 1
+    old_logprobs: Literal["trainer", "rollout"] = "trainer"
+    logprob_condition: Condition = "own"
+
+    def __post_init__(self) -> None:
+        mixed = self.baseline == "empirical_bayes" and self.normalise != "joint"
+        require(
+            not mixed,
+            f"algorithm.normalise: got {self.normalise!r}; the empirical_bayes baseline mixes row and grid "
+            "itself and expects joint",
+        )
+        for name in ("loss_constant_tokens", "epochs_per_rollout", "minibatches"):
+            got = getattr(self, name)
+            require(got >= 1, f"algorithm.{name}: got {got}, expected at least 1")
+        low, high = self.clip
+        require(0 <= low < 1, f"algorithm.clip_low: got {low}, expected 0 or more, less than 1")
+        require(high >= 0, f"algorithm.clip_high: got {high}, expected 0 or more")
+        require(self.kl_beta >= 0, f"algorithm.kl_beta: got {self.kl_beta}, expected 0 or more")
+        self._check_old_logprobs()
+
+    def _check_old_logprobs(self) -> None:
+        cap, from_rollout = self.importance_cap, self.old_logprobs == "rollout"
+        require(cap is None or cap > 0, f"algorithm.importance_cap: got {cap}, expected more than 0")
+        require(
+            cap is None or not from_rollout,
+            "algorithm.importance_cap corrects from rollout to trainer: it needs old_logprobs=trainer",
+        )
+        require(
+            self.logprob_condition == "own" or not from_rollout,
+            f"algorithm.logprob_condition={self.logprob_condition} reads responses under other views than "
+            "they were sampled under: it needs old_logprobs=trainer",
+        )
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """(clip_low, clip_high), the loss's published ones where not given."""
+        low, high = PUBLISHED_CLIP[self.loss]
+        return (
+            low if self.clip_low is None else self.clip_low,
+            high if self.clip_high is None else self.clip_high,
+        )
+
+    @property
+    def by_std(self) -> bool:
+        """Whether advantages are divided by the std."""
+        published = self.loss != "dr_grpo" and self.baseline == "mean"
+        return published if self.divide_by_std is None else self.divide_by_std
 
 
 @dataclass(frozen=True, kw_only=True)

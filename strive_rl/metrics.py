@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from strive_rl.advantage import is_uninformative, variance_parts
-from strive_rl.config import AlgorithmSettings
 from strive_rl.rollout import Encoded, reward_grid
-from strive_rl.schema import Rollout
-from strive_rl.update import UpdateStats, grid_advantages
+from strive_rl.schema import Rewards, Rollout
+from strive_rl.update import UpdateStats
 
 
 def step_record(
@@ -49,12 +48,14 @@ def step_record(
 
 
 def readable(
-    step: int, rollouts: Sequence[Rollout], settings: AlgorithmSettings, *, questions: int = 2
+    step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards], *, questions: int = 2
 ) -> list[dict[str, Any]]:
-    """A few sampled answers of a step, to be read by people: the first of each variant of some questions."""
+    """A few sampled answers of a step, to be read by people: the first of each variant of some questions.
+
+    `grids` are the advantages [M, G] of each question.
+    """
     rows = []
-    for rollout in rollouts[:questions]:
-        grid = grid_advantages(rollout, settings)
+    for rollout, grid in zip(rollouts[:questions], grids, strict=False):
         question = rollout.group.question
         for m, view in enumerate(rollout.group.views):
             reward = rollout.rewards[m][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,29 +19,37 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """Groups with their prompts [group][M], and what could not be encoded: (sample id, reason)."""
+    """Groups with their prompts [group][M], those of their clean views [group] where they have them, and what
+    could not be encoded: (sample id, reason)."""
 
     groups: tuple[Group, ...]
     prompts: tuple[tuple[Prompt, ...], ...]
     dropped: tuple[tuple[str, str], ...] = ()
+    clean: tuple[Prompt, ...] = ()
 
 
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> Encoded:
     """Encode all groups and read their videos; a group that cannot be encoded is dropped and named."""
     kept: list[Group] = []
     prompts: list[Prompt] = []
+    clean: list[Prompt] = []
     dropped: list[tuple[str, str]] = []
     for group in groups:
         try:
-            prompts += encode(policy, group)
+            made = encode(policy, group)
+            beside = encode(policy, replace(group, views=(group.clean,))) if group.clean else []
         except SampleError as error:
             dropped.append((group.question.sample_id, error.message))
         else:
             kept.append(group)
+            prompts += made
+            clean += beside
+    read = with_features(policy, prompts + clean)
     return Encoded(
         groups=tuple(kept),
-        prompts=_by_group(with_features(policy, prompts), kept),
+        prompts=_by_group(read[: len(prompts)], kept),
         dropped=tuple(dropped),
+        clean=tuple(read[len(prompts) :]),
     )
 
 

@@ -28,10 +28,12 @@ class View:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
-    """One question and the M views of its video."""
+    """One question and the M views of its video; `clean` is the uniform view beside them, where it is asked
+    for."""
 
     question: Question
     views: tuple[View, ...]
+    clean: View | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,17 +16,20 @@ from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import checkpoint, journal
+from strive_rl.advantage import batch_advantages
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
+from strive_rl.lesson import lessons
 from strive_rl.metrics import readable, step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy
 from strive_rl.policy.adapter import adapter_weights, load_adapters
-from strive_rl.rollout import Encoded, encode_groups, roll_out, step_generator
+from strive_rl.reference import Reference, load_reference
+from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out, step_generator
 from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, run_record
 from strive_rl.schedule import learning_rate
 from strive_rl.stopwatch import Stopwatch
-from strive_rl.update import lessons, update
+from strive_rl.update import update
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
@@ -44,6 +47,7 @@ class Run:
     settings: TrainSettings
     policy: Policy
     optimizer: Optimizer
+    reference: Reference | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
 
@@ -58,7 +62,7 @@ def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> 
     require_folder(out)
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds)
-    run = _assemble(out, builds, model, settings)
+    run = _assemble(out, builds, model, model, settings)
     out.mkdir(parents=True, exist_ok=True)
     journal.write_json(out / SETTINGS_FILE, record)
     return run
@@ -80,7 +84,7 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
     folder = checkpoint.latest(out)
     # A checkpoint's model has its adapters merged; adapters go on from their own weights, on the first model.
     weights = folder if folder and not settings.policy.lora_rank else model
-    run = _assemble(out, builds, str(weights), settings)
+    run = _assemble(out, builds, str(weights), model, settings)
     if folder:
         state = checkpoint.load_state(folder)
         load_adapters(run.policy.model, state["adapters"])
@@ -120,34 +124,39 @@ def train_step(run: Run) -> dict[str, Any]:
     generator = step_generator(policy.device, seed, step)
     rollouts = roll_out(policy, encoded, _sampling(settings), generator)
     watch.lap("rollout")
+    grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
     rate = learning_rate(run.step, settings.optim)
     stats = update(
         policy,
         run.optimizer,
-        lessons(rollouts, encoded.prompts, settings.algorithm),
+        lessons(rollouts, encoded, grids, settings.algorithm.logprob_condition),
         settings.algorithm,
         temperature=settings.rollout.temperature,
         learning_rate=rate,
         step=step,
+        reference=run.reference,
     )
     watch.lap("update")
     run.step, run.cursor = step, batch.after
     record = step_record(step, rollouts, encoded, stats, watch.seconds()) | {"learning_rate": rate}
     record["broken"] = [asdict(each) for each in batch.broken]
     journal.append(run.out / METRICS_FILE, [record])
-    journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, settings.algorithm))
+    journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
     return record
 
 
-def _assemble(out: Path, builds: Builds, model: str, settings: TrainSettings) -> Run:
-    loader = Loader(builds, settings.data, seed=settings.seed)
-    policy = load_policy(model, settings.policy)
+def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:
+    """A run with the policy of `weights`, which began as `model`."""
+    clean = settings.algorithm.logprob_condition == "clean"
+    loader = Loader(builds, settings.data, seed=settings.seed, clean=clean)
+    policy = load_policy(weights, settings.policy)
     return Run(
         out=out,
         loader=loader,
         settings=settings,
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
+        reference=load_reference(model, settings.policy) if settings.algorithm.kl_beta else None,
     )
 
 

@@ -1,69 +1,63 @@
-"""Rollouts → one optimizer step: joint advantages, loss by micro-batches, clipped gradient.
+"""Lessons → optimizer steps: the loss by passes, the gradient clipped, the weights moved.
 
-A question whose M×G answers are all equally accurate has nothing to teach and is left out here; it still
-counts in the metrics.
+A step's rollouts may serve several updates: each of `minibatches` parts of the questions once in each of
+`epochs_per_rollout` epochs, in their order, which is the data's random one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 from strive_data.errors import StriveError
-from strive_rl.advantage import advantages, is_uninformative
+from strive_rl.anchor import Anchor, anchors
 from strive_rl.config import AlgorithmSettings
-from strive_rl.loss import policy_loss
+from strive_rl.lesson import Lesson
+from strive_rl.loss import Objective, TokenBatch, policy_loss
 from strive_rl.optimizer import Optimizer
-from strive_rl.policy import Policy, Prompt, logprobs
+from strive_rl.policy import Policy, logprobs
 from strive_rl.policy.logprobs import mask, sampled_logprobs
-from strive_rl.rollout import reward_grid
-from strive_rl.schema import Rewards, Rollout
+from strive_rl.reference import Reference
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
-    """A question that teaches: its rollout, its prompts [M] and its advantages float64 [M, G]."""
-
-    rollout: Rollout
-    prompts: tuple[Prompt, ...]
-    advantages: Rewards
+Anchored = tuple[Lesson, Anchor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateStats:
-    """What an update saw, as means over its tokens; NaN and no tokens where there was nothing to learn.
+    """What the updates of a step saw; NaN where there was nothing to see, as without a question to learn.
 
-    `logprob_gap` is the largest |log π in training − log π in sampling| of a token: rounding, unless
-    something is wrong.
+    Means over tokens: `ratio`, `clipped`, `kl`, `reference_kl`, `importance`, `capped` (strive_rl.loss).
+    Means over the updates: `loss`, `grad_norm`. `tokens` counts a token once for each update that it is in.
+    `logprob_gap` is the largest |log π in training − log π in sampling| of a token of the first update:
+    rounding, unless something is wrong; only where responses are learned under their own variant.
     """
 
     loss: float = float("nan")
     ratio: float = float("nan")
     clipped: float = float("nan")
     kl: float = float("nan")
+    reference_kl: float = float("nan")
+    importance: float = float("nan")
+    capped: float = float("nan")
     logprob_gap: float = float("nan")
     grad_norm: float = float("nan")
     tokens: int = 0
+    updates: int = 0
 
 
-def lessons(
-    rollouts: Sequence[Rollout], prompts: Sequence[tuple[Prompt, ...]], settings: AlgorithmSettings
-) -> list[Lesson]:
-    """The questions whose answers differ in accuracy, with their advantages."""
-    return [
-        Lesson(rollout=rollout, prompts=views, advantages=grid_advantages(rollout, settings))
-        for rollout, views in zip(rollouts, prompts, strict=True)
-        if not is_uninformative(reward_grid(rollout, "accuracy"))
-    ]
+@dataclass(kw_only=True, eq=False)
+class _Seen:
+    """Sums over the tokens of one update or of several, by name; the largest log-probability gap."""
 
+    sums: dict[str, float] = field(default_factory=dict)
+    gap: float = 0.0
 
-def grid_advantages(rollout: Rollout, settings: AlgorithmSettings) -> Rewards:
-    """Advantages float64 [M, G] of one question."""
-    rewards = reward_grid(rollout)
-    return advantages(rewards, normalise=settings.normalise, divide_by_std=settings.divide_by_std)
+    def add(self, metrics: dict[str, float]) -> None:
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
 
 
 def update(
@@ -75,57 +69,112 @@ def update(
     temperature: float,
     learning_rate: float,
     step: int,
+    reference: Reference | None = None,
 ) -> UpdateStats:
-    """One step over all lessons, `policy.groups_per_pass` questions at a time; their gradients add up.
+    """All updates of one step over its lessons, `policy.groups_per_pass` questions in a pass.
 
     Raises StriveError that names the step and the questions where the loss or the gradient is not finite; the
-    weights are then as they were.
+    weights are then as they were before that update.
     """
     if not taught:
         return UpdateStats()
-    responses = sum(lesson.advantages.size for lesson in taught)
-    size = policy.settings.groups_per_pass
-    sums: dict[str, float] = {}
-    gap = 0.0
-    for start in range(0, len(taught), size):
-        part = taught[start : start + size]
-        metrics, part_gap = _backward(policy, part, settings, temperature, responses)
-        _require_finite(metrics["loss"], "loss", step, part)
+    fixed = anchors(policy, taught, settings, reference, temperature)
+    parts = split(list(zip(taught, fixed, strict=True)), settings.minibatches)
+    plan = parts * settings.epochs_per_rollout
+    seen, norms, first_gap = _Seen(), [], float("nan")
+    for number, part in enumerate(plan, start=1):
+        where = f"step {step}" if len(plan) == 1 else f"step {step}, update {number} of {len(plan)}"
+        one = _accumulate(policy, optimizer, part, settings, temperature, where)
+        norm = optimizer.clip()
+        _require_finite(norm, "gradient", where, part)
+        optimizer.step(learning_rate)
+        seen.add(one.sums)
+        norms.append(norm)
+        if number == 1 and settings.logprob_condition == "own":
+            first_gap = one.gap
+    return _stats(seen.sums, norms, first_gap)
+
+
+def split(anchored: Sequence[Anchored], count: int) -> list[list[Anchored]]:
+    """The questions in `count` parts as equal as can be, in order; fewer where there are fewer questions."""
+    ends = [len(anchored) * i // count for i in range(count + 1)]
+    return [list(anchored[start:end]) for start, end in pairwise(ends) if start < end]
+
+
+def objective(part: Sequence[Anchored], settings: AlgorithmSettings) -> Objective:
+    """The objective of one update over all of `part`: its counts are those of the whole update."""
+    responses = sum(lesson.advantages.size for lesson, _ in part)
+    return Objective.of(settings, responses=responses, tokens=sum(lesson.tokens for lesson, _ in part))
+
+
+def _accumulate(
+    policy: Policy,
+    optimizer: Optimizer,
+    part: Sequence[Anchored],
+    settings: AlgorithmSettings,
+    temperature: float,
+    where: str,
+) -> _Seen:
+    """Gradients of one update onto the optimizer, pass after pass."""
+    aim, size, seen = objective(part, settings), policy.settings.groups_per_pass, _Seen()
+    for start in range(0, len(part), size):
+        few = part[start : start + size]
+        batch = token_batch(policy, few, settings, temperature)
+        loss, metrics = policy_loss(batch, aim)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
+        _require_finite(metrics["loss"], "loss", where, few)
         optimizer.gather()
-        gap = max(gap, part_gap)
-        sums = {name: sums.get(name, 0.0) + value for name, value in metrics.items()}
-    norm = optimizer.clip()
-    _require_finite(norm, "gradient", step, taught)
-    optimizer.step(learning_rate)
-    tokens = sums["tokens"]
-    return UpdateStats(
-        loss=sums["loss"],
-        ratio=sums["ratio"] / tokens,
-        clipped=sums["clipped"] / tokens,
-        kl=sums["kl"] / tokens,
-        logprob_gap=gap,
-        grad_norm=norm,
-        tokens=int(tokens),
+        seen.add(metrics)
+        seen.gap = max(seen.gap, _gap(batch.logprobs, batch.rollout_logprobs))
+    return seen
+
+
+def token_batch(
+    policy: Policy, part: Sequence[Anchored], settings: AlgorithmSettings, temperature: float
+) -> TokenBatch:
+    """Log-probabilities of these lessons' responses, with gradients, beside those that stay fixed."""
+    prompts = [prompt for lesson, _ in part for prompt in lesson.prompts]
+    rows = [row for lesson, _ in part for row in lesson.responses]
+    flat = [response for row in rows for response in row]
+    new = logprobs(policy, prompts, rows, temperature)
+    place, rollout = mask(flat).to(policy.device), sampled_logprobs(flat).to(policy.device)
+    old = rollout if settings.old_logprobs == "rollout" else _placed([a.old for _, a in part], place)
+    weights = np.concatenate([lesson.advantages for lesson, _ in part])
+    return TokenBatch(
+        logprobs=new,
+        old_logprobs=new.detach() if old is None else old,
+        mask=place,
+        advantages=torch.from_numpy(weights).to(policy.device, torch.float32),
+        reference_logprobs=_placed([anchor.reference for _, anchor in part], place),
+        rollout_logprobs=rollout,
     )
 
 
-def _backward(
-    policy: Policy, part: Sequence[Lesson], settings: AlgorithmSettings, temperature: float, responses: int
-) -> tuple[dict[str, float], float]:
-    """Gradients of one micro-batch onto the weights; the loss's metrics, the largest log-probability gap."""
-    prompts = [prompt for lesson in part for prompt in lesson.prompts]
-    rows = [answers for lesson in part for answers in lesson.rollout.completions]
-    flat = [completion for answers in rows for completion in answers]
-    new = logprobs(policy, prompts, rows, temperature)
-    old, place = sampled_logprobs(flat).to(policy.device), mask(flat).to(policy.device)
-    weights = np.concatenate([lesson.advantages.ravel() for lesson in part])
-    advantages_B = torch.from_numpy(weights).to(policy.device, torch.float32)
-    loss, metrics = policy_loss(new, old, place, advantages_B, settings=settings, responses=responses)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
-    return metrics, float((new.detach() - old).abs().max())
+def _placed(vectors: Sequence[torch.Tensor | None], place_BL: torch.Tensor) -> torch.Tensor | None:
+    """Vectors of consecutive tokens at their places in [B, L], 0 elsewhere; None where there are none."""
+    known = [vector for vector in vectors if vector is not None]
+    if not known:
+        return None
+    return torch.zeros(place_BL.shape, device=place_BL.device).masked_scatter(place_BL, torch.cat(known))
 
 
-def _require_finite(value: float, what: str, step: int, taught: Sequence[Lesson]) -> None:
+def _gap(new: torch.Tensor, rollout: torch.Tensor | None) -> float:
+    return 0.0 if rollout is None else float((new.detach() - rollout).abs().max())
+
+
+def _stats(sums: dict[str, float], norms: Sequence[float], gap: float) -> UpdateStats:
+    means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
+    return UpdateStats(
+        **means,
+        loss=sums["loss"] / len(norms),
+        logprob_gap=gap,
+        grad_norm=sum(norms) / len(norms),
+        tokens=int(sums["tokens"]),
+        updates=len(norms),
+    )
+
+
+def _require_finite(value: float, what: str, where: str, part: Sequence[Anchored]) -> None:
     if not np.isfinite(value):
-        ids = ", ".join(lesson.rollout.group.question.sample_id for lesson in taught)
-        raise StriveError(f"step {step}: the {what} is {value}; questions of this pass: {ids}")
+        ids = ", ".join(lesson.sample_id for lesson, _ in part)
+        raise StriveError(f"{where}: the {what} is {value}; questions of this pass: {ids}")

@@ -116,10 +116,19 @@ def training_group(
     return _shown(group_of(sample, [drawn[count][m] for m, count in enumerate(counts)]), chosen, plan)
 
 
+def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
+    """The group with the uniform view of its sample, whole, beside its variants."""
+    shown = _shown(group_of(sample, [sample.uniform]), (SpatialView(),), plan)
+    return replace(group, clean=shown.views[0])
+
+
 def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
     """The plan with another α. Raises UsageError where it draws nothing."""
     if not plan.anew:
-        raise UsageError("another alpha than the stored variants' cannot be had here; " + REBUILD)
+        raise UsageError(
+            "alpha cannot change from step to step where stored variants are read: it needs data.draw=auto, "
+            "and shards built with --set shard.frames=all"
+        )
     return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
 
 

@@ -16,7 +16,7 @@ from strive_rl.config import DataSettings
 from strive_rl.data.builds import Builds
 from strive_rl.data.plan import Cursor, Pick, Stream, next_batch, rank_slice
 from strive_rl.schema import Group
-from strive_rl.views import training_group
+from strive_rl.views import training_group, with_clean_view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,8 @@ class _Loaded:
 
 
 class Loader:
-    """Gives batches of groups by cursor. `rank` of `world_size` processes reads its slice alone."""
+    """Gives batches of groups by cursor. `rank` of `world_size` processes reads its slice alone. `clean` puts
+    the uniform view beside the variants of each group."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Loader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        clean: bool = False,
     ) -> None:
         self.builds = builds
         self.stream = Stream(
@@ -66,6 +68,7 @@ class Loader:
         )
         self._settings = settings
         self._plans = builds.plans(settings)
+        self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[Pick, Future[_Loaded | Broken]] = {}
@@ -129,6 +132,7 @@ class Loader:
         try:
             sample = sample or self.builds.read(pick.position)
             group = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
+            group = with_clean_view(group, sample, plan) if self._clean else group
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise

@@ -35,7 +35,7 @@ def tiny_policy(tiny_folder: Path) -> Policy:
     return load_policy(str(tiny_folder), PolicySettings(device="cpu"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def answering(tiny_folder: Path) -> Callable[[Policy], Policy]:
     """Makes a policy of the tiny model say nothing but whole answers, one letter, or the end."""
 
