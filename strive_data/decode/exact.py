@@ -32,8 +32,8 @@ def why_inexact(index: PacketIndex, formats: frozenset[str], times_F: Times) -> 
         return "it begins inside a group of pictures"
     if not all(packet.is_shown for packet in index.packets):
         return "it has packets that are decoded and not shown"
-    if _has_open_group(index):
-        return "it has open groups of pictures"
+    if index.gradual or _has_open_group(index):
+        return "it has open groups of pictures or gradual refreshes"
     if len(times_F) != len(index.pts):
         return f"decord finds {len(times_F)} frames and the index {len(index.pts)}"
     if np.abs(times_F - index.times).max() > SAME_SECONDS:

@@ -16,6 +16,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from strive_data.decode.nal import has_idr
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
@@ -44,6 +45,7 @@ class PacketIndex:
     `pts` int64 [F], strictly increasing ticks of the presented frames; `end` the tick at which the last
     one ends. `timed` says whether packets carry true presentation times; if not, frame number i of a decode
     from the start is shown at `pts[i]`. `first_key` is the place of the first packet that can be decoded.
+    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh).
     """
 
     packets: tuple[Packet, ...]
@@ -54,6 +56,7 @@ class PacketIndex:
     timed: bool
     video_id: str
     errors: int
+    gradual: bool = False
 
     @property
     def times(self) -> Times:
@@ -69,11 +72,12 @@ class PacketIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class PacketScan:
-    """Packets of one pass over a file, their hash, and how many errors the demuxer met."""
+    """Packets of one pass over a file, their hash, how many errors the demuxer met; `gradual` as above."""
 
     packets: tuple[Packet, ...]
     video_id: str
     errors: int
+    gradual: bool = False
 
 
 def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
@@ -103,6 +107,8 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
     reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
     """
     codec = stream.codec_context.name
+    extradata = bytes(stream.codec_context.extradata or b"")
+    gradual = False
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     errors = 0
@@ -113,12 +119,14 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
                 digest.update(packet)
                 packets.append(_packet(packet, codec))
                 errors += packet.is_corrupt
+                if codec == "h264" and packet.is_keyframe and not gradual:
+                    gradual = not has_idr(bytes(packet), extradata)
     except MemoryError:
         raise
     except av.error.FFmpegError:
         errors += 1
     video_id = digest.hexdigest()[:32] if packets else file_id(path)
-    return PacketScan(packets=tuple(packets), video_id=video_id, errors=errors)
+    return PacketScan(packets=tuple(packets), video_id=video_id, errors=errors, gradual=gradual)
 
 
 def index_packets(
@@ -151,6 +159,7 @@ def index_packets(
         timed=timed,
         video_id=scan.video_id,
         errors=scan.errors,
+        gradual=scan.gradual,
     )
 
 

@@ -18,8 +18,8 @@ from strive_data.decode.index import (
     read_index,
 )
 from strive_data.decode.media import open_media
-
-from .conftest import CORPUS, Clip
+from tools.barcodes.clip import Clip
+from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
 
 
 def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool = True) -> Packet:
@@ -80,7 +80,7 @@ def test_nothing_to_show() -> None:
     assert index_of(packet(0, 0, key=True, shown=False)) is None
 
 
-@pytest.mark.parametrize("clip", CORPUS[:4], ids=[clip.name for clip in CORPUS[:4]])
+@pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
 def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     path = make_clip(clip)
     with open_media(path, DecodeSettings()) as container:
@@ -89,6 +89,7 @@ def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     assert sum(packet.is_key for packet in index.packets) == 8
     assert index.errors == 0
     assert index.timed
+    assert index.gradual == (clip is OPEN_TS)
 
 
 def test_file_id_follows_the_bytes(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode.media import open_media
 from strive_data.errors import FailureKind, SampleError
-
-from .conftest import CLOSED, Clip
+from tools.barcodes.clip import Clip
+from tools.barcodes.corpus import CLOSED
 
 
 def kind_of(path: Path) -> FailureKind:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from strive_data.decode.media import pixel_aspect
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import FrameStore
 from strive_data.errors import FailureKind, SampleError
-
-from .conftest import CLOSED, CORPUS, Clip, numbers_of
+from tools.barcodes.clip import Clip, numbers_of
+from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264
 
 MakeClip = Callable[[Clip], Path]
 
@@ -33,55 +32,35 @@ def shown_numbers(times: np.ndarray, end: float, count: int) -> list[int]:
     return sorted(set(found))
 
 
-@pytest.mark.parametrize("clip", CORPUS, ids=[clip.name for clip in CORPUS])
-@pytest.mark.parametrize("count", [5, 7, 64])
+@pytest.mark.parametrize("clip", CORPUS, ids=lambda clip: clip.name)
+@pytest.mark.parametrize("count", [7, 64])
 def test_every_frame_is_the_one_shown_at_its_time(make_clip: MakeClip, clip: Clip, count: int) -> None:
+    if clip.codec not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no encoder {clip.codec}")
     got = PyavReader().read(make_clip(clip), exact(count))
 
     times = clip.times_seconds
     assert got.info.decode_errors == 0
-    numbers = numbers_of(got.frames)
+    numbers = numbers_of(got.frames, clip.rotation)
     np.testing.assert_allclose(got.times, times[numbers], atol=2e-3)
     last = got.info.duration_seconds - times[-1]
-    assert last == pytest.approx(0.04, abs=2e-3) or (clip.times and 0 < last < 0.2)
+    assert last == pytest.approx(1 / clip.rate, abs=2e-3) or (clip.times and 0 < last < 0.2)
     assert numbers == shown_numbers(times, got.info.duration_seconds, count)
-    assert got.frames.shape[1:] == (clip.height, clip.width, 3)
-    assert (got.info.width, got.info.height) == (clip.width, clip.height)
+    assert got.frames.shape[2:0:-1] == clip.shown_size
+    assert (got.info.width, got.info.height) == clip.shown_size
 
 
-def test_start_of_an_edit_list_inside_a_group_is_honoured(make_clip: MakeClip, tmp_path: Path) -> None:
-    data = bytearray(make_clip(CLOSED).read_bytes())
-    at = data.index(b"elst") + 4 + 4 + 4 + 4  # version and flags, count, segment duration; then media_time
-    (start,) = struct.unpack_from(">i", data, at)
-    struct.pack_into(">i", data, at, start + 17 * 512)
-    path = tmp_path / "edited.mp4"
-    path.write_bytes(data)
-
-    got = PyavReader().read(path, exact(16))
-
-    numbers = numbers_of(got.frames)
-    np.testing.assert_allclose(got.times, (np.array(numbers) - 17) * 0.04, atol=1e-6)
-    assert len(numbers) == 16
-    assert numbers[0] in (19, 18)
-    assert got.info.duration_seconds == pytest.approx(73 * 0.04)
-
-
-def test_rotation_of_the_file_is_applied(make_clip: MakeClip, tmp_path: Path) -> None:
-    data = bytearray(make_clip(CLOSED).read_bytes())
-    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    path = tmp_path / "turned.mp4"
-    path.write_bytes(data)
-
+def test_rotation_turns_the_picture_and_leaves_the_identity(make_clip: MakeClip) -> None:
+    turned_clip = next(clip for clip in CORPUS if clip.name == "turned90.mp4")
     plain = PyavReader().read(make_clip(CLOSED), exact(4))
-    turned = PyavReader().read(path, exact(4))
-
+    turned = PyavReader().read(make_clip(turned_clip), exact(4))
     assert (turned.info.width, turned.info.height) == (96, 160)
-    np.testing.assert_array_equal(turned.frames, np.rot90(plain.frames, -1, axes=(1, 2)))  # clockwise
+    np.testing.assert_array_equal(turned.frames, np.rot90(plain.frames, axes=(1, 2)))  # counter-clockwise
     assert turned.info.video_id == plain.info.video_id
 
 
 def test_transport_stream_that_begins_inside_a_group(make_clip: MakeClip, tmp_path: Path) -> None:
-    data = make_clip(CORPUS[3]).read_bytes()
+    data = make_clip(OPEN_TS).read_bytes()
     path = tmp_path / "cut.ts"
     path.write_bytes(data[188 * (len(data) // 188 // 4) :])
 
@@ -112,7 +91,7 @@ def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, 
 
 
 def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
-    clip = CORPUS[5]  # every frame a key frame, so that one damaged packet costs one frame
+    clip = INTRA  # every frame a key frame, so that one damaged packet costs one frame
     data = bytearray(make_clip(clip).read_bytes())
     with av.open(str(make_clip(clip))) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
@@ -129,7 +108,7 @@ def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, t
 
 
 def test_fewer_than_half_surviving_is_a_failure(make_clip: MakeClip, tmp_path: Path) -> None:
-    clip = CORPUS[5]
+    clip = INTRA
     data = bytearray(make_clip(clip).read_bytes())
     with av.open(str(make_clip(clip))) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
@@ -152,7 +131,25 @@ def test_identity_survives_a_change_of_container(make_clip: MakeClip, tmp_path: 
                 target.mux(packet)
     one, other = (PyavReader().read(p, exact(4)).info.video_id for p in (make_clip(CLOSED), path))
     assert one == other
-    assert one != PyavReader().read(make_clip(CORPUS[1]), exact(4)).info.video_id
+    assert one != PyavReader().read(make_clip(OPEN_TS), exact(4)).info.video_id
+
+
+def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    """Found by fuzzing: FFmpeg marks the frame that it had to conceal, not those that refer to it."""
+    clip = Clip(name="chain.mp4", options=x264(keyint=30, bframes=0, scenecut=0))
+    data = bytearray(make_clip(clip).read_bytes())
+    with av.open(str(make_clip(clip))) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    position, size = packets[35]  # of the group of frames 30 to 59; wanted are 4, 13, 22, 31, 40 ...
+    data[position + size // 2 : position + size] = b"\xff" * (size - size // 2)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
+    differs = (before.frames != got.frames).any(axis=(1, 2, 3))
+    assert np.array(numbers_of(before.frames))[differs].tolist() == [40, 49, 58]
+    assert got.info.decode_errors == 3
 
 
 def test_two_reads_are_equal_bit_for_bit(make_clip: MakeClip) -> None:

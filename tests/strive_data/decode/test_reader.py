@@ -12,8 +12,8 @@ from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates, reader
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
-
-from .conftest import CLOSED, Clip, numbers_of
+from tools.barcodes.clip import Clip, numbers_of
+from tools.barcodes.corpus import CLOSED
 
 
 class FailingReader:

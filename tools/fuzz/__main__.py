@@ -1,0 +1,124 @@
+"""Break video files by seed and read them as a build does: no crash, no hang, no silent wrong frame.
+
+    python -m tools.fuzz --videos ../shared/data/videos --files 1000
+
+Sources are the videos of `--videos`, where given, and the bar-coded corpus (tools/barcodes). Prints what is
+wrong as it is met, then a table with a row for each way of breaking, and ends with 1 if anything is wrong.
+"Changed unnoticed": frames that no decoder can tell from intended ones, as bits were turned into other valid
+bits; they equal what any player shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from strive_data.config import DecodeSettings
+from strive_data.engines.local import decode_videos
+from strive_data.errors import FailureKind, SampleError
+from tools.barcodes.clip import encode
+from tools.barcodes.corpus import CORPUS, LONG
+from tools.fuzz.breaks import Broken, break_file
+from tools.fuzz.examine import Examine, Verdict
+
+SETTINGS = DecodeSettings(
+    candidates=12, max_pixels=96 * 96, multiple=8, timeout_seconds=60, memory_bytes=1 << 30
+)
+DISASTERS = (FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.OOM)
+Outcome = Verdict | SampleError
+
+
+def fuzz(
+    sources: list[Path], folder: Path, *, numbers: Iterable[int], seed: int, workers: int = 1
+) -> Iterator[tuple[Broken, Outcome]]:
+    """Break and examine files one after the other; those that show nothing wrong are deleted again."""
+    made: dict[str, Broken] = {}
+
+    def jobs() -> Iterator[tuple[str, Path]]:
+        for broken in (break_file(number, sources, folder, seed) for number in numbers):
+            made[broken.path.name] = broken
+            yield broken.path.name, broken.path
+
+    examine = Examine(sources=tuple(sources))
+    for name, outcome in decode_videos(jobs(), SETTINGS, workers, read=examine):
+        broken = made.pop(name)
+        yield broken, outcome
+        if not is_wrong(outcome):
+            broken.path.unlink()
+
+
+def is_wrong(outcome: Outcome) -> bool:
+    """Whether a person should look at the file: a silent wrong frame, or a process that was ended."""
+    if isinstance(outcome, SampleError):
+        return outcome.kind in DISASTERS
+    return outcome.silently_wrong
+
+
+def label(outcome: Outcome) -> str:
+    """What became of a file, in a word or two: a column of the table."""
+    if isinstance(outcome, SampleError):
+        return outcome.kind.value
+    if outcome.silently_wrong:
+        return "WRONG"
+    if outcome.decode_errors:
+        return "decoded, errors counted"
+    return "decoded, changed unnoticed" if outcome.changed else "decoded"
+
+
+def main() -> int:
+    """Fuzz, print the table, and end with 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=Path, help="folder of real videos")
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--out", type=Path, help="where broken files are made; kept there if they show a fault"
+    )
+    given = parser.parse_args()
+    folder = given.out or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    real = sorted(given.videos.iterdir()) if given.videos else []
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    wrong = 0
+    numbers = range(given.files)
+    for broken, outcome in fuzz(
+        [*real, *corpus(folder)], folder, numbers=numbers, seed=given.seed, workers=given.workers
+    ):
+        rows[broken.way][label(outcome)] += 1
+        if is_wrong(outcome):
+            wrong += 1
+            print(f"{broken.path}: {outcome}", flush=True)
+    print_table(rows)
+    print(f"{given.files} files, {wrong} to look at" + (f" in {folder}" if wrong else ""))
+    return int(wrong > 0)
+
+
+def corpus(folder: Path) -> list[Path]:
+    """The bar-coded clips, rendered below `folder`; the long one would only take time."""
+    rendered = folder / "corpus"
+    rendered.mkdir(exist_ok=True)
+    return [encode(clip, rendered) for clip in CORPUS if clip is not LONG]
+
+
+def print_table(rows: dict[str, Counter[str]]) -> None:
+    """One row a way of breaking, one column an outcome."""
+    labels = sorted({name for row in rows.values() for name in row})
+    table = Table("broken by", *labels, box=None)
+    for way, row in sorted(rows.items()):
+        table.add_row(way, *(str(row[name] or "") for name in labels))
+    table.add_row("all", *(str(sum(row[name] for row in rows.values())) for name in labels))
+    Console(width=250).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

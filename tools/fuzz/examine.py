@@ -1,0 +1,73 @@
+"""One broken file: read as a build would, then held against a plain decode of the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from strive_data.config import DecodeSettings
+from strive_data.decode import read_candidates
+from strive_data.errors import SampleError
+from strive_data.schema import Candidates
+from tools.fuzz.breaks import way_and_source
+from tools.fuzz.sequential import differing_frames
+
+SAME_TIMELINE = ("flip_body", "flip_index", "zero")
+"""Ways of breaking after which a frame's time still means the same frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found of a file that could be decoded.
+
+    `wrong` are the times of candidates that differ from a plain decode of the same bytes; `changed` those
+    that differ from the file as it was before it was broken. Both are silent where `decode_errors` is 0.
+    """
+
+    reader: str
+    frames: int
+    decode_errors: int
+    wrong: tuple[float, ...]
+    changed: tuple[float, ...]
+
+    @property
+    def silently_wrong(self) -> bool:
+        """Whether a frame is wrong and nothing says so."""
+        return bool(self.wrong) and self.decode_errors == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examine:
+    """Picklable, so that it runs in decoding workers; `sources` are the files before they were broken."""
+
+    sources: tuple[Path, ...] = ()
+
+    def __call__(self, path: Path, settings: DecodeSettings) -> Verdict:
+        """Raises SampleError as `read_candidates` does."""
+        got = read_candidates(path, settings)
+        return Verdict(
+            reader=got.info.reader,
+            frames=len(got.frames),
+            decode_errors=got.info.decode_errors,
+            wrong=tuple(differing_frames(path, settings, got)),
+            changed=_changed(got, self._source(path), settings),
+        )
+
+    def _source(self, path: Path) -> Path | None:
+        way, name = way_and_source(path)
+        return next((s for s in self.sources if s.name == name), None) if way in SAME_TIMELINE else None
+
+
+def _changed(got: Candidates, source: Path | None, settings: DecodeSettings) -> tuple[float, ...]:
+    if source is None or got.info.decode_errors:
+        return ()
+    try:
+        before = read_candidates(source, settings)
+    except SampleError:
+        return ()
+    if not np.array_equal(before.times, got.times) or before.frames.shape != got.frames.shape:
+        return ()
+    differs = (before.frames != got.frames).any(axis=(1, 2, 3))
+    return tuple(got.times[differs].tolist())
