@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from strive_data.console import Assignments, Config, option
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
 from strive_data.judge import Contest, as_text, compare, read_cases
+from strive_data.merge import DUPLICATES, Duplicates, merge_builds
 from strive_data.overlap import (
     PICTURE,
     STORED,
@@ -29,7 +30,7 @@ from strive_data.overview import build_overview, sample_overview, table_rows
 from strive_data.plot import write_plot
 from strive_data.progress import BuildProgress
 from strive_data.report import Selection, write_report
-from strive_data.settings import load
+from strive_data.settings import choose, load
 from strive_data.shard_progress import ShardProgress
 from strive_data.synth import write_world
 from strive_data.verify import verify_build
@@ -280,6 +281,33 @@ def verify(
     typer.echo(f"{folder}: {found}; read {verdict.shards} shards, {read}")
     if verdict.problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Finished builds of equal settings, two or more.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the joined build.")],
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            help="One sample id with different content in two builds: refuse, or first: the build named "
+            "first is right."
+        ),
+    ] = "refuse",
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the shards, where hard links would do.")] = False,
+) -> None:
+    """Join finished builds into one: shards as they are, under new numbers, and all tables."""
+    policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
+    with ShardProgress("joined") as progress:
+        joined = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
+    counts = f"{joined.samples} samples of {joined.videos} videos in {joined.shards} shards"
+    typer.echo(f"{out}: {counts}, {joined.failures} failures, of {len(folders)} builds")
+    if joined.twice:
+        typer.echo(f"  {joined.twice} samples stood in several builds and were taken once")
+    if joined.resolved:
+        typer.echo(f"  {joined.resolved} failures are gone: another build has their sample")
 
 
 @app.command()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.errors import DamagedError
+from strive_data.manifest import Entry
 from strive_data.schema import SCHEMA_VERSION
-from strive_data.shard_writer import Entry
 
 SHARD = re.compile(r"shard-(\d{6,})\.tar")
 ENTRY = {"sample_id": str, "offset": int, "length": int, "sha256": str}

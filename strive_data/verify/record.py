@@ -98,6 +98,8 @@ def _wrong(content: bytes, body: Mapping[str, Any], record: Record) -> Iterator[
     written = body.get("settings_fingerprint")
     if written != record.fingerprint:
         yield f"settings_fingerprint: {written}, its settings give {record.fingerprint}"
+    if not isinstance(body.get("versions"), dict) or type(body.get("seconds")) not in (int, float):
+        yield "versions or seconds are missing"
     lacking = [name for name in COUNTS if name not in record.counts]
     if lacking:
         yield f"counts: {', '.join(lacking)} missing"

@@ -10,9 +10,9 @@ import polars as pl
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
+from strive_data.manifest import Entry
 from strive_data.samplers import WALKERS
 from strive_data.schema import INDEX_TABLE, Sample
-from strive_data.shard_writer import Entry
 from strive_data.shards import INDEX_FILE
 from strive_data.tables import FRAMES_FILE, SAMPLES_FILE, frames_table, samples_table
 from strive_data.verify.problem import Problem

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
+from strive_data.manifest import Entry
 from strive_data.schema import Sample
-from strive_data.shard_writer import END_OF_ARCHIVE, Entry
+from strive_data.shard_writer import END_OF_ARCHIVE
 from strive_data.verify.manifest import ReadManifest, manifest_name, read_manifest
 from strive_data.verify.problem import Problem
 from strive_data.verify.rows import Place, index_problems, row_problems

@@ -1,0 +1,221 @@
+"""Joined builds: whole, verified, readable, the same bytes each time, and never half there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from strive_data.config import BuildSettings
+from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
+from strive_data.merge import MergeSummary, merge_builds
+from strive_data.merge import whole as merge_whole
+from strive_data.overview import build_overview
+from strive_data.report import Selection, write_report
+from strive_data.schema import Failure
+from strive_data.shards import ShardSet
+from strive_data.verify import verify_build
+from tests.strive_data.builds import write_build
+from tests.strive_data.samples import a_sample, build_settings
+
+
+def failure(sample_id: str, message: str = "died") -> Failure:
+    return Failure(
+        sample_id=sample_id, row=4, video="v.mp4", stage="decode", kind=FailureKind.CRASH, message=message
+    )
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("parts")
+    return [
+        write_build(folder / "a", [a_sample(n) for n in "abc"], failures=[failure("x")], a_shard=2),
+        write_build(folder / "b", [a_sample(n, count=12) for n in "defgh"], a_shard=2),
+        write_build(folder / "c", [a_sample("i")], failures=[failure("y")]),
+    ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_sound(folder: Path) -> None:
+    assert verify_build(folder, workers=1).problems == ()
+
+
+def test_a_joined_build_holds_all_samples_and_verifies(parts: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "all"
+    summary = merge_builds(parts, out)
+    assert summary == MergeSummary(samples=9, videos=2, shards=6, failures=2, twice=0, resolved=0)
+    assert_sound(out)
+    assert [path.name for path in out.parent.iterdir()] == ["all"]
+    shards = ShardSet.open(out)
+    assert shards.sample_ids == list("abcdefghi")
+    for position, (count, name) in enumerate(zip([10] * 3 + [12] * 5 + [10], "abcdefghi", strict=True)):
+        sample = shards.read(position)
+        assert sample.meta.question.sample_id == name
+        np.testing.assert_array_equal(sample.variants, a_sample(name, count=count).variants)
+    for table in ("samples", "frames", "failures"):
+        joined, *of_parts = (pl.read_parquet(f / f"{table}.parquet") for f in (out, *parts))
+        assert joined.drop("shard", strict=False).equals(pl.concat(of_parts).drop("shard", strict=False))
+    assert "9 samples, 2 videos, 6 shards, 2 failures" in build_overview(out)
+    assert write_report(out, tmp_path / "r.html", Selection(limit=9)) == 9
+
+
+def test_shards_are_linked_or_copied_but_not_rewritten(parts: list[Path], tmp_path: Path) -> None:
+    merge_builds(parts, tmp_path / "linked")
+    merge_builds(parts, tmp_path / "copied", copy=True)
+    assert contents(tmp_path / "linked") == contents(tmp_path / "copied")
+    source = parts[1] / "shard-000000.tar"
+    assert (tmp_path / "linked" / "shard-000002.tar").samefile(source)
+    assert not (tmp_path / "copied" / "shard-000002.tar").samefile(source)
+
+
+def test_the_record_tells_where_each_part_came_from(parts: list[Path], tmp_path: Path) -> None:
+    merge_builds(parts, tmp_path / "all")
+    runs = [json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "all", *parts)]
+    joined, *of_parts = runs
+    assert joined["settings_fingerprint"] == of_parts[0]["settings_fingerprint"]
+    assert [part["run_sha256"] for part in joined["parts"]] == [run["sha256"] for run in of_parts]
+    assert [part["folder"] for part in joined["parts"]] == ["a", "b", "c"]
+    assert joined["seconds"] == 3.0
+
+
+def test_a_joined_build_can_be_joined_again(parts: list[Path], tmp_path: Path) -> None:
+    merge_builds(parts[:2], tmp_path / "two")
+    merge_builds([tmp_path / "two", parts[2]], tmp_path / "three")
+    assert_sound(tmp_path / "three")
+    assert ShardSet.open(tmp_path / "three").sample_ids == list("abcdefghi")
+
+
+def test_equal_samples_are_taken_once_and_others_refused(parts: list[Path], tmp_path: Path) -> None:
+    same = write_build(tmp_path / "same", [a_sample(n) for n in ("z", "b", "y")], a_shard=2)
+    summary = merge_builds([parts[0], same], tmp_path / "once")
+    assert (summary.samples, summary.twice) == (5, 1)
+    assert_sound(tmp_path / "once")
+    assert ShardSet.open(tmp_path / "once").sample_ids == ["a", "b", "c", "z", "y"]
+    other = write_build(tmp_path / "other", [a_sample(n, count=12) for n in ("a", "z")])
+    with pytest.raises(UsageError, match=r"1 sample ids .*'a' in .*/a and .*/other; --duplicates first"):
+        merge_builds([parts[0], other], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    summary = merge_builds([parts[0], other], tmp_path / "first", duplicates="first")
+    assert (summary.samples, summary.twice, summary.shards) == (4, 1, 3)
+    assert_sound(tmp_path / "first")
+    shards = ShardSet.open(tmp_path / "first")
+    assert (shards.sample_ids, len(shards.read(0).times)) == (["a", "b", "c", "z"], 10)
+
+
+def test_a_build_that_adds_nothing_adds_no_shard(parts: list[Path], tmp_path: Path) -> None:
+    twin = write_build(tmp_path / "twin", [a_sample(n) for n in "ab"])
+    assert merge_builds([parts[0], twin], tmp_path / "all").shards == 2
+    assert_sound(tmp_path / "all")
+
+
+def test_failures_go_where_another_part_has_the_sample(parts: list[Path], tmp_path: Path) -> None:
+    again = replace(failure("c"), kind=FailureKind.DUPLICATE_ID, stage="annotation")
+    rows = [failure("a"), failure("x"), again]
+    other = write_build(tmp_path / "other", [a_sample("q")], failures=rows)
+    summary = merge_builds([parts[0], other], tmp_path / "all")
+    assert (summary.failures, summary.resolved) == (2, 1)
+    assert pl.read_parquet(tmp_path / "all" / "failures.parquet")["sample_id"].to_list() == ["x", "c"]
+    assert_sound(tmp_path / "all")
+
+
+def test_other_settings_are_named(parts: list[Path], tmp_path: Path) -> None:
+    base = build_settings()
+    settings = BuildSettings(sampler=replace(base.sampler, seed=7), shard=replace(base.shard, quality=80))
+    other = write_build(tmp_path / "other", [a_sample("q")], settings=settings)
+    wrong = (
+        r"sampler\.seed: 0 in .*/a, 7 in .*/other; shard\.quality: |shard\.quality: 90 .*sampler\.seed: 0 in"
+    )
+    with pytest.raises(UsageError, match=wrong):
+        merge_builds([parts[0], other], tmp_path / "all")
+    assert not list(tmp_path.glob("*all*"))
+
+
+def test_equal_parts_give_equal_bytes(parts: list[Path], tmp_path: Path) -> None:
+    merge_builds(parts, tmp_path / "one" / "all")
+    moved = [shutil.copytree(part, tmp_path / "elsewhere" / part.name) for part in parts]
+    merge_builds(moved, tmp_path / "two" / "all")
+    assert contents(tmp_path / "one" / "all") == contents(tmp_path / "two" / "all")
+
+
+def test_an_interrupted_merge_leaves_no_build_and_can_be_run_again(
+    parts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "all"
+
+    def stop(done: int, total: int, size_bytes: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge_builds(parts, out, observe=stop)
+    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [".all.merging"]
+    with pytest.raises(UsageError, match=r"has no run\.json"):
+        ShardSet.open(tmp_path / ".all.merging")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(merge_whole, "write_run", full)
+    with pytest.raises(StriveError, match="No space left on device; make room"):
+        merge_builds(parts, out)
+    monkeypatch.undo()
+    assert not out.exists()
+    merge_builds(parts, out)
+    assert_sound(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["all"]
+
+
+def test_damaged_parts_are_refused(parts: list[Path], tmp_path: Path) -> None:
+    bad = shutil.copytree(parts[0], tmp_path / "bad")
+    rows = pl.read_parquet(bad / "samples.parquet")
+    rows.with_columns(answer=pl.lit("A")).write_parquet(bad / "samples.parquet")
+    with pytest.raises(DamagedError, match=r"bad/samples\.parquet: its bytes .*strive-data verify"):
+        merge_builds([bad, parts[1]], tmp_path / "all")
+    bad = shutil.copytree(parts[0], tmp_path / "bad2")
+    content = bytearray((bad / "shard-000001.tar").read_bytes())
+    content[900] ^= 1
+    (bad / "shard-000001.tar").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"shard-000001\.tar is not what its manifest says"):
+        merge_builds([bad, parts[1]], tmp_path / "all", copy=True)
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(
+    ("folders", "out", "message"),
+    [
+        ("a", "all", "got 1 build"),
+        ("aa", "all", "named twice"),
+        ("ab", "a/inside", "lies in one of the builds"),
+        ("ab", "a", "lies in one of the builds"),
+        ("ab", "full", "not an empty folder"),
+        ("an", "all", r"no such folder: .*/n"),
+        ("af", "all", r"has no run\.json"),
+    ],
+)
+def test_what_cannot_be_joined_is_told(
+    parts: list[Path], tmp_path: Path, folders: str, out: str, message: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "f").mkdir()
+    known = {"a": parts[0], "b": parts[1], "n": tmp_path / "n", "f": tmp_path / "f"}
+    goal = parts[0] / out.removeprefix("a").strip("/") if out in ("a", "a/inside") else tmp_path / out
+    with pytest.raises(UsageError, match=message):
+        merge_builds([known[name] for name in folders], goal)
+
+
+def test_parts_without_samples_and_an_empty_goal_are_fine(parts: list[Path], tmp_path: Path) -> None:
+    nothing = write_build(tmp_path / "nothing", [], failures=[failure("x"), failure("w")])
+    (tmp_path / "all").mkdir()
+    summary = merge_builds([nothing, parts[0]], tmp_path / "all")
+    assert (summary.samples, summary.failures) == (3, 2)
+    assert_sound(tmp_path / "all")
