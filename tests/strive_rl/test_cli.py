@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 from strive_rl import cli, journal
 from tests.strive_rl.made_shards import make_shards
@@ -14,6 +18,14 @@ SMALL = [
     *("--set", "policy.device=cpu", "--set", "data.questions_per_step=2"),
     *("--set", "rollout.max_new_tokens=3", "--completions", "2"),
 ]
+
+
+@pytest.fixture
+def memory() -> Iterator[AbstractFileSystem]:
+    """The in-memory file system, emptied behind the test."""
+    file_system = fsspec.filesystem("memory")
+    yield file_system
+    file_system.rm("/", recursive=True)
 
 
 def typed(*arguments: str | Path) -> int:
@@ -48,6 +60,65 @@ def test_train_resume_and_evaluate(
     assert "gain, importance frames: +0.0 points" in shown.out
 
 
+def test_the_same_run_from_a_path_and_from_urls(
+    tmp_path: Path, tiny_folder: Path, memory: AbstractFileSystem
+) -> None:
+    """The metrics of a step and one resumed do not say where the shards lie or how they are fetched."""
+    folder = tmp_path / "shards"
+    make_shards(folder)
+    memory.put(str(folder), "/cli/shards", recursive=True)
+    cached = ["--set", f"data.cache={tmp_path / 'cache'}", "--set", "data.prefetch=0"]
+    runs = {"path": (folder, []), "file": (f"file://{folder}", []), "url": ("memory://cli/shards", cached)}
+    for name, (shards, extra) in runs.items():
+        common = ["train", "--model", tiny_folder, "--shards", shards, "--out", tmp_path / name, *SMALL]
+        assert typed(*common, "--steps", "1") == 0
+        assert typed(*common, "--steps", "2", "--resume", *extra) == 0
+    records = [without_time(tmp_path / name) for name in runs]
+    assert [record["step"] for record in records[0]] == [1, 2]
+    assert records[0] == records[1] == records[2]
+    assert len(list((tmp_path / "cache").rglob("*.tar"))) == 2
+
+
+def test_several_builds_are_one(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        make_shards(tmp_path / name, samples=2, answers=name.upper())
+    both = ["--shards", tmp_path / "a", "--shards", f"file://{tmp_path / 'b'}"]
+    common = ["train", "--model", tiny_folder, "--steps", "1", "--out", tmp_path / "run", *SMALL]
+    assert typed(*common, *both, "--set", "data.questions_per_step=4") == 0
+    assert without_time(tmp_path / "run")[0]["questions"] == 4
+    settings = journal.read_json(tmp_path / "run" / "settings.json")
+    assert settings["shards"] == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
+    capfd.readouterr()
+    assert typed(*common, *both, *both, "--out", tmp_path / "other") == 2
+    assert "its samples are given twice" in capfd.readouterr().err
+
+
+def test_a_broken_shard_stops_a_run_or_is_skipped_and_counted(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_shards(tmp_path / "shards")
+    (tmp_path / "shards" / "shard-000001.tar").unlink()
+    common = ["train", "--model", tiny_folder, "--shards", tmp_path / "shards", "--steps", "1", *SMALL]
+    common += ["--set", "data.questions_per_step=6"]
+    assert typed(*common, "--out", tmp_path / "one") == 2
+    shown = capfd.readouterr().err.splitlines()
+    assert shown[-1] == f"error: cannot read {tmp_path}/shards/shard-000001.tar: no such file"
+    assert typed(*common, "--out", tmp_path / "two", "--set", "data.broken=skip") == 0
+    record = without_time(tmp_path / "two")[0]
+    assert record["questions"] == 4
+    assert sorted(each["sample_id"] for each in record["broken"]) == ["q4", "q5"]
+    (tmp_path / "shards" / "shard-000000.tar").unlink()
+    assert typed(*common, "--out", tmp_path / "three", "--set", "data.broken=skip") == 2
+    assert "none of 6 questions can be used; the first is cannot read" in capfd.readouterr().err
+
+
+def without_time(run: Path) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in record.items() if "seconds" not in name}
+        for record in journal.read(run / "metrics.jsonl")
+    ]
+
+
 def test_bad_input_is_one_line_and_exit_code_2(
     tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +128,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
     cases = [
         ("train", {"--shards": tmp_path / "absent"}, "no such folder"),
         ("train", {"--shards": tmp_path / "empty"}, "has no run.json"),
+        ("train", {"--shards": "pipe:touch x"}, "runs a command"),
+        ("train", {"--shards": "s4://bucket/x"}, "scheme 's4' is not among"),
+        ("eval", {"--shards": "memory://absent"}, "no such folder: memory://absent"),
         ("train", {"--model": tmp_path / "empty"}, "not a model folder"),
         ("train", {"--model": tmp_path / "absent"}, "no such folder"),
         ("train", {"--set": "optim.lrr=1"}, "did you mean 'lr'"),
