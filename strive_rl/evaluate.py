@@ -90,7 +90,9 @@ def predict_batch(
     """Greedy answers to these samples under one frame sampler, and those whose prompt cannot be made."""
     chosen = {sample.meta.question.sample_id: evaluation_indices(sample, sampler) for sample in samples}
     facts = {sample.meta.question.sample_id: sample for sample in samples}
-    encoded = encode_groups(policy, [group_of(facts[i], [indices]) for i, (indices, _) in chosen.items()])
+    beside = policy.settings.frame_pairs == "neighbours"
+    groups = [group_of(facts[i], [indices], neighbours=beside) for i, (indices, _) in chosen.items()]
+    encoded = encode_groups(policy, groups)
     sampling = Sampling(completions=1, max_new_tokens=max_new_tokens, greedy=True)
     rows = []
     for rollout in roll_out(policy, encoded, sampling):

@@ -19,11 +19,12 @@ Rewards = npt.NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds; how it
-    shows them, in words."""
+    shows them, in words. `paired`: every other frame is the neighbour of the chosen one before it."""
 
     frames: Frames
     times: Times
     spatial: str = "whole"
+    paired: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -148,7 +148,8 @@ def train_step(run: Run) -> dict[str, Any]:
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:
     """A run with the policy of `weights`, which began as `model`."""
     clean = settings.algorithm.logprob_condition == "clean"
-    loader = Loader(builds, settings.data, seed=settings.seed, clean=clean)
+    neighbours = settings.policy.frame_pairs == "neighbours"
+    loader = Loader(builds, settings.data, seed=settings.seed, clean=clean, neighbours=neighbours)
     policy = load_policy(weights, settings.policy)
     return Run(
         out=out,

@@ -31,6 +31,7 @@ from strive_data.views import (
     view_size,
 )
 from strive_rl.config import DataSettings
+from strive_rl.neighbours import with_neighbours
 from strive_rl.schema import Group, View
 
 UNIFORM, IMPORTANCE = "uniform", "importance"
@@ -43,12 +44,13 @@ SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 @dataclass(frozen=True, kw_only=True)
 class ViewPlan:
     """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made; and
-    how they may differ in space. Sides of frames are multiples of `multiple`."""
+    how they may differ in space. Sides are multiples of `multiple` pixels; `neighbours` as in `group_of`."""
 
     anew: bool
     sampler: SamplerSettings
     spatial: ViewSettings = field(default_factory=ViewSettings)
     multiple: int = 28
+    neighbours: bool = False
 
 
 def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
@@ -109,16 +111,18 @@ def training_group(
     )
     if not plan.anew:
         stored = tuple(map(parse_view, sample.meta.views)) or chosen
-        return _shown(group_of(sample, sample.variants), stored, plan)
+        return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
     at = phase(seed, sample_id, epoch)
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
     drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
-    return _shown(group_of(sample, [drawn[count][m] for m, count in enumerate(counts)]), chosen, plan)
+    variants = [drawn[count][m] for m, count in enumerate(counts)]
+    return _shown(group_of(sample, variants, neighbours=plan.neighbours), chosen, plan)
 
 
 def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
     """The group with the uniform view of its sample, whole, beside its variants."""
-    shown = _shown(group_of(sample, [sample.uniform]), (SpatialView(),), plan)
+    uniform = group_of(sample, [sample.uniform], neighbours=plan.neighbours)
+    shown = _shown(uniform, (SpatialView(),), plan)
     return replace(group, clean=shown.views[0])
 
 
@@ -194,15 +198,25 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
     return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"
 
 
-def group_of(sample: Sample, variants: Iterable[Indices]) -> Group:
-    """Group with one view for each list of candidates; each frame is decoded once."""
+def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:
+    """Group with one view for each list of candidates; each frame is decoded once.
+
+    With `neighbours` the next candidate stands beside each (policy.frame_pairs). Raises UsageError where the
+    sample does not hold it.
+    """
     lists = [np.asarray(indices) for indices in variants]
+    if neighbours:
+        lists = [with_neighbours(indices, sample.stored, len(sample.times)) for indices in lists]
     needed = np.unique(np.concatenate(lists)).astype(np.int32)
     sample_id = sample.meta.question.sample_id
     jpegs = sample.jpegs_of(needed)
     frames = {int(i): _decode(jpeg, sample_id) for i, jpeg in zip(needed, jpegs, strict=True)}
     views = tuple(
-        View(frames=np.stack([frames[int(i)] for i in indices]), times=sample.times[indices])
+        View(
+            frames=np.stack([frames[int(i)] for i in indices]),
+            times=sample.times[indices],
+            paired=neighbours,
+        )
         for indices in lists
     )
     return Group(question=sample.meta.question, views=views)

@@ -37,6 +37,7 @@ RL_LAYERS = [
         "stopwatch",
         "progress",
         "journal",
+        "neighbours",
         "run_record",
         "memory",
     },

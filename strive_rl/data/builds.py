@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
 
@@ -55,9 +56,9 @@ class Builds:
         part, inside = self.locate(position)
         return self.parts[part].sample_ids[inside]
 
-    def plans(self, settings: DataSettings) -> tuple[ViewPlan, ...]:
+    def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
         """How each build's views are made. Raises UsageError for one that cannot give them, and names it."""
-        return tuple(self._plan(part, settings) for part in self.parts)
+        return tuple(replace(self._plan(part, settings), neighbours=neighbours) for part in self.parts)
 
     def _plan(self, part: ShardSet, settings: DataSettings) -> ViewPlan:
         try:

@@ -46,7 +46,7 @@ class _Loaded:
 
 class Loader:
     """Gives batches of groups by cursor. `rank` of `world_size` processes reads its slice alone. `clean` puts
-    the uniform view beside the variants of each group."""
+    the uniform view beside the variants of each group, `neighbours` a candidate beside each frame."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         clean: bool = False,
+        neighbours: bool = False,
     ) -> None:
         self.builds = builds
         self.stream = Stream(
@@ -67,7 +68,7 @@ class Loader:
             fingerprint=builds.fingerprint,
         )
         self._settings = settings
-        self._plans = builds.plans(settings)
+        self._plans = builds.plans(settings, neighbours=neighbours)
         self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None

@@ -7,7 +7,7 @@ The processor never samples frames anew and never enlarges them. Nothing is cut:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def encode(policy: Policy, group: Group) -> list[Prompt]:
     Raises SampleError(bad_row) for a question that itself holds a vision token, and for a prompt longer than
     `policy.max_prompt_tokens`; UsageError for such a prompt where `policy.over_length` is "stop".
     """
-    views = [_whole_patches(view, _frames_per_patch(policy)) for view in group.views]
+    views = [_in_patches(view, policy) for view in group.views]
     pixels = _pixels(policy, [view.frames for view in views])
     chat = _chat(policy, group.question)
     return [
@@ -113,14 +113,14 @@ def _processed(policy: Policy, clips: Sequence[Frames], frames: int) -> list[tup
     return list(zip(pixels, grids, strict=True))
 
 
-def _frames_per_patch(policy: Policy) -> int:
-    return int(policy.model.config.vision_config.temporal_patch_size)
-
-
-def _whole_patches(view: View, frames_per_patch: int) -> View:
-    """The view with its last frame repeated until the frames fill whole temporal patches."""
-    missing = -len(view.times) % frames_per_patch
-    if not missing:
-        return view
-    frames = np.concatenate([view.frames, np.repeat(view.frames[-1:], missing, axis=0)])
-    return View(frames=frames, times=np.concatenate([view.times, np.repeat(view.times[-1:], missing)]))
+def _in_patches(view: View, policy: Policy) -> View:
+    """The view with its frames as they fill temporal patches: repeated as `policy.frame_pairs` says, the last
+    one until the last patch is whole."""
+    per_patch, pairs = int(policy.model.config.vision_config.temporal_patch_size), policy.settings.frame_pairs
+    if pairs == "neighbours" and not view.paired:
+        raise ValueError("policy.frame_pairs=neighbours needs views of neighbouring frames")
+    order = np.arange(len(view.times))
+    if pairs == "doubled":
+        order = np.repeat(order, per_patch)
+    order = np.pad(order, (0, -len(order) % per_patch), mode="edge")
+    return replace(view, frames=view.frames[order], times=view.times[order])

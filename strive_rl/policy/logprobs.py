@@ -18,9 +18,6 @@ from strive_rl.policy.tokens import token_logprobs
 from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion
 
-# Rows of fewer columns are read under one dense mask: below, the two ways cost the same.
-SPLIT_COLUMNS = 1024
-
 
 def logprobs(
     policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]], temperature: float
@@ -65,7 +62,7 @@ def _hidden(
     owner = torch.from_numpy(np.stack([row.owner for row in rows])).to(device)
     ids = torch.from_numpy(np.stack([row.ids for row in rows])).to(device)
     positions = torch.from_numpy(np.stack([row.positions for row in rows], axis=1)).to(device)
-    split = _splits(policy, columns)
+    split = policy.settings.attention == "split"
     policy.model.train(policy.settings.gradient_checkpointing)
     states = policy.read(
         model_inputs(policy, ids, _video_columns(prompts, columns).to(device), prompts),
@@ -74,11 +71,6 @@ def _hidden(
         prompt_columns=prompt_columns if split else None,
     )
     return _predicting(states, rows)
-
-
-def _splits(policy: Policy, columns: int) -> bool:
-    chosen = policy.settings.attention
-    return chosen == "split" or (chosen == "auto" and columns >= SPLIT_COLUMNS)
 
 
 def _predicting(states_RND: torch.Tensor, rows: Sequence[Block]) -> torch.Tensor:

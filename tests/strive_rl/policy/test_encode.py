@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,37 @@ def test_an_odd_number_of_frames_repeats_the_last(
     assert given.grid == (2, 2, 2)
     assert torch.equal(given.pixels, expected.pixels)
     np.testing.assert_array_equal(given.positions, expected.positions)
+
+
+def test_doubled_frames_give_each_its_own_patch_and_exact_times(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    group = make_group(times=((0.0, 1.0, 4000.0),))
+    view = group.views[0]
+    order = [0, 0, 1, 1, 2, 2]
+    by_hand = replace(view, frames=view.frames[order], times=view.times[order])
+    (expected,) = encode(any_policy, replace(group, views=(by_hand,)))
+    (given,) = encode(paired(any_policy, "doubled"), group)
+    assert given.grid[0] == 3
+    assert given.ids.tolist() == expected.ids.tolist()
+    assert torch.equal(given.pixels, expected.pixels)
+    np.testing.assert_array_equal(given.positions, expected.positions)
+
+
+def test_neighbours_are_merged_as_the_view_pairs_them(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    group = make_group(times=((0.0, 1.0, 4000.0, 4001.0),))
+    view = replace(group.views[0], paired=True)
+    (given,) = encode(paired(any_policy, "neighbours"), replace(group, views=(view,)))
+    (expected,) = encode(any_policy, group)
+    assert torch.equal(given.pixels, expected.pixels)
+    with pytest.raises(ValueError, match="needs views of neighbouring frames"):
+        encode(paired(any_policy, "neighbours"), group)
+
+
+def paired(policy: Policy, frame_pairs: Any) -> Policy:
+    return replace(policy, settings=replace(policy.settings, frame_pairs=frame_pairs))
 
 
 def test_a_long_prompt_is_refused_not_cut(any_policy: Policy, make_group: Callable[..., Group]) -> None:
