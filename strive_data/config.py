@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strive_data.settings import choose, require
+from strive_data.settings import LIMIT, choose, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class DecodeSettings:
     max_pixels: int = 128 * 28 * 28
     multiple: int = 28
     max_source_pixels: int = 8192 * 8192
-    timeout_seconds: float = 600.0
-    memory_bytes: int = 4 << 30
+    timeout_seconds: float = field(default=600.0, metadata=LIMIT)
+    memory_bytes: int = field(default=4 << 30, metadata=LIMIT)
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, f"decode.candidates: got {self.candidates}, expected at least 1")
@@ -189,13 +189,37 @@ class ViewSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailureSettings:
+    """When a build stops because too much fails, so that a wrong --data-root is not found out after a day.
+
+    `max_share` of the rows that were tried since the command was started, once `min_rows` of them were tried;
+    `max_count` of them, 0: any number. Videos that are missing count from the start, other unusable rows of
+    the annotation do not. No limit changes a byte: what is done is kept.
+    """
+
+    max_share: float = 0.5
+    min_rows: int = 50
+    max_count: int = 0
+
+    def __post_init__(self) -> None:
+        share = self.max_share
+        require(0 <= share <= 1, f"failures.max_share: got {share}, expected 0 to 1 (1: any share)")
+        require(self.min_rows >= 1, f"failures.min_rows: got {self.min_rows}, expected at least 1")
+        require(self.max_count >= 0, f"failures.max_count: got {self.max_count}, expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildSettings:
-    """All settings that the bytes of a build depend on; workers and engine are arguments, not settings."""
+    """All settings of a build; workers and engine are arguments, not settings.
+
+    The bytes of a build depend on all of them but limits (metadata LIMIT), which its fingerprint leaves out.
+    """
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     score: ScoreSettings = field(default_factory=ScoreSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     shard: ShardSettings = field(default_factory=ShardSettings)
+    failures: FailureSettings = field(default_factory=FailureSettings, metadata=LIMIT)
 
 
 def _even_frames(frames: int) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 from strive_data import __version__
 from strive_data.config import BuildSettings
 from strive_data.schema import SCHEMA_VERSION
+from strive_data.seal import FILES
 from strive_data.settings import as_dict, fingerprint
+from strive_data.stopwatch import Seconds
 
 PACKAGES = (
     "av",
@@ -33,10 +35,17 @@ def run_record(
     seconds: float,
     *,
     recipes: Mapping[str, str] | None = None,
+    failures: Mapping[str, int] | None = None,
+    stage_seconds: Seconds | None = None,
+    versions: Mapping[str, str | None] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The body of `run.json`: everything that the bytes of a build depend on, its counts and its seconds.
+    """The body of `run.json`: everything that the bytes of a build depend on, its counts, hashes and seconds.
 
-    `inputs` are hashes and `recipes` names of recipes, by the path of the annotation file.
+    `inputs` are hashes and `recipes` names of recipes, by the path of the annotation file; `failures` are
+    counted by kind; `files` are the sha256 of each file of the build by name. `seconds` (wall clock) and
+    `stage_seconds` (by stage, summed over processes) are those of the last start: with `sha256`, the seal
+    over all, they alone differ between builds of the same input.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -44,9 +53,12 @@ def run_record(
         "settings_fingerprint": fingerprint(settings),
         "inputs_sha256": dict(inputs),
         "recipes": dict(recipes or {}),
-        "versions": package_versions(),
+        "versions": dict(versions or package_versions()),
         "counts": dict(counts),
+        "failures_by_kind": dict(sorted((failures or {}).items())),
+        FILES: dict(files or {}),
         "seconds": round(seconds, 3),
+        "stage_seconds": {stage: round(spent, 3) for stage, spent in (stage_seconds or {}).items()},
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from strive_data.atomic import write_json
 from strive_data.seal import FILES, file_hashes, seal
-from strive_data.shard_writer import write_json
 from strive_data.shards import RUN_FILE
 
 HASHED = (".json", ".parquet")

@@ -20,6 +20,8 @@ from strive_data.errors import SettingsError
 T = TypeVar("T")
 
 LISTED = 20
+LIMIT = {"limit": True}
+"""Metadata of a field that says what a run may cost or when it stops, and changes no byte of its output."""
 
 
 def load(
@@ -53,9 +55,28 @@ def as_dict(settings: Any) -> dict[str, Any]:
     return result
 
 
+def identity(settings: Any) -> dict[str, Any]:
+    """`as_dict` without the fields whose metadata is LIMIT."""
+    kept = (member for member in fields(settings) if not member.metadata.get("limit"))
+    values = ((member.name, getattr(settings, member.name)) for member in kept)
+    return {name: identity(value) if is_dataclass(value) else _plain(value) for name, value in values}
+
+
 def fingerprint(settings: Any) -> str:
-    """Hash of resolved settings: equal settings, equal fingerprint."""
-    return sha256(json.dumps(as_dict(settings), sort_keys=True).encode()).hexdigest()[:16]
+    """Hash of what is told of resolved settings by `identity`: equal settings, equal fingerprint."""
+    return sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """`section.key: old, now new` for each value that differs between two nested dictionaries."""
+    found: list[str] = []
+    for name in dict.fromkeys([*old, *new]):
+        before, now = old.get(name, "nothing"), new.get(name, "nothing")
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found += differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            found.append(f"{prefix}{name}: {before!r}, now {now!r}")
+    return found
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:
@@ -80,6 +101,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _toml_value(raw: str) -> object:
@@ -132,6 +157,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, list | tuple):
             raise SettingsError(f"setting {name!r}: got {value!r}, expected a list")
         return tuple(_convert(args[0], item, name) for item in value)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
+        return {str(key): _convert(args[1], item, f"{name}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:

@@ -8,54 +8,39 @@ Equal samples give equal bytes: fixed mtime, owner and mode, members in a fixed 
 from __future__ import annotations
 
 import io
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
+from strive_data.atomic import sync_folder, temporary_of, write_json
 from strive_data.config import ShardSettings
+from strive_data.manifest import (
+    Entry,
+    Lost,
+    Manifest,
+    PartFile,
+    as_body,
+    manifest_name,
+    question_hash,
+    shard_name,
+)
 from strive_data.sample_tar import BLOCK_BYTES, sample_members
-from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
+from strive_data.schema import SCHEMA_VERSION, Sample
 
 END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where one sample lies: bytes [offset, offset + length) of its shard, and their sha256."""
-
-    sample_id: str
-    offset: int
-    length: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a finished shard holds: `shard-000000.json` beside `shard-000000.tar`."""
-
-    schema_version: int
-    shard: str
-    settings: str
-    size_bytes: int
-    sha256: str
-    samples: tuple[Entry, ...]
 
 
 class OpenShard:
     """A shard under construction: `add` samples, then `commit`."""
 
     def __init__(self, folder: Path, number: int, settings_fingerprint: str) -> None:
-        self.name = f"shard-{number:06d}.tar"
+        self.name = shard_name(number)
         self._path = folder / self.name
         self._settings = settings_fingerprint
-        self._temporary = folder / f".{self.name}.tmp"
+        self._temporary = temporary_of(self._path)
         self._file: BufferedWriter = self._temporary.open("wb")
         self._hash = sha256()
         self._entries: list[Entry] = []
@@ -69,12 +54,25 @@ class OpenShard:
         block = encode_sample(sample)
         digest = sha256(block).hexdigest()
         sample_id = sample.meta.question.sample_id
-        entry = Entry(sample_id=sample_id, offset=self.size_bytes, length=len(block), sha256=digest)
+        entry = Entry(
+            sample_id=sample_id,
+            offset=self.size_bytes,
+            length=len(block),
+            sha256=digest,
+            question=question_hash(sample.meta.question),
+        )
         self._entries.append(entry)
         self._append(block)
 
-    def commit(self) -> Manifest:
-        """Make the shard visible: everything on disk first, the manifest last."""
+    def commit(
+        self,
+        *,
+        attempt: int = 0,
+        failures: Sequence[Lost] = (),
+        unfinished: Sequence[str] = (),
+        parts: Mapping[str, PartFile] | None = None,
+    ) -> Manifest:
+        """Make the shard visible: everything on disk first, the manifest last. Arguments as in Manifest."""
         self._append(END_OF_ARCHIVE)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -85,11 +83,25 @@ class OpenShard:
             settings=self._settings,
             size_bytes=self.size_bytes,
             sha256=self._hash.hexdigest(),
+            attempt=attempt,
+            unfinished=tuple(unfinished),
+            parts=parts or {},
+            failures=tuple(failures),
             samples=tuple(self._entries),
         )
         self._temporary.replace(self._path)
-        write_json(self._path.with_suffix(".json"), asdict(manifest))
+        # The names of tar and parts must be on the disk before a manifest vouches for them.
+        sync_folder(self._path.parent)
+        write_json(self._path.with_name(manifest_name(self.name)), as_body(manifest))
+        sync_folder(self._path.parent)
         return manifest
+
+    def abandon(self) -> None:
+        """Give up what was not committed, and its room on the disk. Harmless behind `commit`."""
+        # Closing flushes, which may fail again where the disk was full.
+        with suppress(OSError):
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
     def _append(self, block: bytes) -> None:
         self._file.write(block)
@@ -99,16 +111,6 @@ class OpenShard:
     def is_full(self, settings: ShardSettings) -> bool:
         """Whether the shard has reached its limit of samples or bytes."""
         return len(self) >= settings.max_samples or self.size_bytes >= settings.max_bytes
-
-
-def index_of(manifests: Sequence[Manifest]) -> pl.DataFrame:
-    """The index table of a build, in the order of the shards."""
-    rows = [
-        (entry.sample_id, manifest.shard, entry.offset, entry.length, entry.sha256)
-        for manifest in manifests
-        for entry in manifest.samples
-    ]
-    return pl.DataFrame(rows, schema=INDEX_TABLE, orient="row")
 
 
 def encode_sample(sample: Sample) -> bytes:
@@ -125,14 +127,3 @@ def encode_sample(sample: Sample) -> bytes:
             tar.write({"__key__": sample.key, name: content})
         length = tar.tarstream.offset
     return buffer.getvalue()[:length]
-
-
-def write_json(path: Path, body: dict[str, Any]) -> None:
-    """Write JSON under a temporary name, fsync, rename: the file is whole or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(body, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from strive_data.atomic import replacing, write_bytes
 from strive_data.config import SamplerSettings
 from strive_data.density import z_scores
+from strive_data.manifest import PartFile
 from strive_data.samplers import WALKERS, inclusion_of
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, Failure, Sample, Table
 
@@ -36,22 +40,41 @@ def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=FAILURES_TABLE)
 
 
-def write_parts(folder: Path, shard: str, samples: Sequence[Sample]) -> None:
-    """Write the table rows of one shard, to be gathered later."""
-    samples_table(samples, shard).write_parquet(_part(folder, shard, "samples"))
-    frames_table(samples).write_parquet(_part(folder, shard, "frames"))
+def write_table(path: Path, rows: pl.DataFrame) -> None:
+    """Write a parquet file, whole or not at all."""
+    write_bytes(path, _parquet(rows))
 
 
-def gather_parts(parts: Path, shards: Sequence[str], out: Path) -> None:
+def write_parts(folder: Path, shard: str, samples: Sequence[Sample]) -> dict[str, PartFile]:
+    """Write the table rows of one shard beside it, to be gathered later; size and hash of each file."""
+    rows = {"samples": samples_table(samples, shard), "frames": frames_table(samples)}
+    parts: dict[str, PartFile] = {}
+    for table in TABLES:
+        content = _parquet(rows[table])
+        write_bytes(folder / part_name(shard, table), content)
+        digest = sha256(content).hexdigest()
+        parts[part_name(shard, table)] = PartFile(size_bytes=len(content), sha256=digest)
+    return parts
+
+
+def gather_parts(folder: Path, shards: Sequence[str], out: Path) -> None:
     """Join the parts in the order of the shards; streamed, so memory does not grow with the build."""
     for table, schema in TABLES.items():
-        files = [_part(parts, shard, table) for shard in shards]
+        files = [folder / part_name(shard, table) for shard in shards]
         rows = pl.scan_parquet(files) if files else pl.LazyFrame(schema=schema)
-        rows.sink_parquet(out / f"{table}.parquet", maintain_order=True)
+        with replacing(out / f"{table}.parquet") as temporary:
+            rows.sink_parquet(temporary, maintain_order=True)
 
 
-def _part(folder: Path, shard: str, table: str) -> Path:
-    return folder / f"{Path(shard).stem}.{table}.parquet"
+def part_name(shard: str, table: str) -> str:
+    """Name of the file with a shard's rows of a table, which lies beside the shard."""
+    return f"{Path(shard).stem}.{table}.parquet"
+
+
+def _parquet(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _sample_row(sample: Sample, shard: str) -> dict[str, object]:

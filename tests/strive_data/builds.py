@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strive_data.config import BuildSettings
+from strive_data.manifest import index_of
 from strive_data.provenance import run_record
 from strive_data.run_file import write_run
 from strive_data.schema import Failure, Sample
 from strive_data.settings import fingerprint
-from strive_data.shard_writer import OpenShard, index_of
+from strive_data.shard_writer import OpenShard
 from strive_data.shards import INDEX_FILE
 from strive_data.tables import FAILURES_FILE, failures_table, gather_parts, write_parts
 from tests.strive_data.samples import build_settings

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from strive_data.annotations import read_annotations
-from strive_data.build import BuildSummary, build, jobs_of
+from strive_data.build import BuildSummary, build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
 from strive_data.observer import VideoDone, Workload
@@ -21,7 +21,6 @@ from strive_data.shard_writer import END_OF_ARCHIVE
 from strive_data.shards import ShardSet
 from strive_data.stopwatch import Stopwatch
 from strive_data.synth import write_world
-from tests.strive_data.samples import a_question
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),
@@ -88,9 +87,23 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     names = sorted(path.name for path in built[0].iterdir())
     shards = [f"shard-00000{i}.{kind}" for i in range(2) for kind in ("json", "tar")]
     tables = ["failures.parquet", "frames.parquet", "index.parquet", "run.json", "samples.parquet"]
-    assert names == sorted(tables + shards)
+    parts = [f"shard-00000{i}.{table}.parquet" for i in range(2) for table in ("frames", "samples")]
+    assert names == sorted([*tables, *shards, *parts, "build.json"])
     run = json.loads((built[0] / "run.json").read_text())
-    assert run["counts"] == {"samples": 8, "videos": 4, "shards": 2, "failures": 0}
+    sizes = [(built[0] / f"shard-00000{i}.tar").stat().st_size for i in range(2)]
+    stored = pl.read_parquet(built[0] / "samples.parquet")["stored"].sum()
+    assert run["counts"] == {
+        "samples": 8,
+        "videos": 4,
+        "shards": 2,
+        "failures": 0,
+        "candidates": 8 * 16,
+        "frames": stored,
+        "bytes": sum(sizes),
+    }
+    assert run["failures_by_kind"] == {}
+    assert min(run["stage_seconds"].values()) > 0
+    assert run["files"].keys() == set(names) - {"run.json", "shard-000000.tar", "shard-000001.tar"}
     assert run["settings"]["sampler"]["frames"] == 4
 
 
@@ -115,7 +128,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_workers(
         if path.name != "run.json":
             assert path.read_bytes() == (again / path.name).read_bytes(), path.name
     one, two = (json.loads((folder / "run.json").read_text()) for folder in (built[0], again))
-    changing = {"seconds": 0, "sha256": ""}
+    changing = {"seconds": 0, "stage_seconds": 0, "sha256": ""}
     assert one | changing == two | changing
 
 
@@ -135,14 +148,6 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     failures = pl.read_parquet(out / "failures.parquet")
     assert failures.select("sample_id", "stage").rows() == [("x", "decode"), ("y", "annotation")]
     assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
-
-
-def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
-    rows = [(i, a_question(str(i), video=video)) for i, video in enumerate("abac")]
-    jobs = jobs_of(rows, Path("root"))
-    numbers = [(job.name, [i for i, _ in job.rows]) for job in jobs]
-    assert numbers == [("a", [0, 2]), ("b", [1]), ("c", [3])]
-    assert jobs[1].path == Path("root/b")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -217,13 +222,16 @@ def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is not an empty folder"):
         run(world, tmp_path)
-    with pytest.raises(UsageError, match="is not an empty folder"):
+    with pytest.raises(UsageError, match="is a file, not a folder"):
         run(world, tmp_path / "file")
 
 
-def test_a_finished_build_is_not_overwritten(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
-    with pytest.raises(UsageError, match="already holds a finished build"):
-        run(world, built[0])
+def test_a_finished_build_is_left_alone(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
+    summary, observer = run(world, built[0])
+    assert (summary.unchanged, summary.samples, summary.resumed) == (True, 8, 8)
+    assert observer.videos == 0
+    assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
 
 
 def test_no_usable_row_is_an_error_but_leaves_its_reasons(world: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from strive_data.config import ShardSettings
-from strive_data.shard_writer import OpenShard, encode_sample, index_of, write_json
+from strive_data.manifest import index_of
+from strive_data.shard_writer import OpenShard, encode_sample
 from tests.strive_data.samples import a_sample
 
 
@@ -53,9 +54,3 @@ def test_a_shard_is_full_by_count_or_by_bytes(tmp_path: Path) -> None:
         shard.add(a_sample())
     assert shard.is_full(ShardSettings(max_bytes=1 << 16))
     shard.commit()
-
-
-def test_json_is_whole_or_absent(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": "é"})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"b": "é"}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

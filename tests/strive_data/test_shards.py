@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from strive_data.atomic import write_json
 from strive_data.errors import StriveError, UsageError
+from strive_data.manifest import index_of
 from strive_data.schema import SCHEMA_VERSION
-from strive_data.shard_writer import OpenShard, index_of, write_json
+from strive_data.shard_writer import OpenShard
 from strive_data.shards import INDEX_FILE, ShardSet, read_run
 from tests.strive_data.samples import a_sample
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
+from strive_data.atomic import write_json
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.manifest import index_of
 from strive_data.samplers import draw, uniform_indices
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
 from strive_data.settings import as_dict, fingerprint
-from strive_data.shard_writer import OpenShard, index_of, write_json
+from strive_data.shard_writer import OpenShard
 from strive_data.shards import ShardSet
 
 SETTINGS = BuildSettings(

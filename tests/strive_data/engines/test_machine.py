@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations import read_annotations
-from strive_data.build import jobs_of
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.engines.engine import VideoJob
 from strive_data.engines.machine import LocalEngine, TimedRead
 from strive_data.errors import SettingsError
 from strive_data.schema import Failure, Sample
 from strive_data.synth import write_world
+from strive_data.work import jobs_of
 from tests.strive_data.samples import a_question, some_candidates
 
 SETTINGS = BuildSettings(

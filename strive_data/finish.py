@@ -1,0 +1,99 @@
+"""The end of a build: the parts joined to tables, and `run.json`, whose presence says that all is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from strive_data.annotations import Annotations
+from strive_data.atomic import sync_folder, write_json
+from strive_data.config import BuildSettings
+from strive_data.ledger import BUILD_FILE, TAIL_FILE
+from strive_data.manifest import Manifest, Tail, as_body, index_of, manifest_name
+from strive_data.provenance import run_record
+from strive_data.schema import Failure
+from strive_data.seal import file_hashes, seal
+from strive_data.shards import INDEX_FILE, RUN_FILE
+from strive_data.stopwatch import Seconds
+from strive_data.tables import (
+    FAILURES_FILE,
+    FRAMES_FILE,
+    SAMPLES_FILE,
+    failures_table,
+    gather_parts,
+    write_table,
+)
+
+TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
+
+
+def finish(
+    out: Path,
+    rows: Annotations,
+    settings: BuildSettings,
+    *,
+    manifests: Sequence[Manifest],
+    tail: Tail,
+    failures: Sequence[Failure],
+    videos: int,
+    versions: Mapping[str, str | None],
+    seconds: float,
+    stage_seconds: Seconds,
+) -> None:
+    """Write what remains, each file whole, `run.json` last. Can be done again at any time.
+
+    `videos` are those of the annotation; `versions` those that the build was begun with.
+    """
+    (out / TAIL_FILE).unlink(missing_ok=True)
+    if tail.failures:
+        write_json(out / TAIL_FILE, as_body(tail))
+    gather_parts(out, [manifest.shard for manifest in manifests], out)
+    write_table(out / FAILURES_FILE, failures_table(failures))
+    write_table(out / INDEX_FILE, index_of(manifests))
+    counts = counts_of(out, manifests, failures, videos=videos)
+    record = run_record(
+        settings,
+        rows.input_sha256,
+        counts,
+        seconds,
+        recipes={path: reading.recipe for path, reading in rows.readings.items()},
+        stage_seconds=stage_seconds,
+        versions=versions,
+        failures=Counter(str(failure.kind) for failure in failures),
+        files=file_hashes(out, files_of(out, manifests)),
+    )
+    sync_folder(out)
+    write_json(out / RUN_FILE, seal(record))
+    sync_folder(out)
+
+
+def files_of(out: Path, manifests: Sequence[Manifest]) -> list[str]:
+    """Names of all files of a build but its tars, whose hashes are in the manifests, and `run.json`."""
+    of_shards = [name for manifest in manifests for name in (manifest_name(manifest.shard), *manifest.parts)]
+    tail = [TAIL_FILE] if (out / TAIL_FILE).is_file() else []
+    return [*TABLE_FILES, BUILD_FILE, *tail, *of_shards]
+
+
+def counts_of(
+    out: Path, manifests: Sequence[Manifest], failures: Sequence[Failure], *, videos: int
+) -> dict[str, int]:
+    """What the build holds: it does not depend on how often it was interrupted.
+
+    `candidates` are rows of the frames table (frames scored), `frames` those stored as JPEG.
+    """
+    stored = pl.scan_parquet(out / SAMPLES_FILE).select(
+        candidates=pl.col("candidates").cast(pl.Int64).sum(), frames=pl.col("stored").cast(pl.Int64).sum()
+    )
+    candidates, frames = stored.collect().row(0)
+    return {
+        "samples": sum(len(manifest.samples) for manifest in manifests),
+        "videos": videos,
+        "shards": len(manifests),
+        "failures": len(failures),
+        "candidates": candidates,
+        "frames": frames,
+        "bytes": sum(manifest.size_bytes for manifest in manifests),
+    }
