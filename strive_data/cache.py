@@ -22,6 +22,7 @@ from strive_data import __version__
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.errors import StriveError, UsageError
+from strive_data.npy import read_npy
 from strive_data.provenance import package_versions
 from strive_data.schema import Candidates, Floats, VideoInfo
 from strive_data.stills import CHROMA, Stills
@@ -29,6 +30,13 @@ from strive_data.stills import CHROMA, Stills
 FORMAT = 1
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
+ARRAYS = {
+    "info": np.uint8,
+    "times": np.float64,
+    "embeddings": np.float32,
+    "jpeg_sizes": np.int64,
+    "jpegs": np.uint8,
+}
 DECODERS = ("av", "decord", "numpy", "simplejpeg")
 
 
@@ -140,18 +148,39 @@ def write_entry(entry: Path, stills: Stills, embeddings: Floats) -> None:
 
 
 def read_entry(entry: Path) -> KeptVideo | None:
-    """The kept video, or None where a byte of the entry is not as written."""
+    """The kept video, or None where a byte of the entry is not as written, or the entry is none of ours.
+
+    The digest is no secret, so what it covers is read with care too: only members that are stored as they
+    are (nothing is decompressed), only arrays of the expected types.
+    """
     content = entry.read_bytes()
     payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if digest != _digest(entry, payload) or not zipfile.is_zipfile(io.BytesIO(payload)):
+    if digest != _digest(entry, payload):
         return None
-    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+    try:
+        arrays = {name: read_npy(_stored(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
         info = VideoInfo(**json.loads(arrays["info"].tobytes()))
-        ends = np.cumsum(arrays["jpeg_sizes"])
-        joined, sizes = arrays["jpegs"].tobytes(), arrays["jpeg_sizes"]
-        jpegs = [joined[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-        stills = Stills(info=info, times=arrays["times"], jpegs=jpegs)
-        return KeptVideo(stills=stills, embeddings=arrays["embeddings"])
+    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    joined, sizes = arrays["jpegs"].tobytes(), arrays["jpeg_sizes"]
+    count = len(sizes)
+    if (sizes < 0).any() or sizes.sum() != len(joined):
+        return None
+    if arrays["times"].shape != (count,) or arrays["embeddings"].shape[:-1] != (count,):
+        return None
+    ends = np.cumsum(sizes)
+    jpegs = [joined[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    stills = Stills(info=info, times=arrays["times"], jpegs=jpegs)
+    return KeptVideo(stills=stills, embeddings=arrays["embeddings"])
+
+
+def _stored(payload: bytes, name: str) -> bytes:
+    """A member of the zip. Raises ValueError for a compressed one: it could be of any size."""
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(payload):
+            raise ValueError(f"{name} is compressed")
+        return archive.read(member)
 
 
 def _digest(entry: Path, payload: bytes) -> bytes:

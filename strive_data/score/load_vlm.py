@@ -57,10 +57,15 @@ def load_vlm(settings: ScoreSettings) -> VlmModel:
     try:
         with quiet():
             # First of all: without a network the hub's client retries for each file that is asked for.
-            config = AutoConfig.from_pretrained(settings.model)
-            processor = AutoProcessor.from_pretrained(settings.model)
+            config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
+            processor = AutoProcessor.from_pretrained(settings.model, trust_remote_code=False)
             model, info = AutoModelForImageTextToText.from_pretrained(
-                settings.model, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+                settings.model,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
     except (*LOAD_ERRORS, ImportError) as error:
         raise UsageError(f"score: cannot load {settings.model}: {first_line(error)}; {HINT}") from error

@@ -7,6 +7,7 @@ of another build is such a file. Folder: `KEY.npy` [N] for each sample, KEY as i
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +18,13 @@ import polars as pl
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.npy import read_npy
 from strive_data.schema import Candidates, Floats, Question, sample_key
 from strive_data.score.scorer import FrameScores
 
 # Where a row has candidate and time, they must agree: else the scores are of other candidates.
 SAME_TIME_SECONDS = 1e-3
+MAX_NPY_BYTES = 1 << 26
 
 
 class Source(Protocol):
@@ -69,13 +72,17 @@ class NpyFolder:
         """The array of KEY.npy as it is."""
         path = self._folder / f"{sample_key(sample_id)}.npy"
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise _failed(f"{path.name} is no regular file")
             with path.open("rb") as file:
-                array: npt.NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+                content = file.read(MAX_NPY_BYTES + 1)
+            if len(content) > MAX_NPY_BYTES:
+                raise _failed(f"{path.name} has more than {MAX_NPY_BYTES} bytes")
+            return read_npy(content)
         except FileNotFoundError as error:
             raise _failed(f"no file {path.name}") from error
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             raise _failed(f"{path.name} is no .npy file of numbers: {error}") from error
-        return array
 
 
 class ScoresTable:

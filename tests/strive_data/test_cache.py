@@ -88,7 +88,7 @@ def test_a_miss_is_the_decoded_video_and_a_hit_what_was_written(video: Path, tmp
     assert missed.damaged is None
     assert missed.entry is not None
     assert not missed.entry.exists()
-    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS)
+    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6])
     kept = cache.read(video, SETTINGS)
     assert isinstance(kept, KeptVideo)
     assert kept.stills.info == missed.candidates.info
