@@ -28,6 +28,7 @@ article p{margin:4px 0}
 .total{font-size:40px;font-weight:600;margin:4px 0}
 .right{font-weight:bold;color:#2b7a4b}
 .wrong{font-weight:bold;color:#b3313f}
+.partly{font-weight:bold;color:#8a5a00}
 .note{background:#fff7e0;border-left:4px solid #b7791f;padding:6px 10px;margin:8px 0}
 ul{margin:4px 0;padding-left:18px;list-style:none}
 pre{white-space:pre-wrap;background:#f6f6f6;border-radius:4px;padding:8px;margin:4px 0;
@@ -41,7 +42,8 @@ td.bar svg{display:block;width:100%;height:14px}
 details{margin:6px 0}
 summary{cursor:pointer;font-weight:600}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:10px}
-@media(max-width:640px){.pair{grid-template-columns:1fr}td.bar{display:none}th.bar{display:none}}
+@media(max-width:640px){.pair{grid-template-columns:1fr}.bar{display:none}
+table{font-size:14px}th,td{padding:3px 5px}td.bar{display:none}}
 """.strip()
 
 
@@ -64,7 +66,7 @@ def score_page(results: dict[str, Any], rows: Sequence[Scored]) -> str:
         f'<p class="facts">95 % interval over videos {interval(total)} · {escape(" · ".join(facts))}</p>',
         *_judge_facts(results),
         *(f'<p class="note">{escape(note)}</p>' for note in results["notes"]),
-        *_categories(results["by"], list(results["conventions"]), signed=False),
+        *_categories(results["by"], list(results["conventions"])),
         *_score_examples(rows, own),
     ]
     return _page(results["title"], body)
@@ -110,11 +112,11 @@ def _judge_facts(results: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _categories(by: dict[str, Any], names: Sequence[str], *, signed: bool) -> Iterator[str]:
+def _categories(by: dict[str, Any], names: Sequence[str]) -> Iterator[str]:
     for number, (tag, values) in enumerate(by.items()):
         head = "".join(f"<th>{escape(name)}</th>" for name in ("95 % interval", *names[1:], "questions"))
         lines = [
-            f'<tr><td>{escape(value)}</td><td class="bar">{_bar(part[names[0]], signed)}</td>'
+            f'<tr><td>{escape(value)}</td><td class="bar">{_bar(part[names[0]])}</td>'
             f"<td>{mean(part[names[0]], 1)}</td><td>{interval(part[names[0]])}</td>"
             + "".join(f"<td>{mean(part[name], 1)}</td>" for name in names[1:])
             + f"<td>{part[names[0]]['questions']}</td></tr>"
@@ -131,8 +133,9 @@ def _compared_categories(by: dict[str, Any]) -> Iterator[str]:
         "<th>won</th><th>lost</th><th>questions</th></tr>"
     )
     for number, (tag, values) in enumerate(by.items()):
+        widest = max(_reach(part["difference"]) for part in values.values())
         lines = [
-            f'<tr><td>{escape(value)}</td><td class="bar">{_bar(part["difference"], signed=True)}</td>'
+            f'<tr><td>{escape(value)}</td><td class="bar">{_bar(part["difference"], widest)}</td>'
             f"<td>{100 * part['difference']['mean']:+.1f}</td><td>{interval(part['difference'], '+')}</td>"
             f"<td>{mean(part['a'])}</td><td>{mean(part['b'])}</td><td>{part['won']}</td><td>{part['lost']}</td>"
             f"<td>{part['difference']['questions']}</td></tr>"
@@ -149,11 +152,17 @@ def _folded(title: str, content: str, *, opened: bool) -> str:
     return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{content}</details>"
 
 
-def _bar(estimate: dict[str, Any], signed: bool) -> str:
-    """The mean as a bar of the width that 100 % fills (from the middle where signed), its interval a line."""
+def _reach(estimate: dict[str, Any]) -> float:
+    """How far from 0 an estimate and its interval go."""
+    return max(abs(estimate[name] or 0) for name in ("mean", "low", "high"))
+
+
+def _bar(estimate: dict[str, Any], widest: float | None = None) -> str:
+    """The mean as a bar and its interval as a line: of 100 %, or on both sides of 0 up to `widest`."""
+    signed = widest is not None
 
     def place(value: float) -> float:
-        return 50 + 50 * value if signed else 100 * value
+        return 50 + 50 * value / (widest or 1) if signed else 100 * value
 
     zero, end = place(0), place(estimate["mean"])
     colour = "#b3313f" if estimate["mean"] < 0 else "#3f9c6d" if signed else "#2e6fbb"
@@ -234,17 +243,17 @@ def _output(row: Scored, name: str) -> str:
     if row.output is None:
         return f'<p class="wrong">{escape(row.status)}</p>'
     read = "no answer can be read" if row.extracted is None else f"read as: {row.extracted[:200]}"
-    said = (
-        "awaits a judge"
-        if value is None
-        else f"{value:.2f}"
-        if value not in (0, 1)
-        else ("wrong", "right")[int(value)]
-    )
+    said, style = _said(value)
     text = row.output
     if len(text) > MOST_CHARACTERS:
         text = text[:MOST_CHARACTERS] + f" … ({len(row.output) - MOST_CHARACTERS} more characters)"
-    style = "right" if value else "wrong"
     return (
         f'<p><span class="{style}">{said}</span> · {escape(read)}</p><pre>{escape(text) or "(empty)"}</pre>'
     )
+
+
+def _said(value: float | None) -> tuple[str, str]:
+    """What is said of a value, and the style to say it in."""
+    if value is None:
+        return "awaits a judge", "partly"
+    return {0: ("wrong", "wrong"), 1: ("right", "right")}.get(value, (f"{value:.2f}", "partly"))

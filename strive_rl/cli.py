@@ -128,6 +128,28 @@ def score(
     typer.echo(f"{out / scoring.PAGE_FILE}: examples")
 
 
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score`: the baseline.")],
+    b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
+    out: Annotated[Path | None, option(text="New folder for the page and the JSON; default none.")] = None,
+    common: Annotated[
+        bool, typer.Option("--common", help="Compare the questions that both hold, where they differ.")
+    ] = False,
+    convention: Annotated[str | None, option(text="Way of scoring; default the benchmark's own.")] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """B minus A, paired question by question, with intervals over videos and sign tests."""
+    from strive_rl import compare as comparing
+    from strive_rl.score_table import compare_table
+
+    settings = load(
+        comparing.CompareSettings, config=config, options={"convention": convention}, assignments=set_ or ()
+    )
+    typer.echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
+
+
 def quiet_libraries() -> None:
     """No progress bars and retry notes of libraries between our own lines; their errors reach the user."""
     from transformers.utils import logging as transformers_logging

@@ -48,7 +48,7 @@ DATA_LAYERS = [
     {"scoring"},
     {"batching", "video_results"},
     {"engines", "verify"},
-    {"finish", "work"},
+    {"finish", "summary", "work"},
     {"session"},
     {"build", "report", "overview", "judge", "overlap", "merge"},
     {"cli"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from strive_rl.benchmarks.item import Benchmark, Convention, Scored
+from strive_rl.benchmarks.item import PRODUCT, Benchmark, Convention, Scored
 from strive_rl.benchmarks.verdicts import rules_only
 from strive_rl.interval import Estimate, estimate, macro_estimate
 
@@ -32,9 +32,7 @@ def summarise(
     if any(row.status in OPEN for row in counted):
         summary["judge"] = _judge(benchmark.conventions[0], counted, bootstrap)
     summary["by"] = {
-        tag: _by(benchmark, counted, tag, bootstrap)
-        for tag in benchmark.breakdowns
-        if any(tag in row.tags for row in counted)
+        tag: _by(benchmark, counted, tag, bootstrap) for tag in benchmark.breakdowns if _divides(tag, counted)
     }
     return summary
 
@@ -107,6 +105,13 @@ def _by(
     return {
         value: _part(benchmark, [r for r in rows if r.tags.get(tag) == value], bootstrap) for value in ranked
     }
+
+
+def _divides(tag: str, rows: Sequence[Scored]) -> bool:
+    """Whether some row has the tag; one that is made of two, whether each of these takes several values."""
+    parts = tag.split(PRODUCT)
+    least = 1 if len(parts) == 1 else 2
+    return all(len({row.tags[part] for row in rows if part in row.tags}) >= least for part in parts)
 
 
 def _place(order: Sequence[str], value: str) -> int:

@@ -14,42 +14,19 @@ from fractions import Fraction
 
 from strive_data.number import number
 from strive_rl.answers import option_letter
+from strive_rl.benchmarks.statements import WRAPPERS, Statement, statements
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
 LONGEST = 20_000  # characters of a final text that are searched: answers stand at an end
 
-# What may stand around a letter: quotes, emphasis, brackets of any script, LaTeX boxes.
-WRAP = r"[\s\"'`*_$“”‘’«»「」『』【】〔〕\[\]{}<>]*"
 BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
-CUE = re.compile(
-    r"(?:\b(?:answer|option|choice)\b(?:\s+(?:is|would\s+be|should\s+be|must\s+be))?|答案(?:是|为)?|答え(?:は)?"
-    r"|正解(?:は)?|\brespuesta(?:\s+correcta)?(?:\s+es)?|\bréponse(?:\s+est)?|\bAntwort(?:\s+(?:ist|lautet))?)"
-    r"(?P<mark>\s*[:：=]?\s*)(?:\b(?:option|choice|letter)\s+)?" + WRAP + r"\(?",
-    re.IGNORECASE,
-)
-LETTER_HERE = re.compile(r"([A-Z])(?![^\W_]|['’]\w)")
-# After "the answer is", "A" and "I" are also words; a letter is followed by an end, a sign or a reason.
-AFTER_LETTER = re.compile(
-    r"(?:"
-    + WRAP
-    + r"\)?"
-    + WRAP
-    + r"(?:$|[.,;:!?。，；：!?)\n—–-]|\s*\b(?:because|since|as|for|based|due|given)\b))",
-    re.IGNORECASE,
-)
-ALTERNATIVE = re.compile(
-    WRAP
-    + r"\)?"
-    + WRAP
-    + r"(?:/|,|&|\bor\b|\band\b|或|和|または)\s*(?:(?:perhaps|maybe|possibly|option)\s+)?"
-    + WRAP
-    + r"\(?([A-Z])(?![^\W_])",
-    re.IGNORECASE,
-)
-FINAL = re.compile(r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b", re.IGNORECASE)
-LEADING = re.compile(r"\(?([A-Z])(?:[.):：]|\)[.:]?)(?=\s|$)")
+LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
+UNSIGNED = re.compile(r"([A-Z])\s*[,–—-]?\s+(.+)")  # "B candles", where that is option B
+MARKUP = re.compile(r"</?[A-Za-z]\w*/?>")
+REASONED = re.compile(r"\(?([A-Z])\)?,?\s+(?:because|since)\b")
+LETTERED = re.compile(r"\(?([A-Z])(?:[.):])(?:\s|$)")
 NUMBER_HERE = re.compile(
-    r"(?<![\w.,])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?%?(?![\d])"
+    r"(?<![\w.,])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?%?(?!\d|[.,]\d)"
 )
 
 
@@ -76,113 +53,91 @@ def choice(output: str, options: Sequence[str]) -> str | None:
 
     Tried in this order: the final text is a letter or an option as it stands; it states "answer is X"
     (several statements must agree, or the last one must call itself final); its first or last line is a
-    letter alone or one before a sign ("B. text").
+    letter alone, one before a sign ("B. text") or a reason ("B because"), and no line names another one.
     """
-    text = _plain(final_text(output))
+    text = plain(final_text(output))
     if not text:
         return None
-    letters = {option[0] for option in options}
     if found := _whole(text, options):
         return found
-    cued, said = _stated(text, options)
-    if cued:
-        return said
-    return _from_lines(text, options, letters)
+    said = _stated(text, options)
+    if said is not None:
+        return said or None
+    return _from_lines(text, options)
 
 
 def one_number(output: str) -> Fraction | None:
     """The one number that an output settles on, units aside: "3.5 meters", "The answer is 4."
 
-    None for several different numbers, unless one follows a statement "answer is".
+    None for several different numbers, unless one follows the last statement "answer is".
     """
-    text = _plain(final_text(output))
-    if not text:
-        return None
-    whole = number(text.rstrip(". "))
+    text = plain(final_text(output))
+    whole = number(text.strip(WRAPPERS).rstrip(". "))
     if whole is not None:
         return whole
-    after = [text[cue.end() :] for cue in CUE.finditer(text)]
+    after = [said.rest for said in statements(text, frozenset()) if not said.weak]
     for part in (*after[-1:], text):
         found = {value for match in NUMBER_HERE.finditer(part) if (value := number(match[0])) is not None}
-        if len(found) == 1:
-            return found.pop()
         if found:
-            return None
+            return found.pop() if len(found) == 1 else None
     return None
 
 
-def _plain(text: str) -> str:
-    """Full-width letters to plain ones, LaTeX boxes and dollar signs opened; the last of a text too long."""
+def plain(text: str) -> str:
+    """Full-width characters to plain ones, LaTeX boxes and markup opened; of a text too long its end."""
     folded = unicodedata.normalize("NFKC", text[-LONGEST:])
     for _ in range(3):
         folded = BOXED.sub(r"\1", folded)
-    return folded.strip()
+    return MARKUP.sub("", folded).strip()
 
 
 def _whole(text: str, options: Sequence[str]) -> str | None:
-    bare = text.strip().strip("\"'`*_$“”‘’«»「」『』【】〔〕[]{}<> \n\t").strip()
-    if re.fullmatch(r"\(?[a-z]\)?[.:)]?", bare):
-        bare = bare.upper()
+    """The option that the whole text is, wrapped or not; a letter may then be small."""
+    bare = text.strip(WRAPPERS)
     if "\n" in bare:
         return None
-    return option_letter(bare, options)
+    if found := option_letter(bare.upper() if LOWER_LETTER.fullmatch(bare) else bare, options):
+        return found
+    unsigned = UNSIGNED.fullmatch(bare)
+    wanted = f"{unsigned[1]}. {unsigned[2]}".casefold().rstrip(".") if unsigned else ""
+    return next((option[0] for option in options if option.casefold().rstrip(".") == wanted), None)
 
 
-def _stated(text: str, options: Sequence[str]) -> tuple[bool, str | None]:
-    """Whether the text states an answer, and the letter that its statements agree on."""
-    said: list[tuple[str, bool]] = []
-    letters = {option[0] for option in options}
-    for cue in CUE.finditer(text):
-        rest = text[cue.end() :]
-        line = text[: cue.start()].rpartition("\n")[2]
-        sentence = re.split(r"[.!?]\s", line)[-1]
-        final = bool(FINAL.search(sentence))
-        named = _letter_after(rest, letters, cue["mark"]) or _option_after(rest, options)
-        if named == "?":
-            return True, None
-        if named:
-            said.append((named, final))
-    if not said:
-        return False, None
-    if len({letter for letter, _ in said}) == 1 or said[-1][1]:
-        return True, said[-1][0]
-    return True, None
-
-
-def _letter_after(rest: str, letters: set[str], mark: str) -> str | None:
-    """The letter right after a statement; "?" where it is one of several."""
-    found = LETTER_HERE.match(rest)
-    if found is None or found[1] not in letters:
+def _stated(text: str, options: Sequence[str]) -> str | None:
+    """The letter that the text's statements agree on; "" where they do not, None where it makes none."""
+    letters = frozenset(option[0] for option in options)
+    made = [(said, said.letter or _spelled(said, options)) for said in statements(text, letters)]
+    strong = [pair for pair in made if pair[1] and not pair[0].weak]
+    named = strong or [pair for pair in made if pair[1]]
+    if not named:
         return None
-    tail = rest[found.end() :]
-    other = ALTERNATIVE.match(tail)
-    if other and other[1].upper() in letters and other[1].isupper():
-        return "?" if other[1] != found[1] else found[1]
-    if AFTER_LETTER.match(tail) or (found[1] not in "AI" and not re.match(r"\s+[a-z]+\b", tail)):
-        return found[1]
-    return None
+    last, letter = named[-1]
+    if any(other != letter for _, other in named) and not last.final:
+        return ""
+    return "" if letter == "?" else letter
 
 
-def _option_after(rest: str, options: Sequence[str]) -> str | None:
-    """The option whose text follows, up to the end of the line or of the sentence."""
-    line = rest.partition("\n")[0].strip()
+def _spelled(said: Statement, options: Sequence[str]) -> str:
+    """The letter of the option whose text follows a statement, up to the end of the line or the sentence."""
+    if said.weak:
+        return ""
+    line = said.rest.partition("\n")[0].strip()
     for part in (line, re.split(r"[.!?](?:\s|$)", line)[0]):
-        if len(part) > 1 and (found := _whole(part, options)):
+        if (len(part.strip(WRAPPERS)) > 1 or said.spelled) and (found := _whole(part, options)):
             return found
-    return None
+    return ""
 
 
-def _from_lines(text: str, options: Sequence[str], letters: set[str]) -> str | None:
-    lines = [line for line in (line.strip() for line in text.split("\n")) if line]
-    named = []
-    for line in {lines[0], lines[-1]}:
-        leading = LEADING.match(line.strip("\"'`*_$“”‘’「」【】[]{}<> "))
-        found = _whole(line, options) or (leading[1] if leading and leading[1] in letters else None)
-        if found:
-            named.append(found)
-    listed = {
-        match[1] for line in lines if (match := LEADING.match(line.lstrip("\"'`*_ "))) and match[1] in letters
-    }
-    if len(set(named)) == 1 and len(listed | set(named)) == 1:
-        return named[0]
-    return None
+def _from_lines(text: str, options: Sequence[str]) -> str | None:
+    lines = [line.strip(WRAPPERS) for line in text.split("\n") if line.strip(WRAPPERS)]
+    letters = {option[0] for option in options}
+    ends = {found for line in {*lines[:1], *lines[-1:]} if (found := _of_line(line, options, letters))}
+    begun = {match[1] for line in lines if (match := LETTERED.match(line)) and match[1] in letters}
+    return ends.pop() if len(ends) == 1 and len(ends | begun) == 1 else None
+
+
+def _of_line(line: str, options: Sequence[str], letters: set[str]) -> str | None:
+    if found := _whole(line, options):
+        return found
+    reasoned = REASONED.match(line)
+    return reasoned[1] if reasoned and reasoned[1] in letters else None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from strive_data.schema import Question
 
 Row = Mapping[str, Any]
+PRODUCT = " × "  # "task × dimension" is a breakdown by both
 Status = Literal["scored", "judged", "awaiting judge", "missing", "unusable"]
 
 

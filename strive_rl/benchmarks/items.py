@@ -9,9 +9,7 @@ from pathlib import Path
 from strive_data.annotation_rows import nested_items, read_rows
 from strive_data.annotations import Annotations, read_annotations
 from strive_data.recipes import find_recipe
-from strive_rl.benchmarks.item import Benchmark, Item, Row, Unusable
-
-PRODUCT = " × "
+from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +33,10 @@ def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None =
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
     unusable = tuple(
         Unusable(
-            sample_id=failure.sample_id, video=failure.video, message=failure.message, tags=tags[failure.row]
+            sample_id=f"{failure.sample_id}#row{failure.row}",
+            video=failure.video,
+            message=failure.message,
+            tags=tags[failure.row],
         )
         for failure in annotations.failures
     )

@@ -10,10 +10,10 @@ import re
 import unicodedata
 
 from strive_data.number import number
-from strive_rl.benchmarks.extract import CUE, final_text, one_number
+from strive_rl.benchmarks.extract import final_text, one_number
 from strive_rl.benchmarks.item import Item, Verdict
+from strive_rl.benchmarks.statements import WRAPPERS, statements
 
-# "The answer is: …" and MMVU's "the final answer is: Answer: …" before the answer itself.
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
 SIGNS = re.compile(r"[^\w\s.%°µ$€£+\-*/^=()<>]")
@@ -37,13 +37,10 @@ def open_verdict(output: str, item: Item) -> Verdict:
 
 def stated(text: str) -> str:
     """What follows the last "answer is" or "Answer:" on its line; the whole text without one."""
-    cues = [
-        cue for cue in CUE.finditer(text) if cue["mark"].strip() or cue[0].casefold().rstrip().endswith("is")
-    ]
-    if not cues:
+    said = [one.rest for one in statements(text, frozenset()) if not one.weak]
+    if not said:
         return text.strip()
-    rest = text[cues[-1].end() :].strip().partition("\n")[0]
-    return rest.strip().strip("\"'`*_$ ")
+    return said[-1].strip().partition("\n")[0].strip(WRAPPERS)
 
 
 def normalised(text: str) -> str:

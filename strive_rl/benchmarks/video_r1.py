@@ -24,16 +24,16 @@ def video_r1_score(output: str, item: Item) -> Verdict | None:
     found = ANSWER.search(output)
     answer = (found[1].strip() if found else "") or output.strip()
     truth, kind = item.question.answer, item.question.problem_type
+    if kind not in ("multiple choice", "numerical", "regression"):
+        return None
     if not answer:
         value = 0.0
     elif kind == "multiple choice":
         value = float(answer == truth.strip())
     elif kind == "numerical":
         value = _equal_numbers(answer, truth)
-    elif kind == "regression":
-        value = strict_mra(_float(answer), _float(truth))
     else:
-        return None
+        value = strict_mra(_float(answer), _float(truth))
     return Verdict(value=value, extracted=answer or None)
 
 

@@ -53,9 +53,8 @@ def floating_mra(value: float, truth: float) -> float:
 
 
 def task_of(tags: Mapping[str, str]) -> tuple[str, str]:
-    """(task, part) for the mean over tasks; both "" where a row does not tell its type."""
-    kind = tags.get("question type", "")
-    return (DIRECTION if kind.startswith(DIRECTION) else kind), kind
+    """(task, difficulty) for the mean over tasks; "" where a row does not tell its task."""
+    return tags.get("task", ""), tags.get("difficulty", "")
 
 
 def _shown(value: Fraction) -> str:
@@ -66,7 +65,7 @@ def _tags(row: Row, path: Path) -> dict[str, str]:
     kind = text_of(row, "question_type", "original_question_type")
     return {
         "task": DIRECTION if kind.startswith(DIRECTION) else kind,
-        "question type": kind,
+        "difficulty": kind.removeprefix(DIRECTION).strip("_") if kind.startswith(DIRECTION) else "",
         "answer": "number" if kind in NUMERIC else "choice",
         "scenes": text_of(row, "dataset") or text_of(row, "path").removeprefix("./").partition("/")[0],
     }
@@ -77,7 +76,7 @@ VSIBENCH = Benchmark(
     title="VSI-Bench",
     published=5130,
     tags=_tags,
-    breakdowns=("task", "question type", "answer", "scenes"),
+    breakdowns=("task", "difficulty", "answer", "scenes"),
     conventions=(
         Convention(
             name="official",

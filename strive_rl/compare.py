@@ -1,0 +1,219 @@
+"""`strive-rl compare A B`: two scored folders on the same questions, paired question by question.
+
+The difference is B − A. Its interval is a bootstrap over videos; the sign tests are exact, of questions (as
+if those of one video were independent) and of videos.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_data.settings import choose
+from strive_rl import journal
+from strive_rl.benchmark_page import compare_page
+from strive_rl.benchmarks.item import Convention, Scored
+from strive_rl.benchmarks.registry import BENCHMARKS
+from strive_rl.interval import Estimate, estimate, macro_estimate
+from strive_rl.score import PAGE_FILE, RESULTS_FILE, SCORED_FILE
+from strive_rl.sign_test import sign_test
+
+COMPARISON_FILE = "comparison.json"
+LISTED = 3
+Pair = tuple[Scored, Scored]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """Which convention is compared (None: the benchmark's own), and the bootstrap."""
+
+    convention: str | None = None
+    bootstrap_resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFolder:
+    """A folder that `strive-rl score` wrote."""
+
+    path: Path
+    results: Mapping[str, Any]
+    rows: Mapping[str, Scored]
+
+
+def compare(
+    a: Path, b: Path, *, settings: CompareSettings, common: bool = False, out: Path | None = None
+) -> dict[str, Any]:
+    """The paired difference B − A, overall and by category; with `out`, also its page and JSON.
+
+    Raises UsageError for folders of other benchmarks, of another treatment of missing answers, and of other
+    questions, unless `common` keeps those that both hold.
+    """
+    first, second = read_scored(a), read_scored(b)
+    _require_alike(first, second)
+    pairs, left_out = paired(first, second, common=common)
+    convention = _convention(first, settings.convention)
+    pairs = [pair for pair in pairs if all(convention.name in row.values for row in pair)]
+    if not pairs:
+        raise UsageError(f"{a} and {b} have no question in common that {convention.name} has a rule for")
+    pairs = _counted(first, pairs)
+    body = _compared(convention, pairs, settings)
+    results = {
+        "title": first.results["title"],
+        "benchmark": first.results["benchmark"],
+        "a": a.as_posix(),
+        "b": b.as_posix(),
+        "convention": convention.name,
+        "notes": [*BENCHMARKS[first.results["benchmark"]].notes, *_notes(pairs, left_out)],
+        "overall": {name: body[name] for name in ("difference", "a", "b")},
+        "sign_test": asdict(sign_test([_gain(pair, convention.name) for pair in pairs])),
+        "sign_test_videos": asdict(sign_test(_video_means(pairs, convention.name))),
+        "by": _by(first, convention, pairs, settings),
+    }
+    if out is not None:
+        _write(out, results, pairs)
+    return results
+
+
+def read_scored(folder: Path) -> ScoredFolder:
+    """A finished folder of `strive-rl score`. Raises UsageError where it is none."""
+    if not (folder / RESULTS_FILE).is_file() or not (folder / SCORED_FILE).is_file():
+        raise UsageError(f"{folder}: no folder of `strive-rl score` (no {RESULTS_FILE} and {SCORED_FILE})")
+    rows = [Scored(**{**row, "options": tuple(row["options"])}) for row in journal.read(folder / SCORED_FILE)]
+    return ScoredFolder(
+        path=folder,
+        results=journal.read_json(folder / RESULTS_FILE),
+        rows={row.sample_id: row for row in rows},
+    )
+
+
+def paired(a: ScoredFolder, b: ScoredFolder, *, common: bool) -> tuple[list[Pair], int]:
+    """Rows of both by question, in A's order, and how many questions were left out.
+
+    Raises UsageError where the questions differ and `common` is off: which are in one folder only, and which
+    have another text, options or truth.
+    """
+    only_a, only_b = sorted(a.rows.keys() - b.rows.keys()), sorted(b.rows.keys() - a.rows.keys())
+    both = [sample_id for sample_id in a.rows if sample_id in b.rows]
+    changed = [i for i in both if _asked(a.rows[i]) != _asked(b.rows[i])]
+    problems = [
+        f"{len(ids)} {what} ({', '.join(ids[:LISTED])}{', …' if len(ids) > LISTED else ''})"
+        for ids, what in (
+            (only_a, "are in A only"),
+            (only_b, "are in B only"),
+            (changed, "ask something else"),
+        )
+        if ids
+    ]
+    if problems and not common:
+        raise UsageError(
+            f"{a.path} and {b.path} hold other questions: {'; '.join(problems)}. --common compares the others"
+        )
+    left_out = len(only_a) + len(only_b) + len(changed)
+    return [(a.rows[i], b.rows[i]) for i in both if i not in set(changed)], left_out
+
+
+def _asked(row: Scored) -> tuple[object, ...]:
+    return (row.question, row.options, row.reference, row.status == "unusable")
+
+
+def _require_alike(a: ScoredFolder, b: ScoredFolder) -> None:
+    told = [
+        {"benchmark": folder.results["benchmark"], "missing": folder.results["settings"]["missing"]}
+        for folder in (a, b)
+    ]
+    for name, ours in told[0].items():
+        if ours != told[1][name]:
+            raise UsageError(f"{a.path} has {name} {ours}, {b.path} has {told[1][name]}: score both alike")
+
+
+def _convention(folder: ScoredFolder, name: str | None) -> Convention:
+    conventions = {c.name: c for c in BENCHMARKS[folder.results["benchmark"]].conventions}
+    return conventions[choose(name, conventions, "convention")] if name else next(iter(conventions.values()))
+
+
+def _counted(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs in the mean: with missing = exclude, those that both answered."""
+    if folder.results["settings"]["missing"] == "wrong":
+        return list(pairs)
+    return [pair for pair in pairs if all(row.status not in ("missing", "unusable") for row in pair)]
+
+
+def _gain(pair: Pair, name: str) -> float:
+    return (pair[1].values[name] or 0.0) - (pair[0].values[name] or 0.0)
+
+
+def _compared(convention: Convention, pairs: Sequence[Pair], settings: CompareSettings) -> dict[str, Any]:
+    """Estimates of B − A, A and B over these pairs."""
+
+    def made(value: Callable[[Pair], float]) -> Estimate | None:
+        return _mean(convention, pairs, [value(pair) for pair in pairs], settings)
+
+    name = convention.name
+    return {
+        "difference": _shown(made(lambda pair: _gain(pair, name))),
+        "a": _shown(made(lambda pair: pair[0].values[name] or 0.0)),
+        "b": _shown(made(lambda pair: pair[1].values[name] or 0.0)),
+    }
+
+
+def _mean(
+    convention: Convention, pairs: Sequence[Pair], values: Sequence[float], settings: CompareSettings
+) -> Estimate | None:
+    videos = [pair[0].video for pair in pairs]
+    resamples, seed = settings.bootstrap_resamples, settings.seed
+    if convention.strata is None:
+        return estimate(values, videos, resamples=resamples, seed=seed)
+    strata = [convention.strata(pair[0].tags) for pair in pairs]
+    return macro_estimate(values, videos, strata, resamples=resamples, seed=seed)
+
+
+def _shown(made: Estimate | None) -> dict[str, Any] | None:
+    return asdict(made) if made else None
+
+
+def _video_means(pairs: Sequence[Pair], name: str) -> list[float]:
+    gains: dict[str, list[float]] = defaultdict(list)
+    for pair in pairs:
+        gains[pair[0].video].append(_gain(pair, name))
+    return [sum(values) / len(values) for values in gains.values()]
+
+
+def _by(
+    folder: ScoredFolder, convention: Convention, pairs: Sequence[Pair], settings: CompareSettings
+) -> dict[str, Any]:
+    by: dict[str, Any] = {}
+    for tag, values in folder.results["by"].items():
+        parts = {value: [pair for pair in pairs if pair[0].tags.get(tag) == value] for value in values}
+        by[tag] = {
+            value: _compared(convention, part, settings) | _wins(part, convention.name)
+            for value, part in parts.items()
+            if part
+        }
+    return by
+
+
+def _wins(pairs: Sequence[Pair], name: str) -> dict[str, Any]:
+    return asdict(sign_test([_gain(pair, name) for pair in pairs]))
+
+
+def _notes(pairs: Sequence[Pair], left_out: int) -> list[str]:
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} questions that only one of the two holds, or that differ, are left out.")
+    waiting = sum(any(row.status == "awaiting judge" for row in pair) for pair in pairs)
+    if waiting:
+        notes.append(f"{waiting} questions await a judge on one side or both and count 0 there until then.")
+    return notes
+
+
+def _write(out: Path, results: dict[str, Any], pairs: Sequence[Pair]) -> None:
+    if (out / COMPARISON_FILE).exists():
+        raise UsageError(f"{out} already holds a comparison: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
+    journal.write_json(out / COMPARISON_FILE, results)
