@@ -114,6 +114,34 @@ class RolloutSettings:
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RewardSettings:
+    """The reward is the sum of its parts, each in [0, 1], by their weights (METHOD.md section 6).
+
+    `accuracy` and `format` are this package's. `function`, `package.module:name`, adds a user's own:
+    called with (text, Question) it gives a number in [0, 1], the part `own`, or several by name; a part of it
+    that is called accuracy or format takes the place of ours. A part of weight 0 is only logged.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
+    function: str | None = None
+
+    def __post_init__(self) -> None:
+        names, total = sorted(self.weights), sum(self.weights.values())
+        require(
+            {"accuracy", "format"} <= self.weights.keys(),
+            f"reward.weights: got {', '.join(names)}; expected a weight for accuracy and format too",
+        )
+        least = min(self.weights.values())
+        require(least >= 0, f"reward.weights: got {least}, expected 0 or more")
+        require(abs(total - 1) < 1e-9, f"reward.weights: got a sum of {total:g}, expected 1")
+        own = [name for name in names if name not in ("accuracy", "format")]
+        require(
+            self.function is not None or not own,
+            f"reward.weights: got {', '.join(own)}, which only a reward.function could give",
+        )
+
+
 Normalise = Literal["joint", "per_variant", "both"]
 Baseline = Literal["mean", "leave_one_out", "empirical_bayes"]
 LossName = Literal["grpo", "dr_grpo", "dapo", "gspo"]
@@ -232,6 +260,7 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    reward: RewardSettings = field(default_factory=RewardSettings)
     algorithm: AlgorithmSettings = field(default_factory=AlgorithmSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     steps: int = 1000

@@ -20,10 +20,12 @@ def step_record(
 ) -> dict[str, Any]:
     """Record of one step; a number that does not exist (a mean over nothing) is None.
 
-    Means over all completions: `reward`, `accuracy`, `format`. Shares of the questions: those whose answers
-    are all equally accurate, `zero_advantage_share` (left out of the update), and of them `all_right_share`
-    and `all_wrong_share`. `eta2`: share of a question's reward variance that lies between its variants, mean
-    over the questions that have any. `tokens` were sampled, `update_tokens` of them learned from.
+    Means over all completions: `reward`, `accuracy`, `format` and `own`, the parts of a user's own reward by
+    name; the same for each problem type of the step in `by_problem_type`. Shares of the questions: those
+    whose answers are all equally accurate, `zero_advantage_share` (left out of the update), and of them
+    `all_right_share` and `all_wrong_share`. `eta2`: share of a question's reward variance that lies between
+    its variants, mean over the questions that have any. `tokens` were sampled, `update_tokens` learned from,
+    counted once for each update.
     """
     completions = [completion for r in rollouts for row in r.completions for completion in row]
     record: dict[str, Any] = {
@@ -31,8 +33,11 @@ def step_record(
         "questions": len(rollouts),
         "dropped": [i for i, _ in encoded.dropped],
     }
-    for part, name in (("total", "reward"), ("accuracy", "accuracy"), ("format", "format")):
-        record[name] = _mean([reward_grid(rollout, part).mean() for rollout in rollouts])
+    record |= _reward_means(rollouts)
+    record["by_problem_type"] = {
+        kind: {"questions": len(some)} | _reward_means(some)
+        for kind, some in _by_problem_type(rollouts).items()
+    }
     record |= _shares([reward_grid(rollout, "accuracy") for rollout in rollouts])
     record["eta2"] = _mean([e for r in rollouts if not math.isnan(e := variance_parts(reward_grid(r)).eta2)])
     record["reward_by_variant"] = _by_variant(rollouts)
@@ -70,8 +75,8 @@ def readable(
                     "answer": question.answer,
                     "completion": rollout.completions[m][0].text,
                     "finished": rollout.completions[m][0].finished,
-                    "accuracy": reward.accuracy,
                     "reward": reward.total,
+                    **reward.parts,
                     "advantage": round(float(grid[m, 0]), 4),
                 }
             )
@@ -87,6 +92,25 @@ def _shares(accuracies: list[Any]) -> dict[str, float | None]:
         "all_right_share": _mean(right),
         "all_wrong_share": _mean(wrong),
     }
+
+
+def _reward_means(rollouts: Sequence[Rollout]) -> dict[str, Any]:
+    own = rollouts[0].rewards[0][0].own if rollouts else ()
+    return {
+        "reward": _part_mean(rollouts, "total"),
+        "accuracy": _part_mean(rollouts, "accuracy"),
+        "format": _part_mean(rollouts, "format"),
+        "own": {name: _part_mean(rollouts, name) for name in own},
+    }
+
+
+def _part_mean(rollouts: Sequence[Rollout], part: str) -> float | None:
+    return _mean([reward_grid(rollout, part).mean() for rollout in rollouts])
+
+
+def _by_problem_type(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
+    kinds = sorted({rollout.group.question.problem_type for rollout in rollouts})
+    return {kind: [r for r in rollouts if r.group.question.problem_type == kind] for kind in kinds}
 
 
 def _by_variant(rollouts: Sequence[Rollout]) -> list[float]:

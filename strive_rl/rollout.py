@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from strive_data.errors import SampleError
+from strive_data.schema import Question
 from strive_rl.policy import Policy, Prompt, Sampling, encode, sample, with_features
 from strive_rl.reward import score
 from strive_rl.schema import Completion, Group, Reward, Rewards, Rollout
 
 T = TypeVar("T")
+Grade = Callable[[str, Question], Reward]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,25 +56,33 @@ def encode_groups(policy: Policy, groups: Sequence[Group]) -> Encoded:
 
 
 def roll_out(
-    policy: Policy, encoded: Encoded, sampling: Sampling, generator: torch.Generator | None = None
+    policy: Policy,
+    encoded: Encoded,
+    sampling: Sampling,
+    generator: torch.Generator | None = None,
+    *,
+    grade: Grade = score,
 ) -> list[Rollout]:
-    """Sample G completions of each prompt and reward them."""
+    """Sample G completions of each prompt and reward them by `grade`."""
     flat = [prompt for prompts in encoded.prompts for prompt in prompts]
     answers = _by_group([tuple(each) for each in sample(policy, flat, sampling, generator)], encoded.groups)
-    return [rewarded(group, grid) for group, grid in zip(encoded.groups, answers, strict=True)]
+    return [rewarded(group, grid, grade) for group, grid in zip(encoded.groups, answers, strict=True)]
 
 
-def rewarded(group: Group, completions: tuple[tuple[Completion, ...], ...]) -> Rollout:
+def rewarded(group: Group, completions: tuple[tuple[Completion, ...], ...], grade: Grade = score) -> Rollout:
     """The rollout of a group with these completions [M][G]."""
     rewards: tuple[tuple[Reward, ...], ...] = tuple(
-        tuple(score(completion.text, group.question) for completion in row) for row in completions
+        tuple(grade(completion.text, group.question) for completion in row) for row in completions
     )
     return Rollout(group=group, completions=completions, rewards=rewards)
 
 
 def reward_grid(rollout: Rollout, part: str = "total") -> Rewards:
-    """One part of the rewards, float64 [M, G]."""
-    return np.array([[getattr(reward, part) for reward in row] for row in rollout.rewards], dtype=np.float64)
+    """The total rewards, or one part of them by name, float64 [M, G]."""
+    return np.array(
+        [[(reward.parts | {"total": reward.total})[part] for reward in row] for row in rollout.rewards],
+        dtype=np.float64,
+    )
 
 
 def step_generator(device: torch.device, seed: int, step: int) -> torch.Generator:

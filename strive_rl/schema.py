@@ -6,7 +6,8 @@ L tokens of a completion. One question with its M views and its M×G completions
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +51,18 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
-    """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum."""
+    """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum. `own` holds the
+    further parts of a user's own function, by name."""
 
     accuracy: float
     format: float
     total: float
+    own: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """All parts by name."""
+        return {"accuracy": self.accuracy, "format": self.format, **self.own}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy
 from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.reference import Reference, load_reference
+from strive_rl.reward import Rules, load_rules, score
 from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out, step_generator
 from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, run_record
 from strive_rl.schedule import learning_rate
@@ -47,6 +49,7 @@ class Run:
     settings: TrainSettings
     policy: Policy
     optimizer: Optimizer
+    rules: Rules
     reference: Reference | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
@@ -122,7 +125,8 @@ def train_step(run: Run) -> dict[str, Any]:
     watch.lap("encode")
     _require_some(encoded, batch, step)
     generator = step_generator(policy.device, seed, step)
-    rollouts = roll_out(policy, encoded, _sampling(settings), generator)
+    grade = partial(score, rules=run.rules, step=step)
+    rollouts = roll_out(policy, encoded, _sampling(settings), generator, grade=grade)
     watch.lap("rollout")
     grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
     rate = learning_rate(run.step, settings.optim)
@@ -147,6 +151,7 @@ def train_step(run: Run) -> dict[str, Any]:
 
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:
     """A run with the policy of `weights`, which began as `model`."""
+    rules = load_rules(settings.reward)
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
     loader = Loader(builds, settings.data, seed=settings.seed, clean=clean, neighbours=neighbours)
@@ -157,6 +162,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         settings=settings,
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
+        rules=rules,
         reference=load_reference(model, settings.policy) if settings.algorithm.kl_beta else None,
     )
 

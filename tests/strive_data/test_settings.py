@@ -89,3 +89,17 @@ def test_settings_without_a_default_must_be_there() -> None:
         load(Outer, assignments=["inner.size=2"])
     with pytest.raises(SettingsError, match="setting 'inner' is missing"):
         load(Outer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    weights: dict[str, float]
+
+
+def test_a_section_with_names_of_the_users_own() -> None:
+    settings = load(Weighed, assignments=["weights.mine=1", "weights.ours=0.25"])
+    assert settings.weights == {"mine": 1.0, "ours": 0.25}
+    with pytest.raises(SettingsError, match=r"'weights.mine': got 'x' \(str\), expected float"):
+        load(Weighed, assignments=["weights.mine=x"])
+    with pytest.raises(SettingsError, match="'weights' is a section"):
+        load(Weighed, assignments=["weights=1"])

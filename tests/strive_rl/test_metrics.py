@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from strive_data.schema import Question
 from strive_rl.metrics import readable, step_record
+from strive_rl.reward import Rules, score
 from strive_rl.rollout import Encoded, rewarded
 from strive_rl.schema import Completion, Group, Rollout
 from strive_rl.update import UpdateStats
@@ -45,6 +49,14 @@ def test_the_record_by_hand(rollouts: list[Rollout]) -> None:
     assert made["accuracy"] == 6 / 16
     assert made["reward"] == pytest.approx(0.9 * 6 / 16)
     assert made["format"] == 0
+    assert made["own"] == {}
+    assert made["by_problem_type"]["multiple choice"] == {
+        "questions": 4,
+        "reward": made["reward"],
+        "accuracy": 6 / 16,
+        "format": 0,
+        "own": {},
+    }
     assert made["zero_advantage_share"] == 3 / 4
     assert made["all_right_share"] == 1 / 4
     assert made["all_wrong_share"] == 2 / 4
@@ -65,6 +77,26 @@ def test_a_step_in_which_every_question_was_dropped() -> None:
     assert made["zero_advantage_share"] is None
     assert made["reward_by_variant"] == []
     json.dumps(made, allow_nan=False)
+
+
+def test_every_part_of_the_reward_is_written_by_problem_type(make_group: Callable[..., Group]) -> None:
+    rules = Rules(weights={"accuracy": 0.5, "format": 0.0, "brief": 0.5}, function=brief, name="here:brief")
+    answers = ((said("<answer>A</answer>"), said("A")),)
+    choice, number = make_group("choice"), make_group("number")
+    truth = replace(number.question, problem_type="numerical", options=(), answer="2")
+    number = replace(number, question=truth)
+    rollouts = [rewarded(group, answers, partial(score, rules=rules)) for group in (choice, number)]
+    made = record(rollouts, UpdateStats())
+    assert (made["accuracy"], made["own"], made["reward"]) == (1 / 4, {"brief": 1 / 2}, 3 / 8)
+    kinds = made["by_problem_type"]
+    assert [kinds[name]["accuracy"] for name in ("multiple choice", "numerical")] == [1 / 2, 0]
+    assert kinds["numerical"]["own"] == {"brief": 1 / 2}
+    (row, _) = readable(4, rollouts, [np.zeros((1, 2))] * 2)
+    assert (row["accuracy"], row["format"], row["brief"], row["reward"]) == (1, 0, 0, 0.5)
+
+
+def brief(text: str, question: Question) -> dict[str, float]:
+    return {"brief": float(len(text) == 1)}
 
 
 def test_answers_to_read(rollouts: list[Rollout]) -> None:

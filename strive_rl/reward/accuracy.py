@@ -1,6 +1,6 @@
-"""The reward of a response: 0.9·accuracy + 0.1·format, by its own question's type (METHOD.md section 6).
+"""How right a bare answer is, by its own question's type (METHOD.md section 6).
 
-No bonus for length or order. A total function of the text: any text gives a finite value in [0, 1].
+Total functions of the text: any text gives a finite value in [0, 1].
 """
 
 from __future__ import annotations
@@ -10,32 +10,19 @@ from fractions import Fraction
 
 from strive_data.number import number
 from strive_data.schema import ProblemType, Question
-from strive_rl.answers import final_answer, has_form, option_letter
-from strive_rl.schema import Reward
+from strive_rl.answers import option_letter
 from strive_rl.text_scores import rouge_mean, word_error_rate
-
-ACCURACY_WEIGHT = 0.9
-FORMAT_WEIGHT = 0.1
 
 # Exact, since 1 − .9 < .1 in floating point would refuse an error of exactly ten per cent.
 MRA_TOLERANCES = tuple(Fraction(100 - percent, 100) for percent in range(50, 100, 5))
 
 
-def score(text: str, question: Question) -> Reward:
-    """Reward of one response `text` to `question`.
+def accuracy_of(answer: str, question: Question) -> float:
+    """Accuracy in [0, 1] of a bare answer.
 
-    Accuracy reads the last `<answer>` only; a response without one, or with an empty one, has accuracy 0.
     Raises ValueError only for a question whose own answer cannot be read as its type asks; `annotations`
     refuses such rows.
     """
-    answer = final_answer(text)
-    accuracy = accuracy_of(answer, question) if answer else 0.0
-    form = float(has_form(text))
-    return Reward(accuracy=accuracy, format=form, total=ACCURACY_WEIGHT * accuracy + FORMAT_WEIGHT * form)
-
-
-def accuracy_of(answer: str, question: Question) -> float:
-    """Accuracy in [0, 1] of a bare answer; errors as for `score`."""
     return SCORERS[question.problem_type](answer, question)
 
 
