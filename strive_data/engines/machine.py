@@ -68,7 +68,7 @@ class LocalEngine:
                     video, decode_seconds[name] = read
                     yield name, video
 
-        for done in embed_together(videos(), self._scorer, batch_size=self._settings.score.batch_size):
+        for done in embed_together(videos(), self._scorer):
             yield self._result(started.pop(done.name), done, decode_seconds.pop(done.name, 0.0))
 
     def _result(self, job: VideoJob, done: Waiting, decode_seconds: float) -> VideoResult:

@@ -1,7 +1,17 @@
 """Scores of frames against a question: one protocol, one scorer a file; only scorers import torch."""
 
-from strive_data.score.embedder import EmbeddingScorer, FrameEmbedder
+from strive_data.score.embedder import EmbeddingScorer, FrameEmbedder, QueueingScorer
+from strive_data.score.frame_queue import FrameQueue, QueuedVideo
 from strive_data.score.registry import make_scorer
 from strive_data.score.scorer import FrameScores, Scorer
 
-__all__ = ["EmbeddingScorer", "FrameEmbedder", "FrameScores", "Scorer", "make_scorer"]
+__all__ = [
+    "EmbeddingScorer",
+    "FrameEmbedder",
+    "FrameQueue",
+    "FrameScores",
+    "QueuedVideo",
+    "QueueingScorer",
+    "Scorer",
+    "make_scorer",
+]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +15,30 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
 from strive_data.score.clip_identity import identity_of
+from strive_data.score.frame_queue import FrameQueue
+from strive_data.score.lanes import lane_count, lanes
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
 
-TEXT_BATCH = 8
+TEXTS_OF_A_GPU_BATCH = 8
+"""On a CPU texts go one by one: a video has two or three, and padding costs as much as a text."""
 
 
 class ClipScorer:
     """Scorer with an open_clip model. Frames are embedded once for all questions of a video.
 
-    Batches always have the same size (the last one is padded): another size gives other bits.
+    Batches always have the same size (the last one is padded): another size gives other bits. They run side
+    by side in `threads` lanes (None: as many as torch would use), which changes no bit (lanes.py).
     """
 
     def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._settings = settings
         self._clip: ClipModel = load_clip(settings)
+        self._lanes = lane_count(self._clip.device, threads)
+        on_cpu = self._clip.device.type == "cpu"
+        self._text_batch = 1 if on_cpu else TEXTS_OF_A_GPU_BATCH
+        self._device_turn: AbstractContextManager[object] = nullcontext() if on_cpu else threading.Lock()
         self.name = self._clip.name
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
@@ -59,30 +67,28 @@ class ClipScorer:
         """Hash of weights, preprocessing, precision, batch size, device and the libraries between them."""
         return identity_of(self._clip, batch_size=self._settings.batch_size)
 
+    @contextmanager
+    def frame_queue(self) -> Iterator[FrameQueue]:
+        """A queue that embeds frames beside what the caller does; what it holds is given up at the end."""
+        with lanes(self._lanes) as pool:
+            size, most = self._settings.batch_size, 2 * self._lanes
+            yield FrameQueue(self._embed_batch, size=size, pool=pool, most_batches=most)
+
     def embed_frames(self, frames: Frames) -> Floats:
         """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
-        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
-            raise SampleError(
-                FailureKind.SCORE_FAILED, f"frames of shape {frames.shape}, expected [N, H, W, 3]"
-            )
-        size = self._settings.batch_size
-        parts = [
-            self._embed_batch(frames[start : start + size], size) for start in range(0, len(frames), size)
-        ]
-        return _unit(np.concatenate(parts))
+        with self.frame_queue() as queue:
+            video = queue.put(frames)
+            queue.flush()
+            return video.result().rows
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         """Unit embeddings float32 [W, D] of texts that fit the text encoder."""
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
-        parts: list[Floats] = []
-        for start in range(0, len(texts), TEXT_BATCH):
-            batch = list(texts[start : start + TEXT_BATCH])
-            ids = self._clip.tokenize(batch + [""] * (TEXT_BATCH - len(batch))).to(self._clip.device)
-            with torch.inference_mode():
-                out: torch.Tensor = self._clip.model.encode_text(ids)
-            parts.append(out[: len(batch)].float().cpu().numpy())
-        return _unit(np.concatenate(parts))
+        size = self._text_batch
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+        with lanes(self._lanes) as pool:
+            return _unit(np.concatenate(list(pool.map(self._embed_text_batch, batches))))
 
     def _windows_of(self, question: Question) -> list[str] | SampleError:
         try:
@@ -103,13 +109,23 @@ class ClipScorer:
             raise SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
         return FrameScores(scores=scores, windows=len(windows_WD), scorer=self.name, embeddings=frames_ND)
 
-    def _embed_batch(self, frames: Frames, size: int) -> npt.NDArray[np.float32]:
-        """Raw embeddings [B, D] of up to `size` frames, run as a batch of exactly `size`."""
+    def _embed_batch(self, frames: Sequence[Frames]) -> Floats:
+        """Unit embeddings [B, D] of frames [H, W, 3] of any sizes, run as a batch of the one size."""
         images = torch.stack([self._clip.transform(Image.fromarray(frame)) for frame in frames])
-        padded = torch.cat([images, images[-1:].expand(size - len(images), *images.shape[1:])])
-        with torch.inference_mode():
+        missing = self._settings.batch_size - len(images)
+        padded = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
+        with torch.inference_mode(), self._device_turn:
             out: torch.Tensor = self._clip.model.encode_image(padded.to(self._clip.device, self._clip.dtype))
-        return out[: len(frames)].float().cpu().numpy()
+            rows_BD = out[: len(frames)].float().cpu().numpy()
+        return _unit(rows_BD)
+
+    def _embed_text_batch(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Raw embeddings [B, D] of texts, run as a batch of the one size."""
+        ids = self._clip.tokenize([*texts, *[""] * (self._text_batch - len(texts))])
+        with torch.inference_mode(), self._device_turn:
+            out: torch.Tensor = self._clip.model.encode_text(ids.to(self._clip.device))
+            rows_BD: npt.NDArray[np.float32] = out[: len(texts)].float().cpu().numpy()
+        return rows_BD
 
 
 def _unit(rows_BD: npt.NDArray[np.float32]) -> Floats:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from strive_data.errors import SampleError
 from strive_data.schema import Floats, Frames, Question
+from strive_data.score.frame_queue import FrameQueue
 from strive_data.score.scorer import FrameScores
 
 
@@ -31,4 +33,13 @@ class EmbeddingScorer(FrameEmbedder, Protocol):
         self, frames_ND: Floats, questions: Sequence[Question]
     ) -> Sequence[FrameScores | SampleError]:
         """What `score` gives, from what `embed_frames` gave."""
+        ...
+
+
+@runtime_checkable
+class QueueingScorer(EmbeddingScorer, Protocol):
+    """A scorer that embeds the frames of many videos in shared batches, beside what its caller does."""
+
+    def frame_queue(self) -> AbstractContextManager[FrameQueue]:
+        """A queue for frames; what it still holds at the end of the block is given up."""
         ...

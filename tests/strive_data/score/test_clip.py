@@ -12,7 +12,7 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Question
-from strive_data.score.clip import TEXT_BATCH, ClipScorer
+from strive_data.score.clip import ClipScorer
 from strive_data.score.scorer import FrameScores
 from tests.strive_data.score.videos import video_of
 
@@ -81,13 +81,19 @@ def test_no_question_changes_the_bits_of_another_however_many_there_are(tiny_cli
         assert scored.windows == alone.windows
 
 
-def test_the_texts_of_all_questions_are_one_batch(tiny_clip: Path) -> None:
+def test_the_bits_do_not_depend_on_the_number_of_threads(tiny_clip: Path) -> None:
+    asked = [ASKED, LONG, replace(ASKED, question="Is there a bus?")]
+    one, three = (ClipScorer(settings_of(tiny_clip), threads=threads) for threads in (1, 3))
+    for few, many in zip(one.score(VIDEO, asked), three.score(VIDEO, asked), strict=True):
+        assert few.scores.tobytes() == many.scores.tobytes()
+        assert few.embeddings.tobytes() == many.embeddings.tobytes()
+
+
+def test_a_text_costs_one_pass_of_its_own(tiny_clip: Path) -> None:
     scorer = ClipScorer(settings_of(tiny_clip))
     runs: list[int] = []
     scorer._clip.model.transformer.register_forward_hook(lambda *_: runs.append(1))
-    scorer.score(VIDEO, [ASKED] * TEXT_BATCH)
-    assert len(runs) == 1
-    scorer.score(VIDEO, [ASKED] * (TEXT_BATCH + 1))
+    scorer.score(VIDEO, [ASKED] * 3)
     assert len(runs) == 3
 
 
