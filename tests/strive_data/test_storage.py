@@ -129,6 +129,28 @@ def test_a_storage_that_does_not_answer_is_no_damage(monkeypatch: pytest.MonkeyP
         RemoteFolder("s3://b", Failing(ValueError("a bug")), "b").read("x")
 
 
+class Refusing:
+    """An object store: a range that begins behind the end of its 100 bytes is an error of its own."""
+
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        if start >= 100:
+            raise OSError(22, "The requested range is not satisfiable")
+        raise OSError(110, "Connection timed out")
+
+    def size(self, path: str) -> int:
+        return 100
+
+
+def test_a_range_that_the_storage_refuses_is_damage_only_behind_the_end() -> None:
+    """Regression: S3 answered a shard cut before a sample's first byte as if it could not be asked."""
+    folder = RemoteFolder("s3://b", Refusing(), "b")
+    with pytest.raises(DamagedError, match="cut short"):
+        folder.read_range("x", 100, 4)
+    with pytest.raises(StriveError, match="Connection timed out") as caught:
+        folder.read_range("x", 99, 4)
+    assert not isinstance(caught.value, DamagedError)
+
+
 class Rangeless:
     """A server that answers a range with the whole file."""
 
