@@ -121,7 +121,7 @@ def ratio(seconds: Mapping[str, list[Seconds]], other: str) -> float:
 
 def read_by_loader(build: ShardSet, batch: int = 4) -> int:
     """One epoch of groups."""
-    settings = DataSettings(questions_per_step=batch, draw="stored", threads=1)
+    settings = DataSettings(questions_per_step=batch, draw="stored", threads=1, prefetch=0)
     cursor, count = Cursor(), 0
     with closing(Loader(Builds.of(build), settings, seed=0)) as loader:
         while count < len(build):
