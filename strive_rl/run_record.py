@@ -22,6 +22,7 @@ FREE = frozenset(
         "settings.save_every",
         "settings.policy.groups_per_pass",
         "settings.policy.gradient_checkpointing",
+        "settings.policy.logits_chunk_tokens",
         "settings.data.cache",
         "settings.data.prefetch",
         "settings.data.threads",
@@ -78,6 +79,17 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     ]
     if changed:
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:
+    """Raise UsageError where the run's prompts had another form: it depends on the library's version."""
+    before = saved.get("prompt_form", prompt_form)
+    if before != prompt_form:
+        old = saved["versions"]["transformers"]
+        raise UsageError(
+            f"cannot resume {out}: transformers {transformers.__version__} makes prompts as {prompt_form!r}, "
+            f"in this run it was {before!r}; go on with transformers {old}"
+        )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,12 +23,18 @@ from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
 from strive_rl.lesson import lessons
 from strive_rl.metrics import readable, step_record
 from strive_rl.optimizer import Optimizer
-from strive_rl.policy import Policy, Sampling, load_policy
+from strive_rl.policy import Policy, Sampling, load_policy, prompt_form
 from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.reference import Reference, load_reference
 from strive_rl.reward import Rules, load_rules, score
 from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out, step_generator
-from strive_rl.run_record import SETTINGS_FILE, require_folder, require_same, run_record
+from strive_rl.run_record import (
+    SETTINGS_FILE,
+    require_folder,
+    require_same,
+    require_same_prompts,
+    run_record,
+)
 from strive_rl.schedule import learning_rate
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import update
@@ -67,7 +73,7 @@ def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> 
     record = run_record(as_dict(settings), model=model, shards=builds)
     run = _assemble(out, builds, model, model, settings)
     out.mkdir(parents=True, exist_ok=True)
-    journal.write_json(out / SETTINGS_FILE, record)
+    journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 
@@ -83,11 +89,13 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         )
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds)
-    require_same(journal.read_json(out / SETTINGS_FILE), record, out)
+    saved = journal.read_json(out / SETTINGS_FILE)
+    require_same(saved, record, out)
     folder = checkpoint.latest(out)
     # A checkpoint's model has its adapters merged; adapters go on from their own weights, on the first model.
     weights = folder if folder and not settings.policy.lora_rank else model
     run = _assemble(out, builds, str(weights), model, settings)
+    require_same_prompts(saved, prompt_form(run.policy), out)
     if folder:
         state = checkpoint.load_state(folder)
         load_adapters(run.policy.model, state["adapters"])
@@ -95,7 +103,7 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
     for name in (METRICS_FILE, ROLLOUTS_FILE):
         journal.cut_back(out / name, run.step)
-    journal.write_json(out / SETTINGS_FILE, record)
+    journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 

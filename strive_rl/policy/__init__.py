@@ -12,13 +12,24 @@ tokens       hidden states → log-probabilities of tokens, the one place that d
 sample       prompts → completions
 block        layout and mask of one prompt with its G completions in one row, pure
 logprobs     prompts and completions → log-probabilities with gradients
+estimate     tokens and bytes of a step, from the settings and the model's config
 """
 
-from strive_rl.policy.encode import Prompt, encode
+from strive_rl.policy.encode import Prompt, encode, prompt_form
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.model import Policy
 from strive_rl.policy.sample import Sampling, sample
 from strive_rl.policy.vision import with_features
 
-__all__ = ["Policy", "Prompt", "Sampling", "encode", "load_policy", "logprobs", "sample", "with_features"]
+__all__ = [
+    "Policy",
+    "Prompt",
+    "Sampling",
+    "encode",
+    "load_policy",
+    "logprobs",
+    "prompt_form",
+    "sample",
+    "with_features",
+]

@@ -60,6 +60,10 @@ class Architecture(Protocol):
     def model_class(self) -> Any:
         """The class of transformers that loads it."""
 
+    @property
+    def patch_text_tokens(self) -> int:
+        """About how many tokens of text stand around each temporal patch, for estimates."""
+
     def pixel_limit(self, pixels: int, frames: int) -> int:
         """What the video processor's `size` must say for `pixels` a frame in a clip of `frames`."""
 

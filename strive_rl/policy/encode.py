@@ -6,7 +6,7 @@ The processor never samples frames anew and never enlarges them. Nothing is cut:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,9 +55,22 @@ def encode(policy: Policy, group: Group) -> list[Prompt]:
     ]
 
 
+def prompt_form(policy: Policy) -> str:
+    """How a prompt looks around a clip of one patch at half a second.
+
+    What stands around its time stamps depends on the version of transformers; a run records it, since a model
+    trained on one form should be read with the same.
+    """
+    merge = int(policy.model.config.vision_config.spatial_merge_size)
+    clip = Clip(grid=(1, merge, merge), times=np.array([0.0, 1.0]))
+    turns = [{"role": "user", "content": [{"type": "video"}]}]
+    return _with_clip(policy, _templated(policy, turns), clip)
+
+
 def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: torch.Tensor) -> Prompt:
     config, limit = policy.model.config, policy.settings.max_prompt_tokens
-    ids = _ids(policy, chat, clip)
+    tokens = policy.tokenizer(_with_clip(policy, chat, clip), add_special_tokens=False)["input_ids"]
+    ids: Ids = np.asarray(tokens, dtype=np.int64)
     is_video = ids == config.video_token_id
     vision = is_video | (ids == config.image_token_id)
     if vision.sum() != np.prod(clip.merged(config.vision_config.spatial_merge_size)):
@@ -78,15 +91,17 @@ def _chat(policy: Policy, question: Question) -> str:
     """The chat with one video, still one token, and the question."""
     content = [{"type": "video"}, {"type": "text", "text": user_text(question)}]
     turns = [{"role": "user", "content": content}]
+    return _templated(policy, turns)
+
+
+def _templated(policy: Policy, turns: Sequence[Mapping[str, Any]]) -> str:
     return str(policy.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
-def _ids(policy: Policy, chat: str, clip: Clip) -> Ids:
-    """Ids of the chat with this clip in place of its video token."""
+def _with_clip(policy: Policy, chat: str, clip: Clip) -> str:
+    """The chat with this clip in place of its video token."""
     placeholder = policy.architecture.placeholder(policy.processor, clip)
-    text = chat.replace(policy.processor.video_token, placeholder, 1)
-    ids: list[int] = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return np.asarray(ids, dtype=np.int64)
+    return chat.replace(policy.processor.video_token, placeholder, 1)
 
 
 def _pixels(policy: Policy, clips: Sequence[Frames]) -> list[tuple[torch.Tensor, Grid]]:

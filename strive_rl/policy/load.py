@@ -14,6 +14,7 @@ from strive_rl.config import DEMO, PolicySettings
 from strive_rl.policy import attention
 from strive_rl.policy.adapter import add_adapters
 from strive_rl.policy.architecture import Architecture
+from strive_rl.policy.estimate import ModelShape, model_shape
 from strive_rl.policy.model import Policy
 from strive_rl.policy.qwen2_5_vl import Qwen25VL
 from strive_rl.policy.qwen3_vl import Qwen3VL
@@ -28,11 +29,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     """
     source = _source(name)
     device = choose_device(settings.device)
-    config = _read(AutoConfig, source, name)
-    if config.model_type not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
-    architecture = ARCHITECTURES[config.model_type]
+    architecture = ARCHITECTURES[read_config(name).model_type]
     dtype = choose_dtype(settings.dtype, device)
     model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
     attention.register(model)
@@ -53,6 +50,21 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
         pad_id=end_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
         name=name,
     )
+
+
+def read_config(name: str) -> Any:
+    """The config of a model, as in `load_policy`, without its weights. Raises UsageError as there."""
+    config = _read(AutoConfig, _source(name), name)
+    if config.model_type not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
+    return config
+
+
+def read_shape(name: str) -> ModelShape:
+    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
+    config = read_config(name)
+    return model_shape(config, ARCHITECTURES[config.model_type])
 
 
 def choose_device(name: str) -> torch.device:

@@ -21,6 +21,7 @@ class Qwen25VL:
     """See `architecture.Architecture`."""
 
     model_class = Qwen2_5_VLForConditionalGeneration
+    patch_text_tokens = 0
 
     def pixel_limit(self, pixels: int, frames: int) -> int:
         """This processor bounds each frame."""

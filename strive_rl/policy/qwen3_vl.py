@@ -27,6 +27,8 @@ class Qwen3VL:
     """See `architecture.Architecture`."""
 
     model_class = Qwen3VLForConditionalGeneration
+    # "<", up to six digits and a point, " seconds", ">", and the two vision tokens.
+    patch_text_tokens = 12
 
     def pixel_limit(self, pixels: int, frames: int) -> int:
         """This processor bounds the whole clip (DESIGN.md 7.3)."""

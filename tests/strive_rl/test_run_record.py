@@ -10,7 +10,7 @@ import pytest
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings
-from strive_rl.run_record import model_identity, require_same, run_record
+from strive_rl.run_record import model_identity, require_same, require_same_prompts, run_record
 from tests.strive_rl.made_shards import make_shards
 
 
@@ -43,6 +43,14 @@ def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:
     assert "seed was 0, now 3" in message
     assert "shards_fingerprint was" in message
     assert "steps" not in message
+
+
+def test_prompts_of_another_form_are_not_gone_on_with(saved: dict[str, Any]) -> None:
+    """Runs from before the form was recorded have none to compare."""
+    require_same_prompts(saved, "<0.5 seconds>", Path("out"))
+    require_same_prompts(saved | {"prompt_form": "<0.5 seconds>"}, "<0.5 seconds>", Path("out"))
+    with pytest.raises(UsageError, match=r"in this run it was '<t>'; go on with transformers \d"):
+        require_same_prompts(saved | {"prompt_form": "<t>"}, "<0.5 seconds>", Path("out"))
 
 
 def test_a_folder_is_known_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from strive_rl.config import DataSettings, OptimSettings, PolicySettings, Rollou
 from strive_rl.policy import Policy
 from strive_rl.trainer import Run, fit, resume, start
 from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +98,28 @@ def test_what_a_run_writes(
     }
     saved = journal.read_json(out / "settings.json")
     assert saved["settings"]["rollout"]["completions"] == 4
+    assert saved["prompt_form"].startswith("<|im_start|>user\n<|vision_start|><|video_pad|>")
     rows = journal.read(out / "rollouts.jsonl")
     assert len(rows) == 3 * 2 * 2
     record = journal.read(out / "metrics.jsonl")[0]
     assert set(record["seconds"]) == {"data", "encode", "rollout", "update", "total"}
     assert record["questions"] == 4
     assert record["learning_rate"] == 1e-3
+
+
+def test_qwen3_vl_trains_on_neighbouring_frames(
+    tmp_path: Path, shards: ShardSet, answering: Callable[[Policy], Policy]
+) -> None:
+    """Four frames a view, each with its neighbour; sampling and training agree on every token."""
+    folder = save_tiny_qwen3_vl(tmp_path / "model")
+    out, given = tmp_path / "out", settings(2)
+    given = replace(given, policy=replace(given.policy, frame_pairs="neighbours"))
+    fit(answering_run(start(out, shards=shards, model=str(folder), settings=given), answering), quiet)
+    records = journal.read(out / "metrics.jsonl")
+    assert len(records) == 2
+    assert any(record["update_tokens"] for record in records)
+    assert all(record["logprob_gap"] < 1e-4 for record in records if record["update_tokens"])
+    assert "<0.5 seconds>" in journal.read_json(out / "settings.json")["prompt_form"]
 
 
 def test_training_raises_the_reward(

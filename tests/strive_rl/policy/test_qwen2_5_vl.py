@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from strive_rl.policy import Policy
+from strive_rl.policy import Policy, prompt_form
 from strive_rl.policy.architecture import Clip
 from strive_rl.policy.qwen2_5_vl import Qwen25VL
 
@@ -28,3 +28,8 @@ def test_hours_reach_the_positions(tiny_policy: Policy) -> None:
         [0, 1, 2, 1, 2, 7200],
         [0, 1, 1, 1, 1, 7200],
     ]
+
+
+def test_the_form_of_a_prompt(tiny_policy: Policy) -> None:
+    video = "<|vision_start|><|video_pad|><|vision_end|>"
+    assert prompt_form(tiny_policy) == f"<|im_start|>user\n{video}<|im_end|>\n<|im_start|>assistant\n"

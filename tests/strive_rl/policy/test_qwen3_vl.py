@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from strive_rl.config import PolicySettings
-from strive_rl.policy import Policy, Prompt, encode, load_policy
+from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
 from strive_rl.policy.architecture import Clip
 from strive_rl.policy.qwen3_vl import Qwen3VL, metadata
 from strive_rl.policy.vision import features, model_inputs
@@ -127,3 +127,11 @@ def test_the_placeholder_of_one_patch(policy: Policy) -> None:
     clip = Clip(grid=(1, 2, 4), times=np.array([1.0, 2.0]))
     expected = "<1.5 seconds><|vision_start|><|video_pad|><|video_pad|><|vision_end|>"
     assert Qwen3VL().placeholder(policy.processor, clip) == expected
+
+
+def test_the_form_of_a_prompt(policy: Policy) -> None:
+    """As transformers 5 has it, with the chat template's vision tokens around all patches."""
+    patch = "<0.5 seconds><|vision_start|><|video_pad|><|vision_end|>"
+    assert prompt_form(policy) == (
+        f"<|im_start|>user\n<|vision_start|>{patch}<|vision_end|><|im_end|>\n<|im_start|>assistant\n"
+    )
