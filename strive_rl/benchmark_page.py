@@ -154,7 +154,7 @@ def _folded(title: str, content: str, *, opened: bool) -> str:
 
 def _reach(estimate: dict[str, Any]) -> float:
     """How far from 0 an estimate and its interval go."""
-    return max(abs(estimate[name] or 0) for name in ("mean", "low", "high"))
+    return max(abs(float(estimate[name] or 0)) for name in ("mean", "low", "high"))
 
 
 def _bar(estimate: dict[str, Any], widest: float | None = None) -> str:
@@ -256,4 +256,6 @@ def _said(value: float | None) -> tuple[str, str]:
     """What is said of a value, and the style to say it in."""
     if value is None:
         return "awaits a judge", "partly"
-    return {0: ("wrong", "wrong"), 1: ("right", "right")}.get(value, (f"{value:.2f}", "partly"))
+    if value in (0, 1):
+        return ("right", "right") if value else ("wrong", "wrong")
+    return f"{value:.2f}", "partly"

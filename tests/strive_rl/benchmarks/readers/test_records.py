@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.readers.records import read_records
+
+
+def test_a_list_lines_and_an_object(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text('[{"a": 1}, 2]')
+    records = read_records(file)
+    assert (records.rows, records.bad) == ((("p.json item 0", {"a": 1}),), ("p.json item 1: no JSON object",))
+    file.write_bytes('\ufeff{"a": "x\u2028y"}\n\n{"b": 2}\n{"cut'.encode())
+    records = read_records(file)
+    assert [row for _, row in records.rows] == [{"a": "x\u2028y"}, {"b": 2}]
+    assert records.bad == ("p.json line 4: no JSON object",)
+    file.write_text('{"results": []}')
+    assert read_records(file).tree == {"results": []}
+
+
+@pytest.mark.parametrize("body", ["", "[]", "words", "[1, 2]"])
+def test_a_file_without_an_object_is_refused(tmp_path: Path, body: str) -> None:
+    file = tmp_path / "p.json"
+    file.write_text(body)
+    with pytest.raises(UsageError, match="no JSON object in it"):
+        read_records(file)
+    with pytest.raises(UsageError, match="No such file"):
+        read_records(tmp_path / "absent")

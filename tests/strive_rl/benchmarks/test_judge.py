@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.judge import judge_row, read_judgements
+from strive_rl.benchmarks.mmvu import MMVU
+from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.verdicts import scored
+from tests.strive_rl.benchmarks.made_items import item
+
+SALT = item("salt", name="s1")
+CAPTION = replace(
+    item("A. sits", name="c1", task="captioning"),
+    judge_question="What does he do?\nA. dunks\nB. sits",
+    judge_reference="B. sits",
+)
+
+
+def lines(tmp_path: Path, *rows: object) -> Path:
+    file = tmp_path / "judged.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return file
+
+
+def test_an_answer_is_put_before_a_judge_with_question_and_reference() -> None:
+    row = judge_row(MMVU, SALT, scored(MMVU, SALT, "<think>x</think><answer>brine</answer>"))
+    assert (row["sample_id"], row["question"], row["reference"], row["answer"]) == (
+        "s1",
+        "What is seen?",
+        "salt",
+        "brine",
+    )
+    assert "Reference: salt" in row["prompt"]
+    assert row["output"].startswith("<think>")
+
+
+def test_a_captions_judge_does_not_see_the_truth() -> None:
+    row = judge_row(TEMPCOMPASS, CAPTION, scored(TEMPCOMPASS, CAPTION, "He is on a chair."))
+    assert row["reference"] == "B. sits"
+    assert "He is on a chair." in row["prompt"]
+    assert "Reference" not in row["prompt"]
+
+
+def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_path: Path) -> None:
+    file = lines(tmp_path, {"sample_id": "s1", "correct": True}, {"sample_id": "c1", "answer": "B. sits"})
+    assert read_judgements(file, [SALT, CAPTION]) == {"s1": 1.0, "c1": 1.0}
+    file = lines(tmp_path, {"sample_id": "s1", "score": 0.5}, {"sample_id": "c1", "answer": "A. dunks"})
+    assert read_judgements(file, [SALT, CAPTION]) == {"s1": 0.5, "c1": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"sample_id": "nobody", "score": 1}], "none of the 2 questions"),
+        ([{"sample_id": "s1", "score": 1}, {"sample_id": "s1", "score": 0}], "judged twice"),
+        ([{"sample_id": "s1", "score": 7}], "from 0 to 1"),
+        ([{"sample_id": "s1", "answer": "brine"}], "from 0 to 1"),
+        ([{"sample_id": "s1", "score": 1}, 3], "no JSON object"),
+    ],
+)
+def test_a_judgement_that_is_none_is_refused(tmp_path: Path, rows: list[object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_judgements(lines(tmp_path, *rows), [SALT, CAPTION])

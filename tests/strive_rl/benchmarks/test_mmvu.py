@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from strive_rl.benchmarks.items import read_items
+from strive_rl.benchmarks.mmvu import DISCIPLINE_OF, MMVU, mmvu_score
+from tests.strive_rl.benchmarks.made_items import choice_item, item
+
+
+def test_all_published_questions_are_read(shared_data: Path) -> None:
+    items = read_items([shared_data / "benchmarks" / "mmvu" / "validation.json"], MMVU)
+    kinds = Counter(one.tags["question type"] for one in items.items)
+    assert (items.rows, len(items.unusable), MMVU.published) == (1000, 0, 1000)
+    assert kinds == {"multiple-choice": 625, "open-ended": 375}
+    assert {one.tags["subject"] for one in items.items} == set(DISCIPLINE_OF)
+    assert Counter(one.tags["discipline"] for one in items.items)["Engineering"] == 348
+
+
+def test_video_r1s_file_has_the_choices_and_the_same_subjects(shared_data: Path) -> None:
+    items = read_items([shared_data / "benchmarks" / "video_r1_layout" / "mmvu-mc.json"], MMVU).items
+    assert len(items) == 625
+    assert {one.tags["subject"] for one in items} == set(DISCIPLINE_OF)
+
+
+def test_letters_by_rule_and_open_answers_where_the_rule_is_sure() -> None:
+    assert mmvu_score("B", choice_item("B")).value == 1
+    assert mmvu_score("", choice_item("B")).value == 0
+    assert mmvu_score("Salt", item("salt")).value == 1
+    assert mmvu_score("brine", item("salt")).value is None

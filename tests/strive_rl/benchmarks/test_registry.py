@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from strive_data.errors import SettingsError
+from strive_rl.benchmarks.registry import BENCHMARKS, find_benchmark
+from strive_rl.benchmarks.video_r1 import VIDEO_R1
+
+
+def test_every_benchmark_leads_with_its_own_convention_and_has_video_r1s_beside_it() -> None:
+    assert set(BENCHMARKS) == {
+        "videomme",
+        "tempcompass",
+        "videommmu",
+        "mmvu",
+        "vsibench",
+        "perceptiontest",
+        "own",
+    }
+    assert all(benchmark.conventions[-1] is VIDEO_R1 for benchmark in BENCHMARKS.values())
+    assert all(benchmark.conventions[0] is not VIDEO_R1 for benchmark in BENCHMARKS.values())
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'videomme'"):
+        find_benchmark("video-mme")

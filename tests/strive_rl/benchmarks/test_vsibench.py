@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from strive_rl.benchmarks.aggregate import total
+from strive_rl.benchmarks.items import read_items
+from strive_rl.benchmarks.verdicts import scored
+from strive_rl.benchmarks.vsibench import (
+    DIRECTION,
+    VSIBENCH,
+    floating_mra,
+    floating_score,
+    task_of,
+    vsibench_score,
+)
+from tests.strive_rl.benchmarks.made_items import choice_item, item
+
+
+@pytest.mark.parametrize(
+    ("output", "truth", "exact", "floating"),
+    [
+        ("4", "4", 1.0, 1.0),
+        ("9", "10", 0.9, 0.9),
+        ("4", "5", 0.7, 0.6),  # .2 ≤ 1 − .8 holds, but not in double precision
+        ("3", "4", 0.6, 0.6),
+        ("2 chairs", "4", 0.1, 0.1),
+        ("8", "4", 0.0, 0.0),
+        ("The answer is 3.8 meters.", "4", 1.0, 1.0),
+        ("3 or 4", "4", 0.0, 0.0),
+        ("", "4", 0.0, 0.0),
+    ],
+)
+def test_numbers_by_mean_relative_accuracy(output: str, truth: str, exact: float, floating: float) -> None:
+    one = item(truth, "regression", task="object_counting")
+    assert vsibench_score(output, one).value == pytest.approx(exact)
+    assert floating_score(output, one).value == pytest.approx(floating)
+
+
+def test_double_precision_is_that_of_the_published_formula() -> None:
+    thresholds = np.linspace(0.5, 0.95, int((0.95 - 0.5) / 0.05 + 2))
+    for value, truth in ((4, 5), (9, 10), (7, 10), (1.3, 2.0), (2.85, 3.0)):
+        assert floating_mra(value, truth) == (abs(value - truth) / truth <= 1 - thresholds).mean()
+
+
+def test_choices_by_letter() -> None:
+    assert vsibench_score("B. back", choice_item("B")).value == 1
+    assert floating_score("C", choice_item("B")).value == 0
+
+
+def test_the_total_is_over_tasks_and_of_directions_over_difficulties() -> None:
+    tags = [
+        {"task": "object_counting"},
+        {"task": DIRECTION, "difficulty": "easy"},
+        {"task": DIRECTION, "difficulty": "easy"},
+        {"task": DIRECTION, "difficulty": "hard"},
+        {"task": "route_planning"},
+        {"task": "route_planning"},
+    ]
+    outputs = ["B", "B", "A", "A", "B", "A"]  # right: 1 · (½ and 0) · ½
+    rows = [
+        scored(VSIBENCH, choice_item("B", **tag), output) for tag, output in zip(tags, outputs, strict=True)
+    ]
+    official, _, theirs = VSIBENCH.conventions
+    macro, micro = total(official, rows, (10, 0)), total(theirs, rows, (10, 0))
+    assert macro is not None
+    assert macro.mean == pytest.approx((1 + 0.25 + 0.5) / 3)
+    assert micro is not None
+    assert micro.mean == pytest.approx(3 / 6)
+    assert task_of({}) == ("", "")
+
+
+def test_all_published_questions_are_read(shared_data: Path) -> None:
+    items = read_items([shared_data / "benchmarks" / "video_r1_layout" / "vsibench.json"], VSIBENCH)
+    assert items.rows == len(items.items) == VSIBENCH.published == 5130
+    assert sum(one.tags["answer"] == "number" for one in items.items) == 2640
+    assert len({one.tags["task"] for one in items.items}) == 8
+    directions = [one.tags["difficulty"] for one in items.items if one.tags["task"] == DIRECTION]
+    assert {name: directions.count(name) for name in set(directions)} == {
+        "easy": 217,
+        "medium": 378,
+        "hard": 373,
+    }
+
+
+def test_authors_rows_have_the_same_tags() -> None:
+    row = {"question_type": "object_rel_direction_hard", "dataset": "scannet"}
+    assert VSIBENCH.tags(row, Path("x")) == {
+        "task": DIRECTION,
+        "difficulty": "hard",
+        "answer": "choice",
+        "scenes": "scannet",
+    }
