@@ -240,9 +240,15 @@ class AlgorithmSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSettings:
-    """AdamW with linear warm-up, then constant."""
+    """AdamW; its rate rises linearly over `warmup_steps`, then goes by `schedule` from `lr` to `final_lr`.
+
+    It gets there after `decay_steps` steps (warm-up included) and stays; None: at the end of the run.
+    """
 
     lr: float = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_lr: float = 0.0
+    decay_steps: int | None = None
     weight_decay: float = 0.0
     betas: tuple[float, ...] = (0.9, 0.95)
     warmup_steps: int = 0
@@ -250,6 +256,11 @@ class OptimSettings:
 
     def __post_init__(self) -> None:
         require(self.lr > 0, f"optim.lr: got {self.lr}, expected more than 0")
+        least = self.final_lr
+        require(0 <= least <= self.lr, f"optim.final_lr: got {least}, expected 0 to optim.lr, {self.lr}")
+        require(self.warmup_steps >= 0, f"optim.warmup_steps: got {self.warmup_steps}, expected 0 or more")
+        over = self.decay_steps
+        require(over is None or over >= 1, f"optim.decay_steps: got {over}, expected at least 1")
         require(len(self.betas) == 2, "optim.betas: expected two numbers")
 
 

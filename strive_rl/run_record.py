@@ -72,13 +72,19 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     """Raise UsageError that names each difference which would make another run of it."""
     names = ("settings", "model", "shards_fingerprint")
     before, after = (dict(_flat({name: record[name] for name in names})) for record in (saved, now))
+    free = FREE if _may_end_elsewhere(now["settings"]["optim"]) else FREE - {"settings.steps"}
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
         for name in sorted(before.keys() | after.keys())
-        if name not in FREE and before.get(name) != after.get(name)
+        if name not in free and before.get(name) != after.get(name)
     ]
     if changed:
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def _may_end_elsewhere(optim: Mapping[str, Any]) -> bool:
+    """Whether the learning rate of a step does not depend on how many steps there are."""
+    return optim["schedule"] == "constant" or optim["decay_steps"] is not None
 
 
 def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:

@@ -137,7 +137,7 @@ def train_step(run: Run) -> dict[str, Any]:
     rollouts = roll_out(policy, encoded, _sampling(settings), generator, grade=grade)
     watch.lap("rollout")
     grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
-    rate = learning_rate(run.step, settings.optim)
+    rate = learning_rate(run.step, settings.optim, settings.steps)
     stats = update(
         policy,
         run.optimizer,

@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
-from strive_rl.config import DataSettings, PolicySettings, TrainSettings
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings
 from strive_rl.run_record import model_identity, require_same, require_same_prompts, run_record
 from tests.strive_rl.made_shards import make_shards
 
@@ -31,6 +31,22 @@ def test_more_steps_and_less_memory_are_the_same_run(saved: dict[str, Any]) -> N
     changed = TrainSettings(steps=5, save_every=7, policy=PolicySettings(groups_per_pass=1))
     now = saved | {"settings": as_dict(changed), "shards": "moved"}
     require_same(saved, now, Path("out"))
+
+
+def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any]) -> None:
+    for optim, same in (
+        (OptimSettings(schedule="cosine"), False),
+        (OptimSettings(schedule="cosine", decay_steps=1000), True),
+        (OptimSettings(), True),
+    ):
+        before, after = (
+            saved | {"settings": as_dict(TrainSettings(steps=n, optim=optim))} for n in (1000, 2000)
+        )
+        if same:
+            require_same(before, after, Path("out"))
+        else:
+            with pytest.raises(UsageError, match="steps was 1000, now 2000"):
+                require_same(before, after, Path("out"))
 
 
 def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:

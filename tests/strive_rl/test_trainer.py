@@ -12,10 +12,18 @@ import torch
 from safetensors.torch import load_file
 
 from strive_data.config import SamplerSettings
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal, trainer
-from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RewardSettings,
+    RolloutSettings,
+    TrainSettings,
+)
 from strive_rl.policy import Policy
 from strive_rl.trainer import Run, fit, resume, start
 from tests.strive_rl.made_shards import make_shards
@@ -50,20 +58,43 @@ def answering_run(run: Run, answering: Callable[[Policy], Policy]) -> Run:
     return run
 
 
-@pytest.mark.parametrize("lora_rank", [0, 4])
+# Each with what else a step then holds: a reference, old log-probabilities, a pooled weight, a clean view.
+RUNS = {
+    "full": (0, AlgorithmSettings(), {}),
+    "lora": (4, AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2), {}),
+    "everything": (
+        0,
+        AlgorithmSettings(
+            loss="gspo", baseline="empirical_bayes", kl_beta=0.1, importance_cap=2.0, minibatches=2
+        ),
+        {"schedule": "cosine", "decay_steps": 4, "warmup_steps": 1},
+    ),
+    "clean": (0, AlgorithmSettings(loss="dapo", logprob_condition="clean"), {}),
+    "cross": (0, AlgorithmSettings(normalise="both", logprob_condition="cross"), {}),
+}
+
+
+@pytest.mark.parametrize(("lora_rank", "algorithm", "optim"), RUNS.values(), ids=RUNS)
 def test_four_steps_are_two_and_two_more_bit_for_bit(
     tmp_path: Path,
     shards: ShardSet,
     tiny_folder: Path,
     answering: Callable[[Policy], Policy],
     lora_rank: int,
+    algorithm: AlgorithmSettings,
+    optim: dict[str, Any],
 ) -> None:
-    model, policy = str(tiny_folder), PolicySettings(device="cpu", lora_rank=lora_rank)
-    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, policy=policy))
+    model = str(tiny_folder)
+    same = {
+        "policy": PolicySettings(device="cpu", lora_rank=lora_rank),
+        "algorithm": algorithm,
+        "optim": OptimSettings(lr=1e-3, **optim),
+    }
+    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
     fit(answering_run(whole, answering), quiet)
-    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, policy=policy))
+    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
     fit(answering_run(first, answering), quiet)
-    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4, policy=policy))
+    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4, **same))
     assert (second.step, second.cursor) == (2, first.cursor)
     fit(answering_run(second, answering), quiet)
 
@@ -77,6 +108,7 @@ def test_four_steps_are_two_and_two_more_bit_for_bit(
     assert without_time[0] == without_time[1]
     assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
     assert any(record["update_tokens"] for record in records[0])
+    assert any(record["reference_kl"] for record in records[0]) == bool(algorithm.kl_beta)
 
 
 def test_what_a_run_writes(
@@ -157,6 +189,32 @@ def test_resuming_another_run_names_the_difference(
     other = make_shards(tmp_path / "other", samples=5)
     with pytest.raises(UsageError, match="shards_fingerprint was"):
         resume(tmp_path / "out", shards=other, model=str(tiny_folder), settings=settings(1))
+
+
+def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
+    tmp_path: Path,
+    shards: ShardSet,
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "own_reward.py").write_text(
+        "calls = []\n"
+        "def late(text, question):\n"
+        "    calls.append(text)\n"
+        "    return {'late': 1.0 if len(calls) <= 32 else float('nan')}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    weights = {"accuracy": 0.8, "format": 0.1, "late": 0.1}
+    reward = RewardSettings(weights=weights, function="own_reward:late")
+    out = tmp_path / "out"
+    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3, reward=reward))
+    says = r"^step 2, question q\d: reward\.function own_reward:late gave late = nan, expected a number"
+    with pytest.raises(StriveError, match=says):
+        fit(answering_run(run, answering), quiet)
+    (record,) = journal.read(out / "metrics.jsonl")
+    assert record["own"] == {"late": 1.0}
+    assert journal.read(out / "rollouts.jsonl")[0]["late"] == 1.0
 
 
 def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:

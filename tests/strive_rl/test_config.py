@@ -1,0 +1,84 @@
+"""What settings stand for, and those that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from strive_data.errors import SettingsError
+from strive_data.settings import as_dict, load
+from strive_rl.config import AlgorithmSettings, OptimSettings, RewardSettings, TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("loss", "clip"),
+    [("grpo", (0.2, 0.2)), ("dr_grpo", (0.2, 0.2)), ("dapo", (0.2, 0.28)), ("gspo", (3e-4, 4e-4))],
+)
+def test_a_loss_brings_its_published_clip(loss: Any, clip: tuple[float, float]) -> None:
+    assert AlgorithmSettings(loss=loss).clip == clip
+    assert AlgorithmSettings(loss=loss, clip_high=0.5).clip == (clip[0], 0.5)
+
+
+def test_the_defaults_cost_one_update_and_no_second_model() -> None:
+    default = AlgorithmSettings()
+    assert (default.kl_beta, default.importance_cap) == (0, None)
+    assert default.epochs_per_rollout * default.minibatches == 1
+    assert (default.normalise, default.baseline, default.logprob_condition) == ("joint", "mean", "own")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"baseline": "empirical_bayes", "normalise": "both"}, "algorithm.normalise: got 'both'"),
+        ({"minibatches": 0}, "algorithm.minibatches: got 0"),
+        ({"epochs_per_rollout": 0}, "algorithm.epochs_per_rollout: got 0"),
+        ({"loss_constant_tokens": 0}, "algorithm.loss_constant_tokens: got 0"),
+        ({"clip_low": 1.0}, "algorithm.clip_low: got 1.0"),
+        ({"clip_high": -0.1}, "algorithm.clip_high: got -0.1"),
+        ({"kl_beta": -1.0}, "algorithm.kl_beta: got -1.0"),
+        ({"importance_cap": 0.0}, "algorithm.importance_cap: got 0.0"),
+        ({"importance_cap": 2.0, "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
+        ({"logprob_condition": "clean", "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
+        ({"logprob_condition": "cross", "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
+    ],
+)
+def test_algorithms_that_cannot_be(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        AlgorithmSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"lr": 0.0}, "optim.lr"),
+        ({"lr": 1e-6, "final_lr": 1e-5}, "optim.final_lr: got 1e-05, expected 0 to optim.lr"),
+        ({"decay_steps": 0}, "optim.decay_steps: got 0"),
+        ({"warmup_steps": -1}, "optim.warmup_steps: got -1"),
+        ({"betas": (0.9,)}, "optim.betas"),
+    ],
+)
+def test_optimizers_that_cannot_be(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        OptimSettings(**changes)
+
+
+def test_from_the_command_line_and_back() -> None:
+    assignments = [
+        "algorithm.loss=gspo",
+        "algorithm.kl_beta=0.04",
+        "algorithm.importance_cap=2",
+        "reward.weights.accuracy=0.8",
+        "reward.weights.format=0.1",
+        "reward.weights.own=0.1",
+        "reward.function=my.rewards:brief",
+    ]
+    settings = load(TrainSettings, assignments=assignments)
+    assert settings.algorithm == AlgorithmSettings(loss="gspo", kl_beta=0.04, importance_cap=2.0)
+    weights = {"accuracy": 0.8, "format": 0.1, "own": 0.1}
+    assert settings.reward == RewardSettings(weights=weights, function="my.rewards:brief")
+    assert as_dict(settings)["reward"] == {"weights": weights, "function": "my.rewards:brief"}
+
+
+def test_none_can_be_said_on_the_command_line() -> None:
+    assert load(TrainSettings, assignments=["algorithm.importance_cap=none"]).algorithm.importance_cap is None
