@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from strive_data.errors import UsageError
-from strive_data.manifest import Entry
-from strive_data.verify.manifest import ReadManifest, shard_name
+from strive_data.manifest import Entry, Lost, Manifest, shard_name
 
 Duplicates = Literal["refuse", "first"]
 DUPLICATES: tuple[str, ...] = get_args(Duplicates)
@@ -24,7 +23,7 @@ class Move:
     """A shard of part `part` that becomes `shard`, with the entries that are kept of it."""
 
     part: int
-    manifest: ReadManifest
+    manifest: Manifest
     shard: str
     kept: tuple[Entry, ...]
 
@@ -36,13 +35,15 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`moves` in the order of the joined shards; `dropped` are the ids that each part gives up."""
+    """`moves` in the order of the joined shards; `dropped` are the ids that each part gives up; `lost` the
+    failures that were told by the manifests of shards of which nothing is kept."""
 
     moves: tuple[Move, ...]
+    lost: tuple[Lost, ...]
     dropped: tuple[frozenset[str], ...]
 
 
-def plan_merge(parts: Sequence[Sequence[ReadManifest]], names: Sequence[str], duplicates: Duplicates) -> Plan:
+def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplicates: Duplicates) -> Plan:
     """The plan for the manifests of each part; `names` of the parts are for the message.
 
     Raises UsageError for ids that stand in several parts with different bytes, where they are refused.
@@ -51,6 +52,7 @@ def plan_merge(parts: Sequence[Sequence[ReadManifest]], names: Sequence[str], du
     moves: list[Move] = []
     dropped: list[frozenset[str]] = []
     clashes: list[str] = []
+    lost: list[Lost] = []
     for part, manifests in enumerate(parts):
         given_up = set()
         for manifest in manifests:
@@ -64,6 +66,8 @@ def plan_merge(parts: Sequence[Sequence[ReadManifest]], names: Sequence[str], du
             kept = tuple(entry for entry in manifest.samples if entry.sample_id not in given_up)
             if kept:
                 moves.append(Move(part=part, manifest=manifest, shard=shard_name(len(moves)), kept=kept))
+            else:
+                lost += manifest.failures
         dropped.append(frozenset(given_up))
     if clashes and duplicates == "refuse":
         more = f" and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
@@ -71,4 +75,4 @@ def plan_merge(parts: Sequence[Sequence[ReadManifest]], names: Sequence[str], du
             f"{len(clashes)} sample ids stand in several builds with different content: "
             f"{'; '.join(clashes[:SHOWN])}{more}; --duplicates first takes those of the build named first"
         )
-    return Plan(moves=tuple(moves), dropped=tuple(dropped))
+    return Plan(moves=tuple(moves), lost=tuple(lost), dropped=tuple(dropped))

@@ -7,33 +7,57 @@ from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from strive_data.atomic import write_json
+import polars as pl
+
+from strive_data.atomic import replacing, write_json
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry
+from strive_data.manifest import Entry, Manifest, PartFile, as_body, manifest_name
 from strive_data.merge.plan import Move
+from strive_data.seal import file_sha256
 from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.verify.manifest import manifest_name
+from strive_data.tables import TABLES, part_name, write_table
 
 BLOCK_BYTES = 1 << 20
 
 
-def move_shard(move: Move, source: Path, out: Path, *, copy: bool) -> list[Entry]:
-    """Bring a shard from folder `source` to folder `out`, and its manifest; returns the entries of it.
+def move_shard(move: Move, source: Path, out: Path, *, copy: bool) -> Manifest:
+    """Bring a shard, its table rows and its manifest from folder `source` to folder `out`.
 
     Raises DamagedError where bytes that were read are not those of the manifest, and OSError.
     """
     old, new = source / move.manifest.shard, out / move.shard
-    changes: dict[str, Any] = {"shard": move.shard}
-    entries = list(move.kept)
-    if not move.is_whole:
-        entries, written = _rewrite(old, new, move)
-        changes |= written | {"samples": _entry_bodies(move, entries)}
-    elif copy or not _link(old, new):
-        _copy(old, new, move.manifest.sha256)
-    write_json(out / manifest_name(move.shard), move.manifest.body | changes)
-    return entries
+    manifest = replace(move.manifest, shard=move.shard, parts=_move_rows(move, source, out, copy=copy))
+    if move.is_whole:
+        _bring(old, new, move.manifest.sha256, copy=copy)
+    else:
+        entries, size_bytes, digest = _rewrite(old, new, move)
+        manifest = replace(manifest, samples=entries, size_bytes=size_bytes, sha256=digest)
+    write_json(out / manifest_name(move.shard), as_body(manifest))
+    return manifest
+
+
+def _move_rows(move: Move, source: Path, out: Path, *, copy: bool) -> dict[str, PartFile]:
+    """The shard's rows of each table: as they are, but for the shard's name and for samples that go."""
+    kept = [entry.sample_id for entry in move.kept]
+    parts: dict[str, PartFile] = {}
+    for table, schema in TABLES.items():
+        old, new = part_name(move.manifest.shard, table), part_name(move.shard, table)
+        same_name = old == new or "shard" not in schema
+        if move.is_whole and same_name:
+            _bring(source / old, out / new, move.manifest.parts[old].sha256, copy=copy)
+            parts[new] = move.manifest.parts[old]
+            continue
+        rows = pl.read_parquet(source / old).filter(pl.col("sample_id").is_in(kept))
+        write_table(out / new, rows if same_name else rows.with_columns(shard=pl.lit(move.shard)))
+        size_bytes = (out / new).stat().st_size
+        parts[new] = PartFile(size_bytes=size_bytes, sha256=file_sha256(out / new))
+    return parts
+
+
+def _bring(old: Path, new: Path, digest: str, *, copy: bool) -> None:
+    if copy or not _link(old, new):
+        _copy(old, new, digest)
 
 
 def _link(old: Path, new: Path) -> bool:
@@ -47,29 +71,25 @@ def _link(old: Path, new: Path) -> bool:
 
 def _copy(old: Path, new: Path, digest: str) -> None:
     copied = sha256()
-    with old.open("rb") as source, new.open("wb") as target:
+    with old.open("rb") as source, replacing(new) as temporary, temporary.open("wb") as target:
         while block := source.read(BLOCK_BYTES):
             copied.update(block)
             target.write(block)
-        target.flush()
-        os.fsync(target.fileno())
     if copied.hexdigest() != digest:
         raise _damaged(old)
 
 
-def _rewrite(old: Path, new: Path, move: Move) -> tuple[list[Entry], dict[str, Any]]:
-    """The kept samples, byte for byte, one after the other; their entries, and what the manifest says now."""
+def _rewrite(old: Path, new: Path, move: Move) -> tuple[tuple[Entry, ...], int, str]:
+    """The kept samples, byte for byte, one after the other: where they lie now, size and sha256 of all."""
     digest, entries, at = sha256(), list[Entry](), 0
-    with new.open("wb") as target:
+    with replacing(new) as temporary, temporary.open("wb") as target:
         for block, entry in _blocks(old, move):
             entries.append(replace(entry, offset=at))
             digest.update(block)
             at += target.write(block)
         digest.update(END_OF_ARCHIVE)
         at += target.write(END_OF_ARCHIVE)
-        target.flush()
-        os.fsync(target.fileno())
-    return entries, {"size_bytes": at, "sha256": digest.hexdigest()}
+    return tuple(entries), at, digest.hexdigest()
 
 
 def _blocks(old: Path, move: Move) -> Iterator[tuple[bytes, Entry]]:
@@ -80,13 +100,6 @@ def _blocks(old: Path, move: Move) -> Iterator[tuple[bytes, Entry]]:
             if sha256(block).hexdigest() != entry.sha256:
                 raise _damaged(old)
             yield block, entry
-
-
-def _entry_bodies(move: Move, entries: list[Entry]) -> list[dict[str, Any]]:
-    """As they stand in the old manifest, at their new offsets."""
-    offsets = {entry.sample_id: entry.offset for entry in entries}
-    bodies = move.manifest.body["samples"]
-    return [body | {"offset": offsets[body["sample_id"]]} for body in bodies if body["sample_id"] in offsets]
 
 
 def _damaged(path: Path) -> DamagedError:

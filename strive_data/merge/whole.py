@@ -6,25 +6,28 @@ end. What an interrupted merge left there is thrown away by the next.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from strive_data.atomic import sync_folder, write_json
 from strive_data.errors import StriveError, UsageError
+from strive_data.finish import counts_of, files_of
+from strive_data.ledger import TAIL_FILE, Ledger, begin
+from strive_data.manifest import Manifest, Tail, as_body, index_of
+from strive_data.merge.failures import join_failures
 from strive_data.merge.part import Part, read_part, require_same_settings
 from strive_data.merge.plan import Duplicates, Plan, plan_merge
 from strive_data.merge.shard import move_shard
-from strive_data.merge.tables import join_failures, join_tables
-from strive_data.run_file import write_run
-from strive_data.schema import INDEX_TABLE
-from strive_data.seal import FILES, SEAL
-from strive_data.shards import INDEX_FILE
-from strive_data.tables import FAILURES_FILE, SAMPLES_FILE
+from strive_data.provenance import run_record
+from strive_data.seal import FILES, SEAL, file_hashes, seal
+from strive_data.shards import INDEX_FILE, RUN_FILE
+from strive_data.tables import FAILURES_FILE, SAMPLES_FILE, gather_parts, write_table
 
 Observe = Callable[[int, int, int], None]
 """Told (shards done, shards in all, bytes done) after each shard."""
@@ -64,16 +67,17 @@ def merge_builds(
     _check(folders, out)
     parts = [read_part(folder) for folder in folders]
     require_same_settings(parts)
-    plan = plan_merge([part.manifests for part in parts], [str(part.folder) for part in parts], duplicates)
+    manifests, names = [part.ledger.manifests for part in parts], [str(part.folder) for part in parts]
+    plan = plan_merge(manifests, names, duplicates)
     hidden = out.with_name(f".{out.name}.merging")
     try:
         if hidden.exists():
             shutil.rmtree(hidden)
         hidden.mkdir(parents=True)
         summary = _write(parts, plan, hidden, copy=copy, observe=observe)
-        _sync(hidden)
+        sync_folder(hidden)
         hidden.replace(out)
-        _sync(out.parent)
+        sync_folder(out.parent)
     except OSError as error:
         raise StriveError(
             f"--out {out}: cannot write: {error.strerror or error}; make room, or name another folder, and "
@@ -97,56 +101,60 @@ def _check(folders: Sequence[Path], out: Path) -> None:
 def _write(
     parts: Sequence[Part], plan: Plan, out: Path, *, copy: bool, observe: Observe | None
 ) -> MergeSummary:
-    index, done = list[tuple[object, ...]](), 0
-    for number, move in enumerate(plan.moves, start=1):
-        entries = move_shard(move, parts[move.part].folder, out, copy=copy)
-        index += [(e.sample_id, move.shard, e.offset, e.length, e.sha256) for e in entries]
-        done += sum(entry.length for entry in entries)
+    """Write all of the joined build, in the order of a build: build.json, shards, tables, run.json."""
+    settings, first = parts[0].record.settings, parts[0].ledger
+    attempt = max(part.ledger.attempt for part in parts)
+    begin(out, settings, Ledger(versions=first.versions), attempt)
+    manifests: list[Manifest] = []
+    for move in plan.moves:
+        manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
         if observe:
-            observe(number, len(plan.moves), done)
-    pl.DataFrame(index, schema=INDEX_TABLE, orient="row").write_parquet(out / INDEX_FILE)
-    join_tables(parts, plan, out)
+            observe(len(manifests), len(plan.moves), sum(m.size_bytes for m in manifests))
+    lost = (*plan.lost, *(each for part in parts for each in part.ledger.tail.failures))
+    if lost:
+        write_json(out / TAIL_FILE, as_body(Tail(shards=len(manifests), attempt=attempt, failures=lost)))
+    gather_parts(out, [manifest.shard for manifest in manifests], out)
+    write_table(out / INDEX_FILE, index_of(manifests))
     samples = pl.scan_parquet(out / SAMPLES_FILE)
-    failures, resolved = join_failures(parts, samples)
-    failures.write_parquet(out / FAILURES_FILE)
+    failures, resolved = join_failures([part.folder for part in parts], samples)
+    write_table(out / FAILURES_FILE, failures)
     tried = failures.lazy().filter(pl.col("stage") != "annotation").select("video")
     videos = pl.concat([samples.select("video"), tried]).unique().select(pl.len()).collect().item()
-    counts = {
-        "samples": len(index),
-        "videos": videos,
-        "shards": len(plan.moves),
-        "failures": failures.height,
-    }
-    write_run(out, _record(parts, counts))
-    twice = sum(len(dropped) for dropped in plan.dropped)
-    return MergeSummary(twice=twice, resolved=resolved, **counts)
+    counts = counts_of(out, manifests, (), videos=videos) | {"failures": failures.height}
+    record = _record(parts, counts, Counter(failures["kind"]), file_hashes(out, files_of(out, manifests)))
+    write_json(out / RUN_FILE, seal(record))
+    return MergeSummary(
+        samples=counts["samples"],
+        videos=videos,
+        shards=len(manifests),
+        failures=failures.height,
+        twice=sum(len(dropped) for dropped in plan.dropped),
+        resolved=resolved,
+    )
 
 
-def _record(parts: Sequence[Part], counts: dict[str, int]) -> dict[str, Any]:
-    """run.json: what all parts share, the new counts, and the record of each part (its hash for its files).
+def _record(
+    parts: Sequence[Part], counts: Mapping[str, int], kinds: Mapping[str, int], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """run.json of the joined build, with the record of each part (its hash stands for its files).
 
     `seconds` are those that the parts took to build, so that a merge has no time of its own in its bytes.
     """
-    first = parts[0].run
-    shared = {
-        name: first[name] for name in ("schema_version", "settings", "settings_fingerprint", "versions")
-    }
-    return shared | {
-        "counts": counts,
-        "seconds": round(sum(float(part.run["seconds"]) for part in parts), 3),
-        "parts": [_provenance(part) for part in parts],
-    }
+    inputs: dict[str, str] = {}
+    for part in reversed(parts):
+        inputs |= part.run["inputs_sha256"]
+    record = run_record(
+        parts[0].record.settings,
+        dict(sorted(inputs.items())),
+        counts,
+        sum(float(part.run["seconds"]) for part in parts),
+        failures=kinds,
+        versions=parts[0].ledger.versions,
+        files=files,
+    )
+    return record | {"parts": [_provenance(part) for part in parts]}
 
 
 def _provenance(part: Part) -> dict[str, Any]:
     known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, SEAL)}
     return {"folder": part.folder.name, "run_sha256": part.run.get(SEAL), **known}
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

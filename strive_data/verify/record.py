@@ -10,16 +10,17 @@ from typing import Any
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, SettingsError
+from strive_data.finish import TABLE_FILES
+from strive_data.ledger import BUILD_FILE
+from strive_data.manifest import manifest_name, shard_name
 from strive_data.schema import SCHEMA_VERSION
 from strive_data.seal import FILES, SEAL, file_sha256, is_sealed
-from strive_data.settings import as_dict, fingerprint, load
-from strive_data.shards import INDEX_FILE, RUN_FILE
-from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
-from strive_data.verify.manifest import SHARD, manifest_name, shard_name
+from strive_data.settings import as_dict, fingerprint, identity, load
+from strive_data.shards import RUN_FILE
+from strive_data.verify.manifest import SHARD
 from strive_data.verify.problem import Problem
 
-TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
-COUNTS = ("samples", "videos", "shards", "failures")
+COUNTS = ("samples", "videos", "shards", "failures", "candidates", "frames", "bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def read_record(folder: Path) -> tuple[Record, list[Problem]]:
 
 def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
     """Files that the record names and that are gone or changed, and files that it should name."""
-    for name in TABLE_FILES:
+    for name in (*TABLE_FILES, BUILD_FILE):
         if name not in record.files:
             yield Problem(file=RUN_FILE, what=f"it does not name {name}")
     for number in range(max(record.counts.get("shards", 0), len(record.shards))):
@@ -78,6 +79,21 @@ def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
             yield Problem(file=name, what=f"{RUN_FILE} names it, but there is no such file")
         elif file_sha256(path) != digest:
             yield Problem(file=name, what=f"its bytes do not have the sha256 of {RUN_FILE}")
+
+
+def begun_problems(folder: Path, record: Record) -> Iterator[Problem]:
+    """What `build.json`, written when the build began, says of its settings."""
+    try:
+        body = json.loads((folder / BUILD_FILE).read_bytes())
+        begun = load(BuildSettings, options=body["settings"])
+        same = body["settings_fingerprint"] == record.fingerprint and identity(begun) == identity(
+            record.settings
+        )
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, SettingsError) as error:
+        yield Problem(file=BUILD_FILE, what=f"not what a build writes first ({error!r})")
+        return
+    if not same:
+        yield Problem(file=BUILD_FILE, what=f"the build began with other settings than {RUN_FILE} says")
 
 
 def _content(path: Path) -> bytes:

@@ -10,11 +10,12 @@ import polars as pl
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry
+from strive_data.manifest import Entry, Manifest, manifest_name
 from strive_data.samplers import WALKERS
 from strive_data.schema import INDEX_TABLE, Sample
+from strive_data.seal import file_sha256
 from strive_data.shards import INDEX_FILE
-from strive_data.tables import FRAMES_FILE, SAMPLES_FILE, frames_table, samples_table
+from strive_data.tables import FRAMES_FILE, SAMPLES_FILE, frames_table, part_name, samples_table
 from strive_data.verify.problem import Problem
 
 # Computed columns: another processor may round them differently.
@@ -48,8 +49,32 @@ def row_problems(
     yield from _cluster_problems(folder, expected, place.first_frame, settings)
 
 
-def read_rows(folder: Path, file: str, first: int, count: int) -> pl.DataFrame:
-    """Rows [first, first + count) of a table. Raises DamagedError where they cannot be read."""
+def part_problems(folder: Path, manifest: Manifest, place: Place | None) -> Iterator[Problem]:
+    """Files with the rows of this shard alone that are not those of its manifest, or of the tables."""
+    tables = {
+        part_name(manifest.shard, "samples"): (SAMPLES_FILE, place.first_sample if place else None),
+        part_name(manifest.shard, "frames"): (FRAMES_FILE, place.first_frame if place else None),
+    }
+    if manifest.parts.keys() != tables.keys():
+        what = f"its parts are {', '.join(manifest.parts)}, expected {', '.join(tables)}"
+        yield Problem(file=manifest_name(manifest.shard), what=what)
+        return
+    for name, (file, first) in tables.items():
+        path, part = folder / name, manifest.parts[name]
+        if not path.is_file() or path.stat().st_size != part.size_bytes or file_sha256(path) != part.sha256:
+            what = f"gone, or not of the size and sha256 of {manifest_name(manifest.shard)}"
+            yield Problem(file=name, what=what)
+        elif first is not None:
+            try:
+                rows = read_rows(folder, name, 0, None)
+            except DamagedError as error:
+                yield Problem(file=name, what=str(error))
+                continue
+            yield from _differences(folder, file, rows, first)
+
+
+def read_rows(folder: Path, file: str, first: int, count: int | None) -> pl.DataFrame:
+    """Rows [first, first + count) of a table, to its end where None. Raises DamagedError."""
     try:
         return pl.scan_parquet(folder / file).slice(first, count).collect()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry
+from strive_data.manifest import Entry, Lost, Manifest, manifest_name, question_hash
 from strive_data.schema import Sample
 from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.verify.manifest import ReadManifest, manifest_name, read_manifest
+from strive_data.verify.manifest import checked_manifest
 from strive_data.verify.problem import Problem
-from strive_data.verify.rows import Place, index_problems, row_problems
+from strive_data.verify.rows import Place, index_problems, part_problems, row_problems
 from strive_data.verify.sample import check_sample
 
 
@@ -32,13 +32,14 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What was read of a shard, and what is wrong with it."""
+    """What was read of a shard, what is wrong with it, and the failures that its manifest tells."""
 
     problems: tuple[Problem, ...]
     samples: int = 0
     frames: int = 0
     candidates: int = 0
     size_bytes: int = 0
+    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -58,11 +59,12 @@ def check_shard(task: ShardTask) -> ShardReport:
     """Read one shard. Memory: one sample's frames, and the table rows of the shard."""
     name = manifest_name(task.shard)
     try:
-        manifest = read_manifest(task.folder / name)
+        manifest = checked_manifest(task.folder / name)
     except DamagedError as error:
         return ShardReport(problems=(Problem(file=name, what=str(error)),))
     reading = _Reading(task=task)
     reading.problems += _manifest_problems(task, manifest)
+    reading.problems += part_problems(task.folder, manifest, task.place)
     path = task.folder / task.shard
     if not path.is_file():
         reading.note("there is no such file, but its manifest is there")
@@ -81,10 +83,11 @@ def check_shard(task: ShardTask) -> ShardReport:
         frames=reading.frames,
         candidates=sum(len(sample.times) for sample in reading.samples),
         size_bytes=manifest.size_bytes,
+        lost=manifest.failures,
     )
 
 
-def _manifest_problems(task: ShardTask, manifest: ReadManifest) -> Iterator[Problem]:
+def _manifest_problems(task: ShardTask, manifest: Manifest) -> Iterator[Problem]:
     name = manifest_name(task.shard)
     if manifest.shard != task.shard:
         yield Problem(file=name, what=f"it is the manifest of {manifest.shard}")
@@ -93,7 +96,7 @@ def _manifest_problems(task: ShardTask, manifest: ReadManifest) -> Iterator[Prob
         yield Problem(file=name, what=what, todo="the shard is of a build with other settings: build again")
 
 
-def _read_tar(file: BufferedReader, size_bytes: int, manifest: ReadManifest, reading: _Reading) -> None:
+def _read_tar(file: BufferedReader, size_bytes: int, manifest: Manifest, reading: _Reading) -> None:
     if size_bytes != manifest.size_bytes:
         reading.note(f"{size_bytes} bytes, its manifest says {manifest.size_bytes}", offset=size_bytes)
     digest, at = sha256(), 0
@@ -124,6 +127,8 @@ def _check_block(block: bytes, at: int, entry: Entry, reading: _Reading) -> None
         what = f"the {entry.length} bytes from here do not have the sha256 of its manifest"
         reading.note(what, sample_id=entry.sample_id, offset=at)
     sample, found = check_sample(block, entry.sample_id, reading.task.settings)
+    if sample is not None and question_hash(sample.meta.question) != entry.question:
+        found.append((0, "json: not the question of its manifest"))
     for offset, what in found:
         reading.note(what, sample_id=entry.sample_id, offset=at + offset)
     if sample is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from strive_data.errors import DamagedError, FailureKind
+from strive_data.manifest import Lost
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, INDEX_TABLE, SAMPLES_TABLE, Stage, Table
 from strive_data.shards import INDEX_FILE, RUN_FILE
 from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
@@ -61,16 +62,34 @@ def table_problems(folder: Path, record: Record) -> Iterator[Problem]:
         what = f"stage {row['stage']!r}, kind {row['kind']!r}: not among those of the schema"
         yield Problem(file=FAILURES_FILE, what=what, sample_id=row["sample_id"])
     tried = failures.filter(pl.col("stage") != "annotation").select("video")
+    sums = _read(samples.select(pl.len(), pl.col("candidates", "stored").cast(pl.Int64).sum())).row(0)
     found = {
-        "samples": _read(samples.select(pl.len())).item(),
+        "samples": sums[0],
+        "candidates": sums[1],
+        "frames": sums[2],
         "videos": _read(pl.concat([samples.select("video"), tried]).unique().select(pl.len())).item(),
         "failures": _read(failures.select(pl.len())).item(),
         "shards": len(record.shards),
+        "bytes": sum(
+            (folder / shard).stat().st_size for shard in record.shards if (folder / shard).is_file()
+        ),
     }
     for name, count in found.items():
-        if record.counts.get(name) != count:
-            what = f"counts {record.counts.get(name)} {name}, but there are {count}"
+        counted = record.counts.get(name)
+        # A video that is gone since it was built is none of the annotation's any more.
+        gone = name == "videos" and counted is not None and 0 <= counted < count
+        if counted != count and not gone:
+            what = f"counts {counted} {name}, but there are {count}"
             yield Problem(file=RUN_FILE, what=what, todo=STALE)
+
+
+def untold_problems(folder: Path, told: Iterable[Lost]) -> Iterator[Problem]:
+    """Failures of videos that neither a manifest nor the tail tells of."""
+    known = {(lost.sample_id, lost.stage, str(lost.kind), lost.message) for lost in told}
+    rows = _read(pl.scan_parquet(folder / FAILURES_FILE).filter(pl.col("stage") != "annotation"))
+    for row in rows.select("sample_id", "stage", "kind", "message").rows():
+        if row not in known:
+            yield Problem(file=FAILURES_FILE, what="no manifest tells of it", sample_id=row[0], todo=STALE)
 
 
 def row_count_problems(folder: Path, expected: dict[str, int]) -> Iterator[Problem]:

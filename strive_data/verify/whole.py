@@ -17,13 +17,22 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.errors import DamagedError, UsageError
+from strive_data.finish import TABLE_FILES
+from strive_data.ledger import TAIL_FILE
+from strive_data.manifest import read_tail
 from strive_data.shards import INDEX_FILE, RUN_FILE
 from strive_data.tables import FRAMES_FILE, SAMPLES_FILE
 from strive_data.verify.listing import stray_problems
 from strive_data.verify.problem import Problem
-from strive_data.verify.record import TABLE_FILES, Record, file_problems, read_record
+from strive_data.verify.record import Record, begun_problems, file_problems, read_record
 from strive_data.verify.shard import ShardReport, ShardTask, check_shard
-from strive_data.verify.tables import places, row_count_problems, schema_problems, table_problems
+from strive_data.verify.tables import (
+    places,
+    row_count_problems,
+    schema_problems,
+    table_problems,
+    untold_problems,
+)
 
 Observe = Callable[[int, int, int], None]
 """Told (shards read, shards in all, bytes read) after each shard."""
@@ -54,6 +63,7 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
     except DamagedError as error:
         return Verdict(problems=(Problem(file=RUN_FILE, what=str(error).removeprefix(f"{RUN_FILE}: ")),))
     problems += [*file_problems(folder, record), *stray_problems(folder, record)]
+    problems += begun_problems(folder, record)
     damaged = {problem.file for problem in problems}
     readable = damaged.isdisjoint(TABLE_FILES)
     if readable:
@@ -79,7 +89,17 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
             rows = {SAMPLES_FILE: verdict.samples, INDEX_FILE: verdict.samples}
             rows[FRAMES_FILE] = sum(report.candidates for report in reports)
             problems += row_count_problems(folder, rows)
+            problems += _told_problems(folder, reports)
     return Verdict(**{**vars(verdict), "problems": tuple(problems)})
+
+
+def _told_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[Problem]:
+    try:
+        tail = read_tail(folder / TAIL_FILE)
+    except DamagedError as error:
+        yield Problem(file=TAIL_FILE, what=str(error))
+        return
+    yield from untold_problems(folder, (*tail.failures, *(lost for r in reports for lost in r.lost)))
 
 
 def _tasks(folder: Path, record: Record, *, with_tables: bool) -> list[ShardTask]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from strive_data.annotations import Annotations
+from strive_data.atomic import write_json
 from strive_data.config import BuildSettings
-from strive_data.manifest import index_of
-from strive_data.provenance import run_record
-from strive_data.run_file import write_run
+from strive_data.finish import finish
+from strive_data.ledger import Ledger, begin, close
+from strive_data.provenance import package_versions
 from strive_data.schema import Failure, Sample
-from strive_data.settings import fingerprint
-from strive_data.shard_writer import OpenShard
-from strive_data.shards import INDEX_FILE
-from strive_data.tables import FAILURES_FILE, failures_table, gather_parts, write_parts
-from tests.strive_data.samples import build_settings
+from strive_data.seal import FILES, file_hashes, seal
+from strive_data.shard_stream import ShardStream
+from strive_data.shards import RUN_FILE
+from tests.strive_data.samples import a_question, build_settings
 
 
 def write_build(
@@ -23,33 +26,39 @@ def write_build(
     *,
     failures: Sequence[Failure] = (),
     settings: BuildSettings | None = None,
-    a_shard: int = 1000,
+    a_shard: int | None = None,
 ) -> Path:
-    """A build of shards of `a_shard` samples, as `strive-data build` leaves it; returns its folder."""
+    """A build, in shards of `a_shard` samples, as `strive-data build` leaves it; returns its folder."""
     settings = settings or build_settings()
-    parts = folder / "parts"
-    parts.mkdir(parents=True)
-    manifests = []
-    for start in range(0, max(len(samples), 1), a_shard):
-        held = samples[start : start + a_shard]
-        shard = OpenShard(folder, len(manifests), fingerprint(settings))
-        for sample in held:
-            shard.add(sample)
-        write_parts(parts, shard.name, held)
-        manifests.append(shard.commit())
-    gather_parts(parts, [manifest.shard for manifest in manifests], folder)
-    for part in parts.iterdir():
-        part.unlink()
-    parts.rmdir()
-    index_of(manifests).write_parquet(folder / INDEX_FILE)
-    failures_table(failures).write_parquet(folder / FAILURES_FILE)
-    videos = {sample.meta.question.video for sample in samples}
-    videos |= {failure.video for failure in failures if failure.stage != "annotation"}
-    counts = {
-        "samples": len(samples),
-        "videos": len(videos),
-        "shards": len(manifests),
-        "failures": len(failures),
-    }
-    write_run(folder, run_record(settings, {}, counts, 1.0))
+    if a_shard:
+        settings = replace(settings, shard=replace(settings.shard, max_samples=a_shard))
+    folder.mkdir(parents=True)
+    begin(folder, settings, Ledger(), 0)
+    tried = [failure for failure in failures if failure.stage != "annotation"]
+    with ShardStream(folder, settings) as stream:
+        for sample in samples:
+            stream.write([sample], [sample.meta.question], [])
+        stream.finish()
+        for failure in tried:
+            stream.write([failure], [a_question(failure.sample_id, video=failure.video)], [])
+    closed, tail = close(Ledger(), stream.manifests, stream.trailing, 0)
+    finish(
+        folder,
+        Annotations(questions=(), failures=(), input_sha256={}),
+        settings,
+        manifests=closed.manifests,
+        tail=tail,
+        failures=failures,
+        videos=len({s.meta.question.video for s in samples} | {failure.video for failure in tried}),
+        versions=package_versions(),
+        seconds=1.0,
+        stage_seconds={},
+    )
     return folder
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """Write run.json anew, with changes, over the files as they are now: a forgery with a valid seal."""
+    body = json.loads((folder / RUN_FILE).read_text())
+    files = [name for name in body[FILES] if (folder / name).is_file()]
+    write_json(folder / RUN_FILE, seal(body | changes | {FILES: file_hashes(folder, files)}))

@@ -6,20 +6,23 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from strive_data.atomic import write_json
 from strive_data.errors import FailureKind, UsageError
-from strive_data.run_file import write_run
 from strive_data.schema import Failure
 from strive_data.verify import verify_build
-from tests.strive_data.builds import write_build
+from tests.strive_data.builds import reseal, write_build
 from tests.strive_data.samples import a_sample
 
-FLIPS_PER_FILE = 60
+FLIPS_PER_FILE = 30
+TABLES = ("samples", "frames", "failures", "index")
+SHARD_FILES = [f"shard-000000.{kind}" for kind in ("json", "tar", "samples.parquet", "frames.parquet")]
 FAILURE = Failure(sample_id="9", row=4, video="v.mp4", stage="decode", kind=FailureKind.CRASH, message="died")
 
 
@@ -37,12 +40,6 @@ def build(sound: Path, tmp_path: Path) -> Path:
 def said(folder: Path) -> str:
     """All problems of a build, a line each."""
     return "\n".join(map(str, verify_build(folder, workers=1).problems))
-
-
-def rewrite_run(folder: Path, **changes: object) -> None:
-    """run.json with changes, under a valid seal of its own: as a forger would write it."""
-    body = json.loads((folder / "run.json").read_text())
-    write_run(folder, body | changes)
 
 
 def test_a_sound_build_has_no_problem_and_is_counted(sound: Path) -> None:
@@ -67,12 +64,12 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["run.json", "index.parquet", "samples.parquet", "frames.parquet"])
+@pytest.mark.parametrize("kind", ["run.json", "build.json", *(f"{table}.parquet" for table in TABLES)])
 def test_no_flipped_byte_of_the_records_stays_unseen(build: Path, kind: str) -> None:
     check_flips(build / kind, build)
 
 
-@pytest.mark.parametrize("kind", ["failures.parquet", "shard-000000.json", "shard-000000.tar"])
+@pytest.mark.parametrize("kind", ["tail.json", *SHARD_FILES])
 def test_no_flipped_byte_of_the_rest_stays_unseen(build: Path, kind: str) -> None:
     check_flips(build / kind, build)
 
@@ -114,22 +111,57 @@ def test_a_file_that_is_cut_gone_or_longer_is_named(build: Path, name: str, harm
 
 
 def test_shards_of_another_build_are_told_from_ones_own(build: Path, tmp_path: Path) -> None:
-    """Manifest, tar and run.json agree with one another; only the tables remember the true samples."""
-    other = write_build(tmp_path / "other", [a_sample(name, count=12) for name in ("a", "b")])
-    for kind in ("tar", "json"):
+    """Shard, rows, manifest and run.json agree with one another; the tables remember the true samples."""
+    other = write_build(tmp_path / "other", [a_sample(name, count=12) for name in ("a", "b")], a_shard=2)
+    for kind in ("tar", "json", "samples.parquet", "frames.parquet"):
         shutil.copy(other / f"shard-000000.{kind}", build)
     assert "shard-000000.json: its bytes do not have the sha256 of run.json" in said(build)
-    rewrite_run(build)
+    reseal(build)
     text = said(build)
     assert "index.parquet, sample 'a': row 0, length:" in text
     assert "samples.parquet, sample 'a': row 0, candidates: 10, expected 12" in text
     assert "sha256 of run.json" not in text
 
 
+def test_a_sample_that_the_manifest_swapped_for_another_is_named(build: Path) -> None:
+    body = json.loads((build / "shard-000000.json").read_text())
+    first, second = body["samples"]
+    first["sample_id"], second["sample_id"] = second["sample_id"], first["sample_id"]
+    write_json(build / "shard-000000.json", body)
+    reseal(build)
+    text = said(build)
+    assert "shard-000000.tar, sample 'b', byte 0: json: the sample calls itself 'a'" in text
+    assert "index.parquet, sample 'b': row 0, sample_id: 'a', expected 'b'" in text
+
+
+def test_rows_of_a_shard_are_those_of_the_tables(build: Path) -> None:
+    name = "shard-000001.frames.parquet"
+    pl.read_parquet(build / name).with_columns(cluster=pl.lit(1, pl.Int32)).write_parquet(build / name)
+    reseal(build)
+    assert f"{name}: gone, or not of the size and sha256 of shard-000001.json" in said(build)
+    body = json.loads((build / "shard-000001.json").read_text())
+    content = (build / name).read_bytes()
+    body["parts"][name] = {"size_bytes": len(content), "sha256": sha256(content).hexdigest()}
+    write_json(build / "shard-000001.json", body)
+    reseal(build)
+    assert said(build).startswith("frames.parquet, sample 'c.c': row 20, cluster: None, expected 1")
+
+
+def test_failures_that_no_manifest_tells_and_other_beginnings_are_named(build: Path) -> None:
+    (build / "tail.json").unlink()
+    body = json.loads((build / "build.json").read_text())
+    body["settings"]["decode"]["candidates"] = 7
+    write_json(build / "build.json", body)
+    reseal(build)
+    lines = said(build).splitlines()
+    assert lines[0].startswith("build.json: the build began with other settings than run.json says")
+    assert lines[1].startswith("failures.parquet, sample '9': no manifest tells of it")
+
+
 def test_settings_are_the_same_everywhere(build: Path) -> None:
     body = json.loads((build / "run.json").read_text())
     body["settings"]["sampler"]["seed"] = 5
-    rewrite_run(build, settings=body["settings"])
+    reseal(build, settings=body["settings"])
     text = said(build)
     assert "run.json: settings_fingerprint" in text
     assert "shard-000001.json: settings fingerprint" in text
@@ -140,14 +172,15 @@ def test_counts_and_failures_are_checked(build: Path) -> None:
     pl.read_parquet(build / "failures.parquet").with_columns(
         sample_id=pl.lit("a"), kind=pl.lit("tired"), video=pl.lit("other.mp4")
     ).write_parquet(build / "failures.parquet")
-    rewrite_run(build, counts={"samples": 4, "videos": 2, "shards": 2})
+    counts = json.loads((build / "run.json").read_text())["counts"]
+    reseal(build, counts={**counts, "samples": 4, "failures": 2})
     lines = said(build).splitlines()
-    assert "failures.parquet, sample 'a': a sample of the build too" in lines[1]
-    assert "failures.parquet, sample 'a': stage 'decode', kind 'tired'" in lines[2]
-    assert [line.split("; ")[0] for line in (lines[0], *lines[3:])] == [
-        "run.json: counts: failures missing",
+    assert "failures.parquet, sample 'a': a sample of the build too" in lines[0]
+    assert "failures.parquet, sample 'a': stage 'decode', kind 'tired'" in lines[1]
+    assert [line.split("; ")[0] for line in lines[2:]] == [
         "run.json: counts 4 samples, but there are 3",
-        "run.json: counts None failures, but there are 1",
+        "run.json: counts 2 failures, but there are 1",
+        "failures.parquet, sample 'a': no manifest tells of it",
     ]
 
 
@@ -185,12 +218,12 @@ def test_a_table_that_differs_by_one_value_is_named(build: Path) -> None:
         score=pl.when(pl.int_range(pl.len()) == 23).then(7.0).otherwise(pl.col("score")).cast(pl.Float32)
     ))  # fmt: skip
     change("samples.parquet", lambda rows: rows.with_columns(answer=pl.lit("A")))
-    rewrite_run(build)
+    reseal(build)
     text = said(build)
     assert "frames.parquet, sample 'c.c': row 23, score: 7.0, expected" in text
     assert "samples.parquet, sample 'a': row 0, answer: 'A', expected 'B'" in text
     change("frames.parquet", lambda rows: pl.concat([rows, rows.head(1)]))
-    rewrite_run(build)
+    reseal(build)
     assert "score" in said(build)
 
 
