@@ -29,6 +29,7 @@ CLIENT_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
     ("aiohttp", "ClientError"),
     ("httpx", "HTTPError"),
+    ("httpx2", "HTTPError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
     ("azure.core.exceptions", "AzureError"),
@@ -159,7 +160,7 @@ def open_folder(where: str | Path | Folder) -> Folder:
     """The folder at a local path or URL; one that is open already is given back.
 
     Nothing is asked of the storage yet. Raises UsageError for a scheme that is no plain storage, for secrets
-    in the URL, and where the package that speaks the scheme is not installed.
+    in the URL, and where the package that speaks the scheme is not installed, or cannot read the URL.
     """
     if not isinstance(where, str):
         return LocalFolder(where) if isinstance(where, Path) else where
@@ -196,7 +197,7 @@ def _remote(url: str) -> RemoteFolder:
     try:
         with _asking(url):
             file_system, path = fsspec.core.url_to_fs(url)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise UsageError(f"{url}: {error}") from error
     return RemoteFolder(url, file_system, path)
 

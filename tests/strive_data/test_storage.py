@@ -95,8 +95,14 @@ def test_what_is_no_plain_storage_is_refused(url: str, reason: str) -> None:
 
 
 def test_a_client_that_is_not_installed_is_named() -> None:
-    with pytest.raises(UsageError, match=r"tos://bucket/x: .*tosfs"):
-        open_folder("tos://bucket/x")
+    with pytest.raises(UsageError, match=r"oci://bucket/x: .*ocifs"):
+        open_folder("oci://bucket/x")
+
+
+def test_a_scheme_that_this_fsspec_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strive_data.storage.SCHEMES", frozenset({"future"}))
+    with pytest.raises(UsageError, match=r"^future://bucket: Protocol not known: future"):
+        open_folder("future://bucket")
 
 
 class Failing:
