@@ -69,8 +69,10 @@ def read_rows(path: Path) -> RowFile:
     elif body.lstrip().startswith(b"[") and (listed := _list_items(path, body)):
         items = listed
     else:
-        items = list(_line_items(path, body))
-        tree = _tree(path, body, items)
+        tree = _indented(body)
+        if tree is None:
+            items = list(_line_items(path, body))
+            tree = _tree(path, body, items)
         if tree is not None:
             items = [Item(path=path, place=f"{path.name} line 1", row=0, value=tree)]
     return RowFile(path=path, sha256=digest, items=tuple(items), tree=tree)
@@ -161,6 +163,19 @@ def _line_items(path: Path, body: bytes) -> Iterator[Item]:
             value = error
         yield Item(path=path, place=f"{path.name} line {line}", row=row, value=value)
         row += 1
+
+
+def _indented(body: bytes) -> Mapping[str, object] | None:
+    """The object that a body of many lines is, told by a first line that is no value: without a look at each
+    of its lines."""
+    first, more, _ = body.lstrip().partition(b"\n")
+    if not more or first.strip() != b"{":
+        return None
+    try:
+        whole = json_value(body)
+    except SampleError:
+        return None
+    return whole if isinstance(whole, Mapping) else None
 
 
 def _tree(path: Path, body: bytes, items: Sequence[Item]) -> Mapping[str, object] | None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from strive_rl.benchmarks.items import read_items
+from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.benchmarks.readers.join import join
 from strive_rl.benchmarks.readers.records import read_records
 from strive_rl.benchmarks.readers.tempcompass_output import read
 from strive_rl.benchmarks.tempcompass import (
+    TASKS,
     TEMPCOMPASS,
     bare_answer,
     judged_letter,
@@ -31,10 +32,18 @@ PUBLISHED = {
 TOTALS = {"multi-choice": "45.57", "yes_no": "56.38", "caption_matching": "63.34"}
 
 
-@pytest.mark.parametrize("task", PUBLISHED)
-def test_the_authors_own_ratings_of_a_real_model_come_out(shared_data: Path, task: str) -> None:
+@pytest.fixture(scope="module")
+def published(shared_data: Path) -> ItemSet:
     folder = shared_data / "benchmarks" / "tempcompass"
-    items = read_items([folder / f"{task}.json"], TEMPCOMPASS).items
+    return read_items([folder / f"{task}.json" for task in TASKS], TEMPCOMPASS)
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_the_authors_own_ratings_of_a_real_model_come_out(
+    published: ItemSet, shared_data: Path, task: str
+) -> None:
+    folder = shared_data / "benchmarks" / "tempcompass"
+    items = [one for one in published.items if one.tags["task"] == task]
     rated = read_records(folder / f"video-llava.{task}.rated.json")
     answers = join(items, read(rated).predictions).predictions
     rows = {
@@ -154,12 +163,9 @@ def test_a_caption_is_judged_by_the_first_question_on_its_video_and_dimension() 
     assert alone.judge_question.split("\n")[1:] == ["A. {'action': 'sits'}", "B. {'action': 'dunks'}"]
 
 
-def test_all_published_questions_are_read(shared_data: Path) -> None:
-    folder = shared_data / "benchmarks" / "tempcompass"
-    files = [folder / f"{task}.json" for task in ("multi-choice", "yes_no", "caption_matching", "captioning")]
-    items = read_items(files, TEMPCOMPASS)
-    by_task = [sum(one.tags["task"] == file.stem for one in items.items) for file in files]
+def test_all_published_questions_are_read(published: ItemSet) -> None:
+    by_task = [sum(one.tags["task"] == task for one in published.items) for task in TASKS]
     assert by_task == [1580, 2453, 1503, 2004]
-    assert items.rows == TEMPCOMPASS.published == 7540
-    assert len({one.question.video for one in items.items}) == 410
-    assert all(one.judge_reference for one in items.items if one.tags["task"] == "captioning")
+    assert published.rows == TEMPCOMPASS.published == 7540
+    assert len({one.question.video for one in published.items}) == 410
+    assert all(one.judge_reference for one in published.items if one.tags["task"] == "captioning")
