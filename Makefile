@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/python tools/demo.py --out demo
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .
