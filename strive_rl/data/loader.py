@@ -29,19 +29,20 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """This rank's part of a global batch: its groups in the order of the stream, what was left out of them
-    (`data.broken = "skip"`), and the cursor behind the global batch."""
+    """This rank's part of a global batch: its groups in the order of the stream and the picks that they are
+    of, what was left out of them (`data.broken = "skip"`), and the cursor behind the global batch."""
 
     groups: tuple[Group, ...]
+    picks: tuple[Pick, ...]
     broken: tuple[Broken, ...]
     after: Cursor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Loaded:
+    pick: Pick
     sample: Sample
     group: Group
-    alpha: float | None
 
 
 class Loader:
@@ -72,7 +73,7 @@ class Loader:
         self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: dict[Pick, Future[_Loaded | Broken]] = {}
+        self._pending: dict[Pick, tuple[float | None, Future[_Loaded | Broken]]] = {}
 
     def take(
         self,
@@ -93,11 +94,18 @@ class Loader:
         mine = rank_slice(picks, self._rank, self._world_size)
         self._want(mine, alpha, self._ahead(after), next_alpha)
         made = [self._result(pick, alpha) for pick in mine]
+        loaded = [each for each in made if isinstance(each, _Loaded)]
         return Batch(
-            groups=tuple(each.group for each in made if isinstance(each, _Loaded)),
+            groups=tuple(each.group for each in loaded),
+            picks=tuple(each.pick for each in loaded),
             broken=tuple(each for each in made if isinstance(each, Broken)),
             after=after,
         )
+
+    def redraw(self, pick: Pick, alpha: float) -> Group:
+        """The group of a pick once more, its variants drawn with another α: for variants that wait for the
+        rewards of earlier ones. Raises DamagedError where its stored data is not intact any more."""
+        return self._group(self.builds.read(pick.position), pick, alpha)
 
     def close(self) -> None:
         """Stop reading ahead; the next `take` starts again."""
@@ -117,25 +125,29 @@ class Loader:
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
         wanted = dict.fromkeys(ahead, next_alpha) | dict.fromkeys(now, alpha)
         for pick in self._pending.keys() - wanted.keys():
-            self._pending.pop(pick).cancel()
+            self._pending.pop(pick)[1].cancel()
         for pick in (*now, *wanted):
             if pick not in self._pending:
-                self._pending[pick] = self._pool.submit(self._load, pick, wanted[pick])
+                future = self._pool.submit(self._load, pick, wanted[pick])
+                self._pending[pick] = wanted[pick], future
 
     def _result(self, pick: Pick, alpha: float | None) -> _Loaded | Broken:
-        loaded = self._pending.pop(pick).result()
-        if isinstance(loaded, Broken) or loaded.alpha == alpha:
-            return loaded
-        return self._load(pick, alpha, loaded.sample)
+        guess, future = self._pending.pop(pick)
+        if guess == alpha:
+            return future.result()
+        loaded = None if future.exception() else future.result()
+        return self._load(pick, alpha, loaded.sample if isinstance(loaded, _Loaded) else None)
 
     def _load(self, pick: Pick, alpha: float | None, sample: Sample | None = None) -> _Loaded | Broken:
-        plan = self._plans[self.builds.locate(pick.position)[0]]
         try:
             sample = sample or self.builds.read(pick.position)
-            group = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
-            group = with_clean_view(group, sample, plan) if self._clean else group
+            return _Loaded(pick=pick, sample=sample, group=self._group(sample, pick, alpha))
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise
             return Broken(sample_id=self.builds.sample_id(pick.position), reason=str(error))
-        return _Loaded(sample=sample, group=group, alpha=alpha)
+
+    def _group(self, sample: Sample, pick: Pick, alpha: float | None) -> Group:
+        plan = self._plans[self.builds.locate(pick.position)[0]]
+        group = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
+        return with_clean_view(group, sample, plan) if self._clean else group

@@ -110,6 +110,29 @@ def test_alpha_may_change_from_step_to_step(shards: ShardSet) -> None:
     assert run(loader(shards), 4) != focused
 
 
+def test_a_wrong_guess_of_alpha_changes_nothing_where_frames_are_broken(
+    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that only the guess would have shown is not the asked batch's damage."""
+
+    def shown_unless_guessed(*args: Any, alpha: float | None, **kwargs: Any) -> Group:
+        if alpha == 0.9:
+            raise DamagedError("a frame of the guess")
+        return training_group(*args, alpha=alpha, **kwargs)
+
+    expected = run(loader(shards), 4, alpha=0.2)
+    monkeypatch.setattr("strive_rl.data.loader.training_group", shown_unless_guessed)
+    assert run(loader(shards), 4, alpha=0.2, next_alpha=0.9) == expected
+
+
+def test_a_group_can_be_drawn_again_with_another_alpha(shards: ShardSet) -> None:
+    with closing(loader(shards)) as of:
+        batch = of.take(Cursor(), alpha=0.9)
+        again = of.take(Cursor(), alpha=0.2)
+        assert batch.picks == again.picks == tuple(next_batch(Cursor(), of.stream)[0])
+        assert shown(tuple(of.redraw(pick, 0.2) for pick in batch.picks)) == shown(again.groups)
+
+
 def test_alpha_cannot_change_stored_variants(tmp_path: Path) -> None:
     stored = make_shards(tmp_path / "stored", settings=SAMPLED)
     with closing(loader(stored)) as of, pytest.raises(UsageError, match=r"alpha cannot change .* stored"):
