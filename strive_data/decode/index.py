@@ -5,7 +5,6 @@ Letters: P packets in decode order, F presented frames in order of time, T ticks
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.decode.nal import has_idr
+from strive_data.decode.packets import packets_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
@@ -112,17 +112,13 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     errors = 0
-    source = container.demux(stream)
     try:
-        for packet in source:
-            if packet.size:
-                digest.update(packet)
-                packets.append(_packet(packet, codec))
-                errors += packet.is_corrupt
-                if codec == "h264" and packet.is_keyframe and not gradual:
-                    gradual = not has_idr(bytes(packet), extradata)
-    except MemoryError:
-        raise
+        for packet in packets_of(container, stream):
+            digest.update(packet)
+            packets.append(_packet(packet, codec))
+            errors += packet.is_corrupt
+            if codec == "h264" and packet.is_keyframe and not gradual:
+                gradual = not has_idr(bytes(packet), extradata)
     except av.error.FFmpegError:
         errors += 1
     video_id = digest.hexdigest()[:32] if packets else file_id(path)
@@ -224,15 +220,3 @@ def _require_half(path: Path, index: PacketIndex, stream: Any) -> None:
     if index.errors and index.duration_seconds < declared / 2:
         got = f"{index.duration_seconds:.3f} s of {declared:.3f} s can be read"
         raise SampleError(FailureKind.PARTIAL_DECODE, f"{path}: the file is damaged, {got}")
-
-
-def packets_after_seek(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets from the present position; ends at an error as at the end of the file."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                yield packet
-    except MemoryError:
-        raise
-    except av.error.FFmpegError:
-        return

@@ -19,8 +19,9 @@ import av.error
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.damage import Damage
-from strive_data.decode.index import PacketIndex, packets_after_seek, read_index
+from strive_data.decode.index import PacketIndex, read_index
 from strive_data.decode.media import open_media, pixel_aspect
+from strive_data.decode.packets import packets_until_error
 from strive_data.decode.plan import Run, is_leading, plan_runs
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
@@ -154,11 +155,9 @@ def _packets_from(container: Any, stream: Any, index: PacketIndex, start: int) -
     for tick in _seek_ticks(index, start):
         try:
             container.seek(tick, stream=stream)
-        except MemoryError:
-            raise
         except av.error.FFmpegError:
             continue
-        packets = packets_after_seek(container, stream)
+        packets = packets_until_error(container, stream)
         for packet in packets:
             if packet.pts == key.pts and packet.size == key.size_bytes:
                 yield start, packet
@@ -189,7 +188,7 @@ def _read_through(path: Path, search: Search, settings: DecodeSettings) -> None:
         everything = Run(
             start=index.first_key, stop=len(index.packets), wanted=frozenset(range(len(index.packets)))
         )
-        packets = enumerate(packets_after_seek(container, stream))
+        packets = enumerate(packets_until_error(container, stream))
         decodable = ((place, packet) for place, packet in packets if place >= index.first_key)
         frames = _until(store, _run_frames(stream, everything, decodable, search.damage))
         if index.timed:

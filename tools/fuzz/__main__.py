@@ -31,7 +31,7 @@ from tools.fuzz.examine import Examine, Verdict
 SETTINGS = DecodeSettings(
     candidates=12, max_pixels=96 * 96, multiple=8, timeout_seconds=60, memory_bytes=1 << 30
 )
-DISASTERS = (FailureKind.TIMEOUT, FailureKind.CRASH, FailureKind.OOM)
+DISASTERS = (FailureKind.TIMEOUT, FailureKind.CRASH)
 Outcome = Verdict | SampleError
 
 
@@ -55,7 +55,7 @@ def fuzz(
 
 
 def is_wrong(outcome: Outcome) -> bool:
-    """Whether a person should look at the file: a silent wrong frame, or a process that was ended."""
+    """Whether a person should look at the file: a silent wrong frame, or a process that hung or died."""
     if isinstance(outcome, SampleError):
         return outcome.kind in DISASTERS
     return outcome.silently_wrong

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.decode import read_candidates
+from tools.barcodes.clip import encode
+from tools.barcodes.corpus import CLOSED, INTRA
+from tools.fuzz.examine import Examine
+from tools.fuzz.sequential import differing_frames
+
+SETTINGS = DecodeSettings(candidates=9, multiple=1)
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encode(CLOSED, tmp_path_factory.mktemp("clips"))
+
+
+def test_the_oracle_finds_each_frame_that_is_another(closed: Path) -> None:
+    got = read_candidates(closed, SETTINGS)
+    assert differing_frames(closed, SETTINGS, got) == []
+    frames = got.frames.copy()
+    frames[3], frames[7, 0, 0, 0] = frames[2], frames[7, 0, 0, 0] ^ 1
+    wrong = differing_frames(closed, SETTINGS, replace(got, frames=frames))
+    assert wrong == got.times[[3, 7]].tolist()
+
+
+def test_a_change_that_nothing_tells_of_is_seen_beside_the_source(closed: Path, tmp_path: Path) -> None:
+    intra = encode(INTRA, tmp_path)
+    path = tmp_path / f"0-zero-{CLOSED.name}"
+    path.write_bytes(intra.read_bytes())  # the same numbers at the same times, in other bits
+    verdict = Examine(sources=(closed,))(path, SETTINGS)
+    assert verdict.decode_errors == 0
+    assert not verdict.silently_wrong
+    assert len(verdict.changed) == verdict.frames == 9
+    assert Examine(sources=(closed,))(path.rename(tmp_path / "0-cut-closed.mp4"), SETTINGS).changed == ()
+    np.testing.assert_array_equal(verdict.changed, read_candidates(intra, SETTINGS).times)
