@@ -1,6 +1,6 @@
 """Frames of several videos through the image model together, while others are decoded and written.
 
-The model runs beside this process's other work (score/frame_queue.py). Its batches have one size, videos none.
+It runs beside this process's other work (score/frame_queue.py). Its batches have one size, videos do not.
 A frame's embedding has the same bits wherever it stands in a batch, so only the cost changes.
 """
 

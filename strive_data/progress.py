@@ -1,62 +1,144 @@
-"""Progress of a build on standard error: a live bar on a terminal, a plain line every so often elsewhere."""
+"""Progress of a build on standard error: a live picture on a terminal, else a plain line every so often."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from strive_data.errors import FailureKind
 from strive_data.observer import VideoDone, Workload
+from strive_data.tally import Tally
 
-SECONDS_BETWEEN_LINES = 10.0
+LEAST_SECONDS_BETWEEN_LINES = 10.0
+MOST_SECONDS_BETWEEN_LINES = 300.0
+LINES_OF_A_RUN = 20
+BAR_CHARACTERS = 40
 
 
 class BuildProgress:
-    """Counts finished videos, samples and failures; use as a context manager."""
+    """Shows videos, questions, shards, failures, frames a second, bytes, time left and the slowest stage.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} videos"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task: TaskID | None = None
-        self._videos = self._done = self._samples = self._failures = 0
-        self._started = self._last_line = time.monotonic()
+    Use as a context manager. `console` and `clock` (seconds) are there to be replaced.
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._started = self._last_line = clock()
+        self._tally: Tally | None = None
+        self._live: Live | None = None
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._picture, console=self._console)
 
     def __enter__(self) -> BuildProgress:
-        self._bar.start()
+        if self._live:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._live:
+            self._live.stop()
 
     def start(self, work: Workload) -> None:
         """Before the first video."""
-        self._videos = work.videos
-        self._task = self._bar.add_task(f"{work.questions} questions", total=work.videos)
+        self._started = self._last_line = self._clock()
+        self._tally = Tally(work=work)
+        if not self._live:
+            self._print(start_line(work))
 
     def advance(self, done: VideoDone) -> None:
         """After each video."""
-        self._done += 1
-        self._samples += done.questions - done.failed
-        self._failures += done.failed
-        if self._task is not None:
-            self._bar.update(self._task, advance=1, description=self._counts())
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if self._tally is None:
+            raise RuntimeError("progress: a video was done before start() was called")
+        self._tally = self._tally.after(done)
+        now = self._clock()
+        elapsed = now - self._started
+        last = self._tally.videos_done == self._tally.work.videos
+        if not self._live and (last or now - self._last_line >= seconds_between_lines(elapsed)):
             self._last_line = now
-            left = (now - self._started) / self._done * (self._videos - self._done)
-            self._console.print(f"{self._done}/{self._videos} videos, {self._counts()}, {left:.0f} s left")
+            self._print(progress_line(self._tally, elapsed))
 
-    def _counts(self) -> str:
-        return f"{self._samples} samples, {self._failures} failures"
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _picture(self) -> RenderableType:
+        if self._tally is None:
+            return Text("reading the annotation, loading the model")
+        return picture(self._tally, self._clock() - self._started)
+
+
+def seconds_between_lines(elapsed_seconds: float) -> float:
+    """Ten at first, then rarer, so that a log of days stays short."""
+    longer = max(elapsed_seconds / LINES_OF_A_RUN, LEAST_SECONDS_BETWEEN_LINES)
+    return min(longer, MOST_SECONDS_BETWEEN_LINES)
+
+
+def start_line(work: Workload) -> str:
+    """What there is to do, on one line."""
+    before = f", {work.videos_done} of them done before" if work.videos_done else ""
+    failed = f", {work.failures} unusable rows" if work.failures else ""
+    return f"{work.videos} videos{before}, {work.questions} questions{failed}"
+
+
+def progress_line(tally: Tally, elapsed_seconds: float) -> str:
+    """Everything on one line, for a log."""
+    parts = [f"{tally.videos_done}/{tally.work.videos} videos", *_counts(tally, elapsed_seconds)]
+    stages = _stages(tally)
+    return ", ".join([*parts, f"{_left(tally, elapsed_seconds)} left", *([stages] if stages else [])])
+
+
+def picture(tally: Tally, elapsed_seconds: float) -> RenderableType:
+    """Bar, counts and stages, one below the other."""
+    bar = Table.grid(padding=(0, 2))
+    bar.add_row(
+        ProgressBar(total=max(tally.work.videos, 1), completed=tally.videos_done, width=BAR_CHARACTERS),
+        f"{tally.videos_done}/{tally.work.videos} videos",
+        f"{_clock_time(elapsed_seconds)} so far",
+        f"{_left(tally, elapsed_seconds)} left",
+    )
+    lines = [" · ".join(_counts(tally, elapsed_seconds)), _kinds(tally.failures), _stages(tally)]
+    return Group(bar, *(Text(line) for line in lines if line))
+
+
+def _counts(tally: Tally, elapsed_seconds: float) -> list[str]:
+    rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
+    return [
+        f"{tally.questions_done}/{tally.work.questions} questions",
+        f"{tally.shards} shards",
+        f"{tally.failed} failures",
+        f"{rate:.1f} frames/s",
+        decimal(tally.written_bytes),
+    ]
+
+
+def _kinds(failures: Mapping[FailureKind, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
+
+
+def _stages(tally: Tally) -> str:
+    """Where the seconds go, in workers and here, and the stage that takes most."""
+    shares = tally.stage_shares()
+    if not shares:
+        return ""
+    listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return f"bottleneck {tally.bottleneck()} ({listed})"
+
+
+def _left(tally: Tally, elapsed_seconds: float) -> str:
+    seconds = tally.seconds_left(elapsed_seconds)
+    return "?" if seconds is None else _clock_time(seconds)
+
+
+def _clock_time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

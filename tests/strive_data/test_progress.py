@@ -1,20 +1,93 @@
 from __future__ import annotations
 
-import pytest
+import io
+import re
 
-from strive_data import progress
+import pytest
+from rich.console import Console
+
 from strive_data.errors import FailureKind
 from strive_data.observer import VideoDone, Workload
+from strive_data.progress import BuildProgress, seconds_between_lines
+
+WORK = Workload(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
+SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
+GOOD = VideoDone(video="a", questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
+BAD = VideoDone(video="b", questions=2, failures={FailureKind.TIMEOUT: 2})
 
 
-def test_where_there_is_no_terminal_it_prints_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    with progress.BuildProgress() as shown:
-        shown.start(Workload(videos=2, questions=5))
-        shown.advance(VideoDone(video="a", questions=3, failures={FailureKind.TIMEOUT: 1}))
-        shown.advance(VideoDone(video="b", questions=2))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("1/2 videos, 2 samples, 1 failures, ")
-    assert lines[1] == "2/2 videos, 4 samples, 1 failures, 0 s left"
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
+    written, clock = io.StringIO(), Clock()
+    console = Console(
+        file=written, force_terminal=terminal, width=100, color_system=None, legacy_windows=False
+    )
+    return BuildProgress(console, clock), clock, written
+
+
+def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
+    progress, clock, written = shown(terminal=False)
+    with progress:
+        progress.start(WORK)
+        for seconds, done in ((4.0, GOOD), (12.0, BAD), (15.0, GOOD), (16.0, GOOD)):
+            clock.now = 100.0 + seconds
+            progress.advance(done)
+    assert written.getvalue().splitlines() == [
+        "5 videos, 1 of them done before, 13 questions, 1 unusable rows",
+        "3/5 videos, 7/13 questions, 1 shards, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
+        "bottleneck model (decode 12% model 75% encode 9% write 3%)",
+        "5/5 videos, 13/13 questions, 3 shards, 3 failures, 24.0 frames/s, 7.5 MB, 0:00:00 left, "
+        "bottleneck model (decode 12% model 75% encode 9% write 3%)",
+    ]
+
+
+def test_on_a_terminal_it_draws_a_picture() -> None:
+    progress, clock, written = shown(terminal=True)
+    with progress:
+        progress.start(WORK)
+        clock.now = 104.0
+        progress.advance(GOOD)
+        progress.advance(BAD)
+    text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
+    assert [line.rstrip() for line in text.splitlines()][-4:] == [
+        "━" * 24 + " " * 18 + "3/5 videos  0:00:04 so far  0:00:04 left",
+        "7/13 questions · 1 shards · 3 failures · 32.0 frames/s · 2.5 MB",
+        "2 timeout",
+        "bottleneck model (decode 12% model 75% encode 9% write 3%)",
+    ]
+
+
+def test_before_the_first_video_no_time_is_promised() -> None:
+    progress, _, written = shown(terminal=True)
+    with progress:
+        progress.start(Workload(videos=2, questions=2))
+    assert "0/2 videos  0:00:00 so far  ? left" in written.getvalue()
+    assert "bottleneck" not in written.getvalue()
+
+
+def test_brackets_in_a_line_are_text() -> None:
+    progress, clock, written = shown(terminal=False)
+    progress.start(Workload(videos=1, questions=1))
+    clock.now += 1.0
+    progress.advance(VideoDone(video="[red]", questions=1, seconds={"write": 1.0}))
+    assert "bottleneck write (decode 0% model 0% encode 0% write 100%)" in written.getvalue()
+
+
+def test_a_video_before_the_start_is_an_error_of_the_code() -> None:
+    progress, _, _ = shown(terminal=False)
+    with pytest.raises(RuntimeError, match="before start"):
+        progress.advance(GOOD)
+
+
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (200, 10), (600, 30), (3600, 180), (86_400, 300)])
+def test_lines_become_rarer(elapsed: float, seconds: float) -> None:
+    assert seconds_between_lines(elapsed) == seconds
