@@ -76,6 +76,9 @@ def score(
     ]
     answers = [prediction for file in files for prediction in file.predictions]
     items = read_items(annotations, benchmark, settings.recipe) if annotations else own_items(answers)
+    if not items.items:
+        first = items.unusable[0].message if items.unusable else "it is empty"
+        raise UsageError(f"no row of the annotation can be used; the first: {first}")
     joined = join(items.items, answers)
     if not joined.predictions:
         raise UsageError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import comb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,10 @@ def sign_test(differences: Iterable[float]) -> SignTest:
     values = list(differences)
     won, lost = sum(value > 0 for value in values), sum(value < 0 for value in values)
     n = won + lost
-    tail = sum(comb(n, k) for k in range(min(won, lost) + 1))
+    term = tail = 1
+    for k in range(min(won, lost)):
+        term = term * (n - k) // (k + 1)  # C(n, k + 1)
+        tail += term
     return SignTest(
         won=won, lost=lost, tied=len(values) - n, p=float(min(Fraction(2 * tail, 2**n), Fraction(1)))
     )

@@ -162,3 +162,26 @@ def test_help_states_defaults(capfd: pytest.CaptureFixture[str]) -> None:
     shown = capfd.readouterr().out
     for text in ("--shards", "--resume", "default 1000.", "default 2.", "default 4."):
         assert text in shown
+
+
+def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {
+            "sample_id": str(i),
+            "question": "Q?",
+            "options": ["A. x", "B. y"],
+            "answer": "B",
+            "video": f"{i}.mp4",
+        }
+        | {"problem_type": "multiple choice", "output": output}
+        for i, output in enumerate("BBA")
+    ]
+    for name, kept in (("a", rows[:1] + rows[2:]), ("b", rows[:2])):
+        journal.append(tmp_path / f"{name}.jsonl", kept)
+        file, out = tmp_path / f"{name}.jsonl", tmp_path / name
+        assert typed("score", file, "--benchmark", "own", "--out", out) == 0
+        assert "accuracy" in capsys.readouterr().out
+    assert typed("compare", tmp_path / "a", tmp_path / "b") == 2
+    assert "1 are in A only (2); 1 are in B only (1)" in capsys.readouterr().err
+    assert typed("compare", tmp_path / "a", tmp_path / "b", "--common") == 0
+    assert "sign test over questions" in capsys.readouterr().out

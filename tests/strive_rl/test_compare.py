@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl import journal
+from strive_rl.benchmarks.own import OWN
+from strive_rl.compare import CompareSettings, compare
+from strive_rl.score import ScoreSettings, score
+
+QUICK = CompareSettings(bootstrap_resamples=200)
+
+
+def folder(tmp_path: Path, name: str, outputs: dict[int, str], **settings: Any) -> Path:
+    rows = [
+        {
+            "problem_id": i,
+            "problem": settings.pop(f"text{i}", f"Question {i}?"),
+            "problem_type": "multiple choice",
+        }
+        | {"options": ["A. x", "B. y"], "solution": "B", "path": f"v{i // 2}.mp4", "data_source": f"s{i % 2}"}
+        for i in outputs
+    ]
+    annotation = tmp_path / f"{name}.json"
+    annotation.write_text(json.dumps(rows))
+    predictions = tmp_path / f"{name}.jsonl"
+    journal.append(predictions, [{"sample_id": str(i), "output": o} for i, o in outputs.items() if o])
+    quick = ScoreSettings(bootstrap_resamples=20, **settings)
+    score([predictions], tmp_path / name, benchmark=OWN, annotations=[annotation], settings=quick)
+    return tmp_path / name
+
+
+def test_the_difference_is_paired_and_its_wins_are_tested(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", dict(enumerate("BBAAAAAA")))
+    b = folder(tmp_path, "b", dict(enumerate("ABBBBBBA")))
+    made = compare(a, b, settings=QUICK, out=tmp_path / "out")
+    assert made["overall"]["difference"]["mean"] == pytest.approx(4 / 8)
+    assert (made["overall"]["a"]["mean"], made["overall"]["b"]["mean"]) == (2 / 8, 6 / 8)
+    assert made["sign_test"] == {"won": 5, "lost": 1, "tied": 2, "p": pytest.approx(14 / 64)}
+    # Videos 0 to 3: −½, +1, +1, +½.
+    assert made["sign_test_videos"] == {"won": 3, "lost": 1, "tied": 0, "p": pytest.approx(10 / 16)}
+    assert made["by"]["source"]["s0"]["difference"]["mean"] == pytest.approx((-1 + 1 + 1 + 1) / 4)
+    assert (made["by"]["source"]["s1"]["won"], made["by"]["source"]["s1"]["lost"]) == (2, 0)
+    low, high = made["overall"]["difference"]["low"], made["overall"]["difference"]["high"]
+    assert low < 0.5 < high
+    assert journal.read_json(tmp_path / "out" / "comparison.json") == made
+    assert "Won by B: 5, 5 shown" in (tmp_path / "out" / "page.html").read_text()
+    with pytest.raises(UsageError, match="already holds a comparison"):
+        compare(a, b, settings=QUICK, out=tmp_path / "out")
+
+
+def test_a_system_against_itself_and_swapped(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", dict(enumerate("BBAABA")))
+    b = folder(tmp_path, "b", dict(enumerate("ABBABB")))
+    same = compare(a, a, settings=QUICK)
+    assert same["overall"]["difference"] == {"mean": 0, "low": 0, "high": 0, "questions": 6, "videos": 3}
+    assert same["sign_test"]["p"] == 1
+    there, back = compare(a, b, settings=QUICK), compare(b, a, settings=QUICK)
+    assert there["overall"]["difference"]["mean"] == -back["overall"]["difference"]["mean"]
+    assert there["sign_test"]["p"] == back["sign_test"]["p"]
+
+
+def test_other_questions_are_refused_by_name_or_left_out(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B", 1: "B", 2: "A", 3: "B"})
+    b = folder(tmp_path, "b", {1: "A", 2: "B", 3: "B", 4: "B"}, text3="Another?")
+    with pytest.raises(
+        UsageError, match=r"1 are in A only \(0\); 1 are in B only \(4\); 1 ask something else \(3\)"
+    ):
+        compare(a, b, settings=QUICK)
+    common = compare(a, b, settings=QUICK, common=True)
+    assert common["overall"]["difference"]["questions"] == 2
+    assert any(note.startswith("3 questions that only one") for note in common["notes"])
+
+
+def test_with_missing_excluded_only_what_both_answered_is_compared(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B", 1: "", 2: "A"}, missing="exclude")
+    b = folder(tmp_path, "b", {0: "B", 1: "B", 2: "B"}, missing="exclude")
+    assert compare(a, b, settings=QUICK)["overall"]["difference"]["questions"] == 2
+    wrong = folder(tmp_path, "w", {0: "B", 1: "B", 2: "B"})
+    with pytest.raises(UsageError, match=r"has missing exclude, .* has wrong: score both alike"):
+        compare(a, wrong, settings=QUICK)
+
+
+def test_a_convention_can_be_chosen_and_a_folder_must_be_scored(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B.", 1: "B", 2: "A"})
+    b = folder(tmp_path, "b", {0: "B", 1: "B", 2: "A"})
+    assert compare(a, b, settings=QUICK)["overall"]["difference"]["mean"] == 0
+    theirs = compare(a, b, settings=CompareSettings(convention="video_r1", bootstrap_resamples=20))
+    assert theirs["overall"]["difference"]["mean"] == pytest.approx(1 / 3)
+    with pytest.raises(UsageError, match="no folder of `strive-rl score`"):
+        compare(a, tmp_path, settings=QUICK)
