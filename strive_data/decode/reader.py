@@ -11,10 +11,9 @@ from strive_data.decode.pyav_reader import PyavReader
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
 
-SECOND_CHANCE = frozenset(
-    {FailureKind.UNSUPPORTED_CODEC, FailureKind.ZERO_FRAMES, FailureKind.PARTIAL_DECODE}
-)
-"""Failures after which another reader may do better; what is no video stays none."""
+SECOND_CHANCE = frozenset({FailureKind.UNSUPPORTED_CODEC})
+"""Failures after which decord may do better. What is no video stays none, and of a damaged one decord does
+not say which frames the damage reaches."""
 
 
 class FrameReader(Protocol):
@@ -40,10 +39,12 @@ def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
 
     N = `settings.candidates`; frames uint8 RGB [I, H, W, 3] in `storage_size`, times float64 [I], the true
     presentation times in seconds from the first shown frame. I < N where several midpoints fall on one frame
-    (short or slow videos) or where damaged frames are lost: those are counted in `info.decode_errors` and
-    never replaced by a neighbour. `reader = "auto"` is the planned PyAV reader, and decord for what it
-    fails on. Raises SampleError of kind missing, empty, not_media, no_moov, no_video_stream,
-    unsupported_codec, zero_frames, partial_decode or oom; UsageError if a forced reader is not installed.
+    (short or slow videos) or where damaged frames are lost: those are counted in `info.decode_errors`, as
+    are frames that damage reaches, and never replaced by a neighbour. `reader = "auto"` is the planned PyAV
+    reader, and decord for what it has no decoder for; decord refuses what it may get wrong (exact.py).
+    Raises SampleError of kind missing, empty, not_media, no_moov, no_video_stream, unsupported_codec,
+    zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may
+    take no more; UsageError if a forced reader is not installed.
     """
     if settings.reader == "pyav":
         return PyavReader().read(path, settings)

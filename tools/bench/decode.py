@@ -3,9 +3,10 @@
     python -m tools.bench.decode --videos ../shared/data/videos
 
 Measured are the videos of `--videos`, where given, and four that are rendered once into `--out`: 360p and
-1080p, short and long, a key frame every ten seconds. decord is used in two ways, both by `get_batch`: with its
-own scaling to the storage size while it decodes ("scaled"), and as most scripts do, at full size ("full"); the
-ratio is to the faster one. All with one thread; the least CPU seconds of `--repeats` runs, taken in turn.
+1080p, short and long, a key frame every ten seconds. decord is used in two ways, both by `get_batch`: with
+its own scaling to the storage size while it decodes ("scaled"), and as most scripts do, at full size
+("full"); the ratio is to the faster one. All with one thread; the least CPU seconds of `--repeats` runs,
+taken in turn.
 """
 
 from __future__ import annotations
