@@ -12,9 +12,11 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.errors import UsageError
+from strive_data.errors import DamagedError, UsageError
+from strive_data.seal import FILES as HASHES
+from strive_data.seal import file_sha256
 from strive_data.settings import choose
-from strive_data.shards import INDEX_FILE, read_run
+from strive_data.shards import INDEX_FILE, RUN_FILE, TELL_MORE, read_run
 from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
 
 FILES = {
@@ -28,9 +30,19 @@ QUERY_WORD = re.compile(r"\bselect\b", re.IGNORECASE)
 
 
 def scan(build: Path, table: str) -> pl.LazyFrame:
-    """A table of a finished build. Raises UsageError for no such build or table."""
-    read_run(build)
-    return pl.scan_parquet(build / FILES[choose(table, FILES, "table")])
+    """A table of a finished build. Raises UsageError for no such build or table, DamagedError for a changed.
+
+    Its bytes are compared with their checksum first: a damaged table can end the reader, not only fail.
+    """
+    name = FILES[choose(table, FILES, "table")]
+    digest = read_run(build).get(HASHES, {}).get(name)
+    try:
+        intact = digest is None or file_sha256(build / name) == digest
+    except OSError as error:
+        raise DamagedError(f"cannot read {build / name}: {error.strerror}; {TELL_MORE}") from error
+    if not intact:
+        raise DamagedError(f"{build / name} does not have the checksum of {RUN_FILE}: {TELL_MORE}")
+    return pl.scan_parquet(build / name)
 
 
 def ask(

@@ -47,7 +47,7 @@ def _fits(name: str, value: object) -> bool:
     if name in TEXTS:
         return isinstance(value, str)
     if name in COUNTS:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value < 1 << 31
     if name == "duration_seconds":
         return _is_number(value)
     if name == "sampler":

@@ -13,9 +13,9 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.judge.case import Case, Moment
 from strive_data.judge.qvhighlights import TRUTH_FILE, read_qvhighlights
+from strive_data.query import scan
 from strive_data.schema import Times
 from strive_data.shards import RUN_FILE, read_run
-from strive_data.tables import FRAMES_FILE, SAMPLES_FILE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +46,8 @@ def read_cases(folder: Path) -> Cases:
 def read_build_cases(folder: Path) -> Cases:
     """Cases of a finished build: its own scores and stored variants, its annotation's evidence spans."""
     built = SamplerSettings(**read_run(folder)["settings"]["sampler"])
-    samples = pl.read_parquet(
-        folder / SAMPLES_FILE, columns=["sample_id", "video_id", "variants", "evidence_spans"]
-    )
+    columns = ("sample_id", "video_id", "variants", "evidence_spans")
+    samples = scan(folder, "samples").select(columns).collect()
     known = samples.filter(pl.col("evidence_spans").list.len() > 0)
     if known.is_empty():
         raise UsageError(
@@ -56,7 +55,7 @@ def read_build_cases(folder: Path) -> Cases:
             "by. Build from an annotation whose rows have 'evidence_spans' (as `strive-data synth` writes)"
         )
     frames = (
-        pl.scan_parquet(folder / FRAMES_FILE)
+        scan(folder, "frames")
         .select("sample_id", "time", "score", taken="variants")
         .group_by("sample_id", maintain_order=True)
         .agg("time", "score", "taken")

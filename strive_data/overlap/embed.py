@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import SettingsError, UsageError
 from strive_data.jpeg import decode_jpeg
 from strive_data.overlap.descriptor import describe
+from strive_data.query import scan
 from strive_data.schema import Floats, Sample, Times
 from strive_data.score import FrameEmbedder, make_scorer
 from strive_data.shards import ShardSet
-from strive_data.tables import SAMPLES_FILE
 
 PICTURE, STORED = "picture", "stored"
 
@@ -66,7 +65,7 @@ def read_footage(folder: Path, embed: Embed) -> Iterator[Footage]:
     shards = ShardSet.open(folder)
     if not len(shards):
         raise UsageError(f"{folder}: the build has no samples, so there is nothing to compare")
-    named = pl.read_parquet(folder / SAMPLES_FILE, columns=["sample_id", "video", "video_id"])
+    named = scan(folder, "samples").select("sample_id", "video", "video_id").collect()
     video_of = {sample_id: (video, video_id) for sample_id, video, video_id in named.rows()}
     places: dict[tuple[str, str], list[int]] = {}
     for place, sample_id in enumerate(shards.sample_ids):
