@@ -16,9 +16,15 @@ from strive_rl.update import UpdateStats
 
 
 def step_record(
-    step: int, rollouts: Sequence[Rollout], encoded: Encoded, stats: UpdateStats, seconds: dict[str, float]
+    step: int,
+    rollouts: Sequence[Rollout],
+    grids: Sequence[Rewards],
+    encoded: Encoded,
+    stats: UpdateStats,
+    seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """Record of one step; a number that does not exist (a mean over nothing) is None.
+    """Record of one step; a number that does not exist (a mean over nothing) is None. `grids` are the
+    advantages [M, G] of each question.
 
     Means over all completions: `reward`, `accuracy`, `format` and `own`, the parts of a user's own reward by
     name; the same for each problem type of the step in `by_problem_type`. Shares of the questions: those
@@ -40,13 +46,15 @@ def step_record(
     }
     record |= _shares([reward_grid(rollout, "accuracy") for rollout in rollouts])
     record["eta2"] = _mean([e for r in rollouts if not math.isnan(e := variance_parts(reward_grid(r)).eta2)])
-    record["reward_by_variant"] = _by_variant(rollouts)
+    record["reward_by_variant"] = _by_variant([reward_grid(rollout) for rollout in rollouts])
+    record["advantage_by_variant"] = _by_variant(grids)
     record["completion_tokens"] = _mean([len(completion.ids) for completion in completions])
     record["truncated_share"] = _mean([not completion.finished for completion in completions])
     record["prompt_tokens"] = _mean([len(p.ids) for prompts in encoded.prompts for p in prompts])
     record["tokens"] = sum(len(completion.ids) for completion in completions)
     update = asdict(stats)
     record["update_tokens"] = update.pop("tokens")
+    record["updates"] = update.pop("updates")
     record |= {name: _number(value) for name, value in update.items()}
     record["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
     return record
@@ -113,11 +121,10 @@ def _by_problem_type(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
     return {kind: [r for r in rollouts if r.group.question.problem_type == kind] for kind in kinds}
 
 
-def _by_variant(rollouts: Sequence[Rollout]) -> list[float]:
-    if not rollouts:
+def _by_variant(grids: Sequence[Rewards]) -> list[float]:
+    if not grids:
         return []
-    means = np.mean([reward_grid(rollout).mean(axis=1) for rollout in rollouts], axis=0)
-    return [float(mean) for mean in means]
+    return [float(mean) for mean in np.mean([grid.mean(axis=1) for grid in grids], axis=0)]
 
 
 def _mean(values: Sequence[Any]) -> float | None:

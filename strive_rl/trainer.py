@@ -150,7 +150,7 @@ def train_step(run: Run) -> dict[str, Any]:
     )
     watch.lap("update")
     run.step, run.cursor = step, batch.after
-    record = step_record(step, rollouts, encoded, stats, watch.seconds()) | {"learning_rate": rate}
+    record = step_record(step, rollouts, grids, encoded, stats, watch.seconds()) | {"learning_rate": rate}
     record["broken"] = [asdict(each) for each in batch.broken]
     journal.append(run.out / METRICS_FILE, [record])
     journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))

@@ -6,7 +6,7 @@ A step's rollouts may serve several updates: each of `minibatches` parts of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -24,6 +24,22 @@ from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.reference import Reference
 
 Anchored = tuple[Lesson, Anchor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What one update is over: its responses and their tokens."""
+
+    responses: int
+    tokens: int
+
+
+Total = Callable[[Counts], Counts]
+
+
+def alone(counts: Counts) -> Counts:
+    """The counts of all processes, where there is one."""
+    return counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +86,12 @@ def update(
     learning_rate: float,
     step: int,
     reference: Reference | None = None,
+    total: Total = alone,
 ) -> UpdateStats:
     """All updates of one step over its lessons, `policy.groups_per_pass` questions in a pass.
+
+    With the lessons split over processes, `total` adds up their counts, and the gradients of all add up to
+    those of one process with all lessons.
 
     Raises StriveError that names the step and the questions where the loss or the gradient is not finite; the
     weights are then as they were before that update.
@@ -84,7 +104,8 @@ def update(
     seen, norms, first_gap = _Seen(), [], float("nan")
     for number, part in enumerate(plan, start=1):
         where = f"step {step}" if len(plan) == 1 else f"step {step}, update {number} of {len(plan)}"
-        one = _accumulate(policy, optimizer, part, settings, temperature, where)
+        aim = objective(part, settings, total)
+        one = _accumulate(policy, optimizer, part, settings, aim, temperature, where)
         norm = optimizer.clip()
         _require_finite(norm, "gradient", where, part)
         optimizer.step(learning_rate)
@@ -101,10 +122,11 @@ def split(anchored: Sequence[Anchored], count: int) -> list[list[Anchored]]:
     return [list(anchored[start:end]) for start, end in pairwise(ends) if start < end]
 
 
-def objective(part: Sequence[Anchored], settings: AlgorithmSettings) -> Objective:
-    """The objective of one update over all of `part`: its counts are those of the whole update."""
+def objective(part: Sequence[Anchored], settings: AlgorithmSettings, total: Total = alone) -> Objective:
+    """The objective of one update, of which `part` is this process's share: its counts are those of all."""
     responses = sum(lesson.advantages.size for lesson, _ in part)
-    return Objective.of(settings, responses=responses, tokens=sum(lesson.tokens for lesson, _ in part))
+    whole = total(Counts(responses=responses, tokens=sum(lesson.tokens for lesson, _ in part)))
+    return Objective.of(settings, responses=whole.responses, tokens=whole.tokens)
 
 
 def _accumulate(
@@ -112,11 +134,12 @@ def _accumulate(
     optimizer: Optimizer,
     part: Sequence[Anchored],
     settings: AlgorithmSettings,
+    aim: Objective,
     temperature: float,
     where: str,
 ) -> _Seen:
     """Gradients of one update onto the optimizer, pass after pass."""
-    aim, size, seen = objective(part, settings), policy.settings.groups_per_pass, _Seen()
+    size, seen = policy.settings.groups_per_pass, _Seen()
     for start in range(0, len(part), size):
         few = part[start : start + size]
         batch = token_batch(policy, few, settings, temperature)

@@ -38,7 +38,8 @@ def rollouts(make_group: Callable[..., Group]) -> list[Rollout]:
 
 def record(rollouts: list[Rollout], stats: UpdateStats) -> dict[str, Any]:
     encoded = Encoded(groups=(), prompts=(), dropped=(("long", "too long"),))
-    return step_record(4, rollouts, encoded, stats, {"data": 0.12345, "total": 0.12345})
+    grids = [np.array([[0.5], [-1.0]])[: len(rollout.completions)] for rollout in rollouts]
+    return step_record(4, rollouts, grids, encoded, stats, {"data": 0.12345, "total": 0.12345})
 
 
 def test_the_record_by_hand(rollouts: list[Rollout]) -> None:
@@ -62,6 +63,7 @@ def test_the_record_by_hand(rollouts: list[Rollout]) -> None:
     assert made["all_wrong_share"] == 2 / 4
     assert made["eta2"] == 1.0
     assert made["reward_by_variant"] == pytest.approx([0.45, 0.225])
+    assert made["advantage_by_variant"] == [0.5, -1.0]
     assert made["completion_tokens"] == (6 * 1 + 9 * 3 + 4) / 16
     assert made["truncated_share"] == 1 / 16
     assert made["tokens"] == 37
@@ -75,7 +77,7 @@ def test_a_step_in_which_every_question_was_dropped() -> None:
     made = record([], UpdateStats())
     assert made["reward"] is None
     assert made["zero_advantage_share"] is None
-    assert made["reward_by_variant"] == []
+    assert made["reward_by_variant"] == made["advantage_by_variant"] == []
     json.dumps(made, allow_nan=False)
 
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from strive_data.errors import StriveError
-from strive_rl.anchor import anchors
+from strive_rl.anchor import Anchor, anchors
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
-from strive_rl.loss import policy_loss
+from strive_rl.lesson import Lesson
+from strive_rl.loss import Objective, policy_loss
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.reference import load_reference
 from strive_rl.schema import Group
-from strive_rl.update import UpdateStats, objective, split, token_batch, update
+from strive_rl.update import Counts, UpdateStats, objective, split, token_batch, update
 from tests.strive_rl.made_rollouts import TEMPERATURE, Rolled, rolled_out, taught_by
 
 ALGORITHM = AlgorithmSettings()
@@ -106,17 +107,41 @@ def test_passes_add_up_to_the_gradient_of_the_whole(policy: Policy, rolled: Roll
     aim = objective(anchored, settings)
     gradients = []
     for size in (1, 2, len(anchored)):
-        double.model.zero_grad()
-        for start in range(0, len(anchored), size):
-            batch = token_batch(double, anchored[start : start + size], settings, TEMPERATURE)
-            policy_loss(batch, aim)[0].backward()
-        gradients.append(
-            torch.cat([weight.grad.flatten() for _, weight in double.trainable() if weight.grad is not None])
-        )
+        passes = [anchored[start : start + size] for start in range(0, len(anchored), size)]
+        gradients.append(sum(gradient(double, few, aim, settings) for few in passes))
     scale = float(gradients[-1].abs().max())
     assert scale > 0
-    for gradient in gradients[:-1]:
-        assert float((gradient - gradients[-1]).abs().max()) < 1e-6 * scale
+    for cut in gradients[:-1]:
+        assert float((cut - gradients[-1]).abs().max()) < 1e-6 * scale
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo"])
+def test_processes_add_up_to_the_gradient_of_one(policy: Policy, rolled: Rolled, loss: Any) -> None:
+    """Lessons of one and of three questions on two processes that know each other's counts."""
+    double = replace(policy, model=policy.model.double())
+    settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8)
+    taught = [(lesson, Anchor()) for lesson in taught_by(rolled, settings)]
+    whole = objective(taught, settings)
+    everything = Counts(responses=whole.responses, tokens=whole.tokens)
+    aims = [objective(part, settings, lambda _: everything) for part in (taught, taught[:1], taught[1:])]
+    assert aims == [whole] * 3
+    one, first, second = (
+        gradient(double, part, aim, settings)
+        for part, aim in zip((taught, taught[:1], taught[1:]), aims, strict=True)
+    )
+    assert float((first + second - one).abs().max()) < 1e-6 * float(one.abs().max())
+    # The control: with each process's own counts they do not.
+    wrong = [gradient(double, part, objective(part, settings), settings) for part in (taught[:1], taught[1:])]
+    assert float((sum(wrong) - one).abs().max()) > 0.1 * float(one.abs().max())
+
+
+def gradient(
+    policy: Policy, part: list[tuple[Lesson, Anchor]], aim: Objective, settings: AlgorithmSettings
+) -> torch.Tensor:
+    """Gradient of these lessons' loss with respect to all weights, as one vector."""
+    policy.model.zero_grad()
+    policy_loss(token_batch(policy, part, settings, TEMPERATURE), aim)[0].backward()
+    return torch.cat([w.grad.flatten() for _, w in policy.trainable() if w.grad is not None])
 
 
 def test_only_trainable_weights_move(policy: Policy, rolled: Rolled) -> None:
