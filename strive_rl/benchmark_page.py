@@ -247,9 +247,18 @@ def _output(row: Scored, name: str) -> str:
     text = row.output
     if len(text) > MOST_CHARACTERS:
         text = text[:MOST_CHARACTERS] + f" … ({len(row.output) - MOST_CHARACTERS} more characters)"
-    return (
-        f'<p><span class="{style}">{said}</span> · {escape(read)}</p><pre>{escape(text) or "(empty)"}</pre>'
-    )
+    facts = escape(" · ".join([read, *_frames(row)]))
+    return f'<p><span class="{style}">{said}</span> · {facts}</p><pre>{escape(text) or "(empty)"}</pre>'
+
+
+def _frames(row: Scored) -> Iterator[str]:
+    """The frames that the answer was made from, as far as they are told."""
+    times = row.frames.get("times")
+    if isinstance(times, list) and times:
+        sampler = str(row.frames.get("sampler", ""))
+        yield f"{len(times)} {sampler} frames at {', '.join(f'{time:g}' for time in times)} s".replace(
+            "  ", " "
+        )
 
 
 def _said(value: float | None) -> tuple[str, str]:

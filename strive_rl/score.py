@@ -7,7 +7,7 @@ tell, page.html all that with examples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,9 @@ def score_items(
     for item in items.items:
         sample_id = item.question.sample_id
         prediction = joined.predictions.get(sample_id)
-        rows.append(
-            scored(benchmark, item, prediction.output if prediction else None, judgements.get(sample_id))
-        )
+        output = prediction.output if prediction else None
+        row = scored(benchmark, item, output, judgements.get(sample_id))
+        rows.append(replace(row, frames=prediction.frames) if prediction else row)
     return rows + [unusable(benchmark, row) for row in items.unusable]
 
 

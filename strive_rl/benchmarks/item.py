@@ -91,6 +91,7 @@ class Scored:
     """One question with its output (None: missing) and what each convention says of it.
 
     `values` has the conventions that have a rule for the question; a value is None while it awaits a judge.
+    `frames` is what the prediction says of the frames it was made from (sampler, times in seconds).
     """
 
     sample_id: str
@@ -103,6 +104,7 @@ class Scored:
     output: str | None = None
     extracted: str | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
+    frames: Mapping[str, Any] = field(default_factory=dict)
 
 
 def text_of(row: Row, *names: str) -> str:

@@ -14,6 +14,10 @@ from strive_rl.benchmarks.readers.records import Records, read_records
 from strive_rl.benchmarks.tempcompass import judged_letter
 
 SCORES = ("score", "rating", "correct")
+CAPTION_TASK = (
+    "Choose the one option of the question that the caption tells, from the caption alone: none, if it tells "
+    "none or several."
+)
 
 
 def judge_row(benchmark: Benchmark, item: Item, row: Scored) -> dict[str, Any]:
@@ -26,7 +30,7 @@ def judge_row(benchmark: Benchmark, item: Item, row: Scored) -> dict[str, Any]:
         "question": question,
         "reference": reference,
         "output": row.output,
-        "answer": answer,
+        "extracted": answer,
         "prompt": judge_prompt(benchmark, item, question, reference, answer),
     }
 
@@ -35,7 +39,7 @@ def judge_prompt(benchmark: Benchmark, item: Item, question: str, reference: str
     """A prompt for a judge, in this project's own words. A caption's judge does not see the reference."""
     if item.judge_question:
         return (
-            f"{benchmark.judge_task}\n\nCaption:\n{answer}\n\nQuestion:\n{question}\n\n"
+            f"{CAPTION_TASK}\n\nCaption:\n{answer}\n\nQuestion:\n{question}\n\n"
             'Write the option that the caption tells as it stands ("B. text"), or: none.'
         )
     return (
@@ -48,7 +52,7 @@ def judge_prompt(benchmark: Benchmark, item: Item, question: str, reference: str
 def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
     """Judgement in [0, 1] by sample id.
 
-    Lines of {"sample_id", "score"} (or "rating", "correct"), or {"sample_id", "answer"} where the judge
+    Lines of {"sample_id", "score"} (or "rating", "correct"), or {"sample_id", "judge_answer"} where the judge
     answered a caption's question; or a rated file of TempCompass. Raises UsageError for a line that holds
     none, one that stands twice, and an id that no question has.
     """
@@ -75,8 +79,8 @@ def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
         value = _value(row, known[sample_id])
         if value is None:
             raise UsageError(
-                f"judgements {place}: expected score (or {' or '.join(SCORES[1:])}) from 0 to 1, or the "
-                "answer to a caption's question"
+                f"judgements {place}: expected score (or {' or '.join(SCORES[1:])}) from 0 to 1, or "
+                "judge_answer to a caption's question"
             )
         judgements[sample_id] = value
     if records.bad:
@@ -89,7 +93,7 @@ def _value(row: Any, item: Item) -> float | None:
         score = row.get(name)
         if isinstance(score, int | float) and 0 <= score <= 1:
             return float(score)
-    answer = row.get("judge_answer", row.get("answer"))
+    answer = row.get("judge_answer")
     if isinstance(answer, str) and item.judge_reference:
         return judged_letter(answer, item.judge_reference)
     return None

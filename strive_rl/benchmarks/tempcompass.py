@@ -20,10 +20,7 @@ from strive_rl.benchmarks.video_r1 import VIDEO_R1
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")
 INFORMATION = re.compile(r"^Information ([A-Z]): ", re.MULTILINE)
-JUDGE_TASK = (
-    "Say whether the model's answer means the right one. Of a caption, choose the one option that it tells, "
-    "from the caption alone: none, if it tells none or several."
-)
+JUDGE_TASK = "Say whether the model's answer means the right one, however it says so."
 
 
 def tempcompass_score(output: str, item: Item) -> Verdict:

@@ -104,10 +104,19 @@ def test_every_question_is_written_with_its_output(tmp_path: Path) -> None:
 def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path) -> None:
     whole = {"question": "Q?", "answer": "B", "problem_type": "multiple choice", "options": ["A. x", "B. y"]}
     file = tmp_path / "whole.jsonl"
-    journal.append(file, [{"sample_id": "1", "output": "B", "video": "v.mp4"} | whole])
+    journal.append(
+        file,
+        [
+            {"sample_id": "1", "output": "B", "video": "v.mp4", "sampler": "uniform", "times": [0.5, 2]}
+            | whole
+        ],
+    )
     results = run(tmp_path, file, annotations=())
     assert results["overall"]["accuracy"]["mean"] == 1
     assert any("No annotation was given" in note for note in results["notes"])
+    frames = journal.read(tmp_path / "out" / "scored.jsonl")[0]["frames"]
+    assert frames == {"sampler": "uniform", "times": [0.5, 2]}
+    assert "2 uniform frames at 0.5, 2 s" in (tmp_path / "out" / "page.html").read_text()
     with pytest.raises(UsageError, match="give --annotations"):
         run(tmp_path, answers(tmp_path, "B"), annotations=(), out="other")
 

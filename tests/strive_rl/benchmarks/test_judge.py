@@ -29,7 +29,7 @@ def lines(tmp_path: Path, *rows: object) -> Path:
 
 def test_an_answer_is_put_before_a_judge_with_question_and_reference() -> None:
     row = judge_row(MMVU, SALT, scored(MMVU, SALT, "<think>x</think><answer>brine</answer>"))
-    assert (row["sample_id"], row["question"], row["reference"], row["answer"]) == (
+    assert (row["sample_id"], row["question"], row["reference"], row["extracted"]) == (
         "s1",
         "What is seen?",
         "salt",
@@ -47,9 +47,11 @@ def test_a_captions_judge_does_not_see_the_truth() -> None:
 
 
 def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_path: Path) -> None:
-    file = lines(tmp_path, {"sample_id": "s1", "correct": True}, {"sample_id": "c1", "answer": "B. sits"})
+    file = lines(
+        tmp_path, {"sample_id": "s1", "correct": True}, {"sample_id": "c1", "judge_answer": "B. sits"}
+    )
     assert read_judgements(file, [SALT, CAPTION]) == {"s1": 1.0, "c1": 1.0}
-    file = lines(tmp_path, {"sample_id": "s1", "score": 0.5}, {"sample_id": "c1", "answer": "A. dunks"})
+    file = lines(tmp_path, {"sample_id": "s1", "score": 0.5}, {"sample_id": "c1", "judge_answer": "A. dunks"})
     assert read_judgements(file, [SALT, CAPTION]) == {"s1": 0.5, "c1": 0.0}
 
 
@@ -59,7 +61,7 @@ def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_
         ([{"sample_id": "nobody", "score": 1}], "none of the 2 questions"),
         ([{"sample_id": "s1", "score": 1}, {"sample_id": "s1", "score": 0}], "judged twice"),
         ([{"sample_id": "s1", "score": 7}], "from 0 to 1"),
-        ([{"sample_id": "s1", "answer": "brine"}], "from 0 to 1"),
+        ([{"sample_id": "c1", "extracted": "B. sits", "answer": "B. sits"}], "from 0 to 1"),
         ([{"sample_id": "s1", "score": 1}, 3], "no JSON object"),
     ],
 )
