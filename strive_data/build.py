@@ -8,13 +8,13 @@ at any moment goes on where it was, and ends with the bytes of one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from strive_data.annotations import Annotations, Reading, read_annotations
+from strive_data.annotations import Annotations, read_annotations
 from strive_data.config import BuildSettings
 from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
@@ -24,34 +24,12 @@ from strive_data.ledger import Ledger, begin, close, read_ledger
 from strive_data.observer import Observer, Workload
 from strive_data.output_folder import output_folder
 from strive_data.provenance import package_versions
-from strive_data.schema import Failure
 from strive_data.session import Seen, run_jobs
 from strive_data.shard_stream import ShardStream
 from strive_data.shards import read_run
+from strive_data.summary import BuildSummary
 from strive_data.tables import FAILURES_FILE, failures_table
 from strive_data.work import GONE, Work, failures_of, plan_work
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildSummary:
-    """What a build holds: counts, the failures in the order of the annotation, and how each file was read.
-
-    `resumed` samples were there when it started; `unchanged`: there was nothing to do. `kept` videos came
-    from the cache; `damaged` entries of it were found and made again. `versions` are packages whose version
-    is not the one that the build was begun with: (begun with, now).
-    """
-
-    samples: int
-    videos: int
-    shards: int
-    failures: tuple[Failure, ...]
-    seconds: float
-    readings: dict[str, Reading] = field(default_factory=dict)
-    resumed: int = 0
-    unchanged: bool = False
-    kept: int = 0
-    damaged: tuple[Path, ...] = ()
-    versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
 def build(
@@ -89,12 +67,12 @@ def build(
         if is_finished(out, rows, ledger, work):
             summary = _summary(out, rows, ledger, started, videos=work.videos, resumed=len(ledger.done))
             return replace(summary, unchanged=True)
-        counted = FailureCount(settings.failures)
-        _count_missing(counted, rows, ledger)
+        stop_if_missing(rows, ledger, settings)
         chosen = make_engine(engine, settings, workers=workers, cache=cache) if work.jobs else None
         begin(out, settings, ledger, work.attempt)
         observer.start(_workload(rows, ledger, work))
         with ShardStream(out, settings, manifests=ledger.manifests, attempt=work.attempt) as stream:
+            counted = FailureCount(settings.failures)
             seen = run_jobs(chosen, work, stream, observer, counted) if chosen else Seen()
             stream.finish()
         closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
@@ -123,11 +101,13 @@ def is_finished(out: Path, rows: Annotations, ledger: Ledger, work: Work) -> boo
     return failures_table(failures_of(rows, ledger)).equals(pl.read_parquet(out / FAILURES_FILE))
 
 
-def _count_missing(counted: FailureCount, rows: Annotations, ledger: Ledger) -> None:
-    """Count the videos that are not there: a wrong data root is told before anything is decoded."""
+def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) -> None:
+    """Raise TooManyFailuresError where too many videos are not there, before anything is decoded.
+
+    A wrong data root makes them all missing; other unusable rows of an annotation say nothing of it.
+    """
     missing = [each for each in rows.failures if each.kind in GONE and each.sample_id not in ledger.done]
-    if missing:
-        counted.add(len(missing) + len(rows.questions), missing)
+    FailureCount(settings.failures).add(len(missing) + len(rows.questions), missing)
 
 
 def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 from strive_data import console
-from strive_data.build import BuildSummary
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
 from strive_data.console import Assignments, Config, option
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
+from strive_data.interrupt import Terminated, exit_code, terminable
 from strive_data.judge import Contest, as_text, compare, read_cases
 from strive_data.merge import DUPLICATES, Duplicates, merge_builds
 from strive_data.overlap import (
@@ -32,6 +31,7 @@ from strive_data.progress import BuildProgress
 from strive_data.report import Selection, write_report
 from strive_data.settings import choose, load
 from strive_data.shard_progress import ShardProgress
+from strive_data.summary import stopped_line, summary_lines
 from strive_data.synth import write_world
 from strive_data.verify import verify_build
 
@@ -47,7 +47,9 @@ def build(
         typer.Argument(help="Annotation files: JSON, JSON lines, CSV or parquet.", show_default=False),
     ],
     data_root: Annotated[Path, typer.Option(help="Folder that the annotation's video paths start from.")],
-    out: Annotated[Path, typer.Option(help="New folder for shards, tables and run.json.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for shards, tables and run.json: new, or of a build to go on with.")
+    ],
     scorer: Annotated[
         str | None,
         option(
@@ -67,10 +69,17 @@ def build(
         Path | None,
         option(text="Folder that keeps decoded and embedded videos for later builds; default none."),
     ] = None,
+    engine: Annotated[str, typer.Option(help="Where videos are decoded and scored: local.")] = "local",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")
+    ] = False,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Decode, score and sample videos once, and write WebDataset shards and tables."""
+    """Decode, score and sample videos once, and write WebDataset shards and tables.
+
+    Stopped at any moment and started again with the same command, it goes on where it was.
+    """
     options = {
         "score.scorer": scorer,
         "decode.candidates": candidates,
@@ -78,36 +87,25 @@ def build(
         "sampler.variants": variants,
     }
     settings = load(BuildSettings, config=config, options=options, assignments=set_ or ())
-    with BuildProgress() as progress:
-        summary = run_build(
-            annotations,
-            data_root=data_root,
-            out=out,
-            settings=settings,
-            observer=progress,
-            workers=workers,
-            recipe=recipe,
-            cache=cache,
-        )
+    try:
+        with terminable(), BuildProgress() as progress:
+            summary = run_build(
+                annotations,
+                data_root=data_root,
+                out=out,
+                settings=settings,
+                observer=progress,
+                workers=workers,
+                recipe=recipe,
+                cache=cache,
+                engine=engine,
+                retry_failed=retry_failed,
+            )
+    except (KeyboardInterrupt, Terminated) as stop:
+        typer.echo(stopped_line(out), err=True)
+        raise typer.Exit(exit_code(stop)) from stop
     for line in summary_lines(summary, out, cache):
         typer.echo(line)
-
-
-def summary_lines(summary: BuildSummary, out: Path, cache: Path | None) -> Iterator[str]:
-    """What a build says of itself when it is done."""
-    for path, reading in summary.readings.items():
-        unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
-        yield f"{path}: recipe {reading.recipe}{unread}"
-    for entry in summary.damaged:
-        yield f"{entry}: damaged cache entry, made again"
-    if cache:
-        yield f"{cache}: {summary.kept} of {summary.videos} videos came from the cache"
-    counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
-    yield f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s"
-    for failure in summary.failures[:10]:
-        yield f"  row {failure.row}, {failure.kind}: {failure.message}"
-    if len(summary.failures) > 10:
-        yield f"  and {len(summary.failures) - 10} more: strive-data inspect {out}"
 
 
 @app.command()

@@ -193,8 +193,8 @@ class FailureSettings:
     """When a build stops because too much fails, so that a wrong --data-root is not found out after a day.
 
     `max_share` of the rows that were tried since the command was started, once `min_rows` of them were tried;
-    `max_count` of them, 0: any number. Before anything is decoded the same limits hold for rows whose video is
-    not there; other unusable rows of the annotation do not count. No limit changes a byte.
+    `max_count` of them, 0: any number. Before anything is decoded the same limits hold for rows whose video
+    is not there; other unusable rows of the annotation do not count. No limit changes a byte.
     """
 
     max_share: float = 0.5

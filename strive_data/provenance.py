@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -68,6 +69,7 @@ def package_versions() -> dict[str, str | None]:
     return versions | {name: _version(name) for name in PACKAGES}
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from strive_data.annotations import read_annotations
-from strive_data.build import BuildSummary, build
+from strive_data.build import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
 from strive_data.observer import VideoDone, Workload
@@ -20,6 +20,7 @@ from strive_data.score.clip import ClipScorer
 from strive_data.shard_writer import END_OF_ARCHIVE
 from strive_data.shards import ShardSet
 from strive_data.stopwatch import Stopwatch
+from strive_data.summary import BuildSummary
 from strive_data.synth import write_world
 
 SETTINGS = BuildSettings(

@@ -1,0 +1,125 @@
+"""Real processes, really killed, and a real file system that is full."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strive_data.synth import write_world
+from tests.strive_data.fake_engine import write_annotation
+from tests.strive_data.killed_build import command, killed_after, start, stopped_when
+
+ROOT = Path(__file__).parents[2]
+TIMES = ("seconds", "stage_seconds", "sha256")
+SHARDS = ["--set", "shard.max_samples=3"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world"), videos=8, questions_per_video=2, seed=7)
+
+
+@pytest.fixture(scope="module")
+def wanted(world: Path) -> tuple[dict[str, object], float]:
+    """What an uninterrupted build leaves, and how many seconds it took."""
+    started = time.monotonic()
+    assert killed_after(command(world, world.parent / "wanted", *SHARDS, "--workers", 1), 600) == 0
+    return content(world.parent / "wanted"), time.monotonic() - started
+
+
+def content(folder: Path) -> dict[str, object]:
+    files: dict[str, object] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    record = json.loads((folder / "run.json").read_text())
+    return files | {"run.json": {name: value for name, value in record.items() if name not in TIMES}}
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
+    """Kill after kill in one folder until its build is finished, then the next folder."""
+    annotation = write_annotation(tmp_path / "data", "aabcbbdedffgghh")
+    script = [sys.executable, "-m", "tests.strive_data.forked_builds", annotation, tmp_path, "20", "0"]
+    done = subprocess.run([*map(str, script)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    builds, kills = map(int, done.stdout.split())
+    assert kills >= 20
+    assert builds >= 2
+    expected = content(tmp_path / "plain")
+    for number in range(builds):
+        assert content(tmp_path / str(number)) == expected
+
+
+@pytest.mark.slow
+def test_the_command_is_killed_and_started_again_with_other_workers(
+    world: Path, wanted: tuple[dict[str, object], float], tmp_path: Path
+) -> None:
+    expected, _ = wanted
+    out = tmp_path / "out"
+    for shard, workers in (("shard-000000.tar", 2), (".shard-000002.tar.tmp", 1)):
+        arguments = command(world, out, *SHARDS, "--workers", workers)
+        code, _ = stopped_when(arguments, out / shard, signal.SIGKILL)
+        assert code == -signal.SIGKILL
+    assert killed_after(command(world, out, *SHARDS, "--workers", 2), 600) == 0
+    assert content(out) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_with_one_line(world: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "out"
+    code, errors = stopped_when(
+        command(world, out, *SHARDS, "--workers", 1), out / "shard-000000.json", number
+    )
+    said = f"stopped: finished shards are kept in {out}; start the same command again to go on"
+    assert (code, errors.splitlines()[-1]) == (128 + number, said)
+    assert "Traceback" not in errors
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_two_builds_do_not_write_into_one_folder(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = start(command(world, out, *SHARDS, "--workers", 1))
+    while not (out / "build.json").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = subprocess.run(command(world, out, *SHARDS), capture_output=True, text=True)
+    first.communicate()
+    assert first.returncode == 0
+    assert second.returncode == 2
+    assert "another build is writing there" in second.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_room(
+    world: Path, wanted: tuple[dict[str, object], float], small_disk: Path
+) -> None:
+    expected, _ = wanted
+    out = small_disk / "out"
+    build = command(world, out, *SHARDS, "--workers", 1)
+    done = subprocess.run(build, capture_output=True, text=True)
+    said = f"error: disk full: no room left to write {out}; free space and start the same command again"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
+    assert "Traceback" not in done.stderr
+    assert (out / "shard-000000.json").exists()
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "samples were there already" in done.stdout
+    assert content(out) == expected

@@ -1,0 +1,279 @@
+"""A build that is killed at any step and started again ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from strive_data import build as build_module
+from strive_data.build import build
+from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.errors import DamagedError, UsageError
+from strive_data.failure_limit import TooManyFailuresError
+from strive_data.observer import VideoDone, Workload
+from strive_data.summary import BuildSummary
+from tests.strive_data.crash_images import recorded
+from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
+
+TIMES = ("seconds", "stage_seconds", "sha256")
+# Videos of one to three rows, mixed; e and h are broken, row d6 is refused; the last rows fail.
+VIDEOS = "aabcbbdedhh"
+BROKEN, REFUSED = "eh", ["d6"]
+
+
+class Killed(FakeEngine):
+    """Is killed when its results for some videos were drawn."""
+
+    def __init__(self, videos: int, broken: str = BROKEN, refused: Iterable[str] = REFUSED) -> None:
+        super().__init__(broken, refused)
+        self._most = videos
+
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+        for result in super().run(jobs):
+            yield result
+            if len(self.videos) == self._most:
+                raise KeyboardInterrupt
+
+
+class Silent:
+    def start(self, work: Workload) -> None:
+        self.work = work
+
+    def advance(self, done: VideoDone) -> None:
+        pass
+
+
+def run(
+    annotation: Path, out: Path, engine: FakeEngine | None = None, *, retry: bool = False
+) -> tuple[BuildSummary, FakeEngine]:
+    chosen = engine or FakeEngine(BROKEN, REFUSED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_module, "make_engine", lambda *_, **__: chosen)
+        summary = build(
+            [annotation],
+            data_root=annotation.parent,
+            out=out,
+            settings=SETTINGS,
+            observer=Silent(),
+            retry_failed=retry,
+        )
+    return summary, chosen
+
+
+def content(folder: Path) -> dict[str, object]:
+    """All files of a build, run.json without its times."""
+    files: dict[str, object] = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    record = json.loads((folder / "run.json").read_text())
+    return files | {"run.json": {name: value for name, value in record.items() if name not in TIMES}}
+
+
+def failed_ids(out: Path) -> list[str]:
+    return pl.read_parquet(out / "failures.parquet")["sample_id"].to_list()
+
+
+def all_resumed_alike(images: Iterable[Path], annotation: Path, wanted: Path, **options: object) -> int:
+    """Resume each image; returns how many there were."""
+    expected, count = content(wanted), 0
+    for image in images:
+        run(annotation, image, **options)  # type: ignore[arg-type]
+        found = content(image)
+        assert found.keys() == expected.keys(), image.name
+        assert found == expected, (image.name, [name for name in found if found[name] != expected[name]])
+        shutil.rmtree(image)
+        count += 1
+    return count
+
+
+def test_killed_before_any_step_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    with recorded(out, tmp_path / "images") as images:
+        summary, _ = run(annotation, out)
+    assert (summary.samples, summary.shards, len(summary.failures)) == (7, 3, 4)
+    assert failed_ids(out) == ["d6", "e7", "h9", "h10"]
+    assert all_resumed_alike(images, annotation, out) > 20
+
+
+def test_killed_again_and_again_it_does_nothing_finished_twice(tmp_path: Path) -> None:
+    """Only the videos of the open shard are done again."""
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+
+    again, made = tmp_path / "again", list[str]()
+    for videos in (2, 2, 2):
+        engine = Killed(videos)
+        with pytest.raises(KeyboardInterrupt):
+            run(annotation, again, engine)
+        assert not list(again.glob(".*"))  # an end that can be seen coming leaves nothing behind
+        made.append("".join(video[0] for video in engine.videos))
+    _, engine = run(annotation, again)
+    assert content(again) == content(out)
+    assert made == ["ab", "bc", "de"]
+    assert engine.videos == ["d.mp4", "e.mp4", "h.mp4"]
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=8)
+def test_whatever_the_annotation_and_the_step(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("any")
+    videos = data.draw(st.text("abcde", min_size=1, max_size=12).filter(lambda text: set(text) - {"e"}))
+    annotation, out = write_annotation(tmp_path / "data", videos), tmp_path / "out"
+    with recorded(out, tmp_path / "images") as images:
+        run(annotation, out)
+    image = images[data.draw(st.integers(0, len(images) - 1))]
+    with recorded(image, tmp_path / "second") as again:
+        run(annotation, image)
+    assert content(image) == content(out)
+    second = again[data.draw(st.integers(0, len(again) - 1))] if again else image
+    run(annotation, second)
+    assert content(second) == content(out)
+
+
+def test_rows_that_are_added_become_shards_behind_the_old_ones(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    annotation = write_annotation(data, VIDEOS)
+    run(annotation, out)
+    old = {path.name: path.read_bytes() for path in out.glob("shard-*")}
+    write_annotation(data, VIDEOS + "aiijj")
+    base = shutil.copytree(out, tmp_path / "base")
+    with recorded(out, tmp_path / "images") as images:
+        summary, engine = run(annotation, out)
+    assert (summary.samples, summary.resumed, summary.shards) == (12, 7, 5)
+    assert engine.videos == ["a.mp4", "i.mp4", "j.mp4"]
+    assert {name: (out / name).read_bytes() for name in old} == old
+    added = pl.read_parquet(out / "samples.parquet")["sample_id"].to_list()[7:]
+    assert added == ["a11", "i12", "i13", "j14", "j15"]
+    assert failed_ids(out) == ["d6", "e7", "h9", "h10"]
+    assert all_resumed_alike([base, *images], annotation, out) > 15
+
+
+def test_added_rows_may_stand_first_and_failures_keep_their_true_row(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    annotation = write_annotation(data, VIDEOS)
+    run(annotation, out)
+    rows = annotation.read_text()
+    added = json.dumps({"id": "new", "video": "a.mp4", "question": "New?", "answer": "x"}) + "\n"
+    annotation.write_text(added + rows)
+    run(annotation, out)
+    failures = pl.read_parquet(out / "failures.parquet")
+    assert failures.select("sample_id", "row").rows() == [("d6", 7), ("e7", 8), ("h9", 10), ("h10", 11)]
+
+
+def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    annotation = write_annotation(data, VIDEOS)
+    run(annotation, out)
+    old = {path.name: path.read_bytes() for path in out.glob("shard-*")}
+    summary, engine = run(annotation, out, FakeEngine("h"))
+    assert (summary.unchanged, engine.videos) == (True, [])
+    base = shutil.copytree(out, tmp_path / "base")
+    with recorded(out, tmp_path / "images") as images:
+        summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
+    assert engine.videos == ["d.mp4", "e.mp4", "h.mp4"]
+    assert (summary.samples, summary.shards) == (9, 4)
+    assert failed_ids(out) == ["h9", "h10"]
+    assert {name: (out / name).read_bytes() for name in old} == old
+    # With run.json of this round there, the round is over: the same command begins the next one.
+    stopped = [image for image in images if not (image / "run.json").exists()]
+    assert all_resumed_alike([base, *stopped], annotation, out, engine=FakeEngine("h"), retry=True) > 10
+    # Nothing but failures again: no shard, one row each, and a new round each time.
+    for _ in range(2):
+        summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
+        assert (engine.videos, summary.shards, failed_ids(out)) == (["h.mp4"], 4, ["h9", "h10"])
+    summary, _ = run(annotation, out, FakeEngine(), retry=True)
+    assert (summary.samples, summary.failures) == (11, ())
+    assert not (out / "tail.json").exists()
+
+
+def test_a_round_that_was_interrupted_tries_nothing_twice(tmp_path: Path) -> None:
+    """d and e succeed and fill a shard; what failed before it is not tried again, what comes behind it is."""
+    annotation, out = write_annotation(tmp_path / "data", "hdddah"), tmp_path / "out"
+    run(annotation, out, FakeEngine("hd"))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(annotation, out, Killed(2, "h"), retry=True)
+    summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
+    assert (engine.videos, summary.samples, failed_ids(out)) == ([], 4, ["h0", "h5"])
+
+
+def test_a_failed_row_that_was_corrected_is_tried_again(tmp_path: Path) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+    (annotation.parent / "z.mp4").touch()
+    annotation.write_text(annotation.read_text().replace('"h.mp4"', '"z.mp4"'))
+    summary, engine = run(annotation, out)
+    assert (engine.videos, summary.samples) == (["z.mp4"], 9)
+    assert failed_ids(out) == ["d6", "e7"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('"answer": "x"', '"answer": "y"', r"row 0 \(sample 'a0'\) is another question now"),
+        ('{"id": "a0", ', '{"id": "a99", ', "the row of sample 'a0' is gone"),
+        ('"question": "?"', '"question": ""', r"row 0 \(sample 'a0'\): .*question"),
+    ],
+)
+def test_rows_of_samples_may_not_change(tmp_path: Path, before: str, after: str, says: str) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+    held = content(out)
+    annotation.write_text(annotation.read_text().replace(before, after, 1))
+    with pytest.raises(UsageError, match=says):
+        run(annotation, out)
+    assert content(out) == held
+
+
+def test_a_video_that_was_built_may_be_gone(tmp_path: Path) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+    (annotation.parent / "a.mp4").unlink()
+    summary, _ = run(annotation, out)
+    assert (summary.unchanged, summary.samples, len(summary.failures)) == (True, 7, 4)
+
+
+def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+    tar = out / "shard-000001.tar"
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:-1])
+    with pytest.raises(
+        DamagedError, match=rf"shard-000001.tar has {len(whole) - 1} bytes, its manifest says"
+    ):
+        run(annotation, out)
+    tar.unlink()
+    with pytest.raises(DamagedError, match=r"shard-000001.tar is gone"):
+        run(annotation, out)
+    tar.write_bytes(whole)
+    (out / "shard-000001.json").unlink()
+    with pytest.raises(DamagedError, match=r"shard-000001.json is gone, but shard-000002.json is there"):
+        run(annotation, out)
+    (out / "shard-000000.json").write_text("{}")
+    with pytest.raises(DamagedError, match=r"shard-000000.json: no manifest"):
+        run(annotation, out)
+
+
+def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> None:
+    videos = "abcdef" * 2 + "g" * 60
+    annotation, out = write_annotation(tmp_path / "data", videos), tmp_path / "out"
+    with pytest.raises(TooManyFailuresError) as raised:
+        run(annotation, out, FakeEngine("g"))
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "stopped: 60 of 72 rows failed, failures.max_share is 0.5"
+    assert lines[1] == "  60 timeout, as row 12: too slow"
+    assert not (out / "run.json").exists()
+    assert len(list(out.glob("shard-*.tar"))) == 4
+    summary, engine = run(annotation, out, FakeEngine())
+    assert (engine.videos, summary.samples, summary.failures) == (["g.mp4"], 72, ())
+    run(annotation, tmp_path / "plain", FakeEngine())
+    assert content(out) == content(tmp_path / "plain")
