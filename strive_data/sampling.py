@@ -51,7 +51,7 @@ def make_sample(question: Question, stills: Stills, scored: FrameScores, setting
         variants=variants,
         uniform=uniform,
         stored=stored,
-        jpegs=tuple(stills.jpegs[int(i)] for i in stored),
+        jpegs=stills.jpegs_of(stored),
         embeds=_embeds(scored, settings.shard),
         clusters=_clusters(scored, stills, settings.sampler),
     )

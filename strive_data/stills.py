@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import overload
 
@@ -14,6 +16,7 @@ from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
 # Full chroma: stored frames are small, and halving their colour resolution again would blur small text.
 CHROMA = "444"
+ENCODERS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +26,13 @@ class Stills:
     info: VideoInfo
     times: Times
     jpegs: Sequence[bytes]
+
+    def jpegs_of(self, places: Iterable[int]) -> tuple[bytes, ...]:
+        """JPEGs of these candidates. Raises SampleError (encode_failed) for one that cannot be encoded."""
+        wanted = [int(place) for place in places]
+        if isinstance(self.jpegs, JpegsOnDemand):
+            self.jpegs.encode(wanted)
+        return tuple(self.jpegs[place] for place in wanted)
 
 
 class JpegsOnDemand(Sequence[bytes]):
@@ -34,6 +44,13 @@ class JpegsOnDemand(Sequence[bytes]):
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def encode(self, places: Iterable[int]) -> None:
+        """Encode those of these that are not yet, in threads: the library leaves the interpreter meanwhile."""
+        missing = [place for place in dict.fromkeys(places) if place not in self._done]
+        with ThreadPoolExecutor(ENCODERS) as pool:
+            done = pool.map(lambda place: encode_jpeg(self._frames[place], self._quality), missing)
+            self._done.update(zip(missing, done, strict=True))
 
     @overload
     def __getitem__(self, place: int) -> bytes: ...

@@ -72,5 +72,5 @@ class Tally:
 
     def bottleneck(self) -> WorkStage | None:
         """The stage that most seconds go into; None before any were counted."""
-        shares = self.stage_shares()
-        return max(WORK_STAGES, key=lambda name: shares[name]) if shares else None
+        by_share = sorted(self.stage_shares().items(), key=lambda item: item[1])
+        return by_share[-1][0] if by_share else None
