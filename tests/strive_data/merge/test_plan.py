@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from strive_data.errors import FailureKind, UsageError
+from strive_data.manifest import Entry, Lost, Manifest
+from strive_data.merge.plan import plan_merge
+
+LOST = Lost(sample_id="x", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
+
+
+def shard(number: int, *samples: str) -> Manifest:
+    """A manifest of samples "id" or "id=content"."""
+    entries = tuple(Entry(sample_id=name.split("=")[0], offset=0, length=1, sha256=name) for name in samples)
+    return Manifest(
+        schema_version=1,
+        shard=f"shard-{number:06d}.tar",
+        settings="s",
+        size_bytes=1,
+        sha256="h",
+        samples=entries,
+        failures=(LOST,),
+    )
+
+
+def test_shards_are_numbered_on_in_the_order_of_the_parts() -> None:
+    plan = plan_merge([[shard(0, "a", "b"), shard(1, "c")], [shard(0, "d")]], ["A", "B"], "refuse")
+    assert [(move.part, move.manifest.shard, move.shard, move.is_whole) for move in plan.moves] == [
+        (0, "shard-000000.tar", "shard-000000.tar", True),
+        (0, "shard-000001.tar", "shard-000001.tar", True),
+        (1, "shard-000000.tar", "shard-000002.tar", True),
+    ]
+    assert plan.dropped == (frozenset(), frozenset())
+    assert plan.lost == ()
+
+
+def test_a_sample_of_the_same_bytes_is_taken_once() -> None:
+    parts = [[shard(0, "a")], [shard(0, "b", "a"), shard(1, "a", "c")], [shard(0, "c")]]
+    plan = plan_merge(parts, ["A", "B", "C"], "refuse")
+    kept = [[entry.sample_id for entry in move.kept] for move in plan.moves]
+    assert kept == [["a"], ["b"], ["c"]]
+    assert [move.is_whole for move in plan.moves] == [True, False, False]
+    assert plan.dropped == (frozenset(), frozenset("a"), frozenset("c"))
+    assert plan.lost == (LOST,)  # of the shard of C, of which nothing is kept
+
+
+def test_one_id_with_two_contents_is_refused_or_the_first_is_right() -> None:
+    parts = [[shard(0, "a=1")], [shard(0, "a=2", "b")]]
+    with pytest.raises(UsageError, match=r"1 sample ids .*: 'a' in A and B; --duplicates first"):
+        plan_merge(parts, ["A", "B"], "refuse")
+    plan = plan_merge(parts, ["A", "B"], "first")
+    assert [[entry.sha256 for entry in move.kept] for move in plan.moves] == [["a=1"], ["b"]]
