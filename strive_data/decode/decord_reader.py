@@ -59,6 +59,11 @@ class DecordReader:
                 turned = pixels.shape[1::-1] == coded_size[::-1] != coded_size
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
                 store.put(slot, frame, 1 / aspect if turned else aspect)
+        lost = int((~store.filled).sum())
+        if lost and not self._trusting:
+            # Which ones it loses, and what it then takes for the next, changes from one run to the next.
+            message = f"{path}: decord cannot decode {lost} of {len(chosen)} wanted frames"
+            raise SampleError(FailureKind.PARTIAL_DECODE, message)
         info = VideoInfo(
             video_id=index.video_id,
             duration_seconds=duration_seconds,
@@ -66,7 +71,7 @@ class DecordReader:
             height=store.shown_size[1],
             reader=self.name,
             reader_version=self.version,
-            decode_errors=index.errors + int((~store.filled).sum()),
+            decode_errors=index.errors + lost,
         )
         return finish(path, store, starts_F[chosen], info)
 

@@ -12,7 +12,6 @@ taken in turn.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+import decord
 import numpy as np
+from decord._ffi.base import DECORDError
 from rich.console import Console
 from rich.table import Table
 
@@ -121,15 +122,16 @@ def measure(paths: list[tuple[Path, bool]], repeats: int) -> Iterator[Row]:
             }
             try:
                 least = _least_seconds(ways, repeats)
-            except (SampleError, RuntimeError) as error:
-                print(f"{path.name}: left out, {error}", file=sys.stderr)
+            except (SampleError, DECORDError) as error:
+                print(f"{path.name}: left out, {str(error).splitlines()[0]}", file=sys.stderr)
                 break
-            yield Row(video=path.name, count=count, is_long=is_long, **least)
+            row = Row(video=path.name, count=count, is_long=is_long, **least)
+            print(f"{row.video} {row.count}: {row.ratio:.2f} of decord", file=sys.stderr, flush=True)
+            yield row
 
 
 def read_by_decord(path: Path, settings: DecodeSettings, *, scaled: bool) -> Any:
     """Candidates as a script takes them: no check, no hash, frames by number."""
-    decord = importlib.import_module("decord")
     with av.open(str(path)) as container:
         codec = container.streams.video[0].codec_context
         width, height = storage_size(codec.width, codec.height, settings.max_pixels, settings.multiple)

@@ -77,7 +77,8 @@ def test_agrees_with_the_planned_reader_where_decord_is_exact(
 
 
 def test_damaged_real_file_is_a_failure(shared_data: Path) -> None:
-    with pytest.raises(SampleError) as caught:
+    """What decord loses of it changes from run to run, now more than half of it and now less."""
+    with pytest.raises(SampleError, match=r"decord cannot decode \d+ of 32 wanted frames") as caught:
         DecordReader().read(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=32))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Interpolation
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.store import FrameStore, finish
@@ -71,3 +72,23 @@ def test_pixels_that_are_not_square_are_stretched(
     store.put(0, picture(7), pixel_aspect)
     assert store.shown_size == shown
     assert store.survivors().shape == (1, *stored, 3)
+
+
+@pytest.mark.parametrize(("pix_fmt", "size"), [("yuv420p", (171, 97)), ("yuv420p10le", (160, 96))])
+def test_planes_hold_the_bits_of_packed_rgb(pix_fmt: str, size: tuple[int, int]) -> None:
+    """The store scales to planes because that is faster; "rgb24" is what it must equal."""
+    noise = np.random.default_rng(0).integers(0, 255, size=(size[1], size[0], 3), dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pix_fmt)
+    store = FrameStore(1, DecodeSettings(max_pixels=84 * 56))
+    store.put(0, frame)
+    packed = frame.reformat(
+        width=store.survivors().shape[2],
+        height=store.survivors().shape[1],
+        format="rgb24",
+        interpolation=Interpolation.BICUBIC
+        | Interpolation.ACCURATE_RND
+        | Interpolation.BITEXACT
+        | Interpolation.FULL_CHR_H_INT
+        | Interpolation.FULL_CHR_H_INP,
+    ).to_ndarray()
+    np.testing.assert_array_equal(store.survivors()[0], packed)
