@@ -15,7 +15,14 @@ from strive_data.schema import Sample
 from strive_data.settings import as_dict
 from strive_data.views import crop_frames, parse_view
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings
-from strive_rl.views import ViewPlan, evaluation_indices, group_of, plan_views, training_group
+from strive_rl.views import (
+    ViewPlan,
+    evaluation_indices,
+    group_of,
+    plan_views,
+    training_group,
+    with_clean_view,
+)
 from tests.strive_rl.made_shards import SAMPLED, SETTINGS, jpeg, made_sample
 
 ALL, SOME = as_dict(SETTINGS), as_dict(SAMPLED)
@@ -174,6 +181,18 @@ def test_views_change_no_times_and_come_again() -> None:
     for a, b, c in zip(first.views, again.views, plain.views, strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
         np.testing.assert_array_equal(a.times, c.times)
+
+
+def test_the_clean_view_is_uniform_and_whole_beside_cropped_variants() -> None:
+    sample, plan = wide_sample(), planned(crop=True)
+    group = training_group(sample, plan, seed=5, epoch=2)
+    clean = with_clean_view(group, sample, plan).clean
+    (uniform,) = group_of(sample, [sample.uniform]).views
+    assert group.clean is None
+    assert clean is not None
+    assert clean.spatial == "whole"
+    np.testing.assert_array_equal(clean.times, uniform.times)
+    np.testing.assert_array_equal(clean.frames, uniform.frames)
 
 
 def test_a_coarse_tier_shows_more_frames_for_the_same_tokens() -> None:
