@@ -138,6 +138,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("train", {"--config": tmp_path / "absent.toml"}, "absent.toml"),
         ("train", {"--set": "policy.groups_per_pass=0"}, "policy.groups_per_pass: got 0"),
         ("train", {"--seed": "-1"}, "seed: got -1"),
+        ("train", {"--set": "data.window=-1"}, "data.window: got -1, expected at least 0"),
+        ("train", {"--set": "data.broken=ignore"}, "expected one of stop, skip"),
         ("eval", {"--shards": tmp_path / "empty"}, "has no run.json"),
         ("eval", {"--model": tmp_path / "empty"}, "not a model folder"),
         ("eval", {"--baseline": tmp_path / "empty"}, "no finished evaluation"),
