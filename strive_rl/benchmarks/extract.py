@@ -17,7 +17,7 @@ from strive_rl.answers import option_letter
 from strive_rl.benchmarks.statements import WRAPPERS, Statement, statements
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
-LONGEST = 20_000  # characters of a final text that are searched: answers stand at an end
+LONGEST = 8_000  # characters of a final text that are searched: answers stand at an end
 
 BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
@@ -123,7 +123,8 @@ def _spelled(said: Statement, options: Sequence[str]) -> str:
         return ""
     line = said.rest.partition("\n")[0].strip()
     for part in (line, re.split(r"[.!?](?:\s|$)", line)[0]):
-        if (len(part.strip(WRAPPERS)) > 1 or said.spelled) and (found := _whole(part, options)):
+        lone = LOWER_LETTER.fullmatch(part.strip(WRAPPERS))  # "a" may be an article that a cut left over
+        if (said.spelled or not lone) and (found := _whole(part, options)):
             return found
     return ""
 

@@ -51,6 +51,9 @@ DENIED = re.compile(
 FINAL = re.compile(r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.!?。]\s|\n")
 
+# Characters around a statement that are looked at: enough for a sentence, and time stays linear.
+BEFORE, AFTER = 200, 500
+
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
@@ -70,13 +73,13 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
     found += [(match, True) for match in WEAK.finditer(text) if match.end() not in covered]
     found += [(match, False) for match in PRAISED.finditer(text) if match["letter"] in letters]
     for match, weak in sorted(found, key=lambda pair: pair[0].start()):
-        before = SENTENCE_END.split(text[: match.start()])[-1]
+        before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
         if DENIED.search(before):
             continue
         if match.re is PRAISED:
             letter, rest = match["letter"], ""
         else:
-            rest = text[match.end() :]
+            rest = text[match.end() : match.end() + AFTER]
             letter = named_letter(rest, letters)
         link = match["link"] if match.re is STRONG else ""
         final = bool(FINAL.search(before + match[0]))

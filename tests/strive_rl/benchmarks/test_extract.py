@@ -290,3 +290,19 @@ def test_any_text_gives_a_letter_that_it_holds_or_none(output: str) -> None:
 )
 def test_the_one_number_of_an_output(output: str, value: str | None) -> None:
     assert one_number(output) == (None if value is None else Fraction(value))
+
+
+def test_an_option_that_is_a_figure_may_follow_a_statement_and_an_article_may_not() -> None:
+    figures = ("A. 1", "B. 2", "C. 3")
+    assert choice("The answer is 2", figures) == "B"
+    assert choice("The answer is 2 or 3", figures) is None
+    assert choice("The answer is a", FRUIT) is None
+
+
+@pytest.mark.parametrize(
+    "part", ["answer is ", "answer : ", "option ", "A ", "(", "<answer>", "\\boxed{", "not "]
+)
+def test_long_and_hostile_outputs_come_to_an_end(part: str) -> None:
+    assert choice(part * 10_000, FRUIT) is None
+    assert choice(part * 10_000 + "</think>B", FRUIT) in ("B", None)
+    assert one_number(part * 10_000) is None
