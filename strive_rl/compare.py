@@ -16,9 +16,9 @@ from strive_data.errors import UsageError
 from strive_data.settings import choose
 from strive_rl import journal
 from strive_rl.benchmark_page import compare_page
+from strive_rl.benchmarks.aggregate import mean_of, shown
 from strive_rl.benchmarks.item import Convention, Scored
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.interval import Estimate, estimate, macro_estimate
 from strive_rl.score import PAGE_FILE, RESULTS_FILE, SCORED_FILE
 from strive_rl.sign_test import sign_test
 
@@ -150,30 +150,17 @@ def _gain(pair: Pair, name: str) -> float:
 def _compared(convention: Convention, pairs: Sequence[Pair], settings: CompareSettings) -> dict[str, Any]:
     """Estimates of B − A, A and B over these pairs."""
 
-    def made(value: Callable[[Pair], float]) -> Estimate | None:
-        return _mean(convention, pairs, [value(pair) for pair in pairs], settings)
+    name, bootstrap = convention.name, (settings.bootstrap_resamples, settings.seed)
 
-    name = convention.name
+    def made(value: Callable[[Pair], float]) -> dict[str, Any] | None:
+        first = [pair[0] for pair in pairs]
+        return shown(mean_of(convention, [value(pair) for pair in pairs], first, bootstrap))
+
     return {
-        "difference": _shown(made(lambda pair: _gain(pair, name))),
-        "a": _shown(made(lambda pair: pair[0].values[name] or 0.0)),
-        "b": _shown(made(lambda pair: pair[1].values[name] or 0.0)),
+        "difference": made(lambda pair: _gain(pair, name)),
+        "a": made(lambda pair: pair[0].values[name] or 0.0),
+        "b": made(lambda pair: pair[1].values[name] or 0.0),
     }
-
-
-def _mean(
-    convention: Convention, pairs: Sequence[Pair], values: Sequence[float], settings: CompareSettings
-) -> Estimate | None:
-    videos = [pair[0].video for pair in pairs]
-    resamples, seed = settings.bootstrap_resamples, settings.seed
-    if convention.strata is None:
-        return estimate(values, videos, resamples=resamples, seed=seed)
-    strata = [convention.strata(pair[0].tags) for pair in pairs]
-    return macro_estimate(values, videos, strata, resamples=resamples, seed=seed)
-
-
-def _shown(made: Estimate | None) -> dict[str, Any] | None:
-    return asdict(made) if made else None
 
 
 def _video_means(pairs: Sequence[Pair], name: str) -> list[float]:

@@ -60,13 +60,25 @@ def total(convention: Convention, rows: Sequence[Scored], bootstrap: tuple[int, 
 
     What awaits a judge counts 0.
     """
+    found = [row for row in rows if convention.name in row.values]
+    values = [row.values[convention.name] or 0.0 for row in found]
+    return mean_of(convention, values, found, bootstrap)
+
+
+def mean_of(
+    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: tuple[int, int]
+) -> Estimate | None:
+    """The convention's mean of one value a row, with its interval; `bootstrap` is (resamples, seed).
+
+    A row that does not tell its task has no place in a mean over tasks, and is left out of that.
+    """
     resamples, seed = bootstrap
-    found = [(row, row.values[convention.name] or 0.0) for row in rows if convention.name in row.values]
     if convention.strata is None:
-        values, videos = [value for _, value in found], [row.video for row, _ in found]
-        return estimate(values, videos, resamples=resamples, seed=seed)
-    strata = [convention.strata(row.tags) for row, _ in found]
-    told = [(value, row.video, place) for (row, value), place in zip(found, strata, strict=True) if place[0]]
+        return estimate(values, [row.video for row in rows], resamples=resamples, seed=seed)
+    placed = [
+        (value, row.video, convention.strata(row.tags)) for value, row in zip(values, rows, strict=True)
+    ]
+    told = [one for one in placed if one[2][0]]
     return macro_estimate(
         [value for value, _, _ in told],
         [video for _, video, _ in told],
