@@ -120,3 +120,13 @@ def test_a_table_without_rows(tmp_path):
     pl.DataFrame({"a": []}).write_parquet(tmp_path / "r.parquet")
     with pytest.raises(UsageError, match="has no rows"):
         read_rows(tmp_path / "r.parquet")
+
+
+def test_an_indented_object_is_one_tree_and_a_lone_brace_one_bad_line(tmp_path):
+    file = tmp_path / "nested.json"
+    file.write_text('{\n  "v": {\n    "speed": [{"question": "Q?"}]\n  }\n}\n')
+    assert read_rows(file).tree == {"v": {"speed": [{"question": "Q?"}]}}
+    file.write_text('{\n{"id": 1}\n{"id": 2}\n')
+    read = read_rows(file)
+    assert read.tree is None
+    assert [isinstance(item.value, SampleError) for item in read.items] == [True, False, False]
