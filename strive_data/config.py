@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from strive_data.schema import MAX_FRAME_PIXELS
 from strive_data.settings import LIMIT, choose, require
 
 
@@ -36,6 +37,11 @@ class DecodeSettings:
         least = self.multiple**2
         require(
             self.max_pixels >= least, f"decode.max_pixels: got {self.max_pixels}, expected {least} or more"
+        )
+        most = MAX_FRAME_PIXELS
+        require(
+            self.max_pixels <= most,
+            f"decode.max_pixels: got {self.max_pixels}, expected at most {most}: larger ones are not read",
         )
         require(self.timeout_seconds > 0, "decode.timeout_seconds: expected a positive number of seconds")
         pixels = self.max_source_pixels

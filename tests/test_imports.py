@@ -46,9 +46,9 @@ DATA_LAYERS = [
     },
     {"scoring"},
     {"batching", "video_results"},
-    {"engines", "verify"},
+    {"engines"},
     {"finish", "summary", "work"},
-    {"session"},
+    {"session", "verify"},
     {"build", "report", "overview", "judge", "overlap", "merge"},
     {"cli"},
 ]

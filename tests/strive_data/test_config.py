@@ -20,6 +20,7 @@ def test_defaults_are_the_papers_where_it_states_them() -> None:
         (DecodeSettings, "candidates", 0),
         (DecodeSettings, "multiple", 0),
         (DecodeSettings, "max_pixels", 783),
+        (DecodeSettings, "max_pixels", 4096 * 4096 + 1),
         (DecodeSettings, "timeout_seconds", 0.0),
         (DecodeSettings, "memory_bytes", 1 << 20),
         (DecodeSettings, "max_source_pixels", 0),
