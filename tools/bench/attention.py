@@ -42,14 +42,14 @@ def main() -> None:
         for way in WAYS:
             own = ["--way", way, "--lengths", str(length), "--dtype", arguments.dtype]
             own += ["--completions", str(arguments.completions), "--tokens", str(arguments.tokens)]
-            own += ["--rows", str(arguments.rows)]
+            own += ["--rows", str(arguments.rows)] + ["--recompute"] * arguments.recompute
             subprocess.run([sys.executable, "-m", "tools.bench.attention", *own], check=True)
 
 
 def _measure(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     (length,) = arguments.lengths
-    policy = _policy(arguments.way, arguments.dtype)
+    policy = _policy(arguments.way, arguments.dtype, arguments.recompute)
     rng = np.random.default_rng(0)
     rows = arguments.rows
     prompts = [_prompt(rng, length) for _ in range(rows)]
@@ -61,7 +61,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     print(f"{length:>7} {arguments.way:>6} {seconds[0]:>8.2f} {_peak_mib() - before:>9.0f}", flush=True)
 
 
-def _policy(way: Any, dtype: Any) -> Policy:
+def _policy(way: Any, dtype: Any, recompute: bool) -> Policy:
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 4, 4]}
     text = {
         "vocab_size": VOCABULARY,
@@ -76,7 +76,7 @@ def _policy(way: Any, dtype: Any) -> Policy:
     }
     vision = {"depth": 1, "hidden_size": 32, "num_heads": 2, "out_hidden_size": WIDTH}
     config = Qwen3VLConfig(text_config=text, vision_config=vision | {"deepstack_visual_indexes": [0]})
-    settings = PolicySettings(device="cpu", dtype=dtype, attention=way, gradient_checkpointing=True)
+    settings = PolicySettings(device="cpu", dtype=dtype, attention=way, gradient_checkpointing=recompute)
     torch.manual_seed(0)
     model = Qwen3VL.model_class(config).to(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
     freeze(model, settings)
@@ -131,6 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--completions", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--recompute", action="store_true", help="gradient checkpointing")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     return parser.parse_args()

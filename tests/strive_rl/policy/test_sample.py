@@ -15,9 +15,10 @@ from strive_rl.schema import Group
 
 @pytest.fixture(scope="module")
 def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt]:
-    """Three prompts of different lengths, so that they are padded."""
-    group = make_group(times=((0.5, 9.5), (1.0, 2.0, 3.0, 4.0, 50.0, 61.0), (0.0, 1.0, 2.0, 3.0)))
-    return with_features(any_policy, encode(any_policy, group))
+    """Four prompts of different lengths and grids, over hours, so that they are padded."""
+    long = make_group(times=((0.5, 9.5), (1.0, 2.0, 3.0, 4.0, 3600.0, 9000.5), (0.0, 1.0, 2.0, 3.0)), side=60)
+    prompts = encode(any_policy, long) + encode(any_policy, make_group(times=((5.0, 7200.0),), side=32))
+    return with_features(any_policy, prompts)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
