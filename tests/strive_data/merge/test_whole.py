@@ -14,6 +14,7 @@ import pytest
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
+from strive_data.ledger import read_ledger
 from strive_data.merge import MergeSummary, merge_builds
 from strive_data.merge import whole as merge_whole
 from strive_data.overview import build_overview
@@ -87,6 +88,16 @@ def test_the_record_tells_where_each_part_came_from(parts: list[Path], tmp_path:
     assert [part["run_sha256"] for part in joined["parts"]] == [run["sha256"] for run in of_parts]
     assert [part["folder"] for part in joined["parts"]] == ["a", "b", "c"]
     assert joined["seconds"] == 3.0
+
+
+def test_a_joined_build_can_be_gone_on_with(parts: list[Path], tmp_path: Path) -> None:
+    """Its manifests and tail settle what those of the parts settled."""
+    merge_builds(parts, tmp_path / "all")
+    base = build_settings()
+    ledger = read_ledger(tmp_path / "all", replace(base, shard=replace(base.shard, max_samples=2)))
+    assert ledger.complete
+    assert list(ledger.done) == list("abcdefghi")
+    assert sorted(ledger.failed) == ["x", "y"]
 
 
 def test_a_joined_build_can_be_joined_again(parts: list[Path], tmp_path: Path) -> None:
