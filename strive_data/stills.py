@@ -46,7 +46,7 @@ class JpegsOnDemand(Sequence[bytes]):
         return len(self._frames)
 
     def encode(self, places: Iterable[int]) -> None:
-        """Encode those of these that are not yet, in threads: the library leaves the interpreter meanwhile."""
+        """Encode those of these that are not yet, in threads: the library frees the interpreter."""
         missing = [place for place in dict.fromkeys(places) if place not in self._done]
         with ThreadPoolExecutor(ENCODERS) as pool:
             done = pool.map(lambda place: encode_jpeg(self._frames[place], self._quality), missing)

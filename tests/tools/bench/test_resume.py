@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from strive_data.annotations import read_annotations
+from strive_data.build import build
+from strive_data.config import BuildSettings
+from strive_data.observer import VideoDone, Workload
+from tools.bench.resume import write_annotation, write_finished_build
+
+
+class Unseen:
+    """An observer of a build that has nothing to do."""
+
+    def start(self, work: Workload) -> None:
+        raise AssertionError(f"started with {work}")
+
+    def advance(self, done: VideoDone) -> None:
+        raise AssertionError(f"did {done}")
+
+
+def test_the_simulated_build_is_a_finished_one_to_the_build_itself(tmp_path: Path) -> None:
+    annotation = write_annotation(tmp_path / "data", 1100)
+    assert len(read_annotations([annotation], annotation.parent).questions) == 1100
+    out = tmp_path / "build"
+    write_finished_build(annotation, out)
+    summary = build(
+        [annotation], data_root=annotation.parent, out=out, settings=BuildSettings(), observer=Unseen()
+    )
+    assert summary.unchanged
+    assert (summary.samples, summary.videos, summary.shards) == (1100, 275, 3)
