@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from strive_data.errors import SampleError
 from strive_data.schema import Question
-from strive_rl.policy import Policy, Prompt, Sampling, encode, sample, with_features
+from strive_rl.policy import Chance, Patches, Policy, Prompt, Sampling, encode, sample, with_features
 from strive_rl.reward import score
-from strive_rl.schema import Completion, Group, Reward, Rewards, Rollout
+from strive_rl.schema import Completion, Group, Pick, Reward, Rewards, Rollout
 
 T = TypeVar("T")
 Grade = Callable[[str, Question], Reward]
@@ -31,14 +30,18 @@ class Encoded:
 
 
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> Encoded:
-    """Encode all groups and read their videos; a group that cannot be encoded is dropped and named."""
+    """Encode all groups and read their videos; a group that cannot be encoded is dropped and named.
+
+    Groups that share a view (the same object) share its pixels and features.
+    """
+    seen: Patches = {}
     kept: list[Group] = []
     prompts: list[Prompt] = []
     clean: list[Prompt] = []
     dropped: list[tuple[str, str]] = []
     for group in groups:
         try:
-            made = encode(policy, group)
+            made = encode(policy, group, seen)
             beside = encode(policy, replace(group, views=(group.clean,))) if group.clean else []
         except SampleError as error:
             dropped.append((group.question.sample_id, error.message))
@@ -59,13 +62,20 @@ def roll_out(
     policy: Policy,
     encoded: Encoded,
     sampling: Sampling,
-    generator: torch.Generator | None = None,
+    seed: int = 0,
     *,
+    first_variant: int = 0,
     grade: Grade = score,
 ) -> list[Rollout]:
-    """Sample G completions of each prompt and reward them by `grade`."""
+    """Sample G completions of each prompt and reward them by `grade`.
+
+    What is sampled follows from the seed, the pick of the group and the number of the variant, whatever else
+    is in the batch: nothing of it needs to be saved to resume exactly. `first_variant` is the number of a
+    group's first view, where earlier ones were sampled before.
+    """
     flat = [prompt for prompts in encoded.prompts for prompt in prompts]
-    answers = _by_group([tuple(each) for each in sample(policy, flat, sampling, generator)], encoded.groups)
+    luck = [] if sampling.greedy else chances(encoded.groups, seed, first_variant)
+    answers = _by_group([tuple(each) for each in sample(policy, flat, sampling, luck)], encoded.groups)
     return [rewarded(group, grid, grade) for group, grid in zip(encoded.groups, answers, strict=True)]
 
 
@@ -85,10 +95,19 @@ def reward_grid(rollout: Rollout, part: str = "total") -> Rewards:
     )
 
 
-def step_generator(device: torch.device, seed: int, step: int) -> torch.Generator:
-    """Generator of one step, keyed by (seed, step): nothing of it needs to be saved to resume exactly."""
-    (bits,) = np.random.Philox(key=np.array([seed, step], dtype=np.uint64)).random_raw(1)
-    return torch.Generator(device).manual_seed(int(bits >> np.uint64(1)))
+def chances(groups: Sequence[Group], seed: int, first_variant: int = 0) -> list[Chance]:
+    """What the completions of each view are sampled by, group after group."""
+    return [
+        Chance(seed=seed, epoch=pick.epoch, position=pick.position, variant=first_variant + m)
+        for group, pick in zip(groups, map(_picked, groups), strict=True)
+        for m in range(len(group.views))
+    ]
+
+
+def _picked(group: Group) -> Pick:
+    if group.pick is None:
+        raise ValueError(f"question {group.question.sample_id} has no pick to sample by")
+    return group.pick
 
 
 def _by_group(flat: Sequence[T], groups: Sequence[Group]) -> tuple[tuple[T, ...], ...]:

@@ -28,25 +28,48 @@ class View:
     paired: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """One question of a batch: its position in the shards, and the epoch in which it is taken. A run takes no
+    pick twice."""
+
+    position: int
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How an answer is asked for: whether to reason first, and the line that says the form of the answer ("":
+    that of the question's type)."""
+
+    reason: bool = True
+    form: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
     """One question and the M views of its video; `clean` is the uniform view beside them, where it is asked
-    for."""
+    for. `pick` says which question of the stream of all it is, and so which random numbers its answers are
+    sampled by; a group that is only answered greedily needs none."""
 
     question: Question
     views: tuple[View, ...]
     clean: View | None = None
+    pick: Pick | None = None
+    wording: Wording = field(default_factory=Wording)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """One sampled answer: token ids (the end token included where it was sampled), the log-probability of
-    each under the policy that sampled it, its text without special tokens, and whether it ended by itself."""
+    each under the policy that sampled it, its text without special tokens, whether it ended by itself, and
+    the entropies, in nats, of the distributions that the tokens were drawn from (empty where not known)."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
     finished: bool
+    entropies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

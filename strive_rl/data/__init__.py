@@ -2,7 +2,7 @@
 
 from strive_rl.data.builds import Builds
 from strive_rl.data.loader import Batch, Broken, Loader
-from strive_rl.data.plan import Cursor, Pick, Stream, cursor_of, next_batch, rank_slice, state_of
+from strive_rl.data.plan import Cursor, Stream, cursor_of, next_batch, rank_slice, state_of
 
 __all__ = [
     "Batch",
@@ -10,7 +10,6 @@ __all__ = [
     "Builds",
     "Cursor",
     "Loader",
-    "Pick",
     "Stream",
     "cursor_of",
     "next_batch",

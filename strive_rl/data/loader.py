@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from strive_data.errors import DamagedError
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.builds import Builds
-from strive_rl.data.plan import Cursor, Pick, Stream, next_batch, rank_slice
-from strive_rl.schema import Group
+from strive_rl.data.plan import Cursor, Stream, next_batch, rank_slice
+from strive_rl.schema import Group, Pick
 from strive_rl.views import training_group, with_clean_view
 
 
@@ -149,5 +149,6 @@ class Loader:
 
     def _group(self, sample: Sample, pick: Pick, alpha: float | None) -> Group:
         plan = self._plans[self.builds.locate(pick.position)[0]]
-        group = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
+        made = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
+        group = replace(made, pick=pick)
         return with_clean_view(group, sample, plan) if self._clean else group

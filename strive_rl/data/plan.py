@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.errors import UsageError
+from strive_rl.schema import Pick
 
 T = TypeVar("T")
 Order = npt.NDArray[np.int64]
@@ -52,14 +53,6 @@ class Cursor:
 
     epoch: int = 0
     taken: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pick:
-    """One question of a batch: its position in the shards, and the epoch in which it is taken."""
-
-    position: int
-    epoch: int
 
 
 def next_batch(cursor: Cursor, stream: Stream, size: int | None = None) -> tuple[list[Pick], Cursor]:

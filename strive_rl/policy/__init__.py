@@ -9,13 +9,15 @@ positions    true times or time stamps → three-axis position ids, pure
 encode       group → prompts
 vision       prompts → features and what the language model reads
 tokens       hidden states → log-probabilities of tokens, the one place that defines them
+chance       the random numbers of sampling, the same in any batch; pure
 sample       prompts → completions
 block        layout and mask of one prompt with its G completions in one row, pure
 logprobs     prompts and completions → log-probabilities with gradients
 estimate     tokens and bytes of a step, from the settings and the model's config
 """
 
-from strive_rl.policy.encode import Prompt, encode, prompt_form
+from strive_rl.policy.chance import Chance
+from strive_rl.policy.encode import Patches, Prompt, encode, prompt_form
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.model import Policy
@@ -23,6 +25,8 @@ from strive_rl.policy.sample import Sampling, sample
 from strive_rl.policy.vision import with_features
 
 __all__ = [
+    "Chance",
+    "Patches",
     "Policy",
     "Prompt",
     "Sampling",

@@ -40,15 +40,26 @@ class Prompt:
     features: VideoFeatures | None = None
 
 
-def encode(policy: Policy, group: Group) -> list[Prompt]:
+Patches = dict[int, tuple[torch.Tensor, Grid]]
+"""Pixels and grid of views that were read before, by the `id` of the view."""
+
+
+def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Prompt]:
     """Prompts of the M views of a group.
+
+    A view in `seen` is not read again, and others are put there: groups that share a view share its pixels,
+    the same tensor. Views must outlive `seen`.
 
     Raises SampleError(bad_row) for a question that itself holds a vision token, and for a prompt longer than
     `policy.max_prompt_tokens`; UsageError for such a prompt where `policy.over_length` is "stop".
     """
     views = [_in_patches(view, policy) for view in group.views]
-    pixels = _pixels(policy, [view.frames for view in views])
-    chat = _chat(policy, group.question)
+    seen = {} if seen is None else seen
+    fresh = [place for place, view in enumerate(group.views) if id(view) not in seen]
+    read = _pixels(policy, [views[place].frames for place in fresh])
+    seen |= {id(group.views[place]): pixels for place, pixels in zip(fresh, read, strict=True)}
+    pixels = [seen[id(view)] for view in group.views]
+    chat = _chat(policy, group)
     return [
         _prompt(policy, group.question, chat, Clip(grid=grid, times=view.times), patches)
         for view, (patches, grid) in zip(views, pixels, strict=True)
@@ -87,9 +98,9 @@ def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: t
     return Prompt(ids=ids, positions=positions, is_video=is_video, pixels=pixels, grid=clip.grid)
 
 
-def _chat(policy: Policy, question: Question) -> str:
+def _chat(policy: Policy, group: Group) -> str:
     """The chat with one video, still one token, and the question."""
-    content = [{"type": "video"}, {"type": "text", "text": user_text(question)}]
+    content = [{"type": "video"}, {"type": "text", "text": user_text(group.question, group.wording)}]
     turns = [{"role": "user", "content": content}]
     return _templated(policy, turns)
 

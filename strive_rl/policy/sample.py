@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from strive_rl.policy.chance import Chance, pick
 from strive_rl.policy.encode import Prompt
 from strive_rl.policy.model import Policy
 from strive_rl.policy.tokens import distribution
@@ -28,7 +29,7 @@ from strive_rl.schema import Completion
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How completions are drawn; `greedy` takes the likeliest token and needs no generator."""
+    """How completions are drawn; `greedy` takes the likeliest token and needs no chances."""
 
     completions: int
     max_new_tokens: int
@@ -48,42 +49,49 @@ class _Decoding:
 
 
 def sample(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, generator: torch.Generator | None = None
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance] = ()
 ) -> list[list[Completion]]:
     """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
 
-    `generator` lives on the policy's device; equal generators, prompts and settings give equal completions.
+    `chances` hold one for each prompt, unless `sampling.greedy`; equal chances, prompts and settings give
+    equal completions.
     """
+    if not sampling.greedy and len(chances) != len(prompts):
+        raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
     size = policy.settings.prompts_per_pass
     done: list[list[Completion]] = []
     policy.model.eval()
     with torch.no_grad():
         for start in range(0, len(prompts), size):
-            done += _sample_pass(policy, prompts[start : start + size], sampling, generator)
+            few = slice(start, start + size)
+            done += _sample_pass(policy, prompts[few], sampling, chances[few])
     return done
 
 
 def _sample_pass(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, generator: torch.Generator | None
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance]
 ) -> list[list[Completion]]:
+    uniforms_LPG = None if sampling.greedy else _uniforms(policy, sampling, chances)
     state, hidden = _prefill(policy, prompts)
     ended = torch.zeros(len(prompts), sampling.completions, dtype=torch.bool, device=policy.device)
     end_ids = torch.tensor(policy.end_ids, device=policy.device)
     ids: list[torch.Tensor] = []
     logprobs: list[torch.Tensor] = []
+    entropies: list[torch.Tensor] = []
     for step in range(sampling.max_new_tokens):
         if step:
             hidden = _decode(policy, state, ids[-1])
-        token, logprob = _draw(policy, hidden, sampling, generator)
+        uniforms_PG = None if uniforms_LPG is None else uniforms_LPG[step]
+        token, logprob, entropy = _draw(policy, hidden, sampling, uniforms_PG)
         ids.append(token)
         logprobs.append(logprob)
+        entropies.append(entropy)
         ended |= torch.isin(token, end_ids)
         if bool(ended.all()):
             break
-    ids_PGL, logprobs_PGL = torch.stack(ids, dim=-1).tolist(), torch.stack(logprobs, dim=-1).tolist()
+    grids = [torch.stack(each, dim=-1).tolist() for each in (ids, logprobs, entropies)]
     return [
-        [_completion(policy, *pair) for pair in zip(*row, strict=True)]
-        for row in zip(ids_PGL, logprobs_PGL, strict=True)
+        [_completion(policy, *each) for each in zip(*row, strict=True)] for row in zip(*grids, strict=True)
     ]
 
 
@@ -124,20 +132,30 @@ def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.T
     )
 
 
+def _uniforms(policy: Policy, sampling: Sampling, chances: Sequence[Chance]) -> torch.Tensor:
+    """Random numbers float64 [L, P, G] of a pass, on the policy's device."""
+    made = [chance.uniforms(sampling.completions, sampling.max_new_tokens) for chance in chances]
+    return _on(policy.device, np.stack(made)).permute(2, 0, 1)
+
+
 def _draw(
-    policy: Policy, hidden: torch.Tensor, sampling: Sampling, generator: torch.Generator | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next ids [P, G] and their log-probabilities [P, G], after hidden states [P, G, D], or [P, 1, D]."""
+    policy: Policy, hidden: torch.Tensor, sampling: Sampling, uniforms_PG: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Next ids, their log-probabilities and the entropies of what they are drawn from, each [P, G], after
+    hidden states [P, G, D], or [P, 1, D]; the likeliest ids without `uniforms_PG`."""
     logprobs_PGV = distribution(policy, hidden, sampling.temperature).expand(-1, sampling.completions, -1)
-    if sampling.greedy:
+    probabilities_PGV = logprobs_PGV.exp()
+    if uniforms_PG is None:
         ids = logprobs_PGV.argmax(dim=-1)
     else:
-        chances = logprobs_PGV.exp().flatten(0, 1)
-        ids = torch.multinomial(chances, 1, generator=generator).view(logprobs_PGV.shape[:2])
-    return ids, logprobs_PGV.gather(-1, ids[..., None])[..., 0]
+        ids = pick(probabilities_PGV.flatten(0, 1), uniforms_PG.flatten()).view(logprobs_PGV.shape[:2])
+    entropies = torch.special.entr(probabilities_PGV).sum(dim=-1)
+    return ids, logprobs_PGV.gather(-1, ids[..., None])[..., 0], entropies
 
 
-def _completion(policy: Policy, ids: list[int], logprobs: list[float]) -> Completion:
+def _completion(
+    policy: Policy, ids: list[int], logprobs: list[float], entropies: list[float]
+) -> Completion:
     """The completion of one row of samples, cut after its first end token."""
     ends = [place for place, token in enumerate(ids) if token in policy.end_ids]
     length = ends[0] + 1 if ends else len(ids)
@@ -146,6 +164,7 @@ def _completion(policy: Policy, ids: list[int], logprobs: list[float]) -> Comple
         logprobs=tuple(logprobs[:length]),
         text=policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
         finished=bool(ends),
+        entropies=tuple(entropies[:length]),
     )
 
 

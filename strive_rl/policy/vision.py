@@ -25,18 +25,20 @@ def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:
 def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
     """The prompts with the features of the frozen tower, computed `prompts_per_pass` at a time.
 
-    With a trained tower the prompts come back as they are: their features change with every step.
+    Prompts that share their pixels (the same tensor) are looked at once. With a trained tower the prompts
+    come back as they are: their features change with every step.
     """
     if policy.settings.train_vision:
         return list(prompts)
-    done: list[Prompt] = []
+    clips = list({id(prompt.pixels): prompt for prompt in prompts}.values())
     size = policy.settings.prompts_per_pass
+    known: dict[int, VideoFeatures] = {}
     with torch.no_grad():
-        for start in range(0, len(prompts), size):
-            part = prompts[start : start + size]
+        for start in range(0, len(clips), size):
+            part = clips[start : start + size]
             made = features(policy, part)
-            done += [replace(prompt, features=one) for prompt, one in zip(part, made, strict=True)]
-    return done
+            known |= {id(clip.pixels): one for clip, one in zip(part, made, strict=True)}
+    return [replace(prompt, features=known[id(prompt.pixels)]) for prompt in prompts]
 
 
 def model_inputs(

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from strive_rl.advantage import batch_advantages
 from strive_rl.config import AlgorithmSettings
 from strive_rl.lesson import Lesson, lessons
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out
-from strive_rl.schema import Group, Rollout
+from strive_rl.schema import Group, Pick, Rollout
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0
@@ -23,12 +21,16 @@ Rolled = tuple[list[Rollout], Encoded]
 def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int = 4) -> Rolled:
     """Two variants and four responses of each question, with a uniform view of other frames beside them."""
     groups = [
-        replace(make_group(f"q{i}", TWO_VIEWS, seed=i), clean=make_group(seed=100 + i).views[0])
+        replace(
+            make_group(f"q{i}", TWO_VIEWS, seed=i),
+            clean=make_group(seed=100 + i).views[0],
+            pick=Pick(position=i, epoch=0),
+        )
         for i in range(questions)
     ]
     encoded = encode_groups(policy, groups)
     sampling = Sampling(completions=4, max_new_tokens=5, temperature=TEMPERATURE)
-    return roll_out(policy, encoded, sampling, torch.Generator().manual_seed(1)), encoded
+    return roll_out(policy, encoded, sampling, seed=1), encoded
 
 
 def taught_by(rolled: Rolled, settings: AlgorithmSettings) -> list[Lesson]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
+import pytest
 
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout import encode_groups, reward_grid, rewarded, roll_out, step_generator
-from strive_rl.schema import Completion, Group
+from strive_rl.rollout import encode_groups, reward_grid, rewarded, roll_out
+from strive_rl.schema import Completion, Group, Pick
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 
@@ -30,19 +31,15 @@ def test_rewards_stand_where_their_completions_do(make_group: Callable[..., Grou
 def test_each_group_gets_its_own_m_by_g_completions(
     tiny_policy: Policy, make_group: Callable[..., Group], answering: Callable[[Policy], Policy]
 ) -> None:
-    groups = [
+    made = [
         make_group("a", TWO_VIEWS),
         make_group("b", TWO_VIEWS[:1], seed=1),
         make_group("c", TWO_VIEWS, seed=2),
     ]
+    groups = [replace(group, pick=Pick(position=i, epoch=0)) for i, group in enumerate(made)]
     policy = answering(tiny_policy)
     encoded = encode_groups(policy, groups)
-    rollouts = roll_out(
-        policy,
-        encoded,
-        Sampling(completions=3, max_new_tokens=5, temperature=4.0),
-        torch.Generator().manual_seed(0),
-    )
+    rollouts = roll_out(policy, encoded, Sampling(completions=3, max_new_tokens=5, temperature=4.0))
     assert [rollout.group.question.sample_id for rollout in rollouts] == ["a", "b", "c"]
     assert [reward_grid(rollout).shape for rollout in rollouts] == [(2, 3), (1, 3), (2, 3)]
     assert len({reward.total for r in rollouts for row in r.rewards for reward in row}) > 1
@@ -66,9 +63,27 @@ def test_nothing_to_roll_out(tiny_policy: Policy) -> None:
     assert roll_out(tiny_policy, encoded, Sampling(completions=2, max_new_tokens=3)) == []
 
 
-def test_a_step_has_one_generator() -> None:
-    def first(seed: int, step: int) -> int:
-        return int(torch.randint(0, 1 << 40, (1,), generator=step_generator(torch.device("cpu"), seed, step)))
+def test_what_is_sampled_depends_on_seed_pick_and_variant_alone(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    """The answers of a batch are those of its halves, as on two processes, and of a wave of later views."""
+    groups = [
+        replace(make_group(f"q{i}", TWO_VIEWS, seed=i), pick=Pick(position=i, epoch=1)) for i in range(3)
+    ]
+    sampling = Sampling(completions=2, max_new_tokens=6)
 
-    assert first(0, 1) == first(0, 1)
-    assert len({first(0, 1), first(0, 2), first(1, 1), first(1, 2)}) == 4
+    def ids(some: list[Group], seed: int = 0, first_variant: int = 0) -> list[Any]:
+        encoded = encode_groups(tiny_policy, some)
+        rollouts = roll_out(tiny_policy, encoded, sampling, seed, first_variant=first_variant)
+        return [[[c.ids for c in row] for row in rollout.completions] for rollout in rollouts]
+
+    whole = ids(groups)
+    assert ids(groups[:1]) + ids(groups[1:]) == whole
+    second = [replace(group, views=group.views[1:]) for group in groups]
+    assert ids(second, first_variant=1) == [rows[1:] for rows in whole]
+    assert ids(second) != [rows[1:] for rows in whole]
+    assert ids(groups, seed=1) != whole
+    again = [replace(group, pick=Pick(position=i, epoch=2)) for i, group in enumerate(groups)]
+    assert ids(again) != whole
+    with pytest.raises(ValueError, match="q1 has no pick"):
+        ids([make_group()])

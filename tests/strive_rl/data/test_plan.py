@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from strive_data.errors import UsageError
 from strive_rl.data.plan import (
     Cursor,
-    Pick,
     Stream,
     cursor_of,
     epoch_order,
@@ -21,6 +20,7 @@ from strive_rl.data.plan import (
     rank_slice,
     state_of,
 )
+from strive_rl.schema import Pick
 
 layouts = st.lists(st.integers(1, 7), min_size=1, max_size=8).map(tuple)
 streams = st.builds(

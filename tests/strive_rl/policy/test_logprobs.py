@@ -16,7 +16,17 @@ import pytest
 import torch
 
 from strive_rl.config import PolicySettings
-from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
+from strive_rl.policy import (
+    Chance,
+    Policy,
+    Prompt,
+    Sampling,
+    encode,
+    load_policy,
+    logprobs,
+    sample,
+    with_features,
+)
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Completion, Group
 
@@ -189,7 +199,7 @@ def test_under_bfloat16_weights_they_are_float32_and_near(
     policy = load_policy(str(any_folder), settings)
     ready = with_features(policy, prompts)
     sampling = Sampling(completions=4, max_new_tokens=12)
-    answers = sample(policy, ready, sampling, torch.Generator().manual_seed(0))
+    answers = sample(policy, ready, sampling, [Chance(seed=0, position=i) for i in range(len(ready))])
     with torch.no_grad():
         trained = logprobs(policy, ready, answers, 1.0)
     sampled = sampled_logprobs([answer for row in answers for answer in row])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from strive_rl.policy import Policy, Prompt, Sampling, encode, logprobs, sample, with_features
+from strive_rl.policy import Chance, Policy, Prompt, Sampling, encode, logprobs, sample, with_features
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group
 
@@ -21,8 +21,8 @@ def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt
     return with_features(any_policy, prompts)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int = 0, prompts: int = 4) -> list[Chance]:
+    return [Chance(seed=seed, position=i) for i in range(prompts)]
 
 
 def ending_at(policy: Policy, token: int) -> Policy:
@@ -49,7 +49,7 @@ def test_cutting_into_passes_does_not_change_log_probabilities(
     assert [[a.ids for a in group] for group in together] == [[a.ids for a in group] for group in apart]
 
 
-def test_equal_generators_give_equal_completions_and_others_do_not(
+def test_equal_chances_give_equal_completions_and_others_do_not(
     any_policy: Policy, prompts: list[Prompt]
 ) -> None:
     sampling = Sampling(completions=2, max_new_tokens=6)
@@ -61,7 +61,9 @@ def test_equal_generators_give_equal_completions_and_others_do_not(
 def test_first_tokens_follow_the_distribution(any_policy: Policy, prompts: list[Prompt]) -> None:
     """Chi-square of 4,000 first tokens against their log-probabilities, over the ids expected 20 times."""
     draws = 4000
-    (answers,) = sample(any_policy, prompts[:1], Sampling(completions=draws, max_new_tokens=1), seeded())
+    (answers,) = sample(
+        any_policy, prompts[:1], Sampling(completions=draws, max_new_tokens=1), seeded(prompts=1)
+    )
     chances = {answer.ids[0]: torch.tensor(answer.logprobs[0]).exp().item() for answer in answers}
     common = {token: chance for token, chance in chances.items() if chance * draws >= 20}
     assert len(common) >= 5
@@ -72,11 +74,11 @@ def test_first_tokens_follow_the_distribution(any_policy: Policy, prompts: list[
 
 def test_rows_stop_after_their_end_token(any_policy: Policy, prompts: list[Prompt]) -> None:
     sampling = Sampling(completions=64, max_new_tokens=20)
-    free = sample(ending_at(any_policy, -1), prompts[:1], sampling, seeded())[0]
+    free = sample(ending_at(any_policy, -1), prompts[:1], sampling, seeded(prompts=1))[0]
     assert all(not answer.finished and len(answer.ids) == 20 for answer in free)
     tokens = [token for answer in free for token in answer.ids]
     token = max(set(tokens), key=tokens.count)
-    stopped = sample(ending_at(any_policy, token), prompts[:1], sampling, seeded())[0]
+    stopped = sample(ending_at(any_policy, token), prompts[:1], sampling, seeded(prompts=1))[0]
     for answer, whole in zip(stopped, free, strict=True):
         if answer.finished:
             assert answer.ids == whole.ids[: whole.ids.index(token) + 1]
@@ -91,8 +93,8 @@ def test_suppressed_ids_are_never_sampled(any_policy: Policy, prompts: list[Prom
     """Negative control: with nothing suppressed, at this temperature, such ids do come."""
     sampling = Sampling(completions=200, max_new_tokens=4, temperature=20.0)
     hidden = set(any_policy.suppressed.nonzero()[:, 0].tolist())
-    (answers,) = sample(any_policy, prompts[:1], sampling, seeded())
+    (answers,) = sample(any_policy, prompts[:1], sampling, seeded(prompts=1))
     assert not hidden & {token for answer in answers for token in answer.ids}
     free = replace(any_policy, suppressed=torch.zeros_like(any_policy.suppressed))
-    (answers,) = sample(free, prompts[:1], sampling, seeded())
+    (answers,) = sample(free, prompts[:1], sampling, seeded(prompts=1))
     assert hidden & {token for answer in answers for token in answer.ids}
