@@ -1,134 +1,197 @@
-"""What a step is worth writing down: one flat record for metrics.jsonl. Pure."""
+"""What a step is worth writing down: one record for metrics.jsonl. Pure.
+
+METRICS.md has every name with its formula and what is healthy; a test holds the two together.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from strive_rl.advantage import is_uninformative, variance_parts
-from strive_rl.rollout import Encoded, reward_grid
-from strive_rl.schema import Rewards, Rollout
+from strive_rl.facts import Grid, QuestionFacts, StepFacts
 from strive_rl.update import UpdateStats
 
+# What the machine decides and not the seed: two equal runs agree in all else.
+MEASURED = ("seconds", "per_second", "memory_bytes")
+# Of UpdateStats: means over tokens.
+TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped")
 
-def step_record(
-    step: int,
-    rollouts: Sequence[Rollout],
-    grids: Sequence[Rewards],
-    encoded: Encoded,
-    stats: UpdateStats,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    """Record of one step; a number that does not exist (a mean over nothing) is None. `grids` are the
-    advantages [M, G] of each question.
 
-    Means over all completions: `reward`, `accuracy`, `format` and `own`, the parts of a user's own reward by
-    name; the same for each problem type of the step in `by_problem_type`. Shares of the questions: those
-    whose answers are all equally accurate, `zero_advantage_share` (left out of the update), and of them
-    `all_right_share` and `all_wrong_share`. `eta2`: share of a question's reward variance that lies between
-    its variants, mean over the questions that have any. `tokens` were sampled, `update_tokens` learned from,
-    counted once for each update.
-    """
-    completions = [completion for r in rollouts for row in r.completions for completion in row]
-    record: dict[str, Any] = {
+def step_record(step: int, parts: Sequence[StepFacts], *, learning_rate: float) -> dict[str, Any]:
+    """Record of one step, from what each process knows of it; None for a number that does not exist (a mean
+    over nothing)."""
+    questions = [question for part in parts for question in part.questions]
+    seconds = _largest([part.seconds for part in parts])
+    stats = together([part.stats for part in parts])
+    counted = _counts(questions)
+    return {
         "step": step,
-        "questions": len(rollouts),
-        "dropped": [i for i, _ in encoded.dropped],
+        "questions": len(questions),
+        "dropped": [sample_id for part in parts for sample_id in part.dropped],
+        "broken": [dict(each) for part in parts for each in part.broken],
+        **_reward_means(questions),
+        "by_problem_type": _by_problem_type(questions),
+        **_shares([question.rewards["accuracy"] for question in questions]),
+        "reward_std": mean(np.std(_flat(question.rewards["total"])) for question in questions),
+        "eta2": mean(_known(variance_parts(question.rewards["total"]).eta2 for question in questions)),
+        "reward_by_variant": by_variant([question.rewards["total"] for question in questions]),
+        "advantage_by_variant": by_variant([question.advantages for question in questions]),
+        **_evidence(questions),
+        **_lengths(questions),
+        **counted,
+        **_update(stats),
+        "learning_rate": learning_rate,
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "per_second": _per_second(counted, len(questions), stats, seconds.get("total", 0.0)),
+        "memory_bytes": _largest([part.memory_bytes for part in parts]),
     }
-    record |= _reward_means(rollouts)
-    record["by_problem_type"] = {
-        kind: {"questions": len(some)} | _reward_means(some)
-        for kind, some in _by_problem_type(rollouts).items()
-    }
-    record |= _shares([reward_grid(rollout, "accuracy") for rollout in rollouts])
-    record["eta2"] = _mean([e for r in rollouts if not math.isnan(e := variance_parts(reward_grid(r)).eta2)])
-    record["reward_by_variant"] = _by_variant([reward_grid(rollout) for rollout in rollouts])
-    record["advantage_by_variant"] = _by_variant(grids)
-    record["completion_tokens"] = _mean([len(completion.ids) for completion in completions])
-    record["truncated_share"] = _mean([not completion.finished for completion in completions])
-    record["prompt_tokens"] = _mean([len(p.ids) for prompts in encoded.prompts for p in prompts])
-    record["tokens"] = sum(len(completion.ids) for completion in completions)
-    update = asdict(stats)
-    record["update_tokens"] = update.pop("tokens")
-    record["updates"] = update.pop("updates")
-    record |= {name: _number(value) for name, value in update.items()}
-    record["seconds"] = {name: round(value, 4) for name, value in seconds.items()}
-    return record
 
 
-def readable(
-    step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards], *, questions: int = 2
-) -> list[dict[str, Any]]:
-    """A few sampled answers of a step, to be read by people: the first of each variant of some questions.
+def together(stats: Sequence[UpdateStats]) -> UpdateStats:
+    """The stats of all processes, each of which counts its own tokens and its own share of the loss.
 
-    `grids` are the advantages [M, G] of each question.
+    A process that learned nothing has NaN and no weight. The gradient norm is the same on all that have one.
     """
-    rows = []
-    for rollout, grid in zip(rollouts[:questions], grids, strict=False):
-        question = rollout.group.question
-        for m, view in enumerate(rollout.group.views):
-            reward = rollout.rewards[m][0]
-            rows.append(
-                {
-                    "step": step,
-                    "sample_id": question.sample_id,
-                    "variant": m,
-                    "times": [round(float(t), 3) for t in view.times],
-                    "view": view.spatial,
-                    "question": question.question,
-                    "answer": question.answer,
-                    "completion": rollout.completions[m][0].text,
-                    "finished": rollout.completions[m][0].finished,
-                    "reward": reward.total,
-                    **reward.parts,
-                    "advantage": round(float(grid[m, 0]), 4),
-                }
-            )
-    return rows
+    taught = [each for each in stats if each.tokens]
+    if not taught:
+        return UpdateStats()
+    tokens = sum(each.tokens for each in taught)
+    means = {name: sum(getattr(each, name) * each.tokens for each in taught) / tokens for name in TOKEN_MEANS}
+    return UpdateStats(
+        **means,
+        loss=sum(each.loss for each in taught),
+        logprob_gap=max(each.logprob_gap for each in taught),
+        grad_norm=taught[0].grad_norm,
+        tokens=tokens,
+        updates=max(each.updates for each in taught),
+    )
 
 
-def _shares(accuracies: list[Any]) -> dict[str, float | None]:
+def mean(values: Iterable[Any]) -> float | None:
+    """The mean as a plain number; None of nothing."""
+    listed = list(values)
+    return float(np.mean(listed)) if listed else None
+
+
+def by_variant(grids: Sequence[Grid]) -> list[float]:
+    """Mean of each variant's row, over the questions that have that variant."""
+    most = max((len(grid) for grid in grids), default=0)
+    return [float(np.mean([np.mean(grid[m]) for grid in grids if len(grid) > m])) for m in range(most)]
+
+
+def _shares(accuracies: Sequence[Grid]) -> dict[str, float | None]:
     equal = [is_uninformative(grid) for grid in accuracies]
-    right = [same and grid.flat[0] == 1 for same, grid in zip(equal, accuracies, strict=True)]
-    wrong = [same and grid.flat[0] == 0 for same, grid in zip(equal, accuracies, strict=True)]
+    right = [same and grid[0][0] == 1 for same, grid in zip(equal, accuracies, strict=True)]
+    wrong = [same and grid[0][0] == 0 for same, grid in zip(equal, accuracies, strict=True)]
     return {
-        "zero_advantage_share": _mean(equal),
-        "all_right_share": _mean(right),
-        "all_wrong_share": _mean(wrong),
+        "zero_advantage_share": mean(equal),
+        "all_right_share": mean(right),
+        "all_wrong_share": mean(wrong),
     }
 
 
-def _reward_means(rollouts: Sequence[Rollout]) -> dict[str, Any]:
-    own = rollouts[0].rewards[0][0].own if rollouts else ()
+def _reward_means(questions: Sequence[QuestionFacts]) -> dict[str, Any]:
+    parts = dict.fromkeys(chain.from_iterable(question.rewards for question in questions))
+    means = {
+        part: mean(
+            np.mean(_flat(question.rewards[part])) for question in questions if part in question.rewards
+        )
+        for part in parts
+    }
     return {
-        "reward": _part_mean(rollouts, "total"),
-        "accuracy": _part_mean(rollouts, "accuracy"),
-        "format": _part_mean(rollouts, "format"),
-        "own": {name: _part_mean(rollouts, name) for name in own},
+        "reward": means.pop("total", None),
+        "accuracy": means.pop("accuracy", None),
+        "format": means.pop("format", None),
+        "own": means,
     }
 
 
-def _part_mean(rollouts: Sequence[Rollout], part: str) -> float | None:
-    return _mean([reward_grid(rollout, part).mean() for rollout in rollouts])
+def _by_problem_type(questions: Sequence[QuestionFacts]) -> dict[str, Any]:
+    kinds = {kind: [q for q in questions if q.problem_type == kind] for kind in _kinds(questions)}
+    return {kind: {"questions": len(some)} | _reward_means(some) for kind, some in kinds.items()}
 
 
-def _by_problem_type(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
-    kinds = sorted({rollout.group.question.problem_type for rollout in rollouts})
-    return {kind: [r for r in rollouts if r.group.question.problem_type == kind] for kind in kinds}
+def _kinds(questions: Sequence[QuestionFacts]) -> list[str]:
+    return sorted({question.problem_type for question in questions})
 
 
-def _by_variant(grids: Sequence[Rewards]) -> list[float]:
-    if not grids:
-        return []
-    return [float(mean) for mean in np.mean([grid.mean(axis=1) for grid in grids], axis=0)]
+def _evidence(questions: Sequence[QuestionFacts]) -> dict[str, float | None]:
+    """Accuracy of variants, apart by whether they show the evidence."""
+    rows = [
+        (seen, float(np.mean(row)))
+        for question in questions
+        if question.evidence_seen
+        for seen, row in zip(question.evidence_seen, question.rewards["accuracy"], strict=True)
+    ]
+    return {
+        "evidence_seen_share": mean(seen for seen, _ in rows),
+        "accuracy_evidence_seen": mean(accuracy for seen, accuracy in rows if seen),
+        "accuracy_evidence_unseen": mean(accuracy for seen, accuracy in rows if not seen),
+    }
 
 
-def _mean(values: Sequence[Any]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+def _lengths(questions: Sequence[QuestionFacts]) -> dict[str, Any]:
+    lengths = [length for question in questions for length in _flat(question.lengths)]
+    prompts = [tokens for question in questions for tokens in question.prompt_tokens]
+    known = sum(question.entropy_tokens for question in questions)
+    nats = sum(question.entropy_nats for question in questions)
+    return {
+        "completion_tokens": mean(lengths),
+        "completion_tokens_max": max(lengths, default=None),
+        "truncated_share": mean(not done for question in questions for done in _flat(question.finished)),
+        "prompt_tokens": mean(prompts),
+        "prompt_tokens_max": max(prompts, default=None),
+        "entropy": nats / known if known else None,
+    }
+
+
+def _counts(questions: Sequence[QuestionFacts]) -> dict[str, int]:
+    """What was read and sampled: both cost, so methods are to be compared at equal numbers of both."""
+    return {
+        "prompts": sum(len(question.prompt_tokens) for question in questions),
+        "rollouts": sum(len(_flat(question.lengths)) for question in questions),
+        "tokens": sum(sum(_flat(question.lengths)) for question in questions),
+        "tokens_read": sum(sum(question.prompt_tokens) for question in questions),
+    }
+
+
+def _update(stats: UpdateStats) -> dict[str, float | int | None]:
+    numbers = asdict(stats)
+    counts = {"update_tokens": numbers.pop("tokens"), "updates": numbers.pop("updates")}
+    return counts | {name: _number(value) for name, value in numbers.items()}
+
+
+def _per_second(
+    counted: Mapping[str, int], questions: int, stats: UpdateStats, seconds: float
+) -> dict[str, float | None]:
+    amounts = {
+        "questions": questions,
+        "rollouts": counted["rollouts"],
+        "tokens": counted["tokens"],
+        "tokens_read": counted["tokens_read"],
+        "update_tokens": stats.tokens,
+    }
+    return {name: round(amount / seconds, 3) if seconds else None for name, amount in amounts.items()}
+
+
+def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of each name the largest value of any process: the slowest, the fullest."""
+    names = dict.fromkeys(chain.from_iterable(given))
+    return {name: max(each[name] for each in given if name in each) for name in names}
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _flat(grid: Sequence[Sequence[Any]]) -> list[Any]:
+    return [value for row in grid for value in row]
 
 
 def _number(value: float) -> float | None:

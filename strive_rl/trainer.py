@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,16 @@ from strive_rl.advantage import batch_advantages
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
 from strive_rl.lesson import lessons
-from strive_rl.metrics import readable, step_record
+from strive_rl.excerpt import readable
+from strive_rl.facts import step_facts
+from strive_rl.footprint import peak_memory
+from strive_rl.metrics import step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, Sampling, load_policy, prompt_form
 from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.reference import Reference, load_reference
 from strive_rl.reward import Rules, load_rules, score
-from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out, step_generator
+from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out
 from strive_rl.run_record import (
     SETTINGS_FILE,
     require_folder,
@@ -126,15 +129,14 @@ def fit(run: Run, observe: Observer) -> Path:
 def train_step(run: Run) -> dict[str, Any]:
     """One step: moves policy, optimizer, cursor and step; writes and gives its record."""
     settings, policy, watch = run.settings, run.policy, Stopwatch()
-    step, seed = run.step + 1, settings.seed
+    step = run.step + 1
     batch = run.loader.take(run.cursor)
     watch.lap("data")
     encoded = encode_groups(policy, batch.groups)
     watch.lap("encode")
     _require_some(encoded, batch, step)
-    generator = step_generator(policy.device, seed, step)
     grade = partial(score, rules=run.rules, step=step)
-    rollouts = roll_out(policy, encoded, _sampling(settings), generator, grade=grade)
+    rollouts = roll_out(policy, encoded, _sampling(settings), settings.seed, grade=grade)
     watch.lap("rollout")
     grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
@@ -150,8 +152,16 @@ def train_step(run: Run) -> dict[str, Any]:
     )
     watch.lap("update")
     run.step, run.cursor = step, batch.after
-    record = step_record(step, rollouts, grids, encoded, stats, watch.seconds()) | {"learning_rate": rate}
-    record["broken"] = [asdict(each) for each in batch.broken]
+    facts = step_facts(
+        rollouts,
+        grids,
+        encoded,
+        batch,
+        stats,
+        seconds=watch.seconds(),
+        memory_bytes=peak_memory(policy.device),
+    )
+    record = step_record(step, [facts], learning_rate=rate)
     journal.append(run.out / METRICS_FILE, [record])
     journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
     return record

@@ -48,7 +48,7 @@ DATA_LAYERS = [
     {"batching", "video_results"},
     {"engines"},
     {"finish", "summary", "work"},
-    {"session", "verify"},
+    {"sample_stream", "session", "verify"},
     {"build", "report", "overview", "judge", "overlap", "merge"},
     {"cli"},
 ]
@@ -70,12 +70,14 @@ RL_LAYERS = [
     {"prompt", "reward", "advantage", "loss", "schedule", "optimizer", "views"},
     {"policy", "data", "benchmarks"},
     {"rollout", "checkpoint", "reference", "benchmark_page", "score_table"},
-    {"lesson"},
+    {"answering", "lesson"},
     {"anchor"},
     {"update"},
+    {"excerpt", "facts", "footprint"},
     {"metrics"},
     {"trainer", "evaluate", "score"},
     {"compare"},
+    {"benchmark_eval"},
     {"cli"},
     {"__main__"},
 ]
@@ -96,6 +98,7 @@ SHARED = {
     "question_row",
     "recipes",
     "jpeg",
+    "sample_stream",
 }
 
 

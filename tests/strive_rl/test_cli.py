@@ -12,6 +12,7 @@ import pytest
 from fsspec import AbstractFileSystem
 
 from strive_rl import cli, journal
+from strive_rl.metrics import MEASURED
 from tests.strive_rl.made_shards import make_shards
 
 SMALL = [
@@ -114,7 +115,7 @@ def test_a_broken_shard_stops_a_run_or_is_skipped_and_counted(
 
 def without_time(run: Path) -> list[dict[str, Any]]:
     return [
-        {name: value for name, value in record.items() if "seconds" not in name}
+        {name: value for name, value in record.items() if name not in MEASURED}
         for record in journal.read(run / "metrics.jsonl")
     ]
 

@@ -1,112 +1,152 @@
-"""Records of a step, by hand."""
+"""Records of a step, by hand; and that METRICS.md names exactly what they hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from importlib.resources import files
 from typing import Any
 
-import numpy as np
-import pytest
-
-from strive_data.schema import Question
-from strive_rl.metrics import readable, step_record
-from strive_rl.reward import Rules, score
-from strive_rl.rollout import Encoded, rewarded
-from strive_rl.schema import Completion, Group, Rollout
+from strive_rl.metrics import by_variant, step_record, together
 from strive_rl.update import UpdateStats
+from tests.strive_rl.made_facts import part, question
 
-TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
-
-
-def said(text: str, length: int = 1, finished: bool = True) -> Completion:
-    return Completion(ids=(1,) * length, logprobs=(-1.0,) * length, text=text, finished=finished)
-
-
-@pytest.fixture
-def rollouts(make_group: Callable[..., Group]) -> list[Rollout]:
-    right, wrong, cut = said("<answer>A</answer>"), said("<answer>B</answer>", 3), said("<answer>", 4, False)
-    return [
-        rewarded(make_group("mixed", TWO_VIEWS), ((right, right), (wrong, wrong))),
-        rewarded(make_group("right", TWO_VIEWS), ((right, right), (right, right))),
-        rewarded(make_group("wrong", TWO_VIEWS), ((wrong, wrong), (wrong, wrong))),
-        rewarded(make_group("cut", TWO_VIEWS), ((wrong, wrong), (wrong, cut))),
-    ]
-
-
-def record(rollouts: list[Rollout], stats: UpdateStats) -> dict[str, Any]:
-    encoded = Encoded(groups=(), prompts=(), dropped=(("long", "too long"),))
-    grids = [np.array([[0.5], [-1.0]])[: len(rollout.completions)] for rollout in rollouts]
-    return step_record(4, rollouts, grids, encoded, stats, {"data": 0.12345, "total": 0.12345})
+MIXED, RIGHT, WRONG = ((1.0, 1.0), (0.0, 0.0)), ((1.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 0.0))
+STATS = UpdateStats(
+    loss=0.5,
+    ratio=1.0,
+    clipped=0.0,
+    kl=0.0,
+    reference_kl=0.2,
+    importance=1.0,
+    capped=0.0,
+    logprob_gap=1e-5,
+    grad_norm=2.0,
+    tokens=8,
+    updates=1,
+)
 
 
-def test_the_record_by_hand(rollouts: list[Rollout]) -> None:
-    made = record(rollouts, UpdateStats(loss=0.5, ratio=1.0, clipped=0.0, kl=0.0, grad_norm=2.0, tokens=8))
-    assert made["step"] == 4
-    assert made["questions"] == 4
-    assert made["dropped"] == ["long"]
-    assert made["accuracy"] == 6 / 16
-    assert made["reward"] == pytest.approx(0.9 * 6 / 16)
-    assert made["format"] == 0
+def test_the_record_by_hand() -> None:
+    cut = question(
+        WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompt_tokens=(10, 14)
+    )
+    facts = part(question(MIXED), question(RIGHT), question(WRONG), cut, dropped=("long",), stats=STATS)
+    made = step_record(4, [facts], learning_rate=1e-6)
+    assert (made["step"], made["questions"], made["dropped"], made["broken"]) == (4, 4, ["long"], [])
+    assert made["reward"] == made["accuracy"] == made["format"] == 6 / 16
     assert made["own"] == {}
-    assert made["by_problem_type"]["multiple choice"] == {
-        "questions": 4,
-        "reward": made["reward"],
-        "accuracy": 6 / 16,
-        "format": 0,
-        "own": {},
-    }
-    assert made["zero_advantage_share"] == 3 / 4
-    assert made["all_right_share"] == 1 / 4
-    assert made["all_wrong_share"] == 2 / 4
+    assert made["by_problem_type"]["multiple choice"]["accuracy"] == 6 / 16
+    shares = [made[f"{name}_share"] for name in ("zero_advantage", "all_right", "all_wrong", "truncated")]
+    assert shares == [3 / 4, 1 / 4, 2 / 4, 1 / 16]
+    assert made["reward_std"] == 0.5 / 4
     assert made["eta2"] == 1.0
-    assert made["reward_by_variant"] == pytest.approx([0.45, 0.225])
-    assert made["advantage_by_variant"] == [0.5, -1.0]
-    assert made["completion_tokens"] == (6 * 1 + 9 * 3 + 4) / 16
-    assert made["truncated_share"] == 1 / 16
-    assert made["tokens"] == 37
-    assert (made["loss"], made["grad_norm"], made["update_tokens"]) == (0.5, 2.0, 8)
-    assert made["logprob_gap"] is None
-    assert made["seconds"] == {"data": 0.1235, "total": 0.1235}
+    assert made["reward_by_variant"] == made["advantage_by_variant"] == [0.5, 0.25]
+    assert (made["completion_tokens"], made["completion_tokens_max"]) == ((15 * 2 + 6) / 16, 6)
+    assert (made["prompt_tokens"], made["prompt_tokens_max"]) == ((7 * 10 + 14) / 8, 14)
+    counts = [made[name] for name in ("prompts", "rollouts", "tokens", "tokens_read")]
+    assert counts == [8, 16, 36, 84]
+    assert (made["loss"], made["grad_norm"], made["update_tokens"], made["learning_rate"]) == (
+        0.5,
+        2,
+        8,
+        1e-6,
+    )
+    assert made["per_second"] == {
+        "questions": 2.0,
+        "rollouts": 8.0,
+        "tokens": 18.0,
+        "tokens_read": 42.0,
+        "update_tokens": 4.0,
+    }
+    assert made["seconds"] == {"rollout": 1.5, "total": 2.0}
     json.dumps(made, allow_nan=False)
 
 
 def test_a_step_in_which_every_question_was_dropped() -> None:
-    made = record([], UpdateStats())
-    assert made["reward"] is None
-    assert made["zero_advantage_share"] is None
+    made = step_record(4, [part()], learning_rate=0.0)
+    for name in ("reward", "zero_advantage_share", "eta2", "entropy", "completion_tokens_max", "loss"):
+        assert made[name] is None
     assert made["reward_by_variant"] == made["advantage_by_variant"] == []
     json.dumps(made, allow_nan=False)
 
 
-def test_every_part_of_the_reward_is_written_by_problem_type(make_group: Callable[..., Group]) -> None:
-    rules = Rules(weights={"accuracy": 0.5, "format": 0.0, "brief": 0.5}, function=brief, name="here:brief")
-    answers = ((said("<answer>A</answer>"), said("A")),)
-    choice, number = make_group("choice"), make_group("number")
-    truth = replace(number.question, problem_type="numerical", options=(), answer="2")
-    number = replace(number, question=truth)
-    rollouts = [rewarded(group, answers, partial(score, rules=rules)) for group in (choice, number)]
-    made = record(rollouts, UpdateStats())
-    assert (made["accuracy"], made["own"], made["reward"]) == (1 / 4, {"brief": 1 / 2}, 3 / 8)
+def test_the_mean_entropy_is_over_tokens_not_over_questions() -> None:
+    one = question(MIXED, entropy_nats=3.0, entropy_tokens=10)
+    other = question(MIXED, entropy_nats=3.0, entropy_tokens=2)
+    assert step_record(1, [part(one, other)], learning_rate=0.0)["entropy"] == 0.5
+
+
+def test_types_are_apart_and_a_users_parts_are_told() -> None:
+    rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
+    number = question(WRONG, problem_type="numerical")
+    choice = question(MIXED, rewards=rewards)
+    made = step_record(1, [part(choice, number)], learning_rate=0.0)
+    assert made["own"] == {"brief": 0.0}
     kinds = made["by_problem_type"]
-    assert [kinds[name]["accuracy"] for name in ("multiple choice", "numerical")] == [1 / 2, 0]
-    assert kinds["numerical"]["own"] == {"brief": 1 / 2}
-    (row, _) = readable(4, rollouts, [np.zeros((1, 2))] * 2)
-    assert (row["accuracy"], row["format"], row["brief"], row["reward"]) == (1, 0, 0, 0.5)
+    assert [kinds[kind]["accuracy"] for kind in ("multiple choice", "numerical")] == [0.5, 0.0]
+    assert (kinds["multiple choice"]["own"], kinds["multiple choice"]["format"]) == ({"brief": 0.0}, 1.0)
+    assert kinds["numerical"]["questions"] == 1
 
 
-def brief(text: str, question: Question) -> dict[str, float]:
-    return {"brief": float(len(text) == 1)}
+def test_accuracy_apart_by_whether_the_evidence_was_shown() -> None:
+    told = question(MIXED, evidence_seen=(True, False))
+    also = question(((1.0, 0.0), (1.0, 0.0)), evidence_seen=(True, True))
+    made = step_record(1, [part(told, also, question(RIGHT))], learning_rate=0.0)
+    assert made["evidence_seen_share"] == 3 / 4
+    assert (made["accuracy_evidence_seen"], made["accuracy_evidence_unseen"]) == (2 / 3, 0.0)
 
 
-def test_answers_to_read(rollouts: list[Rollout]) -> None:
-    rows = readable(4, rollouts, [np.array([[1.0, 0.5], [-1.0, 0.0]])] * 4, questions=1)
-    assert [(row["sample_id"], row["variant"], row["completion"]) for row in rows] == [
-        ("mixed", 0, "<answer>A</answer>"),
-        ("mixed", 1, "<answer>B</answer>"),
+def test_questions_may_have_unequal_numbers_of_variants() -> None:
+    few, many = ((1.0, 1.0),), ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
+    assert by_variant([few, many]) == [0.5, 0.5, 1.0]
+    made = step_record(1, [part(question(few), question(many))], learning_rate=0.0)
+    assert made["accuracy"] == (1.0 + 0.5) / 2
+    assert (made["prompts"], made["rollouts"]) == (4, 8)
+
+
+def test_processes_add_up_to_one_with_all_questions() -> None:
+    """Unequal parts, one of which learned nothing: means are over questions and tokens."""
+    ids = [replace(question(grid), sample_id=str(i)) for i, grid in enumerate((MIXED, RIGHT, WRONG))]
+    slow = {"rollout": 2.0, "total": 2.0}
+    halves = [
+        part(*ids[:2], stats=replace(STATS, tokens=6, loss=0.1, kl=1.0, logprob_gap=1e-6)),
+        part(ids[2], stats=replace(STATS, tokens=2, loss=0.4, kl=3.0), seconds=slow),
+        part(seconds={"total": 1.0}, memory_bytes={"process": 300}),
     ]
-    assert [row["advantage"] for row in rows] == [1.0, -1.0]
-    assert rows[1]["times"] == [0.0, 2.123]
-    assert rows[1]["view"] == "whole"
+    whole = part(*ids, stats=replace(STATS, kl=1.5), seconds=slow, memory_bytes={"process": 300})
+    apart = step_record(1, halves, learning_rate=1.0)
+    assert apart == step_record(1, [whole], learning_rate=1.0)
+    assert together([]) == together([UpdateStats()])
+    assert together([STATS]) == STATS
+
+
+def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
+    """Dotted names of a record; those below a section of `free` are told as `*`."""
+    for name, value in record.items():
+        if not isinstance(value, dict):
+            yield name
+            continue
+        for inner in names_of(value, free):
+            first, _, rest = inner.partition(".")
+            shown = "*" if name in free else first
+            yield ".".join(filter(None, [name, shown, rest]))
+
+
+def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
+    rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
+    made = step_record(1, [part(question(MIXED, rewards=rewards), stats=STATS)], learning_rate=0.0)
+    table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
+    documented = [name for name, *_ in rows]
+    assert len(documented) == len(set(documented))
+    free = ("own", "by_problem_type", "seconds", "memory_bytes")
+    assert set(documented) == set(names_of(made, free))
+
+
+def test_numbers_that_are_not_finite_are_none() -> None:
+    facts = part(question(MIXED), stats=replace(STATS, importance=float("nan")))
+    assert step_record(1, [facts], learning_rate=0.0)["importance"] is None
+    assert step_record(1, [part()], learning_rate=0.0)["grad_norm"] is None

@@ -98,3 +98,17 @@ def test_suppressed_ids_are_never_sampled(any_policy: Policy, prompts: list[Prom
     free = replace(any_policy, suppressed=torch.zeros_like(any_policy.suppressed))
     (answers,) = sample(free, prompts[:1], sampling, seeded(prompts=1))
     assert hidden & {token for answer in answers for token in answer.ids}
+
+
+def test_the_entropy_is_what_the_surprise_is_on_average(any_policy: Policy, prompts: list[Prompt]) -> None:
+    """−log p of 4,000 first tokens, within four standard errors of their distribution's entropy."""
+    draws = 4000
+    (answers,) = sample(
+        any_policy, prompts[:1], Sampling(completions=draws, max_new_tokens=1), seeded(prompts=1)
+    )
+    surprise = -torch.tensor([answer.logprobs[0] for answer in answers])
+    (entropy,) = {answer.entropies[0] for answer in answers}
+    assert abs(surprise.mean() - entropy) < 4 * surprise.std() / draws**0.5
+    assert surprise.std() > 0.1
+    (longer,) = sample(any_policy, prompts[:1], Sampling(completions=2, max_new_tokens=5), seeded(prompts=1))
+    assert all(len(answer.entropies) == len(answer.ids) for answer in longer)
