@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strive_data.config import ViewSettings
+from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, ViewSettings
 from strive_data.settings import require
 
 # The name of the tiny model of the package, whatever folder of that name there may be.
 DEMO = "demo"
+
+AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,10 @@ class DataSettings:
     from the stored scores with a new phase each epoch (needs shards built with shard.frames=all), `"auto"`
     draws where it can. `sampler` and `alpha` .. `kappa` as in the build; None keeps the build's value.
     `views` as strive_data.config.ViewSettings: crops and resolution tiers, off by default.
+
+    `alpha_schedule` moves α from step to step (needs variants that are drawn anew): on a line or half a
+    cosine to `alpha_final`, reached after `alpha_steps` steps (None: at the last); or, "zero_advantage", by a
+    factor of exp(`alpha_gain`·(share of questions all right − share all wrong)), never below `alpha_least`.
     """
 
     questions_per_step: int = 8
@@ -35,6 +41,11 @@ class DataSettings:
     alpha: float | None = None
     epsilon: float | None = None
     kappa: float | None = None
+    alpha_schedule: AlphaSchedule = "constant"
+    alpha_final: float | None = None
+    alpha_steps: int | None = None
+    alpha_least: float = 0.1
+    alpha_gain: float = 0.2
     views: ViewSettings = field(default_factory=ViewSettings)
     window: int = 0
     broken: Literal["stop", "skip"] = "stop"
@@ -47,6 +58,27 @@ class DataSettings:
         for name, smallest in least.items():
             got = getattr(self, name)
             require(got >= smallest, f"data.{name}: got {got}, expected at least {smallest}")
+        self._check_alpha_schedule()
+
+    def _check_alpha_schedule(self) -> None:
+        kind, final, over = self.alpha_schedule, self.alpha_final, self.alpha_steps
+        falls = kind in ("linear", "cosine")
+        require(
+            falls == (final is not None),
+            f"data.alpha_final: got {final} with alpha_schedule={kind}; linear and cosine need one, "
+            "the others have none",
+        )
+        require(final is None or 0 < final <= 1, f"data.alpha_final: got {final}, expected 0 < alpha <= 1")
+        require(over is None or over >= 1, f"data.alpha_steps: got {over}, expected at least 1")
+        require(over is None or falls, f"data.alpha_steps: alpha_schedule={kind} does not end; leave it out")
+        least, gain = self.alpha_least, self.alpha_gain
+        require(0 < least <= 1, f"data.alpha_least: got {least}, expected 0 < alpha_least <= 1")
+        require(gain > 0, f"data.alpha_gain: got {gain}, expected more than 0")
+        require(
+            kind == "constant" or self.draw != "stored",
+            f"data.alpha_schedule={kind} draws variants anew: data.draw=stored reads those of the build; "
+            "leave one of them out",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +134,32 @@ class PolicySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutSettings:
-    """How answers are sampled: `completions` G for each variant [paper: 4]."""
+    """How answers are sampled: `completions` G for each variant [paper: 4].
+
+    `adaptive` spends the step's variants, M for each question, in waves (strive_rl/waves.py): one for each
+    question, then more for those answered all wrong (α times `focus` each time) or all right (α divided by
+    it), at most `max_variants` a question (0: 2·M), the rest for the others; α stays within
+    data.alpha_least and 1. `refill_rounds`: as often at most, questions whose answers are all equally
+    accurate are made up for by new ones, as many as are missing (strive_rl/refill.py).
+    """
 
     completions: int = 4
     max_new_tokens: int = 768
     temperature: float = 1.0
+    adaptive: bool = False
+    max_variants: int = 0
+    focus: float = 0.5
+    refill_rounds: int = 0
 
     def __post_init__(self) -> None:
         require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
         require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
+        most, focus, rounds = self.max_variants, self.focus, self.refill_rounds
+        require(most >= 0, f"rollout.max_variants: got {most}, expected at least 0")
+        require(0 < focus < 1, f"rollout.focus: got {focus}, expected more than 0, less than 1")
+        require(rounds >= 0, f"rollout.refill_rounds: got {rounds}, expected at least 0")
+        require(not most or self.adaptive, "rollout.max_variants: only rollout.adaptive=true has waves")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +240,7 @@ class AlgorithmSettings:
     minibatches: int = 1
     old_logprobs: Literal["trainer", "rollout"] = "trainer"
     logprob_condition: Condition = "own"
+    mask_truncated: bool = False
 
     def __post_init__(self) -> None:
         mixed = self.baseline == "empirical_bayes" and self.normalise != "joint"
@@ -285,20 +334,85 @@ class TrainSettings:
         views, most = self.data.views, self.policy.max_pixels
         sharp = 2 * views.pixels if "sharp" in views.tiers else 0
         require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")
+        if self.rollout.adaptive:
+            self._check_waves()
+
+    def _check_waves(self) -> None:
+        most, fixed = self.most_variants, self.data.variants
+        require(
+            most >= fixed,
+            f"rollout.max_variants: got {most}, expected data.variants, {fixed}, or more: a step spends "
+            "data.variants for each of its questions",
+        )
+        require(
+            self.data.draw != "stored",
+            "rollout.adaptive draws variants anew: data.draw=stored reads those of the build; leave one out",
+        )
+        require(
+            self.algorithm.logprob_condition != "cross",
+            "rollout.adaptive gives questions unequal numbers of variants, and algorithm.logprob_condition="
+            "cross would weigh a question by the square of its number: use own or clean",
+        )
+
+    @property
+    def most_variants(self) -> int:
+        """Variants that a question has at most."""
+        rollout, fixed = self.rollout, self.data.variants
+        return (rollout.max_variants or 2 * fixed) if rollout.adaptive else fixed
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
-    """How a model is evaluated: greedy answers by frame sampler, intervals by bootstrap over videos."""
+    """How a model is evaluated by frame sampler, with intervals by bootstrap over videos.
+
+    `temperature` 0 is greedy; at another one `answers` to each question are sampled, by `seed`, and each
+    question counts with the mean over its answers.
+    """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
     samplers: tuple[str, ...] = ("uniform", "importance")
     max_new_tokens: int = 768
+    temperature: float = 0.0
+    answers: int = 1
     bootstrap_resamples: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
         require(self.max_new_tokens >= 1, "max_new_tokens: expected at least 1")
+        require(self.temperature >= 0, f"temperature: got {self.temperature}, expected 0 (greedy) or more")
+        require(self.answers >= 1, f"answers: got {self.answers}, expected at least 1")
+        require(
+            self.answers == 1 or self.temperature > 0,
+            f"answers: got {self.answers}, but greedy answers are all alike: set temperature, or leave it out",
+        )
+        require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
         got = self.bootstrap_resamples
         require(got >= 1, f"bootstrap_resamples: got {got}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSettings(EvalSettings):
+    """How a model is evaluated on a benchmark's videos.
+
+    `samplers` are uniform and those of a build by name; each gives a column of its own. Uniform takes
+    `sampler.frames` K of the N candidates of `decode`, as the control of a build does, so that columns differ
+    in the choice alone and runs with and without others agree; with `decode.candidates` = K the candidates
+    themselves are those frames. `decode`, `score` and `sampler` as for a build, `quality` that of the JPEGs
+    that the policy sees; scores are computed only where a sampler wants them.
+
+    `prompt`: "reason" asks for a thought before the answer, as in training; "direct" for the answer at once.
+    `missing`: questions without an answer count as wrong, or are left out of the mean.
+    """
+
+    samplers: tuple[str, ...] = ("uniform",)
+    prompt: Literal["reason", "direct"] = "reason"
+    missing: Literal["wrong", "exclude"] = "wrong"
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    quality: int = 90
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.quality <= 100, f"quality: got {self.quality}, expected 1 to 100")

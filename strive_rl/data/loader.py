@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from strive_data.errors import DamagedError
+from strive_data.samplers import WALKERS
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.builds import Builds
@@ -106,6 +107,13 @@ class Loader:
         """The group of a pick once more, its variants drawn with another α: for variants that wait for the
         rewards of earlier ones. Raises DamagedError where its stored data is not intact any more."""
         return self._group(self.builds.read(pick.position), pick, alpha)
+
+    @property
+    def alpha(self) -> float | None:
+        """α that the builds' variants are drawn with; None where they are not drawn anew by α, or by several."""
+        drawn = all(plan.anew and plan.sampler.name in WALKERS for plan in self._plans)
+        alphas = {plan.sampler.alpha for plan in self._plans}
+        return alphas.pop() if drawn and len(alphas) == 1 else None
 
     def close(self) -> None:
         """Stop reading ahead; the next `take` starts again."""

@@ -1,0 +1,97 @@
+"""New questions for those that teach nothing: DAPO's dynamic sampling (arXiv 2503.14476), up to a limit.
+
+A question whose answers are all equally accurate is left out of the update; so is one that cannot be read or
+encoded. A step asks as many new questions as are missing, the next ones of the stream, until it has as many
+that teach as `data.questions_per_step` says, or `rollout.refill_rounds` times; then it goes on with those it
+has. The cursor moves over every question that was asked: none is lost or asked twice in an epoch.
+
+Differs from DAPO, which draws whole batches and throws the surplus away: here nothing that teaches is. The
+price is counted: `drawn` questions for `taught`. Like every filter on outcomes it changes what is optimised:
+questions count by the chance that their answers differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from strive_rl.advantage import is_uninformative
+from strive_rl.asking import Asked, Everyone, alone
+from strive_rl.data import Batch, Cursor
+from strive_rl.rollout import Encoded, reward_grid
+from strive_rl.schema import Rollout
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gathered:
+    """All that a step asked, this process's part: one batch, behind which its cursor stands, with prompts and
+    rollouts. Over all processes: questions `drawn` and `taught`, variants asked, extra rounds, waves in all.
+    """
+
+    batch: Batch
+    encoded: Encoded
+    rollouts: tuple[Rollout, ...]
+    drawn: int
+    taught: int
+    variants: int
+    refills: int
+    waves: int
+
+    def counts(self) -> dict[str, int]:
+        """What metrics.jsonl tells of it."""
+        names = ("drawn", "taught", "variants", "refills", "waves")
+        return {name: getattr(self, name) for name in names}
+
+
+def gather(
+    take: Callable[[Cursor, int], Batch],
+    ask: Callable[[Batch], Asked],
+    cursor: Cursor,
+    *,
+    questions: int,
+    rounds: int = 0,
+    everyone: Everyone = alone,
+) -> Gathered:
+    """Take `questions` questions and ask them, then, at most `rounds` times, as many as are missing.
+
+    `take` gives this process's part of the next global questions.
+    """
+    parts: list[Asked] = []
+    taught = 0
+    while taught < questions and len(parts) <= rounds:
+        asked = ask(take(cursor, questions - taught))
+        parts.append(asked)
+        cursor = asked.batch.after
+        taught += sum(everyone([teaching(asked.rollouts)]))
+    return _gathered(parts, taught, everyone)
+
+
+def teaching(rollouts: Sequence[Rollout]) -> int:
+    """How many of these questions have answers that differ in accuracy."""
+    return sum(not is_uninformative(reward_grid(rollout, "accuracy")) for rollout in rollouts)
+
+
+def _gathered(parts: Sequence[Asked], taught: int, everyone: Everyone) -> Gathered:
+    batches, encoded = [part.batch for part in parts], [part.encoded for part in parts]
+    batch = Batch(
+        groups=tuple(group for each in batches for group in each.groups),
+        picks=tuple(pick for each in batches for pick in each.picks),
+        broken=tuple(broken for each in batches for broken in each.broken),
+        after=batches[-1].after,
+    )
+    whole = Encoded(
+        groups=tuple(group for each in encoded for group in each.groups),
+        prompts=tuple(prompts for each in encoded for prompts in each.prompts),
+        dropped=tuple(dropped for each in encoded for dropped in each.dropped),
+        clean=tuple(prompt for each in encoded for prompt in each.clean),
+    )
+    return Gathered(
+        batch=batch,
+        encoded=whole,
+        rollouts=tuple(rollout for part in parts for rollout in part.rollouts),
+        drawn=sum(everyone([len(batch.groups) + len(batch.broken)])),
+        taught=taught,
+        variants=sum(everyone([sum(len(prompts) for prompts in whole.prompts)])),
+        refills=len(parts) - 1,
+        waves=sum(part.waves for part in parts),
+    )

@@ -1,0 +1,73 @@
+"""How focused the variants are, over the steps of a run: α, the share of candidates that they are drawn from.
+
+Beyond the paper, which names dynamic temperatures as future work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from strive_rl.advantage import is_uninformative
+from strive_rl.config import DataSettings
+from strive_rl.schema import Rewards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Questions of a step, over all processes: how many, and of them those without an advantage, by side.
+
+    `right` and `wrong` are equally accurate above and below one half; exactly one half is neither.
+    """
+
+    questions: int = 0
+    right: int = 0
+    wrong: int = 0
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(
+            questions=self.questions + other.questions,
+            right=self.right + other.right,
+            wrong=self.wrong + other.wrong,
+        )
+
+
+def outcome(accuracies: Iterable[Rewards]) -> Outcome:
+    """Outcome of questions by their accuracies [M, G], of any shapes."""
+    sides = [side(grid) for grid in accuracies]
+    return Outcome(questions=len(sides), right=sides.count(1), wrong=sides.count(-1))
+
+
+def side(accuracy_MG: Rewards) -> int:
+    """1 where all answers are equally accurate above one half, −1 below it, 0 where they differ."""
+    if not is_uninformative(accuracy_MG):
+        return 0
+    level = float(accuracy_MG.flat[0])
+    return (level > 0.5) - (level < 0.5)
+
+
+def following_alpha(
+    alpha: float, settings: DataSettings, *, start: float, step: int, steps: int, seen: Outcome | None = None
+) -> float:
+    """α of the 0-based `step` of a run of `steps`, after a step with `alpha` and outcome `seen`.
+
+    `linear` and `cosine` go from `start` to `alpha_final` over `alpha_steps` steps, or so that the run's last
+    step has it, and look at the step alone. `zero_advantage` multiplies by exp(alpha_gain·(right − wrong) /
+    questions), within `alpha_least` and 1: where more questions are all right than all wrong the variants
+    become more diffuse, and so harder; where more are all wrong, more focused. It rests where these balance,
+    as where every question has an advantage.
+    """
+    if settings.alpha_schedule == "constant":
+        return start
+    if settings.alpha_schedule == "zero_advantage":
+        if seen is None or not seen.questions:
+            return alpha
+        lean = (seen.right - seen.wrong) / seen.questions
+        return min(1.0, max(settings.alpha_least, alpha * math.exp(settings.alpha_gain * lean)))
+    last = settings.alpha_steps or steps - 1
+    gone = min(1.0, step / max(1, last))
+    if settings.alpha_schedule == "cosine":
+        gone = (1 - math.cos(math.pi * gone)) / 2
+    final = start if settings.alpha_final is None else settings.alpha_final
+    return start + (final - start) * gone
