@@ -22,11 +22,12 @@ class DiskFullError(StriveError):
 
 @contextmanager
 def output_folder(out: Path) -> Iterator[None]:
-    """Make `out` and hold it, so that no second build writes into it; an empty one is removed again.
+    """Make `out` and hold it, so that no second build writes into it; made in vain, it is removed again.
 
     Raises UsageError where it cannot be made or written, or is held by another process; DiskFullError where
     the block finds no room on the disk.
     """
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
@@ -39,12 +40,15 @@ def output_folder(out: Path) -> Iterator[None]:
         raise UsageError(f"--out {out}: {what}, not a folder that can be written; name a new one") from error
     try:
         _hold(descriptor, out)
-        with said_when_full(out):
-            yield
+        try:
+            with said_when_full(out):
+                yield
+        finally:
+            # Only by who holds it: another build may just have made it.
+            if made and not any(out.iterdir()):
+                out.rmdir()
     finally:
         os.close(descriptor)
-        if not any(out.iterdir()):
-            out.rmdir()
 
 
 @contextmanager

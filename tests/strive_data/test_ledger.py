@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from strive_data.config import BuildSettings, DecodeSettings, FailureSettings, SamplerSettings
+from strive_data.errors import DamagedError, FailureKind, UsageError
+from strive_data.ledger import Ledger, begin, close, leftovers, read_ledger, settle
+from strive_data.manifest import Entry, Lost, Manifest, Tail
+
+SETTINGS = BuildSettings()
+
+
+def lost(name: str, message: str = "") -> Lost:
+    return Lost(sample_id=name, question=name, stage="decode", kind=FailureKind.OOM, message=message)
+
+
+def manifest(number: int, *samples: str, failures: tuple[Lost, ...] = (), attempt: int = 0) -> Manifest:
+    return Manifest(
+        schema_version=1,
+        shard=f"shard-{number:06d}.tar",
+        settings="",
+        size_bytes=0,
+        sha256="",
+        attempt=attempt,
+        failures=failures,
+        samples=tuple(Entry(sample_id=name, offset=0, length=0, sha256="", question="q") for name in samples),
+    )
+
+
+def test_the_last_try_of_a_row_counts_and_a_sample_counts_most() -> None:
+    first = manifest(0, "a", failures=(lost("b"), lost("c", "first")))
+    second = manifest(1, "b", failures=(lost("d", "later"),), attempt=1)
+    tail = Tail(shards=1, attempt=0, failures=(lost("d", "early"), lost("e")))
+    ledger = settle(Ledger(), [first, second], tail)
+    assert ledger.done == {"a": "q", "b": "q"}
+    told = {name: (tried.lost.message, tried.attempt, tried.in_tail) for name, tried in ledger.failed.items()}
+    assert told == {"c": ("first", 0, False), "d": ("later", 1, False), "e": ("", 0, True)}
+
+
+def test_the_tail_keeps_what_was_not_tried_again() -> None:
+    ledger = settle(Ledger(), [manifest(0, "a")], Tail(shards=1, failures=(lost("b"), lost("c"))))
+    closed, tail = close(ledger, [manifest(0, "a"), manifest(1, "c")], [lost("d")], 0)
+    assert tail == Tail(shards=2, attempt=0, failures=(lost("b"), lost("d")))
+    assert set(closed.failed) == {"b", "d"}
+    # Closed again with nothing new, as when it was interrupted at its end: the same.
+    assert close(closed, closed.manifests, [], 0) == (closed, tail)
+    assert close(ledger, [manifest(0, "a")], [lost("b", "again")], 1)[1].failures == (lost("b", "again"),)
+
+
+def test_a_folder_is_begun_once_and_knows_its_settings(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path / "absent", SETTINGS) == read_ledger(tmp_path, SETTINGS) == Ledger()
+    (tmp_path / ".build.json.tmp").touch()
+    assert read_ledger(tmp_path, SETTINGS) == Ledger()
+    begin(tmp_path, SETTINGS, Ledger(), 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+    ledger = read_ledger(tmp_path, SETTINGS)
+    assert (ledger.begun, ledger.complete, ledger.attempt) == (True, False, 0)
+    before = (tmp_path / "build.json").read_bytes()
+    (tmp_path / "shard-000000.tar").touch()
+    (tmp_path / "mine.txt").touch()
+    begin(tmp_path, SETTINGS, ledger, 0)
+    assert (tmp_path / "build.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "mine.txt"]
+    begin(tmp_path, SETTINGS, ledger, 1)
+    assert read_ledger(tmp_path, SETTINGS).attempt == 1
+
+
+def test_other_settings_are_refused_by_name_and_limits_are_none(tmp_path: Path) -> None:
+    begin(tmp_path, SETTINGS, Ledger(), 0)
+    other = replace(SETTINGS, sampler=SamplerSettings(frames=8, seed=3))
+    with pytest.raises(UsageError) as raised:
+        read_ledger(tmp_path, other)
+    assert "sampler.frames: 32, now 8; sampler.seed: 0, now 3. Use the same" in str(raised.value)
+    limits = replace(
+        SETTINGS, failures=FailureSettings(max_count=3), decode=DecodeSettings(timeout_seconds=1)
+    )
+    assert read_ledger(tmp_path, limits).begun
+
+
+def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    with pytest.raises(UsageError, match="is not an empty folder, and holds no build"):
+        read_ledger(tmp_path, SETTINGS)
+    (tmp_path / "run.json").touch()
+    with pytest.raises(UsageError, match=r"holds a build without build.json"):
+        read_ledger(tmp_path, SETTINGS)
+    (tmp_path / "build.json").write_text("[]")
+    with pytest.raises(DamagedError, match=r"build.json is not what a build writes"):
+        read_ledger(tmp_path, SETTINGS)
+    (tmp_path / "build.json").write_text(json.dumps({"schema_version": 9}))
+    with pytest.raises(UsageError, match="schema version 9"):
+        read_ledger(tmp_path, SETTINGS)
+
+
+def test_leftovers_are_temporary_files_and_uncommitted_shards(tmp_path: Path) -> None:
+    kept = ["build.json", "shard-000000.tar", "shard-000000.json", "shard-000000.frames.parquet", "a.parquet"]
+    left = [".shard-000001.tar.tmp", ".run.json.tmp", "shard-000001.tar", "shard-000001.samples.parquet"]
+    for name in kept + left:
+        (tmp_path / name).touch()
+    assert {path.name for path in leftovers(tmp_path, [manifest(0)])} == set(left)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_data.output_folder import DiskFullError, output_folder, said_when_full
+
+
+def test_it_is_made_and_gone_again_where_nothing_came_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    with output_folder(out):
+        assert out.is_dir()
+    assert not out.exists()
+    with output_folder(out):
+        (out / "x").touch()
+    assert out.is_dir()
+
+
+def test_it_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    with output_folder(tmp_path):
+        with pytest.raises(UsageError, match="another build is writing there"), output_folder(tmp_path):
+            pass
+        (tmp_path / "x").touch()
+    with output_folder(tmp_path):
+        pass
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"), output_folder(tmp_path / "file"):
+        pass
+    with pytest.raises(UsageError, match="is not an empty folder"), output_folder(tmp_path / "file" / "out"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), OSError("No space left on device (28)")]
+)
+def test_a_full_disk_is_said_as_such(tmp_path: Path, error: OSError) -> None:
+    with (
+        pytest.raises(DiskFullError, match=r"free space and start the same command again"),
+        output_folder(tmp_path),
+    ):
+        raise error
+    with pytest.raises(PermissionError), said_when_full(tmp_path):
+        raise PermissionError(errno.EACCES, "no")
