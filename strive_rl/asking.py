@@ -35,7 +35,7 @@ class Stages:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
+class Answered:
     """A batch with its answers: rollouts and prompts in one order. `waves` is how often was sampled."""
 
     batch: Batch
@@ -44,7 +44,7 @@ class Asked:
     waves: int = 1
 
 
-def ask_once(batch: Batch, stages: Stages) -> Asked:
+def ask_once(batch: Batch, stages: Stages) -> Answered:
     """Every question under all of its variants."""
     encoded = stages.encode(batch.groups)
-    return Asked(batch=batch, encoded=encoded, rollouts=tuple(stages.roll(encoded, 0)))
+    return Answered(batch=batch, encoded=encoded, rollouts=tuple(stages.roll(encoded, 0)))

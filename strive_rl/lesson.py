@@ -42,14 +42,36 @@ def lessons(
     encoded: Encoded,
     grids: Sequence[Rewards],
     condition: Condition = "own",
+    *,
+    mask_truncated: bool = False,
 ) -> list[Lesson]:
-    """Lessons of the questions whose answers differ in accuracy; `grids` are their advantages [M, G]."""
+    """Lessons of the questions whose answers differ in accuracy; `grids` are their advantages [M, G].
+
+    With `mask_truncated`, of their responses that ended by themselves (DAPO's overlong filtering, arXiv
+    2503.14476): the rewards of the others stand in the baselines, but no token of them is learned.
+    """
     clean = encoded.clean or (None,) * len(rollouts)
-    return [
+    made = [
         _lesson(rollout, prompts, uniform, grid, condition)
         for rollout, prompts, uniform, grid in zip(rollouts, encoded.prompts, clean, grids, strict=True)
         if not is_uninformative(reward_grid(rollout, "accuracy"))
     ]
+    return [whole for lesson in made if (whole := finished(lesson))] if mask_truncated else made
+
+
+def finished(lesson: Lesson) -> Lesson | None:
+    """The lesson without truncated responses, and without prompts that have no others; None of nothing."""
+    whole = np.array([response.finished for row in lesson.responses for response in row])
+    rows = [tuple(response for response in row if response.finished) for row in lesson.responses]
+    kept = tuple(row for row in rows if row)
+    if not kept:
+        return None
+    return Lesson(
+        sample_id=lesson.sample_id,
+        prompts=tuple(prompt for prompt, row in zip(lesson.prompts, rows, strict=True) if row),
+        responses=kept,
+        advantages=lesson.advantages[whole],
+    )
 
 
 def conditioned(

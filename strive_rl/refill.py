@@ -16,36 +16,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from strive_rl.advantage import is_uninformative
-from strive_rl.asking import Asked, Everyone, alone
+from strive_rl.asking import Answered, Everyone, alone
 from strive_rl.data import Batch, Cursor
 from strive_rl.rollout import Encoded, reward_grid
+from strive_rl.schedule import Outcome, outcome
 from strive_rl.schema import Rollout
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gathered:
     """All that a step asked, this process's part: one batch, behind which its cursor stands, with prompts and
-    rollouts. Over all processes: questions `drawn` and `taught`, variants asked, extra rounds, waves in all.
-    """
+    rollouts. Over all processes: questions `drawn`, those `taught` and how many of their responses were
+    `truncated`, and the `outcome` of all; extra rounds, and how often was sampled in all."""
 
     batch: Batch
     encoded: Encoded
     rollouts: tuple[Rollout, ...]
     drawn: int
     taught: int
-    variants: int
+    truncated: int
+    outcome: Outcome
     refills: int
     waves: int
 
-    def counts(self) -> dict[str, int]:
-        """What metrics.jsonl tells of it."""
-        names = ("drawn", "taught", "variants", "refills", "waves")
-        return {name: getattr(self, name) for name in names}
+    def counts(self, *, masked: bool) -> dict[str, int]:
+        """What metrics.jsonl tells of it; `masked`: whether truncated responses are left out of the loss."""
+        told = {name: getattr(self, name) for name in ("drawn", "taught", "refills", "waves")}
+        return told | {"masked": self.truncated if masked else 0}
 
 
 def gather(
     take: Callable[[Cursor, int], Batch],
-    ask: Callable[[Batch], Asked],
+    ask: Callable[[Batch], Answered],
     cursor: Cursor,
     *,
     questions: int,
@@ -56,7 +58,7 @@ def gather(
 
     `take` gives this process's part of the next global questions.
     """
-    parts: list[Asked] = []
+    parts: list[Answered] = []
     taught = 0
     while taught < questions and len(parts) <= rounds:
         asked = ask(take(cursor, questions - taught))
@@ -68,11 +70,20 @@ def gather(
 
 def teaching(rollouts: Sequence[Rollout]) -> int:
     """How many of these questions have answers that differ in accuracy."""
-    return sum(not is_uninformative(reward_grid(rollout, "accuracy")) for rollout in rollouts)
+    return sum(map(_teaches, rollouts))
 
 
-def _gathered(parts: Sequence[Asked], taught: int, everyone: Everyone) -> Gathered:
+def _teaches(rollout: Rollout) -> bool:
+    return not is_uninformative(reward_grid(rollout, "accuracy"))
+
+
+def _truncated(rollout: Rollout) -> int:
+    return sum(not completion.finished for row in rollout.completions for completion in row)
+
+
+def _gathered(parts: Sequence[Answered], taught: int, everyone: Everyone) -> Gathered:
     batches, encoded = [part.batch for part in parts], [part.encoded for part in parts]
+    rollouts = tuple(rollout for part in parts for rollout in part.rollouts)
     batch = Batch(
         groups=tuple(group for each in batches for group in each.groups),
         picks=tuple(pick for each in batches for pick in each.picks),
@@ -88,10 +99,11 @@ def _gathered(parts: Sequence[Asked], taught: int, everyone: Everyone) -> Gather
     return Gathered(
         batch=batch,
         encoded=whole,
-        rollouts=tuple(rollout for part in parts for rollout in part.rollouts),
+        rollouts=rollouts,
         drawn=sum(everyone([len(batch.groups) + len(batch.broken)])),
         taught=taught,
-        variants=sum(everyone([sum(len(prompts) for prompts in whole.prompts)])),
+        truncated=sum(everyone([sum(_truncated(each) for each in rollouts if _teaches(each))])),
+        outcome=Outcome.of(everyone([outcome(reward_grid(each, "accuracy") for each in rollouts)])),
         refills=len(parts) - 1,
         waves=sum(part.waves for part in parts),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,20 @@ from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import checkpoint, journal
 from strive_rl.advantage import batch_advantages
+from strive_rl.collect import collect, next_alpha
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
-from strive_rl.lesson import lessons
 from strive_rl.excerpt import readable
 from strive_rl.facts import step_facts
 from strive_rl.footprint import peak_memory
+from strive_rl.lesson import lessons
 from strive_rl.metrics import step_record
 from strive_rl.optimizer import Optimizer
-from strive_rl.policy import Policy, Sampling, load_policy, prompt_form
+from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.reference import Reference, load_reference
 from strive_rl.reward import Rules, load_rules, score
-from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out
+from strive_rl.rollout import Encoded, reward_grid
 from strive_rl.run_record import (
     SETTINGS_FILE,
     require_folder,
@@ -38,7 +39,7 @@ from strive_rl.run_record import (
     require_same_prompts,
     run_record,
 )
-from strive_rl.schedule import learning_rate
+from strive_rl.schedule import learning_rate, require_alpha
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import update
 
@@ -51,7 +52,8 @@ Observer = Callable[[dict[str, Any], int], None]
 
 @dataclass(kw_only=True, eq=False)
 class Run:
-    """A run between two steps: `step` steps are done, `cursor` says which questions come next."""
+    """A run between two steps: `step` steps are done, `cursor` says which questions come next, and
+    `alpha` how focused their variants are (None: by no one α)."""
 
     out: Path
     loader: Loader
@@ -62,6 +64,7 @@ class Run:
     reference: Reference | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
+    alpha: float | None = None
 
 
 def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
@@ -104,6 +107,7 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
+        run.alpha = state["alpha"]
     for name in (METRICS_FILE, ROLLOUTS_FILE):
         journal.cut_back(out / name, run.step)
     journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
@@ -130,20 +134,24 @@ def train_step(run: Run) -> dict[str, Any]:
     """One step: moves policy, optimizer, cursor and step; writes and gives its record."""
     settings, policy, watch = run.settings, run.policy, Stopwatch()
     step = run.step + 1
-    batch = run.loader.take(run.cursor)
-    watch.lap("data")
-    encoded = encode_groups(policy, batch.groups)
-    watch.lap("encode")
-    _require_some(encoded, batch, step)
     grade = partial(score, rules=run.rules, step=step)
-    rollouts = roll_out(policy, encoded, _sampling(settings), settings.seed, grade=grade)
-    watch.lap("rollout")
+    gathered = collect(
+        policy, run.loader, run.cursor, settings, step=step, alpha=run.alpha, grade=grade, watch=watch
+    )
+    batch, encoded, rollouts = gathered.batch, gathered.encoded, gathered.rollouts
+    _require_some(encoded, batch, step)
     grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
     stats = update(
         policy,
         run.optimizer,
-        lessons(rollouts, encoded, grids, settings.algorithm.logprob_condition),
+        lessons(
+            rollouts,
+            encoded,
+            grids,
+            settings.algorithm.logprob_condition,
+            mask_truncated=settings.algorithm.mask_truncated,
+        ),
         settings.algorithm,
         temperature=settings.rollout.temperature,
         learning_rate=rate,
@@ -161,7 +169,9 @@ def train_step(run: Run) -> dict[str, Any]:
         seconds=watch.seconds(),
         memory_bytes=peak_memory(policy.device),
     )
-    record = step_record(step, [facts], learning_rate=rate)
+    record = step_record(step, [facts], learning_rate=rate) | {"alpha": run.alpha}
+    record |= gathered.counts(masked=settings.algorithm.mask_truncated)
+    run.alpha = next_alpha(run.alpha, run.loader, settings, step, gathered.outcome)
     journal.append(run.out / METRICS_FILE, [record])
     journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
     return record
@@ -172,7 +182,9 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     rules = load_rules(settings.reward)
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
-    loader = Loader(builds, settings.data, seed=settings.seed, clean=clean, neighbours=neighbours)
+    data = replace(settings.data, variants=settings.most_variants)
+    loader = Loader(builds, data, seed=settings.seed, clean=clean, neighbours=neighbours)
+    require_alpha(loader.alpha, settings)
     policy = load_policy(weights, settings.policy)
     return Run(
         out=out,
@@ -182,6 +194,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=load_reference(model, settings.policy) if settings.algorithm.kl_beta else None,
+        alpha=loader.alpha,
     )
 
 
@@ -194,19 +207,11 @@ def _require_some(encoded: Encoded, batch: Batch, step: int) -> None:
         )
 
 
-def _sampling(settings: TrainSettings) -> Sampling:
-    rollout = settings.rollout
-    return Sampling(
-        completions=rollout.completions,
-        max_new_tokens=rollout.max_new_tokens,
-        temperature=rollout.temperature,
-    )
-
-
 def _state(run: Run) -> dict[str, Any]:
     return {
         "step": run.step,
         "data": state_of(run.cursor, run.loader.stream),
+        "alpha": run.alpha,
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
     }

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from strive_rl.advantage import is_uninformative
-from strive_rl.asking import Asked, Everyone, Stages, alone
+from strive_rl.asking import Answered, Everyone, Stages, alone
 from strive_rl.data import Batch
 from strive_rl.policy import Prompt
 from strive_rl.rollout import Encoded, reward_grid
@@ -59,7 +59,7 @@ class Standing:
 
 def ask_in_waves(
     batch: Batch, stages: Stages, redraw: Redraw, waves: Waves, everyone: Everyone = alone
-) -> Asked:
+) -> Answered:
     """Ask a batch whose groups have `most` views at the step's α; `redraw` gives them at another.
 
     A question of which some variant cannot be encoded is dropped whole, as in the fixed scheme.
@@ -75,7 +75,7 @@ def ask_in_waves(
             zip([each.pick for each in standings], further(standings, budget, waves.most), strict=True)
         )
         if not any(more.values()):
-            return _asked(batch, questions, done)
+            return _answered(batch, questions, done)
         wanted = [(question, more.get(question.pick, 0)) for question in questions]
         _wave([(q, q.next_views(count, waves, redraw)) for q, count in wanted if count], stages)
         done += 1
@@ -186,7 +186,7 @@ def _joined(before: Rollout, after: Rollout) -> Rollout:
     )
 
 
-def _asked(batch: Batch, questions: Sequence[_Question], waves: int) -> Asked:
+def _answered(batch: Batch, questions: Sequence[_Question], waves: int) -> Answered:
     kept = [(question, question.rollout) for question in questions if question.rollout]
     encoded = Encoded(
         groups=tuple(rollout.group for _, rollout in kept),
@@ -194,4 +194,4 @@ def _asked(batch: Batch, questions: Sequence[_Question], waves: int) -> Asked:
         dropped=tuple(question.dropped for question in questions if question.dropped),
         clean=tuple(prompt for question, _ in kept for prompt in question.clean),
     )
-    return Asked(batch=batch, encoded=encoded, rollouts=tuple(rollout for _, rollout in kept), waves=waves)
+    return Answered(batch=batch, encoded=encoded, rollouts=tuple(rollout for _, rollout in kept), waves=waves)

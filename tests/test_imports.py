@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first; a module may import from the layers below its own only.
 DATA_LAYERS = [
     {"errors"},
-    {"schema", "settings", "number", "npy", "seal", "stopwatch", "storage"},
+    {"schema", "settings", "number", "npy", "seal", "shown", "stopwatch", "storage"},
     {
         "atomic",
         "config",
@@ -25,6 +25,7 @@ DATA_LAYERS = [
         "output_folder",
         "sample_json",
         "shard_cache",
+        "video_folder",
     },
     {"timeline", "density", "layout", "sample_tar", "stills", "tally", "question_row", "recipes", "csv_rows"},
     {"grouping", "views"},
@@ -74,7 +75,7 @@ RL_LAYERS = [
     {"answering", "lesson", "refill", "waves"},
     {"anchor"},
     {"update"},
-    {"excerpt", "facts", "footprint"},
+    {"collect", "excerpt", "facts", "footprint"},
     {"metrics"},
     {"trainer", "evaluate", "score"},
     {"compare"},
@@ -97,6 +98,7 @@ SHARED = {
     "annotations",
     "annotation_rows",
     "question_row",
+    "video_folder",
     "recipes",
     "jpeg",
     "sample_stream",

@@ -4,7 +4,7 @@ rate    the learning rate
 alpha   α of the variants: by the step, or by what the step before it gave
 """
 
-from strive_rl.schedule.alpha import Outcome, following_alpha, outcome
+from strive_rl.schedule.alpha import NOTHING, Outcome, following_alpha, outcome, require_alpha
 from strive_rl.schedule.rate import learning_rate
 
-__all__ = ["Outcome", "following_alpha", "learning_rate", "outcome"]
+__all__ = ["NOTHING", "Outcome", "following_alpha", "learning_rate", "outcome", "require_alpha"]

@@ -6,11 +6,12 @@ Beyond the paper, which names dynamic temperatures as future work.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from strive_data.errors import UsageError
 from strive_rl.advantage import is_uninformative
-from strive_rl.config import DataSettings
+from strive_rl.config import DataSettings, TrainSettings
 from strive_rl.schema import Rewards
 
 
@@ -25,12 +26,17 @@ class Outcome:
     right: int = 0
     wrong: int = 0
 
-    def __add__(self, other: Outcome) -> Outcome:
-        return Outcome(
-            questions=self.questions + other.questions,
-            right=self.right + other.right,
-            wrong=self.wrong + other.wrong,
+    @classmethod
+    def of(cls, parts: Sequence[Outcome]) -> Outcome:
+        """The outcome of all parts of a step."""
+        return cls(
+            questions=sum(part.questions for part in parts),
+            right=sum(part.right for part in parts),
+            wrong=sum(part.wrong for part in parts),
         )
+
+
+NOTHING = Outcome()
 
 
 def outcome(accuracies: Iterable[Rewards]) -> Outcome:
@@ -47,8 +53,21 @@ def side(accuracy_MG: Rewards) -> int:
     return (level > 0.5) - (level < 0.5)
 
 
+def require_alpha(alpha: float | None, settings: TrainSettings) -> None:
+    """Raise UsageError where α has to move and the shards, whose variants are drawn with `alpha`, cannot."""
+    movers = {
+        f"data.alpha_schedule={settings.data.alpha_schedule}": settings.data.alpha_schedule != "constant",
+        "rollout.adaptive": settings.rollout.adaptive,
+    }
+    for name in (name for name, moves in movers.items() if moves and alpha is None):
+        raise UsageError(
+            f"{name} draws variants with another alpha as it goes: it needs shards built with --set "
+            "shard.frames=all, sampler comb or peaks, and one alpha for all builds (data.alpha)"
+        )
+
+
 def following_alpha(
-    alpha: float, settings: DataSettings, *, start: float, step: int, steps: int, seen: Outcome | None = None
+    alpha: float, settings: DataSettings, *, start: float, step: int, steps: int, seen: Outcome = NOTHING
 ) -> float:
     """α of the 0-based `step` of a run of `steps`, after a step with `alpha` and outcome `seen`.
 
@@ -61,9 +80,7 @@ def following_alpha(
     if settings.alpha_schedule == "constant":
         return start
     if settings.alpha_schedule == "zero_advantage":
-        if seen is None or not seen.questions:
-            return alpha
-        lean = (seen.right - seen.wrong) / seen.questions
+        lean = (seen.right - seen.wrong) / max(1, seen.questions)
         return min(1.0, max(settings.alpha_least, alpha * math.exp(settings.alpha_gain * lean)))
     last = settings.alpha_steps or steps - 1
     gone = min(1.0, step / max(1, last))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.errors import SettingsError
-from strive_rl.asking import Asked, ask_once
+from strive_rl.asking import Answered, ask_once
 from strive_rl.config import AlgorithmSettings, DataSettings, RolloutSettings, TrainSettings
 from strive_rl.data import rank_slice
 from strive_rl.refill import teaching
@@ -29,7 +29,7 @@ def standing(variants: int, alike: bool, position: int = 0) -> Standing:
     return Standing(pick=Pick(position=position, epoch=0), variants=variants, alike=alike)
 
 
-def alphas(asked: Asked, place: int) -> list[float]:
+def alphas(asked: Answered, place: int) -> list[float]:
     return [float(each.times[0]) for each in asked.encoded.groups[place].views]
 
 
@@ -125,7 +125,7 @@ def test_two_processes_ask_what_one_asks() -> None:
     levels = np.random.default_rng(5).choice([0.0, 0.2, 0.6, 1.0], size=6)
     said: list[list[Any]] = []
 
-    def asked_by(positions: Sequence[int], everyone: Any) -> Asked:
+    def asked_by(positions: Sequence[int], everyone: Any) -> Answered:
         policy = FakePolicy(chance=lambda p, alpha: float(levels[p]), completions=3)
         return ask_in_waves(made_batch(positions), policy.stages, redraw(4), WAVES, everyone)
 

@@ -87,7 +87,7 @@ def test_the_outcome_of_a_step_is_the_sum_of_its_parts() -> None:
     mixed = np.array([[0.0, 1.0]])
     grids = [right, wrong, half, good, bad, mixed]
     assert outcome(grids) == Outcome(questions=6, right=2, wrong=2)
-    assert outcome(grids[:2]) + outcome(grids[2:]) == outcome(grids)
+    assert Outcome.of([outcome(grids[:2]), outcome(grids[2:])]) == outcome(grids)
 
 
 @pytest.mark.parametrize(
