@@ -10,9 +10,10 @@ import typer
 
 from strive_data import console
 from strive_data.console import Assignments, Config, option
+from strive_data.errors import UsageError
 from strive_data.settings import load
 from strive_data.shards import ShardSet
-from strive_rl.config import EvalSettings, TrainSettings
+from strive_rl.config import BenchmarkSettings, EvalSettings, TrainSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
@@ -61,15 +62,104 @@ def train(
 
 @app.command(name="eval")
 def evaluate(
-    shards: Shards,
     model: Model,
-    out: Annotated[Path, option(text="New folder for predictions and results.")],
+    out: Annotated[Path, option(text="New folder for predictions and results, or one to go on in.")],
+    shards: Annotated[
+        str | None, option(text="Folder or fsspec URL of a finished build, to evaluate on its samples.")
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        option(text="Or: videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, own."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, option(text="Folder that the benchmark's video paths start from.")
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None, option(text="The benchmark's files, repeatable; default those in --data-root.")
+    ] = None,
+    frames: Annotated[int | None, option(text="Frames K that the model sees of a video; default 32.")] = None,
+    sampler: Annotated[
+        list[str] | None,
+        option(text="Frame sampler, repeatable, each a column of its own; default uniform."),
+    ] = None,
+    scorer: Annotated[
+        str | None, option(text="What scores frames for samplers but uniform, as in build; default clip.")
+    ] = None,
+    prompt: Annotated[str | None, option(text="reason (default) or direct: whether to think first.")] = None,
+    temperature: Annotated[float | None, option(text="0, the default, is greedy.")] = None,
+    answers: Annotated[
+        int | None, option(text="Answers sampled for each question, whose mean counts; default 1.")
+    ] = None,
+    seed: Annotated[int | None, option(text="Sampled answers and intervals follow from it.")] = None,
+    missing: Annotated[
+        str | None, option(text="wrong (default) or exclude: questions without an answer.")
+    ] = None,
+    cache: Annotated[
+        Path | None, option(text="Folder of decoded videos, shared with builds; default none.")
+    ] = None,
+    workers: Annotated[int, option(text="Decoding processes; default one a core.")] = 0,
+    recipe: Annotated[
+        str | None, option(text="How to read the annotation; default told by its columns.")
+    ] = None,
     baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Exact accuracy of greedy answers, with a 95 % interval over videos, by frame sampler."""
-    settings = load(EvalSettings, config=config, assignments=set_ or ())
+    """Accuracy with a 95 % interval over videos, by frame sampler: on the samples of a build, or on a
+    benchmark's own videos (resumable: the same command goes on)."""
+    if (shards is None) == (benchmark is None):
+        raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
+    common = {
+        "samplers": sampler,
+        "temperature": temperature,
+        "answers": answers,
+        "seed": seed,
+    }
+    if shards is not None:
+        settings = load(EvalSettings, config=config, options=common, assignments=set_ or ())
+        _evaluate_shards(out, shards, model, settings, baseline)
+        return
+    options = common | {
+        "sampler.frames": frames,
+        "score.scorer": scorer,
+        "prompt": prompt,
+        "missing": missing,
+    }
+    on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
+    from strive_rl.benchmark_eval import run
+    from strive_rl.benchmark_eval.show import benchmark_table
+    from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.memory import memory_advice
+    from strive_rl.progress import EvalProgress
+
+    if data_root is None:
+        raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
+    found = find_benchmark(benchmark or "")
+    task = run.Task(
+        benchmark=found,
+        annotations=tuple(annotations or ()),
+        data_root=data_root,
+        model=model,
+        recipe=recipe,
+    )
+    quiet_libraries()
+    with EvalProgress() as progress, memory_advice(on_videos.policy):
+        results = run.evaluate_benchmark(
+            out,
+            task=task,
+            settings=on_videos,
+            means=run.Means(workers=workers, cache=cache),
+            baseline=baseline,
+            observe=progress,
+        )
+    if results:
+        typer.echo(benchmark_table(results))
+        typer.echo("examples: " + ", ".join(str(out / name / "page.html") for name in on_videos.samplers))
+
+
+def _evaluate_shards(
+    out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
+) -> None:
     data = ShardSet.open(shards)
     from strive_rl import evaluate as evaluation
     from strive_rl.memory import memory_advice
@@ -148,6 +238,37 @@ def compare(
         comparing.CompareSettings, config=config, options={"convention": convention}, assignments=set_ or ()
     )
     typer.echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of strive-rl train, finished or going on.")],
+    out: Annotated[Path, option(text="File to write; its name ends in .png or .html.")],
+    smooth: Annotated[
+        int | None,
+        option(text="Steps that the average reaches back; 1: none; default a 25th of the longest run."),
+    ] = None,
+    group: Annotated[
+        bool, typer.Option("--group", help="Draw runs that differ by their seed alone as one mean and range.")
+    ] = False,
+) -> None:
+    """Curves of runs on one page: reward, exploration, policy, speed."""
+    from strive_rl.plot import draw
+
+    count = draw(runs, out, smooth=smooth, group=group)
+    typer.echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or going on.")],
+    step: Annotated[int | None, option(text="Step to read; default the last.")] = None,
+    question: Annotated[str | None, option(text="Id of one question; default all that were kept.")] = None,
+) -> None:
+    """Answers of a run to read: prompt, frames, reward and advantage of the best and worst of each variant."""
+    from strive_rl.show import show as shown
+
+    typer.echo(shown(run, step=step, question=question))
 
 
 def quiet_libraries() -> None:

@@ -83,12 +83,16 @@ def read_scored(folder: Path) -> ScoredFolder:
     """A finished folder of `strive-rl score`. Raises UsageError where it is none."""
     if not (folder / RESULTS_FILE).is_file() or not (folder / SCORED_FILE).is_file():
         raise UsageError(f"{folder}: no folder of `strive-rl score` (no {RESULTS_FILE} and {SCORED_FILE})")
-    rows = [Scored(**{**row, "options": tuple(row["options"])}) for row in journal.read(folder / SCORED_FILE)]
+    rows = [_read_row(row) for row in journal.read(folder / SCORED_FILE)]
     return ScoredFolder(
         path=folder,
         results=journal.read_json(folder / RESULTS_FILE),
         rows={row.sample_id: row for row in rows},
     )
+
+
+def _read_row(row: Mapping[str, Any]) -> Scored:
+    return Scored(**{**row, **{name: tuple(row.get(name, ())) for name in ("options", "outputs")}})
 
 
 def paired(a: ScoredFolder, b: ScoredFolder, *, common: bool) -> tuple[list[Pair], int]:

@@ -384,7 +384,7 @@ class EvalSettings:
         require(self.answers >= 1, f"answers: got {self.answers}, expected at least 1")
         require(
             self.answers == 1 or self.temperature > 0,
-            f"answers: got {self.answers}, but greedy answers are all alike: set temperature, or leave it out",
+            f"answers: got {self.answers}, but greedy answers are all alike: set temperature too",
         )
         require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
         got = self.bootstrap_resamples

@@ -1,4 +1,4 @@
-"""`strive-rl eval`: greedy answers under each frame sampler, scored exactly.
+"""`strive-rl eval --shards`: answers under each frame sampler, scored by the reward's accuracy.
 
 predictions.jsonl has a line for each (question, sampler); results.json what they add up to. With a baseline,
 the gain over it is paired question by question.
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.errors import UsageError
-from strive_data.schema import Sample, Span
+from strive_data.samplers import SAMPLERS
+from strive_data.schema import Span
 from strive_data.settings import as_dict, choose
 from strive_data.shards import ShardSet
 from strive_rl import journal
+from strive_rl.answering import Answer, Asked, answer
 from strive_rl.answers import final_answer
 from strive_rl.config import EvalSettings
 from strive_rl.interval import Estimate, estimate
-from strive_rl.policy import Policy, Sampling, load_policy
-from strive_rl.rollout import encode_groups, roll_out
+from strive_rl.policy import Policy, load_policy
 from strive_rl.run_record import require_folder, run_record
-from strive_rl.schema import Rollout
-from strive_rl.views import EVALUATION_SAMPLERS, evaluation_indices, group_of
+from strive_rl.views import EVALUATION_SAMPLERS
 
 PREDICTIONS_FILE = "predictions.jsonl"
 RESULTS_FILE = "results.json"
@@ -48,7 +48,7 @@ def evaluate(
     loaded, and a baseline of other questions.
     """
     for sampler in settings.samplers:
-        choose(sampler, EVALUATION_SAMPLERS, "samplers")
+        choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -80,47 +80,22 @@ def predict(
     size = settings.policy.prompts_per_pass
     for sampler in settings.samplers:
         for start in range(0, len(shards), size):
-            samples = [shards.read(i) for i in range(start, min(start + size, len(shards)))]
-            yield predict_batch(policy, samples, sampler, settings.max_new_tokens)
+            places = range(start, min(start + size, len(shards)))
+            asked = [Asked(sample=shards.read(place), position=place) for place in places]
+            answers, dropped = answer(policy, asked, sampler, settings)
+            lost = [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in dropped]
+            yield [prediction(each) for each in answers], lost
 
 
-def predict_batch(
-    policy: Policy, samples: Sequence[Sample], sampler: str, max_new_tokens: int
-) -> tuple[list[Prediction], list[Dropped]]:
-    """Greedy answers to these samples under one frame sampler, and those whose prompt cannot be made."""
-    chosen = {sample.meta.question.sample_id: evaluation_indices(sample, sampler) for sample in samples}
-    facts = {sample.meta.question.sample_id: sample for sample in samples}
-    beside = policy.settings.frame_pairs == "neighbours"
-    groups = [group_of(facts[i], [indices], neighbours=beside) for i, (indices, _) in chosen.items()]
-    encoded = encode_groups(policy, groups)
-    sampling = Sampling(completions=1, max_new_tokens=max_new_tokens, greedy=True)
-    rows = []
-    for rollout in roll_out(policy, encoded, sampling):
-        sample_id = rollout.group.question.sample_id
-        rows.append(prediction(rollout, facts[sample_id], sampler=sampler, source=chosen[sample_id][1]))
-    return rows, [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in encoded.dropped]
-
-
-def prediction(rollout: Rollout, sample: Sample, *, sampler: str, source: str) -> Prediction:
-    """The line of predictions.jsonl of one greedy answer."""
-    question, times = rollout.group.question, rollout.group.views[0].times
-    completion, reward = rollout.completions[0][0], rollout.rewards[0][0]
-    return {
-        "sample_id": question.sample_id,
-        "video_id": sample.meta.info.video_id,
-        "sampler": sampler,
-        "frames_from": source,
-        "times": [round(float(time), 3) for time in times],
-        "problem_type": question.problem_type,
-        "source": question.source,
-        "output": completion.text,
-        "finished": completion.finished,
-        "extracted": final_answer(completion.text),
-        "answer": question.answer,
-        "accuracy": reward.accuracy,
-        "format": reward.format,
-        "reward": reward.total,
-        "evidence_seen": evidence_seen(times.tolist(), question.evidence_spans),
+def prediction(answered: Answer) -> Prediction:
+    """The line of predictions.jsonl of one question, its values the means over its answers."""
+    rewards, question = answered.rewards, answered.sample.meta.question
+    return answered.line() | {
+        "extracted": final_answer(answered.completions[0].text),
+        "accuracy": _mean([reward.accuracy for reward in rewards]),
+        "format": _mean([reward.format for reward in rewards]),
+        "reward": _mean([reward.total for reward in rewards]),
+        "evidence_seen": evidence_seen(answered.view.times.tolist(), question.evidence_spans),
     }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from strive_data.schema import ProblemType, Question
+from strive_rl.schema import Wording
 
 THINK = (
     "First reason about what the video shows inside <think></think>. "
     "Then write only the final answer inside <answer></answer>."
 )
+
+DIRECT = "Answer at once, without reasoning."
 
 ANSWER_FORM: dict[ProblemType, str] = {
     "multiple choice": "The final answer is the letter of one option and nothing else.",
@@ -18,10 +21,14 @@ ANSWER_FORM: dict[ProblemType, str] = {
 }
 
 
-def user_text(question: Question) -> str:
+USUAL = Wording()
+
+
+def user_text(question: Question, wording: Wording = USUAL) -> str:
     """Question, options (one a line, where there are any), how to answer, and the form of the answer.
 
     The text is a fixed function of the question; nothing of the true answer or its evidence enters it.
     """
     lines = [question.question.strip(), *(option.strip() for option in question.options)]
-    return "\n".join([*lines, THINK, ANSWER_FORM[question.problem_type]])
+    form = wording.form or ANSWER_FORM[question.problem_type]
+    return "\n".join([*lines, THINK if wording.reason else DIRECT, form])

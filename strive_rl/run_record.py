@@ -49,11 +49,16 @@ def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[
         "model": model_identity(model),
         "shards": str(shards.folder),
         "shards_fingerprint": shards.fingerprint,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
-        },
+        "versions": library_versions(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a run's numbers may depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
     }
 
 

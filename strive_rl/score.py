@@ -19,11 +19,11 @@ from strive_rl.benchmark_page import score_page
 from strive_rl.benchmarks.aggregate import Missing, summarise
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.benchmarks.judge import judge_row, read_judgements
+from strive_rl.benchmarks.judge import judge_rows, read_judgements
 from strive_rl.benchmarks.readers.detect import read_predictions
 from strive_rl.benchmarks.readers.join import Joined, join
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.verdicts import scored, unusable
+from strive_rl.benchmarks.verdicts import scored, scored_answers, unusable
 
 SCORED_FILE = "scored.jsonl"
 RESULTS_FILE = "results.json"
@@ -85,6 +85,10 @@ def score(
             f"none of {len(answers)} predictions answers one of {len(items.items)} questions: "
             f"is --benchmark {benchmark.name} right, and --annotations of the same files?"
         )
+    if judgements and any(prediction.outputs for prediction in answers):
+        raise UsageError(
+            f"judgements {judgements}: one a question, but these predictions hold several answers"
+        )
     judged = read_judgements(judgements, items.items) if judgements else {}
     rows = score_items(benchmark, items, joined, judged)
     results = _head(benchmark, settings, predictions, files, items, judgements)
@@ -105,8 +109,11 @@ def score_items(
     for item in items.items:
         sample_id = item.question.sample_id
         prediction = joined.predictions.get(sample_id)
-        output = prediction.output if prediction else None
-        row = scored(benchmark, item, output, judgements.get(sample_id))
+        if prediction is not None and prediction.outputs:
+            row = scored_answers(benchmark, item, prediction.outputs)
+        else:
+            output = prediction.output if prediction else None
+            row = scored(benchmark, item, output, judgements.get(sample_id))
         rows.append(replace(row, frames=prediction.frames) if prediction else row)
     return rows + [unusable(benchmark, row) for row in items.unusable]
 
@@ -127,7 +134,8 @@ def write_scored(
     """Write the four files of a scored folder; results.json last, so that its presence means complete."""
     out.mkdir(parents=True, exist_ok=True)
     by_id = {item.question.sample_id: item for item in items}
-    awaiting = [judge_row(benchmark, by_id[r.sample_id], r) for r in rows if r.status == "awaiting judge"]
+    waiting = [row for row in rows if row.status == "awaiting judge"]
+    awaiting = [line for row in waiting for line in judge_rows(benchmark, by_id[row.sample_id], row)]
     for name, records in ((SCORED_FILE, [asdict(row) for row in rows]), (JUDGE_FILE, awaiting)):
         (out / name).unlink(missing_ok=True)
         if records:

@@ -16,7 +16,7 @@ import numpy as np
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.jpeg import decode_jpeg, jpeg_size
-from strive_data.samplers import EVALUATION_PHASE, SAMPLERS, WALKERS, draw, phase
+from strive_data.samplers import EVALUATION_PHASE, NOISY, SAMPLERS, WALKERS, draw, phase
 from strive_data.schema import Frames, Indices, Sample
 from strive_data.settings import choose
 from strive_data.views import (
@@ -187,14 +187,25 @@ def _stored_size(sample: Sample) -> tuple[int, int]:
 
 
 def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
-    """Candidates int32 [K] that a frame sampler takes of a sample, and in words where they come from."""
+    """Candidates int32 [K] that a frame sampler takes of a sample, and in words where they come from.
+
+    "importance" is the sampler of the build, its first stored variant where nothing can be drawn anew.
+    Raises UsageError for another sampler by name where the sample does not hold all that it needs.
+    """
     if sampler == UNIFORM:
         return sample.uniform, "midpoint-uniform"
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
-    lacking = _walks_by_embeddings(settings) and sample.embeds is None
-    if not sample.holds_all or lacking:
-        return sample.variants[0], f"first stored variant of {len(sample.variants)}"
     one = replace(settings, variants=1, kappa=1.0)
+    if sampler != IMPORTANCE:
+        one = replace(one, name=choose(sampler, SAMPLERS, "sampler"))
+    lacking = _walks_by_embeddings(one) and sample.embeds is None
+    if not sample.holds_all or lacking:
+        if sampler != IMPORTANCE:
+            raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
+        return sample.variants[0], f"first stored variant of {len(sample.variants)}"
+    if one.name in NOISY:
+        at = phase(one.seed, sample.meta.question.sample_id, 0)
+        return _drawn(sample, one, phase=at)[0], f"{one.name}, one variant, its own phase"
     return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"
 
 

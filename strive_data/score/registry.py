@@ -8,6 +8,7 @@ from pathlib import Path
 
 from strive_data.config import ScoreSettings
 from strive_data.score.cascade import make_cascade
+from strive_data.score.flat import FlatScorer
 from strive_data.score.plugin import entry_point_names, load_own
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import Scorer
@@ -60,6 +61,10 @@ def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
     )
 
 
+def _flat(settings: ScoreSettings, threads: int | None) -> Scorer:
+    return FlatScorer()
+
+
 def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
     return PrecomputedScorer(settings)
 
@@ -68,6 +73,7 @@ SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
+    "flat": _flat,
     "precomputed": _precomputed,
     "vlm": _vlm,
 }

@@ -71,7 +71,8 @@ class Benchmark:
     annotation file, the authors' or in Video-R1's layout; `breakdowns` are those that tables show, in order.
     A tag "a × b" is made of the tags a and b. `order` has values of tags that stand in an order of their own.
     `judge_task` says what a judge is asked, where there are questions for one; `finish` adds to items what
-    only all of them together tell.
+    only all of them together tell. `form` is the line of a prompt that asks for the answer as the rules read
+    it, "" where the form of the question's type is that.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Benchmark:
     order: tuple[str, ...] = ()
     judge_task: str = ""
     finish: Callable[[Sequence[Item]], Sequence[Item]] | None = None
+    form: Callable[[Item], str] = lambda item: ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,8 @@ class Scored:
     """One question with its output (None: missing) and what each convention says of it.
 
     `values` has the conventions that have a rule for the question; a value is None while it awaits a judge.
-    `frames` is what the prediction says of the frames it was made from (sampler, times in seconds).
+    `frames` is what the prediction says of the frames it was made from (sampler, times in seconds). `outputs`
+    are all answers where several were sampled: `output` and `extracted` are then the first's, values means.
     """
 
     sample_id: str
@@ -105,6 +108,7 @@ class Scored:
     extracted: str | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
     frames: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
 def text_of(row: Row, *names: str) -> str:

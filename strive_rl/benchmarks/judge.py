@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,25 @@ from strive_rl.benchmarks.readers import tempcompass_output
 from strive_rl.benchmarks.readers.join import join
 from strive_rl.benchmarks.readers.records import Records, read_records
 from strive_rl.benchmarks.tempcompass import judged_letter
+from strive_rl.benchmarks.verdicts import scored
 
 SCORES = ("score", "rating", "correct")
 CAPTION_TASK = (
     "Choose the one option of the question that the caption tells, from the caption alone: none, if it tells "
     "none or several."
 )
+
+
+def judge_rows(benchmark: Benchmark, item: Item, row: Scored) -> list[dict[str, Any]]:
+    """The lines of for_judge.jsonl of a question: one for each of its answers that the rules cannot tell."""
+    if not row.outputs:
+        return [judge_row(benchmark, item, row)]
+    each = [replace(scored(benchmark, item, output), sample_id=row.sample_id) for output in row.outputs]
+    return [
+        judge_row(benchmark, item, one) | {"answer": number}
+        for number, one in enumerate(each)
+        if one.status == "awaiting judge"
+    ]
 
 
 def judge_row(benchmark: Benchmark, item: Item, row: Scored) -> dict[str, Any]:

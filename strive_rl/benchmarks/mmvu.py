@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.choices import choice_verdict
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.open_answer import open_verdict
+from strive_rl.benchmarks.open_answer import OPEN_FORM, open_verdict
 from strive_rl.benchmarks.video_r1 import VIDEO_R1
 
 DISCIPLINES = {
@@ -47,6 +47,10 @@ def mmvu_score(output: str, item: Item) -> Verdict:
     return open_verdict(output, item)
 
 
+def _form(item: Item) -> str:
+    return "" if item.question.problem_type == "multiple choice" else OPEN_FORM
+
+
 def _tags(row: Row, path: Path) -> dict[str, str]:
     folders = text_of(row, "video", "path").split("/")
     subject = text_of(row, "metadata.subject") or (folders[-2] if len(folders) > 1 else "")
@@ -73,4 +77,5 @@ MMVU = Benchmark(
         "Say whether the model's answer is the same thing as the reference, in whatever words; a part of it, "
         "or something broader, is not."
     ),
+    form=_form,
 )

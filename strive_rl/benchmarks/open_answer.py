@@ -14,6 +14,7 @@ from strive_rl.benchmarks.extract import final_text, one_number
 from strive_rl.benchmarks.item import Item, Verdict
 from strive_rl.benchmarks.statements import WRAPPERS, statements
 
+OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
 SIGNS = re.compile(r"[^\w\s.%°µ$€£+\-*/^=()<>]")

@@ -19,6 +19,15 @@ from strive_rl.benchmarks.video_r1 import VIDEO_R1
 
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")
+# What the rules read, asked for in this project's own words.
+FORMS = {
+    "yes_no": "The final answer is yes or no and nothing else.",
+    "caption_matching": (
+        "The final answer is the name of one of these descriptions, as it stands before the colon, and "
+        "nothing else."
+    ),
+    "captioning": "The final answer is the caption and nothing else.",
+}
 INFORMATION = re.compile(r"^Information ([A-Z]): ", re.MULTILINE)
 JUDGE_TASK = "Say whether the model's answer means the right one, however it says so."
 
@@ -157,4 +166,5 @@ TEMPCOMPASS = Benchmark(
     ),
     judge_task=JUDGE_TASK,
     finish=with_judge_questions,
+    form=lambda item: FORMS.get(item.tags.get("task", ""), ""),
 )

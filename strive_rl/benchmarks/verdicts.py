@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from strive_rl.benchmarks.item import Benchmark, Item, Scored, Status, Unusable
@@ -36,6 +37,20 @@ def scored(benchmark: Benchmark, item: Item, output: str | None, judgement: floa
         extracted=verdicts[own].extracted if own in verdicts else None,
         values=values,
     )
+
+
+def scored_answers(benchmark: Benchmark, item: Item, outputs: Sequence[str]) -> Scored:
+    """Several answers to one question: values are means over them, None where a judge must tell of any."""
+    rows = [scored(benchmark, item, output) for output in outputs]
+    values = {name: _mean([row.values[name] for row in rows]) for name in rows[0].values}
+    waits = values.get(benchmark.conventions[0].name, 0.0) is None
+    status: Status = "awaiting judge" if waits else "scored"
+    return replace(rows[0], status=status, values=values, outputs=tuple(outputs))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    told = [value for value in values if value is not None]
+    return sum(told) / len(values) if len(told) == len(values) else None
 
 
 def unusable(benchmark: Benchmark, row: Unusable) -> Scored:

@@ -10,9 +10,17 @@ from pathlib import Path
 
 from strive_rl.benchmarks.choices import choice_verdict
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.open_answer import open_verdict
+from strive_rl.benchmarks.open_answer import OPEN_FORM, open_verdict
 from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.prompt import ANSWER_FORM
 
+# The videos of two tracks end in a quiz that is not asked; that of the third ends in what is asked about.
+NO_QUIZ = "A quiz may be shown at the end of the video: leave it aside and answer the question above."
+TRACK_TEXTS = {
+    "Perception": NO_QUIZ,
+    "Comprehension": NO_QUIZ,
+    "Adaptation": "Apply what the video teaches to the question above; its picture is at the video's end.",
+}
 TRACKS = ("Perception", "Comprehension", "Adaptation")
 # Video-R1's file holds the tracks one after another, 300 rows each, and does not name them. Open questions,
 # which Adaptation alone has, stand in its first 300; what is asked of the video's own example is in the last.
@@ -51,6 +59,13 @@ def videommmu_score(output: str, item: Item) -> Verdict:
     return open_verdict(output, item)
 
 
+def _form(item: Item) -> str:
+    """What the track asks for, then the form of the answer."""
+    many = item.question.problem_type == "multiple choice"
+    told = TRACK_TEXTS.get(item.tags.get("track", ""), "")
+    return f"{told} {ANSWER_FORM['multiple choice'] if many else OPEN_FORM}".strip()
+
+
 def _tags(row: Row, path: Path) -> dict[str, str]:
     video = VIDEO_ID.search(text_of(row, "id", "path"))
     subject = video[1] if video else ""
@@ -79,4 +94,8 @@ VIDEOMMMU = Benchmark(
     conventions=(Convention(name="official", score=videommmu_score), VIDEO_R1),
     order=TRACKS,
     judge_task="Say whether the model's answer is the same as the reference, number and unit included.",
+    form=_form,
+    notes=(
+        "Adaptation asks about a picture in the last seconds of a video: only frames from there show it.",
+    ),
 )

@@ -17,6 +17,7 @@ class Prediction:
 
     `place` is where it stands, for messages. `judgement` in [0, 1] is a judge's, where the file holds one.
     `item` is the whole question, where the file holds that. `frames` is whatever it says of the frames used.
+    `outputs` are all answers to the question, where several were sampled; `output` is the first.
     """
 
     place: str
@@ -29,6 +30,7 @@ class Prediction:
     judgement: float | None = None
     item: Item | None = None
     frames: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

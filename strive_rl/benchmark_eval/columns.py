@@ -1,0 +1,57 @@
+"""Predictions → a scored folder for each frame sampler, and what the samplers gain over uniform frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.compare import CompareSettings, compare
+from strive_rl.config import BenchmarkSettings
+from strive_rl.score import RESULTS_FILE, ScoreSettings, score
+from strive_rl.views import UNIFORM
+
+Results = dict[str, Any]
+
+
+def score_columns(
+    out: Path,
+    *,
+    benchmark: Benchmark,
+    annotations: Sequence[Path],
+    recipe: str | None,
+    settings: BenchmarkSettings,
+) -> dict[str, Results]:
+    """Score each sampler's predictions in `out` into the folder of its name; results.json of each."""
+    columns = {}
+    for sampler in settings.samplers:
+        folder = out / sampler
+        # One that an earlier call began: the whole evaluation is not done without its own results.json.
+        (folder / RESULTS_FILE).unlink(missing_ok=True)
+        wanted = ScoreSettings(
+            missing=settings.missing,
+            sampler=sampler,
+            recipe=recipe,
+            bootstrap_resamples=settings.bootstrap_resamples,
+            seed=settings.seed,
+        )
+        columns[sampler] = score([out], folder, benchmark=benchmark, annotations=annotations, settings=wanted)
+    return columns
+
+
+def gains_over_uniform(out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain of each other sampler over uniform frames: what the choice of frames alone gives."""
+    if UNIFORM not in settings.samplers:
+        return {}
+    others = [sampler for sampler in settings.samplers if sampler != UNIFORM]
+    return {sampler: compared(out / UNIFORM, out / sampler, settings) for sampler in others}
+
+
+def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:
+    """`strive-rl compare a b`, by this evaluation's bootstrap."""
+    return compare(
+        a,
+        b,
+        settings=CompareSettings(bootstrap_resamples=settings.bootstrap_resamples, seed=settings.seed),
+    )

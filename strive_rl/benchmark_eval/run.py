@@ -1,0 +1,238 @@
+"""`strive-rl eval --benchmark`: the order of an evaluation on a benchmark's videos, and nothing else.
+
+annotation → items → videos that are there → batches → answers (decoded beside) → scores → results.json
+Killed at any moment, the same command goes on and ends with the same predictions.jsonl, byte for byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_data.sample_stream import VideoResult, find_videos, sample_stream
+from strive_data.samplers import SAMPLERS
+from strive_data.settings import choose, identity
+from strive_rl import journal
+from strive_rl.benchmark_eval import ledger
+from strive_rl.benchmark_eval.answers import Asking, answered, failure_line, unusable_line
+from strive_rl.benchmark_eval.columns import compared, gains_over_uniform, score_columns
+from strive_rl.benchmark_eval.frames import frame_settings
+from strive_rl.benchmark_eval.plan import Key, Parcel, order_of, parcels_of, pending_of, share
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.config import BenchmarkSettings
+from strive_rl.policy import load_policy
+from strive_rl.run_record import library_versions, model_identity, require_folder
+
+RESULTS_FILE = "results.json"
+# They change what predictions add up to, and no prediction.
+FREE = ("missing", "bootstrap_resamples")
+Observer = Callable[[int, int], None]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among those that share the questions; `wait` returns when all of them have come to it."""
+
+    rank: int = 0
+    ranks: int = 1
+    wait: Callable[[], None] = lambda: None
+
+
+ALONE = Ranks()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is evaluated: a benchmark by its annotation files (`recipe` as for a build), its videos below
+    `data_root`; and the model, a name or a folder."""
+
+    benchmark: Benchmark
+    annotations: tuple[Path, ...]
+    data_root: Path
+    model: str
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What an evaluation runs on; no byte of it depends on them. As for a build."""
+
+    workers: int = 0
+    cache: Path | None = None
+    engine: str = "local"
+
+
+LOCALLY = Means()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The questions: items, those whose video is there in parcels, and the lines of failures.jsonl of the
+    others and of the annotation's unusable rows."""
+
+    items: ItemSet
+    parcels: tuple[Parcel, ...]
+    absent: tuple[Record, ...]
+
+
+def evaluate_benchmark(
+    out: Path,
+    *,
+    task: Task,
+    settings: BenchmarkSettings,
+    means: Means = LOCALLY,
+    baseline: Path | None = None,
+    observe: Observer = lambda done, total: None,
+    ranks: Ranks = ALONE,
+) -> Record:
+    """Evaluate a model into `out`, or go on where an earlier call was; the content of results.json.
+
+    With several processes that of the first; the others give {}. Raises UsageError for what cannot be used:
+    an annotation without a usable row, a data root without any of its videos, an unknown frame sampler, a
+    model, a finished `out` or one that was begun with other settings.
+    """
+    for sampler in settings.samplers:
+        choose(sampler, SAMPLERS, "sampler")
+    require_folder(out)
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    plan = make_plan(task, settings)
+    if ranks.rank == 0:
+        ledger.open_folder(out, record_of(task, plan, settings))
+        ledger.mend(out)
+        known = ledger.read_ledger(out).failures
+        absent = [line for line in plan.absent if (line["sample_id"], line["sampler"]) not in known]
+        ledger.write(out, ledger.FAILURES, absent, rank=ranks.rank, ranks=ranks.ranks)
+    ranks.wait()
+    seconds = answer_share(
+        out, task=task, plan=plan, settings=settings, means=means, observe=observe, ranks=ranks
+    )
+    ranks.wait()
+    if ranks.rank != 0:
+        return {}
+    order = order_of(plan.parcels, settings.samplers)
+    lines = ledger.merge(out, ledger.PREDICTIONS, order)
+    failures = ledger.merge(out, ledger.FAILURES, failure_order(plan, settings))
+    if not lines:
+        raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
+    results = record_of(task, plan, settings)
+    results |= summary_of(out, task, settings, failures) | {"seconds": seconds}
+    if baseline is not None:
+        results["baseline"] = {
+            sampler: compared(baseline / sampler, out / sampler, settings) for sampler in settings.samplers
+        }
+    journal.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
+    """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
+    if not task.data_root.is_dir():
+        raise UsageError(f"--data-root {task.data_root}: no such folder")
+    items = read_items(task.annotations, task.benchmark, task.recipe)
+    if not items.items:
+        first = items.unusable[0].message if items.unusable else "it is empty"
+        raise UsageError(f"no row of the annotation can be used; the first: {first}")
+    rows = [(number, item.question) for number, item in enumerate(items.items)]
+    jobs, absent = find_videos(rows, task.data_root)
+    if not jobs:
+        raise UsageError(
+            f"--data-root {task.data_root}: none of the videos of {len(rows)} questions is there; the first: "
+            f"{absent[0].message}"
+        )
+    parcels = parcels_of(jobs, settings.policy.prompts_per_pass)
+    lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]
+    return Plan(items=items, parcels=tuple(parcels), absent=tuple(lost))
+
+
+def failure_order(plan: Plan, settings: BenchmarkSettings) -> dict[Key, int]:
+    """Place of each failure in failures.jsonl: in the order of the annotation, unusable rows last."""
+    ids = [item.question.sample_id for item in plan.items.items]
+    ids += [row.sample_id for row in plan.items.unusable]
+    keys = [(sample_id, sampler) for sample_id in ids for sampler in (ledger.EVERY, *settings.samplers)]
+    return {key: place for place, key in enumerate(keys)}
+
+
+def answer_share(
+    out: Path,
+    *,
+    task: Task,
+    plan: Plan,
+    settings: BenchmarkSettings,
+    means: Means,
+    observe: Observer,
+    ranks: Ranks,
+) -> dict[str, float]:
+    """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
+    started = time.monotonic()
+    mine = share(plan.parcels, ranks.rank, ranks.ranks)
+    settled = ledger.read_ledger(out).settled(settings.samplers)
+    pending = pending_of(mine, settings.samplers, settled)
+    if not pending.batches:
+        return {"answering": 0.0}
+    policy = load_policy(task.model, settings.policy)
+    loaded = time.monotonic()
+    asking = Asking(
+        policy=policy,
+        benchmark=task.benchmark,
+        items={item.question.sample_id: item for item in plan.items.items},
+        settings=settings,
+    )
+    spent: Counter[str] = Counter()
+
+    def look(video: VideoResult) -> None:
+        spent.update(video.seconds)
+
+    total = sum(key not in settled for key in order_of(mine, settings.samplers))
+    done = 0
+    videos = sample_stream(
+        pending.jobs, frame_settings(settings), workers=means.workers, cache=means.cache, engine=means.engine
+    )
+    with closing(videos):
+        for answers, lost in answered(asking, pending, videos, look):
+            fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
+            ledger.write(out, ledger.PREDICTIONS, fresh, rank=ranks.rank, ranks=ranks.ranks)
+            ledger.write(out, ledger.FAILURES, lost, rank=ranks.rank, ranks=ranks.ranks)
+            done += len(fresh) + sum(len(settings.samplers) if not line["sampler"] else 1 for line in lost)
+            if done:
+                observe(done, total)
+    now = time.monotonic()
+    return {"loading": loaded - started, "answering": now - loaded, **spent}
+
+
+def record_of(task: Task, plan: Plan, settings: BenchmarkSettings) -> Record:
+    """All that the predictions depend on, and the versions they were made with."""
+    told = {name: value for name, value in identity(settings).items() if name not in FREE}
+    return {
+        "benchmark": task.benchmark.name,
+        "settings": told,
+        "model": model_identity(task.model),
+        "annotations": list(plan.items.input_sha256.values()),
+        "recipe": task.recipe,
+        "versions": library_versions(),
+    }
+
+
+def summary_of(out: Path, task: Task, settings: BenchmarkSettings, failures: Sequence[Record]) -> Record:
+    """What the predictions add up to: by frame sampler, the gains between these, and failures by kind."""
+    columns = score_columns(
+        out,
+        benchmark=task.benchmark,
+        annotations=task.annotations,
+        recipe=task.recipe,
+        settings=settings,
+    )
+    return {
+        "missing": settings.missing,
+        "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
+        "columns": columns,
+        "gains": gains_over_uniform(out, settings),
+    }

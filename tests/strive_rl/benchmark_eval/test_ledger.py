@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.benchmark_eval import ledger
+
+
+def line(sample_id: str, sampler: str = "uniform", **more: object) -> dict[str, object]:
+    return {"sample_id": sample_id, "sampler": sampler, **more}
+
+
+def test_lines_of_all_processes_are_settled_and_a_failure_is_so_for_every_sampler(tmp_path: Path) -> None:
+    ledger.write(tmp_path, ledger.PREDICTIONS, [line("a")], rank=0, ranks=2)
+    ledger.write(tmp_path, ledger.PREDICTIONS, [line("b", "peaks")], rank=1, ranks=2)
+    ledger.write(tmp_path, ledger.FAILURES, [line("c", ""), line("d", "peaks")], rank=0, ranks=1)
+    assert ledger.read_ledger(tmp_path).settled(("uniform", "peaks")) == {
+        ("a", "uniform"): True,
+        ("b", "peaks"): True,
+        ("c", "uniform"): False,
+        ("c", "peaks"): False,
+        ("d", "peaks"): False,
+    }
+
+
+def test_a_line_that_was_cut_short_is_cut_off_before_others_follow(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    ledger.write(tmp_path, ledger.PREDICTIONS, [line("a"), line("b")], rank=0, ranks=1)
+    file.write_bytes(file.read_bytes()[:-9])
+    assert list(ledger.read_ledger(tmp_path).answers) == [("a", "uniform")]
+    ledger.mend(tmp_path)
+    ledger.write(tmp_path, ledger.PREDICTIONS, [line("b")], rank=0, ranks=1)
+    assert list(ledger.read_ledger(tmp_path).answers) == [("b", "uniform"), ("a", "uniform")]
+
+
+def test_one_file_takes_the_place_of_all_in_the_order_given(tmp_path: Path) -> None:
+    for rank, some in enumerate((["c", "a"], ["b", "x"])):
+        ledger.write(tmp_path, ledger.PREDICTIONS, [line(i, n=1) for i in some], rank=rank, ranks=2)
+    ledger.write(tmp_path, ledger.PREDICTIONS, [line("a", n=2)], rank=0, ranks=1)
+    order = {("a", "uniform"): 0, ("b", "uniform"): 1, ("c", "uniform"): 2}
+    lines = ledger.merge(tmp_path, ledger.PREDICTIONS, order)
+    assert [one["sample_id"] for one in lines] == ["a", "b", "c", "x"]
+    assert lines[0]["n"] == 2  # what stands first is kept: the file before those of the processes
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.jsonl"]
+    before = (tmp_path / "predictions.jsonl").read_bytes()
+    assert ledger.merge(tmp_path, ledger.PREDICTIONS, order) == lines
+    assert (tmp_path / "predictions.jsonl").read_bytes() == before
+
+
+def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ledger.open_folder(out, {"model": "a", "settings": {"seed": 0}})
+    ledger.open_folder(out, {"model": "a", "settings": {"seed": 0}})
+    with pytest.raises(UsageError, match=r"begun otherwise \(settings.seed: 0, now 1\)"):
+        ledger.open_folder(out, {"model": "a", "settings": {"seed": 1}})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "predictions.jsonl").write_text("")
+    with pytest.raises(UsageError, match="the files of something else"):
+        ledger.open_folder(other, {})

@@ -1,0 +1,206 @@
+"""An evaluation on real files: decoded, answered, scored; stopped and gone on with; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.build import build
+from strive_data.errors import SettingsError, UsageError
+from strive_data.observer import Observer
+from strive_data.shards import ShardSet
+from strive_rl import journal
+from strive_rl.benchmark_eval import run as running
+from strive_rl.benchmark_eval.frames import frame_settings
+from strive_rl.benchmark_eval.run import Means, Task, evaluate_benchmark
+from strive_rl.benchmark_eval.show import benchmark_table
+from strive_rl.config import EvalSettings
+from strive_rl.evaluate import evaluate
+from tests.strive_rl.benchmark_eval.made_benchmark import QUICK, make_benchmark, with_samplers
+
+ONE = Means(workers=1)
+
+
+class Quiet(Observer):
+    def start(self, workload: Any) -> None: ...
+
+    def advance(self, done: Any) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Task:
+    return make_benchmark(tmp_path_factory.mktemp("benchmark") / "root", tiny_folder, absent=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def done(task: Task, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("done") / "out"
+    evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    return out
+
+
+def test_what_is_written(done: Path) -> None:
+    results = journal.read_json(done / "results.json")
+    lines = journal.read(done / "predictions.jsonl")
+    assert [line["sample_id"] for line in lines] == [f"{v:03d}-{n}" for v in range(3) for n in range(3)]
+    assert all(len(line["times"]) == 4 and line["sampler"] == "uniform" for line in lines)
+    failures = journal.read(done / "failures.jsonl")
+    assert [(line["sample_id"], line["kind"]) for line in failures] == [
+        (f"003-{n}", "missing") for n in range(3)
+    ]
+    assert results["failures"] == {"missing": 3}
+    column = results["columns"]["uniform"]
+    assert column["counts"] | {"questions": 12, "answered": 9, "missing": 3} == column["counts"]
+    right = sum(line["score"] for line in lines)
+    assert column["overall"]["official"]["mean"] == pytest.approx(right / 12)
+    assert {path.name for path in (done / "uniform").iterdir()} >= {
+        "results.json",
+        "scored.jsonl",
+        "page.html",
+    }
+    shown = benchmark_table(results)
+    assert "uniform frames\n" in shown
+    assert "questions without an answer: 3 missing (failures.jsonl); they count as wrong" in shown
+
+
+def test_a_second_evaluation_decodes_nothing(
+    task: Task, done: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    stream = running.sample_stream
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        for video in stream(*arguments, **named):
+            kept.append(video.kept)
+            yield video
+
+    monkeypatch.setattr(running, "sample_stream", watched)
+    for folder, expected in ((cache, [True] * 3), (tmp_path / "fresh", [False] * 3)):
+        kept.clear()
+        out = tmp_path / folder.name
+        evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=folder))
+        assert kept == expected
+        assert (out / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
+
+
+def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(answered: int, total: int) -> None:
+        raise StopError
+
+    out, means = tmp_path / "out", replace(ONE, cache=cache)
+    with pytest.raises(StopError):
+        evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=stop)
+    file = out / "predictions.jsonl"
+    assert len(journal.read(file)) == 4
+    # As if it had been killed in the middle of a line.
+    file.write_bytes(file.read_bytes()[:-20])
+    told: list[tuple[int, int]] = []
+    evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=lambda *pair: told.append(pair))
+    assert told[-1] == (6, 6)
+    for name in ("predictions.jsonl", "failures.jsonl"):
+        assert (out / name).read_bytes() == (done / name).read_bytes()
+    with pytest.raises(UsageError, match="already holds results"):
+        evaluate_benchmark(out, task=task, settings=QUICK)
+    (out / "results.json").unlink()
+    with pytest.raises(UsageError, match="max_new_tokens: 4, now 5"):
+        evaluate_benchmark(out, task=task, settings=replace(QUICK, max_new_tokens=5))
+
+
+def test_importance_stands_beside_uniform_with_its_gain(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    settings = with_samplers(QUICK, "uniform", "topk")
+    means = replace(ONE, cache=cache)
+    results = evaluate_benchmark(tmp_path / "out", task=task, settings=settings, means=means)
+    assert list(results["columns"]) == ["uniform", "topk"]
+    lines = journal.read(tmp_path / "out" / "predictions.jsonl")
+    uniform = [line for line in lines if line["sampler"] == "uniform"]
+    assert uniform == journal.read(done / "predictions.jsonl")
+    overall = [results["columns"][name]["overall"]["official"]["mean"] for name in ("uniform", "topk")]
+    assert results["gains"]["topk"]["overall"]["difference"]["mean"] == pytest.approx(overall[1] - overall[0])
+    assert "topk − uniform frames, of the same model" in benchmark_table(results)
+
+
+def test_a_baseline_is_compared_question_by_question(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    results = evaluate_benchmark(
+        tmp_path / "out", task=task, settings=QUICK, means=replace(ONE, cache=cache), baseline=done
+    )
+    gain = results["baseline"]["uniform"]
+    assert gain["overall"]["difference"]["mean"] == 0
+    assert gain["sign_test"]["tied"] == 12
+
+
+def test_the_same_frames_as_from_a_build(task: Task, done: Path, tmp_path: Path) -> None:
+    """Building shards of the benchmark and evaluating on them gives the same outputs."""
+    settings = frame_settings(QUICK)
+    build(
+        task.annotations,
+        data_root=task.data_root,
+        out=tmp_path / "shards",
+        settings=settings,
+        observer=Quiet(),
+        workers=1,
+    )
+    plain = EvalSettings(
+        policy=QUICK.policy,
+        samplers=("uniform",),
+        max_new_tokens=QUICK.max_new_tokens,
+        bootstrap_resamples=50,
+    )
+    shards = ShardSet.open(str(tmp_path / "shards"))
+    evaluate(tmp_path / "out", shards=shards, model=task.model, settings=plain)
+    pairs = [
+        {
+            (line["sample_id"], line["output"], tuple(line["times"]))
+            for line in journal.read(folder / "predictions.jsonl")
+        }
+        for folder in (tmp_path / "out", done)
+    ]
+    assert pairs[0] == pairs[1]
+    assert len(pairs[0]) == 9
+
+
+def test_wrong_input_is_told_before_a_model_is_loaded(task: Task, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lost = replace(task, model="/no/such/model")
+
+    def refused(error: str, of: type[UsageError] = UsageError, **changes: Any) -> None:
+        settings = changes.pop("settings", QUICK)
+        with pytest.raises(of, match=error):
+            evaluate_benchmark(out, task=replace(lost, **changes), settings=settings)
+
+    refused(
+        "unknown sampler 'topq', did you mean 'topk'", SettingsError, settings=with_samplers(QUICK, "topq")
+    )
+    refused("no such folder", data_root=tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    refused(
+        "none of the videos of 12 questions is there; the first: video 'videos/v0.mp4'",
+        data_root=tmp_path / "empty",
+    )
+    (tmp_path / "rows.json").write_text("[]")
+    refused("the list is empty", annotations=(tmp_path / "rows.json",))
+    rows = json.loads(task.annotations[0].read_text())
+    (tmp_path / "rows.json").write_text(json.dumps([row | {"answer": "Z"} for row in rows]))
+    refused(
+        "no row of the annotation can be used; the first: rows.json item 0",
+        annotations=(tmp_path / "rows.json",),
+    )
+    assert not out.exists()
+    refused("no such folder")
