@@ -265,7 +265,7 @@ def show(
     step: Annotated[int | None, option(text="Step to read; default the last.")] = None,
     question: Annotated[str | None, option(text="Id of one question; default all that were kept.")] = None,
 ) -> None:
-    """Answers of a run to read: prompt, frames, reward and advantage of the best and worst of each variant."""
+    """Answers of a run to read, the best and worst of each variant: prompt, frames, reward, advantage."""
     from strive_rl.show import show as shown
 
     typer.echo(shown(run, step=step, question=question))

@@ -17,11 +17,14 @@ def append(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All whole records; a last line that was cut by a crash is left out. Empty where there is no file."""
+    """All whole records; a last line that was cut by a crash is left out. Empty where there is no file.
+
+    Raises UsageError that names the file and line of anything else that is not JSON.
+    """
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return [_parsed(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
 def cut_back(path: Path, step: int) -> None:
@@ -49,3 +52,10 @@ def read_json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     return body
+
+
+def _parsed(line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where}: not JSON: {error}") from error

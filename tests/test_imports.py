@@ -66,9 +66,10 @@ RL_LAYERS = [
         "neighbours",
         "run_record",
         "memory",
+        "numbers",
         "sign_test",
     },
-    {"prompt", "reward", "advantage", "loss", "optimizer", "views"},
+    {"plot", "prompt", "reward", "show", "advantage", "loss", "optimizer", "views"},
     {"policy", "data", "benchmarks", "schedule"},
     {"rollout", "checkpoint", "reference", "benchmark_page", "score_table"},
     {"asking"},
@@ -102,6 +103,7 @@ SHARED = {
     "recipes",
     "jpeg",
     "sample_stream",
+    "layout",
 }
 
 

@@ -23,6 +23,9 @@ def test_a_line_cut_by_a_crash_is_left_out(tmp_path: Path) -> None:
     path.write_text('{"step": 1}\n{"step": 2, "rew')
     assert journal.read(path) == [{"step": 1}]
     assert journal.read(tmp_path / "absent") == []
+    path.write_text('{"step": 1}\n{"step": 2, "rew\n')
+    with pytest.raises(UsageError, match=r"m\.jsonl, line 2: not JSON"):
+        journal.read(path)
 
 
 def test_records_after_a_checkpoint_are_cut_back(tmp_path: Path) -> None:
