@@ -16,6 +16,7 @@ import polars as pl
 
 from strive_data.annotations import Annotations, read_annotations
 from strive_data.config import BuildSettings
+from strive_data.engines.ray import ClusterOptions
 from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
 from strive_data.failure_limit import FailureCount
@@ -43,14 +44,16 @@ def build(
     recipe: str | None = None,
     cache: Path | None = None,
     engine: str = "local",
+    cluster: ClusterOptions | None = None,
     retry_failed: bool = False,
 ) -> BuildSummary:
     """Build shards and tables of all usable rows into `out`, `run.json` last; go on where an earlier one was.
 
     `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`;
     `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py); `engine` where
-    videos are decoded and scored (engines/). None of them changes a byte. Rows that were added to the
-    annotation since become new shards behind the old ones; `retry_failed` tries failed rows again.
+    videos are decoded and scored (engines/), `cluster` the one of "ray". None of them changes a byte. Rows
+    that were added to the annotation since become new shards behind the old ones; `retry_failed` tries failed
+    rows again.
 
     Raises UsageError for an annotation, data root, output or cache folder that cannot be used, other settings
     than the build was begun with, rows that were changed or removed, where no row is usable, and where
@@ -68,7 +71,9 @@ def build(
             summary = _summary(out, rows, ledger, started, videos=work.videos, resumed=len(ledger.done))
             return replace(summary, unchanged=True)
         stop_if_missing(rows, ledger, settings)
-        chosen = make_engine(engine, settings, workers=workers, cache=cache) if work.jobs else None
+        chosen = None
+        if work.jobs:
+            chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
         begin(out, settings, ledger, work.attempt)
         observer.start(_workload(rows, ledger, work))
         with ShardStream(out, settings, manifests=ledger.manifests, attempt=work.attempt) as stream:

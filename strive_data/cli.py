@@ -11,6 +11,7 @@ from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
 from strive_data.console import Assignments, Config, option
+from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
 from strive_data.interrupt import Terminated, exit_code, terminable
@@ -69,7 +70,19 @@ def build(
         Path | None,
         option(text="Folder that keeps decoded and embedded videos for later builds; default none."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Where videos are decoded and scored: local.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str, typer.Option(help="Of a Ray cluster: auto or HOST:PORT; none: one of this machine alone.")
+    ] = "",
+    scorers: Annotated[
+        int, typer.Option(help="Scoring actors of --engine ray; 0: one a GPU, or one.", min=0)
+    ] = 0,
+    gpus_per_scorer: Annotated[
+        float | None,
+        option(text="Of --engine ray, may be a fraction; default 1 where the cluster has GPUs.", min=0),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")
     ] = False,
@@ -99,6 +112,7 @@ def build(
                 recipe=recipe,
                 cache=cache,
                 engine=engine,
+                cluster=ClusterOptions(address=ray_address, scorers=scorers, gpus_per_scorer=gpus_per_scorer),
                 retry_failed=retry_failed,
             )
     except (KeyboardInterrupt, Terminated) as stop:

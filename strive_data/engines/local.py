@@ -17,9 +17,12 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, TypeVar
 
 import av
 import av.logging
@@ -39,6 +42,69 @@ _SPARE_JOBS = 2
 _PR_SET_PDEATHSIG = 1
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pending(Generic[T]):
+    """A video that was handed to a worker."""
+
+    path: Path
+    future: ProcessFuture[T]
+
+
+class DecodingPool(Generic[T]):
+    """`workers` killable processes that read videos; a context manager, whose end ends them.
+
+    `read` must be picklable (a function of a module).
+    """
+
+    def __init__(self, settings: DecodeSettings, workers: int, *, read: Read[T]) -> None:
+        self._settings, self._read = settings, read
+        # Spawn: a forked child would inherit torch, its threads and their locks.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(
+            max_workers=workers,
+            max_tasks=VIDEOS_PER_WORKER,
+            initializer=_start_worker,
+            initargs=(os.getpid(), settings.memory_bytes),
+            context=context,
+        )
+
+    def __enter__(self) -> DecodingPool[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, and give up what was submitted."""
+        self._pool.stop()
+        self._pool.join()
+
+    def submit(self, path: Path) -> Pending[T]:
+        """Have a video read. Raises UsageError if no worker can start."""
+        return Pending(path=path, future=self._schedule(path, self._settings))
+
+    def result(self, pending: Pending[T]) -> T | SampleError:
+        """What came of a video, after a second try where the first one ended its process."""
+        path, settings = pending.path, self._settings
+        with _said_if_broken():
+            try:
+                return _outcome(path, pending.future, settings)
+            except Disaster as first:
+                other = other_reader(settings)
+                if other is None:
+                    return first.error
+                second = _second_result(path, self._schedule(path, other), other)
+                if not isinstance(second, SampleError):
+                    return second
+                return both_failed(path, (settings.reader, first.error), (other.reader, second))
+
+    def _schedule(self, path: Path, settings: DecodeSettings) -> ProcessFuture[T]:
+        with _said_if_broken():
+            return self._pool.schedule(self._read, args=(path, settings), timeout=settings.timeout_seconds)
+
+
 def decode_videos(
     jobs: Iterable[Job], settings: DecodeSettings, workers: int, *, read: Read[T]
 ) -> Iterator[tuple[str, T | SampleError]]:
@@ -54,31 +120,25 @@ def decode_videos(
     start.
     """
     count = workers or os.cpu_count() or 1
-    # Spawn: a forked child would inherit torch, its threads and their locks.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(
-        max_workers=count,
-        max_tasks=VIDEOS_PER_WORKER,
-        initializer=_start_worker,
-        initargs=(os.getpid(), settings.memory_bytes),
-        context=context,
-    )
-    waiting: deque[tuple[Job, ProcessFuture[T]]] = deque()
+    waiting: deque[tuple[str, Pending[T]]] = deque()
     source = iter(jobs)
-    try:
+    with DecodingPool(settings, count, read=read) as pool:
         while True:
-            for job in islice(source, count + _SPARE_JOBS - len(waiting)):
-                waiting.append((job, _schedule(pool, read, job[1], settings)))
+            for name, path in islice(source, count + _SPARE_JOBS - len(waiting)):
+                waiting.append((name, pool.submit(path)))
             if not waiting:
                 return
-            (name, path), future = waiting.popleft()
-            yield name, _result(pool, read, path, future, settings)
+            name, pending = waiting.popleft()
+            yield name, pool.result(pending)
+
+
+@contextmanager
+def _said_if_broken() -> Iterator[None]:
+    try:
+        yield
     except BrokenProcessPool as error:
         hint = "a script that calls this must do so under `if __name__ == '__main__':`"
         raise UsageError(f"the decoding processes cannot start ({error}); {hint}") from error
-    finally:
-        pool.stop()
-        pool.join()
 
 
 def _start_worker(parent: int, memory_bytes: int) -> None:
@@ -92,26 +152,6 @@ def _start_worker(parent: int, memory_bytes: int) -> None:
         limit_memory(memory_bytes)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _schedule(pool: ProcessPool, read: Read[T], path: Path, settings: DecodeSettings) -> ProcessFuture[T]:
-    return pool.schedule(read, args=(path, settings), timeout=settings.timeout_seconds)
-
-
-def _result(
-    pool: ProcessPool, read: Read[T], path: Path, future: ProcessFuture[T], settings: DecodeSettings
-) -> T | SampleError:
-    """What came of a video, after a second try where the first one ended its process."""
-    try:
-        return _outcome(path, future, settings)
-    except Disaster as first:
-        other = other_reader(settings)
-        if other is None:
-            return first.error
-        second = _second_result(path, _schedule(pool, read, path, other), other)
-        if not isinstance(second, SampleError):
-            return second
-        return both_failed(path, (settings.reader, first.error), (other.reader, second))
 
 
 def _second_result(path: Path, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:

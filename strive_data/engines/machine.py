@@ -15,7 +15,7 @@ from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.local import Read, decode_videos
 from strive_data.errors import SampleError
 from strive_data.schema import Failure, Sample
-from strive_data.score import make_scorer
+from strive_data.score import Scorer, make_scorer
 from strive_data.scoring import Video, open_cache, require_embeddings
 from strive_data.stopwatch import Stopwatch
 from strive_data.video_results import samples_of
@@ -69,15 +69,18 @@ class LocalEngine:
                     yield name, video
 
         for done in embed_together(videos(), self._scorer):
-            yield self._result(started.pop(done.name), done, decode_seconds.pop(done.name, 0.0))
+            job, seconds = started.pop(done.name), decode_seconds.pop(done.name, 0.0)
+            yield video_result(job, done, self._scorer, self._settings, decode_seconds=seconds)
 
-    def _result(self, job: VideoJob, done: Waiting, decode_seconds: float) -> VideoResult:
-        watch = Stopwatch()
-        watch.add({"decode": decode_seconds, "model": done.model_seconds})
-        results = samples_of(
-            job.rows, done.video, self._scorer, self._settings, embeddings=done.embeddings, stopwatch=watch
-        )
-        return result_of(job, done.video, tuple(results), watch)
+
+def video_result(
+    job: VideoJob, done: Waiting, scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
+) -> VideoResult:
+    """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
+    watch = Stopwatch()
+    watch.add({"decode": decode_seconds, "model": done.model_seconds})
+    results = samples_of(job.rows, done.video, scorer, settings, embeddings=done.embeddings, stopwatch=watch)
+    return result_of(job, done.video, tuple(results), watch)
 
 
 def result_of(
