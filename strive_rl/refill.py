@@ -22,6 +22,8 @@ from strive_rl.rollout import Encoded, reward_grid
 from strive_rl.schedule import Outcome, outcome
 from strive_rl.schema import Rollout
 
+COUNTS = ("drawn", "taught", "refills", "waves", "masked")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gathered:
@@ -41,8 +43,8 @@ class Gathered:
 
     def counts(self, *, masked: bool) -> dict[str, int]:
         """What metrics.jsonl tells of it; `masked`: whether truncated responses are left out of the loss."""
-        told = {name: getattr(self, name) for name in ("drawn", "taught", "refills", "waves")}
-        return told | {"masked": self.truncated if masked else 0}
+        told = (self.drawn, self.taught, self.refills, self.waves, self.truncated if masked else 0)
+        return dict(zip(COUNTS, told, strict=True))
 
 
 def gather(

@@ -20,6 +20,8 @@ FREE = frozenset(
     {
         "settings.steps",
         "settings.save_every",
+        "settings.keep",
+        "settings.timeout_minutes",
         "settings.policy.groups_per_pass",
         "settings.policy.gradient_checkpointing",
         "settings.policy.logits_chunk_tokens",
@@ -77,7 +79,7 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     """Raise UsageError that names each difference which would make another run of it."""
     names = ("settings", "model", "shards_fingerprint")
     before, after = (dict(_flat({name: record[name] for name in names})) for record in (saved, now))
-    free = FREE if _may_end_elsewhere(now["settings"]["optim"]) else FREE - {"settings.steps"}
+    free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
         for name in sorted(before.keys() | after.keys())
@@ -87,9 +89,11 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
 
 
-def _may_end_elsewhere(optim: Mapping[str, Any]) -> bool:
-    """Whether the learning rate of a step does not depend on how many steps there are."""
-    return optim["schedule"] == "constant" or optim["decay_steps"] is not None
+def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:
+    """Whether neither the learning rate of a step nor its α depends on how many steps there are."""
+    optim, data = settings["optim"], settings["data"]
+    rate = optim["schedule"] == "constant" or optim["decay_steps"] is not None
+    return rate and (data["alpha_schedule"] not in ("linear", "cosine") or data["alpha_steps"] is not None)
 
 
 def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:

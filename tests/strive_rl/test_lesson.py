@@ -72,3 +72,23 @@ def test_the_lesson_of_a_condition(encoded: Encoded) -> None:
     (lesson,) = lessons([rollout], encoded, [np.array([[1.0, 2.0], [3.0, 4.0]])], "cross")
     assert lesson.advantages.tolist() == [1, 2, 3, 4] * 2
     assert lesson.tokens == 12
+
+
+def test_truncated_responses_are_left_out_and_their_prompts_with_them(
+    make_group: Callable[..., Group], encoded: Encoded
+) -> None:
+    cut = replace(WRONG, finished=False)
+    rollout = rewarded(make_group("q", TWO_VIEWS), ((cut, RIGHT), (cut, cut)))
+    grid = np.array([[0.0, 1.0], [2.0, 3.0]])
+    (whole,) = lessons([rollout], encoded, [grid])
+    assert whole.tokens == 5
+    (lesson,) = lessons([rollout], encoded, [grid], mask_truncated=True)
+    assert lesson.prompts == encoded.prompts[0][:1]
+    assert lesson.responses == ((RIGHT,),)
+    np.testing.assert_array_equal(lesson.advantages, [1.0])
+    (lesson,) = lessons([rollout], encoded, [grid], "cross", mask_truncated=True)
+    assert lesson.responses == ((RIGHT,), (RIGHT,))
+    np.testing.assert_array_equal(lesson.advantages, [1.0, 1.0])
+    right_but_cut = replace(RIGHT, finished=False)
+    nothing = rewarded(make_group("q", TWO_VIEWS), ((cut, right_but_cut), (cut, cut)))
+    assert lessons([nothing], encoded, [grid], mask_truncated=True) == []

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from strive_rl.metrics import by_variant, step_record, together
+from strive_rl.refill import COUNTS
 from strive_rl.update import UpdateStats
 from tests.strive_rl.made_facts import part, question
 
@@ -138,6 +139,7 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
     made = step_record(1, [part(question(MIXED, rewards=rewards), stats=STATS)], learning_rate=0.0)
+    made |= dict.fromkeys((*COUNTS, "alpha"), 1)
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
     documented = [name for name, *_ in rows]

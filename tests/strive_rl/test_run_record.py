@@ -33,6 +33,25 @@ def test_more_steps_and_less_memory_are_the_same_run(saved: dict[str, Any]) -> N
     require_same(saved, now, Path("out"))
 
 
+@pytest.mark.parametrize(
+    ("data", "same"),
+    [
+        (DataSettings(alpha_schedule="linear", alpha_final=1.0), False),
+        (DataSettings(alpha_schedule="cosine", alpha_final=1.0, alpha_steps=50), True),
+        (DataSettings(alpha_schedule="zero_advantage"), True),
+    ],
+)
+def test_an_alpha_that_moves_to_the_end_fixes_where_that_is(
+    saved: dict[str, Any], data: DataSettings, same: bool
+) -> None:
+    before, longer = (saved | {"settings": as_dict(TrainSettings(data=data, steps=n))} for n in (1000, 2000))
+    if same:
+        require_same(before, longer, Path("out"))
+    else:
+        with pytest.raises(UsageError, match="steps was 1000, now 2000"):
+            require_same(before, longer, Path("out"))
+
+
 def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any]) -> None:
     for optim, same in (
         (OptimSettings(schedule="cosine"), False),

@@ -1,0 +1,170 @@
+"""Schedules, waves and refills inside of a run: what the record tells of them, and exact resume with each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from strive_data.errors import UsageError
+from strive_data.shards import ShardSet
+from strive_rl import journal
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RolloutSettings,
+    TrainSettings,
+)
+from strive_rl.policy import Policy
+from strive_rl.trainer import Run, fit, resume, start
+from tests.strive_rl.made_shards import SAMPLED, make_shards
+
+Answering = Callable[[Policy], Policy]
+ALPHA = 0.3  # of the shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return make_shards(tmp_path_factory.mktemp("collect") / "shards", samples=10)
+
+
+def settings(steps: int, **changes: Any) -> TrainSettings:
+    """Sections as dictionaries over the small defaults of these tests."""
+    sections: dict[str, Any] = {
+        "data": {"questions_per_step": 3},
+        "policy": {"device": "cpu"},
+        "rollout": {"completions": 3, "max_new_tokens": 4, "temperature": 4.0},
+        "algorithm": {},
+    }
+    kinds: dict[str, Any] = {
+        "data": DataSettings,
+        "policy": PolicySettings,
+        "rollout": RolloutSettings,
+        "algorithm": AlgorithmSettings,
+    }
+    made = {name: kinds[name](**values | changes.get(name, {})) for name, values in sections.items()}
+    return TrainSettings(**made, optim=OptimSettings(lr=1e-3), steps=steps, save_every=2)
+
+
+def trained(run: Run, answering: Answering) -> list[dict[str, Any]]:
+    run.policy = answering(run.policy)
+    fit(run, lambda record, steps: None)
+    return journal.read(run.out / "metrics.jsonl")
+
+
+LINEAR = {"alpha_schedule": "linear", "alpha_final": 1.0, "alpha_steps": 3}
+COSINE = {"alpha_schedule": "cosine", "alpha_final": 0.9, "alpha_steps": 3}
+DRIVEN = {"alpha_schedule": "zero_advantage", "alpha_gain": 2.0}
+WAVES = {"adaptive": True, "max_variants": 3}
+RUNS: dict[str, dict[str, Any]] = {
+    "linear": {"data": LINEAR},
+    "cosine, clean": {"data": COSINE, "algorithm": {"logprob_condition": "clean"}},
+    "driven, lora": {"data": DRIVEN, "policy": {"lora_rank": 4}},
+    "waves, pooled": {"rollout": WAVES, "algorithm": {"baseline": "empirical_bayes", "minibatches": 2}},
+    "refills, dapo": {"rollout": {"refill_rounds": 2}, "algorithm": {"loss": "dapo", "mask_truncated": True}},
+    "all": {
+        "data": DRIVEN,
+        "policy": {"lora_rank": 4},
+        "rollout": WAVES | {"refill_rounds": 2},
+        "algorithm": {"logprob_condition": "clean", "normalise": "both", "kl_beta": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS)
+def test_four_steps_are_two_and_two_more_bit_for_bit(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering, changes: dict[str, Any]
+) -> None:
+    model = str(tiny_folder)
+    begin = {"shards": shards, "model": model}
+    whole = trained(start(tmp_path / "whole", **begin, settings=settings(4, **changes)), answering)
+    trained(start(tmp_path / "parts", **begin, settings=settings(2, **changes)), answering)
+    run = resume(tmp_path / "parts", **begin, settings=settings(4, **changes))
+    parts = trained(run, answering)
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for record in (*whole, *parts):
+        for name in ("seconds", "per_second", "memory_bytes"):
+            del record[name]
+    assert whole == parts
+    assert any(record["update_tokens"] for record in whole)
+    check_counts(whole, changes)
+
+
+def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+    """What the records of four steps of three questions tell, whatever was switched on."""
+    rollout = changes.get("rollout", {})
+    for record in records:
+        assert record["drawn"] == record["questions"]
+        assert record["prompts"] == 2 * record["questions"]
+        assert record["rollouts"] == 3 * record["prompts"]
+        assert record["taught"] == round(record["questions"] * (1 - record["zero_advantage_share"]))
+        if not rollout.get("refill_rounds"):
+            assert (record["drawn"], record["refills"]) == (3, 0)
+        elif record["taught"] < 3:
+            assert record["refills"] == 2
+        waves = 1 + record["refills"]
+        assert waves < record["waves"] <= 4 * waves if rollout.get("adaptive") else record["waves"] == waves
+        assert bool(record["masked"]) <= bool(changes.get("algorithm", {}).get("mask_truncated"))
+    alphas = [record["alpha"] for record in records]
+    schedule = changes.get("data", {}).get("alpha_schedule", "constant")
+    if schedule == "constant":
+        assert alphas == [ALPHA] * 4
+    elif schedule == "linear":
+        assert alphas == pytest.approx([ALPHA, 0.3 + 0.7 / 3, 0.3 + 1.4 / 3, 1.0])
+    elif schedule == "cosine":
+        assert alphas == pytest.approx([ALPHA, 0.45, 0.75, 0.9])
+    else:
+        assert len(set(alphas)) > 1
+
+
+def test_a_refill_moves_the_cursor_over_all_that_it_asked(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
+) -> None:
+    changed = settings(3, rollout={"refill_rounds": 3, "completions": 1}, data={"variants": 1})
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=changed)
+    records = trained(run, answering)
+    # One answer a question is never mixed: each step asks four times three questions and learns nothing.
+    assert [(record["drawn"], record["taught"], record["updates"]) for record in records] == [(12, 0, 0)] * 3
+    assert 10 * run.cursor.epoch + run.cursor.taken == 36
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"data": DRIVEN}, r"data\.alpha_schedule=zero_advantage"), ({"rollout": WAVES}, r"rollout\.adaptive")],
+)
+def test_shards_that_cannot_give_other_variants_are_refused_before_the_first_step(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, changes: dict[str, Any], name: str
+) -> None:
+    changed = settings(
+        1,
+        data={**changes.get("data", {}), "sampler": "uniform"},
+        **{part: values for part, values in changes.items() if part != "data"},
+    )
+    with pytest.raises(
+        UsageError, match=name + " draws variants with another alpha .* sampler comb or peaks"
+    ):
+        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=changed)
+    few = make_shards(tmp_path / "few", samples=3, settings=SAMPLED)
+    with pytest.raises(UsageError, match=r"shard\.frames=all"):
+        start(tmp_path / "out", shards=few, model=str(tiny_folder), settings=settings(1, **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_stored_variants_have_no_alpha(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
+) -> None:
+    run = start(
+        tmp_path / "out",
+        shards=shards,
+        model=str(tiny_folder),
+        settings=settings(1, data={"draw": "stored"}),
+    )
+    (record,) = trained(run, answering)
+    assert record["alpha"] is None
