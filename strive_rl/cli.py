@@ -32,6 +32,7 @@ def train(
     variants: Annotated[int | None, option(text="Variants M of each video; default 2.")] = None,
     completions: Annotated[int | None, option(text="Answers G sampled for each variant; default 4.")] = None,
     seed: Annotated[int | None, option(text="Order, frames and answers follow from it; default 0.")] = None,
+    keep: Annotated[int | None, option(text="Newest checkpoints that stay, 0 for all; default 2.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")
     ] = False,
@@ -44,20 +45,16 @@ def train(
         "data.variants": variants,
         "rollout.completions": completions,
         "seed": seed,
+        "keep": keep,
     }
     settings = load(TrainSettings, config=config, options=options, assignments=set_ or ())
     cache = Path(settings.data.cache) if settings.data.cache else None
     data = [ShardSet.open(where, cache) for where in shards]
-    from strive_rl import trainer
-    from strive_rl.memory import memory_advice
-    from strive_rl.progress import TrainProgress
+    from strive_rl.launch import launch
 
     quiet_libraries()
-    begin = trainer.resume if resume else trainer.start
-    run = begin(out, shards=data, model=model, settings=settings)
-    with TrainProgress() as progress, memory_advice(settings.policy):
-        folder = trainer.fit(run, progress)
-    typer.echo(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}")
+    code = launch(data, model=model, out=out, settings=settings, resume=resume)
+    raise typer.Exit(code)
 
 
 @app.command(name="eval")
@@ -128,6 +125,7 @@ def evaluate(
     on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
     from strive_rl.benchmark_eval import run
     from strive_rl.benchmark_eval.show import benchmark_table
+    from strive_rl.benchmarks.files import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
     from strive_rl.memory import memory_advice
     from strive_rl.progress import EvalProgress
@@ -137,7 +135,7 @@ def evaluate(
     found = find_benchmark(benchmark or "")
     task = run.Task(
         benchmark=found,
-        annotations=tuple(annotations or ()),
+        annotations=tuple(annotations or ()) or find_annotations(found, data_root),
         data_root=data_root,
         model=model,
         recipe=recipe,
@@ -196,6 +194,9 @@ def score(
         option("--format", text="strive, lmms-eval, video-r1 or tempcompass; default told by the file."),
     ] = None,
     sampler: Annotated[str | None, option(text="Frame sampler, where our predictions hold several.")] = None,
+    recipe: Annotated[
+        str | None, option(text="How to read the annotation; default told by its columns.")
+    ] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -204,7 +205,7 @@ def score(
     from strive_rl.benchmarks.registry import find_benchmark
     from strive_rl.score_table import score_table
 
-    options = {"missing": missing, "format": format_, "sampler": sampler}
+    options = {"missing": missing, "format": format_, "sampler": sampler, "recipe": recipe}
     settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
     results = scoring.score(
         predictions,
@@ -220,13 +221,17 @@ def score(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score`: the baseline.")],
+    a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score` or `eval`: the baseline.")],
     b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
     out: Annotated[Path | None, option(text="New folder for the page and the JSON; default none.")] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Compare the questions that both hold, where they differ.")
     ] = False,
     convention: Annotated[str | None, option(text="Way of scoring; default the benchmark's own.")] = None,
+    sampler: Annotated[
+        str | None, option(text="Frame sampler of an evaluation; default uniform, or its only one.")
+    ] = None,
+    sampler_b: Annotated[str | None, option(text="The same of B; default that of A.")] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -234,9 +239,8 @@ def compare(
     from strive_rl import compare as comparing
     from strive_rl.score_table import compare_table
 
-    settings = load(
-        comparing.CompareSettings, config=config, options={"convention": convention}, assignments=set_ or ()
-    )
+    options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
+    settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
     typer.echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
 
 

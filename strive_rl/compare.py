@@ -1,4 +1,4 @@
-"""`strive-rl compare A B`: two scored folders on the same questions, paired question by question.
+"""`strive-rl compare A B`: two folders of scored questions, the same ones, paired question by question.
 
 The difference is B − A. Its interval is a bootstrap over videos; the sign tests are exact, of questions (as
 if those of one video were independent) and of videos.
@@ -7,7 +7,7 @@ if those of one video were independent) and of videos.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from strive_rl.benchmark_page import compare_page
 from strive_rl.benchmarks.aggregate import mean_of, shown
 from strive_rl.benchmarks.item import Convention, Scored
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.score import PAGE_FILE, RESULTS_FILE, SCORED_FILE
+from strive_rl.score import PAGE_FILE
+from strive_rl.scored_folder import ScoredFolder, read_scored
 from strive_rl.sign_test import sign_test
 
 COMPARISON_FILE = "comparison.json"
@@ -29,20 +30,14 @@ Pair = tuple[Scored, Scored]
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """Which convention is compared (None: the benchmark's own), and the bootstrap."""
+    """Which convention is compared (None: the benchmark's own), the bootstrap, and under which frame samplers
+    evaluations are: A's `sampler` as for `read_scored`, B's `sampler_b`, the same unless given."""
 
     convention: str | None = None
+    sampler: str | None = None
+    sampler_b: str | None = None
     bootstrap_resamples: int = 2000
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredFolder:
-    """A folder that `strive-rl score` wrote."""
-
-    path: Path
-    results: Mapping[str, Any]
-    rows: Mapping[str, Scored]
 
 
 def compare(
@@ -53,7 +48,8 @@ def compare(
     Raises UsageError for folders of other benchmarks, of another treatment of missing answers, and of other
     questions, unless `common` keeps those that both hold.
     """
-    first, second = read_scored(a), read_scored(b)
+    second_sampler = settings.sampler_b or settings.sampler
+    first, second = read_scored(a, settings.sampler), read_scored(b, second_sampler)
     _require_alike(first, second)
     pairs, left_out = paired(first, second, common=common)
     convention = _convention(first, settings.convention)
@@ -65,8 +61,8 @@ def compare(
     results = {
         "title": first.results["title"],
         "benchmark": first.results["benchmark"],
-        "a": a.as_posix(),
-        "b": b.as_posix(),
+        "a": first.path.as_posix(),
+        "b": second.path.as_posix(),
         "convention": convention.name,
         "notes": [*BENCHMARKS[first.results["benchmark"]].notes, *_notes(pairs, left_out)],
         "overall": {name: body[name] for name in ("difference", "a", "b")},
@@ -77,22 +73,6 @@ def compare(
     if out is not None:
         _write(out, results, pairs)
     return results
-
-
-def read_scored(folder: Path) -> ScoredFolder:
-    """A finished folder of `strive-rl score`. Raises UsageError where it is none."""
-    if not (folder / RESULTS_FILE).is_file() or not (folder / SCORED_FILE).is_file():
-        raise UsageError(f"{folder}: no folder of `strive-rl score` (no {RESULTS_FILE} and {SCORED_FILE})")
-    rows = [_read_row(row) for row in journal.read(folder / SCORED_FILE)]
-    return ScoredFolder(
-        path=folder,
-        results=journal.read_json(folder / RESULTS_FILE),
-        rows={row.sample_id: row for row in rows},
-    )
-
-
-def _read_row(row: Mapping[str, Any]) -> Scored:
-    return Scored(**{**row, **{name: tuple(row.get(name, ())) for name in ("options", "outputs")}})
 
 
 def paired(a: ScoredFolder, b: ScoredFolder, *, common: bool) -> tuple[list[Pair], int]:

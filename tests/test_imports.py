@@ -79,6 +79,7 @@ RL_LAYERS = [
     {"collect", "excerpt", "facts", "footprint"},
     {"metrics"},
     {"trainer", "evaluate", "score"},
+    {"scored_folder"},
     {"compare"},
     {"benchmark_eval"},
     {"cli"},

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from strive_data.errors import UsageError
+from strive_rl import journal
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.compare import CompareSettings, compare
 from strive_rl.config import BenchmarkSettings
@@ -46,6 +48,25 @@ def gains_over_uniform(out: Path, settings: BenchmarkSettings) -> dict[str, Resu
         return {}
     others = [sampler for sampler in settings.samplers if sampler != UNIFORM]
     return {sampler: compared(out / UNIFORM, out / sampler, settings) for sampler in others}
+
+
+def gains_over_baseline(baseline: Path, out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain over another evaluation, of each frame sampler that it holds too.
+
+    Raises UsageError where it is none, holds none of them, or other questions.
+    """
+    held = journal.read_json(baseline / RESULTS_FILE).get("columns", {})
+    both = [sampler for sampler in settings.samplers if sampler in held]
+    return {sampler: compared(baseline / sampler, out / sampler, settings) for sampler in both}
+
+
+def require_baseline(baseline: Path, settings: BenchmarkSettings) -> None:
+    """Raise UsageError where it is no finished evaluation on a benchmark under one of the samplers."""
+    file = baseline / RESULTS_FILE
+    held = journal.read_json(file).get("columns", {}) if file.is_file() else {}
+    if not held.keys() & set(settings.samplers):
+        told = f"it holds {', '.join(held)}" if held else "no finished evaluation on a benchmark"
+        raise UsageError(f"baseline {baseline}: {told}, expected one of {', '.join(settings.samplers)}")
 
 
 def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:

@@ -21,7 +21,12 @@ from strive_data.settings import choose, identity
 from strive_rl import journal
 from strive_rl.benchmark_eval import ledger
 from strive_rl.benchmark_eval.answers import Asking, answered, failure_line, unusable_line
-from strive_rl.benchmark_eval.columns import compared, gains_over_uniform, score_columns
+from strive_rl.benchmark_eval.columns import (
+    gains_over_baseline,
+    gains_over_uniform,
+    require_baseline,
+    score_columns,
+)
 from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.benchmark_eval.plan import Key, Parcel, order_of, parcels_of, pending_of, share
 from strive_rl.benchmarks.item import Benchmark
@@ -104,6 +109,8 @@ def evaluate_benchmark(
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
+    if baseline is not None:
+        require_baseline(baseline, settings)
     plan = make_plan(task, settings)
     if ranks.rank == 0:
         ledger.open_folder(out, record_of(task, plan, settings))
@@ -126,9 +133,7 @@ def evaluate_benchmark(
     results = record_of(task, plan, settings)
     results |= summary_of(out, task, settings, failures) | {"seconds": seconds}
     if baseline is not None:
-        results["baseline"] = {
-            sampler: compared(baseline / sampler, out / sampler, settings) for sampler in settings.samplers
-        }
+        results["baseline"] = gains_over_baseline(baseline, out, settings)
     journal.write_json(out / RESULTS_FILE, results)
     return results
 

@@ -67,8 +67,9 @@ class Convention:
 class Benchmark:
     """A benchmark. The first convention is its own; results lead with it.
 
-    `published` is the number of its questions, 0 where that is not fixed. `tags` reads them from a row of an
-    annotation file, the authors' or in Video-R1's layout; `breakdowns` are those that tables show, in order.
+    `published` is the number of its questions, 0 where that is not fixed. `files` are the names of its
+    annotation files as published, each a choice of patterns below the data root. `tags` reads them from a row
+    of such a file or of one in Video-R1's layout; `breakdowns` are those that tables show, in order.
     A tag "a × b" is made of the tags a and b. `order` has values of tags that stand in an order of their own.
     `judge_task` says what a judge is asked, where there are questions for one; `finish` adds to items what
     only all of them together tell. `form` is the line of a prompt that asks for the answer as the rules read
@@ -78,6 +79,7 @@ class Benchmark:
     name: str
     title: str
     published: int
+    files: tuple[tuple[str, ...], ...] = ()
     tags: Callable[[Row, Path], dict[str, str]]
     breakdowns: tuple[str, ...]
     conventions: tuple[Convention, ...]

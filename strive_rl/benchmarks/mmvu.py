@@ -66,6 +66,7 @@ MMVU = Benchmark(
     name="mmvu",
     title="MMVU",
     published=1000,
+    files=(("validation.json", "data/validation.json"),),
     tags=_tags,
     breakdowns=("question type", "discipline", "subject"),
     conventions=(Convention(name="official", score=mmvu_score), VIDEO_R1),

@@ -31,6 +31,7 @@ PERCEPTIONTEST = Benchmark(
     name="perceptiontest",
     title="PerceptionTest",
     published=19140,
+    files=(("mc_question_val.json", "mc_question_valid.json", "mc_question_val/*.parquet"),),
     tags=_tags,
     breakdowns=("area", "reasoning", "tag"),
     conventions=(Convention(name="official", score=choice_verdict), VIDEO_R1),

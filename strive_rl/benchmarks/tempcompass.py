@@ -157,6 +157,7 @@ TEMPCOMPASS = Benchmark(
     name="tempcompass",
     title="TempCompass",
     published=7540,
+    files=tuple((f"questions/{task}.json", f"{task}.json") for task in TASKS),
     tags=_tags,
     breakdowns=("task", "dimension", "task × dimension"),
     conventions=(Convention(name="official", score=tempcompass_score), VIDEO_R1),

@@ -24,6 +24,7 @@ VIDEOMME = Benchmark(
     name="videomme",
     title="VideoMME",
     published=2700,
+    files=(("videomme/test-*.parquet", "test-*.parquet", "videomme.parquet", "videomme.json"),),
     tags=_tags,
     breakdowns=("duration", "domain", "task type", "sub-category"),
     conventions=(Convention(name="official", score=choice_verdict), VIDEO_R1),

@@ -89,6 +89,7 @@ VIDEOMMMU = Benchmark(
     name="videommmu",
     title="VideoMMMU",
     published=900,
+    files=tuple((f"{track}/test-*.parquet", f"{track}/*.parquet", f"{track}/*.json") for track in TRACKS),
     tags=_tags,
     breakdowns=("track", "discipline", "question type", "subject"),
     conventions=(Convention(name="official", score=videommmu_score), VIDEO_R1),

@@ -75,6 +75,7 @@ VSIBENCH = Benchmark(
     name="vsibench",
     title="VSI-Bench",
     published=5130,
+    files=(("test.jsonl", "test-*.parquet"),),
     tags=_tags,
     breakdowns=("task", "difficulty", "answer", "scenes"),
     conventions=(

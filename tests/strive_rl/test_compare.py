@@ -91,5 +91,5 @@ def test_a_convention_can_be_chosen_and_a_folder_must_be_scored(tmp_path: Path) 
     assert compare(a, b, settings=QUICK)["overall"]["difference"]["mean"] == 0
     theirs = compare(a, b, settings=CompareSettings(convention="video_r1", bootstrap_resamples=20))
     assert theirs["overall"]["difference"]["mean"] == pytest.approx(1 / 3)
-    with pytest.raises(UsageError, match="no folder of `strive-rl score`"):
+    with pytest.raises(UsageError, match="no finished folder of `strive-rl score`"):
         compare(a, tmp_path, settings=QUICK)
