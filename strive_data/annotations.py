@@ -17,6 +17,7 @@ from strive_data.question_row import question_of, sample_id_of, video_of
 from strive_data.recipe_row import identity_of, labels_of, layout_of
 from strive_data.recipes import Recipe, find_recipe, names_read, packaged_recipes, recipe_that_fits
 from strive_data.schema import Failure, Question
+from strive_data.video_folder import VideoFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,7 @@ class _Reader:
 
     recipe: Recipe
     labels: Mapping[str, str]
-    data_root: Path
-    check_files: bool
+    videos: VideoFolder
     first: dict[str, str]
 
     def question(self, item: Item) -> Question:
@@ -63,7 +63,7 @@ class _Reader:
         if sample_id:
             self.first[sample_id] = item.place
         layout = layout_of(item, self.recipe, self.labels)
-        return question_of(layout, self.data_root, labels=self.labels, check_files=self.check_files)
+        return question_of(layout, self.videos, labels=self.labels)
 
     def failure(self, row: int, item: Item, error: SampleError) -> Failure:
         """The row of failures.parquet, with as much of the item as can be told."""
@@ -97,14 +97,14 @@ def read_annotations(
     failures: list[Failure] = []
     readings: dict[str, Reading] = {}
     first: dict[str, str] = {}
+    videos = VideoFolder(data_root, check_files=check_files)
     row = 0
     for file, name in zip(files, names, strict=True):
         chosen = find_recipe(name)
         reader = _Reader(
             recipe=chosen,
             labels=labels_of(chosen),
-            data_root=data_root,
-            check_files=check_files,
+            videos=videos,
             first=first,
         )
         items = _items(file, chosen)

@@ -7,8 +7,9 @@ from string import ascii_uppercase
 from typing import NoReturn
 
 from strive_data.errors import FailureKind, SampleError
-from strive_data.question_row import LETTER, OPTION, shown
+from strive_data.question_row import LETTER, OPTION
 from strive_data.recipes import Rules
+from strive_data.shown import shown
 
 Layout = dict[str, object]
 

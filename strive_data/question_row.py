@@ -8,25 +8,24 @@ what it asks, of which video and what is right is refused.
 from __future__ import annotations
 
 import math
-import os
-import posixpath
 import re
-import reprlib
-import stat
 from collections.abc import Mapping
-from pathlib import Path, PureWindowsPath
 from typing import NoReturn, cast
 
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.number import number
 from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
 from strive_data.settings import choose
+from strive_data.shown import shown
+from strive_data.video_folder import VideoFolder
 
 Row = Mapping[str, object]
 
 # The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
 OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+# JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair.
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 NO_LABELS: Mapping[str, str] = {}
 
@@ -34,9 +33,9 @@ NO_LABELS: Mapping[str, str] = {}
 class _FieldError(Exception):
     """What is wrong with which field of the layout, before the field gets the name that the row uses."""
 
-    def __init__(self, kind: FailureKind, field: str, what: str) -> None:
+    def __init__(self, field: str, what: str) -> None:
         super().__init__(field + what)
-        self.kind, self.field, self.what = kind, field, what
+        self.field, self.what = field, what
 
 
 def sample_id_of(row: object) -> str:
@@ -53,13 +52,10 @@ def video_of(row: object) -> str:
     return value if isinstance(value, str) and value.isprintable() else ""
 
 
-def question_of(
-    row: object, data_root: Path, *, labels: Mapping[str, str] = NO_LABELS, check_files: bool = True
-) -> Question:
+def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] = NO_LABELS) -> Question:
     """The question of one row; raises SampleError (bad_row, outside_root, missing).
 
-    `labels` are the names of the layout's fields in messages, where they differ. With `check_files` off, the
-    video may be absent, and links are not followed.
+    `labels` are the names of the layout's fields in messages, where they differ.
 
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
     its `<answer>` wrapper, for multiple choice as the bare letter. Absent `data_type` counts as video.
@@ -67,13 +63,13 @@ def question_of(
     if not isinstance(row, Mapping):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
     try:
-        return _question_of(row, data_root, check_files)
+        return _question_of(row, videos, labels.get("path", "path"))
     except _FieldError as error:
         name = labels.get(error.field, error.field)
-        raise SampleError(error.kind, f"{name}{error.what}") from error
+        raise SampleError(FailureKind.BAD_ROW, f"{name}{error.what}") from error
 
 
-def _question_of(row: Row, data_root: Path, check_files: bool) -> Question:
+def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     sample_id = sample_id_of(row)
     if not sample_id:
         _bad("problem_id", f": got {shown(row.get('problem_id'))}, expected a whole number or a text")
@@ -89,7 +85,7 @@ def _question_of(row: Row, data_root: Path, check_files: bool) -> Question:
         answer=_answer(row, problem_type, options),
         source=_text(row, "data_source") if row.get("data_source") else "",
         evidence_spans=_spans(row.get("evidence_spans")),
-        video=_video(_text(row, "path"), data_root, check_files),
+        video=videos.find(_text(row, "path"), label=path_label),
     )
 
 
@@ -165,37 +161,6 @@ def _span(span: object) -> Span:
     )
 
 
-def _video(path: str, data_root: Path, check_files: bool) -> str:
-    """`path` normalised to "videos/x.mp4"; neither it nor what its links lead to may leave the data root."""
-    if "\\" in path or path.startswith("/") or PureWindowsPath(path).drive:
-        _outside(f" {shown(path)}: expected a path relative to the data root, with forward slashes")
-    video = posixpath.normpath(path)
-    if video.split("/")[0] == "..":
-        _outside(f" {shown(path)} leaves the data root {data_root}")
-    if check_files:
-        _check_file(path, video, data_root)
-    return video
-
-
-def _check_file(path: str, video: str, data_root: Path) -> None:
-    # realpath and not Path.resolve: a loop of links is a missing video, not a RuntimeError.
-    real_root = os.path.realpath(data_root)
-    real = Path(os.path.realpath(Path(real_root, video)))
-    if not real.is_relative_to(real_root):
-        _outside(f" {shown(path)} leaves the data root {data_root}")
-    if problem := _missing(real):
-        raise SampleError(FailureKind.MISSING, f"video {shown(video)} under {data_root}: {problem}")
-
-
-def _missing(path: Path) -> str:
-    """Why `path` is no file, "" if it is one."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        return str(error.strerror).lower()
-    return "" if stat.S_ISREG(mode) else "not a regular file"
-
-
 def _text(row: Row, name: str) -> str:
     """A text field that must be there and not be blank, stripped."""
     value = row.get(name)
@@ -210,8 +175,7 @@ def _text(row: Row, name: str) -> str:
 
 
 def _check_text(name: str, value: str) -> None:
-    """JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair."""
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if UNWRITABLE.search(value):
         _bad(name, f": got {shown(value)}, which holds NUL or a lone surrogate")
 
 
@@ -220,21 +184,5 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def shown(value: object) -> str:
-    """The value as a message shows it: one line, cut to 80 characters, pure enough for UTF-8."""
-    if isinstance(value, SampleError):
-        return value.message
-    if isinstance(value, list | dict):
-        text = reprlib.repr(value)  # bounded in depth too
-    else:
-        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _bad(field: str, what: str) -> NoReturn:
-    raise _FieldError(FailureKind.BAD_ROW, field, what)
-
-
-def _outside(what: str) -> NoReturn:
-    raise _FieldError(FailureKind.OUTSIDE_ROOT, "path", what)
+    raise _FieldError(field, what)

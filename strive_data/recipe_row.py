@@ -11,8 +11,8 @@ from typing import NoReturn
 from strive_data.annotation_rows import Item, json_value
 from strive_data.choices import Layout, options_by_letter, read_choices
 from strive_data.errors import FailureKind, SampleError
-from strive_data.question_row import shown
 from strive_data.recipes import HOLE, Recipe
+from strive_data.shown import shown
 
 # Names of the Video-R1 layout by the recipe's.
 LAYOUT = {
@@ -87,7 +87,7 @@ def _field(item: Item, row: object, text: str) -> object:
     """The value of a field's name, or the text made from the fields in braces."""
     if not isinstance(row, Mapping):
         return ABSENT
-    if not HOLE.search(text):
+    if "{" not in text:  # a recipe has braces around names only
         return row.get(text, ABSENT)
     return HOLE.sub(lambda hole: _filled(item, row, hole[1]), text)
 

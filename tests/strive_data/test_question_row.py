@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strive_data.errors import FailureKind, SampleError
 from strive_data.question_row import question_of, sample_id_of, video_of
 from strive_data.schema import Question
+from strive_data.video_folder import VideoFolder
 
 GOOD = {
     "problem_id": 7,
@@ -42,12 +43,12 @@ def root(tmp_path_factory):
 
 def refused(row, root):
     with pytest.raises(SampleError) as caught:
-        question_of(row, root)
+        question_of(row, VideoFolder(root))
     return caught.value
 
 
 def test_good_row(root):
-    assert question_of(GOOD, root) == Question(
+    assert question_of(GOOD, VideoFolder(root)) == Question(
         sample_id="7",
         video="videos/x.mp4",
         question="Which fruit?",
@@ -62,24 +63,24 @@ def test_good_row(root):
 def test_optional_fields_may_be_absent_or_null(root):
     names = {"data_type", "data_source", "evidence_spans"}
     short = {name: value for name, value in GOOD.items() if name not in names}
-    assert question_of(short, root).source == ""
+    assert question_of(short, VideoFolder(root)).source == ""
     null = GOOD | {"data_source": None, "evidence_spans": None, "problem_type": "free-form", "options": None}
-    assert question_of(null, root).evidence_spans == ()
+    assert question_of(null, VideoFolder(root)).evidence_spans == ()
 
 
 @pytest.mark.parametrize("form", ["A) {}", "(A) {}", "A: {}", "A. {}", " A.{} "])
 def test_options_come_out_in_one_form(root, form):
     row = GOOD | {"options": [form.format("apple"), "B. pear"]}
-    assert question_of(row, root).options == ("A. apple", "B. pear")
+    assert question_of(row, VideoFolder(root)).options == ("A. apple", "B. pear")
 
 
 def test_options_may_be_letters_shown_in_the_video(root):
-    assert question_of(GOOD | {"options": ["A. ", "B."]}, root).options == ("A.", "B.")
+    assert question_of(GOOD | {"options": ["A. ", "B."]}, VideoFolder(root)).options == ("A.", "B.")
 
 
 @pytest.mark.parametrize("solution", ["B", "(B)", "B.", " <answer> B </answer> ", "<answer>B.</answer>"])
 def test_answer_comes_out_as_the_letter(root, solution):
-    assert question_of(GOOD | {"solution": solution}, root).answer == "B"
+    assert question_of(GOOD | {"solution": solution}, VideoFolder(root)).answer == "B"
 
 
 @pytest.mark.parametrize(
@@ -93,18 +94,18 @@ def test_answer_comes_out_as_the_letter(root, solution):
 )
 def test_answers_of_other_types(root, problem_type, solution, answer):
     row = GOOD | {"problem_type": problem_type, "solution": solution, "options": []}
-    assert question_of(row, root).answer == answer
+    assert question_of(row, VideoFolder(root)).answer == answer
 
 
 @pytest.mark.parametrize("path", ["videos/x.mp4", "./videos//x.mp4", "videos/../videos/x.mp4"])
 def test_paths_are_normalised(root, path):
-    assert question_of(GOOD | {"path": path}, root).video == "videos/x.mp4"
+    assert question_of(GOOD | {"path": path}, VideoFolder(root)).video == "videos/x.mp4"
 
 
 def test_links_within_the_root_are_followed(root, tmp_path):
-    assert question_of(GOOD | {"path": "within.mp4"}, root).video == "within.mp4"
+    assert question_of(GOOD | {"path": "within.mp4"}, VideoFolder(root)).video == "within.mp4"
     (tmp_path / "linked").symlink_to(root)
-    assert question_of(GOOD, tmp_path / "linked").video == "videos/x.mp4"
+    assert question_of(GOOD, VideoFolder(tmp_path / "linked")).video == "videos/x.mp4"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), ANYTHING, max_size=2))
 def test_any_value_in_any_field_gives_a_question_or_one_failure(root, change):
     try:
-        question = question_of(GOOD | change, root)
+        question = question_of(GOOD | change, VideoFolder(root))
     except SampleError as error:
         shown = error.message.encode("utf-8")
     else:

@@ -13,6 +13,7 @@ from strive_data.errors import SampleError
 from strive_data.question_row import question_of
 from strive_data.recipe_row import identity_of, labels_of, layout_of
 from strive_data.recipes import Fields, Recipe, TypeRule, packaged_recipes
+from strive_data.video_folder import VideoFolder
 
 MMVU = {
     "id": "validation_7",
@@ -84,7 +85,9 @@ def question(name, row, **changes):
     recipe = packaged_recipes()[name]
     labels = labels_of(recipe)
     return question_of(
-        layout_of(item(row, **changes), recipe, labels), Path(), labels=labels, check_files=False
+        layout_of(item(row, **changes), recipe, labels),
+        VideoFolder(Path(), check_files=False),
+        labels=labels,
     )
 
 

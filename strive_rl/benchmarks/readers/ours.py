@@ -1,7 +1,7 @@
 """Our own predictions.jsonl: a line a question (and frame sampler), with `sample_id` and `output`.
 
 A line that also has `question`, `answer` and `problem_type` can be scored without an annotation; `options`,
-`video` and `tags` go with them.
+`video` and `tags` go with them. `outputs` are all answers where several were sampled.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from strive_data.errors import SampleError, UsageError
 from strive_data.question_row import question_of
+from strive_data.video_folder import VideoFolder
 from strive_rl.benchmarks.item import Benchmark, Item
 from strive_rl.benchmarks.items import tags_of
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
@@ -62,7 +63,14 @@ def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Pre
         else (),
         item=_item(row, benchmark),
         frames={name: row[name] for name in FRAME_FIELDS if name in row},
+        outputs=_outputs(row),
     )
+
+
+def _outputs(row: Mapping[str, Any]) -> tuple[str, ...]:
+    told = row.get("outputs")
+    several = isinstance(told, list) and all(isinstance(output, str) for output in told)
+    return tuple(told) if several and told else ()
 
 
 def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:
@@ -77,7 +85,7 @@ def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:
         "data_source": row.get("source"),
     }
     try:
-        question = question_of(layout, Path(), check_files=False)
+        question = question_of(layout, VideoFolder(Path(), check_files=False))
     except SampleError:
         return None
     told = row.get("tags")

@@ -8,6 +8,7 @@ from typing import Any
 
 from strive_data.errors import SampleError
 from strive_data.question_row import question_of
+from strive_data.video_folder import VideoFolder
 from strive_rl.benchmarks.item import Benchmark, Item, text_of
 from strive_rl.benchmarks.items import tags_of
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
@@ -60,7 +61,7 @@ def _rows(records: Records) -> Sequence[tuple[str, Mapping[str, Any]]]:
 
 def _item(row: Mapping[str, Any], benchmark: Benchmark, path: Path) -> Item | None:
     try:
-        question = question_of(row, Path(), check_files=False)
+        question = question_of(row, VideoFolder(Path(), check_files=False))
     except SampleError:
         return None
     return Item(question=question, tags=tags_of(benchmark, row, path))
