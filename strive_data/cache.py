@@ -1,8 +1,9 @@
 """Decoded and embedded videos kept by content: new questions on old videos cost no decoding, no image model.
 
-An entry is `FOLDER/ab/KEY.npz`: times, VideoInfo, a JPEG of every candidate, their embeddings, and behind the
-zip the sha256 of all of it. KEY hashes all that these depend on, the video file's bytes first, so that no
-entry ever has to be thrown out: what has changed has another key. Nothing in an entry is a pickle.
+An entry is `FOLDER/ab/FRAMES/KEY.npz`: times, VideoInfo, a JPEG of every candidate, their embeddings, and
+behind the zip the sha256 of all of it. KEY hashes all that these depend on, the video file's bytes first, so
+that no entry ever has to be thrown out: what has changed has another key. FRAMES hashes what the frames alone
+depend on, so that who needs no embeddings finds those of any image model. Nothing in an entry is a pickle.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import zipfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from strive_data.provenance import package_versions
 from strive_data.schema import Candidates, Floats, VideoInfo
 from strive_data.stills import CHROMA, Stills
 
-FORMAT = 1
+FORMAT = 2
+FRAMES_ONLY = ""
+"""The identity of a cache without an image model: it takes the frames of any entry."""
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
 ARRAYS = {
@@ -59,7 +62,7 @@ class MissedVideo:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoCache:
-    """The entries of one model (`identity`) and one JPEG quality below `folder`.
+    """The entries of one model (`identity`, or FRAMES_ONLY) and one JPEG quality below `folder`.
 
     Picklable, so that decoding workers look up, hash and decode by themselves.
     """
@@ -72,11 +75,11 @@ class VideoCache:
         """The kept video, or the video decoded. Raises what `read_candidates` does."""
         entry = self._entry(path, settings)
         damaged = None
-        if entry is not None and entry.is_file():
-            kept = read_entry(entry)
+        for known in self._known(entry):
+            kept = read_entry(known)
             if kept is not None:
-                return kept
-            damaged = entry
+                return kept if self.identity else replace(kept, embeddings=kept.embeddings[:, :0])
+            damaged = known
         candidates = read_candidates(path, settings)
         if entry is not None and self._entry(path, settings) != entry:
             entry = None  # the file was written to meanwhile
@@ -84,6 +87,11 @@ class VideoCache:
 
     def key(self, video_sha256: str, settings: DecodeSettings) -> str:
         """Hash of the video's bytes and of all that turns them into an entry; a limit changes none."""
+        parts = [self.frames_key(video_sha256, settings), self.identity]
+        return sha256(json.dumps(parts).encode()).hexdigest()
+
+    def frames_key(self, video_sha256: str, settings: DecodeSettings) -> str:
+        """The same of an entry's frames: whatever embedded them."""
         versions = package_versions()
         decode = asdict(settings)
         del decode["timeout_seconds"], decode["memory_bytes"], decode["max_source_pixels"]
@@ -93,17 +101,25 @@ class VideoCache:
             "decode": decode,
             "jpeg": [self.quality, CHROMA],
             "versions": {name: versions[name] for name in DECODERS},
-            "embedding": self.identity,
         }
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _entry(self, path: Path, settings: DecodeSettings) -> Path | None:
         """Where the video's entry is or would be; None where it cannot be read: the reader says why."""
         try:
-            key = self.key(_file_sha256(path), settings)
+            video_sha256 = _file_sha256(path)
         except OSError:
             return None
-        return self.folder / key[:2] / f"{key}.npz"
+        frames = self.frames_key(video_sha256, settings)
+        return self.folder / frames[:2] / frames / f"{self.key(video_sha256, settings)}.npz"
+
+    def _known(self, entry: Path | None) -> list[Path]:
+        """Entries that would do: this one, or without an image model all of these frames."""
+        if entry is None:
+            return []
+        if self.identity == FRAMES_ONLY:
+            return sorted(entry.parent.glob("*.npz"))
+        return [entry] if entry.is_file() else []
 
 
 def check_cache_folder(folder: Path) -> None:

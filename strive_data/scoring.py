@@ -10,6 +10,7 @@ from strive_data.config import BuildSettings
 from strive_data.errors import SampleError, SettingsError
 from strive_data.schema import Candidates, Floats, Question
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
+from strive_data.score.flat import NAME as FLAT
 from strive_data.stills import Stills, stills_of
 
 Video = Candidates | MissedVideo | KeptVideo
@@ -20,7 +21,7 @@ def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
     """Raise SettingsError where a setting needs frame embeddings and the scorer gives none."""
     grouped = settings.sampler.grouping != "none"
     for asked, name in ((grouped, "sampler.grouping"), (settings.shard.embeds, "shard.embeds")):
-        if asked and not isinstance(scorer, FrameEmbedder):
+        if asked and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
             raise SettingsError(_no_embeddings(name, settings))
 
 

@@ -26,8 +26,8 @@ class FlatScorer:
         return np.zeros((len(frames), 0), dtype=np.float32)
 
     def embedding_identity(self) -> str:
-        """Always the same: there is nothing that an embedding of no width could depend on."""
-        return NAME
+        """None: frames that were kept for any image model will do (cache.FRAMES_ONLY)."""
+        return ""
 
     def score_embeddings(self, frames_ND: Floats, questions: Sequence[Question]) -> list[FrameScores]:
         """What `score` gives."""

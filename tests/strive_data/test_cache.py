@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from strive_data.cache import (
+    FRAMES_ONLY,
     KeptVideo,
     MissedVideo,
     VideoCache,
@@ -99,6 +100,33 @@ def test_a_miss_is_the_decoded_video_and_a_hit_what_was_written(video: Path, tmp
     again = cache.read(video, SETTINGS)
     assert isinstance(again, MissedVideo)
     assert again.damaged == missed.entry
+
+
+def test_frames_alone_are_found_whatever_model_they_were_kept_for(video: Path, tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    bare, other = replace(cache, identity=FRAMES_ONLY), replace(cache, identity="model b")
+    missed = cache.read(video, SETTINGS)
+    assert isinstance(missed, MissedVideo)
+    assert missed.entry is not None
+    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6])
+    kept, whole = bare.read(video, SETTINGS), cache.read(video, SETTINGS)
+    assert isinstance(kept, KeptVideo)
+    assert isinstance(whole, KeptVideo)
+    assert kept.embeddings.shape == (6, 0)
+    assert list(kept.stills.jpegs) == list(whole.stills.jpegs)
+    assert isinstance(bare.read(video, replace(SETTINGS, candidates=5)), MissedVideo)
+    assert isinstance(replace(bare, quality=91).read(video, SETTINGS), MissedVideo)
+    assert isinstance(other.read(video, SETTINGS), MissedVideo)  # its embeddings need the frames as decoded
+
+
+def test_frames_that_were_kept_alone_do_not_do_for_a_model(video: Path, tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    missed = replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS)
+    assert isinstance(missed, MissedVideo)
+    assert missed.entry is not None
+    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6, :0])
+    assert isinstance(replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS), KeptVideo)
+    assert isinstance(cache.read(video, SETTINGS), MissedVideo)
 
 
 def test_whatever_changes_the_entry_changes_the_key(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from strive_data.build import build
 from strive_data.errors import SettingsError, UsageError
 from strive_data.observer import Observer
+from strive_data.sample_stream import VideoResult
 from strive_data.shards import ShardSet
 from strive_rl import journal
 from strive_rl.benchmark_eval import run as running
@@ -72,18 +74,24 @@ def test_what_is_written(done: Path) -> None:
     assert "questions without an answer: 3 missing (failures.jsonl); they count as wrong" in shown
 
 
-def test_a_second_evaluation_decodes_nothing(
-    task: Task, done: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept: list[bool] = []
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each video that was read, whether it came from the cache: what did not was decoded."""
+    seen: list[bool] = []
     stream = running.sample_stream
 
-    def watched(*arguments: Any, **named: Any) -> Any:
+    def watched(*arguments: Any, **named: Any) -> Generator[VideoResult, None, None]:
         for video in stream(*arguments, **named):
-            kept.append(video.kept)
+            seen.append(video.kept)
             yield video
 
     monkeypatch.setattr(running, "sample_stream", watched)
+    return seen
+
+
+def test_a_second_evaluation_decodes_nothing(
+    task: Task, done: Path, cache: Path, tmp_path: Path, kept: list[bool]
+) -> None:
     for folder, expected in ((cache, [True] * 3), (tmp_path / "fresh", [False] * 3)):
         kept.clear()
         out = tmp_path / folder.name
@@ -125,7 +133,7 @@ def test_importance_stands_beside_uniform_with_its_gain(
 ) -> None:
     settings = with_samplers(QUICK, "uniform", "topk")
     means = replace(ONE, cache=cache)
-    results = evaluate_benchmark(tmp_path / "out", task=task, settings=settings, means=means)
+    results = evaluate_benchmark(tmp_path / "out", task=task, settings=settings, means=means, baseline=done)
     assert list(results["columns"]) == ["uniform", "topk"]
     lines = journal.read(tmp_path / "out" / "predictions.jsonl")
     uniform = [line for line in lines if line["sampler"] == "uniform"]
@@ -133,44 +141,46 @@ def test_importance_stands_beside_uniform_with_its_gain(
     overall = [results["columns"][name]["overall"]["official"]["mean"] for name in ("uniform", "topk")]
     assert results["gains"]["topk"]["overall"]["difference"]["mean"] == pytest.approx(overall[1] - overall[0])
     assert "topk − uniform frames, of the same model" in benchmark_table(results)
+    assert list(results["baseline"]) == ["uniform"]
+    assert results["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
+    assert results["baseline"]["uniform"]["sign_test"]["tied"] == 12
+    with pytest.raises(UsageError, match=r"baseline .*: it holds uniform, expected one of topk"):
+        evaluate_benchmark(
+            tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), means=means, baseline=done
+        )
 
 
-def test_a_baseline_is_compared_question_by_question(
-    task: Task, done: Path, cache: Path, tmp_path: Path
+def test_the_frames_and_the_cache_of_a_build(
+    task: Task, done: Path, tmp_path: Path, kept: list[bool]
 ) -> None:
-    results = evaluate_benchmark(
-        tmp_path / "out", task=task, settings=QUICK, means=replace(ONE, cache=cache), baseline=done
-    )
-    gain = results["baseline"]["uniform"]
-    assert gain["overall"]["difference"]["mean"] == 0
-    assert gain["sign_test"]["tied"] == 12
-
-
-def test_the_same_frames_as_from_a_build(task: Task, done: Path, tmp_path: Path) -> None:
-    """Building shards of the benchmark and evaluating on them gives the same outputs."""
-    settings = frame_settings(QUICK)
+    """A build with an image model fills the cache; uniform frames then decode nothing, and evaluating on the
+    shards gives the same outputs."""
+    cache, shards = tmp_path / "cache", tmp_path / "shards"
     build(
         task.annotations,
         data_root=task.data_root,
-        out=tmp_path / "shards",
-        settings=settings,
+        out=shards,
+        settings=frame_settings(with_samplers(QUICK, "uniform", "peaks")),
         observer=Quiet(),
         workers=1,
+        cache=cache,
     )
+    evaluate_benchmark(tmp_path / "b", task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    assert kept == [True] * 3
+    assert (tmp_path / "b" / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
     plain = EvalSettings(
         policy=QUICK.policy,
         samplers=("uniform",),
         max_new_tokens=QUICK.max_new_tokens,
         bootstrap_resamples=50,
     )
-    shards = ShardSet.open(str(tmp_path / "shards"))
-    evaluate(tmp_path / "out", shards=shards, model=task.model, settings=plain)
+    evaluate(tmp_path / "s", shards=ShardSet.open(str(shards)), model=task.model, settings=plain)
     pairs = [
         {
             (line["sample_id"], line["output"], tuple(line["times"]))
             for line in journal.read(folder / "predictions.jsonl")
         }
-        for folder in (tmp_path / "out", done)
+        for folder in (tmp_path / "s", done)
     ]
     assert pairs[0] == pairs[1]
     assert len(pairs[0]) == 9
