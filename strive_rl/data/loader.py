@@ -74,6 +74,7 @@ class Loader:
         self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
+        self._taken: dict[Pick, Sample] = {}
         self._pending: dict[Pick, tuple[float | None, Future[_Loaded | Broken]]] = {}
 
     def take(
@@ -96,6 +97,7 @@ class Loader:
         self._want(mine, alpha, self._ahead(after), next_alpha)
         made = [self._result(pick, alpha) for pick in mine]
         loaded = [each for each in made if isinstance(each, _Loaded)]
+        self._taken = {each.pick: each.sample for each in loaded}
         return Batch(
             groups=tuple(each.group for each in loaded),
             picks=tuple(each.pick for each in loaded),
@@ -105,8 +107,9 @@ class Loader:
 
     def redraw(self, pick: Pick, alpha: float) -> Group:
         """The group of a pick once more, its variants drawn with another α: for variants that wait for the
-        rewards of earlier ones. Raises DamagedError where its stored data is not intact any more."""
-        return self._group(self.builds.read(pick.position), pick, alpha)
+        rewards of earlier ones. Nothing of the batch that was taken last is read again."""
+        sample = self._taken.get(pick) or self.builds.read(pick.position)
+        return self._group(sample, pick, alpha)
 
     @property
     def alpha(self) -> float | None:

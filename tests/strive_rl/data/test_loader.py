@@ -139,6 +139,22 @@ def test_a_group_can_be_drawn_again_with_another_alpha(shards: ShardSet) -> None
         again = of.take(Cursor(), alpha=0.2)
         assert batch.picks == again.picks == tuple(next_batch(Cursor(), of.stream)[0])
         assert shown(tuple(of.redraw(pick, 0.2) for pick in batch.picks)) == shown(again.groups)
+    with closing(loader(shards)) as fresh:
+        assert shown(tuple(fresh.redraw(pick, 0.2) for pick in batch.picks)) == shown(again.groups)
+
+
+def test_drawing_again_reads_nothing_of_the_batch_in_hand(
+    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(loader(shards, prefetch=0)) as of:
+        batch = of.take(Cursor())
+
+        def read(position: int) -> None:
+            raise DamagedError("read again")
+
+        monkeypatch.setattr(of.builds, "read", read)
+        for pick in batch.picks:
+            of.redraw(pick, 0.2)
 
 
 def test_alpha_cannot_change_stored_variants(tmp_path: Path) -> None:
