@@ -5,23 +5,29 @@ Letters: P packets in decode order, F presented frames in order of time, T ticks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import av
 import av.error
 import numpy as np
 import numpy.typing as npt
 
-from strive_data.decode.nal import has_idr
+from strive_data.decode.nal import has_idr, is_hevc_torn
 from strive_data.decode.packets import packets_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
 UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
 """Formats that store no presentation times: what FFmpeg reports for them is a guess."""
+
+CUT_SHARE = 0.9
+"""A Matroska file that holds less than this share of its declared duration was cut off: FFmpeg reads such a
+file to where it ends, and says nothing. The rest is for sound that goes on longer than the pictures."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -83,8 +89,8 @@ class PacketScan:
 def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
     """Index the video stream of an open container: one pass over the file, nothing decoded.
 
-    Raises SampleError: zero_frames if no frame can be shown, partial_decode if less than half of the
-    declared duration can be read.
+    A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
+    shown, partial_decode if less than half of the declared duration of a damaged file can be read.
     """
     scan = scan_packets(path, container, stream)
     index = index_packets(
@@ -96,7 +102,11 @@ def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
         raise SampleError(FailureKind.ZERO_FRAMES, message)
-    _require_half(path, index, stream)
+    is_matroska = "matroska" in container.format.name
+    declared_seconds = _matroska_seconds(container, stream) if is_matroska else _stream_seconds(stream)
+    if is_matroska and not index.errors and index.duration_seconds < CUT_SHARE * declared_seconds:
+        index = replace(index, errors=1)
+    _require_half(path, index, declared_seconds)
     return index
 
 
@@ -119,6 +129,8 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
             errors += packet.is_corrupt
             if codec == "h264" and packet.is_keyframe and not gradual:
                 gradual = not has_idr(bytes(packet), extradata)
+            if codec == "hevc":
+                errors += is_hevc_torn(bytes(packet), extradata)
     except av.error.FFmpegError:
         errors += 1
     video_id = digest.hexdigest()[:32] if packets else file_id(path)
@@ -215,8 +227,21 @@ def _packet(packet: Any, codec: str) -> Packet:
     )
 
 
-def _require_half(path: Path, index: PacketIndex, stream: Any) -> None:
-    declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
-    if index.errors and index.duration_seconds < declared / 2:
-        got = f"{index.duration_seconds:.3f} s of {declared:.3f} s can be read"
+def _stream_seconds(stream: Any) -> float:
+    """Declared duration of a stream, 0 where there is none."""
+    return float(stream.duration * stream.time_base) if stream.duration else 0.0
+
+
+def _matroska_seconds(container: Any, stream: Any) -> float:
+    """Declared duration of a Matroska stream: by its tag, else that of the file; 0 where there is none."""
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return float((container.duration or 0) / av.time_base)
+    hours, minutes, seconds = map(float, tag.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _require_half(path: Path, index: PacketIndex, declared_seconds: float) -> None:
+    if index.errors and index.duration_seconds < declared_seconds / 2:
+        got = f"{index.duration_seconds:.3f} s of {declared_seconds:.3f} s can be read"
         raise SampleError(FailureKind.PARTIAL_DECODE, f"{path}: the file is damaged, {got}")

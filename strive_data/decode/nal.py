@@ -1,28 +1,57 @@
-"""The units of an H.264 packet (ITU-T H.264, section 7.4.1): whether a key frame is a fresh start."""
+"""The units of H.264 and HEVC packets (ITU-T H.264 and H.265, section 7.4), read without decoding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 _IDR = 5
+_START = b"\0\0\1"
+_NEVER_INSIDE = (b"\0\0\0", _START, b"\0\0\2")
+_PADDING = 3  # zeros that some muxers leave behind a unit
 
 
 def has_idr(packet: bytes, extradata: bytes) -> bool:
     """Whether an H.264 packet holds a slice of an IDR picture, before which nothing can be referred to."""
     avcc = len(extradata) > 6 and extradata[0] == 1
-    units = _with_lengths(packet, (extradata[4] & 3) + 1) if avcc else _with_start_codes(packet)
-    return any(first & 0x1F == _IDR for first in units)
+    units = _after_lengths(packet, (extradata[4] & 3) + 1) if avcc else _after_start_codes(packet)
+    return any(unit[0] & 0x1F == _IDR for unit in units if unit)
 
 
-def _with_lengths(packet: bytes, length_bytes: int) -> Iterator[int]:
-    """First byte of each unit that follows its own length."""
+def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
+    """Whether an HEVC packet holds what no encoder writes: units that do not fill it, or zeros inside of one.
+
+    FFmpeg's decoder keeps quiet about most of what is wrong inside a picture. An encoder breaks up two zero
+    bytes wherever a byte below 3 would follow, so that a stretch that was zeroed is seen here.
+    """
+    if not (len(extradata) > 22 and extradata[0] == 1):
+        return any(_has_zeros(unit.rstrip(b"\0")) for unit in _after_start_codes(packet))
+    length_bytes = (extradata[21] & 3) + 1
+    if not _filled_by_lengths(packet, length_bytes):
+        return True
+    return any(_has_zeros(unit[:-_PADDING]) for unit in _after_lengths(packet, length_bytes))
+
+
+def _has_zeros(unit: bytes) -> bool:
+    return any(code in unit for code in _NEVER_INSIDE)
+
+
+def _filled_by_lengths(packet: bytes, length_bytes: int) -> bool:
+    """Whether units that follow their own lengths end where the packet does."""
+    at = 0
+    while at < len(packet):
+        at += length_bytes + int.from_bytes(packet[at : at + length_bytes], "big")
+    return at == len(packet)
+
+
+def _after_lengths(packet: bytes, length_bytes: int) -> Iterator[bytes]:
+    """Each unit that follows its own length; the last one may be cut off."""
     at = 0
     while at + length_bytes < len(packet):
-        size = int.from_bytes(packet[at : at + length_bytes], "big")
-        yield packet[at + length_bytes]
-        at += length_bytes + size
+        start = at + length_bytes
+        at = start + int.from_bytes(packet[at:start], "big")
+        yield packet[start:at]
 
 
-def _with_start_codes(packet: bytes) -> Iterator[int]:
-    """First byte of each unit that follows the bytes 0, 0, 1."""
-    return (part[0] for part in packet.split(b"\0\0\1")[1:] if part)
+def _after_start_codes(packet: bytes) -> Iterator[bytes]:
+    """Each unit that follows the bytes 0, 0, 1."""
+    return iter(packet.split(_START)[1:])

@@ -4,6 +4,8 @@
 2. Wanted times become wanted frames, grouped by the key frame that their decoding begins at (plan.py).
 3. Seek to each of these key frames, decode up to the last wanted frame of the group, match times exactly.
 4. What is still missing is looked for once more in a decode from the start; what then is missing is lost.
+
+Each codec is watched for damage where its decoder keeps quiet about it: witness.py and `_STRICT_CODECS`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,17 @@ from strive_data.decode.media import open_media, pixel_aspect
 from strive_data.decode.packets import packets_until_error
 from strive_data.decode.plan import Run, is_leading, plan_runs
 from strive_data.decode.store import FrameStore, finish
+from strive_data.decode.witness import Witness
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
 from strive_data.timeline import cell_midpoints, shown_frames
 
 # Codecs in which the decoder can leave out a frame that no other frame refers to, and tell it surely.
 _SKIPPING_CODECS = frozenset({"h264"})
+
+# Codecs whose decoder passes over errors in a picture, and leaves its rest as the memory was, unless told to
+# raise. In step 4 it is let do so: the frame is kept, and counted as damaged.
+_STRICT_CODECS = frozenset({"hevc"})
 
 _UNSUPPORTED = (av.error.PatchWelcomeError, av.error.DecoderNotFoundError, NotImplementedError)
 
@@ -76,6 +83,7 @@ class PyavReader:
             store = FrameStore(len(slots), settings)
             search = Search(index=index, slots=slots, store=store, pixel_aspect=pixel_aspect(stream))
             if index.timed:
+                _raise_errors(stream.codec_context)
                 _read_runs(container, stream, search)
         if not store.filled.all():
             _read_through(path, search, settings)
@@ -101,7 +109,25 @@ def _read_runs(container: Any, stream: Any, search: Search) -> None:
     for run in plan_runs(search.index, set(search.slots)):
         packets = _packets_from(container, stream, search.index, run.start)
         frames = _run_frames(stream, run, packets, search.damage)
-        _keep_timed(frames, [run], search)
+        _keep_timed(_from_key(frames, search.index, run.start), [run], search)
+
+
+def _raise_errors(codec: Any) -> None:
+    """Let a decoder that is not yet open raise what it would pass over."""
+    if codec.name in _STRICT_CODECS:
+        codec.options = {**codec.options, "err_detect": "explode"}
+
+
+def _from_key(frames: Iterable[Any], index: PacketIndex, start: int) -> Iterator[Any]:
+    """The frames of a run, or none where the file calls a packet a key frame that is none to the decoder."""
+    key = index.packets[start]
+    checked = index.gradual or not key.is_shown
+    for frame in frames:
+        if not checked and frame.pts is not None and key.pts is not None and frame.pts >= key.pts:
+            if frame.pts != key.pts or not frame.key_frame:
+                return
+            checked = True
+        yield frame
 
 
 def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
@@ -128,10 +154,14 @@ def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
 def _run_frames(stream: Any, run: Run, packets: Numbered, damage: Damage) -> Iterator[Any]:
     """Frames of one run, those of unwanted packets that nothing refers to left out."""
     codec = stream.codec_context
+    witness = Witness(codec.name)
     skips = codec.name in _SKIPPING_CODECS
     for place, packet in packets:
         codec.skip_frame = "NONREF" if skips and place not in run.wanted else "DEFAULT"
-        yield from _decode(codec, packet, place, damage)
+        frames = _decode(codec, packet, place, damage)
+        if witness.contradicts(packet, frames):
+            damage.marked.add(place)
+        yield from frames
         if place + 1 >= run.stop:
             break
     codec.skip_frame = "DEFAULT"

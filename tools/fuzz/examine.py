@@ -22,8 +22,9 @@ SAME_TIMELINE = ("flip_body", "flip_index", "zero")
 class Verdict:
     """What was found of a file that could be decoded.
 
-    `wrong` are the times of candidates that differ from a plain decode of the same bytes; `changed` those
-    that differ from the file as it was before it was broken. Both are silent where `decode_errors` is 0.
+    `changed` are the times of candidates that differ from the file as it was before it was broken; `wrong`
+    those that also differ from a plain decode of the same bytes, so that no player shows them, then or now.
+    Both are silent where `decode_errors` is 0.
     """
 
     reader: str
@@ -47,12 +48,15 @@ class Examine:
     def __call__(self, path: Path, settings: DecodeSettings) -> Verdict:
         """Raises SampleError as `read_candidates` does."""
         got = read_candidates(path, settings)
+        intact = _intact(got, self._source(path), settings)
+        wrong = set(differing_frames(path, settings, got)) - (intact or set())
+        changed = set() if intact is None else set(got.times.tolist()) - intact
         return Verdict(
             reader=got.info.reader,
             frames=len(got.frames),
             decode_errors=got.info.decode_errors,
-            wrong=tuple(differing_frames(path, settings, got)),
-            changed=_changed(got, self._source(path), settings),
+            wrong=tuple(sorted(wrong)),
+            changed=tuple(sorted(changed)),
         )
 
     def _source(self, path: Path) -> Path | None:
@@ -60,14 +64,15 @@ class Examine:
         return next((s for s in self.sources if s.name == name), None) if way in SAME_TIMELINE else None
 
 
-def _changed(got: Candidates, source: Path | None, settings: DecodeSettings) -> tuple[float, ...]:
-    if source is None or got.info.decode_errors:
-        return ()
+def _intact(got: Candidates, source: Path | None, settings: DecodeSettings) -> set[float] | None:
+    """Times of the frames that are those of the file before it was broken; None where no times compare."""
+    if source is None:
+        return None
     try:
         before = read_candidates(source, settings)
     except SampleError:
-        return ()
+        return None
     if not np.array_equal(before.times, got.times) or before.frames.shape != got.frames.shape:
-        return ()
-    differs = (before.frames != got.frames).any(axis=(1, 2, 3))
-    return tuple(got.times[differs].tolist())
+        return None
+    same = (before.frames == got.frames).all(axis=(1, 2, 3))
+    return set(got.times[same].tolist())

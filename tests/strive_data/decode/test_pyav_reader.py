@@ -152,6 +152,52 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
     assert got.info.decode_errors == 3
 
 
+def all_marked_as_keys(data: bytes) -> bytes:
+    """An AVI file whose table of frames calls every frame a key frame."""
+    edited = bytearray(data)
+    at = data.rindex(b"idx1")
+    for entry in range(at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8], "little"), 16):
+        edited[entry + 4] |= 0x10
+    return bytes(edited)
+
+
+def test_a_file_that_calls_every_frame_a_key_frame_is_not_believed(make_clip: MakeClip) -> None:
+    """Found by fuzzing: a damaged table of frames gave grey pictures and no error."""
+    clip = Clip(name="all_keys.avi", codec="mpeg4", max_b_frames=0, edit=all_marked_as_keys)
+    got = PyavReader().read(make_clip(clip), exact(16))
+    assert numbers_of(got.frames) == shown_numbers(clip.times_seconds, 3.6, 16)
+    assert got.info.decode_errors == 0
+
+
+def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Path) -> None:
+    """FFmpeg's decoder gives pictures for them, marks none and raises nothing."""
+    clip = next(clip for clip in CORPUS if clip.name == "hevc.mp4")
+    data = bytearray(make_clip(clip).read_bytes())
+    with av.open(str(make_clip(clip))) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    position, size = packets[36]
+    data[position + size // 2 : position + size] = bytes(size - size // 2)
+    path = tmp_path / "zeroed.mp4"
+    path.write_bytes(data)
+    before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
+    assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() == 1
+    assert got.info.decode_errors == 1
+
+
+@pytest.mark.parametrize("name", ["open.mkv", "vp9.webm"])
+def test_a_matroska_file_that_was_cut_off_says_so(make_clip: MakeClip, tmp_path: Path, name: str) -> None:
+    """FFmpeg reads such a file to where it ends, without an error."""
+    clip = next(clip for clip in CORPUS if clip.name == name)
+    data = make_clip(clip).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: len(data) * 3 // 4])
+    assert PyavReader().read(path, exact(8)).info.decode_errors == 1
+    path.write_bytes(data[: len(data) * 2 // 5])
+    with pytest.raises(SampleError, match="can be read") as caught:
+        PyavReader().read(path, exact(8))
+    assert caught.value.kind is FailureKind.PARTIAL_DECODE
+
+
 def test_two_reads_are_equal_bit_for_bit(make_clip: MakeClip) -> None:
     one, other = (PyavReader().read(make_clip(CLOSED), DecodeSettings(candidates=9)) for _ in range(2))
     np.testing.assert_array_equal(one.frames, other.frames)

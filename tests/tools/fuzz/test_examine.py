@@ -40,3 +40,15 @@ def test_a_change_that_nothing_tells_of_is_seen_beside_the_source(closed: Path, 
     assert len(verdict.changed) == verdict.frames == 9
     assert Examine(sources=(closed,))(path.rename(tmp_path / "0-cut-closed.mp4"), SETTINGS).changed == ()
     np.testing.assert_array_equal(verdict.changed, read_candidates(intra, SETTINGS).times)
+
+
+def test_a_frame_that_is_as_it_was_is_right_whatever_a_decode_from_the_start_makes_of_it(
+    closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by fuzzing: damage in a frame that is skipped upset only the decode that did not skip it."""
+    path = tmp_path / f"0-zero-{CLOSED.name}"
+    path.write_bytes(closed.read_bytes())
+    times = read_candidates(closed, SETTINGS).times.tolist()
+    monkeypatch.setattr("tools.fuzz.examine.differing_frames", lambda *_: times[2:4])
+    assert Examine(sources=(closed,))(path, SETTINGS).wrong == ()
+    assert Examine()(path, SETTINGS).wrong == tuple(times[2:4])
