@@ -20,6 +20,9 @@ def option(*names: str, text: str, **checks: Any) -> Any:
 
 
 Config = Annotated[Path | None, option(text="Settings file, TOML; default none.")]
+PublishedConfig = Annotated[
+    Path | None, option(text="Settings file, TOML, or the name of one of manifests/; default none.")
+]
 Assignments = Annotated[
     list[str] | None, option("--set", text="section.key=value over the file, repeatable; default none.")
 ]

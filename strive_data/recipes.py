@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from strive_data.errors import SettingsError, UsageError
+from strive_data.published import manifests_home
 from strive_data.settings import choose, load, require
 
 PLACES = ("@file", "@folder", "@row")
@@ -132,7 +133,7 @@ def names_read(recipe: Recipe) -> set[str]:
 
 def packaged() -> dict[str, Path]:
     """File of each recipe that comes with the package, by name."""
-    home = _home()
+    home = manifests_home()
     return {path.stem: path for folder in FOLDERS for path in sorted((home / folder).glob("*.toml"))}
 
 
@@ -166,13 +167,6 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     if len(most) > 1:
         raise UsageError(f"the recipes {', '.join(most)} fit equally well: choose by --recipe")
     return most[0]
-
-
-def _home() -> Path:
-    """The folder `manifests`: inside an installed package, beside it in the source tree."""
-    package = Path(__file__).parent
-    inside = package / "manifests"
-    return inside if inside.is_dir() else package.parent / "manifests"
 
 
 def _load(path: Path) -> Recipe:

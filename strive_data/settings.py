@@ -9,7 +9,7 @@ import difflib
 import json
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -53,6 +53,15 @@ def as_dict(settings: Any) -> dict[str, Any]:
     """Plain nested dictionary of resolved settings, ready for JSON."""
     result: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return result
+
+
+def as_toml(settings: Any) -> str:
+    """Resolved settings as a TOML file that `load` reads back to the same.
+
+    TOML has no word for None: where that is not the default it is written as "none", which `load` reads so
+    wherever a text is not expected.
+    """
+    return "\n".join(_toml_lines(settings, "")) + "\n"
 
 
 def identity(settings: Any) -> dict[str, Any]:
@@ -112,6 +121,28 @@ def _toml_value(raw: str) -> object:
         return tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         return raw
+
+
+def _toml_lines(settings: Any, prefix: str) -> Iterator[str]:
+    """Values before sections, as TOML wants them."""
+    members = {member.name: getattr(settings, member.name) for member in fields(settings)}
+    defaults = {member.name: member.default for member in fields(settings)}
+    for name, value in members.items():
+        if value is None and defaults[name] is not None:
+            yield f'{name} = "none"'
+        elif value is not None and not is_dataclass(value) and not isinstance(value, Mapping):
+            yield f"{name} = {_toml_text(value)}"
+    for name, value in members.items():
+        if is_dataclass(value):
+            yield from ["", f"[{prefix}{name}]", *_toml_lines(value, f"{prefix}{name}.")]
+        elif isinstance(value, Mapping):
+            entries = (f"{json.dumps(key)} = {_toml_text(each)}" for key, each in value.items())
+            yield from ["", f"[{prefix}{name}]", *entries]
+
+
+def _toml_text(value: Any) -> str:
+    """A bool, number, text or list of these: JSON's form of them is TOML's but for its escapes of DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _assign(tree: dict[str, Any], name: str, value: object) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from strive_data import console
-from strive_data.console import Assignments, Config, option
+from strive_data.console import Assignments, Config, PublishedConfig, option
 from strive_data.errors import UsageError
+from strive_data.published import settings_file
 from strive_data.settings import load
 from strive_data.shards import ShardSet
 from strive_rl.config import BenchmarkSettings, EvalSettings, TrainSettings
@@ -36,7 +37,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")
     ] = False,
-    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Begin nothing: print settings, amounts and memory.")
+    ] = False,
+    nproc: Annotated[
+        int, typer.Option(help="Processes that --dry-run is to reckon with; as torchrun's.", min=1)
+    ] = 1,
+    config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
     """Train a policy by dual-grouped GRPO: M variants of each video, G answers each, one joint advantage."""
@@ -47,12 +54,18 @@ def train(
         "seed": seed,
         "keep": keep,
     }
-    settings = load(TrainSettings, config=config, options=options, assignments=set_ or ())
+    file = settings_file(config, "runs")
+    settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
     cache = Path(settings.data.cache) if settings.data.cache else None
     data = [ShardSet.open(where, cache) for where in shards]
+    quiet_libraries()
+    if dry_run:
+        from strive_rl.dry_run import plan, plan_text
+
+        typer.echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
+        return
     from strive_rl.launch import launch
 
-    quiet_libraries()
     code = launch(data, model=model, out=out, settings=settings, resume=resume)
     raise typer.Exit(code)
 

@@ -21,5 +21,6 @@ def memory_advice(settings: PolicySettings) -> Iterator[None]:
         raise UsageError(
             f"{first}: lower policy.groups_per_pass (now {settings.groups_per_pass}) or set "
             "policy.gradient_checkpointing=true, with which a run can also be resumed; or lower "
-            f"policy.prompts_per_pass (now {settings.prompts_per_pass})"
+            f"policy.prompts_per_pass (now {settings.prompts_per_pass}) or policy.logits_chunk_tokens (now "
+            f"{settings.logits_chunk_tokens})"
         ) from error

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError
-from strive_data.settings import as_dict, choose, fingerprint, load
+from strive_data.settings import as_dict, as_toml, choose, fingerprint, load
 
 
 def test_precedence_is_file_then_option_then_assignment(tmp_path: Path) -> None:
@@ -103,3 +103,27 @@ def test_a_section_with_names_of_the_users_own() -> None:
         load(Weighed, assignments=["weights.mine=x"])
     with pytest.raises(SettingsError, match="'weights' is a section"):
         load(Weighed, assignments=["weights=1"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    names: tuple[str, ...] = ("a", 'b "quoted" \\ \x7f é\n')
+    few: int | None = 3
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    inner: Part = field(default_factory=Part)
+    weights: dict[str, float] = field(default_factory=lambda: {"a b": 1.0})
+    on: bool = True
+    rate: float = 1e-6
+    count: int = -2
+
+
+@pytest.mark.parametrize(
+    "given", [Whole(), Whole(inner=Part(names=(), few=None, text="x"), weights={}, on=False, rate=1e300)]
+)
+def test_settings_as_toml_are_read_back_the_same(given: Whole, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(as_toml(given), encoding="utf-8")
+    assert load(Whole, config=tmp_path / "s.toml") == given

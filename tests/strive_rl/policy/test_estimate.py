@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
 
-from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RolloutSettings,
+    TrainSettings,
+)
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, encode, load_policy, logprobs, with_features
 from strive_rl.policy.estimate import Estimate, ModelShape, estimate, model_shape
 from strive_rl.policy.load import ARCHITECTURES, read_shape
 from strive_rl.schema import Completion, Group
+from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b
 
 SETTINGS = TrainSettings(
     data=DataSettings(questions_per_step=1, variants=2),
@@ -113,40 +120,71 @@ def test_activations_are_near_what_autograd_keeps(
     assert expected == pytest.approx(kept_bytes(policy, group), rel=1 / 3)
 
 
+def estimate_of(shape: ModelShape, settings: TrainSettings, processes: int = 1) -> Estimate:
+    return estimate(shape, settings, frames=8, frame_pixels=4096, bytes_a_weight=2, processes=processes)
+
+
 def test_what_is_held_adds_up_and_is_spread_over_processes(any_policy: Policy) -> None:
     shape = read_shape(any_policy.name)
-    one = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=2)
-    four = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=2, processes=4)
+    settings = replace(SETTINGS, data=DataSettings(questions_per_step=4, variants=2))
+    one, four = estimate_of(shape, settings), estimate_of(shape, settings, 4)
     assert one.optimizer_bytes == 12 * one.trainable_parameters == 4 * four.optimizer_bytes
     assert one.gradient_bytes == 6 * one.trainable_parameters
-    assert four.weight_bytes == one.weight_bytes
-    assert one.sampling_bytes == one.weight_bytes + one.optimizer_bytes + one.cache_bytes
+    assert four.weight_bytes == one.weight_bytes * 5 // 4
+    assert one.update_weight_bytes == one.weight_bytes
+    assert four.cache_bytes == one.cache_bytes // 4
+    assert one.sampling_bytes == one.weight_bytes + one.optimizer_bytes + one.cache_bytes + one.draw_bytes
     assert one.peak_bytes == max(one.sampling_bytes, one.update_bytes)
+
+
+def test_a_frozen_reference_is_one_more_copy_and_adapters_need_none(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    near = replace(SETTINGS, algorithm=AlgorithmSettings(kl_beta=0.1))
+    made, plain = estimate_of(shape, near), estimate_of(shape, SETTINGS)
+    assert made.reference_bytes == plain.weight_bytes
+    assert made.peak_bytes == plain.peak_bytes + plain.weight_bytes
+    assert plain.reference_bytes == 0
+    assert estimate_of(shape, replace(near, policy=with_policy(lora_rank=2).policy)).reference_bytes == 0
+
+
+def test_rows_of_the_update_follow_the_condition(any_policy: Policy) -> None:
+    """Two variants of three answers of ten tokens: 30 tokens behind each of two prompts, or 60 behind one or
+    behind each."""
+    shape = read_shape(any_policy.name)
+
+    def made(condition: Any) -> Estimate:
+        algorithm = AlgorithmSettings(logprob_condition=condition)
+        return estimate_of(shape, replace(SETTINGS, algorithm=algorithm))
+
+    own, clean, cross = made("own"), made("clean"), made("cross")
+    assert own.row_tokens == clean.row_tokens == cross.row_tokens == own.prompt_tokens + 30
+    assert [each.update_row_tokens - each.prompt_tokens for each in (own, clean, cross)] == [30, 60, 60]
+    assert own.mask_bytes == 2 * own.update_row_tokens * 30
+    assert clean.mask_bytes == clean.update_row_tokens * 60
+    assert cross.activation_bytes == 2 * clean.activation_bytes
+    assert own.cache_bytes == clean.cache_bytes == cross.cache_bytes
+
+
+def test_waves_are_counted_at_the_most_variants(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    adaptive = replace(SETTINGS, rollout=replace(SETTINGS.rollout, adaptive=True, max_variants=3))
+    assert estimate_of(shape, adaptive).cache_bytes * 2 == estimate_of(shape, SETTINGS).cache_bytes * 3
+
+
+def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
+    """Two decoder layers and what is outside of layers and tower, but for norms and biases."""
+    shape = read_shape(any_policy.name)
+    body = any_policy.model.model
+    layer = sum(each.numel() for each in body.language_model.layers[0].parameters())
+    inside = shape.layers * layer + shape.vision_parameters
+    expected = 4 * (2 * layer + shape.parameters - inside)
+    made = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=4, processes=2)
+    assert made.update_weight_bytes - 4 * shape.parameters // 2 == pytest.approx(expected, rel=0.05)
 
 
 def test_published_sizes() -> None:
     """Qwen2.5-VL-7B has 8.29 and Qwen3-VL-8B 8.77 billion parameters with their towers."""
-    text = {
-        "hidden_size": 3584,
-        "num_hidden_layers": 28,
-        "intermediate_size": 18944,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152064,
-    }
-    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584}
-    older = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
-    assert model_shape(older, ARCHITECTURES["qwen2_5_vl"]).parameters == pytest.approx(8.292e9, rel=1e-3)
-    text = {
-        "hidden_size": 4096,
-        "num_hidden_layers": 36,
-        "intermediate_size": 12288,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": 128,
-        "vocab_size": 151936,
-    }
-    newer = Qwen3VLConfig(
-        text_config=text, vision_config={"out_hidden_size": 4096}, tie_word_embeddings=False
-    )
-    assert model_shape(newer, ARCHITECTURES["qwen3_vl"]).parameters == pytest.approx(8.767e9, rel=1e-3)
+    older = model_shape(qwen2_5_vl_7b(), ARCHITECTURES["qwen2_5_vl"])
+    newer = model_shape(qwen3_vl_8b(), ARCHITECTURES["qwen3_vl"])
+    assert older.parameters == pytest.approx(8.292e9, rel=1e-3)
+    assert newer.parameters == pytest.approx(8.767e9, rel=1e-3)
