@@ -11,6 +11,7 @@ from strive_rl.config import AlgorithmSettings
 from strive_rl.lesson import Lesson
 from strive_rl.policy import Policy, Prompt, logprobs
 from strive_rl.policy.logprobs import mask
+from strive_rl.policy.sharding import whole
 from strive_rl.reference import Reference, reference_logprobs
 from strive_rl.schema import Completion
 
@@ -36,7 +37,10 @@ def anchors(
     reference: Reference | None,
     temperature: float,
 ) -> list[Anchor]:
-    """Anchors of the lessons, at the price of one forward pass for each kind that is needed."""
+    """Anchors of the lessons, at the price of one forward pass for each kind that is needed.
+
+    Processes may have different numbers of lessons, or none; all must call it.
+    """
 
     def by_policy(prompts: Sequence[Prompt], rows: Sequence[Sequence[Completion]]) -> torch.Tensor:
         with torch.no_grad():
@@ -44,17 +48,20 @@ def anchors(
 
     nothing: list[torch.Tensor | None] = [None] * len(taught)
     several = settings.epochs_per_rollout * settings.minibatches > 1
-    old = _computed(policy, taught, by_policy) if several and settings.old_logprobs == "trainer" else nothing
-    references = nothing
+    old = references = nothing
+    if several and settings.old_logprobs == "trainer":
+        with whole(policy.model):
+            old = _computed(policy, taught, by_policy)
     if settings.kl_beta:
         if reference is None:
             raise ValueError("kl_beta without a reference")
-        model = reference
-        references = _computed(
-            policy,
-            taught,
-            lambda prompts, rows: reference_logprobs(model, policy, prompts, rows, temperature),
-        )
+        known = reference
+
+        def by_reference(prompts: Sequence[Prompt], rows: Sequence[Sequence[Completion]]) -> torch.Tensor:
+            return reference_logprobs(known, policy, prompts, rows, temperature)
+
+        with whole(policy.model if known.model is None else known.model):
+            references = _computed(policy, taught, by_reference)
     return [Anchor(old=one, reference=other) for one, other in zip(old, references, strict=True)]
 
 

@@ -315,7 +315,11 @@ class OptimSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """All settings of a training run [paper: 1,000 steps]."""
+    """All settings of a training run [paper: 1,000 steps].
+
+    A checkpoint is written every `save_every` steps and at the end; the `keep` newest stay, 0 keeps all. Of
+    several processes one that waits for another longer than `timeout_minutes` ends.
+    """
 
     data: DataSettings = field(default_factory=DataSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -326,9 +330,15 @@ class TrainSettings:
     steps: int = 1000
     seed: int = 0
     save_every: int = 100
+    keep: int = 2
+    timeout_minutes: int = 30
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
+        require(self.keep >= 0, f"keep: got {self.keep}, expected at least 0")
+        require(
+            self.timeout_minutes >= 1, f"timeout_minutes: got {self.timeout_minutes}, expected at least 1"
+        )
         require(self.steps >= 1, f"steps: got {self.steps}, expected at least 1")
         require(self.save_every >= 1, f"save_every: got {self.save_every}, expected at least 1")
         views, most = self.data.views, self.policy.max_pixels

@@ -16,19 +16,21 @@ from typing import Any
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
-from strive_rl import checkpoint, journal
-from strive_rl.advantage import batch_advantages
+from strive_rl import checkpoint, distributed, journal
+from strive_rl.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.collect import collect, next_alpha
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
 from strive_rl.excerpt import readable
 from strive_rl.facts import step_facts
+from strive_rl.filler import make_filler
 from strive_rl.footprint import peak_memory
-from strive_rl.lesson import lessons
+from strive_rl.lesson import Lesson, lessons
 from strive_rl.metrics import step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.adapter import adapter_weights, load_adapters
+from strive_rl.policy.sharding import shard, whole
 from strive_rl.reference import Reference, load_reference
 from strive_rl.reward import Rules, load_rules, score
 from strive_rl.rollout import Encoded, reward_grid
@@ -40,8 +42,11 @@ from strive_rl.run_record import (
     run_record,
 )
 from strive_rl.schedule import learning_rate, require_alpha
+from strive_rl.schema import Rewards
+from strive_rl.signals import Asked, StoppedError
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import update
+from strive_rl.writer import Writer
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
@@ -62,6 +67,7 @@ class Run:
     optimizer: Optimizer
     rules: Rules
     reference: Reference | None = None
+    filler: Lesson | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
     alpha: float | None = None
@@ -78,8 +84,11 @@ def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> 
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds)
     run = _assemble(out, builds, model, model, settings)
-    out.mkdir(parents=True, exist_ok=True)
-    journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
+    # No process may look whether there is a run once another has begun to write it.
+    distributed.barrier()
+    if distributed.is_first():
+        out.mkdir(parents=True, exist_ok=True)
+        journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 
@@ -108,39 +117,82 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
         run.alpha = state["alpha"]
-    for name in (METRICS_FILE, ROLLOUTS_FILE):
-        journal.cut_back(out / name, run.step)
-    journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
+    distributed.barrier()
+    if distributed.is_first():
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
+            journal.cut_back(out / name, run.step)
+        journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 
-def fit(run: Run, observe: Observer) -> Path:
+def fit(run: Run, observe: Observer, asked: Asked | None = None) -> Path:
     """Train up to `settings.steps`; the folder of the finished model, OUT/model.
 
-    Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`.
+    Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`; of several
+    processes the first one does that. Raises StoppedError, behind a checkpoint, once a signal has `asked` a
+    process to end. A GPU goes on training while a checkpoint is written; a CPU would only be slowed down.
     """
-    with closing(run.loader):
-        while run.step < run.settings.steps:
-            observe(train_step(run), run.settings.steps)
-            if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
-                checkpoint.save(checkpoint.checkpoint_folder(run.out, run.step), run.policy, _state(run))
-                checkpoint.thin_out(run.out)
     folder = run.out / checkpoint.MODEL_FOLDER
-    checkpoint.save(folder, run.policy)
+    with closing(run.loader), Writer(background=run.policy.device.type == "cuda") as writer:
+        while run.step < run.settings.steps:
+            record = train_step(run)
+            if distributed.is_first():
+                observe(record, run.settings.steps)
+            stop = _signal(asked)
+            if stop or run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
+                _save(run, writer)
+            if stop and run.step < run.settings.steps:
+                writer.wait()
+                raise StoppedError(stop, run.step)
+        model = checkpoint.snapshot(run.policy)
+        if distributed.is_first():
+            writer.do(partial(checkpoint.write, folder, run.policy, model))
     return folder
 
 
+def _save(run: Run, writer: Writer) -> None:
+    """A checkpoint of the run, written by the first process; the oldest give way to it."""
+    folder = checkpoint.checkpoint_folder(run.out, run.step)
+    taken = checkpoint.snapshot(run.policy, _state(run))
+
+    def write() -> None:
+        checkpoint.write(folder, run.policy, taken)
+        checkpoint.prune(run.out, run.settings.keep)
+
+    if distributed.is_first():
+        writer.do(write)
+
+
+def _signal(asked: Asked | None) -> int | None:
+    """The signal that asked any process to end."""
+    signals = distributed.gathered(asked.signal if asked else None)
+    return next((each for each in signals if each), None)
+
+
 def train_step(run: Run) -> dict[str, Any]:
-    """One step: moves policy, optimizer, cursor and step; writes and gives its record."""
+    """One step: moves policy, optimizer, cursor and step; writes and gives its record.
+
+    Of several processes each asks and learns its part of the questions; all get the record of the whole.
+    """
     settings, policy, watch = run.settings, run.policy, Stopwatch()
     step = run.step + 1
     grade = partial(score, rules=run.rules, step=step)
-    gathered = collect(
-        policy, run.loader, run.cursor, settings, step=step, alpha=run.alpha, grade=grade, watch=watch
-    )
+    with whole(policy.model), distributed.telling():
+        gathered = collect(
+            policy,
+            run.loader,
+            run.cursor,
+            settings,
+            step=step,
+            alpha=run.alpha,
+            grade=grade,
+            watch=watch,
+            everyone=distributed.everyone,
+        )
     batch, encoded, rollouts = gathered.batch, gathered.encoded, gathered.rollouts
     _require_some(encoded, batch, step)
-    grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings.algorithm)
+    rewards = [reward_grid(rollout) for rollout in rollouts]
+    grids = batch_advantages(rewards, settings.algorithm, _pool(rewards))
     rate = learning_rate(run.step, settings.optim, settings.steps)
     stats = update(
         policy,
@@ -157,6 +209,7 @@ def train_step(run: Run) -> dict[str, Any]:
         learning_rate=rate,
         step=step,
         reference=run.reference,
+        filler=run.filler,
     )
     watch.lap("update")
     run.step, run.cursor = step, batch.after
@@ -169,11 +222,12 @@ def train_step(run: Run) -> dict[str, Any]:
         seconds=watch.seconds(),
         memory_bytes=peak_memory(policy.device),
     )
-    record = step_record(step, [facts], learning_rate=rate) | {"alpha": run.alpha}
+    record = step_record(step, distributed.gathered(facts), learning_rate=rate) | {"alpha": run.alpha}
     record |= gathered.counts(masked=settings.algorithm.mask_truncated)
     run.alpha = next_alpha(run.alpha, run.loader, settings, step, gathered.outcome)
-    journal.append(run.out / METRICS_FILE, [record])
-    journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
+    if distributed.is_first():
+        journal.append(run.out / METRICS_FILE, [record])
+        journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
     return record
 
 
@@ -183,9 +237,19 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
     data = replace(settings.data, variants=settings.most_variants)
-    loader = Loader(builds, data, seed=settings.seed, clean=clean, neighbours=neighbours)
+    loader = Loader(
+        builds,
+        data,
+        seed=settings.seed,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        clean=clean,
+        neighbours=neighbours,
+    )
     require_alpha(loader.alpha, settings)
     policy = load_policy(weights, settings.policy)
+    reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
+    _lay_out(policy, reference)
     return Run(
         out=out,
         loader=loader,
@@ -193,18 +257,38 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         policy=policy,
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
-        reference=load_reference(model, settings.policy) if settings.algorithm.kl_beta else None,
+        reference=reference,
+        filler=_filler(policy),
         alpha=loader.alpha,
     )
 
 
+def _lay_out(policy: Policy, reference: Reference | None) -> None:
+    """Over all processes, once each of them has loaded the models."""
+    distributed.barrier()
+    for model in (policy.model, reference.model if reference else None):
+        if model is not None:
+            shard(model, policy.device)
+
+
+def _filler(policy: Policy) -> Lesson | None:
+    if distributed.world_size() == 1:
+        return None
+    with whole(policy.model):
+        return make_filler(policy)
+
+
+def _pool(rewards: Sequence[Rewards]) -> VariancePool:
+    """Of the whole batch, whichever processes hold it."""
+    return VariancePool.joined(distributed.gathered(variance_pool(rewards)))
+
+
 def _require_some(encoded: Encoded, batch: Batch, step: int) -> None:
-    """A batch of which nothing can be used is a wrong setting, not bad luck."""
-    if not encoded.groups:
-        reasons = [each.reason for each in batch.broken] + [reason for _, reason in encoded.dropped]
-        raise UsageError(
-            f"step {step}: none of {len(reasons)} questions can be used; the first is {reasons[0]}"
-        )
+    """A batch of which no process can use anything is a wrong setting, not bad luck."""
+    reasons = [each.reason for each in batch.broken] + [reason for _, reason in encoded.dropped]
+    known = distributed.everyone(reasons)
+    if not sum(distributed.gathered(len(encoded.groups))):
+        distributed.stop(f"step {step}: none of {len(known)} questions can be used; the first is {known[0]}")
 
 
 def _state(run: Run) -> dict[str, Any]:

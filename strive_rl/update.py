@@ -6,7 +6,8 @@ A step's rollouts may serve several updates: each of `minibatches` parts of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from strive_data.errors import StriveError
+from strive_rl import distributed
 from strive_rl.anchor import Anchor, anchors
 from strive_rl.config import AlgorithmSettings
 from strive_rl.lesson import Lesson
@@ -28,18 +30,11 @@ Anchored = tuple[Lesson, Anchor]
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What one update is over: its responses and their tokens."""
+    """What one process's part of one update is over: its responses, their tokens, and its passes."""
 
     responses: int
     tokens: int
-
-
-Total = Callable[[Counts], Counts]
-
-
-def alone(counts: Counts) -> Counts:
-    """The counts of all processes, where there is one."""
-    return counts
+    passes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +62,12 @@ class UpdateStats:
 
 @dataclass(kw_only=True, eq=False)
 class _Seen:
-    """Sums over the tokens of one update or of several, by name; the largest log-probability gap."""
+    """Sums over the tokens of one update or of several, by name; the largest log-probability gap; the first
+    loss that was not finite, in words."""
 
     sums: dict[str, float] = field(default_factory=dict)
     gap: float = 0.0
+    trouble: str | None = None
 
     def add(self, metrics: dict[str, float]) -> None:
         self.sums = {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
@@ -86,28 +83,33 @@ def update(
     learning_rate: float,
     step: int,
     reference: Reference | None = None,
-    total: Total = alone,
+    filler: Lesson | None = None,
 ) -> UpdateStats:
     """All updates of one step over its lessons, `policy.groups_per_pass` questions in a pass.
 
-    With the lessons split over processes, `total` adds up their counts, and the gradients of all add up to
-    those of one process with all lessons.
+    With the lessons split over processes all of them call this, and take the updates of one process with all
+    lessons; the stats are those of this process's part. `filler` is what a process computes, and learns
+    nothing from, while others have more passes to do (strive_rl.filler).
 
-    Raises StriveError that names the step and the questions where the loss or the gradient is not finite; the
-    weights are then as they were before that update.
+    Raises StriveError that names the step and the questions where the loss or the gradient is not finite, on
+    every process; the weights are then as they were before that update.
     """
-    if not taught:
+    held = distributed.gathered(len(taught))
+    if not sum(held):
         return UpdateStats()
     fixed = anchors(policy, taught, settings, reference, temperature)
-    parts = split(list(zip(taught, fixed, strict=True)), settings.minibatches)
+    parts = split(list(zip(taught, fixed, strict=True)), settings.minibatches, held, distributed.rank())
     plan = parts * settings.epochs_per_rollout
     seen, norms, first_gap = _Seen(), [], float("nan")
     for number, part in enumerate(plan, start=1):
         where = f"step {step}" if len(plan) == 1 else f"step {step}, update {number} of {len(plan)}"
-        aim = objective(part, settings, total)
-        one = _accumulate(policy, optimizer, part, settings, aim, temperature, where)
+        own = counted(part, policy.settings.groups_per_pass)
+        counts = distributed.gathered(own)
+        one = _accumulate(policy, optimizer, part, settings, objective(counts, settings), temperature, where)
+        _idle(policy, optimizer, filler, max(each.passes for each in counts) - own.passes, temperature)
+        _stop_if(one.trouble)
         norm = optimizer.clip()
-        _require_finite(norm, "gradient", where, part)
+        _require_finite_gradient(norm, where, part)
         optimizer.step(learning_rate)
         seen.add(one.sums)
         norms.append(norm)
@@ -116,17 +118,36 @@ def update(
     return _stats(seen.sums, norms, first_gap)
 
 
-def split(anchored: Sequence[Anchored], count: int) -> list[list[Anchored]]:
-    """The questions in `count` parts as equal as can be, in order; fewer where there are fewer questions."""
-    ends = [len(anchored) * i // count for i in range(count + 1)]
-    return [list(anchored[start:end]) for start, end in pairwise(ends) if start < end]
+def split(
+    anchored: Sequence[Anchored], count: int, held: Sequence[int], rank: int = 0
+) -> list[list[Anchored]]:
+    """This process's share of each of `count` parts as equal as can be, in order; fewer parts where there are
+    fewer questions. The processes hold `held` questions one after the other, this one as number `rank`."""
+    total, before = sum(held), sum(held[:rank])
+    ends = [total * i // count for i in range(count + 1)]
+    return [
+        list(anchored[max(start - before, 0) : max(end - before, 0)])
+        for start, end in pairwise(ends)
+        if start < end
+    ]
 
 
-def objective(part: Sequence[Anchored], settings: AlgorithmSettings, total: Total = alone) -> Objective:
-    """The objective of one update, of which `part` is this process's share: its counts are those of all."""
-    responses = sum(lesson.advantages.size for lesson, _ in part)
-    whole = total(Counts(responses=responses, tokens=sum(lesson.tokens for lesson, _ in part)))
-    return Objective.of(settings, responses=whole.responses, tokens=whole.tokens)
+def counted(part: Sequence[Anchored], groups_per_pass: int) -> Counts:
+    """Counts of one process's part of an update."""
+    return Counts(
+        responses=sum(lesson.advantages.size for lesson, _ in part),
+        tokens=sum(lesson.tokens for lesson, _ in part),
+        passes=math.ceil(len(part) / groups_per_pass),
+    )
+
+
+def objective(counts: Sequence[Counts], settings: AlgorithmSettings) -> Objective:
+    """The objective of one update, whose parts on all processes have these counts."""
+    return Objective.of(
+        settings,
+        responses=sum(each.responses for each in counts),
+        tokens=sum(each.tokens for each in counts),
+    )
 
 
 def _accumulate(
@@ -145,11 +166,25 @@ def _accumulate(
         batch = token_batch(policy, few, settings, temperature)
         loss, metrics = policy_loss(batch, aim)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
-        _require_finite(metrics["loss"], "loss", where, few)
+        if not np.isfinite(metrics["loss"]):
+            seen.trouble = seen.trouble or _not_finite(metrics["loss"], "loss", where, _ids(few))
         optimizer.gather()
         seen.add(metrics)
         seen.gap = max(seen.gap, _gap(batch.logprobs, batch.rollout_logprobs))
     return seen
+
+
+def _idle(
+    policy: Policy, optimizer: Optimizer, filler: Lesson | None, passes: int, temperature: float
+) -> None:
+    """Passes without a gradient of their own: weights and gradients of a sharded model pass through the hands
+    of all processes in every pass, so all must take equally many."""
+    for _ in range(passes):
+        if filler is None:
+            raise ValueError("other processes have more passes, and there is no filler")
+        nothing = logprobs(policy, filler.prompts, filler.responses, temperature).sum() * 0.0
+        nothing.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
+        optimizer.gather()
 
 
 def token_batch(
@@ -186,6 +221,8 @@ def _gap(new: torch.Tensor, rollout: torch.Tensor | None) -> float:
 
 
 def _stats(sums: dict[str, float], norms: Sequence[float], gap: float) -> UpdateStats:
+    if not sums.get("tokens"):
+        return UpdateStats()
     means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
     return UpdateStats(
         **means,
@@ -197,7 +234,23 @@ def _stats(sums: dict[str, float], norms: Sequence[float], gap: float) -> Update
     )
 
 
-def _require_finite(value: float, what: str, where: str, part: Sequence[Anchored]) -> None:
-    if not np.isfinite(value):
-        ids = ", ".join(lesson.sample_id for lesson, _ in part)
-        raise StriveError(f"{where}: the {what} is {value}; questions of this pass: {ids}")
+def _stop_if(trouble: str | None) -> None:
+    """End all processes where one of them is in trouble."""
+    with distributed.telling():
+        if trouble:
+            raise StriveError(trouble)
+    distributed.barrier()
+
+
+def _require_finite_gradient(norm: float, where: str, part: Sequence[Anchored]) -> None:
+    """The norm is that of all processes, and the same on each."""
+    if not np.isfinite(norm):
+        distributed.stop(_not_finite(norm, "gradient", where, distributed.everyone(_ids(part))))
+
+
+def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:
+    return f"{where}: the {what} is {value}; questions of this pass: {', '.join(ids)}"
+
+
+def _ids(part: Sequence[Anchored]) -> list[str]:
+    return [lesson.sample_id for lesson, _ in part]

@@ -26,6 +26,16 @@ class VariancePool:
     df_between: int = 0
     df_within: int = 0
 
+    @classmethod
+    def joined(cls, parts: Sequence[VariancePool]) -> VariancePool:
+        """The pool of a batch from those of its parts."""
+        return cls(
+            between=sum(part.between for part in parts),
+            within=sum(part.within for part in parts),
+            df_between=sum(part.df_between for part in parts),
+            df_within=sum(part.df_within for part in parts),
+        )
+
     def weight(self, completions: int) -> float:
         """λ in [0, 1] for G = `completions`; 0 where nothing is known of the variance within variants."""
         if completions < 2 or not self.df_between or not self.df_within:

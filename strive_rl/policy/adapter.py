@@ -12,10 +12,12 @@ import torch
 
 from strive_data.errors import UsageError
 from strive_rl.config import PolicySettings
+from strive_rl.slices import like, on_cpu
 
 TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 NAME = "default"
 INIT_SEED = 0
+BASE, DOWN, UP = ".base_layer.weight", f".lora_A.{NAME}.weight", f".lora_B.{NAME}.weight"
 
 
 def add_adapters(model: Any, settings: PolicySettings) -> None:
@@ -38,33 +40,32 @@ def add_adapters(model: Any, settings: PolicySettings) -> None:
         inject_adapter_in_model(config, model, adapter_name=NAME)
 
 
-def merged_weights(model: Any) -> dict[str, torch.Tensor] | None:
-    """State of the model with its adapters added in float32 and rounded once; None where it has none."""
-    adapted = {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
-    if not adapted:
-        return None
+def merged(weights: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
+    """State of the plain model: adapters, times `scale`, added in float32 and rounded once.
+
+    A state without adapters is given back as it is.
+    """
+    adapted = [name.removesuffix(DOWN) for name in weights if name.endswith(DOWN)]
     plain = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in model.state_dict().items()
-        if ".lora_" not in name
+        name.replace(".base_layer.", "."): tensor for name, tensor in weights.items() if ".lora_" not in name
     }
-    for name, module in adapted.items():
-        base = module.get_base_layer().weight.detach()
-        delta = module.get_delta_weight(NAME).detach()
-        plain[f"{name}.weight"] = (base.float() + delta.float()).to(base.dtype)
+    for name in adapted:
+        base, down, up = (weights[name + suffix] for suffix in (BASE, DOWN, UP))
+        plain[f"{name}.weight"] = (base.float() + up.float() @ down.float() * scale).to(base.dtype)
     return plain
 
 
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The adapters alone, to go on from; empty where there are none."""
-    return {name: tensor for name, tensor in model.state_dict().items() if ".lora_" in name}
+    """The adapters alone, to go on from; empty where there are none, and on all processes but the first."""
+    own = model.state_dict(keep_vars=True)
+    return on_cpu({name: tensor for name, tensor in own.items() if ".lora_" in name})
 
 
 def load_adapters(model: Any, weights: dict[str, torch.Tensor]) -> None:
     """Inverse of `adapter_weights`, for a model with the same adapters. KeyError for others."""
-    own = model.state_dict()
-    if weights.keys() != adapter_weights(model).keys():
+    own = {name: tensor for name, tensor in model.state_dict().items() if ".lora_" in name}
+    if weights.keys() != own.keys():
         raise KeyError("these are the weights of other adapters")
     with torch.no_grad():
         for name, tensor in weights.items():
-            own[name].copy_(tensor)
+            own[name].copy_(like(tensor, own[name]))

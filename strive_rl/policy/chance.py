@@ -1,8 +1,8 @@
 """The random numbers of sampling: a function of what is asked, never of what else is in the batch.
 
-A completion draws its token t with the t-th number of a stream of its own, so it is the same in whatever pass,
-and on whichever of however many processes, its prompt is read. Only rounding can still tell passes apart: the
-probabilities of a token differ by some 1e-7 there, and so does where the number falls between two tokens.
+A completion draws its token t with the t-th number of a stream of its own, so it is the same in whatever
+pass, and on whichever of however many processes, its prompt is read. Only rounding can still tell passes
+apart: the probabilities of a token differ by some 1e-7, and so does where a number falls between two tokens.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Chance:
         key = np.array([self.seed, self.epoch], dtype=np.uint64)
         place = [0, self.position, (self.variant << 32) + completion, PURPOSE]
         raw = np.random.Philox(key=key, counter=np.array(place, dtype=np.uint64)).random_raw(tokens)
-        numbers: npt.NDArray[np.float64] = (raw >> np.uint64(64 - BITS)) * 2.0**-BITS
-        return numbers
+        return (raw >> np.uint64(64 - BITS)).astype(np.float64) * 2.0**-BITS
 
 
 def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:

@@ -27,6 +27,12 @@ def logprobs(
     Rows are padded with 0 on the right up to the longest completion (`mask` says where). Differentiable with
     respect to the policy's trainable parameters; the same distribution as in `sample` at this temperature.
     """
+    return policy.through(lambda: _logprobs(policy, prompts, completions, temperature))
+
+
+def _logprobs(
+    policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]], temperature: float
+) -> torch.Tensor:
     hidden = _hidden(policy, prompts, [[answer.ids for answer in answers] for answers in completions])
     flat = [completion for answers in completions for completion in answers]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import DynamicCache
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy.architecture import Architecture, Grid, VideoFeatures
+
+T = TypeVar("T")
+
+# The method of a sharded model that is a forward pass of the whole (`sharding`).
+THROUGH = "strive_through"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +44,14 @@ class Policy:
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and parameters that the optimizer moves."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def through(self, work: Callable[[], T]) -> T:
+        """Do work that calls the model, as one forward pass where the model is laid over several processes.
+
+        Whatever stage calls the methods below does it in here, once.
+        """
+        run: Callable[[Callable[[], T]], T] | None = getattr(self.model, THROUGH, None)
+        return run(work) if run else work()
 
     def look(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
         """Vision features of each clip, by one call of the tower."""

@@ -58,13 +58,19 @@ def sample(
     """
     if not sampling.greedy and len(chances) != len(prompts):
         raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
-    size = policy.settings.prompts_per_pass
-    done: list[list[Completion]] = []
     policy.model.eval()
     with torch.no_grad():
-        for start in range(0, len(prompts), size):
-            few = slice(start, start + size)
-            done += _sample_pass(policy, prompts[few], sampling, chances[few])
+        return policy.through(lambda: _sample_passes(policy, prompts, sampling, chances))
+
+
+def _sample_passes(
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance]
+) -> list[list[Completion]]:
+    size = policy.settings.prompts_per_pass
+    done: list[list[Completion]] = []
+    for start in range(0, len(prompts), size):
+        few = slice(start, start + size)
+        done += _sample_pass(policy, prompts[few], sampling, chances[few])
     return done
 
 
@@ -153,9 +159,7 @@ def _draw(
     return ids, logprobs_PGV.gather(-1, ids[..., None])[..., 0], entropies
 
 
-def _completion(
-    policy: Policy, ids: list[int], logprobs: list[float], entropies: list[float]
-) -> Completion:
+def _completion(policy: Policy, ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
     """The completion of one row of samples, cut after its first end token."""
     ends = [place for place, token in enumerate(ids) if token in policy.end_ids]
     length = ends[0] + 1 if ends else len(ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
     with torch.no_grad():
         for start in range(0, len(clips), size):
             part = clips[start : start + size]
-            made = features(policy, part)
+            made = policy.through(partial(features, policy, part))
             known |= {id(clip.pixels): one for clip, one in zip(part, made, strict=True)}
     return [replace(prompt, features=known[id(prompt.pixels)]) for prompt in prompts]
 

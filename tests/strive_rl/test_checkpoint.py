@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from strive_data.errors import UsageError
 from strive_rl import checkpoint
-from strive_rl.policy import Policy
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, load_policy
 
 
 def test_transformers_loads_the_folder(tiny_policy: Policy, tmp_path: Path) -> None:
@@ -38,17 +40,31 @@ def test_the_newest_whole_checkpoint_is_found(tiny_policy: Policy, tmp_path: Pat
     assert checkpoint.load_state(found) == {"step": 10}
 
 
-def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
-    for step in range(1, 5):
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 6):
         folder = checkpoint.checkpoint_folder(tmp_path, step)
         folder.mkdir()
         (folder / "model.safetensors").touch()
         torch.save({"step": step}, folder / checkpoint.STATE_FILE)
-    checkpoint.thin_out(tmp_path)
-    models = sorted(path.parent.name for path in tmp_path.glob("*/model.safetensors"))
-    states = sorted(path.parent.name for path in tmp_path.glob("*/" + checkpoint.STATE_FILE))
-    assert models == [f"checkpoint-00000{i}" for i in (1, 2, 3, 4)]
-    assert states == models[2:]
+    (tmp_path / "checkpoint-000001" / checkpoint.STATE_FILE).unlink()
+    for keep, left in ((0, [1, 2, 3, 4, 5]), (3, [1, 3, 4, 5]), (1, [1, 5]), (1, [1, 5])):
+        checkpoint.prune(tmp_path, keep)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{i:06d}" for i in left]
+
+
+def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Path) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+    taken = checkpoint.snapshot(policy)
+    # Tied weights are one tensor, and written once.
+    assert taken.weights["lm_head.weight"] is taken.weights["model.language_model.embed_tokens.weight"]
+    before = {name: weight.detach().clone() for name, weight in policy.model.named_parameters()}
+    with torch.no_grad():
+        for _, weight in policy.trainable():
+            weight.add_(1.0)
+    checkpoint.write(tmp_path / "model", policy, taken)
+    written = load_policy(str(tmp_path / "model"), policy.settings)
+    assert all(torch.equal(weight, before[name]) for name, weight in written.model.named_parameters())
+    assert "lm_head.weight" not in load_file(tmp_path / "model" / "model.safetensors")
 
 
 def test_a_failed_save_leaves_the_older_one(

@@ -232,7 +232,7 @@ def test_a_batch_of_which_nothing_fits_stops_the_run(
 ) -> None:
     small = settings(1, policy=PolicySettings(device="cpu", max_prompt_tokens=50))
     run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
-    with pytest.raises(UsageError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
+    with pytest.raises(StriveError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
         fit(run, quiet)
 
 

@@ -21,7 +21,7 @@ from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.reference import load_reference
 from strive_rl.schema import Group
-from strive_rl.update import Counts, UpdateStats, objective, split, token_batch, update
+from strive_rl.update import Counts, UpdateStats, counted, objective, split, token_batch, update
 from tests.strive_rl.made_rollouts import TEMPERATURE, Rolled, rolled_out, taught_by
 
 ALGORITHM = AlgorithmSettings()
@@ -104,7 +104,7 @@ def test_passes_add_up_to_the_gradient_of_the_whole(policy: Policy, rolled: Roll
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8, clip_low=None)
     taught = taught_by(rolled, settings)
     anchored = list(zip(taught, anchors(double, taught, settings, None, TEMPERATURE), strict=True))
-    aim = objective(anchored, settings)
+    aim = objective([counted(anchored, 8)], settings)
     gradients = []
     for size in (1, 2, len(anchored)):
         passes = [anchored[start : start + size] for start in range(0, len(anchored), size)]
@@ -121,17 +121,17 @@ def test_processes_add_up_to_the_gradient_of_one(policy: Policy, rolled: Rolled,
     double = replace(policy, model=policy.model.double())
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8)
     taught = [(lesson, Anchor()) for lesson in taught_by(rolled, settings)]
-    whole = objective(taught, settings)
-    everything = Counts(responses=whole.responses, tokens=whole.tokens)
-    aims = [objective(part, settings, lambda _: everything) for part in (taught, taught[:1], taught[1:])]
-    assert aims == [whole] * 3
+    whole = objective([counted(taught, 8)], settings)
+    assert objective([counted(taught[:1], 8), counted(taught[1:], 8)], settings) == whole
     one, first, second = (
-        gradient(double, part, aim, settings)
-        for part, aim in zip((taught, taught[:1], taught[1:]), aims, strict=True)
+        gradient(double, part, whole, settings) for part in (taught, taught[:1], taught[1:])
     )
     assert float((first + second - one).abs().max()) < 1e-6 * float(one.abs().max())
     # The control: with each process's own counts they do not.
-    wrong = [gradient(double, part, objective(part, settings), settings) for part in (taught[:1], taught[1:])]
+    wrong = [
+        gradient(double, part, objective([counted(part, 8)], settings), settings)
+        for part in (taught[:1], taught[1:])
+    ]
     assert float((sum(wrong) - one).abs().max()) > 0.1 * float(one.abs().max())
 
 
@@ -185,9 +185,21 @@ def test_minibatches_are_the_steps_they_would_be_alone(
 )
 def test_parts_are_as_equal_as_can_be(count: int, sizes: list[int]) -> None:
     items: list[Any] = list(range(5))
-    parts = split(items, count)
+    parts = split(items, count, held=[5])
     assert [len(part) for part in parts] == sizes
     assert [item for part in parts for item in part] == items
+    # However the five lie on three processes, these take their shares of the same parts.
+    for held in ([2, 0, 3], [5, 0, 0], [1, 3, 1]):
+        ends = [0, held[0], held[0] + held[1], 5]
+        shares = [split(items[ends[rank] : ends[rank + 1]], count, held, rank) for rank in range(3)]
+        assert [[*a, *b, *c] for a, b, c in zip(*shares, strict=True)] == parts
+
+
+def test_counts_of_a_part(rolled: Rolled) -> None:
+    taught = [(lesson, Anchor()) for lesson in taught_by(rolled, ALGORITHM)]
+    tokens = sum(lesson.tokens for lesson, _ in taught)
+    assert counted(taught, 3) == Counts(responses=8 * len(taught), tokens=tokens, passes=-(-len(taught) // 3))
+    assert counted([], 3) == Counts(responses=0, tokens=0, passes=0)
 
 
 def test_a_divergence_pulls_back_to_the_reference(
@@ -232,7 +244,9 @@ def test_conditions_read_each_response_under_the_prompts_they_name(
     settings = replace(ALGORITHM, logprob_condition=condition)
     taught = taught_by(rolled, settings)
     anchored = list(zip(taught, anchors(policy, taught, settings, None, TEMPERATURE), strict=True))
-    loss, _ = policy_loss(token_batch(policy, anchored, settings, TEMPERATURE), objective(anchored, settings))
+    loss, _ = policy_loss(
+        token_batch(policy, anchored, settings, TEMPERATURE), objective([counted(anchored, 8)], settings)
+    )
     loss.backward()
     ours = {name: weight.grad.clone() for name, weight in policy.trainable() if weight.grad is not None}
     policy.model.zero_grad()

@@ -12,7 +12,7 @@ from strive_data.errors import SettingsError
 from strive_rl import checkpoint
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, encode, load_policy, logprobs
-from strive_rl.policy.adapter import adapter_weights, load_adapters, merged_weights
+from strive_rl.policy.adapter import adapter_weights, load_adapters, merged
 from strive_rl.schema import Completion, Group
 
 RANK = 4
@@ -78,8 +78,26 @@ def test_adapters_go_on_from_their_own_weights(adapted: Policy, any_folder: Path
         load_adapters(fresh.model, {})
 
 
+def test_merging_by_hand() -> None:
+    """W + scale·B·A in float32, rounded once; other tensors as they are, names as in a plain model."""
+    base, down, up = torch.eye(2).bfloat16(), torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [0.001]])
+    state = {
+        "q.base_layer.weight": base,
+        "q.base_layer.bias": torch.ones(2),
+        "q.lora_A.default.weight": down.bfloat16(),
+        "q.lora_B.default.weight": up.bfloat16(),
+        "norm.weight": torch.full((2,), 7.0),
+    }
+    plain = merged(state, 2.0)
+    assert set(plain) == {"q.weight", "q.bias", "norm.weight"}
+    expected = base.float() + 2 * up.bfloat16().float() @ down
+    assert torch.equal(plain["q.weight"], expected.bfloat16())
+    assert plain["norm.weight"] is state["norm.weight"]
+
+
 def test_a_model_without_adapters_has_nothing_to_merge(any_policy: Policy) -> None:
-    assert merged_weights(any_policy.model) is None
+    state = any_policy.model.state_dict()
+    assert merged(state, 2.0) == state
 
 
 def test_adapters_and_a_trained_tower_exclude_each_other() -> None:

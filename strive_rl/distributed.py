@@ -1,0 +1,125 @@
+"""One process of several, as torchrun starts them: who it is, and what it tells the others.
+
+Without torchrun there is one process and nothing is sent. Everything that passes between processes here goes
+by the CPU (gloo) and is either a value or the error that kept a process from one, so that a process that
+fails tells the others at whatever they exchange next, and all end together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from strive_data.errors import StriveError
+
+T = TypeVar("T")
+
+
+class SharedError(StriveError):
+    """Every process ends with this; the first one says why."""
+
+
+class ToldElsewhereError(SharedError):
+    """The same on the other processes, which only end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    rank: int
+    message: str
+
+
+@contextmanager
+def processes(timeout_minutes: float = 30) -> Iterator[None]:
+    """Join the other processes of this run inside of this context, where torchrun started several.
+
+    A process that waits for another one longer than the time-out ends with an error. On a machine with CUDA
+    each process takes the device of its LOCAL_RANK.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=timeout_minutes)
+    )
+    yield
+    # Only after a good end: a process that failed must not wait for the others to agree to part.
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and talks to the user."""
+    return rank() == 0
+
+
+def gathered(mine: T) -> list[T]:
+    """What every process has, in the order of their ranks, the same list in each; all must call it.
+
+    Raises StriveError with the reason where a process told of its failure instead (`telling`).
+    """
+    return _exchanged(mine)
+
+
+def everyone(mine: list[T]) -> list[T]:
+    """The joined lists of all processes, in the order of their ranks; all must call it."""
+    return [each for part in gathered(mine) for each in part]
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Tell the other processes of a StriveError that ends this block, at what they exchange next.
+
+    For work that this process does by itself, between two exchanges.
+    """
+    try:
+        yield
+    except SharedError:
+        raise
+    except StriveError as error:
+        if world_size() > 1:
+            _exchanged(_Failure(rank=rank(), message=str(error)))
+        raise
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    gathered(None)
+
+
+def stop(message: str) -> NoReturn:
+    """End all processes with one message, which the first one tells; all must call it."""
+    kind = SharedError if is_first() else ToldElsewhereError
+    raise kind(message)
+
+
+def _exchanged(mine: T | _Failure) -> list[T]:
+    if world_size() == 1:
+        return [mine]  # type: ignore[list-item]  # one process has nobody to tell of a failure
+    sent: list[T | _Failure] = [mine] * world_size()
+    dist.all_gather_object(sent, mine)
+    failures = [each for each in sent if isinstance(each, _Failure)]
+    if failures:
+        told = failures[0]
+        stop(told.message if told.rank == 0 else f"process {told.rank}: {told.message}")
+    return [each for each in sent if not isinstance(each, _Failure)]

@@ -1,0 +1,49 @@
+"""A training run as the command line starts it: with the other processes, under signals, in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from strive_data.shards import ShardSet
+from strive_rl import distributed, trainer
+from strive_rl.config import TrainSettings
+from strive_rl.memory import memory_advice
+from strive_rl.progress import TrainProgress
+from strive_rl.signals import Asked, StoppedError, listening
+
+FAILED = 2
+
+
+def launch(
+    shards: Sequence[ShardSet], *, model: str, out: Path, settings: TrainSettings, resume: bool
+) -> int:
+    """Train, and say how it ended; the exit code. The first of several processes speaks for all."""
+    try:
+        with distributed.processes(settings.timeout_minutes), listening() as asked:
+            return _train(shards, model, out, settings, resume, asked)
+    except distributed.ToldElsewhereError:
+        return FAILED
+
+
+def _train(
+    shards: Sequence[ShardSet], model: str, out: Path, settings: TrainSettings, resume: bool, asked: Asked
+) -> int:
+    begin = trainer.resume if resume else trainer.start
+    with distributed.telling():
+        run = begin(out, shards=shards, model=model, settings=settings)
+    try:
+        with TrainProgress() as progress, memory_advice(settings.policy):
+            folder = trainer.fit(run, progress, asked)
+    except StoppedError as stopped:
+        _say(f"{stopped}; to go on, give the same command with --resume", sys.stderr)
+        return stopped.exit_code
+    _say(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}", sys.stdout)
+    return 0
+
+
+def _say(line: str, stream: TextIO) -> None:
+    if distributed.is_first():
+        print(line, file=stream)

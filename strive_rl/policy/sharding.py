@@ -1,0 +1,73 @@
+"""A policy laid over several processes by FSDP2: each holds a slice of every weight (DESIGN.md section 6).
+
+Units that are put together for a pass: each vision block, the rest of the tower, each decoder layer, the rest
+of the model (embeddings, last norm, head). Gradients are summed over the processes in float32, and not
+averaged, because a pass's loss is already its share of the whole (strive_rl.loss).
+
+FSDP2 wants the parts of a model called inside one forward pass of the whole. The policy calls them by
+themselves, so every stage that calls the model does it inside `Policy.through`, which is such a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, TypeVar
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+from strive_rl import distributed
+from strive_rl.policy.model import THROUGH
+
+T = TypeVar("T")
+
+
+def shard(model: Any, device: torch.device) -> None:
+    """Lay a model over all processes, in place; with one process nothing is done.
+
+    Every process must have loaded the same weights. Parameters become DTensors, so an optimizer is made after
+    this.
+    """
+    if distributed.world_size() == 1:
+        return
+    mesh = init_device_mesh(device.type, (distributed.world_size(),))
+    precision = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    body = model.model
+    for unit in (*body.visual.blocks, body.visual, *body.language_model.layers, model):
+        fully_shard(unit, mesh=mesh, mp_policy=precision)
+        unit.set_gradient_divide_factor(1.0)
+        # Else FSDP2 asks for a scaled sum, which gloo does not have.
+        unit.set_force_sum_reduction_for_comms(True)
+    setattr(model, THROUGH, MethodType(_call, model))
+    register_fsdp_forward_method(model, THROUGH)
+
+
+@contextmanager
+def whole(model: Any) -> Iterator[None]:
+    """Hold all weights of a model on each process in this context: no pass in it waits for another process.
+
+    For sampling and other passes that need no gradient, of which processes take different numbers. Costs the
+    memory of all weights. Every process must enter and leave it.
+    """
+    units = sharded_units(model)
+    for unit in units:
+        unit.unshard()
+        unit.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for unit in units:
+            unit.reshard()
+            unit.set_reshard_after_forward(unit is not model, recurse=False)
+
+
+def sharded_units(model: Any) -> list[FSDPModule]:
+    """The units of a sharded model; none of another one."""
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
+def _call(model: Any, work: Callable[[], T]) -> T:
+    return work()

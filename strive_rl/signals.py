@@ -1,0 +1,51 @@
+"""SIGTERM and SIGINT ask a run to end after its step; a second one ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+# A terminal sends Ctrl-C to torchrun and to its processes, and torchrun sends it on to them: that is one.
+ONE_WITHIN_SECONDS = 1.0
+
+
+class StoppedError(Exception):
+    """A signal ended the run after `step` steps, which are saved."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")
+        self.step = step
+        self.exit_code = 128 + number
+
+
+class Asked:
+    """Which signal asked for the end, if any."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._at = 0.0
+
+    def note(self, number: int, frame: FrameType | None = None) -> None:
+        """Take the first signal; let a later one do what it does by default: end the process."""
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._at = int(number), now
+        elif now - self._at > ONE_WITHIN_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
+@contextmanager
+def listening() -> Iterator[Asked]:
+    """Take the signals that end a process inside of this context; only in the main thread."""
+    asked = Asked()
+    before = {number: signal.signal(number, asked.note) for number in STOPPING}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
