@@ -113,7 +113,7 @@ class Loader:
 
     @property
     def alpha(self) -> float | None:
-        """α that the builds' variants are drawn with; None where they are not drawn anew by α, or by several."""
+        """α that variants are drawn with; None where they are not drawn anew by α, or by several."""
         drawn = all(plan.anew and plan.sampler.name in WALKERS for plan in self._plans)
         alphas = {plan.sampler.alpha for plan in self._plans}
         return alphas.pop() if drawn and len(alphas) == 1 else None
