@@ -79,7 +79,7 @@ class _Reader:
 
 
 def read_annotations(
-    paths: Sequence[Path], data_root: Path, *, recipe: str | None = None, check_files: bool = True
+    paths: Sequence[Path], data_root: Path | str, *, recipe: str | None = None, check_files: bool = True
 ) -> Annotations:
     """Read all rows of `paths`; videos are looked for below `data_root`, but not opened.
 

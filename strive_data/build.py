@@ -14,30 +14,33 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.annotations import Annotations, read_annotations
+from strive_data.annotations import Annotations
 from strive_data.config import BuildSettings
 from strive_data.engines.ray import ClusterOptions
 from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
 from strive_data.failure_limit import FailureCount
 from strive_data.finish import TABLE_FILES, finish
+from strive_data.inputs import read_inputs, video_root
 from strive_data.ledger import Ledger, begin, close, read_ledger
 from strive_data.observer import Observer, Workload
-from strive_data.output_folder import output_folder
+from strive_data.output import Output, open_output
 from strive_data.provenance import package_versions
+from strive_data.schema import Failure
 from strive_data.session import Seen, run_jobs
 from strive_data.shard_stream import ShardStream
 from strive_data.shards import read_run
 from strive_data.summary import BuildSummary
 from strive_data.tables import FAILURES_FILE, failures_table
+from strive_data.unchanged import find_unchanged
 from strive_data.work import GONE, Work, failures_of, plan_work
 
 
 def build(
-    annotations: Sequence[Path],
+    annotations: Sequence[Path | str],
     *,
-    data_root: Path,
-    out: Path,
+    data_root: Path | str,
+    out: Path | str,
     settings: BuildSettings,
     observer: Observer,
     workers: int = 0,
@@ -49,6 +52,7 @@ def build(
 ) -> BuildSummary:
     """Build shards and tables of all usable rows into `out`, `run.json` last; go on where an earlier one was.
 
+    Annotations, data root and output are paths, or URLs of storages that fsspec knows (storage.py).
     `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`;
     `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py); `engine` where
     videos are decoded and scored (engines/), `cluster` the one of "ray". None of them changes a byte. Rows
@@ -61,28 +65,38 @@ def build(
     of `settings.failures`; DiskFullError; DamagedError where finished files are gone.
     """
     started = time.monotonic()
-    if not data_root.is_dir():
-        raise UsageError(f"--data-root {data_root}: no such folder")
-    rows = read_annotations(annotations, data_root, recipe=recipe)
-    with output_folder(out):
-        ledger = read_ledger(out, settings)
-        work = plan_work(rows, ledger, data_root, retry_failed=retry_failed)
-        if is_finished(out, rows, ledger, work):
-            summary = _summary(out, rows, ledger, started, videos=work.videos, resumed=len(ledger.done))
-            return replace(summary, unchanged=True)
+    root = video_root(data_root)
+    with open_output(out) as output:
+        folder = output.folder
+        ledger = read_ledger(folder, settings, sizes=output.sizes())
+        if not retry_failed and (same := find_unchanged(folder, ledger, annotations, root, recipe=recipe)):
+            return _unchanged(out, ledger, same.failures, started, videos=same.videos)
+        rows = read_inputs(annotations, root, recipe=recipe)
+        work = plan_work(rows, ledger, root, retry_failed=retry_failed)
+        if is_finished(output, rows, ledger, work):
+            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, videos=work.videos)
+            return replace(summary, readings=rows.readings)
         stop_if_missing(rows, ledger, settings)
         chosen = None
         if work.jobs:
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
-        begin(out, settings, ledger, work.attempt)
+        begin(folder, settings, ledger, work.attempt)
+        output.publish()
         observer.start(_workload(rows, ledger, work))
-        with ShardStream(out, settings, manifests=ledger.manifests, attempt=work.attempt) as stream:
+        with ShardStream(
+            folder,
+            settings,
+            manifests=ledger.manifests,
+            attempt=work.attempt,
+            committed=output.publish,
+        ) as stream:
             counted = FailureCount(settings.failures)
             seen = run_jobs(chosen, work, stream, observer, counted) if chosen else Seen()
             stream.finish()
         closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
+        output.fetch_parts(closed.manifests)
         finish(
-            out,
+            folder,
             rows,
             settings,
             manifests=closed.manifests,
@@ -93,17 +107,24 @@ def build(
             seconds=time.monotonic() - started,
             stage_seconds=seen.watch.seconds,
         )
-        summary = _summary(out, rows, closed, started, videos=work.videos, resumed=len(ledger.done))
-        return replace(summary, kept=seen.kept, damaged=tuple(seen.damaged))
+        output.publish()
+        summary = _summary(out, closed, failures_of(rows, closed), started, videos=work.videos)
+        return replace(
+            summary,
+            readings=rows.readings,
+            resumed=len(ledger.done),
+            kept=seen.kept,
+            damaged=tuple(seen.damaged),
+        )
 
 
-def is_finished(out: Path, rows: Annotations, ledger: Ledger, work: Work) -> bool:
+def is_finished(output: Output, rows: Annotations, ledger: Ledger, work: Work) -> bool:
     """Whether the build is complete for this annotation, so that nothing has to be written."""
-    if work.jobs or not ledger.complete or not all((out / name).is_file() for name in TABLE_FILES):
+    if work.jobs or not ledger.complete or not output.sizes().keys() >= set(TABLE_FILES):
         return False
-    if read_run(out)["inputs_sha256"] != rows.input_sha256:
+    if read_run(output.folder)["inputs_sha256"] != rows.input_sha256:
         return False
-    return failures_table(failures_of(rows, ledger)).equals(pl.read_parquet(out / FAILURES_FILE))
+    return failures_table(failures_of(rows, ledger)).equals(pl.read_parquet(output.folder / FAILURES_FILE))
 
 
 def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) -> None:
@@ -125,14 +146,20 @@ def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
     )
 
 
+def _unchanged(
+    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, *, videos: int
+) -> BuildSummary:
+    summary = _summary(out, ledger, failures, started, videos=videos)
+    return replace(summary, unchanged=True, resumed=len(ledger.done))
+
+
 def _summary(
-    out: Path, rows: Annotations, ledger: Ledger, started: float, *, videos: int, resumed: int
+    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, *, videos: int
 ) -> BuildSummary:
     """What the build holds now. Raises UsageError where that is nothing: the reasons are in its tables."""
-    failures = tuple(failures_of(rows, ledger))
     if not ledger.done:
         raise UsageError(
-            f"none of {len(failures)} rows could be used: the reasons are in {out / FAILURES_FILE}"
+            f"none of {len(failures)} rows could be used: the reasons are in {out}/{FAILURES_FILE}"
         )
     now = package_versions()
     changed = {name: (was, now.get(name)) for name, was in ledger.versions.items() if was != now.get(name)}
@@ -140,9 +167,7 @@ def _summary(
         samples=len(ledger.done),
         videos=videos,
         shards=len(ledger.manifests),
-        failures=failures,
+        failures=tuple(failures),
         seconds=time.monotonic() - started,
-        readings=rows.readings,
-        resumed=resumed,
         versions=changed,
     )

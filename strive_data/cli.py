@@ -10,7 +10,7 @@ import typer
 from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
-from strive_data.console import Assignments, Config, option
+from strive_data.console import Assignments, PublishedConfig, option
 from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
@@ -29,6 +29,7 @@ from strive_data.overlap import (
 from strive_data.overview import build_overview, sample_overview, table_rows
 from strive_data.plot import write_plot
 from strive_data.progress import BuildProgress
+from strive_data.published import settings_file
 from strive_data.report import Selection, write_report
 from strive_data.settings import choose, load
 from strive_data.shard_progress import ShardProgress
@@ -44,12 +45,17 @@ Build = Annotated[Path, typer.Argument(help="Folder of a finished build.", show_
 @app.command()
 def build(
     annotations: Annotated[
-        list[Path],
-        typer.Argument(help="Annotation files: JSON, JSON lines, CSV or parquet.", show_default=False),
+        list[str],
+        typer.Argument(
+            help="Annotation files: JSON, JSON lines, CSV or parquet; paths or URLs.", show_default=False
+        ),
     ],
-    data_root: Annotated[Path, typer.Option(help="Folder that the annotation's video paths start from.")],
+    data_root: Annotated[
+        str, typer.Option(help="Folder or URL that the annotation's video paths start from.")
+    ],
     out: Annotated[
-        Path, typer.Option(help="Folder for shards, tables and run.json: new, or of a build to go on with.")
+        str,
+        typer.Option(help="Folder or URL for shards, tables and run.json: new, or of a build to go on with."),
     ],
     scorer: Annotated[
         str | None,
@@ -86,7 +92,7 @@ def build(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")
     ] = False,
-    config: Config = None,
+    config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
     """Decode, score and sample videos once, and write WebDataset shards and tables.
@@ -99,7 +105,8 @@ def build(
         "sampler.frames": frames,
         "sampler.variants": variants,
     }
-    settings = load(BuildSettings, config=config, options=options, assignments=set_ or ())
+    file = settings_file(config, "builds")
+    settings = load(BuildSettings, config=file, options=options, assignments=set_ or ())
     try:
         with terminable(), BuildProgress() as progress:
             summary = run_build(

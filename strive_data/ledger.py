@@ -57,9 +57,10 @@ class Ledger:
         return self.manifests[-1].unfinished if self.manifests else ()
 
 
-def read_ledger(out: Path, settings: BuildSettings) -> Ledger:
+def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] | None = None) -> Ledger:
     """What is settled in `out`, which may be absent or empty.
 
+    `sizes` are those of all files of the build by name, where they are not all in `out` (output.py).
     Raises UsageError for a folder that is no build, or one that was begun with other settings: the message
     names them; DamagedError where a file that a manifest vouches for is gone or cut. Sizes are compared, not
     bytes: `strive-data verify` reads those.
@@ -69,7 +70,8 @@ def read_ledger(out: Path, settings: BuildSettings) -> Ledger:
         return Ledger()
     begun = _read_begun(out / BUILD_FILE)
     _refuse_other_settings(out, begun, settings)
-    manifests = _read_manifests(out, fingerprint(settings))
+    held = _sizes_of(out) if sizes is None else sizes
+    manifests = _read_manifests(out, fingerprint(settings), held)
     ledger = Ledger(
         attempt=begun["attempt"],
         complete=(out / RUN_FILE).is_file(),
@@ -183,14 +185,17 @@ def _refuse_other_settings(out: Path, begun: Mapping[str, Any], settings: BuildS
     )
 
 
-def _read_manifests(out: Path, settings_fingerprint: str) -> list[Manifest]:
+def _sizes_of(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in out.iterdir()}
+
+
+def _read_manifests(out: Path, settings_fingerprint: str, held: Mapping[str, int]) -> list[Manifest]:
     """Manifests from the first shard on. Raises DamagedError where one is missing or does not hold."""
-    names = {path.name for path in out.iterdir()}
-    count = max((int(Path(name).stem.split("-")[1]) + 1 for name in names if _is_manifest(name)), default=0)
+    count = max((int(Path(name).stem.split("-")[1]) + 1 for name in held if _is_manifest(name)), default=0)
     manifests = []
     for number in range(count):
         shard = shard_name(number)
-        if manifest_name(shard) not in names:
+        if manifest_name(shard) not in held:
             later = manifest_name(shard_name(count - 1))
             raise DamagedError(_damaged(out / manifest_name(shard), f"is gone, but {later} is there"))
         manifest = read_manifest(out / manifest_name(shard))
@@ -198,7 +203,7 @@ def _read_manifests(out: Path, settings_fingerprint: str) -> list[Manifest]:
             raise DamagedError(_damaged(out / manifest_name(shard), "is of another build"))
         sizes = {shard: manifest.size_bytes} | {n: part.size_bytes for n, part in manifest.parts.items()}
         for name, size_bytes in sizes.items():
-            found = (out / name).stat().st_size if name in names else None
+            found = held.get(name)
             if found != size_bytes:
                 what = "is gone" if found is None else f"has {found} bytes"
                 raise DamagedError(_damaged(out / name, f"{what}, its manifest says {size_bytes}"))

@@ -6,7 +6,7 @@ build was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -22,12 +22,19 @@ class ShardStream:
     """Writes shards behind those that are there. A context manager: what is not committed is given up.
 
     `manifests` are those of all committed shards, `trailing` the failures since the last of them,
-    `written_bytes` the bytes of the samples that were written.
+    `written_bytes` the bytes of the samples that were written. `committed` is called behind each shard.
     """
 
     def __init__(
-        self, out: Path, settings: BuildSettings, *, manifests: Sequence[Manifest] = (), attempt: int = 0
+        self,
+        out: Path,
+        settings: BuildSettings,
+        *,
+        manifests: Sequence[Manifest] = (),
+        attempt: int = 0,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._committed = committed
         self._out, self._settings, self._attempt = out, settings, attempt
         self._shard: OpenShard | None = None
         self._samples: list[Sample] = []
@@ -76,3 +83,4 @@ class ShardStream:
         )
         self.manifests.append(manifest)
         self._shard, self._samples, self.trailing = None, [], []
+        self._committed()

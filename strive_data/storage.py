@@ -1,4 +1,4 @@
-"""Folders of files to read from, local or behind a URL that fsspec knows; whoever reads does not see which.
+"""Folders of files, local or behind a URL that fsspec knows; whoever reads does not see which.
 
 Files are flat names, or names with `/`, below the folder. A URL is taken by its scheme from a closed list of
 plain storages: fsspec also knows schemes that chain, redirect, open archives or run what they point to.
@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -24,6 +24,8 @@ REMOTE_SCHEMES = (
 SCHEMES = LOCAL_SCHEMES | frozenset(REMOTE_SCHEMES.split())
 URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 RUNS_COMMANDS = re.compile(r"pipe:", re.IGNORECASE)
+# The package that speaks a scheme comes with an extra of this one.
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 # What client libraries raise of their own beside OSError: (module, class), looked up where it is imported.
 CLIENT_ERRORS = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -149,6 +151,31 @@ class RemoteFolder:
             rows = self.file_system.ls(self.path, detail=True)
         return sorted(PurePosixPath(row["name"]).name for row in rows if row["type"] == "file")
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file right in the folder, by name, as they are now; none where there is no folder."""
+        self.file_system.invalidate_cache()
+        with _asking(self):
+            try:
+                rows = self.file_system.ls(self.path, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {PurePosixPath(row["name"]).name: int(row["size"]) for row in rows if row["type"] == "file"}
+
+    def fetch(self, name: str, to: Path) -> None:
+        """Copy a file to this machine. Raises DamagedError where it does not exist."""
+        with _asking(self, name):
+            self.file_system.get_file(self._file(name), str(to))
+
+    def put(self, name: str, source: Path) -> None:
+        """Write a file from this machine; an object store shows it whole or not at all."""
+        with _asking(self, name, "write"):
+            self.file_system.put_file(str(source), self._file(name))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with _asking(self, name, "remove"), suppress(FileNotFoundError):
+            self.file_system.rm_file(self._file(name))
+
     def _file(self, name: str) -> str:
         return f"{self.path}/{_below(name)}"
 
@@ -162,20 +189,31 @@ def open_folder(where: str | Path | Folder) -> Folder:
     Nothing is asked of the storage yet. Raises UsageError for a scheme that is no plain storage, for secrets
     in the URL, and where the package that speaks the scheme is not installed, or cannot read the URL.
     """
-    if not isinstance(where, str):
-        return LocalFolder(where) if isinstance(where, Path) else where
+    if not isinstance(where, str | Path):
+        return where
+    place = place_of(where)
+    return _remote(place) if isinstance(place, str) else LocalFolder(place)
+
+
+def place_of(where: str | Path) -> Path | str:
+    """The path of a folder or file of this machine (`file://` too), or the URL of another storage.
+
+    Raises UsageError for what is no plain storage, and for secrets in the URL.
+    """
+    if isinstance(where, Path):
+        return where
     match = URL.match(where)
     if RUNS_COMMANDS.match(where):
         raise UsageError(f"{where}: pipe: runs a command, and is never followed; give a folder or a URL")
     if "://" in where and "::" in where:
         raise UsageError(f"{where}: chained URLs (::) are not followed; give the URL of the storage itself")
     if not match:
-        return LocalFolder(Path(where))
+        return Path(where)
     scheme = match["scheme"].lower()
     _require_plain(where, scheme)
     if scheme in LOCAL_SCHEMES:
-        return LocalFolder(Path(unquote(where[match.end() :])))
-    return _remote(where)
+        return Path(unquote(where[match.end() :]))
+    return where
 
 
 def _require_plain(url: str, scheme: str) -> None:
@@ -198,21 +236,23 @@ def _remote(url: str) -> RemoteFolder:
         with _asking(url):
             file_system, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{url}: {error}") from error
+        extra = EXTRAS.get(url.split(":")[0].lower()) if isinstance(error, ImportError) else None
+        hint = f"; it comes with the extra of this package, [{extra}]" if extra else ""
+        raise UsageError(f"{url}: {error}{hint}") from error
     return RemoteFolder(url, file_system, path)
 
 
 @contextmanager
-def _asking(folder: Folder | str, name: str = "") -> Iterator[None]:
+def _asking(folder: Folder | str, name: str = "", what: str = "read") -> Iterator[None]:
     """Turn what storages raise into one line with the file's name."""
     where = f"{folder}/{name}".rstrip("/")
     try:
         yield
     except FileNotFoundError as error:
-        raise DamagedError(f"cannot read {where}: no such file") from error
+        raise DamagedError(f"cannot {what} {where}: no such file") from error
     except _errors() as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        raise StriveError(f"cannot read {where}: {' '.join(reason.split())}") from error
+        raise StriveError(f"cannot {what} {where}: {' '.join(reason.split())}") from error
 
 
 def _errors() -> tuple[type[Exception], ...]:

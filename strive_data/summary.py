@@ -34,7 +34,7 @@ class BuildSummary:
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
-def summary_lines(summary: BuildSummary, out: Path, cache: Path | None) -> Iterator[str]:
+def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
     """The lines of a build that came to its end."""
     for path, reading in summary.readings.items():
         unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
@@ -57,6 +57,6 @@ def summary_lines(summary: BuildSummary, out: Path, cache: Path | None) -> Itera
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out}"
 
 
-def stopped_line(out: Path) -> str:
+def stopped_line(out: Path | str) -> str:
     """What is said when a signal ended the build."""
     return f"stopped: finished shards are kept in {out}; start the same command again to go on"

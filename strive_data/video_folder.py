@@ -16,9 +16,9 @@ from strive_data.shown import shown
 
 
 class VideoFolder:
-    """The data root. With `check_files` off, videos may be absent, and links are not followed."""
+    """The data root, or its URL. With `check_files` off, videos may be absent, and links are not followed."""
 
-    def __init__(self, root: Path, *, check_files: bool = True) -> None:
+    def __init__(self, root: Path | str, *, check_files: bool = True) -> None:
         self._root, self._check_files = root, check_files
         self._found: dict[tuple[str, str], str | tuple[FailureKind, str]] = {}
         self._real_folders: dict[str, Path] = {}
@@ -42,7 +42,8 @@ class VideoFolder:
         raise SampleError(*found)
 
     def _look(self, path: str, label: str) -> str:
-        if "\\" in path or path.startswith("/") or PureWindowsPath(path).drive:
+        elsewhere = "://" in path or path.startswith("/") or PureWindowsPath(path).drive
+        if "\\" in path or elsewhere:
             expected = "expected a path relative to the data root, with forward slashes"
             raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {shown(path)}: {expected}")
         video = posixpath.normpath(path)
@@ -66,7 +67,7 @@ class VideoFolder:
     def _real_folder(self, folder: str) -> Path:
         if folder not in self._real_folders:
             # realpath and not Path.resolve: a loop of links is a missing video, not a RuntimeError.
-            self._real_folders[folder] = Path(os.path.realpath(self._root / folder))
+            self._real_folders[folder] = Path(os.path.realpath(Path(self._root, folder)))
         return self._real_folders[folder]
 
 

@@ -35,7 +35,9 @@ class Work:
         return sum(q.sample_id not in self.settled for job in self.jobs for _, q in job.rows)
 
 
-def plan_work(rows: Annotations, ledger: Ledger, data_root: Path, *, retry_failed: bool = False) -> Work:
+def plan_work(
+    rows: Annotations, ledger: Ledger, data_root: Path | str, *, retry_failed: bool = False
+) -> Work:
     """Jobs for all rows that are not settled, one a video.
 
     A row is settled by its sample, or by its failure in this round. A video in the middle of which a shard
@@ -77,12 +79,17 @@ def is_settled(question: Question, ledger: Ledger, attempt: int) -> bool:
     return tried is not None and tried.attempt >= attempt and tried.lost.question == question_hash(question)
 
 
-def jobs_of(rows: Sequence[Row], data_root: Path) -> list[VideoJob]:
+def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
     """One job for each video, in the order of their first row: each is decoded and embedded once."""
     videos: dict[str, list[Row]] = {}
     for row in rows:
         videos.setdefault(row[1].video, []).append(row)
-    return [VideoJob(name=name, path=data_root / name, rows=tuple(of)) for name, of in videos.items()]
+    return [VideoJob(name=name, path=below(data_root, name), rows=tuple(of)) for name, of in videos.items()]
+
+
+def below(data_root: Path | str, name: str) -> Path | str:
+    """Path or URL of a video."""
+    return data_root / name if isinstance(data_root, Path) else f"{data_root}/{name}"
 
 
 def refuse_changed_rows(rows: Annotations, ledger: Ledger) -> None:

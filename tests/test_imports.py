@@ -49,7 +49,7 @@ DATA_LAYERS = [
     {"scoring"},
     {"batching", "video_results"},
     {"engines"},
-    {"finish", "summary", "work"},
+    {"finish", "inputs", "output", "summary", "work"},
     {"sample_stream", "session", "unchanged", "verify"},
     {"build", "report", "overview", "judge", "overlap", "merge"},
     {"cli"},

@@ -15,6 +15,8 @@ from strive_data.schema import Failure, Question, Sample
 from strive_data.stopwatch import Seconds
 
 Row = tuple[int, Question]
+VideoPath = Path | str
+"""A file of this machine, or the URL of one in a storage that storage.py knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class VideoJob:
     """One video: its name in the annotation, where it lies, and its rows (row number, question)."""
 
     name: str
-    path: Path
+    path: VideoPath
     rows: tuple[Row, ...]
 
 

@@ -20,7 +20,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -29,13 +28,14 @@ import av.logging
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.config import DecodeSettings
+from strive_data.engines.engine import VideoPath
 from strive_data.engines.memory import limit_memory
 from strive_data.engines.second_try import Disaster, both_failed, other_reader
 from strive_data.errors import FailureKind, SampleError, UsageError
 
-Job = tuple[str, Path]
+Job = tuple[str, VideoPath]
 T = TypeVar("T")
-Read = Callable[[Path, DecodeSettings], T]
+Read = Callable[[VideoPath, DecodeSettings], T]
 
 VIDEOS_PER_WORKER = 200
 _SPARE_JOBS = 2
@@ -46,7 +46,7 @@ _PR_SET_PDEATHSIG = 1
 class Pending(Generic[T]):
     """A video that was handed to a worker."""
 
-    path: Path
+    path: VideoPath
     future: ProcessFuture[T]
 
 
@@ -81,7 +81,7 @@ class DecodingPool(Generic[T]):
         self._pool.stop()
         self._pool.join()
 
-    def submit(self, path: Path) -> Pending[T]:
+    def submit(self, path: VideoPath) -> Pending[T]:
         """Have a video read. Raises UsageError if no worker can start."""
         return Pending(path=path, future=self._schedule(path, self._settings))
 
@@ -100,7 +100,7 @@ class DecodingPool(Generic[T]):
                     return second
                 return both_failed(path, (settings.reader, first.error), (other.reader, second))
 
-    def _schedule(self, path: Path, settings: DecodeSettings) -> ProcessFuture[T]:
+    def _schedule(self, path: VideoPath, settings: DecodeSettings) -> ProcessFuture[T]:
         with _said_if_broken():
             return self._pool.schedule(self._read, args=(path, settings), timeout=settings.timeout_seconds)
 
@@ -154,14 +154,14 @@ def _start_worker(parent: int, memory_bytes: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _second_result(path: Path, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+def _second_result(path: VideoPath, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
     try:
         return _outcome(path, future, settings)
     except Disaster as second:
         return second.error
 
 
-def _outcome(path: Path, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+def _outcome(path: VideoPath, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
     """The result, or the reader's own error. Raises Disaster where the process was ended or ended itself."""
     try:
         result: T = future.result()

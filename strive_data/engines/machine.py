@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from strive_data.batching import Waiting, embed_together
 from strive_data.cache import KeptVideo, MissedVideo
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
+from strive_data.engines.fetch import FetchedRead
 from strive_data.engines.local import Read, decode_videos
 from strive_data.errors import SampleError
 from strive_data.schema import Failure, Sample
@@ -27,7 +28,7 @@ class TimedRead:
 
     read: Read[Video]
 
-    def __call__(self, path: Path, settings: DecodeSettings) -> tuple[Video, float]:
+    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[Video, float]:
         """What `read` gives, and its seconds."""
         started = time.perf_counter()
         return self.read(path, settings), time.perf_counter() - started
@@ -44,17 +45,17 @@ class LocalEngine:
         self._settings, self._workers = settings, workers
         self._scorer = make_scorer(settings.score)
         require_embeddings(self._scorer, settings)
-        read: Read[Video] = read_candidates
+        read: Callable[[Path, DecodeSettings], Video] = read_candidates
         if cache is not None:
             read = open_cache(cache, self._scorer, settings).read
-        self._read = TimedRead(read)
+        self._read = TimedRead(FetchedRead(read))
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
         """One result for each job, in their order (engine.py)."""
         started: dict[str, VideoJob] = {}
         decode_seconds: dict[str, float] = {}
 
-        def paths() -> Iterator[tuple[str, Path]]:
+        def paths() -> Iterator[tuple[str, VideoPath]]:
             for job in jobs:
                 started[job.name] = job
                 yield job.name, job.path

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 from strive_data.config import DecodeSettings
+from strive_data.engines.engine import VideoPath
 from strive_data.errors import SampleError
 
 
@@ -32,7 +32,9 @@ def other_reader(settings: DecodeSettings) -> DecodeSettings | None:
     return replace(settings, reader="decord")
 
 
-def both_failed(path: Path, first: tuple[str, SampleError], second: tuple[str, SampleError]) -> SampleError:
+def both_failed(
+    path: VideoPath, first: tuple[str, SampleError], second: tuple[str, SampleError]
+) -> SampleError:
     """One error for two tries (reader, error), of the first one's kind, in the words of both."""
     words = (f"{reader}: {error.kind}: {error.message}" for reader, error in (first, second))
     return SampleError(first[1].kind, f"{path}: " + "; ".join(words))

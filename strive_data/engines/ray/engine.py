@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from strive_data.config import BuildSettings
+from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.local import Read
 from strive_data.engines.ray.actors import Actors
 from strive_data.engines.ray.cluster import ClusterOptions, connected, import_ray
 from strive_data.engines.ray.flow import Flow, got
@@ -41,7 +40,7 @@ class RayEngine:
         with ExitStack() as ended:
             crew = ended.enter_context(connected(options, workers))
             self.scorers = self._actors(crew.scorers, ScoreHost, settings, gpus=crew.gpus)
-            read: Read[Video] = read_candidates
+            read: Callable[[Path, DecodeSettings], Video] = read_candidates
             if cache is not None:
                 read = got(self._ray, self.scorers[0].open_cache.remote(cache)).read
             self.decoders = self._actors(crew.decoders, DecodeHost, settings.decode, read)

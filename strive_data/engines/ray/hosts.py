@@ -5,15 +5,16 @@ Plain classes, without Ray: flow.py makes actors of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from strive_data.batching import embed_together
 from strive_data.cache import VideoCache
 from strive_data.config import BuildSettings, DecodeSettings
-from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.local import DecodingPool, Read
+from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
+from strive_data.engines.fetch import FetchedRead
+from strive_data.engines.local import DecodingPool
 from strive_data.engines.machine import TimedRead, video_result
 from strive_data.errors import SampleError
 from strive_data.provenance import package_versions
@@ -25,8 +26,8 @@ class DecodeHost:
     """Has one video after the other decoded in a killable process of its own, with the limits of the local
     engine: a video that hangs or kills its decoder costs neither this host nor another video."""
 
-    def __init__(self, settings: DecodeSettings, read: Read[Video]) -> None:
-        self._pool = DecodingPool(settings, 1, read=TimedRead(read))
+    def __init__(self, settings: DecodeSettings, read: Callable[[Path, DecodeSettings], Video]) -> None:
+        self._pool = DecodingPool(settings, 1, read=TimedRead(FetchedRead(read)))
 
     def versions(self) -> Mapping[str, str | None]:
         """Versions of the packages where this host lives."""
@@ -36,7 +37,7 @@ class DecodeHost:
         """End the process that decodes."""
         self._pool.close()
 
-    def decode(self, path: Path) -> tuple[float | SampleError, Video | None]:
+    def decode(self, path: VideoPath) -> tuple[float | SampleError, Video | None]:
         """The seconds that reading took and the video, or why it cannot be used and None.
 
         Two values, so that the driver looks at the first alone. Errors of the code are raised.

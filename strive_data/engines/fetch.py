@@ -1,0 +1,92 @@
+"""Videos behind a URL: copied to this machine for as long as one is read.
+
+Readers go over the whole file twice (its packets, then the frames), so that reading it by ranges would save
+nothing, and cost a request a packet.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import gettempdir
+from typing import Generic, TypeVar
+
+from strive_data.config import DecodeSettings
+from strive_data.engines.engine import VideoPath
+from strive_data.errors import DamagedError, FailureKind, SampleError, StriveError
+from strive_data.storage import Folder, RemoteFolder, open_folder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FetchedRead(Generic[T]):
+    """`read` for videos of this machine and behind URLs; errors name the URL. Picklable if `read` is."""
+
+    read: Callable[[Path, DecodeSettings], T]
+
+    def __call__(self, path: VideoPath, settings: DecodeSettings) -> T:
+        """What `read` gives; SampleError (missing) where there is no such video, StriveError where the
+        storage cannot be asked, or the disk has no room."""
+        if isinstance(path, Path):
+            return self.read(path, settings)
+        with fetched(path) as copy:
+            try:
+                return self.read(copy, settings)
+            except SampleError as error:
+                raise SampleError(error.kind, error.message.replace(str(copy), path)) from error
+
+
+@contextmanager
+def fetched(url: str) -> Iterator[Path]:
+    """A copy of the file at a URL, removed at the end; the name's ending is kept: it may tell the format."""
+    above, _, name = url.rpartition("/")
+    folder = open_folder(above)
+    room = own_folder()
+    copy = room / f"{os.getpid()}{PurePosixPath(name).suffix}"
+    try:
+        _require_room(folder, name, room)
+        if isinstance(folder, RemoteFolder):
+            folder.fetch(name, copy)
+    except DamagedError as error:
+        raise SampleError(FailureKind.MISSING, f"{url}: no such file") from error
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def own_folder() -> Path:
+    """Where this user's processes keep their copies, one each; those of processes that were killed go."""
+    folder = Path(gettempdir()) / f"strive-videos-{socket.gethostname()}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise StriveError(f"{folder} belongs to someone else: set TMPDIR to a folder of your own")
+    for copy in folder.iterdir():
+        if copy.stem.isdecimal() and not _is_alive(int(copy.stem)):
+            copy.unlink(missing_ok=True)
+    return folder
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _require_room(folder: Folder, name: str, room: Path) -> None:
+    size_bytes, free_bytes = folder.size_bytes(name), shutil.disk_usage(room).free
+    if size_bytes > free_bytes:
+        raise StriveError(
+            f"{folder}/{name} has {size_bytes} bytes, and {room} room for {free_bytes}: free space, or set "
+            "TMPDIR to a larger disk"
+        )
