@@ -1,7 +1,7 @@
 """The decord reader: frames by number, on decord's own timeline.
 
 Known to give wrong frames in silence for many files, so it refuses those of which the packet index does not
-show that it is exact (exact.py), and `auto` turns to it only where the planned PyAV reader fails.
+show that it is exact (exact.py), and `auto` turns to it only where the planned PyAV reader hung or died.
 """
 
 from __future__ import annotations
