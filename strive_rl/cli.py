@@ -136,17 +136,15 @@ def evaluate(
         "missing": missing,
     }
     on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
-    from strive_rl.benchmark_eval import run
-    from strive_rl.benchmark_eval.show import benchmark_table
-    from strive_rl.benchmarks.files import find_annotations
-    from strive_rl.benchmarks.registry import find_benchmark
-    from strive_rl.memory import memory_advice
-    from strive_rl.progress import EvalProgress
-
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
+    from strive_rl.benchmark_eval.launch import launch
+    from strive_rl.benchmark_eval.run import Means, Task
+    from strive_rl.benchmarks.files import find_annotations
+    from strive_rl.benchmarks.registry import find_benchmark
+
     found = find_benchmark(benchmark or "")
-    task = run.Task(
+    task = Task(
         benchmark=found,
         annotations=tuple(annotations or ()) or find_annotations(found, data_root),
         data_root=data_root,
@@ -154,18 +152,8 @@ def evaluate(
         recipe=recipe,
     )
     quiet_libraries()
-    with EvalProgress() as progress, memory_advice(on_videos.policy):
-        results = run.evaluate_benchmark(
-            out,
-            task=task,
-            settings=on_videos,
-            means=run.Means(workers=workers, cache=cache),
-            baseline=baseline,
-            observe=progress,
-        )
-    if results:
-        typer.echo(benchmark_table(results))
-        typer.echo("examples: " + ", ".join(str(out / name / "page.html") for name in on_videos.samplers))
+    means = Means(workers=workers, cache=cache)
+    raise typer.Exit(launch(out, task=task, settings=on_videos, means=means, baseline=baseline))
 
 
 def _evaluate_shards(
@@ -286,6 +274,32 @@ def show(
     from strive_rl.show import show as shown
 
     typer.echo(shown(run, step=step, question=question))
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="A study's TOML file, or the name of one of manifests/studies.")],
+    shards: Annotated[str, option(text="Build to train on.")],
+    heldout: Annotated[str, option(text="Build to evaluate on.")],
+    model: Model,
+    out: Annotated[Path, option(text="Folder of the study's runs; given again, it goes on there.")],
+    seeds: Annotated[int | None, option(text="Only so many of the study's seeds.")] = None,
+    steps: Annotated[int | None, option(text="Steps of each run; default the study's.")] = None,
+) -> None:
+    """Train and evaluate arms of settings with the same seeds: accuracies, paired gains, standard errors."""
+    from strive_rl import study as studies
+
+    quiet_libraries()
+    path = settings_file(file, "studies") or file
+    results = studies.run_study(
+        studies.read_study(path, seeds=seeds, steps=steps),
+        out,
+        shards=ShardSet.open(shards),
+        heldout=ShardSet.open(heldout),
+        model=model,
+        observe=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(studies.study_table(results))
 
 
 def quiet_libraries() -> None:

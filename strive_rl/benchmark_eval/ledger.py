@@ -17,7 +17,7 @@ from typing import Any
 
 from strive_data.errors import UsageError
 from strive_data.settings import differences
-from strive_rl import journal
+from strive_rl import distributed, journal
 from strive_rl.benchmark_eval.plan import Key
 
 PREDICTIONS, FAILURES = "predictions", "failures"
@@ -67,9 +67,10 @@ def read_ledger(out: Path) -> Ledger:
     return Ledger(answers=_read(out, PREDICTIONS), failures=_read(out, FAILURES))
 
 
-def write(out: Path, name: str, lines: Iterable[Line], *, rank: int, ranks: int) -> None:
+def write(out: Path, name: str, lines: Iterable[Line]) -> None:
     """Append lines to this process's file, on the disk when this returns."""
-    path = out / (f"{name}.rank{rank:03d}.jsonl" if ranks > 1 else f"{name}.jsonl")
+    several = distributed.world_size() > 1
+    path = out / (f"{name}.rank{distributed.rank():03d}.jsonl" if several else f"{name}.jsonl")
     body = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     if not body:
         return

@@ -6,6 +6,7 @@ Killed at any moment, the same command goes on and ends with the same prediction
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from strive_data.errors import UsageError
 from strive_data.sample_stream import VideoResult, find_videos, sample_stream
 from strive_data.samplers import SAMPLERS
 from strive_data.settings import choose, identity
-from strive_rl import journal
+from strive_rl import distributed, journal
 from strive_rl.benchmark_eval import ledger
 from strive_rl.benchmark_eval.answers import Asking, answered, failure_line, unusable_line
 from strive_rl.benchmark_eval.columns import (
@@ -43,18 +44,6 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranks:
-    """This process among those that share the questions; `wait` returns when all of them have come to it."""
-
-    rank: int = 0
-    ranks: int = 1
-    wait: Callable[[], None] = lambda: None
-
-
-ALONE = Ranks()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Task:
     """What is evaluated: a benchmark by its annotation files (`recipe` as for a build), its videos below
     `data_root`; and the model, a name or a folder."""
@@ -68,7 +57,8 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What an evaluation runs on; no byte of it depends on them. As for a build."""
+    """What an evaluation runs on; no byte of it depends on them. As for a build; 0 workers are one a core,
+    shared by the processes."""
 
     workers: int = 0
     cache: Path | None = None
@@ -96,50 +86,56 @@ def evaluate_benchmark(
     means: Means = LOCALLY,
     baseline: Path | None = None,
     observe: Observer = lambda done, total: None,
-    ranks: Ranks = ALONE,
 ) -> Record:
     """Evaluate a model into `out`, or go on where an earlier call was; the content of results.json.
 
-    With several processes that of the first; the others give {}. Raises UsageError for what cannot be used:
-    an annotation without a usable row, a data root without any of its videos, an unknown frame sampler, a
-    model, a finished `out` or one that was begun with other settings.
+    Several processes (torchrun) share the questions; the first adds up, the others give {}. Raises UsageError
+    for what cannot be used: an annotation without a usable row, a data root without any of its videos, an
+    unknown frame sampler, a model, a baseline, a finished `out` or one that was begun with other settings.
     """
-    for sampler in settings.samplers:
-        choose(sampler, SAMPLERS, "sampler")
-    require_folder(out)
-    if (out / RESULTS_FILE).exists():
-        raise UsageError(f"{out} already holds results: give another --out")
-    if baseline is not None:
-        require_baseline(baseline, settings)
-    plan = make_plan(task, settings)
-    if ranks.rank == 0:
-        ledger.open_folder(out, record_of(task, plan, settings))
-        ledger.mend(out)
-        known = ledger.read_ledger(out).failures
-        absent = [line for line in plan.absent if (line["sample_id"], line["sampler"]) not in known]
-        ledger.write(out, ledger.FAILURES, absent, rank=ranks.rank, ranks=ranks.ranks)
-    ranks.wait()
-    seconds = answer_share(
-        out, task=task, plan=plan, settings=settings, means=means, observe=observe, ranks=ranks
-    )
-    ranks.wait()
-    if ranks.rank != 0:
+    with distributed.telling():
+        plan = make_plan(task, settings)
+        if distributed.is_first():
+            prepare(out, task, plan, settings, baseline)
+    distributed.barrier()
+    with distributed.telling():
+        seconds = answer_share(out, task=task, plan=plan, settings=settings, means=means, observe=observe)
+    spent = distributed.gathered(seconds)
+    if not distributed.is_first():
         return {}
-    order = order_of(plan.parcels, settings.samplers)
-    lines = ledger.merge(out, ledger.PREDICTIONS, order)
+    lines = ledger.merge(out, ledger.PREDICTIONS, order_of(plan.parcels, settings.samplers))
     failures = ledger.merge(out, ledger.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
     results = record_of(task, plan, settings)
-    results |= summary_of(out, task, settings, failures) | {"seconds": seconds}
+    results |= summary_of(out, task, settings, failures) | {"seconds": spent}
     if baseline is not None:
         results["baseline"] = gains_over_baseline(baseline, out, settings)
     journal.write_json(out / RESULTS_FILE, results)
     return results
 
 
+def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, baseline: Path | None) -> None:
+    """Refuse what cannot be evaluated into, and make the folder ready; by the first process."""
+    require_folder(out)
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    if baseline is not None:
+        require_baseline(baseline, settings)
+    ledger.open_folder(out, record_of(task, plan, settings))
+    ledger.mend(out)
+    known = ledger.read_ledger(out).failures
+    ledger.write(
+        out,
+        ledger.FAILURES,
+        [line for line in plan.absent if (line["sample_id"], line["sampler"]) not in known],
+    )
+
+
 def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
+    for sampler in settings.samplers:
+        choose(sampler, SAMPLERS, "sampler")
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder")
     items = read_items(task.annotations, task.benchmark, task.recipe)
@@ -174,11 +170,11 @@ def answer_share(
     settings: BenchmarkSettings,
     means: Means,
     observe: Observer,
-    ranks: Ranks,
 ) -> dict[str, float]:
     """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
     started = time.monotonic()
-    mine = share(plan.parcels, ranks.rank, ranks.ranks)
+    processes = distributed.world_size()
+    mine = share(plan.parcels, distributed.rank(), processes)
     settled = ledger.read_ledger(out).settled(settings.samplers)
     pending = pending_of(mine, settings.samplers, settled)
     if not pending.batches:
@@ -199,13 +195,17 @@ def answer_share(
     total = sum(key not in settled for key in order_of(mine, settings.samplers))
     done = 0
     videos = sample_stream(
-        pending.jobs, frame_settings(settings), workers=means.workers, cache=means.cache, engine=means.engine
+        pending.jobs,
+        frame_settings(settings),
+        workers=means.workers or max(1, (os.cpu_count() or 1) // processes),
+        cache=means.cache,
+        engine=means.engine,
     )
     with closing(videos):
         for answers, lost in answered(asking, pending, videos, look):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
-            ledger.write(out, ledger.PREDICTIONS, fresh, rank=ranks.rank, ranks=ranks.ranks)
-            ledger.write(out, ledger.FAILURES, lost, rank=ranks.rank, ranks=ranks.ranks)
+            ledger.write(out, ledger.PREDICTIONS, fresh)
+            ledger.write(out, ledger.FAILURES, lost)
             done += len(fresh) + sum(len(settings.samplers) if not line["sampler"] else 1 for line in lost)
             if done:
                 observe(done, total)
