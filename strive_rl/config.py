@@ -318,7 +318,8 @@ class TrainSettings:
     """All settings of a training run [paper: 1,000 steps].
 
     A checkpoint is written every `save_every` steps and at the end; the `keep` newest stay, 0 keeps all. Of
-    several processes one that waits for another longer than `timeout_minutes` ends.
+    several processes one that waits for another longer than `timeout_minutes` ends. `log`: where steps are
+    told beside metrics.jsonl.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -332,9 +333,11 @@ class TrainSettings:
     save_every: int = 100
     keep: int = 2
     timeout_minutes: int = 30
+    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
+        require(len(set(self.log)) == len(self.log), f"log: got {', '.join(self.log)}; expected each once")
         require(self.keep >= 0, f"keep: got {self.keep}, expected at least 0")
         require(
             self.timeout_minutes >= 1, f"timeout_minutes: got {self.timeout_minutes}, expected at least 1"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import distributed, trainer
 from strive_rl.config import TrainSettings
 from strive_rl.memory import memory_advice
 from strive_rl.progress import TrainProgress
 from strive_rl.signals import Asked, StoppedError, listening
+from strive_rl.trackers import require_trackers, tracking
 
 FAILED = 2
 
@@ -21,6 +23,7 @@ def launch(
     shards: Sequence[ShardSet], *, model: str, out: Path, settings: TrainSettings, resume: bool
 ) -> int:
     """Train, and say how it ended; the exit code. The first of several processes speaks for all."""
+    require_trackers(settings.log)
     try:
         with distributed.processes(settings.timeout_minutes), listening() as asked:
             return _train(shards, model, out, settings, resume, asked)
@@ -35,8 +38,18 @@ def _train(
     with distributed.telling():
         run = begin(out, shards=shards, model=model, settings=settings)
     try:
-        with TrainProgress() as progress, memory_advice(settings.policy):
-            folder = trainer.fit(run, progress, asked)
+        told = settings.log if distributed.is_first() else ()
+        with (
+            TrainProgress() as progress,
+            tracking(told, out, as_dict(settings), run.step) as tell,
+            memory_advice(settings.policy),
+        ):
+
+            def observe(record: dict[str, Any], steps: int) -> None:
+                progress(record, steps)
+                tell(record)
+
+            folder = trainer.fit(run, observe, asked)
     except StoppedError as stopped:
         _say(f"{stopped}; to go on, give the same command with --resume", sys.stderr)
         return stopped.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any, Self, TextIO
@@ -37,12 +38,12 @@ class Line:
             return
         self._last_line = now
         self._open = self._live
-        self._stream.write(f"\r{text}\x1b[K" if self._live else text + "\n")
+        self._stream.write(f"\r{_fitting(text)}\x1b[K" if self._live else text + "\n")
         self._stream.flush()
 
 
 class TrainProgress(Line):
-    """Shows step, reward, accuracy, share of zero-advantage questions and time left."""
+    """Shows step, reward, accuracy, share of zero-advantage questions, entropy, speed and time left."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -71,6 +72,9 @@ def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> st
         f"reward {_number(record['reward'])}",
         f"accuracy {_number(record['accuracy'])}",
         f"zero advantage {_number(record['zero_advantage_share'])}",
+        f"entropy {_number(record['entropy'])}",
+        f"{_rate(record['per_second']['tokens'])} tokens/s",
+        *([f"broken {len(record['broken'])}"] if record["broken"] else []),
         *([f"dropped {len(record['dropped'])}"] if record["dropped"] else []),
         f"{duration(seconds_left)} left",
     ]
@@ -85,6 +89,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _fitting(text: str) -> str:
+    """Cut to the terminal's width: a line that wraps cannot be written over."""
+    columns = shutil.get_terminal_size().columns
+    return text if len(text) < columns else text[: max(columns - 2, 1)] + "…"
+
+
+def _rate(value: float | None) -> str:
+    """Two or three figures."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _number(value: float | None) -> str:

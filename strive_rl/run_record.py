@@ -14,14 +14,15 @@ from strive_data.errors import UsageError
 from strive_rl.config import DEMO
 
 SETTINGS_FILE = "settings.json"
-# What may change when a run goes on: when it ends and saves, how much memory its backward pass takes, and how
-# its data is fetched.
+# What may change when a run goes on: when it ends and saves, how much memory its backward pass takes, how
+# its data is fetched, and where it is told.
 FREE = frozenset(
     {
         "settings.steps",
         "settings.save_every",
         "settings.keep",
         "settings.timeout_minutes",
+        "settings.log",
         "settings.policy.groups_per_pass",
         "settings.policy.gradient_checkpointing",
         "settings.policy.logits_chunk_tokens",

@@ -51,7 +51,7 @@ DATA_LAYERS = [
     {"engines"},
     {"finish", "inputs", "output", "summary", "work"},
     {"sample_stream", "session", "unchanged", "verify"},
-    {"build", "report", "overview", "judge", "overlap", "merge"},
+    {"build", "report", "overview", "judge", "overlap", "merge", "local_copy"},
     {"cli"},
 ]
 RL_LAYERS = [
@@ -73,7 +73,7 @@ RL_LAYERS = [
         "slices",
         "writer",
     },
-    {"plot", "prompt", "reward", "show", "advantage", "loss", "optimizer", "views"},
+    {"plot", "prompt", "reward", "show", "trackers", "advantage", "loss", "optimizer", "views"},
     {"policy", "data", "benchmarks", "schedule"},
     {"rollout", "checkpoint", "reference", "benchmark_page", "score_table"},
     {"asking"},
@@ -84,7 +84,7 @@ RL_LAYERS = [
     {"metrics"},
     {"trainer", "evaluate", "score", "dry_run"},
     {"launch", "scored_folder"},
-    {"compare"},
+    {"compare", "study"},
     {"benchmark_eval"},
     {"cli"},
     {"__main__"},

@@ -188,3 +188,28 @@ def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 are in A only (2); 1 are in B only (1)" in capsys.readouterr().err
     assert typed("compare", tmp_path / "a", tmp_path / "b", "--common") == 0
     assert "sign test over questions" in capsys.readouterr().out
+
+
+def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Told to TensorBoard, drawn, read; and a dry run of the same command, which begins nothing."""
+    pytest.importorskip("tensorboard")
+    make_shards(tmp_path / "shards")
+    run = tmp_path / "run"
+    common = ["train", "--model", tiny_folder, "--shards", tmp_path / "shards", "--out", run, *SMALL]
+    assert typed(*common, "--steps", "1", "--dry-run", "--nproc", "2") == 0
+    planned = capfd.readouterr().out
+    assert "memory of each of 2 processes" in planned
+    assert not run.exists()
+    assert typed(*common, "--steps", "1", "--set", 'log=["tensorboard"]') == 0
+    assert len(list((run / "tensorboard").iterdir())) == 1
+    assert typed(*common, "--steps", "2", "--resume") == 0
+    for name in ("curves.png", "curves.html"):
+        assert typed("plot", run, "--out", tmp_path / name) == 0
+        assert (tmp_path / name).stat().st_size > 1000
+    capfd.readouterr()
+    assert typed("show", run) == 0
+    shown = capfd.readouterr().out
+    assert shown.startswith("step 2 · q")
+    assert "--- variant 0, whole · reward" in shown
+    assert typed("show", run, "--step", "3") == 2
+    assert "there are some from step 1 to 2" in capfd.readouterr().err
