@@ -278,7 +278,7 @@ def show(
 
 @app.command()
 def study(
-    file: Annotated[Path, typer.Argument(help="A study's TOML file, or the name of one of manifests/studies.")],
+    file: Annotated[Path, typer.Argument(help="A TOML file, or a name in manifests/studies.")],
     shards: Annotated[str, option(text="Build to train on.")],
     heldout: Annotated[str, option(text="Build to evaluate on.")],
     model: Model,

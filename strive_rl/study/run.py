@@ -1,0 +1,136 @@
+"""One arm and seed after the other: train, evaluate, compare. A stopped study goes on where it was.
+
+OUT/ARM/seed-N/run is a run of `strive-rl train`, OUT/ARM/seed-N/eval an evaluation of its model; the study is
+done with a pair once its evaluation is there. All arms of a seed come before the next seed, so that a study
+stopped early still compares like with like.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_data.settings import as_dict
+from strive_data.shards import ShardSet
+from strive_rl import journal, trainer
+from strive_rl.evaluate import RESULTS_FILE, evaluate
+from strive_rl.run_record import SETTINGS_FILE
+from strive_rl.study.paired import comparisons
+from strive_rl.study.plan import Arm, Study
+from strive_rl.table import aligned
+
+STUDY_FILE = "study.json"
+COSTS = ("prompts", "rollouts")
+
+Observe = Callable[[str], None]
+
+
+def run_study(
+    study: Study, out: Path, *, shards: ShardSet, heldout: ShardSet, model: str, observe: Observe
+) -> dict[str, Any]:
+    """Run what is missing; the content of OUT/study.json: for each frame sampler the comparisons, and what
+    each arm's training cost.
+
+    Raises UsageError where OUT holds another study. More seeds may be added to one.
+    """
+    _claim(study, out, shards, heldout, model)
+    for seed in study.seeds:
+        for arm in study.arms:
+            folder = out / arm.name / f"seed-{seed}"
+            if not (folder / "eval" / RESULTS_FILE).is_file():
+                observe(f"{arm.name}, seed {seed}")
+                _run_one(arm, seed, folder, study, shards, heldout, model)
+            _write(study, out)
+    return journal.read_json(out / STUDY_FILE)
+
+
+def study_table(results: dict[str, Any]) -> str:
+    """Results as lines for the terminal, in per cent and points, ± one standard error."""
+    lines: list[str] = []
+    for sampler, arms in results["samplers"].items():
+        rows = [(f"{sampler} frames", "accuracy", "gain", "seeds", *COSTS)]
+        for each in arms:
+            costs = (f"{results['costs'][each['arm']][name]:,}" for name in COSTS)
+            seeds = str(each["accuracy"]["count"]) if each["accuracy"] else "0"
+            rows.append((each["arm"], _shown(each["accuracy"]), _shown(each["gain"], "+"), seeds, *costs))
+        lines += [*aligned(rows), ""]
+    return "\n".join(lines[:-1])
+
+
+def _run_one(
+    arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
+) -> None:
+    run = folder / "run"
+    begin = trainer.resume if (run / SETTINGS_FILE).is_file() else trainer.start
+    begun = begin(run, shards=shards, model=model, settings=arm.with_seed(seed))
+    trained = trainer.fit(begun, lambda record, steps: None)
+    shutil.rmtree(folder / "eval", ignore_errors=True)
+    evaluate(folder / "eval", shards=heldout, model=str(trained), settings=study.evaluation)
+
+
+def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: str) -> None:
+    """Make OUT this study's, or see that it is: everything but the number of seeds must be the same."""
+    mine = {
+        "arms": {arm.name: as_dict(arm.settings) for arm in study.arms},
+        "evaluation": as_dict(study.evaluation),
+        "shards": shards.fingerprint,
+        "heldout": heldout.fingerprint,
+        "model": model,
+    }
+    path = out / STUDY_FILE
+    if path.is_file():
+        theirs = journal.read_json(path)["study"]
+        changed = [name for name, value in mine.items() if theirs.get(name) != value]
+        if changed:
+            raise UsageError(f"{out} holds another study ({', '.join(changed)} differ): give another --out")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty and holds no study: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    journal.write_json(path, {"study": mine, "samplers": {}, "costs": {}})
+
+
+def _write(study: Study, out: Path) -> None:
+    """study.json of all that is done so far."""
+    done = {arm.name: _done(out / arm.name) for arm in study.arms}
+    base = study.arms[0].name
+    samplers = {
+        sampler: [
+            asdict(each)
+            for each in comparisons({name: _accuracies(runs, sampler) for name, runs in done.items()}, base)
+        ]
+        for sampler in study.evaluation.samplers
+    }
+    costs = {name: {cost: _cost(out / name, runs, cost) for cost in COSTS} for name, runs in done.items()}
+    body = journal.read_json(out / STUDY_FILE) | {"samplers": samplers, "costs": costs}
+    journal.write_json(out / STUDY_FILE, body)
+
+
+def _done(folder: Path) -> dict[int, dict[str, Any]]:
+    """Results of the evaluations of an arm, by seed."""
+    found = {
+        int(path.parts[-3].removeprefix("seed-")): path for path in folder.glob(f"seed-*/eval/{RESULTS_FILE}")
+    }
+    return {seed: journal.read_json(found[seed]) for seed in sorted(found)}
+
+
+def _accuracies(runs: dict[int, dict[str, Any]], sampler: str) -> dict[int, float]:
+    given = {seed: results["samplers"][sampler]["accuracy"] for seed, results in runs.items()}
+    return {seed: accuracy["mean"] for seed, accuracy in given.items() if accuracy}
+
+
+def _cost(folder: Path, runs: dict[int, dict[str, Any]], name: str) -> int:
+    """What training cost, summed over the steps of these seeds' runs."""
+    files = [folder / f"seed-{seed}" / "run" / trainer.METRICS_FILE for seed in runs]
+    return sum(record[name] for file in files for record in journal.read(file))
+
+
+def _shown(mean: dict[str, Any] | None, sign: str = "") -> str:
+    if mean is None:
+        return "-"
+    error = "" if mean["error"] is None else f" ± {100 * mean['error']:.1f}"
+    return f"{100 * mean['mean']:{sign}.1f}{error}"

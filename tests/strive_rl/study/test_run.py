@@ -1,0 +1,98 @@
+"""A study of two arms of two steps: what it writes, that it goes on, and is not mixed with another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_data.shards import ShardSet
+from strive_rl import journal
+from strive_rl.config import (
+    DataSettings,
+    EvalSettings,
+    OptimSettings,
+    PolicySettings,
+    RolloutSettings,
+    TrainSettings,
+)
+from strive_rl.study import Arm, Study, run_study, study_table
+from tests.strive_rl.made_shards import make_shards
+
+POLICY = PolicySettings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[ShardSet, ShardSet]:
+    folder = tmp_path_factory.mktemp("study")
+    return make_shards(folder / "train"), make_shards(folder / "heldout", samples=3)
+
+
+def arm(name: str, variants: int, completions: int) -> Arm:
+    settings = TrainSettings(
+        data=DataSettings(questions_per_step=2, variants=variants),
+        policy=POLICY,
+        rollout=RolloutSettings(completions=completions, max_new_tokens=2, temperature=4.0),
+        optim=OptimSettings(lr=1e-3),
+        steps=2,
+    )
+    return Arm(name=name, settings=settings)
+
+
+def study(*seeds: int) -> Study:
+    evaluation = EvalSettings(policy=POLICY, max_new_tokens=2, samplers=("uniform",), bootstrap_resamples=10)
+    return Study(arms=(arm("grpo", 1, 4), arm("strive", 2, 2)), seeds=seeds, evaluation=evaluation)
+
+
+def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+) -> None:
+    out, said = tmp_path / "out", []
+    given: dict[str, Any] = {
+        "shards": builds[0],
+        "heldout": builds[1],
+        "model": str(tiny_folder),
+        "observe": said.append,
+    }
+    first = run_study(study(0), out, **given)
+    assert said == ["grpo, seed 0", "strive, seed 0"]
+    # Two steps of two questions of four answers; a prompt a variant.
+    assert first["costs"] == {
+        "grpo": {"prompts": 4, "rollouts": 16},
+        "strive": {"prompts": 8, "rollouts": 16},
+    }
+    lone = first["samplers"]["uniform"][1]
+    assert (lone["arm"], lone["gain"]["count"], lone["gain"]["error"]) == ("strive", 1, None)
+
+    said.clear()
+    (out / "strive" / "seed-0" / "eval" / "results.json").unlink()
+    more = run_study(study(0, 5), out, **given)
+    assert said == ["strive, seed 0", "grpo, seed 5", "strive, seed 5"]
+    assert len(journal.read(out / "strive" / "seed-0" / "run" / "metrics.jsonl")) == 2
+    assert more == journal.read_json(out / "study.json")
+    accuracy = [each["accuracy"]["count"] for each in more["samplers"]["uniform"]]
+    assert accuracy == [2, 2]
+    said.clear()
+    assert run_study(study(0, 5), out, **given) == more
+    assert said == []
+    header, baseline, strive = study_table(more).splitlines()
+    assert header.split() == ["uniform", "frames", "accuracy", "gain", "seeds", "prompts", "rollouts"]
+    assert baseline.split()[0] == "grpo"
+    assert " - " in baseline
+    assert strive.split()[-3:] == ["2", "16", "32"]
+
+
+def test_another_study_and_a_folder_of_something_else_are_refused(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
+    run_study(study(), out, model=str(tiny_folder), **given)
+    with pytest.raises(UsageError, match=r"another study \(model differ\)"):
+        run_study(study(), out, model="demo", **given)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and holds no study"):
+        run_study(study(), tmp_path / "full", model="demo", **given)
