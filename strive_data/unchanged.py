@@ -21,6 +21,7 @@ from strive_data.ledger import Ledger
 from strive_data.schema import Failure
 from strive_data.seal import FILES, file_sha256
 from strive_data.shards import read_run
+from strive_data.storage import place_of
 from strive_data.tables import FAILURES_FILE
 from strive_data.video_folder import VideoFolder
 from strive_data.work import GONE
@@ -35,16 +36,26 @@ class Unchanged:
 
 
 def find_unchanged(
-    folder: Path, ledger: Ledger, annotations: Sequence[Path], data_root: Path, *, recipe: str | None
+    folder: Path,
+    ledger: Ledger,
+    annotations: Sequence[Path | str],
+    data_root: Path | str,
+    *,
+    recipe: str | None,
 ) -> Unchanged | None:
     """What the build in `folder` holds, if the same command would leave it as it is; None: read the rows.
 
+    So it is for annotations or videos behind a URL: they are to be fetched first.
     A build that was made by a recipe of the package is unchanged for who leaves `recipe` out as well.
     """
     if not (ledger.complete and ledger.done and all((folder / name).is_file() for name in TABLE_FILES)):
         return None
+    places = [place_of(annotation) for annotation in annotations]
+    paths = [place for place in places if isinstance(place, Path)]
+    if len(paths) < len(annotations) or not isinstance(data_root, Path):
+        return None
     run = read_run(folder)
-    if not (_same_readings(run, annotations, recipe) and _same_files(folder, run)):
+    if not (_same_readings(run, paths, recipe) and _same_files(folder, run)):
         return None
     failures = tuple(_read_failures(folder / FAILURES_FILE))
     if not _still_fail(failures, VideoFolder(data_root)):

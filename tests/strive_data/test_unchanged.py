@@ -49,6 +49,14 @@ def test_it_tells_what_reading_the_rows_tells(annotation: Path, out: Path) -> No
     assert work.jobs == ()
     assert [failure.row for failure in expected.failures] == [2, 4, 5, 6]
     assert found(out, annotation) == found(out, annotation, recipe="plain-id") == expected
+    typed = find_unchanged(out, ledger, [f"file://{annotation}"], annotation.parent, recipe=None)
+    assert typed == expected
+
+
+def test_what_is_behind_a_url_is_to_be_fetched_first(annotation: Path, out: Path) -> None:
+    ledger = read_ledger(out, SETTINGS)
+    for url, root in (("s3://bucket/rows.jsonl", annotation.parent), (annotation, "s3://bucket/videos")):
+        assert find_unchanged(out, ledger, [url], root, recipe=None) is None
 
 
 def test_a_video_of_a_sample_may_be_gone(annotation: Path, out: Path) -> None:
