@@ -42,7 +42,7 @@ from strive_rl.run_record import (
     run_record,
 )
 from strive_rl.schedule import learning_rate, require_alpha
-from strive_rl.schema import Rewards
+from strive_rl.schema import Rewards, Rollout
 from strive_rl.signals import Asked, StoppedError
 from strive_rl.stopwatch import Stopwatch
 from strive_rl.update import update
@@ -50,6 +50,7 @@ from strive_rl.writer import Writer
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
+QUESTIONS_TO_READ = 2
 
 Shards = ShardSet | Sequence[ShardSet]
 Observer = Callable[[dict[str, Any], int], None]
@@ -225,10 +226,18 @@ def train_step(run: Run) -> dict[str, Any]:
     record = step_record(step, distributed.gathered(facts), learning_rate=rate) | {"alpha": run.alpha}
     record |= gathered.counts(masked=settings.algorithm.mask_truncated)
     run.alpha = next_alpha(run.alpha, run.loader, settings, step, gathered.outcome)
+    excerpt = _excerpt(step, rollouts, grids)
     if distributed.is_first():
         journal.append(run.out / METRICS_FILE, [record])
-        journal.append(run.out / ROLLOUTS_FILE, readable(step, rollouts, grids))
+        journal.append(run.out / ROLLOUTS_FILE, excerpt)
     return record
+
+
+def _excerpt(step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards]) -> list[dict[str, Any]]:
+    """Answers to the first questions of the step, whichever processes have them."""
+    before = sum(distributed.gathered(len(rollouts))[: distributed.rank()])
+    few = max(0, QUESTIONS_TO_READ - before)
+    return distributed.everyone(readable(step, rollouts, grids, questions=few))
 
 
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:

@@ -70,7 +70,8 @@ class _Seen:
     trouble: str | None = None
 
     def add(self, metrics: dict[str, float]) -> None:
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in metrics.items()}
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
 
 def update(

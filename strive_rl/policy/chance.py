@@ -49,4 +49,6 @@ def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tens
     """
     cumulative = probabilities_RV.cumsum(dim=-1, dtype=torch.float64)
     wanted = uniforms_R[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    ids = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
+    # Behind the last id only where a probability is not a number, which who asks will see (`sample`).
+    return ids.clamp(max=probabilities_RV.shape[-1] - 1)

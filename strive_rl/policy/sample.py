@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from strive_data.errors import StriveError
 from strive_rl.policy.chance import Chance, pick
 from strive_rl.policy.encode import Prompt
 from strive_rl.policy.model import Policy
@@ -54,7 +55,7 @@ def sample(
     """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
 
     `chances` hold one for each prompt, unless `sampling.greedy`; equal chances, prompts and settings give
-    equal completions.
+    equal completions. Raises StriveError where the model's probabilities are not numbers.
     """
     if not sampling.greedy and len(chances) != len(prompts):
         raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
@@ -95,6 +96,8 @@ def _sample_pass(
         ended |= torch.isin(token, end_ids)
         if bool(ended.all()):
             break
+    if not all(bool(each.isfinite().all()) for each in logprobs):
+        raise StriveError("sampling: the policy's probabilities are not finite numbers; are its weights?")
     grids = [torch.stack(each, dim=-1).tolist() for each in (ids, logprobs, entropies)]
     return [
         [_completion(policy, *each) for each in zip(*row, strict=True)] for row in zip(*grids, strict=True)
