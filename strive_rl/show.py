@@ -71,4 +71,4 @@ def _answer(row: Row) -> Iterator[str]:
     yield ""
     yield f"--- variant {row['variant']}, {row['view']} · {worth}{cut}"
     yield f"    frames at {times} s"
-    yield row["completion"]
+    yield row["completion"] or "(empty)"

@@ -13,6 +13,7 @@ from strive_rl.plot.history import Values
 # Share of raw values that may lie beyond the panel on each side, so that one spike does not flatten a curve.
 OUTLIERS = 0.01
 MARGIN = 0.06  # of the range, above and below
+LONE = 0.5  # room around a constant: of itself, or of a decade
 MOST_TICKS = 5
 LEAST_LOG = 1e-12
 NARROW_DECADES = 2.5
@@ -43,7 +44,7 @@ def scale_of(lines: Sequence[Values], raws: Sequence[Values] = (), *, log: bool 
     if not len(known):
         return Scale(low=0.0, high=1.0, log=log)
     low, high = float(known.min()), float(known.max())
-    room = (high - low) * MARGIN or max(abs(high) * MARGIN, 0.5 if log else 0.05)
+    room = (high - low) * MARGIN or (LONE if log else abs(high) * LONE or LONE)
     return Scale(low=low - room, high=high + room, log=log)
 
 

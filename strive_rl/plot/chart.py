@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 import numpy as np
 
@@ -23,6 +24,7 @@ LEGEND_HEIGHT, SWATCH, LETTER = 20, 18, 7.0
 MORE_COLOURS = ("#8c5a3c", "#c2519c", "#5b6b7a", "#7d9a1f", "#e07b39", "#3b3b8f")
 PALETTE = (*COLOURS, *MORE_COLOURS)
 GRID_COLOUR = "#ececec"
+NOTE_LETTERS = 170
 FAINT, BAND = 0.28, 0.18  # opacity over white
 
 
@@ -36,7 +38,7 @@ class Area:
 
 @dataclass(kw_only=True)
 class Chart:
-    """A picture of `width`×`height`: areas, then lines, dots and labels; `empty` titles have no values."""
+    """A picture of `width`×`height`: areas, then lines, dots and labels."""
 
     width: int
     height: int = 0
@@ -44,7 +46,6 @@ class Chart:
     lines: list[Line] = field(default_factory=list)
     dots: list[Dot] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,10 @@ class _Frame:
 
 
 def chart(arms: Sequence[Arm], span: int) -> Chart:
-    """All panels of which some arm has a value. Raises UsageError for more arms than colours."""
+    """All panels of which some arm has a value other than 0, and the names of the rest below.
+
+    Raises UsageError for more arms than colours.
+    """
     if len(arms) > len(PALETTE):
         raise UsageError(
             f"{len(arms)} curves: a page tells {len(PALETTE)} apart; give fewer runs, or --group"
@@ -74,8 +78,9 @@ def chart(arms: Sequence[Arm], span: int) -> Chart:
     made = Chart(width=2 * MARGIN + COLUMNS * PANEL_WIDTH + (COLUMNS - 1) * GAP)
     top = _legend(made, arms)
     found = [(panel, _curves(arms, panel, span)) for panel in PANELS]
-    made.empty = [panel.title for panel, curves in found if not curves]
-    shown = [(panel, curves) for panel, curves in found if curves]
+    empty = [panel.title for panel, curves in found if not curves]
+    zero = [panel.title for panel, curves in found if curves and all(_is_zero(each) for each in curves)]
+    shown = [(panel, curves) for panel, curves in found if panel.title not in (*empty, *zero)]
     across = _across(arms)
     for place, (panel, curves) in enumerate(shown):
         row, column = divmod(place, COLUMNS)
@@ -88,7 +93,8 @@ def chart(arms: Sequence[Arm], span: int) -> Chart:
             top + row * (PANEL_HEIGHT + GAP),
         )
     rows = -(-len(shown) // COLUMNS)
-    made.height = round(top + rows * (PANEL_HEIGHT + GAP) + MARGIN)
+    end = _notes(made, empty, zero, top + rows * (PANEL_HEIGHT + GAP) + MARGIN)
+    made.height = round(end + MARGIN)
     return made
 
 
@@ -114,6 +120,25 @@ def thinned(steps: Values, values: Values, buckets: int = PANEL_WIDTH) -> tuple[
     for part in np.array_split(np.arange(len(values)), buckets):
         kept += sorted({int(part[values[part].argmin()]), int(part[values[part].argmax()])})
     return steps[kept], values[kept]
+
+
+def _is_zero(one: Curve) -> bool:
+    values = [each for each in (one.line, one.raw, one.low, one.high) if each is not None]
+    return all((each[np.isfinite(each)] == 0).all() for each in values)
+
+
+def _notes(made: Chart, empty: Sequence[str], zero: Sequence[str], top: float) -> float:
+    """What is not drawn, in words; where they end."""
+    texts = [
+        f"{what}: {'; '.join(titles)}."
+        for what, titles in (("No values", empty), ("0 at every step", zero))
+        if titles
+    ]
+    lines = [line for text in texts for line in wrap(text, NOTE_LETTERS)]
+    for place, text in enumerate(lines):
+        y = top + place * LEGEND_HEIGHT
+        made.labels.append(Label(x=MARGIN, y=y, text=text, colour=LABEL_COLOUR, anchor="start"))
+    return top + len(lines) * LEGEND_HEIGHT
 
 
 def _curves(arms: Sequence[Arm], panel: Panel, span: int) -> list[Curve]:

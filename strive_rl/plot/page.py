@@ -48,8 +48,6 @@ def curves_page(chart: Chart, arms: Sequence[Arm], span: int) -> str:
         *_runs(arms, span),
         *_differences(arms),
     ]
-    if chart.empty:
-        body.append(f'<p class="facts">No values of: {escape(", ".join(chart.empty))}.</p>')
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'

@@ -65,6 +65,11 @@ def test_a_step_by_question_the_best_answer_first(run: Path) -> None:
     ]
 
 
+def test_an_answer_without_words_is_told(tmp_path: Path) -> None:
+    journal.append(tmp_path / "rollouts.jsonl", [ROW | {"completion": ""}])
+    assert show(tmp_path).endswith("s\n(empty)")
+
+
 def test_the_last_step_by_default_and_a_question_at_every_step(run: Path) -> None:
     assert show(run).startswith("step 2 · q1")
     assert "step 1" not in show(run)

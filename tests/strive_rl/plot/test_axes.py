@@ -50,8 +50,10 @@ def test_a_spike_does_not_flatten_a_curve_but_a_curve_is_shown_whole() -> None:
 
 def test_a_constant_and_nothing_have_a_range_too() -> None:
     made = scale_of([np.zeros(3)])
-    assert (made.low, made.high) == (-0.05, 0.05)
-    made = scale_of([np.full(3, 10.0)])
-    assert (made.low, made.high) == pytest.approx((10 - 10 * MARGIN, 10 + 10 * MARGIN))
+    assert (made.low, made.high) == (-0.5, 0.5)
+    made = scale_of([np.full(3, 1e-6)])
+    assert (made.low, made.high) == pytest.approx((0.5e-6, 1.5e-6))
+    made = scale_of([np.array([1.0, 2.0])])
+    assert (made.low, made.high) == pytest.approx((1 - MARGIN, 2 + MARGIN))
     made = scale_of([np.array([NAN, 0.0])], log=True)
     assert (made.low, made.high) == (0.0, 1.0)

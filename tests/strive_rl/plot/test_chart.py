@@ -31,8 +31,16 @@ def strokes(made: Any, colour: str) -> list[Any]:
 def test_only_panels_with_values_are_shown_and_the_others_are_named() -> None:
     made = drawn([0.0, 1.0, 0.5])
     assert [label.text for label in made.labels if label.bold] == ["reward"]
-    assert "accuracy" in made.empty
+    assert any(label.text.startswith("No values: accuracy; format;") for label in made.labels)
     assert made.height < 2 * PANEL_HEIGHT
+    assert all(label.y < made.height for label in made.labels)
+
+
+def test_what_is_0_at_every_step_of_every_run_takes_no_panel() -> None:
+    made = drawn([0.0, 0.0], [0.0])
+    assert not any(label.bold for label in made.labels)
+    assert "0 at every step: reward." in [label.text for label in made.labels]
+    assert [label.text for label in drawn([0.0, 0.0], [0.0, 0.1]).labels if label.bold] == ["reward"]
 
 
 def test_a_higher_value_stands_higher_and_a_later_step_further_right() -> None:
