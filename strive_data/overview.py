@@ -74,6 +74,15 @@ def table_rows(
     count = f"{min(most, found)} of {found} rows of {table}"
     if out is None:
         more = "; more with --limit, all with --out FILE" if most < found else ""
-        return f"{table_text(shown.collect())}\n{count}{more}"
+        return f"{table_text(_path_said_once(shown.collect()))}\n{count}{more}"
     lists = write_rows(shown, out)
     return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
+
+
+def _path_said_once(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without the path in front of a failure's message, which another column has: a screen is narrow."""
+    if not {"video", "message"} <= set(rows.columns):
+        return rows
+    pairs = zip(rows["video"], rows["message"], strict=True)
+    texts = [message.split(f"{video}: ", maxsplit=1)[-1] for video, message in pairs]
+    return rows.with_columns(message=pl.Series(texts, dtype=pl.String))

@@ -96,7 +96,15 @@ def _unreadable(path: Path, error: Exception) -> SampleError:
         found = ", ".join(box.decode("latin-1") for box in boxes[:8])
         message = f"{path}: an MP4/MOV file without its index (moov); boxes found: {found}. It was cut off"
         return SampleError(FailureKind.NO_MOOV, message)
-    return SampleError(FailureKind.NOT_MEDIA, f"{path}: no video format that is read ({error})")
+    return SampleError(FailureKind.NOT_MEDIA, f"{path}: no video format that is read ({_words(error)})")
+
+
+def _words(error: Exception) -> str:
+    """FFmpeg's own words for an error: what it says, and the last line that it logged."""
+    if not isinstance(error, av.error.FFmpegError):
+        return str(error)
+    _, part, line = error.log or (0, "", "")
+    return f"{error.strerror}; {part}: {line.strip()}" if line.strip() else str(error.strerror)
 
 
 def _iso_boxes(file: BinaryIO) -> list[bytes]:

@@ -57,6 +57,23 @@ def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> N
     assert listed.endswith("4 of 4 rows of failures")
 
 
+def test_a_failures_message_does_not_repeat_the_path_on_the_screen(tmp_path: Path) -> None:
+    why = "no video format that is read"
+    failure = Failure(
+        sample_id="9",
+        row=4,
+        video="deep/v.mp4",
+        stage="decode",
+        kind=FailureKind.NOT_MEDIA,
+        message=f"/a/root/with/a/long/name/that/would/fill/the/column/deep/v.mp4: {why}",
+    )
+    build = write_build(tmp_path / "b", [a_sample("1")], failures=[failure])
+    assert f"┆ {why} " in table_rows(build, "failures")
+    assert "/root/" not in table_rows(build, "failures")
+    table_rows(build, "failures", out=tmp_path / "f.csv")
+    assert failure.message in (tmp_path / "f.csv").read_text()
+
+
 def test_what_is_not_shown_is_said(tmp_path: Path) -> None:
     build = write_build(tmp_path / "b", [a_sample(str(i)) for i in range(9)])
     text = table_rows(build, "frames")

@@ -36,7 +36,7 @@ from strive_data.timeline import cell_midpoints, shown_frames, storage_size
 KEY_FRAME_SECONDS = 10
 COUNTS = (64, 256)
 TARGET_ANY, TARGET_LONG = 1.10, 0.5
-ENOUGH_SECONDS = 8.0
+ENOUGH_SECONDS = 2.0
 """CPU seconds of a row after which no further turn is begun."""
 
 
