@@ -16,6 +16,7 @@ from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
 from strive_data.interrupt import Terminated, exit_code, terminable
 from strive_data.judge import Contest, as_text, compare, read_cases
+from strive_data.local_copy import local_copy, local_folder
 from strive_data.merge import DUPLICATES, Duplicates, merge_builds
 from strive_data.overlap import (
     PICTURE,
@@ -39,7 +40,15 @@ from strive_data.verify import verify_build
 
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
 
-Build = Annotated[Path, typer.Argument(help="Folder of a finished build.", show_default=False)]
+Build = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of a finished build.", show_default=False, parser=local_folder, metavar="FOLDER"
+    ),
+]
+BuildAnywhere = Annotated[
+    str, typer.Argument(help="Folder or URL of a finished build.", metavar="FOLDER", show_default=False)
+]
 
 
 @app.command()
@@ -131,7 +140,7 @@ def build(
 
 @app.command()
 def inspect(
-    folder: Build,
+    folder: BuildAnywhere,
     sample: Annotated[
         str | None, option(text="Id of one sample: all its frames, scores, variants; default all.")
     ] = None,
@@ -158,12 +167,14 @@ def inspect(
     asked = table or where or columns or out or limit is not None
     if failures and table not in (None, "failures"):
         raise UsageError(f"--failures is --table failures; got --table {table} too: leave one out")
-    if not (asked or failures):
-        typer.echo(sample_overview(folder, sample) if sample is not None else build_overview(folder))
-        return
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     name = "failures" if failures else table or ("frames" if sample is not None else "samples")
-    typer.echo(table_rows(folder, name, where=where, columns=names, sample=sample, limit=limit, out=out))
+    with local_copy(folder, tables_only=True) as tables:
+        if asked or failures:
+            text = table_rows(tables, name, where=where, columns=names, sample=sample, limit=limit, out=out)
+        else:
+            text = sample_overview(tables, sample) if sample is not None else build_overview(tables)
+        typer.echo(text.replace(str(tables), folder))
 
 
 @app.command()
@@ -287,12 +298,15 @@ def overlap(
 
 @app.command()
 def verify(
-    folder: Build,
+    folder: BuildAnywhere,
     workers: Annotated[int, typer.Option(help="Reading processes; 0: one a core.", min=0)] = 0,
 ) -> None:
-    """Read every byte of a build again, and name all that is wrong; exit code 1 where something is."""
-    with ShardProgress("read") as progress:
-        verdict = verify_build(folder, workers=workers, observe=progress)
+    """Read every byte of a build again, and name all that is wrong; exit code 1 where something is.
+
+    A build behind a URL is copied to this machine first.
+    """
+    with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
+        verdict = verify_build(local, workers=workers, observe=progress)
     for problem in verdict.problems:
         typer.echo(f"{folder}/{problem}")
     read = f"{verdict.samples} samples, {verdict.frames} frames, {verdict.size_bytes / 1e6:.1f} MB"
@@ -305,7 +319,13 @@ def verify(
 @app.command()
 def merge(
     folders: Annotated[
-        list[Path], typer.Argument(help="Finished builds of equal settings, two or more.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Finished builds of equal settings, two or more.",
+            show_default=False,
+            parser=local_folder,
+            metavar="FOLDERS...",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the joined build.")],
     duplicates: Annotated[
