@@ -14,6 +14,7 @@ from strive_rl.plot.history import Values
 OUTLIERS = 0.01
 MARGIN = 0.06  # of the range, above and below
 LONE = 0.5  # room around a constant: of itself, or of a decade
+ROUNDING = 1e-9  # relative: what averaging a constant leaves
 MOST_TICKS = 5
 LEAST_LOG = 1e-12
 NARROW_DECADES = 2.5
@@ -44,7 +45,8 @@ def scale_of(lines: Sequence[Values], raws: Sequence[Values] = (), *, log: bool 
     if not len(known):
         return Scale(low=0.0, high=1.0, log=log)
     low, high = float(known.min()), float(known.max())
-    room = (high - low) * MARGIN or (LONE if log else abs(high) * LONE or LONE)
+    constant = high - low <= ROUNDING * max(abs(low), abs(high))
+    room = (LONE if log else abs(high) * LONE or LONE) if constant else (high - low) * MARGIN
     return Scale(low=low - room, high=high + room, log=log)
 
 

@@ -142,7 +142,8 @@ def _notes(made: Chart, empty: Sequence[str], zero: Sequence[str], top: float) -
 
 
 def _curves(arms: Sequence[Arm], panel: Panel, span: int) -> list[Curve]:
-    found = (curve(place, arm, panel.key, span) for place, arm in enumerate(arms))
+    reach = span if panel.smooth else 1
+    found = (curve(place, arm, panel.key, reach) for place, arm in enumerate(arms))
     return [each for each in found if each is not None]
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """`key` as in METRICS.md; `log` where values of many sizes meet."""
+    """`key` as in METRICS.md; `log` where values of many sizes meet; `smooth` unless it has no noise."""
 
     title: str
     key: str
     log: bool = False
+    smooth: bool = True
 
 
 PANELS = (
@@ -31,8 +32,8 @@ PANELS = (
     Panel(title="share of completions truncated", key="truncated_share"),
     Panel(title="gradient norm", key="grad_norm", log=True),
     Panel(title="log-probability gap, sampling to training", key="logprob_gap", log=True),
-    Panel(title="learning rate", key="learning_rate"),
-    Panel(title="alpha", key="alpha"),
+    Panel(title="learning rate", key="learning_rate", smooth=False),
+    Panel(title="alpha", key="alpha", smooth=False),
     Panel(title="sampled tokens a second", key="per_second.tokens"),
     Panel(title="prompt tokens a second", key="per_second.tokens_read"),
     Panel(title="seconds a step", key="seconds.total"),

@@ -53,6 +53,8 @@ def test_a_constant_and_nothing_have_a_range_too() -> None:
     assert (made.low, made.high) == (-0.5, 0.5)
     made = scale_of([np.full(3, 1e-6)])
     assert (made.low, made.high) == pytest.approx((0.5e-6, 1.5e-6))
+    made = scale_of([np.array([0.3, 0.3 + 1e-16, 0.3 - 1e-16])])
+    assert (made.low, made.high) == pytest.approx((0.15, 0.45))
     made = scale_of([np.array([1.0, 2.0])])
     assert (made.low, made.high) == pytest.approx((1 - MARGIN, 2 + MARGIN))
     made = scale_of([np.array([NAN, 0.0])], log=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,13 @@ def test_what_was_written_stands_faintly_behind_the_average() -> None:
     colours = [line.colour for line in made.lines]
     assert colours.index(faint(PALETTE[0], 0.28)) < len(colours) - 1
     assert colours[-1] == PALETTE[0]
+
+
+def test_a_schedule_is_not_averaged() -> None:
+    rates = np.array([0.0, 1.0, 0.0])
+    run = replace(history("a", [0.0, 1.0, 0.0]), values={"learning_rate": rates, "reward": rates})
+    (_, averaged, _), (_, exact, _) = strokes(chart(arms([run], group=False), 3), PALETTE[0])
+    assert exact[1] < averaged[1]
 
 
 def test_seeds_are_a_band() -> None:
