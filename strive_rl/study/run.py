@@ -7,6 +7,7 @@ stopped early still compares like with like.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,8 +36,10 @@ def run_study(
     """Run what is missing; the content of OUT/study.json: for each frame sampler the comparisons, and what
     each arm's training cost.
 
-    Raises UsageError where OUT holds another study. More seeds may be added to one.
+    Raises UsageError where OUT holds another study (more seeds may be added to one), and under torchrun.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("strive-rl study runs in one process: start it without torchrun")
     _claim(study, out, shards, heldout, model)
     for seed in study.seeds:
         for arm in study.arms:

@@ -84,6 +84,14 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
     assert strive.split()[-3:] == ["2", "16", "32"]
 
 
+def test_several_processes_are_refused(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="without torchrun"):
+        run_study(study(0), tmp_path, shards=builds[0], heldout=builds[1], model="demo", observe=print)
+
+
 def test_another_study_and_a_folder_of_something_else_are_refused(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
 ) -> None:
