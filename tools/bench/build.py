@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def compare(title: str, job: Workload, bench: Bench) -> None:
         f"\n{title}: {job.videos} videos, {each:.1f} questions each, {bench.candidates} candidates",
         flush=True,
     )
+    start = start_up(job, bench)
     stages: list[list[StageCost]] = []
     builds, plains = list[Cost](), list[Cost]()
     for _ in range(bench.repeats):
@@ -86,10 +88,12 @@ def compare(title: str, job: Workload, bench: Bench) -> None:
     for name, rounds in zip(("decode", "model", "jpeg"), zip(*stages, strict=True), strict=True):
         cost = median_cost([Cost(wall_seconds=s.wall_seconds, cpu_seconds=s.cpu_seconds) for s in rounds])
         print(cost_line(f"  bare {name} of {rounds[0].frames} frames ({rounds[0].how})", cost))
+    print(cost_line("  start-up of a build (two frames)", start))
     print(cost_line("  whole build", median_cost(builds)))
     if plains:
         print(cost_line("  plain script", median_cost(plains)))
-    _print_ratios(stages, builds, plains, several=each > 1)
+    _print_ratios(stages, builds, plains, start=start, several=each > 1)
+    print(f"  {'load of the machine, mean of 5 minutes':<56} {os.getloadavg()[1]:6.2f}", flush=True)
 
 
 def bare_stages(job: Workload, bench: Bench) -> list[StageCost]:
@@ -119,6 +123,15 @@ def build_once(job: Workload, bench: Bench, *, candidates: int, sets: Sequence[s
     cost = run_measured(command + bench.model.build_options + list(sets), log=bench.log)
     shutil.rmtree(out)
     return cost
+
+
+def start_up(job: Workload, bench: Bench) -> Cost:
+    """A build of two frames, in batches of one: torch and the model are loaded, and little else is done."""
+    root = job.root.with_name(f"{job.root.name}.start")
+    video = next(path for path in sorted(job.root.iterdir()) if path != job.annotation)
+    one = ask_about(video, root, copies=1, questions=1)
+    sets = ["--frames", "2", "--set", "score.batch_size=1"]
+    return build_once(one, bench, candidates=2, sets=sets)
 
 
 def plain_once(job: Workload, bench: Bench) -> Cost:
@@ -160,15 +173,27 @@ def scale(clips: Path, scales: Sequence[int], candidates: int, bench: Bench) -> 
 
 
 def _print_ratios(
-    stages: Sequence[Sequence[StageCost]], builds: Sequence[Cost], plains: Sequence[Cost], *, several: bool
+    stages: Sequence[Sequence[StageCost]],
+    builds: Sequence[Cost],
+    plains: Sequence[Cost],
+    *,
+    start: Cost,
+    several: bool,
 ) -> None:
-    """Medians of the ratios of each round, by the wall clock and by CPU seconds."""
+    """Medians of the ratios of each round, by the wall clock and by CPU seconds.
+
+    Against the longest stage twice: with what a build spends before its first frame, and without, since the
+    stage was warmed up before it was measured.
+    """
     longest = [max(rounds, key=lambda stage: stage.wall_seconds) for rounds in stages]
-    walls = [build.wall_seconds / stage.wall_seconds for build, stage in zip(builds, longest, strict=True)]
-    cpus = [build.cpu_seconds / stage.cpu_seconds for build, stage in zip(builds, longest, strict=True)]
-    name = longest[0].stage
-    print(ratio_line(f"  build / bare {name}, wall", _median(walls), target=TO_STAGE, at_most=True))
-    print(ratio_line(f"  build / bare {name}, CPU", _median(cpus), target=TO_STAGE, at_most=True))
+    for what in ("wall_seconds", "cpu_seconds"):
+        unit = what.partition("_")[0]
+        for less, said in ((0.0, ""), (getattr(start, what), " less start-up")):
+            ratios = [
+                (getattr(b, what) - less) / getattr(s, what) for b, s in zip(builds, longest, strict=True)
+            ]
+            label = f"  build{said} / bare {longest[0].stage}, {unit}"
+            print(ratio_line(label, _median(ratios), target=TO_STAGE, at_most=True))
     busy = [build.cpu_seconds / build.wall_seconds / CORES for build in builds]
     print(f"  {'share of the cores that the build had':<56} {_median(busy):6.2f}")
     target = TO_PLAIN if several else 1.0

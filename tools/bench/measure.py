@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psutil
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_LOOKS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Wall-clock and CPU seconds of a command; `peak_bytes` of resident memory, summed over its processes."""
+    """Wall-clock and CPU seconds of a command; `peak_bytes` of memory that all its processes held at once."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -34,9 +34,8 @@ def run_measured(
 ) -> Cost:
     """Run a command to its end; its output goes to `log`.
 
-    CPU seconds are those of the process and of all descendants that were waited for. Memory is looked at
-    every tenth of a second: pages that processes share are counted once for each of them, so the peak is an
-    upper bound.
+    CPU seconds are those of the process and of all descendants that were waited for. Memory is looked at four
+    times a second: what is shorter is not seen.
     """
     with log.open("w", encoding="utf-8") as output:
         started = time.perf_counter()
@@ -54,13 +53,13 @@ def run_measured(
 
 
 def tree_bytes(pid: int) -> int:
-    """Resident bytes of a process and its descendants, 0 for one that is gone."""
+    """Resident bytes of a process and its descendants, shared pages once (PSS); 0 for one that is gone."""
     try:
         root = psutil.Process(pid)
         family = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
-    return sum(map(_resident_bytes, family))
+    return sum(map(_proportional_bytes, family))
 
 
 def median_cost(costs: Sequence[Cost]) -> Cost:
@@ -105,9 +104,10 @@ class _PeakMemory:
             self._ended.wait(SECONDS_BETWEEN_LOOKS)
 
 
-def _resident_bytes(process: psutil.Process) -> int:
+def _proportional_bytes(process: psutil.Process) -> int:
+    """A page that n processes share counts 1/n for each of them."""
     try:
-        return int(process.memory_info().rss)
+        return int(process.memory_full_info().pss)
     except psutil.NoSuchProcess:
         return 0
 
