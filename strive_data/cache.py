@@ -138,7 +138,7 @@ def write_entry(entry: Path, stills: Stills, embeddings: Floats) -> None:
     Raises SampleError (encode_failed) for a frame that is no picture and StriveError where it cannot be
     written.
     """
-    jpegs = list(stills.jpegs)
+    jpegs = stills.jpegs_of(range(len(stills.jpegs)))
     buffer = io.BytesIO()
     np.savez(
         buffer,
