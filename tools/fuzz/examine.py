@@ -45,8 +45,9 @@ class Examine:
 
     sources: tuple[Path, ...] = ()
 
-    def __call__(self, path: Path, settings: DecodeSettings) -> Verdict:
+    def __call__(self, path: Path | str, settings: DecodeSettings) -> Verdict:
         """Raises SampleError as `read_candidates` does."""
+        path = Path(path)
         got = read_candidates(path, settings)
         intact = _intact(got, self._source(path), settings)
         wrong = set(differing_frames(path, settings, got)) - (intact or set())
