@@ -92,7 +92,7 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
     yield f"shards      {made.shards}: {made.questions:,} questions"
     yield (
         f"run         {settings.steps:,} steps of {data.questions_per_step} questions: {taken:,} questions, "
-        f"{taken / made.questions:.3g} epochs"
+        f"{taken / made.questions:,.2f} epochs"
     )
     yield (
         f"prompt      {need.prompt_tokens:,} tokens at most: {need.video_tokens:,} of {made.frames} frames, "
@@ -133,6 +133,8 @@ def _memory(made: Plan, need: Estimate) -> Iterator[str]:
         if any(text != "-" for text in columns):
             yield f"{name:18}{columns[0]:>10}{columns[1]:>10}"
     yield f"{'together':18}{_gib(need.sampling_bytes):>10}{_gib(need.update_bytes):>10}"
+    if made.settings.policy.train_vision:
+        yield "and the activations of the vision tower (policy.train_vision), which are not reckoned"
 
 
 def _advice(made: Plan, need: Estimate) -> Iterator[str]:
@@ -145,14 +147,14 @@ def _advice(made: Plan, need: Estimate) -> Iterator[str]:
         )
     parts = need.update_parts if need.update_bytes >= need.sampling_bytes else need.sampling_parts
     total = sum(parts.values())
-    lower = _settings_to_lower(made.settings.policy, made.processes)
+    lower = _settings_to_lower(made.settings.policy)
     yield "if that is too much, the largest parts first:"
     for name, size in sorted(parts.items(), key=lambda part: -part[1]):
         if size > NOTABLE * total:
             yield f"  {name}: {lower[name]}"
 
 
-def _settings_to_lower(policy: PolicySettings, processes: int) -> Mapping[str, str]:
+def _settings_to_lower(policy: PolicySettings) -> Mapping[str, str]:
     """What to do about each part."""
     spread = "more processes, or policy.lora_rank"
     if policy.lora_rank:
@@ -161,7 +163,7 @@ def _settings_to_lower(policy: PolicySettings, processes: int) -> Mapping[str, s
     recompute = "" if policy.gradient_checkpointing else ", or set policy.gradient_checkpointing=true"
     prompts = f"lower policy.prompts_per_pass (now {policy.prompts_per_pass})"
     return {
-        "weights": "more processes" if processes > 1 else "a smaller model, or policy.dtype=bfloat16",
+        "weights": "a smaller model, or policy.dtype=bfloat16",
         "reference": "algorithm.kl_beta=0, or policy.lora_rank, which needs no copy",
         "optimizer": spread,
         "gradients": spread,

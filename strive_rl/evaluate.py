@@ -13,13 +13,13 @@ from typing import Any
 
 from strive_data.errors import UsageError
 from strive_data.samplers import SAMPLERS
-from strive_data.schema import Span
 from strive_data.settings import as_dict, choose
 from strive_data.shards import ShardSet
 from strive_rl import journal
 from strive_rl.answering import Answer, Asked, answer
 from strive_rl.answers import final_answer
 from strive_rl.config import EvalSettings
+from strive_rl.evidence import evidence_seen
 from strive_rl.interval import Estimate, estimate
 from strive_rl.policy import Policy, load_policy
 from strive_rl.run_record import require_folder, run_record
@@ -97,13 +97,6 @@ def prediction(answered: Answer) -> Prediction:
         "reward": _mean([reward.total for reward in rewards]),
         "evidence_seen": evidence_seen(answered.view.times.tolist(), question.evidence_spans),
     }
-
-
-def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
-    """Whether a frame lies in a span of evidence (ends included); None where no span is known."""
-    if not spans:
-        return None
-    return any(start <= time <= end for start, end in spans for time in times)
 
 
 def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from strive_rl.data import Batch
+from strive_rl.evidence import evidence_seen
 from strive_rl.rollout import Encoded, reward_grid
 from strive_rl.schema import Rewards, Rollout
 from strive_rl.update import UpdateStats
@@ -98,12 +99,8 @@ def question_facts(rollout: Rollout, grid: Rewards, prompt_tokens: Sequence[int]
 
 def _evidence_seen(rollout: Rollout) -> tuple[bool, ...]:
     spans = rollout.group.question.evidence_spans
-    if not spans:
-        return ()
-    return tuple(
-        any(start <= time <= end for time in view.times for start, end in spans)
-        for view in rollout.group.views
-    )
+    told = (evidence_seen(view.times.tolist(), spans) for view in rollout.group.views)
+    return tuple(each for each in told if each is not None)
 
 
 def _rows(grid: Rewards) -> Grid:

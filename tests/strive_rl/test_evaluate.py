@@ -11,7 +11,7 @@ from strive_data.errors import UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal
 from strive_rl.config import EvalSettings, PolicySettings
-from strive_rl.evaluate import evaluate, evidence_seen, gains, summarise
+from strive_rl.evaluate import evaluate, gains, summarise
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
 SETTINGS = EvalSettings(
@@ -36,13 +36,6 @@ def row(sample: int, accuracy: float, seen: bool | None, sampler: str = "uniform
         "finished": True,
         "evidence_seen": seen,
     }
-
-
-def test_evidence_by_hand() -> None:
-    spans = ((1.0, 2.0), (5.0, 6.0))
-    assert evidence_seen([0.5, 2.0], spans) is True
-    assert evidence_seen([0.5, 2.1, 4.9], spans) is False
-    assert evidence_seen([0.5], ()) is None
 
 
 def test_the_summary_by_hand() -> None:

@@ -1,0 +1,43 @@
+"""Published runs, planned on small shards that say that they are of the published size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from strive_data.config import BuildSettings
+from strive_data.published import settings_file
+from strive_data.settings import load
+from strive_rl.config import TrainSettings
+from strive_rl.dry_run import Plan, plan
+from tests.strive_rl.made_shards import SETTINGS, make_shards
+from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b, save_config
+
+# The model of a run by the end of its name, and the build that it is trained on.
+MODELS = {"qwen2.5-vl-7b": ("qwen2.5-vl", qwen2_5_vl_7b), "qwen3-vl-8b": ("qwen3-vl", qwen3_vl_8b)}
+
+
+def settings_of(run: str) -> TrainSettings:
+    return load(TrainSettings, config=settings_file(Path(run), "runs"))
+
+
+def build_named(name: str) -> BuildSettings:
+    return load(BuildSettings, config=settings_file(Path(name), "builds"))
+
+
+def build_of(run: str) -> BuildSettings:
+    (name,) = (build for model, (build, _) in MODELS.items() if run.endswith(model))
+    return build_named(name)
+
+
+def planned(folder: Path, run: str, processes: int = 1) -> Plan:
+    """The plan of a published run as its build would give it; everything is made below `folder`."""
+    home = folder / f"{run}-{processes}"
+    home.mkdir()
+    wanted = build_of(run)
+    small = replace(wanted, sampler=SETTINGS.sampler, shard=SETTINGS.shard)
+    shards = make_shards(home / "shards", settings=small)
+    (config,) = (config for model, (_, config) in MODELS.items() if run.endswith(model))
+    model = save_config(config(), home / "model")
+    made = plan([shards], model=str(model), settings=settings_of(run), processes=processes)
+    return replace(made, frames=wanted.sampler.frames)
