@@ -14,6 +14,7 @@ from strive_rl.schema import Completion, Group, Pick, Reward, View, Wording
 from strive_rl.views import evaluation_indices, group_of
 
 Dropped = tuple[str, str]
+Chosen = dict[str, tuple[Indices, str]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,24 +73,9 @@ def answer(
     Samples of one video that are shown the same frames share them: they are decoded, made into pixels and
     read by the vision tower once. Raises what `evaluation_indices` and `group_of` do.
     """
-    shown: dict[tuple[str, bytes], View] = {}
-    chosen = {one.sample.meta.question.sample_id: evaluation_indices(one.sample, sampler) for one in asked}
+    chosen = chosen_frames(asked, sampler)
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
-    groups = []
-    for sample_id, (indices, _) in chosen.items():
-        one = by_id[sample_id]
-        key = (one.sample.meta.question.video, indices.tobytes())
-        if key not in shown:
-            beside = policy.settings.frame_pairs == "neighbours"
-            shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
-        groups.append(
-            Group(
-                question=one.sample.meta.question,
-                views=(shown[key],),
-                pick=Pick(position=one.position, epoch=0),
-                wording=one.wording,
-            )
-        )
+    groups = groups_of(policy, asked, chosen)
     encoded = encode_groups(policy, groups)
     answers = []
     for rollout in roll_out(policy, encoded, sampling_of(settings), settings.seed):
@@ -107,6 +93,27 @@ def answer(
             )
         )
     return answers, list(encoded.dropped)
+
+
+def chosen_frames(asked: Sequence[Asked], sampler: str) -> Chosen:
+    """What `evaluation_indices` takes of each sample, by sample id."""
+    return {one.sample.meta.question.sample_id: evaluation_indices(one.sample, sampler) for one in asked}
+
+
+def groups_of(policy: Policy, asked: Sequence[Asked], chosen: Chosen) -> list[Group]:
+    """A group with one view for each sample; those of one video with the same frames have the same view."""
+    beside = policy.settings.frame_pairs == "neighbours"
+    shown: dict[tuple[str, bytes], View] = {}
+    groups = []
+    for one in asked:
+        question = one.sample.meta.question
+        indices, _ = chosen[question.sample_id]
+        key = (question.video, indices.tobytes())
+        if key not in shown:
+            shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
+        pick = Pick(position=one.position, epoch=0)
+        groups.append(Group(question=question, views=(shown[key],), pick=pick, wording=one.wording))
+    return groups
 
 
 def sampling_of(settings: EvalSettings) -> Sampling:

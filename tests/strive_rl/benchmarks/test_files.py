@@ -42,4 +42,6 @@ def test_where_there_is_none_it_says_what_was_looked_for(tmp_path: Path) -> None
         find_annotations(VIDEOMME, tmp_path)
     with pytest.raises(UsageError, match="no annotation of own annotation; name its files by --annotations"):
         find_annotations(OWN, tmp_path)
+    with pytest.raises(UsageError, match="absent: no such folder"):
+        find_annotations(VIDEOMME, tmp_path / "absent")
     assert all(benchmark.files for name, benchmark in BENCHMARKS.items() if name != "own")
