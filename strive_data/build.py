@@ -30,6 +30,7 @@ from strive_data.schema import Failure
 from strive_data.session import Seen, run_jobs
 from strive_data.shard_stream import ShardStream
 from strive_data.shards import read_run
+from strive_data.storage import place_of
 from strive_data.summary import BuildSummary
 from strive_data.tables import FAILURES_FILE, failures_table
 from strive_data.unchanged import find_unchanged
@@ -65,16 +66,17 @@ def build(
     of `settings.failures`; DiskFullError; DamagedError where finished files are gone.
     """
     started = time.monotonic()
-    root = video_root(data_root)
+    root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         folder = output.folder
         ledger = read_ledger(folder, settings, sizes=output.sizes())
-        if not retry_failed and (same := find_unchanged(folder, ledger, annotations, root, recipe=recipe)):
+        if not retry_failed and (same := find_unchanged(folder, ledger, places, root, recipe=recipe)):
             return _unchanged(out, ledger, same.failures, started, videos=same.videos)
-        rows = read_inputs(annotations, root, recipe=recipe)
+        rows = read_inputs(places, root, recipe=recipe)
         work = plan_work(rows, ledger, root, retry_failed=retry_failed)
         if is_finished(output, rows, ledger, work):
-            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, videos=work.videos)
+            videos = read_run(folder)["counts"]["videos"]
+            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, videos=videos)
             return replace(summary, readings=rows.readings)
         stop_if_missing(rows, ledger, settings)
         chosen = None
@@ -95,20 +97,20 @@ def build(
             stream.finish()
         closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
         output.fetch_parts(closed.manifests)
-        finish(
+        counts = finish(
             folder,
             rows,
             settings,
             manifests=closed.manifests,
             tail=tail,
             failures=failures_of(rows, closed),
-            videos=work.videos,
             versions=ledger.versions or package_versions(),
             seconds=time.monotonic() - started,
             stage_seconds=seen.watch.seconds,
+            parts=ledger.parts,
         )
         output.publish()
-        summary = _summary(out, closed, failures_of(rows, closed), started, videos=work.videos)
+        summary = _summary(out, closed, failures_of(rows, closed), started, videos=counts["videos"])
         return replace(
             summary,
             readings=rows.readings,

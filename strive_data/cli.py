@@ -16,7 +16,7 @@ from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
 from strive_data.interrupt import Terminated, exit_code, terminable
 from strive_data.judge import Contest, as_text, compare, read_cases
-from strive_data.local_copy import local_copy, local_folder
+from strive_data.local_copy import is_remote, local_copy, local_folder
 from strive_data.merge import DUPLICATES, Duplicates, merge_builds
 from strive_data.overlap import (
     PICTURE,
@@ -174,7 +174,9 @@ def inspect(
             text = table_rows(tables, name, where=where, columns=names, sample=sample, limit=limit, out=out)
         else:
             text = sample_overview(tables, sample) if sample is not None else build_overview(tables)
-        typer.echo(text.replace(str(tables), folder))
+        # Of a build behind a URL the name, not that of the copy.
+        name = folder if is_remote(folder) else str(tables)
+        typer.echo(text.replace(str(tables), name))
 
 
 @app.command()
@@ -216,6 +218,8 @@ def judge(
         typer.Argument(
             help="A finished build whose samples have evidence spans, or the QVHighlights folder.",
             show_default=False,
+            parser=local_folder,
+            metavar="FOLDER",
         ),
     ],
     sampler: Annotated[
@@ -264,9 +268,17 @@ def judge(
 
 @app.command()
 def overlap(
-    train: Annotated[Path, typer.Argument(help="Finished build to train on.", show_default=False)],
+    train: Annotated[
+        Path,
+        typer.Argument(
+            help="Finished build to train on.", show_default=False, parser=local_folder, metavar="TRAIN"
+        ),
+    ],
     evaluation: Annotated[
-        Path, typer.Argument(metavar="EVAL", help="Finished build to evaluate on.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="EVAL", help="Finished build to evaluate on.", show_default=False, parser=local_folder
+        ),
     ],
     by: Annotated[
         str,

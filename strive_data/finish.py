@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from strive_data.annotations import Annotations
 from strive_data.atomic import sync_folder, write_json
 from strive_data.config import BuildSettings
-from strive_data.ledger import BUILD_FILE, TAIL_FILE
+from strive_data.ledger import BUILD_FILE, PARTS, TAIL_FILE
 from strive_data.manifest import Manifest, Tail, as_body, index_of, manifest_name
 from strive_data.provenance import run_record
 from strive_data.schema import Failure
@@ -38,14 +39,14 @@ def finish(
     manifests: Sequence[Manifest],
     tail: Tail,
     failures: Sequence[Failure],
-    videos: int,
     versions: Mapping[str, str | None],
     seconds: float,
     stage_seconds: Seconds,
-) -> None:
-    """Write what remains, each file whole, `run.json` last. Can be done again at any time.
+    parts: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, int]:
+    """Write what remains, each file whole, `run.json` last; its counts. Can be done again at any time.
 
-    `videos` are those of the annotation; `versions` those that the build was begun with.
+    `versions` are those that the build was begun with, `parts` the builds that it was joined from, if it was.
     """
     (out / TAIL_FILE).unlink(missing_ok=True)
     if tail.failures:
@@ -53,7 +54,7 @@ def finish(
     gather_parts(out, [manifest.shard for manifest in manifests], out)
     write_table(out / FAILURES_FILE, failures_table(failures))
     write_table(out / INDEX_FILE, index_of(manifests))
-    counts = counts_of(out, manifests, failures, videos=videos)
+    counts = counts_of(out, manifests)
     record = run_record(
         settings,
         rows.input_sha256,
@@ -65,9 +66,12 @@ def finish(
         failures=Counter(str(failure.kind) for failure in failures),
         files=file_hashes(out, files_of(out, manifests)),
     )
+    if parts:
+        record[PARTS] = list(parts)
     sync_folder(out)
     write_json(out / RUN_FILE, seal(record))
     sync_folder(out)
+    return counts
 
 
 def files_of(out: Path, manifests: Sequence[Manifest]) -> list[str]:
@@ -77,22 +81,24 @@ def files_of(out: Path, manifests: Sequence[Manifest]) -> list[str]:
     return [*TABLE_FILES, BUILD_FILE, *tail, *of_shards]
 
 
-def counts_of(
-    out: Path, manifests: Sequence[Manifest], failures: Sequence[Failure], *, videos: int
-) -> dict[str, int]:
-    """What the build holds: it does not depend on how often it was interrupted.
+def counts_of(out: Path, manifests: Sequence[Manifest]) -> dict[str, int]:
+    """What the build holds, by its manifests and tables: it does not depend on how often it was interrupted.
 
+    `videos` are those of samples and of rows that were tried, also where their files are gone since;
     `candidates` are rows of the frames table (frames scored), `frames` those stored as JPEG.
     """
-    stored = pl.scan_parquet(out / SAMPLES_FILE).select(
+    samples, failures = pl.scan_parquet(out / SAMPLES_FILE), pl.scan_parquet(out / FAILURES_FILE)
+    stored = samples.select(
         candidates=pl.col("candidates").cast(pl.Int64).sum(), frames=pl.col("stored").cast(pl.Int64).sum()
     )
     candidates, frames = stored.collect().row(0)
+    tried = failures.filter(pl.col("stage") != "annotation").select("video")
+    videos = pl.concat([samples.select("video"), tried]).unique().select(pl.len())
     return {
         "samples": sum(len(manifest.samples) for manifest in manifests),
-        "videos": videos,
+        "videos": videos.collect().item(),
         "shards": len(manifests),
-        "failures": len(failures),
+        "failures": failures.select(pl.len()).collect().item(),
         "candidates": candidates,
         "frames": frames,
         "bytes": sum(manifest.size_bytes for manifest in manifests),

@@ -22,6 +22,7 @@ from strive_data.settings import as_dict, differences, fingerprint, identity
 from strive_data.shards import RUN_FILE
 
 BUILD_FILE, TAIL_FILE = "build.json", "tail.json"
+PARTS = "parts"
 OF_A_SHARD = re.compile(r"(shard-\d{6,})\.(tar|json|samples\.parquet|frames\.parquet)")
 
 
@@ -39,7 +40,8 @@ class Ledger:
     """What is settled: `done` has the question hash of each sample by id, `failed` the last try of others.
 
     `attempt` is the round that the build is in; `unfinished` as in the last Manifest; `versions` are those
-    that the build was begun with; `begun`: the folder is a build; `complete`: `run.json` is there.
+    that the build was begun with; `begun`: the folder is a build; `complete`: `run.json` is there; `parts`
+    are the records of the builds that it was joined from, if it was.
     """
 
     manifests: tuple[Manifest, ...] = ()
@@ -50,6 +52,7 @@ class Ledger:
     versions: Mapping[str, str | None] = field(default_factory=dict)
     done: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, Tried] = field(default_factory=dict)
+    parts: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -77,6 +80,7 @@ def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] 
         complete=(out / RUN_FILE).is_file(),
         begun=True,
         versions=begun["versions"],
+        parts=tuple(begun.get(PARTS, ())),
     )
     return settle(ledger, manifests, read_tail(out / TAIL_FILE))
 
@@ -129,6 +133,7 @@ def begin(out: Path, settings: BuildSettings, ledger: Ledger, attempt: int) -> N
             "settings_fingerprint": fingerprint(settings),
             "versions": dict(ledger.versions) or package_versions(),
             "attempt": attempt,
+            **({PARTS: list(ledger.parts)} if ledger.parts else {}),
         }
         write_json(out / BUILD_FILE, body)
         sync_folder(out)

@@ -40,6 +40,11 @@ def local_copy(where: str | Path, *, tables_only: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
+def is_remote(where: str) -> bool:
+    """Whether it is the URL of another storage. Raises UsageError as `place_of`."""
+    return isinstance(place_of(where), str)
+
+
 def local_folder(where: str) -> Path:
     """The folder of a command that reads folders of this machine only. Raises UsageError for a URL."""
     place = place_of(where)

@@ -18,7 +18,7 @@ import polars as pl
 from strive_data.atomic import sync_folder, write_json
 from strive_data.errors import StriveError, UsageError
 from strive_data.finish import counts_of, files_of
-from strive_data.ledger import TAIL_FILE, Ledger, begin
+from strive_data.ledger import PARTS, TAIL_FILE, Ledger, begin
 from strive_data.manifest import Manifest, Tail, as_body, index_of
 from strive_data.merge.failures import join_failures
 from strive_data.merge.part import Part, read_part, require_same_settings
@@ -104,7 +104,8 @@ def _write(
     """Write all of the joined build, in the order of a build: build.json, shards, tables, run.json."""
     settings, first = parts[0].record.settings, parts[0].ledger
     attempt = max(part.ledger.attempt for part in parts)
-    begin(out, settings, Ledger(versions=first.versions), attempt)
+    provenance = tuple(_provenance(part) for part in parts)
+    begin(out, settings, Ledger(versions=first.versions, parts=provenance), attempt)
     manifests: list[Manifest] = []
     for move in plan.moves:
         manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
@@ -118,14 +119,12 @@ def _write(
     samples = pl.scan_parquet(out / SAMPLES_FILE)
     failures, resolved = join_failures([part.folder for part in parts], samples)
     write_table(out / FAILURES_FILE, failures)
-    tried = failures.lazy().filter(pl.col("stage") != "annotation").select("video")
-    videos = pl.concat([samples.select("video"), tried]).unique().select(pl.len()).collect().item()
-    counts = counts_of(out, manifests, (), videos=videos) | {"failures": failures.height}
+    counts = counts_of(out, manifests)
     record = _record(parts, counts, Counter(failures["kind"]), file_hashes(out, files_of(out, manifests)))
-    write_json(out / RUN_FILE, seal(record))
+    write_json(out / RUN_FILE, seal(record | {PARTS: list(provenance)}))
     return MergeSummary(
         samples=counts["samples"],
-        videos=videos,
+        videos=counts["videos"],
         shards=len(manifests),
         failures=failures.height,
         twice=sum(len(dropped) for dropped in plan.dropped),
@@ -136,14 +135,14 @@ def _write(
 def _record(
     parts: Sequence[Part], counts: Mapping[str, int], kinds: Mapping[str, int], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    """run.json of the joined build, with the record of each part (its hash stands for its files).
+    """run.json of the joined build, but for the records of its parts.
 
     `seconds` are those that the parts took to build, so that a merge has no time of its own in its bytes.
     """
     inputs: dict[str, str] = {}
     for part in reversed(parts):
         inputs |= part.run["inputs_sha256"]
-    record = run_record(
+    return run_record(
         parts[0].record.settings,
         dict(sorted(inputs.items())),
         counts,
@@ -152,9 +151,10 @@ def _record(
         versions=parts[0].ledger.versions,
         files=files,
     )
-    return record | {"parts": [_provenance(part) for part in parts]}
 
 
 def _provenance(part: Part) -> dict[str, Any]:
+    """The record of a part; its hash stands for its files. `build.json` has it too, so that it stays in
+    `run.json` when rows are added to the joined build."""
     known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, SEAL)}
     return {"folder": part.folder.name, "run_sha256": part.run.get(SEAL), **known}

@@ -76,9 +76,7 @@ def table_problems(folder: Path, record: Record) -> Iterator[Problem]:
     }
     for name, count in found.items():
         counted = record.counts.get(name)
-        # A video that is gone since it was built is none of the annotation's any more.
-        gone = name == "videos" and counted is not None and 0 <= counted < count
-        if counted != count and not gone:
+        if counted != count:
             what = f"counts {counted} {name}, but there are {count}"
             yield Problem(file=RUN_FILE, what=what, todo=STALE)
 

@@ -49,7 +49,6 @@ def write_build(
         manifests=closed.manifests,
         tail=tail,
         failures=failures,
-        videos=len({s.meta.question.video for s in samples} | {failure.video for failure in tried}),
         versions=package_versions(),
         seconds=1.0,
         stage_seconds={},

@@ -34,7 +34,6 @@ def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_pat
             manifests=stream.manifests,
             tail=Tail(shards=2, failures=(lost_of(failure, a_question("x")),)),
             failures=[failure],
-            videos=2,
             versions={"av": "1"},
             seconds=1.0,
             stage_seconds={"model": 0.5},
@@ -45,7 +44,7 @@ def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_pat
     assert is_sealed(contents[0]["run.json"], record)
     assert record["counts"] == {
         "samples": 4,
-        "videos": 2,
+        "videos": 1,
         "shards": 2,
         "failures": 1,
         "candidates": 40,

@@ -18,8 +18,10 @@ from strive_data.build import build
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
 from strive_data.failure_limit import TooManyFailuresError
+from strive_data.merge import merge_builds
 from strive_data.observer import VideoDone, Workload
 from strive_data.summary import BuildSummary
+from strive_data.verify import verify_build
 from tests.strive_data.crash_images import recorded
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
 
@@ -239,6 +241,36 @@ def test_a_video_that_was_built_may_be_gone(tmp_path: Path) -> None:
     (annotation.parent / "a.mp4").unlink()
     summary, _ = run(annotation, out)
     assert (summary.unchanged, summary.samples, len(summary.failures)) == (True, 7, 4)
+    write_annotation(tmp_path / "data", VIDEOS + "f")
+    (annotation.parent / "a.mp4").unlink()
+    summary, _ = run(annotation, out)
+    # Its samples are still there, so it counts.
+    assert (summary.unchanged, summary.samples, summary.videos) == (False, 8, 7)
+    assert json.loads((out / "run.json").read_text())["counts"]["videos"] == 7
+    assert verify_build(out, workers=1).problems == ()
+
+
+def test_a_joined_build_that_is_gone_on_with_keeps_the_records_of_its_parts(tmp_path: Path) -> None:
+    first, second = (
+        write_annotation(tmp_path / "data", rows, name=f"{rows[0]}.jsonl") for rows in ("aab", "ccf")
+    )
+    for annotation in (first, second):
+        run(annotation, tmp_path / annotation.stem)
+    merge_builds([tmp_path / "a", tmp_path / "c"], tmp_path / "all")
+    parts = json.loads((tmp_path / "all" / "run.json").read_text())["parts"]
+    assert [part["folder"] for part in parts] == ["a", "c"]
+    both = write_annotation(tmp_path / "data", "aab", name="both.jsonl")
+    both.write_text(
+        first.read_text()
+        + second.read_text()
+        + '{"id": "n", "video": "a.mp4", "question": "?", "answer": "x"}\n'
+    )
+    summary, _ = run(both, tmp_path / "all")
+    assert (summary.resumed, summary.samples) == (6, 7)
+    record = json.loads((tmp_path / "all" / "run.json").read_text())
+    assert record["parts"] == parts
+    assert list(record["inputs_sha256"]) == [both.as_posix()]
+    assert verify_build(tmp_path / "all", workers=1).problems == ()
 
 
 def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:

@@ -82,7 +82,6 @@ def write_finished_build(annotation: Path, out: Path) -> None:
         manifests=closed.manifests,
         tail=tail,
         failures=(),
-        videos=-(-len(questions) // QUESTIONS_PER_VIDEO),
         versions=package_versions(),
         seconds=1.0,
         stage_seconds={},
