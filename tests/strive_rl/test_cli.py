@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,9 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert not run.exists()
     assert typed(*common, "--steps", "1", "--set", 'log=["tensorboard"]') == 0
     assert len(list((run / "tensorboard").iterdir())) == 1
+    table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
+    documented = {name.split(".")[0] for name in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE)}
+    assert set(journal.read(run / "metrics.jsonl")[0]) == documented
     assert typed(*common, "--steps", "2", "--resume") == 0
     for name in ("curves.png", "curves.html"):
         assert typed("plot", run, "--out", tmp_path / name) == 0
