@@ -70,6 +70,21 @@ def train(
     raise typer.Exit(code)
 
 
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(help="Folder of a run, or one of its checkpoints.")],
+    out: Annotated[Path, option(text="New folder.")],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The low-rank adapters alone, for peft; default all, merged.")
+    ] = False,
+) -> None:
+    """Write the model as a plain folder of transformers, without the trainer's state."""
+    from strive_rl.export import export as write
+
+    taken = write(source, out, adapter=adapter)
+    typer.echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
+
+
 @app.command(name="eval")
 def evaluate(
     model: Model,

@@ -25,19 +25,26 @@ def add_adapters(model: Any, settings: PolicySettings) -> None:
 
     They start as the identity, with the same weights in every run. Raises UsageError where peft is missing.
     """
+    config = adapter_config(settings)
+    from peft import inject_adapter_in_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(INIT_SEED)
+        inject_adapter_in_model(config, model, adapter_name=NAME)
+
+
+def adapter_config(settings: PolicySettings) -> Any:
+    """The adapters as peft describes them. Raises UsageError where peft is missing."""
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig
     except ImportError as error:
         raise UsageError("policy.lora_rank needs peft: install this package with its [lora] extra") from error
-    config = LoraConfig(
+    return LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_rank * settings.lora_scale,
         lora_dropout=0.0,
         target_modules=TARGETS,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(INIT_SEED)
-        inject_adapter_in_model(config, model, adapter_name=NAME)
 
 
 def merged(weights: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ import shutil
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -88,8 +87,8 @@ def fails_on_second(text: str, question: Question) -> dict[str, float]:
     return by_hash(text, question)
 
 
-def settings(run: str, **changes: Any) -> TrainSettings:
-    return load(TrainSettings, options=changes, assignments=(*COMMON, *RUNS[run][1]))
+def settings(run: str, *changes: str) -> TrainSettings:
+    return load(TrainSettings, assignments=(*COMMON, *RUNS[run][1], *changes))
 
 
 def do(folder: Path, task: str) -> None:
@@ -98,7 +97,7 @@ def do(folder: Path, task: str) -> None:
     if source and distributed.is_first():
         shutil.copytree(folder / source, folder / out)
     distributed.barrier()
-    begin, given = (resume if steps else start), settings(run, **({"steps": int(steps)} if steps else {}))
+    begin, given = (resume if steps else start), settings(run, *([f"steps={steps}"] if steps else []))
     data = ShardSet.open(str(folder / "shards"))
     made = begin(folder / out, shards=data, model=str(folder / RUNS[run][0]), settings=given)
     if distributed.rank() == 1 and run in BREAKING:

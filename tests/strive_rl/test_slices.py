@@ -1,0 +1,24 @@
+"""Plain tensors are their own whole; sliced ones are in test_two_processes."""
+
+from __future__ import annotations
+
+import torch
+
+from strive_rl.slices import full, like, on_cpu
+
+
+def test_copies_are_whole_and_tied_tensors_are_copied_once() -> None:
+    weight = torch.nn.Parameter(torch.arange(3.0))
+    copies = on_cpu({"a": weight, "tied": weight, "b": torch.zeros(2)})
+    assert list(copies) == ["a", "tied", "b"]
+    assert copies["a"] is copies["tied"]
+    with torch.no_grad():
+        weight.add_(1)
+    assert copies["a"].tolist() == [0, 1, 2]
+    assert not copies["a"].requires_grad
+
+
+def test_a_plain_tensor_is_its_own_whole() -> None:
+    tensor = torch.ones(2)
+    assert full(tensor) is tensor
+    assert like(tensor, torch.zeros(2)) is tensor
