@@ -49,7 +49,8 @@ def shards(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_questions_of_all_clips_are_built(shards: Path) -> None:
     counts = json.loads((shards / "run.json").read_text())["counts"]
-    assert counts == {"samples": 26, "videos": 11, "shards": 1, "failures": 0}
+    known = {name: counts[name] for name in ("samples", "videos", "shards", "failures", "candidates")}
+    assert known == {"samples": 26, "videos": 11, "shards": 1, "failures": 0, "candidates": 26 * 32}
     samples = pl.read_parquet(shards / "samples.parquet")
     assert samples["evidence_spans"].list.len().min() == 1
     assert samples.select("frames", "variants").unique().rows() == [(8, 2)]

@@ -27,7 +27,7 @@ def test_the_right_answer_is_what_the_one_pair_shows(policy: Policy, lessons: li
     rows = {tuple(feature.tolist()): look for feature, look in zip(bank.features, bank.looks, strict=True)}
     for lesson in lessons[:24]:
         made = compose(policy, bank, lesson, rng, crowded=1.0)
-        looks = np.stack([rows[tuple(feature.tolist())] for feature in made.prompt.features])
+        looks = np.stack([rows[tuple(feature.tolist())] for feature in made.prompt.features.tokens])
         assert looks.any(axis=(1, 2)).all()  # crowded: every pair shows a needle
         needle = lesson.asked.needle
         if lesson.asked.asks == "colour":

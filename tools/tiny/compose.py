@@ -15,6 +15,7 @@ import torch
 
 from strive_data.synth import COLOURS, SHAPES, Asked
 from strive_rl.policy import Policy
+from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.positions import prompt_positions, video_positions
 from tools.tiny.lessons import FRAMES, LETTER_FROM_END, Lesson
 
@@ -35,7 +36,7 @@ def make_bank(lessons: Sequence[Lesson]) -> PairBank:
     looks = np.concatenate([lesson.looks for lesson in lessons]) > 0.5
     return PairBank(
         features=torch.cat(
-            [lesson.prompt.features for lesson in lessons if lesson.prompt.features is not None]
+            [lesson.prompt.features.tokens for lesson in lessons if lesson.prompt.features is not None]
         ),
         looks=looks.reshape(-1, len(COLOURS), len(SHAPES)),
     )
@@ -61,7 +62,11 @@ def compose(
     times = np.cumsum(rng.uniform(*PAIR_SECONDS, PAIRS))
     per_second = float(policy.model.config.vision_config.tokens_per_second)
     positions = prompt_positions(lesson.prompt.is_video, video_positions(times, 1, 1, per_second))
-    prompt = replace(lesson.prompt, features=bank.features[torch.from_numpy(pairs)], positions=positions)
+    prompt = replace(
+        lesson.prompt,
+        features=VideoFeatures(tokens=bank.features[torch.from_numpy(pairs)]),
+        positions=positions,
+    )
     return replace(lesson, prompt=prompt, weights=_weights(lesson, right), letter=options[right][0])
 
 
