@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from strive_data.schema import PROBLEM_TYPES, Question
-from strive_rl.prompt import ANSWER_FORM, THINK, user_text
+from strive_rl.prompt import ANSWER_FORM, DIRECT, THINK, user_text
+from strive_rl.schema import Wording
 
 
 def question(problem_type, options=()):
@@ -31,3 +32,18 @@ def test_every_type_has_its_line_and_no_text_gives_the_answer_away(problem_type)
         assert text.count(tag) == 1
     assert "SECRET" not in text
     assert "12.5" not in text
+
+
+def test_a_wording_asks_at_once_or_for_another_form():
+    asked = question("free-form")
+    assert user_text(asked, Wording(reason=False)).split("\n") == [
+        "Which fruit?",
+        DIRECT,
+        ANSWER_FORM["free-form"],
+    ]
+    assert user_text(asked, Wording(form="Say yes or no.")).split("\n") == [
+        "Which fruit?",
+        THINK,
+        "Say yes or no.",
+    ]
+    assert user_text(asked, Wording()) == user_text(asked)

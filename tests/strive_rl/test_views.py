@@ -104,6 +104,21 @@ def test_importance_frames_follow_the_scores() -> None:
     assert {5, 6} <= set(indices.tolist())
 
 
+def test_samplers_by_name_draw_anew_and_need_all_frames() -> None:
+    scores = np.arange(12, dtype=np.float32)
+    sample = replace(made_sample(0), scores=scores)
+    indices, source = evaluation_indices(sample, "topk")
+    assert (indices.tolist(), source) == ([8, 9, 10, 11], "topk, one variant, phase 1/2")
+    indices, source = evaluation_indices(sample, "gumbel")
+    assert (len(set(indices.tolist())), source) == (4, "gumbel, one variant, its own phase")
+    others = [evaluation_indices(replace(made_sample(2 * n), scores=scores), "gumbel")[0] for n in range(8)]
+    assert len({tuple(other.tolist()) for other in others}) > 1
+    with pytest.raises(UsageError, match=r"samplers: topk needs all frames.*shard.frames=all"):
+        evaluation_indices(made_sample(0, SAMPLED), "topk")
+    with pytest.raises(SettingsError, match="did you mean 'topk'"):
+        evaluation_indices(sample, "topq")
+
+
 def test_evaluation_of_sampled_frames_takes_the_first_stored_variant() -> None:
     sample = made_sample(0, SAMPLED)
     indices, source = evaluation_indices(sample, "importance")

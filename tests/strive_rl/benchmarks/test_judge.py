@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.judge import judge_row, read_judgements
+from strive_rl.benchmarks.judge import judge_row, judge_rows, read_judgements
 from strive_rl.benchmarks.mmvu import MMVU
 from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.verdicts import scored
+from strive_rl.benchmarks.verdicts import scored, scored_answers
 from tests.strive_rl.benchmarks.made_items import item
 
 SALT = item("salt", name="s1")
@@ -37,6 +37,16 @@ def test_an_answer_is_put_before_a_judge_with_question_and_reference() -> None:
     )
     assert "Reference: salt" in row["prompt"]
     assert row["output"].startswith("<think>")
+
+
+def test_of_several_answers_a_judge_sees_those_that_the_rules_cannot_tell() -> None:
+    rows = judge_rows(MMVU, SALT, scored_answers(MMVU, SALT, ["brine", "salt", "", "sea salt"]))
+    assert [(row["sample_id"], row["answer"], row["extracted"]) for row in rows] == [
+        ("s1", 0, "brine"),
+        ("s1", 3, "sea salt"),
+    ]
+    one = scored(MMVU, SALT, "brine")
+    assert judge_rows(MMVU, SALT, one) == [judge_row(MMVU, SALT, one)]
 
 
 def test_a_captions_judge_does_not_see_the_truth() -> None:

@@ -28,3 +28,8 @@ def test_letters_by_rule_and_open_answers_where_the_rule_is_sure() -> None:
     assert mmvu_score("", choice_item("B")).value == 0
     assert mmvu_score("Salt", item("salt")).value == 1
     assert mmvu_score("brine", item("salt")).value is None
+
+
+def test_open_questions_are_asked_for_a_short_answer() -> None:
+    assert MMVU.form(choice_item("B")) == ""
+    assert "few words" in MMVU.form(item("salt"))

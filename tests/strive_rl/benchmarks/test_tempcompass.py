@@ -169,3 +169,10 @@ def test_all_published_questions_are_read(published: ItemSet) -> None:
     assert published.rows == TEMPCOMPASS.published == 7540
     assert len({one.question.video for one in published.items}) == 410
     assert all(one.judge_reference for one in published.items if one.tags["task"] == "captioning")
+
+
+def test_each_task_is_asked_for_what_its_rule_reads() -> None:
+    assert "yes or no" in TEMPCOMPASS.form(item("yes", task="yes_no"))
+    assert "before the colon" in TEMPCOMPASS.form(item("A", task="caption_matching"))
+    assert "caption" in TEMPCOMPASS.form(item("A", task="captioning"))
+    assert TEMPCOMPASS.form(choice_item("A", task="multi-choice")) == ""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from strive_rl.benchmarks.item import Unusable
 from strive_rl.benchmarks.mmvu import MMVU
-from strive_rl.benchmarks.verdicts import rules_only, scored, unusable
+from strive_rl.benchmarks.verdicts import rules_only, scored, scored_answers, unusable
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
@@ -39,3 +39,13 @@ def test_missing_answers_and_unusable_rows_are_worth_nothing() -> None:
     bad = unusable(MMVU, Unusable(sample_id="7#row3", video="", message="no answer", tags={"subject": "Art"}))
     assert (bad.status, bad.video, bad.tags) == ("unusable", "row of 7#row3", {"subject": "Art"})
     assert bad.values == {"official": 0.0, "video_r1": 0.0}
+
+
+def test_several_answers_count_with_their_mean() -> None:
+    made = scored_answers(MMVU, choice_item("B"), ["B", "The answer is B", "A", ""])
+    assert (made.status, made.output, made.extracted) == ("scored", "B", "B")
+    assert made.values == {"official": 0.5, "video_r1": 0.25}
+    assert made.outputs == ("B", "The answer is B", "A", "")
+    waiting = scored_answers(MMVU, item("salt"), ["salt", "brine"])
+    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None})
+    assert scored_answers(MMVU, item("salt"), ["salt"]).values == scored(MMVU, item("salt"), "salt").values

@@ -35,3 +35,11 @@ def test_letters_and_numbers_by_rule() -> None:
     assert videommmu_score("(B)", choice_item("B")).value == 1
     assert videommmu_score("The answer is 3.43 V", item("3.429", "numerical")).value == 1
     assert videommmu_score("3.5", item("3.429", "numerical")).value == 0
+
+
+def test_the_tracks_are_asked_in_other_words() -> None:
+    forms = [VIDEOMMMU.form(choice_item("B", track=track)) for track in ("Perception", "Adaptation")]
+    assert "leave it aside" in forms[0]
+    assert "Apply what the video teaches" in forms[1]
+    assert all(form.endswith("the letter of one option and nothing else.") for form in forms)
+    assert VIDEOMMMU.form(item("0.5", track="Adaptation")).endswith("or a few words, and nothing else.")
