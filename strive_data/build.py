@@ -8,14 +8,15 @@ at any moment goes on where it was, and ends with the bytes of one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from strive_data.annotations import Annotations
 from strive_data.config import BuildSettings
+from strive_data.engines.engine import Engine
 from strive_data.engines.ray import ClusterOptions
 from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
@@ -82,42 +83,67 @@ def build(
         chosen = None
         if work.jobs:
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
-        begin(folder, settings, ledger, work.attempt)
-        output.publish()
         observer.start(_workload(rows, ledger, work))
-        with ShardStream(
-            folder,
-            settings,
-            manifests=ledger.manifests,
-            attempt=work.attempt,
-            committed=output.publish,
-        ) as stream:
-            counted = FailureCount(settings.failures)
-            seen = run_jobs(chosen, work, stream, observer, counted) if chosen else Seen()
-            stream.finish()
-        closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
-        output.fetch_parts(closed.manifests)
-        counts = finish(
-            folder,
-            rows,
-            settings,
-            manifests=closed.manifests,
-            tail=tail,
-            failures=failures_of(rows, closed),
-            versions=ledger.versions or package_versions(),
-            seconds=time.monotonic() - started,
-            stage_seconds=seen.watch.seconds,
-            parts=ledger.parts,
-        )
-        output.publish()
-        summary = _summary(out, closed, failures_of(rows, closed), started, videos=counts["videos"])
+        done = _make(chosen, output, rows, settings, ledger, work, observer, started)
+        failures = failures_of(rows, done.ledger)
+        summary = _summary(out, done.ledger, failures, started, videos=done.counts["videos"])
         return replace(
             summary,
             readings=rows.readings,
             resumed=len(ledger.done),
-            kept=seen.kept,
-            damaged=tuple(seen.damaged),
+            kept=done.seen.kept,
+            damaged=tuple(done.seen.damaged),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """What a start made: the ledger as it is now, what was seen on the way, the counts of `run.json`."""
+
+    ledger: Ledger
+    seen: Seen
+    counts: Mapping[str, int]
+
+
+def _make(
+    engine: Engine | None,
+    output: Output,
+    rows: Annotations,
+    settings: BuildSettings,
+    ledger: Ledger,
+    work: Work,
+    observer: Observer,
+    started: float,
+) -> _Done:
+    """Shards of what is left to do, then tables and `run.json` of all."""
+    begin(output.folder, settings, ledger, work.attempt)
+    output.publish()
+    with ShardStream(
+        output.folder,
+        settings,
+        manifests=ledger.manifests,
+        attempt=work.attempt,
+        committed=output.publish,
+    ) as stream:
+        counted = FailureCount(settings.failures)
+        seen = run_jobs(engine, work, stream, observer, counted) if engine else Seen()
+        stream.finish()
+    closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
+    output.fetch_parts(closed.manifests)
+    counts = finish(
+        output.folder,
+        rows,
+        settings,
+        manifests=closed.manifests,
+        tail=tail,
+        failures=failures_of(rows, closed),
+        versions=ledger.versions or package_versions(),
+        seconds=time.monotonic() - started,
+        stage_seconds=seen.watch.seconds,
+        parts=ledger.parts,
+    )
+    output.publish()
+    return _Done(ledger=closed, seen=seen, counts=counts)
 
 
 def is_finished(output: Output, rows: Annotations, ledger: Ledger, work: Work) -> bool:

@@ -167,3 +167,30 @@ class Rangeless:
 def test_a_server_without_ranges_is_told() -> None:
     with pytest.raises(StriveError, match="does not serve ranges"):
         RemoteFolder("http://h/b", Rangeless(), "b").read_range("x", 0, 4)
+
+
+def test_a_missing_client_is_said_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(url: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", absent)
+    with pytest.raises(UsageError, match=r"^s3://b/x: Install s3fs .*extra of this package, \[s3\]$"):
+        open_folder("s3://b/x")
+    with pytest.raises(UsageError, match=r"to access S3$"):
+        open_folder("oci://b/x")
+
+
+def test_a_remote_file_is_put_fetched_sized_and_removed(tmp_path: Path) -> None:
+    folder = open_folder("memory://put/here")
+    assert isinstance(folder, RemoteFolder)
+    assert folder.sizes() == {}
+    (tmp_path / "a").write_bytes(b"abc")
+    folder.put("x.bin", tmp_path / "a")
+    assert folder.sizes() == {"x.bin": 3}
+    folder.fetch("x.bin", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"abc"
+    folder.remove("x.bin")
+    folder.remove("x.bin")
+    assert folder.sizes() == {}
+    with pytest.raises(DamagedError, match=r"'\.\./x' is not the name of a file below its folder"):
+        folder.put("../x", tmp_path / "a")
