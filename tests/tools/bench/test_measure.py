@@ -22,6 +22,14 @@ held = bytearray({64 * MIB})
 child = "import time; held = bytearray({64 * MIB}); time.sleep(0.6)"
 subprocess.run([sys.executable, "-c", child], check=True)
 """
+HOLD_WITH_A_FORK = f"""
+import os, time
+held = b"x" * {128 * MIB}
+if os.fork() == 0:
+    time.sleep(1)
+    os._exit(0)
+os.wait()
+"""
 BURN_IN_CHILD = """
 import subprocess, sys
 burn = "import time\\nwhile time.process_time() < 0.3: pass"
@@ -32,6 +40,11 @@ subprocess.run([sys.executable, "-c", burn], check=True)
 def test_memory_is_that_of_the_whole_process_tree(tmp_path: Path) -> None:
     cost = run_measured([sys.executable, "-c", HOLD_IN_CHILD], log=tmp_path / "log")
     assert 128 * MIB < cost.peak_bytes < 256 * MIB
+
+
+def test_memory_that_processes_share_counts_once(tmp_path: Path) -> None:
+    cost = run_measured([sys.executable, "-c", HOLD_WITH_A_FORK], log=tmp_path / "log")
+    assert 128 * MIB < cost.peak_bytes < 192 * MIB
 
 
 def test_cpu_seconds_count_the_descendants(tmp_path: Path) -> None:
