@@ -37,6 +37,7 @@ def main() -> None:
         print(f"  gain with {sampler} frames: {interval(gain)} points")
     print("Look at")
     print(f"  {out / 'train.shards' / 'report.html'}   which frames the variants took, and why")
+    print(f"  {out / 'curves.html'}   the training, step by step")
     print(f"  {out / 'run'}   metrics.jsonl, sampled answers in rollouts.jsonl, the trained model")
 
 
@@ -57,6 +58,7 @@ def commands(out: Path, *, videos: int, steps: int, seed: int) -> list[str]:
         f"--seed {seed} {TRAIN}",
         f"strive-rl eval --shards {shards['heldout']} --model {out}/run/model --out {out}/after "
         f"--baseline {out}/before --set {ANSWER}",
+        f"strive-rl plot {out}/run --out {out}/curves.html",
     ]
 
 
