@@ -89,9 +89,17 @@ def read_annotations(
     Of rows with one id the first counts, usable or not; later ones fail as duplicate_id, across files too.
     Raises UsageError for a file that is absent, empty, or in no known layout as a whole.
     """
-    if not paths:
+    return annotations_of(
+        [read_rows(path) for path in paths], data_root, recipe=recipe, check_files=check_files
+    )
+
+
+def annotations_of(
+    files: Sequence[RowFile], data_root: Path | str, *, recipe: str | None = None, check_files: bool = True
+) -> Annotations:
+    """The same of files that are read already."""
+    if not files:
         raise UsageError(f"no annotation given; {EXPECTED}")
-    files = [read_rows(path) for path in paths]
     names = [recipe or _fitting(file) for file in files]
     questions: list[tuple[int, Question]] = []
     failures: list[Failure] = []

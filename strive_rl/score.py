@@ -60,12 +60,14 @@ def score(
     *,
     benchmark: Benchmark,
     annotations: Sequence[Path] = (),
+    items: ItemSet | None = None,
     judgements: Path | None = None,
     settings: ScoreSettings,
 ) -> dict[str, Any]:
     """Score files of predictions into the new folder `out`; the content of results.json.
 
-    Without annotations, the questions are those that the predictions themselves hold. Raises UsageError where
+    Without annotations, or the `items` of such that were read before, the questions are those that the
+    predictions themselves hold. Raises UsageError where
     they hold none, none of the predictions answers a question, and as the readers do.
     """
     if (out / RESULTS_FILE).exists():
@@ -75,7 +77,8 @@ def score(
         for path in predictions
     ]
     answers = [prediction for file in files for prediction in file.predictions]
-    items = read_items(annotations, benchmark, settings.recipe) if annotations else own_items(answers)
+    if items is None:
+        items = read_items(annotations, benchmark, settings.recipe) if annotations else own_items(answers)
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")

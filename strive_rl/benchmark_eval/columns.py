@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from strive_data.errors import UsageError
 from strive_rl import journal
 from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import ItemSet
 from strive_rl.compare import CompareSettings, compare
 from strive_rl.config import BenchmarkSettings
 from strive_rl.score import RESULTS_FILE, ScoreSettings, score
@@ -21,7 +21,7 @@ def score_columns(
     out: Path,
     *,
     benchmark: Benchmark,
-    annotations: Sequence[Path],
+    items: ItemSet,
     recipe: str | None,
     settings: BenchmarkSettings,
 ) -> dict[str, Results]:
@@ -38,7 +38,7 @@ def score_columns(
             bootstrap_resamples=settings.bootstrap_resamples,
             seed=settings.seed,
         )
-        columns[sampler] = score([out], folder, benchmark=benchmark, annotations=annotations, settings=wanted)
+        columns[sampler] = score([out], folder, benchmark=benchmark, items=items, settings=wanted)
     return columns
 
 

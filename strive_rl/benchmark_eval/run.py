@@ -108,7 +108,7 @@ def evaluate_benchmark(
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
     results = record_of(task, plan, settings)
-    results |= summary_of(out, task, settings, failures) | {"seconds": spent}
+    results |= summary_of(out, task, plan, settings, failures) | {"seconds": spent}
     if baseline is not None:
         results["baseline"] = gains_over_baseline(baseline, out, settings)
     journal.write_json(out / RESULTS_FILE, results)
@@ -226,12 +226,14 @@ def record_of(task: Task, plan: Plan, settings: BenchmarkSettings) -> Record:
     }
 
 
-def summary_of(out: Path, task: Task, settings: BenchmarkSettings, failures: Sequence[Record]) -> Record:
+def summary_of(
+    out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, failures: Sequence[Record]
+) -> Record:
     """What the predictions add up to: by frame sampler, the gains between these, and failures by kind."""
     columns = score_columns(
         out,
         benchmark=task.benchmark,
-        annotations=task.annotations,
+        items=plan.items,
         recipe=task.recipe,
         settings=settings,
     )

@@ -11,8 +11,8 @@ from strive_rl.benchmarks.item import Benchmark
 def find_annotations(benchmark: Benchmark, data_root: Path) -> tuple[Path, ...]:
     """The benchmark's files: of each the first pattern that some file fits, in alphabetical order.
 
-    Raises UsageError where there is none, or no such folder. One of several that is absent is not missed here: results say how
-    many questions were published.
+    Raises UsageError where there is none, or no such folder. One of several that is absent is not missed
+    here: results say how many questions were published.
     """
     if not data_root.is_dir():
         raise UsageError(f"--data-root {data_root}: no such folder")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from strive_data.annotation_rows import nested_items, read_rows
-from strive_data.annotations import Annotations, read_annotations
+from strive_data.annotation_rows import RowFile, nested_items, read_rows
+from strive_data.annotations import Annotations, annotations_of
 from strive_data.recipes import find_recipe
 from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
 
@@ -28,8 +28,9 @@ class ItemSet:
 
 def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None) -> ItemSet:
     """All questions of the files; videos are not looked for. Raises UsageError as `read_annotations` does."""
-    annotations = read_annotations(paths, Path(), recipe=recipe, check_files=False)
-    tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(paths, annotations)]
+    files = [read_rows(path) for path in paths]
+    annotations = annotations_of(files, Path(), recipe=recipe, check_files=False)
+    tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(files, annotations)]
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
     unusable = tuple(
         Unusable(
@@ -55,10 +56,10 @@ def tags_of(benchmark: Benchmark, row: object, path: Path) -> dict[str, str]:
     return found
 
 
-def _raw_rows(paths: Sequence[Path], annotations: Annotations) -> Iterator[tuple[Path, Row | object]]:
+def _raw_rows(files: Sequence[RowFile], annotations: Annotations) -> Iterator[tuple[Path, Row | object]]:
     """(file, row) of all rows, counted as `read_annotations` counts them."""
-    for path in paths:
-        file = read_rows(path)
+    for file in files:
+        path = file.path
         recipe = find_recipe(annotations.readings[path.as_posix()].recipe)
         nested = bool(recipe.rows) and file.tree is not None
         items = nested_items(path, file.tree or {}, recipe.rows) if nested else file.items

@@ -14,6 +14,7 @@ from strive_rl.benchmark_eval.columns import (
     require_baseline,
     score_columns,
 )
+from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.videomme import VIDEOMME
 from tests.strive_rl.benchmark_eval.made_benchmark import QUICK, row
 
@@ -33,7 +34,7 @@ def evaluation(folder: Path, **outputs: str) -> Path:
     journal.append(folder / "predictions.jsonl", lines)
     settings = replace(QUICK, samplers=tuple(outputs))
     columns = score_columns(
-        folder, benchmark=VIDEOMME, annotations=[annotation], recipe=None, settings=settings
+        folder, benchmark=VIDEOMME, items=read_items([annotation], VIDEOMME), recipe=None, settings=settings
     )
     journal.write_json(folder / "results.json", {"columns": columns})
     return folder
@@ -52,7 +53,7 @@ def test_each_sampler_is_scored_by_itself_and_its_gain_is_over_uniform(tmp_path:
 def test_scoring_again_takes_the_place_of_an_earlier_call(tmp_path: Path) -> None:
     out = evaluation(tmp_path / "out", uniform="AAAA")
     again = score_columns(
-        out, benchmark=VIDEOMME, annotations=[out / "rows.json"], recipe=None, settings=QUICK
+        out, benchmark=VIDEOMME, items=read_items([out / "rows.json"], VIDEOMME), recipe=None, settings=QUICK
     )
     assert again == journal.read_json(out / "results.json")["columns"]
     assert len(journal.read(out / "uniform" / "scored.jsonl")) == 4

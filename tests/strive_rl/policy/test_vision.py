@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
-from strive_rl.policy import Policy, encode, with_features
+from strive_rl.policy import Patches, Policy, encode, with_features
+from strive_rl.policy.architecture import Grid, VideoFeatures
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
 
@@ -24,6 +27,35 @@ def test_features_of_a_batch_are_those_of_each_alone(
         assert len(made.deep) == len(alone.deep)
         for given, expected in zip((made.tokens, *made.deep), (alone.tokens, *alone.deep), strict=True):
             torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_groups_that_share_a_view_share_its_pixels_and_are_looked_at_once(
+    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_group("a")
+    second = replace(first, question=replace(first.question, sample_id="b", question="Which other one?"))
+    other = make_group("c", seed=1)
+    seen: Patches = {}
+    prompts = [encode(any_policy, group, seen)[0] for group in (first, second, other)]
+    assert prompts[0].pixels is prompts[1].pixels
+    assert prompts[0].pixels is not prompts[2].pixels
+    assert not np.array_equal(prompts[0].ids, prompts[1].ids)
+    looked: list[int] = []
+    look = Policy.look
+
+    def counting(policy: Policy, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+        looked.append(len(grids))
+        return look(policy, pixels, grids)
+
+    monkeypatch.setattr(Policy, "look", counting)
+    read = with_features(any_policy, prompts)
+    assert looked == [2]
+    assert read[0].features is read[1].features
+    alone = [encode(any_policy, group)[0] for group in (first, second, other)]
+    for made, expected in zip(read, with_features(any_policy, alone), strict=True):
+        assert made.features is not None
+        assert expected.features is not None
+        torch.testing.assert_close(made.features.tokens, expected.features.tokens, rtol=1e-5, atol=1e-6)
 
 
 def test_our_embeddings_give_the_states_of_the_plain_forward(
