@@ -56,8 +56,8 @@ def root(tmp_path: Path) -> Path:
         ("loop.mp4", FailureKind.MISSING),
         ("pipe.mp4", FailureKind.MISSING),
         ("sub", FailureKind.MISSING),
-        ("file:///etc/passwd", FailureKind.MISSING),
-        ("http://127.0.0.1/x.mp4", FailureKind.MISSING),
+        ("file:///etc/passwd", FailureKind.OUTSIDE_ROOT),
+        ("http://127.0.0.1/x.mp4", FailureKind.OUTSIDE_ROOT),
         ("concat:inside.mp4|/etc/passwd", FailureKind.MISSING),
     ],
 )
