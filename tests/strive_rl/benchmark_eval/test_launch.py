@@ -52,6 +52,26 @@ def test_a_killed_command_goes_on_with_the_same_bytes(
     assert "already holds results" in capfd.readouterr().err
 
 
+@pytest.mark.slow
+def test_two_processes_end_with_the_bytes_of_one(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = make_benchmark(tmp_path / "root", tiny_folder, videos=4, questions=2, absent=1)
+    command = ["eval", "--benchmark", "videomme", "--data-root", task.data_root, "--model", tiny_folder]
+    command += ["--annotations", task.annotations[0], *SMALL]
+    assert typed(*command, "--out", tmp_path / "one") == 0
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "strive_rl")
+    program = [sys.executable, *torchrun, *map(str, command)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    capfd.readouterr()
+    subprocess.run([*program, "--out", str(tmp_path / "two")], check=True, env=environment, timeout=300)
+    shown = capfd.readouterr().out
+    assert shown.count("uniform frames") == 1
+    for name in ("predictions.jsonl", "failures.jsonl"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert len(journal.read_json(tmp_path / "two" / "results.json")["seconds"]) == 2
+
+
 def test_only_the_first_process_speaks(
     tmp_path: Path,
     tiny_folder: Path,
