@@ -40,21 +40,21 @@ class _Failure:
 def processes(timeout_minutes: float = 30) -> Iterator[None]:
     """Join the other processes of this run inside of this context, where torchrun started several.
 
-    A process that waits for another one longer than the time-out ends with an error. On a machine with CUDA
-    each process takes the device of its LOCAL_RANK.
+    A process that waits for another one longer than the time-out ends with an error. Each takes the CUDA
+    device of its number on its machine, where there is one.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    cuda = torch.cuda.is_available()
+    cuda = local_rank() < torch.cuda.device_count()
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(local_rank())
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=timeout_minutes)
     )
     yield
     # Only after a good end: a process that failed must not wait for the others to agree to part.
-    dist.barrier()
+    barrier()
     dist.destroy_process_group()
 
 
@@ -66,6 +66,11 @@ def rank() -> int:
 def world_size() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, and of the device that it takes there."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_first() -> bool:

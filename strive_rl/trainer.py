@@ -13,13 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import checkpoint, distributed, journal
 from strive_rl.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.collect import collect, next_alpha
-from strive_rl.config import TrainSettings
+from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Batch, Builds, Cursor, Loader, cursor_of, state_of
 from strive_rl.excerpt import readable
 from strive_rl.facts import step_facts
@@ -30,6 +32,7 @@ from strive_rl.metrics import step_record
 from strive_rl.optimizer import Optimizer
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.adapter import adapter_weights, load_adapters
+from strive_rl.policy.load import choose_device
 from strive_rl.policy.sharding import shard, whole
 from strive_rl.reference import Reference, load_reference
 from strive_rl.reward import Rules, load_rules, score
@@ -242,6 +245,7 @@ def _excerpt(step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards]) -
 
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:
     """A run with the policy of `weights`, which began as `model`."""
+    _require_own_device(settings.policy)
     rules = load_rules(settings.reward)
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
@@ -270,6 +274,22 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         filler=_filler(policy),
         alpha=loader.alpha,
     )
+
+
+def _require_own_device(settings: PolicySettings) -> None:
+    """Several processes on one CUDA device would wait for each other for ever."""
+    device, count = choose_device(settings.device), distributed.world_size()
+    if count == 1 or device.type != "cuda":
+        return
+    if device.index is not None:
+        raise UsageError(
+            f"policy.device: got {settings.device} with {count} processes; leave it out: each takes a device"
+        )
+    if distributed.local_rank() >= torch.cuda.device_count():
+        raise UsageError(
+            f"more processes than CUDA devices ({torch.cuda.device_count()}) on this machine: lower "
+            "--nproc-per-node"
+        )
 
 
 def _lay_out(policy: Policy, reference: Reference | None) -> None:

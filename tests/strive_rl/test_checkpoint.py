@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from strive_data.errors import UsageError
 from strive_rl import checkpoint
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
+from strive_rl.writer import Writer
 
 
 def test_transformers_loads_the_folder(tiny_policy: Policy, tmp_path: Path) -> None:
@@ -92,3 +94,25 @@ def test_a_damaged_state_file(tmp_path: Path) -> None:
     (tmp_path / checkpoint.STATE_FILE).write_bytes(b"nothing")
     with pytest.raises(UsageError, match="cannot be read"):
         checkpoint.load_state(tmp_path)
+
+
+def test_a_checkpoint_written_beside_the_training_is_whole(tiny_folder: Path, tmp_path: Path) -> None:
+    """As on a GPU: the weights move while a thread writes those of the snapshot."""
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=2))
+    with Writer(background=True) as writer:
+        for step in (1, 2, 3):
+            taken = checkpoint.snapshot(policy, {"step": step})
+            folder = checkpoint.checkpoint_folder(tmp_path, step)
+            writer.do(partial(checkpoint.write, folder, policy, taken))
+            with torch.no_grad():
+                for name, weight in policy.trainable():
+                    weight.add_(0.1 if "lora_B" in name else 0.0)
+    first = load_policy(str(tmp_path / "checkpoint-000001"), PolicySettings(device="cpu"))
+    plain = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+    for (name, one), (_, other) in zip(
+        first.model.named_parameters(), plain.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    newest = checkpoint.latest(tmp_path)
+    assert newest
+    assert checkpoint.load_state(newest) == {"step": 3}

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from strive_rl.policy import Chance, Policy, Prompt, Sampling, encode, logprobs, sample, with_features
+from strive_data.errors import StriveError
+from strive_rl.config import PolicySettings
+from strive_rl.policy import (
+    Chance,
+    Policy,
+    Prompt,
+    Sampling,
+    encode,
+    load_policy,
+    logprobs,
+    sample,
+    with_features,
+)
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group
 
@@ -112,3 +125,16 @@ def test_the_entropy_is_what_the_surprise_is_on_average(any_policy: Policy, prom
     assert surprise.std() > 0.1
     (longer,) = sample(any_policy, prompts[:1], Sampling(completions=2, max_new_tokens=5), seeded(prompts=1))
     assert all(len(answer.entropies) == len(answer.ids) for answer in longer)
+
+
+def test_probabilities_that_are_not_numbers_are_refused(
+    tiny_folder: Path, make_group: Callable[..., Group]
+) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+    ready = with_features(policy, encode(policy, make_group()))
+    with torch.no_grad():
+        policy.model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(StriveError, match="probabilities are not finite"):
+        sample(policy, ready, Sampling(completions=2, max_new_tokens=3), seeded(prompts=1))
+    with pytest.raises(ValueError, match="0 chances for 1 prompts"):
+        sample(policy, ready, Sampling(completions=2, max_new_tokens=3))
