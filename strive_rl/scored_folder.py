@@ -30,7 +30,7 @@ class ScoredFolder:
 def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
     """A finished folder; of an evaluation the column of one frame sampler, uniform unless named.
 
-    Raises UsageError where it is no such folder, or does not hold that sampler.
+    Other systems' scores have no sampler. Raises UsageError where it is no such folder, or holds another one.
     """
     results = journal.read_json(folder / RESULTS_FILE) if (folder / RESULTS_FILE).is_file() else {}
     if "columns" in results:
@@ -42,8 +42,9 @@ def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
             f"{folder}: no finished folder of `strive-rl score` or `eval` (no {RESULTS_FILE} or no "
             f"{SCORED_FILE})"
         )
-    if sampler is not None and folder.name != sampler:
-        raise UsageError(f"{folder}: --sampler {sampler} is for folders of `strive-rl eval`")
+    held = results["settings"].get("sampler")
+    if sampler is not None and held is not None and held != sampler:
+        raise UsageError(f"{folder}: it was scored for the sampler {held}, asked {sampler}")
     return _named(folder, results, [_scored(row) for row in journal.read(folder / SCORED_FILE)])
 
 

@@ -84,5 +84,14 @@ def test_what_is_no_such_folder(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({"samplers": {}}))
     with pytest.raises(UsageError, match="no finished folder"):
         read_scored(tmp_path)
-    with pytest.raises(UsageError, match="--sampler uniform is for folders of"):
-        read_scored(of_score(tmp_path / "scored", "AB"), "uniform")
+
+
+def test_other_systems_have_no_sampler_and_ours_their_own(tmp_path: Path) -> None:
+    folder = of_score(tmp_path / "scored", "AB")
+    assert len(read_scored(folder, "peaks").rows) == 2
+    results = journal.read_json(folder / "results.json")
+    results["settings"]["sampler"] = "uniform"
+    journal.write_json(folder / "results.json", results)
+    assert len(read_scored(folder, "uniform").rows) == 2
+    with pytest.raises(UsageError, match="it was scored for the sampler uniform, asked peaks"):
+        read_scored(folder, "peaks")
