@@ -3,6 +3,7 @@
 load         a hub name or a folder → Policy
 model        Policy: the model, and the only calls into it
 architecture what differs between models, a protocol; qwen2_5_vl and qwen3_vl follow it
+sharding     the model laid over several processes
 attention    a row's attention without a mask over its prompt
 adapter      low-rank adapters in place of all weights, merged again for a checkpoint
 positions    true times or time stamps → three-axis position ids, pure

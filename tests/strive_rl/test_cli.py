@@ -218,3 +218,15 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert "--- variant 0, whole · reward" in shown
     assert typed("show", run, "--step", "3") == 2
     assert "there are some from step 1 to 2" in capfd.readouterr().err
+
+
+def test_export_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make_shards(tmp_path / "shards")
+    common = ["--shards", tmp_path / "shards", "--model", tiny_folder, "--out", tmp_path / "run", *SMALL]
+    assert typed("train", "--steps", "3", "--keep", "1", "--set", "save_every=1", *common) == 0
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-000003"]
+    assert typed("export", tmp_path / "run", "--out", tmp_path / "plain") == 0
+    assert f"{tmp_path / 'plain'}: the model of {tmp_path / 'run' / 'model'}" in capfd.readouterr().out
+    assert (tmp_path / "plain" / "model.safetensors").is_file()
+    assert typed("export", tmp_path / "run", "--out", tmp_path / "adapter", "--adapter") == 2
+    assert "trained without adapters" in capfd.readouterr().err
