@@ -60,9 +60,10 @@ class ScoreSettings:
     `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
     `"demo"` is the tiny CLIP that comes with the package; `"vlm"` any image-text-to-text `model` of
     transformers, a hub name or a folder; `"cascade"` lets `cascade_second` (with `cascade_model`) score anew
-    the best `cascade_share` of what `cascade_first` (with `model`) scored; `"precomputed"` reads `scores`, a
-    parquet file or a folder of .npy files; else a scorer of the user's own: `package.module:ClassName` or an
-    entry point of the group `strive_data.scorers`. An empty model is the scorer's own default.
+    the best `cascade_share` of what `cascade_first` (with `model`) scored; `"flat"` scores all frames alike,
+    for uniform sampling without an image model; `"precomputed"` reads `scores`, a parquet file or a folder of
+    .npy files; else a scorer of the user's own: `package.module:ClassName` or an entry point of the group
+    `strive_data.scorers`. An empty model is the scorer's own default.
     `query` says whether the options are part of the query; `windows` how the windows of a long query are
     joined (CLIP only; a language model reads it whole).
     """
