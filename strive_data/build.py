@@ -18,9 +18,9 @@ from strive_data.annotations import Annotations
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import Engine
 from strive_data.engines.ray import ClusterOptions
-from strive_data.engines.registry import make_engine
+from strive_data.engines.registry import ENGINES, make_engine
 from strive_data.errors import UsageError
-from strive_data.failure_limit import FailureCount
+from strive_data.failure_limit import FailureCount, sum_up
 from strive_data.finish import TABLE_FILES, finish
 from strive_data.inputs import read_inputs, video_root
 from strive_data.ledger import Ledger, begin, close, read_ledger
@@ -29,6 +29,7 @@ from strive_data.output import Output, open_output
 from strive_data.provenance import package_versions
 from strive_data.schema import Failure
 from strive_data.session import Seen, run_jobs
+from strive_data.settings import choose
 from strive_data.shard_stream import ShardStream
 from strive_data.shards import read_run
 from strive_data.storage import place_of
@@ -67,6 +68,7 @@ def build(
     of `settings.failures`; DiskFullError; DamagedError where finished files are gone.
     """
     started = time.monotonic()
+    choose(engine, ENGINES, "engine")
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         folder = output.folder
@@ -186,9 +188,8 @@ def _summary(
 ) -> BuildSummary:
     """What the build holds now. Raises UsageError where that is nothing: the reasons are in its tables."""
     if not ledger.done:
-        raise UsageError(
-            f"none of {len(failures)} rows could be used: the reasons are in {out}/{FAILURES_FILE}"
-        )
+        reason = f"none of {len(failures)} rows could be used; each one's reason is in {out}/{FAILURES_FILE}"
+        raise UsageError("\n".join([reason, *sum_up(failures)]))
     now = package_versions()
     changed = {name: (was, now.get(name)) for name, was in ledger.versions.items() if was != now.get(name)}
     return BuildSummary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from strive_data.config import FailureSettings
 from strive_data.errors import FailureKind, StriveError
@@ -14,6 +14,11 @@ CAUSE = {
     FailureKind.TIMEOUT: "is the storage slow, or decode.timeout_seconds short?",
     FailureKind.OOM: "is decode.memory_bytes low, or the machine short of memory?",
 }
+
+WAYS_OUT = (
+    "  what is finished is kept: put the cause right and start the same command again "
+    "(--retry-failed tries failed rows again), or raise the limit (--set failures.max_share=1)"
+)
 
 
 class TooManyFailuresError(StriveError):
@@ -36,13 +41,14 @@ class FailureCount:
             self._kinds[failure.kind] += 1
             self._examples.setdefault(failure.kind, failure)
         if failures and (reason := stop_reason(self._tried, self._kinds.total(), self._limits)):
-            raise TooManyFailuresError("\n".join([reason, *self._summary(), *_ways_out(self._kinds)]))
+            told = _by_kind(self._kinds, self._examples)
+            raise TooManyFailuresError("\n".join([reason, *told, WAYS_OUT]))
 
-    def _summary(self) -> list[str]:
-        return [
-            f"  {count} {kind}, as row {self._examples[kind].row}: {self._examples[kind].message}"
-            for kind, count in self._kinds.most_common()
-        ]
+
+def sum_up(failures: Sequence[Failure]) -> list[str]:
+    """A line for each kind, the most frequent first, with an example, and what may have caused that one."""
+    examples = {failure.kind: failure for failure in reversed(failures)}
+    return _by_kind(Counter(failure.kind for failure in failures), examples)
 
 
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
@@ -54,10 +60,11 @@ def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     return None
 
 
-def _ways_out(kinds: Counter[FailureKind]) -> list[str]:
-    asked = [CAUSE[kind] for kind, _ in kinds.most_common(1) if kind in CAUSE]
+def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, Failure]) -> list[str]:
     return [
-        *(f"  {question}" for question in asked),
-        "  what is finished is kept: put the cause right and start the same command again "
-        "(--retry-failed tries failed rows again), or raise the limit (--set failures.max_share=1)",
+        *(
+            f"  {count} {kind}, as row {examples[kind].row}: {examples[kind].message}"
+            for kind, count in kinds.most_common()
+        ),
+        *(f"  {CAUSE[kind]}" for kind, _ in kinds.most_common(1) if kind in CAUSE),
     ]

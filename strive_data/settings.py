@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,8 @@ def load(
     """Resolve settings of type `cls` (a nested frozen dataclass).
 
     `options` are command-line options by dotted name; those that are None were not given. `assignments` are
-    `section.key=value` texts whose values are read as TOML, or as plain text where they are not TOML.
+    `section.key=value` texts whose values are read as TOML (numbers also as `.5`), or as plain text where
+    they are not TOML.
     Raises SettingsError for unknown names, wrong types and values that `__post_init__` refuses.
     """
     tree: dict[str, Any] = _read_toml(config) if config else {}
@@ -117,6 +119,8 @@ def _plain(value: Any) -> Any:
 
 
 def _toml_value(raw: str) -> object:
+    if re.fullmatch(r"[+-]?(\.\d+|\d+\.)", raw):
+        return float(raw)  # TOML wants a digit on either side of the point; people write .5
     try:
         return tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:

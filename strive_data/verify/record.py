@@ -89,7 +89,10 @@ def begun_problems(folder: Path, record: Record) -> Iterator[Problem]:
         same = body["settings_fingerprint"] == record.fingerprint and identity(begun) == identity(
             record.settings
         )
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, SettingsError) as error:
+    except SettingsError as error:
+        yield Problem(file=BUILD_FILE, what=f"not what a build writes first: {error}")
+        return
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         yield Problem(file=BUILD_FILE, what=f"not what a build writes first ({error!r})")
         return
     if not same:

@@ -14,7 +14,7 @@ import pytest
 from strive_data.annotations import read_annotations
 from strive_data.build import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
-from strive_data.errors import UsageError
+from strive_data.errors import SettingsError, UsageError
 from strive_data.observer import VideoDone, Workload
 from strive_data.score.clip import ClipScorer
 from strive_data.shard_writer import END_OF_ARCHIVE
@@ -235,10 +235,17 @@ def test_a_finished_build_is_left_alone(world: Path, built: tuple[Path, BuildSum
     assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
 
 
+def test_an_unknown_engine_is_refused_where_nothing_is_left_to_do_too(
+    world: Path, built: tuple[Path, BuildSummary, Quiet]
+) -> None:
+    with pytest.raises(SettingsError, match="unknown engine 'lokal', did you mean 'local'"):
+        run(world, built[0], engine="lokal")
+
+
 def test_no_usable_row_is_an_error_but_leaves_its_reasons(world: Path, tmp_path: Path) -> None:
     annotation = tmp_path / "a.jsonl"
     annotation.write_text('{"problem_id": 1}\n')
-    with pytest.raises(UsageError, match="none of 1 rows could be used"):
+    with pytest.raises(UsageError, match=r"none of 1 rows could be used[^\n]*\n  1 bad_row, as row 0: "):
         run(annotation, tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out" / "failures.parquet").height == 1
 

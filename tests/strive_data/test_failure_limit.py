@@ -4,7 +4,7 @@ import pytest
 
 from strive_data.config import FailureSettings
 from strive_data.errors import FailureKind
-from strive_data.failure_limit import FailureCount, TooManyFailuresError, stop_reason
+from strive_data.failure_limit import FailureCount, TooManyFailuresError, stop_reason, sum_up
 from strive_data.schema import Failure
 
 
@@ -40,3 +40,17 @@ def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> No
         "  is --data-root the folder that the annotation's video paths start from?",
     ]
     assert "--set failures.max_share=1" in str(raised.value)
+
+
+def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequent_kinds_cause() -> None:
+    kinds = [FailureKind.BAD_ROW, FailureKind.TIMEOUT, FailureKind.TIMEOUT]
+    rows = [
+        Failure(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
+        for i, kind in enumerate(kinds)
+    ]
+    assert sum_up(rows) == [
+        "  2 timeout, as row 1: m1",
+        "  1 bad_row, as row 0: m0",
+        "  is the storage slow, or decode.timeout_seconds short?",
+    ]
+    assert sum_up([]) == []

@@ -20,10 +20,15 @@ def test_precedence_is_file_then_option_then_assignment(tmp_path: Path) -> None:
 
 
 def test_assignments_are_toml_or_plain_text() -> None:
-    settings = load(
-        BuildSettings, assignments=["score.model=ViT-L-14", "sampler.alpha=.5", "sampler.alpha=0.5"]
-    )
+    settings = load(BuildSettings, assignments=["score.model=ViT-L-14", "sampler.alpha=0.5"])
     assert (settings.score.model, settings.sampler.alpha) == ("ViT-L-14", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(".5", 0.5), ("+.5", 0.5), ("1.", 1.0), ("1", 1.0), ("5e-1", 0.5)]
+)
+def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
+    assert load(BuildSettings, assignments=[f"sampler.alpha={text}"]).sampler.alpha == value
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,16 @@ def test_failures_that_no_manifest_tells_and_other_beginnings_are_named(build: P
     assert lines[1].startswith("failures.parquet, sample '9': no manifest tells of it")
 
 
+def test_a_beginning_that_cannot_be_read_is_told_in_its_own_words(build: Path) -> None:
+    body = json.loads((build / "build.json").read_text())
+    body["settings"]["decode"]["candidatez"] = body["settings"]["decode"].pop("candidates")
+    write_json(build / "build.json", body)
+    reseal(build)
+    assert said(build).startswith(
+        "build.json: not what a build writes first: unknown setting 'decode.candidatez', did you mean"
+    )
+
+
 def test_settings_are_the_same_everywhere(build: Path) -> None:
     body = json.loads((build / "run.json").read_text())
     body["settings"]["sampler"]["seed"] = 5
