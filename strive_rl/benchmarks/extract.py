@@ -94,6 +94,8 @@ def plain(text: str) -> str:
 def _whole(text: str, options: Sequence[str]) -> str | None:
     """The option that the whole text is, wrapped or not; a letter may then be small."""
     bare = text.strip(WRAPPERS)
+    if bare[-2:-1] in WRAPPERS and bare[-1:] in (".", "。", "!"):  # 'B'.
+        bare = bare[:-1].strip(WRAPPERS)
     if "\n" in bare:
         return None
     if found := option_letter(bare.upper() if LOWER_LETTER.fullmatch(bare) else bare, options):

@@ -14,10 +14,10 @@ WRAP = r"[\s\"'`*_$“”‘’«»「」『』【】〔〕\[\]{}<>]*"
 WRAPPERS = " \n\t\"'`*_$“”‘’«»「」『』【】〔〕[]{}<>"
 WORDS = (
     r"\b(?:answer|option|choice|respuesta(?:\s+correcta)?|réponse|antwort|resposta|risposta|antwoord|cevap|jawaban"
-    r"|ответ|정답|답|उत्तर)\b|答案|答え|正解|đáp\s+án|الجواب|الإجابة"
+    r"|ответ|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|đáp\s+án|الجواب|الإجابة"
 )
 VERBS = r"(?:is|would\s+be|should\s+be|must\s+be|es|est|ist|lautet|é|è)"
-LINKS = rf"\s*[\"'”*_]*\s*[:=]|\s+{VERBS}\b\s*:?|\s*[是为は]\s*:?"
+LINKS = rf"\s*[\"'”*_]*\s*[:=]|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*[是为は]\s*:?"
 HEDGE = (
     r"(?:(?:most\s+likely|probably|likely|clearly|definitely|therefore|thus|the|option|choice|letter)\s+)*"
 )
@@ -30,7 +30,15 @@ PRAISED = re.compile(
 LETTER = re.compile(WRAP + r"\(?([A-Z])(?![^\W_]|['’]\w)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
-    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!?。，)—–-](?!\w)|\n|\b(?:because|since|as|for|based|due|given)\b|\(|是|です)",
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!?。，)—–-](?!\w)|\n|\b(?:because|since|as|for|based|due|given)\b|\(|是|です"
+    r"|\band\s+(?:the|my|so|this|that|it)\b)",
+    re.IGNORECASE,
+)
+# An alternative that is added after the letter's own clause: "A; alternatively B", "A, but maybe B".
+ADDED = re.compile(
+    rf"[\s.,;:?!)]*(?:(?:but|and)\s+)?(?:it\s+)?"
+    rf"(?:(?:alternatively|perhaps|maybe|possibly|or|also|(?:could|might|may|can)\s+(?:also\s+)?be)\b[\s,:]*)+"
+    rf"(?:the\s+|answer\s+|option\s+)*{WRAP}\(?([A-Z])(?![^\W_]|['’]\w)",
     re.IGNORECASE,
 )
 # Up to here a second letter is an alternative; what is beyond gives reasons.
@@ -95,6 +103,8 @@ def named_letter(rest: str, letters: Set[str]) -> str:
     if REFUSED.match(tail):
         return ""
     others = {other[1] for other in ALTERNATIVE.finditer(REASON.split(tail)[0])} & letters
+    if (added := ADDED.match(tail)) and ENDED.match(tail[added.end() :]):
+        others |= {added[1]} & letters
     if others - {match[1]}:
         return "?"
     return match[1] if ENDED.match(tail) else ""

@@ -59,6 +59,7 @@ def test_where_the_final_answer_stands(output: str, text: str) -> None:
             "B) Candles.",
             "(B) candles",
             "B - candles",
+            "'B'.",
             "B candles",
         ),
         *(
@@ -90,6 +91,9 @@ def test_where_the_final_answer_stands(output: str, text: str) -> None:
             "Ответ: B",
             "الجواب: B",
             "정답: B",
+            "回答：B",
+            "正确选项是 B",
+            "Answer - B",
             "Đáp án: B",
             "B\n\nThe man lit candles.",
             "Let me see.\nApples?\nB",
@@ -154,6 +158,8 @@ def test_the_mistakes_of_public_scorers_are_not_made() -> None:
             "B is not the answer",
             "If B is correct, then",
         ),
+        *("The answer is A and the answer is B", "The answer is A\nor B", "The answer is A; alternatively B"),
+        *("The answer is A, but it could also be B", "Answer: A. Or maybe (B).", "Answer - A or B"),
         *("The answer is A. No wait, the answer is C.", "Answer: A\nAnswer: B", "A\nB", "B. apples"),
         *(
             "A. apples\nB. candles\nC. berries",
