@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from strive_data.errors import StriveError
 from strive_rl.asking import Answered, Everyone, Stages, alone, ask_once
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Cursor, Loader
-from strive_rl.policy import Policy, Sampling
+from strive_rl.policy import NotFiniteError, Policy, Sampling
 from strive_rl.refill import Gathered, gather
 from strive_rl.rollout import Encoded, Grade, encode_groups, roll_out
 from strive_rl.schedule import NOTHING, Outcome, following_alpha
@@ -30,7 +31,8 @@ def collect(
 ) -> Gathered:
     """This process's part of the questions, prompts and rollouts of a step, whose variants have `alpha`.
 
-    With several processes all must call it; what decides of waves and refills is known to all.
+    With several processes all must call it; what decides of waves and refills is known to all. Raises
+    StriveError with step and questions where the policy's probabilities are not numbers.
     """
     ahead = next_alpha(alpha, loader, settings, step)
 
@@ -50,9 +52,15 @@ def collect(
         return encoded
 
     def roll(encoded: Encoded, first_variant: int) -> list[Rollout]:
-        made = roll_out(
-            policy, encoded, _sampling(settings), settings.seed, first_variant=first_variant, grade=grade
-        )
+        try:
+            made = roll_out(
+                policy, encoded, _sampling(settings), settings.seed, first_variant=first_variant, grade=grade
+            )
+        except NotFiniteError as error:
+            ids = ", ".join(group.question.sample_id for group in encoded.groups)
+            raise StriveError(
+                f"step {step}: {error} Questions of this pass: {ids}; train again with a lower optim.lr"
+            ) from error
         watch.lap("rollout")
         return made
 

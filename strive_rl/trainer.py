@@ -121,6 +121,8 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
         run.alpha = state["alpha"]
+    if run.step > settings.steps:
+        raise UsageError(f"{out} has {run.step} steps already, more than the {settings.steps} asked for")
     distributed.barrier()
     if distributed.is_first():
         for name in (METRICS_FILE, ROLLOUTS_FILE):

@@ -19,6 +19,8 @@ from strive_rl.data.plan import Cursor, Stream, next_batch, rank_slice
 from strive_rl.schema import Group, Pick
 from strive_rl.views import training_group, with_clean_view
 
+STOPPED = "`strive-data verify` finds all that is wrong, data.broken=skip leaves such questions out"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
@@ -155,7 +157,7 @@ class Loader:
             return _Loaded(pick=pick, sample=sample, group=self._group(sample, pick, alpha))
         except DamagedError as error:
             if self._settings.broken == "stop":
-                raise
+                raise DamagedError(f"{error}; {STOPPED}") from error
             return Broken(sample_id=self.builds.sample_id(pick.position), reason=str(error))
 
     def _group(self, sample: Sample, pick: Pick, alpha: float | None) -> Group:

@@ -22,11 +22,12 @@ from strive_rl.policy.encode import Patches, Prompt, encode, prompt_form
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.model import Policy
-from strive_rl.policy.sample import Sampling, sample
+from strive_rl.policy.sample import NotFiniteError, Sampling, sample
 from strive_rl.policy.vision import with_features
 
 __all__ = [
     "Chance",
+    "NotFiniteError",
     "Patches",
     "Policy",
     "Prompt",

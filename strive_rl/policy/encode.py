@@ -85,10 +85,12 @@ def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: t
     is_video = ids == config.video_token_id
     vision = is_video | (ids == config.image_token_id)
     if vision.sum() != np.prod(clip.merged(config.vision_config.spatial_merge_size)):
-        kept = f"{question.sample_id}: the question itself holds a vision token"
+        kept = f"question {question.sample_id} itself holds a vision token"
         raise SampleError(FailureKind.BAD_ROW, kept)
     if len(ids) > limit:
-        over = f"{question.sample_id}: prompt of {len(ids)} tokens, policy.max_prompt_tokens is {limit}"
+        over = (
+            f"question {question.sample_id}: prompt of {len(ids)} tokens, policy.max_prompt_tokens is {limit}"
+        )
         if policy.settings.over_length == "stop":
             raise UsageError(
                 f"{over}; raise it, lower the frames or policy.max_pixels, or set over_length=drop"

@@ -28,6 +28,10 @@ from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion
 
 
+class NotFiniteError(StriveError):
+    """The model's probabilities are not numbers: its weights are spoilt."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How completions are drawn; `greedy` takes the likeliest token and needs no chances."""
@@ -55,7 +59,7 @@ def sample(
     """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
 
     `chances` hold one for each prompt, unless `sampling.greedy`; equal chances, prompts and settings give
-    equal completions. Raises StriveError where the model's probabilities are not numbers.
+    equal completions. Raises NotFiniteError where the model's probabilities are not numbers.
     """
     if not sampling.greedy and len(chances) != len(prompts):
         raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
@@ -97,7 +101,7 @@ def _sample_pass(
         if bool(ended.all()):
             break
     if not all(bool(each.isfinite().all()) for each in logprobs):
-        raise StriveError("sampling: the policy's probabilities are not finite numbers; are its weights?")
+        raise NotFiniteError("sampling: the policy's probabilities are not finite numbers; are its weights?")
     grids = [torch.stack(each, dim=-1).tolist() for each in (ids, logprobs, entropies)]
     return [
         [_completion(policy, *each) for each in zip(*row, strict=True)] for row in zip(*grids, strict=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal
 from strive_rl.config import (
@@ -22,7 +22,7 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.policy import Policy
-from strive_rl.trainer import Run, fit, resume, start
+from strive_rl.trainer import Run, fit, resume, start, train_step
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
 Answering = Callable[[Policy], Policy]
@@ -168,3 +168,18 @@ def test_stored_variants_have_no_alpha(
     )
     (record,) = trained(run, answering)
     assert record["alpha"] is None
+
+
+def test_probabilities_that_are_no_numbers_stop_the_run_with_step_and_questions(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    """What a learning rate far too large leaves behind: the update of the step before broke the weights."""
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(4))
+    run.step = 2
+    with torch.no_grad():
+        next(run.policy.model.lm_head.parameters()).fill_(float("nan"))
+    says = r"^step 3: .* not finite .*: q\d+, q\d+, q\d+; train again with a lower optim\.lr$"
+    with pytest.raises(StriveError, match=says):
+        train_step(run)
+    assert run.step == 2
+    assert not (run.out / "metrics.jsonl").exists()

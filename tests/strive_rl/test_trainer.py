@@ -181,6 +181,18 @@ def test_a_folder_that_holds_a_run_is_refused_and_an_empty_one_cannot_be_resumed
     assert run.step == 0
 
 
+def test_a_run_that_is_further_on_than_asked_is_refused(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    """Its settings would say fewer steps than its model has seen."""
+    out = tmp_path / "out"
+    fit(start(out, shards=shards, model=str(tiny_folder), settings=settings(2)), quiet)
+    before = (out / "settings.json").read_bytes()
+    with pytest.raises(UsageError, match="has 2 steps already, more than the 1 asked for"):
+        resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
+    assert (out / "settings.json").read_bytes() == before
+
+
 def test_resuming_another_run_names_the_difference(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:

@@ -104,7 +104,9 @@ def paired(policy: Policy, frame_pairs: Any) -> Policy:
 
 def test_a_long_prompt_is_refused_not_cut(any_policy: Policy, make_group: Callable[..., Group]) -> None:
     short = replace(any_policy, settings=replace(any_policy.settings, max_prompt_tokens=100))
-    with pytest.raises(SampleError, match=r"q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"):
+    with pytest.raises(
+        SampleError, match=r"question q1: prompt of \d+ tokens, policy.max_prompt_tokens is 100"
+    ):
         encode(short, make_group())
 
 
@@ -112,7 +114,7 @@ def test_or_stops_the_run_where_that_is_asked_for(
     any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     settings = replace(any_policy.settings, max_prompt_tokens=100, over_length="stop")
-    with pytest.raises(UsageError, match=r"q1: prompt of \d+ tokens, .* set over_length=drop"):
+    with pytest.raises(UsageError, match=r"question q1: prompt of \d+ tokens, .* set over_length=drop"):
         encode(replace(any_policy, settings=settings), make_group())
 
 
@@ -133,5 +135,5 @@ def test_a_question_with_a_vision_token_is_refused(
 ) -> None:
     group = make_group()
     question = replace(group.question, question="What is <|video_pad|>?")
-    with pytest.raises(SampleError, match="vision token"):
+    with pytest.raises(SampleError, match="question q1 itself holds a vision token"):
         encode(any_policy, replace(group, question=question))
