@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from strive_data.schema import Indices, Sample
-from strive_rl.config import EvalSettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout import encode_groups, roll_out
 from strive_rl.schema import Completion, Group, Pick, Reward, View, Wording

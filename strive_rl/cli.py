@@ -14,14 +14,17 @@ from strive_data.errors import UsageError
 from strive_data.published import settings_file
 from strive_data.settings import load
 from strive_data.shards import ShardSet
-from strive_rl.config import BenchmarkSettings, EvalSettings, TrainSettings
+from strive_rl.config import TrainSettings
+from strive_rl.eval_config import BenchmarkSettings, EvalSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
 Shards = Annotated[
     str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished `strive-data build`.")
 ]
-Model = Annotated[str, option(text="Qwen2.5-VL hub name or folder; demo: the tiny model of the package.")]
+Model = Annotated[
+    str, option(text="Qwen2.5-VL or Qwen3-VL, hub name or folder; demo: the tiny model of the package.")
+]
 
 
 @app.command()

@@ -18,7 +18,7 @@ from strive_data.shards import ShardSet
 from strive_rl import journal
 from strive_rl.answering import Answer, Asked, answer
 from strive_rl.answers import final_answer
-from strive_rl.config import EvalSettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.evidence import evidence_seen
 from strive_rl.interval import Estimate, estimate
 from strive_rl.policy import Policy, load_policy

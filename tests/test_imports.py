@@ -57,6 +57,7 @@ DATA_LAYERS = [
 RL_LAYERS = [
     {"config", "schema", "distributed"},
     {
+        "eval_config",
         "answers",
         "text_scores",
         "interval",

@@ -13,7 +13,7 @@ from strive_rl.benchmark_eval.ledger import EVERY
 from strive_rl.benchmark_eval.plan import Pending, Row
 from strive_rl.benchmarks.item import Benchmark, Item, Unusable
 from strive_rl.benchmarks.verdicts import scored_answers
-from strive_rl.config import BenchmarkSettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.policy import Policy
 from strive_rl.schema import Wording
 

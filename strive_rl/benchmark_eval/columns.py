@@ -10,7 +10,7 @@ from strive_rl import journal
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet
 from strive_rl.compare import CompareSettings, compare
-from strive_rl.config import BenchmarkSettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.score import RESULTS_FILE, ScoreSettings, score
 from strive_rl.views import UNIFORM
 

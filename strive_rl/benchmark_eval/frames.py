@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
-from strive_rl.config import BenchmarkSettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.views import UNIFORM
 
 

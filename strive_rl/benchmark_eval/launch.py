@@ -7,7 +7,7 @@ from pathlib import Path
 from strive_rl import distributed
 from strive_rl.benchmark_eval.run import Means, Task, evaluate_benchmark
 from strive_rl.benchmark_eval.show import benchmark_table
-from strive_rl.config import BenchmarkSettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.memory import memory_advice
 from strive_rl.progress import EvalProgress
 from strive_rl.score import PAGE_FILE

@@ -32,7 +32,7 @@ from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.benchmark_eval.plan import Key, Parcel, order_of, parcels_of, pending_of, share
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.config import BenchmarkSettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.policy import load_policy
 from strive_rl.run_record import library_versions, model_identity, require_folder
 

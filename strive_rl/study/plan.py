@@ -18,7 +18,8 @@ from typing import Any
 
 from strive_data.errors import SettingsError
 from strive_data.settings import choose, load, require
-from strive_rl.config import EvalSettings, TrainSettings
+from strive_rl.config import TrainSettings
+from strive_rl.eval_config import EvalSettings
 
 KEYS = ("baseline", "seeds", "train", "eval", "arms")
 

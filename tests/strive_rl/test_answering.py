@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from strive_rl.answering import Asked, answer, chosen_frames, groups_of, sampling_of
-from strive_rl.config import EvalSettings, PolicySettings
+from strive_rl.config import PolicySettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.policy import Policy
 from strive_rl.prompt import user_text
 from strive_rl.schema import Wording

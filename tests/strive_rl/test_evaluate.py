@@ -10,7 +10,8 @@ import pytest
 from strive_data.errors import UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal
-from strive_rl.config import EvalSettings, PolicySettings
+from strive_rl.config import PolicySettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.evaluate import evaluate, gains, summarise
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 

@@ -25,7 +25,8 @@ from strive_rl.answering import Asked, chosen_frames, groups_of
 from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.own import OWN
-from strive_rl.config import BenchmarkSettings, PolicySettings
+from strive_rl.config import PolicySettings
+from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.policy import Patches, Policy, Prompt, Sampling, encode, load_policy, sample, with_features
 from strive_rl.schema import Completion, Group
 

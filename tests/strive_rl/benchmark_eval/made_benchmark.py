@@ -9,7 +9,8 @@ from pathlib import Path
 from strive_data.config import DecodeSettings, SamplerSettings
 from strive_rl.benchmark_eval.run import Task
 from strive_rl.benchmarks.videomme import VIDEOMME
-from strive_rl.config import BenchmarkSettings, PolicySettings
+from strive_rl.config import PolicySettings
+from strive_rl.eval_config import BenchmarkSettings
 from tools.barcodes.clip import Clip, encode
 
 LETTERS = "ABCD"

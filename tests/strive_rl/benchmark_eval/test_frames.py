@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from strive_data.config import SamplerSettings
 from strive_rl.benchmark_eval.frames import frame_settings
-from strive_rl.config import BenchmarkSettings, PolicySettings
+from strive_rl.config import PolicySettings
+from strive_rl.eval_config import BenchmarkSettings
 
 
 def test_uniform_frames_need_no_image_model_and_keep_no_other_frames() -> None:

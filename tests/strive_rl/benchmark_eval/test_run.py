@@ -20,7 +20,7 @@ from strive_rl.benchmark_eval import run as running
 from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.benchmark_eval.run import Means, Task, evaluate_benchmark
 from strive_rl.benchmark_eval.show import benchmark_table
-from strive_rl.config import EvalSettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.evaluate import evaluate
 from tests.strive_rl.benchmark_eval.made_benchmark import QUICK, make_benchmark, with_samplers
 

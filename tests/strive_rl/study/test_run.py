@@ -10,14 +10,8 @@ import pytest
 from strive_data.errors import UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal
-from strive_rl.config import (
-    DataSettings,
-    EvalSettings,
-    OptimSettings,
-    PolicySettings,
-    RolloutSettings,
-    TrainSettings,
-)
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
+from strive_rl.eval_config import EvalSettings
 from strive_rl.study import Arm, Study, run_study, study_table
 from tests.strive_rl.made_shards import make_shards
 
