@@ -23,4 +23,4 @@ def settings_file(config: Path | None, folder: str) -> Path | None:
     if config is None or config.is_file() or config.suffix == ".toml" or len(config.parts) > 1:
         return config
     known = {path.stem: path for path in (manifests_home() / folder).glob("*.toml")}
-    return known[choose(str(config), known, f"--config of manifests/{folder}")]
+    return known[choose(str(config), known, f"name in manifests/{folder}")]

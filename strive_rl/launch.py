@@ -53,7 +53,7 @@ def _train(
     except StoppedError as stopped:
         _say(f"{stopped}; to go on, give the same command with --resume", sys.stderr)
         return stopped.exit_code
-    _say(f"{folder}: the model after {run.step} steps; metrics in {out / trainer.METRICS_FILE}", sys.stdout)
+    _say(f"{folder}: the model after step {run.step}; metrics in {out / trainer.METRICS_FILE}", sys.stdout)
     return 0
 
 

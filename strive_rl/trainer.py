@@ -35,6 +35,7 @@ from strive_rl.policy.adapter import adapter_weights, load_adapters
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.sharding import shard, whole
 from strive_rl.reference import Reference, load_reference
+from strive_rl.refill import Gathered
 from strive_rl.reward import Rules, load_rules, score
 from strive_rl.rollout import Encoded, reward_grid
 from strive_rl.run_record import (
@@ -48,7 +49,7 @@ from strive_rl.schedule import learning_rate, require_alpha
 from strive_rl.schema import Rewards, Rollout
 from strive_rl.signals import Asked, StoppedError
 from strive_rl.stopwatch import Stopwatch
-from strive_rl.update import update
+from strive_rl.update import UpdateStats, update
 from strive_rl.writer import Writer
 
 METRICS_FILE = "metrics.jsonl"
@@ -180,62 +181,88 @@ def train_step(run: Run) -> dict[str, Any]:
 
     Of several processes each asks and learns its part of the questions; all get the record of the whole.
     """
-    settings, policy, watch = run.settings, run.policy, Stopwatch()
-    step = run.step + 1
-    grade = partial(score, rules=run.rules, step=step)
-    with whole(policy.model), distributed.telling():
-        gathered = collect(
-            policy,
-            run.loader,
-            run.cursor,
-            settings,
-            step=step,
-            alpha=run.alpha,
-            grade=grade,
-            watch=watch,
-            everyone=distributed.everyone,
-        )
-    batch, encoded, rollouts = gathered.batch, gathered.encoded, gathered.rollouts
-    _require_some(encoded, batch, step)
-    rewards = [reward_grid(rollout) for rollout in rollouts]
-    grids = batch_advantages(rewards, settings.algorithm, _pool(rewards))
-    rate = learning_rate(run.step, settings.optim, settings.steps)
-    stats = update(
-        policy,
-        run.optimizer,
-        lessons(
-            rollouts,
-            encoded,
-            grids,
-            settings.algorithm.logprob_condition,
-            mask_truncated=settings.algorithm.mask_truncated,
-        ),
-        settings.algorithm,
-        temperature=settings.rollout.temperature,
-        learning_rate=rate,
-        step=step,
-        reference=run.reference,
-        filler=run.filler,
-    )
+    step, watch = run.step + 1, Stopwatch()
+    asked = _ask(run, step, watch)
+    rewards = [reward_grid(rollout) for rollout in asked.rollouts]
+    grids = batch_advantages(rewards, run.settings.algorithm, _pool(rewards))
+    rate = learning_rate(run.step, run.settings.optim, run.settings.steps)
+    stats = _learn(run, step, asked, grids, rate)
     watch.lap("update")
-    run.step, run.cursor = step, batch.after
-    facts = step_facts(
-        rollouts,
-        grids,
-        encoded,
-        batch,
-        stats,
-        seconds=watch.seconds(),
-        memory_bytes=peak_memory(policy.device),
-    )
-    record = step_record(step, distributed.gathered(facts), learning_rate=rate) | {"alpha": run.alpha}
-    record |= gathered.counts(masked=settings.algorithm.mask_truncated)
-    run.alpha = next_alpha(run.alpha, run.loader, settings, step, gathered.outcome)
-    excerpt = _excerpt(step, rollouts, grids)
+    record = _record(run, step, asked, grids, stats, rate, watch)
+    excerpt = _excerpt(step, asked.rollouts, grids)
+    run.step, run.cursor = step, asked.batch.after
+    run.alpha = next_alpha(run.alpha, run.loader, run.settings, step, asked.outcome)
     if distributed.is_first():
         journal.append(run.out / METRICS_FILE, [record])
         journal.append(run.out / ROLLOUTS_FILE, excerpt)
     return record
+
+
+def _ask(run: Run, step: int, watch: Stopwatch) -> Gathered:
+    """This process's questions of the step, answered and rewarded."""
+    with whole(run.policy.model), distributed.telling():
+        asked = collect(
+            run.policy,
+            run.loader,
+            run.cursor,
+            run.settings,
+            step=step,
+            alpha=run.alpha,
+            grade=partial(score, rules=run.rules, step=step),
+            watch=watch,
+            everyone=distributed.everyone,
+        )
+    _require_some(asked.encoded, asked.batch, step)
+    return asked
+
+
+def _learn(
+    run: Run, step: int, asked: Gathered, grids: Sequence[Rewards], learning_rate: float
+) -> UpdateStats:
+    """All updates of the step, from answers and their advantages."""
+    algorithm = run.settings.algorithm
+    taught = lessons(
+        asked.rollouts,
+        asked.encoded,
+        grids,
+        algorithm.logprob_condition,
+        mask_truncated=algorithm.mask_truncated,
+    )
+    return update(
+        run.policy,
+        run.optimizer,
+        taught,
+        algorithm,
+        temperature=run.settings.rollout.temperature,
+        learning_rate=learning_rate,
+        step=step,
+        reference=run.reference,
+        filler=run.filler,
+    )
+
+
+def _record(
+    run: Run,
+    step: int,
+    asked: Gathered,
+    grids: Sequence[Rewards],
+    stats: UpdateStats,
+    learning_rate: float,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    """What METRICS.md names, over the questions of all processes."""
+    facts = step_facts(
+        asked.rollouts,
+        grids,
+        asked.encoded,
+        asked.batch,
+        stats,
+        seconds=watch.seconds(),
+        memory_bytes=peak_memory(run.policy.device),
+    )
+    record = step_record(step, distributed.gathered(facts), learning_rate=learning_rate)
+    counts = asked.counts(masked=run.settings.algorithm.mask_truncated)
+    return record | {"alpha": run.alpha} | counts
 
 
 def _excerpt(step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards]) -> list[dict[str, Any]]:

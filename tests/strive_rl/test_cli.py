@@ -52,7 +52,7 @@ def test_train_resume_and_evaluate(
     assert typed("train", "--model", tiny_folder, "--steps", "2", "--resume", *common) == 0
     shown = capfd.readouterr()
     assert "step 2/2" in shown.err
-    assert f"{tmp_path / 'run' / 'model'}: the model after 2 steps" in shown.out
+    assert f"{tmp_path / 'run' / 'model'}: the model after step 2;" in shown.out
     assert [r["step"] for r in journal.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     small = ["--set", "max_new_tokens=3", "--set", "policy.device=cpu", "--set", "bootstrap_resamples=100"]
     evaluation = ["eval", "--shards", tmp_path / "shards", "--model", tmp_path / "run" / "model", *small]

@@ -62,7 +62,7 @@ def test_sigterm_saves_ends_with_143_and_the_run_goes_on_bit_for_bit(
         shards = [ShardSet.open(str(tmp_path / "shards"))]
         code = launch(shards, model=str(tiny_folder), out=tmp_path / out, settings=given, resume=resume)
         assert code == 0
-    assert f"the model after {steps + 1} steps" in capfd.readouterr().out
+    assert f"the model after step {steps + 1};" in capfd.readouterr().out
     records = [journal.read(tmp_path / name / "metrics.jsonl") for name in ("run", "whole")]
     without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
     assert without_time[0] == without_time[1]
