@@ -167,12 +167,14 @@ def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) 
 
 
 def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
+    """What there is to do. A failed row that is tried again is not counted as failed until it fails again."""
+    tried = {row for job in work.jobs for row, question in job.rows if question.sample_id not in work.settled}
     return Workload(
         videos=work.videos,
         questions=len(rows.questions),
         videos_done=work.videos - len(work.jobs),
         questions_done=len(rows.questions) - work.questions,
-        failures=len(failures_of(rows, ledger)),
+        failures=sum(failure.row not in tried for failure in failures_of(rows, ledger)),
     )
 
 

@@ -54,7 +54,12 @@ class Silent:
 
 
 def run(
-    annotation: Path, out: Path, engine: FakeEngine | None = None, *, retry: bool = False
+    annotation: Path,
+    out: Path,
+    engine: FakeEngine | None = None,
+    *,
+    retry: bool = False,
+    observer: Silent | None = None,
 ) -> tuple[BuildSummary, FakeEngine]:
     chosen = engine or FakeEngine(BROKEN, REFUSED)
     with pytest.MonkeyPatch.context() as patch:
@@ -64,7 +69,7 @@ def run(
             data_root=annotation.parent,
             out=out,
             settings=SETTINGS,
-            observer=Silent(),
+            observer=observer or Silent(),
             retry_failed=retry,
         )
     return summary, chosen
@@ -194,6 +199,20 @@ def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
     summary, _ = run(annotation, out, FakeEngine(), retry=True)
     assert (summary.samples, summary.failures) == (11, ())
     assert not (out / "tail.json").exists()
+
+
+def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp_path: Path) -> None:
+    """Two videos fail, one for good: a round of it shows one row less, not the old failures and the new."""
+    annotation, out = write_annotation(tmp_path / "data", "abbc"), tmp_path / "out"
+    seen = Silent()
+    run(annotation, out, FakeEngine("bc", ()), observer=seen)
+    assert seen.work == Workload(videos=3, questions=4)
+    run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
+    assert seen.work == Workload(videos=3, questions=4, videos_done=1, questions_done=1)
+    with annotation.open("a") as file:
+        file.write("{}\n")
+    run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
+    assert seen.work == Workload(videos=3, questions=4, videos_done=2, questions_done=3, failures=1)
 
 
 def test_a_round_that_was_interrupted_tries_nothing_twice(tmp_path: Path) -> None:
