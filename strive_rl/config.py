@@ -349,9 +349,24 @@ class TrainSettings:
         require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")
         if self.rollout.adaptive:
             self._check_waves()
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """One answer has nothing to differ from: its advantage is always 0."""
+        variants, completions = self.data.variants, self.rollout.completions
+        by_row = self.algorithm.normalise == "per_variant"
+        require(
+            completions > 1 or (variants > 1 and not by_row),
+            f"rollout.completions: got {completions} with data.variants={variants} and algorithm.normalise="
+            f"{self.algorithm.normalise}, under which every advantage is 0; expected at least 2",
+        )
 
     def _check_waves(self) -> None:
         most, fixed = self.most_variants, self.data.variants
+        require(
+            fixed > 1,
+            "rollout.adaptive: the first wave takes all of data.variants=1; expected at least 2 of it",
+        )
         require(
             most >= fixed,
             f"rollout.max_variants: got {most}, expected data.variants, {fixed}, or more: a step spends "

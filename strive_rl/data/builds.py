@@ -58,11 +58,16 @@ class Builds:
 
     def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
         """How each build's views are made. Raises UsageError for one that cannot give them, and names it."""
-        return tuple(replace(self._plan(part, settings), neighbours=neighbours) for part in self.parts)
+        return tuple(self._plan(part, settings, neighbours) for part in self.parts)
 
-    def _plan(self, part: ShardSet, settings: DataSettings) -> ViewPlan:
+    def _plan(self, part: ShardSet, settings: DataSettings, neighbours: bool) -> ViewPlan:
+        if neighbours and part.settings["shard"]["frames"] != "all":
+            raise UsageError(
+                f"{part.folder}: policy.frame_pairs=neighbours: these shards hold only the sampled frames; "
+                "build them again with --set shard.frames=all, or use frame_pairs=doubled"
+            )
         try:
-            return plan_views(part.settings, settings)
+            return replace(plan_views(part.settings, settings), neighbours=neighbours)
         except UsageError as error:
             if len(self.parts) == 1:
                 raise

@@ -8,7 +8,14 @@ import pytest
 
 from strive_data.errors import SettingsError
 from strive_data.settings import as_dict, load
-from strive_rl.config import AlgorithmSettings, OptimSettings, RewardSettings, TrainSettings
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    RewardSettings,
+    RolloutSettings,
+    TrainSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +89,38 @@ def test_from_the_command_line_and_back() -> None:
 
 def test_none_can_be_said_on_the_command_line() -> None:
     assert load(TrainSettings, assignments=["algorithm.importance_cap=none"]).algorithm.importance_cap is None
+
+
+@pytest.mark.parametrize(
+    ("variants", "completions", "normalise", "fits"),
+    [
+        (1, 1, "joint", False),
+        (2, 1, "joint", True),
+        (1, 2, "joint", True),
+        (2, 1, "both", True),
+        (2, 1, "per_variant", False),
+        (2, 2, "per_variant", True),
+    ],
+)
+def test_groups_in_which_nothing_can_differ_are_refused(
+    variants: int, completions: int, normalise: Any, fits: bool
+) -> None:
+    given: dict[str, Any] = {
+        "data": DataSettings(variants=variants),
+        "rollout": RolloutSettings(completions=completions),
+        "algorithm": AlgorithmSettings(normalise=normalise),
+    }
+    if fits:
+        TrainSettings(**given)
+        return
+    with pytest.raises(SettingsError, match="every advantage is 0; expected at least 2"):
+        TrainSettings(**given)
+
+
+def test_waves_need_a_second_variant_to_spend() -> None:
+    waves = RolloutSettings(adaptive=True, max_variants=4)
+    assert TrainSettings(data=DataSettings(variants=2), rollout=waves).most_variants == 4
+    with pytest.raises(
+        SettingsError, match=r"rollout\.adaptive: the first wave takes all of data\.variants=1"
+    ):
+        TrainSettings(data=DataSettings(variants=1), rollout=waves)

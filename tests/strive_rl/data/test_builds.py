@@ -52,3 +52,12 @@ def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Pa
         Builds.of(parts).plans(DataSettings(draw="epoch"))
     with pytest.raises(UsageError, match=r"^data\.draw=epoch"):
         Builds.of(parts[2]).plans(DataSettings(draw="epoch"))
+
+
+def test_neighbours_are_refused_before_a_run_begins_where_not_all_frames_are_held(tmp_path: Path) -> None:
+    settings = DataSettings(variants=SAMPLED.sampler.variants)
+    parts = [make_shards(tmp_path / "a"), make_shards(tmp_path / "b", settings=SAMPLED)]
+    assert [plan.neighbours for plan in Builds.of(parts[:1]).plans(settings, neighbours=True)] == [True]
+    assert not Builds.of(parts).plans(settings)[1].neighbours
+    with pytest.raises(UsageError, match=r"/b: policy\.frame_pairs=neighbours: .* shard\.frames=all"):
+        Builds.of(parts).plans(settings, neighbours=True)
