@@ -115,7 +115,7 @@ def _counts(tally: Tally, elapsed_seconds: float) -> list[str]:
     rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
         f"{tally.questions_done}/{tally.work.questions} questions",
-        f"{tally.shards} shards",
+        f"{tally.shards} full shards",
         f"{tally.failed} failures",
         f"{rate:.1f} frames/s",
         decimal(tally.written_bytes),
