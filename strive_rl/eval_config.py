@@ -65,3 +65,8 @@ class BenchmarkSettings(EvalSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(1 <= self.quality <= 100, f"quality: got {self.quality}, expected 1 to 100")
+        frames, candidates = self.sampler.frames, self.decode.candidates
+        require(
+            frames <= candidates,
+            f"sampler.frames: got {frames}, expected at most decode.candidates, {candidates}: set both",
+        )

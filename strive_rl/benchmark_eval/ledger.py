@@ -46,9 +46,15 @@ class Ledger:
 
 
 def open_folder(out: Path, record: Line) -> None:
-    """Make the folder, or go on in it. Raises UsageError where it was begun otherwise, or is in use."""
+    """Make the folder, or go on in it; one that holds no answer yet (no such model, no memory) begins anew.
+
+    Raises UsageError where it was begun otherwise, or is in use.
+    """
     file = out / SETTINGS_FILE
-    if file.is_file():
+    if file.is_file() and not _read(out, PREDICTIONS):
+        for path in (*_files(out, PREDICTIONS), *_files(out, FAILURES)):
+            path.unlink()
+    elif file.is_file():
         changed = differences(journal.read_json(file), record)
         if changed:
             raise UsageError(

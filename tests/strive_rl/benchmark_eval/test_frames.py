@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from strive_data.config import SamplerSettings
+from strive_data.errors import SettingsError
 from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.config import PolicySettings
 from strive_rl.eval_config import BenchmarkSettings
@@ -22,3 +25,8 @@ def test_another_sampler_has_the_scorer_and_all_frames() -> None:
     assert (made.score, made.shard.frames, made.shard.embeds) == (settings.score, "all", False)
     grouped = frame_settings(replace(settings, sampler=SamplerSettings(grouping="semantic")))
     assert grouped.shard.embeds
+
+
+def test_more_frames_than_candidates_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"got 130, expected at most decode\.candidates, 128"):
+        BenchmarkSettings(sampler=SamplerSettings(frames=130))

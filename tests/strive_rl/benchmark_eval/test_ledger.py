@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl import distributed
+from strive_rl import distributed, journal
 from strive_rl.benchmark_eval import ledger
 
 
@@ -77,6 +77,7 @@ def test_one_file_takes_the_place_of_all_in_the_order_given(
 def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_path: Path) -> None:
     out = tmp_path / "out"
     ledger.open_folder(out, {"model": "a", "settings": {"seed": 0}})
+    ledger.write(out, ledger.PREDICTIONS, [line("q0", "uniform")])
     ledger.open_folder(out, {"model": "a", "settings": {"seed": 0}})
     with pytest.raises(UsageError, match=r"begun otherwise \(settings.seed: 0, now 1\)"):
         ledger.open_folder(out, {"model": "a", "settings": {"seed": 1}})
@@ -85,3 +86,11 @@ def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_pa
     (other / "predictions.jsonl").write_text("")
     with pytest.raises(UsageError, match="the files of something else"):
         ledger.open_folder(other, {})
+
+
+def test_a_folder_without_an_answer_begins_anew(tmp_path: Path) -> None:
+    ledger.open_folder(tmp_path, {"model": "no such model"})
+    ledger.write(tmp_path, ledger.FAILURES, [line("q0", ledger.EVERY)])
+    ledger.open_folder(tmp_path, {"model": "b"})
+    assert journal.read_json(tmp_path / ledger.SETTINGS_FILE) == {"model": "b"}
+    assert ledger.read_ledger(tmp_path).settled(["uniform"]) == {}
