@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strive_rl.benchmarks.choices import choice_verdict
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.open_answer import OPEN_FORM, open_verdict
+from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
+from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
 from strive_rl.benchmarks.video_r1 import VIDEO_R1
 
 DISCIPLINES = {
@@ -40,13 +39,6 @@ DISCIPLINES = {
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
 
 
-def mmvu_score(output: str, item: Item) -> Verdict:
-    """Verdict on the letter, or on the open answer."""
-    if item.question.problem_type == "multiple choice":
-        return choice_verdict(output, item)
-    return open_verdict(output, item)
-
-
 def _form(item: Item) -> str:
     return "" if item.question.problem_type == "multiple choice" else OPEN_FORM
 
@@ -69,7 +61,7 @@ MMVU = Benchmark(
     files=(("validation.json", "data/validation.json"),),
     tags=_tags,
     breakdowns=("question type", "discipline", "subject"),
-    conventions=(Convention(name="official", score=mmvu_score), VIDEO_R1),
+    conventions=(Convention(name="official", score=letter_or_open), VIDEO_R1),
     notes=(
         "The authors have a language model read and judge every answer; letters are read by rule here.",
         "Video-R1 evaluates on the 625 questions with options only.",

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from strive_data.number import number
+from strive_rl.benchmarks.choices import choice_verdict
 from strive_rl.benchmarks.extract import final_text, one_number
 from strive_rl.benchmarks.item import Item, Verdict
 from strive_rl.benchmarks.statements import WRAPPERS, statements
@@ -18,6 +19,13 @@ OPEN_FORM = "The final answer is a number with its unit, or a few words, and not
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
 SIGNS = re.compile(r"[^\w\s.%°µ$€£+\-*/^=()<>]")
+
+
+def letter_or_open(output: str, item: Item) -> Verdict:
+    """Verdict on the letter of a multiple-choice question, or on the open answer."""
+    if item.question.problem_type == "multiple choice":
+        return choice_verdict(output, item)
+    return open_verdict(output, item)
 
 
 def open_verdict(output: str, item: Item) -> Verdict:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from strive_rl.benchmarks.choices import choice_verdict
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.open_answer import OPEN_FORM, open_verdict
+from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
+from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
 from strive_rl.benchmarks.video_r1 import VIDEO_R1
 from strive_rl.prompt import ANSWER_FORM
 
@@ -52,13 +51,6 @@ DISCIPLINES = {
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
 
 
-def videommmu_score(output: str, item: Item) -> Verdict:
-    """Verdict on the letter, or on the open answer."""
-    if item.question.problem_type == "multiple choice":
-        return choice_verdict(output, item)
-    return open_verdict(output, item)
-
-
 def _form(item: Item) -> str:
     """What the track asks for, then the form of the answer."""
     many = item.question.problem_type == "multiple choice"
@@ -92,7 +84,7 @@ VIDEOMMMU = Benchmark(
     files=tuple((f"{track}/test-*.parquet", f"{track}/*.parquet", f"{track}/*.json") for track in TRACKS),
     tags=_tags,
     breakdowns=("track", "discipline", "question type", "subject"),
-    conventions=(Convention(name="official", score=videommmu_score), VIDEO_R1),
+    conventions=(Convention(name="official", score=letter_or_open), VIDEO_R1),
     order=TRACKS,
     judge_task="Say whether the model's answer is the same as the reference, number and unit included.",
     form=_form,

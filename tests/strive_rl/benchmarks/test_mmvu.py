@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.mmvu import DISCIPLINE_OF, MMVU, mmvu_score
+from strive_rl.benchmarks.mmvu import DISCIPLINE_OF, MMVU
+from strive_rl.benchmarks.open_answer import letter_or_open
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
@@ -24,10 +25,10 @@ def test_video_r1s_file_has_the_choices_and_the_same_subjects(shared_data: Path)
 
 
 def test_letters_by_rule_and_open_answers_where_the_rule_is_sure() -> None:
-    assert mmvu_score("B", choice_item("B")).value == 1
-    assert mmvu_score("", choice_item("B")).value == 0
-    assert mmvu_score("Salt", item("salt")).value == 1
-    assert mmvu_score("brine", item("salt")).value is None
+    assert letter_or_open("B", choice_item("B")).value == 1
+    assert letter_or_open("", choice_item("B")).value == 0
+    assert letter_or_open("Salt", item("salt")).value == 1
+    assert letter_or_open("brine", item("salt")).value is None
 
 
 def test_open_questions_are_asked_for_a_short_answer() -> None:

@@ -4,7 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.videommmu import DISCIPLINE_OF, VIDEOMMMU, videommmu_score
+from strive_rl.benchmarks.open_answer import letter_or_open
+from strive_rl.benchmarks.videommmu import DISCIPLINE_OF, VIDEOMMMU
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
@@ -32,9 +33,9 @@ def test_the_track_of_the_authors_files_is_their_folder() -> None:
 
 
 def test_letters_and_numbers_by_rule() -> None:
-    assert videommmu_score("(B)", choice_item("B")).value == 1
-    assert videommmu_score("The answer is 3.43 V", item("3.429", "numerical")).value == 1
-    assert videommmu_score("3.5", item("3.429", "numerical")).value == 0
+    assert letter_or_open("(B)", choice_item("B")).value == 1
+    assert letter_or_open("The answer is 3.43 V", item("3.429", "numerical")).value == 1
+    assert letter_or_open("3.5", item("3.429", "numerical")).value == 0
 
 
 def test_the_tracks_are_asked_in_other_words() -> None:
