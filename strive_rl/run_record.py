@@ -79,7 +79,7 @@ def model_identity(model: str) -> str:
 def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
     """Raise UsageError that names each difference which would make another run of it."""
     names = ("settings", "model", "shards_fingerprint")
-    before, after = (dict(_flat({name: record[name] for name in names})) for record in (saved, now))
+    before, after = (dict(flat({name: record[name] for name in names})) for record in (saved, now))
     free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
@@ -108,9 +108,10 @@ def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) 
         )
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings by their dotted names."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -11,7 +11,7 @@ seeds = [0, 1, 2, 3]
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from strive_data.errors import SettingsError
 from strive_data.settings import choose, load, require
 from strive_rl.config import TrainSettings
 from strive_rl.eval_config import EvalSettings
+from strive_rl.run_record import flat
 
 KEYS = ("baseline", "seeds", "train", "eval", "arms")
 
@@ -61,12 +62,12 @@ def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None
     arms = _section(tree, "arms", path)
     baseline = choose(str(tree.get("baseline")), arms, f"baseline in {path}")
     ordered = [baseline, *(name for name in arms if name != baseline)]
-    shared = dict(_flat(_section(tree, "train", path)))
+    shared = dict(flat(_section(tree, "train", path)))
     given = {} if steps is None else {"steps": steps}
     return Study(
-        arms=tuple(_arm(name, shared | dict(_flat(_section(arms, name, path))) | given) for name in ordered),
+        arms=tuple(_arm(name, shared | dict(flat(_section(arms, name, path))) | given) for name in ordered),
         seeds=_seeds(tree.get("seeds"), path)[:seeds],
-        evaluation=load(EvalSettings, options=dict(_flat(_section(tree, "eval", path)))),
+        evaluation=load(EvalSettings, options=dict(flat(_section(tree, "eval", path)))),
     )
 
 
@@ -96,11 +97,3 @@ def _section(tree: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any
     section = tree.get(name, {})
     require(isinstance(section, Mapping), f"{name} in {path}: got {section!r}, expected a section")
     return dict(section)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
