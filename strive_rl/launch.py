@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
-from strive_rl import distributed, trainer
+from strive_rl import begin, distributed, trainer
 from strive_rl.config import TrainSettings
 from strive_rl.memory import memory_advice
 from strive_rl.progress import TrainProgress
@@ -34,9 +34,9 @@ def launch(
 def _train(
     shards: Sequence[ShardSet], model: str, out: Path, settings: TrainSettings, resume: bool, asked: Asked
 ) -> int:
-    begin = trainer.resume if resume else trainer.start
+    open_run = begin.resume if resume else begin.start
     with distributed.telling():
-        run = begin(out, shards=shards, model=model, settings=settings)
+        run = open_run(out, shards=shards, model=model, settings=settings)
     try:
         told = settings.log if distributed.is_first() else ()
         with (
@@ -53,7 +53,7 @@ def _train(
     except StoppedError as stopped:
         _say(f"{stopped}; to go on, give the same command with --resume", sys.stderr)
         return stopped.exit_code
-    _say(f"{folder}: the model after step {run.step}; metrics in {out / trainer.METRICS_FILE}", sys.stdout)
+    _say(f"{folder}: the model after step {run.step}; metrics in {out / begin.METRICS_FILE}", sys.stdout)
     return 0
 
 

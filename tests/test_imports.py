@@ -83,7 +83,7 @@ RL_LAYERS = [
     {"anchor", "export", "filler"},
     {"update"},
     {"collect", "excerpt", "facts", "footprint"},
-    {"metrics"},
+    {"begin", "metrics"},
     {"trainer", "evaluate", "score", "dry_run"},
     {"launch", "scored_folder"},
     {"compare", "study"},

@@ -17,7 +17,7 @@ from typing import Any
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
-from strive_rl import journal, trainer
+from strive_rl import begin, journal, trainer
 from strive_rl.evaluate import RESULTS_FILE, evaluate
 from strive_rl.run_record import SETTINGS_FILE
 from strive_rl.study.paired import comparisons
@@ -68,8 +68,8 @@ def _run_one(
     arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
 ) -> None:
     run = folder / "run"
-    begin = trainer.resume if (run / SETTINGS_FILE).is_file() else trainer.start
-    begun = begin(run, shards=shards, model=model, settings=arm.with_seed(seed))
+    open_run = begin.resume if (run / SETTINGS_FILE).is_file() else begin.start
+    begun = open_run(run, shards=shards, model=model, settings=arm.with_seed(seed))
     trained = trainer.fit(begun, lambda record, steps: None)
     shutil.rmtree(folder / "eval", ignore_errors=True)
     evaluate(folder / "eval", shards=heldout, model=str(trained), settings=study.evaluation)
@@ -128,7 +128,7 @@ def _accuracies(runs: dict[int, dict[str, Any]], sampler: str) -> dict[int, floa
 
 def _cost(folder: Path, runs: dict[int, dict[str, Any]], name: str) -> int:
     """What training cost, summed over the steps of these seeds' runs."""
-    files = [folder / f"seed-{seed}" / "run" / trainer.METRICS_FILE for seed in runs]
+    files = [folder / f"seed-{seed}" / "run" / begin.METRICS_FILE for seed in runs]
     return sum(record[name] for file in files for record in journal.read(file))
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards import ShardSet
 from strive_rl import journal
+from strive_rl.begin import Run, resume, start
 from strive_rl.config import (
     AlgorithmSettings,
     DataSettings,
@@ -22,7 +23,7 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.policy import Policy
-from strive_rl.trainer import Run, fit, resume, start, train_step
+from strive_rl.trainer import fit, train_step
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
 Answering = Callable[[Policy], Policy]

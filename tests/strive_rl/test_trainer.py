@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from strive_data.config import SamplerSettings
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards import ShardSet
-from strive_rl import journal, trainer
+from strive_rl import begin, journal
+from strive_rl.begin import Run, resume, start
 from strive_rl.config import (
     AlgorithmSettings,
     DataSettings,
@@ -26,7 +27,7 @@ from strive_rl.config import (
 )
 from strive_rl.metrics import MEASURED
 from strive_rl.policy import Policy
-from strive_rl.trainer import Run, fit, resume, start
+from strive_rl.trainer import fit
 from tests.strive_rl.made_shards import make_shards
 from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
 
@@ -104,7 +105,7 @@ def test_four_steps_are_two_and_two_more_bit_for_bit(
     assert all(torch.equal(one[name], other[name]) for name in one)
     before = load_file(tiny_folder / "model.safetensors")
     assert any(not torch.equal(one[name], before[name]) for name in one)
-    records = [journal.read(tmp_path / name / trainer.METRICS_FILE) for name in ("whole", "parts")]
+    records = [journal.read(tmp_path / name / begin.METRICS_FILE) for name in ("whole", "parts")]
     without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
     assert without_time[0] == without_time[1]
     assert [record["step"] for record in records[0]] == [1, 2, 3, 4]

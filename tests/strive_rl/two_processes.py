@@ -19,8 +19,9 @@ from strive_data.schema import Question
 from strive_data.settings import load
 from strive_data.shards import ShardSet
 from strive_rl import distributed
+from strive_rl.begin import resume, start
 from strive_rl.config import TrainSettings
-from strive_rl.trainer import fit, resume, start
+from strive_rl.trainer import fit
 
 COMMON = (
     "policy.device=cpu",
