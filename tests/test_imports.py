@@ -53,6 +53,7 @@ DATA_LAYERS = [
     {"sample_stream", "session", "unchanged", "verify"},
     {"build", "report", "overview", "judge", "overlap", "merge", "local_copy"},
     {"cli"},
+    {"__main__"},
 ]
 RL_LAYERS = [
     {"config", "schema", "distributed"},
