@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from strive_data.errors import StriveError
 from strive_rl.asking import Answered, Everyone, Stages, alone, ask_once
@@ -52,15 +53,10 @@ def collect(
         return encoded
 
     def roll(encoded: Encoded, first_variant: int) -> list[Rollout]:
-        try:
+        with _questions_named(step, encoded):
             made = roll_out(
                 policy, encoded, _sampling(settings), settings.seed, first_variant=first_variant, grade=grade
             )
-        except NotFiniteError as error:
-            ids = ", ".join(group.question.sample_id for group in encoded.groups)
-            raise StriveError(
-                f"step {step}: {error} Questions of this pass: {ids}; train again with a lower optim.lr"
-            ) from error
         watch.lap("rollout")
         return made
 
@@ -79,6 +75,18 @@ def collect(
         rounds=settings.rollout.refill_rounds,
         everyone=everyone,
     )
+
+
+@contextmanager
+def _questions_named(step: int, encoded: Encoded) -> Iterator[None]:
+    """Say which step and questions it was where probabilities are not numbers."""
+    try:
+        yield
+    except NotFiniteError as error:
+        ids = ", ".join(group.question.sample_id for group in encoded.groups)
+        raise StriveError(
+            f"step {step}: {error} Questions of this pass: {ids}; train again with a lower optim.lr"
+        ) from error
 
 
 def next_alpha(
