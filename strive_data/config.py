@@ -220,6 +220,8 @@ class BuildSettings:
     """All settings of a build; workers and engine are arguments, not settings.
 
     The bytes of a build depend on all of them but limits (metadata LIMIT), which its fingerprint leaves out.
+    A variant's frames are chosen among the candidates, so there must be as many of these; a video that has
+    fewer frames than that gives all it has.
     """
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
@@ -227,6 +229,19 @@ class BuildSettings:
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     shard: ShardSettings = field(default_factory=ShardSettings)
     failures: FailureSettings = field(default_factory=FailureSettings, metadata=LIMIT)
+
+    def __post_init__(self) -> None:
+        require_candidates(self.sampler, self.decode)
+
+
+def require_candidates(sampler: SamplerSettings, decode: DecodeSettings) -> None:
+    """Raise SettingsError where a variant is to take more frames than there are candidates to choose from."""
+    frames, candidates = sampler.frames, decode.candidates
+    require(
+        frames <= candidates,
+        f"sampler.frames: got {frames}, expected at most decode.candidates, {candidates}, from which they "
+        "are chosen: lower --frames, or raise decode.candidates (--candidates of a build, or --set)",
+    )
 
 
 def _even_frames(frames: int) -> str:

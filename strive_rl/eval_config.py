@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings
+from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
 from strive_data.settings import require
 from strive_rl.config import PolicySettings
 
@@ -65,8 +65,4 @@ class BenchmarkSettings(EvalSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(1 <= self.quality <= 100, f"quality: got {self.quality}, expected 1 to 100")
-        frames, candidates = self.sampler.frames, self.decode.candidates
-        require(
-            frames <= candidates,
-            f"sampler.frames: got {frames}, expected at most decode.candidates, {candidates}: set both",
-        )
+        require_candidates(self.sampler, self.decode)

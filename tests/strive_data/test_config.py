@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.errors import SettingsError
+from strive_data.settings import load
 
 
 def test_defaults_are_the_papers_where_it_states_them() -> None:
@@ -39,3 +42,19 @@ def test_defaults_are_the_papers_where_it_states_them() -> None:
 def test_values_out_of_range_are_refused_by_name(cls: type, field: str, value: object) -> None:
     with pytest.raises(SettingsError, match=field):
         cls(**{field: value})
+
+
+def test_more_frames_than_candidates_are_refused_with_what_to_do() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(BuildSettings, options={"decode.candidates": 16})
+    assert str(raised.value) == (
+        "sampler.frames: got 32, expected at most decode.candidates, 16, from which they are chosen: lower "
+        "--frames, or raise decode.candidates (--candidates of a build, or --set)"
+    )
+    assert load(BuildSettings, options={"decode.candidates": 32}).decode.candidates == 32
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "manifests" / "builds").glob("*.toml")))
+def test_published_settings_load(file: Path) -> None:
+    settings = load(BuildSettings, config=file)
+    assert (settings.decode.candidates, settings.sampler.frames) == (128, 32)
