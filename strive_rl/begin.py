@@ -34,6 +34,7 @@ from strive_rl.schedule import require_alpha
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
+WORK = ("*.jsonl", "results.json", f"{checkpoint.PREFIX}*", checkpoint.MODEL_FOLDER)
 
 Shards = ShardSet | Sequence[ShardSet]
 
@@ -57,11 +58,11 @@ class Run:
 
 
 def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
-    """A new run into `out`, on one build or several.
+    """A new run into `out`, on one build or several; one that ended before its first step begins anew.
 
     Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
     """
-    if (out / SETTINGS_FILE).exists():
+    if (out / SETTINGS_FILE).exists() and _holds_work(out):
         raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
     require_folder(out)
     builds = Builds.of(shards)
@@ -108,6 +109,11 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
             journal.cut_back(out / name, run.step)
         journal.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
+
+
+def _holds_work(out: Path) -> bool:
+    """Whether anything came of the settings that lie there: steps, weights, answers of an evaluation."""
+    return any(next(out.glob(name), None) for name in WORK)
 
 
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:

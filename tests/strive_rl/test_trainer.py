@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from strive_data.config import SamplerSettings
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import StriveError
 from strive_data.shards import ShardSet
 from strive_rl import begin, journal
 from strive_rl.begin import Run, resume, start
@@ -169,42 +169,6 @@ def test_training_raises_the_reward(
     assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.2
 
 
-def test_a_folder_that_holds_a_run_is_refused_and_an_empty_one_cannot_be_resumed(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
-) -> None:
-    out = tmp_path / "out"
-    with pytest.raises(UsageError, match="no run to resume"):
-        resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
-    start(out, shards=shards, model=str(tiny_folder), settings=settings(1))
-    with pytest.raises(UsageError, match="already holds a run"):
-        start(out, shards=shards, model=str(tiny_folder), settings=settings(1))
-    run = resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
-    assert run.step == 0
-
-
-def test_a_run_that_is_further_on_than_asked_is_refused(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
-) -> None:
-    """Its settings would say fewer steps than its model has seen."""
-    out = tmp_path / "out"
-    fit(start(out, shards=shards, model=str(tiny_folder), settings=settings(2)), quiet)
-    before = (out / "settings.json").read_bytes()
-    with pytest.raises(UsageError, match="has 2 steps already, more than the 1 asked for"):
-        resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
-    assert (out / "settings.json").read_bytes() == before
-
-
-def test_resuming_another_run_names_the_difference(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
-) -> None:
-    start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(1))
-    with pytest.raises(UsageError, match=r"seed was 0, now 1$"):
-        resume(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(1, seed=1))
-    other = make_shards(tmp_path / "other", samples=5)
-    with pytest.raises(UsageError, match="shards_fingerprint was"):
-        resume(tmp_path / "out", shards=other, model=str(tiny_folder), settings=settings(1))
-
-
 def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
     tmp_path: Path,
     shards: ShardSet,
@@ -229,15 +193,6 @@ def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
     (record,) = journal.read(out / "metrics.jsonl")
     assert record["own"] == {"late": 1.0}
     assert journal.read(out / "rollouts.jsonl")[0]["late"] == 1.0
-
-
-def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
-    bad = settings(1, data=DataSettings(sampler="nothing"))
-    with pytest.raises(UsageError, match=r"unknown data\.sampler"):
-        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=bad)
-    with pytest.raises(UsageError, match="no such folder"):
-        start(tmp_path / "out", shards=shards, model=str(tmp_path / "absent"), settings=settings(1))
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_batch_of_which_nothing_fits_stops_the_run(
