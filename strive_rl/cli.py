@@ -184,6 +184,11 @@ def _evaluate_shards(
     from strive_rl.table import results_table
 
     quiet_libraries()
+    results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
+    if results is not None:
+        typer.echo(f"{out}: finished already, nothing to do")
+        typer.echo(results_table(results))
+        return
     with EvalProgress() as progress, memory_advice(settings.policy):
         results = evaluation.evaluate(
             out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress

@@ -22,7 +22,7 @@ from strive_rl.eval_config import EvalSettings
 from strive_rl.evidence import evidence_seen
 from strive_rl.interval import Estimate, estimate
 from strive_rl.policy import Policy, load_policy
-from strive_rl.run_record import require_folder, run_record
+from strive_rl.run_record import require_finished, require_folder, run_record
 from strive_rl.views import EVALUATION_SAMPLERS
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -70,6 +70,25 @@ def evaluate(
     if before is not None:
         results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
     journal.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def finished_results(
+    out: Path, *, shards: ShardSet, model: str, settings: EvalSettings, baseline: Path | None = None
+) -> dict[str, Any] | None:
+    """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
+
+    Raises UsageError where it was made with other settings, model or shards, and names the difference.
+    """
+    if not (out / RESULTS_FILE).is_file():
+        return None
+    results = journal.read_json(out / RESULTS_FILE)
+    now = run_record(as_dict(settings), model=model, shards=shards)
+    require_finished(results, {name: now[name] for name in ("settings", "model", "shards_fingerprint")}, out)
+    if baseline:
+        rows = journal.read(out / PREDICTIONS_FILE)
+        gain = gains(read_predictions(baseline), rows, settings)
+        journal.write_json(out / RESULTS_FILE, results := results | {"baseline": str(baseline), "gain": gain})
     return results
 
 

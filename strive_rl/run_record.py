@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from strive_data.errors import UsageError
+from strive_data.settings import differences
 from strive_rl.config import DEMO
 
 SETTINGS_FILE = "settings.json"
@@ -88,6 +89,18 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     ]
     if changed:
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise UsageError that names where the results of a finished evaluation are not those of `now`."""
+    if now.keys() - results.keys():
+        raise UsageError(f"{out} already holds results of something else: give another --out")
+    changed = differences({name: results[name] for name in now}, now)
+    if changed:
+        raise UsageError(
+            f"{out} holds a finished evaluation, made otherwise ({'; '.join(changed)}): restore that, or "
+            "give another --out"
+        )
 
 
 def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from strive_rl import distributed
+from strive_rl.benchmark_eval.finished import finished_results
 from strive_rl.benchmark_eval.run import Means, Task, evaluate_benchmark
 from strive_rl.benchmark_eval.show import benchmark_table
 from strive_rl.eval_config import BenchmarkSettings
@@ -18,13 +19,19 @@ PATIENCE_MINUTES = 7 * 24 * 60.0
 
 
 def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None) -> int:
-    """Evaluate, and print what came of it; the exit code. The first of several processes speaks for all."""
+    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
     try:
         with distributed.processes(PATIENCE_MINUTES), memory_advice(settings.policy):
-            results = _evaluated(out, task, settings, means, baseline)
+            with distributed.telling():
+                known = finished_results(out, task=task, settings=settings, baseline=baseline)
+            distributed.barrier()
+            first = distributed.is_first()
+            results = _evaluated(out, task, settings, means, baseline) if known is None else known
     except distributed.ToldElsewhereError:
         return FAILED
-    if results:
+    if first and results:
+        if known is not None:
+            print(f"{out}: finished already, nothing to do")
         print(benchmark_table(results))
         print("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in settings.samplers))
     return 0

@@ -107,7 +107,7 @@ def evaluate_benchmark(
     failures = ledger.merge(out, ledger.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
-    results = record_of(task, plan, settings)
+    results = record_of(task, plan.items, settings)
     results |= summary_of(out, task, plan, settings, failures) | {"seconds": spent}
     if baseline is not None:
         results["baseline"] = gains_over_baseline(baseline, out, settings)
@@ -122,7 +122,7 @@ def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, base
         raise UsageError(f"{out} already holds results: give another --out")
     if baseline is not None:
         require_baseline(baseline, settings)
-    ledger.open_folder(out, record_of(task, plan, settings))
+    ledger.open_folder(out, record_of(task, plan.items, settings))
     ledger.mend(out)
     known = ledger.read_ledger(out).failures
     ledger.write(
@@ -213,14 +213,14 @@ def answer_share(
     return {"loading": loaded - started, "answering": now - loaded, **spent}
 
 
-def record_of(task: Task, plan: Plan, settings: BenchmarkSettings) -> Record:
+def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record:
     """All that the predictions depend on, and the versions they were made with."""
     told = {name: value for name, value in identity(settings).items() if name not in FREE}
     return {
         "benchmark": task.benchmark.name,
         "settings": told,
         "model": model_identity(task.model),
-        "annotations": list(plan.items.input_sha256.values()),
+        "annotations": list(items.input_sha256.values()),
         "recipe": task.recipe,
         "versions": library_versions(),
     }
@@ -237,8 +237,7 @@ def summary_of(
         recipe=task.recipe,
         settings=settings,
     )
-    return {
-        "missing": settings.missing,
+    return {name: getattr(settings, name) for name in FREE} | {
         "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
         "columns": columns,
         "gains": gains_over_uniform(out, settings),

@@ -10,7 +10,13 @@ import pytest
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings
-from strive_rl.run_record import model_identity, require_same, require_same_prompts, run_record
+from strive_rl.run_record import (
+    model_identity,
+    require_finished,
+    require_same,
+    require_same_prompts,
+    run_record,
+)
 from tests.strive_rl.made_shards import make_shards
 
 
@@ -102,3 +108,16 @@ def test_demo_is_the_packages_model_beside_a_folder_of_that_name(
     monkeypatch.chdir(tmp_path)
     assert model_identity("demo") == "demo"
     assert model_identity("./demo") == str(tmp_path / "demo")
+
+
+def test_a_finished_evaluation_is_the_same_or_its_difference_is_named() -> None:
+    results = {"settings": {"seed": 0, "answers": 1}, "model": "a", "seconds": 3}
+    require_finished(results, {"settings": {"seed": 0, "answers": 1}, "model": "a"}, Path("out"))
+    with pytest.raises(UsageError) as raised:
+        require_finished(results, {"settings": {"seed": 1, "answers": 1}, "model": "b"}, Path("out"))
+    assert str(raised.value) == (
+        "out holds a finished evaluation, made otherwise (settings.seed: 0, now 1; model: 'a', now 'b'): "
+        "restore that, or give another --out"
+    )
+    with pytest.raises(UsageError, match="results of something else"):
+        require_finished(results, {"benchmark": "mmvu"}, Path("out"))

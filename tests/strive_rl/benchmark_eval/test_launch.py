@@ -48,8 +48,13 @@ def test_a_killed_command_goes_on_with_the_same_bytes(
     assert typed(*command, "--out", killed) == 0
     for name in ("predictions.jsonl", "settings.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert typed(*command, "--out", killed) == 2
-    assert "already holds results" in capfd.readouterr().err
+    told = capfd.readouterr().out
+    before = (killed / "results.json").read_bytes()
+    assert typed(*command, "--out", killed) == 0
+    assert capfd.readouterr().out == f"{killed}: finished already, nothing to do\n{told}"
+    assert (killed / "results.json").read_bytes() == before
+    assert typed(*command, "--out", killed, "--missing", "exclude") == 2
+    assert "made otherwise (missing: 'wrong', now 'exclude')" in capfd.readouterr().err
 
 
 @pytest.mark.slow
