@@ -11,6 +11,7 @@ from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
 from strive_data.console import Assignments, PublishedConfig, option
+from strive_data.counted import counted
 from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
 from strive_data.export import check_out, write_rows
@@ -34,7 +35,7 @@ from strive_data.published import settings_file
 from strive_data.report import Selection, write_report
 from strive_data.settings import choose, load
 from strive_data.shard_progress import ShardProgress
-from strive_data.summary import stopped_line, summary_lines
+from strive_data.summary import counted_samples, stopped_line, summary_lines
 from strive_data.synth import write_world
 from strive_data.verify import verify_build
 
@@ -197,7 +198,7 @@ def report(
         raise UsageError("--sample names the samples: leave out --where and --seed")
     path = out or folder / "report.html"
     selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
-    typer.echo(f"{path}: {write_report(folder, path, selection)} samples")
+    typer.echo(f"{path}: {counted(write_report(folder, path, selection), 'sample')}")
 
 
 @app.command()
@@ -258,9 +259,8 @@ def judge(
         seed=seed,
     )
     table = compare(cases.cases, contest, base=cases.built)
-    typer.echo(
-        f"{cases.source}: {len(cases.cases)} questions; {cases.without} without known evidence left out"
-    )
+    asked = counted(len(cases.cases), "question")
+    typer.echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
     typer.echo(as_text(table))
     if out:
         write_rows(table.lazy(), out)
@@ -321,9 +321,10 @@ def verify(
         verdict = verify_build(local, workers=workers, observe=progress)
     for problem in verdict.problems:
         typer.echo(f"{folder}/{problem}")
-    read = f"{verdict.samples} samples, {verdict.frames} frames, {verdict.size_bytes / 1e6:.1f} MB"
-    found = f"{len(verdict.problems)} problems" if verdict.problems else "nothing wrong"
-    typer.echo(f"{folder}: {found}; read {verdict.shards} shards, {read}")
+    numbers = {"shard": verdict.shards, "sample": verdict.samples, "frame": verdict.frames}
+    read = ", ".join(counted(count, noun) for noun, count in numbers.items())
+    found = counted(len(verdict.problems), "problem") if verdict.problems else "nothing wrong"
+    typer.echo(f"{folder}: {found}; read {read}, {verdict.size_bytes / 1e6:.1f} MB")
     if verdict.problems:
         raise typer.Exit(1)
 
@@ -353,12 +354,12 @@ def merge(
     policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
     with ShardProgress("joined") as progress:
         joined = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
-    counts = f"{joined.samples} samples of {joined.videos} videos in {joined.shards} shards"
-    typer.echo(f"{out}: {counts}, {joined.failures} failures, of {len(folders)} builds")
+    counts = counted_samples(joined.samples, joined.videos, joined.shards, joined.failures)
+    typer.echo(f"{out}: {counts}, of {counted(len(folders), 'build')}")
     if joined.twice:
-        typer.echo(f"  {joined.twice} samples stood in several builds and were taken once")
+        typer.echo(f"  stood in several builds, taken once: {counted(joined.twice, 'sample')}")
     if joined.resolved:
-        typer.echo(f"  {joined.resolved} failures are gone: another build has their sample")
+        typer.echo(f"  gone, as another build has the sample: {counted(joined.resolved, 'failure')}")
 
 
 @app.command()
@@ -370,7 +371,7 @@ def synth(
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
     annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed)
-    typer.echo(f"{annotation}: {videos} videos, {videos * questions} questions")
+    typer.echo(f"{annotation}: {counted(videos, 'video')}, {counted(videos * questions, 'question')}")
 
 
 def main() -> None:

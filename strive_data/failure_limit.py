@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from strive_data.config import FailureSettings
+from strive_data.counted import counted
 from strive_data.errors import FailureKind, StriveError
 from strive_data.schema import Failure
 
@@ -54,9 +55,13 @@ def sum_up(failures: Sequence[Failure]) -> list[str]:
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None. One row more than the limits allow is too many."""
     if limits.max_count and failed > limits.max_count:
-        return f"stopped: {failed} of {tried} rows failed, failures.max_count is {limits.max_count}"
+        return (
+            f"stopped: {failed} of {counted(tried, 'row')} failed, failures.max_count is {limits.max_count}"
+        )
     if tried >= limits.min_rows and failed > limits.max_share * tried:
-        return f"stopped: {failed} of {tried} rows failed, failures.max_share is {limits.max_share:g}"
+        return (
+            f"stopped: {failed} of {counted(tried, 'row')} failed, failures.max_share is {limits.max_share:g}"
+        )
     return None
 
 

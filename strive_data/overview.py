@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from strive_data.counted import counted
 from strive_data.export import write_rows
 from strive_data.query import ask, scan
 from strive_data.screen import table_text
@@ -31,7 +32,7 @@ def build_overview(build: Path) -> str:
     first = samples.select(
         "sample_id", "video", "question", "answer", "duration_seconds", "candidates", "frames", "variants"
     )
-    counts = ", ".join(f"{count} {name}" for name, count in run["counts"].items())
+    counts = ", ".join(counted(count, name.removesuffix("s")) for name, count in run["counts"].items())
     parts = [f"{build}: {counts}, {run['seconds']} s"]
     parts += ["questions by type", table_text(by_type.sort("problem_type").collect())]
     parts += [f"{SAMPLES_FILE}, first rows", table_text(first.head(FIRST_ROWS).collect())]
@@ -71,7 +72,7 @@ def table_rows(
     found = int(rows.select(pl.len()).collect().item())
     most = limit if limit is not None else found if out else SHOWN_ROWS
     shown = rows.head(most)
-    count = f"{min(most, found)} of {found} rows of {table}"
+    count = f"{min(most, found)} of {counted(found, 'row')} of {table}"
     if out is None:
         more = "; more with --limit, all with --out FILE" if most < found else ""
         return f"{table_text(_path_said_once(shown.collect()))}\n{count}{more}"

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from strive_data.counted import counted
 from strive_data.errors import FailureKind
 from strive_data.observer import VideoDone, Workload
 from strive_data.tally import Tally
@@ -87,8 +88,8 @@ def seconds_between_lines(elapsed_seconds: float) -> float:
 def start_line(work: Workload) -> str:
     """What there is to do, on one line."""
     before = f", {work.videos_done} of them done before" if work.videos_done else ""
-    failed = f", {work.failures} unusable rows" if work.failures else ""
-    return f"{work.videos} videos{before}, {work.questions} questions{failed}"
+    failed = f", {counted(work.failures, 'unusable row')}" if work.failures else ""
+    return f"{counted(work.videos, 'video')}{before}, {counted(work.questions, 'question')}{failed}"
 
 
 def progress_line(tally: Tally, elapsed_seconds: float) -> str:
@@ -115,8 +116,8 @@ def _counts(tally: Tally, elapsed_seconds: float) -> list[str]:
     rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
         f"{tally.questions_done}/{tally.work.questions} questions",
-        f"{tally.shards} full shards",
-        f"{tally.failed} failures",
+        counted(tally.shards, "full shard"),
+        counted(tally.failed, "failure"),
         f"{rate:.1f} frames/s",
         decimal(tally.written_bytes),
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.picture import timeline_svg
 from strive_data.query import sample_ids
@@ -81,7 +82,7 @@ def select_positions(build: Path, known: Sequence[str], selection: Selection) ->
         kept = set(sample_ids(build, selection.where))
         places = [place for place in places if known[place] in kept]
         if not places:
-            raise UsageError(f"--where {selection.where!r} holds for none of {len(known)} samples")
+            raise UsageError(f"--where {selection.where!r} holds for none of {counted(len(known), 'sample')}")
     count = min(selection.limit, len(places))
     if selection.seed is None:
         return [places[k * len(places) // count] for k in range(count)]
@@ -129,9 +130,10 @@ def _section(sample: Sample, *, with_index: bool) -> str:
         f"{info.duration_seconds:.1f} s",
         f"{info.width}×{info.height}",
         question.problem_type,
-        f"{len(sample.times)} candidates",
-        f"scorer {sample.meta.scorer}, {sample.meta.query_windows} query window(s)",
-        f"reader {info.reader}" + (f", {info.decode_errors} decode error(s)" if info.decode_errors else ""),
+        counted(len(sample.times), "candidate"),
+        f"scorer {sample.meta.scorer}, {counted(sample.meta.query_windows, 'query window')}",
+        f"reader {info.reader}"
+        + (f", {counted(info.decode_errors, 'decode error')}" if info.decode_errors else ""),
     ]
     back = f' · <a href="#{INDEX_ID}">all samples</a>' if with_index else ""
     return (

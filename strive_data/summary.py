@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strive_data.annotations import Reading
+from strive_data.counted import counted
 from strive_data.schema import Failure
 
 SHOWN_FAILURES = 10
@@ -44,17 +45,24 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for entry in summary.damaged:
         yield f"{entry}: damaged cache entry, made again"
     if cache and not summary.unchanged:
-        yield f"{cache}: {summary.kept} of {summary.videos} videos came from the cache"
+        yield f"{cache}: {summary.kept} of {counted(summary.videos, 'video')} came from the cache"
     if summary.unchanged:
         yield f"{out}: finished already, nothing to do"
     elif summary.resumed:
-        yield f"{out}: {summary.resumed} samples were there already"
-    counts = f"{summary.samples} samples of {summary.videos} videos in {summary.shards} shards"
-    yield f"{out}: {counts}, {len(summary.failures)} failures, {summary.seconds:.1f} s"
+        were = "was" if summary.resumed == 1 else "were"
+        yield f"{out}: {counted(summary.resumed, 'sample')} {were} there already"
+    counts = counted_samples(summary.samples, summary.videos, summary.shards, len(summary.failures))
+    yield f"{out}: {counts}, {summary.seconds:.1f} s"
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out}"
+
+
+def counted_samples(samples: int, videos: int, shards: int, failures: int) -> str:
+    """What a build holds, on one line."""
+    held = f"{counted(samples, 'sample')} of {counted(videos, 'video')} in {counted(shards, 'shard')}"
+    return f"{held}, {counted(failures, 'failure')}"
 
 
 def stopped_line(out: Path | str) -> str:

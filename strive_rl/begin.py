@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
@@ -102,7 +103,9 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
         run.alpha = state["alpha"]
     if run.step > settings.steps:
-        raise UsageError(f"{out} has {run.step} steps already, more than the {settings.steps} asked for")
+        raise UsageError(
+            f"{out} has {counted(run.step, 'step')} already, more than the {settings.steps} asked for"
+        )
     distributed.barrier()
     if distributed.is_first():
         for name in (METRICS_FILE, ROLLOUTS_FILE):

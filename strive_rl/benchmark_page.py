@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any, TypeVar
 
+from strive_data.counted import counted
 from strive_rl.benchmarks.item import Scored
 from strive_rl.table import interval, mean
 
@@ -53,7 +54,7 @@ def score_page(results: dict[str, Any], rows: Sequence[Scored]) -> str:
     total = results["overall"][own]
     counts = results["counts"]
     facts = [
-        f"{counts['questions']} questions on {counts['videos']} videos",
+        f"{counted(counts['questions'], 'question')} on {counted(counts['videos'], 'video')}",
         f"{counts['answered']} answered",
     ]
     facts += [
@@ -79,10 +80,11 @@ def compare_page(results: dict[str, Any], pairs: Sequence[tuple[Scored, Scored]]
     body = [
         f'<p class="total">{100 * total["difference"]["mean"]:+.2f} points</p>',
         f'<p class="facts">95 % interval over videos {interval(total["difference"], "+")} · '
-        f"A {mean(total['a'], 2)}, B {mean(total['b'], 2)} · {total['difference']['questions']} questions on "
-        f"{total['difference']['videos']} videos</p>",
-        f"<p>B is better on {sign['won']} questions, worse on {sign['lost']}, as good on {sign['tied']}: "
-        f"sign test p = {sign['p']:.3g} (of questions as if independent; over videos "
+        f"A {mean(total['a'], 2)}, B {mean(total['b'], 2)} · "
+        f"{counted(total['difference']['questions'], 'question')} on "
+        f"{counted(total['difference']['videos'], 'video')}</p>",
+        f"<p>B is better on {counted(sign['won'], 'question')}, worse on {sign['lost']}, as good on "
+        f"{sign['tied']}: sign test p = {sign['p']:.3g} (of questions as if independent; over videos "
         f"{results['sign_test_videos']['p']:.3g}).</p>",
         f'<p class="facts">A: {escape(results["a"])}<br>B: {escape(results["b"])}</p>',
         *(f'<p class="note">{escape(note)}</p>' for note in results["notes"]),
@@ -104,8 +106,9 @@ def _page(title: str, body: Sequence[str]) -> str:
 def _judge_facts(results: dict[str, Any]) -> Iterator[str]:
     judge = results.get("judge")
     if judge:
+        asked = counted(judge["asked"], "answer")
         yield (
-            f'<p class="note">Rules cannot tell {judge["asked"]} answers ({100 * judge["share"]:.1f} %): '
+            f'<p class="note">Rules cannot tell {asked} ({100 * judge["share"]:.1f} %): '
             f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then. Without a "
             f"judge: {mean(judge['rules_only'], 2)} with them counted 0, "
             f"{mean(judge['decided_by_rules'], 2)} over the others.</p>"

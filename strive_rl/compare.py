@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.settings import choose
 from strive_rl import journal
@@ -175,10 +176,13 @@ def _wins(pairs: Sequence[Pair], name: str) -> dict[str, Any]:
 def _notes(pairs: Sequence[Pair], left_out: int) -> list[str]:
     notes = []
     if left_out:
-        notes.append(f"{left_out} questions that only one of the two holds, or that differ, are left out.")
+        lost = counted(left_out, "question")
+        notes.append(f"left out: {lost} that only one of the two holds, or not the same way.")
     waiting = sum(any(row.status == "awaiting judge" for row in pair) for pair in pairs)
     if waiting:
-        notes.append(f"{waiting} questions await a judge on one side or both and count 0 there until then.")
+        notes.append(
+            f"awaiting a judge on one side or both, and 0 there until then: {counted(waiting, 'question')}."
+        )
     return notes
 
 

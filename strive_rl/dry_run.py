@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from strive_data.counted import counted
 from strive_data.settings import as_toml
 from strive_data.shards import ShardSet
 from strive_rl.config import PolicySettings, TrainSettings
@@ -89,19 +90,21 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
     taken = settings.steps * data.questions_per_step
     weights, trained = _count(shape.parameters), _count(need.trainable_parameters)
     yield f"model       {made.model}: {weights} weights, {trained} trained"
-    yield f"shards      {made.shards}: {made.questions:,} questions"
+    yield f"shards      {made.shards}: {counted(made.questions, 'question', ',')}"
     yield (
-        f"run         {settings.steps:,} steps of {data.questions_per_step} questions: {taken:,} questions, "
+        f"run         {counted(settings.steps, 'step', ',')} of "
+        f"{counted(data.questions_per_step, 'question')}: {counted(taken, 'question', ',')}, "
         f"{taken / made.questions:,.2f} epochs"
     )
     yield (
         f"prompt      {need.prompt_tokens:,} tokens at most: {need.video_tokens:,} of {made.frames} frames, "
         f"{TEXT_TOKENS} of text, the rest around the patches"
     )
-    yield f"each step   {prompts:,} prompts read: {prompts * need.prompt_tokens:,} tokens at most"
+    read = counted(prompts, "prompt", ",")
+    yield f"each step   {read} read: {prompts * need.prompt_tokens:,} tokens at most"
     yield (
-        f"            {rollouts:,} rollouts: {rollouts * answers.max_new_tokens:,} tokens at most "
-        f"({answers.max_new_tokens} each)"
+        f"            {counted(rollouts, 'rollout', ',')}: {rollouts * answers.max_new_tokens:,} tokens at "
+        f"most ({answers.max_new_tokens} each)"
     )
     yield f"            {_updates(settings)}"
 
@@ -114,7 +117,7 @@ def _updates(settings: TrainSettings) -> str:
         "clean": "under the uniform view",
         "cross": "under every variant",
     }
-    text = f"{count} update{'s' if count > 1 else ''}, each response {passes[algorithm.logprob_condition]}"
+    text = f"{counted(count, 'update')}, each response {passes[algorithm.logprob_condition]}"
     forward = algorithm.epochs_per_rollout
     if count > 1 and algorithm.old_logprobs == "trainer":
         forward += 1

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.settings import as_dict, require
 from strive_rl import journal
@@ -85,7 +86,8 @@ def score(
     joined = join(items.items, answers)
     if not joined.predictions:
         raise UsageError(
-            f"none of {len(answers)} predictions answers one of {len(items.items)} questions: "
+            f"none of {counted(len(answers), 'prediction')} answers one of "
+            f"{counted(len(items.items), 'question')}: "
             f"is --benchmark {benchmark.name} right, and --annotations of the same files?"
         )
     if judgements and any(prediction.outputs for prediction in answers):
@@ -201,9 +203,11 @@ def _notes(
     absent = sum(row.status in ("missing", "unusable") for row in rows)
     if absent:
         became = "count as wrong" if settings.missing == "wrong" else "are left out of the mean"
-        notes.append(f"{absent} of {len(rows)} questions have no usable row or answer; they {became}.")
+        notes.append(
+            f"without a usable row or answer: {absent} of {counted(len(rows), 'question')}; they {became}."
+        )
     if benchmark.published and len(rows) != benchmark.published:
-        notes.append(f"{len(rows)} questions, of {benchmark.published} that are published.")
+        notes.append(f"{counted(len(rows), 'question')}, of {benchmark.published} that are published.")
     if not items.input_sha256:
         notes.append(
             "No annotation was given: the questions are those of the predictions, none can be missing."
@@ -211,6 +215,7 @@ def _notes(
     bad = sum(len(file.bad) for file in files)
     if bad or joined.unknown:
         notes.append(
-            f"{bad} rows of the predictions hold none; {len(joined.unknown)} answer no known question."
+            f"{counted(bad, 'row')} of the predictions without one; answers to no known question: "
+            f"{len(joined.unknown)}."
         )
     return notes

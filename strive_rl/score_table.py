@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from strive_data.counted import counted
 from strive_rl.table import aligned, interval, mean
 
 MOST_VALUES = 12  # categories of more values are in results.json and on the page only
@@ -44,7 +45,7 @@ def _judge(results: dict[str, Any]) -> Iterator[str]:
     if not judge:
         return
     yield (
-        f"rules cannot tell {judge['asked']} answers ({100 * judge['share']:.1f} %): "
+        f"rules cannot tell {counted(judge['asked'], 'answer')} ({100 * judge['share']:.1f} %): "
         f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then"
     )
     yield (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from strive_data.counted import counted
+
 HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence seen", "evidence missed", "format")
 
 
@@ -28,9 +30,9 @@ def results_table(results: dict[str, Any]) -> str:
     for sampler, gain in results.get("gain", {}).items():
         if gain:
             shown = f"{100 * gain['mean']:+.1f} points, 95 % interval {interval(gain, sign='+')}"
-            lines.append(f"gain, {sampler} frames: {shown}, {gain['questions']} questions")
+            lines.append(f"gain, {sampler} frames: {shown}, {counted(gain['questions'], 'question')}")
     if results["dropped"]:
-        lines.append(f"dropped: {len(results['dropped'])} prompts, see results.json")
+        lines.append(f"dropped: {counted(len(results['dropped']), 'prompt')}, see results.json")
     return "\n".join(lines)
 
 

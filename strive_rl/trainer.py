@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from strive_data.counted import counted
 from strive_rl import checkpoint, distributed, journal
 from strive_rl.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.begin import METRICS_FILE, ROLLOUTS_FILE, Run
@@ -189,7 +190,9 @@ def _require_some(encoded: Encoded, batch: Batch, step: int) -> None:
     reasons = [each.reason for each in batch.broken] + [reason for _, reason in encoded.dropped]
     known = distributed.everyone(reasons)
     if not sum(distributed.gathered(len(encoded.groups))):
-        distributed.stop(f"step {step}: none of {len(known)} questions can be used; the first is {known[0]}")
+        distributed.stop(
+            f"step {step}: none of {counted(len(known), 'question')} can be used; the first is {known[0]}"
+        )
 
 
 def _state(run: Run) -> dict[str, Any]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first; a module may import from the layers below its own only.
 DATA_LAYERS = [
     {"errors"},
-    {"schema", "settings", "number", "npy", "seal", "shown", "stopwatch", "storage"},
+    {"schema", "settings", "counted", "number", "npy", "seal", "shown", "stopwatch", "storage"},
     {
         "atomic",
         "config",
@@ -95,6 +95,7 @@ RL_LAYERS = [
 # What the trainer may take from the offline half: the contract, shard reading, the pure drawing of variants.
 SHARED = {
     "errors",
+    "counted",
     "schema",
     "settings",
     "console",

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from strive_data.config import SamplerSettings
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.judge.case import Case, Moment
 from strive_data.judge.qvhighlights import TRUTH_FILE, read_qvhighlights
@@ -51,7 +52,7 @@ def read_build_cases(folder: Path) -> Cases:
     known = samples.filter(pl.col("evidence_spans").list.len() > 0)
     if known.is_empty():
         raise UsageError(
-            f"{folder}: none of its {samples.height} samples has evidence spans: nothing to judge "
+            f"{folder}: none of its {counted(samples.height, 'sample')} has evidence spans: nothing to judge "
             "by. Build from an annotation whose rows have 'evidence_spans' (as `strive-data synth` writes)"
         )
     frames = (

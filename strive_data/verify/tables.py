@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from strive_data.counted import counted
 from strive_data.errors import DamagedError, FailureKind
 from strive_data.manifest import Lost
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, INDEX_TABLE, SAMPLES_TABLE, Stage, Table
@@ -95,7 +96,7 @@ def row_count_problems(folder: Path, expected: dict[str, int]) -> Iterator[Probl
     for file, count in expected.items():
         found = _read(pl.scan_parquet(folder / file).select(pl.len())).item()
         if found != count:
-            what = f"{found} rows, the shards account for {count}"
+            what = f"{counted(found, 'row')}, the shards account for {count}"
             yield Problem(file=file, what=what, todo=STALE)
 
 

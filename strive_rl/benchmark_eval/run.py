@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.sample_stream import VideoResult, find_videos, sample_stream
 from strive_data.samplers import SAMPLERS
@@ -146,8 +147,8 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     jobs, absent = find_videos(rows, task.data_root)
     if not jobs:
         raise UsageError(
-            f"--data-root {task.data_root}: none of the videos of {len(rows)} questions is there; the first: "
-            f"{absent[0].message}"
+            f"--data-root {task.data_root}: none of the videos of {counted(len(rows), 'question')} is there; "
+            f"the first: {absent[0].message}"
         )
     parcels = parcels_of(jobs, settings.policy.prompts_per_pass)
     lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]

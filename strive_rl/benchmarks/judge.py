@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.readers import tempcompass_output
@@ -86,7 +87,7 @@ def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
         sample_id = str(row.get("sample_id"))
         if sample_id not in known:
             raise UsageError(
-                f"judgements {place}: sample_id {sample_id!r} is none of the {len(known)} questions"
+                f"judgements {place}: sample_id {sample_id!r} is none of {counted(len(known), 'question')}"
             )
         if sample_id in judgements:
             raise UsageError(f"judgements {place}: {sample_id} is judged twice")

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     questions = folder / "world" / "questions.jsonl"
     done = strive_data("build", questions, "--data-root", questions.parent, "--out", folder / "out", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert "4 samples of 2 videos in 1 shards, 0 failures" in done.stdout
+    assert "4 samples of 2 videos in 1 shard, 0 failures" in done.stdout
     return folder
 
 
@@ -189,7 +189,7 @@ def test_overlap_names_the_videos_that_two_builds_share(folder: Path, tmp_path: 
     out = tmp_path / "overlap.csv"
     done = strive_data("overlap", folder / "out", folder / "out", "--hits", 2, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "2 videos of EVAL are in TRAIN too, with 4 samples in EVAL" in done.stdout
+    assert "2 videos of EVAL found in TRAIN too, with 4 samples in EVAL" in done.stdout
     same = pl.read_csv(out).filter("same_packets")
     assert same["train_video"].to_list() == same["eval_video"].to_list()
     assert same.height == 2

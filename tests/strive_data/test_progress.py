@@ -42,8 +42,8 @@ def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
             clock.now = 100.0 + seconds
             progress.advance(done)
     assert written.getvalue().splitlines() == [
-        "5 videos, 1 of them done before, 13 questions, 1 unusable rows",
-        "3/5 videos, 7/13 questions, 1 full shards, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
+        "5 videos, 1 of them done before, 13 questions, 1 unusable row",
+        "3/5 videos, 7/13 questions, 1 full shard, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
         "5/5 videos, 13/13 questions, 3 full shards, 3 failures, 24.0 frames/s, 7.5 MB, 0:00:00 left, "
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
@@ -60,7 +60,7 @@ def test_on_a_terminal_it_draws_a_picture() -> None:
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
     assert [line.rstrip() for line in text.splitlines()][-4:] == [
         "━" * 24 + " " * 18 + "3/5 videos  0:00:04 so far  0:00:04 left",
-        "7/13 questions · 1 full shards · 3 failures · 32.0 frames/s · 2.5 MB",
+        "7/13 questions · 1 full shard · 3 failures · 32.0 frames/s · 2.5 MB",
         "2 timeout",
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
     ]

@@ -73,7 +73,7 @@ def test_other_questions_are_refused_by_name_or_left_out(tmp_path: Path) -> None
         compare(a, b, settings=QUICK)
     common = compare(a, b, settings=QUICK, common=True)
     assert common["overall"]["difference"]["questions"] == 2
-    assert any(note.startswith("3 questions that only one") for note in common["notes"])
+    assert any(note.startswith("left out: 3 questions that only one") for note in common["notes"])
 
 
 def test_with_missing_excluded_only_what_both_answered_is_compared(tmp_path: Path) -> None:

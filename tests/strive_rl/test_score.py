@@ -62,7 +62,7 @@ def test_missing_and_unusable_count_as_wrong_and_it_is_said(tmp_path: Path) -> N
         name: results["counts"][name] for name in ("questions", "answered", "missing", "unusable_rows")
     }
     assert counted == {"questions": 6, "answered": 3, "missing": 2, "unusable_rows": 1}
-    assert "3 of 6 questions have no usable row or answer; they count as wrong." in results["notes"]
+    assert "without a usable row or answer: 3 of 6 questions; they count as wrong." in results["notes"]
     assert results["by"]["source"]["one"]["accuracy"]["mean"] == pytest.approx(2 / 3)
 
 
@@ -70,7 +70,9 @@ def test_or_they_leave_the_mean_and_that_is_said(tmp_path: Path) -> None:
     settings = ScoreSettings(missing="exclude", bootstrap_resamples=50)
     results = run(tmp_path, answers(tmp_path, "B", "A", "B"), settings=settings)
     assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 3)
-    assert "3 of 6 questions have no usable row or answer; they are left out of the mean." in results["notes"]
+    assert (
+        "without a usable row or answer: 3 of 6 questions; they are left out of the mean." in results["notes"]
+    )
 
 
 def test_bad_and_unknown_predictions_are_counted(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path
 def test_predictions_of_another_benchmark_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     journal.append(file, [{"sample_id": "x", "output": "B"}])
-    with pytest.raises(UsageError, match="none of 1 predictions answers one of 5 questions"):
+    with pytest.raises(UsageError, match="none of 1 prediction answers one of 5 questions"):
         run(tmp_path, file)
     with pytest.raises(SettingsError, match="missing"):
         ScoreSettings(missing="ignore")  # type: ignore[arg-type]
@@ -176,7 +178,7 @@ def test_perceptiontest_says_what_it_was_trained_on(tmp_path: Path) -> None:
         [predictions], tmp_path / "out", benchmark=PERCEPTIONTEST, annotations=[file], settings=QUICK
     )
     assert TRAINED_ON in results["notes"]
-    assert "1 questions, of 19140 that are published." in results["notes"]
+    assert "1 question, of 19140 that are published." in results["notes"]
     assert "Video-R1&#x27;s training data" in (tmp_path / "out" / "page.html").read_text()
 
 

@@ -26,7 +26,7 @@ def test_the_table() -> None:
         "frames   accuracy  95 % interval  questions  evidence seen  evidence missed  format",
         "uniform      50.0   40.0 to 62.5         10       75.0 (4)                -   100.0",
         "gain, uniform frames: +12.3 points, 95 % interval -2.0 to +20.0, 10 questions",
-        "dropped: 1 prompts, see results.json",
+        "dropped: 1 prompt, see results.json",
     ]
 
 

@@ -45,7 +45,7 @@ def test_folders_with_nothing_to_judge_by_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"neither run.json .* nor highlight_val_release.jsonl"):
         read_cases(tmp_path)
     build = write_build(tmp_path / "b", [without_evidence(a_sample("2"))], settings=build_settings())
-    with pytest.raises(UsageError, match="none of its 1 samples has evidence spans"):
+    with pytest.raises(UsageError, match="none of its 1 sample has evidence spans"):
         read_cases(build)
 
 

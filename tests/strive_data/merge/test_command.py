@@ -22,8 +22,8 @@ def test_builds_are_joined_verified_and_found_damaged(tmp_path: Path) -> None:
     joined = strive_data("merge", first, second, "--out", out)
     assert (joined.returncode, joined.stderr) == (0, "")
     assert joined.stdout.splitlines() == [
-        f"{out}: 3 samples of 1 videos in 2 shards, 0 failures, of 2 builds",
-        "  1 samples stood in several builds and were taken once",
+        f"{out}: 3 samples of 1 video in 2 shards, 0 failures, of 2 builds",
+        "  stood in several builds, taken once: 1 sample",
     ]
     sound = strive_data("verify", out, "--workers", 1)
     assert sound.returncode == 0

@@ -13,7 +13,7 @@ def test_an_evaluation_video_counts_once() -> None:
         ("b.mp4", "y.mp4", False, 0.8, 4, 2.5, 1, 2),
     ]
     text = as_overlap_text(pl.DataFrame(rows, schema=OVERLAP_TABLE, orient="row"))
-    assert text.startswith("2 videos of EVAL are in TRAIN too, with 5 samples in EVAL\n")
+    assert text.startswith("2 videos of EVAL found in TRAIN too, with 5 samples in EVAL\n")
     assert text.count(".mp4") == 6
 
 
