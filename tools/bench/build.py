@@ -37,6 +37,7 @@ class Bench:
     candidates: int
     batch_sizes: tuple[int, ...]
     repeats: int
+    with_plain: bool
 
     @property
     def log(self) -> Path:
@@ -54,6 +55,7 @@ def main() -> None:
         candidates=arguments.candidates,
         batch_sizes=tuple(arguments.batch_sizes),
         repeats=arguments.repeats,
+        with_plain=model.scorer != DEMO and not arguments.no_plain,
     )
     shutil.rmtree(work / "jobs", ignore_errors=True)
     (work / "jobs").mkdir(parents=True)
@@ -84,7 +86,7 @@ def compare(title: str, job: Workload, bench: Bench) -> None:
     for _ in range(bench.repeats):
         stages.append(bare_stages(job, bench))
         builds.append(build_once(job, bench, candidates=bench.candidates))
-        plains += [plain_once(job, bench)] if bench.model.scorer != DEMO else []
+        plains += [plain_once(job, bench)] if bench.with_plain else []
     for name, rounds in zip(("decode", "model", "jpeg"), zip(*stages, strict=True), strict=True):
         cost = median_cost([Cost(wall_seconds=s.wall_seconds, cpu_seconds=s.cpu_seconds) for s in rounds])
         print(cost_line(f"  bare {name} of {rounds[0].frames} frames ({rounds[0].how})", cost))
@@ -153,6 +155,7 @@ def scale(clips: Path, scales: Sequence[int], candidates: int, bench: Bench) -> 
         candidates=candidates,
         batch_sizes=bench.batch_sizes,
         repeats=1,
+        with_plain=False,
     )
     print(f"\ngrowing work, tiny model, {candidates} candidates", flush=True)
     sets = ["--frames", str(min(32, candidates // 2 // 2 * 2)), "--set", "shard.max_samples=64"]
@@ -227,6 +230,7 @@ def _arguments() -> argparse.Namespace:
     add("--scales", type=int, nargs="+", default=[1, 10, 100], help="times the clips")
     add("--scale-candidates", type=int, default=8)
     add("--repeats", type=int, default=1)
+    add("--no-plain", action="store_true", help="without the plain script, which takes longest")
     return parser.parse_args()
 
 
