@@ -30,7 +30,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.engines.memory import limit_memory
-from strive_data.engines.second_try import Disaster, both_failed, other_reader
+from strive_data.engines.second_try import Disaster, both_failed, first_reader, other_reader
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 Job = tuple[str, VideoPath]
@@ -98,7 +98,7 @@ class DecodingPool(Generic[T]):
                 second = _second_result(path, self._schedule(path, other), other)
                 if not isinstance(second, SampleError):
                     return second
-                return both_failed(path, (settings.reader, first.error), (other.reader, second))
+                return both_failed(path, (first_reader(settings), first.error), (other.reader, second))
 
     def _schedule(self, path: VideoPath, settings: DecodeSettings) -> ProcessFuture[T]:
         with _said_if_broken():

@@ -25,16 +25,24 @@ class Disaster(Exception):  # noqa: N818  # no error of the code: it is caught w
 def other_reader(settings: DecodeSettings) -> DecodeSettings | None:
     """Settings of the second try: decord where the reader is free and decord installed, else None.
 
-    The first try of `auto` is the planned PyAV reader. A reader that the user named is not replaced.
+    A reader that the user named is not replaced.
     """
     if settings.reader != "auto" or importlib.util.find_spec("decord") is None:
         return None
     return replace(settings, reader="decord")
 
 
+def first_reader(settings: DecodeSettings) -> str:
+    """Name of the reader of the first try: of `auto` the planned PyAV reader."""
+    return "pyav" if settings.reader == "auto" else settings.reader
+
+
 def both_failed(
     path: VideoPath, first: tuple[str, SampleError], second: tuple[str, SampleError]
 ) -> SampleError:
-    """One error for two tries (reader, error), of the first one's kind, in the words of both."""
-    words = (f"{reader}: {error.kind}: {error.message}" for reader, error in (first, second))
-    return SampleError(first[1].kind, f"{path}: " + "; ".join(words))
+    """One error for two tries (reader, error), of the first one's kind: the path once, the words of both."""
+    said = f"{path}: "
+    words = (
+        f"{reader}: {error.kind}: {error.message.removeprefix(said)}" for reader, error in (first, second)
+    )
+    return SampleError(first[1].kind, said + "; ".join(words))
