@@ -10,7 +10,7 @@ import typer
 from strive_data import console
 from strive_data.build import build as run_build
 from strive_data.config import BuildSettings
-from strive_data.console import Assignments, PublishedConfig, option
+from strive_data.console import Assignments, PublishedConfig, lasting_place, option, written
 from strive_data.counted import counted
 from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
@@ -65,7 +65,11 @@ def build(
     ],
     out: Annotated[
         str,
-        typer.Option(help="Folder or URL for shards, tables and run.json: new, or of a build to go on with."),
+        option(
+            text="Folder or URL for shards, tables and run.json: new, or of a build to go on with.",
+            parser=lasting_place,
+            metavar="FOLDER",
+        ),
     ],
     scorer: Annotated[
         str | None,
@@ -84,7 +88,7 @@ def build(
     ] = None,
     cache: Annotated[
         Path | None,
-        option(text="Folder that keeps decoded and embedded videos for later builds; default none."),
+        written("Folder that keeps decoded and embedded videos for later builds; default none."),
     ] = None,
     engine: Annotated[
         str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
@@ -161,7 +165,7 @@ def inspect(
     ] = None,
     out: Annotated[
         Path | None,
-        option(text="Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen."),
+        written("Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen."),
     ] = None,
 ) -> None:
     """Print the tables of a build: an overview, one sample, or the rows of a table."""
@@ -183,7 +187,7 @@ def inspect(
 @app.command()
 def report(
     folder: Build,
-    out: Annotated[Path | None, option(text="HTML file; default report.html in the build.")] = None,
+    out: Annotated[Path | None, written("HTML file; default report.html in the build.")] = None,
     sample: Annotated[list[str] | None, option(text="Show this sample, repeatable.")] = None,
     where: Annotated[
         str | None, option(text="Of the samples for which this SQL condition holds; default all.")
@@ -205,7 +209,7 @@ def report(
 def plot(
     folder: Build,
     sample: Annotated[str, typer.Argument(help="Id of the sample.", show_default=False)],
-    out: Annotated[Path, option(text="PNG file to write.")],
+    out: Annotated[Path, written("PNG file to write.")],
 ) -> None:
     """Draw the time line of one sample, as the report shows it, into a PNG."""
     width, height = write_plot(folder, sample, out)
@@ -242,7 +246,7 @@ def judge(
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
-    out: Annotated[Path | None, option(text="Also write the table: .csv or .parquet; default none.")] = None,
+    out: Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")] = None,
 ) -> None:
     """Compare samplers where it is known which part of each video matters."""
     if out:
@@ -294,7 +298,7 @@ def overlap(
     hits: Annotated[int, typer.Option(help="Like frames that must agree on one shift in time.", min=1)] = 4,
     config: Annotated[Path | None, option(text="Settings file, TOML, for the scorer; default none.")] = None,
     set_: Assignments = None,
-    out: Annotated[Path | None, option(text="Also write the table: .csv or .parquet; default none.")] = None,
+    out: Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")] = None,
 ) -> None:
     """List videos of EVAL that TRAIN holds too: re-encoded, cropped or cut copies, and the same packets."""
     if out:
@@ -340,7 +344,7 @@ def merge(
             metavar="FOLDERS...",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="New folder for the joined build.")],
+    out: Annotated[Path, written("New folder for the joined build.")],
     duplicates: Annotated[
         str,
         typer.Option(
@@ -364,7 +368,7 @@ def merge(
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option(help="New folder for the videos and questions.jsonl.")],
+    out: Annotated[Path, written("New folder for the videos and questions.jsonl.")],
     videos: Annotated[int, typer.Option(help="Number of videos.", min=1)] = 48,
     questions: Annotated[int, typer.Option(help="Questions of each video.", min=1)] = 4,
     seed: Annotated[int, typer.Option(help="Another seed, another world.", min=0)] = 0,

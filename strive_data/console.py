@@ -11,12 +11,38 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from strive_data.errors import StriveError
+from strive_data.errors import StriveError, UsageError
+from strive_data.storage import place_of
 
 
 def option(*names: str, text: str, **checks: Any) -> Any:
     """An option whose own text says its default, where it has one: help shows it once, and in words."""
     return typer.Option(*names, help=text, show_default=False, **checks)
+
+
+def written(text: str) -> Any:
+    """An option for a path of this machine that is written to: as a path a URL would be a folder `s3:`."""
+    return option(text=text, parser=path_here, metavar="PATH")
+
+
+def path_here(where: str) -> Path:
+    """A path of this machine. Raises UsageError for the URL of another storage."""
+    place = place_of(where)
+    if isinstance(place, str):
+        raise UsageError(
+            f"{place}: this option writes to a path of this machine, no URL; name a path, and copy"
+        )
+    return place
+
+
+def lasting_place(where: str) -> str:
+    """A path or URL that outlives this process. Raises UsageError for memory://, and as `place_of`."""
+    if str(place_of(where)).lower().startswith("memory:"):
+        raise UsageError(
+            f"{where}: memory:// is this process's own memory, gone when the command ends; name a folder, or "
+            "the URL of a storage that stays"
+        )
+    return where
 
 
 Config = Annotated[Path | None, option(text="Settings file, TOML; default none.")]

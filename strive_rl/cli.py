@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from strive_data import console
-from strive_data.console import Assignments, Config, PublishedConfig, option
+from strive_data.console import Assignments, Config, PublishedConfig, option, written
 from strive_data.errors import UsageError
 from strive_data.published import settings_file
 from strive_data.settings import load
@@ -31,7 +31,7 @@ Model = Annotated[
 def train(
     shards: Annotated[list[str], option(text="Folder or fsspec URL of a finished build; repeatable.")],
     model: Model,
-    out: Annotated[Path, option(text="Folder of the run: metrics, checkpoints, model.")],
+    out: Annotated[Path, written("Folder of the run: metrics, checkpoints, model.")],
     steps: Annotated[int | None, option(text="Optimizer steps; default 1000.")] = None,
     variants: Annotated[int | None, option(text="Variants M of each video; default 2.")] = None,
     completions: Annotated[int | None, option(text="Answers G sampled for each variant; default 4.")] = None,
@@ -76,7 +76,7 @@ def train(
 @app.command()
 def export(
     source: Annotated[Path, typer.Argument(help="Folder of a run, or one of its checkpoints.")],
-    out: Annotated[Path, option(text="New folder.")],
+    out: Annotated[Path, written("New folder.")],
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The low-rank adapters alone, for peft; default all, merged.")
     ] = False,
@@ -91,7 +91,7 @@ def export(
 @app.command(name="eval")
 def evaluate(
     model: Model,
-    out: Annotated[Path, option(text="New folder for predictions and results, or one to go on in.")],
+    out: Annotated[Path, written("New folder for predictions and results, or one to go on in.")],
     shards: Annotated[
         str | None, option(text="Folder or fsspec URL of a finished build, to evaluate on its samples.")
     ] = None,
@@ -123,7 +123,7 @@ def evaluate(
         str | None, option(text="wrong (default) or exclude: questions without an answer.")
     ] = None,
     cache: Annotated[
-        Path | None, option(text="Folder of decoded videos, shared with builds; default none.")
+        Path | None, written("Folder of decoded videos, shared with builds; default none.")
     ] = None,
     workers: Annotated[int, option(text="Decoding processes; default one a core.")] = 0,
     recipe: Annotated[
@@ -202,7 +202,7 @@ def score(
     benchmark: Annotated[
         str, option(text="videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, own.")
     ],
-    out: Annotated[Path, option(text="New folder for results, scored questions and the page.")],
+    out: Annotated[Path, written("New folder for results, scored questions and the page.")],
     annotations: Annotated[
         list[Path] | None,
         option(text="The benchmark's files, repeatable; default what the predictions hold."),
@@ -247,7 +247,7 @@ def score(
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score` or `eval`: the baseline.")],
     b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
-    out: Annotated[Path | None, option(text="New folder for the page and the JSON; default none.")] = None,
+    out: Annotated[Path | None, written("New folder for the page and the JSON; default none.")] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Compare the questions that both hold, where they differ.")
     ] = False,
@@ -271,7 +271,7 @@ def compare(
 @app.command()
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Folders of strive-rl train, finished or going on.")],
-    out: Annotated[Path, option(text="File to write; its name ends in .png or .html.")],
+    out: Annotated[Path, written("File to write; its name ends in .png or .html.")],
     smooth: Annotated[
         int | None,
         option(text="Steps that the average reaches back; 1: none; default a 25th of the longest run."),
@@ -305,7 +305,7 @@ def study(
     shards: Annotated[str, option(text="Build to train on.")],
     heldout: Annotated[str, option(text="Build to evaluate on.")],
     model: Model,
-    out: Annotated[Path, option(text="Folder of the study's runs; given again, it goes on there.")],
+    out: Annotated[Path, written("Folder of the study's runs; given again, it goes on there.")],
     seeds: Annotated[int | None, option(text="Only so many of the study's seeds.")] = None,
     steps: Annotated[int | None, option(text="Steps of each run; default the study's.")] = None,
 ) -> None:

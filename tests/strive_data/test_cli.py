@@ -131,6 +131,11 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
             ],
             "did you mean 'plain'",
         ),
+        (
+            ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "memory://b/out"],
+            "memory:// is this process's own memory, gone when the command ends",
+        ),
+        (["synth", "--out", "s3://b/out"], "s3://b/out: this option writes to a path of this machine"),
         (["inspect", "none"], "no such folder"),
         (["inspect", "{world}"], "has no run.json"),
         (["report", "{world}"], "has no run.json"),

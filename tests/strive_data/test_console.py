@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from strive_data import console
+from strive_data.console import lasting_place, path_here
 from strive_data.errors import UsageError
 
 
@@ -32,3 +35,22 @@ def test_code_that_is_wrong_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sys.argv", ["test"])
     with pytest.raises(ZeroDivisionError):
         console.run(app)
+
+
+def test_a_path_that_is_written_to_is_no_url() -> None:
+    assert path_here("a/b") == Path("a/b")
+    assert path_here("file:///a/b") == Path("/a/b")
+    with pytest.raises(UsageError, match=r"^s3://bucket/x: this option writes to a path of this machine"):
+        path_here("s3://bucket/x")
+
+
+@pytest.mark.parametrize("where", ["out", "file:///out", "s3://bucket/out"])
+def test_a_build_may_go_where_it_stays(where: str) -> None:
+    assert lasting_place(where) == where
+
+
+def test_memory_is_gone_with_the_command() -> None:
+    with pytest.raises(
+        UsageError, match="memory:// is this process's own memory, gone when the command ends"
+    ):
+        lasting_place("Memory://bucket/out")
