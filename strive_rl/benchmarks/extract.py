@@ -20,6 +20,10 @@ END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
 LONGEST = 8_000  # characters of a final text that are searched: answers stand at an end
 
 BOXED = re.compile(r"\\(?:boxed|text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
+BULLET = re.compile(r"[-–—•·]\s+(?=\(?[A-Za-z])")
+# What may stand behind a stated letter to say which option it is: "A (candles)", "A: candles".
+GLOSS = re.compile(r"[\s)*_\"'`]*(?:\(([^()\n]*)\)|[.:,;–—-]*\s+([^\n.!?;,()]+))")
+ARTICLE = re.compile(r"(?:a|an|the)\s+", re.IGNORECASE)
 LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
 UNSIGNED = re.compile(r"([A-Z])\s*[,–—-]?\s+(.+)")  # "B candles", where that is option B
 MARKUP = re.compile(r"</?[A-Za-z]\w*/?>")
@@ -58,7 +62,7 @@ def choice(output: str, options: Sequence[str]) -> str | None:
     text = plain(final_text(output))
     if not text:
         return None
-    if found := _whole(text, options):
+    if found := _whole(BULLET.sub("", text, count=1) if BULLET.match(text) else text, options):
         return found
     said = _stated(text, options)
     if said is not None:
@@ -98,6 +102,8 @@ def _whole(text: str, options: Sequence[str]) -> str | None:
         bare = bare[:-1].strip(WRAPPERS)
     if "\n" in bare:
         return None
+    if bare.endswith("!"):
+        bare = bare.rstrip("!")
     if found := option_letter(bare.upper() if LOWER_LETTER.fullmatch(bare) else bare, options):
         return found
     unsigned = UNSIGNED.fullmatch(bare)
@@ -108,7 +114,7 @@ def _whole(text: str, options: Sequence[str]) -> str | None:
 def _stated(text: str, options: Sequence[str]) -> str | None:
     """The letter that the text's statements agree on; "" where they do not, None where it makes none."""
     letters = frozenset(option[0] for option in options)
-    made = [(said, said.letter or _spelled(said, options)) for said in statements(text, letters)]
+    made = [(said, _letter_of(said, options)) for said in statements(text, letters)]
     strong = [pair for pair in made if pair[1] and not pair[0].weak]
     named = strong or [pair for pair in made if pair[1]]
     if not named:
@@ -117,6 +123,22 @@ def _stated(text: str, options: Sequence[str]) -> str | None:
     if any(other != letter for _, other in named) and not last.final:
         return ""
     return "" if letter == "?" else letter
+
+
+def _letter_of(said: Statement, options: Sequence[str]) -> str:
+    """The letter of one statement, "?" where the words behind it are another option's, "" where it has none."""
+    if said.letter in ("", "?"):
+        return said.letter or _spelled(said, options)
+    gloss = GLOSS.match(said.rest.partition(said.letter)[2])
+    words = _bare_words((gloss[1] or gloss[2] or "") if gloss else "")
+    texts = {option[0]: _bare_words(option[2:]) for option in options}
+    others = {text for letter, text in texts.items() if letter != said.letter}
+    return "?" if words and words in others - {texts[said.letter]} else said.letter
+
+
+def _bare_words(text: str) -> str:
+    """Case, articles at the begin, wrapping and a final stop aside."""
+    return ARTICLE.sub("", " ".join(text.casefold().strip(WRAPPERS + ".:!").split()), count=1)
 
 
 def _spelled(said: Statement, options: Sequence[str]) -> str:

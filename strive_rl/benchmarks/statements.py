@@ -1,4 +1,4 @@
-"""Statements of an answer in running text: "the answer is B", "Answer: B", "B is correct". Pure.
+"""Statements of an answer in running text: "the answer is B", "Answer: B", "B is correct", "I guess B". Pure.
 
 A statement that is denied ("not the answer", "incorrect answer: B", "if B is correct") is none.
 """
@@ -23,6 +23,12 @@ HEDGE = (
 )
 STRONG = re.compile(rf"(?:{WORDS})(?P<link>{LINKS})\s*{HEDGE}", re.IGNORECASE)
 WEAK = re.compile(r"\b(?:option|choice)\s+", re.IGNORECASE)
+GUESSED = re.compile(
+    r"\b(?:I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|go\s+(?:with|for))"
+    r"|my\s+(?:best\s+)?guess\s+(?:is|would\s+be))\b\s*:?\s*(?:that\s+)?(?:it\s+is\s+|it['’]s\s+)?"
+    rf"{HEDGE}",
+    re.IGNORECASE,
+)
 PRAISED = re.compile(
     r"(?<![\w'’])\(?(?P<letter>[A-Z])\)?[*_\"']*\s+is\s+(?:(?:definitely|clearly|most\s+likely|probably)\s+)?"
     r"(?:the\s+)?(?:(?:most\s+)?(?:likely|correct|right|best|only)\s+)*(?:answer|option|choice|correct|right)\b"
@@ -78,6 +84,8 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
     """All statements of a text in their order; `letters` are those of the options."""
     found = [(match, False) for match in STRONG.finditer(text)]
     covered = {match.end() for match, _ in found}
+    found += [(match, True) for match in GUESSED.finditer(text) if match.end() not in covered]
+    covered |= {match.end() for match, _ in found}
     found += [(match, True) for match in WEAK.finditer(text) if match.end() not in covered]
     found += [(match, False) for match in PRAISED.finditer(text) if match["letter"] in letters]
     for match, weak in sorted(found, key=lambda pair: pair[0].start()):

@@ -306,9 +306,44 @@ def test_an_option_that_is_a_figure_may_follow_a_statement_and_an_article_may_no
 
 
 @pytest.mark.parametrize(
-    "part", ["answer is ", "answer : ", "option ", "A ", "(", "<answer>", "\\boxed{", "not "]
+    "part",
+    ["answer is ", "answer : ", "option ", "A ", "(", "<answer>", "\\boxed{", "not ", "I guess ", "is A ("],
 )
 def test_long_and_hostile_outputs_come_to_an_end(part: str) -> None:
     assert choice(part * 10_000, FRUIT) is None
     assert choice(part * 10_000 + "</think>B", FRUIT) in ("B", None)
     assert one_number(part * 10_000) is None
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *("B!", "**B!**", "(B)!", "candles!", "- B", "• B", "- B. candles", "* B"),
+        *("I would guess B", "I'd say B.", "I would guess (B) candles", "I’ll go with B", "I pick option B."),
+        *("My guess is B", "If I had to guess, I'd say B", "I guess it's B because of the light"),
+        *("The answer is B (candles)", "The answer is B (lit candles)", "The answer is B: candles"),
+        "I would guess A. No: the answer is B",
+    ],
+)
+def test_lists_calls_and_guesses_are_answers(output: str) -> None:
+    assert choice(output, FRUIT) == "B"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *("The answer is A (candles)", "The answer is A (the candles).", "Answer: A. Candles"),
+        "Answer: A, candles",
+        *("The answer is (A) candles", "Option A: candles", "I would guess A (candles)", "- B\n- C"),
+        *(
+            "I would not guess B",
+            "I wouldn't guess B",
+            "I would guess A man",
+            "I would guess A or B",
+            "- apples or B",
+        ),
+        *("B?", "I guess", "I would say a few words about B"),
+    ],
+)
+def test_a_letter_with_the_words_of_another_option_is_no_answer(output: str) -> None:
+    assert choice(output, FRUIT) is None
