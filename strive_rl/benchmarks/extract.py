@@ -126,7 +126,7 @@ def _stated(text: str, options: Sequence[str]) -> str | None:
 
 
 def _letter_of(said: Statement, options: Sequence[str]) -> str:
-    """The letter of one statement, "?" where the words behind it are another option's, "" where it has none."""
+    """The letter of one statement; "?" where the words behind it are another option's, "" where none is."""
     if said.letter in ("", "?"):
         return said.letter or _spelled(said, options)
     gloss = GLOSS.match(said.rest.partition(said.letter)[2])
