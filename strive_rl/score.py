@@ -128,7 +128,10 @@ def own_items(predictions: Sequence[Prediction]) -> ItemSet:
     items: dict[str, Item] = {}
     for prediction in predictions:
         if prediction.item is None:
-            raise UsageError(f"{prediction.place} does not hold its whole question: give --annotations")
+            raise UsageError(
+                f"{prediction.place} does not hold its whole question: name the benchmark's own files of "
+                "questions by --annotations"
+            )
         items.setdefault(prediction.item.question.sample_id, prediction.item)
     return ItemSet(items=tuple(items.values()), input_sha256={})
 

@@ -17,6 +17,10 @@ from strive_rl.benchmarks.tempcompass import judged_letter
 from strive_rl.benchmarks.verdicts import scored
 
 SCORES = ("score", "rating", "correct")
+EXPECTED = (
+    'expected a line of {"sample_id", "score"} for each line of for_judge.jsonl, or a rated file of '
+    "TempCompass of the same questions"
+)
 CAPTION_TASK = (
     "Choose the one option of the question that the caption tells, from the caption alone: none, if it tells "
     "none or several."
@@ -69,22 +73,29 @@ def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
 
     Lines of {"sample_id", "score"} (or "rating", "correct"), or {"sample_id", "judge_answer"} where the judge
     answered a caption's question; or a rated file of TempCompass. Raises UsageError for a line that holds
-    none, one that stands twice, and an id that no question has.
+    none, one that stands twice, an id that no question has, and a rated file of other questions.
     """
-    records = read_records(path)
-    known = {item.question.sample_id: item for item in items}
+    records = read_records(path, "judgements", EXPECTED)
     if tempcompass_output.fits(records):
-        rated = [row for row in tempcompass_output.read(records).predictions if row.judgement is not None]
-        return {
-            i: row.judgement for i, row in join(items, rated).predictions.items() if row.judgement is not None
-        }
-    return _read_lines(records, known)
+        return _read_rated(records, items)
+    return _read_lines(records, {item.question.sample_id: item for item in items})
+
+
+def _read_rated(records: Records, items: Sequence[Item]) -> dict[str, float]:
+    """The ratings of the rows that have one: the others were told by the rules."""
+    rows = join(items, tempcompass_output.read(records).predictions).predictions
+    if not rows:
+        asked = counted(len(items), "question")
+        raise UsageError(f"judgements {records.path}: none of its rows is one of {asked}; {EXPECTED}")
+    return {sample_id: row.judgement for sample_id, row in rows.items() if row.judgement is not None}
 
 
 def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
     judgements: dict[str, float] = {}
     for place, row in records.rows:
-        sample_id = str(row.get("sample_id"))
+        if "sample_id" not in row:
+            raise UsageError(f"judgements {place}: no sample_id; {EXPECTED}")
+        sample_id = str(row["sample_id"])
         if sample_id not in known:
             raise UsageError(
                 f"judgements {place}: sample_id {sample_id!r} is none of {counted(len(known), 'question')}"

@@ -119,7 +119,7 @@ def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path
     frames = journal.read(tmp_path / "out" / "scored.jsonl")[0]["frames"]
     assert frames == {"sampler": "uniform", "times": [0.5, 2]}
     assert "2 uniform frames at 0.5, 2 s" in (tmp_path / "out" / "page.html").read_text()
-    with pytest.raises(UsageError, match="give --annotations"):
+    with pytest.raises(UsageError, match="own files of questions by --annotations"):
         run(tmp_path, answers(tmp_path, "B"), annotations=(), out="other")
 
 

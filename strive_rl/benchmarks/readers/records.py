@@ -23,26 +23,28 @@ class Records:
     bad: tuple[str, ...] = ()
 
 
-def read_records(path: Path) -> Records:
-    """Read a file. Raises UsageError for one that is absent, or holds no JSON object."""
+def read_records(path: Path, what: str = "predictions", expected: str = EXPECTED) -> Records:
+    """Read a file of `what`. Raises UsageError for one that is absent, or holds no JSON object."""
     try:
         body = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
-        raise UsageError(f"predictions {path}: {error.strerror}; {EXPECTED}") from error
+        raise UsageError(f"{what} {path}: {error.strerror}; {expected}") from error
     whole = _json(body)
     if isinstance(whole, dict):
         return Records(path=path, rows=((path.name, whole),), tree=whole)
     if isinstance(whole, list):
-        return _rows(path, [(f"{path.name} item {number}", value) for number, value in enumerate(whole)])
+        items = [(f"{path.name} item {number}", value) for number, value in enumerate(whole)]
+        return _rows(path, items, f"{what} {path}: no JSON object in it; {expected}")
     # Bytes: a text would also be cut at U+2028 and its like, which JSON allows within a string.
     lines = [(number, raw) for number, raw in enumerate(body.split(b"\n"), start=1) if raw.strip()]
-    return _rows(path, [(f"{path.name} line {number}", _json(raw)) for number, raw in lines])
+    values = [(f"{path.name} line {number}", _json(raw)) for number, raw in lines]
+    return _rows(path, values, f"{what} {path}: no JSON object in it; {expected}")
 
 
-def _rows(path: Path, values: list[tuple[str, object]]) -> Records:
+def _rows(path: Path, values: list[tuple[str, object]], none: str) -> Records:
     rows = tuple((place, value) for place, value in values if isinstance(value, dict))
     if not rows:
-        raise UsageError(f"predictions {path}: no JSON object in it; {EXPECTED}")
+        raise UsageError(none)
     bad = tuple(f"{place}: no JSON object" for place, value in values if not isinstance(value, dict))
     return Records(path=path, rows=rows, bad=bad)
 

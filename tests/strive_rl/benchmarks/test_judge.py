@@ -69,6 +69,9 @@ def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_
     ("rows", "message"),
     [
         ([{"sample_id": "nobody", "score": 1}], "none of 2 questions"),
+        ([{"id": "s1", "score": 1}], r"^judgements judged.jsonl: no sample_id; expected a line of"),
+        ([7], r"^judgements \S*judged.jsonl: no JSON object in it; expected a line of"),
+        ([{"v": {"action": [{"question": "q", "prediction": "B", "rating": 1}]}}], "none of its rows is one"),
         ([{"sample_id": "s1", "score": 1}, {"sample_id": "s1", "score": 0}], "judged twice"),
         ([{"sample_id": "s1", "score": 7}], "from 0 to 1"),
         ([{"sample_id": "c1", "extracted": "B. sits", "answer": "B. sits"}], "from 0 to 1"),
@@ -78,3 +81,10 @@ def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_
 def test_a_judgement_that_is_none_is_refused(tmp_path: Path, rows: list[object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_judgements(lines(tmp_path, *rows), [SALT, CAPTION])
+
+
+def test_a_file_of_judgements_that_is_not_there_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"^judgements \S*absent: No such file or directory; expected a line of"
+    ):
+        read_judgements(tmp_path / "absent", [SALT])
