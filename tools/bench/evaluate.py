@@ -19,12 +19,14 @@ from statistics import median
 from typing import TypeVar
 
 from strive_data.config import DecodeSettings, SamplerSettings
+from strive_data.counted import counted
 from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.schema import Sample
 from strive_rl.answering import Asked, chosen_frames, groups_of
 from strive_rl.benchmark_eval.frames import frame_settings
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.own import OWN
+from strive_rl.cli import quiet_libraries
 from strive_rl.config import PolicySettings
 from strive_rl.eval_config import BenchmarkSettings
 from strive_rl.policy import Patches, Policy, Prompt, Sampling, encode, load_policy, sample, with_features
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    quiet_libraries()
     settings = BenchmarkSettings(
         policy=PolicySettings(device="auto", max_pixels=given.pixels),
         decode=DecodeSettings(candidates=given.candidates, max_pixels=given.pixels),
@@ -120,7 +123,7 @@ def report(rounds: Sequence[Stages], decode_seconds: float, samples: Sequence[Sa
     }
     whole = sum(passed.values())
     videos = len({one.meta.question.video for one in samples})
-    lines = [f"{len(samples)} questions on {videos} videos, {whole:.2f} s"]
+    lines = [f"{counted(len(samples), 'question')} on {counted(videos, 'video')}, {whole:.2f} s"]
     lines += [
         f"  {name:<9} {seconds:7.3f} s  {100 * seconds / whole:5.1f} %" for name, seconds in passed.items()
     ]
