@@ -154,7 +154,11 @@ def is_finished(output: Output, rows: Annotations, ledger: Ledger, work: Work) -
         return False
     if read_run(output.folder)["inputs_sha256"] != rows.input_sha256:
         return False
-    return failures_table(failures_of(rows, ledger)).equals(pl.read_parquet(output.folder / FAILURES_FILE))
+    try:
+        table = pl.read_parquet(output.folder / FAILURES_FILE)
+    except (pl.exceptions.PolarsError, OSError):  # damaged: the tables are made anew from the manifests
+        return False
+    return failures_table(failures_of(rows, ledger)).equals(table)
 
 
 def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) -> None:

@@ -314,6 +314,22 @@ def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:
         run(annotation, out)
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 no table", None])
+def test_a_table_that_was_damaged_is_made_again(tmp_path: Path, content: bytes | None) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    run(annotation, out)
+    table = out / "failures.parquet"
+    whole = table.read_bytes()
+    if content is None:
+        table.unlink()
+    else:
+        table.write_bytes(content)
+    summary, engine = run(annotation, out)
+    assert (engine.videos, summary.unchanged) == ([], False)
+    assert table.read_bytes() == whole
+    assert verify_build(out, workers=1).problems == ()
+
+
 def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> None:
     videos = "abcdef" * 2 + "g" * 60
     annotation, out = write_annotation(tmp_path / "data", videos), tmp_path / "out"
