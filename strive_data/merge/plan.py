@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from strive_data.counted import counted
 from strive_data.errors import UsageError
 from strive_data.manifest import Entry, Lost, Manifest, shard_name
 
@@ -72,7 +73,7 @@ def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplic
     if clashes and duplicates == "refuse":
         more = f" and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         raise UsageError(
-            f"{len(clashes)} sample ids stand in several builds with different content: "
+            f"in several builds, with different content: {counted(len(clashes), 'sample id')}: "
             f"{'; '.join(clashes[:SHOWN])}{more}; --duplicates first takes those of the build named first"
         )
     return Plan(moves=tuple(moves), lost=tuple(lost), dropped=tuple(dropped))

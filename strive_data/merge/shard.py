@@ -71,12 +71,13 @@ def _link(old: Path, new: Path) -> bool:
 
 def _copy(old: Path, new: Path, digest: str) -> None:
     copied = sha256()
-    with old.open("rb") as source, replacing(new) as temporary, temporary.open("wb") as target:
-        while block := source.read(BLOCK_BYTES):
-            copied.update(block)
-            target.write(block)
-    if copied.hexdigest() != digest:
-        raise _damaged(old)
+    with replacing(new) as temporary:
+        with old.open("rb") as source, temporary.open("wb") as target:
+            while block := source.read(BLOCK_BYTES):
+                copied.update(block)
+                target.write(block)
+        if copied.hexdigest() != digest:
+            raise _damaged(old)
 
 
 def _rewrite(old: Path, new: Path, move: Move) -> tuple[tuple[Entry, ...], int, str]:

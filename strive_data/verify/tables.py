@@ -76,9 +76,9 @@ def table_problems(folder: Path, record: Record) -> Iterator[Problem]:
         ),
     }
     for name, count in found.items():
-        counted = record.counts.get(name)
-        if counted != count:
-            what = f"counts {counted} {name}, but there are {count}"
+        told = record.counts.get(name)
+        if told != count:
+            what = f"counts {told} {name}, but there are {count}"
             yield Problem(file=RUN_FILE, what=what, todo=STALE)
 
 

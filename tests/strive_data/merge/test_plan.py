@@ -46,7 +46,7 @@ def test_a_sample_of_the_same_bytes_is_taken_once() -> None:
 
 def test_one_id_with_two_contents_is_refused_or_the_first_is_right() -> None:
     parts = [[shard(0, "a=1")], [shard(0, "a=2", "b")]]
-    with pytest.raises(UsageError, match=r"1 sample ids .*: 'a' in A and B; --duplicates first"):
+    with pytest.raises(UsageError, match=r"content: 1 sample id: 'a' in A and B; --duplicates first"):
         plan_merge(parts, ["A", "B"], "refuse")
     plan = plan_merge(parts, ["A", "B"], "first")
     assert [[entry.sha256 for entry in move.kept] for move in plan.moves] == [["a=1"], ["b"]]

@@ -114,7 +114,7 @@ def test_equal_samples_are_taken_once_and_others_refused(parts: list[Path], tmp_
     assert_sound(tmp_path / "once")
     assert ShardSet.open(tmp_path / "once").sample_ids == ["a", "b", "c", "z", "y"]
     other = write_build(tmp_path / "other", [a_sample(n, count=12) for n in ("a", "z")])
-    with pytest.raises(UsageError, match=r"1 sample ids .*'a' in .*/a and .*/other; --duplicates first"):
+    with pytest.raises(UsageError, match=r"1 sample id: 'a' in .*/a and .*/other; --duplicates first"):
         merge_builds([parts[0], other], tmp_path / "none")
     assert not (tmp_path / "none").exists()
     summary = merge_builds([parts[0], other], tmp_path / "first", duplicates="first")

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from strive_data.score import FrameScores, Scorer
+from strive_data.score.flat import FlatScorer
+from tests.strive_data.samples import a_question, some_candidates
+
+
+def test_scores_without_embeddings_are_the_least_that_a_scorer_gives() -> None:
+    made = FrameScores(scores=np.arange(3, dtype=np.float32), windows=1, scorer="by hand")
+    assert made.embeddings is None
+    assert made != FrameScores(scores=made.scores, windows=1, scorer="by hand")  # arrays are not compared
+    with pytest.raises(FrozenInstanceError):
+        made.windows = 2  # type: ignore[misc]
+
+
+def test_a_scorer_gives_one_result_a_question_in_order() -> None:
+    scorer: Scorer = FlatScorer()
+    results = scorer.score(some_candidates(5), [a_question("a"), a_question("b")])
+    assert [result.scores.tolist() for result in results if isinstance(result, FrameScores)] == [
+        [0.0] * 5
+    ] * 2
