@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from strive_rl.schema import Pick, Reward, Wording
+
+
+def test_the_parts_of_a_reward_by_name_its_own_behind() -> None:
+    plain = Reward(accuracy=0.5, format=1.0, total=0.55)
+    assert plain.parts == {"accuracy": 0.5, "format": 1.0}
+    own = Reward(accuracy=0.5, format=1.0, total=0.6, own={"brevity": 0.1})
+    assert list(own.parts.items()) == [("accuracy", 0.5), ("format", 1.0), ("brevity", 0.1)]
+
+
+def test_picks_are_one_by_position_and_epoch_and_never_change() -> None:
+    assert {Pick(position=1, epoch=0), Pick(position=1, epoch=0), Pick(position=1, epoch=1)} == {
+        Pick(position=1, epoch=0),
+        Pick(position=1, epoch=1),
+    }
+    with pytest.raises(FrozenInstanceError):
+        Pick(position=1, epoch=0).epoch = 2  # type: ignore[misc]
+
+
+def test_answers_are_asked_for_with_a_thought_before() -> None:
+    assert (Wording().reason, Wording().form) == (True, "")
