@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
@@ -15,6 +15,7 @@ from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
 from strive_rl.benchmarks.readers.records import Records
 
 NAME = "lmms-eval"
+LOGS = "logs"
 VIDEO_FIELDS = ("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "id")
 # Words of task names → the value of a tag that they stand for.
 GROUPS = {
@@ -31,27 +32,19 @@ GROUPS = {
 
 def fits(records: Records) -> bool:
     """Whether a row has a `doc` and responses."""
-    return any(_responses(row) is not None and "doc" in row for _, row in _rows(records))
+    return any(_responses(row) is not None and "doc" in row for _, row in records.listed(LOGS))
 
 
 def read(records: Records) -> PredictionFile:
     """All its predictions; a row without a `doc` or a response is a bad one."""
     bad, predictions = list(records.bad), []
-    for place, row in _rows(records):
+    for place, row in records.listed(LOGS):
         doc, output = row.get("doc"), _responses(row)
         if not isinstance(doc, Mapping) or output is None:
             bad.append(f"{place}: no doc or no response")
             continue
         predictions.append(_prediction(place, doc, output, _group(records, row)))
     return PredictionFile(format=NAME, predictions=tuple(predictions), bad=tuple(bad))
-
-
-def _rows(records: Records) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    logs = records.tree.get("logs") if records.tree else None
-    if isinstance(logs, list):
-        listed = [(f"{records.path.name} logs[{i}]", log) for i, log in enumerate(logs)]
-        return [(place, log) for place, log in listed if isinstance(log, Mapping)]
-    return records.rows
 
 
 def _responses(row: Mapping[str, Any]) -> str | None:

@@ -22,6 +22,14 @@ class Records:
     tree: Mapping[str, Any] | None = None
     bad: tuple[str, ...] = ()
 
+    def listed(self, name: str) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The rows of the list that the whole file's object holds under a name; else all rows."""
+        values = self.tree.get(name) if self.tree else None
+        if not isinstance(values, list):
+            return self.rows
+        places = ((f"{self.path.name} {name}[{number}]", value) for number, value in enumerate(values))
+        return tuple((place, value) for place, value in places if isinstance(value, Mapping))
+
 
 def read_records(path: Path, what: str = "predictions", expected: str = EXPECTED) -> Records:
     """Read a file of `what`. Raises UsageError for one that is absent, or holds no JSON object."""

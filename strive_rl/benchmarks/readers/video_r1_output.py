@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,21 @@ from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
 from strive_rl.benchmarks.readers.records import Records
 
 NAME = "video-r1"
+RESULTS = "results"
 
 
 def fits(records: Records) -> bool:
     """Whether a row has `problem` or `solution`, and an `output` or `prediction`."""
     return any(
         ("problem" in row or "solution" in row) and ("output" in row or "prediction" in row)
-        for _, row in _rows(records)
+        for _, row in records.listed(RESULTS)
     )
 
 
 def read(records: Records, benchmark: Benchmark) -> PredictionFile:
     """All its predictions, each with its question; a row without an output is a bad one."""
     bad, predictions = list(records.bad), []
-    for place, row in _rows(records):
+    for place, row in records.listed(RESULTS):
         output = row.get("output", row.get("prediction"))
         if not isinstance(output, str):
             bad.append(f"{place}: no output")
@@ -49,14 +50,6 @@ def read(records: Records, benchmark: Benchmark) -> PredictionFile:
             )
         )
     return PredictionFile(format=NAME, predictions=tuple(predictions), bad=tuple(bad))
-
-
-def _rows(records: Records) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    results = records.tree.get("results") if records.tree else None
-    if isinstance(results, list):
-        listed = [(f"{records.path.name} results[{i}]", row) for i, row in enumerate(results)]
-        return [(place, row) for place, row in listed if isinstance(row, Mapping)]
-    return records.rows
 
 
 def _item(row: Mapping[str, Any], benchmark: Benchmark, path: Path) -> Item | None:

@@ -29,3 +29,11 @@ def test_a_file_without_an_object_is_refused(tmp_path: Path, body: str) -> None:
         read_records(file)
     with pytest.raises(UsageError, match="No such file"):
         read_records(tmp_path / "absent")
+
+
+def test_rows_of_a_list_within_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    file.write_text('{"results": [{"a": 1}, 3, {"a": 2}]}')
+    records = read_records(file)
+    assert records.listed("results") == (("out.json results[0]", {"a": 1}), ("out.json results[2]", {"a": 2}))
+    assert records.listed("logs") == records.rows
