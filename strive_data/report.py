@@ -14,6 +14,7 @@ import numpy as np
 
 from strive_data.counted import counted
 from strive_data.errors import UsageError
+from strive_data.page import END, page_head
 from strive_data.picture import timeline_svg
 from strive_data.query import sample_ids
 from strive_data.schema import Sample, sample_key
@@ -24,16 +25,9 @@ INDEX_FROM = 6  # samples from which the page begins with an index
 INDEX_ID = "samples"
 
 STYLE = """
-*{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
-body{font:16px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:0 auto;
-max-width:1110px;padding:16px;overflow-wrap:anywhere}
-h1{font-size:24px;margin:8px 0}
 h2{font-size:18px;margin:6px 0}
 section{border-top:1px solid #ddd;padding:12px 0 20px}
-.scroll{overflow-x:auto;max-width:100%}
 .scroll svg{display:block}
-.facts{color:#595959;font-size:14px}
 .right{font-weight:bold;color:#2b7a4b}
 ul{margin:4px 0;padding-left:18px;list-style:none}
 nav{border:1px solid #ddd;border-radius:6px;max-height:50vh;overflow-y:auto;padding:4px 12px;margin:12px 0}
@@ -98,14 +92,12 @@ def html_page(shards: ShardSet, positions: Sequence[int]) -> Iterator[str]:
         yield from _index(shards, positions)
     for position in positions:
         yield _section(shards.read(position), with_index=with_index)
-    yield "</body></html>\n"
+    yield END
 
 
 def _head(counts: dict[str, int], *, shown: int) -> Iterator[str]:
-    total = ", ".join(f"{count} {name}" for name, count in counts.items())
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
-    yield '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-    yield f"<title>STRIVE build</title><style>{STYLE}</style></head><body>\n"
+    total = ", ".join(counted(count, name.removesuffix("s")) for name, count in counts.items())
+    yield page_head("STRIVE build", STYLE)
     yield f'<h1>What the policy will see</h1><p class="facts">{escape(total)}; {shown} shown here</p>\n'
     yield (
         "<p>Curve: relevance of each candidate frame to the question. Dots: the frames that each variant "

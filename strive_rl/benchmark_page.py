@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, TypeVar
 
 from strive_data.counted import counted
+from strive_data.page import END, page_head
 from strive_rl.benchmarks.item import Scored
 from strive_rl.table import interval, mean
 
@@ -16,16 +17,9 @@ EXAMPLES = 8  # of each kind
 MOST_CHARACTERS = 1500  # of an output that are shown
 
 STYLE = """
-*{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
-body{font:16px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:0 auto;
-max-width:1110px;padding:16px;overflow-wrap:anywhere}
-h1{font-size:24px;margin:8px 0}
-h2{font-size:18px;margin:20px 0 6px}
 section{border-top:1px solid #ddd;padding:4px 0 12px}
 article{border:1px solid #ddd;border-radius:6px;padding:8px 12px;margin:10px 0}
 article p{margin:4px 0}
-.facts{color:#595959;font-size:14px}
 .total{font-size:40px;font-weight:600;margin:4px 0}
 .right{font-weight:bold;color:#2b7a4b}
 .wrong{font-weight:bold;color:#b3313f}
@@ -34,7 +28,6 @@ article p{margin:4px 0}
 ul{margin:4px 0;padding-left:18px;list-style:none}
 pre{white-space:pre-wrap;background:#f6f6f6;border-radius:4px;padding:8px;margin:4px 0;
 font:13px/1.4 ui-monospace,monospace;max-height:16em;overflow-y:auto}
-.scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;overflow-wrap:normal}
 th,td{text-align:right;padding:3px 8px;border-bottom:1px solid #eee;white-space:nowrap}
 th:first-child,td:first-child{text-align:left;white-space:normal;min-width:9em}
@@ -95,12 +88,7 @@ def compare_page(results: dict[str, Any], pairs: Sequence[tuple[Scored, Scored]]
 
 
 def _page(title: str, body: Sequence[str]) -> str:
-    head = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
-    )
-    return head + "\n".join(body) + "\n</body></html>\n"
+    return "\n".join([f"{page_head(title, STYLE)}<h1>{escape(title)}</h1>", *body, END])
 
 
 def _judge_facts(results: dict[str, Any]) -> Iterator[str]:

@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 # Lowest first; a module may import from the layers below its own only.
 DATA_LAYERS = [
     {"errors"},
-    {"schema", "settings", "counted", "number", "npy", "seal", "shown", "stopwatch", "storage"},
+    {
+        "schema",
+        "settings",
+        "counted",
+        "import_path",
+        "number",
+        "npy",
+        "page",
+        "seal",
+        "shown",
+        "stopwatch",
+        "storage",
+    },
     {
         "atomic",
         "config",
@@ -96,6 +108,8 @@ RL_LAYERS = [
 SHARED = {
     "errors",
     "counted",
+    "import_path",
+    "page",
     "schema",
     "settings",
     "console",

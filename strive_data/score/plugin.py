@@ -8,7 +8,6 @@ a SampleError where that question alone cannot be scored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import SampleError, UsageError
+from strive_data.import_path import imported
 from strive_data.schema import Candidates, Question
 from strive_data.score.scorer import FrameScores, Scorer
 
@@ -64,16 +64,7 @@ def _class_of(name: str) -> Any:
     if ":" not in name:
         (entry,) = entry_points(group=GROUP, name=name)
         return _loaded(entry, name)
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise UsageError(f"scorer {name!r}: expected package.module:ClassName")
-    try:
-        found = import_module(module)
-    except ImportError as error:
-        hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
-        raise UsageError(f"scorer {name}: cannot import {module}: {error}; {hint}") from error
-    kind = getattr(found, attribute, None)
-    return _callable(kind, name, f"{module} has no class {attribute}")
+    return imported(name, "scorer", "class")
 
 
 def _loaded(entry: EntryPoint, name: str) -> Any:
@@ -81,12 +72,8 @@ def _loaded(entry: EntryPoint, name: str) -> Any:
         kind = entry.load()
     except (ImportError, AttributeError) as error:
         raise UsageError(f"scorer {name}: entry point {entry.value} cannot be loaded: {error}") from error
-    return _callable(kind, name, f"entry point {entry.value} is no class")
-
-
-def _callable(kind: Any, name: str, otherwise: str) -> Any:
     if not callable(kind):
-        raise UsageError(f"scorer {name}: {otherwise}")
+        raise UsageError(f"scorer {name}: entry point {entry.value} is no class")
     return kind
 
 

@@ -8,20 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from strive_data.page import END, page_head
 from strive_rl.plot.chart import PALETTE, Chart
 from strive_rl.plot.curves import Arm, smoothed
 from strive_rl.plot.history import History
 from strive_rl.plot.svg import chart_svg
 
 STYLE = """
-*{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
-body{font:16px/1.45 system-ui,sans-serif;color:#222;background:#fff;margin:0 auto;
-max-width:1164px;padding:16px;overflow-wrap:anywhere}
-h1{font-size:24px;margin:8px 0}
-h2{font-size:18px;margin:20px 0 6px}
-.facts{color:#595959;font-size:14px}
-.scroll{overflow-x:auto;max-width:100%}
+body{max-width:1164px}
 .chart{min-width:760px}
 table{border-collapse:collapse;overflow-wrap:normal}
 th,td{text-align:right;padding:3px 12px 3px 0;border-bottom:1px solid #eee;white-space:nowrap}
@@ -48,12 +42,7 @@ def curves_page(chart: Chart, arms: Sequence[Arm], span: int) -> str:
         *_runs(arms, span),
         *_differences(arms),
     ]
-    head = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
-    )
-    return head + "\n".join(body) + "\n</body></html>\n"
+    return "\n".join([f"{page_head(title, STYLE)}<h1>{escape(title)}</h1>", *body, END])
 
 
 def caption(arms: Sequence[Arm], span: int) -> str:

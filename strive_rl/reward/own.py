@@ -7,12 +7,12 @@ name. What it raises, and any other result, stops the run and names the question
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from numbers import Real
 from pathlib import Path
 from traceback import extract_tb
 
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import StriveError
+from strive_data.import_path import imported
 from strive_data.schema import Question
 
 Own = Callable[[str, Question], object]
@@ -23,18 +23,7 @@ ONE = "own"
 
 def load_own(name: str) -> Own:
     """The function `package.module:name`. Raises UsageError where there is none."""
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise UsageError(f"reward.function: got {name!r}, expected package.module:function")
-    try:
-        found = import_module(module)
-    except ImportError as error:
-        hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
-        raise UsageError(f"reward.function {name}: cannot import {module}: {error}; {hint}") from error
-    function = getattr(found, attribute, None)
-    if not callable(function):
-        raise UsageError(f"reward.function {name}: {module} has no function {attribute}")
-    own: Own = function
+    own: Own = imported(name, "reward.function", "function")
     return own
 
 

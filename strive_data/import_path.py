@@ -1,0 +1,30 @@
+"""Code that a setting names, as `package.module:name`: the one place that imports what a user wrote."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from strive_data.errors import UsageError
+
+NAMES = {"class": "ClassName", "function": "function"}
+
+
+def imported(name: str, setting: str, kind: str) -> Any:
+    """What `package.module:name` names; `kind` (as "class", "function") is what `setting` expects of it.
+
+    Raises UsageError, which begins with the setting, where it is not written so, cannot be imported, or is
+    nothing that can be called.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"{setting} {name!r}: expected package.module:{NAMES[kind]}")
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
+        raise UsageError(f"{setting} {name}: cannot import {module}: {error}; {hint}") from error
+    value = getattr(found, attribute, None)
+    if not callable(value):
+        raise UsageError(f"{setting} {name}: {module} has no {kind} {attribute}")
+    return value

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_data.import_path import imported
+
+
+def test_what_is_named_is_imported() -> None:
+    assert imported("json:loads", "reward.function", "function") is json.loads
+    assert imported("json.decoder:JSONDecoder", "scorer", "class") is json.JSONDecoder
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("json", "class", "set 'json': expected package.module:ClassName"),
+        (":loads", "function", "set ':loads': expected package.module:function"),
+        ("json:", "function", "set 'json:': expected package.module:function"),
+        ("json:nothing", "function", "set json:nothing: json has no function nothing"),
+        ("json:__name__", "class", "set json:__name__: json has no class __name__"),
+        (
+            "no_such_package.x:y",
+            "class",
+            "set no_such_package.x:y: cannot import no_such_package.x: No module named 'no_such_package'; "
+            "is no_such_package installed, or its folder on PYTHONPATH?",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_setting(name: str, kind: str, says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        imported(name, "set", kind)
+    assert str(raised.value) == says
