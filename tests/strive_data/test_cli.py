@@ -13,6 +13,7 @@ import typer
 
 from strive_data.cli import app
 
+BUILD = ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{out}"]
 SMALL = ["--scorer", "demo", "--candidates", "16", "--frames", "4", "--set", "decode.max_pixels=784"]
 
 
@@ -88,49 +89,10 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
         (["build", "{empty}", "--data-root", ".", "--out", "{out}"], "empty"),
         (["build", "{world}/questions.jsonl", "--data-root", "none", "--out", "{out}"], "--data-root none"),
         (["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{world}"], "--out"),
-        (
-            ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{out}", "--frames", "7"],
-            "even number",
-        ),
-        (
-            [
-                "build",
-                "{world}/questions.jsonl",
-                "--data-root",
-                "{world}",
-                "--out",
-                "{out}",
-                "--candidates",
-                "16",
-            ],
-            "sampler.frames: got 32, expected at most decode.candidates, 16",
-        ),
-        (
-            [
-                "build",
-                "{world}/questions.jsonl",
-                "--data-root",
-                "{world}",
-                "--out",
-                "{out}",
-                "--scorer",
-                "clap",
-            ],
-            "did you mean 'clip'",
-        ),
-        (
-            [
-                "build",
-                "{world}/questions.jsonl",
-                "--data-root",
-                "{world}",
-                "--out",
-                "{out}",
-                "--recipe",
-                "plan",
-            ],
-            "did you mean 'plain'",
-        ),
+        ([*BUILD, "--frames", "7"], "even number"),
+        ([*BUILD, "--candidates", "16"], "sampler.frames: got 32, expected at most decode.candidates, 16"),
+        ([*BUILD, "--scorer", "clap"], "did you mean 'clip'"),
+        ([*BUILD, "--recipe", "plan"], "did you mean 'plain'"),
         (
             ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "memory://b/out"],
             "memory:// is this process's own memory, gone when the command ends",
