@@ -24,8 +24,8 @@ class DiskFullError(StriveError):
 def output_folder(out: Path) -> Iterator[None]:
     """Make `out` and hold it, so that no second build writes into it; made in vain, it is removed again.
 
-    Raises UsageError where it cannot be made or written, or is held by another process; DiskFullError where
-    the block finds no room on the disk.
+    Raises UsageError where it cannot be made or written, is held by another process, or goes away while the
+    block runs; DiskFullError where the block finds no room on the disk.
     """
     made = not out.exists()
     try:
@@ -41,11 +41,11 @@ def output_folder(out: Path) -> Iterator[None]:
     try:
         _hold(descriptor, out)
         try:
-            with said_when_full(out):
+            with _said_when_refused(out), said_when_full(out):
                 yield
         finally:
             # Only by who holds it: another build may just have made it.
-            if made and not any(out.iterdir()):
+            if made and out.is_dir() and not any(out.iterdir()):
                 out.rmdir()
     finally:
         os.close(descriptor)
@@ -59,6 +59,21 @@ def said_when_full(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL or any(words in str(error) for words in FULL_WORDS):
             raise DiskFullError(_full(out)) from error
+        raise
+
+
+@contextmanager
+def _said_when_refused(out: Path) -> Iterator[None]:
+    """Raise UsageError where the system refuses the block a file of `out`: read-only, or gone."""
+    try:
+        yield
+    except OSError as error:
+        where = Path(error.filename) if isinstance(error.filename, str) else None
+        if where and out in (where, where.parent):
+            raise UsageError(
+                f"--out {out}: {error.strerror} ({where.name}); make the folder one that can be written, and start "
+                "the same command again, or name a new one"
+            ) from error
         raise
 
 

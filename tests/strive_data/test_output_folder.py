@@ -47,3 +47,29 @@ def test_a_full_disk_is_said_as_such(tmp_path: Path, error: OSError) -> None:
         raise error
     with pytest.raises(PermissionError), said_when_full(tmp_path):
         raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, number: int) -> None:
+    """Regression: a read-only file system ended in a traceback."""
+    with pytest.raises(UsageError) as raised, output_folder(tmp_path):
+        raise OSError(number, "Read-only file system", str(tmp_path / "run.json"))
+    assert str(raised.value) == (
+        f"--out {tmp_path}: Read-only file system (run.json); make the folder one that can be written, and "
+        "start the same command again, or name a new one"
+    )
+    with pytest.raises(PermissionError), output_folder(tmp_path):
+        raise PermissionError(errno.EACCES, "no", "/elsewhere/x")
+
+
+@pytest.mark.parametrize("name", ["run.json", ""])
+def test_a_folder_that_goes_away_meanwhile_is_told(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+
+    def lose() -> None:
+        with output_folder(out):
+            out.rmdir()
+            (out / name).open("rb")
+
+    with pytest.raises(UsageError, match=rf"No such file or directory \({name or 'out'}\)"):
+        lose()
