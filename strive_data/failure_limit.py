@@ -13,12 +13,12 @@ from strive_data.schema import Failure
 CAUSE = {
     FailureKind.MISSING: "is --data-root the folder that the annotation's video paths start from?",
     FailureKind.TIMEOUT: "is the storage slow, or decode.timeout_seconds short?",
-    FailureKind.OOM: "is decode.memory_bytes low, or the machine short of memory?",
+    FailureKind.OOM: "is decode.memory_bytes or decode.max_source_pixels low, or memory short?",
 }
 
 WAYS_OUT = (
     "  what is finished is kept: put the cause right and start the same command again "
-    "(--retry-failed tries failed rows again), or raise the limit (--set failures.max_share=1)"
+    "(--retry-failed tries failed rows again), or raise the limit (--set {limit})"
 )
 
 
@@ -43,7 +43,9 @@ class FailureCount:
             self._examples.setdefault(failure.kind, failure)
         if failures and (reason := stop_reason(self._tried, self._kinds.total(), self._limits)):
             told = _by_kind(self._kinds, self._examples)
-            raise TooManyFailuresError("\n".join([reason, *told, WAYS_OUT]))
+            # Both limits may be in the way: a count of 0 is none.
+            limit = "failures.max_share=1" + " --set failures.max_count=0" * bool(self._limits.max_count)
+            raise TooManyFailuresError("\n".join([reason, *told, WAYS_OUT.format(limit=limit)]))
 
 
 def sum_up(failures: Sequence[Failure]) -> list[str]:

@@ -71,8 +71,8 @@ def _said_when_refused(out: Path) -> Iterator[None]:
         where = Path(error.filename) if isinstance(error.filename, str) else None
         if where and out in (where, where.parent):
             raise UsageError(
-                f"--out {out}: {error.strerror} ({where.name}); make the folder one that can be written, and start "
-                "the same command again, or name a new one"
+                f"--out {out}: {error.strerror} ({where.name}); make the folder one that can be written, and "
+                "start the same command again, or name a new one"
             ) from error
         raise
 

@@ -56,7 +56,7 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
-        yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out}"
+        yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
 
 
 def counted_samples(samples: int, videos: int, shards: int, failures: int) -> str:

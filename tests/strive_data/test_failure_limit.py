@@ -39,7 +39,15 @@ def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> No
         "  1 no_moov, as row 0: m0",
         "  is --data-root the folder that the annotation's video paths start from?",
     ]
-    assert "--set failures.max_share=1" in str(raised.value)
+    # Regression: the share alone was named, where the count stood in the way.
+    assert "(--set failures.max_share=1 --set failures.max_count=0)" in str(raised.value)
+    with pytest.raises(TooManyFailuresError, match=r"\(--set failures\.max_share=1\)$"):
+        FailureCount(FailureSettings(min_rows=1)).add(2, rows[2:])
+
+
+def test_frames_that_are_too_large_point_to_the_limit_of_pixels() -> None:
+    row = Failure(sample_id="0", row=0, video="v", stage="decode", kind=FailureKind.OOM, message="m")
+    assert "decode.max_source_pixels" in sum_up([row])[-1]
 
 
 def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequent_kinds_cause() -> None:
