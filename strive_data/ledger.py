@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from strive_data.shards import RUN_FILE
 
 BUILD_FILE, TAIL_FILE = "build.json", "tail.json"
 PARTS = "parts"
+WAYS_OUT = "restore it from a copy, or build again into a new folder"
 OF_A_SHARD = re.compile(r"(shard-\d{6,})\.(tar|json|samples\.parquet|frames\.parquet)")
 
 
@@ -82,7 +84,9 @@ def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] 
         versions=begun["versions"],
         parts=tuple(begun.get(PARTS, ())),
     )
-    return settle(ledger, manifests, read_tail(out / TAIL_FILE))
+    with _ways_out_told():
+        tail = read_tail(out / TAIL_FILE)
+    return settle(ledger, manifests, tail)
 
 
 def settle(ledger: Ledger, manifests: Sequence[Manifest], tail: Tail) -> Ledger:
@@ -145,7 +149,7 @@ def leftovers(out: Path, manifests: Sequence[Manifest]) -> list[Path]:
     found = []
     for path in sorted(out.iterdir()):
         shard = OF_A_SHARD.fullmatch(path.name)
-        if is_temporary(path) or (shard and shard.group(1) not in committed):
+        if (is_temporary(path) and not path.is_dir()) or (shard and shard.group(1) not in committed):
             found.append(path)
     return found
 
@@ -203,7 +207,8 @@ def _read_manifests(out: Path, settings_fingerprint: str, held: Mapping[str, int
         if manifest_name(shard) not in held:
             later = manifest_name(shard_name(count - 1))
             raise DamagedError(_damaged(out / manifest_name(shard), f"is gone, but {later} is there"))
-        manifest = read_manifest(out / manifest_name(shard))
+        with _ways_out_told():
+            manifest = read_manifest(out / manifest_name(shard))
         if manifest.settings != settings_fingerprint or manifest.shard != shard:
             raise DamagedError(_damaged(out / manifest_name(shard), "is of another build"))
         sizes = {shard: manifest.size_bytes} | {n: part.size_bytes for n, part in manifest.parts.items()}
@@ -216,10 +221,19 @@ def _read_manifests(out: Path, settings_fingerprint: str, held: Mapping[str, int
     return manifests
 
 
+@contextmanager
+def _ways_out_told() -> Iterator[None]:
+    """Say what to do about a record that cannot be read."""
+    try:
+        yield
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {WAYS_OUT}") from error
+
+
 def _is_manifest(name: str) -> bool:
     found = OF_A_SHARD.fullmatch(name)
     return found is not None and found.group(2) == "json"
 
 
 def _damaged(path: Path, what: str) -> str:
-    return f"{path} {what}: restore it from a copy, or build again into a new folder"
+    return f"{path} {what}: {WAYS_OUT}"

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from strive_data.atomic import is_temporary
-from strive_data.errors import UsageError
+from strive_data.errors import DamagedError, UsageError
 from strive_data.ledger import BUILD_FILE, OF_A_SHARD, TAIL_FILE
 from strive_data.manifest import Manifest
 from strive_data.output_folder import output_folder, said_when_full
@@ -134,8 +134,21 @@ def open_output(out: Path | str) -> Iterator[Output]:
     remote = open_folder(place)
     if not isinstance(remote, RemoteFolder):
         raise TypeError(f"{place} was opened as {remote}")
-    with TemporaryDirectory(prefix="strive-out-") as folder, said_when_full(Path(folder)):
+    with (
+        TemporaryDirectory(prefix="strive-out-") as folder,
+        said_when_full(Path(folder)),
+        _said_of(place, folder),
+    ):
         yield RemoteOutput(remote, Path(folder))
+
+
+@contextmanager
+def _said_of(url: str, folder: str) -> Iterator[None]:
+    """Messages that name the folder name the URL: the folder is gone when they are read."""
+    try:
+        yield
+    except (UsageError, DamagedError) as error:
+        raise type(error)(str(error).replace(folder, url)) from error
 
 
 def _is_kept(name: str) -> bool:

@@ -102,7 +102,10 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
         run: dict[str, Any] = json.loads(content)
         version = run["schema_version"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not the {RUN_FILE} of `strive-data build`") from error
+        raise UsageError(
+            f"{path} is not the {RUN_FILE} of `strive-data build`: restore it from a copy, or remove it and "
+            "start the build's command again, which makes it anew"
+        ) from error
     if version != SCHEMA_VERSION:
         raise UsageError(
             f"{path} has schema version {version}, this package reads {SCHEMA_VERSION}: build again"

@@ -96,6 +96,25 @@ def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:
         read_ledger(tmp_path, SETTINGS)
 
 
+def test_damaged_records_are_told_with_what_to_do(tmp_path: Path) -> None:
+    begin(tmp_path, SETTINGS, Ledger(), 0)
+    for name in ("shard-000000.json", "tail.json"):
+        (tmp_path / name).write_text("{")
+        with pytest.raises(DamagedError) as raised:
+            read_ledger(tmp_path, SETTINGS)
+        assert str(raised.value).startswith(f"{tmp_path / name} cannot be read")
+        assert str(raised.value).endswith(": restore it from a copy, or build again into a new folder")
+        (tmp_path / name).unlink()
+
+
+def test_a_folder_with_the_name_of_a_temporary_file_is_left_alone(tmp_path: Path) -> None:
+    """Regression: it was to be unlinked, which ended in a traceback."""
+    begin(tmp_path, SETTINGS, Ledger(), 0)
+    (tmp_path / ".x.tmp").mkdir()
+    begin(tmp_path, SETTINGS, read_ledger(tmp_path, SETTINGS), 0)
+    assert (tmp_path / ".x.tmp").is_dir()
+
+
 def test_leftovers_are_temporary_files_and_uncommitted_shards(tmp_path: Path) -> None:
     kept = ["build.json", "shard-000000.tar", "shard-000000.json", "shard-000000.frames.parquet", "a.parquet"]
     left = [".shard-000001.tar.tmp", ".run.json.tmp", "shard-000001.tar", "shard-000001.samples.parquet"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,16 @@ def test_a_file_url_is_the_local_folder(tmp_path: Path) -> None:
         (output.folder / "x").write_bytes(b"abc")
         output.publish()
         assert output.sizes() == {"x": 3}
+
+
+def test_messages_name_the_url_and_not_the_copy_of_this_machine(
+    store: RemoteFolder, annotation: Path
+) -> None:
+    """Regression: other settings were refused for /tmp/strive-out-…, which nobody knows."""
+    run_remote(annotation)
+    other = replace(SETTINGS, sampler=replace(SETTINGS.sampler, alpha=0.9))
+    with pytest.raises(UsageError, match=f"^--out {URL} was begun with other settings: sampler"):
+        build([annotation], data_root=annotation.parent, out=URL, settings=other, observer=Silent())
+    store.put("shard-000000.json", annotation)
+    with pytest.raises(DamagedError, match=f"^{URL}/shard-000000.json"):
+        run_remote(annotation)
