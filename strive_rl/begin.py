@@ -63,7 +63,7 @@ def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> 
 
     Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
     """
-    if (out / SETTINGS_FILE).exists() and _holds_work(out):
+    if (out / SETTINGS_FILE).exists() and holds_work(out):
         raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
     require_folder(out)
     builds = Builds.of(shards)
@@ -114,7 +114,7 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
     return run
 
 
-def _holds_work(out: Path) -> bool:
+def holds_work(out: Path) -> bool:
     """Whether anything came of the settings that lie there: steps, weights, answers of an evaluation."""
     return any(next(out.glob(name), None) for name in WORK)
 

@@ -19,7 +19,6 @@ from strive_data.settings import as_dict
 from strive_data.shards import ShardSet
 from strive_rl import begin, journal, trainer
 from strive_rl.evaluate import RESULTS_FILE, evaluate
-from strive_rl.run_record import SETTINGS_FILE
 from strive_rl.study.paired import comparisons
 from strive_rl.study.plan import Arm, Study
 from strive_rl.table import aligned
@@ -68,7 +67,7 @@ def _run_one(
     arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
 ) -> None:
     run = folder / "run"
-    open_run = begin.resume if (run / SETTINGS_FILE).is_file() else begin.start
+    open_run = begin.resume if begin.holds_work(run) else begin.start
     begun = open_run(run, shards=shards, model=model, settings=arm.with_seed(seed))
     trained = trainer.fit(begun, lambda record, steps: None)
     shutil.rmtree(folder / "eval", ignore_errors=True)
@@ -76,7 +75,10 @@ def _run_one(
 
 
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: str) -> None:
-    """Make OUT this study's, or see that it is: everything but the number of seeds must be the same."""
+    """Make OUT this study's, or see that it is: everything but the number of seeds must be the same.
+
+    One that ended before the first step of its first run begins anew.
+    """
     mine = {
         "arms": {arm.name: as_dict(arm.settings) for arm in study.arms},
         "evaluation": as_dict(study.evaluation),
@@ -88,10 +90,11 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: 
     if path.is_file():
         theirs = journal.read_json(path)["study"]
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
-        if changed:
+        if not changed:
+            return
+        if any(map(begin.holds_work, out.glob("*/seed-*/run"))):
             raise UsageError(f"{out} holds another study ({', '.join(changed)} differ): give another --out")
-        return
-    if out.exists() and any(out.iterdir()):
+    elif out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty and holds no study: give another --out")
     out.mkdir(parents=True, exist_ok=True)
     journal.write_json(path, {"study": mine, "samplers": {}, "costs": {}})
