@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
 
-from strive_data.decode.nal import has_idr, is_hevc_torn
+from strive_data.decode.nal import has_idr, has_sublayer, is_hevc_torn
 from strive_data.decode.packets import packets_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
@@ -32,9 +32,11 @@ file to where it ends, and says nothing. The rest is for sound that goes on long
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Packet:
-    """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored."""
+class Packet(NamedTuple):
+    """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored.
+
+    A tuple, since a long video has hundreds of thousands: a frozen dataclass takes twice the time to make.
+    """
 
     pts: int | None
     dts: int | None
@@ -51,7 +53,8 @@ class PacketIndex:
     `pts` int64 [F], strictly increasing ticks of the presented frames; `end` the tick at which the last
     one ends. `timed` says whether packets carry true presentation times; if not, frame number i of a decode
     from the start is shown at `pts[i]`. `first_key` is the place of the first packet that can be decoded.
-    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh).
+    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh). `layered`: some HEVC
+    pictures are of a temporal sub-layer above the lowest, and may refer to what others call unreferenced.
     """
 
     packets: tuple[Packet, ...]
@@ -63,6 +66,7 @@ class PacketIndex:
     video_id: str
     errors: int
     gradual: bool = False
+    layered: bool = False
 
     @property
     def times(self) -> Times:
@@ -78,12 +82,13 @@ class PacketIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class PacketScan:
-    """Packets of one pass over a file, their hash, how many errors the demuxer met; `gradual` as above."""
+    """Packets of one pass over a file, their hash, the errors met; `gradual` and `layered` as above."""
 
     packets: tuple[Packet, ...]
     video_id: str
     errors: int
     gradual: bool = False
+    layered: bool = False
 
 
 def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
@@ -118,7 +123,7 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
     """
     codec = stream.codec_context.name
     extradata = bytes(stream.codec_context.extradata or b"")
-    gradual = False
+    gradual = layered = False
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     errors = 0
@@ -130,11 +135,15 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
             if codec == "h264" and packet.is_keyframe and not gradual:
                 gradual = not has_idr(bytes(packet), extradata)
             if codec == "hevc":
-                errors += is_hevc_torn(bytes(packet), extradata)
+                data = bytes(packet)
+                errors += is_hevc_torn(data, extradata)
+                layered = layered or has_sublayer(data, extradata)
     except av.error.FFmpegError:
         errors += 1
     video_id = digest.hexdigest()[:32] if packets else file_id(path)
-    return PacketScan(packets=tuple(packets), video_id=video_id, errors=errors, gradual=gradual)
+    return PacketScan(
+        packets=tuple(packets), video_id=video_id, errors=errors, gradual=gradual, layered=layered
+    )
 
 
 def index_packets(
@@ -168,15 +177,16 @@ def index_packets(
         video_id=scan.video_id,
         errors=scan.errors,
         gradual=scan.gradual,
+        layered=scan.layered,
     )
 
 
-def is_hidden(codec: str, first_byte: int) -> bool:
+def is_hidden(codec: str, packet: Any) -> bool:
     """Whether a packet is a reference that is never shown: VP8 has such as packets of their own.
 
     Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
     """
-    return codec == "vp8" and not first_byte & 0x10
+    return codec == "vp8" and not memoryview(packet)[0] & 0x10
 
 
 def file_id(path: Path) -> str:
@@ -216,14 +226,13 @@ def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
 
 
 def _packet(packet: Any, codec: str) -> Packet:
-    hidden = is_hidden(codec, memoryview(packet)[0])
     return Packet(
         pts=packet.pts,
         dts=packet.dts,
         duration=packet.duration or 0,
         size_bytes=packet.size,
         is_key=packet.is_keyframe,
-        is_shown=not packet.is_discard and not hidden,
+        is_shown=not packet.is_discard and not is_hidden(codec, packet),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _IDR = 5
+_FIRST_OTHER = 32  # HEVC: units of lower types are slices
 _START = b"\0\0\1"
 _NEVER_INSIDE = (b"\0\0\0", _START, b"\0\0\2")
 _PADDING = 3  # zeros that some muxers leave behind a unit
@@ -23,12 +24,27 @@ def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
     FFmpeg's decoder keeps quiet about most of what is wrong inside a picture. An encoder breaks up two zero
     bytes wherever a byte below 3 would follow, so that a stretch that was zeroed is seen here.
     """
-    if not (len(extradata) > 22 and extradata[0] == 1):
+    length_bytes = _hevc_length_bytes(extradata)
+    if not length_bytes:
         return any(_has_zeros(unit.rstrip(b"\0")) for unit in _after_start_codes(packet))
-    length_bytes = (extradata[21] & 3) + 1
     if not _filled_by_lengths(packet, length_bytes):
         return True
     return any(_has_zeros(unit[:-_PADDING]) for unit in _after_lengths(packet, length_bytes))
+
+
+def has_sublayer(packet: bytes, extradata: bytes) -> bool:
+    """Whether an HEVC packet holds a slice of a temporal sub-layer above the lowest.
+
+    Where no packet does, "sub-layer non-reference" pictures are referred to by none.
+    """
+    length_bytes = _hevc_length_bytes(extradata)
+    units = _after_lengths(packet, length_bytes) if length_bytes else _after_start_codes(packet)
+    return any(unit[1] & 7 != 1 for unit in units if len(unit) > 1 and unit[0] >> 1 & 63 < _FIRST_OTHER)
+
+
+def _hevc_length_bytes(extradata: bytes) -> int:
+    """Bytes of the length before each unit, 0 where start codes are before them."""
+    return (extradata[21] & 3) + 1 if len(extradata) > 22 and extradata[0] == 1 else 0
 
 
 def _has_zeros(unit: bytes) -> bool:

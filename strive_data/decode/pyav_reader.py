@@ -25,22 +25,21 @@ from strive_data.decode.index import PacketIndex, read_index
 from strive_data.decode.media import open_media, pixel_aspect
 from strive_data.decode.packets import packets_until_error
 from strive_data.decode.plan import Run, is_leading, plan_runs
+from strive_data.decode.seek import Numbered, packets_from
 from strive_data.decode.store import FrameStore, finish
 from strive_data.decode.witness import Witness
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
 from strive_data.timeline import cell_midpoints, shown_frames
 
-# Codecs in which the decoder can leave out a frame that no other frame refers to, and tell it surely.
-_SKIPPING_CODECS = frozenset({"h264"})
+# Codecs whose decoder can leave out frames that no other refers to, and tell them surely; see `_can_skip`.
+_SKIPPING_CODECS = frozenset({"h264", "hevc"})
 
 # Codecs whose decoder passes over errors in a picture, and leaves its rest as the memory was, unless told to
 # raise. In step 4 it is let do so: the frame is kept, and counted as damaged.
 _STRICT_CODECS = frozenset({"hevc"})
 
 _UNSUPPORTED = (av.error.PatchWelcomeError, av.error.DecoderNotFoundError, NotImplementedError)
-
-Numbered = Iterator[tuple[int, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,8 +106,8 @@ def _info(reader: PyavReader, search: Search) -> VideoInfo:
 def _read_runs(container: Any, stream: Any, search: Search) -> None:
     """Seek to each planned run, decode it, and keep its wanted frames."""
     for run in plan_runs(search.index, set(search.slots)):
-        packets = _packets_from(container, stream, search.index, run.start)
-        frames = _run_frames(stream, run, packets, search.damage)
+        packets = packets_from(container, stream, search.index, run.start)
+        frames = _run_frames(stream.codec_context, run, packets, search)
         _keep_timed(_from_key(frames, search.index, run.start), [run], search)
 
 
@@ -151,21 +150,29 @@ def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
         search.damaged.update(search.slots[kept[place]] for place in damaged)
 
 
-def _run_frames(stream: Any, run: Run, packets: Numbered, damage: Damage) -> Iterator[Any]:
+def _can_skip(codec: str, index: PacketIndex) -> bool:
+    """Whether frames that no other refers to can be left out.
+
+    H.264 says of each slice whether it is referred to at all. HEVC says it of the sub-layer only, so that
+    nothing is certain where there are several.
+    """
+    return codec in _SKIPPING_CODECS and not index.layered
+
+
+def _run_frames(codec: Any, run: Run, packets: Numbered, search: Search) -> Iterator[Any]:
     """Frames of one run, those of unwanted packets that nothing refers to left out."""
-    codec = stream.codec_context
     witness = Witness(codec.name)
-    skips = codec.name in _SKIPPING_CODECS
+    unwanted = "NONREF" if _can_skip(codec.name, search.index) else "DEFAULT"
     for place, packet in packets:
-        codec.skip_frame = "NONREF" if skips and place not in run.wanted else "DEFAULT"
-        frames = _decode(codec, packet, place, damage)
+        codec.skip_frame = "DEFAULT" if place in run.wanted else unwanted
+        frames = _decode(codec, packet, place, search.damage)
         if witness.contradicts(packet, frames):
-            damage.marked.add(place)
+            search.damage.marked.add(place)
         yield from frames
         if place + 1 >= run.stop:
             break
     codec.skip_frame = "DEFAULT"
-    yield from _decode(codec, None, run.stop - 1, damage)
+    yield from _decode(codec, None, run.stop - 1, search.damage)
 
 
 def _decode(codec: Any, packet: Any, place: int, damage: Damage) -> list[Any]:
@@ -179,37 +186,6 @@ def _decode(codec: Any, packet: Any, place: int, damage: Damage) -> list[Any]:
     return frames
 
 
-def _packets_from(container: Any, stream: Any, index: PacketIndex, start: int) -> Numbered:
-    """Packets in decode order from place `start` on, with their places; nothing if it cannot be found."""
-    key = index.packets[start]
-    for tick in _seek_ticks(index, start):
-        try:
-            container.seek(tick, stream=stream)
-        except av.error.FFmpegError:
-            continue
-        packets = packets_until_error(container, stream)
-        for packet in packets:
-            if packet.pts == key.pts and packet.size == key.size_bytes:
-                yield start, packet
-                yield from enumerate(packets, start + 1)
-                return
-            if packet.is_keyframe and packet.pts is not None and packet.pts > (key.pts or 0):
-                break
-
-
-def _seek_ticks(index: PacketIndex, start: int) -> Iterator[int]:
-    """Where to seek for a key frame: its decoding time, then a key frame earlier, then the beginning.
-
-    Formats seek by decoding or by presentation time, and some land a little late.
-    """
-    keys = [place for place in range(index.first_key, start + 1) if index.packets[place].is_key]
-    for place in dict.fromkeys([*keys[:-3:-1], 0]):
-        packet = index.packets[place]
-        ticks = [tick for tick in (packet.pts, packet.dts) if tick is not None]
-        if ticks:
-            yield min(ticks)
-
-
 def _read_through(path: Path, search: Search, settings: DecodeSettings) -> None:
     """Decode from the start until every slot is filled."""
     index, store = search.index, search.store
@@ -220,7 +196,7 @@ def _read_through(path: Path, search: Search, settings: DecodeSettings) -> None:
         )
         packets = enumerate(packets_until_error(container, stream))
         decodable = ((place, packet) for place, packet in packets if place >= index.first_key)
-        frames = _until(store, _run_frames(stream, everything, decodable, search.damage))
+        frames = _until(store, _run_frames(stream.codec_context, everything, decodable, search))
         if index.timed:
             missing = {tick for tick, slot in search.slots.items() if not store.filled[slot]}
             _keep_timed(frames, plan_runs(index, missing), search)

@@ -69,9 +69,9 @@ def test_without_stored_times_frames_take_the_slots_of_the_decoding_times() -> N
 
 
 def test_hidden_references_of_vp8() -> None:
-    assert is_hidden("vp8", 0b0000_0001)
-    assert not is_hidden("vp8", 0b0001_0001)
-    assert not is_hidden("h264", 0)
+    assert is_hidden("vp8", bytes([0b0000_0001]))
+    assert not is_hidden("vp8", bytes([0b0001_0001]))
+    assert not is_hidden("h264", bytes(1))
 
 
 def test_nothing_to_show() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from strive_data.decode.nal import has_idr, is_hevc_torn
+from strive_data.decode.nal import has_idr, has_sublayer, is_hevc_torn
 
 AVCC = bytes([1, 100, 0, 31, 0xFF, 0xE1, 0, 4])  # lengths of 4 bytes
 
@@ -38,3 +38,11 @@ def test_zeros_between_the_units_of_a_byte_stream_are_padding() -> None:
     assert not is_hevc_torn(b"\0\0\0\1\x26\1ab\0\0\0\0\0\0\1\x26\1cd\0\0\0\0", b"")
     assert is_hevc_torn(b"\0\0\0\1\x26\1a\0\0\2b", b"")
     assert is_hevc_torn(b"\0\0\0\1\x26\1a\0\0\0b", b"")
+
+
+def test_a_slice_above_the_lowest_sublayer() -> None:
+    lowest, above, parameters = b"\2\1ab", b"\4\2ab", b"\x40\2ab"  # TRAIL_R, TSA_N, VPS
+    for packet, expected in ((lowest, False), (lowest + b"\0\0\0\4" + above, True), (parameters, False)):
+        assert has_sublayer(b"\0\0\0\4" + packet, HVCC) is expected
+    assert has_sublayer(b"\0\0\1" + lowest + b"\0\0\1" + above, b"")
+    assert not has_sublayer(b"\0\0\1" + lowest + b"\0\0\1\2", b"")

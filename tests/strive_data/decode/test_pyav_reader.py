@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import pixel_aspect
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.index import PacketIndex, read_index
+from strive_data.decode.media import open_media, pixel_aspect
+from strive_data.decode.pyav_reader import PyavReader, _can_skip
 from strive_data.decode.store import FrameStore
 from strive_data.errors import FailureKind, SampleError
-from tools.barcodes.clip import Clip, numbers_of
+from tools.barcodes.clip import Clip, encode, numbers_of
 from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264
 
 MakeClip = Callable[[Clip], Path]
@@ -182,6 +184,55 @@ def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Pat
     before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
     assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() == 1
     assert got.info.decode_errors == 1
+
+
+def hevc(params: str) -> Clip:
+    options = {"x265-params": f"{params}:log-level=none:pools=none:frame-threads=1", "preset": "ultrafast"}
+    return Clip(name="hevc.mp4", codec="libx265", options=options)
+
+
+def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    """Destroying every such picture changes nothing, so that they were not decoded."""
+    clip = next(clip for clip in CORPUS if clip.name == "hevc.mp4")
+    before = PyavReader().read(make_clip(clip), exact(8))
+    wanted = {round(time * 25) for time in before.times}
+    data = bytearray(make_clip(clip).read_bytes())
+    destroyed = 0
+    with av.open(str(make_clip(clip))) as container:
+        for packet in container.demux(video=0):
+            trailing_unreferenced = packet.size and bytes(packet)[4] >> 1 == 0
+            if trailing_unreferenced and round(float(packet.pts * packet.time_base) * 25) not in wanted:
+                data[packet.pos + 6 : packet.pos + packet.size] = b"\xff" * (packet.size - 6)
+                destroyed += 1
+    path = tmp_path / "destroyed.mp4"
+    path.write_bytes(data)
+    got = PyavReader().read(path, exact(8))
+    assert destroyed > 25
+    assert got.info.decode_errors == 0
+    np.testing.assert_array_equal(got.frames, before.frames)
+
+
+def test_no_hevc_picture_is_left_out_where_there_are_sublayers(tmp_path: Path) -> None:
+    clip = hevc("keyint=24:bframes=4:temporal-layers=3")
+    path = encode(clip, tmp_path)
+    with av.open(str(path)) as container:
+        assert {(bytes(packet)[5] & 7) - 1 for packet in container.demux(video=0) if packet.size} == {0, 1, 2}
+    for count in (7, 64):
+        got = PyavReader().read(path, exact(count))
+        assert numbers_of(got.frames) == shown_numbers(clip.times_seconds, 3.6, count)
+        assert got.info.decode_errors == 0
+    index = read_all(path)
+    assert index.layered
+    assert not _can_skip("hevc", index)
+    assert _can_skip("hevc", replace(index, layered=False))
+    assert not _can_skip("vp9", replace(index, layered=False))
+
+
+def read_all(path: Path) -> PacketIndex:
+    with open_media(path, DecodeSettings()) as container:
+        return read_index(path, container, container.streams.best("video"))
 
 
 @pytest.mark.parametrize("name", ["open.mkv", "vp9.webm"])
