@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,13 @@ def entry_point_names() -> list[str]:
 def load_own(name: str, settings: ScoreSettings) -> OwnScorer:
     """The scorer `package.module:ClassName`, or that of an entry point, made with `settings`.
 
-    Raises UsageError where it cannot be imported, or is no scorer.
+    Raises UsageError where it cannot be imported, does not take the settings, or is no scorer.
     """
     kind = _class_of(name)
-    scorer = kind(settings)
+    try:
+        scorer = kind(settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(_refusal(name, kind, error)) from error
     if not isinstance(getattr(scorer, "name", None), str) or not callable(getattr(scorer, "score", None)):
         raise UsageError(
             f"scorer {name}: {type(scorer).__name__} has no `name` (str) and `score(candidates, questions)`"
@@ -75,6 +79,18 @@ def _loaded(entry: EntryPoint, name: str) -> Any:
     if not callable(kind):
         raise UsageError(f"scorer {name}: entry point {entry.value} is no class")
     return kind
+
+
+def _refusal(name: str, kind: Any, error: Exception) -> str:
+    """What was named, what it said of the settings and in which line of its own, and what is expected."""
+    what = f"class {kind.__name__}" if isinstance(kind, type) else f"{type(kind).__name__}, no class,"
+    said = (str(error).splitlines() or [""])[0]
+    inside = extract_tb(error.__traceback__)[1:]
+    where = f" ({inside[-1].filename}, line {inside[-1].lineno})" if inside else ""
+    return (
+        f"scorer {name}: {what} raised {type(error).__name__}: {said}{where}; expected a class that is made "
+        "with the ScoreSettings as its only argument (contract: strive_data/score/plugin.py)"
+    )
 
 
 def _check(result: object, count: int, wrong: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,18 @@ class Nothing(Brightness):
 class Nameless:
     def __init__(self, settings):
         pass
+
+class Lonely(Brightness):
+    def __init__(self):
+        pass
+
+class Picky(Brightness):
+    def __init__(self, settings):
+        raise ValueError("batches of 4 only\\nand more of it")
+
+class Broken(Brightness):
+    def __init__(self, settings):
+        raise KeyError("a bug of its own")
 
 number = 3
 '''
@@ -113,6 +126,35 @@ def test_an_unknown_name_lists_the_entry_points_too(module: str) -> None:
 def test_what_cannot_be_imported_is_said(module: str, name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_scorer(ScoreSettings(scorer=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("os:system", "builtin_function_or_method, no class, raised TypeError: expected str, .*"),
+        (
+            "own_scorers:Lonely",
+            "class Lonely raised TypeError: .*takes 1 positional argument but 2 were given",
+        ),
+        (
+            "own_scorers:Picky",
+            r"class Picky raised ValueError: batches of 4 only \(.*own_scorers.py, line 48\)",
+        ),
+    ],
+)
+def test_a_scorer_that_does_not_take_the_settings_is_one_line(module: str, name: str, message: str) -> None:
+    """Regression: each was a traceback."""
+    with pytest.raises(UsageError) as raised:
+        make_scorer(ScoreSettings(scorer=name))
+    expected = f"^scorer {name}: {message}; expected a class that is made with the ScoreSettings"
+    assert re.match(expected, str(raised.value))
+    assert len(str(raised.value).splitlines()) == 1
+    assert isinstance(raised.value.__cause__, TypeError | ValueError)
+
+
+def test_a_bug_in_a_scorers_constructor_is_raised_as_it_is(module: str) -> None:
+    with pytest.raises(KeyError, match="a bug of its own"):
+        make_scorer(ScoreSettings(scorer="own_scorers:Broken"))
 
 
 @pytest.mark.parametrize(
