@@ -22,7 +22,7 @@ from strive_rl.eval_config import EvalSettings
 from strive_rl.evidence import evidence_seen
 from strive_rl.interval import Estimate, estimate
 from strive_rl.policy import Policy, load_policy
-from strive_rl.run_record import require_finished, require_folder, run_record
+from strive_rl.run_record import SETTINGS_FILE, require_finished, require_folder, run_record
 from strive_rl.views import EVALUATION_SAMPLERS
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -52,6 +52,10 @@ def evaluate(
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
+    if (out / SETTINGS_FILE).exists():
+        raise UsageError(
+            f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
+        )
     if not len(shards):
         raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
     before = read_predictions(baseline) if baseline else None

@@ -115,6 +115,10 @@ def test_what_cannot_be_evaluated(tmp_path: Path, shards: ShardSet, tiny_folder:
         evaluate(tmp_path / "o", shards=shards, model=model, settings=SETTINGS, baseline=tmp_path)
     with pytest.raises(UsageError, match="unknown samplers 'importanc', did you mean 'importance'"):
         evaluate(tmp_path / "o", shards=shards, model=model, settings=EvalSettings(samplers=("importanc",)))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    with pytest.raises(UsageError, match="run holds a run of training, or an evaluation on"):
+        evaluate(tmp_path / "run", shards=shards, model=model, settings=SETTINGS)
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "results.json").write_text("{}")
     with pytest.raises(UsageError, match="already holds results"):
