@@ -145,6 +145,7 @@ def _make(
         parts=ledger.parts,
     )
     output.publish()
+    observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
     return _Done(ledger=closed, seen=seen, counts=counts)
 
 
@@ -179,6 +180,8 @@ def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
         videos_done=work.videos - len(work.jobs),
         questions_done=len(rows.questions) - work.questions,
         failures=sum(failure.row not in tried for failure in failures_of(rows, ledger)),
+        shards=len(ledger.manifests),
+        written_bytes=sum(manifest.size_bytes for manifest in ledger.manifests),
     )
 
 

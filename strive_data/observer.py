@@ -14,7 +14,8 @@ from strive_data.stopwatch import Seconds
 class Workload:
     """What there is to do: videos and questions of the annotation, and how many an earlier start finished.
 
-    `failures` are rows of the annotation that cannot be used; they are no part of `questions`.
+    `failures` are rows of the annotation that cannot be used; they are no part of `questions`. `shards` and
+    `written_bytes` are those that earlier starts committed.
     """
 
     videos: int
@@ -22,6 +23,8 @@ class Workload:
     videos_done: int = 0
     questions_done: int = 0
     failures: int = 0
+    shards: int = 0
+    written_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +53,16 @@ class VideoDone:
 
 
 class Observer(Protocol):
-    """Told of each finished video."""
+    """Told of each finished video, and of the end."""
 
     def start(self, work: Workload) -> None:
         """Before the first video."""
 
     def advance(self, done: VideoDone) -> None:
         """After each video, in the order of the annotation."""
+
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        """Behind the last video, when the shard that was open is committed and `run.json` is there.
+
+        Both as its counts have them, of the whole build: `written_bytes` are those of the tars.
+        """

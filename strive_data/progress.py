@@ -65,10 +65,17 @@ class BuildProgress:
         self._tally = self._tally.after(done)
         now = self._clock()
         elapsed = now - self._started
-        last = self._tally.videos_done == self._tally.work.videos
-        if not self._live and (last or now - self._last_line >= seconds_between_lines(elapsed)):
+        if not self._live and now - self._last_line >= seconds_between_lines(elapsed):
             self._last_line = now
             self._print(progress_line(self._tally, elapsed))
+
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        """Behind the last video: the last line has the counts of `run.json`."""
+        if self._tally is None:
+            raise RuntimeError("progress: the end came before start() was called")
+        self._tally = self._tally.finished(shards=shards, written_bytes=written_bytes)
+        if not self._live:
+            self._print(progress_line(self._tally, self._clock() - self._started))
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -116,10 +123,10 @@ def _counts(tally: Tally, elapsed_seconds: float) -> list[str]:
     rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
         f"{tally.questions_done}/{tally.work.questions} questions",
-        counted(tally.shards, "full shard"),
+        counted(tally.shards_done, "shard"),
         counted(tally.failed, "failure"),
         f"{rate:.1f} frames/s",
-        decimal(tally.written_bytes),
+        decimal(tally.bytes_done),
     ]
 
 

@@ -12,7 +12,7 @@ from strive_data.stopwatch import WORK_STAGES, WorkStage
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Counts since the build was started; what an earlier start did is in `work`.
+    """Counts since this start; what an earlier start did is in `work`, the sums are `…_done` and `failed`.
 
     `failures` by kind; `frames` decoded or taken from the cache; `written_bytes` of samples; `seconds` by
     stage, summed over all processes and threads.
@@ -44,6 +44,13 @@ class Tally:
             seconds=seconds,
         )
 
+    def finished(self, *, shards: int, written_bytes: int) -> Tally:
+        """The counts at the end, when the whole build holds so many shards and bytes."""
+        before = self.work
+        return replace(
+            self, shards=shards - before.shards, written_bytes=written_bytes - before.written_bytes
+        )
+
     @property
     def videos_done(self) -> int:
         """Videos of this start and of earlier ones."""
@@ -55,12 +62,24 @@ class Tally:
         return self.work.questions_done + self.questions
 
     @property
+    def shards_done(self) -> int:
+        """Shards that were committed, by earlier starts too."""
+        return self.work.shards + self.shards
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes of samples that were written, by earlier starts too."""
+        return self.work.written_bytes + self.written_bytes
+
+    @property
     def failed(self) -> int:
         """Rows that cannot be used: unusable ones of the annotation too."""
         return self.work.failures + sum(self.failures.values())
 
     def seconds_left(self, elapsed_seconds: float) -> float | None:
-        """At the pace since the start; None before the first video."""
+        """At the pace since the start; 0 when all are done, None before the first video."""
+        if self.videos_done == self.work.videos:
+            return 0.0
         if not self.videos:
             return None
         return elapsed_seconds / self.videos * (self.work.videos - self.videos_done)

@@ -50,6 +50,9 @@ class Quiet:
         self.written_bytes += done.written_bytes
         self.watch.add(done.seconds)
 
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        self.end = (shards, written_bytes)
+
 
 def run(annotation: Path | Sequence[Path], out: Path, **options: object) -> tuple[BuildSummary, Quiet]:
     paths = [annotation] if isinstance(annotation, Path) else list(annotation)
@@ -78,6 +81,7 @@ def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSu
     assert (observer.frames, observer.shards) == (4 * 16, 1)
     sizes = [tar.stat().st_size - len(END_OF_ARCHIVE) for tar in out.glob("*.tar")]
     assert observer.written_bytes == sum(sizes)
+    assert observer.end == (2, sum(tar.stat().st_size for tar in out.glob("*.tar")))
     assert min(observer.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     shards = ShardSet.open(out)
     rows = [question for _, question in read_annotations([world], world.parent).questions]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -41,11 +42,13 @@ def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
         for seconds, done in ((4.0, GOOD), (12.0, BAD), (15.0, GOOD), (16.0, GOOD)):
             clock.now = 100.0 + seconds
             progress.advance(done)
+        clock.now = 120.0
+        progress.finish(shards=4, written_bytes=8_123_456)
     assert written.getvalue().splitlines() == [
         "5 videos, 1 of them done before, 13 questions, 1 unusable row",
-        "3/5 videos, 7/13 questions, 1 full shard, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
+        "3/5 videos, 7/13 questions, 1 shard, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
-        "5/5 videos, 13/13 questions, 3 full shards, 3 failures, 24.0 frames/s, 7.5 MB, 0:00:00 left, "
+        "5/5 videos, 13/13 questions, 4 shards, 3 failures, 19.2 frames/s, 8.1 MB, 0:00:00 left, "
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
     ]
 
@@ -60,10 +63,20 @@ def test_on_a_terminal_it_draws_a_picture() -> None:
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
     assert [line.rstrip() for line in text.splitlines()][-4:] == [
         "━" * 24 + " " * 18 + "3/5 videos  0:00:04 so far  0:00:04 left",
-        "7/13 questions · 1 full shard · 3 failures · 32.0 frames/s · 2.5 MB",
+        "7/13 questions · 1 shard · 3 failures · 32.0 frames/s · 2.5 MB",
         "2 timeout",
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
     ]
+
+
+def test_the_last_picture_has_the_shard_that_was_open() -> None:
+    """Regression: it said "0 full shards" of a build that held one."""
+    progress, _, written = shown(terminal=True)
+    with progress:
+        progress.start(Workload(videos=1, questions=3))
+        progress.advance(replace(GOOD, shards=0))
+        progress.finish(shards=1, written_bytes=2_600_000)
+    assert re.search(r"3/3 questions · 1 shard · 0 failures · .* · 2\.6 MB", written.getvalue())
 
 
 def test_before_the_first_video_no_time_is_promised() -> None:
@@ -79,6 +92,7 @@ def test_brackets_in_a_line_are_text() -> None:
     progress.start(Workload(videos=1, questions=1))
     clock.now += 1.0
     progress.advance(VideoDone(video="[red]", questions=1, seconds={"write": 1.0}))
+    progress.finish(shards=1, written_bytes=0)
     assert "bottleneck write (decode 0% model 0% encode 0% write 100%)" in written.getvalue()
 
 
@@ -86,6 +100,8 @@ def test_a_video_before_the_start_is_an_error_of_the_code() -> None:
     progress, _, _ = shown(terminal=False)
     with pytest.raises(RuntimeError, match="before start"):
         progress.advance(GOOD)
+    with pytest.raises(RuntimeError, match="before start"):
+        progress.finish(shards=0, written_bytes=0)
 
 
 @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (200, 10), (600, 30), (3600, 180), (86_400, 300)])

@@ -52,6 +52,9 @@ class Silent:
     def advance(self, done: VideoDone) -> None:
         pass
 
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        self.end = (shards, written_bytes)
+
 
 def run(
     annotation: Path,
@@ -80,6 +83,12 @@ def content(folder: Path) -> dict[str, object]:
     files: dict[str, object] = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     record = json.loads((folder / "run.json").read_text())
     return files | {"run.json": {name: value for name, value in record.items() if name not in TIMES}}
+
+
+def counts_of(out: Path) -> dict[str, int]:
+    """What run.json says that a build holds."""
+    counts: dict[str, int] = json.loads((out / "run.json").read_text())["counts"]
+    return counts
 
 
 def failed_ids(out: Path) -> list[str]:
@@ -207,12 +216,18 @@ def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp
     seen = Silent()
     run(annotation, out, FakeEngine("bc", ()), observer=seen)
     assert seen.work == Workload(videos=3, questions=4)
+    held = counts_of(out)
+    assert seen.end == (held["shards"], held["bytes"]) == (1, held["bytes"])
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    assert seen.work == Workload(videos=3, questions=4, videos_done=1, questions_done=1)
+    before = {"shards": 1, "written_bytes": held["bytes"]}
+    assert seen.work == Workload(videos=3, questions=4, videos_done=1, questions_done=1, **before)
+    held = counts_of(out)
+    assert seen.end == (held["shards"], held["bytes"]) == (2, held["bytes"])
     with annotation.open("a") as file:
         file.write("{}\n")
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    assert seen.work == Workload(videos=3, questions=4, videos_done=2, questions_done=3, failures=1)
+    before = {"shards": 2, "written_bytes": held["bytes"]}
+    assert seen.work == Workload(videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before)
 
 
 def test_a_round_that_was_interrupted_tries_nothing_twice(tmp_path: Path) -> None:

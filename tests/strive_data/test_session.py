@@ -24,6 +24,9 @@ class Notes:
     def advance(self, done: VideoDone) -> None:
         self.done.append(done)
 
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        raise NotImplementedError
+
 
 def some_work() -> Work:
     """Videos a (rows 0, 1, 4), b (2) and c (3); row 0 is settled."""

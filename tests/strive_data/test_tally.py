@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +47,15 @@ def test_nothing_is_said_before_there_is_something_to_go_by() -> None:
 def test_time_left_is_at_the_pace_of_this_start() -> None:
     tally = Tally(work=WORK).after(ONE).after(OTHER)
     assert tally.seconds_left(10.0) == 10.0 / 2 * 4
+    assert Tally(work=Workload(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+
+
+def test_at_the_end_the_shards_and_bytes_are_those_of_the_build() -> None:
+    """The last shard is committed behind the last video, and tars have an end mark."""
+    tally = Tally(work=replace(WORK, shards=2, written_bytes=500)).after(ONE)
+    assert (tally.shards_done, tally.bytes_done) == (3, 1500)
+    tally = tally.finished(shards=4, written_bytes=2600)
+    assert (tally.shards_done, tally.bytes_done, tally.videos_done) == (4, 2600, 5)
 
 
 @given(st.lists(st.sampled_from([ONE, OTHER]), max_size=6))

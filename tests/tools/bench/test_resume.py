@@ -18,6 +18,9 @@ class Unseen:
     def advance(self, done: VideoDone) -> None:
         raise AssertionError(f"did {done}")
 
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        raise AssertionError(f"finished with {shards} shards")
+
 
 def test_the_simulated_build_is_a_finished_one_to_the_build_itself(tmp_path: Path) -> None:
     annotation = write_annotation(tmp_path / "data", 1100)
