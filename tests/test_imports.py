@@ -25,6 +25,7 @@ DATA_LAYERS = [
         "shown",
         "stopwatch",
         "storage",
+        "worker_pool",
     },
     {
         "atomic",

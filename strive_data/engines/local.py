@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import multiprocessing
 import os
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
 import av
 import av.logging
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.engines.memory import limit_memory
 from strive_data.engines.second_try import Disaster, both_failed, first_reader, other_reader
-from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.errors import FailureKind, SampleError
+from strive_data.worker_pool import TookTooLongError, WorkerDiedError, WorkerPool
 
 Job = tuple[str, VideoPath]
 T = TypeVar("T")
@@ -47,7 +46,7 @@ class Pending(Generic[T]):
     """A video that was handed to a worker."""
 
     path: VideoPath
-    future: ProcessFuture[T]
+    future: Future[T]
 
 
 class DecodingPool(Generic[T]):
@@ -57,15 +56,13 @@ class DecodingPool(Generic[T]):
     """
 
     def __init__(self, settings: DecodeSettings, workers: int, *, read: Read[T]) -> None:
-        self._settings, self._read = settings, read
-        # Spawn: a forked child would inherit torch, its threads and their locks.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(
-            max_workers=workers,
-            max_tasks=VIDEOS_PER_WORKER,
-            initializer=_start_worker,
-            initargs=(os.getpid(), settings.memory_bytes),
-            context=context,
+        self._settings = settings
+        self._pool = WorkerPool(
+            read,
+            workers,
+            name="decoding",
+            prepare=partial(_prepare, os.getpid(), settings.memory_bytes),
+            most_calls=VIDEOS_PER_WORKER,
         )
 
     def __enter__(self) -> DecodingPool[T]:
@@ -78,31 +75,31 @@ class DecodingPool(Generic[T]):
 
     def close(self) -> None:
         """End the processes, and give up what was submitted."""
-        self._pool.stop()
-        self._pool.join()
+        self._pool.close()
 
     def submit(self, path: VideoPath) -> Pending[T]:
-        """Have a video read. Raises UsageError if no worker can start."""
+        """Have a video read."""
         return Pending(path=path, future=self._schedule(path, self._settings))
 
     def result(self, pending: Pending[T]) -> T | SampleError:
-        """What came of a video, after a second try where the first one ended its process."""
-        path, settings = pending.path, self._settings
-        with _said_if_broken():
-            try:
-                return _outcome(path, pending.future, settings)
-            except Disaster as first:
-                other = other_reader(settings)
-                if other is None:
-                    return first.error
-                second = _second_result(path, self._schedule(path, other), other)
-                if not isinstance(second, SampleError):
-                    return second
-                return both_failed(path, (first_reader(settings), first.error), (other.reader, second))
+        """What came of a video, after a second try where the first one ended its process.
 
-    def _schedule(self, path: VideoPath, settings: DecodeSettings) -> ProcessFuture[T]:
-        with _said_if_broken():
-            return self._pool.schedule(self._read, args=(path, settings), timeout=settings.timeout_seconds)
+        Raises UsageError if no worker can start.
+        """
+        path, settings = pending.path, self._settings
+        try:
+            return _outcome(path, pending.future, settings)
+        except Disaster as first:
+            other = other_reader(settings)
+            if other is None:
+                return first.error
+            second = _second_result(path, self._schedule(path, other), other)
+            if not isinstance(second, SampleError):
+                return second
+            return both_failed(path, (first_reader(settings), first.error), (other.reader, second))
+
+    def _schedule(self, path: VideoPath, settings: DecodeSettings) -> Future[T]:
+        return self._pool.submit(path, settings, timeout_seconds=settings.timeout_seconds)
 
 
 def decode_videos(
@@ -132,16 +129,7 @@ def decode_videos(
             yield name, pool.result(pending)
 
 
-@contextmanager
-def _said_if_broken() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        hint = "a script that calls this must do so under `if __name__ == '__main__':`"
-        raise UsageError(f"the decoding processes cannot start ({error}); {hint}") from error
-
-
-def _start_worker(parent: int, memory_bytes: int) -> None:
+def _prepare(parent: int, memory_bytes: int) -> None:
     """Make a worker quiet, bounded, and make it die with its parent even while it hangs in native code."""
     # The decoder's complaints are counted in decode_errors.
     av.logging.set_level(av.logging.PANIC)
@@ -154,25 +142,27 @@ def _start_worker(parent: int, memory_bytes: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _second_result(path: VideoPath, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+def _second_result(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError:
     try:
         return _outcome(path, future, settings)
     except Disaster as second:
         return second.error
 
 
-def _outcome(path: VideoPath, future: ProcessFuture[T], settings: DecodeSettings) -> T | SampleError:
+def _outcome(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError:
     """The result, or the reader's own error. Raises Disaster where the process was ended or ended itself."""
     try:
         result: T = future.result()
     except SampleError as error:
         return error
-    except TimeoutError as error:
+    except TookTooLongError as error:
         message = f"{path}: not decoded within {settings.timeout_seconds:g} s"
         raise Disaster(SampleError(FailureKind.TIMEOUT, message)) from error
-    except ProcessExpired as error:
-        hint = " (killed: perhaps the machine ran out of memory)" if error.exitcode == -signal.SIGKILL else ""
-        message = f"{path}: the decoding process died with exit code {error.exitcode}{hint}"
+    except WorkerDiedError as error:
+        hint = (
+            " (killed: perhaps the machine ran out of memory)" if error.exit_code == -signal.SIGKILL else ""
+        )
+        message = f"{path}: the decoding process died with exit code {error.exit_code}{hint}"
         raise Disaster(SampleError(FailureKind.CRASH, message)) from error
     except MemoryError as error:
         message = f"{path}: decoding needs more than decode.memory_bytes = {settings.memory_bytes}"

@@ -6,15 +6,13 @@ contract → tables by the samples. All problems are collected; shards are read 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from strive_data.errors import DamagedError, UsageError
 from strive_data.finish import TABLE_FILES
@@ -33,6 +31,7 @@ from strive_data.verify.tables import (
     table_problems,
     untold_problems,
 )
+from strive_data.worker_pool import WorkerDiedError, WorkerPool
 
 Observe = Callable[[int, int, int], None]
 """Told (shards read, shards in all, bytes read) after each shard."""
@@ -121,27 +120,24 @@ def _check_all(tasks: list[ShardTask], workers: int) -> Iterator[ShardReport]:
     if workers == 1 or len(tasks) < 2:
         yield from map(check_shard, tasks)
         return
-    # Spawn: a forked child would inherit the threads and locks of polars.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPool(max_workers=min(workers, len(tasks)), context=context) as pool:
+    with WorkerPool(check_shard, min(workers, len(tasks)), name="reading") as pool:
         source = iter(tasks)
-        waiting = deque(_scheduled(pool, islice(source, workers * WAITING_PER_WORKER)))
+        waiting = deque(_submitted(pool, islice(source, workers * WAITING_PER_WORKER)))
         while waiting:
             task, future = waiting.popleft()
-            waiting += _scheduled(pool, islice(source, 1))
+            waiting += _submitted(pool, islice(source, 1))
             yield _result(task, future)
 
 
-def _scheduled(
-    pool: ProcessPool, tasks: Iterable[ShardTask]
-) -> Iterator[tuple[ShardTask, ProcessFuture[ShardReport]]]:
-    return ((task, pool.schedule(check_shard, args=(task,))) for task in tasks)
+def _submitted(
+    pool: WorkerPool[ShardReport], tasks: Iterable[ShardTask]
+) -> Iterator[tuple[ShardTask, Future[ShardReport]]]:
+    return ((task, pool.submit(task)) for task in tasks)
 
 
-def _result(task: ShardTask, future: ProcessFuture[ShardReport]) -> ShardReport:
+def _result(task: ShardTask, future: Future[ShardReport]) -> ShardReport:
     try:
-        report: ShardReport = future.result()
-    except ProcessExpired as error:
-        what = f"the process that read it died with exit code {error.exitcode}"
+        return future.result()
+    except WorkerDiedError as error:
+        what = f"the process that read it died with exit code {error.exit_code}"
         return ShardReport(problems=(Problem(file=task.shard, what=what),))
-    return report

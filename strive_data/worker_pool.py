@@ -1,0 +1,197 @@
+"""Calls in processes that may hang or die: each disaster costs its own call, and no other.
+
+Each worker has a pipe of its own, and a thread that waits for it. Pools whose workers share a pipe and its
+locks (concurrent.futures, pebble) break as a whole when one is killed in the middle of a message, or idle.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from strive_data.errors import UsageError
+
+T = TypeVar("T")
+
+STARTS = 3
+"""Workers of a thread that may die before they are ready, one after the other; then none can start."""
+SECONDS_TO_DIE = 5.0
+"""Between the end of a process's pipe and its own, in which its exit code is still its own."""
+NO_GUARD = "a script that calls this must do so under `if __name__ == '__main__':`"
+
+
+class WorkerDiedError(Exception):
+    """A call's process ended before it answered; `exit_code` as `multiprocessing.Process.exitcode`."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"the process died with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class TookTooLongError(Exception):
+    """A call's process was killed at the time limit."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    calls: int = 0
+
+
+class WorkerPool(Generic[T]):
+    """`count` spawned processes that answer `call(*args)`; a context manager, whose end kills them.
+
+    `prepare` is called once in each process before its first call, and a process is renewed after
+    `most_calls`. Both functions must be picklable. `name` says in errors what the processes are for.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., T],
+        count: int,
+        *,
+        name: str,
+        prepare: Callable[[], None] | None = None,
+        most_calls: int | None = None,
+    ) -> None:
+        self._call, self._prepare, self._most_calls, self._name = call, prepare, most_calls, name
+        # Spawn: a forked child would inherit torch, polars, their threads and their locks.
+        self._context = multiprocessing.get_context("spawn")
+        self._threads = ThreadPoolExecutor(count, name)
+        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._workers: set[_Worker] = set()
+        self._closed = self._was_ready = False
+
+    def __enter__(self) -> WorkerPool[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(self, *args: object, timeout_seconds: float | None = None) -> Future[T]:
+        """Have a call made. Its time counts from when a process is free for it.
+
+        The future raises what the call raises; WorkerDiedError, TookTooLongError; UsageError where no process
+        can start.
+        """
+        return self._threads.submit(self._answer, args, timeout_seconds)
+
+    def close(self) -> None:
+        """Kill the processes, and give up what was submitted."""
+        with self._lock:
+            self._closed = True
+            for worker in self._workers:
+                worker.process.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in tuple(self._workers):
+            self._end(worker)
+
+    def _answer(self, args: tuple[object, ...], timeout_seconds: float | None) -> T:
+        """Runs in a thread, which keeps its worker for the next call."""
+        worker = self._ready_worker()
+        worker.calls += 1
+        try:
+            worker.pipe.send(args)
+            if not worker.pipe.poll(timeout_seconds):
+                self._end(worker)
+                raise TookTooLongError
+            succeeded, answer = worker.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerDiedError(self._end(worker, dying=True)) from error
+        if not succeeded:
+            raise answer
+        result: T = answer
+        return result
+
+    def _ready_worker(self) -> _Worker:
+        """The thread's own worker, or a new one where that is worn out, or died while it had no call."""
+        own: _Worker | None = getattr(self._own, "worker", None)
+        if own is not None:
+            if own.process.is_alive() and own.calls != self._most_calls:
+                return own
+            self._end(own)
+        for _ in range(STARTS):
+            worker = self._own.worker = self._start()
+            try:
+                worker.pipe.recv()
+            except (EOFError, OSError):
+                exit_code = self._end(worker, dying=True)
+            else:
+                self._was_ready = True
+                return worker
+        likely = "perhaps the machine ran out of memory" if self._was_ready else NO_GUARD
+        raise UsageError(f"the {self._name} processes cannot start (exit code {exit_code}); {likely}")
+
+    def _start(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            ours, theirs = self._context.Pipe()
+            process = self._context.Process(
+                target=_serve, args=(theirs, self._call, self._prepare), name=self._name, daemon=True
+            )
+            process.start()
+            # Held by the child alone, it ends with the child: then reading ours raises EOFError.
+            theirs.close()
+            worker = _Worker(process=process, pipe=ours)
+            self._workers.add(worker)
+            return worker
+
+    def _end(self, worker: _Worker, *, dying: bool = False) -> int:
+        """Kill a worker, unless it is dying by itself; its exit code."""
+        with self._lock:
+            self._workers.discard(worker)
+        if dying:
+            worker.process.join(SECONDS_TO_DIE)
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        return worker.process.exitcode or 0
+
+
+def _serve(pipe: Connection, call: Callable[..., object], prepare: Callable[[], None] | None) -> None:
+    """The life of a worker: one answer for each call, until the pipe is closed."""
+    # Ctrl-C reaches all processes of a terminal; the pool's own one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare is not None:
+        prepare()
+    pipe.send(None)
+    while True:
+        try:
+            args = pipe.recv()
+        except EOFError:
+            return
+        pipe.send_bytes(_answer_to(call, args))
+
+
+def _answer_to(call: Callable[..., object], args: tuple[object, ...]) -> bytes | memoryview:
+    """(True, result) or (False, what was raised), pickled here, so that what pickling raises is told too."""
+    try:
+        return ForkingPickler.dumps((True, call(*args)))
+    except Exception as error:  # not handled, but raised where the call was asked for
+        return pickle.dumps((False, _portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error with its traceback as a note; its words alone where it cannot be pickled."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever the error's own pickling raises
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
