@@ -74,12 +74,12 @@ def build(
         folder = output.folder
         ledger = read_ledger(folder, settings, sizes=output.sizes())
         if not retry_failed and (same := find_unchanged(folder, ledger, places, root, recipe=recipe)):
-            return _unchanged(out, ledger, same.failures, started, videos=same.videos)
+            return _unchanged(out, ledger, same.failures, started, same.counts)
         rows = read_inputs(places, root, recipe=recipe)
         work = plan_work(rows, ledger, root, retry_failed=retry_failed)
         if is_finished(output, rows, ledger, work):
-            videos = read_run(folder)["counts"]["videos"]
-            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, videos=videos)
+            counts = read_run(folder)["counts"]
+            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, counts)
             return replace(summary, readings=rows.readings)
         stop_if_missing(rows, ledger, settings)
         chosen = None
@@ -88,7 +88,7 @@ def build(
         observer.start(_workload(rows, ledger, work))
         done = _make(chosen, output, rows, settings, ledger, work, observer, started)
         failures = failures_of(rows, done.ledger)
-        summary = _summary(out, done.ledger, failures, started, videos=done.counts["videos"])
+        summary = _summary(out, done.ledger, failures, started, done.counts)
         return replace(
             summary,
             readings=rows.readings,
@@ -186,16 +186,19 @@ def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
 
 
 def _unchanged(
-    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, *, videos: int
+    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, counts: Mapping[str, int]
 ) -> BuildSummary:
-    summary = _summary(out, ledger, failures, started, videos=videos)
+    summary = _summary(out, ledger, failures, started, counts)
     return replace(summary, unchanged=True, resumed=len(ledger.done))
 
 
 def _summary(
-    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, *, videos: int
+    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, counts: Mapping[str, int]
 ) -> BuildSummary:
-    """What the build holds now. Raises UsageError where that is nothing: the reasons are in its tables."""
+    """What the build holds now; `counts` are those of `run.json`.
+
+    Raises UsageError where that is nothing: the reasons are in its tables.
+    """
     if not ledger.done:
         reason = f"none of {len(failures)} rows could be used; each one's reason is in {out}/{FAILURES_FILE}"
         raise UsageError("\n".join([reason, *sum_up(failures)]))
@@ -203,7 +206,8 @@ def _summary(
     changed = {name: (was, now.get(name)) for name, was in ledger.versions.items() if was != now.get(name)}
     return BuildSummary(
         samples=len(ledger.done),
-        videos=videos,
+        videos=counts["videos"],
+        tried_videos=counts.get("tried_videos", counts["videos"]),  # older builds have one count
         shards=len(ledger.manifests),
         failures=tuple(failures),
         seconds=time.monotonic() - started,

@@ -358,7 +358,13 @@ def merge(
     policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
     with ShardProgress("joined") as progress:
         joined = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
-    counts = counted_samples(joined.samples, joined.videos, joined.shards, joined.failures)
+    counts = counted_samples(
+        samples=joined.samples,
+        videos=joined.videos,
+        tried_videos=joined.tried_videos,
+        shards=joined.shards,
+        failures=joined.failures,
+    )
     typer.echo(f"{out}: {counts}, of {counted(len(folders), 'build')}")
     if joined.twice:
         typer.echo(f"  stood in several builds, taken once: {counted(joined.twice, 'sample')}")

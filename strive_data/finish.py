@@ -84,8 +84,9 @@ def files_of(out: Path, manifests: Sequence[Manifest]) -> list[str]:
 def counts_of(out: Path, manifests: Sequence[Manifest]) -> dict[str, int]:
     """What the build holds, by its manifests and tables: it does not depend on how often it was interrupted.
 
-    `videos` are those of samples and of rows that were tried, also where their files are gone since;
-    `candidates` are rows of the frames table (frames scored), `frames` those stored as JPEG.
+    `videos` are those that samples come from, `tried_videos` these and those of rows that were tried in vain,
+    also where their files are gone since; `candidates` are rows of the frames table (frames scored), `frames`
+    those stored as JPEG.
     """
     samples, failures = pl.scan_parquet(out / SAMPLES_FILE), pl.scan_parquet(out / FAILURES_FILE)
     stored = samples.select(
@@ -93,13 +94,20 @@ def counts_of(out: Path, manifests: Sequence[Manifest]) -> dict[str, int]:
     )
     candidates, frames = stored.collect().row(0)
     tried = failures.filter(pl.col("stage") != "annotation").select("video")
-    videos = pl.concat([samples.select("video"), tried]).unique().select(pl.len())
+    sampled = samples.select("video")
+    videos, tried_videos = (_distinct(rows) for rows in (sampled, pl.concat([sampled, tried])))
     return {
         "samples": sum(len(manifest.samples) for manifest in manifests),
-        "videos": videos.collect().item(),
+        "videos": videos,
+        "tried_videos": tried_videos,
         "shards": len(manifests),
         "failures": failures.select(pl.len()).collect().item(),
         "candidates": candidates,
         "frames": frames,
         "bytes": sum(manifest.size_bytes for manifest in manifests),
     }
+
+
+def _distinct(rows: pl.LazyFrame) -> int:
+    count: int = rows.unique().select(pl.len()).collect().item()
+    return count

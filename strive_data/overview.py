@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.counted import counted
+from strive_data.counted import counted, listed
 from strive_data.export import write_rows
 from strive_data.query import ask, scan
 from strive_data.screen import table_text
@@ -32,8 +32,7 @@ def build_overview(build: Path) -> str:
     first = samples.select(
         "sample_id", "video", "question", "answer", "duration_seconds", "candidates", "frames", "variants"
     )
-    counts = ", ".join(counted(count, name.removesuffix("s")) for name, count in run["counts"].items())
-    parts = [f"{build}: {counts}, {run['seconds']} s"]
+    parts = [f"{build}: {listed(run['counts'])}, {run['seconds']} s"]
     parts += ["questions by type", table_text(by_type.sort("problem_type").collect())]
     parts += [f"{SAMPLES_FILE}, first rows", table_text(first.head(FIRST_ROWS).collect())]
     by_kind = failures.group_by("stage", "kind").agg(rows=pl.len(), first=pl.col("message").first())

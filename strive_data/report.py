@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from strive_data.counted import counted
+from strive_data.counted import counted, listed
 from strive_data.errors import UsageError
 from strive_data.page import END, page_head
 from strive_data.picture import timeline_svg
@@ -96,9 +96,9 @@ def html_page(shards: ShardSet, positions: Sequence[int]) -> Iterator[str]:
 
 
 def _head(counts: dict[str, int], *, shown: int) -> Iterator[str]:
-    total = ", ".join(counted(count, name.removesuffix("s")) for name, count in counts.items())
     yield page_head("STRIVE build", STYLE)
-    yield f'<h1>What the policy will see</h1><p class="facts">{escape(total)}; {shown} shown here</p>\n'
+    total = escape(listed(counts))
+    yield f'<h1>What the policy will see</h1><p class="facts">{total}; {shown} shown here</p>\n'
     yield (
         "<p>Curve: relevance of each candidate frame to the question. Dots: the frames that each variant "
         "took. Yellow: where the annotation says that the answer can be seen.</p>\n"

@@ -17,13 +17,15 @@ SHOWN_FAILURES = 10
 class BuildSummary:
     """What a build holds: counts, the failures in the order of the annotation, and how each file was read.
 
-    `resumed` samples were there when it started; `unchanged`: there was nothing to do. `kept` videos came
-    from the cache; `damaged` entries of it were found and made again. `versions` are packages whose version
-    is not the one that the build was begun with: (begun with, now).
+    `videos` are those that samples come from, `tried_videos` these and those that gave none. `resumed`
+    samples were there when it started; `unchanged`: there was nothing to do. `kept` videos came from the
+    cache; `damaged` entries of it were found and made again. `versions` are packages whose version is not the
+    one that the build was begun with: (begun with, now).
     """
 
     samples: int
     videos: int
+    tried_videos: int
     shards: int
     failures: tuple[Failure, ...]
     seconds: float
@@ -45,13 +47,19 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for entry in summary.damaged:
         yield f"{entry}: damaged cache entry, made again"
     if cache and not summary.unchanged:
-        yield f"{cache}: {summary.kept} of {counted(summary.videos, 'video')} came from the cache"
+        yield f"{cache}: {summary.kept} of {counted(summary.tried_videos, 'video')} came from the cache"
     if summary.unchanged:
         yield f"{out}: finished already, nothing to do"
     elif summary.resumed:
         were = "was" if summary.resumed == 1 else "were"
         yield f"{out}: {counted(summary.resumed, 'sample')} {were} there already"
-    counts = counted_samples(summary.samples, summary.videos, summary.shards, len(summary.failures))
+    counts = counted_samples(
+        samples=summary.samples,
+        videos=summary.videos,
+        tried_videos=summary.tried_videos,
+        shards=summary.shards,
+        failures=len(summary.failures),
+    )
     yield f"{out}: {counts}, {summary.seconds:.1f} s"
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
@@ -59,9 +67,10 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
 
 
-def counted_samples(samples: int, videos: int, shards: int, failures: int) -> str:
+def counted_samples(*, samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
     """What a build holds, on one line."""
-    held = f"{counted(samples, 'sample')} of {counted(videos, 'video')} in {counted(shards, 'shard')}"
+    tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
+    held = f"{counted(samples, 'sample')} of {counted(videos, 'video')}{tried} in {counted(shards, 'shard')}"
     return f"{held}, {counted(failures, 'failure')}"
 
 

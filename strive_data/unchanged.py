@@ -29,9 +29,9 @@ from strive_data.work import GONE
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged:
-    """What the finished build holds: videos of its annotation, failures in the order of its rows."""
+    """What the finished build holds: the counts of `run.json`, failures in the order of its rows."""
 
-    videos: int
+    counts: Mapping[str, int]
     failures: tuple[Failure, ...]
 
 
@@ -60,7 +60,7 @@ def find_unchanged(
     failures = tuple(_read_failures(folder / FAILURES_FILE))
     if not _still_fail(failures, VideoFolder(data_root)):
         return None
-    return Unchanged(videos=run["counts"]["videos"], failures=failures)
+    return Unchanged(counts=run["counts"], failures=failures)
 
 
 def _same_readings(run: Mapping[str, Any], annotations: Sequence[Path], recipe: str | None) -> bool:

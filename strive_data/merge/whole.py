@@ -40,6 +40,7 @@ class MergeSummary:
 
     samples: int
     videos: int
+    tried_videos: int
     shards: int
     failures: int
     twice: int
@@ -125,6 +126,7 @@ def _write(
     return MergeSummary(
         samples=counts["samples"],
         videos=counts["videos"],
+        tried_videos=counts["tried_videos"],
         shards=len(manifests),
         failures=failures.height,
         twice=sum(len(dropped) for dropped in plan.dropped),

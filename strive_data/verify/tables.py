@@ -62,19 +62,22 @@ def table_problems(folder: Path, record: Record) -> Iterator[Problem]:
     for row in _read(failures.filter(unknown.fill_null(True))).rows(named=True):
         what = f"stage {row['stage']!r}, kind {row['kind']!r}: not among those of the schema"
         yield Problem(file=FAILURES_FILE, what=what, sample_id=row["sample_id"])
-    tried = failures.filter(pl.col("stage") != "annotation").select("video")
+    sampled, tried = samples.select("video"), failures.filter(pl.col("stage") != "annotation").select("video")
     sums = _read(samples.select(pl.len(), pl.col("candidates", "stored").cast(pl.Int64).sum())).row(0)
     found = {
         "samples": sums[0],
         "candidates": sums[1],
         "frames": sums[2],
-        "videos": _read(pl.concat([samples.select("video"), tried]).unique().select(pl.len())).item(),
+        "videos": _read(sampled.unique().select(pl.len())).item(),
+        "tried_videos": _read(pl.concat([sampled, tried]).unique().select(pl.len())).item(),
         "failures": _read(failures.select(pl.len())).item(),
         "shards": len(record.shards),
         "bytes": sum(
             (folder / shard).stat().st_size for shard in record.shards if (folder / shard).is_file()
         ),
     }
+    if "tried_videos" not in record.counts:  # older builds call these their videos
+        found["videos"] = found.pop("tried_videos")
     for name, count in found.items():
         told = record.counts.get(name)
         if told != count:

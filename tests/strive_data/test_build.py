@@ -100,6 +100,7 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     assert run["counts"] == {
         "samples": 8,
         "videos": 4,
+        "tried_videos": 4,
         "shards": 2,
         "failures": 0,
         "candidates": 8 * 16,
@@ -150,6 +151,8 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     out = tmp_path / "out"
     summary, observer = run([world, extra], out)
     assert (summary.samples, observer.failures) == (8, 1)
+    # Regression: the broken video was counted among those of the samples.
+    assert (summary.videos, summary.tried_videos) == (4, observer.videos) == (4, 5)
     failures = pl.read_parquet(out / "failures.parquet")
     assert failures.select("sample_id", "stage").rows() == [("x", "decode"), ("y", "annotation")]
     assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
@@ -267,7 +270,7 @@ def test_all_real_questions_are_built_and_every_bad_row_has_its_reason(
 ) -> None:
     files = [shared_data / "questions.jsonl", shared_data / "bad_rows.jsonl"]
     summary, _ = run(files, tmp_path / "out", settings=REAL, workers=2)
-    assert (summary.samples, summary.videos) == (26, 12)
+    assert (summary.samples, summary.videos, summary.tried_videos) == (26, 11, 12)
     failures = pl.read_parquet(tmp_path / "out" / "failures.parquet")
     assert failures.select("row", "kind").rows() == [
         (26, "missing"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from strive_data.counted import counted
+from strive_data.counted import counted, listed
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,8 @@ from strive_data.counted import counted
 )
 def test_only_one_stands_without_an_s(count: int, form: str, text: str) -> None:
     assert counted(count, "shard", form) == text
+
+
+def test_the_counts_of_a_record_are_words_with_commas_between() -> None:
+    counts = {"samples": 1, "tried_videos": 2, "bytes": 0}
+    assert listed(counts) == "1 sample, 2 tried videos, 0 bytes"

@@ -45,6 +45,7 @@ def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_pat
     assert record["counts"] == {
         "samples": 4,
         "videos": 1,
+        "tried_videos": 1,
         "shards": 2,
         "failures": 1,
         "candidates": 40,

@@ -16,7 +16,7 @@ def test_the_overview_counts_and_lists_failures(tmp_path: Path) -> None:
         sample_id="9", row=4, video="v.mp4", stage="decode", kind=FailureKind.NO_MOOV, message="cut off"
     )
     text = build_overview(write_build(tmp_path / "b", [a_sample("1"), a_sample("2")], failures=[failure]))
-    assert "2 samples, 2 videos, 1 shard, 1 failure" in text
+    assert "2 samples, 1 video, 2 tried videos, 1 shard, 1 failure" in text
     assert "multiple choice" in text
     assert "no_moov" in text
     assert "cut off" in text

@@ -7,7 +7,7 @@ from strive_data.errors import FailureKind
 from strive_data.schema import Failure
 from strive_data.summary import BuildSummary, stopped_line, summary_lines
 
-DONE = BuildSummary(samples=8, videos=4, shards=2, failures=(), seconds=1.25)
+DONE = BuildSummary(samples=8, videos=4, tried_videos=4, shards=2, failures=(), seconds=1.25)
 OUT, CACHE = Path("out"), Path("cache")
 
 
@@ -15,6 +15,12 @@ def test_a_plain_build_is_one_line() -> None:
     assert list(summary_lines(DONE, OUT, None)) == [
         "out: 8 samples of 4 videos in 2 shards, 0 failures, 1.2 s"
     ]
+
+
+def test_videos_that_gave_no_sample_are_counted_apart() -> None:
+    """Regression: "4 samples of 7 videos" counted five that had failed."""
+    (line,) = summary_lines(replace(DONE, samples=4, videos=2, tried_videos=7), OUT, None)
+    assert line == "out: 4 samples of 2 videos (7 tried) in 2 shards, 0 failures, 1.2 s"
 
 
 def test_it_says_what_was_there_what_changed_and_what_failed() -> None:

@@ -16,7 +16,7 @@ from strive_data.unchanged import Unchanged, find_unchanged
 from strive_data.work import failures_of, plan_work
 from tests.strive_data.builds import reseal
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
-from tests.strive_data.test_resume import run
+from tests.strive_data.test_resume import counts_of, run
 
 
 @pytest.fixture
@@ -45,7 +45,8 @@ def test_it_tells_what_reading_the_rows_tells(annotation: Path, out: Path) -> No
     rows, ledger = read_annotations([annotation], annotation.parent), read_ledger(out, SETTINGS)
     work = plan_work(rows, ledger, annotation.parent)
     failures = sorted(failures_of(rows, ledger), key=lambda failure: failure.row)
-    expected = Unchanged(videos=work.videos, failures=tuple(failures))
+    expected = Unchanged(counts=counts_of(out), failures=tuple(failures))
+    assert (expected.counts["videos"], expected.counts["tried_videos"]) == (2, work.videos) == (2, 3)
     assert work.jobs == ()
     assert [failure.row for failure in expected.failures] == [2, 4, 5, 6]
     assert found(out, annotation) == found(out, annotation, recipe="plain-id") == expected

@@ -55,7 +55,9 @@ def assert_sound(folder: Path) -> None:
 def test_a_joined_build_holds_all_samples_and_verifies(parts: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "new" / "all"
     summary = merge_builds(parts, out)
-    assert summary == MergeSummary(samples=9, videos=2, shards=6, failures=2, twice=0, resolved=0)
+    assert summary == MergeSummary(
+        samples=9, videos=1, tried_videos=2, shards=6, failures=2, twice=0, resolved=0
+    )
     assert_sound(out)
     assert [path.name for path in out.parent.iterdir()] == ["all"]
     shards = ShardSet.open(out)
@@ -67,7 +69,7 @@ def test_a_joined_build_holds_all_samples_and_verifies(parts: list[Path], tmp_pa
     for table in ("samples", "frames", "failures"):
         joined, *of_parts = (pl.read_parquet(f / f"{table}.parquet") for f in (out, *parts))
         assert joined.drop("shard", strict=False).equals(pl.concat(of_parts).drop("shard", strict=False))
-    assert "9 samples, 2 videos, 6 shards, 2 failures" in build_overview(out)
+    assert "9 samples, 1 video, 2 tried videos, 6 shards, 2 failures" in build_overview(out)
     assert write_report(out, tmp_path / "r.html", Selection(limit=9)) == 9
 
 

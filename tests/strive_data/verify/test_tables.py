@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +45,15 @@ def test_columns_are_those_of_the_schema(build: Path) -> None:
     assert found["index.parquet"].startswith("its columns are not the schema's: sample_id, shard, offset")
     assert found["frames.parquet"].startswith("no table that can be read")
     assert len(found) == 2
+
+
+def test_older_builds_count_their_tried_videos_as_videos(build: Path) -> None:
+    record, _ = read_record(build)
+    assert (record.counts["videos"], record.counts["tried_videos"]) == (1, 2)
+    counts = {name: count for name, count in record.counts.items() if name != "tried_videos"}
+    (problem,) = table_problems(build, replace(record, counts=counts))
+    assert problem.what == "counts 1 videos, but there are 2"
+    assert list(table_problems(build, replace(record, counts=counts | {"videos": 2}))) == []
 
 
 def test_counts_are_those_of_the_tables(build: Path) -> None:
