@@ -18,7 +18,7 @@ from strive_data.export import check_out, write_rows
 from strive_data.interrupt import Terminated, exit_code, terminable
 from strive_data.judge import Contest, as_text, compare, read_cases
 from strive_data.local_copy import is_remote, local_copy, local_folder
-from strive_data.merge import DUPLICATES, Duplicates, merge_builds
+from strive_data.merge import DUPLICATES, Duplicates, merge_builds, some_of
 from strive_data.overlap import (
     PICTURE,
     STORED,
@@ -368,6 +368,9 @@ def merge(
     typer.echo(f"{out}: {counts}, of {counted(len(folders), 'build')}")
     if joined.twice:
         typer.echo(f"  stood in several builds, taken once: {counted(joined.twice, 'sample')}")
+    if joined.clashes:
+        count = counted(len(joined.clashes), "sample")
+        typer.echo(f"  had other content in a later build, dropped there: {count}: {some_of(joined.clashes)}")
     if joined.resolved:
         typer.echo(f"  gone, as another build has the sample: {counted(joined.resolved, 'failure')}")
 

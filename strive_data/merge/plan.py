@@ -37,11 +37,13 @@ class Move:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """`moves` in the order of the joined shards; `dropped` are the ids that each part gives up; `lost` the
-    failures that were told by the manifests of shards of which nothing is kept."""
+    failures that were told by the manifests of shards of which nothing is kept; `clashes` the dropped samples
+    whose bytes are not those of the one that is kept, each with the builds that hold the two."""
 
     moves: tuple[Move, ...]
     lost: tuple[Lost, ...]
     dropped: tuple[frozenset[str], ...]
+    clashes: tuple[str, ...]
 
 
 def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplicates: Duplicates) -> Plan:
@@ -71,9 +73,14 @@ def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplic
                 lost += manifest.failures
         dropped.append(frozenset(given_up))
     if clashes and duplicates == "refuse":
-        more = f" and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
         raise UsageError(
             f"in several builds, with different content: {counted(len(clashes), 'sample id')}: "
-            f"{'; '.join(clashes[:SHOWN])}{more}; --duplicates first takes those of the build named first"
+            f"{some_of(clashes)}; --duplicates first takes those of the build named first"
         )
-    return Plan(moves=tuple(moves), lost=tuple(lost), dropped=tuple(dropped))
+    return Plan(moves=tuple(moves), lost=tuple(lost), dropped=tuple(dropped), clashes=tuple(clashes))
+
+
+def some_of(clashes: Sequence[str]) -> str:
+    """The first clashes, and how many more there are."""
+    more = f" and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
+    return "; ".join(clashes[:SHOWN]) + more

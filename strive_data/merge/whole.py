@@ -35,8 +35,9 @@ Observe = Callable[[int, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSummary:
-    """What a joined build holds; `twice` samples stood in several parts and were taken once, `resolved`
-    failures went because another part has their sample."""
+    """What a joined build holds; `twice` samples stood in several parts with the same bytes and were taken
+    once, `clashes` name those with other bytes in a later part, which were dropped; `resolved` failures went
+    because another part has their sample."""
 
     samples: int
     videos: int
@@ -44,6 +45,7 @@ class MergeSummary:
     shards: int
     failures: int
     twice: int
+    clashes: tuple[str, ...]
     resolved: int
 
 
@@ -129,7 +131,8 @@ def _write(
         tried_videos=counts["tried_videos"],
         shards=len(manifests),
         failures=failures.height,
-        twice=sum(len(dropped) for dropped in plan.dropped),
+        twice=sum(len(dropped) for dropped in plan.dropped) - len(plan.clashes),
+        clashes=plan.clashes,
         resolved=resolved,
     )
 

@@ -25,6 +25,13 @@ def test_builds_are_joined_verified_and_found_damaged(tmp_path: Path) -> None:
         f"{out}: 3 samples of 1 video in 2 shards, 0 failures, of 2 builds",
         "  stood in several builds, taken once: 1 sample",
     ]
+    # Regression: the second was counted as taken once, and nothing told that a version of it was dropped.
+    other = write_build(tmp_path / "c", [a_sample("1", count=12), a_sample("2")])
+    chosen = strive_data("merge", first, other, "--out", tmp_path / "two", "--duplicates", "first")
+    assert chosen.stdout.splitlines()[1:] == [
+        "  stood in several builds, taken once: 1 sample",
+        f"  had other content in a later build, dropped there: 1 sample: '1' in {first} and {other}",
+    ]
     sound = strive_data("verify", out, "--workers", 1)
     assert sound.returncode == 0
     assert sound.stdout.startswith(f"{out}: nothing wrong; read 2 shards, 3 samples, ")

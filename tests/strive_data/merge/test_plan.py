@@ -4,7 +4,7 @@ import pytest
 
 from strive_data.errors import FailureKind, UsageError
 from strive_data.manifest import Entry, Lost, Manifest
-from strive_data.merge.plan import plan_merge
+from strive_data.merge.plan import plan_merge, some_of
 
 LOST = Lost(sample_id="x", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
 
@@ -50,3 +50,9 @@ def test_one_id_with_two_contents_is_refused_or_the_first_is_right() -> None:
         plan_merge(parts, ["A", "B"], "refuse")
     plan = plan_merge(parts, ["A", "B"], "first")
     assert [[entry.sha256 for entry in move.kept] for move in plan.moves] == [["a=1"], ["b"]]
+    assert plan.clashes == ("'a' in A and B",)
+
+
+def test_of_many_clashes_the_first_are_named() -> None:
+    assert some_of(["a", "b"]) == "a; b"
+    assert some_of([str(i) for i in range(7)]) == "0; 1; 2; 3; 4 and 2 more"

@@ -56,7 +56,7 @@ def test_a_joined_build_holds_all_samples_and_verifies(parts: list[Path], tmp_pa
     out = tmp_path / "new" / "all"
     summary = merge_builds(parts, out)
     assert summary == MergeSummary(
-        samples=9, videos=1, tried_videos=2, shards=6, failures=2, twice=0, resolved=0
+        samples=9, videos=1, tried_videos=2, shards=6, failures=2, twice=0, clashes=(), resolved=0
     )
     assert_sound(out)
     assert [path.name for path in out.parent.iterdir()] == ["all"]
@@ -120,7 +120,8 @@ def test_equal_samples_are_taken_once_and_others_refused(parts: list[Path], tmp_
         merge_builds([parts[0], other], tmp_path / "none")
     assert not (tmp_path / "none").exists()
     summary = merge_builds([parts[0], other], tmp_path / "first", duplicates="first")
-    assert (summary.samples, summary.twice, summary.shards) == (4, 1, 3)
+    assert (summary.samples, summary.twice, summary.shards) == (4, 0, 3)
+    assert summary.clashes == (f"'a' in {parts[0]} and {other}",)
     assert_sound(tmp_path / "first")
     shards = ShardSet.open(tmp_path / "first")
     assert (shards.sample_ids, len(shards.read(0).times)) == (["a", "b", "c", "z"], 10)
