@@ -84,6 +84,7 @@ def build(
         stop_if_missing(rows, ledger, settings)
         chosen = None
         if work.jobs:
+            ledger = begun_elsewhere(output, settings, ledger, work.attempt)
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
         observer.start(_workload(rows, ledger, work))
         done = _make(chosen, output, rows, settings, ledger, work, observer, started)
@@ -96,6 +97,18 @@ def build(
             kept=done.seen.kept,
             damaged=tuple(done.seen.damaged),
         )
+
+
+def begun_elsewhere(output: Output, settings: BuildSettings, ledger: Ledger, attempt: int) -> Ledger:
+    """The ledger, with a new output at a URL begun: that it cannot be written is told before a model is loaded.
+
+    Raises as `Output.publish`.
+    """
+    if ledger.begun or not output.remote:
+        return ledger
+    begin(output.folder, settings, ledger, attempt)
+    output.publish()
+    return replace(ledger, begun=True, attempt=attempt)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,13 @@ TRANSFERS = 16
 
 
 class Output(Protocol):
-    """`folder` is of this machine, and holds what a build needs of itself to go on."""
+    """`folder` is of this machine, and holds what a build needs of itself to go on.
+
+    `remote`: the output is elsewhere, and only `publish` tells whether it can be written.
+    """
 
     folder: Path
+    remote: bool
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file of the build, by name."""
@@ -46,6 +50,8 @@ class Output(Protocol):
 
 class LocalOutput:
     """The folder itself."""
+
+    remote = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,6 +72,8 @@ class RemoteOutput:
 
     Raises UsageError where the URL holds files and no build.
     """
+
+    remote = True
 
     def __init__(self, remote: RemoteFolder, folder: Path) -> None:
         self.folder, self._remote = folder, remote

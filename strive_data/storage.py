@@ -167,9 +167,15 @@ class RemoteFolder:
             self.file_system.get_file(self._file(name), str(to))
 
     def put(self, name: str, source: Path) -> None:
-        """Write a file from this machine; an object store shows it whole or not at all."""
+        """Write a file from this machine; an object store shows it whole or not at all.
+
+        Raises UsageError where the storage finds no place for it: the bucket is missing.
+        """
         with _asking(self, name, "write"):
-            self.file_system.put_file(str(source), self._file(name))
+            try:
+                self.file_system.put_file(str(source), self._file(name))
+            except FileNotFoundError as error:
+                raise UsageError(f"cannot write {self}/{name}: {_missing(self.url)}") from error
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -253,6 +259,13 @@ def _asking(folder: Folder | str, name: str = "", what: str = "read") -> Iterato
     except _errors() as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise StriveError(f"cannot {what} {where}: {' '.join(reason.split())}") from error
+
+
+def _missing(url: str) -> str:
+    """What is likely wrong where a file cannot be written because something is not there."""
+    parts = urlsplit(url)
+    place = "repository" if parts.scheme == "hf" else f"bucket or container {parts.netloc!r}"
+    return f"its {place} may be missing; make it, or name another"
 
 
 def _errors() -> tuple[type[Exception], ...]:

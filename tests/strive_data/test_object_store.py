@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from strive_data import build as build_module
+from strive_data.build import build
+from strive_data.config import BuildSettings
+from strive_data.errors import UsageError
 from strive_data.storage import RemoteFolder, open_folder
 from strive_data.synth import write_world
 from tests.strive_data.killed_build import PROGRAM, command, start
-from tests.strive_data.test_resume import TIMES
+from tests.strive_data.test_resume import TIMES, Silent
 
 pytest.importorskip("s3fs", reason="the extra [s3] is not installed")
 pytest.importorskip("moto.server", reason="moto is not installed")
@@ -92,6 +96,24 @@ def test_a_build_killed_on_an_object_store_ends_with_the_objects_of_a_local_one(
     assert {key for key in ours if ours[key] != theirs[key]} <= named
     assert list(ours["inputs_sha256"].items()) == [(remote, *theirs["inputs_sha256"].values())]
     _look_at(out)
+
+
+def test_a_bucket_that_is_missing_is_named_before_the_model_is_loaded(world: Path) -> None:
+    """Regression: `no such file`, and only once the model was there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_module, "make_engine", lambda *_, **__: pytest.fail("the engine was made"))
+        with pytest.raises(UsageError) as raised:
+            build(
+                [world],
+                data_root=world.parent,
+                out="s3://none/x",
+                settings=BuildSettings(),
+                observer=Silent(),
+            )
+    assert str(raised.value) == (
+        "cannot write s3://none/x/build.json: its bucket or container 'none' may be missing; make it, "
+        "or name another"
+    )
 
 
 def _look_at(out: str) -> None:
