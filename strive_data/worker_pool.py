@@ -6,6 +6,7 @@ locks (concurrent.futures, pebble) break as a whole when one is killed in the mi
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import pickle
 import signal
@@ -191,7 +192,8 @@ def _portable(error: Exception) -> Exception:
     """The error with its traceback as a note; its words alone where it cannot be pickled."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.dumps(error)
+        copy.copy(error)  # makes it anew as unpickling does
     except Exception:  # whatever the error's own pickling raises
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
