@@ -17,7 +17,14 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from strive_data.decode.nal import has_idr, has_sublayer, is_hevc_torn
+from strive_data.decode.nal import (
+    begins_intra,
+    has_idr,
+    has_sublayer,
+    is_h264_disposable,
+    is_hevc_disposable,
+    is_hevc_torn,
+)
 from strive_data.decode.packets import packets_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
@@ -35,6 +42,7 @@ Ints = npt.NDArray[np.int64]
 class Packet(NamedTuple):
     """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored.
 
+    `is_key`: decoding can begin here. `is_disposable`: surely no other frame refers to it.
     A tuple, since a long video has hundreds of thousands: a frozen dataclass takes twice the time to make.
     """
 
@@ -44,6 +52,7 @@ class Packet(NamedTuple):
     size_bytes: int
     is_key: bool
     is_shown: bool
+    is_disposable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,8 +62,7 @@ class PacketIndex:
     `pts` int64 [F], strictly increasing ticks of the presented frames; `end` the tick at which the last
     one ends. `timed` says whether packets carry true presentation times; if not, frame number i of a decode
     from the start is shown at `pts[i]`. `first_key` is the place of the first packet that can be decoded.
-    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh). `layered`: some HEVC
-    pictures are of a temporal sub-layer above the lowest, and may refer to what others call unreferenced.
+    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh).
     """
 
     packets: tuple[Packet, ...]
@@ -66,7 +74,6 @@ class PacketIndex:
     video_id: str
     errors: int
     gradual: bool = False
-    layered: bool = False
 
     @property
     def times(self) -> Times:
@@ -82,13 +89,12 @@ class PacketIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class PacketScan:
-    """Packets of one pass over a file, their hash, the errors met; `gradual` and `layered` as above."""
+    """Packets of one pass over a file, their hash, how many errors were met; `gradual` as above."""
 
     packets: tuple[Packet, ...]
     video_id: str
     errors: int
     gradual: bool = False
-    layered: bool = False
 
 
 def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
@@ -122,28 +128,70 @@ def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
     reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
     """
     codec = stream.codec_context.name
-    extradata = bytes(stream.codec_context.extradata or b"")
-    gradual = layered = False
+    look = _Looks(codec=codec, extradata=bytes(stream.codec_context.extradata or b""))
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     errors = 0
     try:
         for packet in packets_of(container, stream):
             digest.update(packet)
-            packets.append(_packet(packet, codec))
+            packets.append(look(packet))
             errors += packet.is_corrupt
-            if codec == "h264" and packet.is_keyframe and not gradual:
-                gradual = not has_idr(bytes(packet), extradata)
-            if codec == "hevc":
-                data = bytes(packet)
-                errors += is_hevc_torn(data, extradata)
-                layered = layered or has_sublayer(data, extradata)
     except av.error.FFmpegError:
         errors += 1
-    video_id = digest.hexdigest()[:32] if packets else file_id(path)
+    if look.layered:
+        packets = [packet._replace(is_disposable=False) for packet in packets]
     return PacketScan(
-        packets=tuple(packets), video_id=video_id, errors=errors, gradual=gradual, layered=layered
+        packets=tuple(packets),
+        video_id=digest.hexdigest()[:32] if packets else file_id(path),
+        errors=errors + look.torn,
+        gradual=look.gradual,
     )
+
+
+@dataclass(kw_only=True)
+class _Looks:
+    """What is seen in the packets of a stream one after the other.
+
+    `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
+    call unreferenced. `torn`: HEVC packets that no encoder writes. `gradual`: as in PacketIndex.
+    """
+
+    codec: str
+    extradata: bytes
+    gradual: bool = False
+    layered: bool = False
+    torn: int = 0
+    met_key: bool = False
+
+    def __call__(self, packet: Any) -> Packet:
+        is_key, is_disposable = packet.is_keyframe, False
+        if self.codec == "h264":
+            is_key, is_disposable = self._h264(bytes(packet), is_key)
+        elif self.codec == "hevc":
+            is_disposable = self._hevc(bytes(packet))
+        self.met_key = self.met_key or is_key
+        return Packet(
+            pts=packet.pts,
+            dts=packet.dts,
+            duration=packet.duration or 0,
+            size_bytes=packet.size,
+            is_key=is_key,
+            is_shown=not packet.is_discard and not is_hidden(self.codec, packet),
+            is_disposable=is_disposable,
+        )
+
+    def _h264(self, data: bytes, is_key: bool) -> tuple[bool, bool]:
+        if not is_key:
+            return False, is_h264_disposable(data, self.extradata)
+        self.gradual = self.gradual or not has_idr(data, self.extradata)
+        # Where a file begins inside a gradual refresh there is nothing better to begin at.
+        return not self.met_key or begins_intra(data, self.extradata), False
+
+    def _hevc(self, data: bytes) -> bool:
+        self.torn += is_hevc_torn(data, self.extradata)
+        self.layered = self.layered or has_sublayer(data, self.extradata)
+        return is_hevc_disposable(data, self.extradata)
 
 
 def index_packets(
@@ -177,7 +225,6 @@ def index_packets(
         video_id=scan.video_id,
         errors=scan.errors,
         gradual=scan.gradual,
-        layered=scan.layered,
     )
 
 
@@ -223,17 +270,6 @@ def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
     if len(pts) > 1:
         return max(int(np.median(np.diff(pts))), 1)
     return max(round(1 / (rate * time_base)), 1) if rate else 1
-
-
-def _packet(packet: Any, codec: str) -> Packet:
-    return Packet(
-        pts=packet.pts,
-        dts=packet.dts,
-        duration=packet.duration or 0,
-        size_bytes=packet.size,
-        is_key=packet.is_keyframe,
-        is_shown=not packet.is_discard and not is_hidden(codec, packet),
-    )
 
 
 def _stream_seconds(stream: Any) -> float:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _IDR = 5
-_FIRST_OTHER = 32  # HEVC: units of lower types are slices
+_H264_SLICES = range(1, 6)
+_H264_REFERRED_TO = 0x60  # nal_ref_idc
+_INTRA_SLICES = (2, 4, 7, 9)  # I and SI
+
+# Types of HEVC units: slices are below _FIRST_OTHER; below _FIRST_KEY the even ones are not referred to.
+_FIRST_KEY, _FIRST_OTHER = 16, 32
 _START = b"\0\0\1"
 _NEVER_INSIDE = (b"\0\0\0", _START, b"\0\0\2")
 _PADDING = 3  # zeros that some muxers leave behind a unit
@@ -13,9 +18,35 @@ _PADDING = 3  # zeros that some muxers leave behind a unit
 
 def has_idr(packet: bytes, extradata: bytes) -> bool:
     """Whether an H.264 packet holds a slice of an IDR picture, before which nothing can be referred to."""
-    avcc = len(extradata) > 6 and extradata[0] == 1
-    units = _after_lengths(packet, (extradata[4] & 3) + 1) if avcc else _after_start_codes(packet)
-    return any(unit[0] & 0x1F == _IDR for unit in units if unit)
+    return any(unit[0] & 0x1F == _IDR for unit in _h264_units(packet, extradata) if unit)
+
+
+def begins_intra(packet: bytes, extradata: bytes) -> bool:
+    """Whether the first slice of an H.264 packet refers to no other picture.
+
+    The first key frame of a gradual refresh refers to others: it is whole only some pictures later, and only
+    if the ones between are not damaged.
+    """
+    slices = (unit for unit in _h264_units(packet, extradata) if unit and unit[0] & 0x1F in _H264_SLICES)
+    first = next(slices, b"")
+    bits = "".join(f"{byte:08b}" for byte in first[1:9])
+    _, rest = _exp_golomb(bits)  # first_mb_in_slice
+    kind, _ = _exp_golomb(rest)  # slice_type
+    return bool(first) and (first[0] & 0x1F == _IDR or kind in _INTRA_SLICES)
+
+
+def is_h264_disposable(packet: bytes, extradata: bytes) -> bool:
+    """Whether nothing refers to the picture of an H.264 packet, and no parameters are in it."""
+    kinds = [unit[0] for unit in _h264_units(packet, extradata) if unit]
+    has_slice = any(kind & 0x1F in _H264_SLICES for kind in kinds)
+    return has_slice and not any(kind & _H264_REFERRED_TO for kind in kinds)
+
+
+def is_hevc_disposable(packet: bytes, extradata: bytes) -> bool:
+    """Whether nothing of its own temporal sub-layer refers to the picture of an HEVC packet."""
+    kinds = [unit[0] >> 1 & 63 for unit in _hevc_units(packet, extradata) if unit]
+    slices = [kind for kind in kinds if kind < _FIRST_OTHER]
+    return bool(slices) and all(kind < _FIRST_KEY and kind % 2 == 0 for kind in slices)
 
 
 def is_hevc_torn(packet: bytes, extradata: bytes) -> bool:
@@ -37,9 +68,19 @@ def has_sublayer(packet: bytes, extradata: bytes) -> bool:
 
     Where no packet does, "sub-layer non-reference" pictures are referred to by none.
     """
-    length_bytes = _hevc_length_bytes(extradata)
-    units = _after_lengths(packet, length_bytes) if length_bytes else _after_start_codes(packet)
+    units = _hevc_units(packet, extradata)
     return any(unit[1] & 7 != 1 for unit in units if len(unit) > 1 and unit[0] >> 1 & 63 < _FIRST_OTHER)
+
+
+def _h264_units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
+    if len(extradata) > 6 and extradata[0] == 1:
+        return _after_lengths(packet, (extradata[4] & 3) + 1)
+    return _after_start_codes(packet)
+
+
+def _hevc_units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
+    length_bytes = _hevc_length_bytes(extradata)
+    return _after_lengths(packet, length_bytes) if length_bytes else _after_start_codes(packet)
 
 
 def _hevc_length_bytes(extradata: bytes) -> int:
@@ -71,3 +112,10 @@ def _after_lengths(packet: bytes, length_bytes: int) -> Iterator[bytes]:
 def _after_start_codes(packet: bytes) -> Iterator[bytes]:
     """Each unit that follows the bytes 0, 0, 1."""
     return iter(packet.split(_START)[1:])
+
+
+def _exp_golomb(bits: str) -> tuple[int, str]:
+    """The number that a string of bits begins with (section 9.1), and the bits behind it."""
+    zeros = len(bits) - len(bits.lstrip("0"))
+    end = 2 * zeros + 1
+    return int(bits[zeros:end] or "0", 2) - 1, bits[end:]

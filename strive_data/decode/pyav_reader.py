@@ -32,9 +32,6 @@ from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
 from strive_data.timeline import cell_midpoints, shown_frames
 
-# Codecs whose decoder can leave out frames that no other refers to, and tell them surely; see `_can_skip`.
-_SKIPPING_CODECS = frozenset({"h264", "hevc"})
-
 # Codecs whose decoder passes over errors in a picture, and leaves its rest as the memory was, unless told to
 # raise. In step 4 it is let do so: the frame is kept, and counted as damaged.
 _STRICT_CODECS = frozenset({"hevc"})
@@ -150,21 +147,13 @@ def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
         search.damaged.update(search.slots[kept[place]] for place in damaged)
 
 
-def _can_skip(codec: str, index: PacketIndex) -> bool:
-    """Whether frames that no other refers to can be left out.
-
-    H.264 says of each slice whether it is referred to at all. HEVC says it of the sub-layer only, so that
-    nothing is certain where there are several.
-    """
-    return codec in _SKIPPING_CODECS and not index.layered
-
-
 def _run_frames(codec: Any, run: Run, packets: Numbered, search: Search) -> Iterator[Any]:
     """Frames of one run, those of unwanted packets that nothing refers to left out."""
     witness = Witness(codec.name)
-    unwanted = "NONREF" if _can_skip(codec.name, search.index) else "DEFAULT"
+    known = search.index.packets
     for place, packet in packets:
-        codec.skip_frame = "DEFAULT" if place in run.wanted else unwanted
+        # Not left to the decoder: under NONREF it also keeps quiet about a reference that it cannot read.
+        codec.skip_frame = "NONREF" if place not in run.wanted and known[place].is_disposable else "DEFAULT"
         frames = _decode(codec, packet, place, search.damage)
         if witness.contradicts(packet, frames):
             search.damage.marked.add(place)

@@ -18,8 +18,8 @@ from strive_data.decode.index import (
     read_index,
 )
 from strive_data.decode.media import open_media
-from tools.barcodes.clip import Clip
-from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
+from tools.barcodes.clip import Clip, encode
+from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
 
 
 def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool = True) -> Packet:
@@ -90,6 +90,34 @@ def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     assert index.errors == 0
     assert index.timed
     assert index.gradual == (clip is OPEN_TS)
+
+
+def index_of_file(path: Path) -> PacketIndex:
+    with open_media(path, DecodeSettings()) as container:
+        return read_index(path, container, container.streams.best("video"))
+
+
+def test_pictures_that_no_other_refers_to(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+    """x264 and x265 with three B pictures in a row, of which the middle one is referred to."""
+    options = x264(keyint=90, bframes=3, b_adapt=0, b_pyramid="normal", scenecut=0)
+    index = index_of_file(make_clip(Clip(name="pyramid3.mp4", options=options)))
+    disposable = "".join("n" if packet.is_disposable else "R" for packet in index.packets)
+    assert disposable == "R" + "RRnn" * 22 + "R"
+    hevc = index_of_file(make_clip(next(clip for clip in CORPUS if clip.name == "hevc.mp4")))
+    assert 30 < sum(packet.is_disposable for packet in hevc.packets) < 45
+    layers = {"x265-params": "keyint=24:bframes=4:temporal-layers=3:log-level=none:pools=none"}
+    layered = index_of_file(encode(Clip(name="layers.mp4", codec="libx265", options=layers), tmp_path))
+    assert not any(packet.is_disposable for packet in layered.packets)
+
+
+def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[Clip], Path]) -> None:
+    """Found by fuzzing: a picture refreshed gradually is whole only if all that refresh it are sound."""
+    gradual = make_clip(next(clip for clip in CORPUS if clip.name == "refresh.mp4"))
+    with open_media(gradual, DecodeSettings()) as container:
+        called = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+    index = index_of_file(gradual)
+    assert sum(called) == 4
+    assert [place for place, packet in enumerate(index.packets) if packet.is_key] == [0]
 
 
 def test_file_id_follows_the_bytes(tmp_path: Path) -> None:

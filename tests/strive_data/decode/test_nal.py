@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from strive_data.decode.nal import has_idr, has_sublayer, is_hevc_torn
+from strive_data.decode.nal import (
+    begins_intra,
+    has_idr,
+    has_sublayer,
+    is_h264_disposable,
+    is_hevc_disposable,
+    is_hevc_torn,
+)
 
 AVCC = bytes([1, 100, 0, 31, 0xFF, 0xE1, 0, 4])  # lengths of 4 bytes
 
@@ -46,3 +53,48 @@ def test_a_slice_above_the_lowest_sublayer() -> None:
         assert has_sublayer(b"\0\0\0\4" + packet, HVCC) is expected
     assert has_sublayer(b"\0\0\1" + lowest + b"\0\0\1" + above, b"")
     assert not has_sublayer(b"\0\0\1" + lowest + b"\0\0\1\2", b"")
+
+
+def behind_lengths(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+def test_an_h264_packet_is_disposable_if_no_unit_in_it_is_referred_to() -> None:
+    delimiter, message, parameters = b"\x09\xf0", b"\x06\5\1a", b"\x68ab"
+    plain, referred_to = b"\x01\x9a", b"\x41\x9a"
+    for units, expected in (
+        ((plain,), True),
+        ((delimiter, message, plain, plain), True),
+        ((referred_to,), False),
+        ((referred_to, plain), False),  # two fields
+        ((parameters, plain), False),
+        ((delimiter, message), False),
+        ((), False),
+    ):
+        assert is_h264_disposable(behind_lengths(*units), AVCC) is expected
+        assert is_h264_disposable(b"".join(b"\0\0\1" + unit for unit in units), b"") is expected
+
+
+def test_an_hevc_packet_is_disposable_if_all_its_slices_are_sublayer_non_reference() -> None:
+    trail_n, trail_r, rasl_n, key, message = b"\0\1a", b"\2\1a", b"\x10\1a", b"\x28\1a", b"\x4e\1a"
+    for units, expected in (
+        ((trail_n,), True),
+        ((message, rasl_n, rasl_n), True),
+        ((trail_n, trail_r), False),
+        ((key,), False),
+        ((message,), False),
+    ):
+        assert is_hevc_disposable(behind_lengths(*units), HVCC) is expected
+
+
+def test_the_kind_of_the_first_slice() -> None:
+    # Bits behind the type of the unit: first_mb 0 is "1"; slice types 7 "0001000", 2 "011", 5 "00110", 0 "1".
+    whole, mixed, refresh, plain = (
+        bytes([0x41, bits, 0]) for bits in (0b10001000, 0b10110000, 0b10011000, 0xC0)
+    )
+    for first, expected in ((whole, True), (mixed, True), (refresh, False), (plain, False)):
+        assert begins_intra(behind_lengths(b"\x06\6\1a", first, plain), AVCC) is expected
+    assert begins_intra(behind_lengths(b"\x65" + bytes(9)), AVCC)
+    assert not begins_intra(behind_lengths(b"\x41" + bytes(9)), AVCC)
+    assert not begins_intra(behind_lengths(b"\x41"), AVCC)
+    assert not begins_intra(b"", AVCC)
