@@ -100,7 +100,7 @@ def build(
 
 
 def begun_elsewhere(output: Output, settings: BuildSettings, ledger: Ledger, attempt: int) -> Ledger:
-    """The ledger, with a new output at a URL begun: that it cannot be written is told before a model is loaded.
+    """The ledger, with a new output at a URL begun: if it cannot be written, no model is loaded in vain.
 
     Raises as `Output.publish`.
     """

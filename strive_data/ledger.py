@@ -65,17 +65,22 @@ class Ledger:
 def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] | None = None) -> Ledger:
     """What is settled in `out`, which may be absent or empty.
 
-    `sizes` are those of all files of the build by name, where they are not all in `out` (output.py).
-    Raises UsageError for a folder that is no build, or one that was begun with other settings: the message
-    names them; DamagedError where a file that a manifest vouches for is gone or cut. Sizes are compared, not
-    bytes: `strive-data verify` reads those.
+    A build that was begun with other settings and has no shard yet is none: it may be begun anew. `sizes` are
+    those of all files of the build by name, where they are not all in `out` (output.py).
+
+    Raises UsageError for a folder that is no build, or one with shards that was begun with other settings:
+    the message names them; DamagedError where a file that a manifest vouches for is gone or cut. Sizes are
+    compared, not bytes: `strive-data verify` reads those.
     """
     if not (out / BUILD_FILE).is_file():
         _refuse_strangers(out)
         return Ledger()
     begun = _read_begun(out / BUILD_FILE)
-    _refuse_other_settings(out, begun, settings)
     held = _sizes_of(out) if sizes is None else sizes
+    if begun.get("settings_fingerprint") != fingerprint(settings):
+        if _holds_shards(held):
+            raise UsageError(_other_settings(out, begun, settings))
+        return Ledger()
     manifests = _read_manifests(out, fingerprint(settings), held)
     ledger = Ledger(
         attempt=begun["attempt"],
@@ -124,12 +129,19 @@ def close(
 
 
 def begin(out: Path, settings: BuildSettings, ledger: Ledger, attempt: int) -> None:
-    """Make the folder ready for work: no leftovers, no `run.json`, and `build.json` with the round."""
+    """Make the folder ready for work: no leftovers, no `run.json`, and `build.json` with the round.
+
+    Where a build with other settings was begun and made no shard, what it tried goes too.
+    """
     # run.json first: its absence says that the build is at work, whatever comes next.
     (out / RUN_FILE).unlink(missing_ok=True)
     sync_folder(out)
     for path in leftovers(out, ledger.manifests):
         path.unlink()
+    if not ledger.begun:
+        # Before build.json changes: rows that failed with other settings must not count as tried with these.
+        (out / TAIL_FILE).unlink(missing_ok=True)
+        sync_folder(out)
     if not ledger.begun or attempt != ledger.attempt:
         body = {
             "schema_version": SCHEMA_VERSION,
@@ -182,16 +194,19 @@ def _read_begun(path: Path) -> dict[str, Any]:
     )
 
 
-def _refuse_other_settings(out: Path, begun: Mapping[str, Any], settings: BuildSettings) -> None:
-    if begun.get("settings_fingerprint") == fingerprint(settings):
-        return
+def _holds_shards(held: Mapping[str, int]) -> bool:
+    """Whether a shard was committed; of a finished build any file of one says so: manifests get lost."""
+    endings = {found.group(2) for name in held if (found := OF_A_SHARD.fullmatch(name))}
+    return "json" in endings or (RUN_FILE in held and bool(endings))
+
+
+def _other_settings(out: Path, begun: Mapping[str, Any], settings: BuildSettings) -> str:
+    """What is said of a build that was begun with others."""
     wanted = identity(settings)
     was = {name: begun["settings"].get(name, {}) for name in wanted}
     named = {name: {key: was[name].get(key, "nothing") for key in wanted[name]} for name in wanted}
     said = "; ".join(differences(named, wanted)) or "those of another version of this package"
-    raise UsageError(
-        f"--out {out} was begun with other settings: {said}. Use the same ones, or name a new folder"
-    )
+    return f"--out {out} was begun with other settings: {said}. Use the same ones, or name a new folder"
 
 
 def _sizes_of(out: Path) -> dict[str, int]:

@@ -71,14 +71,33 @@ def test_a_folder_is_begun_once_and_knows_its_settings(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name_and_limits_are_none(tmp_path: Path) -> None:
     begin(tmp_path, SETTINGS, Ledger(), 0)
+    (tmp_path / "shard-000000.json").touch()
     other = replace(SETTINGS, sampler=SamplerSettings(frames=8, seed=3))
     with pytest.raises(UsageError) as raised:
         read_ledger(tmp_path, other)
     assert "sampler.frames: 32, now 8; sampler.seed: 0, now 3. Use the same" in str(raised.value)
+    (tmp_path / "shard-000000.json").unlink()
     limits = replace(
         SETTINGS, failures=FailureSettings(max_count=3), decode=DecodeSettings(timeout_seconds=1)
     )
     assert read_ledger(tmp_path, limits).begun
+
+
+def test_without_a_shard_a_build_may_be_begun_anew_with_other_settings(tmp_path: Path) -> None:
+    """Regression: a wrong --data-root bound the folder to the settings of a start that made nothing."""
+    begin(tmp_path, SETTINGS, Ledger(), 1)
+    for name in ("tail.json", "shard-000000.tar", ".shard-000000.json.tmp", "failures.parquet", "run.json"):
+        (tmp_path / name).touch()
+    other = replace(SETTINGS, sampler=SamplerSettings(seed=3))
+    with pytest.raises(UsageError, match=r"sampler\.seed: 0, now 3"):
+        read_ledger(tmp_path, other)  # run.json says that the build was finished, so its shard is no leftover
+    (tmp_path / "run.json").unlink()
+    assert read_ledger(tmp_path, other) == Ledger()
+    assert (tmp_path / "tail.json").exists()  # nothing is removed before the work begins
+    begin(tmp_path, other, Ledger(), 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "failures.parquet"]
+    assert read_ledger(tmp_path, other).begun
+    assert read_ledger(tmp_path, SETTINGS) == Ledger()
 
 
 def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:

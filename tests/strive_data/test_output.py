@@ -11,12 +11,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from strive_data import build as build_module
 from strive_data.build import build
+from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.output import open_output
 from strive_data.storage import RemoteFolder, open_folder
 from strive_data.summary import BuildSummary
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
-from tests.strive_data.test_resume import BROKEN, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
+from tests.strive_data.test_resume import BROKEN, OTHER, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
 
 URL = "memory://bucket/built"
 
@@ -36,13 +37,17 @@ def annotation(tmp_path: Path) -> Path:
 
 
 def run_remote(
-    annotation: Path, engine: FakeEngine | None = None, *, retry: bool = False, url: str = URL
+    annotation: Path,
+    engine: FakeEngine | None = None,
+    *,
+    retry: bool = False,
+    settings: BuildSettings = SETTINGS,
 ) -> BuildSummary:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_module, "make_engine", lambda *_, **__: engine or FakeEngine(BROKEN, REFUSED))
         root = annotation.parent
         return build(
-            [annotation], data_root=root, out=url, settings=SETTINGS, observer=Silent(), retry_failed=retry
+            [annotation], data_root=root, out=URL, settings=settings, observer=Silent(), retry_failed=retry
         )
 
 
@@ -179,6 +184,25 @@ def test_a_file_url_is_the_local_folder(tmp_path: Path) -> None:
         (output.folder / "x").write_bytes(b"abc")
         output.publish()
         assert output.sizes() == {"x": 3}
+
+
+def test_without_a_shard_another_build_may_be_begun_at_the_url(
+    annotation: Path, store: RemoteFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="none of 11 rows could be used"):
+        run_remote(annotation, FakeEngine("abcdeh"))
+    assert {"build.json", "run.json", "tail.json"} <= set(store.names())
+    store.put("shard-000000.tar", annotation)
+    with pytest.raises(UsageError, match="begun with other settings"):
+        run_remote(annotation, settings=OTHER)
+    store.remove("run.json")
+    run_remote(annotation, settings=OTHER)
+    run(annotation, tmp_path / "local", settings=OTHER)
+    assert objects(store) == content(tmp_path / "local")
+    with pytest.raises(
+        UsageError, match=f"--out {URL} was begun with other settings: sampler.seed: 3, now 0"
+    ):
+        run_remote(annotation)
 
 
 def test_messages_name_the_url_and_not_the_copy_of_this_machine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from strive_data import build as build_module
 from strive_data.build import build
+from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
 from strive_data.failure_limit import TooManyFailuresError
@@ -29,6 +31,7 @@ TIMES = ("seconds", "stage_seconds", "sha256")
 # Videos of one to three rows, mixed; e and h are broken, row d6 is refused; the last rows fail.
 VIDEOS = "aabcbbdedhh"
 BROKEN, REFUSED = "eh", ["d6"]
+OTHER = replace(SETTINGS, sampler=replace(SETTINGS.sampler, seed=3))
 
 
 class Killed(FakeEngine):
@@ -63,6 +66,7 @@ def run(
     *,
     retry: bool = False,
     observer: Silent | None = None,
+    settings: BuildSettings = SETTINGS,
 ) -> tuple[BuildSummary, FakeEngine]:
     chosen = engine or FakeEngine(BROKEN, REFUSED)
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +75,7 @@ def run(
             [annotation],
             data_root=annotation.parent,
             out=out,
-            settings=SETTINGS,
+            settings=settings,
             observer=observer or Silent(),
             retry_failed=retry,
         )
@@ -228,6 +232,31 @@ def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
     before = {"shards": 2, "written_bytes": held["bytes"]}
     assert seen.work == Workload(videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before)
+
+
+def test_a_build_that_made_no_shard_may_be_begun_anew_and_killed_meanwhile(tmp_path: Path) -> None:
+    """Every video failed; other settings then give what they give in a new folder, killed at any step."""
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    fresh = tmp_path / "fresh"
+    run(annotation, fresh, settings=OTHER)
+    with pytest.raises(UsageError, match="none of 11 rows could be used"):
+        run(annotation, out, FakeEngine("abcdeh"))
+    assert {"build.json", "run.json", "tail.json"} <= {path.name for path in out.iterdir()}
+    with recorded(out, tmp_path / "images") as images:
+        run(annotation, out, settings=OTHER)
+    assert content(out) == content(fresh)
+    assert all_resumed_alike(images, annotation, fresh, settings=OTHER) > 20
+
+
+def test_an_interrupted_build_with_a_shard_refuses_other_settings(tmp_path: Path) -> None:
+    annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(annotation, out, Killed(3))
+    assert (out / "shard-000000.json").exists()
+    held = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UsageError, match=r"was begun with other settings: sampler\.seed: 0, now 3\."):
+        run(annotation, out, settings=OTHER)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == held
 
 
 def test_a_round_that_was_interrupted_tries_nothing_twice(tmp_path: Path) -> None:
