@@ -11,7 +11,9 @@ def counted(count: int, noun: str, form: str = "") -> str:
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """Counts by plural, as `run.json` has them: "1 sample, 2 tried videos"."""
+    """The counts of `run.json`: "1 sample, 2 videos"; the tried videos only where some gave no sample."""
+    same = counts.get("tried_videos") == counts.get("videos")
+    shown = {name: count for name, count in counts.items() if not (same and name == "tried_videos")}
     return ", ".join(
-        counted(count, name.removesuffix("s").replace("_", " ")) for name, count in counts.items()
+        counted(count, name.removesuffix("s").replace("_", " ")) for name, count in shown.items()
     )
