@@ -100,12 +100,13 @@ def test_text_of_strangers_is_escaped(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
     """The page of all samples is several times longer than the most memory that writing it takes."""
     build = write_build(tmp_path / "build", [a_sample(f"s{i}", count=64) for i in range(200)])
-    write_report(build, tmp_path / "warm.html", Selection(limit=1))
-    tracemalloc.start()
-    write_report(build, tmp_path / "r.html", Selection(limit=200))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < (tmp_path / "r.html").stat().st_size / 5
+    peaks = []
+    for _ in range(2):  # a module that is imported on the way takes more than the page, once
+        tracemalloc.start()
+        write_report(build, tmp_path / "r.html", Selection(limit=200))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert min(peaks) < (tmp_path / "r.html").stat().st_size / 5
 
 
 WIDTHS = (390, 1180)
