@@ -100,7 +100,7 @@ def index_of_file(path: Path) -> PacketIndex:
 def test_pictures_that_no_other_refers_to(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
     """x264 and x265 with three B pictures in a row, of which the middle one is referred to."""
     options = x264(keyint=90, bframes=3, b_adapt=0, b_pyramid="normal", scenecut=0)
-    index = index_of_file(make_clip(Clip(name="pyramid3.mp4", options=options)))
+    index = index_of_file(make_clip(Clip(name="pyramid3_long.mp4", options=options)))
     disposable = "".join("n" if packet.is_disposable else "R" for packet in index.packets)
     assert disposable == "R" + "RRnn" * 22 + "R"
     hevc = index_of_file(make_clip(next(clip for clip in CORPUS if clip.name == "hevc.mp4")))

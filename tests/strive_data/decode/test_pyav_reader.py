@@ -233,6 +233,26 @@ def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
     np.testing.assert_array_equal(got.frames, before.frames)
 
 
+def test_one_turned_bit_is_found_where_hevc_pictures_have_their_md5(tmp_path: Path) -> None:
+    """Without it FFmpeg's decoder takes such pictures for sound: what it decodes is valid."""
+    clip = hevc("keyint=30:bframes=3:hash=1")
+    path = encode(clip, tmp_path)
+    before = PyavReader().read(path, exact(10))
+    assert before.info.decode_errors == 0
+    assert numbers_of(before.frames) == shown_numbers(clip.times_seconds, 3.6, 10)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    for place in (1, 31, 61):  # the first picture after each key frame, to which others refer
+        turned = bytearray(data)
+        turned[packets[place][0] + packets[place][1] // 3] ^= 4
+        broken = tmp_path / "turned.mp4"
+        broken.write_bytes(turned)
+        got = PyavReader().read(broken, exact(10))
+        differs = sum(not np.array_equal(*pair) for pair in zip(before.frames, got.frames, strict=True))
+        assert 0 < differs < got.info.decode_errors
+
+
 def test_no_hevc_picture_is_left_out_where_there_are_sublayers(tmp_path: Path) -> None:
     clip = hevc("keyint=24:bframes=4:temporal-layers=3")
     path = encode(clip, tmp_path)
