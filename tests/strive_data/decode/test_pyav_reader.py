@@ -180,7 +180,8 @@ def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Pat
     path = tmp_path / "zeroed.mp4"
     path.write_bytes(data)
     before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
-    assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() == 1
+    # The rest of a picture is what the memory held, which may even be right.
+    assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() <= 1
     assert got.info.decode_errors == 1
 
 
@@ -200,8 +201,8 @@ def test_a_reference_that_cannot_be_read_is_counted_even_if_it_is_not_wanted(
     path = tmp_path / "zeroed.mp4"
     path.write_bytes(data)
     got = PyavReader().read(path, exact(10))
-    differs = [not np.array_equal(*pair) for pair in zip(before.frames, got.frames, strict=True)]
-    assert differs == [False] * 3 + [True] * 4 + [False] * 3
+    # The four that refer to it show what the decoder's memory held, which may even be the right picture.
+    np.testing.assert_array_equal(got.frames[[0, 1, 2, 7, 8, 9]], before.frames[[0, 1, 2, 7, 8, 9]])
     assert got.info.decode_errors == 1 + 4
 
 
