@@ -65,7 +65,8 @@ class ScoreSettings:
     .npy files; else a scorer of the user's own: `package.module:ClassName` or an entry point of the group
     `strive_data.scorers`. An empty model is the scorer's own default.
     `query` says whether the options are part of the query; `windows` how the windows of a long query are
-    joined (CLIP only; a language model reads it whole).
+    joined (CLIP only; a language model reads it whole). `batch_size` frames go through the model at once; 0:
+    as many as the scorer and its device do best with.
     """
 
     scorer: str = "clip"
@@ -73,7 +74,7 @@ class ScoreSettings:
     pretrained: str = "openai"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str = "auto"
-    batch_size: int = 32
+    batch_size: int = 0
     query: Literal["question", "question+options"] = "question+options"
     windows: Literal["mean", "max"] = "mean"
     window_overlap_tokens: int = 8
@@ -87,7 +88,7 @@ class ScoreSettings:
         self._fill_in_models()
         share = self.cascade_share
         require(0 < share <= 1, f"score.cascade_share: got {share}, expected 0 < cascade_share <= 1")
-        require(self.batch_size >= 1, f"score.batch_size: got {self.batch_size}, expected at least 1")
+        require(self.batch_size >= 0, f"score.batch_size: got {self.batch_size}, expected 0 (chosen) or more")
         overlap = self.window_overlap_tokens
         require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
 

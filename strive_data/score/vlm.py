@@ -27,6 +27,8 @@ from strive_data.score.windows import query_text
 
 ASK = "Does this frame help to answer the following question?\n{query}\nAnswer yes or no."
 
+FRAMES_A_BATCH = 32
+
 Inputs = dict[str, torch.Tensor]
 Ask = Callable[[Inputs], torch.Tensor]
 """Tokens [B, L] of whole prompts, alike but for the frame → logits [B, V] of the next token."""
@@ -46,7 +48,7 @@ class VlmScorer:
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         """One FrameScores a question, margins in nats; SampleError in place of a question that holds a mark
         of the model's tokenizer, makes too long a prompt, or gives margins that are not finite."""
-        frames, size = candidates.frames, self._settings.batch_size
+        frames, size = candidates.frames, self._settings.batch_size or FRAMES_A_BATCH
         if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
             message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
             raise SampleError(FailureKind.SCORE_FAILED, message)

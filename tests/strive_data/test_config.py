@@ -27,7 +27,7 @@ def test_defaults_are_the_papers_where_it_states_them() -> None:
         (DecodeSettings, "timeout_seconds", 0.0),
         (DecodeSettings, "memory_bytes", 1 << 20),
         (DecodeSettings, "max_source_pixels", 0),
-        (ScoreSettings, "batch_size", 0),
+        (ScoreSettings, "batch_size", -1),
         (ScoreSettings, "window_overlap_tokens", -1),
         (SamplerSettings, "frames", 5),
         (SamplerSettings, "variants", 0),

@@ -35,6 +35,16 @@ def settings_of(folder: Path, **changes: object) -> ScoreSettings:
     return replace(base, **changes)
 
 
+def test_the_size_of_a_batch_is_chosen_by_the_device_where_none_is_given(tiny_clip: Path) -> None:
+    chosen, sixteen, four = (ClipScorer(settings_of(tiny_clip, batch_size=size)) for size in (0, 16, 4))
+    assert chosen.embedding_identity() == sixteen.embedding_identity() != four.embedding_identity()
+    with chosen.frame_queue() as queue:
+        queue.put(np.repeat(FRAMES[:1], 15, axis=0))
+        assert not queue.is_full()
+        one = queue.put(FRAMES[:1])  # the sixteenth fills the batch
+        assert one.result().rows.shape[0] == 1
+
+
 def test_scores_are_cosines_of_open_clip(tiny_clip: Path) -> None:
     """Oracle: open_clip used plainly, one image and one text at a time."""
     name = f"local-dir:{tiny_clip}"
