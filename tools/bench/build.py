@@ -101,17 +101,20 @@ def compare(title: str, job: Workload, bench: Bench) -> None:
 def bare_stages(job: Workload, bench: Bench) -> list[StageCost]:
     """Decode, model and JPEG, each for as many frames as the job has candidates."""
     decode = run_stage("decode", job, bench)
-    model, jpeg = (run_stage(stage, job, bench).for_frames(decode.frames) for stage in ("model", "jpeg"))
+    frames = decode.frames
+    model, jpeg = (
+        run_stage(stage, job, bench, frames=frames).for_frames(frames) for stage in ("model", "jpeg")
+    )
     return [decode, model, jpeg]
 
 
-def run_stage(stage: str, job: Workload, bench: Bench) -> StageCost:
+def run_stage(stage: str, job: Workload, bench: Bench, *, frames: int = 0) -> StageCost:
     """One stage in a process of its own."""
     model = bench.model
     command = [sys.executable, "-m", "tools.bench.stages", stage, str(job.root)]
     command += ["--candidates", str(bench.candidates), "--precision", model.precision]
     command += ["--model", model.open_clip_name, "--pretrained", model.pretrained]
-    command += ["--batch-sizes", *map(str, bench.batch_sizes)]
+    command += ["--batch-sizes", *map(str, bench.batch_sizes), "--frames", str(frames)]
     run_measured(command, log=bench.log)
     return StageCost(**json.loads(bench.log.read_text(encoding="utf-8").splitlines()[-1]))
 

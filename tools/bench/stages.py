@@ -63,31 +63,38 @@ def bare_decode(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
     return StageCost(stage="decode", frames=frames, wall_seconds=wall, cpu_seconds=cpu, how=how)
 
 
-def bare_model(settings: ScoreSettings, *, batch_sizes: Sequence[int], frames: int) -> StageCost:
-    """The image tower on random pixels: the fastest of the batch sizes and ways of using the cores."""
+def bare_model(
+    settings: ScoreSettings, *, batch_sizes: Sequence[int], frames: int, tried_frames: int = 256
+) -> StageCost:
+    """The image tower on random pixels, `frames` of them: by the fastest of the batch sizes and ways of using
+    the cores, each tried on `tried_frames` first. A short run is faster than a processor goes on to be."""
     import torch
 
     from strive_data.score.load_clip import load_clip
 
     clip = load_clip(settings)
     side = clip.transform(_black_image()).shape[-1]
-    costs = []
-    for size in batch_sizes:
+
+    def run(size: int, lanes: int, threads: int, frames: int) -> StageCost:
         pixels = torch.rand(size, 3, side, side).to(clip.device, clip.dtype)
 
-        def forward(_: int, pixels: torch.Tensor = pixels) -> None:
+        def forward(_: int) -> None:
             with torch.inference_mode():
                 clip.model.encode_image(pixels)
 
-        for lanes, threads in {(1, CORES), (CORES, 1)}:
-            torch.set_num_threads(threads)
-            batches = max(2 * lanes, frames // size // lanes * lanes)
-            wall, cpu = _in_threads(forward, range(batches), lanes)
-            how = f"batches of {size}, {lanes} at once with {threads} threads, {settings.precision}"
-            costs.append(
-                StageCost(stage="model", frames=batches * size, wall_seconds=wall, cpu_seconds=cpu, how=how)
-            )
-    return min(costs, key=lambda cost: cost.wall_seconds / cost.frames)
+        torch.set_num_threads(threads)
+        batches = max(2 * lanes, frames // size // lanes * lanes)
+        wall, cpu = _in_threads(forward, range(batches), lanes)
+        how = f"batches of {size}, {lanes} at once with {threads} threads, {settings.precision}"
+        return StageCost(stage="model", frames=batches * size, wall_seconds=wall, cpu_seconds=cpu, how=how)
+
+    ways = [(size, *cores) for size in batch_sizes for cores in sorted({(1, CORES), (CORES, 1)})]
+    best = min(ways, key=lambda way: _seconds_per_frame(run(*way, tried_frames)))
+    return run(*best, frames)
+
+
+def _seconds_per_frame(cost: StageCost) -> float:
+    return cost.wall_seconds / cost.frames
 
 
 def bare_jpeg(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
