@@ -21,6 +21,8 @@ def imported(name: str, setting: str, kind: str) -> Any:
         raise UsageError(f"{setting} {name!r}: expected package.module:{NAMES[kind]}")
     try:
         found = import_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"{setting} {name}: cannot import {module}: {error}") from error
     except ImportError as error:
         hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}; {hint}") from error

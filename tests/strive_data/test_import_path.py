@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +34,12 @@ def test_what_is_not_there_is_said_with_the_setting(name: str, kind: str, says: 
     with pytest.raises(UsageError) as raised:
         imported(name, "set", kind)
     assert str(raised.value) == says
+
+
+def test_a_module_that_python_cannot_read_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unreadable_scorer.py").write_text("import json\nclass Mine(:\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"cannot import unreadable_scorer: .*unreadable_scorer.py, line 2"):
+        imported("unreadable_scorer:Mine", "set", "class")
