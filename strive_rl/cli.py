@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -137,23 +138,17 @@ def evaluate(
     benchmark's own videos (resumable: the same command goes on)."""
     if (shards is None) == (benchmark is None):
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
-    common = {
-        "samplers": sampler,
-        "temperature": temperature,
-        "answers": answers,
-        "seed": seed,
-    }
+    common = {"samplers": sampler, "temperature": temperature, "answers": answers, "seed": seed}
+    of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
+    reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
     if shards is not None:
+        _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
         settings = load(EvalSettings, config=config, options=common, assignments=set_ or ())
         _evaluate_shards(out, shards, model, settings, baseline)
         return
-    options = common | {
-        "sampler.frames": frames,
-        "score.scorer": scorer,
-        "prompt": prompt,
-        "missing": missing,
-    }
-    on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
+    on_videos = load(
+        BenchmarkSettings, config=config, options={**common, **of_videos}, assignments=set_ or ()
+    )
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
     from strive_rl.benchmark_eval.launch import launch
@@ -172,6 +167,19 @@ def evaluate(
     quiet_libraries()
     means = Means(workers=workers, cache=cache)
     raise typer.Exit(launch(out, task=task, settings=on_videos, means=means, baseline=baseline))
+
+
+def _refuse_of_videos(options: Mapping[str, object]) -> None:
+    """Raise UsageError for options that say how videos are read: a build's samples were read once."""
+    names = [
+        name.rpartition(".")[2].replace("_", "-") for name, given in options.items() if given is not None
+    ]
+    if names:
+        given = ", ".join(f"--{name}" for name in names)
+        raise UsageError(
+            f"eval --shards: {given}: only for --benchmark, since the samples of a build hold their frames "
+            "and questions; leave it out"
+        )
 
 
 def _evaluate_shards(

@@ -101,6 +101,14 @@ def test_wrong_input_is_one_line(
     cases = [
         (["--benchmark", "vidomme", "--data-root", tmp_path], "did you mean 'videomme'"),
         (["--benchmark", "videomme"], "give --data-root"),
+        (
+            ["--shards", "s", "--frames", "4", "--workers", "2"],
+            "--shards: --frames, --workers: only for --bench",
+        ),
+        (
+            ["--shards", "s", "--prompt", "direct", "--data-root", "."],
+            "--shards: --prompt, --data-root: only",
+        ),
         ([], "give --shards (samples of a build), or --benchmark"),
         (["--benchmark", "own", "--data-root", tmp_path], "name its files by --annotations"),
         (
