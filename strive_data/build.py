@@ -14,29 +14,26 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.annotations import Annotations
+from strive_data.annotations.read import Annotations, read_inputs, video_root
+from strive_data.common.settings import choose
+from strive_data.common.storage import place_of
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import Engine
 from strive_data.engines.ray import ClusterOptions
 from strive_data.engines.registry import ENGINES, make_engine
 from strive_data.errors import UsageError
-from strive_data.failure_limit import FailureCount, sum_up
-from strive_data.finish import TABLE_FILES, finish
-from strive_data.inputs import read_inputs, video_root
-from strive_data.ledger import Ledger, begin, close, read_ledger
-from strive_data.observer import Observer, Workload
-from strive_data.output import Output, open_output
-from strive_data.provenance import package_versions
+from strive_data.plan import GONE, Work, failures_of, plan_work
+from strive_data.progress import Observer, Workload
+from strive_data.run import BuildSummary, FailureCount, Seen, run_jobs, sum_up
 from strive_data.schema import Failure
-from strive_data.session import Seen, run_jobs
-from strive_data.settings import choose
-from strive_data.shard_stream import ShardStream
-from strive_data.shards import read_run
-from strive_data.storage import place_of
-from strive_data.summary import BuildSummary
-from strive_data.tables import FAILURES_FILE, failures_table
+from strive_data.shards.build_state import Ledger, begin, close, read_ledger
+from strive_data.shards.finalize import TABLE_FILES, finish
+from strive_data.shards.output import Output, open_output
+from strive_data.shards.provenance import package_versions
+from strive_data.shards.reader import read_run
+from strive_data.shards.tables import FAILURES_FILE, failures_table
+from strive_data.shards.writer import ShardStream
 from strive_data.unchanged import find_unchanged
-from strive_data.work import GONE, Work, failures_of, plan_work
 
 
 def build(

@@ -7,36 +7,35 @@ from typing import Annotated, cast
 
 import typer
 
-from strive_data import console
+from strive_data.analysis.judge import Contest, as_text, compare
+from strive_data.analysis.judge_cases import read_cases
+from strive_data.analysis.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
+from strive_data.analysis.overlap_frames import PICTURE, STORED, embed_by
 from strive_data.build import build as run_build
+from strive_data.common import console
+from strive_data.common.console import (
+    Assignments,
+    PublishedConfig,
+    Terminated,
+    exit_code,
+    lasting_place,
+    option,
+    terminable,
+    written,
+)
+from strive_data.common.settings import choose, load, settings_file
+from strive_data.common.text import counted
 from strive_data.config import BuildSettings
-from strive_data.console import Assignments, PublishedConfig, lasting_place, option, written
-from strive_data.counted import counted
+from strive_data.demo.write import write_world
 from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
-from strive_data.export import check_out, write_rows
-from strive_data.interrupt import Terminated, exit_code, terminable
-from strive_data.judge import Contest, as_text, compare, read_cases
-from strive_data.local_copy import is_remote, local_copy, local_folder
+from strive_data.inspect.report import Selection, write_report
+from strive_data.inspect.tables import build_overview, check_out, sample_overview, table_rows, write_rows
+from strive_data.inspect.timeline_png import write_plot
 from strive_data.merge import DUPLICATES, Duplicates, merge_builds, some_of
-from strive_data.overlap import (
-    PICTURE,
-    STORED,
-    OverlapSettings,
-    as_overlap_text,
-    embed_by,
-    find_overlap,
-    threshold_of,
-)
-from strive_data.overview import build_overview, sample_overview, table_rows
-from strive_data.plot import write_plot
-from strive_data.progress import BuildProgress
-from strive_data.published import settings_file
-from strive_data.report import Selection, write_report
-from strive_data.settings import choose, load
-from strive_data.shard_progress import ShardProgress
-from strive_data.summary import counted_samples, stopped_line, summary_lines
-from strive_data.synth import write_world
+from strive_data.progress import BuildProgress, ShardProgress
+from strive_data.run import counted_samples, stopped_line, summary_lines
+from strive_data.shards.finalize import is_remote, local_copy, local_folder
 from strive_data.verify import verify_build
 
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from strive_data.common.settings import LIMIT, choose, require
 from strive_data.schema import MAX_FRAME_PIXELS
-from strive_data.settings import LIMIT, choose, require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,13 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from strive_data.annotations.videos import VideoFolder
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.registry import make_engine
 from strive_data.errors import SampleError
+from strive_data.plan import jobs_of
 from strive_data.schema import Failure, Question
-from strive_data.video_folder import VideoFolder
-from strive_data.work import jobs_of
 
 __all__ = ["VideoJob", "VideoResult", "find_videos", "sample_stream"]
 

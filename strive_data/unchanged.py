@@ -15,16 +15,16 @@ from typing import Any
 import polars as pl
 
 from strive_data import __version__
+from strive_data.annotations.videos import VideoFolder
+from strive_data.common.storage import place_of
 from strive_data.errors import FailureKind, SampleError
-from strive_data.finish import TABLE_FILES
-from strive_data.ledger import Ledger
+from strive_data.plan import GONE
 from strive_data.schema import Failure
-from strive_data.seal import FILES, file_sha256
-from strive_data.shards import read_run
-from strive_data.storage import place_of
-from strive_data.tables import FAILURES_FILE
-from strive_data.video_folder import VideoFolder
-from strive_data.work import GONE
+from strive_data.shards.build_state import Ledger
+from strive_data.shards.checksums import FILES, file_sha256
+from strive_data.shards.finalize import TABLE_FILES
+from strive_data.shards.reader import read_run
+from strive_data.shards.tables import FAILURES_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,13 @@ from typing import Annotated
 
 import typer
 
-from strive_data import console
-from strive_data.console import Assignments, Config, PublishedConfig, option, written
+from strive_data.common import console
+from strive_data.common.console import Assignments, Config, PublishedConfig, option, written
+from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
-from strive_data.published import settings_file
-from strive_data.settings import load
-from strive_data.shards import ShardSet
+from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
-from strive_rl.eval_config import BenchmarkSettings, EvalSettings
+from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
@@ -64,11 +63,11 @@ def train(
     data = [ShardSet.open(where, cache) for where in shards]
     quiet_libraries()
     if dry_run:
-        from strive_rl.dry_run import plan, plan_text
+        from strive_rl.train.dry_run import plan, plan_text
 
         typer.echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
         return
-    from strive_rl.launch import launch
+    from strive_rl.train.launch import launch
 
     code = launch(data, model=model, out=out, settings=settings, resume=resume)
     raise typer.Exit(code)
@@ -83,7 +82,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the model as a plain folder of transformers, without the trainer's state."""
-    from strive_rl.export import export as write
+    from strive_rl.train.checkpoint import export as write
 
     taken = write(source, out, adapter=adapter)
     typer.echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
@@ -151,10 +150,10 @@ def evaluate(
     )
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
-    from strive_rl.benchmark_eval.launch import launch
-    from strive_rl.benchmark_eval.run import Means, Task
-    from strive_rl.benchmarks.files import find_annotations
+    from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.eval.columns import launch
+    from strive_rl.eval.on_benchmark import Means, Task
 
     found = find_benchmark(benchmark or "")
     task = Task(
@@ -186,10 +185,10 @@ def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
     data = ShardSet.open(shards)
-    from strive_rl import evaluate as evaluation
-    from strive_rl.memory import memory_advice
-    from strive_rl.progress import EvalProgress
-    from strive_rl.table import results_table
+    from strive_rl.common.profiling import memory_advice
+    from strive_rl.common.progress import EvalProgress
+    from strive_rl.eval import on_shards as evaluation
+    from strive_rl.eval.table import results_table
 
     quiet_libraries()
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
@@ -233,9 +232,9 @@ def score(
     set_: Assignments = None,
 ) -> None:
     """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
-    from strive_rl import score as scoring
     from strive_rl.benchmarks.registry import find_benchmark
-    from strive_rl.score_table import score_table
+    from strive_rl.eval import score as scoring
+    from strive_rl.eval.table import score_table
 
     options = {"missing": missing, "format": format_, "sampler": sampler, "recipe": recipe}
     settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
@@ -268,8 +267,8 @@ def compare(
     set_: Assignments = None,
 ) -> None:
     """B minus A, paired question by question, with intervals over videos and sign tests."""
-    from strive_rl import compare as comparing
-    from strive_rl.score_table import compare_table
+    from strive_rl.eval import compare as comparing
+    from strive_rl.eval.table import compare_table
 
     options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
     settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
@@ -289,7 +288,7 @@ def plot(
     ] = False,
 ) -> None:
     """Curves of runs on one page: reward, exploration, policy, speed."""
-    from strive_rl.plot import draw
+    from strive_rl.inspect.plot.draw import draw
 
     count = draw(runs, out, smooth=smooth, group=group)
     typer.echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
@@ -302,7 +301,7 @@ def show(
     question: Annotated[str | None, option(text="Id of one question; default all that were kept.")] = None,
 ) -> None:
     """Answers of a run to read, the best and worst of each variant: prompt, frames, reward, advantage."""
-    from strive_rl.show import show as shown
+    from strive_rl.inspect.show import show as shown
 
     typer.echo(shown(run, step=step, question=question))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from strive_data.common.settings import require
 from strive_data.config import ViewSettings
-from strive_data.settings import require
 
 # The name of the tiny model of the package, whatever folder of that name there may be.
 DEMO = "demo"

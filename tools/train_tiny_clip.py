@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from strive_data.synth import COLOURS, SHAPES, TEMPLATES
+from strive_data.demo.world import COLOURS, SHAPES, TEMPLATES
 from tools.tiny.clip_folder import PREPROCESS, write_config, write_tokenizer
 from tools.tiny.corpus import INSTRUCTIONS, question_texts
 from tools.tiny.pool import make_pool, needle_labels

@@ -18,7 +18,7 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
-from strive_rl.prompt import ANSWER_FORM, THINK
+from strive_rl.policy.encode import ANSWER_FORM, THINK
 from tools.tiny.corpus import INSTRUCTIONS, question_texts
 from tools.tiny.lessons import answer_text, make_lessons
 from tools.tiny.pairs import make_pairs

@@ -8,6 +8,7 @@ videos of one frame.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,34 @@ import av.error
 
 from strive_data.config import DecodeSettings
 from strive_data.errors import FailureKind, SampleError
+
+# The packets of one stream of an open container, from the present position on.
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets that hold something. Raises av.error.FFmpegError where the demuxer meets an error."""
+    while True:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+            return
+        except IndexError:
+            # PyAV met a packet of a stream that the file's beginning did not announce; it is behind us, and
+            # none of ours.
+            continue
+
+
+def packets_until_error(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets that hold something; an error of the demuxer is the end of the file.
+
+    So is want of memory: in a damaged file it is an absurd size (FFmpeg says ENOMEM to both).
+    """
+    try:
+        yield from packets_of(container, stream)
+    except av.error.FFmpegError:
+        return
+
 
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,rm,nut,mxf,dv,swf,wtv"

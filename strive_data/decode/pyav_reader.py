@@ -20,17 +20,14 @@ import av
 import av.error
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.damage import Damage
-from strive_data.decode.index import PacketIndex, read_index
-from strive_data.decode.media import open_media, pixel_aspect
-from strive_data.decode.packets import packets_until_error
-from strive_data.decode.plan import Run, is_leading, plan_runs
-from strive_data.decode.seek import Numbered, packets_from
+from strive_data.decode.cross_check import Witness
+from strive_data.decode.frame_times import cell_midpoints, shown_frames
+from strive_data.decode.media import open_media, packets_until_error, pixel_aspect
+from strive_data.decode.packet_index import PacketIndex, read_index
+from strive_data.decode.plan import Damage, Numbered, Run, is_leading, packets_from, plan_runs
 from strive_data.decode.store import FrameStore, finish
-from strive_data.decode.witness import Witness
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, VideoInfo
-from strive_data.timeline import cell_midpoints, shown_frames
 
 # Codecs whose decoder passes over errors in a picture, and leaves its rest as the memory was, unless told to
 # raise. In step 4 it is let do so: the frame is kept, and counted as damaged. Where the stream has the MD5 of

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.frame_times import shown_size, storage_size
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
-from strive_data.timeline import shown_size, storage_size
 
 SQUARE = Fraction(1)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from strive_data.common.stopwatch import Seconds
 from strive_data.schema import Failure, Question, Sample
-from strive_data.stopwatch import Seconds
 
 Row = tuple[int, Question]
 VideoPath = Path | str

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import gettempdir
 from typing import Generic, TypeVar
 
+from strive_data.common.storage import Folder, RemoteFolder, open_folder
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.errors import DamagedError, FailureKind, SampleError, StriveError
-from strive_data.storage import Folder, RemoteFolder, open_folder
 
 T = TypeVar("T")
 

@@ -1,170 +1,104 @@
-"""Decode many videos in worker processes of this machine, each video at its own risk.
-
-A decoder can hang in native code or take its process down; only killing the process helps. So every video
-is read in a spawned worker that holds no torch, is killed at the time limit and replaced when it dies, is
-refused more memory than the limit, and is renewed after some videos against leaks of native memory. What ends
-in one of these ways is tried once more by the other reader (second_try.py).
-"""
+"""The local engine: one machine, videos decoded by a pool of processes, scored by this one."""
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import os
-import signal
-import sys
-from collections import deque
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from types import TracebackType
-from typing import Generic, TypeVar
+from pathlib import Path
 
-import av
-import av.logging
-
-from strive_data.config import DecodeSettings
-from strive_data.engines.engine import VideoPath
-from strive_data.engines.memory import limit_memory
-from strive_data.engines.second_try import Disaster, both_failed, first_reader, other_reader
-from strive_data.errors import FailureKind, SampleError
-from strive_data.worker_pool import TookTooLongError, WorkerDiedError, WorkerPool
-
-Job = tuple[str, VideoPath]
-T = TypeVar("T")
-Read = Callable[[VideoPath, DecodeSettings], T]
-
-VIDEOS_PER_WORKER = 200
-_SPARE_JOBS = 2
-_PR_SET_PDEATHSIG = 1
+from strive_data.common.stopwatch import Stopwatch
+from strive_data.config import BuildSettings, DecodeSettings
+from strive_data.decode import read_candidates
+from strive_data.engines.batching import Waiting, embed_together
+from strive_data.engines.cache import KeptVideo, MissedVideo
+from strive_data.engines.decode_pool import Read, decode_videos
+from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
+from strive_data.engines.fetch import FetchedRead
+from strive_data.engines.results import Video, open_cache, require_embeddings, samples_of
+from strive_data.errors import SampleError
+from strive_data.schema import Failure, Sample
+from strive_data.score import Scorer, make_scorer
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pending(Generic[T]):
-    """A video that was handed to a worker."""
+@dataclass(frozen=True)
+class TimedRead:
+    """`read`, with the seconds that it took in its process."""
 
-    path: VideoPath
-    future: Future[T]
+    read: Read[Video]
+
+    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[Video, float]:
+        """What `read` gives, and its seconds."""
+        started = time.perf_counter()
+        return self.read(path, settings), time.perf_counter() - started
 
 
-class DecodingPool(Generic[T]):
-    """`workers` killable processes that read videos; a context manager, whose end ends them.
+class LocalEngine:
+    """Decodes in `workers` processes (0: one a core), scores and samples in the process that it is made in.
 
-    `read` must be picklable (a function of a module).
+    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py).
+    Raises SettingsError and UsageError for a scorer or a cache that cannot be had with these settings.
     """
 
-    def __init__(self, settings: DecodeSettings, workers: int, *, read: Read[T]) -> None:
-        self._settings = settings
-        self._pool = WorkerPool(
-            read,
-            workers,
-            name="decoding",
-            prepare=partial(_prepare, os.getpid(), settings.memory_bytes),
-            most_calls=VIDEOS_PER_WORKER,
-        )
+    def __init__(self, settings: BuildSettings, *, workers: int = 0, cache: Path | None = None) -> None:
+        self._settings, self._workers = settings, workers
+        self._scorer = make_scorer(settings.score)
+        require_embeddings(self._scorer, settings)
+        read: Callable[[Path, DecodeSettings], Video] = read_candidates
+        if cache is not None:
+            read = open_cache(cache, self._scorer, settings).read
+        self._read = TimedRead(FetchedRead(read))
 
-    def __enter__(self) -> DecodingPool[T]:
-        return self
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+        """One result for each job, in their order (engine.py)."""
+        started: dict[str, VideoJob] = {}
+        decode_seconds: dict[str, float] = {}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        def paths() -> Iterator[tuple[str, VideoPath]]:
+            for job in jobs:
+                started[job.name] = job
+                yield job.name, job.path
 
-    def close(self) -> None:
-        """End the processes, and give up what was submitted."""
-        self._pool.close()
+        def videos() -> Iterator[tuple[str, Video | SampleError]]:
+            decoded = decode_videos(paths(), self._settings.decode, workers=self._workers, read=self._read)
+            for name, read in decoded:
+                if isinstance(read, SampleError):
+                    yield name, read
+                else:
+                    video, decode_seconds[name] = read
+                    yield name, video
 
-    def submit(self, path: VideoPath) -> Pending[T]:
-        """Have a video read."""
-        return Pending(path=path, future=self._schedule(path, self._settings))
-
-    def result(self, pending: Pending[T]) -> T | SampleError:
-        """What came of a video, after a second try where the first one ended its process.
-
-        Raises UsageError if no worker can start.
-        """
-        path, settings = pending.path, self._settings
-        try:
-            return _outcome(path, pending.future, settings)
-        except Disaster as first:
-            other = other_reader(settings)
-            if other is None:
-                return first.error
-            second = _second_result(path, self._schedule(path, other), other)
-            if not isinstance(second, SampleError):
-                return second
-            return both_failed(path, (first_reader(settings), first.error), (other.reader, second))
-
-    def _schedule(self, path: VideoPath, settings: DecodeSettings) -> Future[T]:
-        return self._pool.submit(path, settings, timeout_seconds=settings.timeout_seconds)
+        for done in embed_together(videos(), self._scorer):
+            job, seconds = started.pop(done.name), decode_seconds.pop(done.name, 0.0)
+            yield video_result(job, done, self._scorer, self._settings, decode_seconds=seconds)
 
 
-def decode_videos(
-    jobs: Iterable[Job], settings: DecodeSettings, workers: int, *, read: Read[T]
-) -> Iterator[tuple[str, T | SampleError]]:
-    """Yield (name, what `read` gives or why it does not) for each job (name, path), in the order of the jobs.
-
-    `workers` processes, 0 for one a core. At most workers + 2 videos are being decoded or wait decoded, so
-    memory stays flat however many jobs there are; `jobs` is drawn from as they are needed. A video that
-    takes longer than `settings.timeout_seconds` gives SampleError(timeout), one whose process dies
-    SampleError(crash), one that needs more than `settings.memory_bytes` SampleError(oom); no other video is
-    touched. Where the settings leave the reader open, such a video is read once more, by the other reader;
-    VideoInfo.reader says which one it was, and an error of both carries the words of both. `read` must be
-    picklable (a function of a module). Errors in the code itself are raised; UsageError if no worker can
-    start.
-    """
-    count = workers or os.cpu_count() or 1
-    waiting: deque[tuple[str, Pending[T]]] = deque()
-    source = iter(jobs)
-    with DecodingPool(settings, count, read=read) as pool:
-        while True:
-            for name, path in islice(source, count + _SPARE_JOBS - len(waiting)):
-                waiting.append((name, pool.submit(path)))
-            if not waiting:
-                return
-            name, pending = waiting.popleft()
-            yield name, pool.result(pending)
+def video_result(
+    job: VideoJob, done: Waiting, scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
+) -> VideoResult:
+    """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
+    watch = Stopwatch()
+    watch.add({"decode": decode_seconds, "model": done.model_seconds})
+    results = samples_of(job.rows, done.video, scorer, settings, embeddings=done.embeddings, stopwatch=watch)
+    return result_of(job, done.video, tuple(results), watch)
 
 
-def _prepare(parent: int, memory_bytes: int) -> None:
-    """Make a worker quiet, bounded, and make it die with its parent even while it hangs in native code."""
-    # The decoder's complaints are counted in decode_errors.
-    av.logging.set_level(av.logging.PANIC)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # What the readers load for good (numpy's buffers among it) is not the video's.
-        importlib.import_module("strive_data.decode")
-        limit_memory(memory_bytes)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+def result_of(
+    job: VideoJob, video: Video | SampleError, results: tuple[Sample | Failure, ...], watch: Stopwatch
+) -> VideoResult:
+    """The result of a job whose questions are done."""
+    return VideoResult(
+        job=job,
+        results=results,
+        frames=0 if isinstance(video, SampleError) else frame_count(video),
+        kept=isinstance(video, KeptVideo),
+        damaged=video.damaged if isinstance(video, MissedVideo) else None,
+        seconds=watch.seconds,
+    )
 
 
-def _second_result(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError:
-    try:
-        return _outcome(path, future, settings)
-    except Disaster as second:
-        return second.error
-
-
-def _outcome(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError:
-    """The result, or the reader's own error. Raises Disaster where the process was ended or ended itself."""
-    try:
-        result: T = future.result()
-    except SampleError as error:
-        return error
-    except TookTooLongError as error:
-        message = f"{path}: not decoded within {settings.timeout_seconds:g} s"
-        raise Disaster(SampleError(FailureKind.TIMEOUT, message)) from error
-    except WorkerDiedError as error:
-        hint = (
-            " (killed: perhaps the machine ran out of memory)" if error.exit_code == -signal.SIGKILL else ""
-        )
-        message = f"{path}: the decoding process died with exit code {error.exit_code}{hint}"
-        raise Disaster(SampleError(FailureKind.CRASH, message)) from error
-    except MemoryError as error:
-        message = f"{path}: decoding needs more than decode.memory_bytes = {settings.memory_bytes}"
-        raise Disaster(SampleError(FailureKind.OOM, message)) from error
-    return result
+def frame_count(video: Video) -> int:
+    """Candidate frames of a video."""
+    if isinstance(video, KeptVideo):
+        return len(video.stills.times)
+    return len(video.candidates.times) if isinstance(video, MissedVideo) else len(video.times)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from strive_data.common.settings import choose, require
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import Engine
-from strive_data.engines.machine import LocalEngine
+from strive_data.engines.local import LocalEngine
 from strive_data.engines.ray import ClusterOptions, RayEngine
-from strive_data.settings import choose, require
 
 ENGINES = ("local", "ray")
 

@@ -1,18 +1,25 @@
-"""Which samples of which shards the joined build takes. Pure.
-
-A sample that stands in several builds with the same bytes is taken once: nothing is lost by it. One id with
-different bytes is refused, unless the caller says that the build named first is right.
-"""
+"""The builds to be joined: read, checked by their checksums, and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from strive_data.counted import counted
-from strive_data.errors import UsageError
-from strive_data.manifest import Entry, Lost, Manifest, shard_name
+from strive_data.common.settings import differences, identity
+from strive_data.common.text import counted
+from strive_data.errors import DamagedError, UsageError
+from strive_data.shards.build_state import Ledger, read_ledger
+from strive_data.shards.manifest import Entry, Lost, Manifest, shard_name
+from strive_data.shards.reader import read_run
+from strive_data.verify.record import Record, file_problems, read_record
+
+# Which samples of which shards the joined build takes. Pure.
+#
+# A sample that stands in several builds with the same bytes is taken once: nothing is lost by it. One id
+# with
+# different bytes is refused, unless the caller says that the build named first is right.
 
 Duplicates = Literal["refuse", "first"]
 DUPLICATES: tuple[str, ...] = get_args(Duplicates)
@@ -84,3 +91,39 @@ def some_of(clashes: Sequence[str]) -> str:
     """The first clashes, and how many more there are."""
     more = f" and {len(clashes) - SHOWN} more" if len(clashes) > SHOWN else ""
     return "; ".join(clashes[:SHOWN]) + more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One finished build: `run` is its run.json, `ledger` has its manifests in the order of its shards."""
+
+    folder: Path
+    run: Mapping[str, Any]
+    record: Record
+    ledger: Ledger
+
+
+def read_part(folder: Path) -> Part:
+    """The build in `folder`; its tables and manifests are checked, its shards are not read.
+
+    Raises UsageError where it is no finished build and DamagedError where a checksum differs.
+    """
+    run = read_run(folder)
+    record, problems = read_record(folder)
+    problems += file_problems(folder, record)
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise DamagedError(f"{folder}/{problems[0]}{more}: `strive-data verify {folder}` tells all")
+    return Part(folder=folder, run=run, record=record, ledger=read_ledger(folder, record.settings))
+
+
+def require_same_settings(parts: Sequence[Part]) -> None:
+    """Raise UsageError that names every setting in which a build differs from the first."""
+    first, *others = parts
+    for other in others:
+        changed = differences(identity(first.record.settings), identity(other.record.settings))
+        if changed:
+            raise UsageError(
+                f"builds of other settings cannot be joined: {first.folder} has {'; '.join(changed)}, in "
+                f"{other.folder}; build one of them again"
+            )

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.atomic import replacing, write_json
+from strive_data.common.files import replacing, write_json
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry, Manifest, PartFile, as_body, manifest_name
 from strive_data.merge.plan import Move
-from strive_data.seal import file_sha256
-from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.tables import TABLES, part_name, write_table
+from strive_data.shards.checksums import file_sha256
+from strive_data.shards.manifest import Entry, Manifest, PartFile, as_body, manifest_name
+from strive_data.shards.tables import TABLES, part_name, write_table
+from strive_data.shards.writer import END_OF_ARCHIVE
 
 BLOCK_BYTES = 1 << 20
 

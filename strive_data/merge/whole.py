@@ -15,19 +15,31 @@ from typing import Any
 
 import polars as pl
 
-from strive_data.atomic import sync_folder, write_json
-from strive_data.errors import StriveError, UsageError
-from strive_data.finish import counts_of, files_of
-from strive_data.ledger import PARTS, TAIL_FILE, Ledger, begin
-from strive_data.manifest import Manifest, Tail, as_body, index_of
-from strive_data.merge.failures import join_failures
-from strive_data.merge.part import Part, read_part, require_same_settings
-from strive_data.merge.plan import Duplicates, Plan, plan_merge
+from strive_data.common.files import sync_folder, write_json
+from strive_data.errors import FailureKind, StriveError, UsageError
+from strive_data.merge.plan import Duplicates, Part, Plan, plan_merge, read_part, require_same_settings
 from strive_data.merge.shard import move_shard
-from strive_data.provenance import run_record
-from strive_data.seal import FILES, SEAL, file_hashes, seal
-from strive_data.shards import INDEX_FILE, RUN_FILE
-from strive_data.tables import FAILURES_FILE, SAMPLES_FILE, gather_parts, write_table
+from strive_data.schema import FAILURES_TABLE
+from strive_data.shards.build_state import PARTS, TAIL_FILE, Ledger, begin
+from strive_data.shards.checksums import FILES, SEAL, file_hashes, seal
+from strive_data.shards.finalize import counts_of, files_of
+from strive_data.shards.manifest import Manifest, Tail, as_body, index_of
+from strive_data.shards.provenance import run_record
+from strive_data.shards.reader import INDEX_FILE, RUN_FILE
+from strive_data.shards.tables import FAILURES_FILE, SAMPLES_FILE, gather_parts, write_table
+
+# The failures of all parts together.
+
+
+def join_failures(folders: Sequence[Path], samples: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
+    """Failures of all parts, equal ones once, and how many went because another part has the sample."""
+    tables = [pl.read_parquet(folder / FAILURES_FILE) for folder in folders]
+    rows = pl.concat([pl.DataFrame(schema=FAILURES_TABLE), *tables]).unique(maintain_order=True)
+    held = rows.lazy().join(samples.select("sample_id"), on="sample_id", how="semi").collect()["sample_id"]
+    again = pl.col("kind") == FailureKind.DUPLICATE_ID.value
+    left = rows.filter(again | ~pl.col("sample_id").is_in(held.unique().to_list()))
+    return left, rows.height - left.height
+
 
 Observe = Callable[[int, int, int], None]
 """Told (shards done, shards in all, bytes done) after each shard."""

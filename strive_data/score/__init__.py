@@ -1,7 +1,6 @@
 """Scores of frames against a question: one protocol, one scorer a file; only scorers import torch."""
 
-from strive_data.score.embedder import EmbeddingScorer, FrameEmbedder, QueueingScorer
-from strive_data.score.frame_queue import FrameQueue, QueuedVideo
+from strive_data.score.batcher import EmbeddingScorer, FrameEmbedder, FrameQueue, QueuedVideo, QueueingScorer
 from strive_data.score.registry import make_scorer
 from strive_data.score.scorer import FrameScores, Scorer
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Indices, Question
-from strive_data.score.embedder import FrameEmbedder
+from strive_data.score.batcher import FrameEmbedder
 from strive_data.score.scorer import FrameScores, Scorer
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import sha256
+from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +18,46 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.clip_identity import identity_of
-from strive_data.score.frame_queue import FrameQueue
-from strive_data.score.lanes import lane_count, lanes
+from strive_data.score.batcher import FrameQueue, lane_count, lanes
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
+
+# What the bits of a CLIP frame embedding depend on, as one hash: the key of kept embeddings.
+
+LIBRARIES = ("torch", "torchvision", "open-clip-torch", "pillow")
+
+
+def identity_of(clip: ClipModel, *, batch_size: int) -> str:
+    """Hash of the model's weights, its transform, the precision, the batch size, device and libraries."""
+    about = {
+        "weights": weights_sha256(clip.model),
+        # Functions within a transform print their address.
+        "transform": re.sub(r" at 0x[0-9a-f]+", "", repr(clip.transform)),
+        "model": clip.name,
+        "dtype": str(clip.dtype),
+        "batch_size": batch_size,
+        "device": _device_name(clip.device),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+    return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """Hash of the names, types, shapes and values of all weights."""
+    digest = sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
 
 FRAMES_OF_A_CPU_BATCH = 16
 """ViT-B-32 embeds 18.0 frames a second in batches of 16 on two cores, 16.5 in batches of 32 (tools/bench)."""

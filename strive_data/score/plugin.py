@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from strive_data.common.imports import imported
 from strive_data.config import ScoreSettings
 from strive_data.errors import SampleError, UsageError
-from strive_data.import_path import imported
 from strive_data.schema import Candidates, Question
 from strive_data.score.scorer import FrameScores, Scorer
 

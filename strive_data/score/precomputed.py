@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from strive_data.common.npy import read_npy
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.npy import read_npy
 from strive_data.schema import Candidates, Floats, Question, sample_key
 from strive_data.score.scorer import FrameScores
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from strive_data.common.settings import choose, require
 from strive_data.config import ScoreSettings
 from strive_data.score.cascade import make_cascade
-from strive_data.score.flat import FlatScorer
 from strive_data.score.plugin import entry_point_names, load_own
 from strive_data.score.precomputed import PrecomputedScorer
-from strive_data.score.scorer import Scorer
-from strive_data.settings import choose, require
+from strive_data.score.scorer import FlatScorer, Scorer
 
 DEMO_MODEL = Path(__file__).parent / "demo_clip"
 

@@ -1,24 +1,61 @@
-"""`run.json`: whether it is as it was written, what it says, and whether the files it names are there."""
+"""Which files lie in the folder of a build that are no part of it."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.settings import as_dict, fingerprint, identity, load
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, SettingsError
-from strive_data.finish import TABLE_FILES
-from strive_data.ledger import BUILD_FILE
-from strive_data.manifest import manifest_name, shard_name
 from strive_data.schema import SCHEMA_VERSION
-from strive_data.seal import FILES, SEAL, file_sha256, is_sealed
-from strive_data.settings import as_dict, fingerprint, identity, load
-from strive_data.shards import RUN_FILE
-from strive_data.verify.manifest import SHARD
-from strive_data.verify.problem import Problem
+from strive_data.shards.build_state import BUILD_FILE
+from strive_data.shards.checksums import FILES, SEAL, file_sha256, is_sealed
+from strive_data.shards.finalize import TABLE_FILES
+from strive_data.shards.manifest import Entry, Manifest, PartFile, manifest_name, read_manifest, shard_name
+from strive_data.shards.reader import RUN_FILE
+from strive_data.verify.problem import REMOVE, Problem
+
+# The manifest of a shard, with every value of the type that it must have: nothing in it is trusted yet.
+
+SHARD = re.compile(r"shard-\d{6,}\.tar")
+
+
+def checked_manifest(path: Path) -> Manifest:
+    """The manifest at `path`. Raises DamagedError where it is absent, cut or no manifest."""
+    manifest = read_manifest(path)
+    sound = (
+        _is_file(manifest.size_bytes, manifest.sha256)
+        and isinstance(manifest.shard, str)
+        and isinstance(manifest.settings, str)
+        and all(isinstance(name, str) for name in manifest.unfinished)
+        and all(_is_part(part) for part in manifest.parts.values())
+        and all(_is_entry(entry) for entry in manifest.samples)
+    )
+    if not sound:
+        raise DamagedError(f"{path}: no manifest of a shard: a value is of another type")
+    return manifest
+
+
+def _is_part(part: PartFile) -> bool:
+    return _is_file(part.size_bytes, part.sha256)
+
+
+def _is_entry(entry: Entry) -> bool:
+    texts = isinstance(entry.sample_id, str) and isinstance(entry.question, str)
+    return texts and type(entry.offset) is int and _is_file(entry.length, entry.sha256)
+
+
+def _is_file(size_bytes: object, digest: object) -> bool:
+    return type(size_bytes) is int and size_bytes >= 0 and isinstance(digest, str)
+
+
+# `run.json`: whether it is as it was written, what it says, and whether the files it names are there.
 
 COUNTS = ("samples", "videos", "shards", "failures", "candidates", "frames", "bytes")
 
@@ -128,3 +165,21 @@ def _texts_to(kind: type[Any], value: object) -> dict[str, Any]:
     """The entries of an object that are of that type; what is not is missed later, by name."""
     entries = value.items() if isinstance(value, Mapping) else ()
     return {name: entry for name, entry in entries if type(entry) is kind}
+
+
+# What people put beside: reports, plots, exported rows, notes.
+PEOPLES_OWN = frozenset({".csv", ".html", ".md", ".pdf", ".png", ".svg", ".txt"})
+
+
+def stray_problems(folder: Path, record: Record) -> Iterator[Problem]:
+    """Temporary files, folders, and shards, tables and JSON that `run.json` does not name."""
+    known = {RUN_FILE, *record.files, *record.shards}
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name in known:
+            continue
+        if entry.name.startswith(".") or entry.name.endswith((".tmp", ".part")):
+            yield Problem(file=entry.name, what="left by a run that was interrupted", todo=REMOVE)
+        elif SHARD.fullmatch(entry.name) or SHARD.fullmatch(str(Path(entry.name).with_suffix(".tar"))):
+            yield Problem(file=entry.name, what=f"a shard that {RUN_FILE} does not name", todo=REMOVE)
+        elif entry.is_dir() or Path(entry.name).suffix not in PEOPLES_OWN:
+            yield Problem(file=entry.name, what="no part of a build", todo=f"{REMOVE}, or keep it elsewhere")

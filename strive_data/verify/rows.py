@@ -10,12 +10,12 @@ import polars as pl
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry, Manifest, manifest_name
-from strive_data.samplers import WALKERS
+from strive_data.sampling.registry import WALKERS
 from strive_data.schema import INDEX_TABLE, Sample
-from strive_data.seal import file_sha256
-from strive_data.shards import INDEX_FILE
-from strive_data.tables import FRAMES_FILE, SAMPLES_FILE, frames_table, part_name, samples_table
+from strive_data.shards.checksums import file_sha256
+from strive_data.shards.manifest import Entry, Manifest, manifest_name
+from strive_data.shards.reader import INDEX_FILE
+from strive_data.shards.tables import FRAMES_FILE, SAMPLES_FILE, frames_table, part_name, samples_table
 from strive_data.verify.problem import Problem
 
 # Computed columns: another processor may round them differently.

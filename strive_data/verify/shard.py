@@ -10,11 +10,11 @@ from pathlib import Path
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
-from strive_data.manifest import Entry, Lost, Manifest, manifest_name, question_hash
 from strive_data.schema import Sample
-from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.verify.manifest import checked_manifest
+from strive_data.shards.manifest import Entry, Lost, Manifest, manifest_name, question_hash
+from strive_data.shards.writer import END_OF_ARCHIVE
 from strive_data.verify.problem import Problem
+from strive_data.verify.record import checked_manifest
 from strive_data.verify.rows import Place, index_problems, part_problems, row_problems
 from strive_data.verify.sample import check_sample
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.counted import counted
+from strive_data.common.text import counted
 from strive_data.errors import DamagedError, FailureKind
-from strive_data.manifest import Lost
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, INDEX_TABLE, SAMPLES_TABLE, Stage, Table
-from strive_data.shards import INDEX_FILE, RUN_FILE
-from strive_data.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
+from strive_data.shards.manifest import Lost
+from strive_data.shards.reader import INDEX_FILE, RUN_FILE
+from strive_data.shards.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
 from strive_data.verify.problem import Problem
 from strive_data.verify.record import Record
 from strive_data.verify.rows import STALE, Place

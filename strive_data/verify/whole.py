@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from strive_data.common.process_pool import WorkerDiedError, WorkerPool
 from strive_data.errors import DamagedError, UsageError
-from strive_data.finish import TABLE_FILES
-from strive_data.ledger import TAIL_FILE
-from strive_data.manifest import read_tail
-from strive_data.shards import INDEX_FILE, RUN_FILE
-from strive_data.tables import FRAMES_FILE, SAMPLES_FILE
-from strive_data.verify.listing import stray_problems
+from strive_data.shards.build_state import TAIL_FILE
+from strive_data.shards.finalize import TABLE_FILES
+from strive_data.shards.manifest import read_tail
+from strive_data.shards.reader import INDEX_FILE, RUN_FILE
+from strive_data.shards.tables import FRAMES_FILE, SAMPLES_FILE
 from strive_data.verify.problem import Problem
-from strive_data.verify.record import Record, begun_problems, file_problems, read_record
+from strive_data.verify.record import Record, begun_problems, file_problems, read_record, stray_problems
 from strive_data.verify.shard import ShardReport, ShardTask, check_shard
 from strive_data.verify.tables import (
     places,
@@ -31,7 +31,6 @@ from strive_data.verify.tables import (
     table_problems,
     untold_problems,
 )
-from strive_data.worker_pool import WorkerDiedError, WorkerPool
 
 Observe = Callable[[int, int, int], None]
 """Told (shards read, shards in all, bytes read) after each shard."""

@@ -6,10 +6,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from strive_data.annotation_rows import RowFile, nested_items, read_rows
-from strive_data.annotations import Annotations, annotations_of
-from strive_data.recipes import find_recipe
+from strive_data.annotations.read import Annotations, annotations_of
+from strive_data.annotations.recipes import find_recipe
+from strive_data.annotations.rows import RowFile, nested_items, read_rows
+from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
+
+# Where a benchmark's annotation lies below its data root, under the names it was published by.
+
+
+def find_annotations(benchmark: Benchmark, data_root: Path) -> tuple[Path, ...]:
+    """The benchmark's files: of each the first pattern that some file fits, in alphabetical order.
+
+    Raises UsageError where there is none, or no such folder. One of several that is absent is not missed
+    here: results say how many questions were published.
+    """
+    if not data_root.is_dir():
+        raise UsageError(f"--data-root {data_root}: no such folder")
+    found = [path for patterns in benchmark.files for path in _first(patterns, data_root)]
+    if not found:
+        wanted = ", ".join(" or ".join(patterns) for patterns in benchmark.files)
+        looked = f": none of {wanted} in {data_root}" if wanted else ""
+        raise UsageError(f"no annotation of {benchmark.title}{looked}; name its files by --annotations")
+    return tuple(found)
+
+
+def _first(patterns: tuple[str, ...], folder: Path) -> list[Path]:
+    matches = (sorted(path for path in folder.glob(pattern) if path.is_file()) for pattern in patterns)
+    return next((found for found in matches if found), [])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from strive_data.counted import counted
+from strive_data.common.text import counted
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.readers import tempcompass_output
 from strive_rl.benchmarks.readers.join import join
-from strive_rl.benchmarks.readers.records import Records, read_records
+from strive_rl.benchmarks.readers.prediction import Records, read_records
+from strive_rl.benchmarks.scoring import scored
 from strive_rl.benchmarks.tempcompass import judged_letter
-from strive_rl.benchmarks.verdicts import scored
 
 SCORES = ("score", "rating", "correct")
 EXPECTED = (

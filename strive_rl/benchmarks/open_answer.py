@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from strive_data.number import number
-from strive_rl.benchmarks.choices import choice_verdict
-from strive_rl.benchmarks.extract import final_text, one_number
+from strive_data.annotations.numbers import number
 from strive_rl.benchmarks.item import Item, Verdict
-from strive_rl.benchmarks.statements import WRAPPERS, statements
+from strive_rl.benchmarks.parsing import WRAPPERS, choice, final_text, one_number, statements
+
+# The rule of all questions with options: the letter that the output settles on is that of the truth.
+
+
+def choice_verdict(output: str, item: Item) -> Verdict:
+    """1 for the right letter, 0 for another one and for none that can be read."""
+    letter = choice(output, item.question.options)
+    return Verdict(value=float(letter == item.question.answer), extracted=letter)
+
 
 OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strive_rl.benchmarks.choices import choice_verdict
 from strive_rl.benchmarks.item import Benchmark, Convention, Row, text_of
+from strive_rl.benchmarks.open_answer import choice_verdict
 from strive_rl.benchmarks.video_r1 import VIDEO_R1
 
 TRAINED_ON = (

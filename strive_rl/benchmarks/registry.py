@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from strive_data.settings import choose
+from strive_data.common.settings import choose
+from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.mmvu import MMVU
-from strive_rl.benchmarks.own import OWN
 from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST
 from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
 from strive_rl.benchmarks.videomme import VIDEOMME

@@ -11,13 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from strive_data.errors import DamagedError
-from strive_data.samplers import WALKERS
+from strive_data.sampling.registry import WALKERS
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
-from strive_rl.data.builds import Builds
-from strive_rl.data.plan import Cursor, Stream, next_batch, rank_slice
+from strive_rl.data.dataset import Builds
+from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
+from strive_rl.data.views import training_group, with_clean_view
 from strive_rl.schema import Group, Pick
-from strive_rl.views import training_group, with_clean_view
 
 STOPPED = "`strive-data verify` finds all that is wrong, data.broken=skip leaves such questions out"
 

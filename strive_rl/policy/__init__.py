@@ -17,12 +17,11 @@ logprobs     prompts and completions → log-probabilities with gradients
 estimate     tokens and bytes of a step, from the settings and the model's config
 """
 
-from strive_rl.policy.chance import Chance
 from strive_rl.policy.encode import Patches, Prompt, encode, prompt_form
+from strive_rl.policy.generate import Chance, NotFiniteError, Sampling, sample
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
-from strive_rl.policy.model import Policy
-from strive_rl.policy.sample import NotFiniteError, Sampling, sample
+from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import with_features
 
 __all__ = [

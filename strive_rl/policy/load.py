@@ -11,11 +11,11 @@ from transformers import AutoConfig, AutoProcessor
 
 from strive_data.errors import UsageError
 from strive_rl.config import DEMO, PolicySettings
-from strive_rl.policy import attention
-from strive_rl.policy.adapter import add_adapters
+from strive_rl.policy import packing
 from strive_rl.policy.architecture import Architecture
-from strive_rl.policy.estimate import ModelShape, model_shape
-from strive_rl.policy.model import Policy
+from strive_rl.policy.lora import add_adapters
+from strive_rl.policy.memory import ModelShape, model_shape
+from strive_rl.policy.policy import Policy
 from strive_rl.policy.qwen2_5_vl import Qwen25VL
 from strive_rl.policy.qwen3_vl import Qwen3VL
 
@@ -32,7 +32,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     architecture = ARCHITECTURES[read_config(name).model_type]
     dtype = choose_dtype(settings.dtype, device)
     model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
-    attention.register(model)
+    packing.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
     if settings.lora_rank:

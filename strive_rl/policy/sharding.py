@@ -19,8 +19,8 @@ import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-from strive_rl import distributed
-from strive_rl.policy.model import THROUGH
+from strive_rl.common import distributed
+from strive_rl.policy.policy import THROUGH
 
 T = TypeVar("T")
 

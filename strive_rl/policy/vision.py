@@ -15,7 +15,7 @@ import torch
 
 from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.encode import Prompt
-from strive_rl.policy.model import Policy
+from strive_rl.policy.policy import Policy
 
 
 def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:

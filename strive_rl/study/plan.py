@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.settings import choose, load, require
 from strive_data.errors import SettingsError
-from strive_data.settings import choose, load, require
+from strive_rl.common.run_settings import flat
 from strive_rl.config import TrainSettings
-from strive_rl.eval_config import EvalSettings
-from strive_rl.run_record import flat
+from strive_rl.eval.config import EvalSettings
 
 KEYS = ("baseline", "seeds", "train", "eval", "arms")
 

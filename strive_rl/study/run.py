@@ -14,14 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.settings import as_dict
 from strive_data.errors import UsageError
-from strive_data.settings import as_dict
-from strive_data.shards import ShardSet
-from strive_rl import begin, journal, trainer
-from strive_rl.evaluate import RESULTS_FILE, evaluate
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.eval.on_shards import RESULTS_FILE, evaluate
+from strive_rl.eval.table import aligned
 from strive_rl.study.paired import comparisons
 from strive_rl.study.plan import Arm, Study
-from strive_rl.table import aligned
+from strive_rl.train import state, trainer
 
 STUDY_FILE = "study.json"
 COSTS = ("prompts", "rollouts")
@@ -47,7 +48,7 @@ def run_study(
                 observe(f"{arm.name}, seed {seed}")
                 _run_one(arm, seed, folder, study, shards, heldout, model)
             _write(study, out)
-    return journal.read_json(out / STUDY_FILE)
+    return jsonl.read_json(out / STUDY_FILE)
 
 
 def study_table(results: dict[str, Any]) -> str:
@@ -67,7 +68,7 @@ def _run_one(
     arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
 ) -> None:
     run = folder / "run"
-    open_run = begin.resume if begin.holds_work(run) else begin.start
+    open_run = state.resume if state.holds_work(run) else state.start
     begun = open_run(run, shards=shards, model=model, settings=arm.with_seed(seed))
     trained = trainer.fit(begun, lambda record, steps: None)
     shutil.rmtree(folder / "eval", ignore_errors=True)
@@ -88,16 +89,16 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: 
     }
     path = out / STUDY_FILE
     if path.is_file():
-        theirs = journal.read_json(path)["study"]
+        theirs = jsonl.read_json(path)["study"]
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
         if not changed:
             return
-        if any(map(begin.holds_work, out.glob("*/seed-*/run"))):
+        if any(map(state.holds_work, out.glob("*/seed-*/run"))):
             raise UsageError(f"{out} holds another study ({', '.join(changed)} differ): give another --out")
     elif out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty and holds no study: give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    journal.write_json(path, {"study": mine, "samplers": {}, "costs": {}})
+    jsonl.write_json(path, {"study": mine, "samplers": {}, "costs": {}})
 
 
 def _write(study: Study, out: Path) -> None:
@@ -112,8 +113,8 @@ def _write(study: Study, out: Path) -> None:
         for sampler in study.evaluation.samplers
     }
     costs = {name: {cost: _cost(out / name, runs, cost) for cost in COSTS} for name, runs in done.items()}
-    body = journal.read_json(out / STUDY_FILE) | {"samplers": samplers, "costs": costs}
-    journal.write_json(out / STUDY_FILE, body)
+    body = jsonl.read_json(out / STUDY_FILE) | {"samplers": samplers, "costs": costs}
+    jsonl.write_json(out / STUDY_FILE, body)
 
 
 def _done(folder: Path) -> dict[int, dict[str, Any]]:
@@ -121,7 +122,7 @@ def _done(folder: Path) -> dict[int, dict[str, Any]]:
     found = {
         int(path.parts[-3].removeprefix("seed-")): path for path in folder.glob(f"seed-*/eval/{RESULTS_FILE}")
     }
-    return {seed: journal.read_json(found[seed]) for seed in sorted(found)}
+    return {seed: jsonl.read_json(found[seed]) for seed in sorted(found)}
 
 
 def _accuracies(runs: dict[int, dict[str, Any]], sampler: str) -> dict[int, float]:
@@ -131,8 +132,8 @@ def _accuracies(runs: dict[int, dict[str, Any]], sampler: str) -> dict[int, floa
 
 def _cost(folder: Path, runs: dict[int, dict[str, Any]], name: str) -> int:
     """What training cost, summed over the steps of these seeds' runs."""
-    files = [folder / f"seed-{seed}" / "run" / begin.METRICS_FILE for seed in runs]
-    return sum(record[name] for file in files for record in journal.read(file))
+    files = [folder / f"seed-{seed}" / "run" / state.METRICS_FILE for seed in runs]
+    return sum(record[name] for file in files for record in jsonl.read(file))
 
 
 def _shown(mean: dict[str, Any] | None, sign: str = "") -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from strive_data.atomic import write_json
-from strive_data.cache import write_entry
-from strive_data.sample_tar import sample_members
-from strive_data.stills import stills_of
+from strive_data.common.files import write_json
+from strive_data.engines.cache import write_entry
+from strive_data.shards.format import sample_members
+from strive_data.shards.frames import stills_of
 from tests.strive_data.builds import reseal
 from tests.strive_data.samples import a_sample, some_candidates
 

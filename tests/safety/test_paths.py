@@ -11,17 +11,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from strive_data.annotations import read_annotations
-from strive_data.atomic import write_json
+from strive_data.annotations.read import read_annotations
+from strive_data.common.files import write_json
 from strive_data.errors import DamagedError, FailureKind, StriveError
-from strive_data.sample_tar import decode_sample, sample_members
-from strive_data.seal import seal
-from strive_data.shards import ShardSet
+from strive_data.shards.checksums import seal
+from strive_data.shards.format import decode_sample, sample_members
+from strive_data.shards.reader import ShardSet
 from strive_data.verify import verify_build
-from tests.safety.forgeries import (
-    annotation_of,
-    tar_of,
-)
+from tests.safety.forgeries import annotation_of, tar_of
 from tests.strive_data.builds import reseal
 from tests.strive_data.samples import a_sample
 

@@ -11,24 +11,18 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from strive_data.cache import read_entry
+from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.config import ScoreSettings
+from strive_data.engines.cache import read_entry
 from strive_data.errors import DamagedError, SampleError
-from strive_data.jpeg import decode_jpeg, jpeg_size
-from strive_data.npy import npy_bytes, read_npy
-from strive_data.plot import write_plot
-from strive_data.report import Selection, write_report
-from strive_data.sample_json import MAX_JSON_BYTES
-from strive_data.sample_tar import decode_sample
+from strive_data.inspect.report import Selection, write_report
+from strive_data.inspect.timeline_png import write_plot
 from strive_data.schema import MAX_FRAME_PIXELS
 from strive_data.score.precomputed import PrecomputedScorer
+from strive_data.shards.format import MAX_JSON_BYTES, decode_sample
+from strive_data.shards.frames import decode_jpeg, jpeg_size
 from strive_data.verify import verify_build
-from tests.safety.forgeries import (
-    forged_entry,
-    npy_claiming,
-    plant,
-    sample_tar,
-)
+from tests.safety.forgeries import forged_entry, npy_claiming, plant, sample_tar
 from tests.strive_data.samples import a_question, some_candidates
 
 

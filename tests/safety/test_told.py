@@ -11,11 +11,10 @@ import pytest
 
 from strive_data.cli import app
 from strive_data.errors import StriveError
-from strive_data.overview import build_overview
-from strive_data.plot import write_plot
-from strive_data.query import sample_ids
-from strive_data.report import Selection, write_report
-from strive_data.shards import ShardSet
+from strive_data.inspect.report import Selection, write_report
+from strive_data.inspect.tables import build_overview, sample_ids
+from strive_data.inspect.timeline_png import write_plot
+from strive_data.shards.reader import ShardSet
 from strive_data.verify import verify_build
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from strive_data.annotations import Annotations
-from strive_data.atomic import write_json
+from strive_data.annotations.read import Annotations
+from strive_data.common.files import write_json
 from strive_data.config import BuildSettings
-from strive_data.finish import finish
-from strive_data.ledger import Ledger, begin, close
-from strive_data.provenance import package_versions
 from strive_data.schema import Failure, Sample
-from strive_data.seal import FILES, file_hashes, seal
-from strive_data.shard_stream import ShardStream
-from strive_data.shards import RUN_FILE
+from strive_data.shards.build_state import Ledger, begin, close
+from strive_data.shards.checksums import FILES, file_hashes, seal
+from strive_data.shards.finalize import finish
+from strive_data.shards.provenance import package_versions
+from strive_data.shards.reader import RUN_FILE
+from strive_data.shards.writer import ShardStream
 from tests.strive_data.samples import a_question, build_settings
 
 

@@ -11,12 +11,11 @@ import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.results import failure_of, make_sample
 from strive_data.errors import FailureKind, SampleError
-from strive_data.sampling import make_sample
 from strive_data.schema import Failure, Question, Sample
 from strive_data.score import FrameScores
-from strive_data.stills import stills_of
-from strive_data.video_results import failure_of
+from strive_data.shards.frames import stills_of
 from tests.strive_data.samples import some_candidates
 
 SETTINGS = BuildSettings(

@@ -13,9 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch  # noqa: F401  # loaded before the fork, for all: webdataset needs it
-import webdataset  # noqa: F401
-
 from strive_data import build as build_module
 from strive_data.build import build
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine

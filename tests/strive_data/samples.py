@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.sampling import make_sample
+from strive_data.engines.results import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
-from strive_data.stills import stills_of
+from strive_data.shards.frames import stills_of
 
 
 def a_question(sample_id: str = "1", **changes: object) -> Question:

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations.read import read_annotations
 from strive_data.build import build
+from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
+from strive_data.demo.write import write_world
 from strive_data.errors import SettingsError, UsageError
-from strive_data.observer import VideoDone, Workload
+from strive_data.progress import VideoDone, Workload
+from strive_data.run import BuildSummary
 from strive_data.score.clip import ClipScorer
-from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.shards import ShardSet
-from strive_data.stopwatch import Stopwatch
-from strive_data.summary import BuildSummary
-from strive_data.synth import write_world
+from strive_data.shards.reader import ShardSet
+from strive_data.shards.writer import END_OF_ARCHIVE
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),

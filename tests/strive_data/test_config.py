@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.common.settings import load
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.errors import SettingsError
-from strive_data.settings import load
 
 
 def test_defaults_are_the_papers_where_it_states_them() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.synth import write_world
+from strive_data.demo.write import write_world
 from tests.strive_data.fake_engine import write_annotation
 from tests.strive_data.killed_build import command, killed_after, stopped_when
 

@@ -13,10 +13,10 @@ import pytest
 
 from strive_data import build as build_module
 from strive_data.build import build
+from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
+from strive_data.demo.write import write_world
 from strive_data.errors import UsageError
-from strive_data.storage import RemoteFolder, open_folder
-from strive_data.synth import write_world
 from tests.strive_data.killed_build import PROGRAM, command, start
 from tests.strive_data.test_resume import TIMES, Silent
 

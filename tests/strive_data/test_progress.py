@@ -2,16 +2,91 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from strive_data.errors import FailureKind
-from strive_data.observer import VideoDone, Workload
-from strive_data.progress import BuildProgress, seconds_between_lines
+from strive_data.progress import (
+    BuildProgress,
+    ShardProgress,
+    Tally,
+    VideoDone,
+    Workload,
+    seconds_between_lines,
+)
 
-WORK = Workload(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
+
+def test_failed_is_the_sum_over_kinds() -> None:
+    kinds = {FailureKind.TIMEOUT: 2, FailureKind.OOM: 1}
+    assert VideoDone(video="a", questions=4, failures=kinds).failed == 3
+    assert VideoDone(video="a", questions=4).failed == 0
+
+
+WORK = Workload(videos=10, questions=30, videos_done=4, questions_done=11, failures=2)
+ONE = VideoDone(
+    video="a",
+    questions=3,
+    failures={FailureKind.TIMEOUT: 1},
+    frames=128,
+    written_bytes=1000,
+    shards=1,
+    seconds={"decode": 0.5, "model": 1.5},
+)
+OTHER = VideoDone(
+    video="b",
+    questions=2,
+    failures={FailureKind.TIMEOUT: 1, FailureKind.CRASH: 1},
+    frames=72,
+    seconds={"decode": 0.5, "encode": 1.0, "write": 0.5},
+)
+
+
+def test_counts_add_up_with_those_of_earlier_starts() -> None:
+    tally = Tally(work=WORK).after(ONE).after(OTHER)
+    assert (tally.videos_done, tally.questions_done, tally.failed) == (6, 16, 5)
+    assert (tally.frames, tally.shards, tally.written_bytes) == (200, 1, 1000)
+    assert tally.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
+    assert tally.stage_shares() == {"decode": 0.25, "model": 0.375, "encode": 0.25, "write": 0.125}
+    assert tally.bottleneck() == "model"
+
+
+def test_nothing_is_said_before_there_is_something_to_go_by() -> None:
+    tally = Tally(work=WORK)
+    assert tally.seconds_left(5.0) is None
+    assert tally.bottleneck() is None
+    assert tally.after(VideoDone(video="a", questions=1)).stage_shares() == {}
+
+
+def test_time_left_is_at_the_pace_of_this_start() -> None:
+    tally = Tally(work=WORK).after(ONE).after(OTHER)
+    assert tally.seconds_left(10.0) == 10.0 / 2 * 4
+    assert Tally(work=Workload(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+
+
+def test_at_the_end_the_shards_and_bytes_are_those_of_the_build() -> None:
+    """The last shard is committed behind the last video, and tars have an end mark."""
+    tally = Tally(work=replace(WORK, shards=2, written_bytes=500)).after(ONE)
+    assert (tally.shards_done, tally.bytes_done) == (3, 1500)
+    tally = tally.finished(shards=4, written_bytes=2600)
+    assert (tally.shards_done, tally.bytes_done, tally.videos_done) == (4, 2600, 5)
+
+
+@given(st.lists(st.sampled_from([ONE, OTHER]), max_size=6))
+def test_the_order_of_videos_changes_no_count(done: list[VideoDone]) -> None:
+    there, back = Tally(work=WORK), Tally(work=WORK)
+    for video in done:
+        there = there.after(video)
+    for video in reversed(done):
+        back = back.after(video)
+    assert there == back
+
+
+WORK_PROGRESS = Workload(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
 SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
 GOOD = VideoDone(video="a", questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
 BAD = VideoDone(video="b", questions=2, failures={FailureKind.TIMEOUT: 2})
@@ -38,7 +113,7 @@ def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
 def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
     progress, clock, written = shown(terminal=False)
     with progress:
-        progress.start(WORK)
+        progress.start(WORK_PROGRESS)
         for seconds, done in ((4.0, GOOD), (12.0, BAD), (15.0, GOOD), (16.0, GOOD)):
             clock.now = 100.0 + seconds
             progress.advance(done)
@@ -56,7 +131,7 @@ def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
 def test_on_a_terminal_it_draws_a_picture() -> None:
     progress, clock, written = shown(terminal=True)
     with progress:
-        progress.start(WORK)
+        progress.start(WORK_PROGRESS)
         clock.now = 104.0
         progress.advance(GOOD)
         progress.advance(BAD)
@@ -107,3 +182,17 @@ def test_a_video_before_the_start_is_an_error_of_the_code() -> None:
 @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (200, 10), (600, 30), (3600, 180), (86_400, 300)])
 def test_lines_become_rarer(elapsed: float, seconds: float) -> None:
     assert seconds_between_lines(elapsed) == seconds
+
+
+def test_where_there_is_no_terminal_a_line_is_printed_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with ShardProgress("read") as progress:
+        for done, at in enumerate((104.0, 110.0, 115.0, 120.0), start=1):
+            now[0] = at
+            progress(done, 4, done * 10_000_000)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == ["2/4 shards read, 20 MB, 2 MB/s", "4/4 shards read, 40 MB, 2 MB/s"]

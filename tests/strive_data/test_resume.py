@@ -19,10 +19,9 @@ from strive_data.build import build
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
-from strive_data.failure_limit import TooManyFailuresError
 from strive_data.merge import merge_builds
-from strive_data.observer import VideoDone, Workload
-from strive_data.summary import BuildSummary
+from strive_data.progress import VideoDone, Workload
+from strive_data.run import BuildSummary, TooManyFailuresError
 from strive_data.verify import verify_build
 from tests.strive_data.crash_images import recorded
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from strive_data import unchanged
-from strive_data.annotations import read_annotations
-from strive_data.ledger import read_ledger
+from strive_data.annotations.read import read_annotations
+from strive_data.plan import failures_of, plan_work
+from strive_data.shards.build_state import read_ledger
 from strive_data.unchanged import Unchanged, find_unchanged
-from strive_data.work import failures_of, plan_work
 from tests.strive_data.builds import reseal
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
 from tests.strive_data.test_resume import counts_of, run

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.shard_writer import OpenShard
-from strive_data.tables import gather_parts, write_parts
+from strive_data.shards.tables import gather_parts, write_parts
+from strive_data.shards.writer import OpenShard
 from tests.strive_data.samples import a_sample
 
 

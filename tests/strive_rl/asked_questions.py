@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from strive_data.schema import Question
-from strive_rl.asking import Stages
 from strive_rl.data import Batch, Broken, Cursor, Stream, next_batch
 from strive_rl.policy import Prompt
-from strive_rl.rollout import Encoded, rewarded
+from strive_rl.rollout.builtin import Encoded, rewarded
 from strive_rl.schema import Completion, Group, Pick, Rollout, View
+from strive_rl.train.collect import Stages
 
 Chance = Callable[[int, float], float]
 PROMPT = Prompt(

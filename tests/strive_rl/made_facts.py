@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from strive_rl.facts import Grid, QuestionFacts, StepFacts
-from strive_rl.update import UpdateStats
+from strive_rl.train.metrics import Grid, QuestionFacts, StepFacts
+from strive_rl.train.update import UpdateStats
 
 
 def question(accuracy: Grid, **changes: Any) -> QuestionFacts:

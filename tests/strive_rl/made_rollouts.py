@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from strive_rl.advantage import batch_advantages
+from strive_rl.algorithm.advantage import batch_advantages
 from strive_rl.config import AlgorithmSettings
-from strive_rl.lesson import Lesson, lessons
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout import Encoded, encode_groups, reward_grid, roll_out
+from strive_rl.rollout.builtin import Encoded, encode_groups, reward_grid, roll_out
 from strive_rl.schema import Group, Pick, Rollout
+from strive_rl.train.examples import Lesson, lessons
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0

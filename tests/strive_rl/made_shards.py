@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from strive_data.atomic import write_json
+from strive_data.common.files import write_json
+from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.manifest import index_of
-from strive_data.samplers import draw, uniform_indices
+from strive_data.sampling.baselines import uniform_indices
+from strive_data.sampling.registry import draw
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
-from strive_data.settings import as_dict, fingerprint
-from strive_data.shard_writer import OpenShard
-from strive_data.shards import ShardSet
+from strive_data.shards.manifest import index_of
+from strive_data.shards.reader import ShardSet
+from strive_data.shards.writer import OpenShard
 
 SETTINGS = BuildSettings(
     sampler=SamplerSettings(name="comb", frames=4, variants=2, alpha=0.3, epsilon=0.5),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from strive_data.common.settings import load, settings_file
 from strive_data.config import BuildSettings
-from strive_data.published import settings_file
-from strive_data.settings import load
 from strive_rl.config import TrainSettings
-from strive_rl.dry_run import Plan, plan
+from strive_rl.train.dry_run import Plan, plan
 from tests.strive_rl.made_shards import SETTINGS, make_shards
 from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b, save_config
 

@@ -13,8 +13,9 @@ import fsspec
 import pytest
 from fsspec import AbstractFileSystem
 
-from strive_rl import cli, journal
-from strive_rl.metrics import MEASURED
+from strive_rl import cli
+from strive_rl.common import jsonl
+from strive_rl.train.metrics import MEASURED
 from tests.strive_rl.made_shards import make_shards
 
 SMALL = [
@@ -53,7 +54,7 @@ def test_train_resume_and_evaluate(
     shown = capfd.readouterr()
     assert "step 2/2" in shown.err
     assert f"{tmp_path / 'run' / 'model'}: the model after step 2;" in shown.out
-    assert [r["step"] for r in journal.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
+    assert [r["step"] for r in jsonl.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     small = ["--set", "max_new_tokens=3", "--set", "policy.device=cpu", "--set", "bootstrap_resamples=100"]
     evaluation = ["eval", "--shards", tmp_path / "shards", "--model", tmp_path / "run" / "model", *small]
     assert typed(*evaluation, "--out", tmp_path / "one") == 0
@@ -98,7 +99,7 @@ def test_several_builds_are_one(tmp_path: Path, tiny_folder: Path, capfd: pytest
     common = ["train", "--model", tiny_folder, "--steps", "1", "--out", tmp_path / "run", *SMALL]
     assert typed(*common, *both, "--set", "data.questions_per_step=4") == 0
     assert without_time(tmp_path / "run")[0]["questions"] == 4
-    settings = journal.read_json(tmp_path / "run" / "settings.json")
+    settings = jsonl.read_json(tmp_path / "run" / "settings.json")
     assert settings["shards"] == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
     capfd.readouterr()
     assert typed(*common, *both, *both, "--out", tmp_path / "other") == 2
@@ -128,7 +129,7 @@ def test_a_broken_shard_stops_a_run_or_is_skipped_and_counted(
 def without_time(run: Path) -> list[dict[str, Any]]:
     return [
         {name: value for name, value in record.items() if name not in MEASURED}
-        for record in journal.read(run / "metrics.jsonl")
+        for record in jsonl.read(run / "metrics.jsonl")
     ]
 
 
@@ -192,7 +193,7 @@ def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureF
         for i, output in enumerate("BBA")
     ]
     for name, kept in (("a", rows[:1] + rows[2:]), ("b", rows[:2])):
-        journal.append(tmp_path / f"{name}.jsonl", kept)
+        jsonl.append(tmp_path / f"{name}.jsonl", kept)
         file, out = tmp_path / f"{name}.jsonl", tmp_path / name
         assert typed("score", file, "--benchmark", "own", "--out", out) == 0
         assert "accuracy" in capsys.readouterr().out
@@ -216,7 +217,7 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert len(list((run / "tensorboard").iterdir())) == 1
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     documented = {name.split(".")[0] for name in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE)}
-    assert set(journal.read(run / "metrics.jsonl")[0]) == documented
+    assert set(jsonl.read(run / "metrics.jsonl")[0]) == documented
     assert typed(*common, "--steps", "2", "--resume") == 0
     for name in ("curves.png", "curves.html"):
         assert typed("plot", run, "--out", tmp_path / name) == 0

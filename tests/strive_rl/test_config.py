@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from strive_data.common.settings import as_dict, load
 from strive_data.errors import SettingsError
-from strive_data.settings import as_dict, load
 from strive_rl.config import (
     AlgorithmSettings,
     DataSettings,

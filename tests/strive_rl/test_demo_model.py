@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 import strive_rl
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
-from strive_rl.prompt import user_text
+from strive_rl.policy.encode import user_text
 from tools.tiny.lessons import answer_text, make_lessons
 from tools.tiny.pool import make_pool
 from tools.tiny.recall import as_question

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from strive_rl import checkpoint, journal
-from strive_rl.metrics import MEASURED
+from strive_rl.common import jsonl
+from strive_rl.train import checkpoint
+from strive_rl.train.metrics import MEASURED
 from tests.strive_rl import two_processes
 from tests.strive_rl.made_shards import make_shards
 from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_vl
@@ -67,7 +68,7 @@ def torchrun(folder: Path, *tasks: str) -> None:
 def records(run: Path) -> list[dict[str, Any]]:
     return [
         {name: value for name, value in record.items() if name not in MEASURED}
-        for record in journal.read(run / "metrics.jsonl")
+        for record in jsonl.read(run / "metrics.jsonl")
     ]
 
 
@@ -105,7 +106,7 @@ def test_two_processes_take_the_steps_of_one(folder: Path, name: str) -> None:
             assert yours[exact] == pytest.approx(mine[exact], rel=1e-12, abs=0, nan_ok=True), exact
     assert sum(record["update_tokens"] for record in one) > 0
     assert len({record["grad_norm"] for record in one}) > 1
-    rows = [journal.read(folder / f"{name}-{count}" / "rollouts.jsonl") for count in (1, 2)]
+    rows = [jsonl.read(folder / f"{name}-{count}" / "rollouts.jsonl") for count in (1, 2)]
     said, again = ([(row["sample_id"], row["completion"]) for row in each] for each in rows)
     assert said == again
     assert said

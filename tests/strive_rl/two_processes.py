@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
+from strive_data.common.settings import load
 from strive_data.errors import StriveError
 from strive_data.schema import Question
-from strive_data.settings import load
-from strive_data.shards import ShardSet
-from strive_rl import distributed
-from strive_rl.begin import resume, start
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import distributed
 from strive_rl.config import TrainSettings
-from strive_rl.trainer import fit
+from strive_rl.train.state import resume, start
+from strive_rl.train.trainer import fit
 
 COMMON = (
     "policy.device=cpu",

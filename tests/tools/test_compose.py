@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from strive_data.synth import COLOURS, SHAPES
+from strive_data.demo.world import COLOURS, SHAPES
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from tools.tiny.compose import compose, make_bank

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from strive_data.synth import COLOURS, SHAPES, plan_video
+from strive_data.demo.world import COLOURS, SHAPES, plan_video
 from strive_rl.config import PolicySettings
 from strive_rl.policy import load_policy
 from tools.tiny.pairs import LOOKS, augment, looks_at, make_pairs, patches

@@ -22,7 +22,7 @@ import torch
 from transformers import Qwen3VLConfig
 
 from strive_rl.config import PolicySettings
-from strive_rl.policy import Policy, Prompt, attention, logprobs
+from strive_rl.policy import Policy, Prompt, logprobs, packing
 from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.load import freeze
 from strive_rl.policy.qwen3_vl import Qwen3VL
@@ -80,7 +80,7 @@ def _policy(way: Any, dtype: Any, recompute: bool) -> Policy:
     torch.manual_seed(0)
     model = Qwen3VL.model_class(config).to(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
     freeze(model, settings)
-    attention.register(model)
+    packing.register(model)
     return Policy(
         model=model,
         processor=None,

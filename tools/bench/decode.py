@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.frame_times import cell_midpoints, shown_frames, storage_size
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.errors import SampleError
-from strive_data.timeline import cell_midpoints, shown_frames, storage_size
 
 KEY_FRAME_SECONDS = 10
 COUNTS = (64, 256)

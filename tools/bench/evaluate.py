@@ -18,17 +18,17 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+from strive_data.common.text import counted
 from strive_data.config import DecodeSettings, SamplerSettings
-from strive_data.counted import counted
 from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.schema import Sample
-from strive_rl.answering import Asked, chosen_frames, groups_of
-from strive_rl.benchmark_eval.frames import frame_settings
+from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.own import OWN
 from strive_rl.cli import quiet_libraries
 from strive_rl.config import PolicySettings
-from strive_rl.eval_config import BenchmarkSettings
+from strive_rl.eval.answer import Asked, chosen_frames, groups_of
+from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.on_benchmark import frame_settings
 from strive_rl.policy import Patches, Policy, Prompt, Sampling, encode, load_policy, sample, with_features
 from strive_rl.schema import Completion, Group
 

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from strive_data.annotations import read_annotations
-from strive_data.atomic import write_json
+from strive_data.annotations.read import read_annotations
+from strive_data.common.files import write_json
+from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings
-from strive_data.finish import finish
-from strive_data.ledger import begin, close, read_ledger
-from strive_data.manifest import Entry, Manifest, as_body, manifest_name, question_hash, shard_name
-from strive_data.provenance import package_versions
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
-from strive_data.settings import fingerprint
-from strive_data.shard_writer import END_OF_ARCHIVE
-from strive_data.tables import write_parts
+from strive_data.shards.build_state import begin, close, read_ledger
+from strive_data.shards.finalize import finish
+from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, question_hash, shard_name
+from strive_data.shards.provenance import package_versions
+from strive_data.shards.tables import write_parts
+from strive_data.shards.writer import END_OF_ARCHIVE
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 
 QUESTIONS_PER_VIDEO = 4

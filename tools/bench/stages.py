@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
-from strive_data.stills import encode_jpeg
+from strive_data.shards.frames import encode_jpeg
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from strive_data.config import DecodeSettings
-from strive_data.engines.local import decode_videos
+from strive_data.engines.decode_pool import decode_videos
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import encode
 from tools.barcodes.corpus import CORPUS, LONG

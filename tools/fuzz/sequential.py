@@ -10,9 +10,8 @@ import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.index import read_index
-from strive_data.decode.media import open_media, pixel_aspect
-from strive_data.decode.packets import packets_until_error
+from strive_data.decode.media import open_media, packets_until_error, pixel_aspect
+from strive_data.decode.packet_index import read_index
 from strive_data.decode.store import FrameStore
 from strive_data.schema import Candidates
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from strive_data.synth import COLOURS, SHAPES, Asked
+from strive_data.demo.world import COLOURS, SHAPES, Asked
 from strive_rl.policy import Policy
 from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.positions import prompt_positions, video_positions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from strive_data.synth import COLOURS, SHAPES, TEMPLATES
+from strive_data.demo.world import COLOURS, SHAPES, TEMPLATES
 
 INSTRUCTIONS = """
 Watch the video and answer the question about it. Look at the frames first, then reason step by step

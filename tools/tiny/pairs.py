@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from strive_data.synth import COLOURS, SHAPES, VideoPlan, draw_frame, plan_video
+from strive_data.demo.draw import draw_frame
+from strive_data.demo.world import COLOURS, SHAPES, VideoPlan, plan_video
 from tools.tiny.pool import FILTERS, SIDE_PIXELS, shrink
 
 LOOKS = len(COLOURS) * len(SHAPES)

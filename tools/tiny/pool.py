@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from strive_data.demo.draw import draw_frame
+from strive_data.demo.world import VideoPlan, plan_video
 from strive_data.schema import Candidates, VideoInfo
-from strive_data.synth import VideoPlan, draw_frame, plan_video
 
 CANDIDATES = 32
 SIDE_PIXELS = 28

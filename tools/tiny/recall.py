@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from strive_data.config import SamplerSettings
-from strive_data.samplers import draw
+from strive_data.demo.world import Asked
+from strive_data.sampling.registry import draw
 from strive_data.schema import Question
 from strive_data.score import Scorer
-from strive_data.synth import Asked
 from tools.tiny.pool import PoolVideo
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from strive_data.synth import COLOURS, SHAPES
+from strive_data.demo.world import COLOURS, SHAPES
 from strive_rl.policy import Policy
 from tools.tiny.pairs import LOOKS, Pairs, augment, patches
 

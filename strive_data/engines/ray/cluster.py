@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from strive_data.common.settings import require
 from strive_data.errors import UsageError
-from strive_data.settings import require
 
 # Set before Ray is imported: nothing is sent to its makers, and actors without GPU see none.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}

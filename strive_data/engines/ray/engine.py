@@ -10,13 +10,12 @@ from typing import Any
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.ray.actors import Actors
 from strive_data.engines.ray.cluster import ClusterOptions, connected, import_ray
-from strive_data.engines.ray.flow import Flow, got
+from strive_data.engines.ray.flow import Actors, Flow, got
 from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
+from strive_data.engines.results import Video
 from strive_data.errors import UsageError
-from strive_data.provenance import package_versions
-from strive_data.scoring import Video
+from strive_data.shards.provenance import package_versions
 
 
 class RayEngine:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from strive_data.batching import embed_together
-from strive_data.cache import VideoCache
 from strive_data.config import BuildSettings, DecodeSettings
+from strive_data.engines.batching import embed_together
+from strive_data.engines.cache import VideoCache
+from strive_data.engines.decode_pool import DecodingPool
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import FetchedRead
-from strive_data.engines.local import DecodingPool
-from strive_data.engines.machine import TimedRead, video_result
+from strive_data.engines.local import TimedRead, video_result
+from strive_data.engines.results import Video, open_cache, require_embeddings
 from strive_data.errors import SampleError
-from strive_data.provenance import package_versions
 from strive_data.score import Scorer, make_scorer
-from strive_data.scoring import Video, open_cache, require_embeddings
+from strive_data.shards.provenance import package_versions
 
 
 class DecodeHost:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from strive_data.common.settings import choose
 from strive_data.errors import UsageError
-from strive_data.settings import choose
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.readers import lmms_eval, ours, tempcompass_output, video_r1_output
-from strive_rl.benchmarks.readers.prediction import PredictionFile
-from strive_rl.benchmarks.readers.records import EXPECTED, Records, read_records
+from strive_rl.benchmarks.readers.prediction import EXPECTED, PredictionFile, Records, read_records
 
 # In the order in which they are tried; each is told by fields that the others lack.
 FITS = {

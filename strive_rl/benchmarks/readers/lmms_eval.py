@@ -11,8 +11,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from strive_rl.benchmarks.item import text_of
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
 
 NAME = "lmms-eval"
 LOGS = "logs"

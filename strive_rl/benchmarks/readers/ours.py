@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from strive_data.annotations.question import question_of
+from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import SampleError, UsageError
-from strive_data.question_row import question_of
-from strive_data.video_folder import VideoFolder
 from strive_rl.benchmarks.item import Benchmark, Item
 from strive_rl.benchmarks.items import tags_of
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
 
 NAME = "strive"
 FRAME_FIELDS = ("sampler", "times", "frames_from", "finished")

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from strive_rl.benchmarks.item import text_of
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
 from strive_rl.benchmarks.tempcompass import TASKS
 
 NAME = "tempcompass"

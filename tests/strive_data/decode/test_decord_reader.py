@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,12 +11,60 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.decord_reader import DecordReader
+from strive_data.decode.decord_reader import DecordReader, why_inexact
+from strive_data.decode.packet_index import Packet, PacketIndex
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
 from tools.barcodes.clip import Clip, numbers_of
 from tools.barcodes.corpus import CLOSED, CORPUS
+
+MOV = frozenset({"mov", "mp4"})
+
+
+def packet(pts: int, *, key: bool = False, shown: bool = True) -> Packet:
+    return Packet(pts=pts, dts=pts, duration=10, size_bytes=5, is_key=key, is_shown=shown)
+
+
+CLOSED_EXACT = PacketIndex(
+    packets=(packet(0, key=True), packet(20), packet(10), packet(30, key=True)),
+    pts=np.array([0, 10, 20, 30]),
+    end=40,
+    time_base=Fraction(1, 100),
+    first_key=0,
+    timed=True,
+    video_id="x",
+    errors=0,
+)
+OPEN = (packet(0, key=True), packet(10), packet(30, key=True), packet(20))
+HIDDEN = (packet(0, key=True, shown=False), *CLOSED_EXACT.packets[1:])
+TIMES = np.array([0.0, 0.1, 0.2, 0.3])
+
+
+def test_closed_groups_with_the_same_times_are_exact() -> None:
+    assert why_inexact(CLOSED_EXACT, MOV, TIMES) is None
+    assert why_inexact(CLOSED_EXACT, MOV, TIMES + 0.001) is None
+    assert why_inexact(CLOSED_EXACT, frozenset({"matroska", "webm"}), TIMES) is None
+
+
+@pytest.mark.parametrize(
+    ("index", "formats", "times", "reason"),
+    [
+        (CLOSED_EXACT, frozenset({"mpegts"}), TIMES, "container is mpegts"),
+        (replace(CLOSED_EXACT, errors=1), MOV, TIMES, "damaged"),
+        (replace(CLOSED_EXACT, timed=False), MOV, TIMES, "no presentation times"),
+        (replace(CLOSED_EXACT, first_key=1), MOV, TIMES, "begins inside a group"),
+        (replace(CLOSED_EXACT, packets=HIDDEN), MOV, TIMES, "decoded and not shown"),
+        (replace(CLOSED_EXACT, packets=OPEN), MOV, TIMES, "open groups"),
+        (CLOSED_EXACT, MOV, TIMES[:3], "decord finds 3 frames and the index 4"),
+        (CLOSED_EXACT, MOV, TIMES * 1.01, "other times"),
+    ],
+)
+def test_each_doubt_is_named(
+    index: PacketIndex, formats: frozenset[str], times: np.ndarray, reason: str
+) -> None:
+    assert reason in str(why_inexact(index, formats, times))
+
 
 pytest.importorskip("decord", reason="decord exists for x86-64 only")
 

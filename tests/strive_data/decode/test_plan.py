@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from strive_data.decode.index import Packet, PacketIndex, PacketScan, index_packets
-from strive_data.decode.plan import Run, plan_runs
+import av.error
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.media import open_media
+from strive_data.decode.packet_index import Packet, PacketIndex, PacketScan, index_packets, read_index
+from strive_data.decode.plan import Damage, Run, packets_from, plan_runs
+from tools.barcodes.clip import Clip
+from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
 
 
 def index_of(*times: int, keys: set[int]) -> PacketIndex:
@@ -38,3 +49,79 @@ def test_nothing_wanted_or_not_there() -> None:
     index = index_of(0, 1, keys={0})
     assert plan_runs(index, set()) == []
     assert plan_runs(index, {77}) == []
+
+
+@pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
+def test_each_key_frame_is_found_and_what_follows_it(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+    path = make_clip(clip)
+    with open_media(path, DecodeSettings()) as container:
+        stream = container.streams.best("video")
+        index = read_index(path, container, stream)
+        keys = [place for place, packet in enumerate(index.packets) if packet.is_key]
+        for key in reversed(keys):
+            found = [(place, packet.size) for place, packet in packets_from(container, stream, index, key)]
+            rest = enumerate(index.packets[key:], key)
+            assert found == [(place, packet.size_bytes) for place, packet in rest]
+
+
+class LateSeeks:
+    """A container whose seeks land two packets late, or fail below `lowest`; its packets are 0, 10, 20 ..."""
+
+    def __init__(self, index: PacketIndex, lowest: int = 0) -> None:
+        self.index, self.lowest, self.at = index, lowest, 0
+        self.asked: list[int] = []
+
+    def seek(self, tick: int, *, stream: Any) -> None:
+        self.asked.append(tick)
+        if tick < self.lowest:
+            raise av.error.PermissionError(1, "cannot seek")
+        self.at = tick // 10 + 2 if tick else 0
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        for packet in self.index.packets[self.at :]:
+            yield SimpleNamespace(pts=packet.pts, size=packet.size_bytes, is_keyframe=packet.is_key)
+
+
+def index_of_seek(count: int, keys: set[int]) -> PacketIndex:
+    packets = tuple(
+        Packet(
+            pts=10 * place,
+            dts=10 * place,
+            duration=10,
+            size_bytes=place + 1,
+            is_key=place in keys,
+            is_shown=True,
+        )
+        for place in range(count)
+    )
+    scan = PacketScan(packets=packets, video_id="x", errors=0)
+    index = index_packets(scan, time_base=Fraction(1, 100), rate=None, timed=True)
+    assert index is not None
+    return index
+
+
+def test_a_late_seek_is_tried_again_from_earlier_places() -> None:
+    index = index_of_seek(12, keys={0, 3, 6, 7})
+    container = LateSeeks(index)
+    found = [place for place, _ in packets_from(container, None, index, 7)]
+    assert (container.asked, found) == ([70, 60, 0], [7, 8, 9, 10, 11])
+    container = LateSeeks(index)
+    assert next(packets_from(container, None, index, 6))[0] == 6
+    assert container.asked == [60, 30]
+
+
+def test_a_key_frame_that_cannot_be_reached_gives_nothing() -> None:
+    index = index_of_seek(8, keys={0, 4})
+    container = LateSeeks(index, lowest=1)
+    assert list(packets_from(container, None, index, 4)) == []
+    assert container.asked == [40, 0]
+
+
+def test_damage_reaches_what_is_decoded_after_it_from_the_same_key_frame() -> None:
+    damage = Damage(faults={14: ValueError()}, marked={25})
+    reached = [place for place in range(10, 20) if damage.reaches(10, place)]
+    assert reached == [14, 15, 16, 17, 18, 19]
+    assert not damage.reaches(20, 24)
+    assert damage.reaches(20, 25)
+    assert not damage.reaches(30, 39)
+    assert not Damage().reaches(0, 99)

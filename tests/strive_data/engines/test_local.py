@@ -1,250 +1,62 @@
 from __future__ import annotations
 
-import importlib
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
-import av
-import numpy as np
 import pytest
 
-from strive_data.config import DecodeSettings
-from strive_data.decode import read_candidates
-from strive_data.engines.local import decode_videos
-from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates
+from strive_data.annotations.read import read_annotations
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
+from strive_data.demo.write import write_world
+from strive_data.engines.engine import VideoJob
+from strive_data.engines.local import LocalEngine, TimedRead
+from strive_data.errors import SettingsError
+from strive_data.plan import jobs_of
+from strive_data.schema import Failure, Sample
+from tests.strive_data.samples import a_question, some_candidates
 
-# A worker imports its reader by name, so the reader is a real module in a folder on the path.
-READER = '''
-import ctypes, os, sys
-import numpy as np
-from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates, VideoInfo
-
-def read(path, settings):
-    """Does what the file's name says."""
-    what = path.name
-    if what.startswith("fragile:") and settings.reader == "auto":
-        what = what.split(":")[1]
-    if what == "both":
-        if settings.reader == "auto":
-            os._exit(7)
-        raise SampleError(FailureKind.NO_MOOV, "decord's own words")
-    if what.startswith("eat:"):
-        np.ones(int(what[4:]) << 20, np.uint8)
-    if what == "hang":
-        ctypes.PyDLL(None).sleep(1000)  # native code that holds the interpreter's lock
-    if what == "die":
-        os._exit(7)
-    if what == "segfault":
-        os.kill(os.getpid(), 11)
-    if what == "memory":
-        raise MemoryError
-    if what == "bad":
-        raise SampleError(FailureKind.NO_MOOV, "bad file")
-    if what == "bug":
-        raise ZeroDivisionError("a defect of the code")
-    loaded = ",".join(sorted({"torch"} & set(sys.modules)))
-    info = VideoInfo(video_id=what, duration_seconds=1.0, width=4, height=4, reader=loaded,
-        reader_version=settings.reader)
-    frames = np.arange(144, dtype=np.uint8).reshape(3, 4, 4, 3)
-    return Candidates(info=info, frames=frames, times=np.arange(3.0))
-'''
+SETTINGS = BuildSettings(
+    decode=DecodeSettings(candidates=8, max_pixels=784),
+    score=ScoreSettings(scorer="demo", batch_size=8),
+    sampler=SamplerSettings(frames=4),
+)
 
 
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    (tmp_path / "worker_reader.py").write_text(READER)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield importlib.import_module("worker_reader")
-    sys.modules.pop("worker_reader")
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[VideoJob]:
+    """Two videos of two questions each, and between them one that is absent."""
+    world = write_world(tmp_path_factory.mktemp("world"), videos=2, questions_per_video=2, seed=5)
+    first, second = jobs_of(read_annotations([world], world.parent).questions, world.parent)
+    absent = VideoJob(name="absent", path=Path("absent"), rows=((9, a_question("x", video="absent")),))
+    return [first, absent, second]
 
 
-def outcome(result: Candidates | SampleError) -> str:
-    return result.kind.value if isinstance(result, SampleError) else result.info.video_id
+def test_one_result_for_each_row_of_each_job_in_order(jobs: list[VideoJob], tmp_path: Path) -> None:
+    engine = LocalEngine(SETTINGS, workers=1, cache=tmp_path)
+    done = list(engine.run(jobs))
+    assert [each.job for each in done] == jobs
+    for each in (done[0], done[2]):
+        ids = [result.meta.question.sample_id for result in each.results if isinstance(result, Sample)]
+        assert ids == [question.sample_id for _, question in each.job.rows]
+        assert (each.frames, each.kept) == (8, False)
+        assert min(each.seconds[stage] for stage in ("decode", "model", "encode")) > 0
+    (lost,) = done[1].results
+    assert isinstance(lost, Failure)
+    assert (lost.row, lost.sample_id, lost.stage, lost.kind) == (9, "x", "decode", "missing")
+    assert done[1].frames == 0
+    again = list(LocalEngine(SETTINGS, workers=1, cache=tmp_path).run(jobs[2:]))
+    assert (again[0].kept, again[0].frames) == (True, 8)
 
 
-def test_each_disaster_costs_only_its_own_video_and_order_is_kept(fake: ModuleType) -> None:
-    names = ["a", "hang", "b", "die", "c", "segfault", "memory", "d", "bad", "e"]
-    jobs = [(str(place), Path(name)) for place, name in enumerate(names)]
-    settings = DecodeSettings(timeout_seconds=1.5)
-    got = list(decode_videos(jobs, settings, 2, read=fake.read))
-    assert [name for name, _ in got] == [str(place) for place in range(10)]
-    expected = ["a", "timeout", "b", "crash", "c", "crash", "oom", "d", "no_moov", "e"]
-    assert [outcome(result) for _, result in got] == expected
-    messages = {outcome(r): r.message for _, r in got if isinstance(r, SampleError)}
-    late = messages["timeout"]
-    assert (late.count("hang: "), late.startswith("hang: ")) == (1, True)
-    assert "not decoded within 1.5 s" in late
-    assert messages["no_moov"] == "bad file"
+def test_what_the_scorer_cannot_do_is_refused_when_the_engine_is_made(tmp_path: Path) -> None:
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    settings = BuildSettings(score=ScoreSettings(scorer="precomputed", scores=str(scores)))
+    with pytest.raises(SettingsError, match="--cache needs frame embeddings"):
+        LocalEngine(settings, cache=tmp_path)
 
 
-def test_workers_hold_no_torch_and_frames_arrive_whole(fake: ModuleType) -> None:
-    ((_, got),) = decode_videos([("x", Path("x"))], DecodeSettings(), 1, read=fake.read)
-    assert isinstance(got, Candidates)
-    assert got.info.reader == ""
-    np.testing.assert_array_equal(got.frames, np.arange(144).reshape(3, 4, 4, 3))
-    assert got.frames.dtype == np.uint8
-    assert got.times.tolist() == [0.0, 1.0, 2.0]
-
-
-def test_jobs_are_drawn_as_needed(fake: ModuleType) -> None:
-    drawn = []
-
-    def jobs() -> Iterator[tuple[str, Path]]:
-        for number in range(20):
-            drawn.append(number)
-            yield str(number), Path("x")
-
-    results = decode_videos(jobs(), DecodeSettings(), 1, read=fake.read)
-    for taken in range(1, 5):
-        next(results)
-        assert len(drawn) <= taken + 2
-    results.close()  # type: ignore[attr-defined]  # a generator: closing it ends the workers
-
-
-def test_defects_of_the_code_are_raised(fake: ModuleType) -> None:
-    with pytest.raises(ZeroDivisionError, match="a defect"):
-        list(decode_videos([("x", Path("bug"))], DecodeSettings(), 1, read=fake.read))
-
-
-def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from strive_data.config import DecodeSettings\n"
-        "from strive_data.decode import read_candidates\n"
-        "from strive_data.engines.local import decode_videos\n"
-        "list(decode_videos([('a', Path('a'))], DecodeSettings(), 1, read=read_candidates))\n"
-    )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "UsageError: the decoding processes cannot start" in done.stderr
-
-
-def test_no_jobs_no_results() -> None:
-    assert list(decode_videos([], DecodeSettings(), 1, read=read_candidates)) == []
-
-
-def test_real_clips_through_the_pool(shared_data: Path) -> None:
-    names = ["peppers.mp4", "unreadable.mp4", "corrupted.mp4", "absent.mp4"]
-    jobs = [(name, shared_data / "videos" / name) for name in names]
-    got = dict(decode_videos(jobs, DecodeSettings(candidates=16), 2, read=read_candidates))
-    peppers, corrupted = got["peppers.mp4"], got["corrupted.mp4"]
-    assert isinstance(peppers, Candidates)
-    assert isinstance(corrupted, Candidates)
-    assert len(peppers.frames) == 16
-    assert outcome(got["unreadable.mp4"]) == FailureKind.NO_MOOV
-    assert outcome(got["absent.mp4"]) == FailureKind.MISSING
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are tied to their parent's life by Linux")
-def test_workers_die_with_their_parent_even_while_they_hang(fake: ModuleType, tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import sys; from pathlib import Path\n"
-        f"sys.path.insert(0, {str(tmp_path)!r})\n"
-        "import worker_reader\n"
-        "from strive_data.config import DecodeSettings\n"
-        "from strive_data.engines.local import decode_videos\n"
-        "if __name__ == '__main__':\n"
-        "    jobs = [('a', Path('a')), ('h', Path('hang'))]\n"
-        "    for name, _ in decode_videos(jobs, DecodeSettings(), 1, read=worker_reader.read):\n"
-        "        print(name, flush=True)\n"
-    )
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    assert parent.stdout.readline() == "a\n"
-    children = _children(parent.pid)
-    assert children
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    for _ in range(100):
-        if not any(map(_alive, children)):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"workers outlived their parent: {[pid for pid in children if _alive(pid)]}")
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    listed = " ".join((task / "children").read_text() for task in tasks)
-    return [int(child) for child in listed.split()]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def test_what_hangs_dies_or_bursts_is_read_once_more_by_the_other_reader(fake: ModuleType) -> None:
-    names = ["fragile:hang", "a", "fragile:die", "fragile:memory", "both"]
-    settings = DecodeSettings(timeout_seconds=1.5, memory_bytes=256 << 20)
-    got = dict(decode_videos([(name, Path(name)) for name in names], settings, 2, read=fake.read))
-    readers = {name: r.info.reader_version for name, r in got.items() if isinstance(r, Candidates)}
-    assert readers == {
-        "fragile:hang": "decord",
-        "a": "auto",
-        "fragile:die": "decord",
-        "fragile:memory": "decord",
-    }
-    both = got["both"]
-    assert isinstance(both, SampleError)
-    assert both.kind is FailureKind.CRASH
-    assert both.message == (
-        "both: pyav: crash: the decoding process died with exit code 7; decord: no_moov: decord's own words"
-    )
-
-
-def test_a_reader_that_was_named_is_not_replaced(fake: ModuleType) -> None:
-    settings = DecodeSettings(timeout_seconds=20, reader="pyav")
-    ((_, got),) = decode_videos([("x", Path("die"))], settings, 1, read=fake.read)
-    assert isinstance(got, SampleError)
-    assert got.message == "die: the decoding process died with exit code 7"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
-def test_memory_above_the_limit_is_refused_to_that_video_only(fake: ModuleType) -> None:
-    settings = DecodeSettings(memory_bytes=64 << 20, reader="pyav")
-    jobs = [(name, Path(name)) for name in ("a", "eat:32", "eat:200", "b", "eat:32")]
-    got = [outcome(result) for _, result in decode_videos(jobs, settings, 1, read=fake.read)]
-    assert got == ["a", "eat:32", "oom", "b", "eat:32"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
-def test_memory_stays_flat_over_many_videos(make_tiny: Path) -> None:
-    """Resident size of one worker after 200 videos, beside that after 20; in pages, leaks add up."""
-    jobs = [(str(number), make_tiny) for number in range(200)]
-    settings = DecodeSettings(candidates=4, multiple=1)
-    sizes = []
-    for number, (_, got) in enumerate(decode_videos(jobs, settings, 1, read=read_candidates)):
-        assert isinstance(got, Candidates)
-        if number in (20, 190):
-            sizes.append(max(map(_resident_bytes, _children(os.getpid()))))
-    assert sizes[1] < sizes[0] + (16 << 20)
-
-
-@pytest.fixture
-def make_tiny(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height = 64, 48
-        for _ in range(10):
-            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        container.mux(stream.encode(None))
-    return path
-
-
-def _resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def test_a_read_is_timed_where_it_happens() -> None:
+    video = some_candidates()
+    read, seconds = TimedRead(lambda path, settings: video)(Path("x"), DecodeSettings())
+    assert read is video
+    assert seconds >= 0

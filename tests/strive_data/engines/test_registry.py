@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from strive_data.config import BuildSettings, ScoreSettings
-from strive_data.engines.machine import LocalEngine
+from strive_data.engines.local import LocalEngine
 from strive_data.engines.registry import make_engine
 from strive_data.errors import SettingsError
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from strive_data.errors import DamagedError
-from strive_data.manifest import Manifest, read_manifest
 from strive_data.merge.plan import Move
 from strive_data.merge.shard import move_shard
-from strive_data.sample_tar import decode_sample
+from strive_data.shards.format import decode_sample
+from strive_data.shards.manifest import Manifest, read_manifest
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
 

@@ -14,16 +14,53 @@ import pytest
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
-from strive_data.ledger import read_ledger
+from strive_data.inspect.report import Selection, write_report
+from strive_data.inspect.tables import build_overview
 from strive_data.merge import MergeSummary, merge_builds
 from strive_data.merge import whole as merge_whole
-from strive_data.overview import build_overview
-from strive_data.report import Selection, write_report
-from strive_data.schema import Failure
-from strive_data.shards import ShardSet
+from strive_data.merge.whole import join_failures
+from strive_data.schema import SAMPLES_TABLE, Failure
+from strive_data.shards.build_state import read_ledger
+from strive_data.shards.reader import ShardSet
+from strive_data.shards.tables import failures_table
 from strive_data.verify import verify_build
 from tests.strive_data.builds import write_build as write_any_build
 from tests.strive_data.samples import a_sample, build_settings
+
+
+def part(folder: Path, *rows: tuple[str, FailureKind]) -> Path:
+    folder.mkdir()
+    failures = [
+        Failure(sample_id=name, row=4, video="v.mp4", stage="decode", kind=kind, message="died")
+        for name, kind in rows
+    ]
+    failures_table(failures).write_parquet(folder / "failures.parquet")
+    return folder
+
+
+def samples(*ids: str) -> pl.LazyFrame:
+    return pl.DataFrame({"sample_id": ids}, schema={"sample_id": SAMPLES_TABLE["sample_id"]}).lazy()
+
+
+def test_equal_failures_stand_once_and_those_of_samples_that_are_there_go(tmp_path: Path) -> None:
+    crash, twice = FailureKind.CRASH, FailureKind.DUPLICATE_ID
+    folders = [
+        part(tmp_path / "a", ("x", crash), ("held", crash)),
+        part(tmp_path / "b", ("x", crash), ("x", FailureKind.TIMEOUT), ("held", twice)),
+    ]
+    left, gone = join_failures(folders, samples("held", "other"))
+    assert left.select("sample_id", "kind").rows() == [
+        ("x", "crash"),
+        ("x", "timeout"),
+        ("held", "duplicate_id"),
+    ]
+    assert gone == 1
+
+
+def test_builds_without_a_failure_have_none_together(tmp_path: Path) -> None:
+    left, gone = join_failures([part(tmp_path / "a"), part(tmp_path / "b")], samples("a"))
+    assert (left.height, gone) == (0, 0)
+
 
 write_build = partial(write_any_build, a_shard=2)
 

@@ -9,12 +9,12 @@ import pytest
 
 from strive_data.build import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
+from strive_data.demo.write import write_world
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.progress import BuildProgress
 from strive_data.schema import sample_key
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.scorer import Scorer
-from strive_data.synth import write_world
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_question, a_sample
 from tests.strive_data.score.videos import video_of

@@ -5,8 +5,10 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from strive_data.score import FrameScores, Scorer
-from strive_data.score.flat import FlatScorer
+from strive_data.config import ScoreSettings
+from strive_data.engines.cache import FRAMES_ONLY
+from strive_data.score import EmbeddingScorer, FrameScores, QueueingScorer, Scorer, make_scorer
+from strive_data.score.scorer import FlatScorer
 from tests.strive_data.samples import a_question, some_candidates
 
 
@@ -24,3 +26,17 @@ def test_a_scorer_gives_one_result_a_question_in_order() -> None:
     assert [result.scores.tolist() for result in results if isinstance(result, FrameScores)] == [
         [0.0] * 5
     ] * 2
+
+
+def test_all_frames_score_alike_and_have_embeddings_of_no_width() -> None:
+    scorer = make_scorer(ScoreSettings(scorer="flat"))
+    assert isinstance(scorer, EmbeddingScorer)
+    assert not isinstance(scorer, QueueingScorer)
+    candidates = some_candidates()
+    count = len(candidates.times)
+    (one, two) = scorer.score(candidates, [a_question(), a_question()])
+    for made in (one, two):
+        assert made.scores.tolist() == [0.0] * count
+        assert made.scores.dtype == np.float32
+        assert made.embeddings.shape == (count, 0)
+    assert scorer.embedding_identity() == FRAMES_ONLY

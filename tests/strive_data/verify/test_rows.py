@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from strive_data.errors import DamagedError
-from strive_data.manifest import read_manifest
+from strive_data.shards.manifest import read_manifest
 from strive_data.verify.rows import Place, index_problems, part_problems, read_rows, row_problems
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample, build_settings

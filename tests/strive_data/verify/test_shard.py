@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.manifest import read_manifest
-from strive_data.settings import fingerprint
+from strive_data.common.settings import fingerprint
+from strive_data.shards.manifest import read_manifest
 from strive_data.verify.rows import Place
 from strive_data.verify.shard import ShardReport, ShardTask, check_shard
 from tests.strive_data.builds import write_build

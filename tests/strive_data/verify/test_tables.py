@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from strive_data.errors import FailureKind
-from strive_data.manifest import Lost
 from strive_data.schema import Failure
+from strive_data.shards.manifest import Lost
 from strive_data.verify.record import read_record
 from strive_data.verify.rows import Place
 from strive_data.verify.tables import (

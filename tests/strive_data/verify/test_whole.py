@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.atomic import write_json
+from strive_data.common.files import write_json
 from strive_data.errors import FailureKind, UsageError
 from strive_data.schema import Failure
 from strive_data.verify import verify_build

@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from strive_rl.benchmarks.open_answer import accepted, normalised, open_verdict, stated
-from tests.strive_rl.benchmarks.made_items import item
+from strive_rl.benchmarks.item import Verdict
+from strive_rl.benchmarks.open_answer import accepted, choice_verdict, normalised, open_verdict, stated
+from tests.strive_rl.benchmarks.made_items import choice_item, item
+
+
+def test_the_right_letter_another_one_and_none() -> None:
+    item = choice_item("B")
+    assert choice_verdict("The answer is B", item) == Verdict(value=1.0, extracted="B")
+    assert choice_verdict("C", item) == Verdict(value=0.0, extracted="C")
+    assert choice_verdict("A or B", item) == Verdict(value=0.0, extracted=None)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST
-from strive_rl.benchmarks.verdicts import scored
+from strive_rl.benchmarks.scoring import scored
 
 
 def test_right_is_the_index_and_tags_are_the_authors(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strive_rl.benchmarks.aggregate import total
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.verdicts import scored
+from strive_rl.benchmarks.scoring import scored, total
 from strive_rl.benchmarks.vsibench import (
     DIRECTION,
     VSIBENCH,

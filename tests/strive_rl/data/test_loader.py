@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards import ShardSet
+from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader, next_batch
+from strive_rl.data.views import plan_views, training_group
 from strive_rl.schema import Group
-from strive_rl.views import plan_views, training_group
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
 

@@ -13,9 +13,9 @@ import torch
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
 from strive_rl.policy.architecture import Clip
+from strive_rl.policy.encode import user_text
 from strive_rl.policy.qwen3_vl import Qwen3VL, metadata
 from strive_rl.policy.vision import features, model_inputs
-from strive_rl.prompt import user_text
 from strive_rl.schema import Group
 from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
 

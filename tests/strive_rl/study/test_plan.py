@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.common.settings import manifests_home
 from strive_data.errors import SettingsError
-from strive_data.published import manifests_home
 from strive_rl.study import read_study
 
 STUDY = """

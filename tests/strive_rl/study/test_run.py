@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from strive_data.errors import UsageError
-from strive_data.shards import ShardSet
-from strive_rl import journal
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
-from strive_rl.eval_config import EvalSettings
+from strive_rl.eval.config import EvalSettings
 from strive_rl.study import Arm, Study, run_study, study_table
 from tests.strive_rl.made_shards import make_shards
 
@@ -64,8 +64,8 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
     (out / "strive" / "seed-0" / "eval" / "results.json").unlink()
     more = run_study(study(0, 5), out, **given)
     assert said == ["strive, seed 0", "grpo, seed 5", "strive, seed 5"]
-    assert len(journal.read(out / "strive" / "seed-0" / "run" / "metrics.jsonl")) == 2
-    assert more == journal.read_json(out / "study.json")
+    assert len(jsonl.read(out / "strive" / "seed-0" / "run" / "metrics.jsonl")) == 2
+    assert more == jsonl.read_json(out / "study.json")
     accuracy = [each["accuracy"]["count"] for each in more["samplers"]["uniform"]]
     assert accuracy == [2, 2]
     said.clear()

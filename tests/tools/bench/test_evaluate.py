@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from strive_rl.answering import Asked, chosen_frames, groups_of
+from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.policy import Policy
-from tests.strive_rl.benchmark_eval.made_benchmark import QUICK, make_benchmark
+from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark
 from tests.strive_rl.made_shards import made_sample
 from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl
 from tools.bench import evaluate

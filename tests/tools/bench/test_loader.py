@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strive_data.shards import ShardSet
+from strive_data.shards.reader import ShardSet
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 from tools.bench.loader import (
     Seconds,

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations.read import read_annotations
 from strive_data.build import build
 from strive_data.config import BuildSettings
-from strive_data.observer import VideoDone, Workload
+from strive_data.progress import VideoDone, Workload
 from tools.bench.resume import write_annotation, write_finished_build
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations.read import read_annotations
 from tools.bench.workload import ask_about, render_long_video, repeat_clips
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations.read import read_annotations
+from strive_data.demo.write import write_world
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.machine import LocalEngine
+from strive_data.engines.local import LocalEngine
 from strive_data.engines.ray import ClusterOptions, RayEngine
 from strive_data.engines.ray.cluster import import_ray
 from strive_data.engines.ray.engine import check_versions
 from strive_data.errors import UsageError
-from strive_data.provenance import package_versions
+from strive_data.plan import jobs_of
 from strive_data.schema import Failure, Sample
-from strive_data.shard_writer import encode_sample
-from strive_data.synth import write_world
-from strive_data.work import jobs_of
-from tests.strive_data.engines.test_machine import SETTINGS
+from strive_data.shards.provenance import package_versions
+from strive_data.shards.writer import encode_sample
+from tests.strive_data.engines.test_local import SETTINGS
 from tests.strive_data.killed_build import command, stopped_when
 from tests.strive_data.samples import a_question
 

@@ -6,12 +6,41 @@ from pathlib import Path
 import pytest
 
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.ray.actors import Actors
-from strive_data.engines.ray.flow import STARTS_OF_A_VIDEO, Flow
+from strive_data.engines.ray.flow import CALLS_AN_ACTOR, STARTS_OF_A_VIDEO, Actors, Flow
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import Failure
 from tests.strive_data.engines.ray.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
 from tests.strive_data.samples import a_question
+
+
+def test_calls_go_to_the_actor_with_the_fewest() -> None:
+    actors = Actors(["a", "b"])
+    taken = [actors.take() for _ in range(3)]
+    assert taken == [(0, "a"), (1, "b"), (0, "a")]
+    actors.give_back(0)
+    actors.give_back(0)
+    assert actors.take() == (0, "a")
+
+
+def test_there_is_room_until_every_actor_has_its_calls() -> None:
+    actors = Actors(["a", "b"])
+    for _ in range(len(actors) * CALLS_AN_ACTOR):
+        assert actors.has_room()
+        actors.take()
+    assert not actors.has_room()
+    actors.give_back(1)
+    assert actors.has_room()
+
+
+def test_an_actor_that_rests_gets_no_call() -> None:
+    actors = Actors(["a", "b"])
+    assert actors.rest(0) == "a"
+    assert (actors.is_awake(0), actors.is_awake(1)) == (False, True)
+    assert [actors.take()[1] for _ in range(2)] == ["b", "b"]
+    assert not actors.has_room()
+    actors.wake(0)
+    assert actors.has_room()
+    assert actors.take() == (0, "a")
 
 
 class Host:

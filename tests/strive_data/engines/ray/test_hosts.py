@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.annotations import read_annotations
+from strive_data.annotations.read import read_annotations
 from strive_data.config import BuildSettings, DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
-from strive_data.engines.machine import LocalEngine
+from strive_data.demo.write import write_world
+from strive_data.engines.local import LocalEngine
 from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.provenance import package_versions
+from strive_data.plan import jobs_of
 from strive_data.schema import Candidates, Sample
-from strive_data.shard_writer import encode_sample
-from strive_data.synth import write_world
-from strive_data.work import jobs_of
-from tests.strive_data.engines.test_machine import SETTINGS
+from strive_data.shards.provenance import package_versions
+from strive_data.shards.writer import encode_sample
+from tests.strive_data.engines.test_local import SETTINGS
 
 
 def die(path: Path, settings: DecodeSettings) -> Candidates:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_rl.benchmarks.own import OWN
+from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.readers.detect import read_predictions
 
 FORMS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_rl.benchmarks.readers.lmms_eval import fits, read
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Records
 
 
 def one(doc: dict[str, Any], name: str = "samples_x.jsonl", resps: object = (("B",),)) -> Records:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.own import OWN
+from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.readers.ours import fits, read
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Records
 
 FULL = {
     "sample_id": "q1",

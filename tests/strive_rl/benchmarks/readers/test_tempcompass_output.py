@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Records
 from strive_rl.benchmarks.readers.tempcompass_output import fits, read
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strive_rl.benchmarks.readers.records import Records
+from strive_rl.benchmarks.readers.prediction import Records
 from strive_rl.benchmarks.readers.video_r1_output import fits, read
 from strive_rl.benchmarks.vsibench import VSIBENCH
 

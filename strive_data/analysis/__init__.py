@@ -1,0 +1,1 @@
+"""Compare samplers on known evidence; find videos that two builds share."""

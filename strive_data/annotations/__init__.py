@@ -1,0 +1,1 @@
+"""Annotation files → questions and failed rows."""

@@ -1,0 +1,188 @@
+"""One row of an annotation in the Video-R1 layout → a Question, or the reason why not (REFERENCE.md).
+
+Rows of other layouts are brought into this one first (`recipe_row`); `labels` has what those call each field,
+so that a message speaks of the row as it was written. Nothing is repaired: a row that does not say clearly
+what it asks, of which video and what is right is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NoReturn, cast
+
+from strive_data.annotations.numbers import number
+from strive_data.annotations.videos import VideoFolder
+from strive_data.common.settings import choose
+from strive_data.common.text import shown
+from strive_data.errors import FailureKind, SampleError, SettingsError
+from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
+
+Row = Mapping[str, object]
+
+# The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
+OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
+LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+# JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair.
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
+NO_LABELS: Mapping[str, str] = {}
+
+
+class _FieldError(Exception):
+    """What is wrong with which field of the layout, before the field gets the name that the row uses."""
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(field + what)
+        self.field, self.what = field, what
+
+
+def sample_id_of(row: object) -> str:
+    """`problem_id` as text, "" where the row has none that can be used."""
+    value = row.get("problem_id") if isinstance(row, Mapping) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.isprintable() else ""
+
+
+def video_of(row: object) -> str:
+    """`path` as written, for the failure table; "" where it is no printable text."""
+    value = row.get("path") if isinstance(row, Mapping) else None
+    return value if isinstance(value, str) and value.isprintable() else ""
+
+
+def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] = NO_LABELS) -> Question:
+    """The question of one row; raises SampleError (bad_row, outside_root, missing).
+
+    `labels` are the names of the layout's fields in messages, where they differ.
+
+    Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
+    its `<answer>` wrapper, for multiple choice as the bare letter. Absent `data_type` counts as video.
+    """
+    if not isinstance(row, Mapping):
+        raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
+    try:
+        return _question_of(row, videos, labels.get("path", "path"))
+    except _FieldError as error:
+        name = labels.get(error.field, error.field)
+        raise SampleError(FailureKind.BAD_ROW, f"{name}{error.what}") from error
+
+
+def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
+    sample_id = sample_id_of(row)
+    if not sample_id:
+        _bad("problem_id", f": got {shown(row.get('problem_id'))}, expected a whole number or a text")
+    if row.get("data_type", "video") != "video":
+        _bad("data_type", f": got {shown(row['data_type'])}; only video is supported")
+    problem_type = _problem_type(row)
+    options = _options(row, problem_type)
+    return Question(
+        sample_id=sample_id,
+        question=_text(row, "problem"),
+        problem_type=problem_type,
+        options=options,
+        answer=_answer(row, problem_type, options),
+        source=_text(row, "data_source") if row.get("data_source") else "",
+        evidence_spans=_spans(row.get("evidence_spans")),
+        video=videos.find(_text(row, "path"), label=path_label),
+    )
+
+
+def _problem_type(row: Row) -> ProblemType:
+    try:
+        return cast(ProblemType, choose(_text(row, "problem_type"), PROBLEM_TYPES, "problem_type"))
+    except SettingsError as error:
+        # The settings' own sentence, which names the field within.
+        raise SampleError(FailureKind.BAD_ROW, str(error)) from error
+
+
+def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
+    options = row.get("options")
+    if options is None:
+        options = []
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        _bad("options", f": got {shown(options)}, expected a list of texts")
+    for option in options:
+        _check_text("options", option)
+    if problem_type != "multiple choice":
+        return tuple(option.strip() for option in options)
+    matches = [OPTION.fullmatch(option.strip()) for option in options]
+    lettered = [(match[1], match[2]) for match in matches if match]
+    if len(lettered) < len(options) or len(options) < 2:
+        _bad("options", f": got {shown(options)}, expected two or more of the form 'A. text'")
+    if len({letter for letter, _ in lettered}) < len(lettered):
+        _bad("options", f": got {shown(options)}, a letter stands twice")
+    return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
+
+
+def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:
+    solution = _text(row, "solution")
+    wrapped = WRAPPED.fullmatch(solution)
+    answer = wrapped[1].strip() if wrapped else solution
+    if not answer:
+        _bad("solution", ": the answer is empty")
+    if "<answer>" in answer or "</answer>" in answer:
+        _bad("solution", f": got {shown(solution)}, expected one <answer>…</answer>")
+    if problem_type == "multiple choice":
+        return _letter(answer, options)
+    if problem_type in ("numerical", "regression") and number(answer) is None:
+        _bad("solution", f": got {shown(answer)}, expected a finite number for problem_type {problem_type!r}")
+    if problem_type == "free-form" and not any(character.isalnum() for character in answer):
+        _bad("solution", f": got {shown(answer)}, expected some words")
+    return answer
+
+
+def _letter(answer: str, options: tuple[str, ...]) -> str:
+    letters = [option[0] for option in options]
+    match = LETTER.fullmatch(answer)
+    if match is None or match[1] not in letters:
+        _bad("solution", f": got {shown(answer)}, not among the options {', '.join(letters)}")
+    return match[1]
+
+
+def _spans(spans: object) -> tuple[Span, ...]:
+    if spans is None:
+        return ()
+    if not isinstance(spans, list):
+        _bad("evidence_spans", f": got {shown(spans)}, expected a list of [start, end] in seconds")
+    return tuple(_span(span) for span in spans)
+
+
+def _span(span: object) -> Span:
+    if isinstance(span, list) and len(span) == 2 and all(type(end) in (int, float) for end in span):
+        # An integer too large for a float is no time either.
+        start, end = (float(x) if abs(x) < 1e15 else math.inf for x in span)
+        if 0 <= start <= end < math.inf:
+            return start, end
+    return _bad(
+        "evidence_spans",
+        f": got {shown(span)}, expected [start, end] with 0 <= start <= end in seconds",
+    )
+
+
+def _text(row: Row, name: str) -> str:
+    """A text field that must be there and not be blank, stripped."""
+    value = row.get(name)
+    if value is None:
+        _bad(name, " is missing")
+    if not isinstance(value, str):
+        _bad(name, f": got {shown(value)}, expected a text")
+    if not value.strip():
+        _bad(name, " is empty")
+    _check_text(name, value)
+    return value.strip()
+
+
+def _check_text(name: str, value: str) -> None:
+    if UNWRITABLE.search(value):
+        _bad(name, f": got {shown(value)}, which holds NUL or a lone surrogate")
+
+
+def _kind(value: object) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _bad(field: str, what: str) -> NoReturn:
+    raise _FieldError(field, what)

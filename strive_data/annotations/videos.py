@@ -1,0 +1,87 @@
+"""Paths of videos, as annotations write them → files below one folder.
+
+Videos carry many questions, and a look at the disk costs more than reading a row: so each path is looked at
+once, and each folder on the way to it.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from pathlib import Path, PureWindowsPath
+
+from strive_data.common.text import shown
+from strive_data.errors import FailureKind, SampleError
+
+
+class VideoFolder:
+    """The data root, or its URL. With `check_files` off, videos may be absent, and links are not followed."""
+
+    def __init__(self, root: Path | str, *, check_files: bool = True) -> None:
+        self._root, self._check_files = root, check_files
+        self._found: dict[tuple[str, str], str | tuple[FailureKind, str]] = {}
+        self._real_folders: dict[str, Path] = {}
+
+    def find(self, path: str, *, label: str = "path") -> str:
+        """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
+
+        Raises SampleError where it or what its links lead to leaves the root (outside_root), and where no
+        file is there (missing).
+        """
+        found = self._found.get((path, label))
+        if found is None:
+            try:
+                found = self._look(path, label)
+            except SampleError as error:
+                # The reason and not the error, which would collect a traceback each time it is raised.
+                found = error.kind, error.message
+            self._found[path, label] = found
+        if isinstance(found, str):
+            return found
+        raise SampleError(*found)
+
+    def _look(self, path: str, label: str) -> str:
+        elsewhere = "://" in path or path.startswith("/") or PureWindowsPath(path).drive
+        if "\\" in path or elsewhere:
+            expected = "expected a path relative to the data root, with forward slashes"
+            raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {shown(path)}: {expected}")
+        video = posixpath.normpath(path)
+        inside = video.split("/")[0] != ".."
+        if inside and self._check_files:
+            real = self._real(video)
+            inside = real.is_relative_to(self._real_folder(""))
+            if inside and (problem := _missing(real)):
+                message = f"video {shown(video)} under {self._root}: {problem}"
+                raise SampleError(FailureKind.MISSING, message)
+        if not inside:
+            message = f"{label} {shown(path)} leaves the data root {self._root}"
+            raise SampleError(FailureKind.OUTSIDE_ROOT, message)
+        return video
+
+    def _real(self, video: str) -> Path:
+        folder, name = posixpath.split(video)
+        real = self._real_folder(folder) / name
+        return Path(os.path.realpath(real)) if _is_link(real) else real
+
+    def _real_folder(self, folder: str) -> Path:
+        if folder not in self._real_folders:
+            # realpath and not Path.resolve: a loop of links is a missing video, not a RuntimeError.
+            self._real_folders[folder] = Path(os.path.realpath(Path(self._root, folder)))
+        return self._real_folders[folder]
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # as for a name that is too long, of which `_missing` tells
+        return False
+
+
+def _missing(real: Path) -> str:
+    """Why there is no file, "" if there is one."""
+    try:
+        mode = real.stat().st_mode
+    except OSError as error:
+        return str(error.strerror).lower()
+    return "" if stat.S_ISREG(mode) else "not a regular file"

@@ -1,0 +1,230 @@
+"""The TOML files of `manifests/`: in the source tree at its root, in a wheel inside the package."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from strive_data.errors import SettingsError
+
+# Settings files: TOML and `section.key=value` into nested frozen dataclasses, and back.
+#
+# Used by both packages. Order of precedence, weakest first: defaults, TOML file, command-line options,
+# `--set`.
+
+T = TypeVar("T")
+
+LISTED = 20
+LIMIT = {"limit": True}
+"""Metadata of a field that says what a run may cost or when it stops, and changes no byte of its output."""
+
+
+def load(
+    cls: type[T],
+    *,
+    config: Path | None = None,
+    options: Mapping[str, object] | None = None,
+    assignments: Iterable[str] = (),
+) -> T:
+    """Resolve settings of type `cls` (a nested frozen dataclass).
+
+    `options` are command-line options by dotted name; those that are None were not given. `assignments` are
+    `section.key=value` texts whose values are read as TOML (numbers also as `.5`), or as plain text where
+    they are not TOML.
+    Raises SettingsError for unknown names, wrong types and values that `__post_init__` refuses.
+    """
+    tree: dict[str, Any] = _read_toml(config) if config else {}
+    for name, value in (options or {}).items():
+        if value is not None:
+            _assign(tree, name, value)
+    for text in assignments:
+        name, equals, raw = text.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {text}: expected section.key=value")
+        _assign(tree, name.strip(), _toml_value(raw.strip()))
+    return _build(cls, tree, "")
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Plain nested dictionary of resolved settings, ready for JSON."""
+    result: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return result
+
+
+def as_toml(settings: Any) -> str:
+    """Resolved settings as a TOML file that `load` reads back to the same.
+
+    TOML has no word for None: where that is not the default it is written as "none", which `load` reads so
+    wherever a text is not expected.
+    """
+    return "\n".join(_toml_lines(settings, "")) + "\n"
+
+
+def identity(settings: Any) -> dict[str, Any]:
+    """`as_dict` without the fields whose metadata is LIMIT."""
+    kept = (member for member in fields(settings) if not member.metadata.get("limit"))
+    values = ((member.name, getattr(settings, member.name)) for member in kept)
+    return {name: identity(value) if is_dataclass(value) else _plain(value) for name, value in values}
+
+
+def fingerprint(settings: Any) -> str:
+    """Hash of what is told of resolved settings by `identity`: equal settings, equal fingerprint."""
+    return sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """`section.key: old, now new` for each value that differs between two nested dictionaries."""
+    found: list[str] = []
+    for name in dict.fromkeys([*old, *new]):
+        before, now = old.get(name, "nothing"), new.get(name, "nothing")
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found += differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            found.append(f"{prefix}{name}: {before!r}, now {now!r}")
+    return found
+
+
+def choose(name: str, known: Iterable[str], what: str) -> str:
+    """`name` if it is one of `known`; else SettingsError that suggests the nearest and lists the first."""
+    known = sorted(known)
+    if name in known:
+        return name
+    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
+    raise SettingsError(f"unknown {what} {name!r}{_did_you_mean(name, known)}; known: {listed}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SettingsError unless `condition`; for `__post_init__`."""
+    if not condition:
+        raise SettingsError(message)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not TOML: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _toml_value(raw: str) -> object:
+    if re.fullmatch(r"[+-]?(\.\d+|\d+\.)", raw):
+        return float(raw)  # TOML wants a digit on either side of the point; people write .5
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _toml_lines(settings: Any, prefix: str) -> Iterator[str]:
+    """Values before sections, as TOML wants them."""
+    members = {member.name: getattr(settings, member.name) for member in fields(settings)}
+    defaults = {member.name: member.default for member in fields(settings)}
+    for name, value in members.items():
+        if value is None and defaults[name] is not None:
+            yield f'{name} = "none"'
+        elif value is not None and not is_dataclass(value) and not isinstance(value, Mapping):
+            yield f"{name} = {_toml_text(value)}"
+    for name, value in members.items():
+        if is_dataclass(value):
+            yield from ["", f"[{prefix}{name}]", *_toml_lines(value, f"{prefix}{name}.")]
+        elif isinstance(value, Mapping):
+            entries = (f"{json.dumps(key)} = {_toml_text(each)}" for key, each in value.items())
+            yield from ["", f"[{prefix}{name}]", *entries]
+
+
+def _toml_text(value: Any) -> str:
+    """A bool, number, text or list of these: JSON's form of them is TOML's but for its escapes of DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _assign(tree: dict[str, Any], name: str, value: object) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"setting {name!r}: {section!r} is a value, not a section")
+    tree[key] = value
+
+
+def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
+    hints = get_type_hints(cls)
+    members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
+    names = [member.name for member in members]
+    for name in tree:
+        if name not in names:
+            hint = _did_you_mean(name, names)
+            raise SettingsError(f"unknown setting {prefix + name!r}{hint}; known: {', '.join(names)}")
+    for member in members:
+        required = member.default is MISSING and member.default_factory is MISSING
+        if required and member.name not in tree:
+            raise SettingsError(f"setting {prefix + member.name!r} is missing, and has no default")
+    return cls(**{name: _convert(hints[name], value, prefix + name) for name, value in tree.items()})
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
+        return _build(hint, value, name + ".")
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            known = ", ".join(map(str, args))
+            raise SettingsError(f"setting {name!r}: got {value!r}, expected one of {known}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None or (value == "none" and type(None) in args and str not in args):
+            return None
+        return _convert(next(arg for arg in args if arg is not type(None)), value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SettingsError(f"setting {name!r}: got {value!r}, expected a list")
+        return tuple(_convert(args[0], item, name) for item in value)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
+        return {str(key): _convert(args[1], item, f"{name}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        got = f"{value!r} ({type(value).__name__})"
+        raise SettingsError(f"setting {name!r}: got {got}, expected {hint.__name__}")
+    return value
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def manifests_home() -> Path:
+    """The folder `manifests`."""
+    package = Path(__file__).parents[1]
+    inside = package / "manifests"
+    return inside if inside.is_dir() else package.parent / "manifests"
+
+
+def settings_file(config: Path | None, folder: str) -> Path | None:
+    """What `--config` means: a file, or the name of one of `manifests/<folder>` without its suffix.
+
+    A path that is there, ends in .toml or has several parts is taken as it is. Raises SettingsError for
+    another name that is not among them, with the nearest.
+    """
+    if config is None or config.is_file() or config.suffix == ".toml" or len(config.parts) > 1:
+        return config
+    known = {path.stem: path for path in (manifests_home() / folder).glob("*.toml")}
+    return known[choose(str(config), known, f"name in manifests/{folder}")]

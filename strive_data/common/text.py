@@ -1,0 +1,61 @@
+"""A table on the screen: every row and column that it is given, in the width of a terminal."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+
+import polars as pl
+
+from strive_data.errors import SampleError
+
+# Counts in words, for all that is printed: "1 sample", "2 samples".
+
+
+def counted(count: int, noun: str, form: str = "") -> str:
+    """The count in that format (as "," for thousands), and its noun, with an s unless it is one."""
+    return f"{count:{form}} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """The counts of `run.json`: "1 sample, 2 videos"; the tried videos only where some gave no sample."""
+    same = counts.get("tried_videos") == counts.get("videos")
+    shown = {name: count for name, count in counts.items() if not (same and name == "tried_videos")}
+    return ", ".join(
+        counted(count, name.removesuffix("s").replace("_", " ")) for name, count in shown.items()
+    )
+
+
+# Values of strangers' files as messages show them.
+
+MOST_CHARACTERS = 80
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: one line, cut to 80 characters, pure enough for UTF-8."""
+    if isinstance(value, SampleError):
+        return value.message
+    if isinstance(value, list | dict):
+        text = reprlib.repr(value)  # bounded in depth too
+    else:
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
+
+
+WIDTH_CHARACTERS = 180
+
+
+def table_text(table: pl.DataFrame, *, decimals: int | None = None) -> str:
+    """The table as text; `decimals` of floating-point columns, or as many as polars shows."""
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        fmt_str_lengths=60,
+        fmt_table_cell_list_len=8,
+        float_precision=decimals,
+        tbl_width_chars=WIDTH_CHARACTERS,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+    ):
+        return str(table)

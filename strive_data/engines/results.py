@@ -1,0 +1,212 @@
+"""One decoded video → a sample or a failure for each of its questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from strive_data.common.stopwatch import Stopwatch
+from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.engines.cache import KeptVideo, MissedVideo, VideoCache, check_cache_folder, write_entry
+from strive_data.errors import FailureKind, SampleError, SettingsError
+from strive_data.sampling.baselines import uniform_indices
+from strive_data.sampling.comb import phase
+from strive_data.sampling.grouping import cluster_frames
+from strive_data.sampling.registry import WALKERS, draw
+from strive_data.schema import (
+    Candidates,
+    Failure,
+    Floats,
+    Halves,
+    Indices,
+    Question,
+    Sample,
+    SampleMeta,
+    Stage,
+)
+from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
+from strive_data.score.scorer import NAME as FLAT
+from strive_data.shards.frames import Stills, stills_of
+
+# One video, decoded just now or kept from before → its stills, and the scores of its questions.
+
+Video = Candidates | MissedVideo | KeptVideo
+Scored = Sequence[FrameScores | SampleError]
+
+
+def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
+    """Raise SettingsError where a setting needs frame embeddings and the scorer gives none."""
+    grouped = settings.sampler.grouping != "none"
+    for asked, name in ((grouped, "sampler.grouping"), (settings.shard.embeds, "shard.embeds")):
+        if asked and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
+            raise SettingsError(_no_embeddings(name, settings))
+
+
+def open_cache(folder: Path, scorer: Scorer, settings: BuildSettings) -> VideoCache:
+    """The cache of videos embedded by this scorer. Raises SettingsError for a scorer that reads more than
+    frame embeddings, UsageError for a folder that cannot be written."""
+    if not isinstance(scorer, EmbeddingScorer):
+        raise SettingsError(_no_embeddings("--cache", settings))
+    check_cache_folder(folder)
+    return VideoCache(folder=folder, identity=scorer.embedding_identity(), quality=settings.shard.quality)
+
+
+def score_video(
+    video: Video,
+    questions: Sequence[Question],
+    scorer: Scorer,
+    *,
+    quality: int,
+    embeddings: Floats | None = None,
+) -> tuple[Stills, Scored]:
+    """Stills and one result a question; what the cache missed is kept now.
+
+    `embeddings` float32 [N, D] are those of the video's frames where they are known already (batching.py).
+    Raises SampleError for frames that cannot be scored, or not encoded where all are to be kept.
+    """
+    if isinstance(video, KeptVideo):
+        if not isinstance(scorer, EmbeddingScorer):
+            raise TypeError(f"{scorer.name} was given a kept video, but scores no embeddings")
+        return video.stills, scorer.score_embeddings(video.embeddings, questions)
+    candidates = video.candidates if isinstance(video, MissedVideo) else video
+    stills = stills_of(candidates, quality)
+    if embeddings is not None and isinstance(scorer, EmbeddingScorer):
+        scored = scorer.score_embeddings(embeddings, questions)
+    else:
+        scored = scorer.score(candidates, questions)
+    if isinstance(video, MissedVideo) and video.entry is not None:
+        _keep(video.entry, stills, scored)
+    return stills, scored
+
+
+def _keep(entry: Path, stills: Stills, scored: Scored) -> None:
+    """Nothing is kept where not one question could be scored: there are no embeddings then."""
+    results = (result for result in scored if isinstance(result, FrameScores))
+    embeddings = next((result.embeddings for result in results), None)
+    if embeddings is not None:
+        write_entry(entry, stills, embeddings)
+
+
+def _no_embeddings(what: str, settings: BuildSettings) -> str:
+    return (
+        f"{what} needs frame embeddings, and the scorer {settings.score.scorer!r} gives none: "
+        "leave it out, or use a scorer that does (clip, demo)"
+    )
+
+
+# One scored question of a video → one sample, its frames chosen.
+
+BUILD_EPOCH = 0
+
+
+def make_sample(question: Question, stills: Stills, scored: FrameScores, settings: BuildSettings) -> Sample:
+    """Choose the variants of one question and take the JPEGs that they and the control need.
+
+    Raises SampleError: score_failed for scores that are not finite or not one for each candidate,
+    encode_failed for a frame that cannot be encoded.
+    """
+    count, scores = len(stills.times), scored.scores
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"
+        raise SampleError(FailureKind.SCORE_FAILED, message)
+    drawn_phase = phase(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
+    variants = draw(
+        settings.sampler.name,
+        scores,
+        settings.sampler,
+        phase=drawn_phase,
+        embeddings=scored.embeddings,
+        times=stills.times,
+    )
+    uniform = uniform_indices(count, settings.sampler.frames)
+    stored = _stored(variants, uniform, count, everything=settings.shard.frames == "all")
+    return Sample(
+        meta=SampleMeta(
+            question=question,
+            info=stills.info,
+            sampler=asdict(settings.sampler) | {"phase": drawn_phase},
+            scorer=scored.scorer,
+            query_windows=scored.windows,
+        ),
+        scores=scores,
+        times=stills.times,
+        variants=variants,
+        uniform=uniform,
+        stored=stored,
+        jpegs=stills.jpegs_of(stored),
+        embeds=_embeds(scored, settings.shard),
+        clusters=_clusters(scored, stills, settings.sampler),
+    )
+
+
+def _clusters(scored: FrameScores, stills: Stills, settings: SamplerSettings) -> Indices | None:
+    """Clusters that the sampler walks by; None where it does not group."""
+    if settings.grouping == "none" or settings.name not in WALKERS or scored.embeddings is None:
+        return None
+    return cluster_frames(scored.embeddings, stills.times, settings)
+
+
+def _embeds(scored: FrameScores, settings: ShardSettings) -> Halves | None:
+    if not settings.embeds:
+        return None
+    if scored.embeddings is None:
+        raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
+    return scored.embeddings.astype(np.float16)
+
+
+def _stored(variants: Indices, uniform: Indices, count: int, *, everything: bool) -> Indices:
+    if everything:
+        return np.arange(count, dtype=np.int32)
+    return np.union1d(variants.ravel(), uniform).astype(np.int32)
+
+
+def samples_of(
+    rows: Sequence[tuple[int, Question]],
+    video: Video | SampleError,
+    scorer: Scorer,
+    settings: BuildSettings,
+    *,
+    embeddings: Floats | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Iterator[Sample | Failure]:
+    """One sample or failure for each row (number, question) of a video; `embeddings` as for `score_video`."""
+    watch = stopwatch or Stopwatch()
+    if isinstance(video, SampleError):
+        yield from (failure_of(row, "decode", video) for row in rows)
+        return
+    questions = [question for _, question in rows]
+    try:
+        with watch.stage("model"):
+            stills, scored = score_video(
+                video, questions, scorer, quality=settings.shard.quality, embeddings=embeddings
+            )
+    except SampleError as error:
+        yield from (failure_of(row, "score", error) for row in rows)
+        return
+    for row, result in zip(rows, scored, strict=True):
+        if isinstance(result, SampleError):
+            yield failure_of(row, "score", result)
+            continue
+        try:
+            with watch.stage("encode"):
+                sample = make_sample(row[1], stills, result, settings)
+        except SampleError as error:
+            yield failure_of(row, "sample", error)
+        else:
+            yield sample
+
+
+def failure_of(row: tuple[int, Question], stage: Stage, error: SampleError) -> Failure:
+    """The row of failures.parquet of a question that could not be used."""
+    number, question = row
+    return Failure(
+        sample_id=question.sample_id,
+        row=number,
+        video=question.video,
+        stage=stage,
+        kind=error.kind,
+        message=error.message,
+    )

@@ -1,0 +1,1 @@
+"""What people look at: tables, the report, the time line of a sample."""

@@ -1,0 +1,1 @@
+"""Scores of the candidates → the frames of each variant. Pure."""

@@ -1,0 +1,85 @@
+"""The samplers by name, behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from strive_data.common.settings import choose
+from strive_data.config import SamplerSettings
+from strive_data.errors import SettingsError
+from strive_data.sampling.baselines import (
+    aks_variants,
+    bolt_variants,
+    gumbel_rows,
+    gumbel_variants,
+    topk_variants,
+    uniform_variants,
+)
+from strive_data.sampling.comb import comb_rows, comb_variants, inclusion_of
+from strive_data.sampling.density import Float64s, finite
+from strive_data.sampling.grouping import walk_order
+from strive_data.sampling.peaks import peaks_rows, peaks_variants
+from strive_data.schema import Floats, Indices, Times
+
+Sampler = Callable[[Floats, SamplerSettings, float], Indices]
+Walker = Callable[[Floats, SamplerSettings, float, Indices], Indices]
+RowSampler = Callable[[Floats | Float64s, SamplerSettings, Float64s], Indices]
+
+SAMPLERS: dict[str, Sampler] = {
+    "aks": aks_variants,
+    "bolt": bolt_variants,
+    "comb": comb_variants,
+    "gumbel": gumbel_variants,
+    "peaks": peaks_variants,
+    "topk": topk_variants,
+    "uniform": uniform_variants,
+}
+AT_ONCE: dict[str, RowSampler] = {"comb": comb_rows, "gumbel": gumbel_rows, "peaks": peaks_rows}
+WALKERS: dict[str, Walker] = {"comb": comb_variants, "peaks": peaks_variants}
+# To these φ is a key of noise and no position: φ = ½ for every video would give them all the same noise.
+NOISY = frozenset({"gumbel"})
+
+
+def draw(
+    name: str,
+    scores_N: Floats,
+    settings: SamplerSettings,
+    *,
+    phase: float,
+    embeddings: Floats | None = None,
+    times: Times | None = None,
+) -> Indices:
+    """Variants of one sample by the sampler called `name`, int32 [M, min(K, N)], rows strictly increasing.
+
+    `embeddings` float32 [N, D] and `times` [N] in seconds are needed where the settings group frames and the
+    sampler walks. Deterministic in its arguments. Raises SettingsError for an unknown name or where those
+    are missing, and SampleError (score_failed) for scores that are not finite.
+    """
+    sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
+    finite(scores_N)
+    if settings.grouping == "none" or name not in WALKERS:
+        return sampler(scores_N, settings, phase)
+    if embeddings is None or times is None:
+        raise SettingsError(
+            "sampler.grouping = semantic: no frame embeddings are at hand; set it to none, or use a "
+            "scorer that gives embeddings (clip)"
+        )
+    order_N = walk_order(inclusion_of(scores_N, settings), embeddings, times, settings)
+    return WALKERS[name](scores_N, settings, phase, order_N)
+
+
+def draw_rows(
+    name: str, scores_QN: Floats | Float64s, settings: SamplerSettings, *, phases_Q: Float64s
+) -> Indices:
+    """`draw` for many samples of equal length, int32 [Q, M, min(K, N)]; faster where the sampler can be.
+
+    Without grouping: walks are in the order of time.
+    """
+    sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
+    if name in AT_ONCE:
+        return AT_ONCE[name](scores_QN, settings, phases_Q)
+    finite(scores_QN)
+    pairs = zip(scores_QN, phases_Q, strict=True)
+    return np.stack([sampler(scores_N, settings, float(at)) for scores_N, at in pairs])

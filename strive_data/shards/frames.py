@@ -1,0 +1,113 @@
+"""The candidates of one video as JPEGs: what samples are made of once the frames are scored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+import simplejpeg
+
+from strive_data.errors import DamagedError, FailureKind, SampleError
+from strive_data.schema import MAX_FRAME_PIXELS, Candidates, Frames, Times, VideoInfo
+
+# Stored frames → pixels: only JPEG, and its size is known and allowed before anything is allocated.
+
+Colours = Literal["RGB", "GRAY"]
+
+
+def jpeg_size(jpeg: bytes) -> tuple[int, int]:
+    """(width, height) by the header. Raises DamagedError for no JPEG, or more than MAX_FRAME_PIXELS."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError as error:
+        raise DamagedError(f"a stored frame is not a JPEG image: {error}") from error
+    if width * height > MAX_FRAME_PIXELS:
+        raise DamagedError(
+            f"a stored frame claims {width}×{height} pixels, more than the limit of {MAX_FRAME_PIXELS}: "
+            "it is taken for an image bomb and not decoded"
+        )
+    return width, height
+
+
+def decode_jpeg(jpeg: bytes, *, colours: Colours = "RGB") -> Frames:
+    """Pixels uint8 [H, W, 3], or [H, W, 1] in grey. Raises DamagedError as `jpeg_size`, or for damage."""
+    jpeg_size(jpeg)
+    try:
+        pixels: Frames = simplejpeg.decode_jpeg(jpeg, colorspace=colours)
+    except ValueError as error:
+        raise DamagedError(f"a stored frame is not a whole JPEG image: {error}") from error
+    return pixels
+
+
+# Full chroma: stored frames are small, and halving their colour resolution again would blur small text.
+CHROMA = "444"
+ENCODERS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stills:
+    """One video: times float64 [N] seconds, and one JPEG a candidate."""
+
+    info: VideoInfo
+    times: Times
+    jpegs: Sequence[bytes]
+
+    def jpegs_of(self, places: Iterable[int]) -> tuple[bytes, ...]:
+        """JPEGs of these candidates. Raises SampleError (encode_failed) for one that cannot be encoded."""
+        wanted = [int(place) for place in places]
+        if isinstance(self.jpegs, JpegsOnDemand):
+            self.jpegs.encode(wanted)
+        return tuple(self.jpegs[place] for place in wanted)
+
+
+class JpegsOnDemand(Sequence[bytes]):
+    """JPEGs of frames uint8 RGB [N, H, W, 3], each encoded once, when it is first asked for."""
+
+    def __init__(self, frames: Frames, quality: int) -> None:
+        self._frames, self._quality = frames, quality
+        self._done: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def encode(self, places: Iterable[int]) -> None:
+        """Encode those of these that are not yet, in threads: the library frees the interpreter."""
+        missing = [place for place in dict.fromkeys(places) if place not in self._done]
+        with ThreadPoolExecutor(ENCODERS) as pool:
+            done = pool.map(lambda place: encode_jpeg(self._frames[place], self._quality), missing)
+            self._done.update(zip(missing, done, strict=True))
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        """Raises SampleError (encode_failed) for a frame that cannot be encoded."""
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if place not in self._done:
+            self._done[place] = encode_jpeg(self._frames[place], self._quality)
+        return self._done[place]
+
+
+def stills_of(candidates: Candidates, quality: int) -> Stills:
+    """Stills of decoded candidates; nothing is encoded yet."""
+    jpegs = JpegsOnDemand(candidates.frames, quality)
+    return Stills(info=candidates.info, times=candidates.times, jpegs=jpegs)
+
+
+def encode_jpeg(frame: Frames, quality: int) -> bytes:
+    """JPEG of one uint8 RGB frame [H, W, 3]. Raises SampleError (encode_failed)."""
+    try:
+        encoded: bytes = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling=CHROMA
+        )
+    except ValueError as error:
+        raise SampleError(FailureKind.ENCODE_FAILED, f"frame of shape {frame.shape}: {error}") from error
+    return encoded

@@ -1,0 +1,1 @@
+"""Advantage, loss, reward, schedules. Pure: importable without the trainer."""

@@ -1,0 +1,1 @@
+"""What every stage uses: processes, files, progress, trackers, statistics."""

@@ -1,0 +1,168 @@
+"""Tensors that are sliced over processes (torch's DTensor), put together and laid out again.
+
+A plain tensor is its own whole, so nothing here asks how many processes there are but `on_cpu`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from strive_data.errors import StriveError
+
+# One process of several, as torchrun starts them: who it is, and what it tells the others.
+#
+# Without torchrun there is one process and nothing is sent. Everything that passes between processes here
+# goes
+# by the CPU (gloo) and is either a value or the error that kept a process from one, so that a process that
+# fails tells the others at whatever they exchange next, and all end together.
+
+T = TypeVar("T")
+
+
+class SharedError(StriveError):
+    """Every process ends with this; the first one says why."""
+
+
+class ToldElsewhereError(SharedError):
+    """The same on the other processes, which only end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    rank: int
+    message: str
+
+
+@contextmanager
+def processes(timeout_minutes: float = 30) -> Iterator[None]:
+    """Join the other processes of this run inside of this context, where torchrun started several.
+
+    A process that waits for another one longer than the time-out ends with an error. Each takes the CUDA
+    device of its number on its machine, where there is one.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    cuda = local_rank() < torch.cuda.device_count()
+    if cuda:
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=timeout_minutes)
+    )
+    yield
+    # Only after a good end: a process that failed must not wait for the others to agree to part.
+    barrier()
+    dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, and of the device that it takes there."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and talks to the user."""
+    return rank() == 0
+
+
+def gathered(mine: T) -> list[T]:
+    """What every process has, in the order of their ranks, the same list in each; all must call it.
+
+    Raises StriveError with the reason where a process told of its failure instead (`telling`).
+    """
+    return _exchanged(mine)
+
+
+def everyone(mine: list[T]) -> list[T]:
+    """The joined lists of all processes, in the order of their ranks; all must call it."""
+    return [each for part in gathered(mine) for each in part]
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Tell the other processes of a StriveError that ends this block, at what they exchange next.
+
+    For work that this process does by itself, between two exchanges.
+    """
+    try:
+        yield
+    except SharedError:
+        raise
+    except StriveError as error:
+        if world_size() > 1:
+            _exchanged(_Failure(rank=rank(), message=str(error)))
+        raise
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    gathered(None)
+
+
+def stop(message: str) -> NoReturn:
+    """End all processes with one message, which the first one tells; all must call it."""
+    kind = SharedError if is_first() else ToldElsewhereError
+    raise kind(message)
+
+
+def _exchanged(mine: T | _Failure) -> list[T]:
+    if world_size() == 1:
+        return [mine]  # type: ignore[list-item]  # one process has nobody to tell of a failure
+    sent: list[T | _Failure] = [mine] * world_size()
+    dist.all_gather_object(sent, mine)
+    failures = [each for each in sent if isinstance(each, _Failure)]
+    if failures:
+        told = failures[0]
+        stop(told.message if told.rank == 0 else f"process {told.rank}: {told.message}")
+    return [each for each in sent if not isinstance(each, _Failure)]
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def on_cpu(tensors: Mapping[K, torch.Tensor]) -> dict[K, torch.Tensor]:
+    """Whole copies of these tensors on the CPU, on the first process; none on the others.
+
+    Every process must call it with the same names in one order: the slices are put together one tensor at a
+    time. A tensor that stands under several names (tied weights) is copied once.
+    """
+    done: dict[K, torch.Tensor] = {}
+    known: dict[int, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        if id(tensor) not in known:
+            whole = full(tensor.detach())
+            known[id(tensor)] = whole.to("cpu", copy=True) if is_first() else torch.empty(0)
+        done[name] = known[id(tensor)]
+    return done if is_first() else {}
+
+
+def full(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole of a tensor; every process must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """A whole tensor laid over devices and processes as `other` is; nothing is sent."""
+    local = tensor.to(other.device)
+    if not isinstance(other, DTensor):
+        return local
+    return distribute_tensor(local, other.device_mesh, other.placements, src_data_rank=None)

@@ -1,0 +1,130 @@
+"""What a run is made of, saved beside it, and whether another call may go on with it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import transformers
+
+from strive_data.common.settings import differences
+from strive_data.errors import UsageError
+from strive_rl.config import DEMO
+
+SETTINGS_FILE = "settings.json"
+# What may change when a run goes on: when it ends and saves, how much memory its backward pass takes, how
+# its data is fetched, and where it is told.
+FREE = frozenset(
+    {
+        "settings.steps",
+        "settings.save_every",
+        "settings.keep",
+        "settings.timeout_minutes",
+        "settings.log",
+        "settings.policy.groups_per_pass",
+        "settings.policy.gradient_checkpointing",
+        "settings.policy.logits_chunk_tokens",
+        "settings.data.cache",
+        "settings.data.prefetch",
+        "settings.data.threads",
+    }
+)
+
+
+class Source(Protocol):
+    """What is trained or evaluated on: one build, or several."""
+
+    @property
+    def folder(self) -> object:
+        """Where it lies, in words."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its content."""
+
+
+def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[str, Any]:
+    """Resolved settings, model, shards and versions of a run."""
+    return {
+        "settings": settings,
+        "model": model_identity(model),
+        "shards": str(shards.folder),
+        "shards_fingerprint": shards.fingerprint,
+        "versions": library_versions(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a run's numbers may depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+    }
+
+
+def require_folder(out: Path) -> None:
+    """Raise UsageError where `out` is there and is no folder."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file, expected a folder or a new name")
+
+
+def model_identity(model: str) -> str:
+    """A model folder by its full path, so that two ways to write it are one; other names as they are."""
+    return str(Path(model).resolve()) if model != DEMO and Path(model).is_dir() else model
+
+
+def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise UsageError that names each difference which would make another run of it."""
+    names = ("settings", "model", "shards_fingerprint")
+    before, after = (dict(flat({name: record[name] for name in names})) for record in (saved, now))
+    free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
+    changed = [
+        f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
+        for name in sorted(before.keys() | after.keys())
+        if name not in free and before.get(name) != after.get(name)
+    ]
+    if changed:
+        raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    """Raise UsageError that names where the results of a finished evaluation are not those of `now`."""
+    if now.keys() - results.keys():
+        raise UsageError(f"{out} already holds results of something else: give another --out")
+    changed = differences({name: results[name] for name in now}, now)
+    if changed:
+        raise UsageError(
+            f"{out} holds a finished evaluation, made otherwise ({'; '.join(changed)}): restore that, or "
+            "give another --out"
+        )
+
+
+def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:
+    """Whether neither the learning rate of a step nor its α depends on how many steps there are."""
+    optim, data = settings["optim"], settings["data"]
+    rate = optim["schedule"] == "constant" or optim["decay_steps"] is not None
+    return rate and (data["alpha_schedule"] not in ("linear", "cosine") or data["alpha_steps"] is not None)
+
+
+def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:
+    """Raise UsageError where the run's prompts had another form: it depends on the library's version."""
+    before = saved.get("prompt_form", prompt_form)
+    if before != prompt_form:
+        old = saved["versions"]["transformers"]
+        raise UsageError(
+            f"cannot resume {out}: transformers {transformers.__version__} makes prompts as {prompt_form!r}, "
+            f"in this run it was {before!r}; go on with transformers {old}"
+        )
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings by their dotted names."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,78 @@
+"""Several builds as one sequence of samples, in the order in which they are given."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from itertools import accumulate
+
+from strive_data.errors import UsageError
+from strive_data.schema import Sample
+from strive_data.shards.reader import ShardSet
+from strive_rl.config import DataSettings
+from strive_rl.data.views import ViewPlan, plan_views
+
+
+class Builds:
+    """One or more builds read as one; sample ids may occur in several of them."""
+
+    def __init__(self, parts: Sequence[ShardSet]) -> None:
+        prints = [part.fingerprint for part in parts]
+        twice = next((part for i, part in enumerate(parts) if part.fingerprint in prints[:i]), None)
+        if twice:
+            raise UsageError(f"--shards {twice.folder}: its samples are given twice; give each build once")
+        if not any(map(len, parts)):
+            raise UsageError(f"{self._named(parts)}: the build holds no sample to train on")
+        self.parts = tuple(parts)
+        self.folder = self._named(parts)
+        self.fingerprint = (
+            prints[0] if len(prints) == 1 else sha256("".join(prints).encode()).hexdigest()[:16]
+        )
+        self.blocks = tuple(size for part in parts for size in part.blocks)
+        self._ends = list(accumulate(map(len, parts)))
+
+    @classmethod
+    def of(cls, shards: ShardSet | Sequence[ShardSet]) -> Builds:
+        """Builds of one build, or of several."""
+        return cls([shards] if isinstance(shards, ShardSet) else shards)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def locate(self, position: int) -> tuple[int, int]:
+        """(number of the build, position in it) of a sample."""
+        part = bisect_right(self._ends, position)
+        return part, position - (self._ends[part - 1] if part else 0)
+
+    def read(self, position: int) -> Sample:
+        """The sample at `position`. Raises DamagedError, with the shard's name, where it is not intact."""
+        part, inside = self.locate(position)
+        return self.parts[part].read(inside)
+
+    def sample_id(self, position: int) -> str:
+        """Id of the sample at `position`; known without reading it."""
+        part, inside = self.locate(position)
+        return self.parts[part].sample_ids[inside]
+
+    def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
+        """How each build's views are made. Raises UsageError for one that cannot give them, and names it."""
+        return tuple(self._plan(part, settings, neighbours) for part in self.parts)
+
+    def _plan(self, part: ShardSet, settings: DataSettings, neighbours: bool) -> ViewPlan:
+        if neighbours and part.settings["shard"]["frames"] != "all":
+            raise UsageError(
+                f"{part.folder}: policy.frame_pairs=neighbours: these shards hold only the sampled frames; "
+                "build them again with --set shard.frames=all, or use frame_pairs=doubled"
+            )
+        try:
+            return replace(plan_views(part.settings, settings), neighbours=neighbours)
+        except UsageError as error:
+            if len(self.parts) == 1:
+                raise
+            raise UsageError(f"{part.folder}: {error}") from error
+
+    @staticmethod
+    def _named(parts: Sequence[ShardSet]) -> str:
+        return ", ".join(str(part.folder) for part in parts)

@@ -1,0 +1,292 @@
+"""A sample of a shard → the views of it that the policy sees.
+
+For training the M variants, as they are stored or drawn anew each epoch, with their spatial views; for
+evaluation one whole view by each frame sampler. What the shards cannot give is refused before the first
+step, and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from strive_data.common.settings import choose
+from strive_data.config import SamplerSettings, ViewSettings
+from strive_data.errors import DamagedError, StriveError, UsageError
+from strive_data.sampling.comb import EVALUATION_PHASE, phase
+from strive_data.sampling.registry import NOISY, SAMPLERS, WALKERS, draw
+from strive_data.sampling.spatial import (
+    Kind,
+    SpatialView,
+    allowed_kinds,
+    choose_views,
+    crop_frames,
+    parse_view,
+    resize_frames,
+    view_frames,
+    view_size,
+)
+from strive_data.schema import Frames, Indices, Sample, Span
+from strive_data.shards.frames import decode_jpeg, jpeg_size
+from strive_rl.config import DataSettings
+from strive_rl.schema import Group, View
+
+# Which candidates stand beside the chosen ones where each temporal patch shows two adjacent frames. Pure.
+
+
+def with_neighbours(chosen_K: Indices, held_S: Indices, candidates: int) -> Indices:
+    """Each chosen candidate and the next one of the video, int32 [2K]; the last of all stands twice.
+
+    So a pair never spans more than one gap between candidates, and its mean time lies within half of one of
+    the chosen frame's. Raises UsageError where the next one is not among the candidates that are held.
+    """
+    beside = np.minimum(np.asarray(chosen_K) + 1, candidates - 1)
+    missing = np.setdiff1d(beside, held_S)
+    if len(missing):
+        raise UsageError(
+            f"policy.frame_pairs=neighbours: candidate {missing[0]} stands beside a chosen one, but the "
+            "shards do not hold it; build them again with --set shard.frames=all, or use frame_pairs=doubled"
+        )
+    return np.stack([chosen_K, beside], axis=1).reshape(-1).astype(np.int32)
+
+
+# Whether the frames that were shown hold what the question is about. Pure.
+
+
+def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
+    """Whether a frame lies in a span of evidence (ends included); None where no span is known."""
+    if not spans:
+        return None
+    return any(start <= time <= end for start, end in spans for time in times)
+
+
+UNIFORM, IMPORTANCE = "uniform", "importance"
+EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
+
+REBUILD = "build them again with --set shard.frames=all to draw other variants"
+SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewPlan:
+    """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made; and
+    how they may differ in space. Sides are multiples of `multiple` pixels; `neighbours` as in `group_of`."""
+
+    anew: bool
+    sampler: SamplerSettings
+    spatial: ViewSettings = field(default_factory=ViewSettings)
+    multiple: int = 28
+    neighbours: bool = False
+
+
+def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
+    """Decide for shards with these build settings.
+
+    Raises UsageError where the settings ask for variants that the shards neither hold nor can give.
+    """
+    built = SamplerSettings(**build["sampler"])
+    all_frames = build["shard"]["frames"] == "all"
+    overrides: dict[str, Any] = {
+        "name": settings.sampler,
+        "alpha": settings.alpha,
+        "epsilon": settings.epsilon,
+    }
+    overrides |= {"kappa": settings.kappa}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    wanted = replace(built, variants=settings.variants, **given)
+    choose(wanted.name, SAMPLERS, "data.sampler")
+    if settings.draw == "epoch" and not all_frames:
+        raise UsageError("data.draw=epoch: these shards hold only the sampled frames; " + REBUILD)
+    anew = all_frames and settings.draw != "stored"
+    if not anew and wanted != built:
+        way = "use data.draw=auto" if all_frames else REBUILD
+        raise UsageError(
+            f"the shards' stored variants differ from those asked for ({_differences(built, wanted)}); {way}"
+        )
+    if anew and _walks_by_embeddings(wanted) and not build["shard"].get("embeds", False):
+        raise UsageError(
+            "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
+            "data.draw=stored, or build them again with --set shard.embeds=true"
+        )
+    _check_tiers(build, settings.views, anew=anew)
+    multiple = int(build["decode"]["multiple"])
+    return ViewPlan(anew=anew, sampler=wanted, spatial=settings.views, multiple=multiple)
+
+
+def training_group(
+    sample: Sample, plan: ViewPlan, *, seed: int, epoch: int, alpha: float | None = None
+) -> Group:
+    """The M variants of a sample in this epoch, each with its spatial view.
+
+    `alpha` overrides the plan's, for a schedule. Raises UsageError for one where variants are not drawn anew,
+    and DamagedError for a frame that cannot be decoded.
+    """
+    if alpha is not None:
+        plan = _focused(plan, alpha)
+    sample_id = sample.meta.question.sample_id
+    kinds = [
+        kind for kind in allowed_kinds(sample.meta.question, plan.spatial) if _differs(sample, plan, kind)
+    ]
+    chosen = choose_views(
+        tuple(kinds),
+        plan.spatial,
+        variants=plan.sampler.variants,
+        seed=seed,
+        sample_id=sample_id,
+        epoch=epoch,
+    )
+    if not plan.anew:
+        stored = tuple(map(parse_view, sample.meta.views)) or chosen
+        return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
+    at = phase(seed, sample_id, epoch)
+    counts = [_frame_count(sample, plan, view.kind) for view in chosen]
+    drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
+    variants = [drawn[count][m] for m, count in enumerate(counts)]
+    return _shown(group_of(sample, variants, neighbours=plan.neighbours), chosen, plan)
+
+
+def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
+    """The group with the uniform view of its sample, whole, beside its variants."""
+    uniform = group_of(sample, [sample.uniform], neighbours=plan.neighbours)
+    shown = _shown(uniform, (SpatialView(),), plan)
+    return replace(group, clean=shown.views[0])
+
+
+def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
+    """The plan with another α. Raises UsageError where it draws nothing."""
+    if not plan.anew:
+        raise UsageError(
+            "alpha cannot change from step to step where stored variants are read: it needs data.draw=auto, "
+            "and shards built with --set shard.frames=all"
+        )
+    return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
+
+
+def _walks_by_embeddings(settings: SamplerSettings) -> bool:
+    return settings.grouping == "semantic" and settings.name in WALKERS
+
+
+def _drawn(sample: Sample, settings: SamplerSettings, *, phase: float) -> Indices:
+    """Variants int32 [M, K] by the settings' sampler, from what the sample stores."""
+    embeddings = None if sample.embeds is None else sample.embeds.astype(np.float32)
+    return draw(
+        settings.name, sample.scores, settings, phase=phase, embeddings=embeddings, times=sample.times
+    )
+
+
+def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
+    """Frames of a view: as many as the tokens of the plan's frames pay for."""
+    if kind in ("whole", "crop"):
+        return plan.sampler.frames
+    whole, size = (_size(_stored_size(sample), plan, each) for each in ("whole", kind))
+    return view_frames(plan.sampler.frames, whole, size)
+
+
+def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
+    """Whether a view shows this sample otherwise: the frames large enough, the candidates enough."""
+    frames = _frame_count(sample, plan, kind)
+    enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
+    return kind == "crop" or (frames != plan.sampler.frames and enough)
+
+
+def _shown(group: Group, chosen: Sequence[SpatialView], plan: ViewPlan) -> Group:
+    """The group with each view's frames cropped, and in the size of its kind."""
+    views = []
+    for view, spatial in zip(group.views, chosen, strict=True):
+        height, width = view.frames.shape[1:3]
+        frames = crop_frames(view.frames, spatial) if spatial.kind == "crop" else view.frames
+        frames = resize_frames(frames, _size((width, height), plan, spatial.kind))
+        views.append(replace(view, frames=frames, spatial=str(spatial)))
+    return replace(group, views=tuple(views))
+
+
+def _size(stored: tuple[int, int], plan: ViewPlan, kind: Kind) -> tuple[int, int]:
+    return view_size(kind, stored, plan.spatial, plan.multiple)
+
+
+def _stored_size(sample: Sample) -> tuple[int, int]:
+    """(width, height) of the stored frames."""
+    try:
+        return jpeg_size(sample.jpegs[0])
+    except StriveError as error:
+        raise _no_image(sample.meta.question.sample_id, error) from error
+
+
+def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
+    """Candidates int32 [K] that a frame sampler takes of a sample, and in words where they come from.
+
+    "importance" is the sampler of the build, its first stored variant where nothing can be drawn anew.
+    Raises UsageError for another sampler by name where the sample does not hold all that it needs.
+    """
+    if sampler == UNIFORM:
+        return sample.uniform, "midpoint-uniform"
+    settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
+    one = replace(settings, variants=1, kappa=1.0)
+    if sampler != IMPORTANCE:
+        one = replace(one, name=choose(sampler, SAMPLERS, "sampler"))
+    lacking = _walks_by_embeddings(one) and sample.embeds is None
+    if not sample.holds_all or lacking:
+        if sampler != IMPORTANCE:
+            raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
+        return sample.variants[0], f"first stored variant of {len(sample.variants)}"
+    if one.name in NOISY:
+        at = phase(one.seed, sample.meta.question.sample_id, 0)
+        return _drawn(sample, one, phase=at)[0], f"{one.name}, one variant, its own phase"
+    return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"
+
+
+def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:
+    """Group with one view for each list of candidates; each frame is decoded once.
+
+    With `neighbours` the next candidate stands beside each (policy.frame_pairs). Raises UsageError where the
+    sample does not hold it.
+    """
+    lists = [np.asarray(indices) for indices in variants]
+    if neighbours:
+        lists = [with_neighbours(indices, sample.stored, len(sample.times)) for indices in lists]
+    needed = np.unique(np.concatenate(lists)).astype(np.int32)
+    sample_id = sample.meta.question.sample_id
+    jpegs = sample.jpegs_of(needed)
+    frames = {int(i): _decode(jpeg, sample_id) for i, jpeg in zip(needed, jpegs, strict=True)}
+    views = tuple(
+        View(
+            frames=np.stack([frames[int(i)] for i in indices]),
+            times=sample.times[indices],
+            paired=neighbours,
+        )
+        for indices in lists
+    )
+    return Group(question=sample.meta.question, views=views)
+
+
+def _decode(jpeg: bytes, sample_id: str) -> Frames:
+    try:
+        return decode_jpeg(jpeg)
+    except StriveError as error:
+        raise _no_image(sample_id, error) from error
+
+
+def _no_image(sample_id: str, error: StriveError) -> DamagedError:
+    return DamagedError(f"sample {sample_id!r}: {error}")
+
+
+def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, anew: bool) -> None:
+    """Tiers draw other numbers of frames, and sharp ones need pixels that the shards hold."""
+    if views.tiers and not anew:
+        raise UsageError(f"data.views.tiers: variants of other frames cannot be drawn here; {REBUILD}")
+    held = build["decode"]["max_pixels"]
+    if "sharp" in views.tiers and held < 2 * views.pixels:
+        raise UsageError(
+            f"data.views.tiers: sharp frames have {2 * views.pixels} pixels, the shards' at most {held}; "
+            "lower data.views.pixels, or build again with a larger decode.max_pixels"
+        )
+
+
+def _differences(built: SamplerSettings, wanted: SamplerSettings) -> str:
+    old, new = asdict(built), asdict(wanted)
+    return ", ".join(
+        f"{name}: stored {old[name]}, asked {new[name]}" for name in old if old[name] != new[name]
+    )

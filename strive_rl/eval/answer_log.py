@@ -1,0 +1,219 @@
+"""Batches of questions → lines of predictions.jsonl, each as soon as its videos are decoded."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from strive_data.common.settings import differences
+from strive_data.errors import UsageError
+from strive_data.sample_stream import VideoResult
+from strive_data.schema import Failure, Sample
+from strive_rl.benchmarks.item import Benchmark, Item, Unusable
+from strive_rl.benchmarks.scoring import scored_answers
+from strive_rl.common import distributed, jsonl
+from strive_rl.eval.answer import Answer, Asked, Dropped, answer
+from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.on_benchmark import Key, Pending, Row
+from strive_rl.policy import Policy
+from strive_rl.schema import Wording
+
+# What an evaluation has written so far, and whether another call may go on with it.
+#
+# Answers are lines of predictions.jsonl, questions that cannot be answered lines of failures.jsonl; of
+# several
+# processes each writes files of its own (predictions.rank001.jsonl). Every batch is on the disk before the
+# next
+# begins; a line that a crash cut short is cut off. When all is there, one file in the order of the plan
+# takes
+# the place of them all.
+
+PREDICTIONS, FAILURES = "predictions", "failures"
+SETTINGS_FILE = "settings.json"
+EVERY = ""
+"""The frame sampler of a failure that concerns all of them."""
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """Lines of answers and failures by (sample id, sampler), from all files of the folder."""
+
+    answers: Mapping[Key, Line]
+    failures: Mapping[Key, Line]
+
+    def settled(self, samplers: Iterable[str]) -> dict[Key, bool]:
+        """Keys that need no answer any more; True for those that have one."""
+        lost = [
+            (sample_id, each)
+            for sample_id, sampler in self.failures
+            for each in (samplers if sampler == EVERY else (sampler,))
+        ]
+        return dict.fromkeys(lost, False) | dict.fromkeys(self.answers, True)
+
+
+def open_folder(out: Path, record: Line) -> None:
+    """Make the folder, or go on in it; one that holds no answer yet (no such model, no memory) begins anew.
+
+    Raises UsageError where it was begun otherwise, or is in use.
+    """
+    file = out / SETTINGS_FILE
+    if file.is_file() and not _read(out, PREDICTIONS):
+        for path in (*_files(out, PREDICTIONS), *_files(out, FAILURES)):
+            path.unlink()
+    elif file.is_file():
+        changed = differences(jsonl.read_json(file), record)
+        if changed:
+            raise UsageError(
+                f"cannot go on in {out}, it was begun otherwise ({'; '.join(changed)}): restore that, or "
+                "give another --out"
+            )
+        return
+    if out.is_dir() and any(out.glob("*.jsonl")):
+        raise UsageError(f"{out} holds the files of something else: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    jsonl.write_json(file, record)
+
+
+def read_ledger(out: Path) -> Ledger:
+    """All that is written so far."""
+    return Ledger(answers=_read(out, PREDICTIONS), failures=_read(out, FAILURES))
+
+
+def write(out: Path, name: str, lines: Iterable[Line]) -> None:
+    """Append lines to this process's file, on the disk when this returns."""
+    several = distributed.world_size() > 1
+    path = out / (f"{name}.rank{distributed.rank():03d}.jsonl" if several else f"{name}.jsonl")
+    body = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    if not body:
+        return
+    with path.open("ab") as file:
+        file.write(body.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend(out: Path) -> None:
+    """Cut off lines that a crash cut short, so that others can be appended."""
+    for path in _files(out, PREDICTIONS) + _files(out, FAILURES):
+        body = path.read_bytes()
+        whole = body.rfind(b"\n") + 1
+        if whole < len(body):
+            with path.open("r+b") as file:
+                file.truncate(whole)
+
+
+def merge(out: Path, name: str, order: Mapping[Key, int]) -> list[Line]:
+    """One file of all lines in this order (others behind them, by key), by rename; the lines."""
+    lines = _read(out, name)
+    ranked = [lines[key] for key in sorted(lines, key=lambda key: (order.get(key, len(order)), key))]
+    temporary = out / f"{name}.jsonl.tmp"
+    temporary.write_bytes(b"")
+    jsonl.append(temporary, ranked)
+    files = _files(out, name)
+    temporary.replace(out / f"{name}.jsonl")
+    for path in files:
+        if path.name != f"{name}.jsonl":
+            path.unlink()
+    return ranked
+
+
+def _read(out: Path, name: str) -> dict[Key, Line]:
+    lines = [line for path in _files(out, name) for line in jsonl.read(path)]
+    return {(line["sample_id"], line["sampler"]): line for line in reversed(lines)}
+
+
+def _files(out: Path, name: str) -> list[Path]:
+    return [*out.glob(f"{name}.jsonl"), *sorted(out.glob(f"{name}.rank*.jsonl"))]
+
+
+LineAnswers = dict[str, Any]
+Look = Callable[[VideoResult], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asking:
+    """What answers are made by: the model, the benchmark and its items by sample id."""
+
+    policy: Policy
+    benchmark: Benchmark
+    items: Mapping[str, Item]
+    settings: BenchmarkSettings
+
+
+def answered(
+    asking: Asking, pending: Pending, videos: Iterator[VideoResult], look: Look = lambda video: None
+) -> Iterator[tuple[list[LineAnswers], list[LineAnswers]]]:
+    """Lines of answers and of failures, one pair a batch and sampler, in the order of `pending`.
+
+    `videos` are the results of its jobs, in their order; `look` sees each as it comes.
+    """
+    ready: dict[str, Sample | Failure] = {}
+    wanted = {question.sample_id for batch, _ in pending.batches for _, question in batch}
+    for batch, samplers in pending.batches:
+        while any(question.sample_id not in ready for _, question in batch):
+            video = next(videos)
+            look(video)
+            named = zip(video.job.rows, video.results, strict=True)
+            ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
+        results = [(row, ready.pop(row[1].sample_id)) for row in batch]
+        lost = [failure_line(result) for _, result in results if isinstance(result, Failure)]
+        asked = [_asked(asking, row, result) for row, result in results if isinstance(result, Sample)]
+        yield [], lost
+        for sampler in samplers:
+            answers, dropped = answer(asking.policy, asked, sampler, asking.settings)
+            yield (
+                [answer_line(asking, each) for each in answers],
+                [_dropped_line(asking, each, sampler) for each in dropped],
+            )
+
+
+def answer_line(asking: Asking, one: Answer) -> LineAnswers:
+    """The line of predictions.jsonl of one question under one sampler; `score` is the benchmark's own, the
+    mean over several answers (None: only a judge can tell)."""
+    item = asking.items[one.sample.meta.question.sample_id]
+    row = scored_answers(asking.benchmark, item, [completion.text for completion in one.completions])
+    return one.line() | {
+        "tags": dict(item.tags),
+        "extracted": row.extracted,
+        "score": row.values.get(asking.benchmark.conventions[0].name),
+    }
+
+
+def failure_line(failure: Failure) -> LineAnswers:
+    """The line of failures.jsonl of a question without an answer."""
+    return {
+        "sample_id": failure.sample_id,
+        "sampler": EVERY,
+        "video": failure.video,
+        "stage": failure.stage,
+        "kind": str(failure.kind),
+        "message": failure.message,
+    }
+
+
+def unusable_line(row: Unusable) -> LineAnswers:
+    """The line of failures.jsonl of a row of the annotation that is no question."""
+    told = {"stage": "annotation", "kind": "bad_row", "message": row.message}
+    return {"sample_id": row.sample_id, "sampler": EVERY, "video": row.video} | told
+
+
+def _dropped_line(asking: Asking, dropped: Dropped, sampler: str) -> LineAnswers:
+    sample_id, reason = dropped
+    video = asking.items[sample_id].question.video
+    told = {"stage": "prompt", "kind": "bad_row", "message": reason}
+    return {"sample_id": sample_id, "sampler": sampler, "video": video} | told
+
+
+def _asked(asking: Asking, row: Row, sample: Sample) -> Asked:
+    number, question = row
+    wording = Wording(
+        reason=asking.settings.prompt == "reason",
+        form=asking.benchmark.form(asking.items[question.sample_id]),
+    )
+    return Asked(sample=sample, position=number, wording=wording)

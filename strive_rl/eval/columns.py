@@ -1,0 +1,177 @@
+"""An evaluation as the command line starts it: with the other processes, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.common import distributed, jsonl
+from strive_rl.common.profiling import memory_advice
+from strive_rl.common.progress import EvalProgress
+from strive_rl.common.run_settings import require_finished
+from strive_rl.data.views import UNIFORM
+from strive_rl.eval.compare import CompareSettings, compare
+from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.on_benchmark import FREE, RESULTS_FILE, Means, Record, Task, evaluate_benchmark, record_of
+from strive_rl.eval.score import PAGE_FILE, ScoreSettings, score
+from strive_rl.eval.table import compare_table, score_table
+
+# Predictions → a scored folder for each frame sampler, and what the samplers gain over uniform frames.
+
+Results = dict[str, Any]
+
+
+def score_columns(
+    out: Path,
+    *,
+    benchmark: Benchmark,
+    items: ItemSet,
+    recipe: str | None,
+    settings: BenchmarkSettings,
+) -> dict[str, Results]:
+    """Score each sampler's predictions in `out` into the folder of its name; results.json of each."""
+    columns = {}
+    for sampler in settings.samplers:
+        folder = out / sampler
+        # One that an earlier call began: the whole evaluation is not done without its own results.json.
+        (folder / RESULTS_FILE).unlink(missing_ok=True)
+        wanted = ScoreSettings(
+            missing=settings.missing,
+            sampler=sampler,
+            recipe=recipe,
+            bootstrap_resamples=settings.bootstrap_resamples,
+            seed=settings.seed,
+        )
+        columns[sampler] = score([out], folder, benchmark=benchmark, items=items, settings=wanted)
+    return columns
+
+
+def gains_over_uniform(out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain of each other sampler over uniform frames: what the choice of frames alone gives."""
+    if UNIFORM not in settings.samplers:
+        return {}
+    others = [sampler for sampler in settings.samplers if sampler != UNIFORM]
+    return {sampler: compared(out / UNIFORM, out / sampler, settings) for sampler in others}
+
+
+def gains_over_baseline(baseline: Path, out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain over another evaluation, of each frame sampler that it holds too.
+
+    Raises UsageError where it is none, holds none of them, or other questions.
+    """
+    held = jsonl.read_json(baseline / RESULTS_FILE).get("columns", {})
+    both = [sampler for sampler in settings.samplers if sampler in held]
+    return {sampler: compared(baseline / sampler, out / sampler, settings) for sampler in both}
+
+
+def require_baseline(baseline: Path, settings: BenchmarkSettings) -> None:
+    """Raise UsageError where it is no finished evaluation on a benchmark under one of the samplers."""
+    file = baseline / RESULTS_FILE
+    held = jsonl.read_json(file).get("columns", {}) if file.is_file() else {}
+    if not held.keys() & set(settings.samplers):
+        told = f"it holds {', '.join(held)}" if held else "no finished evaluation on a benchmark"
+        raise UsageError(f"baseline {baseline}: {told}, expected one of {', '.join(settings.samplers)}")
+
+
+def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:
+    """`strive-rl compare a b`, by this evaluation's bootstrap."""
+    return compare(
+        a,
+        b,
+        settings=CompareSettings(bootstrap_resamples=settings.bootstrap_resamples, seed=settings.seed),
+    )
+
+
+# An evaluation on a benchmark that is asked for again once it is done: told anew, nothing answered twice.
+
+
+def finished_results(
+    out: Path, *, task: Task, settings: BenchmarkSettings, baseline: Path | None = None
+) -> Record | None:
+    """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
+
+    Its videos need not be there any more. Raises UsageError where it was made with other settings, another
+    model or annotation, and names the difference. Of several processes the first one writes.
+    """
+    if not (out / RESULTS_FILE).is_file():
+        return None
+    results = jsonl.read_json(out / RESULTS_FILE)
+    now = record_of(task, read_items(task.annotations, task.benchmark, task.recipe), settings)
+    # Other versions would have given other bytes; those that are there stay what they are.
+    del now["versions"]
+    # Older results do not say by how many resamples their intervals were made.
+    now |= {name: getattr(settings, name) for name in FREE if name in results}
+    require_finished(results, now, out)
+    if baseline is not None and distributed.is_first():
+        require_baseline(baseline, settings)
+        results["baseline"] = gains_over_baseline(baseline, out, settings)
+        jsonl.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+# The results of an evaluation on a benchmark as they are printed. Pure.
+
+NOT_TRAINING = "of the same model, by the choice of frames alone: no gain of training"
+
+
+def benchmark_table(results: dict[str, Any]) -> str:
+    """A table for each frame sampler, then what the others gain over uniform frames, then a baseline's."""
+    return "\n".join(_parts(results))
+
+
+def _parts(results: dict[str, Any]) -> Iterator[str]:
+    for sampler, column in results["columns"].items():
+        yield f"{sampler} frames"
+        yield score_table(column)
+    for sampler, gain in results["gains"].items():
+        yield f"{sampler} − uniform frames, {NOT_TRAINING}"
+        yield compare_table(gain)
+    for sampler, gain in results.get("baseline", {}).items():
+        yield f"this − baseline, {sampler} frames"
+        yield compare_table(gain)
+    if results["failures"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in results["failures"].items())
+        became = "count as wrong" if results["missing"] == "wrong" else "are left out of the mean"
+        yield f"questions without an answer: {kinds} (failures.jsonl); they {became}"
+
+
+FAILED = 2
+# A process that is done waits for all others: for as long as their share may take.
+PATIENCE_MINUTES = 7 * 24 * 60.0
+
+
+def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None) -> int:
+    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
+    try:
+        with distributed.processes(PATIENCE_MINUTES), memory_advice(settings.policy):
+            with distributed.telling():
+                known = finished_results(out, task=task, settings=settings, baseline=baseline)
+            distributed.barrier()
+            first = distributed.is_first()
+            results = _evaluated(out, task, settings, means, baseline) if known is None else known
+    except distributed.ToldElsewhereError:
+        return FAILED
+    if first and results:
+        if known is not None:
+            print(f"{out}: finished already, nothing to do")
+        print(benchmark_table(results))
+        print("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in settings.samplers))
+    return 0
+
+
+def _evaluated(
+    out: Path, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None
+) -> dict[str, object]:
+    with EvalProgress() as progress:
+        return evaluate_benchmark(
+            out,
+            task=task,
+            settings=settings,
+            means=means,
+            baseline=baseline,
+            observe=progress if distributed.is_first() else lambda done, total: None,
+        )

@@ -1,0 +1,339 @@
+"""`strive-rl eval --benchmark`: the order of an evaluation on a benchmark's videos, and nothing else.
+
+annotation → items → videos that are there → batches → answers (decoded beside) → scores → results.json
+Killed at any moment, the same command goes on and ends with the same predictions.jsonl, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from strive_data.common.settings import choose, identity
+from strive_data.common.text import counted
+from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
+from strive_data.errors import UsageError
+from strive_data.sample_stream import VideoJob, VideoResult, find_videos, sample_stream
+from strive_data.sampling.registry import SAMPLERS
+from strive_data.schema import Question
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.common import distributed, jsonl
+from strive_rl.common.run_settings import library_versions, model_identity, require_folder
+from strive_rl.data.views import UNIFORM
+from strive_rl.eval import answer_log
+from strive_rl.eval.answer_log import Asking, answered, failure_line, unusable_line
+from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
+from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.policy import load_policy
+
+# The questions of a benchmark, cut into batches. Pure.
+#
+# Batches follow from the questions and their size alone: not from how many processes share them, nor from
+# where
+# an evaluation was stopped. So each answer is always made in the same company, and its bits are the same.
+
+Row = tuple[int, Question]
+Key = tuple[str, str]
+"""(sample id, frame sampler) of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """Whole videos and their questions in batches: what one process takes, so that a video is read once."""
+
+    jobs: tuple[VideoJob, ...]
+    batches: tuple[tuple[Row, ...], ...]
+
+
+def parcels_of(jobs: Sequence[VideoJob], size: int) -> list[Parcel]:
+    """Videos in their order, as many to a parcel as have `size` questions; a video with more is one parcel of
+    several batches."""
+    parcels: list[Parcel] = []
+    held: list[VideoJob] = []
+    for job in jobs:
+        held.append(job)
+        if sum(len(each.rows) for each in held) >= size:
+            parcels.append(_parcel(held, size))
+            held = []
+    return [*parcels, _parcel(held, size)] if held else parcels
+
+
+def share(parcels: Sequence[Parcel], rank: int, ranks: int) -> list[Parcel]:
+    """The parcels of one of several processes: every one of them is some process's."""
+    return list(parcels[rank::ranks])
+
+
+def order_of(parcels: Sequence[Parcel], samplers: Sequence[str]) -> dict[Key, int]:
+    """Place of each answer in predictions.jsonl: batch by batch, within it sampler by sampler."""
+    batches = [batch for parcel in parcels for batch in parcel.batches]
+    keys = [(q.sample_id, sampler) for batch in batches for sampler in samplers for _, q in batch]
+    return {key: place for place, key in enumerate(keys)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What is left: `batches`, each with the samplers that it still needs answers of, and the jobs of their
+    videos, whole: a video's scores may depend on which of its questions are scored together."""
+
+    jobs: tuple[VideoJob, ...]
+    batches: tuple[tuple[tuple[Row, ...], tuple[str, ...]], ...]
+
+
+def pending_of(parcels: Sequence[Parcel], samplers: Sequence[str], settled: Mapping[Key, bool]) -> Pending:
+    """Batches some of whose answers are not settled, in their order."""
+    jobs: list[VideoJob] = []
+    batches = []
+    for parcel in parcels:
+        videos: set[str] = set()
+        for batch in parcel.batches:
+            open_samplers = tuple(
+                sampler
+                for sampler in samplers
+                if not all((question.sample_id, sampler) in settled for _, question in batch)
+            )
+            if open_samplers:
+                batches.append((batch, open_samplers))
+                videos |= {question.video for _, question in batch}
+        jobs += [job for job in parcel.jobs if job.name in videos]
+    return Pending(jobs=tuple(jobs), batches=tuple(batches))
+
+
+def _parcel(jobs: Sequence[VideoJob], size: int) -> Parcel:
+    rows = [row for job in jobs for row in job.rows]
+    batches = tuple(tuple(rows[start : start + size]) for start in range(0, len(rows), size))
+    return Parcel(jobs=tuple(jobs), batches=batches)
+
+
+# How an evaluation reads videos: the settings of a build that give its frames.
+
+
+def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
+    """As a build would have them. Without a sampler that reads scores there are none: no image model runs."""
+    scored = any(sampler != UNIFORM for sampler in settings.samplers)
+    every = scored or settings.policy.frame_pairs == "neighbours"
+    sampler = settings.sampler if scored else replace(settings.sampler, name=UNIFORM, grouping="none")
+    return BuildSettings(
+        decode=settings.decode,
+        score=settings.score if scored else ScoreSettings(scorer="flat"),
+        sampler=replace(sampler, variants=1, kappa=1.0),
+        shard=ShardSettings(
+            frames="all" if every else "sampled",
+            quality=settings.quality,
+            embeds=sampler.grouping != "none",
+        ),
+    )
+
+
+RESULTS_FILE = "results.json"
+# They change what predictions add up to, and no prediction.
+FREE = ("missing", "bootstrap_resamples")
+Observer = Callable[[int, int], None]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is evaluated: a benchmark by its annotation files (`recipe` as for a build), its videos below
+    `data_root`; and the model, a name or a folder."""
+
+    benchmark: Benchmark
+    annotations: tuple[Path, ...]
+    data_root: Path
+    model: str
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What an evaluation runs on; no byte of it depends on them. As for a build; 0 workers are one a core,
+    shared by the processes."""
+
+    workers: int = 0
+    cache: Path | None = None
+    engine: str = "local"
+
+
+LOCALLY = Means()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The questions: items, those whose video is there in parcels, and the lines of failures.jsonl of the
+    others and of the annotation's unusable rows."""
+
+    items: ItemSet
+    parcels: tuple[Parcel, ...]
+    absent: tuple[Record, ...]
+
+
+def evaluate_benchmark(
+    out: Path,
+    *,
+    task: Task,
+    settings: BenchmarkSettings,
+    means: Means = LOCALLY,
+    baseline: Path | None = None,
+    observe: Observer = lambda done, total: None,
+) -> Record:
+    """Evaluate a model into `out`, or go on where an earlier call was; the content of results.json.
+
+    Several processes (torchrun) share the questions; the first adds up, the others give {}. Raises UsageError
+    for what cannot be used: an annotation without a usable row, a data root without any of its videos, an
+    unknown frame sampler, a model, a baseline, a finished `out` or one that was begun with other settings.
+    """
+    with distributed.telling():
+        plan = make_plan(task, settings)
+        if distributed.is_first():
+            prepare(out, task, plan, settings, baseline)
+    distributed.barrier()
+    with distributed.telling():
+        seconds = answer_share(out, task=task, plan=plan, settings=settings, means=means, observe=observe)
+    spent = distributed.gathered(seconds)
+    if not distributed.is_first():
+        return {}
+    lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.parcels, settings.samplers))
+    failures = answer_log.merge(out, answer_log.FAILURES, failure_order(plan, settings))
+    if not lines:
+        raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
+    results = record_of(task, plan.items, settings)
+    results |= summary_of(out, task, plan, settings, failures) | {"seconds": spent}
+    if baseline is not None:
+        results["baseline"] = gains_over_baseline(baseline, out, settings)
+    jsonl.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, baseline: Path | None) -> None:
+    """Refuse what cannot be evaluated into, and make the folder ready; by the first process."""
+    require_folder(out)
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    if baseline is not None:
+        require_baseline(baseline, settings)
+    answer_log.open_folder(out, record_of(task, plan.items, settings))
+    answer_log.mend(out)
+    known = answer_log.read_ledger(out).failures
+    answer_log.write(
+        out,
+        answer_log.FAILURES,
+        [line for line in plan.absent if (line["sample_id"], line["sampler"]) not in known],
+    )
+
+
+def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
+    """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
+    for sampler in settings.samplers:
+        choose(sampler, SAMPLERS, "sampler")
+    if not task.data_root.is_dir():
+        raise UsageError(f"--data-root {task.data_root}: no such folder")
+    items = read_items(task.annotations, task.benchmark, task.recipe)
+    if not items.items:
+        first = items.unusable[0].message if items.unusable else "it is empty"
+        raise UsageError(f"no row of the annotation can be used; the first: {first}")
+    rows = [(number, item.question) for number, item in enumerate(items.items)]
+    jobs, absent = find_videos(rows, task.data_root)
+    if not jobs:
+        raise UsageError(
+            f"--data-root {task.data_root}: none of the videos of {counted(len(rows), 'question')} is there; "
+            f"the first: {absent[0].message}"
+        )
+    parcels = parcels_of(jobs, settings.policy.prompts_per_pass)
+    lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]
+    return Plan(items=items, parcels=tuple(parcels), absent=tuple(lost))
+
+
+def failure_order(plan: Plan, settings: BenchmarkSettings) -> dict[Key, int]:
+    """Place of each failure in failures.jsonl: in the order of the annotation, unusable rows last."""
+    ids = [item.question.sample_id for item in plan.items.items]
+    ids += [row.sample_id for row in plan.items.unusable]
+    keys = [(sample_id, sampler) for sample_id in ids for sampler in (answer_log.EVERY, *settings.samplers)]
+    return {key: place for place, key in enumerate(keys)}
+
+
+def answer_share(
+    out: Path,
+    *,
+    task: Task,
+    plan: Plan,
+    settings: BenchmarkSettings,
+    means: Means,
+    observe: Observer,
+) -> dict[str, float]:
+    """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
+    started = time.monotonic()
+    processes = distributed.world_size()
+    mine = share(plan.parcels, distributed.rank(), processes)
+    settled = answer_log.read_ledger(out).settled(settings.samplers)
+    pending = pending_of(mine, settings.samplers, settled)
+    if not pending.batches:
+        return {"answering": 0.0}
+    policy = load_policy(task.model, settings.policy)
+    loaded = time.monotonic()
+    asking = Asking(
+        policy=policy,
+        benchmark=task.benchmark,
+        items={item.question.sample_id: item for item in plan.items.items},
+        settings=settings,
+    )
+    spent: Counter[str] = Counter()
+
+    def look(video: VideoResult) -> None:
+        spent.update(video.seconds)
+
+    total = sum(key not in settled for key in order_of(mine, settings.samplers))
+    done = 0
+    videos = sample_stream(
+        pending.jobs,
+        frame_settings(settings),
+        workers=means.workers or max(1, (os.cpu_count() or 1) // processes),
+        cache=means.cache,
+        engine=means.engine,
+    )
+    with closing(videos):
+        for answers, lost in answered(asking, pending, videos, look):
+            fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
+            answer_log.write(out, answer_log.PREDICTIONS, fresh)
+            answer_log.write(out, answer_log.FAILURES, lost)
+            done += len(fresh) + sum(len(settings.samplers) if not line["sampler"] else 1 for line in lost)
+            if done:
+                observe(done, total)
+    now = time.monotonic()
+    return {"loading": loaded - started, "answering": now - loaded, **spent}
+
+
+def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record:
+    """All that the predictions depend on, and the versions they were made with."""
+    told = {name: value for name, value in identity(settings).items() if name not in FREE}
+    return {
+        "benchmark": task.benchmark.name,
+        "settings": told,
+        "model": model_identity(task.model),
+        "annotations": list(items.input_sha256.values()),
+        "recipe": task.recipe,
+        "versions": library_versions(),
+    }
+
+
+def summary_of(
+    out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, failures: Sequence[Record]
+) -> Record:
+    """What the predictions add up to: by frame sampler, the gains between these, and failures by kind."""
+    columns = score_columns(
+        out,
+        benchmark=task.benchmark,
+        items=plan.items,
+        recipe=task.recipe,
+        settings=settings,
+    )
+    return {name: getattr(settings, name) for name in FREE} | {
+        "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
+        "columns": columns,
+        "gains": gains_over_uniform(out, settings),
+    }

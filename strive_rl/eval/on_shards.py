@@ -1,0 +1,191 @@
+"""`strive-rl eval --shards`: answers under each frame sampler, scored by the reward's accuracy.
+
+predictions.jsonl has a line for each (question, sampler); results.json what they add up to. With a baseline,
+the gain over it is paired question by question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strive_data.common.settings import as_dict, choose
+from strive_data.errors import UsageError
+from strive_data.sampling.registry import SAMPLERS
+from strive_data.shards.reader import ShardSet
+from strive_rl.algorithm.accuracy import final_answer
+from strive_rl.common import jsonl
+from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
+from strive_rl.common.statistics import Estimate, estimate
+from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen
+from strive_rl.eval.answer import Answer, Asked, answer
+from strive_rl.eval.config import EvalSettings
+from strive_rl.policy import Policy, load_policy
+
+PREDICTIONS_FILE = "predictions.jsonl"
+RESULTS_FILE = "results.json"
+
+Prediction = dict[str, Any]
+Dropped = dict[str, str]
+Observer = Callable[[int, int], None]
+
+
+def evaluate(
+    out: Path,
+    *,
+    shards: ShardSet,
+    model: str,
+    settings: EvalSettings,
+    baseline: Path | None = None,
+    observe: Observer = lambda done, total: None,
+) -> dict[str, Any]:
+    """Evaluate a model into `out`; the content of results.json.
+
+    Raises UsageError where `out` already holds results, for an unknown frame sampler, a model that cannot be
+    loaded, and a baseline of other questions.
+    """
+    for sampler in settings.samplers:
+        choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
+    require_folder(out)
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    if (out / SETTINGS_FILE).exists():
+        raise UsageError(
+            f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
+        )
+    if not len(shards):
+        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+    before = read_predictions(baseline) if baseline else None
+    policy = load_policy(model, settings.policy)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PREDICTIONS_FILE).unlink(missing_ok=True)
+    rows: list[Prediction] = []
+    dropped: list[Dropped] = []
+    for made, lost in predict(policy, shards, settings):
+        jsonl.append(out / PREDICTIONS_FILE, made)
+        rows += made
+        dropped += lost
+        observe(len(rows) + len(dropped), len(shards) * len(settings.samplers))
+    results = run_record(as_dict(settings), model=model, shards=shards)
+    results |= {"dropped": dropped, "samplers": summarise(rows, settings)}
+    if before is not None:
+        results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
+    jsonl.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def finished_results(
+    out: Path, *, shards: ShardSet, model: str, settings: EvalSettings, baseline: Path | None = None
+) -> dict[str, Any] | None:
+    """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
+
+    Raises UsageError where it was made with other settings, model or shards, and names the difference.
+    """
+    if not (out / RESULTS_FILE).is_file():
+        return None
+    results = jsonl.read_json(out / RESULTS_FILE)
+    now = run_record(as_dict(settings), model=model, shards=shards)
+    require_finished(results, {name: now[name] for name in ("settings", "model", "shards_fingerprint")}, out)
+    if baseline:
+        rows = jsonl.read(out / PREDICTIONS_FILE)
+        gain = gains(read_predictions(baseline), rows, settings)
+        jsonl.write_json(out / RESULTS_FILE, results := results | {"baseline": str(baseline), "gain": gain})
+    return results
+
+
+def predict(
+    policy: Policy, shards: ShardSet, settings: EvalSettings
+) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
+    """Predictions and dropped questions, batch by batch, sampler after sampler."""
+    size = settings.policy.prompts_per_pass
+    for sampler in settings.samplers:
+        for start in range(0, len(shards), size):
+            places = range(start, min(start + size, len(shards)))
+            asked = [Asked(sample=shards.read(place), position=place) for place in places]
+            answers, dropped = answer(policy, asked, sampler, settings)
+            lost = [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in dropped]
+            yield [prediction(each) for each in answers], lost
+
+
+def prediction(answered: Answer) -> Prediction:
+    """The line of predictions.jsonl of one question, its values the means over its answers."""
+    rewards, question = answered.rewards, answered.sample.meta.question
+    return answered.line() | {
+        "extracted": final_answer(answered.completions[0].text),
+        "accuracy": _mean([reward.accuracy for reward in rewards]),
+        "format": _mean([reward.format for reward in rewards]),
+        "reward": _mean([reward.total for reward in rewards]),
+        "evidence_seen": evidence_seen(answered.view.times.tolist(), question.evidence_spans),
+    }
+
+
+def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:
+    """What each sampler's predictions add up to, and apart by whether the evidence was among the frames."""
+    summary: dict[str, Any] = {}
+    for sampler in settings.samplers:
+        mine = [row for row in rows if row["sampler"] == sampler]
+        parts = {
+            "evidence_seen": [row for row in mine if row["evidence_seen"] is True],
+            "evidence_missed": [row for row in mine if row["evidence_seen"] is False],
+        }
+        summary[sampler] = {
+            "frames_from": sorted({row["frames_from"] for row in mine}),
+            "accuracy": _accuracy(mine, settings),
+            "format": _mean([row["format"] for row in mine]),
+            "reward": _mean([row["reward"] for row in mine]),
+            "truncated_share": _mean([not row["finished"] for row in mine]),
+        } | {name: _accuracy(part, settings) for name, part in parts.items()}
+    return summary
+
+
+def gains(
+    before: Sequence[Prediction], after: Sequence[Prediction], settings: EvalSettings
+) -> dict[str, Any]:
+    """Accuracy after minus before, paired by question, for each sampler; intervals over videos.
+
+    Raises UsageError where the two do not hold the same questions under a sampler.
+    """
+    return {
+        sampler: _shown(_gain(_keyed(before, sampler), _keyed(after, sampler), sampler, settings))
+        for sampler in settings.samplers
+    }
+
+
+def read_predictions(folder: Path) -> list[Prediction]:
+    """Predictions of a finished evaluation. Raises UsageError where the folder is not one."""
+    if not (folder / RESULTS_FILE).is_file():
+        raise UsageError(f"baseline {folder}: no finished evaluation (no {RESULTS_FILE})")
+    return jsonl.read(folder / PREDICTIONS_FILE)
+
+
+def _keyed(rows: Sequence[Prediction], sampler: str) -> dict[str, Prediction]:
+    return {row["sample_id"]: row for row in rows if row["sampler"] == sampler}
+
+
+def _gain(
+    before: dict[str, Prediction], after: dict[str, Prediction], sampler: str, settings: EvalSettings
+) -> Estimate | None:
+    if before.keys() != after.keys():
+        apart = len(before.keys() ^ after.keys())
+        raise UsageError(
+            f"the baseline holds other questions under {sampler!r}: {apart} are in one of the two only"
+        )
+    ids = sorted(after)
+    differences = [after[i]["accuracy"] - before[i]["accuracy"] for i in ids]
+    videos = [after[i]["video_id"] for i in ids]
+    return estimate(differences, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
+
+
+def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:
+    values, videos = [row["accuracy"] for row in rows], [row["video_id"] for row in rows]
+    return _shown(estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed))
+
+
+def _shown(made: Estimate | None) -> dict[str, Any] | None:
+    return asdict(made) if made else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,223 @@
+"""`strive-rl score`: the predictions of any system on a benchmark, scored as its authors do.
+
+scored.jsonl has a line a question, results.json what they add up to, for_judge.jsonl what only a judge can
+tell, page.html all that with examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from strive_data.common.settings import as_dict, require
+from strive_data.common.text import counted
+from strive_data.errors import UsageError
+from strive_rl.benchmarks.item import Benchmark, Item, Scored
+from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.benchmarks.judge import judge_rows, read_judgements
+from strive_rl.benchmarks.readers.detect import read_predictions
+from strive_rl.benchmarks.readers.join import Joined, join
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
+from strive_rl.benchmarks.scoring import Missing, scored, scored_answers, summarise, unusable
+from strive_rl.common import jsonl
+from strive_rl.eval.page import score_page
+
+SCORED_FILE = "scored.jsonl"
+RESULTS_FILE = "results.json"
+JUDGE_FILE = "for_judge.jsonl"
+PAGE_FILE = "page.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """How predictions are read and averaged.
+
+    `missing`: questions without an answer and unusable rows count as wrong, or are left out of the mean.
+    `format` is that of the predictions, `sampler` the frame sampler among our own, `recipe` that of the
+    annotation; None is told by the files.
+    """
+
+    missing: Missing = "wrong"
+    format: str | None = None
+    sampler: str | None = None
+    recipe: str | None = None
+    bootstrap_resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(
+            self.missing in ("wrong", "exclude"), f"missing: got {self.missing!r}, expected wrong or exclude"
+        )
+        require(self.bootstrap_resamples >= 1, "bootstrap_resamples: expected at least 1")
+
+
+def score(
+    predictions: Sequence[Path],
+    out: Path,
+    *,
+    benchmark: Benchmark,
+    annotations: Sequence[Path] = (),
+    items: ItemSet | None = None,
+    judgements: Path | None = None,
+    settings: ScoreSettings,
+) -> dict[str, Any]:
+    """Score files of predictions into the new folder `out`; the content of results.json.
+
+    Without annotations, or the `items` of such that were read before, the questions are those that the
+    predictions themselves hold. Raises UsageError where
+    they hold none, none of the predictions answers a question, and as the readers do.
+    """
+    if (out / RESULTS_FILE).exists():
+        raise UsageError(f"{out} already holds results: give another --out")
+    files = [
+        read_predictions(path, benchmark, format_name=settings.format, sampler=settings.sampler)
+        for path in predictions
+    ]
+    answers = [prediction for file in files for prediction in file.predictions]
+    if items is None:
+        items = read_items(annotations, benchmark, settings.recipe) if annotations else own_items(answers)
+    if not items.items:
+        first = items.unusable[0].message if items.unusable else "it is empty"
+        raise UsageError(f"no row of the annotation can be used; the first: {first}")
+    joined = join(items.items, answers)
+    if not joined.predictions:
+        raise UsageError(
+            f"none of {counted(len(answers), 'prediction')} answers one of "
+            f"{counted(len(items.items), 'question')}: "
+            f"is --benchmark {benchmark.name} right, and --annotations of the same files?"
+        )
+    if judgements and any(prediction.outputs for prediction in answers):
+        raise UsageError(
+            f"judgements {judgements}: one a question, but these predictions hold several answers"
+        )
+    judged = read_judgements(judgements, items.items) if judgements else {}
+    rows = score_items(benchmark, items, joined, judged)
+    results = _head(benchmark, settings, predictions, files, items, judgements)
+    results["notes"] = [*benchmark.notes, *_notes(benchmark, rows, files, joined, items, settings)]
+    results |= summarise(
+        benchmark, rows, missing=settings.missing, resamples=settings.bootstrap_resamples, seed=settings.seed
+    )
+    results["counts"] |= _reading_counts(files, joined, judged, rows)
+    write_scored(out, benchmark, items.items, rows, results)
+    return results
+
+
+def score_items(
+    benchmark: Benchmark, items: ItemSet, joined: Joined, judgements: Mapping[str, float]
+) -> list[Scored]:
+    """Every row of the annotation, scored: its questions in their order, then the unusable rows."""
+    rows = []
+    for item in items.items:
+        sample_id = item.question.sample_id
+        prediction = joined.predictions.get(sample_id)
+        if prediction is not None and prediction.outputs:
+            row = scored_answers(benchmark, item, prediction.outputs)
+        else:
+            output = prediction.output if prediction else None
+            row = scored(benchmark, item, output, judgements.get(sample_id))
+        rows.append(replace(row, frames=prediction.frames) if prediction else row)
+    return rows + [unusable(benchmark, row) for row in items.unusable]
+
+
+def own_items(predictions: Sequence[Prediction]) -> ItemSet:
+    """The questions that the predictions hold themselves. Raises UsageError where one holds none."""
+    items: dict[str, Item] = {}
+    for prediction in predictions:
+        if prediction.item is None:
+            raise UsageError(
+                f"{prediction.place} does not hold its whole question: name the benchmark's own files of "
+                "questions by --annotations"
+            )
+        items.setdefault(prediction.item.question.sample_id, prediction.item)
+    return ItemSet(items=tuple(items.values()), input_sha256={})
+
+
+def write_scored(
+    out: Path, benchmark: Benchmark, items: Iterable[Item], rows: Sequence[Scored], results: dict[str, Any]
+) -> None:
+    """Write the four files of a scored folder; results.json last, so that its presence means complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    by_id = {item.question.sample_id: item for item in items}
+    waiting = [row for row in rows if row.status == "awaiting judge"]
+    awaiting = [line for row in waiting for line in judge_rows(benchmark, by_id[row.sample_id], row)]
+    for name, records in ((SCORED_FILE, [asdict(row) for row in rows]), (JUDGE_FILE, awaiting)):
+        (out / name).unlink(missing_ok=True)
+        if records:
+            jsonl.append(out / name, records)
+    (out / PAGE_FILE).write_text(score_page(results, rows), encoding="utf-8")
+    jsonl.write_json(out / RESULTS_FILE, results)
+
+
+def _head(
+    benchmark: Benchmark,
+    settings: ScoreSettings,
+    predictions: Sequence[Path],
+    files: Sequence[PredictionFile],
+    items: ItemSet,
+    judgements: Path | None,
+) -> dict[str, Any]:
+    read = [
+        {"file": path.as_posix(), "sha256": _sha256(path), "format": file.format}
+        for path, file in zip(predictions, files, strict=True)
+    ]
+    inputs: dict[str, Any] = {"predictions": read, "annotations": dict(items.input_sha256)}
+    if judgements:
+        inputs["judgements"] = {judgements.as_posix(): _sha256(judgements)}
+    return {
+        "benchmark": benchmark.name,
+        "title": benchmark.title,
+        "conventions": {c.name: c.note or "as its authors score it" for c in benchmark.conventions},
+        "settings": as_dict(settings),
+        "inputs": inputs,
+    }
+
+
+def _sha256(path: Path) -> str:
+    file = path / "predictions.jsonl" if path.is_dir() else path
+    return sha256(file.read_bytes()).hexdigest()
+
+
+def _reading_counts(
+    files: Sequence[PredictionFile], joined: Joined, judged: Mapping[str, float], rows: Sequence[Scored]
+) -> dict[str, int]:
+    used = sum(row.status == "judged" for row in rows)
+    return {
+        "bad_prediction_rows": sum(len(file.bad) for file in files),
+        "unknown_predictions": len(joined.unknown),
+        "repeated_predictions": joined.repeated,
+        "unused_judgements": len(judged) - used,
+    }
+
+
+def _notes(
+    benchmark: Benchmark,
+    rows: Sequence[Scored],
+    files: Sequence[PredictionFile],
+    joined: Joined,
+    items: ItemSet,
+    settings: ScoreSettings,
+) -> list[str]:
+    """What a reader must know of the denominator: all that is short of the published benchmark."""
+    notes = []
+    absent = sum(row.status in ("missing", "unusable") for row in rows)
+    if absent:
+        became = "count as wrong" if settings.missing == "wrong" else "are left out of the mean"
+        notes.append(
+            f"without a usable row or answer: {absent} of {counted(len(rows), 'question')}; they {became}."
+        )
+    if benchmark.published and len(rows) != benchmark.published:
+        notes.append(f"{counted(len(rows), 'question')}, of {benchmark.published} that are published.")
+    if not items.input_sha256:
+        notes.append(
+            "No annotation was given: the questions are those of the predictions, none can be missing."
+        )
+    bad = sum(len(file.bad) for file in files)
+    if bad or joined.unknown:
+        notes.append(
+            f"{counted(bad, 'row')} of the predictions without one; answers to no known question: "
+            f"{len(joined.unknown)}."
+        )
+    return notes

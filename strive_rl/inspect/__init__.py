@@ -1,0 +1,1 @@
+"""Curves and sampled completions of a run, for people."""

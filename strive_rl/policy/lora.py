@@ -1,0 +1,78 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) on the language model, by peft; the weights below stay frozen.
+
+The adapters are put into the model in place, so the rest of the policy does not know of them; a checkpoint
+holds the merged weights and is a plain transformers folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from strive_data.errors import UsageError
+from strive_rl.common.distributed import like, on_cpu
+from strive_rl.config import PolicySettings
+
+TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+NAME = "default"
+INIT_SEED = 0
+BASE, DOWN, UP = ".base_layer.weight", f".lora_A.{NAME}.weight", f".lora_B.{NAME}.weight"
+
+
+def add_adapters(model: Any, settings: PolicySettings) -> None:
+    """Put adapters of rank `settings.lora_rank` on every projection of the language model; train only them.
+
+    They start as the identity, with the same weights in every run. Raises UsageError where peft is missing.
+    """
+    config = adapter_config(settings)
+    from peft import inject_adapter_in_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(INIT_SEED)
+        inject_adapter_in_model(config, model, adapter_name=NAME)
+
+
+def adapter_config(settings: PolicySettings) -> Any:
+    """The adapters as peft describes them. Raises UsageError where peft is missing."""
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise UsageError("policy.lora_rank needs peft: install this package with its [lora] extra") from error
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_rank * settings.lora_scale,
+        lora_dropout=0.0,
+        target_modules=TARGETS,
+    )
+
+
+def merged(weights: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
+    """State of the plain model: adapters, times `scale`, added in float32 and rounded once.
+
+    A state without adapters is given back as it is.
+    """
+    adapted = [name.removesuffix(DOWN) for name in weights if name.endswith(DOWN)]
+    plain = {
+        name.replace(".base_layer.", "."): tensor for name, tensor in weights.items() if ".lora_" not in name
+    }
+    for name in adapted:
+        base, down, up = (weights[name + suffix] for suffix in (BASE, DOWN, UP))
+        plain[f"{name}.weight"] = (base.float() + up.float() @ down.float() * scale).to(base.dtype)
+    return plain
+
+
+def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The adapters alone, to go on from; empty where there are none, and on all processes but the first."""
+    own = model.state_dict(keep_vars=True)
+    return on_cpu({name: tensor for name, tensor in own.items() if ".lora_" in name})
+
+
+def load_adapters(model: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Inverse of `adapter_weights`, for a model with the same adapters. KeyError for others."""
+    own = {name: tensor for name, tensor in model.state_dict().items() if ".lora_" in name}
+    if weights.keys() != own.keys():
+        raise KeyError("these are the weights of other adapters")
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            own[name].copy_(like(tensor, own[name]))

@@ -1,0 +1,1 @@
+"""The trainer: one step is collect → reward → advantage → update → record."""

@@ -1,0 +1,192 @@
+"""What a run would do and need, before it is begun: from its settings, its shards and its model's config.
+
+Nothing is loaded but the config and the shards' index. How long it takes is not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from strive_data.common.settings import as_toml
+from strive_data.common.text import counted
+from strive_data.shards.reader import ShardSet
+from strive_rl.config import PolicySettings, TrainSettings
+from strive_rl.data import Builds
+from strive_rl.policy.load import read_shape
+from strive_rl.policy.memory import Estimate, ModelShape, estimate
+
+GIB = 1024**3
+TEXT_TOKENS = 200  # of a long question with its options and how to answer
+NOTABLE = 0.15  # a part that takes more than this share of the whole is worth a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is known before a run. `frames` and `frame_pixels` of a view: the most of any build."""
+
+    model: str
+    settings: TrainSettings
+    shape: ModelShape
+    questions: int
+    shards: str
+    frames: int
+    frame_pixels: int
+    processes: int
+
+    @property
+    def bytes_a_weight(self) -> int:
+        """As a GPU would hold them, unless the run is for the CPU: the machine that plans may be another."""
+        policy = self.settings.policy
+        on_cpu = policy.dtype == "auto" and policy.device == "cpu"
+        return 4 if policy.dtype == "float32" or on_cpu else 2
+
+    @property
+    def need(self) -> Estimate:
+        """Tokens and bytes of one process."""
+        return estimate(
+            self.shape,
+            self.settings,
+            frames=self.frames,
+            frame_pixels=self.frame_pixels,
+            bytes_a_weight=self.bytes_a_weight,
+            text_tokens=TEXT_TOKENS,
+            processes=self.processes,
+        )
+
+
+def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, processes: int = 1) -> Plan:
+    """The plan of a run on `processes` processes, each with a device.
+
+    Raises UsageError where a run could not begin: for a model that it cannot be, and for builds that do not
+    give what the settings ask for.
+    """
+    builds = Builds.of(shards)
+    builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
+    return Plan(
+        model=model,
+        settings=settings,
+        shape=read_shape(model),
+        questions=len(builds),
+        shards=builds.folder,
+        frames=max(part.settings["sampler"]["frames"] for part in builds.parts),
+        frame_pixels=max(part.settings["decode"]["max_pixels"] for part in builds.parts),
+        processes=processes,
+    )
+
+
+def plan_text(made: Plan) -> str:
+    """Resolved settings as TOML, then as comments what they amount to: all of it can be a --config."""
+    need = made.need
+    told = [*_work(made, need), "", *_memory(made, need), "", *_advice(made, need)]
+    return as_toml(made.settings) + "\n" + "\n".join(f"# {line}".rstrip() for line in told)
+
+
+def _work(made: Plan, need: Estimate) -> Iterator[str]:
+    settings, shape = made.settings, made.shape
+    data, answers = settings.data, settings.rollout
+    prompts = data.questions_per_step * data.variants
+    rollouts = prompts * answers.completions
+    taken = settings.steps * data.questions_per_step
+    weights, trained = _count(shape.parameters), _count(need.trainable_parameters)
+    yield f"model       {made.model}: {weights} weights, {trained} trained"
+    yield f"shards      {made.shards}: {counted(made.questions, 'question', ',')}"
+    yield (
+        f"run         {counted(settings.steps, 'step', ',')} of "
+        f"{counted(data.questions_per_step, 'question')}: {counted(taken, 'question', ',')}, "
+        f"{taken / made.questions:,.2f} epochs"
+    )
+    yield (
+        f"prompt      {need.prompt_tokens:,} tokens at most: {need.video_tokens:,} of {made.frames} frames, "
+        f"{TEXT_TOKENS} of text, the rest around the patches"
+    )
+    read = counted(prompts, "prompt", ",")
+    yield f"each step   {read} read: {prompts * need.prompt_tokens:,} tokens at most"
+    yield (
+        f"            {counted(rollouts, 'rollout', ',')}: {rollouts * answers.max_new_tokens:,} tokens at "
+        f"most ({answers.max_new_tokens} each)"
+    )
+    yield f"            {_updates(settings)}"
+
+
+def _updates(settings: TrainSettings) -> str:
+    algorithm = settings.algorithm
+    count = algorithm.epochs_per_rollout * algorithm.minibatches
+    passes = {
+        "own": "under its own variant",
+        "clean": "under the uniform view",
+        "cross": "under every variant",
+    }
+    text = f"{counted(count, 'update')}, each response {passes[algorithm.logprob_condition]}"
+    forward = algorithm.epochs_per_rollout
+    if count > 1 and algorithm.old_logprobs == "trainer":
+        forward += 1
+    if algorithm.kl_beta:
+        forward += 1
+    return f"{text}: prompts and responses read {forward}× more"
+
+
+def _memory(made: Plan, need: Estimate) -> Iterator[str]:
+    which = "the process" if made.processes == 1 else f"each of {made.processes} processes"
+    form = "bfloat16" if made.bytes_a_weight == 2 else "float32"
+    yield f"memory of {which}, GiB (an estimate; weights in {form})"
+    yield f"{'':18}{'sampling':>10}{'update':>10}"
+    for name in dict.fromkeys([*need.sampling_parts, *need.update_parts]):
+        columns = [_gib(parts.get(name, 0)) for parts in (need.sampling_parts, need.update_parts)]
+        if any(text != "-" for text in columns):
+            yield f"{name:18}{columns[0]:>10}{columns[1]:>10}"
+    yield f"{'together':18}{_gib(need.sampling_bytes):>10}{_gib(need.update_bytes):>10}"
+    if made.settings.policy.train_vision:
+        yield "and the activations of the vision tower (policy.train_vision), which are not reckoned"
+
+
+def _advice(made: Plan, need: Estimate) -> Iterator[str]:
+    """What to lower, the largest part of the fuller phase first; what would stop every question."""
+    limit = made.settings.policy.max_prompt_tokens
+    if need.prompt_tokens > limit:
+        yield (
+            f"prompts of {need.prompt_tokens:,} tokens are longer than policy.max_prompt_tokens, {limit:,}: "
+            "raise it, or give fewer or smaller frames"
+        )
+    parts = need.update_parts if need.update_bytes >= need.sampling_bytes else need.sampling_parts
+    total = sum(parts.values())
+    lower = _settings_to_lower(made.settings.policy)
+    yield "if that is too much, the largest parts first:"
+    for name, size in sorted(parts.items(), key=lambda part: -part[1]):
+        if size > NOTABLE * total:
+            yield f"  {name}: {lower[name]}"
+
+
+def _settings_to_lower(policy: PolicySettings) -> Mapping[str, str]:
+    """What to do about each part."""
+    spread = "more processes, or policy.lora_rank"
+    if policy.lora_rank:
+        spread = f"lower policy.lora_rank (now {policy.lora_rank})"
+    passes = f"lower policy.groups_per_pass (now {policy.groups_per_pass})"
+    recompute = "" if policy.gradient_checkpointing else ", or set policy.gradient_checkpointing=true"
+    prompts = f"lower policy.prompts_per_pass (now {policy.prompts_per_pass})"
+    return {
+        "weights": "a smaller model, or policy.dtype=bfloat16",
+        "reference": "algorithm.kl_beta=0, or policy.lora_rank, which needs no copy",
+        "optimizer": spread,
+        "gradients": spread,
+        "keys and values": prompts,
+        "probabilities": prompts,
+        "activations": passes + recompute + ", or fewer frames or tokens",
+        "masks": passes if policy.attention == "split" else "policy.attention=split",
+        "logits": f"lower policy.logits_chunk_tokens (now {policy.logits_chunk_tokens})",
+    }
+
+
+def _count(number: int) -> str:
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if number >= size:
+            return f"{number / size:.3g} {name}"
+    return f"{number:,}"
+
+
+def _gib(size: int) -> str:
+    """One place behind the point from 1 GiB, three below."""
+    if not size:
+        return "-"
+    return f"{size / GIB:.1f}" if size >= GIB else f"{max(size / GIB, 0.001):.3f}"

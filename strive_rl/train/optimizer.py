@@ -1,0 +1,96 @@
+"""AdamW in float32, whatever the model's dtype.
+
+At a learning rate of 1e-6 a step is far below the resolution of bfloat16 weights and would vanish, so weights
+of lower precision get a float32 master copy: gradients are gathered into it, the step is taken there, and the
+model receives the rounded result. Over several processes (strive_rl/policy/sharding.py) masters and moments
+are sliced as the weights are, and the norm of the gradient is that of all slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from strive_rl.common.distributed import full, like, on_cpu
+from strive_rl.config import OptimSettings
+
+
+class Optimizer:
+    """AdamW over named parameters; float32 ones are stepped in place."""
+
+    def __init__(self, parameters: Sequence[tuple[str, torch.nn.Parameter]], settings: OptimSettings) -> None:
+        self._names = [name for name, _ in parameters]
+        self._weights = [parameter for _, parameter in parameters]
+        self._masters = [_master(weight) for weight in self._weights]
+        low, high = settings.betas
+        self._adamw = torch.optim.AdamW(
+            self._masters, lr=settings.lr, betas=(low, high), weight_decay=settings.weight_decay
+        )
+        self._max_grad_norm = settings.max_grad_norm
+
+    def gather(self) -> None:
+        """Add the gradients of one backward pass to the masters' and clear them on the weights."""
+        for weight, master in zip(self._weights, self._masters, strict=True):
+            if weight is master or weight.grad is None:
+                continue
+            gradient = weight.grad.float()
+            master.grad = gradient if master.grad is None else master.grad + gradient
+            weight.grad = None
+
+    def clip(self) -> float:
+        """Scale the gathered gradients to `max_grad_norm` at most; their norm before."""
+        gradients = [master.grad for master in self._masters if master.grad is not None]
+        norm = full(get_total_norm(gradients))
+        clip_grads_with_norm_(self._masters, self._max_grad_norm, norm)
+        return float(norm)
+
+    def step(self, learning_rate: float) -> None:
+        """Take one step at this rate, give the model the new weights, clear the gradients."""
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for weight, master in zip(self._weights, self._masters, strict=True):
+                if weight is not master:
+                    weight.copy_(master)
+
+    def state(self) -> dict[str, Any]:
+        """Everything to go on from, for `load`: plain values, and copies of whole tensors on the CPU.
+
+        With several processes all must call it, and only the first one gets the tensors.
+        """
+        masters = {
+            name: master
+            for name, weight, master in zip(self._names, self._weights, self._masters, strict=True)
+            if weight is not master
+        }
+        adamw = self._adamw.state_dict()
+        moments = {(i, kind): each for i, kinds in adamw["state"].items() for kind, each in kinds.items()}
+        copied: dict[int, dict[str, torch.Tensor]] = {}
+        for (i, kind), tensor in on_cpu(moments).items():
+            copied.setdefault(i, {})[kind] = tensor
+        return {"names": self._names, "adamw": adamw | {"state": copied}, "masters": on_cpu(masters)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`. ValueError for the state of other parameters."""
+        if state["names"] != self._names:
+            raise ValueError("the optimizer's state belongs to other parameters")
+        moments = {
+            i: {kind: like(each, self._masters[i]) if each.ndim else each for kind, each in kinds.items()}
+            for i, kinds in state["adamw"]["state"].items()
+        }
+        self._adamw.load_state_dict(state["adamw"] | {"state": moments})
+        with torch.no_grad():
+            for name, master in zip(self._names, self._masters, strict=True):
+                if name in state["masters"]:
+                    master.copy_(like(state["masters"][name], master))
+
+
+def _master(weight: torch.nn.Parameter) -> torch.nn.Parameter:
+    if weight.dtype == torch.float32:
+        return weight
+    return torch.nn.Parameter(weight.detach().float().clone())

@@ -1,0 +1,196 @@
+"""CSV rows against the standard reader where all is well, and by hand where a row is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_data.annotations.rows import columns_of, csv_rows, nested_items, read_rows
+from strive_data.errors import SampleError, UsageError
+
+ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
+
+
+def written(folder, name, body):
+    path = folder / name
+    path.write_bytes(body if isinstance(body, bytes) else body.encode())
+    return path
+
+
+def test_each_format_gives_the_same_rows(tmp_path):
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "rows.parquet")
+    paths = [
+        written(tmp_path, "rows.json", json.dumps(ROWS)),
+        written(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, ROWS))),
+        tmp_path / "rows.parquet",
+    ]
+    files = [read_rows(path) for path in paths]
+    assert [[item.value for item in file.items] for file in files] == [ROWS] * 3
+    assert [[item.place for item in file.items] for file in files] == [
+        ["rows.json item 0", "rows.json item 1"],
+        ["rows.jsonl line 1", "rows.jsonl line 2"],
+        ["rows.parquet row 0", "rows.parquet row 1"],
+    ]
+    assert [columns_of(file.items) for file in files] == [{"a", "b"}] * 3
+    assert [file.tree for file in files] == [None] * 3
+
+
+def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
+    file = read_rows(written(tmp_path, "rows.CSV", b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
+    assert [(item.place, item.row, item.value) for item in file.items] == [
+        ("rows.CSV line 2", 0, {"a": "1", "b": "\udcff"}),
+        ("rows.CSV line 3", 1, {"a": "2", "b": "é"}),
+    ]
+    assert all(item.textual for item in file.items)
+
+
+def test_a_broken_first_line_does_not_make_a_list_of_lines(tmp_path):
+    for first in ("[", "[1]", '[{"a": 1}'):
+        file = read_rows(written(tmp_path, "r.jsonl", first + '\n{"a": 2}\n{"a": 3}\n'))
+        assert [item.value for item in file.items[1:]] == [{"a": 2}, {"a": 3}]
+
+
+def test_a_null_of_a_table_is_an_absent_field(tmp_path):
+    pl.DataFrame({"a": ["x", None], "b": [None, 2]}).write_parquet(tmp_path / "r.pq")
+    assert [item.value for item in read_rows(tmp_path / "r.pq").items] == [{"a": "x"}, {"b": 2}]
+
+
+def test_one_object_over_several_lines_is_a_tree_and_one_row(tmp_path):
+    tree = {"v": {"speed": [{"q": 1}, {"q": 2, "key": "own"}], "order": [5]}, "w": {"speed": {}}, "x": 3}
+    file = read_rows(written(tmp_path, "t.json", json.dumps(tree, indent=1)))
+    assert (file.tree, [item.value for item in file.items]) == (tree, [tree])
+    items = list(nested_items(file.path, tree, "{key}/{dimension}"))
+    assert [(item.place, item.row) for item in items] == [
+        ("t.json v/speed item 0", 0),
+        ("t.json v/speed item 1", 1),
+        ("t.json v/order item 0", 0),
+        ("t.json w/speed", 0),
+        ("t.json x", 0),
+    ]
+    # The recipe's names are above the row's own fields.
+    assert items[1].value == {"q": 2, "key": "v", "dimension": "speed"}
+    assert items[2].value == 5
+    assert str(items[3].value) == "expected a list of rows"
+    assert str(items[4].value) == "expected an object"
+
+
+def test_steps_may_be_keys(tmp_path):
+    tree = {"v": {"mc": [{"q": 1}]}, "w": {}}
+    items = list(nested_items(tmp_path / "t.json", tree, "{video}/mc"))
+    assert items[0].value == {"q": 1, "video": "v"}
+    assert str(items[1].value) == "mc is missing"
+    assert [item.value for item in nested_items(tmp_path / "t.json", {"rows": [{"q": 1}]}, "rows")] == [
+        {"q": 1}
+    ]
+
+
+def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
+    file = read_rows(written(tmp_path, "r.json", '[{"a": 1}, {"a": 1, "a": 2}, {"a": 3}]'))
+    assert [isinstance(item.value, SampleError) for item in file.items] == [False, True, False]
+    assert str(file.items[1].value) == "the key 'a' stands twice in one object"
+    with pytest.raises(UsageError, match="'v' stands twice"):
+        read_rows(written(tmp_path, "t.json", '{\n"v": {},\n"v": {}\n}'))
+    tree = read_rows(written(tmp_path, "t.json", '{"v": {"a": [], "a": []}, "w": {"a": [{"q": 1}]}}')).tree
+    values = [item.value for item in nested_items(tmp_path / "t.json", tree, "{video}/{d}")]
+    assert str(values[0]) == "the key 'a' stands twice in one object"
+    assert values[1] == {"q": 1, "video": "w", "d": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("r.csv", "a,b\n", "has a header and no rows"),
+        ("r.csv", "a,a\n1,2\n", "stands twice in the CSV header"),
+        ("r.csv", "\n \n", "is empty"),
+        ("r.parquet", "a,b\n1,2\n", "is not a parquet file"),
+        ("r.parquet", b"PAR1" + bytes(40) + b"PAR1", "is not a parquet file"),
+        ("r.json", '{"a": 1', "no line is a JSON object"),
+    ],
+)
+def test_files_that_hold_no_rows(tmp_path, name, body, says):
+    path = written(tmp_path, name, body)
+    with pytest.raises(UsageError, match=says) as caught:
+        read_rows(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_without_rows(tmp_path):
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(UsageError, match="has no rows"):
+        read_rows(tmp_path / "r.parquet")
+
+
+def test_an_indented_object_is_one_tree_and_a_lone_brace_one_bad_line(tmp_path):
+    file = tmp_path / "nested.json"
+    file.write_text('{\n  "v": {\n    "speed": [{"question": "Q?"}]\n  }\n}\n')
+    assert read_rows(file).tree == {"v": {"speed": [{"question": "Q?"}]}}
+    file.write_text('{\n{"id": 1}\n{"id": 2}\n')
+    read = read_rows(file)
+    assert read.tree is None
+    assert [isinstance(item.value, SampleError) for item in read.items] == [True, False, False]
+
+
+def read(text):
+    return [
+        (line, str(row) if isinstance(row, SampleError) else row) for line, row in csv_rows(text, "f.csv")
+    ]
+
+
+def test_cells_by_name_empty_ones_absent_blank_lines_aside():
+    assert read("a, b ,c\r\n1,,x\r\n\r\n,2,\n") == [(2, {"a": "1", "c": "x"}), (4, {"b": "2"})]
+
+
+def test_cells_may_hold_commas_quotes_and_lines():
+    assert read('\na,b\n"x, ""y""","1\n2"\nz,3') == [
+        (3, {"a": 'x, "y"', "b": "1\n2"}),
+        (5, {"a": "z", "b": "3"}),
+    ]
+
+
+def test_a_wrong_number_of_cells_costs_one_row():
+    rows = read("a,b\n1\n2,2\n3,3,3\n4,4\n")
+    assert [line for line, row in rows if isinstance(row, dict)] == [3, 5]
+    assert rows[0] == (2, "broken CSV: got 1 cells, expected 2 as in the header")
+    assert rows[2][1].startswith("broken CSV: got 3 cells")
+
+
+@pytest.mark.parametrize("tail", ["", 'x,"y"\n'])
+def test_a_quote_left_open_costs_one_row(tail):
+    rows = read('a,b\n1,1\n2,"open\n3,3\n4,4\n' + tail)
+    assert [row for _, row in rows if isinstance(row, dict)][:3] == [
+        {"a": "1", "b": "1"},
+        {"a": "3", "b": "3"},
+        {"a": "4", "b": "4"},
+    ]
+    assert [line for line, row in rows if isinstance(row, str)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,a\n1,2\n", "stands twice"),
+        ("a,,b\n1,2,3\n", "a name is empty"),
+        ("a,\udcff\n1,2\n", "is no list of names"),
+        ('"a\n1', "cannot be read"),
+    ],
+)
+def test_headers_that_name_no_columns(text, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        read(text)
+    assert "f.csv" in str(caught.value)
+
+
+CELLS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+def test_what_a_writer_wrote_is_read_back(rows):
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([("a", "b"), *rows])
+    assert [row for _, row in read(file.getvalue())] == [{"a": a, "b": b} for a, b in rows]

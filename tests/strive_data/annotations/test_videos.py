@@ -1,0 +1,101 @@
+"""Paths of an annotation against a folder with links in it; messages are in test_question_row too."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_data.annotations.videos import VideoFolder
+from strive_data.errors import FailureKind, SampleError
+
+STEPS = ("a", "b", "x.mp4", "up", "in", "loop", "out.mp4", ".", "..", "gone")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a/b/x.mp4 and x.mp4; `in` leads to a, `up` and out.mp4 lead outside, `loop` nowhere."""
+    outer = tmp_path_factory.mktemp("outer")
+    (outer / "out.mp4").touch()
+    root = outer / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    for name in ("x.mp4", "a/b/x.mp4"):
+        (root / name).touch()
+    (root / "in").symlink_to(root / "a")
+    (root / "a" / "up").symlink_to(outer)
+    (root / "out.mp4").symlink_to(outer / "out.mp4")
+    (root / "loop").symlink_to(root / "loop")
+    return root
+
+
+def refused(folder: VideoFolder, path: str, *, label: str = "path") -> SampleError:
+    with pytest.raises(SampleError) as caught:
+        folder.find(path, label=label)
+    return caught.value
+
+
+def test_a_path_is_normalised_and_found_through_links_that_stay_inside(root: Path) -> None:
+    folder = VideoFolder(root)
+    assert folder.find("./a//b/../b/x.mp4") == "a/b/x.mp4"
+    assert folder.find("in/b/x.mp4") == "in/b/x.mp4"
+    away = refused(folder, "a/up/out.mp4", label="video")
+    assert (away.kind, away.message) == (
+        FailureKind.OUTSIDE_ROOT,
+        f"video 'a/up/out.mp4' leaves the data root {root}",
+    )
+
+
+@given(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=4))
+def test_it_agrees_with_realpath_of_the_whole_path(root: Path, steps: list[str]) -> None:
+    """The oracle resolves each path as a whole; the folder keeps what it knows of other paths."""
+    path = "/".join(steps)
+    video = os.path.normpath(path)
+    real = Path(os.path.realpath(root / video))
+    inside = not video.startswith("..") and real.is_relative_to(os.path.realpath(root))
+    folder = VideoFolder(root)
+    for _ in range(2):
+        if inside and real.is_file():
+            assert folder.find(path) == video
+        else:
+            kind = FailureKind.MISSING if inside else FailureKind.OUTSIDE_ROOT
+            assert refused(folder, path).kind == kind
+
+
+def test_each_path_and_each_folder_is_looked_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    monkeypatch.setattr(Path, "stat", _noting(Path.stat, looks))
+    monkeypatch.setattr(os.path, "realpath", _noting(os.path.realpath, looks))
+    folder = VideoFolder(root)
+    counts = []
+    for path in ("a/b/x.mp4", "a/b/gone.mp4", "a/b/x.mp4", "a/b/gone.mp4"):
+        with suppress(SampleError):
+            folder.find(path)
+        counts.append(len(looks))
+    assert 0 < counts[0] < counts[1] == counts[2] == counts[3]
+    assert [Path(look).name for look in looks].count("b") == 1
+
+
+def test_a_reason_that_is_kept_is_said_by_the_label_of_the_asker(root: Path) -> None:
+    folder = VideoFolder(root)
+    first, second = refused(folder, "../x", label="path"), refused(folder, "../x", label="file")
+    assert (first.message[:4], second.message[:4]) == ("path", "file")
+    assert refused(folder, "../x", label="path") is not first
+
+
+def test_unchecked_only_the_path_itself_counts(root: Path) -> None:
+    folder = VideoFolder(root / "nowhere", check_files=False)
+    assert folder.find("a/up/out.mp4") == "a/up/out.mp4"
+    assert refused(folder, "a/../../x.mp4").kind == FailureKind.OUTSIDE_ROOT
+    assert refused(folder, "/a/x.mp4").message.startswith("path '/a/x.mp4': expected a path relative")
+
+
+def _noting(function, looks: list[str]):  # type: ignore[no-untyped-def]
+    def noted(path, *args, **kwargs):  # type: ignore[no-untyped-def]
+        looks.append(str(path))
+        return function(path, *args, **kwargs)
+
+    return noted

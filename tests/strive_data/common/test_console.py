@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from strive_data.common import console
+from strive_data.common.console import Terminated, exit_code, lasting_place, path_here, terminable
+from strive_data.errors import UsageError
+
+
+def test_sigterm_is_raised_in_the_block_only() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_exit_codes_are_those_of_a_shell() -> None:
+    assert (exit_code(KeyboardInterrupt()), exit_code(Terminated())) == (130, 143)
+
+
+def test_an_error_for_the_user_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = console.make_app("test")
+
+    @app.command()
+    def fail() -> None:
+        raise UsageError("no such thing: name another")
+
+    monkeypatch.setattr("sys.argv", ["test"])
+    with pytest.raises(SystemExit) as caught:
+        console.run(app)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: no such thing: name another\n"
+
+
+def test_code_that_is_wrong_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = console.make_app("test")
+
+    @app.command()
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sys.argv", ["test"])
+    with pytest.raises(ZeroDivisionError):
+        console.run(app)
+
+
+def test_a_path_that_is_written_to_is_no_url() -> None:
+    assert path_here("a/b") == Path("a/b")
+    assert path_here("file:///a/b") == Path("/a/b")
+    with pytest.raises(UsageError, match=r"^s3://bucket/x: this option writes to a path of this machine"):
+        path_here("s3://bucket/x")
+
+
+@pytest.mark.parametrize("where", ["out", "file:///out", "s3://bucket/out"])
+def test_a_build_may_go_where_it_stays(where: str) -> None:
+    assert lasting_place(where) == where
+
+
+def test_memory_is_gone_with_the_command() -> None:
+    with pytest.raises(
+        UsageError, match="memory:// is this process's own memory, gone when the command ends"
+    ):
+        lasting_place("Memory://bucket/out")

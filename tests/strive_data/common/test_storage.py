@@ -1,0 +1,196 @@
+"""Folders of files, local and remote alike: what is read, what is refused, and how failures are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from strive_data.common.storage import CLIENT_ERRORS, Folder, LocalFolder, RemoteFolder, open_folder
+from strive_data.errors import DamagedError, StriveError, UsageError
+
+FILES = {"a.tar": bytes(range(256)), "b.json": b"{}", "parts/c.bin": b"xyz"}
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """The in-memory file system, which is one for the process: emptied behind each test."""
+    file_system = fsspec.filesystem("memory")
+    yield file_system
+    file_system.rm("/", recursive=True)
+
+
+@pytest.fixture(params=["path", "text", "file://", "memory://"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, memory: Any) -> Folder:
+    """The same files behind every kind of place."""
+    if request.param == "memory://":
+        for name, content in FILES.items():
+            memory.pipe_file(f"/bucket/build/{name}", content)
+        return open_folder("memory://bucket/build")
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    texts = {"text": str(tmp_path), "file://": f"file://{tmp_path}"}
+    return open_folder(texts.get(request.param, tmp_path))
+
+
+def test_files_and_ranges_are_read(folder: Folder) -> None:
+    assert folder.read("a.tar") == FILES["a.tar"]
+    assert folder.read("parts/c.bin") == b"xyz"
+    assert folder.read_range("a.tar", 250, 6) == bytes(range(250, 256))
+    assert folder.read_range("a.tar", 0, 1) == b"\0"
+    assert folder.names() == ["a.tar", "b.json"]
+    assert folder.size_bytes("a.tar") == 256
+    assert (folder.exists("a.tar"), folder.exists("z.tar"), folder.exists()) == (True, False, True)
+
+
+def test_what_is_gone_or_cut_short_is_damage(folder: Folder) -> None:
+    for ask in (folder.read, folder.size_bytes, lambda name: folder.read_range(name, 0, 1)):
+        with pytest.raises(DamagedError, match=r"cannot read .*/z\.tar: no such file"):
+            ask("z.tar")
+    for offset, size in ((250, 7), (256, 1), (1000, 1)):
+        with pytest.raises(DamagedError, match=r"a\.tar: bytes .* are not all there .*cut short"):
+            folder.read_range("a.tar", offset, size)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "s3://bucket/x", "a\\b", "a\0b"])
+def test_a_name_leads_nowhere_but_below_its_folder(folder: Folder, name: str) -> None:
+    with pytest.raises(DamagedError, match="not the name of a file below its folder"):
+        folder.read_range(name, 0, 1)
+
+
+def test_where_a_place_is() -> None:
+    assert isinstance(open_folder("some/folder"), LocalFolder)
+    assert isinstance(open_folder("odd:name/folder"), LocalFolder)
+    place = open_folder("file:///a%20b/c")
+    assert isinstance(place, LocalFolder)
+    assert place.path == Path("/a b/c")
+    remote = open_folder("memory://bucket/x/")
+    assert isinstance(remote, RemoteFolder)
+    assert (str(remote), remote.path) == ("memory://bucket/x/", "/bucket/x")
+    assert open_folder(remote) is remote
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("pipe:cat /etc/passwd", "runs a command"),
+        ("PIPE:ls", "runs a command"),
+        ("pipe://ls", "runs a command"),
+        ("simplecache::s3://bucket/x", "chained"),
+        ("zip://x::file:///a.zip", "chained"),
+        ("reference://x", "scheme 'reference' is not among"),
+        ("dask://x", "scheme 'dask' is not among"),
+        ("nothing://x", "scheme 'nothing' is not among"),
+        ("sftp://me:secret@host/x", "holds a password"),
+    ],
+)
+def test_what_is_no_plain_storage_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
+        open_folder(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_client_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UsageError, match=r"oci://bucket/x: .*ocifs"):
+        open_folder("oci://bucket/x")
+
+
+def test_a_scheme_that_this_fsspec_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("strive_data.common.storage.SCHEMES", frozenset({"future"}))
+    with pytest.raises(UsageError, match=r"^future://bucket: Protocol not known: future"):
+        open_folder("future://bucket")
+
+
+class Failing:
+    """A file system whose storage raises what it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def cat_file(self, path: str, **_: int) -> bytes:
+        raise self.error
+
+
+class NoCredentialsError(Exception):
+    """Of a client library, not an OSError."""
+
+
+def test_a_storage_that_does_not_answer_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = type("client", (), {"BotoCoreError": NoCredentialsError})
+    monkeypatch.setitem(__import__("sys").modules, CLIENT_ERRORS[0][0], client)
+    cases: list[tuple[Exception, str]] = [
+        (PermissionError("Access\nDenied"), "Access Denied"),
+        (TimeoutError(), "TimeoutError"),
+        (NoCredentialsError("Unable to locate credentials"), "Unable to locate credentials"),
+    ]
+    for error, text in cases:
+        with pytest.raises(StriveError, match=f"^cannot read s3://b/x: {text}$") as caught:
+            RemoteFolder("s3://b", Failing(error), "b").read("x")
+        assert not isinstance(caught.value, DamagedError)
+    with pytest.raises(ValueError, match="a bug"):
+        RemoteFolder("s3://b", Failing(ValueError("a bug")), "b").read("x")
+
+
+class Refusing:
+    """An object store: a range that begins behind the end of its 100 bytes is an error of its own."""
+
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        if start >= 100:
+            raise OSError(22, "The requested range is not satisfiable")
+        raise OSError(110, "Connection timed out")
+
+    def size(self, path: str) -> int:
+        return 100
+
+
+def test_a_range_that_the_storage_refuses_is_damage_only_behind_the_end() -> None:
+    """Regression: S3 answered a shard cut before a sample's first byte as if it could not be asked."""
+    folder = RemoteFolder("s3://b", Refusing(), "b")
+    with pytest.raises(DamagedError, match="cut short"):
+        folder.read_range("x", 100, 4)
+    with pytest.raises(StriveError, match="Connection timed out") as caught:
+        folder.read_range("x", 99, 4)
+    assert not isinstance(caught.value, DamagedError)
+
+
+class Rangeless:
+    """A server that answers a range with the whole file."""
+
+    def cat_file(self, path: str, **_: int) -> bytes:
+        return b"everything"
+
+
+def test_a_server_without_ranges_is_told() -> None:
+    with pytest.raises(StriveError, match="does not serve ranges"):
+        RemoteFolder("http://h/b", Rangeless(), "b").read_range("x", 0, 4)
+
+
+def test_a_missing_client_is_said_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(url: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", absent)
+    with pytest.raises(UsageError, match=r"^s3://b/x: Install s3fs .*extra of this package, \[s3\]$"):
+        open_folder("s3://b/x")
+    with pytest.raises(UsageError, match=r"to access S3$"):
+        open_folder("oci://b/x")
+
+
+def test_a_remote_file_is_put_fetched_sized_and_removed(tmp_path: Path) -> None:
+    folder = open_folder("memory://put/here")
+    assert isinstance(folder, RemoteFolder)
+    assert folder.sizes() == {}
+    (tmp_path / "a").write_bytes(b"abc")
+    folder.put("x.bin", tmp_path / "a")
+    assert folder.sizes() == {"x.bin": 3}
+    folder.fetch("x.bin", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == b"abc"
+    folder.remove("x.bin")
+    folder.remove("x.bin")
+    assert folder.sizes() == {}
+    with pytest.raises(DamagedError, match=r"'\.\./x' is not the name of a file below its folder"):
+        folder.put("../x", tmp_path / "a")

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.media import open_media
+from strive_data.decode.packet_index import (
+    Packet,
+    PacketIndex,
+    PacketScan,
+    file_id,
+    index_packets,
+    is_hidden,
+    read_index,
+)
+from tools.barcodes.clip import Clip, encode
+from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
+
+
+def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool = True) -> Packet:
+    return Packet(pts=pts, dts=dts, duration=10, size_bytes=5, is_key=key, is_shown=shown)
+
+
+def index_of(*packets: Packet, timed: bool = True) -> PacketIndex | None:
+    scan = PacketScan(packets=packets, video_id="x", errors=0)
+    return index_packets(scan, time_base=Fraction(1, 100), rate=Fraction(10), timed=timed)
+
+
+def test_times_are_relative_to_the_first_shown_frame() -> None:
+    index = index_of(
+        packet(140, 100, key=True), packet(170, 110), packet(150, 120), packet(160, 130), packet(180, 140)
+    )
+    assert index is not None
+    assert index.pts.tolist() == [140, 150, 160, 170, 180]
+    np.testing.assert_allclose(index.times, [0, 0.1, 0.2, 0.3, 0.4])
+    assert index.duration_seconds == pytest.approx(0.5)
+
+
+def test_frames_that_need_what_the_file_does_not_hold_are_no_part() -> None:
+    index = index_of(
+        packet(80, 80), packet(130, 90, key=True), packet(110, 100), packet(120, 110), packet(140, 120)
+    )
+    assert index is not None
+    assert index.first_key == 1
+    assert index.pts.tolist() == [130, 140]
+
+
+def test_discarded_packets_are_decoded_from_but_not_shown() -> None:
+    index = index_of(packet(-20, -20, key=True, shown=False), packet(-10, -10, shown=False), packet(0, 0))
+    assert index is not None
+    assert index.first_key == 0
+    assert index.pts.tolist() == [0]
+
+
+def test_without_stored_times_frames_take_the_slots_of_the_decoding_times() -> None:
+    guessed = (packet(1, 0, key=True), packet(2, 1), packet(4, 3))
+    index = index_of(*guessed, timed=False)
+    assert index is not None
+    assert not index.timed
+    assert index.pts.tolist() == [0, 1, 3]
+    nothing = index_of(packet(None, None, key=True), packet(None, None), timed=True)
+    assert nothing is not None
+    assert nothing.pts.tolist() == [0, 10]
+
+
+def test_hidden_references_of_vp8() -> None:
+    assert is_hidden("vp8", bytes([0b0000_0001]))
+    assert not is_hidden("vp8", bytes([0b0001_0001]))
+    assert not is_hidden("h264", bytes(1))
+
+
+def test_nothing_to_show() -> None:
+    assert index_of() is None
+    assert index_of(packet(0, 0), packet(1, 1)) is None
+    assert index_of(packet(0, 0, key=True, shown=False)) is None
+
+
+@pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
+def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+    path = make_clip(clip)
+    with open_media(path, DecodeSettings()) as container:
+        index = read_index(path, container, container.streams.best("video"))
+    np.testing.assert_allclose(index.times, clip.times_seconds, atol=1e-3)
+    assert sum(packet.is_key for packet in index.packets) == 8
+    assert index.errors == 0
+    assert index.timed
+    assert index.gradual == (clip is OPEN_TS)
+
+
+def index_of_file(path: Path) -> PacketIndex:
+    with open_media(path, DecodeSettings()) as container:
+        return read_index(path, container, container.streams.best("video"))
+
+
+def test_pictures_that_no_other_refers_to(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+    """x264 and x265 with three B pictures in a row, of which the middle one is referred to."""
+    options = x264(keyint=90, bframes=3, b_adapt=0, b_pyramid="normal", scenecut=0)
+    index = index_of_file(make_clip(Clip(name="pyramid3_long.mp4", options=options)))
+    disposable = "".join("n" if packet.is_disposable else "R" for packet in index.packets)
+    assert disposable == "R" + "RRnn" * 22 + "R"
+    hevc = index_of_file(make_clip(next(clip for clip in CORPUS if clip.name == "hevc.mp4")))
+    assert 30 < sum(packet.is_disposable for packet in hevc.packets) < 45
+    layers = {"x265-params": "keyint=24:bframes=4:temporal-layers=3:log-level=none:pools=none"}
+    layered = index_of_file(encode(Clip(name="layers.mp4", codec="libx265", options=layers), tmp_path))
+    assert not any(packet.is_disposable for packet in layered.packets)
+
+
+def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[Clip], Path]) -> None:
+    """Found by fuzzing: a picture refreshed gradually is whole only if all that refresh it are sound."""
+    gradual = make_clip(next(clip for clip in CORPUS if clip.name == "refresh.mp4"))
+    with open_media(gradual, DecodeSettings()) as container:
+        called = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+    index = index_of_file(gradual)
+    assert sum(called) == 4
+    assert [place for place, packet in enumerate(index.packets) if packet.is_key] == [0]
+
+
+def test_file_id_follows_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1" * 3_000_000)
+    (tmp_path / "b").write_bytes(b"1" * 3_000_000)
+    (tmp_path / "c").write_bytes(b"1" * 2_999_999 + b"2")
+    assert file_id(tmp_path / "a") == file_id(tmp_path / "b") != file_id(tmp_path / "c")
+    assert len(file_id(tmp_path / "a")) == 32

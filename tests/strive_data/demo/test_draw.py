@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from strive_data.demo.draw import RGB, SIDE_PIXELS, draw_frame, write_h264
+from strive_data.demo.world import COLOURS, SHAPES, Thing, VideoPlan
+
+GREY = (90, 90, 90)
+BLANK = VideoPlan(frames=8, things=(), asked=(), background=(GREY, GREY), drift=(0.0, 0.0))
+
+
+def still(shape: str, colour: str, *, size: float = 0.5) -> Thing:
+    return Thing(
+        shape=shape,
+        colour=colour,
+        start=1.0,
+        stop=2.0,
+        size=size,
+        centre=(0.5, 0.5),
+        reach=(0.0, 0.0),
+        turns_per_second=0.0,
+        phase=0.0,
+        marked=True,
+    )
+
+
+def painted(shape: str, colour: str, *, size: float = 0.5) -> np.ndarray:
+    return draw_frame(replace(BLANK, things=(still(shape, colour, size=size),)), 1.5)
+
+
+def test_every_colour_has_its_paint() -> None:
+    assert set(RGB) == set(COLOURS)
+
+
+def test_an_empty_plan_is_its_background() -> None:
+    picture = draw_frame(BLANK, 0.0)
+    assert picture.shape == (SIDE_PIXELS, SIDE_PIXELS, 3)
+    assert picture.dtype == np.uint8
+    assert np.abs(picture.astype(int) - 90).max() <= 1
+
+
+def test_a_thing_is_there_from_start_until_stop() -> None:
+    plan = replace(BLANK, things=(still("square", "red"),))
+    seen = [bool((draw_frame(plan, time) == RGB["red"]).all(axis=2).any()) for time in (0.99, 1.0, 1.99, 2.0)]
+    assert seen == [False, True, True, False]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_middle_of_a_square_has_its_colour(colour: str) -> None:
+    assert tuple(painted("square", colour)[56, 56]) == RGB[colour]
+
+
+def test_areas_are_those_of_the_shapes() -> None:
+    """Share of the bounding square that is not background, against plane geometry."""
+    expected = {
+        "circle": np.pi / 4,
+        "ring": np.pi / 4 - np.pi * 0.21**2,
+        "square": 0.88**2,
+        "triangle": 0.93 / 2,
+        "cross": 1 - 4 * 0.33**2,
+        "star": 5 * 0.5 * 0.2 * np.sin(np.pi / 5),
+    }
+    side = round(0.5 * SIDE_PIXELS)
+    for shape in SHAPES:
+        inked = np.abs(painted(shape, "blue").astype(int) - 90).max(axis=2) > 30
+        assert inked.sum() / side**2 == pytest.approx(expected[shape], abs=0.05), shape
+
+
+def test_a_needle_has_a_white_edge_and_a_distractor_has_not() -> None:
+    plain = replace(still("circle", "blue"), marked=False)
+    assert (painted("circle", "blue") >= 200).all(axis=2).sum() > 50
+    assert (draw_frame(replace(BLANK, things=(plain,)), 1.5) >= 200).all(axis=2).sum() == 0
+
+
+def ramp(count: int) -> list[np.ndarray]:
+    return [np.full((32, 48, 3), 20 + 8 * frame, dtype=np.uint8) for frame in range(count)]
+
+
+def test_frames_come_back_in_order_at_their_times(tmp_path: Path) -> None:
+    write_h264(tmp_path / "a.mp4", ramp(25), frames_per_second=4, height=32, width=48)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert [frame.time for frame in frames] == [number / 4 for number in range(25)]
+    means = [float(frame.to_ndarray(format="rgb24").mean()) for frame in frames]
+    assert np.abs(np.array(means) - [20 + 8 * number for number in range(25)]).max() < 3
+    assert frames[0].to_ndarray(format="rgb24").shape == (32, 48, 3)
+
+
+def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_h264(tmp_path / name, ramp(9), frames_per_second=4, height=32, width=48)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_colours_survive(tmp_path: Path) -> None:
+    colours = [(255, 255, 255), (0, 0, 0), (222, 38, 38), (40, 168, 66), (45, 95, 235)]
+    frames = [np.full((32, 48, 3), colour, dtype=np.uint8) for colour in colours]
+    write_h264(tmp_path / "a.mp4", frames, frames_per_second=4, height=32, width=48)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        shown = [frame.to_ndarray(format="rgb24").mean(axis=(0, 1)) for frame in container.decode(video=0)]
+    assert np.abs(np.array(shown) - colours).max() < 4
+
+
+def test_many_encodings_of_the_same_frames_are_one_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (112, 112, 3), dtype=np.uint8) for _ in range(4)]
+    files = set()
+    for _ in range(40):
+        write_h264(tmp_path / "a.mp4", [f.copy() for f in frames], frames_per_second=4, height=112, width=112)
+        files.add((tmp_path / "a.mp4").read_bytes())
+    assert len(files) == 1

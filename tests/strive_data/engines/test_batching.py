@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from strive_data.config import ScoreSettings
+from strive_data.engines.batching import MOST_VIDEOS, embed_together
+from strive_data.engines.cache import KeptVideo, MissedVideo
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, Floats, Frames
+from strive_data.score import FrameQueue, make_scorer
+from strive_data.shards.frames import stills_of
+from tests.strive_data.engines.test_results import Embeds, Plain
+from tests.strive_data.samples import some_candidates
+
+
+class AtOnce(Executor):
+    """Runs a call when it is handed over."""
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(call(*args, **kwargs))
+        return future
+
+
+class Queues(Embeds):
+    """Embeds a frame as the mean of its corner, and remembers the sizes of the batches."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.batches: list[int] = []
+
+    def embed_batch(self, frames: Sequence[Frames]) -> Floats:
+        self.batches.append(len(frames))
+        return np.array([[frame[0, 0].mean()] for frame in frames], np.float32)
+
+    @contextmanager
+    def frame_queue(self) -> Iterator[FrameQueue]:
+        yield FrameQueue(self.embed_batch, size=self.size, pool=AtOnce(), most_batches=2)
+
+
+def video(count: int, level: int, width: int = 56) -> Candidates:
+    made = some_candidates(count, width=width)
+    made.frames[:] = level
+    return made
+
+
+def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
+    scorer = Queues(20)
+    videos = [(str(i), video(10, 10 + i, width=28 if i % 2 else 56)) for i in range(9)]
+    done = list(embed_together(videos, scorer))
+    assert scorer.batches == [20, 20, 20, 20, 10]
+    assert [each.name for each in done] == [str(i) for i in range(9)]
+    for i, each in enumerate(done):
+        assert each.embeddings is not None
+        assert each.embeddings.tolist() == [[10 + i]] * 10
+        assert each.model_seconds > 0
+    assert done[0].model_seconds == done[1].model_seconds  # equal shares of one batch
+
+
+def test_nothing_waits_where_nothing_is_embedded() -> None:
+    kept = KeptVideo(stills=stills_of(video(3, 5), 90), embeddings=np.zeros((3, 1), np.float32))
+    error = SampleError(FailureKind.MISSING, "gone")
+    drawn: list[str] = []
+
+    def source() -> Iterator[tuple[str, KeptVideo | SampleError | Candidates]]:
+        for name, each in (("kept", kept), ("error", error), ("fresh", video(3, 5)), ("last", error)):
+            drawn.append(name)
+            yield name, each
+
+    stream = embed_together(source(), Queues(64))
+    assert next(stream).name == "kept"
+    assert drawn == ["kept"]
+    assert next(stream).video is error
+    assert drawn == ["kept", "error"]
+    assert [(each.name, each.embeddings is None) for each in stream] == [("fresh", False), ("last", True)]
+    for scorer in (Plain(), Embeds()):
+        assert [each.embeddings for each in embed_together(source(), scorer)] == [None] * 4
+
+
+def test_few_videos_are_held_at_once_however_many_there_are() -> None:
+    missed = MissedVideo(candidates=video(1, 5), entry=None, damaged=None)
+    scorer = Queues(1000)
+    drawn: list[str] = []
+
+    def source() -> Iterator[tuple[str, MissedVideo]]:
+        for i in range(100):
+            drawn.append(str(i))
+            yield str(i), missed
+
+    for place, each in enumerate(embed_together(source(), scorer)):
+        assert each.name == str(place)
+        assert len(drawn) <= place + MOST_VIDEOS
+    assert scorer.batches == [MOST_VIDEOS] * 3 + [4]
+
+
+def test_a_video_of_many_batches_does_not_wait_for_the_next_one() -> None:
+    scorer = Queues(4)
+    done = list(embed_together([("long", video(50, 7)), ("short", video(1, 8))], scorer))
+    assert [each.embeddings.shape for each in done if each.embeddings is not None] == [(50, 1), (1, 1)]
+    assert scorer.batches == [4] * 12 + [3]
+
+
+def test_frames_that_cannot_be_embedded_are_left_to_scoring() -> None:
+    flat = Candidates(info=video(1, 1).info, frames=np.zeros((4, 8, 8), np.uint8), times=np.arange(4.0))
+    done = list(embed_together([("a", video(4, 1)), ("flat", flat)], Queues(64)))
+    assert [each.embeddings is None for each in done] == [False, True]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_a_frame_has_the_same_bits_among_others(batch_size: int, threads: int) -> None:
+    settings = ScoreSettings(scorer="demo", device="cpu", batch_size=batch_size)
+    alone = make_scorer(settings, threads=1)
+    rng = np.random.default_rng(0)
+    videos = []
+    for i in range(5):
+        one = some_candidates(6 + 7 * i, width=28 + 28 * (i % 2))
+        one.frames[:] = rng.integers(0, 256, one.frames.shape)
+        videos.append((str(i), one))
+    together = embed_together(videos, make_scorer(settings, threads=threads))
+    for each, (_, one) in zip(together, videos, strict=True):
+        assert each.embeddings is not None
+        assert each.embeddings.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]

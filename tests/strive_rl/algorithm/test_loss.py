@@ -1,0 +1,364 @@
+"""Every loss against a plain reference, by value and gradient; cuts and padding must change nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_rl.algorithm.loss import (
+    ESTIMATORS,
+    WEIGHTS,
+    Objective,
+    TokenBatch,
+    k1,
+    k2,
+    k3,
+    policy_loss,
+    sequence_ratio,
+    token_ratio,
+    truncated,
+)
+from strive_rl.config import AlgorithmSettings
+from tests.strive_rl.algorithm.made_batches import LENGTHS, TENSORS, changed, made_batch, plain_loss
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["old_logprobs", "mask", "reference_logprobs", "rollout_logprobs"],
+)
+def test_shapes_that_would_broadcast_are_refused(name: str) -> None:
+    batch = made_batch()
+    with pytest.raises(ValueError, match=r"expected one shape \[B, L\]"):
+        changed(batch, **{name: getattr(batch, name)[:, :1]})
+
+
+def test_one_advantage_a_response() -> None:
+    with pytest.raises(ValueError, match=r"advantages of shape \(1,\), expected \[6\]"):
+        changed(made_batch(), advantages=torch.ones(1))
+
+
+def test_an_objective_counts_something() -> None:
+    with pytest.raises(ValueError, match="expected at least 1"):
+        Objective(responses=0, tokens=3)
+
+
+def test_the_settings_become_the_objective() -> None:
+    settings = AlgorithmSettings(loss="dapo", kl_beta=0.04, kl_estimator="k2", importance_cap=2.0)
+    aim = Objective.of(settings, responses=8, tokens=99)
+    assert aim == Objective(
+        responses=8,
+        tokens=99,
+        loss="dapo",
+        clip_low=0.2,
+        clip_high=0.28,
+        kl_beta=0.04,
+        kl_estimator="k2",
+        importance_cap=2.0,
+    )
+
+
+LOG_RATIO_BL = torch.tensor([[math.log(2), math.log(8), 0.0], [math.log(3), 0.0, 0.0]], dtype=torch.float64)
+MASK_BL = torch.tensor([[True, True, False], [True, False, False]])
+
+
+def test_of_tokens_and_of_sequences() -> None:
+    expected = torch.tensor([[2, 8, 1], [3, 1, 1]], dtype=torch.float64)
+    torch.testing.assert_close(token_ratio(LOG_RATIO_BL, MASK_BL), expected)
+    # The geometric mean over the real tokens: √16 and 3.
+    expected = torch.tensor([[4.0] * 3, [3.0] * 3], dtype=torch.float64)
+    torch.testing.assert_close(sequence_ratio(LOG_RATIO_BL, MASK_BL), expected)
+
+
+def test_a_cap_cuts_above_only_and_lets_no_gradient_through() -> None:
+    ratio = torch.tensor([[0.1, 1.0, 5.0]], requires_grad=True)
+    weights = truncated(ratio, 2.0)
+    assert weights.tolist() == torch.tensor([[0.1, 1.0, 2.0]]).tolist()
+    assert not weights.requires_grad
+
+
+MASK_BL_REDUCTION = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
+
+
+def test_weights_by_hand() -> None:
+    # A piece of three responses of a step of 10 responses and 50 tokens.
+    aim = Objective(responses=10, tokens=50, constant_tokens=4)
+    by_response = [[1 / 40], [1 / 10], [1 / 10]]
+    expected = {"grpo": by_response, "gspo": by_response, "dr_grpo": [[1 / 40]], "dapo": [[1 / 50]]}
+    for name, weights in WEIGHTS.items():
+        torch.testing.assert_close(
+            weights(MASK_BL_REDUCTION, aim), torch.tensor(expected[name], dtype=torch.float64)
+        )
+
+
+def expectations(name: str) -> tuple[float, torch.Tensor, float, torch.Tensor, torch.Tensor]:
+    """E[estimate], E[its gradient], and of KL(π‖ref) value and gradient, and the gradient of KL(ref‖π)."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(6, generator=generator, dtype=torch.float64).requires_grad_()
+    reference = torch.randn(6, generator=generator, dtype=torch.float64).log_softmax(-1)
+    logprobs = logits.log_softmax(-1)
+    chances = logprobs.exp().detach()
+    estimate = (chances * ESTIMATORS[name](logprobs, reference)).sum()
+    forward = (logprobs.exp() * (logprobs - reference)).sum()
+    reverse = (reference.exp() * (reference - logprobs)).sum()
+    gradients = [
+        torch.autograd.grad(each, logits, retain_graph=True)[0] for each in (estimate, forward, reverse)
+    ]
+    return float(estimate.detach()), gradients[0], float(forward.detach()), gradients[1], gradients[2]
+
+
+def test_values() -> None:
+    """k1 and k3 have no bias, k2 has."""
+    for name, unbiased in (("k1", True), ("k2", False), ("k3", True)):
+        value, _, truth, _, _ = expectations(name)
+        assert (abs(value - truth) < 1e-12) == unbiased
+
+
+def test_gradients() -> None:
+    """In expectation: none for k1, that of KL(π‖ref) for k2, that of KL(ref‖π) for k3."""
+    assert float(expectations("k1")[1].abs().max()) < 1e-15
+    _, gradient, _, forward, _ = expectations("k2")
+    torch.testing.assert_close(gradient, forward)
+    _, gradient, _, forward, reverse = expectations("k3")
+    torch.testing.assert_close(gradient, reverse)
+    assert not torch.allclose(gradient, forward)
+
+
+def test_by_hand_and_never_negative() -> None:
+    new, reference = torch.tensor(-1.0), torch.tensor(-2.0)
+    assert (float(k1(new, reference)), float(k2(new, reference))) == (1.0, 0.5)
+    assert abs(float(k3(new, reference)) - 0.3678794) < 1e-6
+    random = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert float(k3(*random).min()) >= 0
+
+
+SIZE = {"responses": len(LENGTHS), "tokens": sum(LENGTHS)}
+LOSSES = ("grpo", "dr_grpo", "dapo", "gspo")
+# Each loss alone, and with both extra terms.
+OBJECTIVES = [
+    Objective(loss=loss, constant_tokens=16, clip_low=0.1, clip_high=0.15, **SIZE, **extra)
+    for loss, extra in product(
+        LOSSES, ({}, {"kl_beta": 0.3, "importance_cap": 1.1}, {"kl_beta": 0.2, "kl_estimator": "k2"})
+    )
+]
+EACH = pytest.mark.parametrize("aim", OBJECTIVES, ids=lambda aim: f"{aim.loss}-{aim.kl_beta}")
+GRPO = OBJECTIVES[0]
+
+
+def run(batch: TokenBatch, aim: Objective) -> tuple[float, torch.Tensor, dict[str, float]]:
+    """Loss, gradient with respect to the log-probabilities, metrics."""
+    logprobs = batch.logprobs.clone().requires_grad_()
+    loss, metrics = policy_loss(changed(batch, logprobs=logprobs), aim)
+    loss.backward()
+    assert logprobs.grad is not None
+    return float(loss.detach()), logprobs.grad, metrics
+
+
+def test_on_policy_by_hand() -> None:
+    # ρ = 1, A = 2 on three tokens and −1 on one.
+    logprobs = torch.full((2, 3), -0.7)
+    batch = TokenBatch(
+        logprobs=logprobs,
+        old_logprobs=logprobs,
+        mask=torch.tensor([[1, 1, 1], [1, 0, 0]]),
+        advantages=torch.tensor([2.0, -1.0]),
+    )
+    expected = {
+        "grpo": -(2 - 1) / 2,
+        "dr_grpo": -(6 - 1) / 10 / 2,
+        "dapo": -(6 - 1) / 4,
+        "gspo": -(2 - 1) / 2,
+    }
+    for loss in LOSSES:
+        aim = Objective(loss=loss, constant_tokens=10, responses=2, tokens=4)
+        assert run(batch, aim)[0] == pytest.approx(expected[loss])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected", "clipped"),
+    [
+        (1.5, 1.0, -1.3, True),
+        (1.5, -1.0, 1.5, False),
+        (0.5, 1.0, -0.5, False),
+        (0.5, -1.0, 0.9, True),
+        (1.1, 1.0, -1.1, False),
+    ],
+)
+def test_clip_by_hand(ratio: float, advantage: float, expected: float, clipped: bool) -> None:
+    batch = TokenBatch(
+        logprobs=torch.tensor([[math.log(ratio)]], dtype=torch.float64),
+        old_logprobs=torch.zeros(1, 1, dtype=torch.float64),
+        mask=torch.ones(1, 1),
+        advantages=torch.tensor([advantage]),
+    )
+    for loss in ("grpo", "dapo", "gspo"):
+        aim = Objective(loss=loss, clip_low=0.1, clip_high=0.3, responses=1, tokens=1)
+        value, gradient, metrics = run(batch, aim)
+        assert value == pytest.approx(expected)
+        assert float(gradient) == pytest.approx(0 if clipped else -ratio * advantage)
+        assert metrics["clipped"] == clipped
+        assert metrics["ratio"] == pytest.approx(ratio)
+        assert metrics["kl"] == pytest.approx(ratio - 1 - math.log(ratio))
+
+
+def test_gspo_clips_whole_responses() -> None:
+    """Tokens of ratios 2 and ½: the sequence's ratio is 1 and nothing is clipped; token by token one is."""
+    batch = TokenBatch(
+        logprobs=torch.tensor([[math.log(2), -math.log(2)]], dtype=torch.float64),
+        old_logprobs=torch.zeros(1, 2, dtype=torch.float64),
+        mask=torch.ones(1, 2),
+        advantages=torch.ones(1),
+    )
+    _, gradient, metrics = run(batch, Objective(loss="gspo", responses=1, tokens=2))
+    assert metrics["clipped"] == 0
+    # s·A·(1/|y|) at each token.
+    torch.testing.assert_close(gradient, torch.full((1, 2), -0.5, dtype=torch.float64))
+    assert run(batch, Objective(loss="grpo", responses=1, tokens=2))[2]["clipped"] == 1
+
+
+def test_importance_by_hand() -> None:
+    """π_old/π_rollout = 4 and ½ with a cap of 2: weights 2 and ½, no gradient through them."""
+    old = torch.zeros(1, 2, dtype=torch.float64)
+    batch = TokenBatch(
+        logprobs=old,
+        old_logprobs=old,
+        mask=torch.ones(1, 2),
+        advantages=torch.ones(1),
+        rollout_logprobs=torch.tensor([[-math.log(4), math.log(2)]], dtype=torch.float64),
+    )
+    value, gradient, metrics = run(batch, Objective(importance_cap=2.0, responses=1, tokens=2))
+    assert value == pytest.approx(-(2 + 0.5) / 2)
+    torch.testing.assert_close(gradient, torch.tensor([[-1.0, -0.25]], dtype=torch.float64))
+    assert (metrics["importance"], metrics["capped"]) == (2.5, 1)
+
+
+@EACH
+@pytest.mark.parametrize("seed", [0, 1])
+def test_as_plain_python_has_it(aim: Objective, seed: int) -> None:
+    batch = made_batch(seed)
+    value, gradient, _ = run(batch, aim)
+    assert value == pytest.approx(plain_loss(batch, aim), abs=1e-12)
+    # The gradient of the plain loss by central differences.
+    for row, column in product(range(len(LENGTHS)), range(max(LENGTHS))):
+        step = torch.zeros_like(batch.logprobs)
+        step[row, column] = 1e-6
+        above, below = (
+            plain_loss(changed(batch, logprobs=batch.logprobs + sign * step), aim) for sign in (1, -1)
+        )
+        assert float(gradient[row, column]) == pytest.approx((above - below) / 2e-6, abs=1e-8)
+
+
+@EACH
+@pytest.mark.parametrize("cuts", [[6], [1, 5], [2, 2, 2], [1] * 6])
+def test_micro_batches_add_up_to_the_batch(aim: Objective, cuts: list[int]) -> None:
+    batch = made_batch()
+    whole, whole_gradient, whole_metrics = run(batch, aim)
+    pieces = zip(*(getattr(batch, name).split(cuts) for name in TENSORS), strict=True)
+    parts = [run(TokenBatch(**dict(zip(TENSORS, piece, strict=True))), aim) for piece in pieces]
+    assert sum(loss for loss, _, _ in parts) == pytest.approx(whole, abs=1e-12)
+    gradient = torch.cat([gradient for _, gradient, _ in parts])
+    torch.testing.assert_close(gradient, whole_gradient, atol=1e-12, rtol=0)
+    for name, value in whole_metrics.items():
+        assert sum(metrics[name] for _, _, metrics in parts) == pytest.approx(value, abs=1e-12)
+
+
+@given(
+    st.sampled_from(OBJECTIVES),
+    st.lists(st.integers(1, 9), min_size=2, max_size=8),
+    st.integers(0, 2**16),
+    st.data(),
+)
+def test_no_cut_or_order_changes_the_gradient_of_the_logits(
+    aim: Objective, lengths: list[int], seed: int, data: st.DataObject
+) -> None:
+    """Ragged batches of logits, in any order, cut anywhere, each piece padded to its own longest response."""
+    count, vocabulary = len(lengths), 5
+    generator = torch.Generator().manual_seed(seed)
+    batch = made_batch(seed, tuple(lengths))
+    aim = replace(aim, responses=count, tokens=sum(lengths))
+    shape = (count, max(lengths), vocabulary)
+    logits_BLV = torch.randn(shape, generator=generator, dtype=torch.float64)
+    ids_BL = torch.randint(vocabulary, shape[:2], generator=generator)
+
+    def gradient_of(pieces: list[list[int]]) -> torch.Tensor:
+        logits = logits_BLV.clone().requires_grad_()
+        for rows in pieces:
+            width = max(lengths[row] for row in rows)
+            logprobs = logits.log_softmax(-1).gather(-1, ids_BL[..., None])[..., 0]
+            part = changed(batch, logprobs=logprobs)
+            cut = {name: getattr(part, name)[rows] for name in TENSORS}
+            cut |= {name: cut[name][:, :width] for name in TENSORS if name != "advantages"}
+            policy_loss(TokenBatch(**cut), aim)[0].backward()
+        assert logits.grad is not None
+        return logits.grad
+
+    order = data.draw(st.permutations(range(count)))
+    at = data.draw(st.integers(1, count - 1))
+    whole = gradient_of([list(range(count))])
+    torch.testing.assert_close(gradient_of([list(order[:at]), list(order[at:])]), whole, atol=1e-6, rtol=0)
+
+
+@EACH
+@pytest.mark.parametrize("filler", [0.0, -1e9, math.inf, math.nan])
+def test_padding_changes_nothing(aim: Objective, filler: float) -> None:
+    batch = made_batch()
+    expected, expected_gradient, expected_metrics = run(batch, aim)
+    wide: dict[str, Any] = {"advantages": batch.advantages}
+    for name in TENSORS:
+        if name == "mask":
+            wide[name] = torch.cat([batch.mask, torch.zeros(6, 4, dtype=torch.bool)], dim=1)
+        elif name != "advantages":
+            filled = getattr(batch, name).masked_fill(~batch.mask, filler)
+            wide[name] = torch.cat([filled, torch.full((6, 4), filler, dtype=torch.float64)], dim=1)
+    value, gradient, metrics = run(TokenBatch(**wide), aim)
+    assert value == pytest.approx(expected, abs=1e-15)
+    torch.testing.assert_close(gradient[:, :7], expected_gradient, atol=1e-15, rtol=0)
+    assert not gradient[:, 7:].any()
+    assert metrics == pytest.approx(expected_metrics)
+
+
+def test_what_a_token_weighs() -> None:
+    """A response of 7 tokens and one of 1: alike as responses (GRPO, GSPO), or token for token."""
+    batch = made_batch(lengths=(7, 1), spread=0.0)
+    batch = changed(batch, advantages=torch.ones(2, dtype=torch.float64))
+    for loss, share in (("grpo", 1.0), ("gspo", 1.0), ("dr_grpo", 1 / 7), ("dapo", 1 / 7)):
+        sums = run(batch, Objective(loss=loss, responses=2, tokens=8))[1].sum(dim=1)
+        assert float(sums[1] / sums[0]) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_response_without_tokens_pays_nothing(loss: Any) -> None:
+    batch = changed(made_batch(lengths=(2,)), mask=torch.zeros(1, 2))
+    value, gradient, metrics = run(batch, Objective(loss=loss, responses=4, tokens=9, kl_beta=1.0))
+    assert value == 0
+    assert not gradient.any()
+    assert metrics["tokens"] == 0
+
+
+def test_zero_advantage_has_zero_gradient_and_nothing_clipped() -> None:
+    batch = made_batch()
+    _, gradient, metrics = run(changed(batch, advantages=0 * batch.advantages), GRPO)
+    assert not gradient.any()
+    assert metrics["clipped"] == 0
+
+
+def test_no_beta_and_no_cap_look_at_no_other_model() -> None:
+    batch = made_batch()
+    alone = changed(batch, reference_logprobs=None, rollout_logprobs=None)
+    assert run(alone, GRPO)[0] == run(batch, GRPO)[0]
+    assert set(run(batch, GRPO)[2]) == {"loss", "tokens", "ratio", "clipped", "kl"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "needed"), [({"kl_beta": 0.1}, "reference"), ({"importance_cap": 2.0}, "rollout")]
+)
+def test_what_an_objective_needs_is_asked_for(extra: dict[str, Any], needed: str) -> None:
+    alone = changed(made_batch(), reference_logprobs=None, rollout_logprobs=None)
+    with pytest.raises(ValueError, match=f"the batch has no {needed} log-probabilities"):
+        policy_loss(alone, replace(GRPO, **extra))

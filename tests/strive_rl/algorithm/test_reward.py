@@ -1,0 +1,145 @@
+"""Parts, their weights, and what stops a run instead of becoming a 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import SettingsError, StriveError, UsageError
+from strive_data.schema import Question
+from strive_rl.algorithm.reward import Rules, load_own, load_rules, own_parts, score
+from strive_rl.config import RewardSettings
+
+
+def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rewards.py").write_text(
+        "def brief(text, question):\n"
+        "    return {'brief': float(len(text) < 9), 'asked': bool(question.options)}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    function = load_own("my_rewards:brief")
+    assert own_parts(function, "short", QUESTION, "here") == {"brief": 1.0, "asked": 1.0}
+    with pytest.raises(UsageError, match="my_rewards has no function long"):
+        load_own("my_rewards:long")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("brief", "expected package.module:function"),
+        ("my_rewards:", "expected package.module:function"),
+        (
+            "no_such_module:f",
+            r"cannot import no_such_module: .*; is no_such_module installed, or .* PYTHONPATH\?",
+        ),
+        ("math:pi", "math has no function pi"),
+    ],
+)
+def test_names_that_are_no_function(name: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        load_own(name)
+
+
+QUESTION = Question(
+    sample_id="q7",
+    video="v.mp4",
+    question="What?",
+    answer="D",
+    problem_type="multiple choice",
+    options=("A. a man", "B. a dog", "C. a cat", "D. the red car"),
+)
+RIGHT = "<answer>D</answer>"
+
+
+def rules(weights: dict[str, float], result: Any) -> Rules:
+    """Rules with a user's function that gives `result`, or raises it."""
+
+    def own(text: str, question: Question) -> Any:
+        if isinstance(result, Exception):
+            raise result
+        return result(text, question) if callable(result) else result
+
+    return Rules(weights=weights, function=own, name="mine:own")
+
+
+def test_parts_are_weighed() -> None:
+    right = score("I think <answer>D</answer>", QUESTION)
+    assert (right.accuracy, right.format, right.total) == (1, 0, 0.9)
+    wrong = score("<think>x</think><answer>A</answer>", QUESTION)
+    assert (wrong.accuracy, wrong.format, wrong.total) == (0, 1, 0.1)
+    assert wrong.parts == {"accuracy": 0, "format": 1}
+
+
+def test_length_earns_nothing() -> None:
+    short, long = (score(f"<think>{'x ' * n}</think><answer>D</answer>", QUESTION) for n in (1, 400))
+    assert short == long
+
+
+def test_other_weights() -> None:
+    half = load_rules(RewardSettings(weights={"accuracy": 0.5, "format": 0.5}))
+    assert score(RIGHT, QUESTION, half).total == 0.5
+
+
+@pytest.mark.parametrize("result", [0.25, 1 / 4, {"own": 0.25}])
+def test_a_function_gives_a_part(result: Any) -> None:
+    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0.1, "own": 0.4}, result))
+    assert (reward.own, reward.accuracy) == ({"own": 0.25}, 1)
+    assert reward.total == pytest.approx(0.5 + 0.4 * 0.25)
+
+
+def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> None:
+    def parts(text: str, question: Question) -> dict[str, float]:
+        return {"named": float(question.sample_id == "q7"), "length": len(text) / 36, "accuracy": 0.5}
+
+    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0, "named": 0.5, "length": 0}, parts))
+    assert reward.own == {"named": 1, "length": 0.5}
+    # Its accuracy takes the place of ours, and what weighs nothing is only logged.
+    assert (reward.accuracy, reward.total) == (0.5, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (ZeroDivisionError("no frames"), r"raised ZeroDivisionError: no frames \(test_score.py, line \d+\)$"),
+        (float("nan"), "gave own = nan, expected a number from 0 to 1"),
+        (float("inf"), "gave own = inf, expected"),
+        (1.5, "gave own = 1.5, expected"),
+        (-0.1, "gave own = -0.1, expected"),
+        (None, "gave own = None, expected"),
+        ("1", "gave own = '1', expected"),
+        ({"own": [1]}, r"gave own = \[1\], expected"),
+        ({"total": 1.0}, "gave a part called 'total', expected a plain name"),
+        ({2: 1.0}, "gave a part called 2, expected"),
+        ({}, "gave no own, which has a weight"),
+        (
+            {"own": 1.0, "extra": 1.0},
+            r"gave extra, which has no weight; set reward\.weights\.extra, 0 to log",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_stops_with_step_and_question(result: Any, says: str) -> None:
+    broken = rules({"accuracy": 0.5, "format": 0.1, "own": 0.4}, result)
+    with pytest.raises(StriveError, match=rf"^step 3, question q7: reward\.function.* {says}"):
+        score(RIGHT, QUESTION, broken, step=3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"accuracy": 1.0}, "expected a weight for accuracy and format too"),
+        ({"accuracy": 0.9, "format": 0.2}, "got a sum of 1.1, expected 1"),
+        ({"accuracy": 1.1, "format": -0.1}, "got -0.1, expected 0 or more"),
+        ({"accuracy": float("nan"), "format": 0.1}, "expected"),
+        ({"accuracy": 0.8, "format": 0.1, "mine": 0.1}, "mine, which only a reward.function could give"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights: dict[str, float], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        RewardSettings(weights=weights)
+
+
+def test_a_function_that_is_not_there_is_refused_before_the_run() -> None:
+    with pytest.raises(UsageError, match="cannot import no_such_package"):
+        load_rules(RewardSettings(function="no_such_package.reward:mine"))

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from strive_rl.benchmarks.item import Scored, Unusable
+from strive_rl.benchmarks.mmvu import MMVU
+from strive_rl.benchmarks.scoring import counts, rules_only, scored, scored_answers, summarise, unusable
+from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
+from tests.strive_rl.benchmarks.made_items import choice_item, item
+
+
+def test_each_convention_that_has_a_rule_is_asked() -> None:
+    choice = scored(MMVU, choice_item("B"), "The answer is B")
+    assert (choice.status, choice.extracted, choice.values) == (
+        "scored",
+        "B",
+        {"official": 1.0, "video_r1": 0.0},
+    )
+    free = scored(MMVU, item("salt"), "salt")
+    assert free.values == {"official": 1.0}
+
+
+def test_a_judgement_counts_where_the_rules_cannot_tell_and_nowhere_else() -> None:
+    waiting = scored(MMVU, item("salt"), "brine")
+    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None})
+    judged = scored(MMVU, item("salt"), "brine", 1.0)
+    assert (judged.status, judged.values) == ("judged", {"official": 1.0})
+    assert scored(MMVU, item("salt"), "salt", 0.0).values == {"official": 1.0}
+    assert scored(MMVU, item("salt"), "", 1.0).values == {"official": 0.0}
+    assert rules_only(judged, "official").values == {"official": 0.0}
+    assert rules_only(choice := scored(MMVU, choice_item("B"), "B"), "official") == choice
+
+
+def test_missing_answers_and_unusable_rows_are_worth_nothing() -> None:
+    missing = scored(MMVU, choice_item("B"), None)
+    assert (missing.status, missing.output, missing.values) == (
+        "missing",
+        None,
+        {"official": 0.0, "video_r1": 0.0},
+    )
+    assert scored(MMVU, item("salt"), None, 1.0).values == {"official": 0.0}
+    bad = unusable(MMVU, Unusable(sample_id="7#row3", video="", message="no answer", tags={"subject": "Art"}))
+    assert (bad.status, bad.video, bad.tags) == ("unusable", "row of 7#row3", {"subject": "Art"})
+    assert bad.values == {"official": 0.0, "video_r1": 0.0}
+
+
+def test_several_answers_count_with_their_mean() -> None:
+    made = scored_answers(MMVU, choice_item("B"), ["B", "The answer is B", "A", ""])
+    assert (made.status, made.output, made.extracted) == ("scored", "B", "B")
+    assert made.values == {"official": 0.5, "video_r1": 0.25}
+    assert made.outputs == ("B", "The answer is B", "A", "")
+    waiting = scored_answers(MMVU, item("salt"), ["salt", "brine"])
+    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None})
+    assert scored_answers(MMVU, item("salt"), ["salt"]).values == scored(MMVU, item("salt"), "salt").values
+
+
+def rows() -> list[Scored]:
+    """Two right, one unreadable, one empty, one awaiting a judge, one judged, one missing, one unusable."""
+    outputs: Sequence[tuple[str | None, float | None]] = [
+        ("salt", None),
+        ("the salt", None),
+        ("", None),
+        ("brine", None),
+        ("sea salt", 1.0),
+        (None, None),
+    ]
+    made = [scored(MMVU, item("salt", name=f"o{i}", discipline="Science"), *o) for i, o in enumerate(outputs)]
+    made.append(scored(MMVU, choice_item("B", discipline="Art"), "A or C"))
+    return [
+        *made,
+        unusable(MMVU, Unusable(sample_id="x", video="v", message="m", tags={"discipline": "Art"})),
+    ]
+
+
+def test_counts_say_what_became_of_every_row() -> None:
+    assert counts(rows()) == {
+        "questions": 8,
+        "videos": 8,
+        "answered": 6,
+        "missing": 1,
+        "unusable_rows": 1,
+        "empty": 1,
+        "unreadable": 1,
+        "judged": 1,
+        "awaiting_judge": 1,
+    }
+
+
+def test_missing_counts_as_wrong_or_leaves_the_denominator() -> None:
+    wrong = summarise(MMVU, rows(), missing="wrong", resamples=50, seed=0)
+    assert wrong["overall"]["official"]["mean"] == pytest.approx(3 / 8)
+    assert wrong["overall"]["official"]["questions"] == wrong["counts"]["in_the_mean"] == 8
+    excluded = summarise(MMVU, rows(), missing="exclude", resamples=50, seed=0)
+    assert excluded["overall"]["official"]["mean"] == pytest.approx(3 / 6)
+    assert excluded["counts"]["questions"] == 8
+    assert excluded["counts"]["in_the_mean"] == 6
+
+
+def test_totals_with_and_without_a_judge() -> None:
+    judge = summarise(MMVU, rows(), missing="exclude", resamples=50, seed=0)["judge"]
+    assert (judge["asked"], judge["judged"], judge["awaiting"]) == (2, 1, 1)
+    assert judge["share"] == pytest.approx(2 / 6)
+    assert judge["rules_only"]["mean"] == pytest.approx(2 / 6)
+    assert judge["decided_by_rules"]["mean"] == pytest.approx(2 / 4)
+
+
+def test_conventions_without_a_rule_leave_questions_out() -> None:
+    summary = summarise(MMVU, rows(), missing="wrong", resamples=50, seed=0)
+    assert summary["overall"]["video_r1"]["questions"] == 2  # the choice, and the row that is no question
+    assert summary["by"]["discipline"]["Science"]["video_r1"] is None
+
+
+def test_categories_partition_the_total() -> None:
+    by = summarise(MMVU, rows(), missing="wrong", resamples=50, seed=0)["by"]["discipline"]
+    assert list(by) == ["Art", "Science"]
+    assert by["Science"]["official"]["mean"] == pytest.approx(3 / 6)
+    assert by["Art"]["official"]["mean"] == 0
+    assert sum(part["official"]["questions"] for part in by.values()) == 8
+
+
+def test_a_product_is_shown_where_both_its_tags_divide() -> None:
+    tags = {"task": "yes_no", "dimension": "speed", "task × dimension": "yes_no × speed"}
+    first = scored(TEMPCOMPASS, item("yes", **tags), "yes")
+    second = replace(first, tags={**tags, "dimension": "order", "task × dimension": "yes_no × order"})
+    third = replace(first, tags={**tags, "task": "captioning", "task × dimension": "captioning × speed"})
+    one_task = summarise(TEMPCOMPASS, [first, second], missing="wrong", resamples=9, seed=0)
+    assert list(one_task["by"]) == ["task", "dimension"]
+    both = summarise(TEMPCOMPASS, [first, second, third], missing="wrong", resamples=9, seed=0)
+    assert list(both["by"]["task × dimension"]) == ["captioning × speed", "yes_no × order", "yes_no × speed"]

@@ -1,0 +1,96 @@
+"""The progress line, by hand."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+
+from strive_rl.common.progress import EvalProgress, TrainProgress, duration, progress_line
+
+RECORD: dict[str, Any] = {
+    "dropped": [],
+    "broken": [],
+    "step": 3,
+    "reward": 0.5,
+    "accuracy": 0.25,
+    "zero_advantage_share": None,
+    "entropy": 1.25,
+    "per_second": {"tokens": 812.34},
+}
+
+
+def test_the_line() -> None:
+    expected = (
+        "step 3/10  reward 0.500  accuracy 0.250  zero advantage -  entropy 1.250  812 tokens/s  1m05s left"
+    )
+    assert progress_line(RECORD, 10, 65.2) == expected
+    slow = progress_line(RECORD | {"per_second": {"tokens": 3.14}}, 10, 65.2)
+    assert "  3.1 tokens/s  " in slow
+    assert "  - tokens/s  " in progress_line(RECORD | {"per_second": {"tokens": None}}, 10, 65.2)
+
+
+def test_dropped_questions_are_shown() -> None:
+    assert "  dropped 2  " in progress_line(RECORD | {"dropped": ["a", "b"]}, 10, 0.0)
+    assert "  broken 1  " in progress_line(RECORD | {"broken": [{"sample_id": "a"}]}, 10, 0.0)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_line_is_written_over() -> None:
+    stream = Terminal()
+    with EvalProgress(stream) as progress:
+        progress(5, 10)
+        progress(10, 10)
+    shown = stream.getvalue()
+    assert shown.startswith("\r5/10 answers")
+    assert shown.count("\n") == 1
+    assert shown.endswith("10/10 answers  0s left\x1b[K\n")
+
+
+def test_quick_evaluations_outside_a_terminal_are_silent() -> None:
+    stream = io.StringIO()
+    EvalProgress(stream)(5, 10)
+    assert stream.getvalue() == ""
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.4, 59.4, 60, 187, 7500)] == ["0s", "59s", "1m00s", "3m07s", "2h05m"]
+
+
+def test_outside_a_terminal_only_the_first_and_last_of_quick_steps_are_shown() -> None:
+    stream = io.StringIO()
+    progress = TrainProgress(stream)
+    for step in range(1, 6):
+        progress(RECORD | {"step": step}, 5)
+    shown = [line.split()[1] for line in stream.getvalue().splitlines()]
+    assert shown == ["1/5", "5/5"]
+
+
+def screen(stream: io.StringIO) -> list[str]:
+    """The lines that a terminal shows of all that was written to it."""
+    shown = [""]
+    for part in re.split(r"(\r|\n|\x1b\[K)", stream.getvalue()):
+        if part == "\n":
+            shown.append("")
+        elif part not in ("\r", "\x1b[K"):
+            shown[-1] = part or shown[-1]
+    return shown
+
+
+def test_a_terminal_shows_the_last_step_on_one_line_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    with TrainProgress(stream) as progress:
+        for step in range(1, 4):
+            progress(RECORD | {"step": step}, 3)
+    line, end = screen(stream)
+    assert (line, end) == ("step 3/3  reward 0.500  accuracy 0.250…", "")
+    assert len(line) < 40

@@ -1,0 +1,123 @@
+"""What makes two runs one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.common.settings import as_dict
+from strive_data.errors import UsageError
+from strive_rl.common.run_settings import (
+    model_identity,
+    require_finished,
+    require_same,
+    require_same_prompts,
+    run_record,
+)
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings
+from tests.strive_rl.made_shards import make_shards
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> dict[str, Any]:
+    shards = make_shards(tmp_path / "shards", samples=1)
+    return run_record(as_dict(TrainSettings()), model="demo", shards=shards)
+
+
+def test_the_record_says_what_went_in(saved: dict[str, Any]) -> None:
+    assert saved["settings"]["rollout"]["completions"] == 4
+    assert saved["model"] == "demo"
+    assert len(saved["shards_fingerprint"]) == 16
+    assert set(saved["versions"]) == {"python", "torch", "transformers"}
+
+
+def test_more_steps_and_less_memory_are_the_same_run(saved: dict[str, Any]) -> None:
+    changed = TrainSettings(steps=5, save_every=7, policy=PolicySettings(groups_per_pass=1))
+    now = saved | {"settings": as_dict(changed), "shards": "moved"}
+    require_same(saved, now, Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("data", "same"),
+    [
+        (DataSettings(alpha_schedule="linear", alpha_final=1.0), False),
+        (DataSettings(alpha_schedule="cosine", alpha_final=1.0, alpha_steps=50), True),
+        (DataSettings(alpha_schedule="zero_advantage"), True),
+    ],
+)
+def test_an_alpha_that_moves_to_the_end_fixes_where_that_is(
+    saved: dict[str, Any], data: DataSettings, same: bool
+) -> None:
+    before, longer = (saved | {"settings": as_dict(TrainSettings(data=data, steps=n))} for n in (1000, 2000))
+    if same:
+        require_same(before, longer, Path("out"))
+    else:
+        with pytest.raises(UsageError, match="steps was 1000, now 2000"):
+            require_same(before, longer, Path("out"))
+
+
+def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any]) -> None:
+    for optim, same in (
+        (OptimSettings(schedule="cosine"), False),
+        (OptimSettings(schedule="cosine", decay_steps=1000), True),
+        (OptimSettings(), True),
+    ):
+        before, after = (
+            saved | {"settings": as_dict(TrainSettings(steps=n, optim=optim))} for n in (1000, 2000)
+        )
+        if same:
+            require_same(before, after, Path("out"))
+        else:
+            with pytest.raises(UsageError, match="steps was 1000, now 2000"):
+                require_same(before, after, Path("out"))
+
+
+def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:
+    settings = as_dict(TrainSettings(data=DataSettings(variants=4), seed=3))
+    now = saved | {"settings": settings, "shards_fingerprint": "other"}
+    with pytest.raises(UsageError) as caught:
+        require_same(saved, now, Path("out"))
+    message = str(caught.value)
+    assert "data.variants was 2, now 4" in message
+    assert "seed was 0, now 3" in message
+    assert "shards_fingerprint was" in message
+    assert "steps" not in message
+
+
+def test_prompts_of_another_form_are_not_gone_on_with(saved: dict[str, Any]) -> None:
+    """Runs from before the form was recorded have none to compare."""
+    require_same_prompts(saved, "<0.5 seconds>", Path("out"))
+    require_same_prompts(saved | {"prompt_form": "<0.5 seconds>"}, "<0.5 seconds>", Path("out"))
+    with pytest.raises(UsageError, match=r"in this run it was '<t>'; go on with transformers \d"):
+        require_same_prompts(saved | {"prompt_form": "<t>"}, "<0.5 seconds>", Path("out"))
+
+
+def test_a_folder_is_known_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_identity("m") == model_identity("./m") == str(tmp_path.resolve() / "m")
+    assert model_identity("Qwen/Qwen2.5-VL-7B-Instruct") == "Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+def test_demo_is_the_packages_model_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_identity("demo") == "demo"
+    assert model_identity("./demo") == str(tmp_path / "demo")
+
+
+def test_a_finished_evaluation_is_the_same_or_its_difference_is_named() -> None:
+    results = {"settings": {"seed": 0, "answers": 1}, "model": "a", "seconds": 3}
+    require_finished(results, {"settings": {"seed": 0, "answers": 1}, "model": "a"}, Path("out"))
+    with pytest.raises(UsageError) as raised:
+        require_finished(results, {"settings": {"seed": 1, "answers": 1}, "model": "b"}, Path("out"))
+    assert str(raised.value) == (
+        "out holds a finished evaluation, made otherwise (settings.seed: 0, now 1; model: 'a', now 'b'): "
+        "restore that, or give another --out"
+    )
+    with pytest.raises(UsageError, match="results of something else"):
+        require_finished(results, {"benchmark": "mmvu"}, Path("out"))

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import SettingsError, UsageError
+from strive_rl.benchmarks.custom import OWN
+from strive_rl.common import jsonl
+from strive_rl.eval.compare import CompareSettings, compare, read_scored
+from strive_rl.eval.score import ScoreSettings, score
+
+QUICK = CompareSettings(bootstrap_resamples=50)
+
+
+def of_score(folder: Path, outputs: str) -> Path:
+    """A folder of `score`: questions 0, 1, …, whose truth is B."""
+    rows = [
+        {"sample_id": str(i), "question": f"Q{i}?", "problem_type": "multiple choice", "output": output}
+        | {"options": ["A. x", "B. y"], "answer": "B", "video": f"v{i // 2}.mp4"}
+        for i, output in enumerate(outputs)
+    ]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.with_suffix(".jsonl")
+    jsonl.append(file, rows)
+    score([file], folder, benchmark=OWN, settings=ScoreSettings(bootstrap_resamples=20))
+    return folder
+
+
+def of_benchmark(folder: Path, **columns: str) -> Path:
+    for sampler, outputs in columns.items():
+        of_score(folder / sampler, outputs)
+    jsonl.write_json(folder / "results.json", {"columns": dict.fromkeys(columns)})
+    return folder
+
+
+def of_shards(folder: Path, **columns: str) -> Path:
+    """A folder of `eval --shards`."""
+    folder.mkdir()
+    lines: list[dict[str, Any]] = [
+        {"sample_id": str(i), "video_id": f"v{i // 2}", "sampler": sampler, "question": f"Q{i}?"}
+        | {"options": ["A. x", "B. y"], "answer": "B", "source": "s", "problem_type": "multiple choice"}
+        | {"output": output, "extracted": output, "accuracy": float(output == "B"), "times": [0.5]}
+        for sampler, outputs in columns.items()
+        for i, output in enumerate(outputs)
+    ]
+    jsonl.append(folder / "predictions.jsonl", lines)
+    jsonl.write_json(folder / "results.json", {"samplers": dict.fromkeys(columns)})
+    return folder
+
+
+def test_an_evaluation_gives_the_column_that_is_asked_for(tmp_path: Path) -> None:
+    folder = of_benchmark(tmp_path / "out", uniform="AABB", peaks="ABBB")
+    assert read_scored(folder).path == folder / "uniform"
+    assert [row.output for row in read_scored(folder, "peaks").rows.values()] == list("ABBB")
+    assert read_scored(of_benchmark(tmp_path / "one", peaks="AB")).path.name == "peaks"
+    with pytest.raises(SettingsError, match=r"unknown sampler of .*out 'peeks', did you mean 'peaks'"):
+        read_scored(folder, "peeks")
+
+
+def test_two_columns_of_one_evaluation_and_of_two(tmp_path: Path) -> None:
+    folder = of_benchmark(tmp_path / "out", uniform="AABB", peaks="ABBB")
+    other = of_benchmark(tmp_path / "other", uniform="BBBB")
+    gain = compare(folder, folder, settings=CompareSettings(sampler_b="peaks", bootstrap_resamples=50))
+    assert gain["overall"]["difference"]["mean"] == pytest.approx(1 / 4)
+    assert compare(folder, other, settings=QUICK)["overall"]["difference"]["mean"] == pytest.approx(2 / 4)
+
+
+def test_evaluations_on_shards_are_compared_too(tmp_path: Path) -> None:
+    a = of_shards(tmp_path / "a", uniform="AABB", importance="BBBA")
+    b = of_shards(tmp_path / "b", uniform="BABB")
+    made = compare(a, b, settings=QUICK)
+    assert (made["overall"]["difference"]["mean"], made["sign_test"]["won"]) == (pytest.approx(1 / 4), 1)
+    assert made["by"]["source"]["s"]["difference"]["mean"] == pytest.approx(1 / 4)
+    assert read_scored(a, "importance").rows["0"].values == {"accuracy": 1.0}
+
+
+def test_what_is_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no finished folder of `strive-rl score` or `eval`"):
+        read_scored(tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps({"samplers": {}}))
+    with pytest.raises(UsageError, match="no finished folder"):
+        read_scored(tmp_path)
+
+
+def test_other_systems_have_no_sampler_and_ours_their_own(tmp_path: Path) -> None:
+    folder = of_score(tmp_path / "scored", "AB")
+    assert len(read_scored(folder, "peaks").rows) == 2
+    results = jsonl.read_json(folder / "results.json")
+    results["settings"]["sampler"] = "uniform"
+    jsonl.write_json(folder / "results.json", results)
+    assert len(read_scored(folder, "uniform").rows) == 2
+    with pytest.raises(UsageError, match="it was scored for the sampler uniform, asked peaks"):
+        read_scored(folder, "peaks")
+
+
+QUICK_COMPARE = CompareSettings(bootstrap_resamples=200)
+
+
+def folder(tmp_path: Path, name: str, outputs: dict[int, str], **settings: Any) -> Path:
+    rows = [
+        {
+            "problem_id": i,
+            "problem": settings.pop(f"text{i}", f"Question {i}?"),
+            "problem_type": "multiple choice",
+        }
+        | {"options": ["A. x", "B. y"], "solution": "B", "path": f"v{i // 2}.mp4", "data_source": f"s{i % 2}"}
+        for i in outputs
+    ]
+    annotation = tmp_path / f"{name}.json"
+    annotation.write_text(json.dumps(rows))
+    predictions = tmp_path / f"{name}.jsonl"
+    jsonl.append(predictions, [{"sample_id": str(i), "output": o} for i, o in outputs.items() if o])
+    quick = ScoreSettings(bootstrap_resamples=20, **settings)
+    score([predictions], tmp_path / name, benchmark=OWN, annotations=[annotation], settings=quick)
+    return tmp_path / name
+
+
+def test_the_difference_is_paired_and_its_wins_are_tested(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", dict(enumerate("BBAAAAAA")))
+    b = folder(tmp_path, "b", dict(enumerate("ABBBBBBA")))
+    made = compare(a, b, settings=QUICK_COMPARE, out=tmp_path / "out")
+    assert made["overall"]["difference"]["mean"] == pytest.approx(4 / 8)
+    assert (made["overall"]["a"]["mean"], made["overall"]["b"]["mean"]) == (2 / 8, 6 / 8)
+    assert made["sign_test"] == {"won": 5, "lost": 1, "tied": 2, "p": pytest.approx(14 / 64)}
+    # Videos 0 to 3: −½, +1, +1, +½.
+    assert made["sign_test_videos"] == {"won": 3, "lost": 1, "tied": 0, "p": pytest.approx(10 / 16)}
+    assert made["by"]["source"]["s0"]["difference"]["mean"] == pytest.approx((-1 + 1 + 1 + 1) / 4)
+    assert (made["by"]["source"]["s1"]["won"], made["by"]["source"]["s1"]["lost"]) == (2, 0)
+    low, high = made["overall"]["difference"]["low"], made["overall"]["difference"]["high"]
+    assert low < 0.5 < high
+    assert jsonl.read_json(tmp_path / "out" / "comparison.json") == made
+    assert "Won by B: 5, 5 shown" in (tmp_path / "out" / "page.html").read_text()
+    with pytest.raises(UsageError, match="already holds a comparison"):
+        compare(a, b, settings=QUICK_COMPARE, out=tmp_path / "out")
+
+
+def test_a_system_against_itself_and_swapped(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", dict(enumerate("BBAABA")))
+    b = folder(tmp_path, "b", dict(enumerate("ABBABB")))
+    same = compare(a, a, settings=QUICK_COMPARE)
+    assert same["overall"]["difference"] == {"mean": 0, "low": 0, "high": 0, "questions": 6, "videos": 3}
+    assert same["sign_test"]["p"] == 1
+    there, back = compare(a, b, settings=QUICK_COMPARE), compare(b, a, settings=QUICK_COMPARE)
+    assert there["overall"]["difference"]["mean"] == -back["overall"]["difference"]["mean"]
+    assert there["sign_test"]["p"] == back["sign_test"]["p"]
+
+
+def test_other_questions_are_refused_by_name_or_left_out(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B", 1: "B", 2: "A", 3: "B"})
+    b = folder(tmp_path, "b", {1: "A", 2: "B", 3: "B", 4: "B"}, text3="Another?")
+    with pytest.raises(
+        UsageError, match=r"1 are in A only \(0\); 1 are in B only \(4\); 1 ask something else \(3\)"
+    ):
+        compare(a, b, settings=QUICK_COMPARE)
+    common = compare(a, b, settings=QUICK_COMPARE, common=True)
+    assert common["overall"]["difference"]["questions"] == 2
+    assert any(note.startswith("left out: 3 questions that only one") for note in common["notes"])
+
+
+def test_with_missing_excluded_only_what_both_answered_is_compared(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B", 1: "", 2: "A"}, missing="exclude")
+    b = folder(tmp_path, "b", {0: "B", 1: "B", 2: "B"}, missing="exclude")
+    assert compare(a, b, settings=QUICK_COMPARE)["overall"]["difference"]["questions"] == 2
+    wrong = folder(tmp_path, "w", {0: "B", 1: "B", 2: "B"})
+    with pytest.raises(UsageError, match=r"has missing exclude, .* has wrong: score both alike"):
+        compare(a, wrong, settings=QUICK_COMPARE)
+
+
+def test_a_convention_can_be_chosen_and_a_folder_must_be_scored(tmp_path: Path) -> None:
+    a = folder(tmp_path, "a", {0: "B.", 1: "B", 2: "A"})
+    b = folder(tmp_path, "b", {0: "B", 1: "B", 2: "A"})
+    assert compare(a, b, settings=QUICK_COMPARE)["overall"]["difference"]["mean"] == 0
+    theirs = compare(a, b, settings=CompareSettings(convention="video_r1", bootstrap_resamples=20))
+    assert theirs["overall"]["difference"]["mean"] == pytest.approx(1 / 3)
+    with pytest.raises(UsageError, match="no finished folder of `strive-rl score`"):
+        compare(a, tmp_path, settings=QUICK_COMPARE)

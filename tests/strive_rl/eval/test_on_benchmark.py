@@ -1,0 +1,330 @@
+"""An evaluation on real files: decoded, answered, scored; stopped and gone on with; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_data.build import build
+from strive_data.config import SamplerSettings
+from strive_data.errors import SettingsError, UsageError
+from strive_data.progress import Observer
+from strive_data.sample_stream import VideoJob, VideoResult
+from strive_data.schema import Question
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.config import PolicySettings
+from strive_rl.eval import on_benchmark as running
+from strive_rl.eval.columns import benchmark_table
+from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+from strive_rl.eval.on_benchmark import (
+    Means,
+    Parcel,
+    Task,
+    evaluate_benchmark,
+    frame_settings,
+    order_of,
+    parcels_of,
+    pending_of,
+    share,
+)
+from strive_rl.eval.on_shards import evaluate
+from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, with_samplers
+
+
+def jobs(*counts: int) -> list[VideoJob]:
+    """Videos with that many questions; a question is named video.number."""
+    made, row = [], 0
+    for video, count in enumerate(counts):
+        rows = []
+        for number in range(count):
+            question = Question(
+                sample_id=f"{video}.{number}",
+                video=f"{video}.mp4",
+                question="?",
+                answer="x",
+                problem_type="free-form",
+            )
+            rows.append((row, question))
+            row += 1
+        made.append(VideoJob(name=f"{video}.mp4", path=Path(f"{video}.mp4"), rows=tuple(rows)))
+    return made
+
+
+def ids(parcels: list[Parcel]) -> list[list[list[str]]]:
+    return [[[q.sample_id for _, q in batch] for batch in parcel.batches] for parcel in parcels]
+
+
+def test_videos_are_whole_and_batches_full_by_hand() -> None:
+    assert ids(parcels_of(jobs(1, 2, 1, 5, 1), 3)) == [
+        [["0.0", "1.0", "1.1"]],
+        [["2.0", "3.0", "3.1"], ["3.2", "3.3", "3.4"]],
+        [["4.0"]],
+    ]
+    assert parcels_of([], 3) == []
+
+
+@given(counts=st.lists(st.integers(1, 7), max_size=12), size=st.integers(1, 5), ranks=st.integers(1, 4))
+def test_each_question_is_one_processes_and_its_batch_does_not_depend_on_how_many_there_are(
+    counts: list[int], size: int, ranks: int
+) -> None:
+    parcels = parcels_of(jobs(*counts), size)
+    shares = [share(parcels, rank, ranks) for rank in range(ranks)]
+    every = sorted(i for mine in shares for parcel in ids(mine) for batch in parcel for i in batch)
+    assert every == sorted(
+        f"{video}.{number}" for video, count in enumerate(counts) for number in range(count)
+    )
+    videos = [{job.name for parcel in mine for job in parcel.jobs} for mine in shares]
+    assert sum(map(len, videos)) == len(counts)
+    assert all(len(batch) <= size for parcel in ids(parcels) for batch in parcel)
+    whole = [batch for parcel in ids(parcels) for batch in parcel]
+    assert all(batch in whole for mine in shares for parcel in ids(mine) for batch in parcel)
+
+
+def test_lines_stand_batch_by_batch_and_in_it_sampler_by_sampler() -> None:
+    order = order_of(parcels_of(jobs(2, 1), 2), ("uniform", "peaks"))
+    assert list(order) == [
+        ("0.0", "uniform"),
+        ("0.1", "uniform"),
+        ("0.0", "peaks"),
+        ("0.1", "peaks"),
+        ("1.0", "uniform"),
+        ("1.0", "peaks"),
+    ]
+
+
+def test_what_is_left_are_whole_batches_and_whole_videos() -> None:
+    parcels = parcels_of(jobs(2, 5), 3)
+    done = dict.fromkeys([("0.0", "u"), ("0.1", "u"), ("1.0", "u"), ("1.0", "p")], True)
+    pending = pending_of(parcels, ("u", "p"), done)
+    assert [[q.sample_id for _, q in batch] for batch, _ in pending.batches] == [
+        ["0.0", "0.1", "1.0"],
+        ["1.1", "1.2", "1.3"],
+        ["1.4"],
+    ]
+    assert [samplers for _, samplers in pending.batches] == [("p",), ("u", "p"), ("u", "p")]
+    first = dict.fromkeys([(i, s) for i in ("0.0", "0.1", "1.0", "1.1", "1.2", "1.3") for s in "up"], True)
+    pending = pending_of(parcels, ("u", "p"), first)
+    assert [job.name for job in pending.jobs] == ["1.mp4"]
+    assert len(pending.jobs[0].rows) == 5
+    assert pending_of(parcels, ("u",), dict.fromkeys(order_of(parcels, ("u",)), True)).batches == ()
+
+
+def test_uniform_frames_need_no_image_model_and_keep_no_other_frames() -> None:
+    settings = frame_settings(BenchmarkSettings())
+    assert (settings.score.scorer, settings.sampler.name, settings.sampler.frames) == ("flat", "uniform", 32)
+    assert (settings.shard.frames, settings.decode.candidates) == ("sampled", 128)
+    beside = PolicySettings(frame_pairs="neighbours")
+    assert frame_settings(BenchmarkSettings(policy=beside)).shard.frames == "all"
+
+
+def test_another_sampler_has_the_scorer_and_all_frames() -> None:
+    settings = BenchmarkSettings(samplers=("uniform", "topk"))
+    made = frame_settings(settings)
+    assert (made.score, made.shard.frames, made.shard.embeds) == (settings.score, "all", False)
+    grouped = frame_settings(replace(settings, sampler=SamplerSettings(grouping="semantic")))
+    assert grouped.shard.embeds
+
+
+def test_more_frames_than_candidates_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"got 130, expected at most decode\.candidates, 128"):
+        BenchmarkSettings(sampler=SamplerSettings(frames=130))
+
+
+ONE = Means(workers=1)
+
+
+class Quiet(Observer):
+    def start(self, workload: Any) -> None: ...
+
+    def advance(self, done: Any) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Task:
+    return make_benchmark(tmp_path_factory.mktemp("benchmark") / "root", tiny_folder, absent=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def done(task: Task, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("done") / "out"
+    evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    return out
+
+
+def test_what_is_written(done: Path) -> None:
+    results = jsonl.read_json(done / "results.json")
+    lines = jsonl.read(done / "predictions.jsonl")
+    assert [line["sample_id"] for line in lines] == [f"{v:03d}-{n}" for v in range(3) for n in range(3)]
+    assert all(len(line["times"]) == 4 and line["sampler"] == "uniform" for line in lines)
+    failures = jsonl.read(done / "failures.jsonl")
+    assert [(line["sample_id"], line["kind"]) for line in failures] == [
+        (f"003-{n}", "missing") for n in range(3)
+    ]
+    assert results["failures"] == {"missing": 3}
+    column = results["columns"]["uniform"]
+    assert column["counts"] | {"questions": 12, "answered": 9, "missing": 3} == column["counts"]
+    right = sum(line["score"] for line in lines)
+    assert column["overall"]["official"]["mean"] == pytest.approx(right / 12)
+    assert {path.name for path in (done / "uniform").iterdir()} >= {
+        "results.json",
+        "scored.jsonl",
+        "page.html",
+    }
+    shown = benchmark_table(results)
+    assert "uniform frames\n" in shown
+    assert "questions without an answer: 3 missing (failures.jsonl); they count as wrong" in shown
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each video that was read, whether it came from the cache: what did not was decoded."""
+    seen: list[bool] = []
+    stream = running.sample_stream
+
+    def watched(*arguments: Any, **named: Any) -> Generator[VideoResult, None, None]:
+        for video in stream(*arguments, **named):
+            seen.append(video.kept)
+            yield video
+
+    monkeypatch.setattr(running, "sample_stream", watched)
+    return seen
+
+
+def test_a_second_evaluation_decodes_nothing(
+    task: Task, done: Path, cache: Path, tmp_path: Path, kept: list[bool]
+) -> None:
+    for folder, expected in ((cache, [True] * 3), (tmp_path / "fresh", [False] * 3)):
+        kept.clear()
+        out = tmp_path / folder.name
+        evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=folder))
+        assert kept == expected
+        assert (out / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
+
+
+def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(answered: int, total: int) -> None:
+        raise StopError
+
+    out, means = tmp_path / "out", replace(ONE, cache=cache)
+    with pytest.raises(StopError):
+        evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=stop)
+    file = out / "predictions.jsonl"
+    assert len(jsonl.read(file)) == 4
+    # As if it had been killed in the middle of a line.
+    file.write_bytes(file.read_bytes()[:-20])
+    told: list[tuple[int, int]] = []
+    evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=lambda *pair: told.append(pair))
+    assert told[-1] == (6, 6)
+    for name in ("predictions.jsonl", "failures.jsonl"):
+        assert (out / name).read_bytes() == (done / name).read_bytes()
+    with pytest.raises(UsageError, match="already holds results"):
+        evaluate_benchmark(out, task=task, settings=QUICK)
+    (out / "results.json").unlink()
+    with pytest.raises(UsageError, match="max_new_tokens: 4, now 5"):
+        evaluate_benchmark(out, task=task, settings=replace(QUICK, max_new_tokens=5))
+
+
+def test_importance_stands_beside_uniform_with_its_gain(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    settings = with_samplers(QUICK, "uniform", "topk")
+    means = replace(ONE, cache=cache)
+    results = evaluate_benchmark(tmp_path / "out", task=task, settings=settings, means=means, baseline=done)
+    assert list(results["columns"]) == ["uniform", "topk"]
+    lines = jsonl.read(tmp_path / "out" / "predictions.jsonl")
+    uniform = [line for line in lines if line["sampler"] == "uniform"]
+    assert uniform == jsonl.read(done / "predictions.jsonl")
+    overall = [results["columns"][name]["overall"]["official"]["mean"] for name in ("uniform", "topk")]
+    assert results["gains"]["topk"]["overall"]["difference"]["mean"] == pytest.approx(overall[1] - overall[0])
+    assert "topk − uniform frames, of the same model" in benchmark_table(results)
+    assert list(results["baseline"]) == ["uniform"]
+    assert results["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
+    assert results["baseline"]["uniform"]["sign_test"]["tied"] == 12
+    with pytest.raises(UsageError, match=r"baseline .*: it holds uniform, expected one of topk"):
+        evaluate_benchmark(
+            tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), means=means, baseline=done
+        )
+
+
+def test_the_frames_and_the_cache_of_a_build(
+    task: Task, done: Path, tmp_path: Path, kept: list[bool]
+) -> None:
+    """A build with an image model fills the cache; uniform frames then decode nothing, and evaluating on the
+    shards gives the same outputs."""
+    cache, shards = tmp_path / "cache", tmp_path / "shards"
+    build(
+        task.annotations,
+        data_root=task.data_root,
+        out=shards,
+        settings=frame_settings(with_samplers(QUICK, "uniform", "peaks")),
+        observer=Quiet(),
+        workers=1,
+        cache=cache,
+    )
+    evaluate_benchmark(tmp_path / "b", task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    assert kept == [True] * 3
+    assert (tmp_path / "b" / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
+    plain = EvalSettings(
+        policy=QUICK.policy,
+        samplers=("uniform",),
+        max_new_tokens=QUICK.max_new_tokens,
+        bootstrap_resamples=50,
+    )
+    evaluate(tmp_path / "s", shards=ShardSet.open(str(shards)), model=task.model, settings=plain)
+    pairs = [
+        {
+            (line["sample_id"], line["output"], tuple(line["times"]))
+            for line in jsonl.read(folder / "predictions.jsonl")
+        }
+        for folder in (tmp_path / "s", done)
+    ]
+    assert pairs[0] == pairs[1]
+    assert len(pairs[0]) == 9
+
+
+def test_wrong_input_is_told_before_a_model_is_loaded(task: Task, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lost = replace(task, model="/no/such/model")
+
+    def refused(error: str, of: type[UsageError] = UsageError, **changes: Any) -> None:
+        settings = changes.pop("settings", QUICK)
+        with pytest.raises(of, match=error):
+            evaluate_benchmark(out, task=replace(lost, **changes), settings=settings)
+
+    refused(
+        "unknown sampler 'topq', did you mean 'topk'", SettingsError, settings=with_samplers(QUICK, "topq")
+    )
+    refused("no such folder", data_root=tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    refused(
+        "none of the videos of 12 questions is there; the first: video 'videos/v0.mp4'",
+        data_root=tmp_path / "empty",
+    )
+    (tmp_path / "rows.json").write_text("[]")
+    refused("the list is empty", annotations=(tmp_path / "rows.json",))
+    rows = json.loads(task.annotations[0].read_text())
+    (tmp_path / "rows.json").write_text(json.dumps([row | {"answer": "Z"} for row in rows]))
+    refused(
+        "no row of the annotation can be used; the first: rows.json item 0",
+        annotations=(tmp_path / "rows.json",),
+    )
+    assert not out.exists()
+    refused("no such folder")

@@ -1,0 +1,125 @@
+"""Evaluation: what is written, what it adds up to, and the paired gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.config import PolicySettings
+from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.on_shards import evaluate, gains, summarise
+from tests.strive_rl.made_shards import SAMPLED, make_shards
+
+SETTINGS = EvalSettings(
+    policy=PolicySettings(device="cpu", prompts_per_pass=4), max_new_tokens=4, bootstrap_resamples=200
+)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return make_shards(tmp_path_factory.mktemp("evaluate") / "shards")
+
+
+def row(sample: int, accuracy: float, seen: bool | None, sampler: str = "uniform") -> dict[str, Any]:
+    return {
+        "sample_id": f"q{sample}",
+        "video_id": f"v{sample // 2}",
+        "sampler": sampler,
+        "frames_from": "x",
+        "accuracy": accuracy,
+        "format": 1.0,
+        "reward": 0.9 * accuracy + 0.1,
+        "finished": True,
+        "evidence_seen": seen,
+    }
+
+
+def test_the_summary_by_hand() -> None:
+    rows = [row(0, 1.0, True), row(1, 0.0, False), row(2, 1.0, False), row(3, 1.0, None)]
+    summary = summarise(rows, EvalSettings(samplers=("uniform",), bootstrap_resamples=50))["uniform"]
+    assert summary["accuracy"]["mean"] == 0.75
+    assert (summary["accuracy"]["questions"], summary["accuracy"]["videos"]) == (4, 2)
+    assert summary["evidence_seen"]["mean"] == 1.0
+    assert (summary["evidence_missed"]["mean"], summary["evidence_missed"]["questions"]) == (0.5, 2)
+    assert summary["reward"] == pytest.approx(0.775)
+    assert summary["truncated_share"] == 0
+
+
+def test_the_gain_is_paired_by_question() -> None:
+    before = [row(i, float(i % 2), None) for i in range(8)]
+    after = [row(i, 1.0, None) for i in reversed(range(8))]
+    settings = EvalSettings(samplers=("uniform",), bootstrap_resamples=100)
+    gain = gains(before, after, settings)["uniform"]
+    assert gain == {"mean": 0.5, "low": 0.5, "high": 0.5, "questions": 8, "videos": 4}
+    with pytest.raises(UsageError, match="other questions under 'uniform': 1 "):
+        gains(before[1:], after, settings)
+
+
+def test_an_evaluation_and_its_baseline(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    results = evaluate(
+        tmp_path / "one",
+        shards=shards,
+        model=str(tiny_folder),
+        settings=SETTINGS,
+        observe=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(4, 12), (6, 12), (10, 12), (12, 12)]
+    rows = jsonl.read(tmp_path / "one" / "predictions.jsonl")
+    assert [(r["sample_id"], r["sampler"]) for r in rows] == [
+        (f"q{i}", sampler) for sampler in ("uniform", "importance") for i in range(6)
+    ]
+    assert rows[0]["times"] == [1.5, 4.5, 7.5, 10.5]
+    assert rows[0]["evidence_seen"] is False
+    assert rows[1]["evidence_seen"] is None
+    assert rows[0]["answer"] == "A"
+    assert results == jsonl.read_json(tmp_path / "one" / "results.json")
+    assert results["samplers"]["importance"]["frames_from"] == ["comb, one variant, phase 1/2"]
+
+    again = evaluate(
+        tmp_path / "two",
+        shards=shards,
+        model=str(tiny_folder),
+        settings=SETTINGS,
+        baseline=tmp_path / "one",
+    )
+    assert jsonl.read(tmp_path / "two" / "predictions.jsonl") == rows
+    assert again["gain"]["uniform"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "questions": 6, "videos": 3}
+
+
+def test_sampled_shards_say_where_their_frames_come_from(tmp_path: Path, tiny_folder: Path) -> None:
+    shards = make_shards(tmp_path / "shards", samples=2, settings=SAMPLED)
+    results = evaluate(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=SETTINGS)
+    assert results["samplers"]["importance"]["frames_from"] == ["first stored variant of 2"]
+
+
+def test_prompts_that_are_too_long_are_counted(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
+    settings = EvalSettings(
+        policy=PolicySettings(device="cpu", max_prompt_tokens=50),
+        samplers=("uniform",),
+        bootstrap_resamples=10,
+    )
+    results = evaluate(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings)
+    assert len(results["dropped"]) == 6
+    assert results["samplers"]["uniform"]["accuracy"] is None
+
+
+def test_what_cannot_be_evaluated(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
+    model = str(tiny_folder)
+    with pytest.raises(UsageError, match="no finished evaluation"):
+        evaluate(tmp_path / "o", shards=shards, model=model, settings=SETTINGS, baseline=tmp_path)
+    with pytest.raises(UsageError, match="unknown samplers 'importanc', did you mean 'importance'"):
+        evaluate(tmp_path / "o", shards=shards, model=model, settings=EvalSettings(samplers=("importanc",)))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text("{}")
+    with pytest.raises(UsageError, match="run holds a run of training, or an evaluation on"):
+        evaluate(tmp_path / "run", shards=shards, model=model, settings=SETTINGS)
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "results.json").write_text("{}")
+    with pytest.raises(UsageError, match="already holds results"):
+        evaluate(tmp_path / "o", shards=shards, model=model, settings=SETTINGS)

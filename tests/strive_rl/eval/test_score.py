@@ -1,0 +1,192 @@
+"""`strive-rl score`: files in, four files out, and what a reader must know of the denominator."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import SettingsError, UsageError
+from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.mmvu import MMVU
+from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST, TRAINED_ON
+from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
+from strive_rl.common import jsonl
+from strive_rl.eval.score import ScoreSettings, score
+
+QUICK = ScoreSettings(bootstrap_resamples=50)
+
+
+def annotation(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "problem_id": i,
+            "problem": f"Question {i}?",
+            "problem_type": "multiple choice",
+            "path": f"v{i // 2}.mp4",
+        }
+        | {
+            "options": ["A. x", "B. y"],
+            "solution": "B" if i != 5 else "Z",
+            "data_source": "one" if i < 3 else "two",
+        }
+        for i in range(6)
+    ]
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(rows))
+    return file
+
+
+def answers(tmp_path: Path, *outputs: str, name: str = "predictions.jsonl") -> Path:
+    file = tmp_path / name
+    jsonl.append(file, [{"sample_id": str(i), "output": output} for i, output in enumerate(outputs)])
+    return file
+
+
+def run(
+    tmp_path: Path, file: Path, benchmark: Benchmark = OWN, out: str = "out", **of: Any
+) -> dict[str, Any]:
+    of = {"annotations": [annotation(tmp_path)], "settings": QUICK} | of
+    return score([file], tmp_path / out, benchmark=benchmark, **of)
+
+
+def test_missing_and_unusable_count_as_wrong_and_it_is_said(tmp_path: Path) -> None:
+    results = run(tmp_path, answers(tmp_path, "B", "A", "The answer is B"))
+    assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 6)
+    assert results["overall"]["accuracy"]["questions"] == 6
+    counted = {
+        name: results["counts"][name] for name in ("questions", "answered", "missing", "unusable_rows")
+    }
+    assert counted == {"questions": 6, "answered": 3, "missing": 2, "unusable_rows": 1}
+    assert "without a usable row or answer: 3 of 6 questions; they count as wrong." in results["notes"]
+    assert results["by"]["source"]["one"]["accuracy"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_or_they_leave_the_mean_and_that_is_said(tmp_path: Path) -> None:
+    settings = ScoreSettings(missing="exclude", bootstrap_resamples=50)
+    results = run(tmp_path, answers(tmp_path, "B", "A", "B"), settings=settings)
+    assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 3)
+    assert (
+        "without a usable row or answer: 3 of 6 questions; they are left out of the mean." in results["notes"]
+    )
+
+
+def test_bad_and_unknown_predictions_are_counted(tmp_path: Path) -> None:
+    file = answers(tmp_path, "B", "B")
+    jsonl.append(file, [{"sample_id": "0", "output": "B"}, {"sample_id": "99", "output": "B"}])
+    with file.open("a") as lines:
+        lines.write("{cut\n")
+    counts = run(tmp_path, file)["counts"]
+    names = ("bad_prediction_rows", "unknown_predictions", "repeated_predictions")
+    assert [counts[name] for name in names] == [1, 1, 1]
+
+
+def test_every_question_is_written_with_its_output(tmp_path: Path) -> None:
+    results = run(tmp_path, answers(tmp_path, "B", "no idea"))
+    rows = jsonl.read(tmp_path / "out" / "scored.jsonl")
+    assert [row["status"] for row in rows] == [
+        "scored",
+        "scored",
+        "missing",
+        "missing",
+        "missing",
+        "unusable",
+    ]
+    assert (rows[1]["output"], rows[1]["extracted"], rows[1]["values"]["accuracy"]) == ("no idea", None, 0.0)
+    assert jsonl.read_json(tmp_path / "out" / "results.json") == results
+    assert "Question 1?" in (tmp_path / "out" / "page.html").read_text()
+    with pytest.raises(UsageError, match="already holds results"):
+        run(tmp_path, tmp_path / "predictions.jsonl")
+
+
+def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path) -> None:
+    whole = {"question": "Q?", "answer": "B", "problem_type": "multiple choice", "options": ["A. x", "B. y"]}
+    file = tmp_path / "whole.jsonl"
+    jsonl.append(
+        file,
+        [
+            {"sample_id": "1", "output": "B", "video": "v.mp4", "sampler": "uniform", "times": [0.5, 2]}
+            | whole
+        ],
+    )
+    results = run(tmp_path, file, annotations=())
+    assert results["overall"]["accuracy"]["mean"] == 1
+    assert any("No annotation was given" in note for note in results["notes"])
+    frames = jsonl.read(tmp_path / "out" / "scored.jsonl")[0]["frames"]
+    assert frames == {"sampler": "uniform", "times": [0.5, 2]}
+    assert "2 uniform frames at 0.5, 2 s" in (tmp_path / "out" / "page.html").read_text()
+    with pytest.raises(UsageError, match="own files of questions by --annotations"):
+        run(tmp_path, answers(tmp_path, "B"), annotations=(), out="other")
+
+
+def test_predictions_of_another_benchmark_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    jsonl.append(file, [{"sample_id": "x", "output": "B"}])
+    with pytest.raises(UsageError, match="none of 1 prediction answers one of 5 questions"):
+        run(tmp_path, file)
+    with pytest.raises(SettingsError, match="missing"):
+        ScoreSettings(missing="ignore")  # type: ignore[arg-type]
+
+
+def test_what_awaits_a_judge_is_written_out_and_read_back(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "benchmarks" / "tempcompass"
+    rated = folder / "video-llava.caption_matching.rated.json"
+    of: dict[str, Any] = {"annotations": [folder / "caption_matching.json"], "settings": QUICK}
+    first = score([rated], tmp_path / "rules", benchmark=TEMPCOMPASS, **of)
+    assert first["overall"]["official"]["mean"] == pytest.approx(951 / 1503)
+    assert (first["judge"]["asked"], first["judge"]["awaiting"]) == (7, 7)
+    asked = jsonl.read(tmp_path / "rules" / "for_judge.jsonl")
+    assert len(asked) == 7
+    correct = "Option 1: A light bulb is lighting up while the tree is growing up at the same time"
+    judged = [{"sample_id": row["sample_id"], "score": row["reference"] == correct} for row in asked]
+    jsonl.append(tmp_path / "judged.jsonl", judged)
+    for number, judgements in enumerate((tmp_path / "judged.jsonl", rated)):
+        second = score([rated], tmp_path / f"j{number}", benchmark=TEMPCOMPASS, judgements=judgements, **of)
+        assert f"{100 * second['overall']['official']['mean']:.2f}" == "63.34"
+        assert second["judge"]["rules_only"]["mean"] == pytest.approx(951 / 1503)
+        assert second["judge"]["awaiting"] == 0
+        assert not (tmp_path / f"j{number}" / "for_judge.jsonl").exists()
+
+
+def test_an_lmms_eval_file_of_a_published_benchmark_is_joined_whole(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    published = shared_data / "benchmarks" / "mmvu" / "validation.json"
+    rows = json.loads(published.read_text())
+    file = tmp_path / "samples_mmvu_val.jsonl"
+    said = [
+        {"doc_id": i, "doc": row, "resps": [[f"The answer is {row['answer']}"]]} for i, row in enumerate(rows)
+    ]
+    jsonl.append(file, said)
+    results = score([file], tmp_path / "out", benchmark=MMVU, annotations=[published], settings=QUICK)
+    assert results["overall"]["official"]["mean"] == 1
+    assert (results["counts"]["answered"], results["counts"]["unknown_predictions"]) == (1000, 0)
+
+
+def test_perceptiontest_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    row = {"video_name": "v", "question_id": 0, "question": "Q?", "options": ["x", "y", "z"], "answer_id": 2}
+    row |= {"area": "memory", "reasoning": "descriptive"}
+    file = tmp_path / "validation.json"
+    file.write_text(json.dumps([row]))
+    predictions = tmp_path / "p.jsonl"
+    jsonl.append(predictions, [{"sample_id": "v-0", "output": "C"}])
+    results = score(
+        [predictions], tmp_path / "out", benchmark=PERCEPTIONTEST, annotations=[file], settings=QUICK
+    )
+    assert TRAINED_ON in results["notes"]
+    assert "1 question, of 19140 that are published." in results["notes"]
+    assert "Video-R1&#x27;s training data" in (tmp_path / "out" / "page.html").read_text()
+
+
+def test_equal_inputs_give_equal_files(tmp_path: Path) -> None:
+    file = answers(tmp_path, "B", "A", "B")
+    run(tmp_path, file, out="a")
+    run(tmp_path, file, out="b")
+    for name in ("scored.jsonl", "results.json", "page.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    statuses = Counter(row["status"] for row in jsonl.read(tmp_path / "a" / "scored.jsonl"))
+    assert statuses == {"scored": 3, "missing": 2, "unusable": 1}

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from strive_rl.eval.table import aligned, compare_table, results_table, score_table
+
+
+def made(mean: float, low: float | None, high: float | None, questions: int) -> dict[str, float | int | None]:
+    return {"mean": mean, "low": low, "high": high, "questions": questions, "videos": 3}
+
+
+def test_the_table() -> None:
+    results = {
+        "samplers": {
+            "uniform": {
+                "accuracy": made(0.5, 0.4, 0.625, 10),
+                "evidence_seen": made(0.75, None, None, 4),
+                "evidence_missed": None,
+                "format": 1.0,
+            }
+        },
+        "gain": {"uniform": made(0.123, -0.02, 0.2, 10)},
+        "dropped": [{"sample_id": "q"}],
+    }
+    assert results_table(results).splitlines() == [
+        "frames   accuracy  95 % interval  questions  evidence seen  evidence missed  format",
+        "uniform      50.0   40.0 to 62.5         10       75.0 (4)                -   100.0",
+        "gain, uniform frames: +12.3 points, 95 % interval -2.0 to +20.0, 10 questions",
+        "dropped: 1 prompt, see results.json",
+    ]
+
+
+def test_columns_are_aligned() -> None:
+    assert aligned([("a", "bb"), ("ccc", "d")]) == ["a    bb", "ccc   d"]
+
+
+def estimate(mean: float, questions: int = 4) -> dict[str, object]:
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "questions": questions, "videos": 2}
+
+
+def test_total_categories_judge_and_notes() -> None:
+    part = {"official": estimate(0.5), "video_r1": None}
+    judge = {"asked": 3, "share": 0.25, "judged": 1, "awaiting": 2}
+    judge |= {"rules_only": estimate(0.4), "decided_by_rules": estimate(0.6)}  # type: ignore[dict-item]
+    results = {
+        "title": "Bench",
+        "conventions": {"official": "", "video_r1": ""},
+        "overall": {"official": estimate(0.4557, 12), "video_r1": estimate(0.25)},
+        "by": {
+            "size": {"big": part, "small": part},
+            "alone": {"x": part},
+            "many": dict.fromkeys("abcdefghijklm", part),
+        },
+        "judge": judge,
+        "notes": ["Mind this."],
+    }
+    assert score_table(results).split("\n") == [
+        "         official  95 % interval  video_r1  questions  videos",
+        "Bench       45.57   35.6 to 55.6     25.00         12       2",
+        "by size",
+        "  big       50.00   40.0 to 60.0         -          4       2",
+        "  small     50.00   40.0 to 60.0         -          4       2",
+        "rules cannot tell 3 answers (25.0 %): 1 judged, 2 await a judge and count 0 until then",
+        "without a judge: 40.00 with them counted 0, 60.00 over the others",
+        "note: Mind this.",
+    ]
+
+
+def test_a_difference_with_its_tests() -> None:
+    test = {"won": 5, "lost": 1, "tied": 2, "p": 0.21875}
+    overall = {"difference": estimate(0.5, 8), "a": estimate(0.25), "b": estimate(0.75)}
+    results = {
+        "title": "Bench",
+        "overall": overall,
+        "sign_test": test,
+        "sign_test_videos": test,
+        "by": {},
+        "notes": [],
+    }
+    assert compare_table(results).split("\n") == [
+        "B − A  points   95 % interval      A      B  won  lost  questions",
+        "Bench  +50.00  +40.0 to +60.0  25.00  75.00    5     1          8",
+        "sign test over questions, as if independent: p = 0.219 (5 won, 1 lost, 2 tied)",
+        "sign test over videos: p = 0.219 (5 won, 1 lost, 2 tied)",
+    ]

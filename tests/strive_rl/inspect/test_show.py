@@ -1,0 +1,88 @@
+"""Answers to read, as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.common import jsonl
+from strive_rl.inspect.show import show
+
+ROW: dict[str, Any] = {
+    "step": 1,
+    "sample_id": "q1",
+    "variant": 0,
+    "place": 1,
+    "times": [0.5, 12.0],
+    "view": "whole",
+    "question": "Which?",
+    "prompt": "Which?\nA. red",
+    "answer": "A",
+    "completion": "<answer>B</answer>",
+    "tokens": 3,
+    "finished": False,
+    "reward": 0.1,
+    "accuracy": 0.0,
+    "format": 1.0,
+    "advantage": -1.0,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    right = ROW | {"variant": 1, "completion": "A it is", "finished": True, "reward": 1.0, "advantage": 1.0}
+    rows = [ROW, right, ROW | {"sample_id": "q2"}, ROW | {"step": 2}]
+    jsonl.append(tmp_path / "rollouts.jsonl", rows)
+    return tmp_path
+
+
+def test_a_step_by_question_the_best_answer_first(run: Path) -> None:
+    assert show(run, step=1).splitlines() == [
+        "step 1 · q1 · truth: A",
+        "======================",
+        "Which?",
+        "A. red",
+        "",
+        "--- variant 1, whole · reward 1 (accuracy 0, format 1) · advantage +1",
+        "    frames at 0.5, 12 s",
+        "A it is",
+        "",
+        "--- variant 0, whole · reward 0.1 (accuracy 0, format 1) · advantage -1 · cut at the limit",
+        "    frames at 0.5, 12 s",
+        "<answer>B</answer>",
+        "",
+        "step 1 · q2 · truth: A",
+        "======================",
+        "Which?",
+        "A. red",
+        "",
+        "--- variant 0, whole · reward 0.1 (accuracy 0, format 1) · advantage -1 · cut at the limit",
+        "    frames at 0.5, 12 s",
+        "<answer>B</answer>",
+    ]
+
+
+def test_an_answer_without_words_is_told(tmp_path: Path) -> None:
+    jsonl.append(tmp_path / "rollouts.jsonl", [ROW | {"completion": ""}])
+    assert show(tmp_path).endswith("s\n(empty)")
+
+
+def test_the_last_step_by_default_and_a_question_at_every_step(run: Path) -> None:
+    assert show(run).startswith("step 2 · q1")
+    assert "step 1" not in show(run)
+    both = show(run, question="q1")
+    assert "step 1 · q1" in both
+    assert "step 2 · q1" in both
+    assert "q2" not in both
+
+
+def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="step 9: no answers kept; there are some from step 1 to 2"):
+        show(run, step=9)
+    with pytest.raises(UsageError, match="did you mean 'q1'"):
+        show(run, question="q11")
+    with pytest.raises(UsageError, match=r"no answers in rollouts\.jsonl"):
+        show(tmp_path / "absent")

@@ -1,0 +1,190 @@
+"""Estimates against what is really made: weights, prompts, caches, optimizer state, kept tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RolloutSettings,
+    TrainSettings,
+)
+from strive_rl.policy import Policy, encode, load_policy, logprobs, with_features
+from strive_rl.policy.load import ARCHITECTURES, read_shape
+from strive_rl.policy.memory import Estimate, ModelShape, estimate, model_shape
+from strive_rl.schema import Completion, Group
+from strive_rl.train.optimizer import Optimizer
+from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b
+
+SETTINGS = TrainSettings(
+    data=DataSettings(questions_per_step=1, variants=2),
+    policy=PolicySettings(device="cpu"),
+    rollout=RolloutSettings(completions=3, max_new_tokens=10),
+)
+TIMES = (tuple(float(i) for i in range(8)), tuple(float(i) for i in range(8)))
+LONGEST = Completion(ids=tuple(range(65, 76)), logprobs=(0.0,) * 11, text="", finished=True)
+
+
+def estimated(policy: Policy, shape: ModelShape, settings: TrainSettings = SETTINGS) -> Estimate:
+    """For 8 frames of 224×224, whose sides are multiples of both models' tokens, and no question."""
+    return estimate(shape, settings, frames=8, frame_pixels=224 * 224, bytes_a_weight=4, text_tokens=0)
+
+
+def with_policy(**settings: Any) -> TrainSettings:
+    return replace(SETTINGS, policy=replace(SETTINGS.policy, **settings))
+
+
+def test_weights_are_counted_exactly(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    parameters = sum(each.numel() for each in any_policy.model.parameters())
+    assert shape.parameters == parameters
+    assert estimated(any_policy, shape).weight_bytes == 4 * parameters
+
+
+@pytest.mark.parametrize("changed", [{}, {"train_vision": True}, {"lora_rank": 3}])
+def test_trainable_parameters_and_optimizer_state(any_policy: Policy, changed: dict[str, Any]) -> None:
+    policy = load_policy(any_policy.name, PolicySettings(device="cpu", **changed))
+    optimizer = Optimizer(policy.trainable(), OptimSettings())
+    for _, parameter in policy.trainable():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(1e-6)
+    state = optimizer.state()["adamw"]["state"].values()
+    held = sum(each[name].nbytes for each in state for name in ("exp_avg", "exp_avg_sq"))
+    made = estimated(policy, read_shape(any_policy.name), with_policy(**changed))
+    assert made.trainable_parameters == sum(each.numel() for _, each in policy.trainable())
+    assert made.optimizer_bytes == held
+    assert made.gradient_bytes == held // 2
+
+
+@pytest.mark.parametrize(("frame_pairs", "patches"), [("consecutive", 4), ("doubled", 8)])
+def test_video_tokens_are_those_of_a_prompt(
+    any_policy: Policy, make_group: Callable[..., Group], frame_pairs: Any, patches: int
+) -> None:
+    policy = replace(any_policy, settings=replace(any_policy.settings, frame_pairs=frame_pairs))
+    (prompt,) = encode(policy, make_group(times=TIMES[:1], side=224))
+    shape = read_shape(any_policy.name)
+    made = estimated(policy, shape, with_policy(frame_pairs=frame_pairs))
+    assert made.video_tokens == prompt.is_video.sum()
+    assert made.prompt_tokens == made.video_tokens + patches * shape.patch_text_tokens
+
+
+def test_a_cache_of_keys_and_values(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+    shape = read_shape(any_policy.name)
+    made = estimated(any_policy, shape)
+    cache = any_policy.new_cache()
+    inputs = {"inputs_embeds": any_policy.embed(torch.ones(2, made.row_tokens, dtype=torch.long))}
+    with torch.no_grad():
+        any_policy.read(inputs, torch.ones(3, 2, made.row_tokens, dtype=torch.long), cache=cache)
+    assert made.cache_bytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+
+
+def kept_bytes(policy: Policy, group: Group) -> int:
+    """Bytes that autograd keeps of a pass, weights apart."""
+    prompts = with_features(policy, encode(policy, group))
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = logprobs(policy, prompts, [[LONGEST] * 3] * len(prompts), 1.0)
+    weights = {each.untyped_storage().data_ptr() for each in policy.model.parameters()}
+    assert result.requires_grad
+    return sum(size for place, size in kept.items() if place not in weights)
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_activations_are_near_what_autograd_keeps(
+    any_policy: Policy, make_group: Callable[..., Group], gradient_checkpointing: bool
+) -> None:
+    """Within a third. With recomputation the estimate has one layer at work besides, which is not kept."""
+    settings = with_policy(gradient_checkpointing=gradient_checkpointing)
+    policy = load_policy(any_policy.name, settings.policy)
+    group = make_group(times=TIMES, side=224)
+    shape = read_shape(any_policy.name)
+    text = len(encode(policy, group)[0].ids) - estimated(policy, shape).prompt_tokens
+    size = {"frames": 8, "frame_pixels": 224 * 224, "bytes_a_weight": 4, "text_tokens": text}
+    made, whole = estimate(shape, settings, **size), estimate(shape, SETTINGS, **size)
+    at_work = whole.activation_bytes // shape.layers if gradient_checkpointing else 0
+    expected = made.activation_bytes - at_work + made.mask_bytes + made.logit_bytes
+    assert expected == pytest.approx(kept_bytes(policy, group), rel=1 / 3)
+
+
+def estimate_of(shape: ModelShape, settings: TrainSettings, processes: int = 1) -> Estimate:
+    return estimate(shape, settings, frames=8, frame_pixels=4096, bytes_a_weight=2, processes=processes)
+
+
+def test_what_is_held_adds_up_and_is_spread_over_processes(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    settings = replace(SETTINGS, data=DataSettings(questions_per_step=4, variants=2))
+    one, four = estimate_of(shape, settings), estimate_of(shape, settings, 4)
+    assert one.optimizer_bytes == 12 * one.trainable_parameters == 4 * four.optimizer_bytes
+    assert one.gradient_bytes == 6 * one.trainable_parameters
+    assert four.weight_bytes == one.weight_bytes * 5 // 4
+    assert one.update_weight_bytes == one.weight_bytes
+    assert four.cache_bytes == one.cache_bytes // 4
+    assert one.sampling_bytes == one.weight_bytes + one.optimizer_bytes + one.cache_bytes + one.draw_bytes
+    assert one.peak_bytes == max(one.sampling_bytes, one.update_bytes)
+
+
+def test_a_frozen_reference_is_one_more_copy_and_adapters_need_none(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    near = replace(SETTINGS, algorithm=AlgorithmSettings(kl_beta=0.1))
+    made, plain = estimate_of(shape, near), estimate_of(shape, SETTINGS)
+    assert made.reference_bytes == plain.weight_bytes
+    assert made.peak_bytes == plain.peak_bytes + plain.weight_bytes
+    assert plain.reference_bytes == 0
+    assert estimate_of(shape, replace(near, policy=with_policy(lora_rank=2).policy)).reference_bytes == 0
+
+
+def test_rows_of_the_update_follow_the_condition(any_policy: Policy) -> None:
+    """Two variants of three answers of ten tokens: 30 tokens behind each of two prompts, or 60 behind one or
+    behind each."""
+    shape = read_shape(any_policy.name)
+
+    def made(condition: Any) -> Estimate:
+        algorithm = AlgorithmSettings(logprob_condition=condition)
+        return estimate_of(shape, replace(SETTINGS, algorithm=algorithm))
+
+    own, clean, cross = made("own"), made("clean"), made("cross")
+    assert own.row_tokens == clean.row_tokens == cross.row_tokens == own.prompt_tokens + 30
+    assert [each.update_row_tokens - each.prompt_tokens for each in (own, clean, cross)] == [30, 60, 60]
+    assert own.mask_bytes == 2 * own.update_row_tokens * 30
+    assert clean.mask_bytes == clean.update_row_tokens * 60
+    assert cross.activation_bytes == 2 * clean.activation_bytes
+    assert own.cache_bytes == clean.cache_bytes == cross.cache_bytes
+
+
+def test_waves_are_counted_at_the_most_variants(any_policy: Policy) -> None:
+    shape = read_shape(any_policy.name)
+    adaptive = replace(SETTINGS, rollout=replace(SETTINGS.rollout, adaptive=True, max_variants=3))
+    assert estimate_of(shape, adaptive).cache_bytes * 2 == estimate_of(shape, SETTINGS).cache_bytes * 3
+
+
+def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
+    """Two decoder layers and what is outside of layers and tower, but for norms and biases."""
+    shape = read_shape(any_policy.name)
+    body = any_policy.model.model
+    layer = sum(each.numel() for each in body.language_model.layers[0].parameters())
+    inside = shape.layers * layer + shape.vision_parameters
+    expected = 4 * (2 * layer + shape.parameters - inside)
+    made = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=4, processes=2)
+    assert made.update_weight_bytes - 4 * shape.parameters // 2 == pytest.approx(expected, rel=0.05)
+
+
+def test_published_sizes() -> None:
+    """Qwen2.5-VL-7B has 8.29 and Qwen3-VL-8B 8.77 billion parameters with their towers."""
+    older = model_shape(qwen2_5_vl_7b(), ARCHITECTURES["qwen2_5_vl"])
+    newer = model_shape(qwen3_vl_8b(), ARCHITECTURES["qwen3_vl"])
+    assert older.parameters == pytest.approx(8.292e9, rel=1e-3)
+    assert newer.parameters == pytest.approx(8.767e9, rel=1e-3)

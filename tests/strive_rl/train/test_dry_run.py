@@ -1,0 +1,87 @@
+"""What is said of a run before it begins, by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.config import AlgorithmSettings, DataSettings
+from strive_rl.train.dry_run import GIB, Plan, plan, plan_text
+from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.planned_runs import planned, settings_of
+
+
+def with_policy(made: Plan, **changes: Any) -> Plan:
+    return replace(made, settings=replace(made.settings, policy=replace(made.settings.policy, **changes)))
+
+
+def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
+    """16 patches of 128 tokens and 200 of text; 16 questions under two variants, four answers each."""
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b", processes=8)
+    lines = [line.removeprefix("# ") for line in plan_text(made).splitlines() if line.startswith("#")]
+    text = "\n".join(lines)
+    assert "8.29 billion weights, 7.62 billion trained" in text
+    assert "1,000 steps of 16 questions: 16,000 questions, 2,666.67 epochs" in text
+    assert re.search(r"prompt +2,248 tokens at most: 2,048 of 32 frames", text)
+    assert re.search(r"each step +32 prompts read: 71,936 tokens at most", text)
+    assert "128 rollouts: 98,304 tokens at most (768 each)" in text
+    assert "1 update, each response under its own variant: prompts and responses read 1× more" in text
+    assert "memory of each of 8 processes" in text
+    total = next(line for line in lines if line.startswith("together")).split()[1:]
+    expected = [made.need.sampling_bytes, made.need.update_bytes]
+    assert [float(each) for each in total] == [round(size / GIB, 1) for size in expected]
+    assert "if that is too much, the largest parts first:" in lines
+
+
+def test_what_would_drop_every_question_is_said_before(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-qwen3-vl-8b")
+    short = with_policy(made, max_prompt_tokens=1000)
+    assert "are longer than policy.max_prompt_tokens, 1,000" in plan_text(short)
+    assert "longer than" not in plan_text(made)
+
+
+def test_the_type_of_weights_is_that_of_the_device_named(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-qwen3-vl-8b")
+    assert made.bytes_a_weight == 2
+    assert with_policy(made, device="cpu").bytes_a_weight == 4
+    assert with_policy(made, dtype="float32").bytes_a_weight == 4
+    assert with_policy(made, device="cpu", dtype="bfloat16").bytes_a_weight == 2
+
+
+def test_what_a_run_could_not_do_is_refused(tmp_path: Path, tiny_folder: Path) -> None:
+    """Shards that hold only the sampled frames have no neighbours, and give no other variants."""
+    shards, model = make_shards(tmp_path / "shards", settings=SAMPLED), str(tiny_folder)
+    settings = settings_of("strive-qwen2.5-vl-7b")
+    assert plan([shards], model=model, settings=settings).questions == 6
+    several = replace(settings, data=DataSettings(variants=3))
+    with pytest.raises(UsageError, match="variants"):
+        plan([shards], model=model, settings=several)
+    with pytest.raises(UsageError, match="absent: no such folder"):
+        plan([shards], model=str(tmp_path / "absent"), settings=settings)
+
+
+def test_what_a_step_reads_again_is_counted(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
+
+    def said(**algorithm: Any) -> str:
+        settings = replace(made.settings, algorithm=AlgorithmSettings(**algorithm))
+        return plan_text(replace(made, settings=settings))
+
+    assert "read 2× more" in said(kl_beta=0.1)
+    several = said(epochs_per_rollout=2, minibatches=2, logprob_condition="cross")
+    assert "4 updates, each response under every variant: prompts and responses read 3× more" in several
+    assert "read 2× more" in said(epochs_per_rollout=2, old_logprobs="rollout")
+    assert "reference" in said(kl_beta=0.1)
+
+
+def test_what_is_not_reckoned_is_said(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
+    assert "the vision tower" in plan_text(with_policy(made, train_vision=True))
+    assert "the vision tower" not in plan_text(made)
+    adapters = plan_text(with_policy(made, lora_rank=8, groups_per_pass=16, gradient_checkpointing=False))
+    assert "activations: lower policy.groups_per_pass (now 16), or set policy.grad" in adapters

@@ -1,0 +1,211 @@
+"""The loop: what it writes, that it learns, and that a resumed run is the same run bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from strive_data.config import SamplerSettings
+from strive_data.errors import StriveError
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.config import (
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RewardSettings,
+    RolloutSettings,
+    TrainSettings,
+)
+from strive_rl.policy import Policy
+from strive_rl.train import state
+from strive_rl.train.metrics import MEASURED
+from strive_rl.train.state import Run, resume, start
+from strive_rl.train.trainer import fit
+from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return make_shards(tmp_path_factory.mktemp("trainer") / "shards")
+
+
+def settings(steps: int, **changes: Any) -> TrainSettings:
+    return TrainSettings(
+        **{
+            "data": DataSettings(questions_per_step=4),
+            "policy": PolicySettings(device="cpu"),
+            "rollout": RolloutSettings(completions=4, max_new_tokens=5, temperature=4.0),
+            "optim": OptimSettings(lr=1e-3),
+            "steps": steps,
+            "save_every": 2,
+        }
+        | changes
+    )
+
+
+def quiet(record: dict[str, Any], steps: int) -> None:
+    """An observer that shows nothing."""
+
+
+def answering_run(run: Run, answering: Callable[[Policy], Policy]) -> Run:
+    run.policy = answering(run.policy)
+    return run
+
+
+# Each with what else a step then holds: a reference, old log-probabilities, a pooled weight, a clean view.
+RUNS = {
+    "full": (0, AlgorithmSettings(), {}),
+    "lora": (4, AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2), {}),
+    "everything": (
+        0,
+        AlgorithmSettings(
+            loss="gspo", baseline="empirical_bayes", kl_beta=0.1, importance_cap=2.0, minibatches=2
+        ),
+        {"schedule": "cosine", "decay_steps": 4, "warmup_steps": 1},
+    ),
+    "clean": (0, AlgorithmSettings(loss="dapo", logprob_condition="clean"), {}),
+    "cross": (0, AlgorithmSettings(normalise="both", logprob_condition="cross"), {}),
+}
+
+
+@pytest.mark.parametrize(("lora_rank", "algorithm", "optim"), RUNS.values(), ids=RUNS)
+def test_four_steps_are_two_and_two_more_bit_for_bit(
+    tmp_path: Path,
+    shards: ShardSet,
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    lora_rank: int,
+    algorithm: AlgorithmSettings,
+    optim: dict[str, Any],
+) -> None:
+    model = str(tiny_folder)
+    same = {
+        "policy": PolicySettings(device="cpu", lora_rank=lora_rank),
+        "algorithm": algorithm,
+        "optim": OptimSettings(lr=1e-3, **optim),
+    }
+    whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
+    fit(answering_run(whole, answering), quiet)
+    first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
+    fit(answering_run(first, answering), quiet)
+    second = resume(tmp_path / "parts", shards=shards, model=model, settings=settings(4, **same))
+    assert (second.step, second.cursor) == (2, first.cursor)
+    fit(answering_run(second, answering), quiet)
+
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    before = load_file(tiny_folder / "model.safetensors")
+    assert any(not torch.equal(one[name], before[name]) for name in one)
+    records = [jsonl.read(tmp_path / name / state.METRICS_FILE) for name in ("whole", "parts")]
+    without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
+    assert without_time[0] == without_time[1]
+    assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
+    assert any(record["update_tokens"] for record in records[0])
+    assert any(record["reference_kl"] for record in records[0]) == bool(algorithm.kl_beta)
+
+
+def test_what_a_run_writes(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    out, seen = tmp_path / "out", []
+    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3))
+    folder = fit(answering_run(run, answering), lambda record, steps: seen.append((record["step"], steps)))
+    assert folder == out / "model"
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "settings.json",
+        "metrics.jsonl",
+        "rollouts.jsonl",
+        "checkpoint-000002",
+        "checkpoint-000003",
+        "model",
+    }
+    saved = jsonl.read_json(out / "settings.json")
+    assert saved["settings"]["rollout"]["completions"] == 4
+    assert saved["prompt_form"].startswith("<|im_start|>user\n<|vision_start|><|video_pad|>")
+    rows = jsonl.read(out / "rollouts.jsonl")
+    assert len({(row["step"], row["sample_id"], row["variant"]) for row in rows}) == 3 * 2 * 2
+    record = jsonl.read(out / "metrics.jsonl")[0]
+    assert set(record["seconds"]) == {"data", "encode", "rollout", "update", "total"}
+    assert record["questions"] == 4
+    assert record["learning_rate"] == 1e-3
+
+
+def test_qwen3_vl_trains_on_neighbouring_frames(
+    tmp_path: Path, shards: ShardSet, answering: Callable[[Policy], Policy]
+) -> None:
+    """Four frames a view, each with its neighbour; sampling and training agree on every token."""
+    folder = save_tiny_qwen3_vl(tmp_path / "model")
+    out, given = tmp_path / "out", settings(2)
+    given = replace(given, policy=replace(given.policy, frame_pairs="neighbours"))
+    fit(answering_run(start(out, shards=shards, model=str(folder), settings=given), answering), quiet)
+    records = jsonl.read(out / "metrics.jsonl")
+    assert len(records) == 2
+    assert any(record["update_tokens"] for record in records)
+    assert all(record["logprob_gap"] < 1e-4 for record in records if record["update_tokens"])
+    assert "<0.5 seconds>" in jsonl.read_json(out / "settings.json")["prompt_form"]
+
+
+def test_training_raises_the_reward(
+    tmp_path: Path, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    """The answer is always A: thirty steps must teach a model that can say few things to say that."""
+    shards = make_shards(tmp_path / "shards", answers="A")
+    run = start(
+        tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(30, save_every=100)
+    )
+    fit(answering_run(run, answering), quiet)
+    rewards = [record["reward"] for record in jsonl.read(tmp_path / "out" / "metrics.jsonl")]
+    assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.2
+
+
+def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
+    tmp_path: Path,
+    shards: ShardSet,
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "own_reward.py").write_text(
+        "calls = []\n"
+        "def late(text, question):\n"
+        "    calls.append(text)\n"
+        "    return {'late': 1.0 if len(calls) <= 32 else float('nan')}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    weights = {"accuracy": 0.8, "format": 0.1, "late": 0.1}
+    reward = RewardSettings(weights=weights, function="own_reward:late")
+    out = tmp_path / "out"
+    run = start(out, shards=shards, model=str(tiny_folder), settings=settings(3, reward=reward))
+    says = r"^step 2, question q\d: reward\.function own_reward:late gave late = nan, expected a number"
+    with pytest.raises(StriveError, match=says):
+        fit(answering_run(run, answering), quiet)
+    (record,) = jsonl.read(out / "metrics.jsonl")
+    assert record["own"] == {"late": 1.0}
+    assert jsonl.read(out / "rollouts.jsonl")[0]["late"] == 1.0
+
+
+def test_a_batch_of_which_nothing_fits_stops_the_run(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
+) -> None:
+    small = settings(1, policy=PolicySettings(device="cpu", max_prompt_tokens=50))
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=small)
+    with pytest.raises(StriveError, match=r"step 1: none of 4 questions .* policy\.max_prompt_tokens is 50"):
+        fit(run, quiet)
+
+
+def test_the_defaults_are_those_of_the_sampler(shards: ShardSet) -> None:
+    assert (
+        shards.settings["sampler"]["variants"] == SamplerSettings().variants == TrainSettings().data.variants
+    )
