@@ -22,12 +22,12 @@ from strive_data.engines.engine import Engine
 from strive_data.engines.ray import ClusterOptions
 from strive_data.engines.registry import ENGINES, make_engine
 from strive_data.errors import UsageError
-from strive_data.plan import GONE, Work, failures_of, plan_work
-from strive_data.progress import Observer, Workload
-from strive_data.run import BuildSummary, FailureCount, Seen, run_jobs, sum_up
+from strive_data.plan import GONE, PendingJobs, failures_of, plan_pending_jobs
+from strive_data.progress import Observer, ProgressTotals
+from strive_data.run import BuildSummary, FailureCount, RunStats, run_jobs, sum_up
 from strive_data.schema import Failure
-from strive_data.shards.build_state import Ledger, begin, close, read_ledger
-from strive_data.shards.finalize import TABLE_FILES, finish
+from strive_data.shards.build_state import BuildState, close, read_build_state, start_build
+from strive_data.shards.finalize import TABLE_FILES, finalize
 from strive_data.shards.output import Output, open_output
 from strive_data.shards.provenance import package_versions
 from strive_data.shards.reader import read_run
@@ -69,11 +69,11 @@ def build(
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         folder = output.folder
-        ledger = read_ledger(folder, settings, sizes=output.sizes())
+        ledger = read_build_state(folder, settings, sizes=output.sizes())
         if not retry_failed and (same := find_unchanged(folder, ledger, places, root, recipe=recipe)):
             return _unchanged(out, ledger, same.failures, started, same.counts)
         rows = read_inputs(places, root, recipe=recipe)
-        work = plan_work(rows, ledger, root, retry_failed=retry_failed)
+        work = plan_pending_jobs(rows, ledger, root, retry_failed=retry_failed)
         if is_finished(output, rows, ledger, work):
             counts = read_run(folder)["counts"]
             summary = _unchanged(out, ledger, failures_of(rows, ledger), started, counts)
@@ -96,14 +96,14 @@ def build(
         )
 
 
-def begun_elsewhere(output: Output, settings: BuildSettings, ledger: Ledger, attempt: int) -> Ledger:
+def begun_elsewhere(output: Output, settings: BuildSettings, ledger: BuildState, attempt: int) -> BuildState:
     """The ledger, with a new output at a URL begun: if it cannot be written, no model is loaded in vain.
 
     Raises as `Output.publish`.
     """
     if ledger.begun or not output.remote:
         return ledger
-    begin(output.folder, settings, ledger, attempt)
+    start_build(output.folder, settings, ledger, attempt)
     output.publish()
     return replace(ledger, begun=True, attempt=attempt)
 
@@ -112,8 +112,8 @@ def begun_elsewhere(output: Output, settings: BuildSettings, ledger: Ledger, att
 class _Done:
     """What a start made: the ledger as it is now, what was seen on the way, the counts of `run.json`."""
 
-    ledger: Ledger
-    seen: Seen
+    ledger: BuildState
+    seen: RunStats
     counts: Mapping[str, int]
 
 
@@ -122,13 +122,13 @@ def _make(
     output: Output,
     rows: Annotations,
     settings: BuildSettings,
-    ledger: Ledger,
-    work: Work,
+    ledger: BuildState,
+    work: PendingJobs,
     observer: Observer,
     started: float,
 ) -> _Done:
     """Shards of what is left to do, then tables and `run.json` of all."""
-    begin(output.folder, settings, ledger, work.attempt)
+    start_build(output.folder, settings, ledger, work.attempt)
     output.publish()
     with ShardStream(
         output.folder,
@@ -138,11 +138,11 @@ def _make(
         committed=output.publish,
     ) as stream:
         counted = FailureCount(settings.failures)
-        seen = run_jobs(engine, work, stream, observer, counted) if engine else Seen()
+        seen = run_jobs(engine, work, stream, observer, counted) if engine else RunStats()
         stream.finish()
     closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
     output.fetch_parts(closed.manifests)
-    counts = finish(
+    counts = finalize(
         output.folder,
         rows,
         settings,
@@ -159,7 +159,7 @@ def _make(
     return _Done(ledger=closed, seen=seen, counts=counts)
 
 
-def is_finished(output: Output, rows: Annotations, ledger: Ledger, work: Work) -> bool:
+def is_finished(output: Output, rows: Annotations, ledger: BuildState, work: PendingJobs) -> bool:
     """Whether the build is complete for this annotation, so that nothing has to be written."""
     if work.jobs or not ledger.complete or not output.sizes().keys() >= set(TABLE_FILES):
         return False
@@ -172,7 +172,7 @@ def is_finished(output: Output, rows: Annotations, ledger: Ledger, work: Work) -
     return failures_table(failures_of(rows, ledger)).equals(table)
 
 
-def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) -> None:
+def stop_if_missing(rows: Annotations, ledger: BuildState, settings: BuildSettings) -> None:
     """Raise TooManyFailuresError where too many videos are not there, before anything is decoded.
 
     A wrong data root makes them all missing; other unusable rows of an annotation say nothing of it.
@@ -181,10 +181,10 @@ def stop_if_missing(rows: Annotations, ledger: Ledger, settings: BuildSettings) 
     FailureCount(settings.failures).add(len(missing) + len(rows.questions), missing)
 
 
-def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
+def _workload(rows: Annotations, ledger: BuildState, work: PendingJobs) -> ProgressTotals:
     """What there is to do. A failed row that is tried again is not counted as failed until it fails again."""
     tried = {row for job in work.jobs for row, question in job.rows if question.sample_id not in work.settled}
-    return Workload(
+    return ProgressTotals(
         videos=work.videos,
         questions=len(rows.questions),
         videos_done=work.videos - len(work.jobs),
@@ -196,14 +196,22 @@ def _workload(rows: Annotations, ledger: Ledger, work: Work) -> Workload:
 
 
 def _unchanged(
-    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, counts: Mapping[str, int]
+    out: Path | str,
+    ledger: BuildState,
+    failures: Sequence[Failure],
+    started: float,
+    counts: Mapping[str, int],
 ) -> BuildSummary:
     summary = _summary(out, ledger, failures, started, counts)
     return replace(summary, unchanged=True, resumed=len(ledger.done))
 
 
 def _summary(
-    out: Path | str, ledger: Ledger, failures: Sequence[Failure], started: float, counts: Mapping[str, int]
+    out: Path | str,
+    ledger: BuildState,
+    failures: Sequence[Failure],
+    started: float,
+    counts: Mapping[str, int],
 ) -> BuildSummary:
     """What the build holds now; `counts` are those of `run.json`.
 

@@ -24,7 +24,7 @@ from strive_data.common.console import (
     written,
 )
 from strive_data.common.settings import choose, load, settings_file
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.config import BuildSettings
 from strive_data.demo.write import write_world
 from strive_data.engines.ray import ClusterOptions
@@ -201,7 +201,7 @@ def report(
         raise UsageError("--sample names the samples: leave out --where and --seed")
     path = out or folder / "report.html"
     selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
-    typer.echo(f"{path}: {counted(write_report(folder, path, selection), 'sample')}")
+    typer.echo(f"{path}: {plural(write_report(folder, path, selection), 'sample')}")
 
 
 @app.command()
@@ -262,7 +262,7 @@ def judge(
         seed=seed,
     )
     table = compare(cases.cases, contest, base=cases.built)
-    asked = counted(len(cases.cases), "question")
+    asked = plural(len(cases.cases), "question")
     typer.echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
     typer.echo(as_text(table))
     if out:
@@ -325,8 +325,8 @@ def verify(
     for problem in verdict.problems:
         typer.echo(f"{folder}/{problem}")
     numbers = {"shard": verdict.shards, "sample": verdict.samples, "frame": verdict.frames}
-    read = ", ".join(counted(count, noun) for noun, count in numbers.items())
-    found = counted(len(verdict.problems), "problem") if verdict.problems else "nothing wrong"
+    read = ", ".join(plural(count, noun) for noun, count in numbers.items())
+    found = plural(len(verdict.problems), "problem") if verdict.problems else "nothing wrong"
     typer.echo(f"{folder}: {found}; read {read}, {verdict.size_bytes / 1e6:.1f} MB")
     if verdict.problems:
         raise typer.Exit(1)
@@ -364,14 +364,14 @@ def merge(
         shards=joined.shards,
         failures=joined.failures,
     )
-    typer.echo(f"{out}: {counts}, of {counted(len(folders), 'build')}")
+    typer.echo(f"{out}: {counts}, of {plural(len(folders), 'build')}")
     if joined.twice:
-        typer.echo(f"  stood in several builds, taken once: {counted(joined.twice, 'sample')}")
+        typer.echo(f"  stood in several builds, taken once: {plural(joined.twice, 'sample')}")
     if joined.clashes:
-        count = counted(len(joined.clashes), "sample")
+        count = plural(len(joined.clashes), "sample")
         typer.echo(f"  had other content in a later build, dropped there: {count}: {some_of(joined.clashes)}")
     if joined.resolved:
-        typer.echo(f"  gone, as another build has the sample: {counted(joined.resolved, 'failure')}")
+        typer.echo(f"  gone, as another build has the sample: {plural(joined.resolved, 'failure')}")
 
 
 @app.command()
@@ -383,7 +383,7 @@ def synth(
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
     annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed)
-    typer.echo(f"{annotation}: {counted(videos, 'video')}, {counted(videos * questions, 'question')}")
+    typer.echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 
 
 def main() -> None:

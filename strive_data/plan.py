@@ -10,15 +10,15 @@ from strive_data.annotations.read import Annotations
 from strive_data.engines.engine import Row, VideoJob
 from strive_data.errors import FailureKind, UsageError
 from strive_data.schema import Failure, Question
-from strive_data.shards.build_state import Ledger
-from strive_data.shards.manifest import failure_of_lost, question_hash
+from strive_data.shards.build_state import BuildState
+from strive_data.shards.manifest import failure_of, question_hash
 
 # A video that was built and is gone since costs nothing: its samples are done.
 GONE = frozenset({FailureKind.MISSING, FailureKind.OUTSIDE_ROOT})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class PendingJobs:
     """`jobs` in the order of their first row; `settled` are ids of rows in them that are not written anew.
 
     `attempt` is the round of `--retry-failed` that the jobs belong to.
@@ -35,9 +35,9 @@ class Work:
         return sum(q.sample_id not in self.settled for job in self.jobs for _, q in job.rows)
 
 
-def plan_work(
-    rows: Annotations, ledger: Ledger, data_root: Path | str, *, retry_failed: bool = False
-) -> Work:
+def plan_pending_jobs(
+    rows: Annotations, ledger: BuildState, data_root: Path | str, *, retry_failed: bool = False
+) -> PendingJobs:
     """Jobs for all rows that are not settled, one a video.
 
     A row is settled by its sample, or by its failure in this round. A video in the middle of which a shard
@@ -53,7 +53,7 @@ def plan_work(
         open_ids -= unfinished
     wanted = [row for row in rows.questions if row[1].sample_id in open_ids]
     pending_ids = {question.sample_id for _, question in pending}
-    return Work(
+    return PendingJobs(
         jobs=tuple(jobs_of(wanted, data_root)),
         settled=frozenset(open_ids - pending_ids),
         attempt=attempt,
@@ -61,7 +61,7 @@ def plan_work(
     )
 
 
-def next_attempt(ledger: Ledger, *, retry_failed: bool) -> int:
+def next_attempt(ledger: BuildState, *, retry_failed: bool) -> int:
     """The round that a start belongs to: a new one where failed rows are to be tried again.
 
     A round that was interrupted goes on, so that the same command ends with the same bytes.
@@ -71,7 +71,7 @@ def next_attempt(ledger: Ledger, *, retry_failed: bool) -> int:
     return ledger.attempt
 
 
-def is_settled(question: Question, ledger: Ledger, attempt: int) -> bool:
+def is_settled(question: Question, ledger: BuildState, attempt: int) -> bool:
     """Whether nothing is left to do for a row: it is a sample, or failed in this round as it stands now."""
     if question.sample_id in ledger.done:
         return True
@@ -92,7 +92,7 @@ def below(data_root: Path | str, name: str) -> Path | str:
     return data_root / name if isinstance(data_root, Path) else f"{data_root}/{name}"
 
 
-def refuse_changed_rows(rows: Annotations, ledger: Ledger) -> None:
+def refuse_changed_rows(rows: Annotations, ledger: BuildState) -> None:
     """Raise UsageError for the first finished sample whose row is not in the annotation as it was."""
     if not ledger.done:
         return
@@ -110,7 +110,7 @@ def refuse_changed_rows(rows: Annotations, ledger: Ledger) -> None:
             raise UsageError(_refusal(f"row {failure.row} (sample {sample_id!r}): {failure.message}"))
 
 
-def failures_of(rows: Annotations, ledger: Ledger) -> list[Failure]:
+def failures_of(rows: Annotations, ledger: BuildState) -> list[Failure]:
     """All failures of a build: unusable rows of the annotation, and rows that were tried in vain.
 
     They carry the row numbers of the annotation as it is now.
@@ -122,7 +122,7 @@ def failures_of(rows: Annotations, ledger: Ledger) -> list[Failure]:
     ]
     for number, question in rows.questions:
         if question.sample_id in ledger.failed:
-            found.append(failure_of_lost(ledger.failed[question.sample_id].lost, number, question))
+            found.append(failure_of(ledger.failed[question.sample_id].lost, number, question))
     return found
 
 

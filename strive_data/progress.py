@@ -18,14 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from strive_data.common.stopwatch import WORK_STAGES, Seconds, WorkStage
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import FailureKind
 
 # What a build tells of itself while it runs: to a progress bar, a log, a test.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workload:
+class ProgressTotals:
     """What there is to do: videos and questions of the annotation, and how many an earlier start finished.
 
     `failures` are rows of the annotation that cannot be used; they are no part of `questions`. `shards` and
@@ -69,7 +69,7 @@ class VideoDone:
 class Observer(Protocol):
     """Told of each finished video, and of the end."""
 
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         """Before the first video."""
 
     def advance(self, done: VideoDone) -> None:
@@ -86,14 +86,14 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class ProgressCounts:
     """Counts since this start; what an earlier start did is in `work`, the sums are `…_done` and `failed`.
 
     `failures` by kind; `frames` decoded or taken from the cache; `written_bytes` of samples; `seconds` by
     stage, summed over all processes and threads.
     """
 
-    work: Workload
+    work: ProgressTotals
     videos: int = 0
     questions: int = 0
     failures: Mapping[FailureKind, int] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Tally:
     written_bytes: int = 0
     seconds: Mapping[WorkStage, float] = field(default_factory=dict)
 
-    def after(self, done: VideoDone) -> Tally:
+    def after(self, done: VideoDone) -> ProgressCounts:
         """The counts with one video more."""
         failures = dict(self.failures)
         for kind, count in done.failures.items():
@@ -119,7 +119,7 @@ class Tally:
             seconds=seconds,
         )
 
-    def finished(self, *, shards: int, written_bytes: int) -> Tally:
+    def finished(self, *, shards: int, written_bytes: int) -> ProgressCounts:
         """The counts at the end, when the whole build holds so many shards and bytes."""
         before = self.work
         return replace(
@@ -188,7 +188,7 @@ class BuildProgress:
         self._console = console or Console(stderr=True)
         self._clock = clock
         self._started = self._last_line = clock()
-        self._tally: Tally | None = None
+        self._tally: ProgressCounts | None = None
         self._live: Live | None = None
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._picture, console=self._console)
@@ -204,10 +204,10 @@ class BuildProgress:
         if self._live:
             self._live.stop()
 
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         """Before the first video."""
         self._started = self._last_line = self._clock()
-        self._tally = Tally(work=work)
+        self._tally = ProgressCounts(work=work)
         if not self._live:
             self._print(start_line(work))
 
@@ -245,21 +245,21 @@ def seconds_between_lines(elapsed_seconds: float) -> float:
     return min(longer, MOST_SECONDS_BETWEEN_LINES)
 
 
-def start_line(work: Workload) -> str:
+def start_line(work: ProgressTotals) -> str:
     """What there is to do, on one line."""
     before = f", {work.videos_done} of them done before" if work.videos_done else ""
-    failed = f", {counted(work.failures, 'unusable row')}" if work.failures else ""
-    return f"{counted(work.videos, 'video')}{before}, {counted(work.questions, 'question')}{failed}"
+    failed = f", {plural(work.failures, 'unusable row')}" if work.failures else ""
+    return f"{plural(work.videos, 'video')}{before}, {plural(work.questions, 'question')}{failed}"
 
 
-def progress_line(tally: Tally, elapsed_seconds: float) -> str:
+def progress_line(tally: ProgressCounts, elapsed_seconds: float) -> str:
     """Everything on one line, for a log."""
     parts = [f"{tally.videos_done}/{tally.work.videos} videos", *_counts(tally, elapsed_seconds)]
     stages = _stages(tally)
     return ", ".join([*parts, f"{_left(tally, elapsed_seconds)} left", *([stages] if stages else [])])
 
 
-def picture(tally: Tally, elapsed_seconds: float) -> RenderableType:
+def picture(tally: ProgressCounts, elapsed_seconds: float) -> RenderableType:
     """Bar, counts and stages, one below the other."""
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
@@ -272,12 +272,12 @@ def picture(tally: Tally, elapsed_seconds: float) -> RenderableType:
     return Group(bar, *(Text(line) for line in lines if line))
 
 
-def _counts(tally: Tally, elapsed_seconds: float) -> list[str]:
+def _counts(tally: ProgressCounts, elapsed_seconds: float) -> list[str]:
     rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
         f"{tally.questions_done}/{tally.work.questions} questions",
-        counted(tally.shards_done, "shard"),
-        counted(tally.failed, "failure"),
+        plural(tally.shards_done, "shard"),
+        plural(tally.failed, "failure"),
         f"{rate:.1f} frames/s",
         decimal(tally.bytes_done),
     ]
@@ -287,7 +287,7 @@ def _kinds(failures: Mapping[FailureKind, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
 
 
-def _stages(tally: Tally) -> str:
+def _stages(tally: ProgressCounts) -> str:
     """Where the seconds go, in workers and here, and the stage that takes most."""
     shares = tally.stage_shares()
     if not shares:
@@ -296,7 +296,7 @@ def _stages(tally: Tally) -> str:
     return f"bottleneck {tally.bottleneck()} ({listed})"
 
 
-def _left(tally: Tally, elapsed_seconds: float) -> str:
+def _left(tally: ProgressCounts, elapsed_seconds: float) -> str:
     seconds = tally.seconds_left(elapsed_seconds)
     return "?" if seconds is None else _clock_time(seconds)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from strive_data.annotations.read import Reading
 from strive_data.common.stopwatch import Stopwatch
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.config import FailureSettings
 from strive_data.engines.engine import Engine, VideoResult
 from strive_data.errors import FailureKind, StriveError
-from strive_data.plan import Work
+from strive_data.plan import PendingJobs
 from strive_data.progress import Observer, VideoDone
 from strive_data.schema import Failure
 from strive_data.shards.writer import ShardStream
@@ -23,7 +23,7 @@ from strive_data.shards.writer import ShardStream
 
 
 @dataclass
-class Seen:
+class RunStats:
     """What one start saw: seconds by stage, videos from the cache, damaged entries of it."""
 
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -32,10 +32,10 @@ class Seen:
 
 
 def run_jobs(
-    engine: Engine, work: Work, stream: ShardStream, observer: Observer, counted: FailureCount
-) -> Seen:
+    engine: Engine, work: PendingJobs, stream: ShardStream, observer: Observer, counted: FailureCount
+) -> RunStats:
     """Write what the engine makes of the jobs. Raises TooManyFailuresError at the limit of `counted`."""
-    seen = Seen()
+    seen = RunStats()
     results = engine.run(work.jobs)
     # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
     with closing(results):  # type: ignore[type-var]
@@ -50,7 +50,9 @@ def run_jobs(
     return seen
 
 
-def write_video(video: VideoResult, work: Work, stream: ShardStream) -> tuple[VideoDone, list[Failure]]:
+def write_video(
+    video: VideoResult, work: PendingJobs, stream: ShardStream
+) -> tuple[VideoDone, list[Failure]]:
     """Write the results of one video that are not settled yet; what was done, and its failures."""
     fresh = [
         (result, question)
@@ -125,12 +127,10 @@ def sum_up(failures: Sequence[Failure]) -> list[str]:
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None. One row more than the limits allow is too many."""
     if limits.max_count and failed > limits.max_count:
-        return (
-            f"stopped: {failed} of {counted(tried, 'row')} failed, failures.max_count is {limits.max_count}"
-        )
+        return f"stopped: {failed} of {plural(tried, 'row')} failed, failures.max_count is {limits.max_count}"
     if tried >= limits.min_rows and failed > limits.max_share * tried:
         return (
-            f"stopped: {failed} of {counted(tried, 'row')} failed, failures.max_share is {limits.max_share:g}"
+            f"stopped: {failed} of {plural(tried, 'row')} failed, failures.max_share is {limits.max_share:g}"
         )
     return None
 
@@ -182,12 +182,12 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for entry in summary.damaged:
         yield f"{entry}: damaged cache entry, made again"
     if cache and not summary.unchanged:
-        yield f"{cache}: {summary.kept} of {counted(summary.tried_videos, 'video')} came from the cache"
+        yield f"{cache}: {summary.kept} of {plural(summary.tried_videos, 'video')} came from the cache"
     if summary.unchanged:
         yield f"{out}: finished already, nothing to do"
     elif summary.resumed:
         were = "was" if summary.resumed == 1 else "were"
-        yield f"{out}: {counted(summary.resumed, 'sample')} {were} there already"
+        yield f"{out}: {plural(summary.resumed, 'sample')} {were} there already"
     counts = counted_samples(
         samples=summary.samples,
         videos=summary.videos,
@@ -205,8 +205,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
 def counted_samples(*, samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
     """What a build holds, on one line."""
     tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
-    held = f"{counted(samples, 'sample')} of {counted(videos, 'video')}{tried} in {counted(shards, 'shard')}"
-    return f"{held}, {counted(failures, 'failure')}"
+    held = f"{plural(samples, 'sample')} of {plural(videos, 'video')}{tried} in {plural(shards, 'shard')}"
+    return f"{held}, {plural(failures, 'failure')}"
 
 
 def stopped_line(out: Path | str) -> str:

@@ -20,7 +20,7 @@ from strive_data.common.storage import place_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.plan import GONE
 from strive_data.schema import Failure
-from strive_data.shards.build_state import Ledger
+from strive_data.shards.build_state import BuildState
 from strive_data.shards.checksums import FILES, file_sha256
 from strive_data.shards.finalize import TABLE_FILES
 from strive_data.shards.reader import read_run
@@ -37,7 +37,7 @@ class Unchanged:
 
 def find_unchanged(
     folder: Path,
-    ledger: Ledger,
+    ledger: BuildState,
     annotations: Sequence[Path | str],
     data_root: Path | str,
     *,

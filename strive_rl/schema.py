@@ -29,7 +29,7 @@ class View:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pick:
+class SampleRef:
     """One question of a batch: its position in the shards, and the epoch in which it is taken. A run takes no
     pick twice."""
 
@@ -38,7 +38,7 @@ class Pick:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wording:
+class PromptStyle:
     """How an answer is asked for: whether to reason first, and the line that says the form of the answer ("":
     that of the question's type)."""
 
@@ -55,8 +55,8 @@ class Group:
     question: Question
     views: tuple[View, ...]
     clean: View | None = None
-    pick: Pick | None = None
-    wording: Wording = field(default_factory=Wording)
+    pick: SampleRef | None = None
+    wording: PromptStyle = field(default_factory=PromptStyle)
 
 
 @dataclass(frozen=True, kw_only=True)

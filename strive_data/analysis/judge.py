@@ -14,7 +14,7 @@ from strive_data.analysis.judge_measure import METRICS, VideoBootstrap, measure
 from strive_data.common.settings import choose, load, require
 from strive_data.common.text import table_text
 from strive_data.config import SamplerSettings
-from strive_data.sampling.comb import EVALUATION_PHASE, phase
+from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.density import Float64s, spread
 from strive_data.sampling.registry import NOISY, SAMPLERS, draw_rows
 from strive_data.schema import Indices
@@ -111,9 +111,9 @@ def _judge(
 ) -> dict[str, Float64s]:
     values = {metric: np.zeros(len(cases)) for metric in METRICS}
     for group, scores_QN in scored:
-        phases_Q = np.full(len(group), EVALUATION_PHASE)
+        phases_Q = np.full(len(group), EVALUATION_OFFSET)
         if drawn_phases or settings.name in NOISY:
-            phases_Q = np.array([phase(settings.seed, cases[i].sample_id, 0) for i in group])
+            phases_Q = np.array([comb_offset(settings.seed, cases[i].sample_id, 0) for i in group])
         drawn_QMK = draw_rows(settings.name, scores_QN, settings, phases_Q=phases_Q)
         _put(values, cases, group, drawn_QMK)
     return values

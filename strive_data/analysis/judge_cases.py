@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import scan
@@ -118,7 +118,7 @@ def read_build_cases(folder: Path) -> Cases:
     known = samples.filter(pl.col("evidence_spans").list.len() > 0)
     if known.is_empty():
         raise UsageError(
-            f"{folder}: none of its {counted(samples.height, 'sample')} has evidence spans: nothing to judge "
+            f"{folder}: none of its {plural(samples.height, 'sample')} has evidence spans: nothing to judge "
             "by. Build from an annotation whose rows have 'evidence_spans' (as `strive-data synth` writes)"
         )
     frames = (

@@ -12,7 +12,7 @@ import polars as pl
 
 from strive_data.analysis.overlap_frames import PICTURE, Embed, Footage, read_footage
 from strive_data.common.settings import require
-from strive_data.common.text import counted, table_text
+from strive_data.common.text import plural, table_text
 from strive_data.errors import SettingsError
 from strive_data.schema import Floats, Table, Times
 
@@ -287,6 +287,6 @@ def as_overlap_text(table: pl.DataFrame) -> str:
     if table.is_empty():
         return "no video in common"
     summary = (
-        f"{counted(videos, 'video')} of EVAL found in TRAIN too, with {counted(samples, 'sample')} in EVAL"
+        f"{plural(videos, 'video')} of EVAL found in TRAIN too, with {plural(samples, 'sample')} in EVAL"
     )
     return f"{summary}\n{table_text(table, decimals=3)}"

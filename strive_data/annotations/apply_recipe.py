@@ -12,7 +12,7 @@ from typing import NoReturn
 from strive_data.annotations.question import LETTER, OPTION
 from strive_data.annotations.recipes import HOLE, Recipe, Rules
 from strive_data.annotations.rows import Item, json_value
-from strive_data.common.text import shown
+from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
 
 # Options and answers of multiple choice, as the data sets write them → "A. text" and the letter. Pure.
@@ -41,7 +41,7 @@ def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
     """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions)."""
     for letter, text in options.items():
         if letter not in ascii_uppercase or len(letter) != 1 or not isinstance(text, str):
-            _bad(f"{label}: got {shown(letter)}: {shown(text)}, expected a letter and a text")
+            _bad(f"{label}: got {short_repr(letter)}: {short_repr(text)}, expected a letter and a text")
     return [
         f"{letter}. {text.strip()}"
         for letter, text in options.items()
@@ -83,7 +83,7 @@ def _of_index(index: object, options: Sequence[str], label: str) -> object:
     if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 4:
         digits = int(digits)
     if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits < len(options):
-        _bad(f"{label}: got {shown(index)}, expected the number of an option, 0 to {len(options) - 1}")
+        _bad(f"{label}: got {short_repr(index)}, expected the number of an option, 0 to {len(options) - 1}")
     return options[digits].strip().lstrip("(")[:1]
 
 
@@ -97,7 +97,7 @@ def _of_option(answer: object, options: Sequence[str], label: str) -> object:
     named = {match[1] for match in matches if letter and letter[1] == match[1]}
     named |= {match[1] for match in matches if wanted in (match[2].strip(), match[0])}
     if len(named) > 1:
-        _bad(f"{label}: got {shown(answer)}, which names the options {', '.join(sorted(named))}")
+        _bad(f"{label}: got {short_repr(answer)}, which names the options {', '.join(sorted(named))}")
     return named.pop() if named else answer
 
 
@@ -190,15 +190,15 @@ def _filled(item: Item, row: Row, name: str) -> str:
     value: object = row
     for part in name.split("."):
         if not isinstance(value, Mapping) or value.get(part) is None:
-            _bad_recipe_row(f"{name} is missing")
+            _bad_row(f"{name} is missing")
         value = value[part]
     if isinstance(value, str):
         if not value.strip():
-            _bad_recipe_row(f"{name} is empty")
+            _bad_row(f"{name} is empty")
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST:
         return str(value)
-    return _bad_recipe_row(f"{name}: got {shown(value)}, expected a text or a number below {LARGEST:.0e}")
+    return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
 def _cut_video(layout: Layout, recipe: Recipe) -> None:
@@ -207,9 +207,7 @@ def _cut_video(layout: Layout, recipe: Recipe) -> None:
         return
     _, found, path = video.partition(after)
     if not found:
-        _bad_recipe_row(
-            f"{_label(recipe.fields.video, 'video')}: got {shown(video)}, expected {after!r} in it"
-        )
+        _bad_row(f"{_label(recipe.fields.video, 'video')}: got {short_repr(video)}, expected {after!r} in it")
     layout["path"] = path
 
 
@@ -231,7 +229,7 @@ def _json_cell(cell: str, label: str) -> object:
         if isinstance(value, SampleError):
             raise value
     except SampleError as error:
-        _bad_recipe_row(f"{label}: got {shown(cell)}, {error.message}")
+        _bad_row(f"{label}: got {short_repr(cell)}, {error.message}")
     return value
 
 
@@ -248,8 +246,8 @@ def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
     elif rule.otherwise:
         layout["problem_type"] = rule.otherwise
     elif isinstance(word, str):
-        _bad_recipe_row(
-            f"{_label(rule.field, 'problem_type')}: got {shown(word)}, expected one of {', '.join(known)}"
+        _bad_row(
+            f"{_label(rule.field, 'problem_type')}: got {short_repr(word)}, expected one of {', '.join(known)}"
         )
     elif word is not ABSENT:
         layout["problem_type"] = word
@@ -263,5 +261,5 @@ def _label(text: str, name: str) -> str:
     return hole[1] if hole else name
 
 
-def _bad_recipe_row(message: str) -> NoReturn:
+def _bad_row(message: str) -> NoReturn:
     raise SampleError(FailureKind.BAD_ROW, message)

@@ -11,7 +11,7 @@ NUMBER = re.compile(rf"([+-]?(?:{PLAIN})(?:[eE][+-]?\d{{1,3}})?)\s?(%?)", re.ASC
 FRACTION = re.compile(rf"([+-]?(?:{PLAIN}))\s?/\s?({PLAIN})", re.ASCII)
 
 
-def number(text: str) -> Fraction | None:
+def parse_number(text: str) -> Fraction | None:
     """The number that the whole of `text` is, exactly: "1,234.5", "-2", "3e-4", "50%" (½), "3/4".
 
     None for anything else: words or units beside it, two numbers, digits of other scripts, a zero

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn, cast
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.settings import choose
-from strive_data.common.text import shown
+from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
 
@@ -72,9 +72,9 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
 def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     sample_id = sample_id_of(row)
     if not sample_id:
-        _bad("problem_id", f": got {shown(row.get('problem_id'))}, expected a whole number or a text")
+        _bad("problem_id", f": got {short_repr(row.get('problem_id'))}, expected a whole number or a text")
     if row.get("data_type", "video") != "video":
-        _bad("data_type", f": got {shown(row['data_type'])}; only video is supported")
+        _bad("data_type", f": got {short_repr(row['data_type'])}; only video is supported")
     problem_type = _problem_type(row)
     options = _options(row, problem_type)
     return Question(
@@ -102,7 +102,7 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     if options is None:
         options = []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        _bad("options", f": got {shown(options)}, expected a list of texts")
+        _bad("options", f": got {short_repr(options)}, expected a list of texts")
     for option in options:
         _check_text("options", option)
     if problem_type != "multiple choice":
@@ -110,9 +110,9 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     matches = [OPTION.fullmatch(option.strip()) for option in options]
     lettered = [(match[1], match[2]) for match in matches if match]
     if len(lettered) < len(options) or len(options) < 2:
-        _bad("options", f": got {shown(options)}, expected two or more of the form 'A. text'")
+        _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'")
     if len({letter for letter, _ in lettered}) < len(lettered):
-        _bad("options", f": got {shown(options)}, a letter stands twice")
+        _bad("options", f": got {short_repr(options)}, a letter stands twice")
     return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
 
 
@@ -123,13 +123,16 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
     if not answer:
         _bad("solution", ": the answer is empty")
     if "<answer>" in answer or "</answer>" in answer:
-        _bad("solution", f": got {shown(solution)}, expected one <answer>…</answer>")
+        _bad("solution", f": got {short_repr(solution)}, expected one <answer>…</answer>")
     if problem_type == "multiple choice":
         return _letter(answer, options)
-    if problem_type in ("numerical", "regression") and number(answer) is None:
-        _bad("solution", f": got {shown(answer)}, expected a finite number for problem_type {problem_type!r}")
+    if problem_type in ("numerical", "regression") and parse_number(answer) is None:
+        _bad(
+            "solution",
+            f": got {short_repr(answer)}, expected a finite number for problem_type {problem_type!r}",
+        )
     if problem_type == "free-form" and not any(character.isalnum() for character in answer):
-        _bad("solution", f": got {shown(answer)}, expected some words")
+        _bad("solution", f": got {short_repr(answer)}, expected some words")
     return answer
 
 
@@ -137,7 +140,7 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
     letters = [option[0] for option in options]
     match = LETTER.fullmatch(answer)
     if match is None or match[1] not in letters:
-        _bad("solution", f": got {shown(answer)}, not among the options {', '.join(letters)}")
+        _bad("solution", f": got {short_repr(answer)}, not among the options {', '.join(letters)}")
     return match[1]
 
 
@@ -145,7 +148,7 @@ def _spans(spans: object) -> tuple[Span, ...]:
     if spans is None:
         return ()
     if not isinstance(spans, list):
-        _bad("evidence_spans", f": got {shown(spans)}, expected a list of [start, end] in seconds")
+        _bad("evidence_spans", f": got {short_repr(spans)}, expected a list of [start, end] in seconds")
     return tuple(_span(span) for span in spans)
 
 
@@ -157,7 +160,7 @@ def _span(span: object) -> Span:
             return start, end
     return _bad(
         "evidence_spans",
-        f": got {shown(span)}, expected [start, end] with 0 <= start <= end in seconds",
+        f": got {short_repr(span)}, expected [start, end] with 0 <= start <= end in seconds",
     )
 
 
@@ -167,7 +170,7 @@ def _text(row: Row, name: str) -> str:
     if value is None:
         _bad(name, " is missing")
     if not isinstance(value, str):
-        _bad(name, f": got {shown(value)}, expected a text")
+        _bad(name, f": got {short_repr(value)}, expected a text")
     if not value.strip():
         _bad(name, " is empty")
     _check_text(name, value)
@@ -176,7 +179,7 @@ def _text(row: Row, name: str) -> str:
 
 def _check_text(name: str, value: str) -> None:
     if UNWRITABLE.search(value):
-        _bad(name, f": got {shown(value)}, which holds NUL or a lone surrogate")
+        _bad(name, f": got {short_repr(value)}, which holds NUL or a lone surrogate")
 
 
 def _kind(value: object) -> str:

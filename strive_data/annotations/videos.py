@@ -11,7 +11,7 @@ import posixpath
 import stat
 from pathlib import Path, PureWindowsPath
 
-from strive_data.common.text import shown
+from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
 
 
@@ -45,17 +45,17 @@ class VideoFolder:
         elsewhere = "://" in path or path.startswith("/") or PureWindowsPath(path).drive
         if "\\" in path or elsewhere:
             expected = "expected a path relative to the data root, with forward slashes"
-            raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {shown(path)}: {expected}")
+            raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {short_repr(path)}: {expected}")
         video = posixpath.normpath(path)
         inside = video.split("/")[0] != ".."
         if inside and self._check_files:
             real = self._real(video)
             inside = real.is_relative_to(self._real_folder(""))
             if inside and (problem := _missing(real)):
-                message = f"video {shown(video)} under {self._root}: {problem}"
+                message = f"video {short_repr(video)} under {self._root}: {problem}"
                 raise SampleError(FailureKind.MISSING, message)
         if not inside:
-            message = f"{label} {shown(path)} leaves the data root {self._root}"
+            message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
 

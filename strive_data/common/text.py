@@ -12,7 +12,7 @@ from strive_data.errors import SampleError
 # Counts in words, for all that is printed: "1 sample", "2 samples".
 
 
-def counted(count: int, noun: str, form: str = "") -> str:
+def plural(count: int, noun: str, form: str = "") -> str:
     """The count in that format (as "," for thousands), and its noun, with an s unless it is one."""
     return f"{count:{form}} {noun}{'' if count == 1 else 's'}"
 
@@ -20,9 +20,9 @@ def counted(count: int, noun: str, form: str = "") -> str:
 def listed(counts: Mapping[str, int]) -> str:
     """The counts of `run.json`: "1 sample, 2 videos"; the tried videos only where some gave no sample."""
     same = counts.get("tried_videos") == counts.get("videos")
-    shown = {name: count for name, count in counts.items() if not (same and name == "tried_videos")}
+    short_repr = {name: count for name, count in counts.items() if not (same and name == "tried_videos")}
     return ", ".join(
-        counted(count, name.removesuffix("s").replace("_", " ")) for name, count in shown.items()
+        plural(count, name.removesuffix("s").replace("_", " ")) for name, count in short_repr.items()
     )
 
 
@@ -31,7 +31,7 @@ def listed(counts: Mapping[str, int]) -> str:
 MOST_CHARACTERS = 80
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """The value as a message shows it: one line, cut to 80 characters, pure enough for UTF-8."""
     if isinstance(value, SampleError):
         return value.message

@@ -14,7 +14,7 @@ from strive_data.engines.cache import MissedVideo
 from strive_data.engines.results import Video
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, Floats, Frames
-from strive_data.score import FrameQueue, QueuedVideo, QueueingScorer, Scorer
+from strive_data.score import FrameBatcher, QueuedVideo, QueueingScorer, Scorer
 
 MOST_VIDEOS = 32
 
@@ -78,7 +78,7 @@ def _done(held: deque[_Held]) -> Iterator[Waiting]:
         yield held.popleft().embedded()
 
 
-def _put(queue: FrameQueue, video: Video | SampleError) -> QueuedVideo | None:
+def _put(queue: FrameBatcher, video: Video | SampleError) -> QueuedVideo | None:
     """None for what needs no embedding, and for frames that scoring will refuse."""
     frames = _fresh_frames(video)
     try:

@@ -25,7 +25,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.errors import StriveError, UsageError
 from strive_data.schema import Candidates, Floats, VideoInfo
-from strive_data.shards.frames import CHROMA, Stills
+from strive_data.shards.frames import CHROMA, EncodedFrames
 from strive_data.shards.provenance import package_versions
 
 FORMAT = 2
@@ -47,7 +47,7 @@ DECODERS = ("av", "decord", "numpy", "simplejpeg")
 class KeptVideo:
     """A hit: the video's stills, and the unit embeddings float32 [N, D] of its frames."""
 
-    stills: Stills
+    stills: EncodedFrames
     embeddings: Floats
 
 
@@ -132,7 +132,7 @@ def check_cache_folder(folder: Path) -> None:
         raise UsageError(f"--cache {folder}: no right to write there; name another folder")
 
 
-def write_entry(entry: Path, stills: Stills, embeddings: Floats) -> None:
+def write_entry(entry: Path, stills: EncodedFrames, embeddings: Floats) -> None:
     """Keep a video, by rename: the entry is whole or absent.
 
     Raises SampleError (encode_failed) for a frame that is no picture and StriveError where it cannot be
@@ -186,7 +186,7 @@ def read_entry(entry: Path) -> KeptVideo | None:
         return None
     ends = np.cumsum(sizes)
     jpegs = [joined[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    stills = Stills(info=info, times=arrays["times"], jpegs=jpegs)
+    stills = EncodedFrames(info=info, times=arrays["times"], jpegs=jpegs)
     return KeptVideo(stills=stills, embeddings=arrays["embeddings"])
 
 

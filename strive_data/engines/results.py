@@ -13,7 +13,7 @@ from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.cache import KeptVideo, MissedVideo, VideoCache, check_cache_folder, write_entry
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.baselines import uniform_indices
-from strive_data.sampling.comb import phase
+from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.grouping import cluster_frames
 from strive_data.sampling.registry import WALKERS, draw
 from strive_data.schema import (
@@ -29,7 +29,7 @@ from strive_data.schema import (
 )
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
 from strive_data.score.scorer import NAME as FLAT
-from strive_data.shards.frames import Stills, stills_of
+from strive_data.shards.frames import EncodedFrames, encode_frames
 
 # One video, decoded just now or kept from before → its stills, and the scores of its questions.
 
@@ -61,7 +61,7 @@ def score_video(
     *,
     quality: int,
     embeddings: Floats | None = None,
-) -> tuple[Stills, Scored]:
+) -> tuple[EncodedFrames, Scored]:
     """Stills and one result a question; what the cache missed is kept now.
 
     `embeddings` float32 [N, D] are those of the video's frames where they are known already (batching.py).
@@ -72,7 +72,7 @@ def score_video(
             raise TypeError(f"{scorer.name} was given a kept video, but scores no embeddings")
         return video.stills, scorer.score_embeddings(video.embeddings, questions)
     candidates = video.candidates if isinstance(video, MissedVideo) else video
-    stills = stills_of(candidates, quality)
+    stills = encode_frames(candidates, quality)
     if embeddings is not None and isinstance(scorer, EmbeddingScorer):
         scored = scorer.score_embeddings(embeddings, questions)
     else:
@@ -82,7 +82,7 @@ def score_video(
     return stills, scored
 
 
-def _keep(entry: Path, stills: Stills, scored: Scored) -> None:
+def _keep(entry: Path, stills: EncodedFrames, scored: Scored) -> None:
     """Nothing is kept where not one question could be scored: there are no embeddings then."""
     results = (result for result in scored if isinstance(result, FrameScores))
     embeddings = next((result.embeddings for result in results), None)
@@ -102,7 +102,9 @@ def _no_embeddings(what: str, settings: BuildSettings) -> str:
 BUILD_EPOCH = 0
 
 
-def make_sample(question: Question, stills: Stills, scored: FrameScores, settings: BuildSettings) -> Sample:
+def make_sample(
+    question: Question, stills: EncodedFrames, scored: FrameScores, settings: BuildSettings
+) -> Sample:
     """Choose the variants of one question and take the JPEGs that they and the control need.
 
     Raises SampleError: score_failed for scores that are not finite or not one for each candidate,
@@ -112,7 +114,7 @@ def make_sample(question: Question, stills: Stills, scored: FrameScores, setting
     if scores.shape != (count,) or not np.isfinite(scores).all():
         message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"
         raise SampleError(FailureKind.SCORE_FAILED, message)
-    drawn_phase = phase(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
+    drawn_phase = comb_offset(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
     variants = draw(
         settings.sampler.name,
         scores,
@@ -142,7 +144,7 @@ def make_sample(question: Question, stills: Stills, scored: FrameScores, setting
     )
 
 
-def _clusters(scored: FrameScores, stills: Stills, settings: SamplerSettings) -> Indices | None:
+def _clusters(scored: FrameScores, stills: EncodedFrames, settings: SamplerSettings) -> Indices | None:
     """Clusters that the sampler walks by; None where it does not group."""
     if settings.grouping == "none" or settings.name not in WALKERS or scored.embeddings is None:
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from strive_data.common.page import END, page_head
 from strive_data.common.settings import choose
-from strive_data.common.text import counted, listed
+from strive_data.common.text import listed, plural
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import sample_ids
 from strive_data.inspect.timeline_svg import timeline_svg
@@ -76,7 +76,7 @@ def select_positions(build: Path, known: Sequence[str], selection: Selection) ->
         kept = set(sample_ids(build, selection.where))
         places = [place for place in places if known[place] in kept]
         if not places:
-            raise UsageError(f"--where {selection.where!r} holds for none of {counted(len(known), 'sample')}")
+            raise UsageError(f"--where {selection.where!r} holds for none of {plural(len(known), 'sample')}")
     count = min(selection.limit, len(places))
     if selection.seed is None:
         return [places[k * len(places) // count] for k in range(count)]
@@ -122,10 +122,10 @@ def _section(sample: Sample, *, with_index: bool) -> str:
         f"{info.duration_seconds:.1f} s",
         f"{info.width}×{info.height}",
         question.problem_type,
-        counted(len(sample.times), "candidate"),
-        f"scorer {sample.meta.scorer}, {counted(sample.meta.query_windows, 'query window')}",
+        plural(len(sample.times), "candidate"),
+        f"scorer {sample.meta.scorer}, {plural(sample.meta.query_windows, 'query window')}",
         f"reader {info.reader}"
-        + (f", {counted(info.decode_errors, 'decode error')}" if info.decode_errors else ""),
+        + (f", {plural(info.decode_errors, 'decode error')}" if info.decode_errors else ""),
     ]
     back = f' · <a href="#{INDEX_ID}">all samples</a>' if with_index else ""
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from strive_data.common.settings import choose
-from strive_data.common.text import counted, listed, table_text
+from strive_data.common.text import listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.checksums import FILES as HASHES
 from strive_data.shards.checksums import file_sha256
@@ -193,7 +193,7 @@ def table_rows(
     found = int(rows.select(pl.len()).collect().item())
     most = limit if limit is not None else found if out else SHOWN_ROWS
     shown = rows.head(most)
-    count = f"{min(most, found)} of {counted(found, 'row')} of {table}"
+    count = f"{min(most, found)} of {plural(found, 'row')} of {table}"
     if out is None:
         more = "; more with --limit, all with --out FILE" if most < found else ""
         return f"{table_text(_path_said_once(shown.collect()))}\n{count}{more}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from strive_data.common.settings import differences, identity
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards.build_state import Ledger, read_ledger
-from strive_data.shards.manifest import Entry, Lost, Manifest, shard_name
+from strive_data.shards.build_state import BuildState, read_build_state
+from strive_data.shards.manifest import Entry, FailedRow, Manifest, shard_name
 from strive_data.shards.reader import read_run
 from strive_data.verify.record import Record, file_problems, read_record
 
@@ -48,7 +48,7 @@ class Plan:
     whose bytes are not those of the one that is kept, each with the builds that hold the two."""
 
     moves: tuple[Move, ...]
-    lost: tuple[Lost, ...]
+    lost: tuple[FailedRow, ...]
     dropped: tuple[frozenset[str], ...]
     clashes: tuple[str, ...]
 
@@ -62,7 +62,7 @@ def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplic
     moves: list[Move] = []
     dropped: list[frozenset[str]] = []
     clashes: list[str] = []
-    lost: list[Lost] = []
+    lost: list[FailedRow] = []
     for part, manifests in enumerate(parts):
         given_up = set()
         for manifest in manifests:
@@ -81,7 +81,7 @@ def plan_merge(parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplic
         dropped.append(frozenset(given_up))
     if clashes and duplicates == "refuse":
         raise UsageError(
-            f"in several builds, with different content: {counted(len(clashes), 'sample id')}: "
+            f"in several builds, with different content: {plural(len(clashes), 'sample id')}: "
             f"{some_of(clashes)}; --duplicates first takes those of the build named first"
         )
     return Plan(moves=tuple(moves), lost=tuple(lost), dropped=tuple(dropped), clashes=tuple(clashes))
@@ -100,7 +100,7 @@ class Part:
     folder: Path
     run: Mapping[str, Any]
     record: Record
-    ledger: Ledger
+    ledger: BuildState
 
 
 def read_part(folder: Path) -> Part:
@@ -114,7 +114,7 @@ def read_part(folder: Path) -> Part:
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DamagedError(f"{folder}/{problems[0]}{more}: `strive-data verify {folder}` tells all")
-    return Part(folder=folder, run=run, record=record, ledger=read_ledger(folder, record.settings))
+    return Part(folder=folder, run=run, record=record, ledger=read_build_state(folder, record.settings))
 
 
 def require_same_settings(parts: Sequence[Part]) -> None:

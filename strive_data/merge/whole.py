@@ -20,10 +20,10 @@ from strive_data.errors import FailureKind, StriveError, UsageError
 from strive_data.merge.plan import Duplicates, Part, Plan, plan_merge, read_part, require_same_settings
 from strive_data.merge.shard import move_shard
 from strive_data.schema import FAILURES_TABLE
-from strive_data.shards.build_state import PARTS, TAIL_FILE, Ledger, begin
-from strive_data.shards.checksums import FILES, SEAL, file_hashes, seal
+from strive_data.shards.build_state import PARTS, TAIL_FILE, BuildState, start_build
+from strive_data.shards.checksums import CHECKSUM_KEY, FILES, add_checksum, file_hashes
 from strive_data.shards.finalize import counts_of, files_of
-from strive_data.shards.manifest import Manifest, Tail, as_body, index_of
+from strive_data.shards.manifest import Manifest, TrailingFailures, as_body, index_of
 from strive_data.shards.provenance import run_record
 from strive_data.shards.reader import INDEX_FILE, RUN_FILE
 from strive_data.shards.tables import FAILURES_FILE, SAMPLES_FILE, gather_parts, write_table
@@ -120,7 +120,7 @@ def _write(
     settings, first = parts[0].record.settings, parts[0].ledger
     attempt = max(part.ledger.attempt for part in parts)
     provenance = tuple(_provenance(part) for part in parts)
-    begin(out, settings, Ledger(versions=first.versions, parts=provenance), attempt)
+    start_build(out, settings, BuildState(versions=first.versions, parts=provenance), attempt)
     manifests: list[Manifest] = []
     for move in plan.moves:
         manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
@@ -128,7 +128,9 @@ def _write(
             observe(len(manifests), len(plan.moves), sum(m.size_bytes for m in manifests))
     lost = (*plan.lost, *(each for part in parts for each in part.ledger.tail.failures))
     if lost:
-        write_json(out / TAIL_FILE, as_body(Tail(shards=len(manifests), attempt=attempt, failures=lost)))
+        write_json(
+            out / TAIL_FILE, as_body(TrailingFailures(shards=len(manifests), attempt=attempt, failures=lost))
+        )
     gather_parts(out, [manifest.shard for manifest in manifests], out)
     write_table(out / INDEX_FILE, index_of(manifests))
     samples = pl.scan_parquet(out / SAMPLES_FILE)
@@ -136,7 +138,7 @@ def _write(
     write_table(out / FAILURES_FILE, failures)
     counts = counts_of(out, manifests)
     record = _record(parts, counts, Counter(failures["kind"]), file_hashes(out, files_of(out, manifests)))
-    write_json(out / RUN_FILE, seal(record | {PARTS: list(provenance)}))
+    write_json(out / RUN_FILE, add_checksum(record | {PARTS: list(provenance)}))
     return MergeSummary(
         samples=counts["samples"],
         videos=counts["videos"],
@@ -173,5 +175,5 @@ def _record(
 def _provenance(part: Part) -> dict[str, Any]:
     """The record of a part; its hash stands for its files. `build.json` has it too, so that it stays in
     `run.json` when rows are added to the joined build."""
-    known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, SEAL)}
-    return {"folder": part.folder.name, "run_sha256": part.run.get(SEAL), **known}
+    known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, CHECKSUM_KEY)}
+    return {"folder": part.folder.name, "run_sha256": part.run.get(CHECKSUM_KEY), **known}

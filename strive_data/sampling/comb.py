@@ -17,10 +17,10 @@ from strive_data.schema import Floats, Indices
 
 # The phase φ of a sample: all the chance there is in a sampler.
 
-EVALUATION_PHASE = 0.5
+EVALUATION_OFFSET = 0.5
 
 
-def phase(seed: int, sample_id: str, epoch: int) -> float:
+def comb_offset(seed: int, sample_id: str, epoch: int) -> float:
     """φ in [0, 1) for one epoch of one sample; the same on every machine, and needs no state.
 
     Philox keyed by a hash of (seed, sample id), its counter the epoch; raw bits, so that no change of

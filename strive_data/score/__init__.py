@@ -1,13 +1,19 @@
 """Scores of frames against a question: one protocol, one scorer a file; only scorers import torch."""
 
-from strive_data.score.batcher import EmbeddingScorer, FrameEmbedder, FrameQueue, QueuedVideo, QueueingScorer
+from strive_data.score.batcher import (
+    EmbeddingScorer,
+    FrameBatcher,
+    FrameEmbedder,
+    QueuedVideo,
+    QueueingScorer,
+)
 from strive_data.score.registry import make_scorer
 from strive_data.score.scorer import FrameScores, Scorer
 
 __all__ = [
     "EmbeddingScorer",
+    "FrameBatcher",
     "FrameEmbedder",
-    "FrameQueue",
     "FrameScores",
     "QueuedVideo",
     "QueueingScorer",

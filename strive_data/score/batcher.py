@@ -64,7 +64,7 @@ class QueuedVideo:
         return Embedded(rows=np.concatenate([batch[rows] for batch, _, rows in done]), seconds=seconds)
 
 
-class FrameQueue:
+class FrameBatcher:
     """Cuts the frames that are put in into batches of `size`, and hands each full one to `pool` at once."""
 
     def __init__(self, embed: EmbedBatch, *, size: int, pool: Executor, most_batches: int) -> None:
@@ -144,16 +144,16 @@ class EmbeddingScorer(FrameEmbedder, Protocol):
 class QueueingScorer(EmbeddingScorer, Protocol):
     """A scorer that embeds the frames of many videos in shared batches, beside what its caller does."""
 
-    def frame_queue(self) -> AbstractContextManager[FrameQueue]:
+    def frame_queue(self) -> AbstractContextManager[FrameBatcher]:
         """A queue for frames; what it still holds at the end of the block is given up."""
         ...
 
 
-MOST_LANES_OF_A_GPU = 4  # they prepare images beside its forwards; more only hold its memory
+MAX_GPU_THREADS = 4  # they prepare images beside its forwards; more only hold its memory
 
 
 @contextmanager
-def lanes(count: int) -> Iterator[ThreadPoolExecutor]:
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """`count` threads in which torch uses one thread of the CPU each.
 
     So does the calling thread meanwhile, since the setting reaches further than the thread it is made in.
@@ -169,7 +169,7 @@ def lanes(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def lane_count(device: torch.device, threads: int | None) -> int:
+def thread_count(device: torch.device, threads: int | None) -> int:
     """Lanes for a device where `threads` of the CPU may be used; None: as many as torch would use."""
     count = threads or torch.get_num_threads()
-    return count if device.type == "cpu" else min(count, MOST_LANES_OF_A_GPU)
+    return count if device.type == "cpu" else min(count, MAX_GPU_THREADS)

@@ -18,7 +18,7 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.batcher import FrameQueue, lane_count, lanes
+from strive_data.score.batcher import FrameBatcher, thread_count, threads
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
@@ -76,7 +76,7 @@ class ClipScorer:
     def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
         self._settings = settings
         self._clip: ClipModel = load_clip(settings)
-        self._lanes = lane_count(self._clip.device, threads)
+        self._lanes = thread_count(self._clip.device, threads)
         on_cpu = self._clip.device.type == "cpu"
         self._batch = settings.batch_size or (FRAMES_OF_A_CPU_BATCH if on_cpu else FRAMES_OF_A_GPU_BATCH)
         self._text_batch = 1 if on_cpu else TEXTS_OF_A_GPU_BATCH
@@ -110,11 +110,11 @@ class ClipScorer:
         return identity_of(self._clip, batch_size=self._batch)
 
     @contextmanager
-    def frame_queue(self) -> Iterator[FrameQueue]:
+    def frame_queue(self) -> Iterator[FrameBatcher]:
         """A queue that embeds frames beside what the caller does; what it holds is given up at the end."""
-        with lanes(self._lanes) as pool:
+        with threads(self._lanes) as pool:
             most = 2 * self._lanes
-            yield FrameQueue(self._embed_batch, size=self._batch, pool=pool, most_batches=most)
+            yield FrameBatcher(self._embed_batch, size=self._batch, pool=pool, most_batches=most)
 
     def embed_frames(self, frames: Frames) -> Floats:
         """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
@@ -129,7 +129,7 @@ class ClipScorer:
             return np.zeros((0, 0), dtype=np.float32)
         size = self._text_batch
         batches = [texts[start : start + size] for start in range(0, len(texts), size)]
-        with lanes(self._lanes) as pool:
+        with threads(self._lanes) as pool:
             return _unit(np.concatenate(list(pool.map(self._embed_text_batch, batches))))
 
     def _windows_of(self, question: Question) -> list[str] | SampleError:

@@ -19,12 +19,12 @@ from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, UsageError
 from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.manifest import (
-    Lost,
+    FailedRow,
     Manifest,
-    Tail,
+    TrailingFailures,
     manifest_name,
     read_manifest,
-    read_tail,
+    read_trailing_failures,
     shard_name,
 )
 from strive_data.shards.provenance import package_versions
@@ -40,13 +40,13 @@ OF_A_SHARD = re.compile(r"(shard-\d{6,})\.(tar|json|samples\.parquet|frames\.par
 class Tried:
     """A row that failed, in which round of `--retry-failed` (0: the first), and whether the tail tells it."""
 
-    lost: Lost
+    lost: FailedRow
     attempt: int
     in_tail: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
+class BuildState:
     """What is settled: `done` has the question hash of each sample by id, `failed` the last try of others.
 
     `attempt` is the round that the build is in; `unfinished` as in the last Manifest; `versions` are those
@@ -58,7 +58,7 @@ class Ledger:
     attempt: int = 0
     complete: bool = False
     begun: bool = False
-    tail: Tail = field(default_factory=Tail)
+    tail: TrailingFailures = field(default_factory=TrailingFailures)
     versions: Mapping[str, str | None] = field(default_factory=dict)
     done: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, Tried] = field(default_factory=dict)
@@ -70,7 +70,9 @@ class Ledger:
         return self.manifests[-1].unfinished if self.manifests else ()
 
 
-def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] | None = None) -> Ledger:
+def read_build_state(
+    out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] | None = None
+) -> BuildState:
     """What is settled in `out`, which may be absent or empty.
 
     A build that was begun with other settings and has no shard yet is none: it may be begun anew. `sizes` are
@@ -82,15 +84,15 @@ def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] 
     """
     if not (out / BUILD_FILE).is_file():
         _refuse_strangers(out)
-        return Ledger()
+        return BuildState()
     begun = _read_begun(out / BUILD_FILE)
     held = _sizes_of(out) if sizes is None else sizes
     if begun.get("settings_fingerprint") != fingerprint(settings):
         if _holds_shards(held):
             raise UsageError(_other_settings(out, begun, settings))
-        return Ledger()
+        return BuildState()
     manifests = _read_manifests(out, fingerprint(settings), held)
-    ledger = Ledger(
+    ledger = BuildState(
         attempt=begun["attempt"],
         complete=(out / RUN_FILE).is_file(),
         begun=True,
@@ -98,14 +100,14 @@ def read_ledger(out: Path, settings: BuildSettings, *, sizes: Mapping[str, int] 
         parts=tuple(begun.get(PARTS, ())),
     )
     with _ways_out_told():
-        tail = read_tail(out / TAIL_FILE)
+        tail = read_trailing_failures(out / TAIL_FILE)
     return settle(ledger, manifests, tail)
 
 
-def settle(ledger: Ledger, manifests: Sequence[Manifest], tail: Tail) -> Ledger:
+def settle(ledger: BuildState, manifests: Sequence[Manifest], tail: TrailingFailures) -> BuildState:
     """The ledger by these manifests and this tail; of several tries of a row the last one counts."""
     failed: dict[str, Tried] = {}
-    records: list[Manifest | Tail] = [*manifests[: tail.shards], tail, *manifests[tail.shards :]]
+    records: list[Manifest | TrailingFailures] = [*manifests[: tail.shards], tail, *manifests[tail.shards :]]
     for record in records:
         for lost in record.failures:
             failed[lost.sample_id] = Tried(lost=lost, attempt=record.attempt, in_tail=record is tail)
@@ -120,8 +122,8 @@ def settle(ledger: Ledger, manifests: Sequence[Manifest], tail: Tail) -> Ledger:
 
 
 def close(
-    ledger: Ledger, manifests: Sequence[Manifest], trailing: Sequence[Lost], attempt: int
-) -> tuple[Ledger, Tail]:
+    ledger: BuildState, manifests: Sequence[Manifest], trailing: Sequence[FailedRow], attempt: int
+) -> tuple[BuildState, TrailingFailures]:
     """The ledger and tail at the end of a start: all manifests, and the rows that failed behind them.
 
     What the tail told before stays in it, unless it was tried again since.
@@ -132,11 +134,11 @@ def close(
         for sample_id, tried in settle(ledger, manifests, ledger.tail).failed.items()
         if tried.in_tail and tried.attempt == attempt and sample_id not in again
     ]
-    tail = Tail(shards=len(manifests), attempt=attempt, failures=(*kept, *trailing))
+    tail = TrailingFailures(shards=len(manifests), attempt=attempt, failures=(*kept, *trailing))
     return settle(replace(ledger, attempt=attempt), manifests, tail), tail
 
 
-def begin(out: Path, settings: BuildSettings, ledger: Ledger, attempt: int) -> None:
+def start_build(out: Path, settings: BuildSettings, ledger: BuildState, attempt: int) -> None:
     """Make the folder ready for work: no leftovers, no `run.json`, and `build.json` with the round.
 
     Where a build with other settings was begun and made no shard, what it tried goes too.

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-SEAL = "sha256"
+CHECKSUM_KEY = "sha256"
 FILES = "files"
 BLOCK_BYTES = 1 << 20
 
@@ -31,15 +31,15 @@ def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in sorted(names)}
 
 
-def seal(body: Mapping[str, Any]) -> dict[str, Any]:
+def add_checksum(body: Mapping[str, Any]) -> dict[str, Any]:
     """The object with the sha256 of its JSON text in a last key."""
-    unsealed = {name: value for name, value in body.items() if name != SEAL}
-    return unsealed | {SEAL: sha256(json_bytes(unsealed)).hexdigest()}
+    unsealed = {name: value for name, value in body.items() if name != CHECKSUM_KEY}
+    return unsealed | {CHECKSUM_KEY: sha256(json_bytes(unsealed)).hexdigest()}
 
 
-def is_sealed(content: bytes, body: Mapping[str, Any]) -> bool:
+def checksum_matches(content: bytes, body: Mapping[str, Any]) -> bool:
     """Whether `content`, whose JSON value `body` is, is to the byte what was written under its own seal."""
-    return content == json_bytes(seal(body))
+    return content == json_bytes(add_checksum(body))
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:

@@ -21,8 +21,8 @@ from strive_data.config import BuildSettings
 from strive_data.errors import StriveError, UsageError
 from strive_data.schema import Failure
 from strive_data.shards.build_state import BUILD_FILE, PARTS, TAIL_FILE
-from strive_data.shards.checksums import file_hashes, seal
-from strive_data.shards.manifest import Manifest, Tail, as_body, index_of, manifest_name
+from strive_data.shards.checksums import add_checksum, file_hashes
+from strive_data.shards.manifest import Manifest, TrailingFailures, as_body, index_of, manifest_name
 from strive_data.shards.provenance import run_record
 from strive_data.shards.reader import INDEX_FILE, RUN_FILE, read_run
 from strive_data.shards.tables import (
@@ -39,13 +39,13 @@ from strive_data.shards.tables import (
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
 
 
-def finish(
+def finalize(
     out: Path,
     rows: Annotations,
     settings: BuildSettings,
     *,
     manifests: Sequence[Manifest],
-    tail: Tail,
+    tail: TrailingFailures,
     failures: Sequence[Failure],
     versions: Mapping[str, str | None],
     seconds: float,
@@ -77,7 +77,7 @@ def finish(
     if parts:
         record[PARTS] = list(parts)
     sync_folder(out)
-    write_json(out / RUN_FILE, seal(record))
+    write_json(out / RUN_FILE, add_checksum(record))
     sync_folder(out)
     return counts
 

@@ -49,7 +49,7 @@ ENCODERS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stills:
+class EncodedFrames:
     """One video: times float64 [N] seconds, and one JPEG a candidate."""
 
     info: VideoInfo
@@ -96,10 +96,10 @@ class JpegsOnDemand(Sequence[bytes]):
         return self._done[place]
 
 
-def stills_of(candidates: Candidates, quality: int) -> Stills:
+def encode_frames(candidates: Candidates, quality: int) -> EncodedFrames:
     """Stills of decoded candidates; nothing is encoded yet."""
     jpegs = JpegsOnDemand(candidates.frames, quality)
-    return Stills(info=candidates.info, times=candidates.times, jpegs=jpegs)
+    return EncodedFrames(info=candidates.info, times=candidates.times, jpegs=jpegs)
 
 
 def encode_jpeg(frame: Frames, quality: int) -> bytes:

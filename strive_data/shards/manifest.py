@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
+class FailedRow:
     """One row that was tried and failed; `question` as in Entry."""
 
     sample_id: str
@@ -68,17 +68,17 @@ class Manifest:
     attempt: int = 0
     unfinished: tuple[str, ...] = ()
     parts: Mapping[str, PartFile] = field(default_factory=dict)
-    failures: tuple[Lost, ...] = ()
+    failures: tuple[FailedRow, ...] = ()
     samples: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tail:
+class TrailingFailures:
     """`tail.json`: the rows that failed behind the last sample of `shards` shards: none of them tells it."""
 
     shards: int = 0
     attempt: int = 0
-    failures: tuple[Lost, ...] = ()
+    failures: tuple[FailedRow, ...] = ()
 
 
 def question_hash(question: Question) -> str:
@@ -87,9 +87,9 @@ def question_hash(question: Question) -> str:
     return sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def lost_of(failure: Failure, question: Question) -> Lost:
+def failed_row_of(failure: Failure, question: Question) -> FailedRow:
     """A failure as the manifest keeps it: without its row number, which may change as rows are added."""
-    return Lost(
+    return FailedRow(
         sample_id=failure.sample_id,
         question=question_hash(question),
         stage=failure.stage,
@@ -98,7 +98,7 @@ def lost_of(failure: Failure, question: Question) -> Lost:
     )
 
 
-def failure_of_lost(lost: Lost, row: int, question: Question) -> Failure:
+def failure_of(lost: FailedRow, row: int, question: Question) -> Failure:
     """The failure of a row of the annotation as it is now."""
     return Failure(
         sample_id=lost.sample_id,
@@ -120,7 +120,7 @@ def shard_name(number: int) -> str:
     return f"shard-{number:06d}.tar"
 
 
-def as_body(record: Manifest | Tail) -> dict[str, Any]:
+def as_body(record: Manifest | TrailingFailures) -> dict[str, Any]:
     """The JSON object of a manifest or a tail."""
     return asdict(record)
 
@@ -140,13 +140,15 @@ def read_manifest(path: Path) -> Manifest:
         raise DamagedError(f"{path}: no manifest of a shard of this version ({error!r})") from error
 
 
-def read_tail(path: Path) -> Tail:
+def read_trailing_failures(path: Path) -> TrailingFailures:
     """The tail at `path`, empty where there is none. Raises DamagedError where it is none of a build."""
     if not path.is_file():
-        return Tail()
+        return TrailingFailures()
     body = _object(path)
     try:
-        return Tail(shards=body["shards"], attempt=body["attempt"], failures=_lost(body["failures"]))
+        return TrailingFailures(
+            shards=body["shards"], attempt=body["attempt"], failures=_lost(body["failures"])
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{path}: not the list of failures of a build ({error!r})") from error
 
@@ -164,8 +166,8 @@ def index_of(manifests: Sequence[Manifest]) -> pl.DataFrame:
 _NESTED = ("failures", "samples")
 
 
-def _lost(rows: Sequence[Mapping[str, Any]]) -> tuple[Lost, ...]:
-    return tuple(Lost(**{**row, "kind": FailureKind(row["kind"])}) for row in rows)
+def _lost(rows: Sequence[Mapping[str, Any]]) -> tuple[FailedRow, ...]:
+    return tuple(FailedRow(**{**row, "kind": FailureKind(row["kind"])}) for row in rows)
 
 
 def _object(path: Path) -> dict[str, Any]:

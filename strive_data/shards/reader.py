@@ -17,7 +17,7 @@ import polars as pl
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
-from strive_data.shards.checksums import FILES, SEAL, is_sealed
+from strive_data.shards.checksums import CHECKSUM_KEY, FILES, checksum_matches
 from strive_data.shards.format import decode_sample
 
 # Whole shards of a remote build kept in a local folder, each checked against its manifest once it is there.
@@ -197,7 +197,7 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
         )
     if not isinstance(run.get("settings"), dict):
         raise UsageError(f"{path} is not the {RUN_FILE} of `strive-data build`: it has no settings")
-    if SEAL in run and not is_sealed(content, run):
+    if CHECKSUM_KEY in run and not checksum_matches(content, run):
         raise DamagedError(f"{path} is not as it was written (its own checksum differs): {TELL_MORE}")
     return run
 

@@ -22,11 +22,11 @@ from strive_data.schema import SCHEMA_VERSION, Failure, Question, Sample
 from strive_data.shards.format import BLOCK_BYTES, sample_members
 from strive_data.shards.manifest import (
     Entry,
-    Lost,
+    FailedRow,
     Manifest,
     PartFile,
     as_body,
-    lost_of,
+    failed_row_of,
     manifest_name,
     question_hash,
     shard_name,
@@ -77,7 +77,7 @@ class OpenShard:
         self,
         *,
         attempt: int = 0,
-        failures: Sequence[Lost] = (),
+        failures: Sequence[FailedRow] = (),
         unfinished: Sequence[str] = (),
         parts: Mapping[str, PartFile] | None = None,
     ) -> Manifest:
@@ -159,7 +159,7 @@ class ShardStream:
         self._shard: OpenShard | None = None
         self._samples: list[Sample] = []
         self.manifests = list(manifests)
-        self.trailing: list[Lost] = []
+        self.trailing: list[FailedRow] = []
         self.written_bytes = 0
 
     def __enter__(self) -> ShardStream:
@@ -177,7 +177,7 @@ class ShardStream:
         """Append the results of one video's questions; `unfinished` are the ids of all rows of its job."""
         for place, (result, question) in enumerate(zip(results, questions, strict=True)):
             if isinstance(result, Failure):
-                self.trailing.append(lost_of(result, question))
+                self.trailing.append(failed_row_of(result, question))
             else:
                 self._add(result, () if place == len(results) - 1 else unfinished)
 

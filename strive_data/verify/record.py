@@ -15,7 +15,7 @@ from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, SettingsError
 from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.build_state import BUILD_FILE
-from strive_data.shards.checksums import FILES, SEAL, file_sha256, is_sealed
+from strive_data.shards.checksums import CHECKSUM_KEY, FILES, checksum_matches, file_sha256
 from strive_data.shards.finalize import TABLE_FILES
 from strive_data.shards.manifest import Entry, Manifest, PartFile, manifest_name, read_manifest, shard_name
 from strive_data.shards.reader import RUN_FILE
@@ -145,9 +145,9 @@ def _content(path: Path) -> bytes:
 
 
 def _wrong(content: bytes, body: Mapping[str, Any], record: Record) -> Iterator[str]:
-    if SEAL not in body:
+    if CHECKSUM_KEY not in body:
         yield "it has no checksum of its own"
-    elif not is_sealed(content, body):
+    elif not checksum_matches(content, body):
         yield "it is not as it was written (its own checksum differs)"
     if body["settings"] != as_dict(record.settings):
         yield "its settings are not complete"

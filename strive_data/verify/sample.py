@@ -15,7 +15,7 @@ from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
 from strive_data.engines.results import BUILD_EPOCH
 from strive_data.errors import DamagedError, StriveError
 from strive_data.sampling.baselines import uniform_indices
-from strive_data.sampling.comb import phase
+from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Sample
 from strive_data.shards.format import BLOCK_BYTES, Member, decode_sample, sample_members, tar_members
 from strive_data.shards.frames import decode_jpeg
@@ -79,7 +79,7 @@ def _of_indices(sample: Sample, settings: BuildSettings) -> Iterator[str]:
 
 def _of_meta(sample: Sample, settings: BuildSettings) -> Iterator[str]:
     sample_id = sample.meta.question.sample_id
-    drawn = {"phase": phase(settings.sampler.seed, sample_id, BUILD_EPOCH)}
+    drawn = {"phase": comb_offset(settings.sampler.seed, sample_id, BUILD_EPOCH)}
     if sample.meta.sampler != asdict(settings.sampler) | drawn:
         yield "json: the sampler is not that of the build's settings, or its phase not that of the sample"
     if sample.meta.query_windows < 1:

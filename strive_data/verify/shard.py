@@ -11,7 +11,7 @@ from pathlib import Path
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
 from strive_data.schema import Sample
-from strive_data.shards.manifest import Entry, Lost, Manifest, manifest_name, question_hash
+from strive_data.shards.manifest import Entry, FailedRow, Manifest, manifest_name, question_hash
 from strive_data.shards.writer import END_OF_ARCHIVE
 from strive_data.verify.problem import Problem
 from strive_data.verify.record import checked_manifest
@@ -39,7 +39,7 @@ class ShardReport:
     frames: int = 0
     candidates: int = 0
     size_bytes: int = 0
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[FailedRow, ...] = ()
 
 
 @dataclass(kw_only=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import DamagedError, FailureKind
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, INDEX_TABLE, SAMPLES_TABLE, Stage, Table
-from strive_data.shards.manifest import Lost
+from strive_data.shards.manifest import FailedRow
 from strive_data.shards.reader import INDEX_FILE, RUN_FILE
 from strive_data.shards.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
 from strive_data.verify.problem import Problem
@@ -85,7 +85,7 @@ def table_problems(folder: Path, record: Record) -> Iterator[Problem]:
             yield Problem(file=RUN_FILE, what=what, todo=STALE)
 
 
-def untold_problems(folder: Path, told: Iterable[Lost]) -> Iterator[Problem]:
+def untold_problems(folder: Path, told: Iterable[FailedRow]) -> Iterator[Problem]:
     """Failures of videos that neither a manifest nor the tail tells of."""
     known = {(lost.sample_id, lost.stage, str(lost.kind), lost.message) for lost in told}
     rows = _read(pl.scan_parquet(folder / FAILURES_FILE).filter(pl.col("stage") != "annotation"))
@@ -99,7 +99,7 @@ def row_count_problems(folder: Path, expected: dict[str, int]) -> Iterator[Probl
     for file, count in expected.items():
         found = _read(pl.scan_parquet(folder / file).select(pl.len())).item()
         if found != count:
-            what = f"{counted(found, 'row')}, the shards account for {count}"
+            what = f"{plural(found, 'row')}, the shards account for {count}"
             yield Problem(file=file, what=what, todo=STALE)
 
 

@@ -18,7 +18,7 @@ from strive_data.common.process_pool import WorkerDiedError, WorkerPool
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.build_state import TAIL_FILE
 from strive_data.shards.finalize import TABLE_FILES
-from strive_data.shards.manifest import read_tail
+from strive_data.shards.manifest import read_trailing_failures
 from strive_data.shards.reader import INDEX_FILE, RUN_FILE
 from strive_data.shards.tables import FRAMES_FILE, SAMPLES_FILE
 from strive_data.verify.problem import Problem
@@ -93,7 +93,7 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
 
 def _told_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[Problem]:
     try:
-        tail = read_tail(folder / TAIL_FILE)
+        tail = read_trailing_failures(folder / TAIL_FILE)
     except DamagedError as error:
         yield Problem(file=TAIL_FILE, what=str(error))
         return

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 from strive_data.schema import ProblemType, Question
 
 # Reading an answer: where it stands in a response, and which option it names.
@@ -160,12 +160,12 @@ def _choice(answer: str, question: Question) -> float:
 
 def _numerical(answer: str, question: Question) -> float:
     """1 where both numbers are equal once rounded to 2 decimals (exactly, half to even)."""
-    value, truth = number(answer), _true_number(question)
+    value, truth = parse_number(answer), _true_number(question)
     return float(value is not None and round(value, 2) == round(truth, 2))
 
 
 def _regression(answer: str, question: Question) -> float:
-    value, truth = number(answer), _true_number(question)
+    value, truth = parse_number(answer), _true_number(question)
     return 0.0 if value is None else mean_relative_accuracy(value, truth)
 
 
@@ -182,7 +182,7 @@ def _free_form(answer: str, question: Question) -> float:
 
 
 def _true_number(question: Question) -> Fraction:
-    truth = number(question.answer)
+    truth = parse_number(question.answer)
     if truth is None:
         raise ValueError(f"question {question.sample_id}: answer {question.answer!r} is not a number")
     return truth

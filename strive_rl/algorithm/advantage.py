@@ -37,7 +37,7 @@ def variance_parts(rewards_MG: npt.ArrayLike) -> VarianceParts:
     rewards = np.asarray(rewards_MG, dtype=np.float64)
     if rewards.ndim != 2:
         raise ValueError(f"rewards of shape {rewards.shape}, expected [M, G]")
-    if is_uninformative(rewards):
+    if has_zero_advantage(rewards):
         return VarianceParts(between=0.0, within=0.0, eta2=float("nan"))
     means_M1 = rewards.mean(axis=1, keepdims=True)
     between = float(rewards.shape[1] * ((means_M1 - rewards.mean()) ** 2).sum())
@@ -45,7 +45,7 @@ def variance_parts(rewards_MG: npt.ArrayLike) -> VarianceParts:
     return VarianceParts(between=between, within=within, eta2=between / (between + within))
 
 
-def is_uninformative(accuracy_MG: npt.ArrayLike) -> bool:
+def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
     """Whether all M×G responses have equal accuracy: such a question is left out of the update and counted.
 
     Give it the accuracy part of the reward, never the shaped total: a difference in form alone would keep a

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from strive_data.errors import UsageError
-from strive_rl.algorithm.advantage import is_uninformative
+from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.config import DataSettings, OptimSettings, TrainSettings
 from strive_rl.schema import Rewards
 
@@ -67,7 +67,7 @@ def outcome(accuracies: Iterable[Rewards]) -> Outcome:
 
 def side(accuracy_MG: Rewards) -> int:
     """1 where all answers are equally accurate above one half, −1 below it, 0 where they differ."""
-    if not is_uninformative(accuracy_MG):
+    if not has_zero_advantage(accuracy_MG):
         return 0
     level = float(accuracy_MG.flat[0])
     return (level > 0.5) - (level < 0.5)

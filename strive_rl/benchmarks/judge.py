@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.readers import tempcompass_output
@@ -85,7 +85,7 @@ def _read_rated(records: Records, items: Sequence[Item]) -> dict[str, float]:
     """The ratings of the rows that have one: the others were told by the rules."""
     rows = join(items, tempcompass_output.read(records).predictions).predictions
     if not rows:
-        asked = counted(len(items), "question")
+        asked = plural(len(items), "question")
         raise UsageError(f"judgements {records.path}: none of its rows is one of {asked}; {EXPECTED}")
     return {sample_id: row.judgement for sample_id, row in rows.items() if row.judgement is not None}
 
@@ -98,7 +98,7 @@ def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
         sample_id = str(row["sample_id"])
         if sample_id not in known:
             raise UsageError(
-                f"judgements {place}: sample_id {sample_id!r} is none of {counted(len(known), 'question')}"
+                f"judgements {place}: sample_id {sample_id!r} is none of {plural(len(known), 'question')}"
             )
         if sample_id in judgements:
             raise UsageError(f"judgements {place}: {sample_id} is judged twice")

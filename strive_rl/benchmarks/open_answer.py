@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 from strive_rl.benchmarks.item import Item, Verdict
 from strive_rl.benchmarks.parsing import WRAPPERS, choice, final_text, one_number, statements
 
@@ -43,7 +43,7 @@ def open_verdict(output: str, item: Item) -> Verdict:
         return Verdict(value=0.0, extracted=None)
     if normalised(answer) in accepted(truth):
         return Verdict(value=1.0, extracted=answer)
-    wanted = number(truth)
+    wanted = parse_number(truth)
     if wanted is not None:
         value = one_number(answer)
         if value is not None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 from strive_rl.algorithm.accuracy import option_letter
 
 # Statements of an answer in running text: "the answer is B", "Answer: B", "B is correct", "I guess B".
@@ -190,12 +190,14 @@ def one_number(output: str) -> Fraction | None:
     None for several different numbers, unless one follows the last statement "answer is".
     """
     text = plain(final_text(output))
-    whole = number(text.strip(WRAPPERS).rstrip(". "))
+    whole = parse_number(text.strip(WRAPPERS).rstrip(". "))
     if whole is not None:
         return whole
     after = [said.rest for said in statements(text, frozenset()) if not said.weak]
     for part in (*after[-1:], text):
-        found = {value for match in NUMBER_HERE.finditer(part) if (value := number(match[0])) is not None}
+        found = {
+            value for match in NUMBER_HERE.finditer(part) if (value := parse_number(match[0])) is not None
+        }
         if found:
             return found.pop() if len(found) == 1 else None
     return None

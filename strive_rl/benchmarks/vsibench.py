@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 from strive_rl.algorithm.accuracy import mean_relative_accuracy
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
@@ -27,7 +27,7 @@ def vsibench_score(output: str, item: Item) -> Verdict:
     """Accuracy of a choice; MRA(p, g) = mean over θ ∈ {.50, …, .95} of [|p − g|/|g| ≤ 1 − θ], exactly."""
     if item.question.problem_type == "multiple choice":
         return choice_verdict(output, item)
-    value, truth = one_number(output), number(item.question.answer)
+    value, truth = one_number(output), parse_number(item.question.answer)
     if value is None or truth is None:
         return Verdict(value=0.0, extracted=None)
     return Verdict(value=mean_relative_accuracy(value, truth), extracted=_shown(value))
@@ -40,7 +40,7 @@ def floating_score(output: str, item: Item) -> Verdict:
     and not .7.
     """
     exact = vsibench_score(output, item)
-    value, truth = one_number(output), number(item.question.answer)
+    value, truth = one_number(output), parse_number(item.question.answer)
     if item.question.problem_type == "multiple choice" or value is None or not truth:
         return exact
     return Verdict(value=floating_mra(float(value), float(truth)), extracted=exact.extracted)

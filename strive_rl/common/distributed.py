@@ -32,7 +32,7 @@ class SharedError(StriveError):
     """Every process ends with this; the first one says why."""
 
 
-class ToldElsewhereError(SharedError):
+class PeerFailedError(SharedError):
     """The same on the other processes, which only end."""
 
 
@@ -84,7 +84,7 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def gathered(mine: T) -> list[T]:
+def all_gather(mine: T) -> list[T]:
     """What every process has, in the order of their ranks, the same list in each; all must call it.
 
     Raises StriveError with the reason where a process told of its failure instead (`telling`).
@@ -92,13 +92,13 @@ def gathered(mine: T) -> list[T]:
     return _exchanged(mine)
 
 
-def everyone(mine: list[T]) -> list[T]:
+def all_gather_list(mine: list[T]) -> list[T]:
     """The joined lists of all processes, in the order of their ranks; all must call it."""
-    return [each for part in gathered(mine) for each in part]
+    return [each for part in all_gather(mine) for each in part]
 
 
 @contextmanager
-def telling() -> Iterator[None]:
+def propagate_errors() -> Iterator[None]:
     """Tell the other processes of a StriveError that ends this block, at what they exchange next.
 
     For work that this process does by itself, between two exchanges.
@@ -115,12 +115,12 @@ def telling() -> Iterator[None]:
 
 def barrier() -> None:
     """Wait until all processes are here."""
-    gathered(None)
+    all_gather(None)
 
 
 def stop(message: str) -> NoReturn:
     """End all processes with one message, which the first one tells; all must call it."""
-    kind = SharedError if is_first() else ToldElsewhereError
+    kind = SharedError if is_first() else PeerFailedError
     raise kind(message)
 
 

@@ -22,7 +22,7 @@ class StoppedError(Exception):
         self.exit_code = 128 + number
 
 
-class Asked:
+class StopRequest:
     """Which signal asked for the end, if any."""
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class Asked:
 
 
 @contextmanager
-def listening() -> Iterator[Asked]:
+def listening() -> Iterator[StopRequest]:
     """Take the signals that end a process inside of this context; only in the main thread."""
-    asked = Asked()
+    asked = StopRequest()
     before = {number: signal.signal(number, asked.note) for number in STOPPING}
     try:
         yield asked

@@ -17,7 +17,7 @@ from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
 from strive_rl.data.views import training_group, with_clean_view
-from strive_rl.schema import Group, Pick
+from strive_rl.schema import Group, SampleRef
 
 STOPPED = "`strive-data verify` finds all that is wrong, data.broken=skip leaves such questions out"
 
@@ -36,14 +36,14 @@ class Batch:
     of, what was left out of them (`data.broken = "skip"`), and the cursor behind the global batch."""
 
     groups: tuple[Group, ...]
-    picks: tuple[Pick, ...]
+    picks: tuple[SampleRef, ...]
     broken: tuple[Broken, ...]
     after: Cursor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Loaded:
-    pick: Pick
+    pick: SampleRef
     sample: Sample
     group: Group
 
@@ -76,8 +76,8 @@ class Loader:
         self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
-        self._taken: dict[Pick, Sample] = {}
-        self._pending: dict[Pick, tuple[float | None, Future[_Loaded | Broken]]] = {}
+        self._taken: dict[SampleRef, Sample] = {}
+        self._pending: dict[SampleRef, tuple[float | None, Future[_Loaded | Broken]]] = {}
 
     def take(
         self,
@@ -107,7 +107,7 @@ class Loader:
             after=after,
         )
 
-    def redraw(self, pick: Pick, alpha: float) -> Group:
+    def redraw(self, pick: SampleRef, alpha: float) -> Group:
         """The group of a pick once more, its variants drawn with another α: for variants that wait for the
         rewards of earlier ones. Nothing of the batch that was taken last is read again."""
         sample = self._taken.get(pick) or self.builds.read(pick.position)
@@ -126,13 +126,17 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
         self._pool, self._pending = None, {}
 
-    def _ahead(self, cursor: Cursor) -> Iterable[Pick]:
+    def _ahead(self, cursor: Cursor) -> Iterable[SampleRef]:
         for _ in range(self._settings.prefetch):
             picks, cursor = next_batch(cursor, self.stream)
             yield from rank_slice(picks, self._rank, self._world_size)
 
     def _want(
-        self, now: Iterable[Pick], alpha: float | None, ahead: Iterable[Pick], next_alpha: float | None
+        self,
+        now: Iterable[SampleRef],
+        alpha: float | None,
+        ahead: Iterable[SampleRef],
+        next_alpha: float | None,
     ) -> None:
         """Start what is not under way, first what is waited for; forget what is not wanted any more."""
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
@@ -144,14 +148,14 @@ class Loader:
                 future = self._pool.submit(self._load, pick, wanted[pick])
                 self._pending[pick] = wanted[pick], future
 
-    def _result(self, pick: Pick, alpha: float | None) -> _Loaded | Broken:
+    def _result(self, pick: SampleRef, alpha: float | None) -> _Loaded | Broken:
         guess, future = self._pending.pop(pick)
         if guess == alpha:
             return future.result()
         loaded = None if future.exception() else future.result()
         return self._load(pick, alpha, loaded.sample if isinstance(loaded, _Loaded) else None)
 
-    def _load(self, pick: Pick, alpha: float | None, sample: Sample | None = None) -> _Loaded | Broken:
+    def _load(self, pick: SampleRef, alpha: float | None, sample: Sample | None = None) -> _Loaded | Broken:
         try:
             sample = sample or self.builds.read(pick.position)
             return _Loaded(pick=pick, sample=sample, group=self._group(sample, pick, alpha))
@@ -160,7 +164,7 @@ class Loader:
                 raise DamagedError(f"{error}; {STOPPED}") from error
             return Broken(sample_id=self.builds.sample_id(pick.position), reason=str(error))
 
-    def _group(self, sample: Sample, pick: Pick, alpha: float | None) -> Group:
+    def _group(self, sample: Sample, pick: SampleRef, alpha: float | None) -> Group:
         plan = self._plans[self.builds.locate(pick.position)[0]]
         made = training_group(sample, plan, seed=self.stream.seed, epoch=pick.epoch, alpha=alpha)
         group = replace(made, pick=pick)

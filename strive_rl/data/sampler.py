@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.errors import UsageError
-from strive_rl.schema import Pick
+from strive_rl.schema import SampleRef
 
 T = TypeVar("T")
 Order = npt.NDArray[np.int64]
@@ -55,16 +55,16 @@ class Cursor:
     taken: int = 0
 
 
-def next_batch(cursor: Cursor, stream: Stream, size: int | None = None) -> tuple[list[Pick], Cursor]:
+def next_batch(cursor: Cursor, stream: Stream, size: int | None = None) -> tuple[list[SampleRef], Cursor]:
     """The next global batch, or the next `size` questions, and the cursor behind them."""
     size = stream.batch_size if size is None else size
-    picks: list[Pick] = []
+    picks: list[SampleRef] = []
     while len(picks) < size:
         if cursor.taken == stream.count:
             cursor = Cursor(epoch=cursor.epoch + 1)
         end = min(stream.count, cursor.taken + size - len(picks))
         positions = epoch_order(stream, cursor.epoch)[cursor.taken : end]
-        picks += [Pick(position=int(position), epoch=cursor.epoch) for position in positions]
+        picks += [SampleRef(position=int(position), epoch=cursor.epoch) for position in positions]
         cursor = Cursor(epoch=cursor.epoch, taken=end)
     return picks, cursor
 

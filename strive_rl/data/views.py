@@ -16,7 +16,7 @@ import numpy as np
 from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.sampling.comb import EVALUATION_PHASE, phase
+from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.registry import NOISY, SAMPLERS, WALKERS, draw
 from strive_data.sampling.spatial import (
     Kind,
@@ -141,7 +141,7 @@ def training_group(
     if not plan.anew:
         stored = tuple(map(parse_view, sample.meta.views)) or chosen
         return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
-    at = phase(seed, sample_id, epoch)
+    at = comb_offset(seed, sample_id, epoch)
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
     drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
     variants = [drawn[count][m] for m, count in enumerate(counts)]
@@ -233,9 +233,9 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
             raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
         return sample.variants[0], f"first stored variant of {len(sample.variants)}"
     if one.name in NOISY:
-        at = phase(one.seed, sample.meta.question.sample_id, 0)
+        at = comb_offset(one.seed, sample.meta.question.sample_id, 0)
         return _drawn(sample, one, phase=at)[0], f"{one.name}, one variant, its own phase"
-    return _drawn(sample, one, phase=EVALUATION_PHASE)[0], f"{one.name}, one variant, phase 1/2"
+    return _drawn(sample, one, phase=EVALUATION_OFFSET)[0], f"{one.name}, one variant, phase 1/2"
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:

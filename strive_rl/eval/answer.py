@@ -11,7 +11,7 @@ from strive_rl.data.views import evaluation_indices, group_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.builtin import encode_groups, roll_out
-from strive_rl.schema import Completion, Group, Pick, Reward, View, Wording
+from strive_rl.schema import Completion, Group, PromptStyle, Reward, SampleRef, View
 
 Dropped = tuple[str, str]
 Chosen = dict[str, tuple[Indices, str]]
@@ -23,7 +23,7 @@ class Asked:
 
     sample: Sample
     position: int
-    wording: Wording = field(default_factory=Wording)
+    wording: PromptStyle = field(default_factory=PromptStyle)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +111,7 @@ def groups_of(policy: Policy, asked: Sequence[Asked], chosen: Chosen) -> list[Gr
         key = (question.video, indices.tobytes())
         if key not in shown:
             shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
-        pick = Pick(position=one.position, epoch=0)
+        pick = SampleRef(position=one.position, epoch=0)
         groups.append(Group(question=question, views=(shown[key],), pick=pick, wording=one.wording))
     return groups
 

@@ -20,7 +20,7 @@ from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.config import BenchmarkSettings
 from strive_rl.eval.on_benchmark import Key, Pending, Row
 from strive_rl.policy import Policy
-from strive_rl.schema import Wording
+from strive_rl.schema import PromptStyle
 
 # What an evaluation has written so far, and whether another call may go on with it.
 #
@@ -212,7 +212,7 @@ def _dropped_line(asking: Asking, dropped: Dropped, sampler: str) -> LineAnswers
 
 def _asked(asking: Asking, row: Row, sample: Sample) -> Asked:
     number, question = row
-    wording = Wording(
+    wording = PromptStyle(
         reason=asking.settings.prompt == "reason",
         form=asking.benchmark.form(asking.items[question.sample_id]),
     )

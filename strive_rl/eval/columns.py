@@ -148,12 +148,12 @@ def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, 
     """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
     try:
         with distributed.processes(PATIENCE_MINUTES), memory_advice(settings.policy):
-            with distributed.telling():
+            with distributed.propagate_errors():
                 known = finished_results(out, task=task, settings=settings, baseline=baseline)
             distributed.barrier()
             first = distributed.is_first()
             results = _evaluated(out, task, settings, means, baseline) if known is None else known
-    except distributed.ToldElsewhereError:
+    except distributed.PeerFailedError:
         return FAILED
     if first and results:
         if known is not None:

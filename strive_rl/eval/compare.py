@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import choose
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.item import Convention, Scored
@@ -251,12 +251,12 @@ def _wins(pairs: Sequence[Pair], name: str) -> dict[str, Any]:
 def _notes(pairs: Sequence[Pair], left_out: int) -> list[str]:
     notes = []
     if left_out:
-        lost = counted(left_out, "question")
+        lost = plural(left_out, "question")
         notes.append(f"left out: {lost} that only one of the two holds, or not the same way.")
     waiting = sum(any(row.status == "awaiting judge" for row in pair) for pair in pairs)
     if waiting:
         notes.append(
-            f"awaiting a judge on one side or both, and 0 there until then: {counted(waiting, 'question')}."
+            f"awaiting a judge on one side or both, and 0 there until then: {plural(waiting, 'question')}."
         )
     return notes
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import choose, identity
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
 from strive_data.sample_stream import VideoJob, VideoResult, find_videos, sample_stream
@@ -188,14 +188,14 @@ def evaluate_benchmark(
     for what cannot be used: an annotation without a usable row, a data root without any of its videos, an
     unknown frame sampler, a model, a baseline, a finished `out` or one that was begun with other settings.
     """
-    with distributed.telling():
+    with distributed.propagate_errors():
         plan = make_plan(task, settings)
         if distributed.is_first():
             prepare(out, task, plan, settings, baseline)
     distributed.barrier()
-    with distributed.telling():
+    with distributed.propagate_errors():
         seconds = answer_share(out, task=task, plan=plan, settings=settings, means=means, observe=observe)
-    spent = distributed.gathered(seconds)
+    spent = distributed.all_gather(seconds)
     if not distributed.is_first():
         return {}
     lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.parcels, settings.samplers))
@@ -241,7 +241,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     jobs, absent = find_videos(rows, task.data_root)
     if not jobs:
         raise UsageError(
-            f"--data-root {task.data_root}: none of the videos of {counted(len(rows), 'question')} is there; "
+            f"--data-root {task.data_root}: none of the videos of {plural(len(rows), 'question')} is there; "
             f"the first: {absent[0].message}"
         )
     parcels = parcels_of(jobs, settings.policy.prompts_per_pass)

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, TypeVar
 
 from strive_data.common.page import END, page_head
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_rl.benchmarks.item import Scored
 from strive_rl.eval.table import interval, mean
 
@@ -47,7 +47,7 @@ def score_page(results: dict[str, Any], rows: Sequence[Scored]) -> str:
     total = results["overall"][own]
     counts = results["counts"]
     facts = [
-        f"{counted(counts['questions'], 'question')} on {counted(counts['videos'], 'video')}",
+        f"{plural(counts['questions'], 'question')} on {plural(counts['videos'], 'video')}",
         f"{counts['answered']} answered",
     ]
     facts += [
@@ -74,9 +74,9 @@ def compare_page(results: dict[str, Any], pairs: Sequence[tuple[Scored, Scored]]
         f'<p class="total">{100 * total["difference"]["mean"]:+.2f} points</p>',
         f'<p class="facts">95 % interval over videos {interval(total["difference"], "+")} · '
         f"A {mean(total['a'], 2)}, B {mean(total['b'], 2)} · "
-        f"{counted(total['difference']['questions'], 'question')} on "
-        f"{counted(total['difference']['videos'], 'video')}</p>",
-        f"<p>B is better on {counted(sign['won'], 'question')}, worse on {sign['lost']}, as good on "
+        f"{plural(total['difference']['questions'], 'question')} on "
+        f"{plural(total['difference']['videos'], 'video')}</p>",
+        f"<p>B is better on {plural(sign['won'], 'question')}, worse on {sign['lost']}, as good on "
         f"{sign['tied']}: sign test p = {sign['p']:.3g} (of questions as if independent; over videos "
         f"{results['sign_test_videos']['p']:.3g}).</p>",
         f'<p class="facts">A: {escape(results["a"])}<br>B: {escape(results["b"])}</p>',
@@ -94,7 +94,7 @@ def _page(title: str, body: Sequence[str]) -> str:
 def _judge_facts(results: dict[str, Any]) -> Iterator[str]:
     judge = results.get("judge")
     if judge:
-        asked = counted(judge["asked"], "answer")
+        asked = plural(judge["asked"], "answer")
         yield (
             f'<p class="note">Rules cannot tell {asked} ({100 * judge["share"]:.1f} %): '
             f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then. Without a "

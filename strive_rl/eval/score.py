@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import as_dict, require
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.items import ItemSet, read_items
@@ -85,8 +85,8 @@ def score(
     joined = join(items.items, answers)
     if not joined.predictions:
         raise UsageError(
-            f"none of {counted(len(answers), 'prediction')} answers one of "
-            f"{counted(len(items.items), 'question')}: "
+            f"none of {plural(len(answers), 'prediction')} answers one of "
+            f"{plural(len(items.items), 'question')}: "
             f"is --benchmark {benchmark.name} right, and --annotations of the same files?"
         )
     if judgements and any(prediction.outputs for prediction in answers):
@@ -206,10 +206,10 @@ def _notes(
     if absent:
         became = "count as wrong" if settings.missing == "wrong" else "are left out of the mean"
         notes.append(
-            f"without a usable row or answer: {absent} of {counted(len(rows), 'question')}; they {became}."
+            f"without a usable row or answer: {absent} of {plural(len(rows), 'question')}; they {became}."
         )
     if benchmark.published and len(rows) != benchmark.published:
-        notes.append(f"{counted(len(rows), 'question')}, of {benchmark.published} that are published.")
+        notes.append(f"{plural(len(rows), 'question')}, of {benchmark.published} that are published.")
     if not items.input_sha256:
         notes.append(
             "No annotation was given: the questions are those of the predictions, none can be missing."
@@ -217,7 +217,7 @@ def _notes(
     bad = sum(len(file.bad) for file in files)
     if bad or joined.unknown:
         notes.append(
-            f"{counted(bad, 'row')} of the predictions without one; answers to no known question: "
+            f"{plural(bad, 'row')} of the predictions without one; answers to no known question: "
             f"{len(joined.unknown)}."
         )
     return notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 
 # results.json as a plain table for the terminal. Pure.
 
@@ -32,9 +32,9 @@ def results_table(results: dict[str, Any]) -> str:
     for sampler, gain in results.get("gain", {}).items():
         if gain:
             shown = f"{100 * gain['mean']:+.1f} points, 95 % interval {interval(gain, sign='+')}"
-            lines.append(f"gain, {sampler} frames: {shown}, {counted(gain['questions'], 'question')}")
+            lines.append(f"gain, {sampler} frames: {shown}, {plural(gain['questions'], 'question')}")
     if results["dropped"]:
-        lines.append(f"dropped: {counted(len(results['dropped']), 'prompt')}, see results.json")
+        lines.append(f"dropped: {plural(len(results['dropped']), 'prompt')}, see results.json")
     return "\n".join(lines)
 
 
@@ -103,7 +103,7 @@ def _judge(results: dict[str, Any]) -> Iterator[str]:
     if not judge:
         return
     yield (
-        f"rules cannot tell {counted(judge['asked'], 'answer')} ({100 * judge['share']:.1f} %): "
+        f"rules cannot tell {plural(judge['asked'], 'answer')} ({100 * judge['share']:.1f} %): "
         f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then"
     )
     yield (

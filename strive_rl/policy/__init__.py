@@ -18,18 +18,18 @@ estimate     tokens and bytes of a step, from the settings and the model's confi
 """
 
 from strive_rl.policy.encode import Patches, Prompt, encode, prompt_form
-from strive_rl.policy.generate import Chance, NotFiniteError, Sampling, sample
+from strive_rl.policy.generate import NotFiniteError, RngKey, Sampling, sample
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import with_features
 
 __all__ = [
-    "Chance",
     "NotFiniteError",
     "Patches",
     "Policy",
     "Prompt",
+    "RngKey",
     "Sampling",
     "encode",
     "load_policy",

@@ -19,7 +19,7 @@ from strive_data.schema import Frames, ProblemType, Question
 from strive_rl.policy.architecture import Clip, Grid, VideoFeatures
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.positions import Ids
-from strive_rl.schema import Group, View, Wording
+from strive_rl.schema import Group, PromptStyle, View
 
 # The text of a question as the policy reads it. Own words: the paper's prompts are not known here.
 
@@ -39,10 +39,10 @@ ANSWER_FORM: dict[ProblemType, str] = {
 }
 
 
-USUAL = Wording()
+USUAL = PromptStyle()
 
 
-def user_text(question: Question, wording: Wording = USUAL) -> str:
+def user_text(question: Question, wording: PromptStyle = USUAL) -> str:
     """Question, options (one a line, where there are any), how to answer, and the form of the answer.
 
     The text is a fixed function of the question; nothing of the true answer or its evidence enters it.

@@ -41,7 +41,7 @@ BITS = 52
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
+class RngKey:
     """What the random numbers of a prompt's completions depend on: the run's seed, and which variant of which
     sample, by its position in the data, in which epoch. No two prompts of a run have the same."""
 
@@ -101,7 +101,7 @@ class _Decoding:
 
 
 def sample(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance] = ()
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey] = ()
 ) -> list[list[Completion]]:
     """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
 
@@ -112,11 +112,11 @@ def sample(
         raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
     policy.model.eval()
     with torch.no_grad():
-        return policy.through(lambda: _sample_passes(policy, prompts, sampling, chances))
+        return policy.fsdp_forward(lambda: _sample_passes(policy, prompts, sampling, chances))
 
 
 def _sample_passes(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance]
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey]
 ) -> list[list[Completion]]:
     size = policy.settings.prompts_per_pass
     done: list[list[Completion]] = []
@@ -127,7 +127,7 @@ def _sample_passes(
 
 
 def _sample_pass(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[Chance]
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey]
 ) -> list[list[Completion]]:
     uniforms_LPG = None if sampling.greedy else _uniforms(policy, sampling, chances)
     state, hidden = _prefill(policy, prompts)
@@ -169,7 +169,7 @@ def _prefill(policy: Policy, prompts: Sequence[Prompt]) -> tuple[_Decoding, torc
         next_position=torch.tensor([int(p.positions.max()) + 1 for p in prompts], device=device),
     )
     inputs = model_inputs(policy, _on(device, ids), _on(device, is_video), prompts)
-    hidden = policy.read(inputs, _on(device, positions), cache=state.cache)
+    hidden = policy.forward(inputs, _on(device, positions), cache=state.cache)
     last = torch.tensor(lengths, device=device) - 1
     return state, hidden[torch.arange(len(prompts), device=device), last][:, None]
 
@@ -184,7 +184,7 @@ def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.T
         state.is_prompt[:, None, None].expand(-1, -1, completions, -1),
         own.expand(count, 1, -1, -1),
     ]
-    return policy.read(
+    return policy.forward(
         {"inputs_embeds": policy.embed(token_PG)},
         position.expand(3, -1, -1),
         mask=torch.cat(seen, dim=-1),
@@ -192,7 +192,7 @@ def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.T
     )
 
 
-def _uniforms(policy: Policy, sampling: Sampling, chances: Sequence[Chance]) -> torch.Tensor:
+def _uniforms(policy: Policy, sampling: Sampling, chances: Sequence[RngKey]) -> torch.Tensor:
     """Random numbers float64 [L, P, G] of a pass, on the policy's device."""
     made = [chance.uniforms(sampling.completions, sampling.max_new_tokens) for chance in chances]
     return _on(policy.device, np.stack(made)).permute(2, 0, 1)

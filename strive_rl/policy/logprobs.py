@@ -61,7 +61,7 @@ def logprobs(
     Rows are padded with 0 on the right up to the longest completion (`mask` says where). Differentiable with
     respect to the policy's trainable parameters; the same distribution as in `sample` at this temperature.
     """
-    return policy.through(lambda: _logprobs(policy, prompts, completions, temperature))
+    return policy.fsdp_forward(lambda: _logprobs(policy, prompts, completions, temperature))
 
 
 def _logprobs(
@@ -104,7 +104,7 @@ def _hidden(
     positions = torch.from_numpy(np.stack([row.positions for row in rows], axis=1)).to(device)
     split = policy.settings.attention == "split"
     policy.model.train(policy.settings.gradient_checkpointing)
-    states = policy.read(
+    states = policy.forward(
         model_inputs(policy, ids, _video_columns(prompts, columns).to(device), prompts),
         positions,
         mask=visible(owner, prompt_columns if split else 0)[:, None],

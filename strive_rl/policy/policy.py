@@ -45,7 +45,7 @@ class Policy:
         """Names and parameters that the optimizer moves."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def through(self, work: Callable[[], T]) -> T:
+    def fsdp_forward(self, work: Callable[[], T]) -> T:
         """Do work that calls the model, as one forward pass where the model is laid over several processes.
 
         Whatever stage calls the methods below does it in here, once.
@@ -53,7 +53,7 @@ class Policy:
         run: Callable[[Callable[[], T]], T] | None = getattr(self.model, THROUGH, None)
         return run(work) if run else work()
 
-    def look(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+    def encode_vision(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
         """Vision features of each clip, by one call of the tower."""
         return self.architecture.features(self.model.model, pixels.to(self.device), grids)
 
@@ -62,7 +62,7 @@ class Policy:
         embeddings: torch.Tensor = self.model.model.language_model.embed_tokens(ids)
         return embeddings
 
-    def read(
+    def forward(
         self,
         inputs: Mapping[str, Any],
         positions_3RN: torch.Tensor,

@@ -46,7 +46,7 @@ def shard(model: Any, device: torch.device) -> None:
 
 
 @contextmanager
-def whole(model: Any) -> Iterator[None]:
+def unsharded(model: Any) -> Iterator[None]:
     """Hold all weights of a model on each process in this context: no pass in it waits for another process.
 
     For sampling and other passes that need no gradient, of which processes take different numbers. Costs the

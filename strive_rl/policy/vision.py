@@ -20,7 +20,9 @@ from strive_rl.policy.policy import Policy
 
 def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:
     """Vision features of each prompt, by one call of the tower."""
-    return policy.look(torch.cat([prompt.pixels for prompt in prompts]), [prompt.grid for prompt in prompts])
+    return policy.encode_vision(
+        torch.cat([prompt.pixels for prompt in prompts]), [prompt.grid for prompt in prompts]
+    )
 
 
 def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -37,7 +39,7 @@ def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
     with torch.no_grad():
         for start in range(0, len(clips), size):
             part = clips[start : start + size]
-            made = policy.through(partial(features, policy, part))
+            made = policy.fsdp_forward(partial(features, policy, part))
             known |= {id(clip.pixels): one for clip, one in zip(part, made, strict=True)}
     return [replace(prompt, features=known[id(prompt.pixels)]) for prompt in prompts]
 

@@ -11,8 +11,8 @@ import numpy as np
 from strive_data.errors import SampleError
 from strive_data.schema import Question
 from strive_rl.algorithm.reward import score
-from strive_rl.policy import Chance, Patches, Policy, Prompt, Sampling, encode, sample, with_features
-from strive_rl.schema import Completion, Group, Pick, Reward, Rewards, Rollout
+from strive_rl.policy import Patches, Policy, Prompt, RngKey, Sampling, encode, sample, with_features
+from strive_rl.schema import Completion, Group, Reward, Rewards, Rollout, SampleRef
 
 T = TypeVar("T")
 Grade = Callable[[str, Question], Reward]
@@ -95,16 +95,16 @@ def reward_grid(rollout: Rollout, part: str = "total") -> Rewards:
     )
 
 
-def chances(groups: Sequence[Group], seed: int, first_variant: int = 0) -> list[Chance]:
+def chances(groups: Sequence[Group], seed: int, first_variant: int = 0) -> list[RngKey]:
     """What the completions of each view are sampled by, group after group."""
     return [
-        Chance(seed=seed, epoch=pick.epoch, position=pick.position, variant=first_variant + m)
+        RngKey(seed=seed, epoch=pick.epoch, position=pick.position, variant=first_variant + m)
         for group, pick in zip(groups, map(_picked, groups), strict=True)
         for m in range(len(group.views))
     ]
 
 
-def _picked(group: Group) -> Pick:
+def _picked(group: Group) -> SampleRef:
     if group.pick is None:
         raise ValueError(f"question {group.question.sample_id} has no pick to sample by")
     return group.pick

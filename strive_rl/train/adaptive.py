@@ -25,15 +25,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from strive_rl.algorithm.advantage import is_uninformative
+from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.algorithm.schedule import side
 from strive_rl.data import Batch
 from strive_rl.policy import Prompt
 from strive_rl.rollout.builtin import Encoded, reward_grid
-from strive_rl.schema import Group, Pick, Rewards, Rollout, View
+from strive_rl.schema import Group, Rewards, Rollout, SampleRef, View
 from strive_rl.train.collect import Answered, Everyone, Stages, alone
 
-Redraw = Callable[[Pick, float], Group]
+Redraw = Callable[[SampleRef, float], Group]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Waves:
 class Standing:
     """How a question stands: its variants so far, and whether their answers are all equally accurate."""
 
-    pick: Pick
+    pick: SampleRef
     variants: int
     alike: bool
 
@@ -113,7 +113,7 @@ def focused(waves: Waves, leaning: int, variants: int) -> float:
 class _Question:
     """A question on its way through the waves; `drawn` has `most` views at the step's α."""
 
-    pick: Pick
+    pick: SampleRef
     drawn: Group
     prompts: tuple[Prompt, ...] = ()
     clean: tuple[Prompt, ...] = ()
@@ -125,7 +125,7 @@ class _Question:
         return len(self.prompts)
 
     def standing(self) -> Standing:
-        return Standing(pick=self.pick, variants=self.variants, alike=is_uninformative(self._accuracy()))
+        return Standing(pick=self.pick, variants=self.variants, alike=has_zero_advantage(self._accuracy()))
 
     def next_views(self, count: int, waves: Waves, redraw: Redraw) -> tuple[View, ...]:
         alpha = focused(waves, side(self._accuracy()), self.variants)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from strive_data.errors import StriveError
-from strive_rl.algorithm.advantage import is_uninformative
+from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.algorithm.schedule import NOTHING, Outcome, following_alpha, outcome
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import TrainSettings
 from strive_rl.data import Batch, Cursor, Loader
 from strive_rl.policy import NotFiniteError, Policy, Sampling
 from strive_rl.rollout.builtin import Encoded, Grade, encode_groups, reward_grid, roll_out
-from strive_rl.schema import Group, Pick, Rollout
+from strive_rl.schema import Group, Rollout, SampleRef
 from strive_rl.train.adaptive import Waves, ask_in_waves
 
 # Questions put to the policy: what asking takes and gives, and the fixed way: all M variants at once.
@@ -130,7 +130,7 @@ def teaching(rollouts: Sequence[Rollout]) -> int:
 
 
 def _teaches(rollout: Rollout) -> bool:
-    return not is_uninformative(reward_grid(rollout, "accuracy"))
+    return not has_zero_advantage(reward_grid(rollout, "accuracy"))
 
 
 def _truncated(rollout: Rollout) -> int:
@@ -189,7 +189,7 @@ def collect(
         watch.lap("data")
         return batch
 
-    def redraw(pick: Pick, other: float) -> Group:
+    def redraw(pick: SampleRef, other: float) -> Group:
         group = loader.redraw(pick, other)
         watch.lap("data")
         return group

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from strive_data.common.settings import as_toml
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Builds
@@ -90,20 +90,20 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
     taken = settings.steps * data.questions_per_step
     weights, trained = _count(shape.parameters), _count(need.trainable_parameters)
     yield f"model       {made.model}: {weights} weights, {trained} trained"
-    yield f"shards      {made.shards}: {counted(made.questions, 'question', ',')}"
+    yield f"shards      {made.shards}: {plural(made.questions, 'question', ',')}"
     yield (
-        f"run         {counted(settings.steps, 'step', ',')} of "
-        f"{counted(data.questions_per_step, 'question')}: {counted(taken, 'question', ',')}, "
+        f"run         {plural(settings.steps, 'step', ',')} of "
+        f"{plural(data.questions_per_step, 'question')}: {plural(taken, 'question', ',')}, "
         f"{taken / made.questions:,.2f} epochs"
     )
     yield (
         f"prompt      {need.prompt_tokens:,} tokens at most: {need.video_tokens:,} of {made.frames} frames, "
         f"{TEXT_TOKENS} of text, the rest around the patches"
     )
-    read = counted(prompts, "prompt", ",")
+    read = plural(prompts, "prompt", ",")
     yield f"each step   {read} read: {prompts * need.prompt_tokens:,} tokens at most"
     yield (
-        f"            {counted(rollouts, 'rollout', ',')}: {rollouts * answers.max_new_tokens:,} tokens at "
+        f"            {plural(rollouts, 'rollout', ',')}: {rollouts * answers.max_new_tokens:,} tokens at "
         f"most ({answers.max_new_tokens} each)"
     )
     yield f"            {_updates(settings)}"
@@ -117,7 +117,7 @@ def _updates(settings: TrainSettings) -> str:
         "clean": "under the uniform view",
         "cross": "under every variant",
     }
-    text = f"{counted(count, 'update')}, each response {passes[algorithm.logprob_condition]}"
+    text = f"{plural(count, 'update')}, each response {passes[algorithm.logprob_condition]}"
     forward = algorithm.epochs_per_rollout
     if count > 1 and algorithm.old_logprobs == "trainer":
         forward += 1

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from strive_data.schema import Question
-from strive_rl.algorithm.advantage import is_uninformative
+from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.config import AlgorithmSettings, Condition
 from strive_rl.policy import Policy, Prompt, logprobs
 from strive_rl.policy.logprobs import mask
-from strive_rl.policy.sharding import whole
+from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.builtin import Encoded, encode_groups, reward_grid
 from strive_rl.schema import Completion, Group, Rewards, Rollout, View
 from strive_rl.train.reference import Reference, reference_logprobs
@@ -28,7 +28,7 @@ Responses = tuple[tuple[Completion, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
+class TrainExample:
     """One question: its prompts, under each prompt the responses that are learned, and float64 [B] the
     advantages of all of these in their order."""
 
@@ -43,14 +43,14 @@ class Lesson:
         return sum(len(response.ids) for row in self.responses for response in row)
 
 
-def lessons(
+def make_examples(
     rollouts: Sequence[Rollout],
     encoded: Encoded,
     grids: Sequence[Rewards],
     condition: Condition = "own",
     *,
     mask_truncated: bool = False,
-) -> list[Lesson]:
+) -> list[TrainExample]:
     """Lessons of the questions whose answers differ in accuracy; `grids` are their advantages [M, G].
 
     With `mask_truncated`, of their responses that ended by themselves (DAPO's overlong filtering, arXiv
@@ -60,23 +60,23 @@ def lessons(
     made = [
         _lesson(rollout, prompts, uniform, grid, condition)
         for rollout, prompts, uniform, grid in zip(rollouts, encoded.prompts, clean, grids, strict=True)
-        if not is_uninformative(reward_grid(rollout, "accuracy"))
+        if not has_zero_advantage(reward_grid(rollout, "accuracy"))
     ]
-    return [whole for lesson in made if (whole := finished(lesson))] if mask_truncated else made
+    return [unsharded for lesson in made if (unsharded := finished(lesson))] if mask_truncated else made
 
 
-def finished(lesson: Lesson) -> Lesson | None:
+def finished(lesson: TrainExample) -> TrainExample | None:
     """The lesson without truncated responses, and without prompts that have no others; None of nothing."""
-    whole = np.array([response.finished for row in lesson.responses for response in row])
+    unsharded = np.array([response.finished for row in lesson.responses for response in row])
     rows = [tuple(response for response in row if response.finished) for row in lesson.responses]
     kept = tuple(row for row in rows if row)
     if not kept:
         return None
-    return Lesson(
+    return TrainExample(
         sample_id=lesson.sample_id,
         prompts=tuple(prompt for prompt, row in zip(lesson.prompts, rows, strict=True) if row),
         responses=kept,
-        advantages=lesson.advantages[whole],
+        advantages=lesson.advantages[unsharded],
     )
 
 
@@ -107,9 +107,9 @@ def _lesson(
     clean: Prompt | None,
     grid_MG: Rewards,
     condition: Condition,
-) -> Lesson:
+) -> TrainExample:
     read, responses, order = conditioned(prompts, clean, rollout.completions, condition)
-    return Lesson(
+    return TrainExample(
         sample_id=rollout.group.question.sample_id,
         prompts=read,
         responses=responses,
@@ -127,7 +127,7 @@ SIDE = 64
 LONG = 1 << 20
 
 
-def make_filler(policy: Policy) -> Lesson:
+def make_dummy_example(policy: Policy) -> TrainExample:
     """The lesson for this policy. With a frozen vision tower its features are computed now, once."""
     unbounded = replace(policy, settings=replace(policy.settings, max_prompt_tokens=LONG))
     frames = np.zeros((2, SIDE, SIDE, 3), dtype=np.uint8)
@@ -135,7 +135,7 @@ def make_filler(policy: Policy) -> Lesson:
     question = Question(sample_id="filler", video="", question="", answer="A", problem_type="free-form")
     encoded = encode_groups(unbounded, [Group(question=question, views=(view,))])
     answer = Completion(ids=(policy.pad_id,) * 2, logprobs=(0.0, 0.0), text="", finished=True)
-    return Lesson(
+    return TrainExample(
         sample_id=question.sample_id,
         prompts=encoded.prompts[0],
         responses=((answer,),),
@@ -147,7 +147,7 @@ Compute = Callable[[Sequence[Prompt], Sequence[Sequence[Completion]]], torch.Ten
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Anchor:
+class FixedLogprobs:
     """Of one lesson, float32 [tokens of all its responses]; None where the loss does not ask for it.
 
     `old` by the trainer before the first update; a step of one update needs none, since there the policy
@@ -158,13 +158,13 @@ class Anchor:
     reference: torch.Tensor | None = None
 
 
-def anchors(
+def fixed_logprobs(
     policy: Policy,
-    taught: Sequence[Lesson],
+    taught: Sequence[TrainExample],
     settings: AlgorithmSettings,
     reference: Reference | None,
     temperature: float,
-) -> list[Anchor]:
+) -> list[FixedLogprobs]:
     """Anchors of the lessons, at the price of one forward pass for each kind that is needed.
 
     Processes may have different numbers of lessons, or none; all must call it.
@@ -178,7 +178,7 @@ def anchors(
     several = settings.epochs_per_rollout * settings.minibatches > 1
     old = references = nothing
     if several and settings.old_logprobs == "trainer":
-        with whole(policy.model):
+        with unsharded(policy.model):
             old = _computed(policy, taught, by_policy)
     if settings.kl_beta:
         if reference is None:
@@ -188,12 +188,12 @@ def anchors(
         def by_reference(prompts: Sequence[Prompt], rows: Sequence[Sequence[Completion]]) -> torch.Tensor:
             return reference_logprobs(known, policy, prompts, rows, temperature)
 
-        with whole(policy.model if known.model is None else known.model):
+        with unsharded(policy.model if known.model is None else known.model):
             references = _computed(policy, taught, by_reference)
-    return [Anchor(old=one, reference=other) for one, other in zip(old, references, strict=True)]
+    return [FixedLogprobs(old=one, reference=other) for one, other in zip(old, references, strict=True)]
 
 
-def _computed(policy: Policy, taught: Sequence[Lesson], compute: Compute) -> list[torch.Tensor | None]:
+def _computed(policy: Policy, taught: Sequence[TrainExample], compute: Compute) -> list[torch.Tensor | None]:
     """One vector of log-probabilities a lesson, `policy.groups_per_pass` lessons at a time."""
     size = policy.settings.groups_per_pass
     done: list[torch.Tensor | None] = []

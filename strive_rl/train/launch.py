@@ -12,7 +12,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.common.profiling import memory_advice
 from strive_rl.common.progress import TrainProgress
-from strive_rl.common.signals import Asked, StoppedError, listening
+from strive_rl.common.signals import StoppedError, StopRequest, listening
 from strive_rl.common.trackers import require_trackers, tracking
 from strive_rl.config import TrainSettings
 from strive_rl.train import state, trainer
@@ -28,15 +28,20 @@ def launch(
     try:
         with distributed.processes(settings.timeout_minutes), listening() as asked:
             return _train(shards, model, out, settings, resume, asked)
-    except distributed.ToldElsewhereError:
+    except distributed.PeerFailedError:
         return FAILED
 
 
 def _train(
-    shards: Sequence[ShardSet], model: str, out: Path, settings: TrainSettings, resume: bool, asked: Asked
+    shards: Sequence[ShardSet],
+    model: str,
+    out: Path,
+    settings: TrainSettings,
+    resume: bool,
+    asked: StopRequest,
 ) -> int:
     open_run = state.resume if resume else state.start
-    with distributed.telling():
+    with distributed.propagate_errors():
         run = open_run(out, shards=shards, model=model, settings=settings)
     try:
         told = settings.log if distributed.is_first() else ()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from strive_rl.algorithm.advantage import is_uninformative, variance_parts
+from strive_rl.algorithm.advantage import has_zero_advantage, variance_parts
 from strive_rl.data import Batch
 from strive_rl.data.views import evidence_seen
 from strive_rl.rollout.builtin import Encoded, reward_grid
@@ -186,7 +186,7 @@ def by_variant(grids: Sequence[Grid]) -> list[float]:
 
 
 def _shares(accuracies: Sequence[Grid]) -> dict[str, float | None]:
-    equal = [is_uninformative(grid) for grid in accuracies]
+    equal = [has_zero_advantage(grid) for grid in accuracies]
     right = [same and grid[0][0] == 1 for same, grid in zip(equal, accuracies, strict=True)]
     wrong = [same and grid[0][0] == 0 for same, grid in zip(equal, accuracies, strict=True)]
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from strive_data.common.settings import as_dict
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
@@ -27,9 +27,9 @@ from strive_rl.data import Builds, Cursor, Loader, cursor_of
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
-from strive_rl.policy.sharding import shard, whole
+from strive_rl.policy.sharding import shard, unsharded
 from strive_rl.train import checkpoint
-from strive_rl.train.examples import Lesson, make_filler
+from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import Reference, load_reference
 
@@ -41,7 +41,7 @@ Shards = ShardSet | Sequence[ShardSet]
 
 
 @dataclass(kw_only=True, eq=False)
-class Run:
+class TrainState:
     """A run between two steps: `step` steps are done, `cursor` says which questions come next, and
     `alpha` how focused their variants are (None: by no one α)."""
 
@@ -52,13 +52,13 @@ class Run:
     optimizer: Optimizer
     rules: Rules
     reference: Reference | None = None
-    filler: Lesson | None = None
+    filler: TrainExample | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
     alpha: float | None = None
 
 
-def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
+def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> TrainState:
     """A new run into `out`, on one build or several; one that ended before its first step begins anew.
 
     Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
@@ -77,7 +77,7 @@ def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> 
     return run
 
 
-def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> Run:
+def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> TrainState:
     """The run of `out` from its newest checkpoint, or from its start where it has none yet.
 
     Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
@@ -104,7 +104,7 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         run.alpha = state["alpha"]
     if run.step > settings.steps:
         raise UsageError(
-            f"{out} has {counted(run.step, 'step')} already, more than the {settings.steps} asked for"
+            f"{out} has {plural(run.step, 'step')} already, more than the {settings.steps} asked for"
         )
     distributed.barrier()
     if distributed.is_first():
@@ -119,7 +119,7 @@ def holds_work(out: Path) -> bool:
     return any(next(out.glob(name), None) for name in WORK)
 
 
-def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> Run:
+def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> TrainState:
     """A run with the policy of `weights`, which began as `model`."""
     _require_own_device(settings.policy)
     rules = load_rules(settings.reward)
@@ -139,7 +139,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     policy = load_policy(weights, settings.policy)
     reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
     _lay_out(policy, reference)
-    return Run(
+    return TrainState(
         out=out,
         loader=loader,
         settings=settings,
@@ -176,8 +176,8 @@ def _lay_out(policy: Policy, reference: Reference | None) -> None:
             shard(model, policy.device)
 
 
-def _filler(policy: Policy) -> Lesson | None:
+def _filler(policy: Policy) -> TrainExample | None:
     if distributed.world_size() == 1:
         return None
-    with whole(policy.model):
-        return make_filler(policy)
+    with unsharded(policy.model):
+        return make_dummy_example(policy)

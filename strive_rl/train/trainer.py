@@ -12,25 +12,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_rl.algorithm.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.algorithm.reward import score
 from strive_rl.algorithm.schedule import learning_rate
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
-from strive_rl.common.signals import Asked, StoppedError
+from strive_rl.common.signals import StoppedError, StopRequest
 from strive_rl.data import Batch, state_of
 from strive_rl.policy.lora import adapter_weights
-from strive_rl.policy.sharding import whole
+from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.builtin import Encoded, reward_grid
 from strive_rl.schema import Rewards, Rollout
 from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import Writer
 from strive_rl.train.collect import Gathered, collect, next_alpha
-from strive_rl.train.examples import lessons
+from strive_rl.train.examples import make_examples
 from strive_rl.train.metrics import step_facts, step_record
 from strive_rl.train.rollout_log import readable
-from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, Run
+from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, TrainState
 from strive_rl.train.update import UpdateStats, update
 
 QUESTIONS_TO_READ = 2
@@ -38,7 +38,7 @@ QUESTIONS_TO_READ = 2
 Observer = Callable[[dict[str, Any], int], None]
 
 
-def fit(run: Run, observe: Observer, asked: Asked | None = None) -> Path:
+def fit(run: TrainState, observe: Observer, asked: StopRequest | None = None) -> Path:
     """Train up to `settings.steps`; the folder of the finished model, OUT/model.
 
     Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`; of several
@@ -63,7 +63,7 @@ def fit(run: Run, observe: Observer, asked: Asked | None = None) -> Path:
     return folder
 
 
-def _save(run: Run, writer: Writer) -> None:
+def _save(run: TrainState, writer: Writer) -> None:
     """A checkpoint of the run, written by the first process; the oldest give way to it."""
     folder = checkpoint.checkpoint_folder(run.out, run.step)
     taken = checkpoint.snapshot(run.policy, _state(run))
@@ -76,13 +76,13 @@ def _save(run: Run, writer: Writer) -> None:
         writer.do(write)
 
 
-def _signal(asked: Asked | None) -> int | None:
+def _signal(asked: StopRequest | None) -> int | None:
     """The signal that asked any process to end."""
-    signals = distributed.gathered(asked.signal if asked else None)
+    signals = distributed.all_gather(asked.signal if asked else None)
     return next((each for each in signals if each), None)
 
 
-def train_step(run: Run) -> dict[str, Any]:
+def train_step(run: TrainState) -> dict[str, Any]:
     """One step: moves policy, optimizer, cursor and step; writes and gives its record.
 
     Of several processes each asks and learns its part of the questions; all get the record of the whole.
@@ -104,9 +104,9 @@ def train_step(run: Run) -> dict[str, Any]:
     return record
 
 
-def _ask(run: Run, step: int, watch: Stopwatch) -> Gathered:
+def _ask(run: TrainState, step: int, watch: Stopwatch) -> Gathered:
     """This process's questions of the step, answered and rewarded."""
-    with whole(run.policy.model), distributed.telling():
+    with unsharded(run.policy.model), distributed.propagate_errors():
         asked = collect(
             run.policy,
             run.loader,
@@ -116,18 +116,18 @@ def _ask(run: Run, step: int, watch: Stopwatch) -> Gathered:
             alpha=run.alpha,
             grade=partial(score, rules=run.rules, step=step),
             watch=watch,
-            everyone=distributed.everyone,
+            everyone=distributed.all_gather_list,
         )
     _require_some(asked.encoded, asked.batch, step)
     return asked
 
 
 def _learn(
-    run: Run, step: int, asked: Gathered, grids: Sequence[Rewards], learning_rate: float
+    run: TrainState, step: int, asked: Gathered, grids: Sequence[Rewards], learning_rate: float
 ) -> UpdateStats:
     """All updates of the step, from answers and their advantages."""
     algorithm = run.settings.algorithm
-    taught = lessons(
+    taught = make_examples(
         asked.rollouts,
         asked.encoded,
         grids,
@@ -148,7 +148,7 @@ def _learn(
 
 
 def _record(
-    run: Run,
+    run: TrainState,
     step: int,
     asked: Gathered,
     grids: Sequence[Rewards],
@@ -166,34 +166,34 @@ def _record(
         seconds=watch.seconds(),
         memory_bytes=peak_memory(run.policy.device),
     )
-    record = step_record(step, distributed.gathered(facts), learning_rate=learning_rate)
+    record = step_record(step, distributed.all_gather(facts), learning_rate=learning_rate)
     counts = asked.counts(masked=run.settings.algorithm.mask_truncated)
     return record | {"alpha": run.alpha} | counts
 
 
 def _excerpt(step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards]) -> list[dict[str, Any]]:
     """Answers to the first questions of the step, whichever processes have them."""
-    before = sum(distributed.gathered(len(rollouts))[: distributed.rank()])
+    before = sum(distributed.all_gather(len(rollouts))[: distributed.rank()])
     few = max(0, QUESTIONS_TO_READ - before)
-    return distributed.everyone(readable(step, rollouts, grids, questions=few))
+    return distributed.all_gather_list(readable(step, rollouts, grids, questions=few))
 
 
 def _pool(rewards: Sequence[Rewards]) -> VariancePool:
     """Of the whole batch, whichever processes hold it."""
-    return VariancePool.joined(distributed.gathered(variance_pool(rewards)))
+    return VariancePool.joined(distributed.all_gather(variance_pool(rewards)))
 
 
 def _require_some(encoded: Encoded, batch: Batch, step: int) -> None:
     """A batch of which no process can use anything is a wrong setting, not bad luck."""
     reasons = [each.reason for each in batch.broken] + [reason for _, reason in encoded.dropped]
-    known = distributed.everyone(reasons)
-    if not sum(distributed.gathered(len(encoded.groups))):
+    known = distributed.all_gather_list(reasons)
+    if not sum(distributed.all_gather(len(encoded.groups))):
         distributed.stop(
-            f"step {step}: none of {counted(len(known), 'question')} can be used; the first is {known[0]}"
+            f"step {step}: none of {plural(len(known), 'question')} can be used; the first is {known[0]}"
         )
 
 
-def _state(run: Run) -> dict[str, Any]:
+def _state(run: TrainState) -> dict[str, Any]:
     return {
         "step": run.step,
         "data": state_of(run.cursor, run.loader.stream),

@@ -20,11 +20,11 @@ from strive_rl.common import distributed
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, logprobs
 from strive_rl.policy.logprobs import mask, sampled_logprobs
-from strive_rl.train.examples import Anchor, Lesson, anchors
+from strive_rl.train.examples import FixedLogprobs, TrainExample, fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import Reference
 
-Anchored = tuple[Lesson, Anchor]
+Anchored = tuple[TrainExample, FixedLogprobs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,14 @@ class _Seen:
 def update(
     policy: Policy,
     optimizer: Optimizer,
-    taught: Sequence[Lesson],
+    taught: Sequence[TrainExample],
     settings: AlgorithmSettings,
     *,
     temperature: float,
     learning_rate: float,
     step: int,
     reference: Reference | None = None,
-    filler: Lesson | None = None,
+    filler: TrainExample | None = None,
 ) -> UpdateStats:
     """All updates of one step over its lessons, `policy.groups_per_pass` questions in a pass.
 
@@ -94,17 +94,17 @@ def update(
     Raises StriveError that names the step and the questions where the loss or the gradient is not finite, on
     every process; the weights are then as they were before that update.
     """
-    held = distributed.gathered(len(taught))
+    held = distributed.all_gather(len(taught))
     if not sum(held):
         return UpdateStats()
-    fixed = anchors(policy, taught, settings, reference, temperature)
+    fixed = fixed_logprobs(policy, taught, settings, reference, temperature)
     parts = split(list(zip(taught, fixed, strict=True)), settings.minibatches, held, distributed.rank())
     plan = parts * settings.epochs_per_rollout
     seen, norms, first_gap = _Seen(), [], float("nan")
     for number, part in enumerate(plan, start=1):
         where = f"step {step}" if len(plan) == 1 else f"step {step}, update {number} of {len(plan)}"
         own = counted(part, policy.settings.groups_per_pass)
-        counts = distributed.gathered(own)
+        counts = distributed.all_gather(own)
         one = _accumulate(policy, optimizer, part, settings, objective(counts, settings), temperature, where)
         _idle(policy, optimizer, filler, max(each.passes for each in counts) - own.passes, temperature)
         _stop_if(one.trouble)
@@ -175,7 +175,7 @@ def _accumulate(
 
 
 def _idle(
-    policy: Policy, optimizer: Optimizer, filler: Lesson | None, passes: int, temperature: float
+    policy: Policy, optimizer: Optimizer, filler: TrainExample | None, passes: int, temperature: float
 ) -> None:
     """Passes without a gradient of their own: weights and gradients of a sharded model pass through the hands
     of all processes in every pass, so all must take equally many."""
@@ -236,7 +236,7 @@ def _stats(sums: dict[str, float], norms: Sequence[float], gap: float) -> Update
 
 def _stop_if(trouble: str | None) -> None:
     """End all processes where one of them is in trouble."""
-    with distributed.telling():
+    with distributed.propagate_errors():
         if trouble:
             raise StriveError(trouble)
     distributed.barrier()
@@ -245,7 +245,7 @@ def _stop_if(trouble: str | None) -> None:
 def _require_finite_gradient(norm: float, where: str, part: Sequence[Anchored]) -> None:
     """The norm is that of all processes, and the same on each."""
     if not np.isfinite(norm):
-        distributed.stop(_not_finite(norm, "gradient", where, distributed.everyone(_ids(part))))
+        distributed.stop(_not_finite(norm, "gradient", where, distributed.all_gather_list(_ids(part))))
 
 
 def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:

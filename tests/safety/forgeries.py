@@ -18,7 +18,7 @@ import polars as pl
 from strive_data.common.files import write_json
 from strive_data.engines.cache import write_entry
 from strive_data.shards.format import sample_members
-from strive_data.shards.frames import stills_of
+from strive_data.shards.frames import encode_frames
 from tests.strive_data.builds import reseal
 from tests.strive_data.samples import a_sample, some_candidates
 
@@ -83,7 +83,7 @@ def npy_claiming(shape: str, descr: str = "<f4", body: bytes = bytes(40)) -> byt
 def forged_entry(folder: Path, *, compressed: bool = False, **arrays: bytes) -> Path:
     """A cache entry with some of its arrays replaced, under a digest that holds."""
     entry = folder / "ab" / "abc.npz"
-    write_entry(entry, stills_of(some_candidates(), 90), np.zeros((10, 2), np.float32))
+    write_entry(entry, encode_frames(some_candidates(), 90), np.zeros((10, 2), np.float32))
     with zipfile.ZipFile(io.BytesIO(entry.read_bytes()[:-32])) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     contents |= {f"{name}.npy": content for name, content in arrays.items()}

@@ -11,9 +11,9 @@ from strive_data.annotations.read import Annotations
 from strive_data.common.files import write_json
 from strive_data.config import BuildSettings
 from strive_data.schema import Failure, Sample
-from strive_data.shards.build_state import Ledger, begin, close
-from strive_data.shards.checksums import FILES, file_hashes, seal
-from strive_data.shards.finalize import finish
+from strive_data.shards.build_state import BuildState, close, start_build
+from strive_data.shards.checksums import FILES, add_checksum, file_hashes
+from strive_data.shards.finalize import finalize
 from strive_data.shards.provenance import package_versions
 from strive_data.shards.reader import RUN_FILE
 from strive_data.shards.writer import ShardStream
@@ -33,7 +33,7 @@ def write_build(
     if a_shard:
         settings = replace(settings, shard=replace(settings.shard, max_samples=a_shard))
     folder.mkdir(parents=True)
-    begin(folder, settings, Ledger(), 0)
+    start_build(folder, settings, BuildState(), 0)
     tried = [failure for failure in failures if failure.stage != "annotation"]
     with ShardStream(folder, settings) as stream:
         for sample in samples:
@@ -41,8 +41,8 @@ def write_build(
         stream.finish()
         for failure in tried:
             stream.write([failure], [a_question(failure.sample_id, video=failure.video)], [])
-    closed, tail = close(Ledger(), stream.manifests, stream.trailing, 0)
-    finish(
+    closed, tail = close(BuildState(), stream.manifests, stream.trailing, 0)
+    finalize(
         folder,
         Annotations(questions=(), failures=(), input_sha256={}),
         settings,
@@ -60,4 +60,4 @@ def reseal(folder: Path, **changes: object) -> None:
     """Write run.json anew, with changes, over the files as they are now: a forgery with a valid seal."""
     body = json.loads((folder / RUN_FILE).read_text())
     files = [name for name in body[FILES] if (folder / name).is_file()]
-    write_json(folder / RUN_FILE, seal(body | changes | {FILES: file_hashes(folder, files)}))
+    write_json(folder / RUN_FILE, add_checksum(body | changes | {FILES: file_hashes(folder, files)}))

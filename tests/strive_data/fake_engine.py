@@ -15,7 +15,7 @@ from strive_data.engines.results import failure_of, make_sample
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Failure, Question, Sample
 from strive_data.score import FrameScores
-from strive_data.shards.frames import stills_of
+from strive_data.shards.frames import encode_frames
 from tests.strive_data.samples import some_candidates
 
 SETTINGS = BuildSettings(
@@ -50,7 +50,7 @@ def made_sample(question: Question) -> Sample:
     """A sample of ten frames, scored by the length of the question."""
     scores = np.sin(np.arange(10) * (1 + len(question.question))).astype(np.float32)
     scored = FrameScores(scores=scores, windows=1, scorer="fake")
-    return make_sample(question, stills_of(some_candidates(), 90), scored, SETTINGS)
+    return make_sample(question, encode_frames(some_candidates(), 90), scored, SETTINGS)
 
 
 def write_annotation(folder: Path, videos: str, *, name: str = "rows.jsonl") -> Path:

@@ -8,7 +8,7 @@ from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.results import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
-from strive_data.shards.frames import stills_of
+from strive_data.shards.frames import encode_frames
 
 
 def a_question(sample_id: str = "1", **changes: object) -> Question:
@@ -52,5 +52,5 @@ def a_sample(sample_id: str = "1", count: int = 10, **shard: object) -> Sample:
     scores = np.linspace(-1, 1, count, dtype=np.float32) ** 3
     scored = FrameScores(scores=scores, windows=1, scorer="by hand")
     return make_sample(
-        a_question(sample_id), stills_of(some_candidates(count), 90), scored, build_settings(**shard)
+        a_question(sample_id), encode_frames(some_candidates(count), 90), scored, build_settings(**shard)
     )

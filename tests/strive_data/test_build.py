@@ -17,7 +17,7 @@ from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.demo.write import write_world
 from strive_data.errors import SettingsError, UsageError
-from strive_data.progress import VideoDone, Workload
+from strive_data.progress import ProgressTotals, VideoDone
 from strive_data.run import BuildSummary
 from strive_data.score.clip import ClipScorer
 from strive_data.shards.reader import ShardSet
@@ -40,7 +40,7 @@ class Quiet:
         self.frames = self.written_bytes = self.shards = 0
         self.watch = Stopwatch()
 
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         self.expected = (work.videos, work.questions)
 
     def advance(self, done: VideoDone) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from strive_data.annotations.read import Annotations
 from strive_data.errors import FailureKind
-from strive_data.plan import jobs_of, next_attempt, plan_work
+from strive_data.plan import jobs_of, next_attempt, plan_pending_jobs
 from strive_data.schema import Question
-from strive_data.shards.build_state import Ledger, Tried
-from strive_data.shards.manifest import Lost, Manifest, question_hash
+from strive_data.shards.build_state import BuildState, Tried
+from strive_data.shards.manifest import FailedRow, Manifest, question_hash
 from tests.strive_data.samples import a_question
 
 ROOT = Path("root")
@@ -21,9 +21,9 @@ def annotation(*rows: tuple[str, str]) -> Annotations:
     return Annotations(questions=questions, failures=(), input_sha256={})
 
 
-def lost(question: Question) -> Lost:
+def lost(question: Question) -> FailedRow:
     hashed = question_hash(question)
-    return Lost(
+    return FailedRow(
         sample_id=question.sample_id, question=hashed, stage="decode", kind=FailureKind.OOM, message=""
     )
 
@@ -43,18 +43,18 @@ def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
 def test_what_is_settled_is_left_out() -> None:
     rows = annotation(("1", "a"), ("2", "b"), ("3", "a"), ("4", "c"))
     questions = [question for _, question in rows.questions]
-    ledger = Ledger(
+    ledger = BuildState(
         done={"1": question_hash(questions[0])},
         failed={"2": Tried(lost=lost(questions[1]), attempt=0, in_tail=False)},
     )
-    work = plan_work(rows, ledger, ROOT)
+    work = plan_pending_jobs(rows, ledger, ROOT)
     assert (ids(work.jobs), work.settled, work.questions, work.videos) == (
         [("a", ["3"]), ("c", ["4"])],
         set(),
         2,
         3,
     )
-    again = plan_work(rows, ledger, ROOT, retry_failed=True)
+    again = plan_pending_jobs(rows, ledger, ROOT, retry_failed=True)
     assert (ids(again.jobs), again.attempt) == ([("b", ["2"]), ("a", ["3"]), ("c", ["4"])], 1)
 
 
@@ -63,8 +63,8 @@ def test_a_video_that_a_shard_ended_in_comes_whole_and_first() -> None:
     last = Manifest(
         schema_version=1, shard="s", settings="", size_bytes=0, sha256="", unfinished=("1", "3"), samples=()
     )
-    ledger = Ledger(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
-    work = plan_work(rows, ledger, ROOT)
+    ledger = BuildState(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
+    work = plan_pending_jobs(rows, ledger, ROOT)
     assert (ids(work.jobs), work.settled, work.questions) == ([("a", ["1", "3"]), ("b", ["2"])], {"1"}, 2)
 
 
@@ -73,4 +73,4 @@ def test_a_video_that_a_shard_ended_in_comes_whole_and_first() -> None:
     [(False, 0, False, 0), (False, 0, True, 1), (False, 1, True, 1), (True, 1, True, 2), (True, 1, False, 1)],
 )
 def test_an_interrupted_round_goes_on(complete: bool, attempt: int, retry: bool, wanted: int) -> None:
-    assert next_attempt(Ledger(complete=complete, attempt=attempt), retry_failed=retry) == wanted
+    assert next_attempt(BuildState(complete=complete, attempt=attempt), retry_failed=retry) == wanted

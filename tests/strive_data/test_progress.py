@@ -13,10 +13,10 @@ from rich.console import Console
 from strive_data.errors import FailureKind
 from strive_data.progress import (
     BuildProgress,
+    ProgressCounts,
+    ProgressTotals,
     ShardProgress,
-    Tally,
     VideoDone,
-    Workload,
     seconds_between_lines,
 )
 
@@ -27,7 +27,7 @@ def test_failed_is_the_sum_over_kinds() -> None:
     assert VideoDone(video="a", questions=4).failed == 0
 
 
-WORK = Workload(videos=10, questions=30, videos_done=4, questions_done=11, failures=2)
+WORK = ProgressTotals(videos=10, questions=30, videos_done=4, questions_done=11, failures=2)
 ONE = VideoDone(
     video="a",
     questions=3,
@@ -47,7 +47,7 @@ OTHER = VideoDone(
 
 
 def test_counts_add_up_with_those_of_earlier_starts() -> None:
-    tally = Tally(work=WORK).after(ONE).after(OTHER)
+    tally = ProgressCounts(work=WORK).after(ONE).after(OTHER)
     assert (tally.videos_done, tally.questions_done, tally.failed) == (6, 16, 5)
     assert (tally.frames, tally.shards, tally.written_bytes) == (200, 1, 1000)
     assert tally.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
@@ -56,21 +56,21 @@ def test_counts_add_up_with_those_of_earlier_starts() -> None:
 
 
 def test_nothing_is_said_before_there_is_something_to_go_by() -> None:
-    tally = Tally(work=WORK)
+    tally = ProgressCounts(work=WORK)
     assert tally.seconds_left(5.0) is None
     assert tally.bottleneck() is None
     assert tally.after(VideoDone(video="a", questions=1)).stage_shares() == {}
 
 
 def test_time_left_is_at_the_pace_of_this_start() -> None:
-    tally = Tally(work=WORK).after(ONE).after(OTHER)
+    tally = ProgressCounts(work=WORK).after(ONE).after(OTHER)
     assert tally.seconds_left(10.0) == 10.0 / 2 * 4
-    assert Tally(work=Workload(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+    assert ProgressCounts(work=ProgressTotals(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
 
 
 def test_at_the_end_the_shards_and_bytes_are_those_of_the_build() -> None:
     """The last shard is committed behind the last video, and tars have an end mark."""
-    tally = Tally(work=replace(WORK, shards=2, written_bytes=500)).after(ONE)
+    tally = ProgressCounts(work=replace(WORK, shards=2, written_bytes=500)).after(ONE)
     assert (tally.shards_done, tally.bytes_done) == (3, 1500)
     tally = tally.finished(shards=4, written_bytes=2600)
     assert (tally.shards_done, tally.bytes_done, tally.videos_done) == (4, 2600, 5)
@@ -78,7 +78,7 @@ def test_at_the_end_the_shards_and_bytes_are_those_of_the_build() -> None:
 
 @given(st.lists(st.sampled_from([ONE, OTHER]), max_size=6))
 def test_the_order_of_videos_changes_no_count(done: list[VideoDone]) -> None:
-    there, back = Tally(work=WORK), Tally(work=WORK)
+    there, back = ProgressCounts(work=WORK), ProgressCounts(work=WORK)
     for video in done:
         there = there.after(video)
     for video in reversed(done):
@@ -86,7 +86,7 @@ def test_the_order_of_videos_changes_no_count(done: list[VideoDone]) -> None:
     assert there == back
 
 
-WORK_PROGRESS = Workload(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
+WORK_PROGRESS = ProgressTotals(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
 SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
 GOOD = VideoDone(video="a", questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
 BAD = VideoDone(video="b", questions=2, failures={FailureKind.TIMEOUT: 2})
@@ -148,7 +148,7 @@ def test_the_last_picture_has_the_shard_that_was_open() -> None:
     """Regression: it said "0 full shards" of a build that held one."""
     progress, _, written = shown(terminal=True)
     with progress:
-        progress.start(Workload(videos=1, questions=3))
+        progress.start(ProgressTotals(videos=1, questions=3))
         progress.advance(replace(GOOD, shards=0))
         progress.finish(shards=1, written_bytes=2_600_000)
     assert re.search(r"3/3 questions · 1 shard · 0 failures · .* · 2\.6 MB", written.getvalue())
@@ -157,14 +157,14 @@ def test_the_last_picture_has_the_shard_that_was_open() -> None:
 def test_before_the_first_video_no_time_is_promised() -> None:
     progress, _, written = shown(terminal=True)
     with progress:
-        progress.start(Workload(videos=2, questions=2))
+        progress.start(ProgressTotals(videos=2, questions=2))
     assert "0/2 videos  0:00:00 so far  ? left" in written.getvalue()
     assert "bottleneck" not in written.getvalue()
 
 
 def test_brackets_in_a_line_are_text() -> None:
     progress, clock, written = shown(terminal=False)
-    progress.start(Workload(videos=1, questions=1))
+    progress.start(ProgressTotals(videos=1, questions=1))
     clock.now += 1.0
     progress.advance(VideoDone(video="[red]", questions=1, seconds={"write": 1.0}))
     progress.finish(shards=1, written_bytes=0)

@@ -20,7 +20,7 @@ from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
 from strive_data.merge import merge_builds
-from strive_data.progress import VideoDone, Workload
+from strive_data.progress import ProgressTotals, VideoDone
 from strive_data.run import BuildSummary, TooManyFailuresError
 from strive_data.verify import verify_build
 from tests.strive_data.crash_images import recorded
@@ -48,7 +48,7 @@ class Killed(FakeEngine):
 
 
 class Silent:
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         self.work = work
 
     def advance(self, done: VideoDone) -> None:
@@ -218,19 +218,21 @@ def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp
     annotation, out = write_annotation(tmp_path / "data", "abbc"), tmp_path / "out"
     seen = Silent()
     run(annotation, out, FakeEngine("bc", ()), observer=seen)
-    assert seen.work == Workload(videos=3, questions=4)
+    assert seen.work == ProgressTotals(videos=3, questions=4)
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (1, held["bytes"])
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
     before = {"shards": 1, "written_bytes": held["bytes"]}
-    assert seen.work == Workload(videos=3, questions=4, videos_done=1, questions_done=1, **before)
+    assert seen.work == ProgressTotals(videos=3, questions=4, videos_done=1, questions_done=1, **before)
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (2, held["bytes"])
     with annotation.open("a") as file:
         file.write("{}\n")
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
     before = {"shards": 2, "written_bytes": held["bytes"]}
-    assert seen.work == Workload(videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before)
+    assert seen.work == ProgressTotals(
+        videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before
+    )
 
 
 def test_a_build_that_made_no_shard_may_be_begun_anew_and_killed_meanwhile(tmp_path: Path) -> None:

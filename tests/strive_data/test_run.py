@@ -7,8 +7,8 @@ import pytest
 
 from strive_data.config import FailureSettings
 from strive_data.errors import FailureKind
-from strive_data.plan import Work, jobs_of
-from strive_data.progress import VideoDone, Workload
+from strive_data.plan import PendingJobs, jobs_of
+from strive_data.progress import ProgressTotals, VideoDone
 from strive_data.run import (
     BuildSummary,
     FailureCount,
@@ -29,7 +29,7 @@ class Notes:
     def __init__(self) -> None:
         self.done: list[VideoDone] = []
 
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         raise NotImplementedError
 
     def advance(self, done: VideoDone) -> None:
@@ -39,10 +39,10 @@ class Notes:
         raise NotImplementedError
 
 
-def some_work() -> Work:
+def some_work() -> PendingJobs:
     """Videos a (rows 0, 1, 4), b (2) and c (3); row 0 is settled."""
     rows = [(i, a_question(str(i), video=f"{video}.mp4")) for i, video in enumerate("aabca")]
-    return Work(jobs=tuple(jobs_of(rows, Path())), settled=frozenset("0"), attempt=0, videos=3)
+    return PendingJobs(jobs=tuple(jobs_of(rows, Path())), settled=frozenset("0"), attempt=0, videos=3)
 
 
 def test_each_video_is_shown_with_what_was_new(tmp_path: Path) -> None:

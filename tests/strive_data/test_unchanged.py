@@ -11,8 +11,8 @@ import pytest
 
 from strive_data import unchanged
 from strive_data.annotations.read import read_annotations
-from strive_data.plan import failures_of, plan_work
-from strive_data.shards.build_state import read_ledger
+from strive_data.plan import failures_of, plan_pending_jobs
+from strive_data.shards.build_state import read_build_state
 from strive_data.unchanged import Unchanged, find_unchanged
 from tests.strive_data.builds import reseal
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
@@ -37,13 +37,13 @@ def out(annotation: Path, tmp_path: Path) -> Path:
 
 
 def found(out: Path, *annotations: Path, recipe: str | None = None) -> Unchanged | None:
-    ledger = read_ledger(out, SETTINGS)
+    ledger = read_build_state(out, SETTINGS)
     return find_unchanged(out, ledger, annotations, annotations[0].parent, recipe=recipe)
 
 
 def test_it_tells_what_reading_the_rows_tells(annotation: Path, out: Path) -> None:
-    rows, ledger = read_annotations([annotation], annotation.parent), read_ledger(out, SETTINGS)
-    work = plan_work(rows, ledger, annotation.parent)
+    rows, ledger = read_annotations([annotation], annotation.parent), read_build_state(out, SETTINGS)
+    work = plan_pending_jobs(rows, ledger, annotation.parent)
     failures = sorted(failures_of(rows, ledger), key=lambda failure: failure.row)
     expected = Unchanged(counts=counts_of(out), failures=tuple(failures))
     assert (expected.counts["videos"], expected.counts["tried_videos"]) == (2, work.videos) == (2, 3)
@@ -55,7 +55,7 @@ def test_it_tells_what_reading_the_rows_tells(annotation: Path, out: Path) -> No
 
 
 def test_what_is_behind_a_url_is_to_be_fetched_first(annotation: Path, out: Path) -> None:
-    ledger = read_ledger(out, SETTINGS)
+    ledger = read_build_state(out, SETTINGS)
     for url, root in (("s3://bucket/rows.jsonl", annotation.parent), (annotation, "s3://bucket/videos")):
         assert find_unchanged(out, ledger, [url], root, recipe=None) is None
 
@@ -149,5 +149,5 @@ def test_an_own_recipe_counts_with_its_bytes(annotation: Path, tmp_path: Path) -
 
 
 def test_a_build_without_samples_is_a_doubt(annotation: Path, out: Path) -> None:
-    ledger = replace(read_ledger(out, SETTINGS), done={})
+    ledger = replace(read_build_state(out, SETTINGS), done={})
     assert find_unchanged(out, ledger, [annotation], annotation.parent, recipe=None) is None

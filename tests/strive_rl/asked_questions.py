@@ -16,7 +16,7 @@ from strive_data.schema import Question
 from strive_rl.data import Batch, Broken, Cursor, Stream, next_batch
 from strive_rl.policy import Prompt
 from strive_rl.rollout.builtin import Encoded, rewarded
-from strive_rl.schema import Completion, Group, Pick, Rollout, View
+from strive_rl.schema import Completion, Group, Rollout, SampleRef, View
 from strive_rl.train.collect import Stages
 
 Chance = Callable[[int, float], float]
@@ -33,7 +33,7 @@ def view(alpha: float, variant: int) -> View:
     return View(frames=np.zeros((2, 1, 1, 3), dtype=np.uint8), times=np.array([alpha, variant]))
 
 
-def made_group(pick: Pick, alpha: float, variants: int) -> Group:
+def made_group(pick: SampleRef, alpha: float, variants: int) -> Group:
     question = Question(
         sample_id=f"q{pick.position}",
         video="v.mp4",
@@ -46,7 +46,7 @@ def made_group(pick: Pick, alpha: float, variants: int) -> Group:
 
 
 def made_batch(positions: Sequence[int], alpha: float = 0.4, variants: int = 4, epoch: int = 0) -> Batch:
-    picks = tuple(Pick(position=position, epoch=epoch) for position in positions)
+    picks = tuple(SampleRef(position=position, epoch=epoch) for position in positions)
     groups = tuple(made_group(pick, alpha, variants) for pick in picks)
     return Batch(groups=groups, picks=picks, broken=(), after=Cursor(epoch=epoch, taken=len(picks)))
 
@@ -103,7 +103,7 @@ class FakePolicy:
         return limit is not None and any(each.times[1] >= limit for each in group.views)
 
 
-def redraw(variants: int) -> Callable[[Pick, float], Group]:
+def redraw(variants: int) -> Callable[[SampleRef, float], Group]:
     return lambda pick, alpha: made_group(pick, alpha, variants)
 
 
@@ -127,6 +127,6 @@ def taker(stream: Stream, variants: int = 2, broken: Sequence[int] = ()) -> Call
     return take
 
 
-def _pick(group: Group) -> Pick:
+def _pick(group: Group) -> SampleRef:
     assert group.pick is not None
     return group.pick

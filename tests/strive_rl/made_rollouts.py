@@ -9,8 +9,8 @@ from strive_rl.algorithm.advantage import batch_advantages
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.builtin import Encoded, encode_groups, reward_grid, roll_out
-from strive_rl.schema import Group, Pick, Rollout
-from strive_rl.train.examples import Lesson, lessons
+from strive_rl.schema import Group, Rollout, SampleRef
+from strive_rl.train.examples import TrainExample, make_examples
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0
@@ -24,7 +24,7 @@ def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int 
         replace(
             make_group(f"q{i}", TWO_VIEWS, seed=i),
             clean=make_group(seed=100 + i).views[0],
-            pick=Pick(position=i, epoch=0),
+            pick=SampleRef(position=i, epoch=0),
         )
         for i in range(questions)
     ]
@@ -33,7 +33,7 @@ def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int 
     return roll_out(policy, encoded, sampling, seed=1), encoded
 
 
-def taught_by(rolled: Rolled, settings: AlgorithmSettings) -> list[Lesson]:
+def taught_by(rolled: Rolled, settings: AlgorithmSettings) -> list[TrainExample]:
     rollouts, encoded = rolled
     grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings)
-    return lessons(rollouts, encoded, grids, settings.logprob_condition)
+    return make_examples(rollouts, encoded, grids, settings.logprob_condition)

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from strive_rl.schema import Pick, Reward, Wording
+from strive_rl.schema import PromptStyle, Reward, SampleRef
 
 
 def test_the_parts_of_a_reward_by_name_its_own_behind() -> None:
@@ -15,13 +15,17 @@ def test_the_parts_of_a_reward_by_name_its_own_behind() -> None:
 
 
 def test_picks_are_one_by_position_and_epoch_and_never_change() -> None:
-    assert {Pick(position=1, epoch=0), Pick(position=1, epoch=0), Pick(position=1, epoch=1)} == {
-        Pick(position=1, epoch=0),
-        Pick(position=1, epoch=1),
+    assert {
+        SampleRef(position=1, epoch=0),
+        SampleRef(position=1, epoch=0),
+        SampleRef(position=1, epoch=1),
+    } == {
+        SampleRef(position=1, epoch=0),
+        SampleRef(position=1, epoch=1),
     }
     with pytest.raises(FrozenInstanceError):
-        Pick(position=1, epoch=0).epoch = 2  # type: ignore[misc]
+        SampleRef(position=1, epoch=0).epoch = 2  # type: ignore[misc]
 
 
 def test_answers_are_asked_for_with_a_thought_before() -> None:
-    assert (Wording().reason, Wording().form) == (True, "")
+    assert (PromptStyle().reason, PromptStyle().form) == (True, "")

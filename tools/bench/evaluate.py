@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from strive_data.common.text import counted
+from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
 from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.schema import Sample
@@ -123,7 +123,7 @@ def report(rounds: Sequence[Stages], decode_seconds: float, samples: Sequence[Sa
     }
     whole = sum(passed.values())
     videos = len({one.meta.question.video for one in samples})
-    lines = [f"{counted(len(samples), 'question')} on {counted(videos, 'video')}, {whole:.2f} s"]
+    lines = [f"{plural(len(samples), 'question')} on {plural(videos, 'video')}, {whole:.2f} s"]
     lines += [
         f"  {name:<9} {seconds:7.3f} s  {100 * seconds / whole:5.1f} %" for name, seconds in passed.items()
     ]

@@ -23,8 +23,8 @@ from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
-from strive_data.shards.build_state import begin, close, read_ledger
-from strive_data.shards.finalize import finish
+from strive_data.shards.build_state import close, read_build_state, start_build
+from strive_data.shards.finalize import finalize
 from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, question_hash, shard_name
 from strive_data.shards.provenance import package_versions
 from strive_data.shards.tables import write_parts
@@ -70,12 +70,12 @@ def write_finished_build(annotation: Path, out: Path) -> None:
     settings = BuildSettings()
     out.mkdir(parents=True)
     rows = read_annotations([annotation], annotation.parent)
-    ledger = read_ledger(out, settings)
-    begin(out, settings, ledger, 0)
+    ledger = read_build_state(out, settings)
+    start_build(out, settings, ledger, 0)
     questions = [question for _, question in rows.questions]
     manifests = list(_shards(questions, out, settings))
     closed, tail = close(ledger, manifests, (), 0)
-    finish(
+    finalize(
         out,
         rows,
         settings,

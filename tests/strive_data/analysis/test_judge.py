@@ -9,7 +9,7 @@ from strive_data.analysis.judge_cases import read_qvhighlights
 from strive_data.analysis.judge_measure import METRICS, measure
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
-from strive_data.sampling.comb import phase
+from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.registry import draw
 from tests.strive_data.analysis.made_cases import a_case, peaked_cases
 
@@ -70,7 +70,9 @@ def test_drawn_phases_are_those_of_training():
     chosen = SamplerSettings(frames=4, variants=2)
     alone = [
         measure(
-            draw("comb", c.scores, chosen, phase=phase(0, c.sample_id, 0))[None], [c.moments], len(c.scores)
+            draw("comb", c.scores, chosen, phase=comb_offset(0, c.sample_id, 0))[None],
+            [c.moments],
+            len(c.scores),
         )
         for c in cases
     ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.annotations.numbers import number
+from strive_data.annotations.numbers import parse_number
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from strive_data.annotations.numbers import number
     ],
 )
 def test_numbers(text, value):
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_numbers(text, value):
     ],
 )  # fmt: skip
 def test_no_numbers(text):
-    assert number(text) is None
+    assert parse_number(text) is None
 
 
 @given(st.one_of(st.text(), st.text(alphabet=".,/%+-e09 \n"), st.floats().map(str)))
 def test_total_on_any_text(text):
-    assert number(text) is None or isinstance(number(text), Fraction)
+    assert parse_number(text) is None or isinstance(parse_number(text), Fraction)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
 def test_numbers_as_python_writes_them(value):
-    assert number(str(value)) == number(f"{value:,f}") == Fraction(value)
+    assert parse_number(str(value)) == parse_number(f"{value:,f}") == Fraction(value)

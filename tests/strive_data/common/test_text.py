@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from strive_data.common.text import counted, listed, shown, table_text
+from strive_data.common.text import listed, plural, short_repr, table_text
 from strive_data.errors import FailureKind, SampleError
 
 
@@ -18,7 +18,7 @@ from strive_data.errors import FailureKind, SampleError
     ],
 )
 def test_only_one_stands_without_an_s(count: int, form: str, text: str) -> None:
-    assert counted(count, "shard", form) == text
+    assert plural(count, "shard", form) == text
 
 
 def test_the_counts_of_a_record_are_words_with_commas_between() -> None:
@@ -42,16 +42,16 @@ def test_the_counts_of_a_record_are_words_with_commas_between() -> None:
     ],
 )
 def test_a_value_is_one_line(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert short_repr(value) == text
 
 
 def test_what_is_long_is_cut_to_80_characters() -> None:
-    assert shown("x" * 78) == f"'{'x' * 78}'"
-    assert shown("x" * 79) == f"'{'x' * 76}..."
+    assert short_repr("x" * 78) == f"'{'x' * 78}'"
+    assert short_repr("x" * 79) == f"'{'x' * 76}..."
     deep: list[object] = []
     for _ in range(10_000):
         deep = [deep]
-    assert shown(deep) == "[[[[[[[...]]]]]]]"
+    assert short_repr(deep) == "[[[[[[[...]]]]]]]"
 
 
 def test_every_row_and_column_is_shown() -> None:

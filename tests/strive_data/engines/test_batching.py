@@ -13,8 +13,8 @@ from strive_data.engines.batching import MOST_VIDEOS, embed_together
 from strive_data.engines.cache import KeptVideo, MissedVideo
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames
-from strive_data.score import FrameQueue, make_scorer
-from strive_data.shards.frames import stills_of
+from strive_data.score import FrameBatcher, make_scorer
+from strive_data.shards.frames import encode_frames
 from tests.strive_data.engines.test_results import Embeds, Plain
 from tests.strive_data.samples import some_candidates
 
@@ -41,8 +41,8 @@ class Queues(Embeds):
         return np.array([[frame[0, 0].mean()] for frame in frames], np.float32)
 
     @contextmanager
-    def frame_queue(self) -> Iterator[FrameQueue]:
-        yield FrameQueue(self.embed_batch, size=self.size, pool=AtOnce(), most_batches=2)
+    def frame_queue(self) -> Iterator[FrameBatcher]:
+        yield FrameBatcher(self.embed_batch, size=self.size, pool=AtOnce(), most_batches=2)
 
 
 def video(count: int, level: int, width: int = 56) -> Candidates:
@@ -65,7 +65,7 @@ def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
 
 
 def test_nothing_waits_where_nothing_is_embedded() -> None:
-    kept = KeptVideo(stills=stills_of(video(3, 5), 90), embeddings=np.zeros((3, 1), np.float32))
+    kept = KeptVideo(stills=encode_frames(video(3, 5), 90), embeddings=np.zeros((3, 1), np.float32))
     error = SampleError(FailureKind.MISSING, "gone")
     drawn: list[str] = []
 

@@ -22,7 +22,7 @@ from strive_data.engines.cache import (
 )
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import Candidates
-from strive_data.shards.frames import Stills, stills_of
+from strive_data.shards.frames import EncodedFrames, encode_frames
 from tests.strive_data.samples import some_candidates
 
 SETTINGS = DecodeSettings(candidates=6, max_pixels=784)
@@ -32,7 +32,7 @@ EMBEDDINGS = np.arange(20, dtype=np.float32).reshape(10, 2)
 @pytest.fixture
 def entry(tmp_path: Path) -> Path:
     path = tmp_path / "ab" / "abc.npz"
-    write_entry(path, stills_of(some_candidates(), 90), EMBEDDINGS)
+    write_entry(path, encode_frames(some_candidates(), 90), EMBEDDINGS)
     return path
 
 
@@ -49,7 +49,7 @@ def cache_in(folder: Path) -> VideoCache:
 def test_an_entry_gives_back_every_bit(entry: Path) -> None:
     kept = read_entry(entry)
     assert kept is not None
-    stills = stills_of(some_candidates(), 90)
+    stills = encode_frames(some_candidates(), 90)
     assert kept.stills.info == stills.info
     assert kept.stills.times.tobytes() == stills.times.tobytes()
     assert list(kept.stills.jpegs) == list(stills.jpegs)
@@ -89,7 +89,7 @@ def test_a_miss_is_the_decoded_video_and_a_hit_what_was_written(video: Path, tmp
     assert missed.damaged is None
     assert missed.entry is not None
     assert not missed.entry.exists()
-    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6])
+    write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6])
     kept = cache.read(video, SETTINGS)
     assert isinstance(kept, KeptVideo)
     assert kept.stills.info == missed.candidates.info
@@ -108,7 +108,7 @@ def test_frames_alone_are_found_whatever_model_they_were_kept_for(video: Path, t
     missed = cache.read(video, SETTINGS)
     assert isinstance(missed, MissedVideo)
     assert missed.entry is not None
-    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6])
+    write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6])
     kept, whole = bare.read(video, SETTINGS), cache.read(video, SETTINGS)
     assert isinstance(kept, KeptVideo)
     assert isinstance(whole, KeptVideo)
@@ -124,7 +124,7 @@ def test_frames_that_were_kept_alone_do_not_do_for_a_model(video: Path, tmp_path
     missed = replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS)
     assert isinstance(missed, MissedVideo)
     assert missed.entry is not None
-    write_entry(missed.entry, stills_of(missed.candidates, 90), EMBEDDINGS[:6, :0])
+    write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6, :0])
     assert isinstance(replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS), KeptVideo)
     assert isinstance(cache.read(video, SETTINGS), MissedVideo)
 
@@ -188,7 +188,7 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--cache"):
         check_cache_folder(file)
     with pytest.raises(StriveError, match="make room"):
-        write_entry(file / "ab" / "x.npz", stills_of(some_candidates(), 90), EMBEDDINGS)
+        write_entry(file / "ab" / "x.npz", encode_frames(some_candidates(), 90), EMBEDDINGS)
     if os.geteuid():  # root may write anywhere
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o500)
@@ -197,7 +197,7 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    bad = Stills(info=some_candidates().info, times=np.zeros(1), jpegs=[b"x"])
+    bad = EncodedFrames(info=some_candidates().info, times=np.zeros(1), jpegs=[b"x"])
     (tmp_path / "x.npz").mkdir()
     with pytest.raises(StriveError, match="cache entry"):
         write_entry(tmp_path / "x.npz", bad, EMBEDDINGS)

@@ -13,10 +13,10 @@ from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.cache import KeptVideo, MissedVideo, read_entry
 from strive_data.engines.results import make_sample, open_cache, require_embeddings, samples_of, score_video
 from strive_data.errors import FailureKind, SampleError, SettingsError
-from strive_data.sampling.comb import phase
+from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Candidates, Failure, Floats, Frames, Question, Sample
 from strive_data.score import FrameScores
-from strive_data.shards.frames import stills_of
+from strive_data.shards.frames import encode_frames
 from tests.strive_data.samples import a_question, a_sample, build_settings, some_candidates
 
 
@@ -100,7 +100,7 @@ def test_a_video_without_one_scored_question_is_not_kept(tmp_path: Path) -> None
 
 
 def test_a_kept_video_for_a_scorer_of_frames_is_a_defect() -> None:
-    kept = KeptVideo(stills=stills_of(some_candidates(), 90), embeddings=np.zeros((10, 1), np.float32))
+    kept = KeptVideo(stills=encode_frames(some_candidates(), 90), embeddings=np.zeros((10, 1), np.float32))
     with pytest.raises(TypeError, match="plain was given a kept video"):
         score_video(kept, [a_question()], Plain(), quality=90)
 
@@ -124,7 +124,7 @@ def test_each_stored_jpeg_is_the_frame_of_its_candidate() -> None:
 
 def test_the_phase_is_recorded_and_keyed_by_the_sample() -> None:
     first, second = a_sample("1"), a_sample("2")
-    assert first.meta.sampler["phase"] == phase(0, "1", 0) != second.meta.sampler["phase"]
+    assert first.meta.sampler["phase"] == comb_offset(0, "1", 0) != second.meta.sampler["phase"]
 
 
 def test_a_video_with_fewer_frames_than_a_variant_gives_all() -> None:
@@ -135,7 +135,7 @@ def test_a_video_with_fewer_frames_than_a_variant_gives_all() -> None:
 def test_unusable_scores_are_a_failure_of_the_sample(scores: np.ndarray) -> None:
     scored = FrameScores(scores=scores, windows=1, scorer="by hand")
     with pytest.raises(SampleError) as caught:
-        make_sample(a_question(), stills_of(some_candidates(), 90), scored, build_settings())
+        make_sample(a_question(), encode_frames(some_candidates(), 90), scored, build_settings())
     assert caught.value.kind is FailureKind.SCORE_FAILED
 
 
@@ -155,7 +155,9 @@ def scored_with_embeddings() -> FrameScores:
 
 
 def test_grouping_gets_the_embeddings_and_its_clusters_stay_with_the_sample() -> None:
-    sample = make_sample(a_question(), stills_of(some_candidates(), 90), scored_with_embeddings(), grouped())
+    sample = make_sample(
+        a_question(), encode_frames(some_candidates(), 90), scored_with_embeddings(), grouped()
+    )
     assert sample.clusters is not None
     assert sample.clusters.tolist() == [0] * 5 + [1] * 5
     assert sample.embeds is None
@@ -164,13 +166,13 @@ def test_grouping_gets_the_embeddings_and_its_clusters_stay_with_the_sample() ->
 
 def test_embeddings_are_stored_as_half_floats_where_asked_for() -> None:
     scored = scored_with_embeddings()
-    sample = make_sample(a_question(), stills_of(some_candidates(), 90), scored, grouped(embeds=True))
+    sample = make_sample(a_question(), encode_frames(some_candidates(), 90), scored, grouped(embeds=True))
     assert sample.embeds is not None
     assert sample.embeds.dtype == np.float16
     np.testing.assert_array_equal(sample.embeds, np.repeat(np.eye(2, 3), 5, axis=0))
     without = replace(scored, embeddings=None)
     with pytest.raises(SettingsError, match="gives no frame embeddings"):
-        make_sample(a_question(), stills_of(some_candidates(), 90), without, build_settings(embeds=True))
+        make_sample(a_question(), encode_frames(some_candidates(), 90), without, build_settings(embeds=True))
 
 
 class CountingScorer:

@@ -7,11 +7,11 @@ import pytest
 
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.merge.plan import plan_merge, read_part, require_same_settings, some_of
-from strive_data.shards.manifest import Entry, Lost, Manifest
+from strive_data.shards.manifest import Entry, FailedRow, Manifest
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample, build_settings
 
-LOST = Lost(sample_id="x", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
+LOST = FailedRow(sample_id="x", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
 
 
 def shard(number: int, *samples: str) -> Manifest:

@@ -20,7 +20,7 @@ from strive_data.merge import MergeSummary, merge_builds
 from strive_data.merge import whole as merge_whole
 from strive_data.merge.whole import join_failures
 from strive_data.schema import SAMPLES_TABLE, Failure
-from strive_data.shards.build_state import read_ledger
+from strive_data.shards.build_state import read_build_state
 from strive_data.shards.reader import ShardSet
 from strive_data.shards.tables import failures_table
 from strive_data.verify import verify_build
@@ -133,7 +133,7 @@ def test_a_joined_build_can_be_gone_on_with(parts: list[Path], tmp_path: Path) -
     """Its manifests and tail settle what those of the parts settled."""
     merge_builds(parts, tmp_path / "all")
     base = build_settings()
-    ledger = read_ledger(tmp_path / "all", replace(base, shard=replace(base.shard, max_samples=2)))
+    ledger = read_build_state(tmp_path / "all", replace(base, shard=replace(base.shard, max_samples=2)))
     assert ledger.complete
     assert list(ledger.done) == list("abcdefghi")
     assert sorted(ledger.failed) == ["x", "y"]

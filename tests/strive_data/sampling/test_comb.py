@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 
 from strive_data.config import SamplerSettings
-from strive_data.sampling.comb import comb, inclusion_of, phase
+from strive_data.sampling.comb import comb, comb_offset, inclusion_of
 from strive_data.sampling.registry import draw
 from tests.strive_data.sampling.hostile import PHASES, SCORES, WHOLE_SCORES, settings
 
@@ -17,15 +17,18 @@ GOLDEN_PHASE = 0.28360119428186226
 
 
 def test_6_phase_depends_on_seed_id_and_epoch_only():
-    assert phase(0, "a", 0) == phase(0, "a", 0)
-    assert len({phase(0, "a", 0), phase(1, "a", 0), phase(0, "b", 0), phase(0, "a", 1)}) == 4
+    assert comb_offset(0, "a", 0) == comb_offset(0, "a", 0)
+    assert (
+        len({comb_offset(0, "a", 0), comb_offset(1, "a", 0), comb_offset(0, "b", 0), comb_offset(0, "a", 1)})
+        == 4
+    )
     # (1, "1") and (11, "") must not share a key.
-    assert phase(1, "1", 0) != phase(11, "", 0)
+    assert comb_offset(1, "1", 0) != comb_offset(11, "", 0)
 
 
 def test_phases_are_fixed_for_good_and_uniform():
-    assert phase(0, "1", 0) == GOLDEN_PHASE
-    drawn = np.array([phase(7, f"video-{i}", i % 3) for i in range(4000)])
+    assert comb_offset(0, "1", 0) == GOLDEN_PHASE
+    drawn = np.array([comb_offset(7, f"video-{i}", i % 3) for i in range(4000)])
     assert drawn.min() >= 0
     assert drawn.max() < 1
     counts, _ = np.histogram(drawn, bins=10, range=(0, 1))

@@ -13,7 +13,7 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Floats, Frames
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores
-from strive_data.score.batcher import FrameQueue, lane_count, lanes
+from strive_data.score.batcher import FrameBatcher, thread_count, threads
 from strive_data.score.clip import ClipScorer
 from tests.strive_data.samples import a_question
 from tests.strive_data.score.videos import video_of
@@ -34,7 +34,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_videos_share_batches_and_get_their_own_rows(pool: ThreadPoolExecutor) -> None:
-    queue = FrameQueue(embed, size=4, pool=pool, most_batches=9)
+    queue = FrameBatcher(embed, size=4, pool=pool, most_batches=9)
     first, second = queue.put(frames(6, level=1)), queue.put(frames(3, level=2, height=5))
     assert not second.is_done()  # its last frame waits for others
     queue.flush()
@@ -44,13 +44,13 @@ def test_videos_share_batches_and_get_their_own_rows(pool: ThreadPoolExecutor) -
 
 
 def test_seconds_are_shared_by_frames(pool: ThreadPoolExecutor) -> None:
-    queue = FrameQueue(embed, size=4, pool=pool, most_batches=9)
+    queue = FrameBatcher(embed, size=4, pool=pool, most_batches=9)
     one, three = queue.put(frames(1, level=1)), queue.put(frames(3, level=2))
     assert three.result().seconds == pytest.approx(3 * one.result().seconds)
 
 
 def test_asking_for_what_is_in_no_batch_yet_is_an_error_and_no_dead_lock(pool: ThreadPoolExecutor) -> None:
-    queue = FrameQueue(embed, size=4, pool=pool, most_batches=9)
+    queue = FrameBatcher(embed, size=4, pool=pool, most_batches=9)
     with pytest.raises(RuntimeError, match="2 frames are not in a batch"):
         queue.put(frames(6, level=1)).result()
 
@@ -62,7 +62,7 @@ def test_it_is_full_while_so_many_batches_are_not_done(pool: ThreadPoolExecutor)
         go_on.wait(10)
         return embed(batch)
 
-    queue = FrameQueue(slow, size=2, pool=pool, most_batches=2)
+    queue = FrameBatcher(slow, size=2, pool=pool, most_batches=2)
     queue.put(frames(3, level=1))
     assert not queue.is_full()
     video = queue.put(frames(1, level=1))
@@ -77,7 +77,7 @@ def test_what_a_batch_raises_is_raised_to_whoever_waits(pool: ThreadPoolExecutor
     def fail(_: Sequence[Frames]) -> Floats:
         raise ValueError("no such weights")
 
-    queue = FrameQueue(fail, size=1, pool=pool, most_batches=1)
+    queue = FrameBatcher(fail, size=1, pool=pool, most_batches=1)
     video = queue.put(frames(1, level=1))
     with pytest.raises(ValueError, match="no such weights"):
         video.result()
@@ -86,7 +86,7 @@ def test_what_a_batch_raises_is_raised_to_whoever_waits(pool: ThreadPoolExecutor
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (8, 8, 3), (2, 8, 8, 1)])
 def test_frames_of_another_shape_are_refused(pool: ThreadPoolExecutor, shape: tuple[int, ...]) -> None:
     with pytest.raises(SampleError, match=r"expected \[N, H, W, 3\]") as caught:
-        FrameQueue(embed, size=1, pool=pool, most_batches=1).put(np.zeros(shape, np.uint8))
+        FrameBatcher(embed, size=1, pool=pool, most_batches=1).put(np.zeros(shape, np.uint8))
     assert caught.value.kind is FailureKind.SCORE_FAILED
 
 
@@ -118,7 +118,7 @@ def test_each_lane_has_one_thread_and_the_setting_is_put_back() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with lanes(3) as pool:
+        with threads(3) as pool:
             assert torch.get_num_threads() == 1
             assert list(pool.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
         assert torch.get_num_threads() == 2
@@ -133,7 +133,7 @@ def test_what_has_not_begun_is_given_up_at_the_end() -> None:
         begun.append(number)
         go_on.wait(10)
 
-    with lanes(1) as pool:
+    with threads(1) as pool:
         futures = [pool.submit(work, number) for number in range(50)]
         threading.Timer(0.05, go_on.set).start()
     assert futures[0].done()
@@ -141,6 +141,6 @@ def test_what_has_not_begun_is_given_up_at_the_end() -> None:
 
 
 def test_a_gpu_has_few_lanes_and_a_cpu_one_a_thread() -> None:
-    assert lane_count(torch.device("cpu"), 16) == 16
-    assert lane_count(torch.device("cpu"), None) == torch.get_num_threads()
-    assert lane_count(torch.device("cuda"), 16) == 4
+    assert thread_count(torch.device("cpu"), 16) == 16
+    assert thread_count(torch.device("cpu"), None) == torch.get_num_threads()
+    assert thread_count(torch.device("cuda"), 16) == 4

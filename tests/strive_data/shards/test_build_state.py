@@ -8,17 +8,17 @@ import pytest
 
 from strive_data.config import BuildSettings, DecodeSettings, FailureSettings, SamplerSettings
 from strive_data.errors import DamagedError, FailureKind, UsageError
-from strive_data.shards.build_state import Ledger, begin, close, leftovers, read_ledger, settle
-from strive_data.shards.manifest import Entry, Lost, Manifest, Tail
+from strive_data.shards.build_state import BuildState, close, leftovers, read_build_state, settle, start_build
+from strive_data.shards.manifest import Entry, FailedRow, Manifest, TrailingFailures
 
 SETTINGS = BuildSettings()
 
 
-def lost(name: str, message: str = "") -> Lost:
-    return Lost(sample_id=name, question=name, stage="decode", kind=FailureKind.OOM, message=message)
+def lost(name: str, message: str = "") -> FailedRow:
+    return FailedRow(sample_id=name, question=name, stage="decode", kind=FailureKind.OOM, message=message)
 
 
-def manifest(number: int, *samples: str, failures: tuple[Lost, ...] = (), attempt: int = 0) -> Manifest:
+def manifest(number: int, *samples: str, failures: tuple[FailedRow, ...] = (), attempt: int = 0) -> Manifest:
     return Manifest(
         schema_version=1,
         shard=f"shard-{number:06d}.tar",
@@ -34,17 +34,19 @@ def manifest(number: int, *samples: str, failures: tuple[Lost, ...] = (), attemp
 def test_the_last_try_of_a_row_counts_and_a_sample_counts_most() -> None:
     first = manifest(0, "a", failures=(lost("b"), lost("c", "first")))
     second = manifest(1, "b", failures=(lost("d", "later"),), attempt=1)
-    tail = Tail(shards=1, attempt=0, failures=(lost("d", "early"), lost("e")))
-    ledger = settle(Ledger(), [first, second], tail)
+    tail = TrailingFailures(shards=1, attempt=0, failures=(lost("d", "early"), lost("e")))
+    ledger = settle(BuildState(), [first, second], tail)
     assert ledger.done == {"a": "q", "b": "q"}
     told = {name: (tried.lost.message, tried.attempt, tried.in_tail) for name, tried in ledger.failed.items()}
     assert told == {"c": ("first", 0, False), "d": ("later", 1, False), "e": ("", 0, True)}
 
 
 def test_the_tail_keeps_what_was_not_tried_again() -> None:
-    ledger = settle(Ledger(), [manifest(0, "a")], Tail(shards=1, failures=(lost("b"), lost("c"))))
+    ledger = settle(
+        BuildState(), [manifest(0, "a")], TrailingFailures(shards=1, failures=(lost("b"), lost("c")))
+    )
     closed, tail = close(ledger, [manifest(0, "a"), manifest(1, "c")], [lost("d")], 0)
-    assert tail == Tail(shards=2, attempt=0, failures=(lost("b"), lost("d")))
+    assert tail == TrailingFailures(shards=2, attempt=0, failures=(lost("b"), lost("d")))
     assert set(closed.failed) == {"b", "d"}
     # Closed again with nothing new, as when it was interrupted at its end: the same.
     assert close(closed, closed.manifests, [], 0) == (closed, tail)
@@ -52,75 +54,81 @@ def test_the_tail_keeps_what_was_not_tried_again() -> None:
 
 
 def test_a_folder_is_begun_once_and_knows_its_settings(tmp_path: Path) -> None:
-    assert read_ledger(tmp_path / "absent", SETTINGS) == read_ledger(tmp_path, SETTINGS) == Ledger()
+    assert (
+        read_build_state(tmp_path / "absent", SETTINGS)
+        == read_build_state(tmp_path, SETTINGS)
+        == BuildState()
+    )
     (tmp_path / ".build.json.tmp").touch()
-    assert read_ledger(tmp_path, SETTINGS) == Ledger()
-    begin(tmp_path, SETTINGS, Ledger(), 0)
+    assert read_build_state(tmp_path, SETTINGS) == BuildState()
+    start_build(tmp_path, SETTINGS, BuildState(), 0)
     assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
-    ledger = read_ledger(tmp_path, SETTINGS)
+    ledger = read_build_state(tmp_path, SETTINGS)
     assert (ledger.begun, ledger.complete, ledger.attempt) == (True, False, 0)
     before = (tmp_path / "build.json").read_bytes()
     (tmp_path / "shard-000000.tar").touch()
     (tmp_path / "mine.txt").touch()
-    begin(tmp_path, SETTINGS, ledger, 0)
+    start_build(tmp_path, SETTINGS, ledger, 0)
     assert (tmp_path / "build.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "mine.txt"]
-    begin(tmp_path, SETTINGS, ledger, 1)
-    assert read_ledger(tmp_path, SETTINGS).attempt == 1
+    start_build(tmp_path, SETTINGS, ledger, 1)
+    assert read_build_state(tmp_path, SETTINGS).attempt == 1
 
 
 def test_other_settings_are_refused_by_name_and_limits_are_none(tmp_path: Path) -> None:
-    begin(tmp_path, SETTINGS, Ledger(), 0)
+    start_build(tmp_path, SETTINGS, BuildState(), 0)
     (tmp_path / "shard-000000.json").touch()
     other = replace(SETTINGS, sampler=SamplerSettings(frames=8, seed=3))
     with pytest.raises(UsageError) as raised:
-        read_ledger(tmp_path, other)
+        read_build_state(tmp_path, other)
     assert "sampler.frames: 32, now 8; sampler.seed: 0, now 3. Use the same" in str(raised.value)
     (tmp_path / "shard-000000.json").unlink()
     limits = replace(
         SETTINGS, failures=FailureSettings(max_count=3), decode=DecodeSettings(timeout_seconds=1)
     )
-    assert read_ledger(tmp_path, limits).begun
+    assert read_build_state(tmp_path, limits).begun
 
 
 def test_without_a_shard_a_build_may_be_begun_anew_with_other_settings(tmp_path: Path) -> None:
     """Regression: a wrong --data-root bound the folder to the settings of a start that made nothing."""
-    begin(tmp_path, SETTINGS, Ledger(), 1)
+    start_build(tmp_path, SETTINGS, BuildState(), 1)
     for name in ("tail.json", "shard-000000.tar", ".shard-000000.json.tmp", "failures.parquet", "run.json"):
         (tmp_path / name).touch()
     other = replace(SETTINGS, sampler=SamplerSettings(seed=3))
     with pytest.raises(UsageError, match=r"sampler\.seed: 0, now 3"):
-        read_ledger(tmp_path, other)  # run.json says that the build was finished, so its shard is no leftover
+        read_build_state(
+            tmp_path, other
+        )  # run.json says that the build was finished, so its shard is no leftover
     (tmp_path / "run.json").unlink()
-    assert read_ledger(tmp_path, other) == Ledger()
+    assert read_build_state(tmp_path, other) == BuildState()
     assert (tmp_path / "tail.json").exists()  # nothing is removed before the work begins
-    begin(tmp_path, other, Ledger(), 0)
+    start_build(tmp_path, other, BuildState(), 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "failures.parquet"]
-    assert read_ledger(tmp_path, other).begun
-    assert read_ledger(tmp_path, SETTINGS) == Ledger()
+    assert read_build_state(tmp_path, other).begun
+    assert read_build_state(tmp_path, SETTINGS) == BuildState()
 
 
 def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(UsageError, match="is not an empty folder, and holds no build"):
-        read_ledger(tmp_path, SETTINGS)
+        read_build_state(tmp_path, SETTINGS)
     (tmp_path / "run.json").touch()
     with pytest.raises(UsageError, match=r"holds a build without build.json"):
-        read_ledger(tmp_path, SETTINGS)
+        read_build_state(tmp_path, SETTINGS)
     (tmp_path / "build.json").write_text("[]")
     with pytest.raises(DamagedError, match=r"build.json is not what a build writes"):
-        read_ledger(tmp_path, SETTINGS)
+        read_build_state(tmp_path, SETTINGS)
     (tmp_path / "build.json").write_text(json.dumps({"schema_version": 9}))
     with pytest.raises(UsageError, match="schema version 9"):
-        read_ledger(tmp_path, SETTINGS)
+        read_build_state(tmp_path, SETTINGS)
 
 
 def test_damaged_records_are_told_with_what_to_do(tmp_path: Path) -> None:
-    begin(tmp_path, SETTINGS, Ledger(), 0)
+    start_build(tmp_path, SETTINGS, BuildState(), 0)
     for name in ("shard-000000.json", "tail.json"):
         (tmp_path / name).write_text("{")
         with pytest.raises(DamagedError) as raised:
-            read_ledger(tmp_path, SETTINGS)
+            read_build_state(tmp_path, SETTINGS)
         assert str(raised.value).startswith(f"{tmp_path / name} cannot be read")
         assert str(raised.value).endswith(": restore it from a copy, or build again into a new folder")
         (tmp_path / name).unlink()
@@ -128,9 +136,9 @@ def test_damaged_records_are_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_folder_with_the_name_of_a_temporary_file_is_left_alone(tmp_path: Path) -> None:
     """Regression: it was to be unlinked, which ended in a traceback."""
-    begin(tmp_path, SETTINGS, Ledger(), 0)
+    start_build(tmp_path, SETTINGS, BuildState(), 0)
     (tmp_path / ".x.tmp").mkdir()
-    begin(tmp_path, SETTINGS, read_ledger(tmp_path, SETTINGS), 0)
+    start_build(tmp_path, SETTINGS, read_build_state(tmp_path, SETTINGS), 0)
     assert (tmp_path / ".x.tmp").is_dir()
 
 

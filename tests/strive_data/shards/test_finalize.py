@@ -14,10 +14,10 @@ from strive_data.annotations.read import Annotations
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.engines.results import failure_of
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
-from strive_data.shards.build_state import Ledger, begin
-from strive_data.shards.checksums import file_sha256, is_sealed
-from strive_data.shards.finalize import TABLES_AND_RECORD, finish, local_copy, local_folder
-from strive_data.shards.manifest import Tail, lost_of
+from strive_data.shards.build_state import BuildState, start_build
+from strive_data.shards.checksums import checksum_matches, file_sha256
+from strive_data.shards.finalize import TABLES_AND_RECORD, finalize, local_copy, local_folder
+from strive_data.shards.manifest import TrailingFailures, failed_row_of
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.builds import write_build
 from tests.strive_data.fake_engine import SETTINGS, made_sample
@@ -26,7 +26,7 @@ from tests.strive_data.samples import a_question, a_sample
 
 def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_path: Path) -> None:
     questions = [a_question(str(i)) for i in range(4)]
-    begin(tmp_path, SETTINGS, Ledger(), 0)
+    start_build(tmp_path, SETTINGS, BuildState(), 0)
     with ShardStream(tmp_path, SETTINGS) as stream:
         stream.write([made_sample(question) for question in questions], questions, [])
         stream.finish()
@@ -34,12 +34,12 @@ def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_pat
     rows = Annotations(questions=(), failures=(), input_sha256={"a": "1"})
     contents = []
     for _ in range(2):
-        finish(
+        finalize(
             tmp_path,
             rows,
             SETTINGS,
             manifests=stream.manifests,
-            tail=Tail(shards=2, failures=(lost_of(failure, a_question("x")),)),
+            tail=TrailingFailures(shards=2, failures=(failed_row_of(failure, a_question("x")),)),
             failures=[failure],
             versions={"av": "1"},
             seconds=1.0,
@@ -48,7 +48,7 @@ def test_all_that_remains_is_written_and_sealed_and_can_be_written_again(tmp_pat
         contents.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert contents[0] == contents[1]
     record = json.loads(contents[0]["run.json"])
-    assert is_sealed(contents[0]["run.json"], record)
+    assert checksum_matches(contents[0]["run.json"], record)
     assert record["counts"] == {
         "samples": 4,
         "videos": 1,

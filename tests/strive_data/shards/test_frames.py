@@ -9,7 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from strive_data.errors import DamagedError, FailureKind, SampleError
-from strive_data.shards.frames import decode_jpeg, encode_jpeg, jpeg_size, stills_of
+from strive_data.shards.frames import decode_jpeg, encode_frames, encode_jpeg, jpeg_size
 from tests.strive_data.samples import some_candidates
 
 FRAME = np.random.default_rng(0).integers(0, 256, (28, 56, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ def test_a_frame_that_is_cut_off_is_damaged() -> None:
 
 def test_a_jpeg_is_encoded_once_and_is_that_of_its_frame() -> None:
     candidates = some_candidates()
-    stills = stills_of(candidates, 90)
+    stills = encode_frames(candidates, 90)
     assert len(stills.jpegs) == 10
     first = stills.jpegs[3]
     assert first == encode_jpeg(candidates.frames[3], 90) != stills.jpegs[4]
@@ -41,7 +41,7 @@ def test_a_jpeg_is_encoded_once_and_is_that_of_its_frame() -> None:
 def test_jpegs_made_side_by_side_are_those_of_their_frames_and_made_once() -> None:
     candidates = some_candidates()
     candidates.frames[:] = np.random.default_rng(0).integers(0, 256, candidates.frames.shape)
-    stills = stills_of(candidates, 90)
+    stills = encode_frames(candidates, 90)
     first = stills.jpegs[3]
     made = stills.jpegs_of(np.array([8, 3, 8, 0], np.int32))
     assert made == tuple(encode_jpeg(candidates.frames[place], 90) for place in (8, 3, 8, 0))
@@ -52,7 +52,7 @@ def test_jpegs_made_side_by_side_are_those_of_their_frames_and_made_once() -> No
 
 
 def test_a_frame_that_cannot_be_encoded_fails_among_others() -> None:
-    stills = stills_of(replace(some_candidates(), frames=np.zeros((10, 4, 4), np.uint8)), 90)
+    stills = encode_frames(replace(some_candidates(), frames=np.zeros((10, 4, 4), np.uint8)), 90)
     with pytest.raises(SampleError, match="frame of shape"):
         stills.jpegs_of([1, 2])
 

@@ -8,24 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.common.files import write_json
-from strive_data.engines.results import failure_of
+from strive_data.engines.results import failure_of as failure_of_question
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.shards.manifest import (
     Entry,
-    Lost,
+    FailedRow,
     Manifest,
     PartFile,
-    Tail,
+    TrailingFailures,
     as_body,
-    failure_of_lost,
-    lost_of,
+    failed_row_of,
+    failure_of,
     question_hash,
     read_manifest,
-    read_tail,
+    read_trailing_failures,
 )
 from tests.strive_data.samples import a_question
 
-LOST = Lost(sample_id="b", question="1", stage="decode", kind=FailureKind.OOM, message="é")
+LOST = FailedRow(sample_id="b", question="1", stage="decode", kind=FailureKind.OOM, message="é")
 MANIFEST = Manifest(
     schema_version=1,
     shard="shard-000000.tar",
@@ -43,10 +43,10 @@ MANIFEST = Manifest(
 def test_manifests_and_tails_are_read_as_written(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", as_body(MANIFEST))
     assert read_manifest(tmp_path / "m.json") == MANIFEST
-    tail = Tail(shards=3, attempt=1, failures=(LOST,))
+    tail = TrailingFailures(shards=3, attempt=1, failures=(LOST,))
     write_json(tmp_path / "tail.json", as_body(tail))
-    assert read_tail(tmp_path / "tail.json") == tail
-    assert read_tail(tmp_path / "none.json") == Tail()
+    assert read_trailing_failures(tmp_path / "tail.json") == tail
+    assert read_trailing_failures(tmp_path / "none.json") == TrailingFailures()
 
 
 @given(
@@ -58,7 +58,7 @@ def test_anything_else_is_damage(tmp_path_factory: pytest.TempPathFactory, text:
     with pytest.raises(DamagedError):
         read_manifest(path)
     with pytest.raises(DamagedError):
-        read_tail(path)
+        read_trailing_failures(path)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_another_question_has_another_hash(change: dict[str, object]) -> None:
 
 def test_a_failure_gets_its_row_back_from_the_annotation_of_the_day() -> None:
     question = a_question("7")
-    failure = failure_of((3, question), "score", SampleError(FailureKind.SCORE_FAILED, "no"))
-    assert failure_of_lost(lost_of(failure, question), 9, question) == replace(failure, row=9)
+    failure = failure_of_question((3, question), "score", SampleError(FailureKind.SCORE_FAILED, "no"))
+    assert failure_of(failed_row_of(failure, question), 9, question) == replace(failure, row=9)

@@ -8,7 +8,7 @@ import pytest
 
 from strive_data.errors import FailureKind
 from strive_data.schema import Failure
-from strive_data.shards.manifest import Lost
+from strive_data.shards.manifest import FailedRow
 from strive_data.verify.record import read_record
 from strive_data.verify.rows import Place
 from strive_data.verify.tables import (
@@ -70,7 +70,7 @@ def test_counts_are_those_of_the_tables(build: Path) -> None:
 
 
 def test_failures_are_told_by_a_manifest_or_the_tail(build: Path) -> None:
-    told = Lost(sample_id="9", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
+    told = FailedRow(sample_id="9", question="q", stage="decode", kind=FailureKind.CRASH, message="died")
     assert list(untold_problems(build, [told])) == []
     (problem,) = untold_problems(build, [])
     assert (problem.sample_id, problem.what) == ("9", "no manifest tells of it")

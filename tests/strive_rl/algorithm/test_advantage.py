@@ -23,7 +23,7 @@ from strive_rl.algorithm.advantage import (
     advantages,
     batch_advantages,
     centred,
-    is_uninformative,
+    has_zero_advantage,
     left_out,
     mixed,
     variance_parts,
@@ -95,9 +95,9 @@ def test_one_grid_at_a_time() -> None:
 def test_filter_is_on_accuracy() -> None:
     accuracy = np.ones((2, 4))
     shaped = 0.9 * accuracy + 0.1 * np.eye(2, 4)
-    assert is_uninformative(accuracy)
-    assert not is_uninformative(shaped)
-    assert not is_uninformative(np.eye(2, 4))
+    assert has_zero_advantage(accuracy)
+    assert not has_zero_advantage(shaped)
+    assert not has_zero_advantage(np.eye(2, 4))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_share_of_equal_groups_under_a_uniform_success_rate(
     equal = Fraction(0)
     for cells in product((0, 1), repeat=variants * completions):
         accuracy_MG = np.array(cells).reshape(variants, completions)
-        if is_uninformative(accuracy_MG):
+        if has_zero_advantage(accuracy_MG):
             rows = [
                 (completions + 1) * math.comb(completions, int(right)) for right in accuracy_MG.sum(axis=1)
             ]

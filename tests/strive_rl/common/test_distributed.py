@@ -13,17 +13,17 @@ from strive_rl.common.distributed import full, like, on_cpu
 def test_without_torchrun_there_is_one_process() -> None:
     with distributed.processes():
         assert (distributed.rank(), distributed.world_size(), distributed.is_first()) == (0, 1, True)
-        assert distributed.gathered({"a": 1}) == [{"a": 1}]
-        assert distributed.everyone([1, 2]) == [1, 2]
+        assert distributed.all_gather({"a": 1}) == [{"a": 1}]
+        assert distributed.all_gather_list([1, 2]) == [1, 2]
         distributed.barrier()
 
 
 def test_an_error_of_the_only_process_stays_what_it_is() -> None:
-    with pytest.raises(UsageError, match="here"), distributed.telling():
+    with pytest.raises(UsageError, match="here"), distributed.propagate_errors():
         raise UsageError("here")
     with pytest.raises(distributed.SharedError, match="all"):
         distributed.stop("all")
-    assert issubclass(distributed.ToldElsewhereError, StriveError)
+    assert issubclass(distributed.PeerFailedError, StriveError)
 
 
 def test_copies_are_whole_and_tied_tensors_are_copied_once() -> None:

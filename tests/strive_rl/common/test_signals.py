@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_rl.common.signals import Asked, StoppedError, listening
+from strive_rl.common.signals import StoppedError, StopRequest, listening
 
 LOOP = """
 import sys, time
@@ -75,4 +75,4 @@ def test_what_a_stop_says() -> None:
     stopped = StoppedError(signal.SIGTERM, 12)
     assert (str(stopped), stopped.exit_code) == ("stopped by SIGTERM after step 12", 143)
     assert StoppedError(signal.SIGINT, 1).exit_code == 130
-    assert Asked().signal is None
+    assert StopRequest().signal is None

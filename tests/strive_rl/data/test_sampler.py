@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from strive_data.errors import UsageError
 from strive_rl.data.sampler import Cursor, Stream, cursor_of, epoch_order, next_batch, rank_slice, state_of
-from strive_rl.schema import Pick
+from strive_rl.schema import SampleRef
 
 layouts = st.lists(st.integers(1, 7), min_size=1, max_size=8).map(tuple)
 streams = st.builds(
@@ -30,7 +30,7 @@ def stream(count: int = 8, **changes: object) -> Stream:
     return Stream(**(fields | changes))  # type: ignore[arg-type]
 
 
-def batches(of: Stream, steps: int, cursor: Cursor | None = None) -> list[list[Pick]]:
+def batches(of: Stream, steps: int, cursor: Cursor | None = None) -> list[list[SampleRef]]:
     """The next global batches behind a cursor."""
     made, cursor = [], cursor or Cursor()
     for _ in range(steps):
@@ -55,7 +55,7 @@ def test_each_question_comes_once_an_epoch_in_batches_of_one_size(of: Stream, st
     assert {len(batch) for batch in made} == {of.batch_size}
     picks = [pick for batch in made for pick in batch]
     expected = [
-        Pick(position=int(position), epoch=epoch)
+        SampleRef(position=int(position), epoch=epoch)
         for epoch in range(1 + len(picks) // of.count)
         for position in epoch_order(of, epoch)
     ]

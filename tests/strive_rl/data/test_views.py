@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strive_data.common.settings import as_dict
 from strive_data.config import DecodeSettings, SamplerSettings, ShardSettings, ViewSettings
 from strive_data.errors import SettingsError, StriveError, UsageError
-from strive_data.sampling.comb import phase
+from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.registry import draw
 from strive_data.sampling.spatial import crop_frames, parse_view
 from strive_data.schema import Sample
@@ -94,7 +94,7 @@ def test_with_all_frames_variants_are_drawn_anew_each_epoch() -> None:
     sample = made_sample(0)
     for epoch in (0, 1):
         group = training_group(sample, plan, seed=5, epoch=epoch)
-        expected = draw("comb", sample.scores, plan.sampler, phase=phase(5, "q0", epoch))
+        expected = draw("comb", sample.scores, plan.sampler, phase=comb_offset(5, "q0", epoch))
         for view, indices in zip(group.views, expected, strict=True):
             np.testing.assert_array_equal(view.times, indices + 0.5)
 
@@ -334,7 +334,7 @@ def test_semantic_grouping_is_drawn_by_the_stored_embeddings() -> None:
         "comb",
         sample.scores,
         plan.sampler,
-        phase=phase(5, "q0", 0),
+        phase=comb_offset(5, "q0", 0),
         embeddings=embeds.astype(np.float32),
         times=sample.times,
     )

@@ -12,7 +12,7 @@ from strive_rl.eval.answer import Asked, answer, chosen_frames, groups_of, sampl
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy
 from strive_rl.policy.encode import user_text
-from strive_rl.schema import Wording
+from strive_rl.schema import PromptStyle
 from tests.strive_rl.made_shards import made_sample
 
 SETTINGS = EvalSettings(policy=PolicySettings(device="cpu"), max_new_tokens=3)
@@ -46,7 +46,7 @@ def test_an_answer_says_what_was_shown(tiny_policy: Policy) -> None:
 
 
 def test_the_wording_reaches_the_prompt(tiny_policy: Policy) -> None:
-    plain, worded = asked(0)[0], replace(asked(0)[0], wording=Wording(reason=False, form="Say a colour."))
+    plain, worded = asked(0)[0], replace(asked(0)[0], wording=PromptStyle(reason=False, form="Say a colour."))
     (group,) = groups_of(tiny_policy, [worded], chosen_frames([worded], "uniform"))
     text = user_text(group.question, group.wording)
     assert text.endswith("Say a colour.")

@@ -194,7 +194,7 @@ def test_questions_on_one_video_share_its_pixels_and_features(
         looked.append(len(grids))
         return look(self, pixels, grids)
 
-    monkeypatch.setattr(Policy, "look", counting)
+    monkeypatch.setattr(Policy, "encode_vision", counting)
     together = list(run(asking, results(), 64, ("uniform",)))
     assert looked == [3]
     alone = list(run(asking, results(), 1, ("uniform",)))

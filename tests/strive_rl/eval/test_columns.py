@@ -224,7 +224,7 @@ def test_only_the_first_process_speaks(
     task = make_benchmark(tmp_path / "root", tiny_folder, videos=1, questions=1)
 
     def failed(*arguments: object, **named: object) -> dict[str, object]:
-        raise distributed.ToldElsewhereError("the first says it")
+        raise distributed.PeerFailedError("the first says it")
 
     monkeypatch.setattr(launching, "evaluate_benchmark", failed)
     code = launch(tmp_path / "out", task=task, settings=QUICK, means=Means(), baseline=None)

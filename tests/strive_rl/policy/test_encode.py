@@ -14,7 +14,7 @@ from strive_data.errors import SampleError, UsageError
 from strive_data.schema import PROBLEM_TYPES, Question
 from strive_rl.policy import Policy, encode
 from strive_rl.policy.encode import ANSWER_FORM, DIRECT, THINK, user_text
-from strive_rl.schema import Group, Wording
+from strive_rl.schema import Group, PromptStyle
 
 
 def question(problem_type, options=()):
@@ -46,17 +46,17 @@ def test_every_type_has_its_line_and_no_text_gives_the_answer_away(problem_type)
 
 def test_a_wording_asks_at_once_or_for_another_form():
     asked = question("free-form")
-    assert user_text(asked, Wording(reason=False)).split("\n") == [
+    assert user_text(asked, PromptStyle(reason=False)).split("\n") == [
         "Which fruit?",
         DIRECT,
         ANSWER_FORM["free-form"],
     ]
-    assert user_text(asked, Wording(form="Say yes or no.")).split("\n") == [
+    assert user_text(asked, PromptStyle(form="Say yes or no.")).split("\n") == [
         "Which fruit?",
         THINK,
         "Say yes or no.",
     ]
-    assert user_text(asked, Wording()) == user_text(asked)
+    assert user_text(asked, PromptStyle()) == user_text(asked)
 
 
 def test_ids_and_pixels_are_those_of_the_processor(

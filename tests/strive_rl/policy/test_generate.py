@@ -22,7 +22,7 @@ from strive_rl.policy import (
     sample,
     with_features,
 )
-from strive_rl.policy.generate import Chance, pick
+from strive_rl.policy.generate import RngKey, pick
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group
 
@@ -30,15 +30,15 @@ GOLDEN = [0.867713861156389, 0.6105935386292665]
 
 
 def test_numbers_follow_from_the_key_alone() -> None:
-    few, many = Chance(seed=3).uniforms(2, 5), Chance(seed=3).uniforms(4, 9)
+    few, many = RngKey(seed=3).uniforms(2, 5), RngKey(seed=3).uniforms(4, 9)
     np.testing.assert_array_equal(many[:2, :5], few)
-    others = [Chance(seed=4), Chance(seed=3, epoch=1), Chance(seed=3, position=1), Chance(seed=3, variant=1)]
-    rows = [row.tobytes() for chance in (Chance(seed=3), *others) for row in chance.uniforms(4, 5)]
+    others = [RngKey(seed=4), RngKey(seed=3, epoch=1), RngKey(seed=3, position=1), RngKey(seed=3, variant=1)]
+    rows = [row.tobytes() for chance in (RngKey(seed=3), *others) for row in chance.uniforms(4, 5)]
     assert len(set(rows)) == 20
 
 
 def test_numbers_are_uniform_golden_and_below_one() -> None:
-    numbers = Chance(seed=0).uniforms(20, 5000)
+    numbers = RngKey(seed=0).uniforms(20, 5000)
     assert 0 <= numbers.min() < numbers.max() < 1
     counts, _ = np.histogram(numbers, bins=100, range=(0, 1))
     assert ((counts - 1000) ** 2 / 1000).sum() < 100 + 5 * 200**0.5
@@ -71,8 +71,8 @@ def prompts(any_policy: Policy, make_group: Callable[..., Group]) -> list[Prompt
     return with_features(any_policy, prompts)
 
 
-def seeded(seed: int = 0, prompts: int = 4) -> list[Chance]:
-    return [Chance(seed=seed, position=i) for i in range(prompts)]
+def seeded(seed: int = 0, prompts: int = 4) -> list[RngKey]:
+    return [RngKey(seed=seed, position=i) for i in range(prompts)]
 
 
 def ending_at(policy: Policy, token: int) -> Policy:

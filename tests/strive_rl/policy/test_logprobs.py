@@ -18,9 +18,9 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import (
-    Chance,
     Policy,
     Prompt,
+    RngKey,
     Sampling,
     encode,
     load_policy,
@@ -249,7 +249,7 @@ def test_under_bfloat16_weights_they_are_float32_and_near(
     policy = load_policy(str(any_folder), settings)
     ready = with_features(policy, prompts)
     sampling = Sampling(completions=4, max_new_tokens=12)
-    answers = sample(policy, ready, sampling, [Chance(seed=0, position=i) for i in range(len(ready))])
+    answers = sample(policy, ready, sampling, [RngKey(seed=0, position=i) for i in range(len(ready))])
     with torch.no_grad():
         trained = logprobs(policy, ready, answers, 1.0)
     sampled = sampled_logprobs([answer for row in answers for answer in row])

@@ -114,7 +114,7 @@ def states(policy: Policy, prompt: Prompt) -> torch.Tensor:
     ids, is_video = torch.from_numpy(prompt.ids)[None], torch.from_numpy(prompt.is_video)[None]
     with torch.no_grad():
         inputs = model_inputs(policy, ids, is_video, [prompt])
-        return policy.read(inputs, torch.from_numpy(prompt.positions)[:, None])
+        return policy.forward(inputs, torch.from_numpy(prompt.positions)[:, None])
 
 
 def test_a_times_metadata() -> None:

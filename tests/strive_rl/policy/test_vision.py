@@ -47,7 +47,7 @@ def test_groups_that_share_a_view_share_its_pixels_and_are_looked_at_once(
         looked.append(len(grids))
         return look(policy, pixels, grids)
 
-    monkeypatch.setattr(Policy, "look", counting)
+    monkeypatch.setattr(Policy, "encode_vision", counting)
     read = with_features(any_policy, prompts)
     assert looked == [2]
     assert read[0].features is read[1].features

@@ -11,7 +11,7 @@ import pytest
 
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.builtin import encode_groups, reward_grid, rewarded, roll_out
-from strive_rl.schema import Completion, Group, Pick
+from strive_rl.schema import Completion, Group, SampleRef
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 
@@ -36,7 +36,7 @@ def test_each_group_gets_its_own_m_by_g_completions(
         make_group("b", TWO_VIEWS[:1], seed=1),
         make_group("c", TWO_VIEWS, seed=2),
     ]
-    groups = [replace(group, pick=Pick(position=i, epoch=0)) for i, group in enumerate(made)]
+    groups = [replace(group, pick=SampleRef(position=i, epoch=0)) for i, group in enumerate(made)]
     policy = answering(tiny_policy)
     encoded = encode_groups(policy, groups)
     rollouts = roll_out(policy, encoded, Sampling(completions=3, max_new_tokens=5, temperature=4.0))
@@ -68,7 +68,7 @@ def test_what_is_sampled_depends_on_seed_pick_and_variant_alone(
 ) -> None:
     """The answers of a batch are those of its halves, as on two processes, and of a wave of later views."""
     groups = [
-        replace(make_group(f"q{i}", TWO_VIEWS, seed=i), pick=Pick(position=i, epoch=1)) for i in range(3)
+        replace(make_group(f"q{i}", TWO_VIEWS, seed=i), pick=SampleRef(position=i, epoch=1)) for i in range(3)
     ]
     sampling = Sampling(completions=2, max_new_tokens=6)
 
@@ -83,7 +83,7 @@ def test_what_is_sampled_depends_on_seed_pick_and_variant_alone(
     assert ids(second, first_variant=1) == [rows[1:] for rows in whole]
     assert ids(second) != [rows[1:] for rows in whole]
     assert ids(groups, seed=1) != whole
-    again = [replace(group, pick=Pick(position=i, epoch=2)) for i, group in enumerate(groups)]
+    again = [replace(group, pick=SampleRef(position=i, epoch=2)) for i, group in enumerate(groups)]
     assert ids(again) != whole
     with pytest.raises(ValueError, match="q1 has no pick"):
         ids([make_group()])

@@ -16,7 +16,7 @@ from strive_data.errors import SettingsError
 from strive_rl.config import AlgorithmSettings, DataSettings, RolloutSettings, TrainSettings
 from strive_rl.data import rank_slice
 from strive_rl.rollout.builtin import reward_grid
-from strive_rl.schema import Pick
+from strive_rl.schema import SampleRef
 from strive_rl.train.adaptive import Standing, Waves, ask_in_waves, focused, further
 from strive_rl.train.collect import Answered, ask_once, teaching
 from tests.strive_rl.asked_questions import FakePolicy, made_batch, redraw, view
@@ -25,7 +25,7 @@ WAVES = Waves(fixed=2, most=4, alpha=0.4, focus=0.5, least=0.05)
 
 
 def standing(variants: int, alike: bool, position: int = 0) -> Standing:
-    return Standing(pick=Pick(position=position, epoch=0), variants=variants, alike=alike)
+    return Standing(pick=SampleRef(position=position, epoch=0), variants=variants, alike=alike)
 
 
 def alphas(asked: Answered, place: int) -> list[float]:

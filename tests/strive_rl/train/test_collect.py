@@ -27,7 +27,7 @@ from strive_rl.config import (
 from strive_rl.data import Cursor, Stream, next_batch, rank_slice
 from strive_rl.policy import Policy
 from strive_rl.train.collect import Gathered, alone, ask_once, gather, teaching
-from strive_rl.train.state import Run, resume, start
+from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.asked_questions import FakePolicy, made_batch, taker
 from tests.strive_rl.made_shards import SAMPLED, make_shards
@@ -179,7 +179,7 @@ def settings(steps: int, **changes: Any) -> TrainSettings:
     return TrainSettings(**made, optim=OptimSettings(lr=1e-3), steps=steps, save_every=2)
 
 
-def trained(run: Run, answering: Answering) -> list[dict[str, Any]]:
+def trained(run: TrainState, answering: Answering) -> list[dict[str, Any]]:
     run.policy = answering(run.policy)
     fit(run, lambda record, steps: None)
     return jsonl.read(run.out / "metrics.jsonl")

@@ -16,7 +16,7 @@ from strive_rl.policy import Policy, Prompt, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.rollout.builtin import Encoded, encode_groups, rewarded
 from strive_rl.schema import Completion, Group
-from strive_rl.train.examples import anchors, conditioned, lessons, make_filler
+from strive_rl.train.examples import conditioned, fixed_logprobs, make_dummy_example, make_examples
 from strive_rl.train.reference import Reference, load_reference
 from tests.strive_rl.made_rollouts import TEMPERATURE, Rolled, rolled_out, taught_by
 from tests.strive_rl.tiny_models import TINY_MODELS
@@ -44,7 +44,7 @@ def test_only_questions_whose_accuracy_differs_teach(make_group: Callable[..., G
     equal = rewarded(make_group("equal", TWO_VIEWS), ((RIGHT, FORMED), (RIGHT, RIGHT)))
     grids = [np.full((2, 2), 7.0), np.array([[0.0, 1.0], [2.0, 3.0]])]
     both = Encoded(groups=(equal.group, mixed.group), prompts=((), ()))
-    (lesson,) = lessons([equal, mixed], both, grids)
+    (lesson,) = make_examples([equal, mixed], both, grids)
     assert (lesson.sample_id, lesson.tokens) == ("mixed", 7)
     assert lesson.advantages.tolist() == [0, 1, 2, 3]
     assert lesson.responses == mixed.completions
@@ -77,7 +77,7 @@ def test_clean_without_a_uniform_view_is_refused(encoded: Encoded) -> None:
 
 def test_the_lesson_of_a_condition(encoded: Encoded) -> None:
     rollout = rewarded(encoded.groups[0], GRID)
-    (lesson,) = lessons([rollout], encoded, [np.array([[1.0, 2.0], [3.0, 4.0]])], "cross")
+    (lesson,) = make_examples([rollout], encoded, [np.array([[1.0, 2.0], [3.0, 4.0]])], "cross")
     assert lesson.advantages.tolist() == [1, 2, 3, 4] * 2
     assert lesson.tokens == 12
 
@@ -88,18 +88,18 @@ def test_truncated_responses_are_left_out_and_their_prompts_with_them(
     cut = replace(WRONG, finished=False)
     rollout = rewarded(make_group("q", TWO_VIEWS), ((cut, RIGHT), (cut, cut)))
     grid = np.array([[0.0, 1.0], [2.0, 3.0]])
-    (whole,) = lessons([rollout], encoded, [grid])
+    (whole,) = make_examples([rollout], encoded, [grid])
     assert whole.tokens == 5
-    (lesson,) = lessons([rollout], encoded, [grid], mask_truncated=True)
+    (lesson,) = make_examples([rollout], encoded, [grid], mask_truncated=True)
     assert lesson.prompts == encoded.prompts[0][:1]
     assert lesson.responses == ((RIGHT,),)
     np.testing.assert_array_equal(lesson.advantages, [1.0])
-    (lesson,) = lessons([rollout], encoded, [grid], "cross", mask_truncated=True)
+    (lesson,) = make_examples([rollout], encoded, [grid], "cross", mask_truncated=True)
     assert lesson.responses == ((RIGHT,), (RIGHT,))
     np.testing.assert_array_equal(lesson.advantages, [1.0, 1.0])
     right_but_cut = replace(RIGHT, finished=False)
     nothing = rewarded(make_group("q", TWO_VIEWS), ((cut, right_but_cut), (cut, cut)))
-    assert lessons([nothing], encoded, [grid], mask_truncated=True) == []
+    assert make_examples([nothing], encoded, [grid], mask_truncated=True) == []
 
 
 @pytest.mark.parametrize("architecture", TINY_MODELS)
@@ -112,7 +112,7 @@ def test_it_reaches_every_weight_with_a_gradient_of_zero(
         device="cpu", train_vision=train_vision, max_prompt_tokens=1, frame_pairs="neighbours"
     )
     policy = load_policy(str(folder), settings)
-    filler = make_filler(policy)
+    filler = make_dummy_example(policy)
     assert (filler.tokens, len(filler.prompts)) == (2, 1)
     assert (filler.prompts[0].features is None) == train_vision
     (logprobs(policy, filler.prompts, filler.responses, 1.0).sum() * 0.0).backward()
@@ -124,7 +124,7 @@ def test_it_reaches_every_weight_with_a_gradient_of_zero(
 def test_the_limit_of_prompts_stays_for_others(tiny_folder: Path) -> None:
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
     small = replace(policy, settings=replace(policy.settings, max_prompt_tokens=1))
-    assert make_filler(small).tokens == 2
+    assert make_dummy_example(small).tokens == 2
     assert small.settings.max_prompt_tokens == 1
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_computed_that_the_loss_does_not_ask_for(
     passes = -(-len(taught) // 2)
 
     def made() -> None:
-        fixed = anchors(policy, taught, settings, reference, TEMPERATURE)
+        fixed = fixed_logprobs(policy, taught, settings, reference, TEMPERATURE)
         assert all((each.old is not None, each.reference is not None) == (old, kl) for each in fixed)
 
     assert forwards(policy.model, made) == old * passes
@@ -182,7 +182,7 @@ def test_nothing_is_computed_that_the_loss_does_not_ask_for(
 def test_each_lesson_gets_its_own_tokens(policy: Policy, reference: Reference, rolled: Rolled) -> None:
     settings = AlgorithmSettings(kl_beta=0.1, minibatches=2)
     taught = taught_by(rolled, settings)
-    fixed = anchors(policy, taught, settings, reference, TEMPERATURE)
+    fixed = fixed_logprobs(policy, taught, settings, reference, TEMPERATURE)
     for lesson, anchor in zip(taught, fixed, strict=True):
         alone = logprobs(policy, lesson.prompts, lesson.responses, TEMPERATURE).detach()
         expected = alone[mask([response for row in lesson.responses for response in row])]
@@ -197,7 +197,7 @@ def test_each_lesson_gets_its_own_tokens(policy: Policy, reference: Reference, r
 def test_a_divergence_needs_a_reference(policy: Policy, rolled: Rolled) -> None:
     settings = AlgorithmSettings(kl_beta=0.1)
     with pytest.raises(ValueError, match="without a reference"):
-        anchors(policy, taught_by(rolled, settings), settings, None, TEMPERATURE)
+        fixed_logprobs(policy, taught_by(rolled, settings), settings, None, TEMPERATURE)
 
 
 def test_passes_of_any_size_give_the_same(policy: Policy, rolled: Rolled) -> None:
@@ -205,8 +205,8 @@ def test_passes_of_any_size_give_the_same(policy: Policy, rolled: Rolled) -> Non
     taught = taught_by(rolled, settings)
     one = replace(policy, settings=replace(policy.settings, groups_per_pass=1))
     for mine, theirs in zip(
-        anchors(policy, taught, settings, None, TEMPERATURE),
-        anchors(one, taught, settings, None, TEMPERATURE),
+        fixed_logprobs(policy, taught, settings, None, TEMPERATURE),
+        fixed_logprobs(one, taught, settings, None, TEMPERATURE),
         strict=True,
     ):
         assert mine.old is not None

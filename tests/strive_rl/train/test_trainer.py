@@ -27,7 +27,7 @@ from strive_rl.config import (
 from strive_rl.policy import Policy
 from strive_rl.train import state
 from strive_rl.train.metrics import MEASURED
-from strive_rl.train.state import Run, resume, start
+from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit
 from tests.strive_rl.made_shards import make_shards
 from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
@@ -56,7 +56,7 @@ def quiet(record: dict[str, Any], steps: int) -> None:
     """An observer that shows nothing."""
 
 
-def answering_run(run: Run, answering: Callable[[Policy], Policy]) -> Run:
+def answering_run(run: TrainState, answering: Callable[[Policy], Policy]) -> TrainState:
     run.policy = answering(run.policy)
     return run
 

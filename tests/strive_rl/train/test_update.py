@@ -17,7 +17,7 @@ from strive_rl.algorithm.loss import Objective, policy_loss
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.schema import Group
-from strive_rl.train.examples import Anchor, Lesson, anchors
+from strive_rl.train.examples import FixedLogprobs, TrainExample, fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import load_reference
 from strive_rl.train.update import Counts, UpdateStats, counted, objective, split, token_batch, update
@@ -102,7 +102,7 @@ def test_passes_add_up_to_the_gradient_of_the_whole(policy: Policy, rolled: Roll
     double = replace(policy, model=policy.model.double())
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8, clip_low=None)
     taught = taught_by(rolled, settings)
-    anchored = list(zip(taught, anchors(double, taught, settings, None, TEMPERATURE), strict=True))
+    anchored = list(zip(taught, fixed_logprobs(double, taught, settings, None, TEMPERATURE), strict=True))
     aim = objective([counted(anchored, 8)], settings)
     gradients = []
     for size in (1, 2, len(anchored)):
@@ -119,7 +119,7 @@ def test_processes_add_up_to_the_gradient_of_one(policy: Policy, rolled: Rolled,
     """Lessons of one and of three questions on two processes that know each other's counts."""
     double = replace(policy, model=policy.model.double())
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8)
-    taught = [(lesson, Anchor()) for lesson in taught_by(rolled, settings)]
+    taught = [(lesson, FixedLogprobs()) for lesson in taught_by(rolled, settings)]
     whole = objective([counted(taught, 8)], settings)
     assert objective([counted(taught[:1], 8), counted(taught[1:], 8)], settings) == whole
     one, first, second = (
@@ -135,7 +135,10 @@ def test_processes_add_up_to_the_gradient_of_one(policy: Policy, rolled: Rolled,
 
 
 def gradient(
-    policy: Policy, part: list[tuple[Lesson, Anchor]], aim: Objective, settings: AlgorithmSettings
+    policy: Policy,
+    part: list[tuple[TrainExample, FixedLogprobs]],
+    aim: Objective,
+    settings: AlgorithmSettings,
 ) -> torch.Tensor:
     """Gradient of these lessons' loss with respect to all weights, as one vector."""
     policy.model.zero_grad()
@@ -195,7 +198,7 @@ def test_parts_are_as_equal_as_can_be(count: int, sizes: list[int]) -> None:
 
 
 def test_counts_of_a_part(rolled: Rolled) -> None:
-    taught = [(lesson, Anchor()) for lesson in taught_by(rolled, ALGORITHM)]
+    taught = [(lesson, FixedLogprobs()) for lesson in taught_by(rolled, ALGORITHM)]
     tokens = sum(lesson.tokens for lesson, _ in taught)
     assert counted(taught, 3) == Counts(responses=8 * len(taught), tokens=tokens, passes=-(-len(taught) // 3))
     assert counted([], 3) == Counts(responses=0, tokens=0, passes=0)
@@ -242,7 +245,7 @@ def test_conditions_read_each_response_under_the_prompts_they_name(
     """Loss and gradient from single forwards, one response under one prompt at a time."""
     settings = replace(ALGORITHM, logprob_condition=condition)
     taught = taught_by(rolled, settings)
-    anchored = list(zip(taught, anchors(policy, taught, settings, None, TEMPERATURE), strict=True))
+    anchored = list(zip(taught, fixed_logprobs(policy, taught, settings, None, TEMPERATURE), strict=True))
     loss, _ = policy_loss(
         token_batch(policy, anchored, settings, TEMPERATURE), objective([counted(anchored, 8)], settings)
     )

@@ -5,14 +5,14 @@ from pathlib import Path
 from strive_data.annotations.read import read_annotations
 from strive_data.build import build
 from strive_data.config import BuildSettings
-from strive_data.progress import VideoDone, Workload
+from strive_data.progress import ProgressTotals, VideoDone
 from tools.bench.resume import write_annotation, write_finished_build
 
 
 class Unseen:
     """An observer of a build that has nothing to do."""
 
-    def start(self, work: Workload) -> None:
+    def start(self, work: ProgressTotals) -> None:
         raise AssertionError(f"started with {work}")
 
     def advance(self, done: VideoDone) -> None:
