@@ -246,9 +246,8 @@ def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
     elif rule.otherwise:
         layout["problem_type"] = rule.otherwise
     elif isinstance(word, str):
-        _bad_row(
-            f"{_label(rule.field, 'problem_type')}: got {short_repr(word)}, expected one of {', '.join(known)}"
-        )
+        place = _label(rule.field, "problem_type")
+        _bad_row(f"{place}: got {short_repr(word)}, expected one of {', '.join(known)}")
     elif word is not ABSENT:
         layout["problem_type"] = word
 

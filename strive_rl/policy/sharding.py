@@ -5,7 +5,7 @@ of the model (embeddings, last norm, head). Gradients are summed over the proces
 averaged, because a pass's loss is already its share of the whole (strive_rl.loss).
 
 FSDP2 wants the parts of a model called inside one forward pass of the whole. The policy calls them by
-themselves, so every stage that calls the model does it inside `Policy.through`, which is such a pass.
+themselves, so every stage that calls the model does it inside `Policy.fsdp_forward`, which is such a pass.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def test_questions_on_one_video_share_its_pixels_and_features(
 ) -> None:
     """Two questions a video, the same uniform frames: the tower sees three clips for six answers."""
     looked: list[int] = []
-    look = Policy.look
+    look = Policy.encode_vision
 
     def counting(self: Policy, pixels, grids):  # type: ignore[no-untyped-def]
         looked.append(len(grids))

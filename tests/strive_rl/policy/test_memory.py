@@ -82,7 +82,7 @@ def test_a_cache_of_keys_and_values(any_policy: Policy, make_group: Callable[...
     cache = any_policy.new_cache()
     inputs = {"inputs_embeds": any_policy.embed(torch.ones(2, made.row_tokens, dtype=torch.long))}
     with torch.no_grad():
-        any_policy.read(inputs, torch.ones(3, 2, made.row_tokens, dtype=torch.long), cache=cache)
+        any_policy.forward(inputs, torch.ones(3, 2, made.row_tokens, dtype=torch.long), cache=cache)
     assert made.cache_bytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
 
 

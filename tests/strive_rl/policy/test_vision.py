@@ -41,7 +41,7 @@ def test_groups_that_share_a_view_share_its_pixels_and_are_looked_at_once(
     assert prompts[0].pixels is not prompts[2].pixels
     assert not np.array_equal(prompts[0].ids, prompts[1].ids)
     looked: list[int] = []
-    look = Policy.look
+    look = Policy.encode_vision
 
     def counting(policy: Policy, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
         looked.append(len(grids))
@@ -65,7 +65,7 @@ def test_our_embeddings_give_the_states_of_the_plain_forward(
     ids, is_video = torch.from_numpy(prompt.ids)[None], torch.from_numpy(prompt.is_video)[None]
     positions = torch.from_numpy(prompt.positions)[:, None]
     with torch.no_grad():
-        ours = any_policy.read(model_inputs(any_policy, ids, is_video, [prompt]), positions)
+        ours = any_policy.forward(model_inputs(any_policy, ids, is_video, [prompt]), positions)
         plain = any_policy.model.model(
             input_ids=ids,
             pixel_values_videos=prompt.pixels,
