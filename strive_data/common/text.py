@@ -43,6 +43,27 @@ def short_repr(value: object) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
+# Control characters, line and paragraph separators, and marks that turn the direction of writing: a terminal
+# or a browser acts on them instead of showing them. Tab and newline stay.
+CONTROLS = {
+    code: ascii(chr(code))[1:-1]
+    for codes in (
+        range(0x20),
+        range(0x7F, 0xA0),
+        (0x061C, 0x200E, 0x200F),
+        range(0x2028, 0x202F),
+        range(0x2066, 0x206A),
+    )
+    for code in codes
+    if chr(code) not in "\t\n"
+}
+
+
+def escape_controls(text: str) -> str:
+    """The text with each control character as its escape sequence, for terminals and pages."""
+    return text.translate(CONTROLS)
+
+
 WIDTH_CHARACTERS = 180
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from strive_data.common.text import listed, plural, short_repr, table_text
+from strive_data.common.text import escape_controls, listed, plural, short_repr, table_text
 from strive_data.errors import FailureKind, SampleError
 
 
@@ -64,3 +64,12 @@ def test_every_row_and_column_is_shown() -> None:
 def test_decimals_are_as_asked() -> None:
     assert "0.333" in table_text(pl.DataFrame({"a": [1 / 3]}), decimals=3)
     assert "0.3333" not in table_text(pl.DataFrame({"a": [1 / 3]}), decimals=3)
+
+
+def test_control_characters_are_shown_and_not_acted_on() -> None:
+    assert escape_controls("a\x1b]52;c\x07\x9b31m\u202eb\u2028\u2066\x00") == (
+        "a\\x1b]52;c\\x07\\x9b31m\\u202eb\\u2028\\u2066\\x00"
+    )
+    assert (
+        escape_controls("naïve 日本 👍\n\tü\u200d") == "naïve 日本 👍\n\tü\u200d"
+    )  # joiners stay: emoji need them
