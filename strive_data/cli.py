@@ -17,6 +17,7 @@ from strive_data.common.console import (
     Assignments,
     PublishedConfig,
     Terminated,
+    echo,
     exit_code,
     lasting_place,
     option,
@@ -136,10 +137,10 @@ def build(
                 retry_failed=retry_failed,
             )
     except (KeyboardInterrupt, Terminated) as stop:
-        typer.echo(stopped_line(out), err=True)
+        echo(stopped_line(out), err=True)
         raise typer.Exit(exit_code(stop)) from stop
     for line in summary_lines(summary, out, cache):
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -180,7 +181,7 @@ def inspect(
             text = sample_overview(tables, sample) if sample is not None else build_overview(tables)
         # Of a build behind a URL the name, not that of the copy.
         name = folder if is_remote(folder) else str(tables)
-        typer.echo(text.replace(str(tables), name))
+        echo(text.replace(str(tables), name))
 
 
 @app.command()
@@ -201,7 +202,7 @@ def report(
         raise UsageError("--sample names the samples: leave out --where and --seed")
     path = out or folder / "report.html"
     selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
-    typer.echo(f"{path}: {plural(write_report(folder, path, selection), 'sample')}")
+    echo(f"{path}: {plural(write_report(folder, path, selection), 'sample')}")
 
 
 @app.command()
@@ -212,7 +213,7 @@ def plot(
 ) -> None:
     """Draw the time line of one sample, as the report shows it, into a PNG."""
     width, height = write_plot(folder, sample, out)
-    typer.echo(f"{out}: {width}×{height} pixels")
+    echo(f"{out}: {width}×{height} pixels")
 
 
 @app.command()
@@ -263,8 +264,8 @@ def judge(
     )
     table = compare(cases.cases, contest, base=cases.built)
     asked = plural(len(cases.cases), "question")
-    typer.echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
-    typer.echo(as_text(table))
+    echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
+    echo(as_text(table))
     if out:
         write_rows(table.lazy(), out)
 
@@ -306,7 +307,7 @@ def overlap(
     options = {} if by in (PICTURE, STORED) else {"score.scorer": by}
     score = load(BuildSettings, config=config, options=options, assignments=set_ or ()).score
     table = find_overlap(train, evaluation, embed_by(by, score), wanted)
-    typer.echo(as_overlap_text(table))
+    echo(as_overlap_text(table))
     if out:
         write_rows(table.lazy(), out)
 
@@ -323,11 +324,11 @@ def verify(
     with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
         verdict = verify_build(local, workers=workers, observe=progress)
     for problem in verdict.problems:
-        typer.echo(f"{folder}/{problem}")
+        echo(f"{folder}/{problem}")
     numbers = {"shard": verdict.shards, "sample": verdict.samples, "frame": verdict.frames}
     read = ", ".join(plural(count, noun) for noun, count in numbers.items())
     found = plural(len(verdict.problems), "problem") if verdict.problems else "nothing wrong"
-    typer.echo(f"{folder}: {found}; read {read}, {verdict.size_bytes / 1e6:.1f} MB")
+    echo(f"{folder}: {found}; read {read}, {verdict.size_bytes / 1e6:.1f} MB")
     if verdict.problems:
         raise typer.Exit(1)
 
@@ -364,14 +365,14 @@ def merge(
         shards=joined.shards,
         failures=joined.failures,
     )
-    typer.echo(f"{out}: {counts}, of {plural(len(folders), 'build')}")
+    echo(f"{out}: {counts}, of {plural(len(folders), 'build')}")
     if joined.twice:
-        typer.echo(f"  stood in several builds, taken once: {plural(joined.twice, 'sample')}")
+        echo(f"  stood in several builds, taken once: {plural(joined.twice, 'sample')}")
     if joined.clashes:
         count = plural(len(joined.clashes), "sample")
-        typer.echo(f"  had other content in a later build, dropped there: {count}: {some_of(joined.clashes)}")
+        echo(f"  had other content in a later build, dropped there: {count}: {some_of(joined.clashes)}")
     if joined.resolved:
-        typer.echo(f"  gone, as another build has the sample: {plural(joined.resolved, 'failure')}")
+        echo(f"  gone, as another build has the sample: {plural(joined.resolved, 'failure')}")
 
 
 @app.command()
@@ -383,7 +384,7 @@ def synth(
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
     annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed)
-    typer.echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
+    echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from strive_data.common import console
-from strive_data.common.console import Assignments, Config, PublishedConfig, option, written
+from strive_data.common.console import Assignments, Config, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
@@ -65,7 +65,7 @@ def train(
     if dry_run:
         from strive_rl.train.dry_run import plan, plan_text
 
-        typer.echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
+        echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
         return
     from strive_rl.train.launch import launch
 
@@ -85,7 +85,7 @@ def export(
     from strive_rl.train.checkpoint import export as write
 
     taken = write(source, out, adapter=adapter)
-    typer.echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
+    echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
 
 
 @app.command(name="eval")
@@ -193,14 +193,14 @@ def _evaluate_shards(
     quiet_libraries()
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
     if results is not None:
-        typer.echo(f"{out}: finished already, nothing to do")
-        typer.echo(results_table(results))
+        echo(f"{out}: finished already, nothing to do")
+        echo(results_table(results))
         return
     with EvalProgress() as progress, memory_advice(settings.policy):
         results = evaluation.evaluate(
             out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
         )
-    typer.echo(results_table(results))
+    echo(results_table(results))
 
 
 @app.command()
@@ -246,8 +246,8 @@ def score(
         judgements=judgements,
         settings=settings,
     )
-    typer.echo(score_table(results))
-    typer.echo(f"{out / scoring.PAGE_FILE}: examples")
+    echo(score_table(results))
+    echo(f"{out / scoring.PAGE_FILE}: examples")
 
 
 @app.command()
@@ -272,7 +272,7 @@ def compare(
 
     options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
     settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
-    typer.echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
+    echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
 
 
 @app.command()
@@ -291,7 +291,7 @@ def plot(
     from strive_rl.inspect.plot.draw import draw
 
     count = draw(runs, out, smooth=smooth, group=group)
-    typer.echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
+    echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
 
 
 @app.command()
@@ -303,7 +303,7 @@ def show(
     """Answers of a run to read, the best and worst of each variant: prompt, frames, reward, advantage."""
     from strive_rl.inspect.show import show as shown
 
-    typer.echo(shown(run, step=step, question=question))
+    echo(shown(run, step=step, question=question))
 
 
 @app.command()
@@ -327,9 +327,9 @@ def study(
         shards=ShardSet.open(shards),
         heldout=ShardSet.open(heldout),
         model=model,
-        observe=lambda line: typer.echo(line, err=True),
+        observe=lambda line: echo(line, err=True),
     )
-    typer.echo(studies.study_table(results))
+    echo(studies.study_table(results))
 
 
 def quiet_libraries() -> None:

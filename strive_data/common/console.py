@@ -6,7 +6,6 @@ Errors meant for the user become one line and exit code 2.
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from strive_data.common.storage import place_of
+from strive_data.common.text import escape_controls
 from strive_data.errors import StriveError, UsageError
 
 # Ctrl-C and SIGTERM end a command cleanly: workers are stopped, and what is unfinished is given up.
@@ -83,6 +83,11 @@ Assignments = Annotated[
 ]
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line. All output of a command passes here: what a file says cannot control the terminal."""
+    typer.echo(escape_controls(text), err=err)
+
+
 def make_app(help_text: str) -> typer.Typer:
     """A typer application in the house's form: no shell completion, no pretty tracebacks."""
     return typer.Typer(
@@ -95,6 +100,6 @@ def run(app: typer.Typer) -> NoReturn:
     try:
         app()
     except StriveError as error:
-        print(f"error: {error}", file=sys.stderr)
+        echo(f"error: {error}", err=True)
         raise SystemExit(2) from error
     raise SystemExit(0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.console import echo
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
@@ -157,9 +158,9 @@ def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, 
         return FAILED
     if first and results:
         if known is not None:
-            print(f"{out}: finished already, nothing to do")
-        print(benchmark_table(results))
-        print("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in settings.samplers))
+            echo(f"{out}: finished already, nothing to do")
+        echo(benchmark_table(results))
+        echo("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in settings.samplers))
     return 0
 
 
