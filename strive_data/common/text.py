@@ -43,8 +43,8 @@ def short_repr(value: object) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
-# Control characters, line and paragraph separators, and marks that turn the direction of writing: a terminal
-# or a browser acts on them instead of showing them. Tab and newline stay.
+# Control characters, line and paragraph separators, marks that turn the direction of writing, and lone
+# surrogates: a terminal or a browser acts on them, or fails, instead of showing them. Tab and newline stay.
 CONTROLS = {
     code: ascii(chr(code))[1:-1]
     for codes in (
@@ -53,6 +53,7 @@ CONTROLS = {
         (0x061C, 0x200E, 0x200F),
         range(0x2028, 0x202F),
         range(0x2066, 0x206A),
+        range(0xD800, 0xE000),
     )
     for code in codes
     if chr(code) not in "\t\n"

@@ -67,8 +67,8 @@ def test_decimals_are_as_asked() -> None:
 
 
 def test_control_characters_are_shown_and_not_acted_on() -> None:
-    assert escape_controls("a\x1b]52;c\x07\x9b31m\u202eb\u2028\u2066\x00") == (
-        "a\\x1b]52;c\\x07\\x9b31m\\u202eb\\u2028\\u2066\\x00"
+    assert escape_controls("a\x1b]52;c\x07\x9b31m\u202eb\u2028\u2066\x00\ud800") == (
+        "a\\x1b]52;c\\x07\\x9b31m\\u202eb\\u2028\\u2066\\x00\\ud800"
     )
     assert (
         escape_controls("naïve 日本 👍\n\tü\u200d") == "naïve 日本 👍\n\tü\u200d"
