@@ -230,7 +230,7 @@ def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is not an empty folder"):
         run(world, tmp_path)
-    with pytest.raises(UsageError, match="is a file, not a folder"):
+    with pytest.raises(UsageError, match="is a file, expected a folder"):
         run(world, tmp_path / "file")
 
 

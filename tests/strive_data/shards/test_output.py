@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,76 +15,9 @@ from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.run import BuildSummary
-from strive_data.shards.output import DiskFullError, open_output, output_folder, said_when_full
+from strive_data.shards.output import open_output
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
 from tests.strive_data.test_resume import BROKEN, OTHER, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
-
-
-def test_it_is_made_and_gone_again_where_nothing_came_of_it(tmp_path: Path) -> None:
-    out = tmp_path / "a" / "out"
-    with output_folder(out):
-        assert out.is_dir()
-    assert not out.exists()
-    with output_folder(out):
-        (out / "x").touch()
-    assert out.is_dir()
-
-
-def test_it_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    with output_folder(tmp_path):
-        with pytest.raises(UsageError, match="another build is writing there"), output_folder(tmp_path):
-            pass
-        (tmp_path / "x").touch()
-    with output_folder(tmp_path):
-        pass
-
-
-def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file, not a folder"), output_folder(tmp_path / "file"):
-        pass
-    with pytest.raises(UsageError, match="is not an empty folder"), output_folder(tmp_path / "file" / "out"):
-        pass
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), OSError("No space left on device (28)")]
-)
-def test_a_full_disk_is_said_as_such(tmp_path: Path, error: OSError) -> None:
-    with (
-        pytest.raises(DiskFullError, match=r"free space and start the same command again"),
-        output_folder(tmp_path),
-    ):
-        raise error
-    with pytest.raises(PermissionError), said_when_full(tmp_path):
-        raise PermissionError(errno.EACCES, "no")
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, number: int) -> None:
-    """Regression: a read-only file system ended in a traceback."""
-    with pytest.raises(UsageError) as raised, output_folder(tmp_path):
-        raise OSError(number, "Read-only file system", str(tmp_path / "run.json"))
-    assert str(raised.value) == (
-        f"--out {tmp_path}: Read-only file system (run.json); make the folder one that can be written, and "
-        "start the same command again, or name a new one"
-    )
-    with pytest.raises(PermissionError), output_folder(tmp_path):
-        raise PermissionError(errno.EACCES, "no", "/elsewhere/x")
-
-
-@pytest.mark.parametrize("name", ["run.json", ""])
-def test_a_folder_that_goes_away_meanwhile_is_told(tmp_path: Path, name: str) -> None:
-    out = tmp_path / "out"
-
-    def lose() -> None:
-        with output_folder(out):
-            out.rmdir()
-            (out / name).open("rb")
-
-    with pytest.raises(UsageError, match=rf"No such file or directory \({name or 'out'}\)"):
-        lose()
-
 
 URL = "memory://bucket/built"
 
