@@ -33,7 +33,6 @@ from strive_data.shards.provenance import package_versions
 from strive_data.shards.reader import read_run
 from strive_data.shards.tables import FAILURES_FILE, failures_table
 from strive_data.shards.writer import ShardStream
-from strive_data.unchanged import find_unchanged
 
 
 def build(
@@ -70,8 +69,6 @@ def build(
     with open_output(out) as output:
         folder = output.folder
         ledger = read_build_state(folder, settings, sizes=output.sizes())
-        if not retry_failed and (same := find_unchanged(folder, ledger, places, root, recipe=recipe)):
-            return _unchanged(out, ledger, same.failures, started, same.counts)
         rows = read_inputs(places, root, recipe=recipe)
         work = plan_pending_jobs(rows, ledger, root, retry_failed=retry_failed)
         if is_finished(output, rows, ledger, work):
@@ -91,8 +88,8 @@ def build(
             summary,
             readings=rows.readings,
             resumed=len(ledger.done),
-            kept=done.seen.kept,
-            damaged=tuple(done.seen.damaged),
+            cached_videos=done.seen.cached_videos,
+            damaged_entries=tuple(done.seen.damaged_entries),
         )
 
 

@@ -57,7 +57,7 @@ class VideoDone:
     frames: int = 0
     written_bytes: int = 0
     shards: int = 0
-    kept: bool = False
+    from_cache: bool = False
     seconds: Seconds = field(default_factory=dict)
 
     @property

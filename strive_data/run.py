@@ -27,8 +27,8 @@ class RunStats:
     """What one start saw: seconds by stage, videos from the cache, damaged entries of it."""
 
     watch: Stopwatch = field(default_factory=Stopwatch)
-    kept: int = 0
-    damaged: list[Path] = field(default_factory=list)
+    cached_videos: int = 0
+    damaged_entries: list[Path] = field(default_factory=list)
 
 
 def run_jobs(
@@ -42,9 +42,9 @@ def run_jobs(
         for video in results:
             done, lost = write_video(video, work, stream)
             seen.watch.add(done.seconds)
-            seen.kept += video.kept
-            if video.damaged is not None:
-                seen.damaged.append(video.damaged)
+            seen.cached_videos += video.from_cache
+            if video.damaged_entry is not None:
+                seen.damaged_entries.append(video.damaged_entry)
             observer.advance(done)
             counted.add(done.questions, lost)
     return seen
@@ -72,7 +72,7 @@ def write_video(
         frames=video.frames,
         written_bytes=stream.written_bytes - before,
         shards=len(stream.manifests) - shards,
-        kept=video.kept,
+        from_cache=video.from_cache,
         seconds=watch.seconds,
     )
     return done, lost
@@ -167,8 +167,8 @@ class BuildSummary:
     readings: dict[str, Reading] = field(default_factory=dict)
     resumed: int = 0
     unchanged: bool = False
-    kept: int = 0
-    damaged: tuple[Path, ...] = ()
+    cached_videos: int = 0
+    damaged_entries: tuple[Path, ...] = ()
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
@@ -179,10 +179,11 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"{path}: recipe {reading.recipe}{unread}"
     for name, (was, now) in summary.versions.items():
         yield f"{out}: begun with {name} {was}, now {now}: equal bytes are promised for equal versions only"
-    for entry in summary.damaged:
-        yield f"{entry}: damaged cache entry, made again"
+    for entry in summary.damaged_entries:
+        yield f"{entry}: damaged cache entry; its video was decoded again"
     if cache and not summary.unchanged:
-        yield f"{cache}: {summary.kept} of {plural(summary.tried_videos, 'video')} came from the cache"
+        tried = plural(summary.tried_videos, "video")
+        yield f"{cache}: {summary.cached_videos} of {tried} came from the cache"
     if summary.unchanged:
         yield f"{out}: finished already, nothing to do"
     elif summary.resumed:

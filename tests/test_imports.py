@@ -21,7 +21,7 @@ LAYERS = {
         shards demo
         inspect engines
         analysis plan verify progress
-        merge run unchanged sample_stream
+        merge run sample_stream
         build
         cli
         __main__""",

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from strive_data.engines.cache import MissedVideo
+from strive_data.engines.cache import CacheMiss
 from strive_data.engines.results import Video
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, Floats, Frames
@@ -89,6 +89,6 @@ def _put(queue: FrameBatcher, video: Video | SampleError) -> QueuedVideo | None:
 
 def _fresh_frames(video: Video | SampleError) -> Frames | None:
     """Frames that still have to be embedded."""
-    if isinstance(video, MissedVideo):
+    if isinstance(video, CacheMiss):
         return video.candidates.frames
     return video.frames if isinstance(video, Candidates) else None

@@ -1,9 +1,12 @@
-"""Decoded and embedded videos kept by content: new questions on old videos cost no decoding, no image model.
+"""A cache of decoded and embedded videos: new questions on a cached video need no decoder and no image model.
 
 An entry is `FOLDER/ab/FRAMES/KEY.npz`: times, VideoInfo, a JPEG of every candidate, their embeddings, and
-behind the zip the sha256 of all of it. KEY hashes all that these depend on, the video file's bytes first, so
-that no entry ever has to be thrown out: what has changed has another key. FRAMES hashes what the frames alone
-depend on, so that who needs no embeddings finds those of any image model. Nothing in an entry is a pickle.
+after the zip the sha256 of all of it. KEY hashes everything the content depends on, the bytes of the video
+file first, so a change of settings, versions or file leads to another key and no entry is ever stale. FRAMES
+hashes what the frames alone depend on, so that a build without image model finds the frames of any model.
+
+Entries may be forged. The digest is no secret, so an entry is used only if its content also agrees with the
+settings: stored (not compressed) arrays of the expected types, counts, times, and JPEG headers.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import zipfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,21 +22,24 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from strive_data import __version__
+from strive_data.common.files import file_sha256, read_regular_file
 from strive_data.common.npy import read_npy
+from strive_data.common.settings import load
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
+from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
 from strive_data.errors import StriveError, UsageError
-from strive_data.schema import Candidates, Floats, VideoInfo
-from strive_data.shards.frames import CHROMA, EncodedFrames
+from strive_data.schema import Candidates, Floats, Times, VideoInfo
+from strive_data.shards.frames import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
 from strive_data.shards.provenance import package_versions
 
 FORMAT = 2
 FRAMES_ONLY = ""
-"""The identity of a cache without an image model: it takes the frames of any entry."""
+"""The identity of a cache without an image model: it accepts the frames of any entry."""
 DIGEST_BYTES = 32
-BLOCK_BYTES = 1 << 20
 ARRAYS = {
     "info": np.uint8,
     "times": np.float64,
@@ -41,57 +48,69 @@ ARRAYS = {
     "jpegs": np.uint8,
 }
 DECODERS = ("av", "decord", "numpy", "simplejpeg")
+# An entry larger than these allow is forged: reading it could exhaust the memory.
+MAX_BYTES_PER_PIXEL = 6
+MAX_OTHER_BYTES_PER_FRAME = 1 << 17
+MAX_UNIT_NORM = 1.01
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, ArithmeticError),
+    *(struct.error, zipfile.BadZipFile, StriveError),
+)
+"""What reading a damaged or forged entry raises."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KeptVideo:
-    """A hit: the video's stills, and the unit embeddings float32 [N, D] of its frames."""
+class CacheHit:
+    """A cached video: its encoded frames, and their unit embeddings float32 [N, D]."""
 
-    stills: EncodedFrames
+    frames: EncodedFrames
     embeddings: Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MissedVideo:
-    """A miss: the video as decoded, where to keep it (None: nowhere), the damaged entry met there, if any."""
+class CacheMiss:
+    """A decoded video; `entry` is where to write it (None: nowhere)."""
 
     candidates: Candidates
     entry: Path | None
-    damaged: Path | None
+    damaged_entry: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoCache:
-    """The entries of one model (`identity`, or FRAMES_ONLY) and one JPEG quality below `folder`.
+    """The entries of one image model (`identity`, or FRAMES_ONLY) and one JPEG quality below `folder`.
 
-    Picklable, so that decoding workers look up, hash and decode by themselves.
+    `embedding_size` is the model's D. Picklable: each decoding worker hashes, looks up and decodes by itself.
     """
 
     folder: Path
     identity: str
     quality: int
+    embedding_size: int
 
-    def read(self, path: Path, settings: DecodeSettings) -> KeptVideo | MissedVideo:
-        """The kept video, or the video decoded. Raises what `read_candidates` does."""
+    def read(self, path: Path, settings: DecodeSettings) -> CacheHit | CacheMiss:
+        """The video from its entry, or decoded. Raises what `read_candidates` raises."""
         entry = self._entry(path, settings)
         damaged = None
-        for known in self._known(entry):
-            kept = read_entry(known)
-            if kept is not None:
-                return kept if self.identity else replace(kept, embeddings=kept.embeddings[:, :0])
-            damaged = known
+        for candidate in self._usable(entry):
+            hit = read_entry(candidate, settings, self.embedding_size if self.identity else None)
+            if hit is not None:
+                return hit if self.identity else replace(hit, embeddings=hit.embeddings[:, :0])
+            damaged = candidate
         candidates = read_candidates(path, settings)
+        if entry is not None and (obstacle := _obstacle(entry)):
+            entry, damaged = None, obstacle
         if entry is not None and self._entry(path, settings) != entry:
-            entry = None  # the file was written to meanwhile
-        return MissedVideo(candidates=candidates, entry=entry, damaged=damaged)
+            entry = None  # the file changed while it was decoded
+        return CacheMiss(candidates=candidates, entry=entry, damaged_entry=damaged)
 
     def key(self, video_sha256: str, settings: DecodeSettings) -> str:
-        """Hash of the video's bytes and of all that turns them into an entry; a limit changes none."""
+        """Hash of the video's bytes and of everything that turns them into an entry; limits do not count."""
         parts = [self.frames_key(video_sha256, settings), self.identity]
         return sha256(json.dumps(parts).encode()).hexdigest()
 
     def frames_key(self, video_sha256: str, settings: DecodeSettings) -> str:
-        """The same of an entry's frames: whatever embedded them."""
+        """The same for the frames of an entry, whatever model embedded them."""
         versions = package_versions()
         decode = asdict(settings)
         del decode["timeout_seconds"], decode["memory_bytes"], decode["max_source_pixels"]
@@ -105,46 +124,46 @@ class VideoCache:
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _entry(self, path: Path, settings: DecodeSettings) -> Path | None:
-        """Where the video's entry is or would be; None where it cannot be read: the reader says why."""
+        """The path of the video's entry; None if the video cannot be read: the reader reports why."""
         try:
-            video_sha256 = _file_sha256(path)
+            video_sha256 = file_sha256(path)
         except OSError:
             return None
         frames = self.frames_key(video_sha256, settings)
         return self.folder / frames[:2] / frames / f"{self.key(video_sha256, settings)}.npz"
 
-    def _known(self, entry: Path | None) -> list[Path]:
-        """Entries that would do: this one, or without an image model all of these frames."""
+    def _usable(self, entry: Path | None) -> list[Path]:
+        """Entries that hold what is needed: this one, or without an image model any with these frames."""
         if entry is None:
             return []
         if self.identity == FRAMES_ONLY:
             return sorted(entry.parent.glob("*.npz"))
-        return [entry] if entry.is_file() else []
+        return [entry] if os.path.lexists(entry) else []
 
 
 def check_cache_folder(folder: Path) -> None:
-    """Make the folder. Raises UsageError where entries cannot be written there."""
+    """Make the folder. Raises UsageError if entries cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--cache {folder}: {error.strerror}; name a folder that can be written") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"--cache {folder}: no right to write there; name another folder")
+        raise UsageError(f"--cache {folder}: no permission to write there; name another folder")
 
 
-def write_entry(entry: Path, stills: EncodedFrames, embeddings: Floats) -> None:
-    """Keep a video, by rename: the entry is whole or absent.
+def write_entry(entry: Path, frames: EncodedFrames, embeddings: Floats) -> None:
+    """Write an entry by rename: it is whole or absent.
 
-    Raises SampleError (encode_failed) for a frame that is no picture and StriveError where it cannot be
+    Raises SampleError (encode_failed) for a frame that cannot be encoded, StriveError if the entry cannot be
     written.
     """
-    jpegs = stills.jpegs_of(range(len(stills.jpegs)))
+    jpegs = frames.jpegs_of(range(len(frames.jpegs)))
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
-        info=_bytes(json.dumps(asdict(stills.info)).encode()),
-        times=stills.times,
+        info=_bytes(json.dumps(asdict(frames.info)).encode()),
+        times=frames.times,
         embeddings=embeddings,
         jpeg_sizes=np.array([len(jpeg) for jpeg in jpegs], dtype=np.int64),
         jpegs=_bytes(b"".join(jpegs)),
@@ -159,39 +178,74 @@ def write_entry(entry: Path, stills: EncodedFrames, embeddings: Floats) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise StriveError(
-            f"cache entry {entry}: {error.strerror}; make room, or leave --cache out"
+            f"cache entry {entry}: {error.strerror}; free space, or leave --cache out"
         ) from error
 
 
-def read_entry(entry: Path) -> KeptVideo | None:
-    """The kept video, or None where a byte of the entry is not as written, or the entry is none of ours.
+def read_entry(entry: Path, settings: DecodeSettings, embedding_size: int | None = None) -> CacheHit | None:
+    """The cached video; None if the entry is damaged, or its content does not fit the settings.
 
-    The digest is no secret, so what it covers is read with care too: only members that are stored as they
-    are (nothing is decompressed), only arrays of the expected types.
+    `embedding_size` None accepts embeddings of any size.
     """
-    content = entry.read_bytes()
-    payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if digest != _digest(entry, payload):
-        return None
     try:
-        arrays = {name: read_npy(_stored(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
-        info = VideoInfo(**json.loads(arrays["info"].tobytes()))
-    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile):
+        return _read_checked(entry, settings, embedding_size)
+    except UNREADABLE:
         return None
-    joined, sizes = arrays["jpegs"].tobytes(), arrays["jpeg_sizes"]
+
+
+def _read_checked(entry: Path, settings: DecodeSettings, embedding_size: int | None) -> CacheHit:
+    """`read_entry`, raising one of UNREADABLE."""
+    content = read_regular_file(entry, max_bytes=_max_bytes(settings))
+    payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    _require(digest == _digest(entry, payload), "its digest differs")
+    arrays = {name: read_npy(_member(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
+    body = json.loads(arrays["info"].tobytes())
+    _require(isinstance(body, dict), "its video is impossible")
+    info = load(VideoInfo, options=body)
+    times, embeddings, sizes = arrays["times"], arrays["embeddings"], arrays["jpeg_sizes"]
     count = len(sizes)
-    if (sizes < 0).any() or sizes.sum() != len(joined):
-        return None
-    if arrays["times"].shape != (count,) or arrays["embeddings"].shape[:-1] != (count,):
-        return None
+    _require(
+        sizes.shape == times.shape == (count,) and 1 <= count <= settings.candidates, "its counts differ"
+    )
+    _check_times(times, info)
+    _check_embeddings(embeddings, count, embedding_size)
+    joined = arrays["jpegs"].tobytes()
+    _require(bool((sizes >= 0).all()) and sum(sizes.tolist()) == len(joined), "its JPEG sizes differ")
     ends = np.cumsum(sizes)
     jpegs = [joined[end - size : end] for size, end in zip(sizes, ends, strict=True)]
-    stills = EncodedFrames(info=info, times=arrays["times"], jpegs=jpegs)
-    return KeptVideo(stills=stills, embeddings=arrays["embeddings"])
+    wanted = storage_size(info.width, info.height, settings.max_pixels, settings.multiple)
+    for jpeg in jpegs:
+        _require(jpeg_size(jpeg) == wanted and jpeg.endswith(END_OF_IMAGE), "a JPEG does not fit")
+    return CacheHit(frames=EncodedFrames(info=info, times=times, jpegs=jpegs), embeddings=embeddings)
 
 
-def _stored(payload: bytes, name: str) -> bytes:
-    """A member of the zip. Raises ValueError for a compressed one: it could be of any size."""
+def _check_times(times: Times, info: VideoInfo) -> None:
+    rising = bool(np.isfinite(times).all() and (times[1:] > times[:-1]).all())
+    duration = info.duration_seconds
+    _require(
+        rising and times[0] >= 0 and times[-1] <= duration + ROUNDING_SECONDS, "its times are impossible"
+    )
+    _require(info.decode_errors >= 0 and np.isfinite(duration), "its video is impossible")
+
+
+def _check_embeddings(embeddings: Floats, count: int, size: int | None) -> None:
+    _require(embeddings.ndim == 2 and len(embeddings) == count, "its embeddings do not fit its frames")
+    _require(size is None or embeddings.shape[1] == size, "its embeddings are not those of the model")
+    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    _require(bool((norms <= MAX_UNIT_NORM).all()), "its embeddings are not unit vectors")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _max_bytes(settings: DecodeSettings) -> int:
+    return settings.candidates * (MAX_BYTES_PER_PIXEL * settings.max_pixels + MAX_OTHER_BYTES_PER_FRAME)
+
+
+def _member(payload: bytes, name: str) -> bytes:
+    """A member of the zip. Raises ValueError for a compressed one, which could unpack to any size."""
     with zipfile.ZipFile(io.BytesIO(payload)) as archive:
         member = archive.getinfo(f"{name}.npy")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(payload):
@@ -199,18 +253,18 @@ def _stored(payload: bytes, name: str) -> bytes:
         return archive.read(member)
 
 
+def _obstacle(entry: Path) -> Path | None:
+    """What prevents writing the entry: a folder in its place, or a file in place of its folders."""
+    for folder in (entry.parent.parent, entry.parent):
+        if os.path.lexists(folder) and not folder.is_dir():
+            return folder
+    return entry if entry.is_dir() else None
+
+
 def _digest(entry: Path, payload: bytes) -> bytes:
-    """The key is part of it: an entry under another's name is none."""
+    """Covers the key, so that an entry under the name of another is damaged."""
     return sha256(entry.stem.encode() + payload).digest()
 
 
-def _file_sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _bytes(content: bytes) -> np.ndarray:
+def _bytes(content: bytes) -> npt.NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8)

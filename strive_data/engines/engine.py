@@ -32,15 +32,15 @@ class VideoJob:
 class VideoResult:
     """What became of one job: one sample or failure for each of its rows, in their order.
 
-    `frames` are its candidates (0 if it could not be decoded); `kept`: it came from the cache; `damaged` is
-    the damaged cache entry that was met; `seconds` by stage, in whatever process they were spent.
+    `frames` counts its candidates (0 if it could not be decoded); `from_cache`: nothing was decoded;
+    `damaged_entry` is a damaged cache entry that was found; `seconds` by stage, in whatever process.
     """
 
     job: VideoJob
     results: tuple[Sample | Failure, ...]
     frames: int = 0
-    kept: bool = False
-    damaged: Path | None = None
+    from_cache: bool = False
+    damaged_entry: Path | None = None
     seconds: Seconds = field(default_factory=dict)
 
 

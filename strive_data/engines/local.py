@@ -11,7 +11,7 @@ from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.batching import Waiting, embed_together
-from strive_data.engines.cache import KeptVideo, MissedVideo
+from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.decode_pool import Read, decode_videos
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import FetchedRead
@@ -91,14 +91,14 @@ def result_of(
         job=job,
         results=results,
         frames=0 if isinstance(video, SampleError) else frame_count(video),
-        kept=isinstance(video, KeptVideo),
-        damaged=video.damaged if isinstance(video, MissedVideo) else None,
+        from_cache=isinstance(video, CacheHit),
+        damaged_entry=video.damaged_entry if isinstance(video, CacheMiss) else None,
         seconds=watch.seconds,
     )
 
 
 def frame_count(video: Video) -> int:
     """Candidate frames of a video."""
-    if isinstance(video, KeptVideo):
-        return len(video.stills.times)
-    return len(video.candidates.times) if isinstance(video, MissedVideo) else len(video.times)
+    if isinstance(video, CacheHit):
+        return len(video.frames.times)
+    return len(video.candidates.times) if isinstance(video, CacheMiss) else len(video.times)

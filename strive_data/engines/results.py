@@ -10,7 +10,7 @@ import numpy as np
 
 from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.engines.cache import KeptVideo, MissedVideo, VideoCache, check_cache_folder, write_entry
+from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
@@ -33,7 +33,7 @@ from strive_data.shards.frames import EncodedFrames, encode_frames
 
 # One video, decoded just now or kept from before → its stills, and the scores of its questions.
 
-Video = Candidates | MissedVideo | KeptVideo
+Video = Candidates | CacheMiss | CacheHit
 Scored = Sequence[FrameScores | SampleError]
 
 
@@ -51,7 +51,12 @@ def open_cache(folder: Path, scorer: Scorer, settings: BuildSettings) -> VideoCa
     if not isinstance(scorer, EmbeddingScorer):
         raise SettingsError(_no_embeddings("--cache", settings))
     check_cache_folder(folder)
-    return VideoCache(folder=folder, identity=scorer.embedding_identity(), quality=settings.shard.quality)
+    return VideoCache(
+        folder=folder,
+        identity=scorer.embedding_identity(),
+        quality=settings.shard.quality,
+        embedding_size=scorer.embedding_size(),
+    )
 
 
 def score_video(
@@ -67,17 +72,17 @@ def score_video(
     `embeddings` float32 [N, D] are those of the video's frames where they are known already (batching.py).
     Raises SampleError for frames that cannot be scored, or not encoded where all are to be kept.
     """
-    if isinstance(video, KeptVideo):
+    if isinstance(video, CacheHit):
         if not isinstance(scorer, EmbeddingScorer):
-            raise TypeError(f"{scorer.name} was given a kept video, but scores no embeddings")
-        return video.stills, scorer.score_embeddings(video.embeddings, questions)
-    candidates = video.candidates if isinstance(video, MissedVideo) else video
+            raise TypeError(f"{scorer.name} was given a cached video, but scores no embeddings")
+        return video.frames, scorer.score_embeddings(video.embeddings, questions)
+    candidates = video.candidates if isinstance(video, CacheMiss) else video
     stills = encode_frames(candidates, quality)
     if embeddings is not None and isinstance(scorer, EmbeddingScorer):
         scored = scorer.score_embeddings(embeddings, questions)
     else:
         scored = scorer.score(candidates, questions)
-    if isinstance(video, MissedVideo) and video.entry is not None:
+    if isinstance(video, CacheMiss) and video.entry is not None:
         _keep(video.entry, stills, scored)
     return stills, scored
 

@@ -133,6 +133,10 @@ class EmbeddingScorer(FrameEmbedder, Protocol):
         """Hash of all that the bits of an embedding depend on: weights, preprocessing, precision, batch."""
         ...
 
+    def embedding_size(self) -> int:
+        """D of the embeddings."""
+        ...
+
     def score_embeddings(
         self, frames_ND: Floats, questions: Sequence[Question]
     ) -> Sequence[FrameScores | SampleError]:

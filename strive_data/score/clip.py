@@ -109,6 +109,10 @@ class ClipScorer:
         """Hash of weights, preprocessing, precision, batch size, device and the libraries between them."""
         return identity_of(self._clip, batch_size=self._batch)
 
+    def embedding_size(self) -> int:
+        """D of the embeddings, which texts and frames share."""
+        return int(self.embed_texts([""]).shape[1])
+
     @contextmanager
     def frame_queue(self) -> Iterator[FrameBatcher]:
         """A queue that embeds frames beside what the caller does; what it holds is given up at the end."""

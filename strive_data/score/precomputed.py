@@ -1,13 +1,12 @@
-"""Scores of the user's own, read instead of computed: a parquet file, or a folder of .npy files.
+"""Read frame scores that the user computed, from a parquet file or a folder of .npy files.
 
 Parquet: columns `sample_id`, `score` and `candidate` (0 to N-1, each once) or `time` (seconds; each candidate
 takes the score that is nearest in time, at most half a candidate's share of the video away). frames.parquet
-of another build is such a file. Folder: `KEY.npy` [N] for each sample, KEY as in the shards.
+of another build has this form. Folder: one `KEY.npy` [N] a sample, KEY as in the shards.
 """
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from strive_data.common.files import read_regular_file
 from strive_data.common.npy import read_npy
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Floats, Question, sample_key
 from strive_data.score.scorer import FrameScores
 
-# Where a row has candidate and time, they must agree: else the scores are of other candidates.
+# A row with candidate and time must agree in both: otherwise the scores belong to other candidates.
 SAME_TIME_SECONDS = 1e-3
 MAX_NPY_BYTES = 1 << 26
 
@@ -31,16 +31,16 @@ class Source(Protocol):
     """Where the scores of one sample are looked up."""
 
     def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """Scores in the order of the candidates; SampleError where there are none that fit."""
+        """Scores in the order of the candidates. Raises SampleError if no scores fit the candidates."""
         ...
 
 
 class PrecomputedScorer:
-    """Scorer that computes nothing. What does not fit costs only its own sample."""
+    """Scorer that looks scores up. Scores that do not fit their video fail that sample only."""
 
     def __init__(self, settings: ScoreSettings) -> None:
         path = Path(settings.scores)
-        if not settings.scores or not path.exists():
+        if not settings.scores or not (path.is_dir() or path.is_file()):
             got = f"no such file or folder: {path}" if settings.scores else "not set"
             raise UsageError(
                 f"score.scores: {got}; --scorer precomputed reads a parquet file (sample_id, score, and "
@@ -50,7 +50,7 @@ class PrecomputedScorer:
         self.name = f"precomputed/{path.name}"
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
-        """The scores of each question as float32 [N]; SampleError (score_failed) in their place where they
+        """The scores of each question as float32 [N], or a SampleError (score_failed) in their place if they
         are absent, not one for each candidate, or not finite."""
         return [self._score_one(candidates, question.sample_id) for question in questions]
 
@@ -63,26 +63,20 @@ class PrecomputedScorer:
 
 
 class NpyFolder:
-    """One file a sample. Pickles are refused."""
+    """One .npy file a sample."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """The array of KEY.npy as it is."""
+        """The array of KEY.npy, unchanged."""
         path = self._folder / f"{sample_key(sample_id)}.npy"
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise _failed(f"{path.name} is no regular file")
-            with path.open("rb") as file:
-                content = file.read(MAX_NPY_BYTES + 1)
-            if len(content) > MAX_NPY_BYTES:
-                raise _failed(f"{path.name} has more than {MAX_NPY_BYTES} bytes")
-            return read_npy(content)
+            return read_npy(read_regular_file(path, max_bytes=MAX_NPY_BYTES))
         except FileNotFoundError as error:
             raise _failed(f"no file {path.name}") from error
         except (OSError, ValueError) as error:
-            raise _failed(f"{path.name} is no .npy file of numbers: {error}") from error
+            raise _failed(f"{path.name} is not a .npy file of numbers: {error}") from error
 
 
 class ScoresTable:
@@ -95,7 +89,7 @@ class ScoresTable:
         self._rows = {str(key[0]): rows for key, rows in parts.items()}
 
     def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """Scores by candidate or, where the table has no candidates, by time."""
+        """Scores by candidate, or by time if the table has no candidate column."""
         rows = self._rows.get(sample_id)
         if rows is None:
             raise _failed("no rows")
@@ -105,7 +99,7 @@ class ScoresTable:
 def _read_table(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UsageError(f"score.scores: {path} cannot be read as parquet: {error}") from error
     names = [name for name in ("sample_id", "score", "candidate", "time") if name in table.columns]
     if names[:2] != ["sample_id", "score"] or len(names) < 3:
@@ -134,7 +128,7 @@ def _by_candidate(rows: pl.DataFrame, candidates: Candidates) -> npt.NDArray[np.
 
 
 def _by_time(rows: pl.DataFrame, candidates: Candidates) -> npt.NDArray[np.float64]:
-    """Of the row nearest in time, the earlier of two as near."""
+    """The score of the row nearest in time; of two equally near rows, the earlier one."""
     rows = rows.sort("time")
     times = _numbers(rows["time"])
     if not np.isfinite(times).all():
@@ -153,7 +147,7 @@ def _by_time(rows: pl.DataFrame, candidates: Candidates) -> npt.NDArray[np.float
 
 
 def _numbers(column: pl.Series) -> npt.NDArray[np.float64]:
-    """float64, NaN for null."""
+    """The column as float64, with NaN for null."""
     return column.fill_null(float("nan")).to_numpy()
 
 

@@ -65,6 +65,10 @@ class FlatScorer:
         """None: frames that were kept for any image model will do (cache.FRAMES_ONLY)."""
         return ""
 
+    def embedding_size(self) -> int:
+        """0: these embeddings have no components."""
+        return 0
+
     def score_embeddings(self, frames_ND: Floats, questions: Sequence[Question]) -> list[FrameScores]:
         """What `score` gives."""
         zeros = np.zeros(len(frames_ND), dtype=np.float32)

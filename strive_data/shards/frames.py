@@ -43,6 +43,8 @@ def decode_jpeg(jpeg: bytes, *, colours: Colours = "RGB") -> Frames:
     return pixels
 
 
+END_OF_IMAGE = b"\xff\xd9"
+
 # Full chroma: stored frames are small, and halving their colour resolution again would blur small text.
 CHROMA = "444"
 ENCODERS = min(8, os.cpu_count() or 1)

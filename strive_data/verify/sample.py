@@ -18,13 +18,11 @@ from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Sample
 from strive_data.shards.format import BLOCK_BYTES, Member, decode_sample, sample_members, tar_members
-from strive_data.shards.frames import decode_jpeg
+from strive_data.shards.frames import END_OF_IMAGE, decode_jpeg
 
 # What the numbers of one sample must obey, whatever its bytes. Pure: a sample in, sentences out.
 #
 # Shapes: N candidates, M variants, K frames, S stored frames.
-
-END_OF_IMAGE = b"\xff\xd9"
 
 
 def broken_rules(sample: Sample, settings: BuildSettings) -> list[str]:

@@ -91,6 +91,10 @@ def forged_entry(folder: Path, *, compressed: bool = False, **arrays: bytes) -> 
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)
-    payload = buffer.getvalue()
+    return signed_entry(entry, buffer.getvalue())
+
+
+def signed_entry(entry: Path, payload: bytes) -> Path:
+    """The entry with this zip, under a digest that holds."""
     entry.write_bytes(payload + sha256(entry.stem.encode() + payload).digest())
     return entry

@@ -168,7 +168,7 @@ def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
 ) -> None:
     cache = tmp_path / "cache"
     filled, _ = run(world, tmp_path / "filled", cache=cache)
-    assert (filled.kept, filled.damaged) == (0, ())
+    assert (filled.cached_videos, filled.damaged_entries) == (0, ())
     assert files_of(tmp_path / "filled") == files_of(built[0])
     rows = [json.loads(line) for line in world.read_text().splitlines()]
     new = world.with_name("new.jsonl")
@@ -185,7 +185,7 @@ def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
 
     monkeypatch.setattr(ClipScorer, "_embed_batch", no_image)
     again, _ = run(new, tmp_path / "again", cache=cache)
-    assert again.kept == again.videos == 4  # a kept video has no pixels to decode
+    assert again.cached_videos == again.videos == 4  # a kept video has no pixels to decode
     assert files_of(tmp_path / "again") == files_of(tmp_path / "plain")
     with pytest.raises(RuntimeError, match="the image model was run"):  # negative control
         run(
@@ -205,10 +205,10 @@ def test_a_damaged_entry_is_named_and_made_again(
     content = entry.read_bytes()
     entry.write_bytes(content[:2000] + b"?" + content[2001:])
     second, _ = run(world, tmp_path / "two", cache=cache)
-    assert (second.kept, second.damaged) == (3, (entry,))
+    assert (second.cached_videos, second.damaged_entries) == (3, (entry,))
     assert files_of(tmp_path / "two") == files_of(built[0])
     third, _ = run(world, tmp_path / "three", cache=cache)
-    assert (third.kept, third.damaged) == (4, ())
+    assert (third.cached_videos, third.damaged_entries) == (4, ())
 
 
 def test_grouping_and_stored_embeddings_reach_tables_and_shards(world: Path, tmp_path: Path) -> None:

@@ -142,7 +142,9 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     )
     lines = list(
         summary_lines(
-            replace(DONE, resumed=3, failures=failures, kept=1, versions={"av": ("1", "2")}), OUT, CACHE
+            replace(DONE, resumed=3, failures=failures, cached_videos=1, versions={"av": ("1", "2")}),
+            OUT,
+            CACHE,
         )
     )
     assert lines[0] == "out: begun with av 1, now 2: equal bytes are promised for equal versions only"

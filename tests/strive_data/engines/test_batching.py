@@ -10,7 +10,7 @@ import pytest
 
 from strive_data.config import ScoreSettings
 from strive_data.engines.batching import MOST_VIDEOS, embed_together
-from strive_data.engines.cache import KeptVideo, MissedVideo
+from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames
 from strive_data.score import FrameBatcher, make_scorer
@@ -65,11 +65,11 @@ def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
 
 
 def test_nothing_waits_where_nothing_is_embedded() -> None:
-    kept = KeptVideo(stills=encode_frames(video(3, 5), 90), embeddings=np.zeros((3, 1), np.float32))
+    kept = CacheHit(frames=encode_frames(video(3, 5), 90), embeddings=np.zeros((3, 1), np.float32))
     error = SampleError(FailureKind.MISSING, "gone")
     drawn: list[str] = []
 
-    def source() -> Iterator[tuple[str, KeptVideo | SampleError | Candidates]]:
+    def source() -> Iterator[tuple[str, CacheHit | SampleError | Candidates]]:
         for name, each in (("kept", kept), ("error", error), ("fresh", video(3, 5)), ("last", error)):
             drawn.append(name)
             yield name, each
@@ -85,11 +85,11 @@ def test_nothing_waits_where_nothing_is_embedded() -> None:
 
 
 def test_few_videos_are_held_at_once_however_many_there_are() -> None:
-    missed = MissedVideo(candidates=video(1, 5), entry=None, damaged=None)
+    missed = CacheMiss(candidates=video(1, 5), entry=None, damaged_entry=None)
     scorer = Queues(1000)
     drawn: list[str] = []
 
-    def source() -> Iterator[tuple[str, MissedVideo]]:
+    def source() -> Iterator[tuple[str, CacheMiss]]:
         for i in range(100):
             drawn.append(str(i))
             yield str(i), missed

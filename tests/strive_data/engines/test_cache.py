@@ -13,8 +13,8 @@ from strive_data.decode import read_candidates
 from strive_data.demo.write import write_world
 from strive_data.engines.cache import (
     FRAMES_ONLY,
-    KeptVideo,
-    MissedVideo,
+    CacheHit,
+    CacheMiss,
     VideoCache,
     check_cache_folder,
     read_entry,
@@ -26,7 +26,8 @@ from strive_data.shards.frames import EncodedFrames, encode_frames
 from tests.strive_data.samples import some_candidates
 
 SETTINGS = DecodeSettings(candidates=6, max_pixels=784)
-EMBEDDINGS = np.arange(20, dtype=np.float32).reshape(10, 2)
+STORED = DecodeSettings(candidates=10)
+EMBEDDINGS = np.stack([np.cos(np.arange(10)), np.sin(np.arange(10))], axis=1).astype(np.float32)
 
 
 @pytest.fixture
@@ -43,16 +44,16 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cache_in(folder: Path) -> VideoCache:
-    return VideoCache(folder=folder, identity="model a", quality=90)
+    return VideoCache(folder=folder, identity="model a", quality=90, embedding_size=2)
 
 
 def test_an_entry_gives_back_every_bit(entry: Path) -> None:
-    kept = read_entry(entry)
+    kept = read_entry(entry, STORED, 2)
     assert kept is not None
     stills = encode_frames(some_candidates(), 90)
-    assert kept.stills.info == stills.info
-    assert kept.stills.times.tobytes() == stills.times.tobytes()
-    assert list(kept.stills.jpegs) == list(stills.jpegs)
+    assert kept.frames.info == stills.info
+    assert kept.frames.times.tobytes() == stills.times.tobytes()
+    assert list(kept.frames.jpegs) == list(stills.jpegs)
     assert kept.embeddings.dtype == np.float32
     np.testing.assert_array_equal(kept.embeddings, EMBEDDINGS)
 
@@ -69,64 +70,64 @@ def test_any_changed_byte_is_seen(entry: Path, place: float) -> None:
     at = int(len(content) * place) if isinstance(place, float) else place
     content[at] ^= 1
     entry.write_bytes(content)
-    assert read_entry(entry) is None
+    assert read_entry(entry, STORED, 2) is None
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 1000])
 def test_an_entry_cut_off_is_seen(entry: Path, length: int) -> None:
     entry.write_bytes(entry.read_bytes()[:length])
-    assert read_entry(entry) is None
+    assert read_entry(entry, STORED, 2) is None
 
 
 def test_an_entry_under_the_name_of_another_is_none(entry: Path) -> None:
-    assert read_entry(entry.rename(entry.with_stem("abd"))) is None
+    assert read_entry(entry.rename(entry.with_stem("abd")), STORED) is None
 
 
 def test_a_miss_is_the_decoded_video_and_a_hit_what_was_written(video: Path, tmp_path: Path) -> None:
     cache = pickle.loads(pickle.dumps(cache_in(tmp_path)))  # as a worker gets it
     missed = cache.read(video, SETTINGS)
-    assert isinstance(missed, MissedVideo)
-    assert missed.damaged is None
+    assert isinstance(missed, CacheMiss)
+    assert missed.damaged_entry is None
     assert missed.entry is not None
     assert not missed.entry.exists()
     write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6])
     kept = cache.read(video, SETTINGS)
-    assert isinstance(kept, KeptVideo)
-    assert kept.stills.info == missed.candidates.info
+    assert isinstance(kept, CacheHit)
+    assert kept.frames.info == missed.candidates.info
     elsewhere = video.with_name("renamed.mp4")
     elsewhere.write_bytes(video.read_bytes())
-    assert isinstance(cache.read(elsewhere, SETTINGS), KeptVideo)
+    assert isinstance(cache.read(elsewhere, SETTINGS), CacheHit)
     missed.entry.write_bytes(b"damaged")
     again = cache.read(video, SETTINGS)
-    assert isinstance(again, MissedVideo)
-    assert again.damaged == missed.entry
+    assert isinstance(again, CacheMiss)
+    assert again.damaged_entry == missed.entry
 
 
 def test_frames_alone_are_found_whatever_model_they_were_kept_for(video: Path, tmp_path: Path) -> None:
     cache = cache_in(tmp_path)
     bare, other = replace(cache, identity=FRAMES_ONLY), replace(cache, identity="model b")
     missed = cache.read(video, SETTINGS)
-    assert isinstance(missed, MissedVideo)
+    assert isinstance(missed, CacheMiss)
     assert missed.entry is not None
     write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6])
     kept, whole = bare.read(video, SETTINGS), cache.read(video, SETTINGS)
-    assert isinstance(kept, KeptVideo)
-    assert isinstance(whole, KeptVideo)
+    assert isinstance(kept, CacheHit)
+    assert isinstance(whole, CacheHit)
     assert kept.embeddings.shape == (6, 0)
-    assert list(kept.stills.jpegs) == list(whole.stills.jpegs)
-    assert isinstance(bare.read(video, replace(SETTINGS, candidates=5)), MissedVideo)
-    assert isinstance(replace(bare, quality=91).read(video, SETTINGS), MissedVideo)
-    assert isinstance(other.read(video, SETTINGS), MissedVideo)  # its embeddings need the frames as decoded
+    assert list(kept.frames.jpegs) == list(whole.frames.jpegs)
+    assert isinstance(bare.read(video, replace(SETTINGS, candidates=5)), CacheMiss)
+    assert isinstance(replace(bare, quality=91).read(video, SETTINGS), CacheMiss)
+    assert isinstance(other.read(video, SETTINGS), CacheMiss)  # its embeddings need the frames as decoded
 
 
 def test_frames_that_were_kept_alone_do_not_do_for_a_model(video: Path, tmp_path: Path) -> None:
     cache = cache_in(tmp_path)
     missed = replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS)
-    assert isinstance(missed, MissedVideo)
+    assert isinstance(missed, CacheMiss)
     assert missed.entry is not None
     write_entry(missed.entry, encode_frames(missed.candidates, 90), EMBEDDINGS[:6, :0])
-    assert isinstance(replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS), KeptVideo)
-    assert isinstance(cache.read(video, SETTINGS), MissedVideo)
+    assert isinstance(replace(cache, identity=FRAMES_ONLY).read(video, SETTINGS), CacheHit)
+    assert isinstance(cache.read(video, SETTINGS), CacheMiss)
 
 
 def test_whatever_changes_the_entry_changes_the_key(tmp_path: Path) -> None:
@@ -153,8 +154,8 @@ def test_a_changed_video_misses(video: Path, tmp_path: Path) -> None:
     content[-1] ^= 1
     copy.write_bytes(content)
     first, second = cache.read(video, SETTINGS), cache.read(copy, SETTINGS)
-    assert isinstance(first, MissedVideo)
-    assert isinstance(second, MissedVideo)
+    assert isinstance(first, CacheMiss)
+    assert isinstance(second, CacheMiss)
     assert first.entry != second.entry
 
 
@@ -171,7 +172,7 @@ def test_a_video_written_to_while_it_is_decoded_is_kept_nowhere(
 
     monkeypatch.setattr("strive_data.engines.cache.read_candidates", read_and_append)
     missed = cache_in(tmp_path).read(copy, SETTINGS)
-    assert isinstance(missed, MissedVideo)
+    assert isinstance(missed, CacheMiss)
     assert missed.entry is None
 
 
@@ -187,12 +188,12 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(UsageError, match="--cache"):
         check_cache_folder(file)
-    with pytest.raises(StriveError, match="make room"):
+    with pytest.raises(StriveError, match="free space"):
         write_entry(file / "ab" / "x.npz", encode_frames(some_candidates(), 90), EMBEDDINGS)
     if os.geteuid():  # root may write anywhere
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o500)
-        with pytest.raises(UsageError, match="no right to write"):
+        with pytest.raises(UsageError, match="no permission to write"):
             check_cache_folder(closed)
 
 

@@ -37,14 +37,14 @@ def test_one_result_for_each_row_of_each_job_in_order(jobs: list[VideoJob], tmp_
     for each in (done[0], done[2]):
         ids = [result.meta.question.sample_id for result in each.results if isinstance(result, Sample)]
         assert ids == [question.sample_id for _, question in each.job.rows]
-        assert (each.frames, each.kept) == (8, False)
+        assert (each.frames, each.from_cache) == (8, False)
         assert min(each.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     (lost,) = done[1].results
     assert isinstance(lost, Failure)
     assert (lost.row, lost.sample_id, lost.stage, lost.kind) == (9, "x", "decode", "missing")
     assert done[1].frames == 0
     again = list(LocalEngine(SETTINGS, workers=1, cache=tmp_path).run(jobs[2:]))
-    assert (again[0].kept, again[0].frames) == (True, 8)
+    assert (again[0].from_cache, again[0].frames) == (True, 8)
 
 
 def test_what_the_scorer_cannot_do_is_refused_when_the_engine_is_made(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 
 from strive_data.common.stopwatch import Stopwatch
-from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.engines.cache import KeptVideo, MissedVideo, read_entry
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ShardSettings
+from strive_data.engines.cache import CacheHit, CacheMiss, read_entry
 from strive_data.engines.results import make_sample, open_cache, require_embeddings, samples_of, score_video
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
@@ -43,7 +43,10 @@ class Embeds:
 
     def embed_frames(self, frames: Frames) -> Floats:
         self.frames_seen += len(frames)
-        return frames.mean(axis=(1, 2, 3), dtype=np.float32)[:, None]
+        return frames.mean(axis=(1, 2, 3), dtype=np.float32)[:, None] / 255
+
+    def embedding_size(self) -> int:
+        return 1
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         return self.score_embeddings(self.embed_frames(candidates.frames), questions)
@@ -76,10 +79,10 @@ def test_a_cache_is_refused_for_a_scorer_that_needs_frames(tmp_path: Path) -> No
 
 def test_a_missed_video_is_kept_and_a_kept_one_needs_no_frames(tmp_path: Path) -> None:
     scorer, entry = Embeds(), tmp_path / "ab" / "ab.npz"
-    missed = MissedVideo(candidates=some_candidates(), entry=entry, damaged=None)
+    missed = CacheMiss(candidates=some_candidates(), entry=entry, damaged_entry=None)
     stills, scored = score_video(missed, [a_question("1")], scorer, quality=90)
     assert scorer.frames_seen == 10
-    kept = read_entry(entry)
+    kept = read_entry(entry, DecodeSettings(candidates=10), 1)
     assert kept is not None
     old, again = score_video(kept, [a_question("1"), a_question("2")], scorer, quality=90)
     assert scorer.frames_seen == 10
@@ -91,7 +94,7 @@ def test_a_missed_video_is_kept_and_a_kept_one_needs_no_frames(tmp_path: Path) -
 
 def test_a_video_without_one_scored_question_is_not_kept(tmp_path: Path) -> None:
     entry = tmp_path / "ab.npz"
-    missed = MissedVideo(candidates=some_candidates(), entry=entry, damaged=None)
+    missed = CacheMiss(candidates=some_candidates(), entry=entry, damaged_entry=None)
     _, scored = score_video(missed, [a_question(question="")], Embeds(), quality=90)
     assert isinstance(scored[0], SampleError)
     assert not entry.exists()
@@ -100,8 +103,8 @@ def test_a_video_without_one_scored_question_is_not_kept(tmp_path: Path) -> None
 
 
 def test_a_kept_video_for_a_scorer_of_frames_is_a_defect() -> None:
-    kept = KeptVideo(stills=encode_frames(some_candidates(), 90), embeddings=np.zeros((10, 1), np.float32))
-    with pytest.raises(TypeError, match="plain was given a kept video"):
+    kept = CacheHit(frames=encode_frames(some_candidates(), 90), embeddings=np.zeros((10, 1), np.float32))
+    with pytest.raises(TypeError, match="plain was given a cached video"):
         score_video(kept, [a_question()], Plain(), quality=90)
 
 

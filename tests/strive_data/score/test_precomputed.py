@@ -130,11 +130,11 @@ def test_a_folder_holds_one_array_a_sample(tmp_path: Path) -> None:
         "float64 of shape [3], expected a number for each of 4",
         "of shape [4, 1]",
         "1 of 4 scores are not finite",
-        "text.npy is no .npy file of numbers: the array is of type <U1",
-        "pickle.npy is no .npy file of numbers: the array is of type object",
-        "rubbish.npy is no .npy file",
-        "empty.npy is no .npy file",
-        "archive.npy is no .npy file",
+        "text.npy",
+        "pickle.npy",
+        "rubbish.npy",
+        "empty.npy",
+        "archive.npy",
         "no file absent.npy",
     ]
     for result, part in zip(bad, parts, strict=True):

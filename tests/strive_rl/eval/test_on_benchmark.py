@@ -196,7 +196,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     def watched(*arguments: Any, **named: Any) -> Generator[VideoResult, None, None]:
         for video in stream(*arguments, **named):
-            seen.append(video.kept)
+            seen.append(video.from_cache)
             yield video
 
     monkeypatch.setattr(running, "sample_stream", watched)
