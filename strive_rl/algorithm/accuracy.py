@@ -24,9 +24,24 @@ LETTER_FORM = re.compile(r"(?:\(([A-Z])\)|([A-Z])(?=[.):]|$))[.):]?(?:\s+(.+))?"
 LONE_CAPITAL = re.compile(r"\b[A-Z]\b")
 
 
+def outside_thoughts(text: str) -> str:
+    """The text without its thoughts. What precedes a `</think>` that nothing opened is a thought, too; so is
+    what follows a `<think>` that is never closed."""
+    parts: list[str] = []
+    inside = False
+    for part in re.split("(</?think>)", text):
+        if part == "</think>" and not inside:
+            parts.clear()
+        elif part in ("<think>", "</think>"):
+            inside = part == "<think>"
+        elif not inside:
+            parts.append(part)
+    return "".join(parts)
+
+
 def final_answer(text: str) -> str | None:
-    """Content of the last `<answer>`, stripped; None where there is none, or the last one is never closed."""
-    _, opened, rest = text.rpartition("<answer>")
+    """Content of the last `<answer>` outside of a thought, stripped; None without one, or if it is unclosed."""
+    _, opened, rest = outside_thoughts(text).rpartition("<answer>")
     answer, closed, _ = rest.partition("</answer>")
     return answer.strip() if opened and closed else None
 
@@ -40,6 +55,14 @@ def has_form(text: str) -> bool:
     if not (head.startswith("<think>") and tail.startswith("<answer>") and tail.endswith("</answer>")):
         return False
     return bool(head.removeprefix("<think>").strip() and final_answer(text))
+
+
+def has_direct_form(text: str) -> bool:
+    """Whether the text is an answer alone, in tags or bare, after one thought at most."""
+    thought, closed, rest = text.strip().rpartition("</think>")
+    answer = rest.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    thinks_first = thought.startswith("<think>") if closed else True
+    return bool(answer) and thinks_first and not any(tag in thought[1:] + answer for tag in TAGS)
 
 
 def option_letter(answer: str, options: Sequence[str]) -> str | None:

@@ -11,7 +11,13 @@ from traceback import extract_tb
 from strive_data.common.imports import imported
 from strive_data.errors import StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.accuracy import accuracy_of, final_answer, has_form
+from strive_rl.algorithm.accuracy import (
+    accuracy_of,
+    final_answer,
+    has_direct_form,
+    has_form,
+    outside_thoughts,
+)
 from strive_rl.config import RewardSettings
 from strive_rl.schema import Reward
 
@@ -75,18 +81,30 @@ def load_rules(settings: RewardSettings) -> Rules:
     return Rules(weights=settings.weights, function=load_own(settings.function), name=settings.function)
 
 
-def score(text: str, question: Question, rules: Rules = PUBLISHED, *, step: int | None = None) -> Reward:
-    """Reward of one response `text` to `question`.
+def score(
+    text: str,
+    question: Question,
+    rules: Rules = PUBLISHED,
+    *,
+    reason: bool = True,
+    step: int | None = None,
+) -> Reward:
+    """Reward of one completion `text` to `question`.
 
-    Accuracy reads the last `<answer>` only; a response without one, or with an empty one, has accuracy 0.
+    The text includes the thought that a chat template opens. Accuracy reads the last `<answer>` only; a
+    completion without one, or with an empty one, has accuracy 0. Where the prompt asks for no reasoning
+    (`reason` false), the answer may be bare.
+
     With the package's own parts it is a total function of the text. Raises StriveError that names the step
     and the question where the user's own function fails or breaks its contract, UsageError where its parts
     are not those that have a weight, and ValueError for a question whose own answer cannot be read.
     """
     answer = final_answer(text)
+    if not reason and "<answer>" not in text:
+        answer = outside_thoughts(text).strip()
     parts = {
         "accuracy": accuracy_of(answer, question) if answer else 0.0,
-        "format": float(has_form(text)),
+        "format": float(has_form(text) if reason else has_direct_form(text)),
     }
     if rules.function is not None:
         at = "" if step is None else f"step {step}, "

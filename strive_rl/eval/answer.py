@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from strive_data.schema import Indices, Sample
+from strive_rl.algorithm.reward import score
 from strive_rl.data.views import evaluation_indices, group_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy, Sampling
@@ -77,8 +79,9 @@ def answer(
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
     groups = groups_of(policy, asked, chosen)
     encoded = encode_groups(policy, groups)
+    grade = partial(score, reason=all(one.wording.reason for one in asked))
     answers = []
-    for rollout in roll_out(policy, encoded, sampling_of(settings), settings.seed):
+    for rollout in roll_out(policy, encoded, sampling_of(settings), settings.seed, grade=grade):
         sample_id = rollout.group.question.sample_id
         indices, source = chosen[sample_id]
         answers.append(

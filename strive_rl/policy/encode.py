@@ -6,6 +6,7 @@ The processor never samples frames anew and never enlarges them. Nothing is cut:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,6 +42,8 @@ ANSWER_FORM: dict[ProblemType, str] = {
 
 USUAL = PromptStyle()
 
+OPENED_THOUGHT = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
+
 
 def user_text(question: Question, wording: PromptStyle = USUAL) -> str:
     """Question, options (one a line, where there are any), how to answer, and the form of the answer.
@@ -58,7 +61,8 @@ class Prompt:
 
     ids int64 [L]; positions int64 [3, L]; is_video bool [L]; pixels float32 [patches, values of a patch] on
     the CPU; grid (T, H, W) in patches before merging; features once the frozen vision tower has read the
-    pixels.
+    pixels. `opening` is the text at the end of the prompt that belongs to the completion: the `<think>` of a
+    chat template that opens the thought itself.
     """
 
     ids: Ids
@@ -67,6 +71,7 @@ class Prompt:
     pixels: torch.Tensor
     grid: Grid
     features: VideoFeatures | None = None
+    opening: str = ""
 
 
 Patches = dict[int, tuple[torch.Tensor, Grid]]
@@ -126,7 +131,20 @@ def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: t
             )
         raise SampleError(FailureKind.BAD_ROW, over)
     positions = policy.architecture.positions(config, is_video, clip)
-    return Prompt(ids=ids, positions=positions, is_video=is_video, pixels=pixels, grid=clip.grid)
+    return Prompt(
+        ids=ids,
+        positions=positions,
+        is_video=is_video,
+        pixels=pixels,
+        grid=clip.grid,
+        opening=opening_of(chat),
+    )
+
+
+def opening_of(chat: str) -> str:
+    """The thought that a chat template opens, or writes as an empty one, at the end of the prompt."""
+    written = OPENED_THOUGHT.search(chat)
+    return written[0] if written else ""
 
 
 def _chat(policy: Policy, group: Group) -> str:

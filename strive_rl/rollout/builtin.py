@@ -75,8 +75,14 @@ def roll_out(
     """
     flat = [prompt for prompts in encoded.prompts for prompt in prompts]
     luck = [] if sampling.greedy else chances(encoded.groups, seed, first_variant)
-    answers = _by_group([tuple(each) for each in sample(policy, flat, sampling, luck)], encoded.groups)
+    sampled = zip(flat, sample(policy, flat, sampling, luck), strict=True)
+    answers = _by_group([with_opening(prompt, row) for prompt, row in sampled], encoded.groups)
     return [rewarded(group, grid, grade) for group, grid in zip(encoded.groups, answers, strict=True)]
+
+
+def with_opening(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
+    """Completions whose text begins with what the chat template wrote of it at the end of the prompt."""
+    return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
 
 
 def rewarded(group: Group, completions: tuple[tuple[Completion, ...], ...], grade: Grade = score) -> Rollout:

@@ -40,6 +40,12 @@ OPTIONS = ("A. A man is walking", "B. a dog", "C. Vitamin C", "D. the red car.")
         ("</answer>B<answer>", None),
         ("B", None),
         ("", None),
+        ("<think>so <answer>A</answer></think><answer>B</answer>", "B"),
+        ("<think>so <answer>A</answer></think> done", None),
+        ("<think>perhaps <answer>A</answer> or", None),
+        ("so <answer>A</answer></think><answer>B</answer>", "B"),
+        ("so <answer>A</answer></think>", None),
+        ("<answer>A</answer><think>or <answer>B</answer>", "A"),
     ],
 )
 def test_last_answer(text, answer):
@@ -66,6 +72,26 @@ def test_last_answer(text, answer):
 )
 def test_form(text, formed):
     assert has_form(text) is formed
+
+
+@pytest.mark.parametrize(
+    ("text", "formed", "answer"),
+    [
+        ("B", True, 1),
+        (" <answer>B</answer>\n", True, 1),
+        ("<think>\n\n</think>\n\nB", True, 1),
+        ("<think>x</think><answer>B</answer>", True, 1),
+        ("", False, 0),
+        ("<think>\nB", False, 0),
+        ("<think></think>", False, 0),
+        ("x</think>B", False, 1),
+        ("<think>x</think></think>B", False, 1),
+        ("B <answer>B</answer>", False, 1),
+    ],
+)
+def test_form_and_answer_of_a_prompt_that_asks_for_no_reasoning(text, formed, answer):
+    reward = score(text, question("multiple choice", "B"), reason=False)
+    assert (reward.format, reward.accuracy) == (formed, answer)
 
 
 @pytest.mark.parametrize("answer", ["B", "B.", "(B)", "(B).", "B)", "B:", " B \n"])
@@ -139,7 +165,7 @@ def test_other_option_inside_a_longer_word_does_not_count():
 @given(st.one_of(st.text(), st.text(alphabet="ABD.():,%/+-e09 \n<>answerthik"), st.floats().map(str)))
 def test_total_on_any_text(text):
     assert option_letter(text, OPTIONS) in (None, *"ABCD")
-    assert final_answer(f"<answer>{text}</answer>") is not None or "<answer>" in text
+    assert final_answer(f"<answer>{text}</answer>") is not None or "<" in text
     assert has_form(text) in (True, False)
 
 

@@ -102,7 +102,10 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
 @pytest.mark.parametrize(
     ("result", "says"),
     [
-        (ZeroDivisionError("no frames"), r"raised ZeroDivisionError: no frames \(test_score.py, line \d+\)$"),
+        (
+            ZeroDivisionError("no frames"),
+            r"raised ZeroDivisionError: no frames \(test_reward.py, line \d+\)$",
+        ),
         (float("nan"), "gave own = nan, expected a number from 0 to 1"),
         (float("inf"), "gave own = inf, expected"),
         (1.5, "gave own = 1.5, expected"),

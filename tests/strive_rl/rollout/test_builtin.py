@@ -87,3 +87,17 @@ def test_what_is_sampled_depends_on_seed_pick_and_variant_alone(
     assert ids(again) != whole
     with pytest.raises(ValueError, match="q1 has no pick"):
         ids([make_group()])
+
+
+@pytest.mark.parametrize("opening", ["<think>\n", "<think>\n\n</think>\n\n", ""])
+def test_what_the_chat_template_wrote_of_a_thought_belongs_to_the_completion(
+    tiny_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch, opening: str
+) -> None:
+    template = tiny_policy.processor.chat_template
+    monkeypatch.setattr(tiny_policy.processor, "chat_template", template + opening + "{{ '' }}")
+    encoded = encode_groups(tiny_policy, [make_group()])
+    assert {prompt.opening for prompts in encoded.prompts for prompt in prompts} == {opening}
+    greedy = Sampling(completions=1, max_new_tokens=2, greedy=True)
+    ((completion,),) = roll_out(tiny_policy, encoded, greedy)[0].completions
+    sampled = tiny_policy.tokenizer.decode(completion.ids, skip_special_tokens=True)
+    assert completion.text == opening + sampled
