@@ -40,7 +40,7 @@ def outside_thoughts(text: str) -> str:
 
 
 def final_answer(text: str) -> str | None:
-    """Content of the last `<answer>` outside of a thought, stripped; None without one, or if it is unclosed."""
+    """Content of the last `<answer>` outside of a thought, stripped; None where it is absent or unclosed."""
     _, opened, rest = outside_thoughts(text).rpartition("<answer>")
     answer, closed, _ = rest.partition("</answer>")
     return answer.strip() if opened and closed else None
