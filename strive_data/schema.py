@@ -74,7 +74,8 @@ class VideoInfo:
     """What is known of a video once it is decoded.
 
     `video_id` is a hash of the encoded packets; `width` and `height` are the shown size of the source in
-    pixels, rotation applied; `decode_errors` counts errors that the reader met and survived.
+    pixels, orientation applied; `decode_errors` counts errors that the reader met and survived;
+    `discontinuities` counts the places where the file's clock jumps and the reader closed the jump.
     """
 
     video_id: str
@@ -84,6 +85,7 @@ class VideoInfo:
     reader: str
     reader_version: str
     decode_errors: int = 0
+    discontinuities: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,15 +109,18 @@ class SampleMeta:
     views: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON object with the member names of DESIGN.md section 3."""
+        """Flat JSON object with the member names of DESIGN.md section 3; `discontinuities` only if not 0."""
         body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         body |= asdict(self.question) | asdict(self.info)
+        if not self.info.discontinuities:
+            del body["discontinuities"]
         body |= {"sampler": self.sampler, "scorer": self.scorer}
         return body | {"query_windows": self.query_windows, "views": list(self.views)}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> SampleMeta:
         """Inverse of `to_json`."""
+        body = {"discontinuities": 0} | body
         names = {"question": Question.__dataclass_fields__, "info": VideoInfo.__dataclass_fields__}
         question = {name: body[name] for name in names["question"]}
         question["options"] = tuple(question["options"])
@@ -195,6 +200,7 @@ SAMPLES_TABLE: Table = {
     "query_windows": pl.Int32,
     "reader": pl.String,
     "decode_errors": pl.Int32,
+    "discontinuities": pl.Int32,
     "shard": pl.String,
 }
 

@@ -36,7 +36,7 @@ from strive_data.schema import Candidates, Floats, Times, VideoInfo
 from strive_data.shards.frames import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
 from strive_data.shards.provenance import package_versions
 
-FORMAT = 2
+FORMAT = 3
 FRAMES_ONLY = ""
 """The identity of a cache without an image model: it accepts the frames of any entry."""
 DIGEST_BYTES = 32

@@ -125,7 +125,8 @@ def _section(sample: Sample, *, with_index: bool) -> str:
         plural(len(sample.times), "candidate"),
         f"scorer {sample.meta.scorer}, {plural(sample.meta.query_windows, 'query window')}",
         f"reader {info.reader}"
-        + (f", {plural(info.decode_errors, 'decode error')}" if info.decode_errors else ""),
+        + (f", {plural(info.decode_errors, 'decode error')}" if info.decode_errors else "")
+        + (f", {plural(info.discontinuities, 'clock jump')}" if info.discontinuities else ""),
     ]
     back = f' · <a href="#{INDEX_ID}">all samples</a>' if with_index else ""
     return (

@@ -145,11 +145,12 @@ def build_overview(build: Path) -> str:
     """Counts, questions by type, the first samples, and the failures by kind."""
     run = read_run(build)
     samples, failures = scan(build, "samples"), scan(build, "failures")
+    columns = samples.collect_schema().names()  # builds before 2026-11-28 have no `discontinuities`
     by_type = samples.group_by("problem_type").agg(
         questions=pl.len(),
         videos=pl.col("video_id").n_unique(),
         median_seconds=pl.col("duration_seconds").median(),
-        decode_errors=pl.col("decode_errors").sum(),
+        **{name: pl.col(name).sum() for name in ("decode_errors", "discontinuities") if name in columns},
     )
     first = samples.select(
         "sample_id", "video", "question", "answer", "duration_seconds", "candidates", "frames", "variants"

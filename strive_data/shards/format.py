@@ -27,7 +27,7 @@ TEXTS = (
     *("sample_id", "video", "question", "answer", "problem_type", "source"),
     *("video_id", "reader", "reader_version", "scorer"),
 )
-COUNTS = ("width", "height", "decode_errors", "query_windows")
+COUNTS = ("width", "height", "decode_errors", "discontinuities", "query_windows")
 
 
 def read_meta(content: bytes) -> SampleMeta:
@@ -46,6 +46,7 @@ def read_meta(content: bytes) -> SampleMeta:
             f"sample has schema version {version}, this package reads {SCHEMA_VERSION}: "
             "build the shards again, or use the version that made them"
         )
+    body.setdefault("discontinuities", 0)
     for name in (*TEXTS, *COUNTS, "duration_seconds", "options", "views", "evidence_spans", "sampler"):
         if name not in body:
             raise DamagedError(f"json: {name} is missing")

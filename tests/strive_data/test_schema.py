@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,15 @@ from tests.strive_data.samples import a_sample
 def test_meta_survives_json() -> None:
     meta = a_sample().meta
     assert SampleMeta.from_json(json.loads(json.dumps(meta.to_json()))) == meta
+
+
+def test_discontinuities_are_written_only_where_there_are_some() -> None:
+    """Shards of ordinary videos keep the bytes that they had before the member existed."""
+    meta = a_sample().meta
+    assert "discontinuities" not in meta.to_json()
+    jumped = replace(meta, info=replace(meta.info, discontinuities=2))
+    assert jumped.to_json()["discontinuities"] == 2
+    assert SampleMeta.from_json(jumped.to_json()) == jumped
 
 
 @given(st.text(max_size=200))
