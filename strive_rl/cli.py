@@ -288,9 +288,9 @@ def plot(
     ] = False,
 ) -> None:
     """Curves of runs on one page: reward, exploration, policy, speed."""
-    from strive_rl.inspect.plot.draw import draw
+    from strive_rl.inspect.plot import plot as plot_runs
 
-    count = draw(runs, out, smooth=smooth, group=group)
+    count = plot_runs(runs, out, smooth=smooth, group=group)
     echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
 
 

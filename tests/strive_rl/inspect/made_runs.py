@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from strive_rl.common import jsonl
-from strive_rl.inspect.plot.history import History
+from strive_rl.inspect.history import History
 
 
 def make_run(folder: Path, rewards: Sequence[float | None], *, last: str = "", **settings: Any) -> Path:

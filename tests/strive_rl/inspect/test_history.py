@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from strive_data.errors import UsageError
+from strive_rl.common import jsonl
+from strive_rl.inspect.history import (
+    arm_curve,
+    default_span,
+    group_arms,
+    read_histories,
+    setting_differences,
+    smoothed,
+)
+from tests.strive_rl.inspect.made_runs import history, make_run
+
+NAN = float("nan")
+
+
+def test_a_run_that_is_still_going_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [0.5, None, 0.7], last='{"step": 4, "rew', seed=1)
+    (read,) = read_histories([run])
+    assert (read.name, read.folder) == ("run", run.resolve())
+    assert read.steps.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(read.values["reward"], [0.5, np.nan, 0.7])
+    assert read.values["seconds.total"].tolist() == [2.0] * 3
+    assert read.settings["settings"] == {"seed": 1}
+
+
+def test_a_metrics_file_without_settings(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [0.5])
+    (read,) = read_histories([run / "metrics.jsonl"])
+    assert (read.name, dict(read.settings)) == ("run", {})
+
+
+def test_the_last_record_of_a_step_counts(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [0.1, 0.2, 0.3])
+    jsonl.append(run / "metrics.jsonl", [{"step": 2, "reward": 0.9}])
+    (read,) = read_histories([run])
+    assert read.steps.tolist() == [1, 2, 3]
+    assert read.values["reward"].tolist() == [0.1, 0.9, 0.3]
+
+
+def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, [0.5]) for name in ("a/run", "b/run", "c/other")]
+    assert [each.name for each in read_histories(runs)] == ["a/run", "b/run", "c/other"]
+    assert [each.name for each in read_histories(runs[1:])] == ["run", "other"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("[1]\n", "without a step"),
+        ('{"reward": 1}\n', "without a step"),
+        ('{"step": "x"}\n', "without a step"),
+        ("{]\n", r"metrics\.jsonl, line 1: not JSON"),
+        ('{"st', "no step is finished"),
+    ],
+)
+def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(line)
+    with pytest.raises(UsageError, match=says):
+        read_histories([tmp_path])
+
+
+def test_a_missing_run_and_a_run_given_twice_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [0.5])
+    with pytest.raises(UsageError, match="given twice"):
+        read_histories([run, run / "metrics.jsonl"])
+    with pytest.raises(UsageError, match=r"metrics\.jsonl: no such file"):
+        read_histories([tmp_path])
+
+
+def test_the_average_by_hand() -> None:
+    """Span 3: each step back weighs half as much."""
+    average = smoothed(np.array([1.0, 4.0, 7.0]), 3)
+    np.testing.assert_allclose(average, [1, (4 + 0.5) / 1.5, (7 + 2 + 0.25) / 1.75])
+    assert smoothed(np.array([1.0, 4.0]), 1).tolist() == [1.0, 4.0]
+    np.testing.assert_allclose(smoothed(np.full(9, 0.3), 5), 0.3)
+    np.testing.assert_allclose(smoothed(np.array([2.0, NAN, 4.0]), 3), [2, NAN, (4 + 0.25 * 2) / 1.25])
+
+
+def test_seeds_of_an_arm_are_runs_of_one_recipe() -> None:
+    def run(name: str, **settings: Any) -> Any:
+        return history(name, [0.5], settings={"lr": 1.0} | settings)
+
+    runs = [run("strive-seed0", seed=0, steps=3), run("strive-seed12", seed=12, steps=9), run("b", lr=2.0)]
+    grouped = group_arms(runs, group=True)
+    assert [(arm.name, len(arm.runs)) for arm in grouped] == [("strive (2 seeds)", 2), ("b", 1)]
+    assert [arm.name for arm in group_arms(runs, group=False)] == ["strive-seed0", "strive-seed12", "b"]
+    unknown = [history("x", [0.5]), history("y", [0.5])]
+    assert len(group_arms(unknown, group=True)) == 2
+    nameless = group_arms([run("a", seed=1), run("b", seed=2)], group=True)
+    assert [arm.name for arm in nameless] == ["a (2 seeds)"]
+
+
+def test_a_curve_of_seeds_is_their_mean_at_common_steps_within_their_range() -> None:
+    settings = {"lr": 1.0}
+    runs = [history("a", [0.0, 0.2, 0.4], settings=settings), history("b", [0.6, NAN], settings=settings)]
+    (arm,) = group_arms(runs, group=True)
+    curve = arm_curve(arm, "reward", 1)
+    assert curve is not None
+    assert curve.low is not None
+    assert curve.high is not None
+    assert curve.raw is None
+    assert curve.steps.tolist() == [1, 2]
+    np.testing.assert_allclose(curve.line, [0.3, NAN])
+    np.testing.assert_allclose(curve.low, [0.0, NAN])
+    np.testing.assert_allclose(curve.high, [0.6, NAN])
+
+
+def test_a_curve_of_one_run_keeps_the_logged_values() -> None:
+    (arm,) = group_arms([history("a", [0.0, 1.0])], group=False)
+    curve = arm_curve(arm, "reward", 3)
+    assert curve is not None
+    assert curve.raw is not None
+    assert curve.raw.tolist() == [0.0, 1.0]
+    assert curve.line.tolist() == pytest.approx([0.0, 2 / 3])
+    assert arm_curve(arm, "absent", 3) is None
+    assert arm_curve(group_arms([history("a", [NAN])], group=False)[0], "reward", 3) is None
+
+
+def test_the_default_span_grows_with_the_longest_run() -> None:
+    assert default_span([history("a", [0.0])]) == 1
+    assert default_span([history("a", [0.0]), history("b", [0.0] * 1000)]) == 40
+
+
+def test_settings_that_differ_are_listed_with_the_value_of_each_run() -> None:
+    one = history("a", [0.0], settings={"optim": {"lr": 1.0, "schedule": "constant"}, "steps": 10})
+    other = history("b", [0.5], settings={"optim": {"lr": 2.0, "schedule": "constant"}})
+    assert setting_differences([one, other]) == {"optim.lr": ["1.0", "2.0"], "steps": ["10", "–"]}
+    assert setting_differences([history("a", [0.1]), history("b", [0.2])]) == {}
