@@ -9,7 +9,7 @@ from strive_rl.algorithm.accuracy import accuracy_of
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
 from strive_rl.benchmarks.parsing import final_text, one_number
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 
 def own_score(output: str, item: Item) -> Verdict:

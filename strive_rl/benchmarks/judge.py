@@ -10,11 +10,11 @@ from typing import Any
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
-from strive_rl.benchmarks.readers import tempcompass_output
+from strive_rl.benchmarks.readers import tempcompass
 from strive_rl.benchmarks.readers.join import join
 from strive_rl.benchmarks.readers.prediction import Records, read_records
+from strive_rl.benchmarks.rules.tempcompass import judged_letter
 from strive_rl.benchmarks.scoring import scored
-from strive_rl.benchmarks.tempcompass import judged_letter
 
 SCORES = ("score", "rating", "correct")
 EXPECTED = (
@@ -76,14 +76,14 @@ def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
     none, one that stands twice, an id that no question has, and a rated file of other questions.
     """
     records = read_records(path, "judgements", EXPECTED)
-    if tempcompass_output.fits(records):
+    if tempcompass.fits(records):
         return _read_rated(records, items)
     return _read_lines(records, {item.question.sample_id: item for item in items})
 
 
 def _read_rated(records: Records, items: Sequence[Item]) -> dict[str, float]:
     """The ratings of the rows that have one: the others were told by the rules."""
-    rows = join(items, tempcompass_output.read(records).predictions).predictions
+    rows = join(items, tempcompass.read(records).predictions).predictions
     if not rows:
         asked = plural(len(items), "question")
         raise UsageError(f"judgements {records.path}: none of its rows is one of {asked}; {EXPECTED}")

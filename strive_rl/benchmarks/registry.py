@@ -5,12 +5,12 @@ from __future__ import annotations
 from strive_data.common.settings import choose
 from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.mmvu import MMVU
-from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST
-from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.videomme import VIDEOMME
-from strive_rl.benchmarks.videommmu import VIDEOMMMU
-from strive_rl.benchmarks.vsibench import VSIBENCH
+from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST
+from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.rules.videomme import VIDEOMME
+from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
+from strive_rl.benchmarks.rules.vsibench import VSIBENCH
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark

@@ -1,21 +1,19 @@
-"""Which form a file of predictions has, and reading it."""
+"""Detects the format of a file of predictions and reads it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.readers import lmms_eval, ours, tempcompass_output, video_r1_output
+from strive_rl.benchmarks.readers import lmms_eval, strive, tempcompass, video_r1
 from strive_rl.benchmarks.readers.prediction import EXPECTED, PredictionFile, Records, read_records
 
-# In the order in which they are tried; each is told by fields that the others lack.
-FITS = {
-    ours.NAME: ours.fits,
-    lmms_eval.NAME: lmms_eval.fits,
-    tempcompass_output.NAME: tempcompass_output.fits,
-    video_r1_output.NAME: video_r1_output.fits,
+# Each module has NAME, `fits(records)` and `read(records, benchmark)`; the first one that fits reads a file.
+FORMATS: dict[str, ModuleType] = {
+    module.NAME: module for module in (strive, lmms_eval, tempcompass, video_r1)
 }
 
 
@@ -24,25 +22,24 @@ def read_predictions(
 ) -> PredictionFile:
     """Predictions of a file, or of the predictions.jsonl in a folder.
 
-    Raises UsageError for an unknown format, a file in none, and for frame samplers as `ours.read` does.
+    Raises UsageError for an unknown format, a file in no known format, and a frame sampler as `strive.read`.
     """
     file = path / "predictions.jsonl" if path.is_dir() else path
     records = read_records(file)
-    name = choose(format_name, FITS, "format") if format_name else format_of(records)
-    if sampler is not None and name != ours.NAME:
-        raise UsageError(f"predictions {file}: --sampler is for our own predictions, these are {name}'s")
-    if name == ours.NAME:
-        return ours.read(records, benchmark, sampler)
-    if name == lmms_eval.NAME:
-        return lmms_eval.read(records)
-    if name == tempcompass_output.NAME:
-        return tempcompass_output.read(records)
-    return video_r1_output.read(records, benchmark)
+    name = choose(format_name, FORMATS, "format") if format_name else format_of(records)
+    if name == strive.NAME:
+        return strive.read(records, benchmark, sampler)
+    if sampler is not None:
+        raise UsageError(
+            f"predictions {file}: --sampler selects among our own predictions, but the format is {name}"
+        )
+    read: PredictionFile = FORMATS[name].read(records, benchmark)
+    return read
 
 
 def format_of(records: Records) -> str:
-    """Name of the first format whose fields some row has; UsageError if there is none."""
-    for name, fits in FITS.items():
-        if fits(records):
+    """Name of the first format that fits. Raises UsageError if none does."""
+    for name, module in FORMATS.items():
+        if module.fits(records):
             return name
-    raise UsageError(f"predictions {records.path}: in no known form; {EXPECTED}")
+    raise UsageError(f"predictions {records.path}: unknown format; {EXPECTED}")

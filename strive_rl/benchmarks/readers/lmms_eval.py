@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
-from strive_rl.benchmarks.item import text_of
+from strive_rl.benchmarks.item import Benchmark, text_of
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
 
 NAME = "lmms-eval"
@@ -34,7 +34,7 @@ def fits(records: Records) -> bool:
     return any(_responses(row) is not None and "doc" in row for _, row in records.listed(LOGS))
 
 
-def read(records: Records) -> PredictionFile:
+def read(records: Records, benchmark: Benchmark | None = None) -> PredictionFile:
     """All its predictions; a row without a `doc` or a response is a bad one."""
     bad, predictions = list(records.bad), []
     for place, row in records.listed(LOGS):

@@ -9,9 +9,9 @@ from strive_data.errors import UsageError
 from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.items import find_annotations, read_items, tags_of
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.videomme import VIDEOMME
-from strive_rl.benchmarks.videommmu import VIDEOMMMU
+from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.rules.videomme import VIDEOMME
+from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
 
 
 def touch(root: Path, *names: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.judge import judge_row, judge_rows, read_judgements
-from strive_rl.benchmarks.mmvu import MMVU
+from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.benchmarks.scoring import scored, scored_answers
-from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
 from tests.strive_rl.benchmarks.made_items import item
 
 SALT = item("salt", name="s1")

@@ -4,7 +4,7 @@ import pytest
 
 from strive_data.errors import SettingsError
 from strive_rl.benchmarks.registry import BENCHMARKS, find_benchmark
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 
 def test_every_benchmark_leads_with_its_own_convention_and_has_video_r1s_beside_it() -> None:

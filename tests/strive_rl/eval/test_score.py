@@ -12,9 +12,9 @@ import pytest
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.mmvu import MMVU
-from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST, TRAINED_ON
-from strive_rl.benchmarks.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST, TRAINED_ON
+from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.common import jsonl
 from strive_rl.eval.score import ScoreSettings, score
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.scoring import scored, total
-from strive_rl.benchmarks.vsibench import (
+from strive_rl.benchmarks.rules.vsibench import (
     DIRECTION,
     VSIBENCH,
     floating_mra,
@@ -15,6 +14,7 @@ from strive_rl.benchmarks.vsibench import (
     task_of,
     vsibench_score,
 )
+from strive_rl.benchmarks.scoring import scored, total
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

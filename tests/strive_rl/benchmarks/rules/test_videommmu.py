@@ -5,7 +5,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.open_answer import letter_or_open
-from strive_rl.benchmarks.videommmu import DISCIPLINE_OF, VIDEOMMMU
+from strive_rl.benchmarks.rules.videommmu import DISCIPLINE_OF, VIDEOMMMU
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

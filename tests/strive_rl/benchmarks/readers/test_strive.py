@@ -7,8 +7,8 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.custom import OWN
-from strive_rl.benchmarks.readers.ours import fits, read
 from strive_rl.benchmarks.readers.prediction import Records
+from strive_rl.benchmarks.readers.strive import fits, read
 
 FULL = {
     "sample_id": "q1",

@@ -17,7 +17,7 @@ from strive_rl.algorithm.accuracy import mean_relative_accuracy
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
 from strive_rl.benchmarks.parsing import one_number
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 DIRECTION = "object_rel_direction"
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")

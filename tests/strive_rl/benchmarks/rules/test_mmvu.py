@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.mmvu import DISCIPLINE_OF, MMVU
 from strive_rl.benchmarks.open_answer import letter_or_open
+from strive_rl.benchmarks.rules.mmvu import DISCIPLINE_OF, MMVU
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

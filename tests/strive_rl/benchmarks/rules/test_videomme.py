@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.videomme import VIDEOMME
+from strive_rl.benchmarks.rules.videomme import VIDEOMME
 
 
 def test_all_published_questions_are_read(shared_data: Path) -> None:

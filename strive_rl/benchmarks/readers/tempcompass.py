@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from strive_rl.benchmarks.item import text_of
+from strive_rl.benchmarks.item import Benchmark, text_of
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
-from strive_rl.benchmarks.tempcompass import TASKS
+from strive_rl.benchmarks.rules.tempcompass import TASKS
 
 NAME = "tempcompass"
 OUTPUTS = ("video-llm-prediction", "prediction", "response")
@@ -21,7 +21,7 @@ def fits(records: Records) -> bool:
     return any(any(name in row for name in OUTPUTS) for _, _, _, row in _rows(records))
 
 
-def read(records: Records) -> PredictionFile:
+def read(records: Records, benchmark: Benchmark | None = None) -> PredictionFile:
     """All its predictions; null counts as an empty output, as the authors count it."""
     task = next((task for task in TASKS if task in records.path.name), "")
     bad, predictions = list(records.bad), []

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from strive_rl.benchmarks.readers.prediction import Records
-from strive_rl.benchmarks.readers.video_r1_output import fits, read
-from strive_rl.benchmarks.vsibench import VSIBENCH
+from strive_rl.benchmarks.readers.video_r1 import fits, read
+from strive_rl.benchmarks.rules.vsibench import VSIBENCH
 
 ROW = {
     "problem_id": 3,

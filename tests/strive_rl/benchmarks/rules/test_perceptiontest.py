@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.perceptiontest import PERCEPTIONTEST
+from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST
 from strive_rl.benchmarks.scoring import scored
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.item import Benchmark, Convention, Row, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 DURATIONS = ("short", "medium", "long")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
 from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 DISCIPLINES = {
     "Science": (

@@ -8,8 +8,8 @@ import pytest
 from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.benchmarks.readers.join import join
 from strive_rl.benchmarks.readers.prediction import read_records
-from strive_rl.benchmarks.readers.tempcompass_output import read
-from strive_rl.benchmarks.tempcompass import (
+from strive_rl.benchmarks.readers.tempcompass import read
+from strive_rl.benchmarks.rules.tempcompass import (
     TASKS,
     TEMPCOMPASS,
     bare_answer,

@@ -15,7 +15,7 @@ from pathlib import Path
 from strive_data.schema import Question
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.parsing import END_TOKENS, final_text
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_rl.benchmarks.video_r1 import strict_mra, video_r1_score
+from strive_rl.benchmarks.rules.video_r1 import strict_mra, video_r1_score
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from strive_rl.benchmarks.readers.prediction import Records
-from strive_rl.benchmarks.readers.tempcompass_output import fits, read
+from strive_rl.benchmarks.readers.tempcompass import fits, read
 
 
 def file(name: str, *rows: dict[str, Any]) -> Records:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.item import Benchmark, Convention, Row, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 TRAINED_ON = (
     "Video-R1's training data holds PerceptionTest's training videos: a policy that was trained on it has "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
 from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
-from strive_rl.benchmarks.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 from strive_rl.policy.encode import ANSWER_FORM
 
 # The videos of two tracks end in a quiz that is not asked; that of the third ends in what is asked about.

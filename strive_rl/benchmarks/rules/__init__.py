@@ -1,0 +1,1 @@
+"""The scoring rules of each benchmark, one file a benchmark."""
