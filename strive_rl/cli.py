@@ -152,7 +152,7 @@ def evaluate(
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
-    from strive_rl.eval.columns import launch
+    from strive_rl.eval.launch import launch
     from strive_rl.eval.on_benchmark import Means, Task
 
     found = find_benchmark(benchmark or "")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Floats, Frames, Question
@@ -151,29 +150,3 @@ class QueueingScorer(EmbeddingScorer, Protocol):
     def frame_queue(self) -> AbstractContextManager[FrameBatcher]:
         """A queue for frames; what it still holds at the end of the block is given up."""
         ...
-
-
-MAX_GPU_THREADS = 4  # they prepare images beside its forwards; more only hold its memory
-
-
-@contextmanager
-def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """`count` threads in which torch uses one thread of the CPU each.
-
-    So does the calling thread meanwhile, since the setting reaches further than the thread it is made in.
-    What has not begun is given up at the end of the block.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(count, "lane", initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(before)
-
-
-def thread_count(device: torch.device, threads: int | None) -> int:
-    """Lanes for a device where `threads` of the CPU may be used; None: as many as torch would use."""
-    count = threads or torch.get_num_threads()
-    return count if device.type == "cpu" else min(count, MAX_GPU_THREADS)

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.batcher import FrameBatcher, thread_count, threads
+from strive_data.score.batcher import FrameBatcher
 from strive_data.score.load_clip import ClipModel, load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import join_windows, query_text, split_query
@@ -177,3 +178,29 @@ class ClipScorer:
 def _unit(rows_BD: npt.NDArray[np.float32]) -> Floats:
     unit: Floats = rows_BD / np.maximum(np.linalg.norm(rows_BD, axis=1, keepdims=True), 1e-12)
     return unit.astype(np.float32)
+
+
+MAX_GPU_THREADS = 4  # they prepare images beside its forwards; more only hold its memory
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """`count` threads in which torch uses one thread of the CPU each.
+
+    So does the calling thread meanwhile, since the setting reaches further than the thread it is made in.
+    What has not begun is given up at the end of the block.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(count, "lane", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def thread_count(device: torch.device, threads: int | None) -> int:
+    """Lanes for a device where `threads` of the CPU may be used; None: as many as torch would use."""
+    count = threads or torch.get_num_threads()
+    return count if device.type == "cpu" else min(count, MAX_GPU_THREADS)

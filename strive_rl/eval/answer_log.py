@@ -17,8 +17,8 @@ from strive_rl.benchmarks.item import Benchmark, Item, Unusable
 from strive_rl.benchmarks.scoring import scored_answers
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval.answer import Answer, Asked, Dropped, answer
+from strive_rl.eval.batches import Key, Pending, Row
 from strive_rl.eval.config import BenchmarkSettings
-from strive_rl.eval.on_benchmark import Key, Pending, Row
 from strive_rl.policy import Policy
 from strive_rl.schema import PromptStyle
 

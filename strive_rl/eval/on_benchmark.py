@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +19,8 @@ from strive_data.common.settings import choose, identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
-from strive_data.sample_stream import VideoJob, VideoResult, find_videos, sample_stream
+from strive_data.sample_stream import VideoResult, find_videos, sample_stream
 from strive_data.sampling.registry import SAMPLERS
-from strive_data.schema import Question
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.common import distributed, jsonl
@@ -29,87 +28,10 @@ from strive_rl.common.run_settings import library_versions, model_identity, requ
 from strive_rl.data.views import UNIFORM
 from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import Asking, answered, failure_line, unusable_line
+from strive_rl.eval.batches import Key, Parcel, order_of, parcels_of, pending_of, share
 from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
 from strive_rl.eval.config import BenchmarkSettings
 from strive_rl.policy import load_policy
-
-# The questions of a benchmark, cut into batches. Pure.
-#
-# Batches follow from the questions and their size alone: not from how many processes share them, nor from
-# where
-# an evaluation was stopped. So each answer is always made in the same company, and its bits are the same.
-
-Row = tuple[int, Question]
-Key = tuple[str, str]
-"""(sample id, frame sampler) of an answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parcel:
-    """Whole videos and their questions in batches: what one process takes, so that a video is read once."""
-
-    jobs: tuple[VideoJob, ...]
-    batches: tuple[tuple[Row, ...], ...]
-
-
-def parcels_of(jobs: Sequence[VideoJob], size: int) -> list[Parcel]:
-    """Videos in their order, as many to a parcel as have `size` questions; a video with more is one parcel of
-    several batches."""
-    parcels: list[Parcel] = []
-    held: list[VideoJob] = []
-    for job in jobs:
-        held.append(job)
-        if sum(len(each.rows) for each in held) >= size:
-            parcels.append(_parcel(held, size))
-            held = []
-    return [*parcels, _parcel(held, size)] if held else parcels
-
-
-def share(parcels: Sequence[Parcel], rank: int, ranks: int) -> list[Parcel]:
-    """The parcels of one of several processes: every one of them is some process's."""
-    return list(parcels[rank::ranks])
-
-
-def order_of(parcels: Sequence[Parcel], samplers: Sequence[str]) -> dict[Key, int]:
-    """Place of each answer in predictions.jsonl: batch by batch, within it sampler by sampler."""
-    batches = [batch for parcel in parcels for batch in parcel.batches]
-    keys = [(q.sample_id, sampler) for batch in batches for sampler in samplers for _, q in batch]
-    return {key: place for place, key in enumerate(keys)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """What is left: `batches`, each with the samplers that it still needs answers of, and the jobs of their
-    videos, whole: a video's scores may depend on which of its questions are scored together."""
-
-    jobs: tuple[VideoJob, ...]
-    batches: tuple[tuple[tuple[Row, ...], tuple[str, ...]], ...]
-
-
-def pending_of(parcels: Sequence[Parcel], samplers: Sequence[str], settled: Mapping[Key, bool]) -> Pending:
-    """Batches some of whose answers are not settled, in their order."""
-    jobs: list[VideoJob] = []
-    batches = []
-    for parcel in parcels:
-        videos: set[str] = set()
-        for batch in parcel.batches:
-            open_samplers = tuple(
-                sampler
-                for sampler in samplers
-                if not all((question.sample_id, sampler) in settled for _, question in batch)
-            )
-            if open_samplers:
-                batches.append((batch, open_samplers))
-                videos |= {question.video for _, question in batch}
-        jobs += [job for job in parcel.jobs if job.name in videos]
-    return Pending(jobs=tuple(jobs), batches=tuple(batches))
-
-
-def _parcel(jobs: Sequence[VideoJob], size: int) -> Parcel:
-    rows = [row for job in jobs for row in job.rows]
-    batches = tuple(tuple(rows[start : start + size]) for start in range(0, len(rows), size))
-    return Parcel(jobs=tuple(jobs), batches=batches)
-
 
 # How an evaluation reads videos: the settings of a build that give its frames.
 

@@ -147,7 +147,7 @@ def test_recipes_are_found_where_a_wheel_puts_them(tmp_path):
     )
     for source, target in wheel["force-include"].items():
         shutil.copytree(ROOT / source, tmp_path / target)
-    code = "from strive_data import recipes; print(recipes.__file__, *recipes.packaged_recipes())"
+    code = "from strive_data.annotations import recipes; print(recipes.__file__, *recipes.packaged_recipes())"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
     assert Path(printed[0]).is_relative_to(tmp_path)

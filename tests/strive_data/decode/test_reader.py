@@ -24,7 +24,7 @@ def test_reader_by_name(make_clip: Callable[[Clip], Path], name: str, used: str)
 def test_decoding_imports_no_torch(make_clip: Callable[[Clip], Path]) -> None:
     code = (
         "import sys; from pathlib import Path; from strive_data.config import DecodeSettings;"
-        "import strive_data.engines.local; from strive_data.decode import read_candidates;"
+        "import strive_data.engines.decode_pool; from strive_data.decode import read_candidates;"
         "settings = [DecodeSettings(candidates=4, reader=name) for name in ('pyav', 'decord')];"
         "[read_candidates(Path(sys.argv[1]), s) for s in settings];"
         "print(sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules)))"

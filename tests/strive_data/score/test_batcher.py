@@ -13,8 +13,8 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Floats, Frames
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores
-from strive_data.score.batcher import FrameBatcher, thread_count, threads
-from strive_data.score.clip import ClipScorer
+from strive_data.score.batcher import FrameBatcher
+from strive_data.score.clip import ClipScorer, thread_count, threads
 from tests.strive_data.samples import a_question
 from tests.strive_data.score.videos import video_of
 

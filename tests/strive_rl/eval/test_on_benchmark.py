@@ -22,18 +22,14 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
 from strive_rl.eval import on_benchmark as running
-from strive_rl.eval.columns import benchmark_table
+from strive_rl.eval.batches import Parcel, order_of, parcels_of, pending_of, share
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+from strive_rl.eval.launch import benchmark_table
 from strive_rl.eval.on_benchmark import (
     Means,
-    Parcel,
     Task,
     evaluate_benchmark,
     frame_settings,
-    order_of,
-    parcels_of,
-    pending_of,
-    share,
 )
 from strive_rl.eval.on_shards import evaluate
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, with_samplers
