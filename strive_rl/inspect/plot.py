@@ -171,7 +171,7 @@ def panel_svg(panel: Panel, curves: dict[int, Curve], arms: Sequence[Arm]) -> Ma
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "var(--text)").replace(GRID, "var(--line)")
-    text = re.sub(r'<metadata>.*?</metadata>|<g id="[a-z]+_[0-9.]+">', _without_id, text, flags=re.DOTALL)
+    text = re.sub(r'<metadata>.*?</metadata>|<g id="[^"]+">', _without_id, text, flags=re.DOTALL)
     return Markup(re.sub(r'<svg ([^>]*?)width="[^"]*"|(?<=") height="[^"]*pt"', r"<svg \1", text, count=1))
 
 
