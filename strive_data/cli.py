@@ -30,9 +30,9 @@ from strive_data.config import BuildSettings
 from strive_data.demo.write import write_world
 from strive_data.engines.ray import ClusterOptions
 from strive_data.errors import UsageError
+from strive_data.inspect.plot import write_plot
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview, check_out, sample_overview, table_rows, write_rows
-from strive_data.inspect.timeline_png import write_plot
 from strive_data.merge import DUPLICATES, Duplicates, merge_builds, some_of
 from strive_data.progress import BuildProgress, ShardProgress
 from strive_data.run import counted_samples, stopped_line, summary_lines

@@ -18,11 +18,14 @@ def plural(count: int, noun: str, form: str = "") -> str:
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """The counts of `run.json`: "1 sample, 2 videos"; the tried videos only where some gave no sample."""
+    """The counts of `run.json`: "1 sample, 2 videos, 3.9 MB"; tried videos only if some gave no sample."""
     same = counts.get("tried_videos") == counts.get("videos")
-    short_repr = {name: count for name, count in counts.items() if not (same and name == "tried_videos")}
     return ", ".join(
-        plural(count, name.removesuffix("s").replace("_", " ")) for name, count in short_repr.items()
+        f"{count / 1e6:.1f} MB"
+        if name == "bytes"
+        else plural(count, name.removesuffix("s").replace("_", " "))
+        for name, count in counts.items()
+        if not (same and name == "tried_videos")
     )
 
 

@@ -1,40 +1,34 @@
-"""One self-contained HTML page of a build: for some samples the time line, the question and its answer.
+"""One self-contained HTML page of a build: failures and damage, then some samples with their time lines.
 
-Written section by section, so that memory does not grow with the number of samples.
+The page is written sample by sample, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
+from PIL import Image
 
-from strive_data.common.page import END, page_head
+from strive_data.common.page import render_pieces
 from strive_data.common.settings import choose
 from strive_data.common.text import listed, plural
 from strive_data.errors import UsageError
-from strive_data.inspect.tables import sample_ids
-from strive_data.inspect.timeline_svg import timeline_svg
-from strive_data.schema import Sample, sample_key
+from strive_data.inspect.tables import failures_by_kind, sample_ids, scan
+from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows
+from strive_data.schema import Sample
+from strive_data.shards.frames import decode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
 
-INDEX_FROM = 6  # samples from which the page begins with an index
-INDEX_ID = "samples"
-
-STYLE = """
-h2{font-size:18px;margin:6px 0}
-section{border-top:1px solid #ddd;padding:12px 0 20px}
-.scroll svg{display:block}
-.right{font-weight:bold;color:#2b7a4b}
-ul{margin:4px 0;padding-left:18px;list-style:none}
-nav{border:1px solid #ddd;border-radius:6px;max-height:50vh;overflow-y:auto;padding:4px 12px;margin:12px 0}
-nav ol{margin:4px 0;padding-left:28px}
-nav li{margin:6px 0}
-a{color:#1d5fa8}
-""".strip()
+PAGE = Path(__file__).parent / "templates" / "report.html"
+FRAME_PIXELS = 256  # width of an embedded frame: sharp as a thumbnail, still clear when enlarged
+TICKS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +45,8 @@ class Selection:
 def write_report(build: Path, out: Path, selection: Selection) -> int:
     """Write the page of the selected samples; returns how many it shows.
 
-    Raises UsageError for an unknown sample, a condition that is none or holds for no sample, and a file that
-    cannot be written. The page is written beside and renamed, so that it is whole or not there.
+    Raises UsageError for an unknown sample, an invalid condition, a condition that holds for no sample, and a
+    file that cannot be written. The page is written beside and renamed, so that it is whole or not there.
     """
     shards = ShardSet.open(build)
     positions = select_positions(build, shards.sample_ids, selection)
@@ -60,7 +54,7 @@ def write_report(build: Path, out: Path, selection: Selection) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8") as file:
-            file.writelines(html_page(shards, positions))
+            file.writelines(report_page(build, shards, positions))
         part.replace(out)
     except OSError as error:
         raise UsageError(f"cannot write the report to {out}: {error.strerror}") from error
@@ -68,7 +62,7 @@ def write_report(build: Path, out: Path, selection: Selection) -> int:
 
 
 def select_positions(build: Path, known: Sequence[str], selection: Selection) -> list[int]:
-    """Positions of the selected samples in the index of the build, whose ids `known` are."""
+    """Positions of the selected samples in the index of the build, whose ids are `known`."""
     if selection.sample_ids:
         return [known.index(choose(name, known, "sample")) for name in selection.sample_ids]
     places = list(range(len(known)))
@@ -84,39 +78,58 @@ def select_positions(build: Path, known: Sequence[str], selection: Selection) ->
     return [places[k] for k in sorted(drawn.tolist())]
 
 
-def html_page(shards: ShardSet, positions: Sequence[int]) -> Iterator[str]:
-    """The page, piece by piece; nothing in it is fetched from elsewhere."""
-    with_index = len(positions) >= INDEX_FROM
-    yield from _head(shards.run["counts"], shown=len(positions))
-    if with_index:
-        yield from _index(shards, positions)
-    for position in positions:
-        yield _section(shards.read(position), with_index=with_index)
-    yield END
-
-
-def _head(counts: dict[str, int], *, shown: int) -> Iterator[str]:
-    yield page_head("STRIVE build", STYLE)
-    total = escape(listed(counts))
-    yield f'<h1>What the policy will see</h1><p class="facts">{total}; {shown} shown here</p>\n'
-    yield (
-        "<p>Curve: relevance of each candidate frame to the question. Dots: the frames that each variant "
-        "took. Yellow: where the annotation says that the answer can be seen.</p>\n"
+def report_page(build: Path, shards: ShardSet, positions: Sequence[int]) -> Iterator[str]:
+    """The page, piece by piece; it fetches nothing."""
+    return render_pieces(
+        PAGE,
+        title="What the policy will see",
+        counts=listed(shards.run["counts"]),
+        shown=len(positions),
+        failures=failures_by_kind(build).rows(named=True),
+        damaged=damaged_videos(build),
+        samples=(_sample(shards.read(position), place) for place, position in enumerate(positions)),
     )
 
 
-def _index(shards: ShardSet, positions: Iterable[int]) -> Iterator[str]:
-    yield f'<nav id="{INDEX_ID}"><ol>\n'
-    for position in positions:
-        question = shards.read(position).meta.question
-        link = f'<a href="#{_anchor(question.sample_id)}">{escape(question.question)}</a>'
-        yield f'<li>{link} <span class="facts">{escape(question.sample_id)}</span></li>\n'
-    yield "</ol></nav>\n"
+def damaged_videos(build: Path) -> list[tuple[str, int]]:
+    """Videos of the samples that were decoded with errors, and how many; the worst first."""
+    rows = scan(build, "samples").filter(pl.col("decode_errors") > 0).group_by("video")
+    worst = rows.agg(pl.col("decode_errors").max()).sort("decode_errors", "video", descending=[True, False])
+    return worst.collect().rows()
 
 
-def _section(sample: Sample, *, with_index: bool) -> str:
+def embedded_frame(jpeg: bytes) -> str:
+    """The frame as a data URL, at most FRAME_PIXELS wide; a smaller one keeps its bytes."""
+    if jpeg_size(jpeg)[0] > FRAME_PIXELS:
+        image = Image.fromarray(decode_jpeg(jpeg))
+        height = max(round(image.height * FRAME_PIXELS / image.width), 1)
+        buffer = BytesIO()
+        image.resize((FRAME_PIXELS, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=80)
+        jpeg = buffer.getvalue()
+    return "data:image/jpeg;base64," + b64encode(jpeg).decode()
+
+
+def _sample(sample: Sample, place: int) -> dict[str, Any]:
+    """What the template needs of one sample."""
+    question, info, rows = sample.meta.question, sample.meta.info, timeline_rows(sample)
+    candidates = shown_candidates(rows)
+    return {
+        "place": place,
+        "key": sample.key,
+        "question": question,
+        "info": info,
+        "facts": _facts(sample),
+        "evidence": sum(row.evidence_frames for row in rows[:-1]),
+        "aspect": max(info.height, 1) / max(info.width, 1),
+        "jpegs": zip(candidates.tolist(), map(embedded_frame, sample.jpegs_of(candidates)), strict=True),
+        "chart": _chart(sample, rows),
+        "rows": rows,
+    }
+
+
+def _facts(sample: Sample) -> list[str]:
     question, info = sample.meta.question, sample.meta.info
-    facts = [
+    return [
         f"sample {question.sample_id}",
         question.video,
         f"{info.duration_seconds:.1f} s",
@@ -124,28 +137,32 @@ def _section(sample: Sample, *, with_index: bool) -> str:
         question.problem_type,
         plural(len(sample.times), "candidate"),
         f"scorer {sample.meta.scorer}, {plural(sample.meta.query_windows, 'query window')}",
-        f"reader {info.reader}"
-        + (f", {plural(info.decode_errors, 'decode error')}" if info.decode_errors else "")
-        + (f", {plural(info.discontinuities, 'clock jump')}" if info.discontinuities else ""),
+        f"reader {info.reader}",
     ]
-    back = f' · <a href="#{INDEX_ID}">all samples</a>' if with_index else ""
-    return (
-        f'<section id="{_anchor(question.sample_id)}"><h2>{escape(question.question)}</h2>{_answer(sample)}'
-        f'<p class="facts">{escape(" · ".join(facts))}{back}</p>'
-        f'<div class="scroll" tabindex="0">{timeline_svg(sample)}</div></section>\n'
-    )
 
 
-def _answer(sample: Sample) -> str:
-    question = sample.meta.question
-    if not question.options:
-        return f'<p>Answer: <span class="right">{escape(question.answer)}</span></p>'
-    rows = [
-        f'<li class="{"right" if option.startswith(question.answer) else ""}">{escape(option)}</li>'
-        for option in question.options
-    ]
-    return f"<ul>{''.join(rows)}</ul>"
+def _chart(sample: Sample, rows: Sequence[Row]) -> dict[str, Any]:
+    """Places in the chart in per cent of its width and height, from the top left."""
+    end = end_seconds(sample)
+    low, high = float(sample.scores.min()), float(sample.scores.max())
 
+    def across(seconds: float) -> float:
+        return 100 * min(seconds / end, 1)
 
-def _anchor(sample_id: str) -> str:
-    return f"sample-{sample_key(sample_id)}"
+    def down(score: float) -> float:
+        return 100 * (high - score) / (high - low) if high > low else 50.0
+
+    spans = sample.meta.question.evidence_spans
+    pairs = zip(sample.times.tolist(), sample.scores.tolist(), strict=True)
+    return {
+        "low": low,
+        "high": high,
+        "line": " ".join(f"{across(t):.2f},{down(s):.2f}" for t, s in pairs),
+        "spans": [(across(start), across(stop) - across(start), start, stop) for start, stop in spans],
+        "ticks": [(100 * k / (TICKS - 1), end * k / (TICKS - 1)) for k in range(TICKS)],
+        "dots": [
+            (across(frame.seconds), down(frame.score), 5 - 1.3 * min(place, 2), row, frame)
+            for place, row in enumerate(rows[:-1])
+            for frame in row.frames
+        ],
+    }

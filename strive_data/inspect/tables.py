@@ -144,7 +144,7 @@ SHOWN_ROWS = 50
 def build_overview(build: Path) -> str:
     """Counts, questions by type, the first samples, and the failures by kind."""
     run = read_run(build)
-    samples, failures = scan(build, "samples"), scan(build, "failures")
+    samples = scan(build, "samples")
     columns = samples.collect_schema().names()  # builds before 2026-11-28 have no `discontinuities`
     by_type = samples.group_by("problem_type").agg(
         questions=pl.len(),
@@ -158,11 +158,17 @@ def build_overview(build: Path) -> str:
     parts = [f"{build}: {listed(run['counts'])}, {run['seconds']} s"]
     parts += ["questions by type", table_text(by_type.sort("problem_type").collect())]
     parts += [f"{SAMPLES_FILE}, first rows", table_text(first.head(FIRST_ROWS).collect())]
-    by_kind = failures.group_by("stage", "kind").agg(rows=pl.len(), first=pl.col("message").first())
-    kinds = by_kind.sort("rows", "kind", descending=[True, False]).collect()
+    kinds = failures_by_kind(build)
     if kinds.height:
         parts += [f"{FAILURES_FILE}, by kind; each row with --failures", table_text(kinds)]
     return "\n".join(parts)
+
+
+def failures_by_kind(build: Path) -> pl.DataFrame:
+    """Columns stage, kind, rows, first: how many rows failed in this way, and the message of the first."""
+    kinds = scan(build, "failures").group_by("stage", "kind", maintain_order=True)
+    counts = kinds.agg(rows=pl.len(), first=pl.col("message").first())
+    return counts.sort("rows", "kind", descending=[True, False]).collect()
 
 
 def sample_overview(build: Path, sample_id: str) -> str:

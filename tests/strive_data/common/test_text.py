@@ -22,9 +22,9 @@ def test_only_one_stands_without_an_s(count: int, form: str, text: str) -> None:
 
 
 def test_the_counts_of_a_record_are_words_with_commas_between() -> None:
-    counts = {"samples": 1, "videos": 1, "tried_videos": 2, "bytes": 0}
-    assert listed(counts) == "1 sample, 1 video, 2 tried videos, 0 bytes"
-    assert listed(counts | {"tried_videos": 1}) == "1 sample, 1 video, 0 bytes"
+    counts = {"samples": 1, "videos": 1, "tried_videos": 2, "bytes": 3_874_816}
+    assert listed(counts) == "1 sample, 1 video, 2 tried videos, 3.9 MB"
+    assert listed(counts | {"tried_videos": 1}) == "1 sample, 1 video, 3.9 MB"
     assert listed({"samples": 3, "videos": 2}) == "3 samples, 2 videos"
 
 

@@ -2,20 +2,32 @@ from __future__ import annotations
 
 import re
 import tracemalloc
-from collections.abc import Callable
+from base64 import b64decode, b64encode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from strive_data.errors import SettingsError, UsageError
-from strive_data.inspect.report import Selection, html_page, select_positions, write_report
-from strive_data.schema import Sample
+from strive_data.config import BuildSettings, SamplerSettings
+from strive_data.engines.results import make_sample
+from strive_data.errors import FailureKind, SettingsError, UsageError
+from strive_data.inspect.report import (
+    FRAME_PIXELS,
+    Selection,
+    embedded_frame,
+    report_page,
+    select_positions,
+    write_report,
+)
+from strive_data.schema import Failure, Sample
+from strive_data.score import FrameScores
+from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.browser import browser, measure
 from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.samples import a_question, a_sample, some_candidates
 
 
 def sections(page: Path) -> list[str]:
@@ -34,7 +46,7 @@ def test_the_page_is_self_contained_and_whole(tmp_path: Path) -> None:
     assert write_report(build, out, Selection(limit=3)) == 3
     page = out.read_text()
     assert sections(out) == ["0", "1", "3"]
-    assert page.count("<svg") == 3
+    assert page.count('<svg class="chart"') == 3
     links = re.findall(r'(?:href|src)="([^"]{0,30})', page)
     assert links
     assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in links)
@@ -42,19 +54,50 @@ def test_the_page_is_self_contained_and_whole(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["r.html"]
 
 
-def test_every_link_within_the_page_leads_somewhere_and_no_id_stands_twice(tmp_path: Path) -> None:
-    build = write_build(tmp_path / "build", [a_sample(name) for name in ("a", "b", "c.d", "e", "f", "g")])
-    page = "".join(html_page(ShardSet.open(build), range(6)))
+def test_every_frame_is_embedded_once_and_shown_in_each_row_that_takes_it(tmp_path: Path) -> None:
+    sample = a_sample("c.d")
+    build = write_build(tmp_path / "build", [sample, a_sample("2")])
+    page = "".join(report_page(build, ShardSet.open(build), range(2)))
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    targets = re.findall(r'href="#([^"]+)"', page)
-    assert set(targets) <= set(ids)
-    assert page.count("<li><a href=") == 6
+    distinct = np.union1d(sample.variants, sample.uniform)
+    own = [name for name in ids if name.startswith(f"{sample.key}-f")]
+    assert own == [f"{sample.key}-f{i}" for i in distinct]
+    assert f"base64,{b64encode(sample.jpegs_of(distinct)[0]).decode()}" in page
+    rows = [*sample.variants, sample.uniform]
+    assert re.findall(f'href="#{sample.key}-f([0-9]+)"', page) == [str(i) for row in rows for i in row]
 
 
-def test_few_samples_need_no_index(tmp_path: Path) -> None:
-    build = write_build(tmp_path / "build", [a_sample(str(i)) for i in range(5)])
-    assert "<nav" not in "".join(html_page(ShardSet.open(build), range(5)))
+def test_a_large_frame_is_embedded_smaller_and_a_small_one_keeps_its_bytes() -> None:
+    large = encode_jpeg(np.zeros((280, 560, 3), np.uint8), 90)
+    data = b64decode(embedded_frame(large).removeprefix("data:image/jpeg;base64,"))
+    assert jpeg_size(data) == (FRAME_PIXELS, FRAME_PIXELS // 2)
+    small = encode_jpeg(np.zeros((28, 56, 3), np.uint8), 90)
+    assert b64decode(embedded_frame(small).removeprefix("data:image/jpeg;base64,")) == small
+
+
+def test_failures_and_damage_come_first(tmp_path: Path) -> None:
+    failures = [
+        Failure(
+            sample_id=f"x{row}",
+            row=row,
+            video="v",
+            stage="decode",
+            kind=FailureKind.NO_MOOV,
+            message="cut <off>",
+        )
+        for row in range(3)
+    ]
+    damaged = a_sample("1")
+    object.__setattr__(damaged.meta, "info", replace(damaged.meta.info, decode_errors=24))
+    build = write_build(tmp_path / "build", [damaged, a_sample("2")], failures=failures)
+    head = "".join(report_page(build, ShardSet.open(build), range(2))).partition("<section")[0]
+    assert "<td>no_moov</td><td>decode</td><td>3</td>" in head
+    assert "cut &lt;off&gt;" in head
+    assert "<li>videos/a.mp4: 24</li>" in head
+    assert "MB" in head
+    sound = write_build(tmp_path / "sound", [a_sample("1")])
+    assert 'class="note"' not in "".join(report_page(sound, ShardSet.open(sound), [0]))
 
 
 def test_named_samples_are_shown_and_unknown_ones_refused(tmp_path: Path) -> None:
@@ -90,83 +133,76 @@ def test_text_of_strangers_is_escaped(tmp_path: Path) -> None:
     hostile = {"question": "<script>alert(1)</script>", "answer": "<b>", "options": (), "source": ""}
     samples = [with_question(f'{i}"><i>', **hostile) for i in range(6)]
     build = write_build(tmp_path / "build", samples)
-    page = "".join(html_page(ShardSet.open(build), range(6)))
-    assert "<script" not in page
+    page = "".join(report_page(build, ShardSet.open(build), range(6)))
+    assert page.count("<script") == 1  # our own
     assert "<i>" not in page
     assert "&lt;script&gt;" in page
     assert "&lt;b&gt;" in page
 
 
 def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
-    """The page of all samples is several times longer than the most memory that writing it takes."""
     build = write_build(tmp_path / "build", [a_sample(f"s{i}", count=64) for i in range(200)])
     peaks = []
-    for _ in range(2):  # a module that is imported on the way takes more than the page, once
+    for limit in (20, 20, 200):  # the first call also imports modules
         tracemalloc.start()
-        write_report(build, tmp_path / "r.html", Selection(limit=200))
+        write_report(build, tmp_path / "r.html", Selection(limit=limit))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert min(peaks) < (tmp_path / "r.html").stat().st_size / 5
+    assert peaks[2] - peaks[1] < (tmp_path / "r.html").stat().st_size / 20
 
 
-WIDTHS = (390, 1180)
+WIDTHS = (390, 1280, 1920)
 needs_browser = pytest.mark.skipif(browser() is None, reason="no chromium or chrome is installed")
 MEASURE = """(doc, view) => {
-  const box = doc.querySelector(".scroll"), text = [...doc.querySelectorAll("h1,h2,p,li,a,span")];
-  const visible = [...doc.querySelectorAll("body *")].filter(e => !e.closest("svg"));
-  const use = doc.querySelector("use").getBoundingClientRect(), svg = doc.querySelector("svg");
-  const zoom = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-  box.scrollLeft = 1e6;
-  return {
+  const visible = [...doc.querySelectorAll("body *")].filter(e => !e.closest("svg, dialog"));
+  const frames = [...doc.querySelector(".frames").children].map(e => e.getBoundingClientRect());
+  const text = [...doc.querySelectorAll("h1,h2,p,li,button,.chart text")];
+  const search = doc.getElementById("search"), sort = doc.getElementById("sort");
+  const shown = () => [...doc.querySelectorAll("section:not([hidden])")].map(e => e.id);
+  const result = {
     width: view.innerWidth, page: doc.documentElement.scrollWidth,
     beyond: visible.filter(e => e.getBoundingClientRect().right > view.innerWidth + 1).map(e => e.tagName),
-    box: box.clientWidth, inside: box.scrollWidth, scrolled: box.scrollLeft,
     least: Math.min(...text.map(e => parseFloat(view.getComputedStyle(e).fontSize))),
-    drawn: parseFloat(view.getComputedStyle(doc.querySelector("svg text")).fontSize) * zoom,
-    sections: doc.querySelectorAll("section").length, use: [use.width, use.height],
+    curve: doc.querySelector(".curve").getBoundingClientRect().width,
+    frame: Math.min(...frames.map(box => box.width)), lines: new Set(frames.map(box => box.top)).size,
   };
+  sort.value = "-seconds"; sort.dispatchEvent(new view.Event("change")); result.longest = shown()[0];
+  search.value = "verylong HARD"; search.dispatchEvent(new view.Event("input")); result.found = shown();
+  doc.querySelectorAll(".frame")[1].click();
+  const large = doc.querySelector("dialog");
+  result.large = [large.open, large.querySelector("svg").getBoundingClientRect().width,
+    large.textContent.trim()];
+  return result;
 }"""
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> str:
-    """A page with an index and with text that is hard to break."""
-    hard = {"question": "Which " + "verylongword" * 20 + "?", "video": "v/" + "x" * 180 + ".mp4"}
-    samples = [a_sample(str(i), count=40) for i in range(5)] + [with_question("hard" * 15, **hard)]
-    build = write_build(tmp_path / "build", samples)
-    return "".join(html_page(ShardSet.open(build), range(6)))
-
-
-Measure = Callable[[str, int], dict[str, Any]]
-
-
-@pytest.fixture
-def seen(tmp_path: Path) -> Measure:
-    return lambda page, width: measure(page, width=width, script=MEASURE, folder=tmp_path)
 
 
 @needs_browser
 @pytest.mark.parametrize("width", WIDTHS)
-def test_in_a_browser_nothing_overflows_and_text_is_readable(page: str, seen: Measure, width: int) -> None:
-    assert "width=device-width,initial-scale=1" in page
-    result = seen(page, width)
-    assert (result["width"], result["page"], result["beyond"]) == (width, width, [])
-    assert result["least"] >= 14
-    assert result["drawn"] >= 12
-    assert result["sections"] == 6
-    assert result["use"] == pytest.approx([130 * 0.94, 130 * 0.94 / 2], abs=0.1)
-
-
-@needs_browser
-def test_on_a_phone_the_time_line_scrolls_within_its_box(page: str, seen: Measure) -> None:
-    result = seen(page, 390)
-    assert result["box"] <= 390 < result["inside"]
-    assert result["scrolled"] == pytest.approx(result["inside"] - result["box"], abs=1)
-
-
-@needs_browser
-def test_the_measurement_sees_a_page_that_overflows(page: str, seen: Measure) -> None:
-    """Negative control: without the box of its own, the time line widens the page."""
-    result = seen(page.replace("overflow-x:auto", "").replace("max-width:100%", ""), 390)
-    assert result["page"] > 1000
-    assert np.isclose(result["scrolled"], 0)
+def test_in_a_browser_the_whole_video_fits_and_search_sort_and_enlarging_work(
+    tmp_path: Path, width: int
+) -> None:
+    hard = {"question": "Which " + "verylongword" * 20 + "?", "video": "v/" + "x" * 180 + ".mp4"}
+    settings = BuildSettings(sampler=SamplerSettings(frames=32))
+    questions = [a_question(str(i)) for i in range(5)] + [a_question("hard" * 15, **hard)]
+    samples = [
+        make_sample(
+            question,
+            encode_frames(some_candidates(40 + place % 5), 90),
+            FrameScores(scores=np.arange(40 + place % 5, dtype=np.float32), windows=1, scorer="by hand"),
+            settings,
+        )
+        for place, question in enumerate(questions)
+    ]
+    build = write_build(tmp_path / "build", samples, settings=settings)
+    page = "".join(report_page(build, ShardSet.open(build), range(6)))
+    seen = measure(page, width=width, script=MEASURE, folder=tmp_path)
+    assert (seen["width"], seen["page"], seen["beyond"]) == (width, width, [])
+    assert seen["least"] >= 12
+    assert 0.85 * min(width, 1680) < seen["curve"] <= width
+    assert seen["frame"] >= 70
+    assert seen["lines"] == {390: 8, 1280: 3, 1920: 2}[width]
+    assert (seen["longest"], seen["found"]) == ("sample-4", ["sample-" + "hard" * 15])
+    opened, wide, title = seen["large"]
+    assert opened
+    assert wide > 3 * seen["frame"] or width == 390
+    assert title.startswith("variant 0: ")
