@@ -1,9 +1,13 @@
-"""A second decoder beside the first one, where the first does not tell of damage.
+"""A second decoder beside the first one, where the first is silent about damage.
 
-FFmpeg's VP8 decoder gives up a picture whose data ends too early and says nothing: the rest of it is whatever
-the memory held, which after a seek is something else than in a decode from the start. libvpx reads on in
-zeros, as the format has it (RFC 6386, section 7.3), and refuses a first key frame that ends too early. Both
-agree on every bit of a sound stream, so where they do not, the picture is damaged.
+VP8: FFmpeg's decoder gives up a picture whose data ends too early without an error: the rest of it is
+whatever the memory held, which after a seek is something else than in a decode from the start. libvpx reads
+on in zeros, as the format has it (RFC 6386, section 7.3), and refuses a first key frame that ends too early.
+Both agree on every bit of a sound stream, so where they do not, the picture is damaged.
+
+HEVC: FFmpeg's decoder passes over errors in a picture unless it is told to raise, and then it gives no
+picture. So the strict decoder runs beside the lenient one. It gets the packets without their messages (SEI),
+which decide nothing about a picture, and whose errors are therefore no damage.
 """
 
 from __future__ import annotations
@@ -14,40 +18,68 @@ import av
 import av.error
 import numpy as np
 
-WITNESSES = {"vp8": "libvpx"}
-"""Decoders that are not to be trusted with damage, and those that they are held against."""
+from strive_data.decode.nal import without_messages
+
+PICTURES = {"vp8": "libvpx"}
+"""Decoders that are silent about damage, and those whose pictures theirs are compared with."""
+
+STRICT = {"hevc": "explode+crccheck"}
+"""Decoders that are silent about damage unless this `err_detect` is set. Where the stream has the MD5 of its
+pictures (H.265, section D.3.19) they are compared, so that a single turned bit is found."""
 
 
-class Witness:
-    """Decodes the packets of one run, from a key frame on, beside the decoder named `codec`.
+class CrossCheck:
+    """Decodes the packets of one run, from a key frame on, beside the decoder `codec`.
 
-    Where that decoder needs no witness nothing is decoded and `contradicts` is always False. Raises
-    av.codec.codec.UnknownCodecError where this build of FFmpeg has not the other decoder.
+    `strict` runs the strict decoder for the codecs that have one; where the first decoder is strict itself,
+    or its codec needs no check, nothing is decoded and there are no differences. Raises
+    av.codec.codec.UnknownCodecError where this build of FFmpeg does not have the other decoder.
     """
 
-    def __init__(self, codec: str) -> None:
-        self._codec: Any = None
-        if codec in WITNESSES:
-            self._codec = av.CodecContext.create(WITNESSES[codec], "r")
-            self._codec.thread_count = 1
+    def __init__(self, codec: Any, *, strict: bool = False) -> None:
+        self._other: Any = None
+        self._extradata = bytes(codec.extradata or b"")
+        self._is_strict = strict and codec.name in STRICT
+        if codec.name in PICTURES:
+            self._other = av.CodecContext.create(PICTURES[codec.name], "r")
+        elif self._is_strict:
+            self._other = av.CodecContext.create(codec.name, "r")
+            self._other.extradata = codec.extradata
+            self._other.options = {"err_detect": STRICT[codec.name]}
+        if self._other is not None:
+            self._other.thread_count = 1
 
-    def contradicts(self, packet: Any, frames: list[Any]) -> bool:
-        """Whether the other decoder gives other pictures than `frames` for the next packet."""
-        if self._codec is None:
-            return False
+    def difference(self, packet: Any, frames: list[Any], skip_frame: Any = "DEFAULT") -> Exception | None:
+        """The error that shows `frames` of the next packet to be damaged, None where nothing does.
+
+        `skip_frame` is that of the first decoder for this packet.
+        """
+        if self._other is None:
+            return None
+        if self._is_strict:
+            self._other.skip_frame = skip_frame
+            packet = av.Packet(without_messages(bytes(packet), self._extradata))
         try:
-            others = self._codec.decode(packet)
+            others = self._other.decode(packet)
         except MemoryError:
             raise
-        except av.error.FFmpegError:
-            return True
-        return len(others) != len(frames) or not all(map(_same_picture, frames, others))
+        except av.error.FFmpegError as error:
+            return Exception.with_traceback(error, None)
+        if self._is_strict or (len(others) == len(frames) and all(map(_same_picture, frames, others))):
+            return None
+        return ValueError("two decoders give different pictures")
 
 
 def _same_picture(frame: Any, other: Any) -> bool:
-    if (frame.width, frame.height, frame.format.name) != (other.width, other.height, other.format.name):
+    """Whether two frames show the same: alpha, which only one decoder may give, is never shown."""
+    if (frame.width, frame.height, _shown(frame)) != (other.width, other.height, _shown(other)):
         return False
-    return all(map(_same_plane, frame.planes, other.planes))
+    return all(_same_plane(*planes) for planes in zip(frame.planes[:3], other.planes[:3], strict=True))
+
+
+def _shown(frame: Any) -> str:
+    """Name of a frame's pixel format without its alpha."""
+    return str(frame.format.name).replace("yuva", "yuv")
 
 
 def _same_plane(plane: Any, other: Any) -> bool:

@@ -1,7 +1,10 @@
 """The decord reader: frames by number, on decord's own timeline.
 
-Known to give wrong frames in silence for many files, so it refuses those of which the packet index does not
-show that it is exact (exact.py), and `auto` turns to it only where the planned PyAV reader hung or died.
+decord gives wrong frames without an error for many files. Seen on the corpus of bar codes (tools/barcodes):
+open groups of pictures, packets that are decoded and not shown (edit lists), streams that begin inside a
+group, mirrored pictures, and containers that store no presentation times or cannot be sought by them. So this
+reader refuses the files for which the packet index does not show that decord is exact, and `auto` turns to it
+only where the planned PyAV reader hung or died.
 """
 
 from __future__ import annotations
@@ -11,23 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
-from strive_data.decode.media import open_media, pixel_aspect
+from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
+from strive_data.decode.orientation import UPRIGHT, Orientation, matrix_of, orientation_of
 from strive_data.decode.packet_index import PacketIndex, read_index
 from strive_data.decode.plan import is_leading
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Times, VideoInfo
-
-# Where decord can be trusted: pure, over the packets that the demuxer shows.
-#
-# Seen on the corpus of bar codes (tests/strive_data/decode): without a word decord gives other frames than
-# those shown for open groups of pictures, for packets that are decoded and not shown (edit lists), for
-# streams
-# that begin inside a group, and in containers that store no presentation times or cannot be seeked by them.
 
 EXACT_FORMATS = frozenset({"mov", "matroska"})
 """FFmpeg's names of the containers in which decord finds the frame that it was asked for."""
@@ -36,14 +34,23 @@ SAME_SECONDS = 2e-3
 """Two demuxers' times of one frame agree to this: Matroska stores whole milliseconds."""
 
 
-def why_inexact(index: PacketIndex, formats: frozenset[str], times_F: Times) -> str | None:
-    """Why decord, which gives its frames the times `times_F` seconds, may be wrong; None if it is exact."""
+def why_inexact(
+    index: PacketIndex, formats: frozenset[str], times_F: Times, orientation: Orientation | None = UPRIGHT
+) -> str | None:
+    """Why decord, which gives its frames the times `times_F` seconds, may be wrong; None if it is exact.
+
+    `orientation` is that of the display matrix, None if the matrix is no orientation.
+    """
+    if orientation is None or orientation.is_mirrored:
+        return "its display matrix is no rotation"
     if not formats & EXACT_FORMATS:
         return f"its container is {', '.join(sorted(formats))}"
     if index.errors:
         return "the file is damaged"
     if not index.timed:
         return "its packets have no presentation times"
+    if index.discontinuities or np.any(np.diff(index.pts) == 0):
+        return "its clock jumps, or frames have equal times"
     if index.first_key > 0:
         return "it begins inside a group of pictures"
     if not all(packet.is_shown for packet in index.packets):
@@ -54,6 +61,19 @@ def why_inexact(index: PacketIndex, formats: frozenset[str], times_F: Times) -> 
         return f"decord finds {len(times_F)} frames and the index {len(index.pts)}"
     if np.abs(times_F - index.times).max() > SAME_SECONDS:
         return "decord gives its frames other times than the index"
+    return None
+
+
+def _first_matrix(container: Any, stream: Any) -> tuple[int, ...] | None:
+    """Display matrix of the first frame that can be decoded."""
+    for packet in packets_until_error(container, stream):
+        try:
+            for frame in stream.codec_context.decode(packet):
+                return matrix_of(frame)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            continue
     return None
 
 
@@ -85,23 +105,24 @@ class DecordReader:
 
     def read(self, path: Path, settings: DecodeSettings) -> Candidates:
         """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
+        index = read_index(path, settings)
         with open_media(path, settings) as container:
-            stream = container.streams.best("video")
-            index = read_index(path, container, stream)
+            stream = video_stream(container)
             formats = frozenset(container.format.name.split(","))
-            coded_size = stream.codec_context.width, stream.codec_context.height
+            orientation = orientation_of(_first_matrix(container, stream))
             aspect = pixel_aspect(stream)
         video, starts_F, duration_seconds = self._open(path)
-        self._check(path, index, formats, starts_F)
+        self._check(path, why_inexact(index, formats, starts_F, orientation))
         chosen = shown_frames(starts_F, cell_midpoints(duration_seconds, settings.candidates))
-        store = FrameStore(len(chosen), settings)
+        # decord turns frames upright by itself, and their pixels with them.
+        turned = orientation is not None and orientation.transpose
+        store = FrameStore(
+            len(chosen), settings, pixel_aspect=1 / aspect if turned else aspect, orientation=UPRIGHT
+        )
         for slot, number in enumerate(chosen.tolist()):
             pixels = self._pixels(video, number)
             if pixels is not None:
-                # decord turns frames upright by itself, and their pixels with them.
-                turned = pixels.shape[1::-1] == coded_size[::-1] != coded_size
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                store.put(slot, frame, 1 / aspect if turned else aspect)
+                store.put(slot, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
         lost = int((~store.filled).sum())
         if lost and not self._trusting:
             # Which ones it loses, and what it then takes for the next, changes from one run to the next.
@@ -118,9 +139,8 @@ class DecordReader:
         )
         return finish(path, store, starts_F[chosen], info)
 
-    def _check(self, path: Path, index: PacketIndex, formats: frozenset[str], starts_F: Times) -> None:
-        reason = None if self._trusting else why_inexact(index, formats, starts_F)
-        if reason:
+    def _check(self, path: Path, reason: str | None) -> None:
+        if reason and not self._trusting:
             message = f"{path}: decord may give wrong frames, {reason}; set decode.reader to 'auto' or 'pyav'"
             raise SampleError(FailureKind.UNSUPPORTED_CODEC, message)
 

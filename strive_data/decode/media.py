@@ -1,4 +1,4 @@
-"""Open a file as media, or say exactly why it is none.
+"""Open a file as media, or say exactly why it is not a video.
 
 Only file formats on a list are opened. FFmpeg would otherwise also read play lists and patterns (HLS, DASH,
 concat), through which a crafted "video" names other files and addresses, and it takes images and text for
@@ -15,37 +15,10 @@ from typing import Any, BinaryIO
 
 import av
 import av.error
+from av.stream import Disposition
 
 from strive_data.config import DecodeSettings
 from strive_data.errors import FailureKind, SampleError
-
-# The packets of one stream of an open container, from the present position on.
-
-
-def packets_of(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets that hold something. Raises av.error.FFmpegError where the demuxer meets an error."""
-    while True:
-        try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    yield packet
-            return
-        except IndexError:
-            # PyAV met a packet of a stream that the file's beginning did not announce; it is behind us, and
-            # none of ours.
-            continue
-
-
-def packets_until_error(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets that hold something; an error of the demuxer is the end of the file.
-
-    So is want of memory: in a damaged file it is an absurd size (FFmpeg says ENOMEM to both).
-    """
-    try:
-        yield from packets_of(container, stream)
-    except av.error.FFmpegError:
-        return
-
 
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,rm,nut,mxf,dv,swf,wtv"
@@ -55,11 +28,16 @@ FORMATS = (
 MAX_PIXEL_ASPECT = Fraction(8)
 """Pixels wider or narrower than that are taken for damage: those of real formats lie between .5 and 2.5."""
 
+OGG_HEADERS = {"theora": (b"\x80theora", b"\x81theora", b"\x82theora"), "vp8": (b"OVP80",)}
+"""What the header packets of a codec in Ogg begin with."""
+
+PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
 _ISO_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"uuid"}
 
 
 def open_media(path: Path, settings: DecodeSettings) -> Any:
-    """Open `path` for reading as an av container whose best video stream can be decoded.
+    """Open `path` for reading as an av container whose video stream (`video_stream`) can be decoded.
 
     FFmpeg threads are off: one process a core is cheaper. Raises SampleError with kind missing, empty,
     not_media, no_moov, no_video_stream, unsupported_codec or oom (frames above `settings.max_source_pixels`).
@@ -74,6 +52,14 @@ def open_media(path: Path, settings: DecodeSettings) -> Any:
     return container
 
 
+def video_stream(container: Any) -> Any:
+    """FFmpeg's choice among the video streams that are no pictures (cover art, thumbnails); None without
+    one."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & PICTURE]
+    best = container.streams.best("video")
+    return best if best is None or best in videos else next(iter(videos), None)
+
+
 def pixel_aspect(stream: Any) -> Fraction:
     """Width over height of the pixels of a video stream; 1 where the file does not say, or says nonsense."""
     aspect = stream.sample_aspect_ratio
@@ -81,12 +67,66 @@ def pixel_aspect(stream: Any) -> Fraction:
     return Fraction(aspect) if known else Fraction(1)
 
 
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets with data, from the present position on. Raises av.error.FFmpegError where the demuxer fails.
+
+    The headers of a second stream that follows in an Ogg file come as packets; they are left out.
+    """
+    headers = OGG_HEADERS.get(stream.codec_context.name, ()) if "ogg" in container.format.name else ()
+    while True:
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not (headers and bytes(packet).startswith(headers)):
+                    yield packet
+            return
+        except IndexError:
+            # PyAV met a packet of a stream that the file's beginning did not announce. It is behind us, and
+            # it is not a packet of `stream`.
+            continue
+
+
+def packets_until_error(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets with data; an error of the demuxer is the end of the file.
+
+    So is a lack of memory: in a damaged file it is an absurd size (FFmpeg says ENOMEM to both).
+    """
+    try:
+        yield from packets_of(container, stream)
+    except av.error.FFmpegError:
+        return
+
+
+def is_cut_matroska(path: Path) -> bool:
+    """Whether a Matroska file ends before its segment does. FFmpeg reads such a file without an error."""
+    with path.open("rb") as file:
+        head = file.read(1 << 12)
+    at, end = 0, 0
+    while at + 12 < len(head):
+        width = 9 - head[at].bit_length()
+        element, at = head[at : at + width], at + width
+        size, at, known = _ebml_size(head, at)
+        if element == b"\x18\x53\x80\x67":
+            end = at + size if known else 0
+            break
+        at += size
+    return end > path.stat().st_size
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int, int, bool]:
+    """Size of an EBML element (RFC 8794, section 6), where its content begins, and whether the size is
+    known."""
+    width = 9 - data[at].bit_length()
+    raw = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return raw, at + width, raw != (1 << 7 * width) - 1
+
+
 def _prepare_stream(path: Path, container: Any, most_pixels: int) -> None:
     """Limit the decoder of the stream to one thread and to frames of `most_pixels`."""
-    stream = container.streams.best("video")
+    stream = video_stream(container)
     if stream is None or (stream.codec_context is None and not len(container.streams.video)):
-        found = ", ".join(sorted({s.type for s in container.streams})) or "none"
-        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: no video stream; streams found: {found}")
+        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: no video stream; {_streams(container)}")
+    if _is_still(path, container, stream):
+        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: a still picture, not a video")
     codec = stream.codec_context
     if codec is None:
         raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: no decoder for its video stream")
@@ -96,6 +136,23 @@ def _prepare_stream(path: Path, container: Any, most_pixels: int) -> None:
         raise SampleError(FailureKind.OOM, message)
     codec.thread_count = 1
     codec.options = {"max_pixels": str(most_pixels)}
+
+
+def _streams(container: Any) -> str:
+    kinds = {
+        "cover picture" if s.type == "video" and s.disposition & PICTURE else s.type
+        for s in container.streams
+    }
+    return "streams found: " + (", ".join(sorted(kinds)) or "none")
+
+
+def _is_still(path: Path, container: Any, stream: Any) -> bool:
+    """Whether an ISO file holds images alone (HEIF, AVIF): it has no track, only items."""
+    if "mov" not in container.format.name.split(",") or stream.frames > 1:
+        return False
+    with path.open("rb") as file:
+        boxes = _iso_boxes(file)
+    return b"meta" in boxes and b"moov" not in boxes and b"moof" not in boxes
 
 
 def _require_file(path: Path) -> None:
@@ -129,7 +186,7 @@ def _unreadable(path: Path, error: Exception) -> SampleError:
 
 
 def _words(error: Exception) -> str:
-    """FFmpeg's own words for an error: what it says, and the last line that it logged."""
+    """FFmpeg's own words for an error: the error, and the last line that it logged."""
     if not isinstance(error, av.error.FFmpegError):
         return str(error)
     _, part, line = error.log or (0, "", "")

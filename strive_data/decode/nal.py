@@ -11,6 +11,8 @@ _INTRA_SLICES = (2, 4, 7, 9)  # I and SI
 
 # Types of HEVC units: slices are below _FIRST_OTHER; below _FIRST_KEY the even ones are not referred to.
 _FIRST_KEY, _FIRST_OTHER = 16, 32
+_PREFIX_MESSAGE, _SUFFIX_MESSAGE = 39, 40
+_PICTURE_HASH, _HASH_BYTES = 132, {0: 16, 1: 2, 2: 4}  # MD5, CRC, checksum: bytes for each plane
 _START = b"\0\0\1"
 _NEVER_INSIDE = (b"\0\0\0", _START, b"\0\0\2")
 _PADDING = 3  # zeros that some muxers leave behind a unit
@@ -70,6 +72,29 @@ def has_sublayer(packet: bytes, extradata: bytes) -> bool:
     """
     units = _hevc_units(packet, extradata)
     return any(unit[1] & 7 != 1 for unit in units if len(unit) > 1 and unit[0] >> 1 & 63 < _FIRST_OTHER)
+
+
+def without_messages(packet: bytes, extradata: bytes) -> bytes:
+    """An HEVC packet without its messages (SEI), but for the sound MD5 or checksum of its picture."""
+    length_bytes = _hevc_length_bytes(extradata)
+    units = [unit for unit in _hevc_units(packet, extradata) if unit and not _is_message(unit)]
+    if length_bytes:
+        return b"".join(len(unit).to_bytes(length_bytes, "big") + unit for unit in units)
+    return b"".join(_START + unit for unit in units)
+
+
+def _is_message(unit: bytes) -> bool:
+    kind = unit[0] >> 1 & 63
+    return kind == _PREFIX_MESSAGE or (kind == _SUFFIX_MESSAGE and not _is_picture_hash(unit))
+
+
+def _is_picture_hash(unit: bytes) -> bool:
+    """Whether the first message of an HEVC unit is a whole decoded picture hash (section D.2.19)."""
+    message = unit[2:].replace(b"\0\0\3", b"\0\0")
+    if len(message) < 3 or message[0] != _PICTURE_HASH:
+        return False
+    size = _HASH_BYTES.get(message[2], 0)
+    return message[1] in (1 + size, 1 + 3 * size) and len(message) > 2 + message[1]
 
 
 def _h264_units(packet: bytes, extradata: bytes) -> Iterator[bytes]:

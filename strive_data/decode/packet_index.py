@@ -1,79 +1,74 @@
 """The packets of a video stream, read once without decoding: times, key frames, identity.
 
-Letters: P packets in decode order, F presented frames in order of time, T ticks of the stream's time base.
+Letters: P packets in decode order, F presented frames in order of time. Ticks are of the stream's time base.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
-from strive_data.decode.media import packets_of
-from strive_data.decode.nal import (
-    begins_intra,
-    has_idr,
-    has_sublayer,
-    is_h264_disposable,
-    is_hevc_disposable,
-    is_hevc_torn,
+from strive_data.config import DecodeSettings
+from strive_data.decode.media import (
+    is_cut_matroska,
+    open_media,
+    packets_until_error,
+    video_stream,
 )
+from strive_data.decode.packet_scan import Packet, PacketScan, scan_packets, with_true_keys
+from strive_data.decode.timeline import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
 UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
 """Formats that store no presentation times: what FFmpeg reports for them is a guess."""
 
-CUT_SHARE = 0.9
-"""A Matroska file that holds less than this share of its declared duration was cut off: FFmpeg reads such a
-file to where it ends, and says nothing. The rest is for sound that goes on longer than the pictures."""
+NO_DTS_FORMATS = frozenset({"matroska", "ogg"})
+"""Formats that store no decoding times: FFmpeg computes them from the presentation times."""
 
-Ints = npt.NDArray[np.int64]
+TS_DISCONT = 0x0200
+"""FFmpeg's flag of the formats whose clock may jump (AVFMT_TS_DISCONT)."""
 
+REORDER_PROBE = 64
+"""Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
 
-class Packet(NamedTuple):
-    """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored.
-
-    `is_key`: decoding can begin here. `is_disposable`: surely no other frame refers to it.
-    A tuple, since a long video has hundreds of thousands: a frozen dataclass takes twice the time to make.
-    """
-
-    pts: int | None
-    dts: int | None
-    duration: int
-    size_bytes: int
-    is_key: bool
-    is_shown: bool
-    is_disposable: bool = False
+JOINT = 3
+"""Packets before a clock jump that the demuxer marks as damaged only because the file was joined there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PacketIndex:
     """All packets in decode order and the timeline that they present.
 
-    `pts` int64 [F], strictly increasing ticks of the presented frames; `end` the tick at which the last
-    one ends. `timed` says whether packets carry true presentation times; if not, frame number i of a decode
-    from the start is shown at `pts[i]`. `first_key` is the place of the first packet that can be decoded.
-    `gradual`: some H.264 key frames are no fresh start (open groups, gradual refresh).
+    `pts` int64 [F], non-decreasing ticks of the presented frames, clock jumps closed; `end` the tick at which
+    the last one ends. If `timed`, packets have true presentation times and frame f is that of the packet at
+    `places[f]`. If not, frame number f of a decode from the start is shown at `pts[f]`. `first_key` is the
+    place of the first packet that can be decoded. `gradual`: some H.264 key frames are no fresh start (open
+    groups, gradual refresh). `needs_all`: frames can only be decoded from the start on, since the decoder's
+    state is also carried outside of key frames, or a time does not find a packet.
     """
 
     packets: tuple[Packet, ...]
     pts: Ints
+    places: Ints
     end: int
     time_base: Fraction
     first_key: int
     timed: bool
     video_id: str
     errors: int
+    discontinuities: int = 0
     gradual: bool = False
+    needs_all: bool = False
 
     @property
     def times(self) -> Times:
@@ -87,203 +82,174 @@ class PacketIndex:
         return float((self.end - int(self.pts[0])) * self.time_base)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PacketScan:
-    """Packets of one pass over a file, their hash, how many errors were met; `gradual` as above."""
+def read_index(path: Path, settings: DecodeSettings) -> PacketIndex:
+    """Index the video stream of a file: one pass over the file, nothing decoded but where flags may lie.
 
-    packets: tuple[Packet, ...]
-    video_id: str
-    errors: int
-    gradual: bool = False
-
-
-def read_index(path: Path, container: Any, stream: Any) -> PacketIndex:
-    """Index the video stream of an open container: one pass over the file, nothing decoded.
-
-    A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
-    shown, partial_decode if less than half of the declared duration of a damaged file can be read.
+    A Matroska file that was cut off counts as an error. Raises SampleError as `open_media`, and zero_frames
+    if no frame can be shown, partial_decode if less than half of the declared duration of a damaged file can
+    be read, no_video_stream for a GIF of one picture.
     """
-    scan = scan_packets(path, container, stream)
-    index = index_packets(
-        scan,
-        time_base=stream.time_base,
-        rate=stream.average_rate or stream.guessed_rate,
-        timed=not UNTIMED_FORMATS & set(container.format.name.split(",")),
-    )
+    with open_media(path, settings) as container:
+        stream = video_stream(container)
+        formats = frozenset(container.format.name.split(","))
+        scan, first = scan_packets(path, container, stream)
+        scan = with_true_keys(scan, first, stream.codec_context)
+        timed = _is_timed(scan, path, stream, formats, settings)
+        clock = ClockRules(
+            may_jump=bool(container.format.flags & TS_DISCONT), stores_dts=not NO_DTS_FORMATS & formats
+        )
+        rate = stream.average_rate or stream.guessed_rate
+        index = index_packets(scan, time_base=stream.time_base, rate=rate, timed=timed, clock=clock)
+        declared_seconds = _declared_seconds(container, stream)
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
         raise SampleError(FailureKind.ZERO_FRAMES, message)
-    is_matroska = "matroska" in container.format.name
-    declared_seconds = _matroska_seconds(container, stream) if is_matroska else _stream_seconds(stream)
-    if is_matroska and not index.errors and index.duration_seconds < CUT_SHARE * declared_seconds:
+    if "gif" in formats and len(index.pts) == 1:
+        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: a GIF of one picture, not a video")
+    if "matroska" in formats and not index.errors and is_cut_matroska(path):
         index = replace(index, errors=1)
-    _require_half(path, index, declared_seconds)
+    if not index.discontinuities:
+        _require_half(path, index, declared_seconds)
     return index
 
 
-def scan_packets(path: Path, container: Any, stream: Any) -> PacketScan:
-    """All packets in decode order.
+def _is_timed(
+    scan: PacketScan, path: Path, stream: Any, formats: frozenset[str], settings: DecodeSettings
+) -> bool:
+    """Whether the presentation times of packets are true.
 
-    `video_id` hashes the encoded packets, so it survives a change of container and does not depend on the
-    reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
+    Where every one is the decoding time, nothing is reordered and even a guess is right; unless the decoder
+    reorders nevertheless, so that they are decoding times alone.
     """
-    codec = stream.codec_context.name
-    look = _Looks(codec=codec, extradata=bytes(stream.codec_context.extradata or b""))
-    digest = sha256(codec.encode())
-    packets: list[Packet] = []
-    errors = 0
-    try:
-        for packet in packets_of(container, stream):
-            digest.update(packet)
-            packets.append(look(packet))
-            errors += packet.is_corrupt
-    except av.error.FFmpegError:
-        errors += 1
-    if look.layered:
-        packets = [packet._replace(is_disposable=False) for packet in packets]
-    return PacketScan(
-        packets=tuple(packets),
-        video_id=digest.hexdigest()[:32] if packets else file_id(path),
-        errors=errors + look.torn,
-        gradual=look.gradual,
-    )
+    if all(packet.pts == packet.dts is not None for packet in scan.packets if packet.is_shown):
+        return not (stream.codec_context.has_b_frames and _reorders(path, settings))
+    return not UNTIMED_FORMATS & formats
 
 
-@dataclass(kw_only=True)
-class _Looks:
-    """What is seen in the packets of a stream one after the other.
-
-    `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
-    call unreferenced. `torn`: HEVC packets that no encoder writes. `gradual`: as in PacketIndex.
-    """
-
-    codec: str
-    extradata: bytes
-    gradual: bool = False
-    layered: bool = False
-    torn: int = 0
-    met_key: bool = False
-
-    def __call__(self, packet: Any) -> Packet:
-        is_key, is_disposable = packet.is_keyframe, False
-        if self.codec == "h264":
-            is_key, is_disposable = self._h264(bytes(packet), is_key)
-        elif self.codec == "hevc":
-            is_disposable = self._hevc(bytes(packet))
-        self.met_key = self.met_key or is_key
-        return Packet(
-            pts=packet.pts,
-            dts=packet.dts,
-            duration=packet.duration or 0,
-            size_bytes=packet.size,
-            is_key=is_key,
-            is_shown=not packet.is_discard and not is_hidden(self.codec, packet),
-            is_disposable=is_disposable,
-        )
-
-    def _h264(self, data: bytes, is_key: bool) -> tuple[bool, bool]:
-        if not is_key:
-            return False, is_h264_disposable(data, self.extradata)
-        self.gradual = self.gradual or not has_idr(data, self.extradata)
-        # Where a file begins inside a gradual refresh there is nothing better to begin at.
-        return not self.met_key or begins_intra(data, self.extradata), False
-
-    def _hevc(self, data: bytes) -> bool:
-        self.torn += is_hevc_torn(data, self.extradata)
-        self.layered = self.layered or has_sublayer(data, self.extradata)
-        return is_hevc_disposable(data, self.extradata)
+def _reorders(path: Path, settings: DecodeSettings) -> bool:
+    """Whether the decoder gives the first frames in another order than that of their packets."""
+    order: list[int] = []
+    with open_media(path, settings) as container:
+        stream = video_stream(container)
+        for place, packet in enumerate(packets_until_error(container, stream)):
+            packet.pts = place
+            try:
+                order += [frame.pts for frame in stream.codec_context.decode(packet) if frame.pts is not None]
+            except MemoryError:
+                raise
+            except av.error.FFmpegError:
+                continue
+            if place >= REORDER_PROBE:
+                break
+    return order != sorted(order)
 
 
 def index_packets(
-    scan: PacketScan, *, time_base: Fraction, rate: Fraction | None, timed: bool
+    scan: PacketScan, *, time_base: Fraction, rate: Fraction | None, timed: bool, clock: ClockRules
 ) -> PacketIndex | None:
     """Timeline of packets in decode order; None if nothing can be shown.
 
-    Packets before the first key frame, and frames that would be shown before it, need a reference that the
-    file does not hold, so they are no part of the timeline.
+    `timed`: whether presentation times are to be believed. Packets before the first key frame, and frames
+    that would be shown before it, need a reference that the file does not hold, so they are no part of the
+    timeline. The same holds behind a clock jump.
     """
     packets = scan.packets
     first_key = next((place for place, packet in enumerate(packets) if packet.is_key), None)
     if first_key is None:
         return None
-    shown = [packet for packet in packets[first_key:] if packet.is_shown]
-    dated = all(packet.pts is not None for packet in shown)
-    # Where every time is also the decoding time nothing is reordered, and a guess cannot be wrong.
-    timed = dated and (timed or all(packet.pts == packet.dts for packet in shown))
-    frames = _timed(shown, packets[first_key]) if timed else _slots(shown)
-    if not frames:
+    shown = np.array([p for p in range(first_key, len(packets)) if packets[p].is_shown], dtype=np.int64)
+    if not len(shown):
         return None
-    pts = np.array(sorted(frames), dtype=np.int64)
-    last = frames[int(pts[-1])] or _typical_gap(pts, rate, time_base)
+    timed = timed and not scan.packed and all(packets[place].pts is not None for place in shown)
+    line = _timeline(scan, shown, timed=timed, base=time_base, clock=clock)
+    kept = _decodable(line, shown, packets, first_key) if timed else np.arange(len(shown))
+    if not len(kept):
+        return None
+    order = kept[np.argsort(line.ticks[kept], kind="stable")]
+    pts, places = line.ticks[order], shown[order]
+    last = packets[places[-1]].duration
+    absurd = last * time_base > MAX_GAP_SECONDS[clock.may_jump]
+    jumps = shown[list(line.jumps)].tolist()
     return PacketIndex(
         packets=packets,
         pts=pts,
-        end=int(pts[-1]) + last,
+        places=places,
+        end=int(pts[-1]) + (_typical_gap(pts, rate, time_base) if absurd or not last else last),
         time_base=time_base,
         first_key=first_key,
         timed=timed,
         video_id=scan.video_id,
-        errors=scan.errors,
+        errors=scan.errors
+        + len(scan.corrupt - {place - back for place in jumps for back in range(JOINT + 1)}),
+        discontinuities=len(jumps) + absurd,
         gradual=scan.gradual,
+        needs_all=bool(not timed or jumps or scan.has_state or scan.keyless),
     )
 
 
-def is_hidden(codec: str, packet: Any) -> bool:
-    """Whether a packet is a reference that is never shown: VP8 has such as packets of their own.
+def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clock: ClockRules) -> Timeline:
+    """The ticks of the shown packets; where they have no times, slots that decoded frames fill in order.
 
-    Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
+    Slots are the decoding times, or else the durations summed. So they are for packed B pictures: there an
+    empty packet holds the place of the second picture of another, and takes no time itself.
     """
-    return codec == "vp8" and not memoryview(packet)[0] & 0x10
+    own = [scan.packets[place] for place in shown]
+    durations = [packet.duration for packet in own]
+    dated = all(packet.dts is not None for packet in own)
+    dts = [packet.dts or 0 for packet in own]
+    if timed:
+        pts = [packet.pts or 0 for packet in own]
+    elif dated and not scan.packed:
+        pts = dts
+    else:
+        pts = [0, *accumulate(max(duration, 1) for duration in durations[:-1])]
+    is_key = [timed and packet.is_key for packet in own]
+    rules = replace(clock, stores_dts=clock.stores_dts and dated)
+    return close_jumps(
+        np.array(pts, dtype=np.int64),
+        np.array(dts, dtype=np.int64),
+        np.array(durations, dtype=np.int64),
+        np.array(is_key, dtype=np.bool_),
+        base=base,
+        rules=rules,
+    )
 
 
-def file_id(path: Path) -> str:
-    """Hash of a file's bytes, in the form of `video_id`."""
-    with path.open("rb") as file:
-        digest = sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()[:32]
-
-
-def _timed(shown: list[Packet], key: Packet) -> dict[int, int]:
-    """Presentation tick → duration of the frames that can be shown."""
-    start = key.pts if key.pts is not None and key.is_shown else None
-    found: dict[int, int] = {}
-    for packet in shown:
-        if packet.pts is not None and (start is None or packet.pts >= start):
-            found.setdefault(packet.pts, packet.duration)
-    return found
-
-
-def _slots(shown: list[Packet]) -> dict[int, int]:
-    """Ticks for packets without presentation times: decoding times in order, or durations summed."""
-    if all(packet.dts is not None for packet in shown):
-        return dict(sorted((packet.dts or 0, packet.duration) for packet in shown))
-    found, tick = {}, 0
-    for packet in shown:
-        found[tick] = packet.duration
-        tick += max(packet.duration, 1)
-    return found
+def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], first_key: int) -> Ints:
+    """Which of the shown packets are not shown before the key frame that their part of the file begins
+    with."""
+    kept = line.parts >= 0
+    is_key = np.array([packets[place].is_key for place in shown])
+    for part in range(int(line.parts.max()) + 1):
+        keys = np.flatnonzero(is_key & (line.parts == part))
+        if len(keys) and (part > 0 or shown[keys[0]] == first_key):
+            kept &= ~((line.parts == part) & (line.ticks < line.ticks[keys[0]]))
+    return np.flatnonzero(kept)
 
 
 def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:
-    if len(pts) > 1:
-        return max(int(np.median(np.diff(pts))), 1)
+    steps = np.diff(np.unique(pts))
+    if len(steps):
+        return max(int(np.median(steps)), 1)
     return max(round(1 / (rate * time_base)), 1) if rate else 1
 
 
-def _stream_seconds(stream: Any) -> float:
-    """Declared duration of a stream, 0 where there is none."""
-    return float(stream.duration * stream.time_base) if stream.duration else 0.0
+def _declared_seconds(container: Any, stream: Any) -> float:
+    """Length that a file declares for its video stream, 0 where it declares none.
 
-
-def _matroska_seconds(container: Any, stream: Any) -> float:
-    """Declared duration of a Matroska stream: by its tag, else that of the file; 0 where there is none."""
+    A Matroska file declares when a stream ends by its clock, which need not begin at 0: in a tag of the
+    stream, or for all streams together.
+    """
+    if "matroska" not in container.format.name:
+        return float(stream.duration * stream.time_base) if stream.duration else 0.0
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
-    if tag is None:
-        return float((container.duration or 0) / av.time_base)
-    hours, minutes, seconds = map(float, tag.groups())
-    return 3600 * hours + 60 * minutes + seconds
+    start = float((container.start_time or 0) / av.time_base)
+    if tag is not None:
+        hours, minutes, seconds = map(float, tag.groups())
+        end = 3600 * hours + 60 * minutes + seconds
+    else:
+        end = float((container.duration or 0) / av.time_base) if len(container.streams) == 1 else 0.0
+    return end - start if end > start else end
 
 
 def _require_half(path: Path, index: PacketIndex, declared_seconds: float) -> None:

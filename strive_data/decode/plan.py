@@ -1,13 +1,13 @@
-"""What went wrong while a video was decoded, and which frames it reaches.
+"""Which packets must be decoded for the wanted frames, how to reach them in the file, and what errors reach.
 
-A damaged picture is handed on by every picture that refers to it, up to the next key frame, and the decoder
-marks the first of them only. So a frame counts as damaged when anything between the key frame that its
-decoding begins at and the frame itself was.
+A frame refers only to packets before it, back to a key frame. A damaged picture damages every picture that
+refers to it, up to the next key frame, and the decoder marks the first of them only. So a frame counts as
+damaged when anything between the key frame that its decoding begins at and the frame itself was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +16,16 @@ import av.error
 from strive_data.decode.media import packets_until_error
 from strive_data.decode.packet_index import PacketIndex
 
-# Which packets must be decoded for the wanted frames: pure arithmetic over a packet index.
+Numbered = Iterator[tuple[int, Any]]
+"""Packets with their places in decode order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One stretch of decoding: packets [start, stop) in decode order, `start` a key frame.
 
-    `wanted` are the places of the packets whose frames are asked for; the last of them is `stop - 1`, since
-    a frame refers only to packets before it and the decoder gives up the rest when it is drained.
+    `wanted` are the places of the packets whose frames are wanted; the last of them is `stop - 1`, since the
+    decoder gives up the frames that it holds back when it is drained.
     """
 
     start: int
@@ -32,14 +33,31 @@ class Run:
     wanted: frozenset[int]
 
 
-def plan_runs(index: PacketIndex, wanted_pts: set[int]) -> list[Run]:
-    """Group wanted presentation ticks by the key frame from which decoding must begin.
+@dataclass(kw_only=True)
+class DecodeErrors:
+    """Places (packets in decode order) at which decoding raised, and those whose frames came out marked."""
+
+    raised: dict[int, Exception] = field(default_factory=dict)
+    marked: set[int] = field(default_factory=set)
+
+    def reach(self, start: int, place: int) -> bool:
+        """Whether a frame, decoded from key frame `start` on, is damaged or refers to something damaged."""
+        return any(start <= bad <= place for bad in (*self.raised, *self.marked))
+
+    def forget_outside(self, runs: list[Run]) -> None:
+        """Drop what was raised where no run needs it."""
+        inside = {place for run in runs for place in self.raised if run.start <= place < run.stop}
+        self.raised = {place: error for place, error in self.raised.items() if place in inside}
+
+
+def plan_runs(index: PacketIndex, wanted: Collection[int]) -> list[Run]:
+    """Group the places of wanted packets by the key frame from which decoding must begin.
 
     A frame of a group that is shown before the group's key frame (a leading picture of an open GOP) refers
     to the group before, so its decoding begins one key frame earlier.
     """
     groups: dict[int, set[int]] = {}
-    for place, start in _starts(index, wanted_pts):
+    for place, start in _starts(index, wanted):
         groups.setdefault(start, set()).add(place)
     return [
         Run(start=start, stop=max(places) + 1, wanted=frozenset(places))
@@ -53,26 +71,8 @@ def is_leading(index: PacketIndex, key: int, place: int) -> bool:
     return key_pts is not None and pts is not None and pts < key_pts
 
 
-def _starts(index: PacketIndex, wanted_pts: set[int]) -> Iterator[tuple[int, int]]:
-    """Place of each wanted packet, and the place of the key frame that its decoding begins at."""
-    key, before = index.first_key, index.first_key
-    missing = set(wanted_pts)
-    for place, packet in enumerate(index.packets):
-        if packet.is_key and place > index.first_key:
-            before, key = key, place
-        if place < index.first_key or packet.pts not in missing or not packet.is_shown:
-            continue
-        missing.discard(packet.pts)
-        yield place, before if is_leading(index, key, place) else key
-
-
-# From a place in the packet index to the packets of the open container that begin there.
-
-Numbered = Iterator[tuple[int, Any]]
-
-
 def packets_from(container: Any, stream: Any, index: PacketIndex, start: int) -> Numbered:
-    """Packets from the key frame at `start` on, in decode order, with their places; none if not found."""
+    """Packets from the key frame at `start` on, reached by seeking; no packets if it is not found."""
     key = index.packets[start]
     for tick in _seek_ticks(index, start):
         try:
@@ -87,6 +87,26 @@ def packets_from(container: Any, stream: Any, index: PacketIndex, start: int) ->
                 return
             if packet.is_keyframe and packet.pts is not None and packet.pts > (key.pts or 0):
                 break
+
+
+def packets_from_start(container: Any, stream: Any, index: PacketIndex) -> Numbered:
+    """Packets of a container that was just opened, from the first that can be decoded on.
+
+    It is not sought: a demuxer gives some of the decoder's state (a palette) only before the first seek.
+    """
+    packets = enumerate(packets_until_error(container, stream))
+    return ((place, packet) for place, packet in packets if place >= index.first_key)
+
+
+def _starts(index: PacketIndex, wanted: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Place of each wanted packet, and the place of the key frame that its decoding begins at."""
+    keys = [place for place, packet in enumerate(index.packets) if packet.is_key and place >= index.first_key]
+    group = 0
+    for place in sorted(wanted):
+        while group + 1 < len(keys) and keys[group + 1] <= place:
+            group += 1
+        before = max(group - 1, 0)
+        yield place, keys[before if is_leading(index, keys[group], place) else group]
 
 
 def _seek_ticks(index: PacketIndex, start: int) -> Iterator[int]:
@@ -109,15 +129,3 @@ def _seek_places(index: PacketIndex, start: int) -> Iterator[int]:
         yield earlier
     if 0 not in (start, earlier):
         yield 0
-
-
-@dataclass(kw_only=True)
-class Damage:
-    """Places (packets in decode order) at which decoding raised, and those whose frames came out marked."""
-
-    faults: dict[int, Exception] = field(default_factory=dict)
-    marked: set[int] = field(default_factory=set)
-
-    def reaches(self, start: int, place: int) -> bool:
-        """Whether a frame, decoded from key frame `start` on, is or refers to something damaged."""
-        return any(start <= bad <= place for bad in (*self.faults, *self.marked))

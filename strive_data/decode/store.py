@@ -12,6 +12,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import shown_size, storage_size
+from strive_data.decode.orientation import UPRIGHT, Orientation, matrix_of, orientation_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
@@ -37,30 +38,63 @@ _PLANES, _PIXELS = "gbrp", "rgb24"
 class FrameStore:
     """Places for `count` frames of one video, filled in any order: uint8 RGB [count, H, W, 3].
 
-    The first frame put in fixes the storage size; `shown_size` is its (width, height) as shown: pixels that
-    are not square stretched, the file's rotation applied.
+    `pixel_aspect` is width over height of a pixel. All frames get the same size: the first frame put in fixes
+    it, `shown_size` is its (width, height) as shown, upright and with square pixels. They also get the same
+    orientation, that of the second frame that `orient` has seen: a message in the stream may turn the first
+    frame alone. Until it is known, frames wait.
     """
 
-    def __init__(self, count: int, settings: DecodeSettings) -> None:
+    def __init__(
+        self,
+        count: int,
+        settings: DecodeSettings,
+        *,
+        pixel_aspect: Fraction = SQUARE,
+        orientation: Orientation | None = None,
+    ) -> None:
         self._settings = settings
+        self._orientation = orientation
+        self._seen: list[Orientation] = []
+        self._waiting: list[tuple[int, Any]] = []
+        self.pixel_aspect = pixel_aspect
         self._scaler = VideoReformatter()  # keeps its tables from one frame to the next
         self._joiner = VideoReformatter()
         self._frames: Frames = np.empty((count, 0, 0, 3), dtype=np.uint8)
         self.filled: npt.NDArray[np.bool_] = np.zeros(count, dtype=np.bool_)
         self.shown_size = (0, 0)
 
-    def put(self, slot: int, frame: Any, pixel_aspect: Fraction = SQUARE) -> None:
-        """Scale an av.VideoFrame to its slot and turn it upright; `pixel_aspect` is width over height."""
-        quarters = round(frame.rotation / 90) % 4
-        if not self.filled.any():
-            shown = shown_size(frame.width, frame.height, pixel_aspect)
-            self._fix_size(_swapped(*shown, quarters))
+    def orient(self, frame: Any) -> None:
+        """Learn the orientation from an av.VideoFrame that was decoded, stored or not."""
+        if self._orientation is None:
+            self._seen.append(orientation_of(matrix_of(frame)) or UPRIGHT)
+            if len(self._seen) == 2:
+                self.flush()
+
+    def put(self, slot: int, frame: Any) -> None:
+        """Scale an av.VideoFrame to its slot and turn it upright, at once or when the orientation is
+        known."""
+        self.filled[slot] = True
+        if self._orientation is None:
+            self._waiting.append((slot, frame))
+        else:
+            self._write(slot, frame, self._orientation)
+
+    def flush(self) -> None:
+        """Settle on the orientation seen so far, and store the frames that wait for it."""
+        self._orientation = self._orientation or (self._seen[-1] if self._seen else UPRIGHT)
+        for slot, frame in self._waiting:
+            self._write(slot, frame, self._orientation)
+        self._waiting.clear()
+
+    def _write(self, slot: int, frame: Any, orientation: Orientation) -> None:
+        if not self.shown_size[0]:
+            shown = shown_size(frame.width, frame.height, self.pixel_aspect)
+            self._fix_size(orientation.size(*shown))
         height, width = self._frames.shape[1:3]
-        width, height = _swapped(width, height, quarters)
+        width, height = orientation.size(width, height)
         scaled = self._scaler.reformat(frame, width=width, height=height, format=_PLANES, **_SCALING)
         packed = self._joiner.reformat(scaled, format=_PIXELS, threads=1)
-        _copy_pixels(packed, np.rot90(self._frames[slot], -quarters))
-        self.filled[slot] = True
+        _copy_pixels(packed, orientation.as_stored(self._frames[slot]))
 
     def survivors(self) -> Frames:
         """The frames that were put in, in the order of their slots."""
@@ -93,7 +127,3 @@ def _copy_pixels(frame: Any, pixels: Frames) -> None:
     plane = frame.planes[0]
     rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
     pixels[...] = rows[:, : 3 * width].reshape(height, width, 3)
-
-
-def _swapped(width: int, height: int, quarters: int) -> tuple[int, int]:
-    return (height, width) if quarters % 2 else (width, height)

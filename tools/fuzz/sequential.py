@@ -10,7 +10,7 @@ import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import open_media, packets_until_error, pixel_aspect
+from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
 from strive_data.decode.packet_index import read_index
 from strive_data.decode.store import FrameStore
 from strive_data.schema import Candidates
@@ -21,19 +21,19 @@ def differing_frames(path: Path, settings: DecodeSettings, got: Candidates) -> l
 
     Where damage makes the decode from the start lose a frame, it says nothing of that time.
     """
+    index = read_index(path, settings)
+    slots = {round(time / float(index.time_base)): slot for slot, time in enumerate(got.times.tolist())}
+    ticks = (index.pts - index.pts[0]).tolist()
+    tick_of = dict(zip(index.places.tolist() if index.timed else range(len(ticks)), ticks, strict=True))
     with open_media(path, settings) as container:
-        index = read_index(path, container, container.streams.best("video"))
-    first, seconds = int(index.pts[0]), float(index.time_base)
-    slots = {first + round(time / seconds): slot for slot, time in enumerate(got.times.tolist())}
-    numbers = iter(index.pts.tolist())
-    store = FrameStore(len(slots), settings)
-    with open_media(path, settings) as container:
-        stream = container.streams.best("video")
-        aspect = pixel_aspect(stream)
-        for frame in _all_frames(container, stream, index.first_key):
-            slot = slots.get(frame.pts if index.timed else next(numbers, None))
-            if slot is not None and not store.filled[slot]:
-                store.put(slot, frame, aspect)
+        stream = video_stream(container)
+        store = FrameStore(len(slots), settings, pixel_aspect=pixel_aspect(stream))
+        for number, frame in enumerate(_all_frames(container, stream, index.first_key)):
+            store.orient(frame)
+            slot = slots.get(tick_of.get(frame.pts if index.timed else number, -1))
+            if slot is not None:
+                store.put(slot, frame)
+    store.flush()
     return [float(got.times[slot]) for slot in range(len(slots)) if not _same(store, slot, got)]
 
 
@@ -45,11 +45,16 @@ def _same(store: FrameStore, slot: int, got: Candidates) -> bool:
 
 
 def _all_frames(container: Any, stream: Any, first_key: int) -> Iterator[Any]:
+    """Frames of a decode from the start, with the place of their packet as their time stamp."""
     packets = (
-        packet for place, packet in enumerate(packets_until_error(container, stream)) if place >= first_key
+        (place, packet)
+        for place, packet in enumerate(packets_until_error(container, stream))
+        if place >= first_key
     )
-    for packet in [*packets, None]:
+    for place, packet in [*packets, (0, None)]:
         try:
+            if packet is not None:
+                packet.pts = place
             yield from stream.codec_context.decode(packet)
         except MemoryError:
             raise

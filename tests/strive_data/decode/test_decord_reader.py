@@ -12,7 +12,9 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.decord_reader import DecordReader, why_inexact
-from strive_data.decode.packet_index import Packet, PacketIndex
+from strive_data.decode.orientation import Orientation
+from strive_data.decode.packet_index import PacketIndex
+from strive_data.decode.packet_scan import Packet
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
@@ -29,6 +31,7 @@ def packet(pts: int, *, key: bool = False, shown: bool = True) -> Packet:
 CLOSED_EXACT = PacketIndex(
     packets=(packet(0, key=True), packet(20), packet(10), packet(30, key=True)),
     pts=np.array([0, 10, 20, 30]),
+    places=np.array([0, 2, 1, 3]),
     end=40,
     time_base=Fraction(1, 100),
     first_key=0,
@@ -53,6 +56,8 @@ def test_closed_groups_with_the_same_times_are_exact() -> None:
         (CLOSED_EXACT, frozenset({"mpegts"}), TIMES, "container is mpegts"),
         (replace(CLOSED_EXACT, errors=1), MOV, TIMES, "damaged"),
         (replace(CLOSED_EXACT, timed=False), MOV, TIMES, "no presentation times"),
+        (replace(CLOSED_EXACT, discontinuities=1), MOV, TIMES, "clock jumps"),
+        (replace(CLOSED_EXACT, pts=np.array([0, 10, 10, 30])), MOV, TIMES, "equal times"),
         (replace(CLOSED_EXACT, first_key=1), MOV, TIMES, "begins inside a group"),
         (replace(CLOSED_EXACT, packets=HIDDEN), MOV, TIMES, "decoded and not shown"),
         (replace(CLOSED_EXACT, packets=OPEN), MOV, TIMES, "open groups"),
@@ -64,6 +69,16 @@ def test_each_doubt_is_named(
     index: PacketIndex, formats: frozenset[str], times: np.ndarray, reason: str
 ) -> None:
     assert reason in str(why_inexact(index, formats, times))
+
+
+def test_only_rotations_are_trusted() -> None:
+    for orientation, exact in (
+        (Orientation(transpose=True, flip_x=True), True),
+        (Orientation(flip_x=True, flip_y=True), True),
+        (Orientation(flip_x=True), False),
+        (None, False),
+    ):
+        assert (why_inexact(CLOSED_EXACT, MOV, TIMES, orientation) is None) == exact
 
 
 pytest.importorskip("decord", reason="decord exists for x86-64 only")

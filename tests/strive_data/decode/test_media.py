@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import av.error
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import open_media, packets_of, packets_until_error
+from strive_data.decode.media import open_media, packets_of, packets_until_error, video_stream
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import Clip
 from tools.barcodes.corpus import CLOSED, OPEN_TS
@@ -29,6 +30,8 @@ class FakeContainer:
 
     def __init__(self, *met: int | Exception) -> None:
         self._met = iter(met)
+
+    format = SimpleNamespace(name="mov")
 
     def demux(self, stream: object) -> Iterator[FakePacket]:
         for item in self._met:
@@ -52,9 +55,9 @@ def test_an_error_of_the_demuxer_ends_the_packets(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS], ids=lambda clip: clip.name)
-def test_all_packets_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+def test_every_packet_of_a_file_is_read(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     with open_media(make_clip(clip), DecodeSettings()) as container:
-        assert len(list(packets_until_error(container, container.streams.best("video")))) == 90
+        assert len(list(packets_until_error(container, video_stream(container)))) == 90
 
 
 def kind_of(path: Path) -> FailureKind:
@@ -66,7 +69,7 @@ def kind_of(path: Path) -> FailureKind:
 
 def test_opens_a_video_with_one_thread(make_clip: Callable[[Clip], Path]) -> None:
     with open_media(make_clip(CLOSED), DecodeSettings()) as container:
-        assert container.streams.best("video").codec_context.thread_count == 1
+        assert video_stream(container).codec_context.thread_count == 1
 
 
 def test_missing_folder_and_empty(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_real_clip_that_was_cut_off(shared_data: Path) -> None:
     assert kind_of(shared_data / "videos" / "unreadable.mp4") is FailureKind.NO_MOOV
 
 
-def test_ffmpegs_own_words_are_told(
+def test_the_message_has_ffmpegs_own_words(
     make_clip: Callable[[Clip], Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     request.addfinalizer(partial(av.logging.set_level, av.logging.get_level()))

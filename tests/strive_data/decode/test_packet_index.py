@@ -4,20 +4,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import open_media
-from strive_data.decode.packet_index import (
-    Packet,
-    PacketIndex,
-    PacketScan,
-    file_id,
-    index_packets,
-    is_hidden,
-    read_index,
-)
+from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
+from strive_data.decode.packet_scan import Packet, PacketScan, file_id, is_hidden
+from strive_data.decode.timeline import ClockRules
 from tools.barcodes.clip import Clip, encode
 from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
 
@@ -28,7 +22,8 @@ def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool =
 
 def index_of(*packets: Packet, timed: bool = True) -> PacketIndex | None:
     scan = PacketScan(packets=packets, video_id="x", errors=0)
-    return index_packets(scan, time_base=Fraction(1, 100), rate=Fraction(10), timed=timed)
+    clock = ClockRules(may_jump=False, stores_dts=True)
+    return index_packets(scan, time_base=Fraction(1, 100), rate=Fraction(10), timed=timed, clock=clock)
 
 
 def test_times_are_relative_to_the_first_shown_frame() -> None:
@@ -83,8 +78,7 @@ def test_nothing_to_show() -> None:
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
 def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     path = make_clip(clip)
-    with open_media(path, DecodeSettings()) as container:
-        index = read_index(path, container, container.streams.best("video"))
+    index = read_index(path, DecodeSettings())
     np.testing.assert_allclose(index.times, clip.times_seconds, atol=1e-3)
     assert sum(packet.is_key for packet in index.packets) == 8
     assert index.errors == 0
@@ -93,8 +87,7 @@ def test_index_of_a_file(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
 
 
 def index_of_file(path: Path) -> PacketIndex:
-    with open_media(path, DecodeSettings()) as container:
-        return read_index(path, container, container.streams.best("video"))
+    return read_index(path, DecodeSettings())
 
 
 def test_pictures_that_no_other_refers_to(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
@@ -113,7 +106,7 @@ def test_pictures_that_no_other_refers_to(make_clip: Callable[[Clip], Path], tmp
 def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[Clip], Path]) -> None:
     """Found by fuzzing: a picture refreshed gradually is whole only if all that refresh it are sound."""
     gradual = make_clip(next(clip for clip in CORPUS if clip.name == "refresh.mp4"))
-    with open_media(gradual, DecodeSettings()) as container:
+    with av.open(str(gradual)) as container:
         called = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
     index = index_of_file(gradual)
     assert sum(called) == 4

@@ -10,11 +10,15 @@ import av.error
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import open_media
-from strive_data.decode.packet_index import Packet, PacketIndex, PacketScan, index_packets, read_index
-from strive_data.decode.plan import Damage, Run, packets_from, plan_runs
+from strive_data.decode.media import open_media, video_stream
+from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
+from strive_data.decode.packet_scan import Packet, PacketScan
+from strive_data.decode.plan import DecodeErrors, Run, packets_from, packets_from_start, plan_runs
+from strive_data.decode.timeline import ClockRules
 from tools.barcodes.clip import Clip
 from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
+
+CLOCK = ClockRules(may_jump=False, stores_dts=True)
 
 
 def index_of(*times: int, keys: set[int]) -> PacketIndex:
@@ -23,7 +27,7 @@ def index_of(*times: int, keys: set[int]) -> PacketIndex:
         for place, pts in enumerate(times)
     )
     scan = PacketScan(packets=packets, video_id="x", errors=0)
-    index = index_packets(scan, time_base=Fraction(1, 10), rate=None, timed=True)
+    index = index_packets(scan, time_base=Fraction(1, 10), rate=None, timed=True, clock=CLOCK)
     assert index is not None
     return index
 
@@ -34,34 +38,35 @@ def run(start: int, stop: int, *wanted: int) -> Run:
 
 def test_only_the_needed_groups_are_decoded_and_no_further_than_needed() -> None:
     index = index_of(0, 3, 1, 2, 4, 7, 5, 6, 8, 9, keys={0, 4, 8})
-    assert plan_runs(index, {1}) == [run(0, 3, 2)]
-    assert plan_runs(index, {3, 6}) == [run(0, 2, 1), run(4, 8, 7)]
+    assert plan_runs(index, {2}) == [run(0, 3, 2)]
+    assert plan_runs(index, {1, 7}) == [run(0, 2, 1), run(4, 8, 7)]
     assert plan_runs(index, {8}) == [run(8, 9, 8)]
+    assert plan_runs(index, set()) == []
 
 
 def test_leading_picture_of_an_open_group_begins_a_key_frame_earlier() -> None:
     index = index_of(0, 2, 1, 5, 3, 4, 6, keys={0, 3})  # packet 3 (pts 5) is a key; 4 and 5 lead it
-    assert plan_runs(index, {3, 6}) == [run(0, 5, 4), run(3, 7, 6)]
-    assert plan_runs(index, {2, 4, 5}) == [run(0, 6, 1, 5), run(3, 4, 3)]
-
-
-def test_nothing_wanted_or_not_there() -> None:
-    index = index_of(0, 1, keys={0})
-    assert plan_runs(index, set()) == []
-    assert plan_runs(index, {77}) == []
+    assert plan_runs(index, {4, 6}) == [run(0, 5, 4), run(3, 7, 6)]
+    assert plan_runs(index, {1, 5, 3}) == [run(0, 6, 1, 5), run(3, 4, 3)]
 
 
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
 def test_each_key_frame_is_found_and_what_follows_it(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
     path = make_clip(clip)
+    index = read_index(path, DecodeSettings())
     with open_media(path, DecodeSettings()) as container:
-        stream = container.streams.best("video")
-        index = read_index(path, container, stream)
+        stream = video_stream(container)
         keys = [place for place, packet in enumerate(index.packets) if packet.is_key]
         for key in reversed(keys):
             found = [(place, packet.size) for place, packet in packets_from(container, stream, index, key)]
             rest = enumerate(index.packets[key:], key)
             assert found == [(place, packet.size_bytes) for place, packet in rest]
+    with open_media(path, DecodeSettings()) as container:
+        found = [place for place, _ in packets_from_start(container, video_stream(container), index)]
+        assert found == [*range(index.first_key, len(index.packets))]
+
+
+STREAM = SimpleNamespace(codec_context=SimpleNamespace(name="h264"))
 
 
 class LateSeeks:
@@ -69,10 +74,11 @@ class LateSeeks:
 
     def __init__(self, index: PacketIndex, lowest: int = 0) -> None:
         self.index, self.lowest, self.at = index, lowest, 0
-        self.asked: list[int] = []
+        self.sought: list[int] = []
+        self.format = SimpleNamespace(name="mov")
 
     def seek(self, tick: int, *, stream: Any) -> None:
-        self.asked.append(tick)
+        self.sought.append(tick)
         if tick < self.lowest:
             raise av.error.PermissionError(1, "cannot seek")
         self.at = tick // 10 + 2 if tick else 0
@@ -95,7 +101,7 @@ def index_of_seek(count: int, keys: set[int]) -> PacketIndex:
         for place in range(count)
     )
     scan = PacketScan(packets=packets, video_id="x", errors=0)
-    index = index_packets(scan, time_base=Fraction(1, 100), rate=None, timed=True)
+    index = index_packets(scan, time_base=Fraction(1, 100), rate=None, timed=True, clock=CLOCK)
     assert index is not None
     return index
 
@@ -103,25 +109,27 @@ def index_of_seek(count: int, keys: set[int]) -> PacketIndex:
 def test_a_late_seek_is_tried_again_from_earlier_places() -> None:
     index = index_of_seek(12, keys={0, 3, 6, 7})
     container = LateSeeks(index)
-    found = [place for place, _ in packets_from(container, None, index, 7)]
-    assert (container.asked, found) == ([70, 60, 0], [7, 8, 9, 10, 11])
+    found = [place for place, _ in packets_from(container, STREAM, index, 7)]
+    assert (container.sought, found) == ([70, 60, 0], [7, 8, 9, 10, 11])
     container = LateSeeks(index)
-    assert next(packets_from(container, None, index, 6))[0] == 6
-    assert container.asked == [60, 30]
+    assert next(packets_from(container, STREAM, index, 6))[0] == 6
+    assert container.sought == [60, 30]
 
 
 def test_a_key_frame_that_cannot_be_reached_gives_nothing() -> None:
     index = index_of_seek(8, keys={0, 4})
     container = LateSeeks(index, lowest=1)
-    assert list(packets_from(container, None, index, 4)) == []
-    assert container.asked == [40, 0]
+    assert list(packets_from(container, STREAM, index, 4)) == []
+    assert container.sought == [40, 0]
 
 
-def test_damage_reaches_what_is_decoded_after_it_from_the_same_key_frame() -> None:
-    damage = Damage(faults={14: ValueError()}, marked={25})
-    reached = [place for place in range(10, 20) if damage.reaches(10, place)]
+def test_errors_reach_what_is_decoded_after_it_from_the_same_key_frame() -> None:
+    errors = DecodeErrors(raised={14: ValueError()}, marked={25})
+    reached = [place for place in range(10, 20) if errors.reach(10, place)]
     assert reached == [14, 15, 16, 17, 18, 19]
-    assert not damage.reaches(20, 24)
-    assert damage.reaches(20, 25)
-    assert not damage.reaches(30, 39)
-    assert not Damage().reaches(0, 99)
+    assert not errors.reach(20, 24)
+    assert errors.reach(20, 25)
+    assert not errors.reach(30, 39)
+    assert not DecodeErrors().reach(0, 99)
+    errors.forget_outside([run(10, 14, 13), run(20, 26, 25)])
+    assert (errors.raised, errors.marked) == ({}, {25})

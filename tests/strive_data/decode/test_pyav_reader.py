@@ -9,6 +9,7 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.media import pixel_aspect
+from strive_data.decode.orientation import UPRIGHT
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import FrameStore
 from strive_data.errors import FailureKind, SampleError
@@ -296,14 +297,14 @@ def test_real_clips_equal_a_full_sequential_decode(shared_data: Path, name: str)
     assert len(got.frames) == 32
 
     wanted = {round(time * 1e4): slot for slot, time in enumerate(got.times)}
-    sequential = FrameStore(32, settings)
     with av.open(str(path)) as container:
         aspect, start = pixel_aspect(container.streams.video[0]), None
+        sequential = FrameStore(32, settings, pixel_aspect=aspect, orientation=UPRIGHT)
         for frame in container.decode(video=0):
             start = frame.time if start is None else start
             slot = wanted.get(round((frame.time - start) * 1e4))
             if slot is not None:
-                sequential.put(slot, frame, aspect)
+                sequential.put(slot, frame)
     np.testing.assert_array_equal(got.frames, sequential.survivors())
 
 

@@ -9,6 +9,7 @@ import pytest
 from av.video.reformatter import Interpolation
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.orientation import UPRIGHT
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import VideoInfo
@@ -21,7 +22,7 @@ def picture(value: int, width: int = 112, height: int = 56) -> av.VideoFrame:
 
 
 def filled(*slots: int, count: int) -> FrameStore:
-    store = FrameStore(count, DecodeSettings(multiple=28))
+    store = FrameStore(count, DecodeSettings(multiple=28), orientation=UPRIGHT)
     for slot in slots:
         store.put(slot, picture(10 * slot))
     return store
@@ -49,7 +50,7 @@ def test_half_is_enough_and_less_is_not() -> None:
 def test_shrinking_averages_instead_of_skipping() -> None:
     stripes = np.zeros((448, 448, 3), np.uint8)
     stripes[:, ::2] = 200  # period of two pixels: a scaler that skips pixels shows black or white
-    store = FrameStore(1, DecodeSettings(max_pixels=112 * 112))
+    store = FrameStore(1, DecodeSettings(max_pixels=112 * 112), orientation=UPRIGHT)
     store.put(0, av.VideoFrame.from_ndarray(stripes, format="rgb24"))
     frame = store.survivors()[0]
     assert frame.shape == (112, 112, 3)
@@ -68,8 +69,8 @@ def test_shrinking_averages_instead_of_skipping() -> None:
 def test_pixels_that_are_not_square_are_stretched(
     pixel_aspect: Fraction, shown: tuple[int, int], stored: tuple[int, int]
 ) -> None:
-    store = FrameStore(1, DecodeSettings())
-    store.put(0, picture(7), pixel_aspect)
+    store = FrameStore(1, DecodeSettings(), pixel_aspect=pixel_aspect, orientation=UPRIGHT)
+    store.put(0, picture(7))
     assert store.shown_size == shown
     assert store.survivors().shape == (1, *stored, 3)
 
@@ -79,7 +80,7 @@ def test_planes_hold_the_bits_of_packed_rgb(pix_fmt: str, size: tuple[int, int])
     """The store scales to planes because that is faster; "rgb24" is what it must equal."""
     noise = np.random.default_rng(0).integers(0, 255, size=(size[1], size[0], 3), dtype=np.uint8)
     frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pix_fmt)
-    store = FrameStore(1, DecodeSettings(max_pixels=84 * 56))
+    store = FrameStore(1, DecodeSettings(max_pixels=84 * 56), orientation=UPRIGHT)
     store.put(0, frame)
     packed = frame.reformat(
         width=store.survivors().shape[2],

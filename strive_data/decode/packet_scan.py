@@ -1,0 +1,189 @@
+"""One pass over the packets of a video stream, in decode order: what they show without being decoded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import av.error
+
+from strive_data.decode.media import packets_of
+from strive_data.decode.nal import (
+    begins_intra,
+    has_idr,
+    has_sublayer,
+    is_h264_disposable,
+    is_hevc_disposable,
+    is_hevc_torn,
+)
+
+STATE = ("palette", "new_extradata", "param_change")
+"""Side data of packets that changes the state of the decoder for all packets after it."""
+
+# User data of an MPEG-4 stream whose packets hold a picture and the B picture shown before it.
+_PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
+
+
+class Packet(NamedTuple):
+    """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored.
+
+    `is_key`: decoding can begin here. `is_disposable`: surely no other frame refers to it.
+    A tuple, since a long video has hundreds of thousands: a frozen dataclass takes twice the time to make.
+    """
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    size_bytes: int
+    is_key: bool
+    is_shown: bool
+    is_disposable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketScan:
+    """Packets of one pass over a file, their hash, how many errors the demuxer and the packets show.
+
+    `corrupt` are the places of packets that the demuxer marked; `gradual` as in PacketIndex; `has_state`:
+    packets have side data named in STATE; `packed`: packed B pictures; `keyless`: no packet is a key frame by
+    its flag, so that the first one is taken for it.
+    """
+
+    packets: tuple[Packet, ...]
+    video_id: str
+    errors: int
+    corrupt: frozenset[int] = frozenset()
+    gradual: bool = False
+    has_state: bool = False
+    packed: bool = False
+    keyless: bool = False
+
+
+def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, Any]:
+    """All packets in decode order, and the first one itself.
+
+    `video_id` hashes the encoded packets, so it survives a change of container and does not depend on the
+    reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
+    """
+    codec = stream.codec_context.name
+    seen = _SeenPackets(codec=codec, extradata=bytes(stream.codec_context.extradata or b""))
+    digest = sha256(codec.encode())
+    packets: list[Packet] = []
+    corrupt: set[int] = set()
+    first, errors = None, 0
+    try:
+        for packet in packets_of(container, stream):
+            first = first or packet
+            digest.update(packet)
+            if packet.is_corrupt:
+                corrupt.add(len(packets))
+            packets.append(seen.add(packet))
+    except av.error.FFmpegError:
+        errors = 1
+    if seen.layered:
+        packets = [packet._replace(is_disposable=False) for packet in packets]
+    scan = PacketScan(
+        packets=tuple(packets),
+        video_id=digest.hexdigest()[:32] if packets else file_id(path),
+        errors=errors + seen.torn,
+        corrupt=frozenset(corrupt),
+        gradual=seen.gradual,
+        has_state=seen.has_state,
+        packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + bytes(first or b""))),
+    )
+    return scan, first
+
+
+@dataclass(kw_only=True)
+class _SeenPackets:
+    """What the packets of a stream show one after the other.
+
+    `layered`: some HEVC pictures are of a temporal sub-layer above the lowest, and may refer to what others
+    call unreferenced. `torn`: HEVC packets that no encoder writes. `gradual`: as in PacketIndex.
+    """
+
+    codec: str
+    extradata: bytes
+    gradual: bool = False
+    layered: bool = False
+    has_state: bool = False
+    torn: int = 0
+    met_key: bool = False
+
+    def add(self, packet: Any) -> Packet:
+        is_key, is_disposable = packet.is_keyframe, False
+        if self.codec == "h264":
+            is_key, is_disposable = self._h264(bytes(packet), is_key)
+        elif self.codec == "hevc":
+            is_disposable = self._hevc(bytes(packet))
+        self.met_key = self.met_key or is_key
+        self.has_state = self.has_state or any(map(packet.has_sidedata, STATE))
+        return Packet(
+            pts=packet.pts,
+            dts=packet.dts,
+            duration=packet.duration or 0,
+            size_bytes=packet.size,
+            is_key=is_key,
+            is_shown=not packet.is_discard and not is_hidden(self.codec, packet),
+            is_disposable=is_disposable,
+        )
+
+    def _h264(self, data: bytes, is_key: bool) -> tuple[bool, bool]:
+        if not is_key:
+            return False, is_h264_disposable(data, self.extradata)
+        self.gradual = self.gradual or not has_idr(data, self.extradata)
+        # Where a file begins inside a gradual refresh there is nothing better to begin at.
+        return not self.met_key or begins_intra(data, self.extradata), False
+
+    def _hevc(self, data: bytes) -> bool:
+        self.torn += is_hevc_torn(data, self.extradata)
+        self.layered = self.layered or has_sublayer(data, self.extradata)
+        return is_hevc_disposable(data, self.extradata)
+
+
+def is_hidden(codec: str, packet: Any) -> bool:
+    """Whether a packet is a reference that is never shown: VP8 has such as packets of their own.
+
+    Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
+    """
+    return codec == "vp8" and not memoryview(packet)[0] & 0x10
+
+
+def file_id(path: Path) -> str:
+    """Hash of a file's bytes, in the form of `video_id`."""
+    with path.open("rb") as file:
+        digest = sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()[:32]
+
+
+def with_true_keys(scan: PacketScan, first: Any, codec: Any) -> PacketScan:
+    """The scan with its first packet as a key frame, where it is one though its flag denies it.
+
+    Some containers flag no key frames (SWF), or lose the flag of the first one.
+    """
+    flagged = [packet.is_key for packet in scan.packets]
+    if not flagged or flagged[0]:
+        return scan
+    if any(flagged) and not _decodes_alone(first, codec):
+        return scan
+    packets = (scan.packets[0]._replace(is_key=True), *scan.packets[1:])
+    return replace(scan, packets=packets, keyless=not any(flagged))
+
+
+def _decodes_alone(packet: Any, codec: Any) -> bool:
+    """Whether a decoder makes a sound key frame of a packet alone."""
+    decoder = av.CodecContext.create(codec.name, "r")
+    decoder.extradata, decoder.thread_count = codec.extradata, 1
+    try:
+        frames = [*decoder.decode(packet), *decoder.decode(None)]
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return False
+    return bool(frames) and bool(frames[0].key_frame) and not frames[0].is_corrupt

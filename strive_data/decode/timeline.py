@@ -1,0 +1,249 @@
+"""Clock jumps in the time stamps of a stream: where they are, and the ticks without them. Pure arithmetic.
+
+Joined recordings, lost packets and broken muxers leave three kinds of jumps: the clock steps back (a reset),
+the clock steps forward by far more than a frame lasts (a gap), or one frame has a time stamp far away from
+those on both sides (an outlier). FFmpeg's players show the parts before and after a jump one after the other.
+`close_jumps` does the same: each part begins where the part before it ends, and an outlier gets the place
+that its neighbours leave free. Gaps up to a limit are real: the last frame stays on the screen.
+
+Letters: P packets in decode order. Ticks are of the stream's time base.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+MAX_REORDER = 16
+"""Frames that a decoder may hold back: the most of H.264 and HEVC, and more than any other codec."""
+
+RESET_SECONDS = 0.1
+"""A clock that steps back by less only jitters. FFmpeg's command line has the same limit."""
+
+MAX_GAP_SECONDS = {True: 10.0, False: 3600.0}
+"""The longest time that one frame stays on the screen, by whether the container's clock may jump (transport
+and program streams, Ogg). Both limits are those of FFmpeg's player."""
+
+OUTLIER_SECONDS, OUTLIER_FRAMES = 10.0, 100
+"""An outlier is farther than this, in seconds and in frames, from the frames on both sides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockRules:
+    """How a container keeps time.
+
+    `may_jump`: its clock may jump (MAX_GAP_SECONDS). `stores_dts`: it stores decoding times, which never step
+    back without a reset.
+    """
+
+    may_jump: bool
+    stores_dts: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timeline:
+    """Ticks int64 [P] without jumps, the part int64 [P] of each packet, and where in [0, P) the jumps are."""
+
+    ticks: Ints
+    parts: Ints
+    jumps: tuple[int, ...] = ()
+
+
+def close_jumps(
+    pts_P: Ints,
+    dts_P: Ints,
+    durations_P: Ints,
+    is_key_P: npt.NDArray[np.bool_],
+    *,
+    base: Fraction,
+    rules: ClockRules,
+) -> Timeline:
+    """Remove the jumps from presentation ticks in decode order.
+
+    `dts_P` are decoding ticks, `durations_P` ticks (0: unknown), `base` seconds a tick. The packets of a part
+    before its first key frame belong to part -1: what they refer to is missing.
+    """
+    limits = _Limits.of(pts_P, base, rules)
+    if _is_steady(pts_P, dts_P, limits):
+        return Timeline(ticks=pts_P, parts=np.zeros(len(pts_P), np.int64))
+    ticks = _move(pts_P, _misdated(pts_P, dts_P, limits), limits)
+    outliers = _outliers(ticks, limits)
+    ticks, dts = _move(ticks, outliers, limits), dts_P.copy()
+    for place in outliers:
+        dts[place] = dts[place - 1] if place else dts[min(1, len(dts) - 1)]
+    parts = _parts(ticks, dts, limits)
+    starts = [int(np.argmax(parts == part)) for part in range(1, int(parts.max()) + 1)]
+    parts = _without_beheaded(parts, is_key_P)
+    ticks = _lay_out(ticks, parts, durations_P, limits)
+    return Timeline(ticks=ticks, parts=parts, jumps=tuple(sorted([*outliers, *starts])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    """The typical time between frames and the limits above, in ticks; whether decoding times show resets."""
+
+    interval: int
+    gap: int
+    outlier: int
+    reset: int
+    uses_dts: bool
+
+    @classmethod
+    def of(cls, pts_P: Ints, base: Fraction, rules: ClockRules) -> _Limits:
+        steps = np.diff(np.unique(pts_P))
+        interval = max(int(np.median(steps)), 1) if len(steps) else 1
+        return cls(
+            interval=interval,
+            gap=max(round(MAX_GAP_SECONDS[rules.may_jump] / base), 1),
+            outlier=max(round(OUTLIER_SECONDS / base), OUTLIER_FRAMES * interval),
+            reset=max(round(RESET_SECONDS / base), 1),
+            uses_dts=rules.stores_dts,
+        )
+
+
+def _is_steady(pts_P: Ints, dts_P: Ints, limits: _Limits) -> bool:
+    """Whether nothing can be a jump: no gap, no step back of the decoding times, no frame far out of
+    order."""
+    order = np.argsort(pts_P, kind="stable")
+    if np.any(np.diff(pts_P[order]) > min(limits.gap, limits.outlier)):
+        return False
+    if limits.uses_dts and np.any(np.diff(dts_P) < -limits.reset):
+        return False
+    moved = np.abs(order - np.arange(len(order)))
+    return not np.any(moved > MAX_REORDER)
+
+
+def _outliers(pts_P: Ints, limits: _Limits) -> list[int]:
+    """Places of single frames far from the frames before them, from those after them and from the next ones.
+
+    Near the end a frame far ahead may be the last one, shown after a long pause: there the limit is `gap`.
+    """
+    found: list[int] = []
+    for place in _suspects(pts_P, limits):
+        before = pts_P[max(place - MAX_REORDER, 0) : place]
+        after = pts_P[place + 1 : place + 1 + MAX_REORDER]
+        sides = [float(np.median(side)) for side in (before, after) if len(side)]
+        nearest = [abs(int(pts_P[place]) - int(side)) for side in (*before[-1:], *after[:1])]
+        if not sides or max(sides) - min(sides) > limits.outlier:
+            continue
+        tick = int(pts_P[place])
+        certain = (
+            np.sum(pts_P[place + 1 :] < tick) > MAX_REORDER or np.sum(pts_P[:place] > tick) > MAX_REORDER
+        )
+        limit = limits.outlier if certain else max(limits.gap, limits.outlier)
+        if min(*(abs(tick - side) for side in sides), *nearest) > limit:
+            found.append(place)
+    return found
+
+
+def _suspects(pts_P: Ints, limits: _Limits) -> list[int]:
+    """Places at which a step between neighbours in decode order is long."""
+    long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier)
+    return sorted({int(place) for step in long for place in (step, step + 1)})
+
+
+def _misdated(pts_P: Ints, dts_P: Ints, limits: _Limits) -> list[int]:
+    """Places whose presentation time is far from their decoding time, unlike that of most packets.
+
+    FFmpeg gives a frame before a gap the time of the frame behind it where the container stores none.
+    """
+    if not limits.uses_dts:
+        return []
+    ahead = pts_P - dts_P
+    return [int(place) for place in np.flatnonzero(np.abs(ahead - int(np.median(ahead))) > limits.outlier)]
+
+
+def _move(pts_P: Ints, places: list[int], limits: _Limits) -> Ints:
+    """Ticks with those at `places` moved to where the frames around them leave room."""
+    ticks, unknown = pts_P.copy(), set(places)
+    for place in places:
+        unknown.discard(place)
+        window = range(max(place - MAX_REORDER, 0), min(place + MAX_REORDER + 1, len(ticks)))
+        before = ticks[[other for other in window if other < place]]
+        after = ticks[[other for other in window if other > place and other not in unknown]]
+        ticks[place] = _free_tick(before, after, limits.interval)
+    return ticks
+
+
+def _free_tick(before: Ints, after: Ints, interval: int) -> int:
+    """A tick for a frame between the frames decoded before it and after it.
+
+    Where these are reordered it may belong anywhere among them: it gets the widest hole.
+    """
+    if not len(before):
+        return int(after.min()) - interval
+    near = np.concatenate([before, after])
+    holes = np.diff(np.sort(near))
+    if np.all(np.diff(near) > 0) or holes.max(initial=0) <= 1.5 * interval:
+        step = min(interval, int(after[0] - before[-1]) // 2) if len(after) else interval
+        return int(before[-1]) + max(step, 0)
+    return int(np.sort(near)[holes.argmax()]) + interval
+
+
+def _parts(pts_P: Ints, dts_P: Ints, limits: _Limits) -> Ints:
+    """The part of each packet: 0, and one more behind each reset or gap."""
+    parts = np.zeros(len(pts_P), np.int64)
+    part, start = 0, int(pts_P[0])
+    latest: list[int] = []  # the highest ticks of this part
+    ends = [start]  # the end of each part
+    for place, tick in enumerate(pts_P.tolist()):
+        late = (
+            part > 0
+            and tick < start - limits.gap
+            and 0 <= ends[part - 1] + limits.gap - tick <= 2 * limits.gap
+        )
+        if late and len(latest) <= MAX_REORDER:
+            parts[place] = part - 1  # reordered: a frame of before the gap
+            continue
+        if latest and _is_jump(place, tick, latest, dts_P, limits):
+            part, latest, start = part + 1, [], tick
+            ends.append(tick)
+        insort(latest, tick)
+        del latest[: -MAX_REORDER - 1]
+        ends[part] = latest[-1]
+        parts[place] = part
+    return parts
+
+
+def _is_jump(place: int, tick: int, latest: list[int], dts_P: Ints, limits: _Limits) -> bool:
+    """Whether a part begins here; `latest` are the highest ticks of the part before, sorted."""
+    if tick > latest[-1] + limits.gap:
+        return True
+    if tick > latest[-1]:
+        return False
+    if limits.uses_dts and dts_P[place] < dts_P[place - 1] - limits.reset:
+        return True
+    later = len(latest) - bisect_left(latest, tick + limits.reset)
+    return later > MAX_REORDER
+
+
+def _without_beheaded(parts_P: Ints, is_key_P: npt.NDArray[np.bool_]) -> Ints:
+    """Parts, -1 for the packets before the first key frame of a part that has one."""
+    kept = parts_P.copy()
+    for part in range(int(parts_P.max(initial=0)) + 1):
+        places = np.flatnonzero(parts_P == part)
+        keys = places[is_key_P[places]]
+        if len(keys):
+            kept[places[places < keys[0]]] = -1
+    return kept
+
+
+def _lay_out(ticks_P: Ints, parts_P: Ints, durations_P: Ints, limits: _Limits) -> Ints:
+    """Ticks with each part moved to where the part before it ends."""
+    laid, end = ticks_P.copy(), None
+    lasting = np.where((durations_P > 0) & (durations_P <= limits.gap), durations_P, limits.interval)
+    for part in range(int(parts_P.max(initial=0)) + 1):
+        own = parts_P == part
+        if not own.any():
+            continue
+        first, length = int(ticks_P[own].min()), int((ticks_P[own] + lasting[own]).max() - ticks_P[own].min())
+        start = first if end is None else end
+        laid[own] += start - first
+        end = start + length
+    return laid
