@@ -64,7 +64,8 @@ class CrossCheck:
         except MemoryError:
             raise
         except av.error.FFmpegError as error:
-            return Exception.with_traceback(error, None)
+            found: Exception = error
+            return found
         if self._is_strict or (len(others) == len(frames) and all(map(_same_picture, frames, others))):
             return None
         return ValueError("two decoders give different pictures")
