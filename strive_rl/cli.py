@@ -1,11 +1,15 @@
-"""`strive-rl`: the command line of the training half. Arguments in, one call, a few lines out."""
+"""`strive-rl`: the command line of the training half. Arguments in, one call, a few lines out.
+
+Everything costly is imported inside the commands, after the arguments are checked: help and errors come at
+once.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,18 +17,44 @@ from strive_data.common import console
 from strive_data.common.console import Assignments, Config, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
-from strive_data.shards.reader import ShardSet
-from strive_rl.config import TrainSettings
-from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+
+if TYPE_CHECKING:
+    from strive_rl.config import PolicySettings
+    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
-Shards = Annotated[
-    str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished `strive-data build`.")
-]
+BENCHMARKS = "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest or own"
+
+Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
 Model = Annotated[
-    str, option(text="Qwen2.5-VL or Qwen3-VL, hub name or folder; demo: the tiny model of the package.")
+    str, option(text="Qwen2.5-VL or Qwen3-VL, a hub name or a folder; demo: the tiny model of the package.")
 ]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or running.")]
+Frames = Annotated[int | None, option(text="Frames K of a video that the model sees; default 32.")]
+Samplers = Annotated[
+    list[str] | None, option(text="Frame sampler, repeatable, one column each; default uniform.")
+]
+Scorer = Annotated[
+    str | None, option(text="Frame scorer for all samplers but uniform, as in build; default clip.")
+]
+Prompt = Annotated[str | None, option(text="reason (default): think first; or direct: answer at once.")]
+Temperature = Annotated[float | None, option(text="Of sampling; default 0, greedy.")]
+Answers = Annotated[
+    int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
+]
+Missing = Annotated[
+    str | None, option(text="wrong (default) or exclude: what questions without an answer count as.")
+]
+Cache = Annotated[Path | None, written("Folder of decoded videos, shared with builds; default none.")]
+Workers = Annotated[int, option(text="Decoding processes; default one for each core.", min=0)]
+Recipe = Annotated[
+    str | None, option(text="Recipe that reads the annotation; default chosen by its columns.")
+]
+Annotations = Annotated[
+    list[Path] | None, option(text="The benchmark's annotation files, repeatable; default those found.")
+]
+Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
 
 
 @app.command()
@@ -32,24 +62,28 @@ def train(
     shards: Annotated[list[str], option(text="Folder or fsspec URL of a finished build; repeatable.")],
     model: Model,
     out: Annotated[Path, written("Folder of the run: metrics, checkpoints, model.")],
-    steps: Annotated[int | None, option(text="Optimizer steps; default 1000.")] = None,
+    steps: Annotated[int | None, option(text="Training steps; default 1000.")] = None,
     variants: Annotated[int | None, option(text="Variants M of each video; default 2.")] = None,
-    completions: Annotated[int | None, option(text="Answers G sampled for each variant; default 4.")] = None,
-    seed: Annotated[int | None, option(text="Order, frames and answers follow from it; default 0.")] = None,
-    keep: Annotated[int | None, option(text="Newest checkpoints that stay, 0 for all; default 2.")] = None,
+    completions: Annotated[int | None, option(text="Completions G of each variant; default 4.")] = None,
+    seed: Seed = None,
+    keep: Annotated[int | None, option(text="Newest checkpoints to keep, 0 for all; default 2.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint of --out.")
+        bool, typer.Option("--resume", help="Resume the run of --out from its newest checkpoint.")
     ] = False,
+    resume_from: Annotated[
+        Path | None, option(text="Resume from this checkpoint of --out; later ones are renamed.")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Begin nothing: print settings, amounts and memory.")
+        bool, typer.Option("--dry-run", help="Print settings and the memory estimate, then exit.")
     ] = False,
-    nproc: Annotated[
-        int, typer.Option(help="Processes that --dry-run is to reckon with; as torchrun's.", min=1)
-    ] = 1,
+    nproc: Annotated[int, typer.Option(help="Processes that --dry-run plans for.", min=1)] = 1,
     config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
-    """Train a policy by dual-grouped GRPO: M variants of each video, G answers each, one joint advantage."""
+    """Train a policy by dual-grouped GRPO: M variants of each video, G completions of each variant, one joint
+    advantage."""
+    from strive_rl.config import TrainSettings
+
     options = {
         "steps": steps,
         "data.variants": variants,
@@ -59,6 +93,18 @@ def train(
     }
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
+    resumes = resume or resume_from is not None
+    if not dry_run:
+        from strive_rl.algorithm.reward import load_rules
+        from strive_rl.common.preflight import require_run_folder
+        from strive_rl.common.trackers import require_trackers
+
+        require_run_folder(out, resume=resumes)
+        require_trackers(settings.log)
+        load_rules(settings.reward)
+    _require_model(model, None if dry_run else settings.policy)
+    from strive_data.shards.reader import ShardSet
+
     cache = Path(settings.data.cache) if settings.data.cache else None
     data = [ShardSet.open(where, cache) for where in shards]
     quiet_libraries()
@@ -69,8 +115,9 @@ def train(
         return
     from strive_rl.train.launch import launch
 
-    code = launch(data, model=model, out=out, settings=settings, resume=resume)
-    raise typer.Exit(code)
+    raise typer.Exit(
+        launch(data, model=model, out=out, settings=settings, resume=resumes, resume_from=resume_from)
+    )
 
 
 @app.command()
@@ -78,63 +125,65 @@ def export(
     source: Annotated[Path, typer.Argument(help="Folder of a run, or one of its checkpoints.")],
     out: Annotated[Path, written("New folder.")],
     adapter: Annotated[
-        bool, typer.Option("--adapter", help="The low-rank adapters alone, for peft; default all, merged.")
+        bool, typer.Option("--adapter", help="Only the low-rank adapters, for peft; default all, merged.")
     ] = False,
 ) -> None:
     """Write the model as a plain folder of transformers, without the trainer's state."""
-    from strive_rl.train.checkpoint import export as write
+    from strive_rl.train.export import export as write
 
     taken = write(source, out, adapter=adapter)
     echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
 
 
+@app.command()
+def verify(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a run, of one of its checkpoints, or of a model.")
+    ],
+) -> None:
+    """Check every file of a run's checkpoints and model against its checksum; exit code 1 where one is
+    damaged."""
+    from strive_rl.inspect.verify import verify as check
+
+    report = check(folder)
+    for problem in report.problems:
+        echo(problem)
+    echo(report.summary)
+    if report.problems:
+        raise typer.Exit(1)
+
+
 @app.command(name="eval")
 def evaluate(
     model: Model,
-    out: Annotated[Path, written("New folder for predictions and results, or one to go on in.")],
+    out: Annotated[Path, written("New folder for predictions and results, or one to resume.")],
     shards: Annotated[
-        str | None, option(text="Folder or fsspec URL of a finished build, to evaluate on its samples.")
+        str | None, option(text="Folder or fsspec URL of a finished build: evaluate on its samples.")
     ] = None,
-    benchmark: Annotated[
-        str | None,
-        option(text="Or: videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, own."),
-    ] = None,
+    benchmark: Annotated[str | None, option(text=f"Or evaluate on a benchmark: {BENCHMARKS}.")] = None,
     data_root: Annotated[
         Path | None, option(text="Folder that the benchmark's video paths start from.")
     ] = None,
-    annotations: Annotated[
-        list[Path] | None, option(text="The benchmark's files, repeatable; default those in --data-root.")
-    ] = None,
-    frames: Annotated[int | None, option(text="Frames K that the model sees of a video; default 32.")] = None,
-    sampler: Annotated[
-        list[str] | None,
-        option(text="Frame sampler, repeatable, each a column of its own; default uniform."),
-    ] = None,
-    scorer: Annotated[
-        str | None, option(text="What scores frames for samplers but uniform, as in build; default clip.")
-    ] = None,
-    prompt: Annotated[str | None, option(text="reason (default) or direct: whether to think first.")] = None,
-    temperature: Annotated[float | None, option(text="0, the default, is greedy.")] = None,
-    answers: Annotated[
-        int | None, option(text="Answers sampled for each question, whose mean counts; default 1.")
-    ] = None,
-    seed: Annotated[int | None, option(text="Sampled answers and intervals follow from it.")] = None,
-    missing: Annotated[
-        str | None, option(text="wrong (default) or exclude: questions without an answer.")
-    ] = None,
-    cache: Annotated[
-        Path | None, written("Folder of decoded videos, shared with builds; default none.")
-    ] = None,
-    workers: Annotated[int, option(text="Decoding processes; default one a core.")] = 0,
-    recipe: Annotated[
-        str | None, option(text="How to read the annotation; default told by its columns.")
-    ] = None,
+    annotations: Annotations = None,
+    frames: Frames = None,
+    sampler: Samplers = None,
+    scorer: Scorer = None,
+    prompt: Prompt = None,
+    temperature: Temperature = None,
+    answers: Answers = None,
+    seed: Seed = None,
+    missing: Missing = None,
+    cache: Cache = None,
+    workers: Workers = 0,
+    recipe: Recipe = None,
     baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
     """Accuracy with a 95 % interval over videos, by frame sampler: on the samples of a build, or on a
-    benchmark's own videos (resumable: the same command goes on)."""
+    benchmark's own videos (the same command resumes it)."""
+    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+
     if (shards is None) == (benchmark is None):
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
     common = {"samplers": sampler, "temperature": temperature, "answers": answers, "seed": seed}
@@ -142,34 +191,23 @@ def evaluate(
     reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
     if shards is not None:
         _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
-        settings = load(EvalSettings, config=config, options=common, assignments=set_ or ())
-        _evaluate_shards(out, shards, model, settings, baseline)
+        on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
+        _evaluate_shards(out, shards, model, on_samples, baseline)
         return
-    on_videos = load(
-        BenchmarkSettings, config=config, options={**common, **of_videos}, assignments=set_ or ()
-    )
+    options = {**common, **of_videos}
+    on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
-    from strive_rl.benchmarks.items import find_annotations
-    from strive_rl.benchmarks.registry import find_benchmark
-    from strive_rl.eval.launch import launch
-    from strive_rl.eval.on_benchmark import Means, Task
-
-    found = find_benchmark(benchmark or "")
-    task = Task(
-        benchmark=found,
-        annotations=tuple(annotations or ()) or find_annotations(found, data_root),
-        data_root=data_root,
-        model=model,
-        recipe=recipe,
+    files, name = tuple(annotations or ()), benchmark or ""
+    raise typer.Exit(
+        _evaluate_benchmark(
+            out, name, data_root, files, model, recipe, on_videos, workers, cache, baseline=baseline
+        )
     )
-    quiet_libraries()
-    means = Means(workers=workers, cache=cache)
-    raise typer.Exit(launch(out, task=task, settings=on_videos, means=means, baseline=baseline))
 
 
 def _refuse_of_videos(options: Mapping[str, object]) -> None:
-    """Raise UsageError for options that say how videos are read: a build's samples were read once."""
+    """Raise UsageError for options that say how videos are read: the samples of a build hold their frames."""
     names = [
         name.rpartition(".")[2].replace("_", "-") for name, given in options.items() if given is not None
     ]
@@ -184,8 +222,15 @@ def _refuse_of_videos(options: Mapping[str, object]) -> None:
 def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
+    from strive_rl.common.run_settings import require_folder
+
+    require_folder(out)
+    _require_model(model, settings.policy)
+    from strive_data.common.output_folder import output_folder
+    from strive_data.shards.reader import ShardSet
+
     data = ShardSet.open(shards)
-    from strive_rl.common.profiling import memory_advice
+    from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation
     from strive_rl.eval.table import results_table
@@ -196,38 +241,60 @@ def _evaluate_shards(
         echo(f"{out}: finished already, nothing to do")
         echo(results_table(results))
         return
-    with EvalProgress() as progress, memory_advice(settings.policy):
+    with output_folder(out), EvalProgress() as progress, oom_hint(settings.policy):
         results = evaluation.evaluate(
             out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
         )
     echo(results_table(results))
 
 
+def _evaluate_benchmark(
+    out: Path,
+    benchmark: str,
+    data_root: Path,
+    annotations: tuple[Path, ...],
+    model: str,
+    recipe: str | None,
+    settings: BenchmarkSettings,
+    workers: int,
+    cache: Path | None,
+    *,
+    baseline: Path | None,
+) -> int:
+    from strive_rl.common.run_settings import require_folder
+
+    require_folder(out)
+    _require_model(model, settings.policy)
+    from strive_rl.benchmarks.items import find_annotations
+    from strive_rl.benchmarks.registry import find_benchmark
+
+    found = find_benchmark(benchmark)
+    files = annotations or find_annotations(found, data_root)
+    from strive_rl.eval.launch import launch
+    from strive_rl.eval.on_benchmark import Means, Task
+
+    quiet_libraries()
+    task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
+    means = Means(workers=workers, cache=cache)
+    return launch(out, task=task, settings=settings, means=means, baseline=baseline)
+
+
 @app.command()
 def score(
     predictions: Annotated[list[Path], typer.Argument(help="Files of outputs, or folders of an evaluation.")],
-    benchmark: Annotated[
-        str, option(text="videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, own.")
-    ],
+    benchmark: Annotated[str, option(text=f"{BENCHMARKS}.")],
     out: Annotated[Path, written("New folder for results, scored questions and the page.")],
-    annotations: Annotated[
-        list[Path] | None,
-        option(text="The benchmark's files, repeatable; default what the predictions hold."),
-    ] = None,
+    annotations: Annotations = None,
     judgements: Annotated[
         Path | None, option(text="A judge's answers to for_judge.jsonl; default none.")
     ] = None,
-    missing: Annotated[
-        str | None, option(text="wrong (default) or exclude: questions without an answer.")
-    ] = None,
+    missing: Missing = None,
     format_: Annotated[
         str | None,
-        option("--format", text="strive, lmms-eval, video-r1 or tempcompass; default told by the file."),
+        option("--format", text="strive, lmms-eval, video-r1 or tempcompass; default read from the file."),
     ] = None,
-    sampler: Annotated[str | None, option(text="Frame sampler, where our predictions hold several.")] = None,
-    recipe: Annotated[
-        str | None, option(text="How to read the annotation; default told by its columns.")
-    ] = None,
+    sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
+    recipe: Recipe = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -256,13 +323,13 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
     out: Annotated[Path | None, written("New folder for the page and the JSON; default none.")] = None,
     common: Annotated[
-        bool, typer.Option("--common", help="Compare the questions that both hold, where they differ.")
+        bool, typer.Option("--common", help="Compare only the questions that both hold.")
     ] = False,
     convention: Annotated[str | None, option(text="Way of scoring; default the benchmark's own.")] = None,
     sampler: Annotated[
         str | None, option(text="Frame sampler of an evaluation; default uniform, or its only one.")
     ] = None,
-    sampler_b: Annotated[str | None, option(text="The same of B; default that of A.")] = None,
+    sampler_b: Annotated[str | None, option(text="Frame sampler of B; default that of A.")] = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -277,14 +344,14 @@ def compare(
 
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of strive-rl train, finished or going on.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of strive-rl train, finished or running.")],
     out: Annotated[Path, written("File to write; its name ends in .png or .html.")],
     smooth: Annotated[
         int | None,
-        option(text="Steps that the average reaches back; 1: none; default a 25th of the longest run."),
+        option(text="Steps in the moving average; 1: none; default a 25th of the longest run."),
     ] = None,
     group: Annotated[
-        bool, typer.Option("--group", help="Draw runs that differ by their seed alone as one mean and range.")
+        bool, typer.Option("--group", help="Draw runs that differ only in their seed as one mean and range.")
     ] = False,
 ) -> None:
     """Curves of runs on one page: reward, exploration, policy, speed."""
@@ -296,11 +363,11 @@ def plot(
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or going on.")],
-    step: Annotated[int | None, option(text="Step to read; default the last.")] = None,
+    run: RunFolder,
+    step: Annotated[int | None, option(text="Step to print; default the last.")] = None,
     question: Annotated[str | None, option(text="Id of one question; default all that were kept.")] = None,
 ) -> None:
-    """Answers of a run to read, the best and worst of each variant: prompt, frames, reward, advantage."""
+    """Completions of a run, the best and worst of each variant: prompt, frames, reward, advantage."""
     from strive_rl.inspect.show import show as shown
 
     echo(shown(run, step=step, question=question))
@@ -312,24 +379,37 @@ def study(
     shards: Annotated[str, option(text="Build to train on.")],
     heldout: Annotated[str, option(text="Build to evaluate on.")],
     model: Model,
-    out: Annotated[Path, written("Folder of the study's runs; given again, it goes on there.")],
-    seeds: Annotated[int | None, option(text="Only so many of the study's seeds.")] = None,
+    out: Annotated[Path, written("Folder of the study's runs; the same command resumes it.")],
+    seeds: Annotated[int | None, option(text="Number of the study's seeds to run; default all.")] = None,
     steps: Annotated[int | None, option(text="Steps of each run; default the study's.")] = None,
 ) -> None:
     """Train and evaluate arms of settings with the same seeds: accuracies, paired gains, standard errors."""
-    from strive_rl import study as studies
+    from strive_rl.study.plan import read_study
+
+    path = settings_file(file, "studies") or file
+    plan = read_study(path, seeds=seeds, steps=steps)
+    _require_model(model, plan.arms[0].settings.policy)
+    from strive_data.common.output_folder import output_folder
+    from strive_data.shards.reader import ShardSet
+
+    data, test = ShardSet.open(shards), ShardSet.open(heldout)
+    from strive_rl.study.run import run_study, study_table
 
     quiet_libraries()
-    path = settings_file(file, "studies") or file
-    results = studies.run_study(
-        studies.read_study(path, seeds=seeds, steps=steps),
-        out,
-        shards=ShardSet.open(shards),
-        heldout=ShardSet.open(heldout),
-        model=model,
-        observe=lambda line: echo(line, err=True),
-    )
-    echo(studies.study_table(results))
+    with output_folder(out):
+        results = run_study(
+            plan, out, shards=data, heldout=test, model=model, observe=lambda line: echo(line, err=True)
+        )
+    echo(study_table(results))
+
+
+def _require_model(model: str, policy: PolicySettings | None) -> None:
+    """Refuse a wrong model folder, and a device that is not there, before torch is imported."""
+    from strive_rl.common.preflight import require_device, require_model
+
+    if policy:
+        require_device(policy.device)
+    require_model(model)
 
 
 def quiet_libraries() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from strive_data.errors import UsageError
@@ -26,6 +28,14 @@ def imported(name: str, setting: str, kind: str) -> Any:
     except ImportError as error:
         hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}; {hint}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # Any, sys.exit too: the code is the user's.
+        last = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        raise UsageError(
+            f"{setting} {name}: importing {module} raised {type(error).__name__}: {error} ({where})"
+        ) from error
     value = getattr(found, attribute, None)
     if not callable(value):
         raise UsageError(f"{setting} {name}: {module} has no {kind} {attribute}")

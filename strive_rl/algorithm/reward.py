@@ -43,7 +43,9 @@ def own_parts(function: Own, text: str, question: Question, where: str) -> dict[
     """Parts by name, each in [0, 1]. Raises StriveError that begins with `where` for anything else."""
     try:
         result = function(text, question)
-    except Exception as error:  # Any: the code is the user's. It is named, and stops the run.
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # Any, sys.exit too: the code is the user's. It stops the run.
         raise StriveError(f"{where} raised {_described(error)}") from error
     named = result if isinstance(result, Mapping) else {ONE: result}
     return {str(part): _checked(value, part, where) for part, value in named.items()}
@@ -57,7 +59,7 @@ def _checked(value: object, part: object, where: str) -> float:
     return float(value)
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     last = extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 

@@ -1,39 +1,36 @@
-"""Tensors that are sliced over processes (torch's DTensor), put together and laid out again.
+"""One process of several, as torchrun starts them: its rank, exchanges with the others, tensors of them all.
 
-A plain tensor is its own whole, so nothing here asks how many processes there are but `on_cpu`.
+Without torchrun there is one process and nothing is sent. What passes between processes goes over the CPU
+(gloo) and is either a value or the error of the process that has none, so a process that fails ends all
+others at their next exchange. A tensor that is not sharded is its own whole.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from strive_data.common.output_folder import AGAIN, output_folder
 from strive_data.errors import StriveError
-
-# One process of several, as torchrun starts them: who it is, and what it tells the others.
-#
-# Without torchrun there is one process and nothing is sent. Everything that passes between processes here
-# goes
-# by the CPU (gloo) and is either a value or the error that kept a process from one, so that a process that
-# fails tells the others at whatever they exchange next, and all end together.
 
 T = TypeVar("T")
 
 
 class SharedError(StriveError):
-    """Every process ends with this; the first one says why."""
+    """Every process ends with this; the first one prints the reason."""
 
 
 class PeerFailedError(SharedError):
-    """The same on the other processes, which only end."""
+    """The same on the other processes, which print nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +77,14 @@ def local_rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and talks to the user."""
+    """Whether this is the process that writes files and prints."""
     return rank() == 0
 
 
 def all_gather(mine: T) -> list[T]:
-    """What every process has, in the order of their ranks, the same list in each; all must call it.
+    """The values of all processes in the order of their ranks, the same list in each; all must call it.
 
-    Raises StriveError with the reason where a process told of its failure instead (`telling`).
+    Raises StriveError with the reason where a process failed instead (`propagate_errors`).
     """
     return _exchanged(mine)
 
@@ -99,7 +96,7 @@ def all_gather_list(mine: list[T]) -> list[T]:
 
 @contextmanager
 def propagate_errors() -> Iterator[None]:
-    """Tell the other processes of a StriveError that ends this block, at what they exchange next.
+    """End the other processes at their next exchange where a StriveError ends this block.
 
     For work that this process does by itself, between two exchanges.
     """
@@ -118,21 +115,31 @@ def barrier() -> None:
     all_gather(None)
 
 
+@contextmanager
+def locked_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
+    """The output folder of all processes, as `output_folder`: the first one makes and locks it."""
+    with ExitStack() as stack:
+        with propagate_errors():
+            if is_first():
+                stack.enter_context(output_folder(out, again))
+        yield
+
+
 def stop(message: str) -> NoReturn:
-    """End all processes with one message, which the first one tells; all must call it."""
+    """End all processes with one message, which the first one prints; all must call it."""
     kind = SharedError if is_first() else PeerFailedError
     raise kind(message)
 
 
 def _exchanged(mine: T | _Failure) -> list[T]:
     if world_size() == 1:
-        return [mine]  # type: ignore[list-item]  # one process has nobody to tell of a failure
+        return [mine]  # type: ignore[list-item]  # one process has no failure of others to receive
     sent: list[T | _Failure] = [mine] * world_size()
     dist.all_gather_object(sent, mine)
     failures = [each for each in sent if isinstance(each, _Failure)]
     if failures:
-        told = failures[0]
-        stop(told.message if told.rank == 0 else f"process {told.rank}: {told.message}")
+        first = failures[0]
+        stop(first.message if first.rank == 0 else f"process {first.rank}: {first.message}")
     return [each for each in sent if not isinstance(each, _Failure)]
 
 
@@ -143,7 +150,7 @@ def on_cpu(tensors: Mapping[K, torch.Tensor]) -> dict[K, torch.Tensor]:
     """Whole copies of these tensors on the CPU, on the first process; none on the others.
 
     Every process must call it with the same names in one order: the slices are put together one tensor at a
-    time. A tensor that stands under several names (tied weights) is copied once.
+    time. A tensor with several names (tied weights) is copied once.
     """
     done: dict[K, torch.Tensor] = {}
     known: dict[int, torch.Tensor] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -24,8 +25,7 @@ class Line:
 
     def __exit__(self, *_: object) -> None:
         if self._open:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._write("\n")
 
     def seconds_left(self, done: int, total: int) -> float:
         """At the pace so far; `done` counts from when this line was made."""
@@ -38,8 +38,13 @@ class Line:
             return
         self._last_line = now
         self._open = self._live
-        self._stream.write(f"\r{_fitting(text)}\x1b[K" if self._live else text + "\n")
-        self._stream.flush()
+        self._write(f"\r{_fitting(text)}\x1b[K" if self._live else text + "\n")
+
+    def _write(self, text: str) -> None:
+        # A log on a full disk, or a terminal that was closed, must not end a run.
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 class TrainProgress(Line):
@@ -58,7 +63,7 @@ class TrainProgress(Line):
 
 
 class EvalProgress(Line):
-    """Shows how many answers are there."""
+    """Shows how many questions are done."""
 
     def __call__(self, done: int, total: int) -> None:
         """After each batch."""

@@ -1,22 +1,23 @@
-"""What a run is made of, saved beside it, and whether another call may go on with it."""
+"""The record of a run: settings, model, shards and versions, and whether another call may resume it."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
-
-import torch
-import transformers
 
 from strive_data.common.settings import differences
 from strive_data.errors import UsageError
 from strive_rl.config import DEMO
 
 SETTINGS_FILE = "settings.json"
-# What may change when a run goes on: when it ends and saves, how much memory its backward pass takes, how
-# its data is fetched, and where it is told.
+RECORD_KEYS = ("settings", "model", "shards_fingerprint", "versions")
+# Results that a folder may hold beside its settings: of training or of an evaluation.
+WORK = ("*.jsonl", "results.json", "checkpoint-*", "model")
+# Settings that may change when a run is resumed: when it ends and saves, how much memory its backward pass
+# takes, how its data is fetched, and which trackers it has.
 FREE = frozenset(
     {
         "settings.steps",
@@ -47,7 +48,7 @@ class Source(Protocol):
 
 
 def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[str, Any]:
-    """Resolved settings, model, shards and versions of a run."""
+    """The record of a run."""
     return {
         "settings": settings,
         "model": model_identity(model),
@@ -59,10 +60,12 @@ def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[
 
 def library_versions() -> dict[str, str]:
     """Versions that a run's numbers may depend on."""
+    import torch  # Here: the checks of a command line run without it.
+
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
     }
 
 
@@ -70,6 +73,16 @@ def require_folder(out: Path) -> None:
     """Raise UsageError where `out` is there and is no folder."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file, expected a folder or a new name")
+
+
+def holds_run(out: Path) -> bool:
+    """Whether settings lie there with steps, weights or predictions that they led to."""
+    return (out / SETTINGS_FILE).exists() and holds_work(out)
+
+
+def holds_work(out: Path) -> bool:
+    """Whether there are steps, weights or predictions."""
+    return any(next(out.glob(name), None) for name in WORK)
 
 
 def model_identity(model: str) -> str:
@@ -116,8 +129,8 @@ def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) 
     if before != prompt_form:
         old = saved["versions"]["transformers"]
         raise UsageError(
-            f"cannot resume {out}: transformers {transformers.__version__} makes prompts as {prompt_form!r}, "
-            f"in this run it was {before!r}; go on with transformers {old}"
+            f"cannot resume {out}: transformers {version('transformers')} makes prompts as {prompt_form!r}, "
+            f"in this run it was {before!r}; resume with transformers {old}"
         )
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT ask a run to end after its step; a second one ends it at once."""
+"""SIGTERM, SIGINT and SIGUSR1 (Slurm's warning) ask a run to end after its step; a second ends it at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
-# A terminal sends Ctrl-C to torchrun and to its processes, and torchrun sends it on to them: that is one.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+# A terminal sends Ctrl-C to torchrun and to its processes, and torchrun forwards it to them: that is one.
 ONE_WITHIN_SECONDS = 1.0
 
 
@@ -23,14 +23,14 @@ class StoppedError(Exception):
 
 
 class StopRequest:
-    """Which signal asked for the end, if any."""
+    """The first signal that came, if any."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self._at = 0.0
 
     def note(self, number: int, frame: FrameType | None = None) -> None:
-        """Take the first signal; let a later one do what it does by default: end the process."""
+        """Note the first signal; a later one has its default effect: it ends the process."""
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._at = int(number), now
@@ -41,7 +41,7 @@ class StopRequest:
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Take the signals that end a process inside of this context; only in the main thread."""
+    """Note the signals that end a process inside of this context; only in the main thread."""
     asked = StopRequest()
     before = {number: signal.signal(number, asked.note) for number in STOPPING}
     try:

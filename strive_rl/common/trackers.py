@@ -1,22 +1,33 @@
-"""Steps told to TensorBoard or Weights & Biases, beside metrics.jsonl, which is always written.
+"""Steps sent to TensorBoard or Weights & Biases, beside metrics.jsonl, which is always written.
 
-Both are extras, imported where a run asks for them by `log`. They get every number of a step under the name
-of METRICS.md with slashes for dots (`per_second/tokens`), so that they group them by section.
+Both are extras, imported where a run names them in `log`. They get every number of a step under the name of
+METRICS.md with slashes for dots (`per_second/tokens`), so that they group them by section. A tracker that
+fails is dropped with a warning: training goes on.
 """
 
 from __future__ import annotations
 
+import netrc
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+from strive_data.common.console import echo
 from strive_data.errors import UsageError
+from strive_rl.common.reading import one_line
 
-# The numbers of a step's record, flat: what a curve can be drawn of. Pure.
+WANDB_ID_FILE = "wandb-id"
+WANDB_URL = "https://api.wandb.ai"
+CONNECT_SECONDS = 5.0
+# Not a value of a step: its number is given apart.
+LEFT_OUT = "step"
 
 
 def numbers(record: Mapping[str, Any]) -> dict[str, float]:
@@ -49,13 +60,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-WANDB_ID_FILE = "wandb-id"
-# What is told is a step's: its number is not a value of its own.
-LEFT_OUT = "step"
-
-
 class Tracker(Protocol):
-    """Where steps are told."""
+    """Where steps are sent."""
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """The values of one step, by name."""
@@ -65,8 +71,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in OUT/tensorboard; what an earlier try wrote behind the step that is gone on from is
-    hidden."""
+    """Event files in OUT/tensorboard; steps that an earlier try wrote after the resumed one are hidden."""
 
     def __init__(self, out: Path, settings: Mapping[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -85,9 +90,11 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """One run of W&B for one run of ours, by an id kept in OUT; its own environment variables say where
-    (WANDB_PROJECT, default strive-video) and whether at all (WANDB_MODE=offline). W&B keeps the first value
-    of a step: after a resume, steps that were told before are not told anew."""
+    """One run of W&B for one run of ours, by an id kept in OUT.
+
+    Its own environment variables give the project (WANDB_PROJECT, default strive-video) and the mode
+    (WANDB_MODE=offline). W&B keeps the first value of a step: after a resume it ignores steps that it has.
+    """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], step: int) -> None:
         import wandb
@@ -115,32 +122,72 @@ TRACKERS: dict[str, Maker] = {"tensorboard": TensorBoard, "wandb": WeightsAndBia
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Raise UsageError for a tracker whose package is not installed."""
+    """Raise UsageError for a tracker that is not installed, and for W&B without a key or a network."""
     for name in names:
         if find_spec(name) is None:
             raise UsageError(f"log={name}: it is not installed; pip install 'strive-video[{name}]'")
+    if "wandb" in names and os.environ.get("WANDB_MODE", "online") in ("online", "shared"):
+        _require_wandb_account(os.environ.get("WANDB_BASE_URL", WANDB_URL))
+
+
+def _require_wandb_account(url: str) -> None:
+    without = "set WANDB_MODE=offline to keep its files here, or leave wandb out of log"
+    host = urlsplit(url).hostname or url
+    if not os.environ.get("WANDB_API_KEY") and not _netrc_has(host):
+        raise UsageError(f"log=wandb: no key for {host}; set WANDB_API_KEY or run `wandb login`; {without}")
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return  # The proxy resolves the name.
+    port = urlsplit(url).port or (80 if url.startswith("http:") else 443)
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(f"log=wandb: cannot reach {host}: {error}; {without}") from error
+
+
+def _netrc_has(host: str) -> bool:
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 @contextmanager
 def tracking(
     names: Sequence[str], out: Path, settings: Mapping[str, Any], step: int
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A function that tells a step's record to the named trackers; they are closed however this ends."""
-    with ExitStack() as stack:
-        trackers = []
-        for name in names:
-            tracker = TRACKERS[name](out, settings, step)
-            stack.callback(tracker.close)
-            trackers.append(tracker)
+    """A function that sends a step's record to the named trackers; they are closed however the block ends.
 
-        def tell(record: Mapping[str, Any]) -> None:
-            values = {
-                name.replace(".", "/"): value for name, value in numbers(record).items() if name != LEFT_OUT
-            }
-            for tracker in trackers:
-                tracker.write(record["step"], values)
+    A tracker that fails, at the start too, is dropped with one warning.
+    """
+    open_trackers: dict[str, Tracker] = {}
 
-        yield tell
+    def attempt(name: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception as error:  # Any: clients raise errors of no common type; none may end a run.
+            open_trackers.pop(name, None)
+            echo(
+                f"warning: log={name} failed: {one_line(error)}; training goes on without it, metrics.jsonl "
+                "has every step",
+                err=True,
+            )
+
+    def start(name: str) -> None:
+        open_trackers[name] = TRACKERS[name](out, settings, step)
+
+    def track(record: Mapping[str, Any]) -> None:
+        values = {key.replace(".", "/"): value for key, value in numbers(record).items() if key != LEFT_OUT}
+        for name, tracker in list(open_trackers.items()):
+            attempt(name, partial(tracker.write, record["step"], values))
+
+    for name in names:
+        attempt(name, partial(start, name))
+    try:
+        yield track
+    finally:
+        for name, tracker in list(open_trackers.items()):
+            attempt(name, tracker.close)
 
 
 def _kept_id(file: Path) -> str:

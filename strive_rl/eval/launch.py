@@ -9,7 +9,7 @@ from typing import Any
 from strive_data.common.console import echo
 from strive_rl.benchmarks.items import read_items
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.profiling import memory_advice
+from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import EvalProgress
 from strive_rl.common.run_settings import require_finished
 from strive_rl.eval.columns import gains_over_baseline, require_baseline
@@ -79,7 +79,7 @@ PATIENCE_MINUTES = 7 * 24 * 60.0
 def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None) -> int:
     """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
     try:
-        with distributed.processes(PATIENCE_MINUTES), memory_advice(settings.policy):
+        with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy):
             with distributed.propagate_errors():
                 known = finished_results(out, task=task, settings=settings, baseline=baseline)
             distributed.barrier()
@@ -98,7 +98,7 @@ def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, 
 def _evaluated(
     out: Path, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None
 ) -> dict[str, object]:
-    with EvalProgress() as progress:
+    with distributed.locked_folder(out), EvalProgress() as progress:
         return evaluate_benchmark(
             out,
             task=task,

@@ -1,7 +1,11 @@
-"""Sampled answers of a run as text to read: what was asked, which frames were seen, what it was worth."""
+"""Sampled completions of a run as text to read, with prompt, frames, reward and advantage.
+
+A long run has hundreds of megabytes of them: a step is found by bisection, a question line by line.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,28 +28,39 @@ Row = dict[str, Any]
 
 
 def show(run: Path, *, step: int | None = None, question: str | None = None) -> str:
-    """Answers of one step, the last by default, or those of one question at every step that kept some.
+    """Completions of one step, the last by default, or those of one question at every step that kept some.
 
-    Raises UsageError for a run without answers, and for a step or question that none were kept of.
+    Raises UsageError for a run without completions, and for a step or question without kept ones.
     """
-    rows = jsonl.read(run / ROLLOUTS_FILE)
-    if not rows:
+    path = run / ROLLOUTS_FILE
+    steps = jsonl.first_and_last_step(path)
+    if steps is None:
         raise UsageError(
-            f"{run}: no answers in {ROLLOUTS_FILE}; expected the folder of a run of strive-rl train"
+            f"{run}: no completions in {ROLLOUTS_FILE}; expected the folder of a run of strive-rl train"
         )
+    rows = _of_step(path, step, steps) if step is not None or question is None else []
     if question is not None:
-        choose(question, {row["sample_id"] for row in rows}, "question")
-        rows = [row for row in rows if row["sample_id"] == question]
-    if step is not None or question is None:
-        rows = _of_step(rows, rows[-1]["step"] if step is None else step)
+        rows = _of_question(path, rows if step is not None else None, question)
     return "\n\n".join(_question(list(few)) for _, few in groupby(rows, _which))
 
 
-def _of_step(rows: Sequence[Row], step: int) -> list[Row]:
-    kept = [row for row in rows if row["step"] == step]
+def _of_step(path: Path, step: int | None, steps: tuple[int, int]) -> list[Row]:
+    kept = jsonl.of_step(path, step)
     if not kept:
-        first, last = rows[0]["step"], rows[-1]["step"]
-        raise UsageError(f"step {step}: no answers kept; there are some from step {first} to {last}")
+        raise UsageError(
+            f"step {step}: no completions kept; there are some from step {steps[0]} to {steps[1]}"
+        )
+    return kept
+
+
+def _of_question(path: Path, of_step: list[Row] | None, question: str) -> list[Row]:
+    """The rows of one question, of these rows or of the whole file, which is read line by line."""
+    holding = json.dumps(question, ensure_ascii=False).encode()
+    rows = jsonl.scan(path, ["sample_id"], holding=holding) if of_step is None else of_step
+    kept = [row for row in rows if row["sample_id"] == question]
+    if not kept:
+        source = jsonl.scan(path, ["sample_id"]) if of_step is None else of_step
+        choose(question, {row["sample_id"] for row in source}, "question")
     return kept
 
 
@@ -54,16 +69,16 @@ def _which(row: Row) -> tuple[int, str]:
 
 
 def _question(rows: Sequence[Row]) -> str:
-    """Prompt and truth once, then its answers, the best first."""
+    """Prompt and truth once, then the completions, the best first."""
     first = rows[0]
     head = f"step {first['step']} · {first['sample_id']} · truth: {first['answer']}"
     ranked = sorted(rows, key=lambda row: -row["reward"])
     return "\n".join(
-        [head, "=" * len(head), str(first["prompt"]), *(line for row in ranked for line in _answer(row))]
+        [head, "=" * len(head), str(first["prompt"]), *(line for row in ranked for line in _completion(row))]
     )
 
 
-def _answer(row: Row) -> Iterator[str]:
+def _completion(row: Row) -> Iterator[str]:
     parts = ", ".join(f"{name} {value:g}" for name, value in row.items() if name not in FACTS)
     worth = f"reward {row['reward']:g} ({parts}) · advantage {row['advantage']:+g}"
     cut = "" if row["finished"] else " · cut at the limit"

@@ -10,9 +10,12 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from strive_data.errors import UsageError
+from strive_rl.common.preflight import require_model_folder
+from strive_rl.common.reading import reading
 from strive_rl.config import DEMO, PolicySettings
 from strive_rl.policy import packing
 from strive_rl.policy.architecture import Architecture
+from strive_rl.policy.encode import prompt_form
 from strive_rl.policy.lora import add_adapters
 from strive_rl.policy.memory import ModelShape, model_shape
 from strive_rl.policy.policy import Policy
@@ -38,8 +41,8 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     if settings.lora_rank:
         add_adapters(model, settings)
     tokenizer = processor.tokenizer
-    end_ids = _end_ids(model, tokenizer)
-    return Policy(
+    end_ids = _end_ids(model, tokenizer, name)
+    policy = Policy(
         model=model,
         processor=processor,
         architecture=architecture,
@@ -50,6 +53,9 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
         pad_id=end_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
         name=name,
     )
+    with reading(f"chat template of model {name}"):
+        prompt_form(policy)
+    return policy
 
 
 def read_config(name: str) -> Any:
@@ -111,36 +117,30 @@ def _recompute(model: Any) -> None:
 def _source(name: str) -> str:
     if name == DEMO:
         return str(files("strive_rl") / "demo_model")
-    folder = Path(name)
-    if not folder.exists():
-        if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise UsageError(f"model folder {name}: no such folder")
-        return name
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"model {name}: not a model folder (no config.json in it)")
-    return str(folder)
+    require_model_folder(name)
+    return name
 
 
 def _read(kind: Any, source: str, name: str, **options: Any) -> Any:
-    """`from_pretrained`, with its failures told in one line."""
-    try:
+    """`from_pretrained`, with its failures in one line."""
+    local = Path(source).is_dir()
+    hint = "" if local else "without a network, give a model folder"
+    with reading(f"model folder {name}" if local else f"model {name}", hint):
         return kind.from_pretrained(source, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
-        where = "model folder" if Path(source).is_dir() else "model"
-        hint = "" if Path(source).is_dir() else "; without a network, give a model folder"
-        raise UsageError(f"{where} {name}: cannot be loaded: {_first_line(error)}{hint}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Ids that end an answer: the tokenizer's, then those of the generation settings."""
+def _end_ids(model: Any, tokenizer: Any, name: str) -> tuple[int, ...]:
+    """Ids that end a completion: the tokenizer's, then those of the generation settings."""
     configured = model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
-    ids = [tokenizer.eos_token_id, *listed]
-    return tuple(dict.fromkeys(i for i in ids if i is not None))
+    ids = tuple(dict.fromkeys(i for i in [tokenizer.eos_token_id, *listed] if i is not None))
+    size = model.config.text_config.vocab_size
+    if not ids or any(type(i) is not int or not 0 <= i < size for i in ids):
+        raise UsageError(
+            f"model {name}: eos_token_id is {configured!r} in generation_config.json and "
+            f"{tokenizer.eos_token_id!r} in the tokenizer, expected token ids from 0 to {size - 1}"
+        )
+    return ids
 
 
 def _suppressed(model: Any, tokenizer: Any) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 plan    a study's file → its arms
 paired  accuracies by arm and seed → means, paired differences, and their errors
-run     one arm and seed after the other; goes on where it was stopped
+run     one arm and seed after the other; resumes where it was stopped
 """
 
 from strive_rl.study.paired import Comparison, comparisons

@@ -32,7 +32,7 @@ class Comparison:
 
 
 def comparisons(by_arm: Mapping[str, Accuracies], baseline: str) -> list[Comparison]:
-    """Of all arms in their order; each maps seeds to accuracies, and may lack some."""
+    """Comparisons of all arms in their order; each arm maps seeds to accuracies, and may lack some."""
     base = by_arm[baseline]
     return [
         Comparison(
@@ -45,7 +45,7 @@ def comparisons(by_arm: Mapping[str, Accuracies], baseline: str) -> list[Compari
 
 
 def mean_of(values: Sequence[float]) -> Mean | None:
-    """Mean and standard error; None of nothing."""
+    """Mean and standard error; None without values."""
     count = len(values)
     if not count:
         return None

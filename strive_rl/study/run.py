@@ -1,8 +1,8 @@
-"""One arm and seed after the other: train, evaluate, compare. A stopped study goes on where it was.
+"""One arm and seed after the other: train, evaluate, compare. A stopped study resumes where it was.
 
-OUT/ARM/seed-N/run is a run of `strive-rl train`, OUT/ARM/seed-N/eval an evaluation of its model; the study is
-done with a pair once its evaluation is there. All arms of a seed come before the next seed, so that a study
-stopped early still compares like with like.
+OUT/ARM/seed-N/run is a run of `strive-rl train`, OUT/ARM/seed-N/eval an evaluation of its model; a pair of
+arm and seed is finished once its evaluation exists. All arms of a seed come before the next seed, so that a
+study stopped early still compares equal seeds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.output_folder import output_folder
 from strive_data.common.settings import as_dict
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.run_settings import holds_work
 from strive_rl.eval.on_shards import RESULTS_FILE, evaluate
 from strive_rl.eval.table import aligned
 from strive_rl.study.paired import comparisons
@@ -68,15 +70,18 @@ def _run_one(
     arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
 ) -> None:
     run = folder / "run"
-    open_run = state.resume if state.holds_work(run) else state.start
-    begun = open_run(run, shards=shards, model=model, settings=arm.with_seed(seed))
-    trained = trainer.fit(begun, lambda record, steps: None)
+    open_run = state.resume if holds_work(run) else state.start
+    with output_folder(run):
+        trained = trainer.fit(
+            open_run(run, shards=shards, model=model, settings=arm.with_seed(seed)),
+            lambda record, steps: None,
+        )
     shutil.rmtree(folder / "eval", ignore_errors=True)
     evaluate(folder / "eval", shards=heldout, model=str(trained), settings=study.evaluation)
 
 
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: str) -> None:
-    """Make OUT this study's, or see that it is: everything but the number of seeds must be the same.
+    """Make OUT this study's, or check that it is: everything but the number of seeds must be the same.
 
     One that ended before the first step of its first run begins anew.
     """
@@ -93,7 +98,7 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: 
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
         if not changed:
             return
-        if any(map(state.holds_work, out.glob("*/seed-*/run"))):
+        if any(map(holds_work, out.glob("*/seed-*/run"))):
             raise UsageError(f"{out} holds another study ({', '.join(changed)} differ): give another --out")
     elif out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty and holds no study: give another --out")

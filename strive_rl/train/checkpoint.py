@@ -1,39 +1,48 @@
-"""A run or a checkpoint → a folder for others: a plain model of transformers, or the adapter alone for peft.
+"""Checkpoints of a run: model folders that transformers loads, with the trainer's state beside the weights.
 
-A checkpoint's model is plain already, its adapters merged; export leaves the trainer's state behind.
+OUT/checkpoint-000100 is written under another name and renamed when whole, its manifest last; so a folder of
+that name is complete, and damage that comes later is found by its manifest before anything is read.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
-from strive_data.errors import UsageError
-from strive_rl.common import distributed, jsonl
+from strive_data.common.files import sync_folder
+from strive_data.common.output_folder import FULL_WORDS, DiskFullError, has_room
+from strive_data.errors import DamagedError, UsageError
+from strive_rl.common import distributed
 from strive_rl.common.distributed import on_cpu
-from strive_rl.common.run_settings import SETTINGS_FILE
-from strive_rl.config import PolicySettings
+from strive_rl.common.manifest import find_damage, write_manifest
+from strive_rl.common.model_folder import add_older_names
+from strive_rl.common.reading import reading
 from strive_rl.policy import Policy
-from strive_rl.policy.lora import NAME, adapter_config, merged
+from strive_rl.policy.lora import merged
 
-# Work that is done beside the training: one job at a time, its errors never lost.
+STATE_FILE = "trainer.pt"
+MODEL_FOLDER = "model"
+PREFIX = "checkpoint-"
+NAME = re.compile(rf"{PREFIX}(\d+)")
+# What a killed process leaves of a folder: one being written or removed, and one being replaced.
+TEMPORARY = re.compile(rf"\.({PREFIX}\d+|{MODEL_FOLDER})\.(tmp|old)")
 
 
-class Writer:
-    """Does jobs in a thread of its own where `background`, else at once.
+class AsyncSaver:
+    """Runs save jobs one after the other: in a thread of its own where `background`, else at once.
 
-    A job waits for the one before it. Its error is raised by the next `do`, by `wait`, or at the end of the
-    block that the writer is used in.
+    A job's error is raised by the next `submit`, by `wait`, or at the end of the block that the saver is used
+    in.
     """
 
     def __init__(self, *, background: bool) -> None:
@@ -51,8 +60,8 @@ class Writer:
         if error is None:
             self.wait()
 
-    def do(self, job: Callable[[], None]) -> None:
-        """Do this job, or start it once the one before is done."""
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run this job, or start it once the one before is done."""
         self.wait()
         if self._pool:
             self._pending = self._pool.submit(job)
@@ -60,20 +69,10 @@ class Writer:
             job()
 
     def wait(self) -> None:
-        """Until nothing is under way."""
+        """Wait for the job that is running."""
         pending, self._pending = self._pending, None
         if pending:
             pending.result()
-
-
-# A checkpoint is a model folder that transformers loads, with the trainer's state beside the weights.
-#
-# It is written under another name and renamed when whole, so a folder called `checkpoint-…` is always
-# usable.
-
-STATE_FILE = "trainer.pt"
-MODEL_FOLDER = "model"
-PREFIX = "checkpoint-"
 
 
 def checkpoint_folder(out: Path, step: int) -> Path:
@@ -81,15 +80,47 @@ def checkpoint_folder(out: Path, step: int) -> Path:
     return out / f"{PREFIX}{step:06d}"
 
 
+def checkpoints(out: Path) -> dict[int, Path]:
+    """The checkpoints of a run by their steps, the oldest first. No other name counts as one."""
+    folders = [path for path in out.glob(PREFIX + "*") if NAME.fullmatch(path.name)]
+    found = {int(path.name.removeprefix(PREFIX)): path for path in folders if (path / STATE_FILE).is_file()}
+    return dict(sorted(found.items()))
+
+
 def latest(out: Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None."""
-    folders = [path for path in out.glob(PREFIX + "*") if (path / STATE_FILE).is_file()]
-    return max(folders, default=None)
+    """The newest checkpoint of a run, or None."""
+    return next(reversed(checkpoints(out).values()), None)
+
+
+def choose(out: Path, wanted: Path | None = None) -> Path | None:
+    """The checkpoint to resume from: the newest, or `wanted`, a folder or its name. None where there is none.
+
+    Raises UsageError where `wanted` is no checkpoint of the run, DamagedError that names the damaged file and
+    the newest intact checkpoint.
+    """
+    known = checkpoints(out)
+    folder = next(reversed(known.values()), None)
+    if wanted is not None:
+        folder = next((path for path in known.values() if path.name == wanted.name), None)
+        if folder is None or (len(wanted.parts) > 1 and wanted.resolve() != folder.resolve()):
+            names = ", ".join(path.name for path in known.values()) or "no checkpoint"
+            raise UsageError(f"--resume-from {wanted}: not a checkpoint of {out}; it holds {names}")
+    damage = next(find_damage(folder), None) if folder else None
+    if damage:
+        others = (path for path in reversed(known.values()) if path != folder)
+        intact = next((path for path in others if not any(find_damage(path))), None)
+        advice = (
+            f"resume from the newest intact checkpoint with --resume-from {intact.name}"
+            if intact
+            else "no checkpoint of the run is intact: start again with another --out"
+        )
+        raise DamagedError(f"{damage}; {advice}")
+    return folder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """All that a folder will hold, copied to the CPU: what is trained on meanwhile does not change it.
+    """The content of a folder, copied to the CPU: training that goes on does not change it.
 
     `weights` under the names of the plain model, adapters merged; `state` is the trainer's, None for a model
     alone. Both are empty on all processes but the first.
@@ -113,96 +144,79 @@ def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> N
 
 
 def write(folder: Path, policy: Policy, taken: Snapshot) -> None:
-    """Write model, processor and, for a checkpoint, the trainer's state; an older folder gives way."""
-    temporary = folder.with_name("." + folder.name + ".tmp")
+    """Write model, processor and, for a checkpoint, the trainer's state; replaces a folder of that name.
+
+    Raises DiskFullError where there is no room. What a failed write left is removed, older folders stay.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    policy.model.save_pretrained(temporary, state_dict=dict(taken.weights))
-    policy.processor.save_pretrained(temporary)
-    if taken.state is not None:
-        torch.save(taken.state, temporary / STATE_FILE)
-    _flush(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        policy.model.save_pretrained(temporary, state_dict=dict(taken.weights))
+        policy.processor.save_pretrained(temporary)
+        add_older_names(temporary)
+        if taken.state is not None:
+            torch.save(taken.state, temporary / STATE_FILE)
+        write_manifest(temporary)
+        _replace(folder, temporary)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = any(words in str(error) for words in FULL_WORDS) or not has_room(folder.parent)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if full:
+            raise DiskFullError(_full(folder)) from error
+        raise
+
+
+def _replace(folder: Path, temporary: Path) -> None:
+    """Give the new folder its name; at every moment one of the two is there, or found by `clean`."""
+    old = folder.with_name(f".{folder.name}.old")
+    if folder.exists():
+        folder.rename(old)
     temporary.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _full(folder: Path) -> str:
+    newest = latest(folder.parent)
+    stays = f"{newest.name} stays" if newest else "there is no earlier checkpoint"
+    return f"disk full: no room left to save {folder} ({stays}); free space, then resume with --resume"
 
 
 def prune(out: Path, keep: int) -> None:
-    """Drop all but the `keep` newest checkpoints of a run; 0 keeps all."""
-    folders = sorted(path for path in out.glob(PREFIX + "*") if (path / STATE_FILE).is_file())
+    """Remove all but the `keep` newest checkpoints of a run; 0 keeps all. Nothing else is ever touched."""
+    folders = [path for path in checkpoints(out).values() if not path.is_symlink()]
     for folder in folders[:-keep] if keep else []:
-        # Without its state it is no checkpoint any more, should this be cut off half-way.
-        (folder / STATE_FILE).unlink()
-        shutil.rmtree(folder)
+        doomed = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def clean(out: Path) -> None:
+    """Remove what a killed process left of folders that it wrote or removed; a replaced one comes back."""
+    for path in sorted(out.glob(".*")):
+        match = TEMPORARY.fullmatch(path.name)
+        if match and match[2] == "old" and not (out / match[1]).exists():
+            path.rename(out / match[1])
+        elif match and path.is_dir():
+            shutil.rmtree(path)
+
+
+def set_aside_after(out: Path, step: int) -> list[Path]:
+    """Rename the checkpoints after `step`, from where a run resumes; their new names.
+
+    Nothing is deleted: their weights may be of use.
+    """
+    moved = []
+    for later, folder in checkpoints(out).items():
+        if later > step:
+            names = (folder.with_name(f"{folder.name}.set-aside-{number}") for number in count(1))
+            moved.append(folder.rename(next(name for name in names if not name.exists())))
+    return moved
 
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The trainer's state of a checkpoint; only tensors and plain values are read, never code."""
-    try:
+    with reading(folder / STATE_FILE):
         state: dict[str, Any] = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        message = str(error).partition("\n")[0]
-        raise UsageError(f"{folder / STATE_FILE} cannot be read: {message}") from error
     return state
-
-
-def _flush(folder: Path) -> None:
-    """Bring every file of the folder to the disk before it gets its name."""
-    for path in folder.iterdir():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-# Where peft looks for a weight: the model is an attribute of its own wrapper.
-PEFT_PREFIX = "base_model.model."
-
-
-def export(source: Path, out: Path, *, adapter: bool = False) -> Path:
-    """Write the model of a run (its finished one, else that of its newest checkpoint) or of a checkpoint to
-    the new folder `out`; with `adapter` its low-rank adapters alone. The folder that it came from.
-
-    Raises UsageError where there is no model, or no adapter, or `out` is there already.
-    """
-    if out.exists():
-        raise UsageError(f"--out {out} is there already: give a new name")
-    folder = _checkpoint(source) if adapter else _model(source)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    if adapter:
-        _write_adapter(folder, temporary)
-    else:
-        shutil.copytree(folder, temporary, ignore=shutil.ignore_patterns(STATE_FILE))
-    temporary.rename(out)
-    return folder
-
-
-def _model(source: Path) -> Path:
-    finished = source / MODEL_FOLDER
-    for folder in (source, finished, latest(source)):
-        if folder and (folder / "config.json").is_file():
-            return folder
-    raise UsageError(f"{source}: no model in it, expected a run with a checkpoint, or a checkpoint")
-
-
-def _checkpoint(source: Path) -> Path:
-    folder = source if (source / STATE_FILE).is_file() else latest(source)
-    if folder is None:
-        raise UsageError(f"{source}: no checkpoint in it; adapters are kept in checkpoint-…/{STATE_FILE}")
-    return folder
-
-
-def _write_adapter(folder: Path, out: Path) -> None:
-    """adapter_config.json and adapter_model.safetensors, as peft writes them."""
-    weights = load_state(folder)["adapters"]
-    if not weights:
-        raise UsageError(f"{folder}: trained without adapters (policy.lora_rank=0); leave out --adapter")
-    record: dict[str, Any] = jsonl.read_json(folder.parent / SETTINGS_FILE)
-    config = adapter_config(PolicySettings(**record["settings"]["policy"]))
-    config.base_model_name_or_path = record["model"]
-    config.inference_mode = True
-    out.mkdir()
-    config.save_pretrained(out)
-    named = {PEFT_PREFIX + name.replace(f".{NAME}.", "."): each for name, each in weights.items()}
-    save_file(named, out / "adapter_model.safetensors", metadata={"format": "pt"})

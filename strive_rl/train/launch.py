@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from strive_data.common.console import echo
 from strive_data.common.settings import as_dict
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
-from strive_rl.common.profiling import memory_advice
+from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import TrainProgress
 from strive_rl.common.signals import StoppedError, StopRequest, listening
 from strive_rl.common.trackers import require_trackers, tracking
@@ -18,51 +18,63 @@ from strive_rl.config import TrainSettings
 from strive_rl.train import state, trainer
 
 FAILED = 2
+AGAIN = "give the same command with --resume"
 
 
 def launch(
-    shards: Sequence[ShardSet], *, model: str, out: Path, settings: TrainSettings, resume: bool
-) -> int:
-    """Train, and say how it ended; the exit code. The first of several processes speaks for all."""
-    require_trackers(settings.log)
-    try:
-        with distributed.processes(settings.timeout_minutes), listening() as asked:
-            return _train(shards, model, out, settings, resume, asked)
-    except distributed.PeerFailedError:
-        return FAILED
-
-
-def _train(
     shards: Sequence[ShardSet],
+    *,
     model: str,
     out: Path,
     settings: TrainSettings,
     resume: bool,
-    asked: StopRequest,
+    resume_from: Path | None = None,
 ) -> int:
-    open_run = state.resume if resume else state.start
-    with distributed.propagate_errors():
-        run = open_run(out, shards=shards, model=model, settings=settings)
+    """Train, and say how it ended; the exit code. The first of several processes prints for all.
+
+    Raises UsageError where another process writes to `out`, DiskFullError where there is no room.
+    """
+    require_trackers(settings.log)
     try:
-        told = settings.log if distributed.is_first() else ()
+        with (
+            distributed.processes(settings.timeout_minutes),
+            listening() as stop,
+            distributed.locked_folder(out, AGAIN),
+        ):
+            with distributed.propagate_errors():
+                if resume or resume_from:
+                    run = state.resume(
+                        out, shards=shards, model=model, settings=settings, resume_from=resume_from
+                    )
+                else:
+                    run = state.start(out, shards=shards, model=model, settings=settings)
+            return _train(run, stop)
+    except distributed.PeerFailedError:
+        return FAILED
+
+
+def _train(run: state.TrainState, stop: StopRequest) -> int:
+    names = run.settings.log if distributed.is_first() else ()
+    try:
         with (
             TrainProgress() as progress,
-            tracking(told, out, as_dict(settings), run.step) as tell,
-            memory_advice(settings.policy),
+            tracking(names, run.out, as_dict(run.settings), run.step) as track,
+            oom_hint(run.settings.policy),
         ):
 
             def observe(record: dict[str, Any], steps: int) -> None:
                 progress(record, steps)
-                tell(record)
+                track(record)
 
-            folder = trainer.fit(run, observe, asked)
+            folder = trainer.fit(run, observe, stop)
     except StoppedError as stopped:
-        _say(f"{stopped}; to go on, give the same command with --resume", sys.stderr)
+        _say(f"{stopped}; to resume, {AGAIN}", err=True)
         return stopped.exit_code
-    _say(f"{folder}: the model after step {run.step}; metrics in {out / state.METRICS_FILE}", sys.stdout)
+    metrics = run.out / state.METRICS_FILE
+    _say(f"{folder}: the model after step {run.step}; metrics in {metrics}")
     return 0
 
 
-def _say(line: str, stream: TextIO) -> None:
+def _say(line: str, *, err: bool = False) -> None:
     if distributed.is_first():
-        print(line, file=stream)
+        echo(line, err=err)

@@ -1,4 +1,4 @@
-"""A run of training, before its first step: begun anew, or taken up from its newest checkpoint."""
+"""The state of a training run between two steps: a new run, or one resumed from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from strive_data.common.console import echo
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
@@ -15,8 +16,12 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
 from strive_rl.algorithm.schedule import require_alpha
 from strive_rl.common import distributed, jsonl
+from strive_rl.common.manifest import has_manifest
+from strive_rl.common.reading import reading
 from strive_rl.common.run_settings import (
+    RECORD_KEYS,
     SETTINGS_FILE,
+    holds_run,
     require_folder,
     require_same,
     require_same_prompts,
@@ -35,15 +40,14 @@ from strive_rl.train.reference import Reference, load_reference
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
-WORK = ("*.jsonl", "results.json", f"{checkpoint.PREFIX}*", checkpoint.MODEL_FOLDER)
 
 Shards = ShardSet | Sequence[ShardSet]
 
 
 @dataclass(kw_only=True, eq=False)
 class TrainState:
-    """A run between two steps: `step` steps are done, `cursor` says which questions come next, and
-    `alpha` how focused their variants are (None: by no one α)."""
+    """A run between two steps: `step` steps are done, `cursor` points to the next questions, and `alpha` is
+    the α of their variants (None: they have no common one)."""
 
     out: Path
     loader: Loader
@@ -59,29 +63,37 @@ class TrainState:
 
 
 def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> TrainState:
-    """A new run into `out`, on one build or several; one that ended before its first step begins anew.
+    """A new run into `out`, on one build or several; one that failed before its first step is replaced.
 
     Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
     """
-    if (out / SETTINGS_FILE).exists() and holds_work(out):
-        raise UsageError(f"{out} already holds a run: go on with --resume, or give another --out")
+    if holds_run(out):
+        raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
     require_folder(out)
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds)
     run = _assemble(out, builds, model, model, settings)
-    # No process may look whether there is a run once another has begun to write it.
+    # No process may check for a run after another one has written it.
     distributed.barrier()
     if distributed.is_first():
         out.mkdir(parents=True, exist_ok=True)
+        checkpoint.clean(out)
         jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 
-def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> TrainState:
-    """The run of `out` from its newest checkpoint, or from its start where it has none yet.
+def resume(
+    out: Path,
+    *,
+    shards: Shards,
+    model: str,
+    settings: TrainSettings,
+    resume_from: Path | None = None,
+) -> TrainState:
+    """The run of `out` from its newest checkpoint or that of `resume_from`, or from its start without one.
 
     Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
-    settings, model or shards, and names the difference.
+    settings, model or shards, and names the difference; DamagedError where the checkpoint is damaged.
     """
     if not (out / SETTINGS_FILE).is_file():
         raise UsageError(
@@ -89,38 +101,64 @@ def resume(out: Path, *, shards: Shards, model: str, settings: TrainSettings) ->
         )
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds)
-    saved = jsonl.read_json(out / SETTINGS_FILE)
+    saved = jsonl.read_json(out / SETTINGS_FILE, RECORD_KEYS)
     require_same(saved, record, out)
-    folder = checkpoint.latest(out)
-    # A checkpoint's model has its adapters merged; adapters go on from their own weights, on the first model.
+    folder = _choose_checkpoint(out, resume_from)
+    # A checkpoint's model has its adapters merged: adapters resume on the model that the run started from.
     weights = folder if folder and not settings.policy.lora_rank else model
     run = _assemble(out, builds, str(weights), model, settings)
     require_same_prompts(saved, prompt_form(run.policy), out)
     if folder:
-        state = checkpoint.load_state(folder)
-        load_adapters(run.policy.model, state["adapters"])
-        run.optimizer.load(state["optimizer"])
-        run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
-        run.alpha = state["alpha"]
+        _load_checkpoint(run, folder)
     if run.step > settings.steps:
-        raise UsageError(
-            f"{out} has {plural(run.step, 'step')} already, more than the {settings.steps} asked for"
-        )
+        raise UsageError(f"{out} has {plural(run.step, 'step')} already, more than steps={settings.steps}")
     distributed.barrier()
     if distributed.is_first():
-        for name in (METRICS_FILE, ROLLOUTS_FILE):
-            jsonl.cut_back(out / name, run.step)
+        _rewind(out, run.step)
         jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
 
-def holds_work(out: Path) -> bool:
-    """Whether anything came of the settings that lie there: steps, weights, answers of an evaluation."""
-    return any(next(out.glob(name), None) for name in WORK)
+def _choose_checkpoint(out: Path, wanted: Path | None) -> Path | None:
+    """The same checkpoint on every process; the first one checks its files and removes leftovers."""
+    chosen: Path | None = None
+    with distributed.propagate_errors():
+        if distributed.is_first():
+            checkpoint.clean(out)
+            chosen = checkpoint.choose(out, wanted)
+            if chosen and not has_manifest(chosen):
+                _warn(f"{chosen} has no manifest (an earlier version wrote it): its files cannot be checked")
+    return distributed.all_gather(chosen)[0]
+
+
+def _load_checkpoint(run: TrainState, folder: Path) -> None:
+    state = checkpoint.load_state(folder)
+    with reading(folder / checkpoint.STATE_FILE):
+        load_adapters(run.policy.model, state["adapters"])
+        run.optimizer.load(state["optimizer"])
+        run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
+        run.alpha = state["alpha"]
+
+
+def _rewind(out: Path, step: int) -> None:
+    """Make the folder that of a run after `step` steps, and say what is not as it should be."""
+    for moved in checkpoint.set_aside_after(out, step):
+        _warn(f"the run goes on before this checkpoint, which is kept under another name: {moved}")
+    for name in (METRICS_FILE, ROLLOUTS_FILE):
+        jsonl.cut_back(out / name, step)
+    recorded = {record["step"] for record in jsonl.scan(out / METRICS_FILE, ["step"])}
+    missing = [number for number in range(1, step + 1) if number not in recorded]
+    if missing:
+        which = f"step {missing[0]}" if len(missing) == 1 else f"{len(missing)} steps from {missing[0]} on"
+        _warn(f"{out / METRICS_FILE} was cut or lost: it lacks {which}, of {step}; curves and sums do too")
+
+
+def _warn(text: str) -> None:
+    echo(f"warning: {text}", err=True)
 
 
 def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> TrainState:
-    """A run with the policy of `weights`, which began as `model`."""
+    """A run with the policy of `weights`; `model` is the one that the run started from."""
     _require_own_device(settings.policy)
     rules = load_rules(settings.reward)
     clean = settings.algorithm.logprob_condition == "clean"
@@ -153,7 +191,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
 
 
 def _require_own_device(settings: PolicySettings) -> None:
-    """Several processes on one CUDA device would wait for each other for ever."""
+    """Raise UsageError where processes share a CUDA device: they would wait for each other for ever."""
     device, count = choose_device(settings.device), distributed.world_size()
     if count == 1 or device.type != "cuda":
         return
@@ -169,7 +207,7 @@ def _require_own_device(settings: PolicySettings) -> None:
 
 
 def _lay_out(policy: Policy, reference: Reference | None) -> None:
-    """Over all processes, once each of them has loaded the models."""
+    """Shard the models over all processes, after each has loaded them."""
     distributed.barrier()
     for model in (policy.model, reference.model if reference else None):
         if model is not None:

@@ -25,7 +25,7 @@ from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.builtin import Encoded, reward_grid
 from strive_rl.schema import Rewards, Rollout
 from strive_rl.train import checkpoint
-from strive_rl.train.checkpoint import Writer
+from strive_rl.train.checkpoint import AsyncSaver
 from strive_rl.train.collect import Gathered, collect, next_alpha
 from strive_rl.train.examples import make_examples
 from strive_rl.train.metrics import step_facts, step_record
@@ -46,7 +46,7 @@ def fit(run: TrainState, observe: Observer, asked: StopRequest | None = None) ->
     process to end. A GPU goes on training while a checkpoint is written; a CPU would only be slowed down.
     """
     folder = run.out / checkpoint.MODEL_FOLDER
-    with closing(run.loader), Writer(background=run.policy.device.type == "cuda") as writer:
+    with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as writer:
         while run.step < run.settings.steps:
             record = train_step(run)
             if distributed.is_first():
@@ -59,11 +59,11 @@ def fit(run: TrainState, observe: Observer, asked: StopRequest | None = None) ->
                 raise StoppedError(stop, run.step)
         model = checkpoint.snapshot(run.policy)
         if distributed.is_first():
-            writer.do(partial(checkpoint.write, folder, run.policy, model))
+            writer.submit(partial(checkpoint.write, folder, run.policy, model))
     return folder
 
 
-def _save(run: TrainState, writer: Writer) -> None:
+def _save(run: TrainState, writer: AsyncSaver) -> None:
     """A checkpoint of the run, written by the first process; the oldest give way to it."""
     folder = checkpoint.checkpoint_folder(run.out, run.step)
     taken = checkpoint.snapshot(run.policy, _state(run))
@@ -73,7 +73,7 @@ def _save(run: TrainState, writer: Writer) -> None:
         checkpoint.prune(run.out, run.settings.keep)
 
     if distributed.is_first():
-        writer.do(write)
+        writer.submit(write)
 
 
 def _signal(asked: StopRequest | None) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from strive_data.errors import UsageError
-from strive_rl.common.profiling import Stopwatch, memory_advice, peak_memory
+from strive_rl.common.profiling import Stopwatch, oom_hint, peak_memory
 from strive_rl.config import PolicySettings
 
 
@@ -36,10 +36,10 @@ def test_the_peak_is_that_of_this_process_in_bytes() -> None:
 
 def test_a_full_device_is_told_with_the_settings_to_lower() -> None:
     expected = r"^CUDA out of memory: .*policy\.prompts_per_pass \(now 3\) or policy\.logits_chunk_tokens .*$"
-    with pytest.raises(UsageError, match=expected), memory_advice(PolicySettings(prompts_per_pass=3)):
+    with pytest.raises(UsageError, match=expected), oom_hint(PolicySettings(prompts_per_pass=3)):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(RuntimeError, match="other"), memory_advice(PolicySettings()):
+    with pytest.raises(RuntimeError, match="other"), oom_hint(PolicySettings()):
         raise RuntimeError("other")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from strive_rl.common.signals import StoppedError, StopRequest, listening
+from strive_rl.common.signals import STOPPING, StoppedError, StopRequest, listening
 
 LOOP = """
 import sys, time
-from strive_rl.signals import listening
+from strive_rl.common.signals import listening
 with listening() as asked:
     print("ready", flush=True)
     while asked.signal is None:
@@ -37,7 +37,7 @@ def looping(*arguments: str) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_the_first_signal_is_only_noted(number: signal.Signals) -> None:
     child = looping()
     child.send_signal(number)
@@ -65,10 +65,10 @@ def test_the_same_signal_by_two_ways_is_one() -> None:
 
 
 def test_handlers_are_put_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in STOPPING]
     with listening():
         assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in STOPPING] == before
 
 
 def test_what_a_stop_says() -> None:

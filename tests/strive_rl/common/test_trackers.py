@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +108,48 @@ def test_weights_and_biases_gets_one_run_for_one_of_ours(
     }
     assert log == ("log", (3, {"reward": 0.5, "seconds/total": 2.0, "dropped": 1.0}))
     assert finish == ("finish", None)
+
+
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_tracker_that_fails_warns_once_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    class CommError(Exception):
+        """As W&B's own: of no common base."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise CommError("network\nbroke")
+
+    fake = FakeWandb()
+    monkeypatch.setattr(fake, where, fails)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    done = []
+    with tracking(["wandb"], tmp_path, {}, 0) as track:
+        for step in (1, 2, 3):
+            track(RECORD | {"step": step})
+            done.append(step)
+    assert done == [1, 2, 3]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: log=wandb failed: CommError: network; training goes on")
+
+
+def test_weights_and_biases_needs_a_key_and_a_network_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr("strive_rl.common.trackers.find_spec", lambda name: name)
+        for name in ("WANDB_API_KEY", "WANDB_MODE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        with pytest.raises(UsageError, match=r"no key for 127\.0\.0\.1.*WANDB_API_KEY"):
+            require_trackers(["wandb"])
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password key\n")
+        require_trackers(["wandb"])
+    with pytest.raises(UsageError, match=r"cannot reach 127\.0\.0\.1.*WANDB_MODE=offline"):
+        require_trackers(["wandb"])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    require_trackers(["wandb"])
 
 
 def test_a_run_that_fails_is_closed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,9 +80,9 @@ def test_the_last_step_by_default_and_a_question_at_every_step(run: Path) -> Non
 
 
 def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="step 9: no answers kept; there are some from step 1 to 2"):
+    with pytest.raises(UsageError, match=r"step 9: .* from step 1 to 2"):
         show(run, step=9)
     with pytest.raises(UsageError, match="did you mean 'q1'"):
         show(run, question="q11")
-    with pytest.raises(UsageError, match=r"no answers in rollouts\.jsonl"):
+    with pytest.raises(UsageError, match=r"rollouts\.jsonl"):
         show(tmp_path / "absent")

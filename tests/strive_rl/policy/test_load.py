@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ({"model_type": "gpt2"}, "expected one of: qwen2_5_vl, qwen3_vl"),
-        ({"model_type": "qwen2_5_vl"}, "cannot be loaded"),
+        ({"model_type": "qwen2_5_vl"}, "cannot be read"),
     ],
 )
 def test_a_folder_of_another_or_an_incomplete_model(
@@ -75,8 +77,65 @@ def test_a_folder_of_another_or_an_incomplete_model(
 
 def test_a_config_that_is_not_json(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load_policy(str(tmp_path), CPU)
+
+
+def hostile(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def truncated(path: Path, content: bytes) -> None:
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def empty_head(path: Path, content: bytes) -> None:
+    path.write_bytes(content + path.read_bytes()[8:])
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "content", "message"),
+    [
+        ("model.safetensors", truncated, b"", "cannot be read"),
+        ("model.safetensors", empty_head, b"\xff" * 8, "cannot be read"),
+        ("model.safetensors", hostile, b"", "cannot be read"),
+        ("tokenizer.json", hostile, b"[1]", "cannot be read"),
+        ("tokenizer_config.json", hostile, b"[1]", "cannot be read"),
+        ("processor_config.json", hostile, b"[1]", "cannot be read"),
+        ("generation_config.json", hostile, b"[1]", ""),
+        ("generation_config.json", hostile, b'{"eos_token_id": "x"}', "eos_token_id"),
+        ("generation_config.json", hostile, b'{"eos_token_id": [1, 99999]}', "eos_token_id"),
+        ("config.json", hostile, b"[1]", "cannot be read"),
+        ("chat_template.jinja", hostile, b"{{ 1 / 0 }}", "chat template"),
+        ("chat_template.jinja", hostile, b"{% for", "chat template"),
+        ("chat_template.jinja", hostile, b"{{ raise_exception('no') }}", "chat template"),
+        ("chat_template.jinja", hostile, b"{{ ''.__class__.__mro__[1].__subclasses__() }}", "chat template"),
+        ("chat_template.jinja", hostile, b"{{ range(10 ** 9) | list }}", "chat template"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_one_line_with_the_model(
+    tiny_folder: Path,
+    tmp_path: Path,
+    name: str,
+    harm: Callable[[Path, bytes], None],
+    content: bytes,
+    message: str,
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    harm(folder / name, content)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_policy(str(folder), CPU)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_weights_are_never_read(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"pytorch_model\.bin.*safetensors"):
+        load_policy(str(folder), CPU)
 
 
 def test_a_hub_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,31 @@
-"""What is exported loads by transformers or peft alone, and says the same."""
+"""Checkpoints: whole or absent, checked before they are read, and nothing but checkpoints is ever removed."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from strive_data.errors import UsageError
+from strive_data.common.output_folder import DiskFullError
+from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
+from strive_rl.common.manifest import MANIFEST_FILE, find_damage, require_intact
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
-from strive_rl.policy.lora import adapter_weights
 from strive_rl.train import checkpoint
-from strive_rl.train.checkpoint import Writer, export
+from strive_rl.train.checkpoint import AsyncSaver, checkpoint_folder
+from tests.strive_rl.tiny_models import TINY_MODELS
 
 
 def failing() -> None:
@@ -27,81 +34,189 @@ def failing() -> None:
 
 def test_in_the_foreground_a_job_is_done_at_once() -> None:
     done: list[int] = []
-    with Writer(background=False) as writer:
-        writer.do(lambda: done.append(1))
+    with AsyncSaver(background=False) as saver:
+        saver.submit(lambda: done.append(1))
         assert done == [1]
         with pytest.raises(OSError, match="No space"):
-            writer.do(failing)
+            saver.submit(failing)
 
 
 def test_in_the_background_the_caller_goes_on_and_the_end_waits() -> None:
     may_end, done = threading.Event(), []
-    with Writer(background=True) as writer:
-        writer.do(lambda: done.append(may_end.wait(20)))
+    with AsyncSaver(background=True) as saver:
+        saver.submit(lambda: done.append(may_end.wait(20)))
         assert not done
         may_end.set()
-        writer.do(lambda: done.append(threading.current_thread().name.startswith("strive-checkpoint")))
+        saver.submit(lambda: done.append(threading.current_thread().name.startswith("strive-checkpoint")))
     assert done == [True, True]
 
 
-def test_an_error_is_raised_by_the_next_job_the_wait_or_the_end() -> None:
-    with pytest.raises(OSError, match="No space"), Writer(background=True) as writer:
-        writer.do(failing)
-    with Writer(background=True) as writer:
-        writer.do(failing)
+def test_an_error_is_raised_by_the_next_job_the_wait_or_the_end_and_hides_no_other() -> None:
+    with pytest.raises(OSError, match="No space"), AsyncSaver(background=True) as saver:
+        saver.submit(failing)
+    with AsyncSaver(background=True) as saver:
+        saver.submit(failing)
         with pytest.raises(OSError, match="No space"):
-            writer.do(lambda: None)
-        writer.do(failing)
+            saver.submit(lambda: None)
+        saver.submit(failing)
         with pytest.raises(OSError, match="No space"):
-            writer.wait()
-        writer.wait()
+            saver.wait()
+        saver.wait()
 
-
-def test_another_error_is_not_hidden_by_that_of_a_job() -> None:
     def fails_twice() -> None:
-        with Writer(background=True) as writer:
-            writer.do(failing)
+        with AsyncSaver(background=True) as saver:
+            saver.submit(failing)
             raise KeyError("first")
 
     with pytest.raises(KeyError):
         fails_twice()
 
 
-def test_transformers_loads_the_folder(tiny_policy: Policy, tmp_path: Path) -> None:
-    folder = checkpoint.checkpoint_folder(tmp_path, 12)
-    checkpoint.save(folder, tiny_policy, {"step": 12})
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000012"]
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+@pytest.mark.parametrize("architecture", sorted(TINY_MODELS))
+def test_transformers_loads_the_folder_and_so_does_an_older_version(
+    architecture: str, tmp_path: Path
+) -> None:
+    source = TINY_MODELS[architecture](tmp_path / "source")
+    policy = load_policy(str(source), PolicySettings(device="cpu"))
+    folder = checkpoint_folder(tmp_path / "run", 12)
+    checkpoint.save(folder, policy, {"step": 12})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint-000012"]
+    require_intact(folder)
+    again = load_policy(str(folder), PolicySettings(device="cpu"))
     for (name, ours), (other, theirs) in zip(
-        tiny_policy.model.named_parameters(), model.named_parameters(), strict=True
+        policy.model.named_parameters(), again.model.named_parameters(), strict=True
     ):
         assert name == other
         assert torch.equal(ours, theirs)
+    rope = [each.model.config.text_config.rope_parameters for each in (policy, again)]
+    assert rope[0] == rope[1]
     processor = AutoProcessor.from_pretrained(folder)
-    assert processor.chat_template == tiny_policy.processor.chat_template
+    assert processor.chat_template == policy.processor.chat_template
+    # What transformers 4.57 reads (tools/older_readers.py runs it).
+    config = jsonl.read_json(folder / "config.json")
+    text = config["text_config"]
+    assert text["rope_scaling"] == text["rope_parameters"]
+    assert text["rope_theta"] == text["rope_parameters"]["rope_theta"]
+    assert text["tie_word_embeddings"] is config["tie_word_embeddings"] is True
+    assert config["torch_dtype"] == config["dtype"]
+    tokenizer = jsonl.read_json(folder / "tokenizer_config.json")
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["extra_special_tokens"]["video_token"] == "<|video_pad|>"
+    for part, name in (("image", "preprocessor_config.json"), ("video", "video_preprocessor_config.json")):
+        processors = jsonl.read_json(folder / "processor_config.json")
+        assert jsonl.read_json(folder / name) == processors[f"{part}_processor"]
 
 
-def test_the_newest_whole_checkpoint_is_found(tiny_policy: Policy, tmp_path: Path) -> None:
+def test_only_checkpoints_count_and_the_highest_number_is_the_newest(
+    tiny_policy: Policy, tmp_path: Path
+) -> None:
     assert checkpoint.latest(tmp_path) is None
     for step in (9, 10):
-        checkpoint.save(checkpoint.checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
+        checkpoint.save(checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
     (tmp_path / "checkpoint-000011").mkdir()
-    (tmp_path / ".checkpoint-000012.tmp").mkdir()
+    for name in ("checkpoint-best", "checkpoint-000012-backup", "checkpoint-9.old", ".checkpoint-000012.tmp"):
+        shutil.copytree(tmp_path / "checkpoint-000009", tmp_path / name)
     found = checkpoint.latest(tmp_path)
     assert found == tmp_path / "checkpoint-000010"
     assert checkpoint.load_state(found) == {"step": 10}
+    shutil.copytree(found, tmp_path / "checkpoint-1000000")
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1000000"
 
 
-def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for step in range(1, 6):
-        folder = checkpoint.checkpoint_folder(tmp_path, step)
-        folder.mkdir()
+def made(out: Path, *steps: int) -> None:
+    """Folders that look like checkpoints."""
+    for step in steps:
+        folder = checkpoint_folder(out, step)
+        folder.mkdir(parents=True)
         (folder / "model.safetensors").touch()
         torch.save({"step": step}, folder / checkpoint.STATE_FILE)
+
+
+def test_only_the_newest_checkpoints_are_kept_and_no_other_folder_is_touched(tmp_path: Path) -> None:
+    made(tmp_path, 1, 2, 3, 999_999, 1_000_000)
     (tmp_path / "checkpoint-000001" / checkpoint.STATE_FILE).unlink()
-    for keep, left in ((0, [1, 2, 3, 4, 5]), (3, [1, 3, 4, 5]), (1, [1, 5]), (1, [1, 5])):
+    others = {"checkpoint-000006-backup", "checkpoint-best", "checkpoint-000001"}
+    for name in others - {"checkpoint-000001"}:
+        shutil.copytree(tmp_path / "checkpoint-000002", tmp_path / name)
+    for keep, left in ((0, [2, 3, 999_999, 1_000_000]), (2, [999_999, 1_000_000]), (1, [1_000_000])):
         checkpoint.prune(tmp_path, keep)
-        assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{i:06d}" for i in left]
+        names = {f"checkpoint-{step:06d}" for step in left}
+        assert {path.name for path in tmp_path.iterdir()} == names | others
+
+
+def test_what_a_kill_left_is_removed_and_a_replaced_folder_comes_back(tmp_path: Path) -> None:
+    made(tmp_path, 1, 2)
+    (tmp_path / "checkpoint-000001").rename(tmp_path / ".checkpoint-000001.tmp")
+    (tmp_path / "checkpoint-000002").rename(tmp_path / ".checkpoint-000002.old")
+    made(tmp_path, 3)
+    shutil.copytree(tmp_path / "checkpoint-000003", tmp_path / ".checkpoint-000003.old")
+    for name in (".cache", ".mine.tmp", ".checkpoint-best.tmp"):
+        (tmp_path / name).mkdir()
+    checkpoint.clean(tmp_path)
+    kept = {"checkpoint-000002", "checkpoint-000003", ".cache", ".mine.tmp", ".checkpoint-best.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+KILLED_WHILE_PRUNING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from strive_rl.train import checkpoint
+removing = os.unlink
+def killed(*given, **more):
+    removing(*given, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.unlink = killed
+checkpoint.prune(Path(sys.argv[1]), 1)
+"""
+
+
+def test_a_kill_while_pruning_leaves_nothing_for_good(tmp_path: Path) -> None:
+    made(tmp_path, 1, 2)
+    command = [sys.executable, "-c", KILLED_WHILE_PRUNING, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ | {"PYTHONPATH": "."})
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "checkpoint-000001").exists()
+    checkpoint.clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000002"]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("harm", [flip, cut, zero, Path.unlink])
+@pytest.mark.parametrize("name", ["model.safetensors", checkpoint.STATE_FILE, "config.json", MANIFEST_FILE])
+def test_damage_is_refused_by_name_and_the_newest_intact_checkpoint_is_offered(
+    tiny_policy: Policy, tmp_path: Path, harm: object, name: str
+) -> None:
+    for step in (1, 2, 3):
+        checkpoint.save(checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
+    newest = checkpoint_folder(tmp_path, 3)
+    harm(newest / name)  # type: ignore[operator]
+    if name in (checkpoint.STATE_FILE, MANIFEST_FILE) and harm is Path.unlink:
+        return  # no checkpoint, and one of an earlier version
+    cut(checkpoint_folder(tmp_path, 2) / "tokenizer.json")
+    with pytest.raises(DamagedError) as caught:
+        checkpoint.choose(tmp_path)
+    assert str(newest / name) in str(caught.value)
+    assert str(caught.value).endswith("--resume-from checkpoint-000001")
+    for wanted in (Path("checkpoint-000001"), tmp_path / "checkpoint-000001"):
+        assert checkpoint.choose(tmp_path, wanted) == checkpoint_folder(tmp_path, 1)
+    with pytest.raises(UsageError, match="checkpoint-000001, checkpoint-000002, checkpoint-000003"):
+        checkpoint.choose(tmp_path, Path("checkpoint-000004"))
+    cut(checkpoint_folder(tmp_path, 1) / "tokenizer.json")
+    with pytest.raises(DamagedError, match="no checkpoint of the run is intact"):
+        checkpoint.choose(tmp_path)
 
 
 def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Path) -> None:
@@ -119,112 +234,77 @@ def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Pa
     assert "lm_head.weight" not in load_file(tmp_path / "model" / "model.safetensors")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path, tiny_policy: Policy) -> Iterator[Path]:
+    """A file system with room for one checkpoint and half of another."""
+    checkpoint.save(tmp_path / "once", tiny_policy, {"step": 0})
+    size = sum(path.stat().st_size for path in (tmp_path / "once").iterdir())
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 2}", "strive-test", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("in_state", [False, True], ids=["weights", "state"])
+def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint_alone(
+    tiny_policy: Policy, small_disk: Path, in_state: bool
+) -> None:
+    checkpoint.save(checkpoint_folder(small_disk, 1), tiny_policy, {"step": 1})
+    state = {"step": 2, "moments": torch.ones(1 << 22) if in_state else torch.ones(1)}
+    with pytest.raises(DiskFullError) as caught:
+        checkpoint.save(checkpoint_folder(small_disk, 2), tiny_policy, state)
+    assert "\n" not in str(caught.value)
+    assert "checkpoint-000001 stays" in str(caught.value)
+    assert [path.name for path in small_disk.iterdir()] == ["checkpoint-000001"]
+    assert not list(find_damage(small_disk / "checkpoint-000001"))
+
+
 def test_a_failed_save_leaves_the_older_one(
     tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = checkpoint.checkpoint_folder(tmp_path, 1)
+    folder = checkpoint_folder(tmp_path, 1)
     checkpoint.save(folder, tiny_policy, {"step": 1})
 
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def broken_disk(*_: object) -> None:
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(torch, "save", broken_disk)
+    with pytest.raises(OSError, match="Input/output"):
         checkpoint.save(folder, tiny_policy, {"step": 2})
     assert checkpoint.load_state(folder) == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001"]
 
 
-def test_code_in_a_state_file_is_never_run(tmp_path: Path) -> None:
-    torch.save({"step": Path("anything that is no tensor")}, tmp_path / checkpoint.STATE_FILE)
-    with pytest.raises(UsageError, match="cannot be read"):
+@pytest.mark.parametrize("content", [b"nothing", None], ids=["no state", "code"])
+def test_a_state_file_that_is_none_is_one_line_and_its_code_is_never_run(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    if content is None:
+        torch.save({"step": Path("anything that is no tensor")}, tmp_path / checkpoint.STATE_FILE)
+    else:
+        (tmp_path / checkpoint.STATE_FILE).write_bytes(content)
+    with pytest.raises(UsageError, match=r"trainer\.pt cannot be read") as caught:
         checkpoint.load_state(tmp_path)
-
-
-def test_a_damaged_state_file(tmp_path: Path) -> None:
-    (tmp_path / checkpoint.STATE_FILE).write_bytes(b"nothing")
-    with pytest.raises(UsageError, match="cannot be read"):
-        checkpoint.load_state(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_written_beside_the_training_is_whole(tiny_folder: Path, tmp_path: Path) -> None:
     """As on a GPU: the weights move while a thread writes those of the snapshot."""
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=2))
-    with Writer(background=True) as writer:
+    with AsyncSaver(background=True) as saver:
         for step in (1, 2, 3):
             taken = checkpoint.snapshot(policy, {"step": step})
-            folder = checkpoint.checkpoint_folder(tmp_path, step)
-            writer.do(partial(checkpoint.write, folder, policy, taken))
+            saver.submit(partial(checkpoint.write, checkpoint_folder(tmp_path, step), policy, taken))
             with torch.no_grad():
                 for name, weight in policy.trainable():
                     weight.add_(0.1 if "lora_B" in name else 0.0)
-    first = load_policy(str(tmp_path / "checkpoint-000001"), PolicySettings(device="cpu"))
+    first = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "checkpoint-000001")
     plain = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
-    for (name, one), (_, other) in zip(
-        first.model.named_parameters(), plain.model.named_parameters(), strict=True
-    ):
+    for (name, one), (_, other) in zip(first.named_parameters(), plain.model.named_parameters(), strict=True):
         assert torch.equal(one, other), name
     newest = checkpoint.latest(tmp_path)
     assert newest
     assert checkpoint.load_state(newest) == {"step": 3}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
-    """A run with one checkpoint of perturbed adapters, and no finished model yet."""
-    out = tmp_path_factory.mktemp("export") / "run"
-    settings = PolicySettings(device="cpu", lora_rank=4, lora_scale=1.5)
-    policy = load_policy(str(tiny_folder), settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _, weight in policy.trainable():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.2)
-    out.mkdir()
-    kept = {"lora_rank": 4, "lora_scale": 1.5}
-    jsonl.write_json(out / "settings.json", {"settings": {"policy": kept}, "model": str(tiny_folder)})
-    state = {"step": 3, "adapters": adapter_weights(policy.model)}
-    checkpoint.save(checkpoint.checkpoint_folder(out, 3), policy, state)
-    return out
-
-
-def test_the_model_is_plain_and_without_the_state(run: Path, tmp_path: Path) -> None:
-    taken = export(run, tmp_path / "deep" / "model")
-    assert taken == run / "checkpoint-000003"
-    assert not list((tmp_path / "deep").rglob(checkpoint.STATE_FILE))
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "deep" / "model")
-    assert not [name for name, _ in model.named_parameters() if "lora" in name]
-
-
-# peft asks the model by a name that transformers has given a new one.
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-def test_the_adapter_on_the_first_model_is_the_merged_model(
-    run: Path, tiny_policy: Policy, tiny_folder: Path, tmp_path: Path
-) -> None:
-    export(run, tmp_path / "adapter", adapter=True)
-    export(run / "checkpoint-000003", tmp_path / "model")
-    base = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_folder)
-    adapted = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload()
-    plain = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "model")
-    ours = dict(plain.named_parameters())
-    for name, weight in adapted.named_parameters():
-        torch.testing.assert_close(weight, ours[name], atol=1e-6, rtol=0)
-    moved = [n for n, w in tiny_policy.model.named_parameters() if not torch.equal(w, ours[n])]
-    assert len(moved) == 2 * 7
-
-
-def test_a_finished_model_comes_first(run: Path, tiny_policy: Policy, tmp_path: Path) -> None:
-    copy = tmp_path / "run"
-    checkpoint.save(checkpoint.checkpoint_folder(copy, 3), tiny_policy, {"adapters": {}})
-    assert export(copy, tmp_path / "one") == copy / "checkpoint-000003"
-    checkpoint.save(copy / "model", tiny_policy)
-    assert export(copy, tmp_path / "two") == copy / "model"
-    with pytest.raises(UsageError, match="trained without adapters"):
-        export(copy, tmp_path / "three", adapter=True)
-    with pytest.raises(UsageError, match="is there already"):
-        export(copy, tmp_path / "two")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no model in it"):
-        export(tmp_path / "empty", tmp_path / "four")
-    with pytest.raises(UsageError, match="no checkpoint in it"):
-        export(tmp_path / "empty", tmp_path / "four", adapter=True)
-    assert not (tmp_path / "three").exists()

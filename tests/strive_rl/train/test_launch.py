@@ -1,4 +1,4 @@
-"""A run as it is typed: stopped by a real signal it is saved, and goes on as if nothing had been."""
+"""A run as it is typed: stopped by a real signal it is saved, and resumes to the same bits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.train import checkpoint
@@ -45,19 +46,24 @@ def started(folder: Path, model: Path, *python: str) -> subprocess.Popen[str]:
     return child
 
 
-def test_sigterm_saves_ends_with_143_and_the_run_goes_on_bit_for_bit(
-    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     make_shards(tmp_path / "shards")
     child = started(tmp_path, tiny_folder)
-    child.send_signal(signal.SIGTERM)
+    with pytest.raises(UsageError, match="another process is writing there"):
+        launch([], model=str(tiny_folder), out=tmp_path / "run", settings=settings("plain"), resume=True)
+    child.send_signal(number)
     said = child.communicate(timeout=120)[0]
-    assert child.returncode == 128 + signal.SIGTERM
+    assert child.returncode == 128 + number
     saved = checkpoint.latest(tmp_path / "run")
     assert saved
     steps = int(saved.name.removeprefix(checkpoint.PREFIX))
     last = said.splitlines()[-1]
-    assert last == f"stopped by SIGTERM after step {steps}; to go on, give the same command with --resume"
+    assert last == (
+        f"stopped by {number.name} after step {steps}; to resume, give the same command with --resume"
+    )
     for out, resume in (("run", True), ("whole", False)):
         given = settings("plain", f"steps={steps + 1}")
         shards = [ShardSet.open(str(tmp_path / "shards"))]

@@ -1,12 +1,14 @@
-"""What a folder allows: a run begun, gone on with, or refused with the difference named."""
+"""What a folder allows: a run started, resumed, or refused with the difference named."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, PolicySettings
@@ -18,7 +20,7 @@ from tests.strive_rl.train.test_trainer import quiet, settings
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return make_shards(tmp_path_factory.mktemp("begin") / "shards")
+    return make_shards(tmp_path_factory.mktemp("state") / "shards")
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_an_empty_one_cannot_be_resumed(
@@ -35,7 +37,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_an_empty_one_cannot_be_resumed
         start(out, shards=shards, model=str(tiny_folder), settings=settings(1))
 
 
-def test_a_run_that_failed_in_its_first_step_may_be_begun_with_other_settings(
+def test_a_run_that_failed_in_its_first_step_may_start_again_with_other_settings(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
     out = tmp_path / "out"
@@ -60,14 +62,14 @@ def test_settings_beside_steps_or_answers_are_never_written_over(
     assert (tmp_path / "settings.json").read_text() == "{}"
 
 
-def test_a_run_that_is_further_on_than_asked_is_refused(
+def test_a_run_with_more_steps_than_the_settings_is_refused(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
     """Its settings would say fewer steps than its model has seen."""
     out = tmp_path / "out"
     fit(start(out, shards=shards, model=str(tiny_folder), settings=settings(2)), quiet)
     before = (out / "settings.json").read_bytes()
-    with pytest.raises(UsageError, match="has 2 steps already, more than the 1 asked for"):
+    with pytest.raises(UsageError, match=r"has 2 steps already, more than steps=1"):
         resume(out, shards=shards, model=str(tiny_folder), settings=settings(1))
     assert (out / "settings.json").read_bytes() == before
 
@@ -81,6 +83,109 @@ def test_resuming_another_run_names_the_difference(
     other = make_shards(tmp_path / "other", samples=5)
     with pytest.raises(UsageError, match="shards_fingerprint was"):
         resume(tmp_path / "out", shards=other, model=str(tiny_folder), settings=settings(1))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, shards: ShardSet, tiny_folder: Path) -> Path:
+    """A run of three steps with a checkpoint after each."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    given = settings(3, save_every=1, keep=0)
+    fit(start(out, shards=shards, model=str(tiny_folder), settings=given), quiet)
+    return out
+
+
+def test_resuming_from_an_earlier_checkpoint_keeps_the_later_ones_under_other_names(
+    trained: Path, tmp_path: Path, shards: ShardSet, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    (out / ".checkpoint-000004.tmp").mkdir()
+    with (out / "checkpoint-000003" / "trainer.pt").open("r+b") as file:
+        file.write(b"x")
+    given = {"shards": shards, "model": str(tiny_folder), "settings": settings(3, save_every=1, keep=0)}
+    with pytest.raises(DamagedError, match=r"trainer\.pt.*--resume-from checkpoint-000002"):
+        resume(out, **given)
+    run = resume(out, **given, resume_from=Path("checkpoint-000002"))
+    assert run.step == 2
+    assert "checkpoint-000003.set-aside-1" in capsys.readouterr().err
+    assert [record["step"] for record in jsonl.read(out / "metrics.jsonl")] == [1, 2]
+    fit(run, quiet)
+    names = ["checkpoint-000001", "checkpoint-000002", "checkpoint-000003", "checkpoint-000003.set-aside-1"]
+    assert sorted(path.name for path in out.iterdir() if "checkpoint" in path.name) == names
+    for name in ("model", "checkpoint-000003"):
+        ours, theirs = (each / name / "model.safetensors" for each in (out, trained))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kept", "warning"),
+    [(0, "lacks 3 steps from 1 on"), (2, "lacks step 3"), (3, ""), (None, "lacks 3 steps")],
+)
+def test_metrics_that_were_lost_are_named(
+    trained: Path,
+    tmp_path: Path,
+    shards: ShardSet,
+    tiny_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    kept: int | None,
+    warning: str,
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    path = out / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_text("".join(lines[:kept]) + '{"step": ')
+    given = {"shards": shards, "model": str(tiny_folder), "settings": settings(3, save_every=1, keep=0)}
+    assert resume(out, **given).step == 3
+    shown = capsys.readouterr().err
+    assert warning in shown
+    assert bool(shown) == bool(warning)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings.json", "[1, 2]"),
+        ("settings.json", "{}"),
+        ("settings.json", "{"),
+        ("metrics.jsonl", '{"steps": 1}\n'),
+        ("metrics.jsonl", '{"step": "1"}\n'),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_one_line_with_its_name(
+    trained: Path, tmp_path: Path, shards: ShardSet, tiny_folder: Path, name: str, content: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    (out / name).write_text(content)
+    with pytest.raises(UsageError) as caught:
+        resume(out, shards=shards, model=str(tiny_folder), settings=settings(3, save_every=1, keep=0))
+    assert str(out / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning_and_its_state_is_checked(
+    trained: Path, tmp_path: Path, shards: ShardSet, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    folder = out / "checkpoint-000003"
+    (folder / "manifest.json").unlink()
+    given = {"shards": shards, "model": str(tiny_folder), "settings": settings(3, save_every=1, keep=0)}
+    assert resume(out, **given).step == 3
+    assert f"warning: {folder} has no manifest" in capsys.readouterr().err
+    state = torch.load(folder / "trainer.pt", weights_only=True)
+    for broken in ({}, state | {"optimizer": {}}, state | {"data": None}, [1]):
+        torch.save(broken, folder / "trainer.pt")
+        with pytest.raises(UsageError, match=r"trainer\.pt cannot be read"):
+            resume(out, **given)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UsageError, match=r"checkpoint-000003 cannot be read"):
+        resume(out, **given)
 
 
 def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:

@@ -1,0 +1,97 @@
+"""Checks of a command's arguments without torch, so that a wrong one is refused within a second or two.
+
+What needs the model itself is checked where the model is loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import os
+from pathlib import Path
+
+from strive_data.errors import UsageError
+from strive_rl.common.manifest import require_intact
+from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
+from strive_rl.config import DEMO
+
+CONFIG_FILE = "config.json"
+
+
+def require_run_folder(out: Path, *, resume: bool) -> None:
+    """Raise UsageError where a run cannot start in `out`, or has nothing to resume there."""
+    require_folder(out)
+    if resume and not (out / SETTINGS_FILE).is_file():
+        raise UsageError(
+            f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
+        )
+    if not resume and holds_run(out):
+        raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
+
+
+def require_model(name: str) -> None:
+    """Raise UsageError where `name` is a folder without a model, DamagedError where it is damaged.
+
+    A hub name is not looked up.
+    """
+    require_model_folder(name)
+    if Path(name).is_dir() and os.environ.get("RANK", "0") == "0":
+        require_intact(Path(name))
+
+
+def require_model_folder(name: str) -> None:
+    """Raise UsageError where `name` means a folder, and is none of a model that can be read safely."""
+    folder = Path(name)
+    if name == DEMO:
+        return
+    if not folder.exists():
+        near = difflib.get_close_matches(folder.name, _names(folder.parent), n=1)
+        if name.startswith((".", "/", "~")) or name.count("/") > 1 or near:
+            hint = f", did you mean {folder.parent / near[0]}?" if near else ""
+            raise UsageError(f"model folder {name}: no such folder{hint}")
+        return
+    if not folder.is_dir():
+        raise UsageError(f"model {name}: a file, expected the name of a model or its folder")
+    if not (folder / CONFIG_FILE).is_file():
+        inside = _model_inside(folder)
+        hint = f", did you mean {inside}?" if inside else ""
+        raise UsageError(f"model {name}: not a model folder (no {CONFIG_FILE} in it){hint}")
+    names = _names(folder)
+    pickles = [each for each in names if each.endswith((".bin", ".pt", ".pth")) and "model" in each]
+    if pickles and not any(each.endswith(".safetensors") for each in names):
+        raise UsageError(
+            f"model {name}: its weights are pickle files ({pickles[0]}), which may run code and are never "
+            "read; convert them to safetensors"
+        )
+
+
+def require_device(name: str) -> None:
+    """Raise UsageError where CUDA is wanted and its driver sees no such device."""
+    kind, _, index = name.partition(":")
+    # An AMD device goes by the name of cuda too, and has another driver.
+    if kind != "cuda" or not (index == "" or index.isdigit()) or Path("/dev/kfd").exists():
+        return
+    count = _cuda_devices()
+    if int(index or 0) >= count:
+        raise UsageError(f"policy.device: got {name!r}, but there are {count} CUDA devices")
+
+
+def _cuda_devices() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return 0 if failed else count.value
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _model_inside(folder: Path) -> Path | None:
+    """The model that a run's folder holds: the finished one, else the one with the last name."""
+    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+    finished = folder / "model"
+    return finished if finished in found else next(reversed(found), None)

@@ -1,0 +1,59 @@
+"""The files of a run, a checkpoint or a model against their checksums, without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from strive_data.common.text import plural
+from strive_data.errors import UsageError
+from strive_rl.common import jsonl
+from strive_rl.common.manifest import MANIFEST_FILE, find_damage, has_manifest
+from strive_rl.common.run_settings import RECORD_KEYS, SETTINGS_FILE
+
+OWN_FOLDER = re.compile(r"checkpoint-\d+|model")
+RUN_FILES = ("metrics.jsonl", "rollouts.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A line for each problem, and one on what was checked."""
+
+    problems: tuple[str, ...]
+    summary: str
+
+
+def verify(folder: Path) -> Report:
+    """Check all folders of a run that have a manifest, and its logs; or one checkpoint or model.
+
+    Raises UsageError for a folder that is none of these.
+    """
+    run = (folder / SETTINGS_FILE).is_file()
+    inside = sorted(path for path in folder.glob("*") if OWN_FOLDER.fullmatch(path.name) and path.is_dir())
+    folders = inside if run else [folder]
+    checked = [each for each in folders if has_manifest(each)]
+    if not run and not checked:
+        raise UsageError(
+            f"{folder}: no {MANIFEST_FILE} in it, expected a run, a checkpoint or a model of ours"
+        )
+    problems = [line for each in checked for line in find_damage(each)]
+    problems += _damaged_logs(folder) if run else []
+    found = plural(len(problems), "problem") if problems else "nothing wrong"
+    without = [each.name for each in folders if not has_manifest(each)]
+    old = f"; without a {MANIFEST_FILE}, not checked: {', '.join(without)}" if without else ""
+    return Report(
+        problems=tuple(problems),
+        summary=f"{folder}: {found}; checked {plural(len(checked), 'model folder')}{old}",
+    )
+
+
+def _damaged_logs(run: Path) -> Iterator[str]:
+    try:
+        jsonl.read_json(run / SETTINGS_FILE, RECORD_KEYS)
+        for name in RUN_FILES:
+            for _ in jsonl.scan(run / name, ["step"]):
+                pass
+    except UsageError as error:
+        yield str(error)
