@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from strive_data.common.retries import Retries, client_options, may_pass, reason_of
 from strive_data.errors import DamagedError, StriveError, UsageError
 
 LOCAL_SCHEMES = frozenset({"file", "local"})
@@ -39,10 +40,14 @@ CLIENT_ERRORS = (
 )
 
 
+T = TypeVar("T")
+
+
 class Folder(Protocol):
     """Files below one place. Safe to use from several threads; str() is the place as the user knows it.
 
-    Every method raises StriveError where the storage cannot be asked (permissions, credentials, network).
+    Every method raises StriveError where the storage refuses or does not answer (permissions, credentials,
+    network).
     """
 
     def read(self, name: str) -> bytes:
@@ -72,12 +77,12 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         """See Folder."""
-        with _asking(self, name):
+        with _named_errors(self, name):
             return self._regular(name).read_bytes()
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         """See Folder."""
-        with _asking(self, name), self._regular(name).open("rb", buffering=0) as file:
+        with _named_errors(self, name), self._regular(name).open("rb", buffering=0) as file:
             file.seek(offset)
             block = file.read(size_bytes)
         return _whole(block, size_bytes, self, name, offset)
@@ -88,12 +93,12 @@ class LocalFolder:
 
     def size_bytes(self, name: str) -> int:
         """See Folder."""
-        with _asking(self, name):
+        with _named_errors(self, name):
             return self._file(name).stat().st_size
 
     def names(self) -> list[str]:
         """See Folder."""
-        with _asking(self):
+        with _named_errors(self):
             return sorted(path.name for path in self.path.iterdir() if path.is_file())
 
     def _file(self, name: str) -> Path:
@@ -108,28 +113,33 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder behind an fsspec file system; `path` is the file system's own name of it."""
+    """A folder behind an fsspec file system; `path` is the file system's own name of it.
+
+    A request that gets no answer is made again, with a line on standard error at the first time.
+    """
 
     def __init__(self, url: str, file_system: Any, path: str) -> None:
         self.url = url
         self.file_system = file_system
         self.path = path.rstrip("/")
+        self._retries = Retries(url)
 
     def __str__(self) -> str:
         return self.url
 
     def read(self, name: str) -> bytes:
         """See Folder."""
-        with _asking(self, name):
-            return bytes(self.file_system.cat_file(self._file(name)))
+        return bytes(self._ask(name, lambda: self.file_system.cat_file(self._file(name))))
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         """See Folder."""
+        end = offset + size_bytes
         try:
-            with _asking(self, name):
-                block = self.file_system.cat_file(self._file(name), start=offset, end=offset + size_bytes)
+            block = self._ask(
+                name, lambda: self.file_system.cat_file(self._file(name), start=offset, end=end)
+            )
         except StriveError:
-            # Object stores refuse a range that begins behind the end of the file; others give nothing for it.
+            # Object stores refuse a range that begins after the end of the file; others give nothing for it.
             if offset < self.size_bytes(name):
                 raise
             block = b""
@@ -137,62 +147,88 @@ class RemoteFolder:
 
     def exists(self, name: str = "") -> bool:
         """See Folder."""
-        with _asking(self, name):
-            return bool(self.file_system.isfile(self._file(name)) if name else self._is_folder())
+        return self._ask(name, lambda: self._is_file(name) if name else self._is_folder())
 
     def size_bytes(self, name: str) -> int:
         """See Folder."""
-        with _asking(self, name):
-            return int(self.file_system.size(self._file(name)))
+        return int(self._ask(name, lambda: self.file_system.size(self._file(name))))
 
     def names(self) -> list[str]:
         """See Folder."""
-        with _asking(self):
-            rows = self.file_system.ls(self.path, detail=True)
+        rows = self._ask("", lambda: self.file_system.ls(self.path, detail=True))
         return sorted(PurePosixPath(row["name"]).name for row in rows if row["type"] == "file")
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file right in the folder, by name, as they are now; none where there is no folder."""
-        self.file_system.invalidate_cache()
-        with _asking(self):
+        """Bytes of each file right in the folder, by name, as they are now; empty without a folder."""
+
+        def rows() -> list[dict[str, Any]]:
             try:
-                rows = self.file_system.ls(self.path, detail=True)
+                return list(self.file_system.ls(self.path, detail=True))
             except FileNotFoundError:
-                return {}
-        return {PurePosixPath(row["name"]).name: int(row["size"]) for row in rows if row["type"] == "file"}
+                return []
+
+        self.file_system.invalidate_cache()
+        found = self._ask("", rows)
+        return {PurePosixPath(row["name"]).name: int(row["size"]) for row in found if row["type"] == "file"}
 
     def fetch(self, name: str, to: Path) -> None:
         """Copy a file to this machine. Raises DamagedError where it does not exist."""
-        with _asking(self, name):
-            self.file_system.get_file(self._file(name), str(to))
+        self._ask(name, lambda: self.file_system.get_file(self._file(name), str(to)))
 
     def put(self, name: str, source: Path) -> None:
         """Write a file from this machine; an object store shows it whole or not at all.
 
         Raises UsageError where the storage finds no place for it: the bucket is missing.
         """
-        with _asking(self, name, "write"):
+
+        def write() -> None:
             try:
                 self.file_system.put_file(str(source), self._file(name))
             except FileNotFoundError as error:
                 raise UsageError(f"cannot write {self}/{name}: {_missing(self.url)}") from error
 
+        self._ask(name, write, "write")
+
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        with _asking(self, name, "remove"), suppress(FileNotFoundError):
-            self.file_system.rm_file(self._file(name))
+        """Remove a file, if it exists."""
+
+        def remove() -> None:
+            with suppress(FileNotFoundError):
+                self.file_system.rm_file(self._file(name))
+
+        self._ask(name, remove, "remove")
+
+    def _ask(self, name: str, request: Callable[[], T], what: str = "read") -> T:
+        """The answer to a request, made again if need be; errors in one line with the file's name."""
+        with _named_errors(self, name, what):
+            return self._retries.ask(request, _errors())
 
     def _file(self, name: str) -> str:
         return f"{self.path}/{_below(name)}"
 
+    def _is_file(self, name: str) -> bool:
+        # `isfile` of fsspec takes a storage that cannot be asked for one that has no such file.
+        try:
+            return bool(self.file_system.info(self._file(name))["type"] == "file")
+        except FileNotFoundError as error:
+            # What fsspec makes of a web server that answers nothing.
+            if isinstance(error.__cause__, Exception) and may_pass(error.__cause__):
+                raise error.__cause__ from error
+            return False
+
     def _is_folder(self) -> bool:
-        return bool(self.file_system.isdir(self.path))
+        if self.url.lower().startswith("http"):
+            return bool(self.file_system.isdir(self.path))  # A web server has no type of a folder.
+        try:
+            return bool(self.file_system.info(self.path)["type"] == "directory")
+        except FileNotFoundError:
+            return False
 
 
 def open_folder(where: str | Path | Folder) -> Folder:
     """The folder at a local path or URL; one that is open already is given back.
 
-    Nothing is asked of the storage yet. Raises UsageError for a scheme that is no plain storage, for secrets
+    Sends no request yet. Raises UsageError for a scheme that is no plain storage, for secrets
     in the URL, and where the package that speaks the scheme is not installed, or cannot read the URL.
     """
     if not isinstance(where, str | Path):
@@ -239,17 +275,19 @@ def _remote(url: str) -> RemoteFolder:
     import fsspec
 
     try:
-        with _asking(url):
-            file_system, path = fsspec.core.url_to_fs(url)
+        with _named_errors(url):
+            file_system, path = fsspec.core.url_to_fs(url, **client_options(url))
     except (ImportError, ValueError) as error:
         extra = EXTRAS.get(url.split(":")[0].lower()) if isinstance(error, ImportError) else None
         hint = f"; it comes with the extra of this package, [{extra}]" if extra else ""
         raise UsageError(f"{url}: {error}{hint}") from error
+    if url.lower().startswith("s3"):
+        file_system.retries = 1  # `RemoteFolder` makes a request again, and says so.
     return RemoteFolder(url, file_system, path)
 
 
 @contextmanager
-def _asking(folder: Folder | str, name: str = "", what: str = "read") -> Iterator[None]:
+def _named_errors(folder: Folder | str, name: str = "", what: str = "read") -> Iterator[None]:
     """Turn what storages raise into one line with the file's name."""
     where = f"{folder}/{name}".rstrip("/")
     try:
@@ -257,8 +295,7 @@ def _asking(folder: Folder | str, name: str = "", what: str = "read") -> Iterato
     except FileNotFoundError as error:
         raise DamagedError(f"cannot {what} {where}: no such file") from error
     except _errors() as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        raise StriveError(f"cannot {what} {where}: {' '.join(reason.split())}") from error
+        raise StriveError(f"cannot {what} {where}: {reason_of(error)}") from error
 
 
 def _missing(url: str) -> str:

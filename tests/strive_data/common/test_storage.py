@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -120,6 +124,7 @@ class NoCredentialsError(Exception):
 
 
 def test_a_storage_that_does_not_answer_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRIVE_STORAGE_TRIES", "1")
     client = type("client", (), {"BotoCoreError": NoCredentialsError})
     monkeypatch.setitem(__import__("sys").modules, CLIENT_ERRORS[0][0], client)
     cases: list[tuple[Exception, str]] = [
@@ -147,8 +152,11 @@ class Refusing:
         return 100
 
 
-def test_a_range_that_the_storage_refuses_is_damage_only_behind_the_end() -> None:
+def test_a_range_that_the_storage_refuses_is_damage_only_behind_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Regression: S3 answered a shard cut before a sample's first byte as if it could not be asked."""
+    monkeypatch.setenv("STRIVE_STORAGE_TRIES", "1")
     folder = RemoteFolder("s3://b", Refusing(), "b")
     with pytest.raises(DamagedError, match="cut short"):
         folder.read_range("x", 100, 4)
@@ -170,7 +178,7 @@ def test_a_server_without_ranges_is_told() -> None:
 
 
 def test_a_missing_client_is_said_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(url: str) -> None:
+    def absent(url: str, **_: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", absent)
@@ -194,3 +202,85 @@ def test_a_remote_file_is_put_fetched_sized_and_removed(tmp_path: Path) -> None:
     assert folder.sizes() == {}
     with pytest.raises(DamagedError, match=r"'\.\./x' is not the name of a file below its folder"):
         folder.put("../x", tmp_path / "a")
+
+
+class Shaky:
+    """A file system that fails some times before it answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    def cat_file(self, path: str) -> bytes:
+        if self.errors:
+            raise self.errors.pop(0)
+        return b"here"
+
+
+def test_a_storage_that_answers_late_is_asked_again_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("strive_data.common.retries.GIVE_UP.wait", lambda seconds: False)
+    shaky = Shaky(TimeoutError(), OSError(16, "Please reduce your request rate"))
+    folder = RemoteFolder("s3://b", shaky, "b")
+    assert folder.read("x") == b"here"
+    assert capsys.readouterr().err == "s3://b: no answer (TimeoutError); trying 2 more times\n"
+    shaky.errors = [ConnectionResetError(104, "Connection reset")] * 3
+    with pytest.raises(StriveError, match="Connection reset"):
+        folder.read("x")
+    shaky.errors = [PermissionError("no"), TimeoutError()]
+    with pytest.raises(StriveError, match=r"no$"):
+        folder.read("x")
+    assert len(shaky.errors) == 1
+    monkeypatch.setenv("STRIVE_STORAGE_TRIES", "none")
+    with pytest.raises(UsageError, match=r"STRIVE_STORAGE_TRIES: got 'none'"):
+        folder.read("x")
+
+
+def test_a_signal_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    shaky = Shaky(TimeoutError(), TimeoutError())
+    monkeypatch.setattr("strive_data.common.retries.GIVE_UP.wait", lambda seconds: True)
+    with pytest.raises(StriveError, match="TimeoutError"):
+        RemoteFolder("s3://b", shaky, "b").read("x")
+    assert len(shaky.errors) == 1
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+
+        Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1]
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_a_server_that_answers_nothing_ends_in_one_line(
+    silent: int, scheme: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("s3fs" if scheme == "s3" else "aiohttp")
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent}",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "STRIVE_STORAGE_TIMEOUT_SECONDS": "1",
+        "STRIVE_STORAGE_TRIES": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    url = "s3://bucket/built" if scheme == "s3" else f"http://127.0.0.1:{silent}/built"
+    folder = open_folder(url)
+    started = time.monotonic()
+    with pytest.raises(StriveError, match=f"^cannot read {url}/run.json: ") as caught:
+        folder.exists("run.json")
+    assert time.monotonic() - started < 15
+    assert "\n" not in str(caught.value)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{url}: no answer (")

@@ -86,11 +86,11 @@ def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:
     assert "steps" not in message
 
 
-def test_prompts_of_another_form_are_not_gone_on_with(saved: dict[str, Any]) -> None:
+def test_a_run_with_prompts_of_another_form_is_not_resumed(saved: dict[str, Any]) -> None:
     """Runs from before the form was recorded have none to compare."""
     require_same_prompts(saved, "<0.5 seconds>", Path("out"))
     require_same_prompts(saved | {"prompt_form": "<0.5 seconds>"}, "<0.5 seconds>", Path("out"))
-    with pytest.raises(UsageError, match=r"in this run it was '<t>'; go on with transformers \d"):
+    with pytest.raises(UsageError, match=r"in this run it was '<t>'; resume with transformers \d"):
         require_same_prompts(saved | {"prompt_form": "<t>"}, "<0.5 seconds>", Path("out"))
 
 

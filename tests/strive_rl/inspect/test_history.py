@@ -54,7 +54,7 @@ def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("[1]\n", "without a step"),
+        ("[1]\n", "line 1: a list"),
         ('{"reward": 1}\n', "without a step"),
         ('{"step": "x"}\n', "without a step"),
         ("{]\n", r"metrics\.jsonl, line 1: not JSON"),

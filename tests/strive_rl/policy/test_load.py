@@ -102,7 +102,7 @@ def empty_head(path: Path, content: bytes) -> None:
         ("tokenizer.json", hostile, b"[1]", "cannot be read"),
         ("tokenizer_config.json", hostile, b"[1]", "cannot be read"),
         ("processor_config.json", hostile, b"[1]", "cannot be read"),
-        ("generation_config.json", hostile, b"[1]", ""),
+        ("generation_config.json", hostile, b"[1]", "cannot be read"),
         ("generation_config.json", hostile, b'{"eos_token_id": "x"}', "eos_token_id"),
         ("generation_config.json", hostile, b'{"eos_token_id": [1, 99999]}', "eos_token_id"),
         ("config.json", hostile, b"[1]", "cannot be read"),

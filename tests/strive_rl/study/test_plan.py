@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.common.settings import manifests_home
 from strive_data.errors import SettingsError
-from strive_rl.study import read_study
+from strive_rl.study.plan import read_study
 
 STUDY = """
 baseline = "grpo"

@@ -12,7 +12,8 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.eval.config import EvalSettings
-from strive_rl.study import Arm, Study, run_study, study_table
+from strive_rl.study.plan import Arm, Study
+from strive_rl.study.run import run_study, study_table
 from tests.strive_rl.made_shards import make_shards
 
 POLICY = PolicySettings(device="cpu")

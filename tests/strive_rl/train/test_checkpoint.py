@@ -170,6 +170,7 @@ checkpoint.prune(Path(sys.argv[1]), 1)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_pruning_leaves_nothing_for_good(tmp_path: Path) -> None:
     made(tmp_path, 1, 2)
     command = [sys.executable, "-c", KILLED_WHILE_PRUNING, str(tmp_path)]
