@@ -157,7 +157,10 @@ def inspect(
         option(text="samples, frames, failures or index; default samples where rows are asked for."),
     ] = None,
     where: Annotated[
-        str | None, option(text="SQL condition on the columns, as duration_seconds > 60; default none.")
+        str | None,
+        option(
+            text="SQL condition on the columns of the table, such as duration_seconds > 60; default none."
+        ),
     ] = None,
     columns: Annotated[str | None, option(text="Columns shown, with commas between; default all.")] = None,
     limit: Annotated[
@@ -165,7 +168,10 @@ def inspect(
     ] = None,
     out: Annotated[
         Path | None,
-        written("Write the rows: .csv (lists in it as JSON text) or .parquet; default the screen."),
+        written(
+            "Write the rows: .csv (lists as JSON text; texts that a spreadsheet would run begin with an "
+            "apostrophe) or .parquet; default the screen."
+        ),
     ] = None,
 ) -> None:
     """Print the tables of a build: an overview, one sample, or the rows of a table."""

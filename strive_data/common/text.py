@@ -71,15 +71,21 @@ def escape_controls(text: str) -> str:
 WIDTH_CHARACTERS = 180
 
 
-def table_text(table: pl.DataFrame, *, decimals: int | None = None) -> str:
-    """The table as text; `decimals` of floating-point columns, or as many as polars shows."""
+def table_text(
+    table: pl.DataFrame,
+    *,
+    decimals: int | None = None,
+    width: int | None = WIDTH_CHARACTERS,
+    letters: int = 60,
+) -> str:
+    """The table as text: cells wrapped to `width`, texts cut to `letters`, floats with `decimals` places."""
     with pl.Config(
         tbl_rows=-1,
         tbl_cols=-1,
-        fmt_str_lengths=60,
+        fmt_str_lengths=letters,
         fmt_table_cell_list_len=8,
         float_precision=decimals,
-        tbl_width_chars=WIDTH_CHARACTERS,
+        tbl_width_chars=width or 10_000,
         tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
     ):

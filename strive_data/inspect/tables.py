@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import polars as pl
+from rich.cells import cell_len
 
 from strive_data.common.settings import choose
-from strive_data.common.text import listed, plural, table_text
+from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
+from strive_data.inspect.where import parse_where, where_error
 from strive_data.shards.checksums import FILES as HASHES
 from strive_data.shards.checksums import file_sha256
 from strive_data.shards.reader import INDEX_FILE, RUN_FILE, TELL_MORE, read_run
 from strive_data.shards.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
 
-# Rows of a table into a file of the user's: CSV or parquet, streamed.
-
 FORMATS = (".csv", ".parquet")
+FORMULA = r"^[=@+\-\t\r]"  # spreadsheets run a cell that begins so
 
 
 def check_out(path: Path) -> None:
@@ -32,7 +34,8 @@ def check_out(path: Path) -> None:
 def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
     """Write the rows by the name's ending; returns the columns that a CSV holds as JSON text (the lists).
 
-    Written beside and renamed, so that the file is whole or not there. Raises UsageError where it cannot be.
+    Texts of a CSV that a spreadsheet would run as a formula begin with an apostrophe. The file is written
+    beside and renamed, so that it is whole or not there. Raises UsageError where it cannot be written.
     """
     check_out(path)
     lists = [name for name, kind in rows.collect_schema().items() if isinstance(kind, pl.List)]
@@ -40,13 +43,18 @@ def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".csv":
-            rows.with_columns(as_json(name) for name in lists).sink_csv(part)
+            rows.with_columns(as_json(name) for name in lists).with_columns(_no_formula()).sink_csv(part)
         else:
             rows.sink_parquet(part)
         part.replace(path)
     except OSError as error:
         raise UsageError(f"--out {path}: cannot write: {error.strerror or error}") from error
     return lists if path.suffix == ".csv" else []
+
+
+def _no_formula() -> pl.Expr:
+    text = pl.selectors.string()
+    return pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
 
 
 def as_json(column: str) -> pl.Expr:
@@ -56,20 +64,12 @@ def as_json(column: str) -> pl.Expr:
     return pl.when(pl.col(column).is_not_null()).then(inner).alias(column)
 
 
-# The tables of a build, asked: which rows, which columns. Lazily, so that a build of any size fits.
-#
-# `--where` is a condition in SQL over the columns of one table, read by polars as an expression. It can
-# name
-# no file and hold no query of its own, so it reads nothing but that table.
-
 FILES = {
     "samples": SAMPLES_FILE,
     "frames": FRAMES_FILE,
     "failures": FAILURES_FILE,
     "index": INDEX_FILE,
 }
-QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-QUERY_WORD = re.compile(r"\bselect\b", re.IGNORECASE)
 
 
 def scan(build: Path, table: str) -> pl.LazyFrame:
@@ -88,7 +88,7 @@ def scan(build: Path, table: str) -> pl.LazyFrame:
     return pl.scan_parquet(build / name)
 
 
-def ask(
+def select_rows(
     build: Path,
     table: str,
     *,
@@ -98,7 +98,7 @@ def ask(
 ) -> pl.LazyFrame:
     """Rows of `table` for which `where` holds, of one sample where it is named, and some of their columns.
 
-    Raises UsageError for a sample or column that the build does not have, and for no valid condition.
+    Raises UsageError for a sample or column that the build does not have, and for an invalid condition.
     """
     rows = scan(build, table)
     known = rows.collect_schema().names()
@@ -106,7 +106,7 @@ def ask(
         choose(sample, sample_ids(build), "sample")
         rows = rows.filter(pl.col("sample_id") == sample)
     if where is not None:
-        rows = _filter(rows, where, table)
+        rows = _filter(rows, where)
     if columns:
         rows = rows.select([choose(column, known, f"column of {table}") for column in columns])
     return rows
@@ -116,29 +116,59 @@ def sample_ids(build: Path, where: str | None = None) -> list[str]:
     """Ids of the samples, in the order of the build, for which `where` over the samples table holds."""
     rows = scan(build, "samples")
     if where is not None:
-        rows = _filter(rows, where, "samples")
+        rows = _filter(rows, where)
     ids: list[str] = rows.select("sample_id").collect()["sample_id"].to_list()
     return ids
 
 
-def _filter(rows: pl.LazyFrame, where: str, table: str) -> pl.LazyFrame:
-    """Filtered rows. The condition is tried on the rows at once, so that no wrong one goes further."""
-    if QUERY_WORD.search(QUOTED.sub("", where)):
-        raise UsageError(f"--where {where!r}: expected a condition, not a query (SELECT is not allowed)")
+def _filter(rows: pl.LazyFrame, where: str) -> pl.LazyFrame:
+    """The rows for which the condition holds. It is evaluated at once, so that a wrong one fails here."""
+    columns = rows.collect_schema().names()
+    kept = rows.filter(parse_where(where, columns))
     try:
-        kept = rows.filter(pl.sql_expr(where))
         kept.select(pl.len()).collect()
     except pl.exceptions.PolarsError as error:
-        reason = str(error).strip().split("\n")[0].partition("; valid columns")[0]
-        names = ", ".join(rows.collect_schema().names())
-        raise UsageError(
-            f"--where {where!r} over the {table}: {reason}; expected a condition in SQL on {names}"
-        ) from error
+        raise where_error(where, str(error), columns) from error
     return kept
 
 
 FIRST_ROWS = 10
+# Columns of a wide table that fit a screen.
+SCREEN_COLUMNS = {"frames": ("sample_id", "candidate", "time", "score", "z", "variants", "uniform")}
 SHOWN_ROWS = 50
+
+
+def fitting_text(table: pl.DataFrame) -> str:
+    """The table in the width of the terminal, 80 columns where it is unknown; else one record a block."""
+    width = shutil.get_terminal_size().columns
+    text = pl.selectors.string().map_elements(escape_controls, return_dtype=pl.String)
+    shown = table.with_columns(text.name.keep())
+    narrow = shown.drop(name for name in shown.columns if name == "video_id" or _is_empty(shown[name]))
+    for letters in (60, 40):
+        text_table = table_text(narrow, width=None, letters=letters, decimals=3)
+        if cell_len(text_table.partition("\n")[0]) <= width:
+            return text_table
+    indent = max(map(len, table.columns)) + 2
+    records = (
+        "\n".join(
+            _wrapped(f"{name:{indent}}{value}", indent)
+            for name, value in row.items()
+            if value not in (None, [])
+        )
+        for row in shown.iter_rows(named=True)
+    )
+    return "\n\n".join(records)
+
+
+def _is_empty(column: pl.Series) -> bool:
+    return len(column) > 0 and column.null_count() == len(column)
+
+
+def _wrapped(line: str, indent: int = 2) -> str:
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        wrap(escape_controls(line), width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    )
 
 
 def build_overview(build: Path) -> str:
@@ -152,15 +182,13 @@ def build_overview(build: Path) -> str:
         median_seconds=pl.col("duration_seconds").median(),
         **{name: pl.col(name).sum() for name in ("decode_errors", "discontinuities") if name in columns},
     )
-    first = samples.select(
-        "sample_id", "video", "question", "answer", "duration_seconds", "candidates", "frames", "variants"
-    )
-    parts = [f"{build}: {listed(run['counts'])}, {run['seconds']} s"]
-    parts += ["questions by type", table_text(by_type.sort("problem_type").collect())]
-    parts += [f"{SAMPLES_FILE}, first rows", table_text(first.head(FIRST_ROWS).collect())]
+    first = samples.select("sample_id", "question", "answer", seconds=pl.col("duration_seconds").round(1))
+    parts = [_wrapped(f"{build}: {listed(run['counts'])}, {run['seconds']} s")]
+    parts += ["questions by type", fitting_text(by_type.sort("problem_type").collect())]
+    parts += [f"{SAMPLES_FILE}, first rows", fitting_text(first.head(FIRST_ROWS).collect())]
     kinds = failures_by_kind(build)
     if kinds.height:
-        parts += [f"{FAILURES_FILE}, by kind; each row with --failures", table_text(kinds)]
+        parts += [f"{FAILURES_FILE}, by kind; each row with --failures", fitting_text(kinds)]
     return "\n".join(parts)
 
 
@@ -177,9 +205,9 @@ def sample_overview(build: Path, sample_id: str) -> str:
     known = samples.select("sample_id").collect()["sample_id"].to_list()
     choose(sample_id, known, "sample")
     sample = samples.filter(pl.col("sample_id") == sample_id).collect().row(0, named=True)
-    frames = ask(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
-    facts = [f"{name}: {value}" for name, value in sample.items() if value not in (None, [])]
-    return "\n".join([*facts, table_text(frames)])
+    frames = select_rows(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
+    facts = [_wrapped(f"{name}: {value}") for name, value in sample.items() if value not in (None, [])]
+    return "\n".join([*facts, fitting_text(frames)])
 
 
 def table_rows(
@@ -194,22 +222,24 @@ def table_rows(
 ) -> str:
     """Rows of one table as text, at most `limit` (on a screen `SHOWN_ROWS`), or what was written to `out`.
 
-    Raises UsageError as `query.ask` and `export.write_rows` do.
+    Raises UsageError as `select_rows` and `write_rows` do.
     """
-    rows = ask(build, table, where=where, columns=columns, sample=sample)
+    if out is None and not columns:
+        columns = SCREEN_COLUMNS.get(table, ())
+    rows = select_rows(build, table, where=where, columns=columns, sample=sample)
     found = int(rows.select(pl.len()).collect().item())
     most = limit if limit is not None else found if out else SHOWN_ROWS
     shown = rows.head(most)
     count = f"{min(most, found)} of {plural(found, 'row')} of {table}"
     if out is None:
         more = "; more with --limit, all with --out FILE" if most < found else ""
-        return f"{table_text(_path_said_once(shown.collect()))}\n{count}{more}"
+        return f"{fitting_text(_without_repeated_path(shown.collect()))}\n{count}{more}"
     lists = write_rows(shown, out)
     return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
 
 
-def _path_said_once(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows without the path in front of a failure's message, which another column has: a screen is narrow."""
+def _without_repeated_path(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without the path in front of a failure's message, which another column has."""
     if not {"video", "message"} <= set(rows.columns):
         return rows
     pairs = zip(rows["video"], rows["message"], strict=True)

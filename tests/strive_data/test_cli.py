@@ -39,7 +39,7 @@ def test_build_inspect_and_report(folder: Path) -> None:
     assert "4 samples, 2 videos" in strive_data("inspect", folder / "out").stdout
     assert "candidate" in strive_data("inspect", folder / "out", "--sample", "0").stdout
     assert strive_data("report", folder / "out", "--limit", 2).returncode == 0
-    assert (folder / "out" / "report.html").read_text().count("<svg") == 2
+    assert (folder / "out" / "report.html").read_text().count("<section") == 2
     drawn = strive_data("report", folder / "out", "--where", "sample_id <> '0'", "--seed", 3, "--limit", 9)
     assert drawn.stdout.endswith("report.html: 3 samples\n")
     assert strive_data("plot", folder / "out", "0", "--out", folder / "p.png").returncode == 0
