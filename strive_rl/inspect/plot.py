@@ -19,7 +19,7 @@ import numpy as np
 from markupsafe import Markup
 
 from strive_data.common.page import render
-from strive_data.common.text import plural
+from strive_data.common.text import escape_controls, plural
 from strive_data.errors import UsageError
 from strive_rl.inspect.history import (
     Arm,
@@ -122,7 +122,7 @@ def curves_figure(drawing: Drawing) -> Figure:
         lines = [Line2D([], [], color=PALETTE[i], linewidth=3) for i in range(len(drawing.arms))]
         figure.legend(
             lines,
-            [arm.name.removeprefix("_") for arm in drawing.arms],
+            [escape_controls(arm.name).removeprefix("_") for arm in drawing.arms],
             loc="outside upper left",
             ncols=4,
             frameon=False,
