@@ -1,109 +1,27 @@
-"""One row of any data set, read by its recipe → a row in the Video-R1 layout, which `question_row` checks.
+"""One row of any data set, read by its recipe → a row in the Video-R1 layout, which `question_of` checks.
 
-Values are moved, chosen and lettered, never guessed: what a rule does not foresee is a bad row.
+Values are moved, chosen and lettered, never guessed: a value that no rule foresees makes a bad row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NoReturn
 
-from strive_data.annotations.question import LETTER, OPTION
-from strive_data.annotations.recipes import HOLE, Recipe, Rules
-from strive_data.annotations.rows import Item, json_value
+from strive_data.annotations.choices import (
+    LETTER,
+    Layout,
+    options_by_letter,
+    read_choices,
+    take_from_question,
+)
+from strive_data.annotations.json_values import json_value
+from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
+from strive_data.annotations.rows import Item
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
-
-# Options and answers of multiple choice, as the data sets write them → "A. text" and the letter. Pure.
-
-Layout = dict[str, object]
-
-
-def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> None:
-    """Rewrite `options` and `solution` (and `problem`, where the options stand in it) as `rules` say.
-
-    What is not of the expected kind is left as it is, for `question_row` to refuse. Raises SampleError.
-    """
-    if rules.options == "in question":
-        _take_from_question(layout)
-    elif rules.options == "any":
-        layout["options"] = _lettered(layout.get("options"), labels.get("options", "options"))
-    options = layout.get("options")
-    if isinstance(options, list) and all(isinstance(option, str) for option in options):
-        if rules.answer == "index":
-            layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
-        elif rules.answer == "option":
-            layout["solution"] = _of_option(layout.get("solution"), options, labels["solution"])
-
-
-def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
-    """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions)."""
-    for letter, text in options.items():
-        if letter not in ascii_uppercase or len(letter) != 1 or not isinstance(text, str):
-            _bad(f"{label}: got {short_repr(letter)}: {short_repr(text)}, expected a letter and a text")
-    return [
-        f"{letter}. {text.strip()}"
-        for letter, text in options.items()
-        if isinstance(text, str) and text.strip()
-    ]
-
-
-def _take_from_question(layout: Layout) -> None:
-    """Move the lines "A. text" at the end of the question to the options."""
-    question = layout.get("problem")
-    if not isinstance(question, str):
-        return
-    lines = question.strip().split("\n")
-    first = len(lines)
-    while first and OPTION.fullmatch(lines[first - 1].strip()):
-        first -= 1
-    layout["problem"] = "\n".join(lines[:first])
-    layout["options"] = [line.strip() for line in lines[first:]]
-
-
-def _lettered(options: object, label: str) -> object:
-    """Options with letters: their own where all have them in the order of the alphabet, else new ones."""
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        return options
-    if len(options) > len(ascii_uppercase):
-        _bad(f"{label}: got {len(options)} options, expected at most {len(ascii_uppercase)}")
-    letters = ascii_uppercase[: len(options)]
-    if all(
-        (match := OPTION.fullmatch(option.strip())) and match[1] == letter
-        for option, letter in zip(options, letters, strict=True)
-    ):
-        return options
-    return [f"{letter}. {option.strip()}" for option, letter in zip(options, letters, strict=True)]
-
-
-def _of_index(index: object, options: Sequence[str], label: str) -> object:
-    """The letter of option number `index`, from 0, as an integer or its digits."""
-    digits = index.strip() if isinstance(index, str) else index
-    if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 4:
-        digits = int(digits)
-    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits < len(options):
-        _bad(f"{label}: got {short_repr(index)}, expected the number of an option, 0 to {len(options) - 1}")
-    return options[digits].strip().lstrip("(")[:1]
-
-
-def _of_option(answer: object, options: Sequence[str], label: str) -> object:
-    """The letter of the option that `answer` names: by its letter, by its text, or by both as it stands."""
-    if not isinstance(answer, str):
-        return answer
-    matches = [match for option in options if (match := OPTION.fullmatch(option.strip()))]
-    wanted = answer.strip()
-    letter = LETTER.fullmatch(wanted)
-    named = {match[1] for match in matches if letter and letter[1] == match[1]}
-    named |= {match[1] for match in matches if wanted in (match[2].strip(), match[0])}
-    if len(named) > 1:
-        _bad(f"{label}: got {short_repr(answer)}, which names the options {', '.join(sorted(named))}")
-    return named.pop() if named else answer
-
-
-def _bad(message: str) -> NoReturn:
-    raise SampleError(FailureKind.BAD_ROW, message)
-
 
 # Names of the Video-R1 layout by the recipe's.
 LAYOUT = {
@@ -120,6 +38,15 @@ SEPARATOR = "|"
 LARGEST = 1e15
 
 Row = Mapping[str, object]
+# Value of a field in a row; ABSENT where the row does not have it, as apart from null.
+Getter = Callable[[Item, Row], object]
+
+
+class _Absent:
+    """A field that the row does not have."""
+
+
+ABSENT = _Absent()
 
 
 def labels_of(recipe: Recipe) -> dict[str, str]:
@@ -129,20 +56,19 @@ def labels_of(recipe: Recipe) -> dict[str, str]:
 
 
 def layout_of(item: Item, recipe: Recipe, labels: Mapping[str, str]) -> object:
-    """The item's row in the Video-R1 layout; anything that is no row as it is.
+    """The item's row in the Video-R1 layout; a value that is no row as it is.
 
-    `labels` are `labels_of(recipe)`.
-
-    Raises SampleError (bad_row) for a field that the recipe's rules cannot read.
+    `labels` are `labels_of(recipe)`. Raises SampleError (bad_row) for a field that the rules cannot read.
     """
     row = item.value
     if not isinstance(row, Mapping):
         return row
     layout: Layout = {}
-    for name, text in vars(recipe.fields).items():
-        if text and (found := _field(item, row, text)) is not ABSENT:
-            layout[LAYOUT[name]] = found
-    _cut_video(layout, recipe)
+    for name, get in _getters(recipe):
+        found = get(item, row)
+        if found is not ABSENT:
+            layout[name] = found
+    _clean(layout, recipe)
     if item.textual:
         _parse_cells(layout, labels)
     options = layout.get("options")
@@ -155,60 +81,99 @@ def layout_of(item: Item, recipe: Recipe, labels: Mapping[str, str]) -> object:
 
 
 def identity_of(item: Item, recipe: Recipe) -> Layout:
-    """As much as can be told of a row's id and video, however bad the rest is."""
+    """As much as is known of a row's id and video, however bad the rest is."""
     known: Layout = {}
-    for name in ("id", "video"):
+    for name, get in _getters(recipe):
+        if name not in ("problem_id", "path") or not isinstance(item.value, Mapping):
+            continue
         try:
-            value = _field(item, item.value, getattr(recipe.fields, name))
+            value = get(item, item.value)
         except SampleError:
             continue
         if value is not ABSENT:
-            known[LAYOUT[name]] = value
+            known[name] = value
     return known
 
 
-class _Absent:
-    """A field that the row does not have, as apart from null."""
+@cache
+def _getters(recipe: Recipe) -> tuple[tuple[str, Getter], ...]:
+    return tuple((LAYOUT[name], _getter(text)) for name, text in vars(recipe.fields).items() if text)
 
 
-ABSENT = _Absent()
+@cache
+def _getter(text: str) -> Getter:
+    """Reads a field by its name, by a path, or as a text made of the fields in braces."""
+    if HOLE.search(text):
+        hole = HOLE.fullmatch(text)
+        if hole:
+            return lambda item, row: _filled(item, row, hole[1])
+        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1]), text)
+    paths = [path.strip() for path in text.split("|")]
+    if len(paths) == 1 and len(steps_of(text)) == 1:
+        return lambda item, row: row.get(text, ABSENT)
+    return lambda item, row: _first_of(row, paths)
 
 
-def _field(item: Item, row: object, text: str) -> object:
-    """The value of a field's name, or the text made from the fields in braces."""
-    if not isinstance(row, Mapping):
-        return ABSENT
-    if "{" not in text:  # a recipe has braces around names only
-        return row.get(text, ABSENT)
-    return HOLE.sub(lambda hole: _filled(item, row, hole[1]), text)
+def _first_of(row: Row, paths: list[str]) -> object:
+    for path in paths:
+        value = row[path] if path in row else _at(row, steps_of(path))
+        if value is not ABSENT and value is not None:
+            return value
+    return ABSENT
+
+
+def _at(value: object, steps: tuple[Step, ...]) -> object:
+    """The value that the steps lead to; ABSENT where one of them leads nowhere."""
+    for step in steps:
+        if isinstance(step, str) and isinstance(value, Mapping):
+            value = value.get(step, ABSENT)
+        elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
+            value = value[step]
+        elif isinstance(step, tuple) and isinstance(value, list):
+            key, wanted = step
+            fits = (each for each in value if isinstance(each, Mapping) and each.get(key) == wanted)
+            value = next(fits, ABSENT)
+        else:
+            return ABSENT
+    return value
 
 
 def _filled(item: Item, row: Row, name: str) -> str:
     if name.startswith("@"):
         places = {"@file": item.path.stem, "@folder": item.path.absolute().parent.name, "@row": str(item.row)}
         return places[name]
-    value: object = row
-    for part in name.split("."):
-        if not isinstance(value, Mapping) or value.get(part) is None:
-            _bad_row(f"{name} is missing")
-        value = value[part]
+    value = row[name] if name in row else _at(row, steps_of(name))
     if isinstance(value, str):
         if not value.strip():
             _bad_row(f"{name} is empty")
         return value
+    if value is ABSENT or value is None:
+        _bad_row(f"{name} is missing")
     if isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST:
         return str(value)
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
-def _cut_video(layout: Layout, recipe: Recipe) -> None:
-    after, video = recipe.rules.video_after, layout.get("path")
-    if not after or not isinstance(video, str):
-        return
-    _, found, path = video.partition(after)
-    if not found:
-        _bad_row(f"{_label(recipe.fields.video, 'video')}: got {short_repr(video)}, expected {after!r} in it")
-    layout["path"] = path
+def _clean(layout: Layout, recipe: Recipe) -> None:
+    """The video as a path, the question as a text without place holders."""
+    video, question = layout.get("path"), layout.get("problem")
+    if isinstance(video, Mapping):
+        # {"video": path, "fps": …} as in verl, {"path": …, "bytes": …} as in Hugging Face datasets.
+        video = layout["path"] = video.get("video") or video.get("path")
+    if recipe.rules.video_after and isinstance(video, str):
+        _, found, path = video.partition(recipe.rules.video_after)
+        if not found:
+            label = _label(recipe.fields.video, "video")
+            _bad_row(f"{label}: got {short_repr(video)}, expected {recipe.rules.video_after!r} in it")
+        layout["path"] = path
+    if isinstance(question, list):
+        # A message in parts: [{"type": "video"}, {"type": "text", "text": …}].
+        texts = [part["text"] for part in question if isinstance(part, Mapping) and "text" in part]
+        question = layout["problem"] = "\n".join(text for text in texts if isinstance(text, str))
+    if recipe.rules.strip and isinstance(question, str):
+        for holder in recipe.rules.strip:
+            question = question.replace(holder, "")
+        layout["problem"] = question.strip()
 
 
 def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
@@ -235,7 +200,7 @@ def _json_cell(cell: str, label: str) -> object:
 
 def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
     rule = recipe.problem_type
-    word = _field(item, row, rule.field) if rule.field else ABSENT
+    word = _getter(rule.field)(item, row) if rule.field else ABSENT
     known = rule.words
     if word is not ABSENT and word is not None and not known:
         layout["problem_type"] = word
@@ -243,6 +208,8 @@ def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
         layout["problem_type"] = known[word]
     elif rule.otherwise == "by options":
         layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
+    elif rule.otherwise == "by answer":
+        layout["problem_type"] = _type_by_answer(layout)
     elif rule.otherwise:
         layout["problem_type"] = rule.otherwise
     elif isinstance(word, str):
@@ -252,8 +219,18 @@ def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
         layout["problem_type"] = word
 
 
+def _type_by_answer(layout: Layout) -> str:
+    answer = layout.get("solution")
+    if not layout.get("options") and isinstance(answer, str) and LETTER.fullmatch(answer.strip()):
+        take_from_question(layout)
+    if layout.get("options"):
+        return "multiple choice"
+    is_number = isinstance(answer, str) and parse_number(answer) is not None
+    return "numerical" if is_number or isinstance(answer, int | float) else "free-form"
+
+
 def _label(text: str, name: str) -> str:
-    """A field is called as the row calls it; what is made of several, by the recipe's `name` for it."""
+    """A field is called as the row calls it; a text made of several fields by the recipe's `name` for it."""
     if not HOLE.search(text):
         return text or name
     hole = HOLE.fullmatch(text)

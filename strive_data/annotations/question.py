@@ -1,8 +1,8 @@
 """One row of an annotation in the Video-R1 layout → a Question, or the reason why not (REFERENCE.md).
 
-Rows of other layouts are brought into this one first (`recipe_row`); `labels` has what those call each field,
-so that a message speaks of the row as it was written. Nothing is repaired: a row that does not say clearly
-what it asks, of which video and what is right is refused.
+Rows of other layouts are brought into this one first (apply_recipe.py); `labels` has the names that those
+use, so that a message names the fields of the row as it was written. Nothing is repaired: a row that does not say
+clearly what it asks, about which video, and what is right is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn, cast
 
+from strive_data.annotations.choices import LETTER, OPTION
 from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.settings import choose
@@ -21,17 +22,16 @@ from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
 
 Row = Mapping[str, object]
 
-# The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
-OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
-LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 # JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair.
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
+# How tables write that there is no value.
+NO_ANSWER = ("nan", "none", "null", "n/a")
 NO_LABELS: Mapping[str, str] = {}
 
 
 class _FieldError(Exception):
-    """What is wrong with which field of the layout, before the field gets the name that the row uses."""
+    """What is wrong with which field of the layout; the message calls it by the name that the row uses."""
 
     def __init__(self, field: str, what: str) -> None:
         super().__init__(field + what)
@@ -90,6 +90,8 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
 
 
 def _problem_type(row: Row) -> ProblemType:
+    if row.get("problem_type") in PROBLEM_TYPES:
+        return cast(ProblemType, row["problem_type"])
     try:
         return cast(ProblemType, choose(_text(row, "problem_type"), PROBLEM_TYPES, "problem_type"))
     except SettingsError as error:
@@ -103,8 +105,9 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
         options = []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         _bad("options", f": got {short_repr(options)}, expected a list of texts")
-    for option in options:
-        _check_text("options", option)
+    if UNWRITABLE.search("".join(options)):
+        for option in options:
+            _check_text("options", option)
     if problem_type != "multiple choice":
         return tuple(option.strip() for option in options)
     matches = [OPTION.fullmatch(option.strip()) for option in options]
@@ -112,16 +115,24 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     if len(lettered) < len(options) or len(options) < 2:
         _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'")
     if len({letter for letter, _ in lettered}) < len(lettered):
-        _bad("options", f": got {short_repr(options)}, a letter stands twice")
+        _bad("options", f": got {short_repr(options)}, expected each letter once")
     return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
 
 
 def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:
+    value = row.get("solution")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        row = {"solution": str(value)}
     solution = _text(row, "solution")
-    wrapped = WRAPPED.fullmatch(solution)
+    wrapped = WRAPPED.fullmatch(solution) if solution.startswith("<answer>") else None
     answer = wrapped[1].strip() if wrapped else solution
     if not answer:
         _bad("solution", ": the answer is empty")
+    if answer.lower() in NO_ANSWER:
+        _bad(
+            "solution",
+            f": got {short_repr(value)}, how tables write that there is no value; expected an answer",
+        )
     if "<answer>" in answer or "</answer>" in answer:
         _bad("solution", f": got {short_repr(solution)}, expected one <answer>…</answer>")
     if problem_type == "multiple choice":

@@ -1,4 +1,8 @@
-"""Annotations and videos at paths or URLs → annotations read, and the root that videos are below."""
+"""Annotation files, at paths or URLs → questions and failed rows.
+
+`rows` reads a file, a recipe (`recipes`, `apply_recipe`) says which field is what, `question` checks each
+row. One wrong row costs no other. Rows stream: only the questions and the failures are kept.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +18,35 @@ from strive_data.annotations.recipes import (
     Recipe,
     find_recipe,
     names_read,
+    own_table,
     packaged_recipes,
     recipe_that_fits,
 )
-from strive_data.annotations.rows import EXPECTED, Item, RowFile, columns_of, nested_items, read_rows
+from strive_data.annotations.rows import (
+    EXPECTED,
+    ROWS_FOR_COLUMNS,
+    Item,
+    RowFile,
+    columns_of,
+    nested_items,
+    read_rows,
+)
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
 from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
 from strive_data.schema import Failure, Question
 
-# Annotation files → questions and bad rows.
-#
-# `annotation_rows` parses a file, a recipe (`recipes`, `recipe_row`) says which field is what,
-# `question_row`
-# checks each row. One wrong row costs no other.
+NO_COLUMNS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How one file was read: the name of its recipe, and the columns that this takes nothing from."""
+    """How one file was read: the name of its recipe, the columns that this takes nothing from, and what the
+    file did not say itself: columns found by common names, the separator, the encoding."""
 
     recipe: str
     unread: tuple[str, ...]
+    guesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +79,7 @@ class _Reader:
             raise item.value
         sample_id = sample_id_of(identity_of(item, self.recipe))
         if sample_id in self.first:
-            message = f"{self.labels['problem_id']} {sample_id} stands at {self.first[sample_id]} already"
+            message = f"{self.labels['problem_id']} {sample_id} is used already, at {self.first[sample_id]}"
             raise SampleError(FailureKind.DUPLICATE_ID, message)
         if sample_id:
             self.first[sample_id] = item.place
@@ -76,7 +87,7 @@ class _Reader:
         return question_of(layout, self.videos, labels=self.labels)
 
     def failure(self, row: int, item: Item, error: SampleError) -> Failure:
-        """The row of failures.parquet, with as much of the item as can be told."""
+        """The row of failures.parquet, with as much of the item as is known."""
         known = identity_of(item, self.recipe)
         return Failure(
             sample_id=sample_id_of(known),
@@ -89,82 +100,126 @@ class _Reader:
 
 
 def read_annotations(
-    paths: Sequence[Path], data_root: Path | str, *, recipe: str | None = None, check_files: bool = True
+    paths: Sequence[Path],
+    data_root: Path | str,
+    *,
+    recipe: str | None = None,
+    columns: Mapping[str, str] = NO_COLUMNS,
+    check_files: bool = True,
 ) -> Annotations:
     """Read all rows of `paths`; videos are looked for below `data_root`, but not opened.
 
     `recipe` is a packaged recipe's name or a recipe file (*.toml), for all files; without it, each file's
-    columns choose one. `check_files=False` reads annotations whose videos are elsewhere.
+    columns choose one. `columns` names the columns of a table of the user's own by field
+    ({"video": "video_path"}). `check_files=False` reads annotations whose videos are elsewhere.
 
     Of rows with one id the first counts, usable or not; later ones fail as duplicate_id, across files too.
     Raises UsageError for a file that is absent, empty, or in no known layout as a whole.
     """
-    return annotations_of(
-        [read_rows(path) for path in paths], data_root, recipe=recipe, check_files=check_files
-    )
+    files = [read_rows(path) for path in paths]
+    return annotations_of(files, data_root, recipe=recipe, columns=columns, check_files=check_files)
 
 
 def annotations_of(
-    files: Sequence[RowFile], data_root: Path | str, *, recipe: str | None = None, check_files: bool = True
+    files: Sequence[RowFile],
+    data_root: Path | str,
+    *,
+    recipe: str | None = None,
+    columns: Mapping[str, str] = NO_COLUMNS,
+    check_files: bool = True,
 ) -> Annotations:
-    """The same of files that are read already."""
+    """`read_annotations` for files that are open already."""
     if not files:
         raise UsageError(f"no annotation given; {EXPECTED}")
-    names = [recipe or _fitting(file) for file in files]
+    if recipe and columns:
+        raise UsageError(f"--columns and --recipe {recipe} both name the columns: leave one of them out")
+    chosen = [_choose(file, recipe, columns) for file in files]
     questions: list[tuple[int, Question]] = []
     failures: list[Failure] = []
     readings: dict[str, Reading] = {}
     first: dict[str, str] = {}
     videos = VideoFolder(data_root, check_files=check_files)
     row = 0
-    for file, name in zip(files, names, strict=True):
-        chosen = find_recipe(name)
-        reader = _Reader(
-            recipe=chosen,
-            labels=labels_of(chosen),
-            videos=videos,
-            first=first,
-        )
-        items = _items(file, chosen)
-        unread = tuple(_printable(columns_of(items) - names_read(chosen)))
-        readings[file.path.as_posix()] = Reading(recipe=name, unread=unread)
-        for item in items:
+    for file, choice in zip(files, chosen, strict=True):
+        reader = _Reader(recipe=choice.recipe, labels=labels_of(choice.recipe), videos=videos, first=first)
+        seen: set[str] = set()
+        for item in _items(file, choice.recipe):
+            if isinstance(item.value, Mapping) and not item.value.keys() <= seen:
+                seen.update(map(str, item.value))
             try:
                 questions.append((row, reader.question(item)))
             except SampleError as error:
                 failures.append(reader.failure(row, item, error))
             row += 1
+        unread = tuple(_printable(seen - names_read(choice.recipe)))
+        readings[file.path.as_posix()] = Reading(
+            recipe=choice.name, unread=unread, guesses=file.guesses + choice.guesses
+        )
     return Annotations(
         questions=tuple(questions),
         failures=tuple(failures),
-        input_sha256={file.path.as_posix(): file.sha256 for file in files} | _recipe_sha256(names),
+        input_sha256={file.path.as_posix(): file.sha256 for file in files} | _recipe_sha256(recipe),
         readings=readings,
     )
 
 
-def _recipe_sha256(names: Sequence[str]) -> dict[str, str]:
-    """Hash of each recipe file of the user's own; those of the package are told by its version."""
-    return {name: sha256(Path(name).read_bytes()).hexdigest() for name in names if name.endswith(".toml")}
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The recipe of one file, the name it goes by, and which columns were found by common names."""
+
+    name: str
+    recipe: Recipe
+    guesses: tuple[str, ...] = ()
 
 
-def _fitting(file: RowFile) -> str:
-    """Name of the recipe that the file's columns tell. Raises UsageError where none does."""
-    known = packaged_recipes()
-    columns = columns_of(file.items)
-    if name := recipe_that_fits(columns, [name for name, recipe in known.items() if not recipe.rows]):
-        return name
-    if file.tree is not None:
-        # Each recipe leads to other rows of the tree, so each is asked about its own.
-        fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
-        if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
-            return name
-        raise UsageError(f"annotation {file.path}: one JSON object that is no question; {EXPECTED}")
+def _recipe_sha256(recipe: str | None) -> dict[str, str]:
+    """Hash of a recipe file of the user's own; the package's version stands for those of the package."""
+    if recipe is None or not recipe.endswith(".toml"):
+        return {}
+    return {recipe: sha256(Path(recipe).read_bytes()).hexdigest()}
+
+
+def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Choice:
+    """The recipe that was asked for, or that the columns of the first rows fit, or else those of all rows.
+
+    Raises UsageError where none does.
+    """
+    if recipe:
+        return _Choice(name=recipe, recipe=find_recipe(recipe))
+    for first in (ROWS_FOR_COLUMNS, None):
+        columns = columns_of(file.items, first)
+        if choice := _fitting(file, columns, named):
+            return choice
     names = _printable(columns)
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     raise UsageError(
-        f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Rename the columns to "
-        f"video, question and answer, or write a recipe (--recipe FILE.toml); known: {', '.join(known)}"
+        f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Name the columns with "
+        f"--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); known: "
+        f"{', '.join(packaged_recipes())}"
     )
+
+
+def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Choice | None:
+    known = packaged_recipes()
+    if not named:
+        flat = [name for name, recipe in known.items() if not recipe.rows]
+        if name := recipe_that_fits(columns, flat):
+            return _Choice(name=name, recipe=known[name])
+        if file.tree is not None:
+            # Each recipe leads to other rows of the tree, so each is tried on its own.
+            fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
+            if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
+                return _Choice(name=name, recipe=known[name])
+            raise UsageError(f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}")
+    if (found := own_table(columns, named)) is None:
+        return None
+    name, recipe = found
+    used = vars(recipe.fields) | {"problem_type": recipe.problem_type.field}
+    renamed = {field: column.strip("{}") for field, column in used.items() if column and column[0] != "{@"}
+    shown = [
+        f"{field}={column}" for field, column in renamed.items() if column != field and column in columns
+    ]
+    return _Choice(name=name, recipe=recipe, guesses=(f"columns {', '.join(shown)}",) if shown else ())
 
 
 def _printable(names: Iterable[str]) -> list[str]:
@@ -177,7 +232,7 @@ def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:
     return recipe_that_fits(columns, [name]) == name
 
 
-def _items(file: RowFile, recipe: Recipe) -> Sequence[Item]:
+def _items(file: RowFile, recipe: Recipe) -> Iterable[Item]:
     if not recipe.rows:
         return file.items
     if file.tree is None:
@@ -185,10 +240,10 @@ def _items(file: RowFile, recipe: Recipe) -> Sequence[Item]:
             f"annotation {file.path}: got a list or a table; the recipe of {recipe.title} wants one JSON "
             f"object that leads to the rows by {recipe.rows}"
         )
-    return list(nested_items(file.path, file.tree, recipe.rows))
+    return nested_items(file.path, file.tree, recipe.rows)
 
 
-# A listing is what tells that a folder is there; of these a file can be read without one.
+# These cannot be listed, which shows that a folder exists; files of them can be read all the same.
 UNLISTED = ("http://", "https://")
 
 
@@ -204,16 +259,22 @@ def video_root(data_root: Path | str) -> Path | str:
 
 
 def read_inputs(
-    annotations: Sequence[Path | str], root: Path | str, *, recipe: str | None = None
+    annotations: Sequence[Path | str],
+    root: Path | str,
+    *,
+    recipe: str | None = None,
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> Annotations:
-    """`read_annotations` for paths and URLs. Videos behind a URL are not looked for before they are decoded:
-    one that is absent is a failure then."""
+    """`read_annotations` for paths and URLs.
+
+    Videos behind a URL are not looked for before they are decoded; one that is absent fails then.
+    """
     with TemporaryDirectory(prefix="strive-in-") as folder:
         places = [place_of(where) for where in annotations]
         copies = [_copy(place, Path(folder) / str(number)) for number, place in enumerate(places)]
         check_files = isinstance(root, Path)
         try:
-            rows = read_annotations(copies, root, recipe=recipe, check_files=check_files)
+            rows = read_annotations(copies, root, recipe=recipe, columns=columns, check_files=check_files)
         except UsageError as error:
             message = str(error)
             for copy, url in zip(copies, places, strict=True):

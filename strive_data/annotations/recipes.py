@@ -1,19 +1,20 @@
 """Recipes: how the rows of a data set become questions, as a small TOML file and no code.
 
-The packaged ones lie in `manifests/` (in the source tree at its root, in a wheel inside the package); a file
+The packaged ones are in `manifests/` (at the root of the source tree, inside the package in a wheel); a file
 of the user's own is named by its path.
 
-A field is named in one of two ways. `answer = "solution"` takes the row's field as it stands and wants a
-text. A text with braces is made of fields, numbers among them, dots leading into nested objects:
-`id = "{video_id}-{metadata.subject}"`. `{@file}`, `{@folder}` (names without suffix) and `{@row}` (from 0 in
-its list or table) say where a row stands.
+A field is named in one of three ways:
+- `answer = "solution"`: the row's field as it is; `"videos[0]"`, `"reward_model.ground_truth"` and
+  `"messages[role=user].content"` lead into lists and objects; `"video | videos[0]"` is the first one present.
+- `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them.
+- `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,10 +24,37 @@ from strive_data.errors import SettingsError, UsageError
 
 PLACES = ("@file", "@folder", "@row")
 HOLE = re.compile(r"\{([^{}]+)\}")
+STEP = re.compile(r"(?:^|\.)([^.\[\]|]+)|\[(-?\d+)\]|\[(\w+)=([^\[\]]+)\]")
 FOLDERS = ("datasets", "benchmarks")
 # Rows in this layout say themselves where their video is and of what type they are, whatever other columns
-# they kept from the benchmark they were made from.
+# they kept from the benchmark that they were made from.
 FIRST = "video-r1"
+# Column names that a table without a recipe may use, in any case, with "_", "-" or a blank between words.
+OWN_TABLE = "plain"
+OWN_TABLE_WITH_IDS = "plain-id"
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "video": (
+        "video",
+        "video_path",
+        "video_file",
+        "video_name",
+        "video_filename",
+        "path",
+        "file",
+        "filename",
+        "clip",
+    ),
+    "question": ("question", "problem", "prompt", "query", "instruction", "ask"),
+    "answer": ("answer", "label", "solution", "ground_truth", "gt", "target", "correct_answer"),
+    "options": ("options", "choices", "candidates"),
+    "id": ("id", "question_id", "qid", "sample_id", "uid", "problem_id"),
+    "evidence_spans": ("evidence_spans",),
+    "source": ("source", "data_source"),
+    "problem_type": ("problem_type", "question_type", "type"),
+}
+REQUIRED = ("video", "question", "answer")
+
+Step = str | int | tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +76,9 @@ class TypeRule:
     """The type of a row.
 
     `field` is the row's own word for it, which the lists translate; with no list it is the type itself.
-    `otherwise` is for a word in no list, and for rows without one: a type, or "by options" (multiple choice
-    with options, else free-form); "" makes such a row a bad one.
+    `otherwise` is for a word in no list, and for rows without one: a type; "by options" (multiple choice
+    with options, else free-form); "by answer" (multiple choice with options, also those at the end of the
+    question, else numerical where the answer is a number, else free-form). "" makes such a row a bad one.
     """
 
     field: str = ""
@@ -58,9 +87,9 @@ class TypeRule:
     regression: tuple[str, ...] = ()
     ocr: tuple[str, ...] = ()
     free_form: tuple[str, ...] = ()
-    otherwise: Literal["", "by options", "multiple choice", "numerical", "OCR", "free-form", "regression"] = (
-        ""
-    )
+    otherwise: Literal[
+        "", "by options", "by answer", "multiple choice", "numerical", "OCR", "free-form", "regression"
+    ] = ""
 
     def __post_init__(self) -> None:
         require(bool(self.field or self.otherwise), "problem_type: set field, otherwise, or both")
@@ -82,20 +111,22 @@ class TypeRule:
 class Rules:
     """How published values are to be read.
 
-    `video_after` keeps what follows this text of a video's address. `options` of multiple choice: "lettered"
+    `video_after` keeps what follows this text of a video's address. `strip` are place holders such as
+    "<video>", which are cut out of the question. `options` of multiple choice: "lettered"
     wants "A. text"; "any" adds the letters where they are not there, and takes {"A": "text"} too, an empty
     text being no option; "in question" takes them from the last lines of the question. `answer` of multiple
     choice: "letter"; "option", the letter or the whole text of one option; "index", counted from 0.
     """
 
     video_after: str = ""
+    strip: tuple[str, ...] = ()
     options: Literal["lettered", "any", "in question"] = "lettered"
     answer: Literal["letter", "option", "index"] = "letter"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A data set. `columns` tell that a file is of it (none: only where the recipe is asked for).
+    """A data set. `columns` show that a file is of it (none: only where the recipe is asked for).
 
     `rows` leads from a JSON object to its lists of rows, a key or `{name}` a step, the latter over all keys,
     whose text becomes the rows' field `name`: "{video_id}/{dimension}". "" is a list or table of rows.
@@ -123,11 +154,19 @@ class Recipe:
             require(bool(step) and _well_formed(step), f"rows = {self.rows!r}: expected key/{{name}}/…")
 
 
+def steps_of(path: str) -> tuple[Step, ...]:
+    """The steps of one path into a row: names, positions, and (key, value) of the object to take in a list."""
+    return tuple(
+        match[1] or (int(match[2]) if match[2] else (match[3], match[4])) for match in STEP.finditer(path)
+    )
+
+
 def names_read(recipe: Recipe) -> set[str]:
     """The fields of a row that the recipe takes anything from; of nested ones the outermost."""
     texts = [*vars(recipe.fields).values(), recipe.problem_type.field]
-    holes = {hole.split(".")[0] for text in texts for hole in HOLE.findall(text)}
-    return {text for text in texts if text and not HOLE.search(text)} | holes.difference(PLACES)
+    holes = {hole for text in texts for hole in HOLE.findall(text)}.difference(PLACES)
+    paths = {path.strip() for text in texts if text and not HOLE.search(text) for path in text.split("|")}
+    return {str(steps_of(path)[0]) for path in holes | paths} | paths
 
 
 def packaged() -> dict[str, Path]:
@@ -168,6 +207,49 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     return most[0]
 
 
+def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe] | None:
+    """The packaged recipe of a user's own table, by its name, and as it is with this table's columns.
+
+    `named` gives columns for fields by name; the others are found by common names (`NAMES`). None where
+    video, question or answer is not found. Raises UsageError where two columns fit one field.
+    """
+    for name, column in named.items():
+        if name not in NAMES:
+            raise UsageError(f"--columns {name}={column}: got {name!r}, expected one of {', '.join(NAMES)}")
+        if column not in columns:
+            raise UsageError(
+                f"--columns {name}={column}: no such column; the table has {', '.join(sorted(columns))}"
+            )
+    found = {
+        name: column for name in NAMES if (column := named.get(name) or _column_for(name, columns, named))
+    }
+    if not set(REQUIRED) <= found.keys():
+        return None
+    base = OWN_TABLE_WITH_IDS if "id" in found else OWN_TABLE
+    recipe = packaged_recipes()[base]
+    texts = {
+        name: f"{{{column}}}" if name == "answer" else column
+        for name, column in found.items()
+        if name != "problem_type"
+    }
+    rule = replace(recipe.problem_type, field=found.get("problem_type", "problem_type"))
+    return base, replace(recipe, fields=replace(recipe.fields, **texts), problem_type=rule)
+
+
+def _column_for(name: str, columns: Set[str], named: Mapping[str, str]) -> str:
+    """The column that a table calls by a common name of the field, the most common name first."""
+    free = columns - set(named.values())
+    for common in NAMES[name]:
+        fits = sorted(column for column in free if re.sub(r"[\s-]+", "_", column.strip().lower()) == common)
+        if len(fits) > 1:
+            raise UsageError(
+                f"the columns {', '.join(fits)} could all be the {name}: choose by --columns {name}=COLUMN"
+            )
+        if fits:
+            return fits[0]
+    return ""
+
+
 def _load(path: Path) -> Recipe:
     try:
         return load(Recipe, config=path)
@@ -176,7 +258,13 @@ def _load(path: Path) -> Recipe:
 
 
 def _well_formed(text: str) -> bool:
-    """Braces only around names, and `@` only before the places that are known."""
+    """Braces only around names, `@` only before the places that are known, whole paths between bars."""
     holes = HOLE.findall(text)
     rest = HOLE.sub("", text)
-    return not set("{}") & set(rest) and all(not hole.startswith("@") or hole in PLACES for hole in holes)
+    if set("{}") & set(rest) or any(hole.startswith("@") and hole not in PLACES for hole in holes):
+        return False
+    return bool(holes) or all(_is_path(path.strip()) for path in text.split("|") if text)
+
+
+def _is_path(path: str) -> bool:
+    return bool(path) and "".join(match[0] for match in STEP.finditer(path)) == path

@@ -1,229 +1,246 @@
-"""CSV text → one mapping or one reason a row; a wrong row costs no other one.
+"""Annotation file → its rows, one after the other: JSON lists and lines, one JSON object, CSV, TSV, parquet.
 
-Not polars: it reads a file or refuses it, and with errors ignored it turns them into nulls.
+Rows stream: a file of any length takes the memory of one block. JSON and CSV are parsed row by row and not by
+a table reader, which gives a column one type and so loses the file, or the value, to one wrong row. A parquet
+column has one type by itself, so polars reads that.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
+from hashlib import file_digest
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
+from strive_data.annotations.delimited import delimited_rows
+from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
 from strive_data.errors import FailureKind, SampleError, UsageError
 
-# Annotation file → its rows, each with its place: JSON, JSON lines, CSV, parquet.
-#
-# JSON and CSV are parsed row by row with the standard library, not by a table reader: one type for a whole
-# column would turn one wrong row into a lost file, or into a null. A parquet column has one type by itself,
-# so
-# polars reads that.
+EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+FIRST_BYTES = 1 << 16
+ROWS_PER_SLICE = 20_000
+# Enough rows to know the columns of a file without reading all of it.
+ROWS_FOR_COLUMNS = 1000
+LINES_TO_JUDGE = 50
 
-EXPECTED = "expected a JSON list or JSON lines, a CSV or a parquet file whose layout a recipe knows"
 
+class Item(NamedTuple):
+    """One row and where it is; `value` is a SampleError for a row that cannot be parsed.
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One row and where it stands; `value` is a SampleError for one that cannot be parsed.
-
-    `row` counts from 0 in its list or table. `textual`: all its values are texts, for want of anything else.
+    `row` counts from 0 in its list or table. `textual`: all values are texts, as in a CSV.
     """
 
     path: Path
-    place: str
+    where: str
     row: int
     value: object
     textual: bool = False
 
+    @property
+    def place(self) -> str:
+        """File name and place in it, for messages."""
+        return f"{self.path.name} {self.where}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file; each iteration reads the file once more."""
+
+    read: Callable[[], Iterator[Item]]
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.read()
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowFile:
-    """The rows of one file; `tree` is the object that a JSON file consists of, which may hold rows deeper."""
+    """One annotation file. `tree` is the object that a JSON file consists of, which may hold rows deeper.
+
+    `guesses` say how the file is read where its name does not: separator, encoding, index column.
+    """
 
     path: Path
     sha256: str
-    items: tuple[Item, ...]
+    items: Rows
     tree: Mapping[str, object] | None = None
+    guesses: tuple[str, ...] = ()
 
 
-def columns_of(items: Iterable[Item]) -> set[str]:
-    """Every field that some row has."""
-    return {str(name) for item in items if isinstance(item.value, Mapping) for name in item.value}
+def columns_of(items: Iterable[Item], first: int | None = None) -> set[str]:
+    """Every field of some row, or of the first rows."""
+    rows = (item.value for item in islice(items, first))
+    return {str(name) for row in rows if isinstance(row, Mapping) for name in row}
 
 
 def read_rows(path: Path) -> RowFile:
-    """Read one file. Raises UsageError for one that is absent, empty, or no file of rows as a whole."""
+    """Open one file. Raises UsageError for one that is absent, empty, or no file of rows as a whole."""
     try:
-        body = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            start = file.read(FIRST_BYTES)
     except OSError as error:
         raise UsageError(f"annotation {path}: {error.strerror}; {EXPECTED}") from error
-    digest = sha256(body).hexdigest()
-    body = body.removeprefix(b"\xef\xbb\xbf")
-    if not body.strip():
+    if not start.removeprefix(BYTE_ORDER_MARK).strip():
         raise _unusable(path, "is empty")
-    tree: Mapping[str, object] | None = None
-    if path.suffix.lower() == ".csv":
-        items = _csv_items(path, body)
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        items = _parquet_items(path, body)
-    elif body.lstrip().startswith(b"[") and (listed := _list_items(path, body)):
-        items = listed
-    else:
-        tree = _indented(body)
-        if tree is None:
-            items = list(_line_items(path, body))
-            tree = _tree(path, body, items)
-        if tree is not None:
-            items = [Item(path=path, place=f"{path.name} line 1", row=0, value=tree)]
-    return RowFile(path=path, sha256=digest, items=tuple(items), tree=tree)
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        table = delimited_rows(path)
+        rows = Rows(partial(_table_items, path, table.rows))
+        if next(iter(rows), None) is None:
+            raise _unusable(path, "has a header and no rows")
+        return RowFile(path=path, sha256=sha256, items=rows, guesses=table.guesses)
+    if suffix in (".parquet", ".pq"):
+        return RowFile(path=path, sha256=sha256, items=_parquet_rows(path))
+    if start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") and not _is_lines(path, start):
+        return RowFile(path=path, sha256=sha256, items=Rows(partial(_list_items, path)))
+    tree = _tree(path)
+    if tree is None:
+        return RowFile(path=path, sha256=sha256, items=Rows(partial(_line_items, path)))
+    only = Item(path, "line 1", 0, tree)
+    return RowFile(path=path, sha256=sha256, items=Rows(lambda: iter([only])), tree=tree)
 
 
 def nested_items(path: Path, tree: Mapping[str, object], steps: str) -> Iterator[Item]:
-    """The rows that `steps` ("{video_id}/{dimension}") lead to; what is not as they say is one bad item."""
+    """The rows that `steps` ("{video_id}/{dimension}") lead to; what does not fit them is one bad item."""
     yield from _descend(path, tree, steps.split("/"), {}, [])
 
 
 def _descend(
     path: Path, value: object, steps: Sequence[str], names: Mapping[str, str], keys: Sequence[str]
 ) -> Iterator[Item]:
-    place = f"{path.name} {'/'.join(keys)}"
-    wanted = "an object" if steps else "a list of rows"
+    where = "/".join(keys)
     if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
+        wanted = "an object" if steps else "a list of rows"
         problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
-        yield Item(path=path, place=place, row=0, value=_bad(problem))
+        yield Item(path, where, 0, _bad(problem))
     elif isinstance(value, Mapping):
         step, rest = steps[0], steps[1:]
-        if not step.startswith("{"):
-            if step in value:
-                yield from _descend(path, value[step], rest, names, [*keys, step])
-            else:
-                yield Item(path=path, place=place, row=0, value=_bad(f"{step} is missing"))
-            return
-        for key, below in value.items():
-            yield from _descend(path, below, rest, {**names, step.strip("{}"): key}, [*keys, key])
+        if step.startswith("{"):
+            for key, below in value.items():
+                yield from _descend(path, below, rest, {**names, step.strip("{}"): key}, [*keys, key])
+        elif step in value:
+            yield from _descend(path, value[step], rest, names, [*keys, step])
+        else:
+            yield Item(path, where, 0, _bad(f"{step} is missing"))
     elif isinstance(value, list):
         for row, fields in enumerate(value):
             merged = {**fields, **names} if isinstance(fields, Mapping) else fields
-            yield Item(path=path, place=f"{place} item {row}", row=row, value=merged)
+            yield Item(path, f"{where} item {row}", row, merged)
 
 
-def _csv_items(path: Path, body: bytes) -> list[Item]:
-    # A byte that is not UTF-8 becomes a lone surrogate, which no text field may hold: it costs its row alone.
-    text = body.decode("utf-8", "surrogateescape")
-    items = [
-        Item(path=path, place=f"{path.name} line {line}", row=row, value=value, textual=True)
-        for row, (line, value) in enumerate(csv_rows(text, str(path)))
-    ]
-    if not items:
-        raise _unusable(path, "has a header and no rows")
-    return items
+def _table_items(
+    path: Path, rows: Callable[[], Iterator[tuple[int, Mapping[str, str] | SampleError]]]
+) -> Iterator[Item]:
+    for row, (line, value) in enumerate(rows()):
+        yield Item(path, f"line {line}", row, value, textual=True)
 
 
-def _parquet_items(path: Path, body: bytes) -> list[Item]:
+def _parquet_rows(path: Path) -> Rows:
     try:
-        table = pl.read_parquet(io.BytesIO(body))
+        count = pl.scan_parquet(path).select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
-    if table.is_empty():
+    if not count:
         raise _unusable(path, "has no rows")
-    # A null is how a table says that a row has no such field.
-    rows = ({k: v for k, v in row.items() if v is not None} for row in table.iter_rows(named=True))
-    return [
-        Item(path=path, place=f"{path.name} row {number}", row=number, value=row)
-        for number, row in enumerate(rows)
-    ]
+    return Rows(partial(_parquet_items, path, count))
 
 
-def _list_items(path: Path, body: bytes) -> list[Item]:
-    """Rows of a JSON list; none where it is rather a file of lines whose first one is broken."""
+def _parquet_items(path: Path, count: int) -> Iterator[Item]:
+    for start in range(0, count, ROWS_PER_SLICE):
+        try:
+            table = pl.scan_parquet(path).slice(start, ROWS_PER_SLICE).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
+        for row, fields in enumerate(table.iter_rows(named=True), start=start):
+            # A null is how a table says that a row has no such field.
+            yield Item(path, f"row {row}", row, {k: v for k, v in fields.items() if v is not None})
+
+
+def _list_items(path: Path) -> Iterator[Item]:
+    row = 0
     try:
-        rows = json_value(body)
-    except SampleError as error:
-        values = [item.value for item in _line_items(path, body)]
-        if 2 * sum(isinstance(value, Mapping) for value in values) >= len(values):
-            return []
-        raise _unusable(path, error.message) from error
-    if not isinstance(rows, list) or not rows:
+        for value in list_values(_blocks(path)):
+            yield Item(path, f"item {row}", row, value)
+            row += 1
+    except UnsplittableError:
+        try:
+            whole = _whole(path)
+        except SampleError as error:
+            raise _unusable(path, error.message) from error
+        for value in whole[row:] if isinstance(whole, list) else ():
+            yield Item(path, f"item {row}", row, value)
+            row += 1
+    if not row:
         raise _unusable(path, "the list is empty")
-    return [
-        Item(path=path, place=f"{path.name} item {number}", row=number, value=row)
-        for number, row in enumerate(rows)
-    ]
 
 
-def _line_items(path: Path, body: bytes) -> Iterator[Item]:
+def _is_lines(path: Path, start: bytes) -> bool:
+    """Whether a file that begins with [ holds lines, the first of them a list or a broken row."""
+    if b"\n" not in start.strip():
+        return False
+    values = [item.value for item in islice(_line_items(path), LINES_TO_JUDGE)]
+    if isinstance(values[0], list) and len(values) > 1:
+        return True
+    return 2 * sum(isinstance(value, Mapping) for value in values) >= len(values)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        first = file.read(1 << 20).removeprefix(BYTE_ORDER_MARK)
+        yield first.lstrip()
+        while block := file.read(1 << 20):
+            yield block
+
+
+def _line_items(path: Path) -> Iterator[Item]:
     # Bytes, since a text would also be cut at U+2028 and its like, which JSON allows within a string.
     row = 0
-    for line, raw in enumerate(body.split(b"\n"), start=1):
-        if not raw.strip():
-            continue
-        try:
-            value = json_value(raw)
-        except SampleError as error:
-            value = error
-        yield Item(path=path, place=f"{path.name} line {line}", row=row, value=value)
-        row += 1
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, start=1):
+            body = raw.removeprefix(BYTE_ORDER_MARK) if line == 1 else raw
+            if body.isspace() or not body:
+                continue
+            try:
+                value = json_value(body)
+            except SampleError as error:
+                value = error
+            yield Item(path, f"line {line}", row, value)
+            row += 1
 
 
-def _indented(body: bytes) -> Mapping[str, object] | None:
-    """The object that a body of many lines is, told by a first line that is no value: without a look at each
-    of its lines."""
-    first, more, _ = body.lstrip().partition(b"\n")
-    if not more or first.strip() != b"{":
-        return None
+def _tree(path: Path) -> Mapping[str, object] | None:
+    """The one object that the whole file is, if it is one.
+
+    Raises UsageError for a file without any object, rather than give one failure for each of its lines.
+    """
+    items = _line_items(path)
+    first, second = next(items), next(items, None)
+    if isinstance(first.value, Mapping):
+        return first.value if second is None else None
     try:
-        whole = json_value(body)
+        whole = _whole(path)
     except SampleError:
-        return None
-    return whole if isinstance(whole, Mapping) else None
-
-
-def _tree(path: Path, body: bytes, items: Sequence[Item]) -> Mapping[str, object] | None:
-    """The one object that the whole body is, if it is one. Refuses a file without any object in it, rather
-    than give one failure for each of its lines."""
-    if len(items) == 1 and isinstance(items[0].value, Mapping):
-        return items[0].value
-    no_row = not any(isinstance(item.value, Mapping) for item in items)
-    whole = _whole(path, body) if no_row or isinstance(items[0].value, SampleError) else None
-    if no_row and whole is None:
-        raise _unusable(path, "no line is a JSON object")
-    return whole
-
-
-def _whole(path: Path, body: bytes) -> Mapping[str, object] | None:
-    try:
-        whole = json_value(body)
-    except SampleError:
-        return None
+        whole = None
+    if isinstance(whole, Mapping):
+        return whole
     if isinstance(whole, SampleError):
         raise _unusable(path, whole.message)
-    return whole if isinstance(whole, Mapping) else None
+    if not any(isinstance(item.value, Mapping) for item in _line_items(path)):
+        raise _unusable(path, "no line is a JSON object")
+    return None
 
 
-def json_value(raw: bytes) -> object:
-    """JSON value of `raw`; SampleError (bad_row) for anything that is none, however it fails."""
-    try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise _bad(f"not UTF-8 at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"broken JSON: {error}") from error
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | SampleError:
-    """The object, or in its place the reason why it is none: JSON readers would keep the last of two equal
-    keys and drop what the first one said."""
-    value = dict(pairs)
-    if len(value) == len(pairs):
-        return value
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    return _bad(f"the key {twice[:40]!r} stands twice in one object")
+def _whole(path: Path) -> object:
+    """The JSON value of the whole file. Raises SampleError where it is none."""
+    return json_value(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
 
 
 def _bad(message: str) -> SampleError:
@@ -231,73 +248,5 @@ def _bad(message: str) -> SampleError:
 
 
 def _unusable(path: Path, problem: str) -> UsageError:
-    colon = "" if problem.startswith(("is ", "has ")) else ":"
+    colon = "" if re.match("is |has ", problem) else ":"
     return UsageError(f"annotation {path}{colon} {problem}; {EXPECTED}")
-
-
-def csv_rows(text: str, name: str) -> Iterator[tuple[int, dict[str, str] | SampleError]]:
-    """(line on which it begins, row) of each row below the header, blank lines aside.
-
-    `name` is the file's, for messages. A row holds its cells that are not empty. A quote that is never
-    closed would swallow the rows below; so reading goes on at the line after the one on which a wrong row
-    began. Raises UsageError for a bad header.
-    """
-    lines = _Lines(text)
-    header = _header(lines, name)
-    while lines.left:
-        start = lines.position
-        try:
-            cells = lines.record()
-        except csv.Error as error:
-            lines.go_to(start + 1)
-            yield start + 1, SampleError(FailureKind.BAD_ROW, f"broken CSV: {error}")
-            continue
-        if len(cells) == len(header):
-            row = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
-            yield start + 1, row
-        elif cells:
-            lines.go_to(start + 1)
-            message = f"broken CSV: got {len(cells)} cells, expected {len(header)} as in the header"
-            yield start + 1, SampleError(FailureKind.BAD_ROW, message)
-
-
-class _Lines:
-    """The lines of a text, read as CSV from any of them on."""
-
-    def __init__(self, text: str) -> None:
-        # "\n" alone: a text's own line separators may stand in a cell.
-        self._lines = [f"{line}\n" for line in text.split("\n")]
-        if self._lines[-1] == "\n":
-            self._lines.pop()
-        self.go_to(0)
-
-    @property
-    def left(self) -> bool:
-        return self.position < len(self._lines)
-
-    def go_to(self, position: int) -> None:
-        self.position = position
-        self._reader = csv.reader(self._feed(), strict=True)
-
-    def record(self) -> list[str]:
-        return next(self._reader)
-
-    def _feed(self) -> Iterator[str]:
-        while self.left:
-            self.position += 1
-            yield self._lines[self.position - 1]
-
-
-def _header(lines: _Lines, name: str) -> list[str]:
-    cells: list[str] = []
-    try:
-        while not cells and lines.left:
-            cells = [cell.strip() for cell in lines.record()]
-    except csv.Error as error:
-        raise UsageError(f"annotation {name}: the CSV header cannot be read: {error}") from error
-    if not all(cell.isprintable() for cell in cells):
-        raise UsageError(f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names")
-    if "" in cells or len({*cells}) < len(cells):
-        wrong = "a name is empty" if "" in cells else "a name stands twice"
-        raise UsageError(f"annotation {name}: {wrong} in the CSV header {', '.join(cells)}")
-    return cells

@@ -1,7 +1,7 @@
 """Paths of videos, as annotations write them → files below one folder.
 
-Videos carry many questions, and a look at the disk costs more than reading a row: so each path is looked at
-once, and each folder on the way to it.
+A video carries many questions, and asking the disk costs more than reading a row: each path and each folder
+on the way to it is looked up once.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class VideoFolder:
         raise SampleError(*found)
 
     def _look(self, path: str, label: str) -> str:
-        elsewhere = "://" in path or path.startswith("/") or PureWindowsPath(path).drive
-        if "\\" in path or elsewhere:
-            expected = "expected a path relative to the data root, with forward slashes"
+        local = path.removeprefix("file://")
+        if "\\" in local or "://" in local or PureWindowsPath(local).drive:
+            expected = "expected a path below the data root, with forward slashes"
             raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {short_repr(path)}: {expected}")
-        video = posixpath.normpath(path)
+        video = posixpath.normpath(self._relative(local) if local.startswith("/") else local)
         inside = video.split("/")[0] != ".."
         if inside and self._check_files:
             real = self._real(video)
@@ -58,6 +58,14 @@ class VideoFolder:
             message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
+
+    def _relative(self, path: str) -> str:
+        """An absolute path as one relative to the root, as the root is written or as its links lead to it."""
+        for root in (Path(self._root).absolute().as_posix(), self._real_folder("").as_posix()):
+            below = posixpath.relpath(posixpath.normpath(path), root)
+            if below.split("/")[0] != "..":
+                return below
+        return posixpath.join("..", path.lstrip("/"))
 
     def _real(self, video: str) -> Path:
         folder, name = posixpath.split(video)

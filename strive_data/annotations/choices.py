@@ -1,0 +1,111 @@
+"""Options and answers of multiple choice, as data sets write them → "A. text" and the letter. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from typing import NoReturn
+
+from strive_data.annotations.recipes import Rules
+from strive_data.common.text import short_repr
+from strive_data.errors import FailureKind, SampleError
+
+Layout = dict[str, object]
+
+# The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
+OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
+LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+
+
+def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> None:
+    """Rewrite `options` and `solution` (and `problem`, where it holds the options) as `rules` say.
+
+    What is not of the expected kind is left as it is, for `question_of` to refuse. Raises SampleError.
+    """
+    if rules.options == "in question" and not layout.get("options"):
+        take_from_question(layout)
+    if rules.options == "any":
+        layout["options"] = _lettered(layout.get("options"), labels.get("options", "options"))
+    options = layout.get("options")
+    if isinstance(options, list) and all(isinstance(option, str) for option in options):
+        if rules.answer == "index":
+            layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
+        elif rules.answer == "option":
+            layout["solution"] = _of_option(layout.get("solution"), options, labels["solution"])
+
+
+def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
+    """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions)."""
+    for letter, text in options.items():
+        if letter not in ascii_uppercase or len(letter) != 1 or not isinstance(text, str):
+            _bad_row(f"{label}: got {short_repr(letter)}: {short_repr(text)}, expected a letter and a text")
+    return [
+        f"{letter}. {text.strip()}"
+        for letter, text in options.items()
+        if isinstance(text, str) and text.strip()
+    ]
+
+
+def take_from_question(layout: Layout) -> None:
+    """Move the lines "A. text" at the end of the question to the options."""
+    question = layout.get("problem")
+    if not isinstance(question, str):
+        return
+    lines = question.strip().split("\n")
+    first = len(lines)
+    while first and OPTION.fullmatch(lines[first - 1].strip()):
+        first -= 1
+    layout["problem"] = "\n".join(lines[:first])
+    layout["options"] = [line.strip() for line in lines[first:]]
+
+
+def _lettered(options: object, label: str) -> object:
+    """Options with letters: their own where all have them in the order of the alphabet, else new ones."""
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        return options
+    if len(options) > len(ascii_uppercase):
+        _bad_row(f"{label}: got {len(options)} options, expected at most {len(ascii_uppercase)}")
+    letters = ascii_uppercase[: len(options)]
+    if all(
+        (match := OPTION.fullmatch(option.strip())) and match[1] == letter
+        for option, letter in zip(options, letters, strict=True)
+    ):
+        return options
+    return [f"{letter}. {option.strip()}" for option, letter in zip(options, letters, strict=True)]
+
+
+def _of_index(index: object, options: Sequence[str], label: str) -> object:
+    """The letter of option number `index`, from 0, as an integer or its digits."""
+    digits = index.strip() if isinstance(index, str) else index
+    if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 4:
+        digits = int(digits)
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits < len(options):
+        _bad_row(
+            f"{label}: got {short_repr(index)}, expected the number of an option, 0 to {len(options) - 1}"
+        )
+    return options[digits].strip().lstrip("(")[:1]
+
+
+def _of_option(answer: object, options: Sequence[str], label: str) -> object:
+    """The letter of the option that `answer` names: by its letter, its text, or both as they are written.
+
+    A text in other case names its option too, where only one fits.
+    """
+    if not isinstance(answer, str):
+        return answer
+    matches = [match for option in options if (match := OPTION.fullmatch(option.strip()))]
+    wanted = answer.strip()
+    letter = LETTER.fullmatch(wanted)
+    named = {match[1] for match in matches if letter and letter[1] == match[1]}
+    named |= {match[1] for match in matches if wanted in (match[2].strip(), match[0])}
+    if not named:
+        same = wanted.casefold()
+        named = {m[1] for m in matches if same in (m[1].casefold(), m[2].strip().casefold(), m[0].casefold())}
+    if len(named) > 1:
+        _bad_row(f"{label}: got {short_repr(answer)}, which names the options {', '.join(sorted(named))}")
+    return named.pop() if named else answer
+
+
+def _bad_row(message: str) -> NoReturn:
+    raise SampleError(FailureKind.BAD_ROW, message)

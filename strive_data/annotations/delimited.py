@@ -1,0 +1,165 @@
+"""CSV and TSV → one mapping or one reason a row; a wrong row costs no other one.
+
+Not polars: it reads a file or refuses it, and with errors ignored it turns them into nulls.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from strive_data.errors import FailureKind, SampleError, UsageError
+
+Row = dict[str, str] | SampleError
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """`rows()` reads the table from its first row on: (line on which a row begins, row). `guesses` are what
+    the file does not say of itself: encoding, separator, a column without a name."""
+
+    rows: Callable[[], Iterator[tuple[int, Row]]]
+    guesses: tuple[str, ...]
+
+
+def delimited_rows(path: Path) -> Table:
+    """Open a CSV or TSV file. A row holds its cells that are not empty; blank lines are passed over.
+
+    A quote that is never closed would swallow the rows below it, so reading goes on at the line after the one
+    on which a wrong row began. Raises UsageError for a header that names no columns.
+    """
+    encoding, guesses = _encoding(path)
+    with _open(path, encoding) as file:
+        first = next((line for line in file if line.strip()), "")
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(first)
+    if separator != (expected := "\t" if path.suffix.lower() == ".tsv" else ","):
+        guesses.append(f"cells separated by {SEPARATORS[separator]}, not {SEPARATORS[expected]}")
+    with _open(path, encoding) as file:
+        header = _header(_Lines(file, separator), str(path))
+    if header[0] == "":
+        guesses.append("column 1 has no name: an index, not read")
+    return Table(rows=partial(_rows_of, path, encoding, separator), guesses=tuple(guesses))
+
+
+def table_rows(file: TextIO, name: str, separator: str = ",") -> Iterator[tuple[int, Row]]:
+    """The rows below the header of a table; `name` is the file's, for messages."""
+    lines = _Lines(file, separator)
+    header = _header(lines, name)
+    while True:
+        start = lines.position
+        try:
+            cells = lines.record()
+        except StopIteration:
+            return
+        except csv.Error as error:
+            lines.go_back_to_second()
+            yield start + 1, _bad(f"broken CSV: {error}")
+            continue
+        if len(cells) == len(header):
+            yield start + 1, {key: cell for key, cell in zip(header, cells, strict=True) if cell and key}
+        elif cells:
+            lines.go_back_to_second()
+            yield (
+                start + 1,
+                _bad(f"broken CSV: got {len(cells)} cells, expected {len(header)} as in the header"),
+            )
+
+
+class _Lines:
+    """The lines of a file, read as records; those of the last record can be read again."""
+
+    def __init__(self, file: TextIO, separator: str) -> None:
+        self.position = 0
+        self._file, self._separator = file, separator
+        self._again: list[str] = []
+        self._used: list[str] = []
+        self._reader = self._new_reader()
+
+    def record(self) -> list[str]:
+        self._used.clear()
+        return next(self._reader)
+
+    def go_back_to_second(self) -> None:
+        """The next record begins on the second line of the last one."""
+        self._again = self._used[1:] + self._again
+        self.position -= len(self._used) - 1
+        self._used = []
+        self._reader = self._new_reader()
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        return csv.reader(self._feed(), strict=True, delimiter=self._separator)
+
+    def _feed(self) -> Iterator[str]:
+        while line := self._again.pop(0) if self._again else self._file.readline():
+            self.position += 1
+            self._used.append(line)
+            yield line
+
+
+def _rows_of(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, Row]]:
+    with _open(path, encoding) as file:
+        yield from table_rows(file, str(path), separator)
+
+
+def _open(path: Path, encoding: str) -> TextIO:
+    # A byte that is not UTF-8 becomes a lone surrogate, which no text field may hold: it costs its row alone.
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+    # "\n" alone ends a line: a text's own line separators may be in a cell.
+    return io.TextIOWrapper(path.open("rb"), encoding=encoding, errors=errors, newline="\n")
+
+
+def _encoding(path: Path) -> tuple[str, list[str]]:
+    """The encoding of a file, and what was guessed of it.
+
+    A file is UTF-8 with damaged rows if any of its characters beyond ASCII is valid UTF-8, else Latin-1.
+    """
+    valid = broken = 0
+    with path.open("rb") as file:
+        if file.read(2) in UTF16_MARKS:
+            return "utf-16", ["encoding UTF-16"]
+        file.seek(0)
+        for line in file:
+            if line.isascii():
+                continue
+            text = line.decode("utf-8", "surrogateescape")
+            escaped = sum("\udc80" <= character <= "\udcff" for character in text)
+            broken += escaped
+            valid += len(text) - escaped - sum(character.isascii() for character in text)
+            if valid and broken:
+                break
+    if broken and not valid:
+        return "cp1252", ["encoding Latin-1 (not UTF-8): save it as UTF-8 if texts look wrong"]
+    return "utf-8-sig", []
+
+
+def _separator(header: str) -> str:
+    """The separator that gives the header the most cells; the comma first."""
+    return max(SEPARATORS, key=lambda separator: header.count(separator))
+
+
+def _header(lines: _Lines, name: str) -> list[str]:
+    cells: list[str] = []
+    try:
+        while not cells:
+            cells = [cell.strip() for cell in lines.record()]
+    except StopIteration:
+        pass
+    except csv.Error as error:
+        raise UsageError(f"annotation {name}: the CSV header cannot be read: {error}") from error
+    if not all(cell.isprintable() for cell in cells):
+        raise UsageError(f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names")
+    if "" in cells[1:] or len({*cells}) < len(cells):
+        wrong = "a name is empty" if "" in cells[1:] else "a name appears twice"
+        raise UsageError(f"annotation {name}: {wrong} in the CSV header {', '.join(cells)}")
+    return cells
+
+
+def _bad(message: str) -> SampleError:
+    return SampleError(FailureKind.BAD_ROW, message)

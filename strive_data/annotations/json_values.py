@@ -1,0 +1,123 @@
+"""JSON text of strangers → values, fast, and strict where a reader would pass over damage."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+import orjson
+
+from strive_data.errors import FailureKind, SampleError
+
+KEY = re.compile(rb'"\s*:')
+BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
+# A row is split at every "}, {" inside of it and joined again; what has more of them is read as one piece.
+MOST_JOINS = 200
+# The fast reader turns larger integers into floats.
+LARGEST_EXACT = 2.0**53
+
+
+class UnsplittableError(Exception):
+    """A list that does not split into its objects: its rest must be read in one piece."""
+
+
+def json_value(raw: bytes) -> object:
+    """JSON value of `raw`. Raises SampleError (bad_row) for anything that is none, however it fails.
+
+    An object that has a key twice becomes a SampleError in its place: readers would keep the last value and
+    drop the first one in silence.
+    """
+    try:
+        return _fast(raw)
+    except orjson.JSONDecodeError:
+        return _strict(raw)
+
+
+def list_values(blocks: Iterable[bytes]) -> Iterator[object]:
+    """The values of one JSON list, which `blocks` hold from its [ on, in the memory of a block and a row.
+
+    An object parses only if it is whole, so a cut inside of a text or of a nested list shows, and the next
+    piece is joined to it. Raises UnsplittableError behind the values that could be read.
+    """
+    rest = b""
+    opened = False
+    for block in blocks:
+        rest += block
+        if not opened:
+            if not rest.strip():
+                continue
+            rest, opened = rest.lstrip()[1:], True
+        start = joins = 0
+        for between in BETWEEN_OBJECTS.finditer(rest):
+            try:
+                value = _fast(rest[start : between.start() + 1])
+            except orjson.JSONDecodeError:
+                joins += 1
+                if joins > MOST_JOINS:
+                    raise UnsplittableError from None
+                continue
+            yield value
+            start, joins = between.end() - 1, 0
+        rest = rest[start:]
+    yield from _last_values(rest)
+
+
+def _last_values(rest: bytes) -> Iterator[object]:
+    """What follows the last "}, {": mostly one object and the end of the list."""
+    try:
+        values = _fast(b"[" + rest)
+    except orjson.JSONDecodeError:
+        raise UnsplittableError from None
+    if not isinstance(values, list):
+        raise UnsplittableError
+    yield from values
+
+
+def _fast(raw: bytes) -> object:
+    """By orjson where that is exact, else by the standard library. Raises orjson.JSONDecodeError."""
+    value = orjson.loads(raw)
+    keys = _keys(value)
+    if keys < 0 or (raw.count(b'":') != keys and len(KEY.findall(raw)) != keys):
+        return _strict(raw)
+    return value
+
+
+def _keys(value: object) -> int:
+    """How many keys all objects of a value have; negative where some number may not be exact.
+
+    A raw text has `":` once for each key, and more often where a key is there twice or a text holds it.
+    """
+    if type(value) is dict:
+        count, values = len(value), iter(value.values())
+    elif type(value) is list:
+        count, values = 0, iter(value)
+    else:
+        return -(1 << 40) if type(value) is float and not -LARGEST_EXACT < value < LARGEST_EXACT else 0
+    for below in values:
+        kind = type(below)
+        if kind is dict or kind is list or kind is float:
+            count += _keys(below)
+    return count
+
+
+def _strict(raw: bytes) -> object:
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise _bad(f"not UTF-8 at byte {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"broken JSON: {error}") from error
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | SampleError:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    return _bad(f"the key {twice[:40]!r} appears twice in one object")
+
+
+def _bad(message: str) -> SampleError:
+    return SampleError(FailureKind.BAD_ROW, message)
