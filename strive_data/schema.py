@@ -36,7 +36,7 @@ Span = tuple[float, float]
 Table = dict[str, pl.DataType | type[pl.DataType]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
     """One usable row of an annotation file.
 
@@ -54,7 +54,7 @@ class Question:
     evidence_spans: tuple[Span, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """A row of failures.parquet: one annotation row or one question of one video that cannot be used.
 

@@ -6,7 +6,6 @@ Values are moved, chosen and lettered, never guessed: a value that no rule fores
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import NoReturn
 
 from strive_data.annotations.choices import (
@@ -49,58 +48,79 @@ class _Absent:
 ABSENT = _Absent()
 
 
-def labels_of(recipe: Recipe) -> dict[str, str]:
-    """What messages call the fields of the Video-R1 layout: the names that the data set's own rows use."""
-    labels = {LAYOUT[name]: _label(text, name) for name, text in vars(recipe.fields).items() if text}
-    return labels | {"problem_type": _label(recipe.problem_type.field, "problem_type")}
+class RecipeReader:
+    """Reads rows by one recipe. `labels` has the names that the data set's own rows use, for messages."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        fields = {name: text for name, text in vars(recipe.fields).items() if text}
+        self.recipe = recipe
+        self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
+        self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
+        self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
+        # Rows in the Video-R1 layout itself need no field moved.
+        self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
+        self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
+
+    def layout(self, item: Item) -> object:
+        """The item's row in the Video-R1 layout; a value that is no row as it is.
+
+        Raises SampleError (bad_row) for a field that the recipe's rules cannot read.
+        """
+        row = item.value
+        if not isinstance(row, dict):
+            return row
+        layout: Layout = row.copy() if self._is_layout else {}
+        for name, get in self._getters if not self._is_layout else ():
+            found = get(item, row)
+            if found is not ABSENT:
+                layout[name] = found
+        rules = self.recipe.rules
+        _clean(layout, self.recipe)
+        if item.textual:
+            _parse_cells(layout, self.labels)
+        options = layout.get("options")
+        if rules.options == "any" and isinstance(options, dict):
+            layout["options"] = options_by_letter(options, self.labels["options"])
+        self._set_type(item, row, layout)
+        if layout.get("problem_type") == "multiple choice":
+            read_choices(layout, rules, self.labels)
+        return layout
+
+    def identity(self, item: Item) -> Layout:
+        """As much as is known of a row's id and video, however bad the rest is."""
+        known: Layout = {}
+        for name, get in self._getters:
+            if name not in ("problem_id", "path") or not isinstance(item.value, dict):
+                continue
+            try:
+                value = get(item, item.value)
+            except SampleError:
+                continue
+            if value is not ABSENT:
+                known[name] = value
+        return known
+
+    def _set_type(self, item: Item, row: Row, layout: Layout) -> None:
+        rule = self.recipe.problem_type
+        word = self._word(item, row) if self._word else ABSENT
+        known = rule.words
+        if word is not ABSENT and word is not None and not known:
+            layout["problem_type"] = word
+        elif isinstance(word, str) and word in known:
+            layout["problem_type"] = known[word]
+        elif rule.otherwise == "by options":
+            layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
+        elif rule.otherwise == "by answer":
+            layout["problem_type"] = _type_by_answer(layout)
+        elif rule.otherwise:
+            layout["problem_type"] = rule.otherwise
+        elif isinstance(word, str):
+            label = self.labels["problem_type"]
+            _bad_row(f"{label}: got {short_repr(word)}, expected one of {', '.join(known)}")
+        elif word is not ABSENT:
+            layout["problem_type"] = word
 
 
-def layout_of(item: Item, recipe: Recipe, labels: Mapping[str, str]) -> object:
-    """The item's row in the Video-R1 layout; a value that is no row as it is.
-
-    `labels` are `labels_of(recipe)`. Raises SampleError (bad_row) for a field that the rules cannot read.
-    """
-    row = item.value
-    if not isinstance(row, Mapping):
-        return row
-    layout: Layout = {}
-    for name, get in _getters(recipe):
-        found = get(item, row)
-        if found is not ABSENT:
-            layout[name] = found
-    _clean(layout, recipe)
-    if item.textual:
-        _parse_cells(layout, labels)
-    options = layout.get("options")
-    if recipe.rules.options == "any" and isinstance(options, Mapping):
-        layout["options"] = options_by_letter(options, labels["options"])
-    _set_type(item, row, layout, recipe)
-    if layout.get("problem_type") == "multiple choice":
-        read_choices(layout, recipe.rules, labels)
-    return layout
-
-
-def identity_of(item: Item, recipe: Recipe) -> Layout:
-    """As much as is known of a row's id and video, however bad the rest is."""
-    known: Layout = {}
-    for name, get in _getters(recipe):
-        if name not in ("problem_id", "path") or not isinstance(item.value, Mapping):
-            continue
-        try:
-            value = get(item, item.value)
-        except SampleError:
-            continue
-        if value is not ABSENT:
-            known[name] = value
-    return known
-
-
-@cache
-def _getters(recipe: Recipe) -> tuple[tuple[str, Getter], ...]:
-    return tuple((LAYOUT[name], _getter(text)) for name, text in vars(recipe.fields).items() if text)
-
-
-@cache
 def _getter(text: str) -> Getter:
     """Reads a field by its name, by a path, or as a text made of the fields in braces."""
     if HOLE.search(text):
@@ -196,27 +216,6 @@ def _json_cell(cell: str, label: str) -> object:
     except SampleError as error:
         _bad_row(f"{label}: got {short_repr(cell)}, {error.message}")
     return value
-
-
-def _set_type(item: Item, row: Row, layout: Layout, recipe: Recipe) -> None:
-    rule = recipe.problem_type
-    word = _getter(rule.field)(item, row) if rule.field else ABSENT
-    known = rule.words
-    if word is not ABSENT and word is not None and not known:
-        layout["problem_type"] = word
-    elif isinstance(word, str) and word in known:
-        layout["problem_type"] = known[word]
-    elif rule.otherwise == "by options":
-        layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
-    elif rule.otherwise == "by answer":
-        layout["problem_type"] = _type_by_answer(layout)
-    elif rule.otherwise:
-        layout["problem_type"] = rule.otherwise
-    elif isinstance(word, str):
-        place = _label(rule.field, "problem_type")
-        _bad_row(f"{place}: got {short_repr(word)}, expected one of {', '.join(known)}")
-    elif word is not ABSENT:
-        layout["problem_type"] = word
 
 
 def _type_by_answer(layout: Layout) -> str:

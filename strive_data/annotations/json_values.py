@@ -11,6 +11,7 @@ import orjson
 from strive_data.errors import FailureKind, SampleError
 
 KEY = re.compile(rb'"\s*:')
+SPACES_BEHIND_QUOTES = (b'" ', b'"\t', b'"\n', b'"\r')
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 # A row is split at every "}, {" inside of it and joined again; what has more of them is read as one piece.
 MOST_JOINS = 200
@@ -78,7 +79,8 @@ def _fast(raw: bytes) -> object:
     """By orjson where that is exact, else by the standard library. Raises orjson.JSONDecodeError."""
     value = orjson.loads(raw)
     keys = _keys(value)
-    if keys < 0 or (raw.count(b'":') != keys and len(KEY.findall(raw)) != keys):
+    compact = not any(space in raw for space in SPACES_BEHIND_QUOTES)
+    if keys < 0 or (raw.count(b'":') if compact else len(KEY.findall(raw))) != keys:
         return _strict(raw)
     return value
 
@@ -86,17 +88,17 @@ def _fast(raw: bytes) -> object:
 def _keys(value: object) -> int:
     """How many keys all objects of a value have; negative where some number may not be exact.
 
-    A raw text has `":` once for each key, and more often where a key is there twice or a text holds it.
+    A raw text has a quote and a colon once for each key, and more often where a key is there twice or a text
+    holds them.
     """
     if type(value) is dict:
-        count, values = len(value), iter(value.values())
+        count, values = len(value), list(value.values())
     elif type(value) is list:
-        count, values = 0, iter(value)
+        count, values = 0, value
     else:
         return -(1 << 40) if type(value) is float and not -LARGEST_EXACT < value < LARGEST_EXACT else 0
     for below in values:
-        kind = type(below)
-        if kind is dict or kind is list or kind is float:
+        if type(below) is not str and type(below) is not int:
             count += _keys(below)
     return count
 

@@ -1,8 +1,8 @@
 """One row of an annotation in the Video-R1 layout → a Question, or the reason why not (REFERENCE.md).
 
 Rows of other layouts are brought into this one first (apply_recipe.py); `labels` has the names that those
-use, so that a message names the fields of the row as it was written. Nothing is repaired: a row that does not say
-clearly what it asks, about which video, and what is right is refused.
+use, so that a message names the fields of the row as it was written. Nothing is repaired: a row that does not
+say clearly what it asks, about which video, and what is right is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
 
-Row = Mapping[str, object]
+Row = dict[str, object]
 
 # JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair.
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -40,7 +40,7 @@ class _FieldError(Exception):
 
 def sample_id_of(row: object) -> str:
     """`problem_id` as text, "" where the row has none that can be used."""
-    value = row.get("problem_id") if isinstance(row, Mapping) else None
+    value = row.get("problem_id") if isinstance(row, dict) else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.isprintable() else ""
@@ -48,7 +48,7 @@ def sample_id_of(row: object) -> str:
 
 def video_of(row: object) -> str:
     """`path` as written, for the failure table; "" where it is no printable text."""
-    value = row.get("path") if isinstance(row, Mapping) else None
+    value = row.get("path") if isinstance(row, dict) else None
     return value if isinstance(value, str) and value.isprintable() else ""
 
 
@@ -60,7 +60,7 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
     its `<answer>` wrapper, for multiple choice as the bare letter. Absent `data_type` counts as video.
     """
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
     try:
         return _question_of(row, videos, labels.get("path", "path"))
@@ -90,8 +90,9 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
 
 
 def _problem_type(row: Row) -> ProblemType:
-    if row.get("problem_type") in PROBLEM_TYPES:
-        return cast(ProblemType, row["problem_type"])
+    word = row.get("problem_type")
+    if isinstance(word, str) and word in PROBLEM_TYPES:
+        return cast(ProblemType, word)
     try:
         return cast(ProblemType, choose(_text(row, "problem_type"), PROBLEM_TYPES, "problem_type"))
     except SettingsError as error:
@@ -105,18 +106,29 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
         options = []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         _bad("options", f": got {short_repr(options)}, expected a list of texts")
-    if UNWRITABLE.search("".join(options)):
-        for option in options:
-            _check_text("options", option)
+    for option in options:
+        _check_text("options", option)
     if problem_type != "multiple choice":
-        return tuple(option.strip() for option in options)
-    matches = [OPTION.fullmatch(option.strip()) for option in options]
-    lettered = [(match[1], match[2]) for match in matches if match]
-    if len(lettered) < len(options) or len(options) < 2:
+        return tuple([option.strip() for option in options])
+    lettered = [_lettered(option) for option in options]
+    if None in lettered or len(options) < 2:
         _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'")
-    if len({letter for letter, _ in lettered}) < len(lettered):
+    if len({option[0] for option in lettered if option}) < len(lettered):
         _bad("options", f": got {short_repr(options)}, expected each letter once")
-    return tuple(f"{letter}. {text}".rstrip() for letter, text in lettered)
+    return tuple([option for option in lettered if option])
+
+
+def _lettered(option: str) -> str | None:
+    """ "A. text", from any of the forms that data sets use; None for an option without a letter."""
+    if (
+        option[1:3] == ". "
+        and "A" <= option[0] <= "Z"
+        and not option[3:4].isspace()
+        and option.strip() == option
+    ):
+        return option
+    match = OPTION.fullmatch(option.strip())
+    return f"{match[1]}. {match[2]}".rstrip() if match else None
 
 
 def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:
@@ -189,7 +201,7 @@ def _text(row: Row, name: str) -> str:
 
 
 def _check_text(name: str, value: str) -> None:
-    if UNWRITABLE.search(value):
+    if not (value.isascii() and "\0" not in value) and UNWRITABLE.search(value):
         _bad(name, f": got {short_repr(value)}, which holds NUL or a lone surrogate")
 
 

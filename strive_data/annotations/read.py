@@ -6,13 +6,15 @@ row. One wrong row costs no other. Rows stream: only the questions and the failu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from strive_data.annotations.apply_recipe import identity_of, labels_of, layout_of
+from strive_data.annotations.apply_recipe import RecipeReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
     Recipe,
@@ -64,31 +66,31 @@ class Annotations:
     readings: dict[str, Reading] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Reader:
-    """Reads the rows of one file. `first` has the place of the first row of each id, over all files."""
+    """Reads the rows of one file. `before` are the readers of the files before it, which know used ids."""
 
-    recipe: Recipe
-    labels: Mapping[str, str]
-    videos: VideoFolder
-    first: dict[str, str]
+    def __init__(self, file: RowFile, recipe: Recipe, videos: VideoFolder, before: Sequence[_Reader]) -> None:
+        self._name, self._videos, self._before = file.path.name, videos, before
+        self._rows = RecipeReader(recipe)
+        # Where an id was used first: its place, or in a list of rows just the number, which is smaller.
+        self._first: dict[str, str | int] = {}
+        self._unit = ""
 
     def question(self, item: Item) -> Question:
-        """The item's question; notes its id as read. Raises SampleError for a bad row."""
+        """The item's question; notes its id as used. Raises SampleError for a bad row."""
         if isinstance(item.value, SampleError):
             raise item.value
-        sample_id = sample_id_of(identity_of(item, self.recipe))
-        if sample_id in self.first:
-            message = f"{self.labels['problem_id']} {sample_id} is used already, at {self.first[sample_id]}"
-            raise SampleError(FailureKind.DUPLICATE_ID, message)
-        if sample_id:
-            self.first[sample_id] = item.place
-        layout = layout_of(item, self.recipe, self.labels)
-        return question_of(layout, self.videos, labels=self.labels)
+        try:
+            layout = self._rows.layout(item)
+        except SampleError:
+            self._use(sample_id_of(self._rows.identity(item)), item)
+            raise
+        self._use(sample_id_of(layout), item)
+        return question_of(layout, self._videos, labels=self._rows.labels)
 
     def failure(self, row: int, item: Item, error: SampleError) -> Failure:
         """The row of failures.parquet, with as much of the item as is known."""
-        known = identity_of(item, self.recipe)
+        known = self._rows.identity(item)
         return Failure(
             sample_id=sample_id_of(known),
             row=row,
@@ -97,6 +99,24 @@ class _Reader:
             kind=error.kind,
             message=f"{item.place}: {error.message}",
         )
+
+    def _use(self, sample_id: str, item: Item) -> None:
+        for reader in (*self._before, self):
+            if sample_id in reader._first:
+                label, place = self._rows.labels["problem_id"], reader._place(sample_id)
+                raise SampleError(
+                    FailureKind.DUPLICATE_ID, f"{label} {sample_id} is used already, at {place}"
+                )
+        if not sample_id:
+            return
+        if item.unit in ("line", "item", "row"):
+            self._unit, self._first[sample_id] = item.unit, item.number
+        else:
+            self._first[sample_id] = item.place
+
+    def _place(self, sample_id: str) -> str:
+        first = self._first[sample_id]
+        return first if isinstance(first, str) else f"{self._name} {self._unit} {first}"
 
 
 def read_annotations(
@@ -137,20 +157,22 @@ def annotations_of(
     questions: list[tuple[int, Question]] = []
     failures: list[Failure] = []
     readings: dict[str, Reading] = {}
-    first: dict[str, str] = {}
+    readers: list[_Reader] = []
     videos = VideoFolder(data_root, check_files=check_files)
     row = 0
     for file, choice in zip(files, chosen, strict=True):
-        reader = _Reader(recipe=choice.recipe, labels=labels_of(choice.recipe), videos=videos, first=first)
+        reader = _Reader(file, choice.recipe, videos, tuple(readers))
+        readers.append(reader)
         seen: set[str] = set()
-        for item in _items(file, choice.recipe):
-            if isinstance(item.value, Mapping) and not item.value.keys() <= seen:
-                seen.update(map(str, item.value))
-            try:
-                questions.append((row, reader.question(item)))
-            except SampleError as error:
-                failures.append(reader.failure(row, item, error))
-            row += 1
+        with _collector_paused():
+            for item in _items(file, choice.recipe):
+                if isinstance(item.value, dict) and not item.value.keys() <= seen:
+                    seen.update(map(str, item.value))
+                try:
+                    questions.append((row, reader.question(item)))
+                except SampleError as error:
+                    failures.append(reader.failure(row, item, error))
+                row += 1
         unread = tuple(_printable(seen - names_read(choice.recipe)))
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name, unread=unread, guesses=file.guesses + choice.guesses
@@ -161,6 +183,18 @@ def annotations_of(
         input_sha256={file.path.as_posix(): file.sha256 for file in files} | _recipe_sha256(recipe),
         readings=readings,
     )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Millions of lasting objects make each garbage collection longer, and none of them is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +244,9 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
             fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
             if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
                 return _Choice(name=name, recipe=known[name])
-            raise UsageError(f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}")
     if (found := own_table(columns, named)) is None:
+        if file.tree is not None:
+            raise UsageError(f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}")
         return None
     name, recipe = found
     used = vars(recipe.fields) | {"problem_type": recipe.problem_type.field}

@@ -155,7 +155,7 @@ class Recipe:
 
 
 def steps_of(path: str) -> tuple[Step, ...]:
-    """The steps of one path into a row: names, positions, and (key, value) of the object to take in a list."""
+    """The steps of a path into a row: names, positions, and the (key, value) of an object in a list."""
     return tuple(
         match[1] or (int(match[2]) if match[2] else (match[3], match[4])) for match in STEP.finditer(path)
     )

@@ -32,21 +32,23 @@ LINES_TO_JUDGE = 50
 
 
 class Item(NamedTuple):
-    """One row and where it is; `value` is a SampleError for a row that cannot be parsed.
+    """One row and where it is: `unit` and `number`, "line" 7, negative where the unit says all.
 
-    `row` counts from 0 in its list or table. `textual`: all values are texts, as in a CSV.
+    `value` is a SampleError for a row that cannot be parsed. `row` counts from 0 in its list or table.
+    `textual`: all values are texts, as in a CSV.
     """
 
     path: Path
-    where: str
+    unit: str
+    number: int
     row: int
     value: object
     textual: bool = False
 
     @property
     def place(self) -> str:
-        """File name and place in it, for messages."""
-        return f"{self.path.name} {self.where}"
+        """File name and place in it, for messages: "rows.csv line 7"."""
+        return f"{self.path.name} {self.unit}" + (f" {self.number}" if self.number >= 0 else "")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def read_rows(path: Path) -> RowFile:
     tree = _tree(path)
     if tree is None:
         return RowFile(path=path, sha256=sha256, items=Rows(partial(_line_items, path)))
-    only = Item(path, "line 1", 0, tree)
+    only = Item(path, "line", 1, 0, tree)
     return RowFile(path=path, sha256=sha256, items=Rows(lambda: iter([only])), tree=tree)
 
 
@@ -120,7 +122,7 @@ def _descend(
     if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
         wanted = "an object" if steps else "a list of rows"
         problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
-        yield Item(path, where, 0, _bad(problem))
+        yield Item(path, where, -1, 0, _bad(problem))
     elif isinstance(value, Mapping):
         step, rest = steps[0], steps[1:]
         if step.startswith("{"):
@@ -129,18 +131,18 @@ def _descend(
         elif step in value:
             yield from _descend(path, value[step], rest, names, [*keys, step])
         else:
-            yield Item(path, where, 0, _bad(f"{step} is missing"))
+            yield Item(path, where, -1, 0, _bad(f"{step} is missing"))
     elif isinstance(value, list):
         for row, fields in enumerate(value):
             merged = {**fields, **names} if isinstance(fields, Mapping) else fields
-            yield Item(path, f"{where} item {row}", row, merged)
+            yield Item(path, f"{where} item", row, row, merged)
 
 
 def _table_items(
     path: Path, rows: Callable[[], Iterator[tuple[int, Mapping[str, str] | SampleError]]]
 ) -> Iterator[Item]:
     for row, (line, value) in enumerate(rows()):
-        yield Item(path, f"line {line}", row, value, textual=True)
+        yield Item(path, "line", line, row, value, textual=True)
 
 
 def _parquet_rows(path: Path) -> Rows:
@@ -161,14 +163,14 @@ def _parquet_items(path: Path, count: int) -> Iterator[Item]:
             raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
         for row, fields in enumerate(table.iter_rows(named=True), start=start):
             # A null is how a table says that a row has no such field.
-            yield Item(path, f"row {row}", row, {k: v for k, v in fields.items() if v is not None})
+            yield Item(path, "row", row, row, {k: v for k, v in fields.items() if v is not None})
 
 
 def _list_items(path: Path) -> Iterator[Item]:
     row = 0
     try:
         for value in list_values(_blocks(path)):
-            yield Item(path, f"item {row}", row, value)
+            yield Item(path, "item", row, row, value)
             row += 1
     except UnsplittableError:
         try:
@@ -176,7 +178,7 @@ def _list_items(path: Path) -> Iterator[Item]:
         except SampleError as error:
             raise _unusable(path, error.message) from error
         for value in whole[row:] if isinstance(whole, list) else ():
-            yield Item(path, f"item {row}", row, value)
+            yield Item(path, "item", row, row, value)
             row += 1
     if not row:
         raise _unusable(path, "the list is empty")
@@ -212,7 +214,7 @@ def _line_items(path: Path) -> Iterator[Item]:
                 value = json_value(body)
             except SampleError as error:
                 value = error
-            yield Item(path, f"line {line}", row, value)
+            yield Item(path, "line", line, row, value)
             row += 1
 
 

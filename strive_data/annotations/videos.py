@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
+
+WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
 
 
 class VideoFolder:
@@ -43,7 +46,7 @@ class VideoFolder:
 
     def _look(self, path: str, label: str) -> str:
         local = path.removeprefix("file://")
-        if "\\" in local or "://" in local or PureWindowsPath(local).drive:
+        if "\\" in local or "://" in local or WINDOWS_DRIVE.match(local):
             expected = "expected a path below the data root, with forward slashes"
             raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {short_repr(path)}: {expected}")
         video = posixpath.normpath(self._relative(local) if local.startswith("/") else local)

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strive_data.annotations.apply_recipe import (
-    identity_of,
-    labels_of,
-    layout_of,
+    RecipeReader,
     options_by_letter,
     read_choices,
 )
@@ -172,20 +170,20 @@ PUBLISHED = {
 
 
 def item(row, path="Perception/multi-choice.json", textual=False):
-    return Item(path=Path(path), place="here", row=5, value=row, textual=textual)
+    return Item(path=Path(path), unit="here", number=-1, row=5, value=row, textual=textual)
 
 
 def question(name, row, **changes):
     recipe = packaged_recipes()[name]
-    labels = labels_of(recipe)
+    reader = RecipeReader(recipe)
     return question_of(
-        layout_of(item(row, **changes), recipe, labels),
+        reader.layout(item(row, **changes)),
         VideoFolder(Path(), check_files=False),
-        labels=labels,
+        labels=reader.labels,
     )
 
 
-def refused_recipe_row(name, row, **changes):
+def refused_row(name, row, **changes):
     with pytest.raises(SampleError) as caught:
         question(name, row, **changes)
     assert caught.value.kind == "bad_row"
@@ -277,24 +275,22 @@ def test_a_table_of_texts():
     ],
 )
 def test_bad_rows_are_told_by_their_own_names(name, change, message):
-    assert refused_recipe_row(name, PUBLISHED[name] | change).startswith(message)
+    assert refused_row(name, PUBLISHED[name] | change).startswith(message)
 
 
 def test_tables_of_texts_are_told_by_cell():
-    assert refused_recipe_row("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
+    assert refused_row("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
         "options: got '[red', broken JSON"
     )
-    assert "broken JSON" in refused_recipe_row("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
-    twice = refused_recipe_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'}, textual=True)
-    assert twice.endswith("the key 'A' stands twice in one object")
-    assert refused_recipe_row("plain", PLAIN | {"options": "[\udcff"}, textual=True).endswith(
-        "not UTF-8 at byte 1"
-    )
-    assert refused_recipe_row("plain", PLAIN | {"answer": "\udcff"}, textual=True).startswith("answer: got")
+    assert "broken JSON" in refused_row("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
+    twice = refused_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'}, textual=True)
+    assert twice.endswith("the key 'A' appears twice in one object")
+    assert refused_row("plain", PLAIN | {"options": "[\udcff"}, textual=True).endswith("not UTF-8 at byte 1")
+    assert refused_row("plain", PLAIN | {"answer": "\udcff"}, textual=True).startswith("answer: got")
 
 
 def test_a_renamed_task_file_is_told():
-    message = refused_recipe_row("tempcompass", TEMPCOMPASS, path="mc.json")
+    message = refused_row("tempcompass", TEMPCOMPASS, path="mc.json")
     assert message == "@file: got 'mc', expected one of multi-choice, yes_no, caption_matching, captioning"
 
 
@@ -309,8 +305,8 @@ def test_the_video_stays_below_the_root():
 
 def test_identity_of_what_cannot_be_read():
     recipe = packaged_recipes()["perceptiontest"]
-    assert identity_of(item({"video_name": "v"}), recipe) == {"path": "videos/v.mp4"}
-    assert identity_of(item("no row"), recipe) == {}
+    assert RecipeReader(recipe).identity(item({"video_name": "v"})) == {"path": "videos/v.mp4"}
+    assert RecipeReader(recipe).identity(item("no row")) == {}
 
 
 def test_a_type_otherwise():
@@ -323,8 +319,8 @@ def test_a_type_otherwise():
         (None, "free-form"),
         ([], "free-form"),
     ]:
-        assert layout_of(item({"kind": kind}), recipe, {})["problem_type"] == problem_type
-    assert layout_of(item({}), recipe, {}) == {"problem_type": "free-form"}
+        assert RecipeReader(recipe).layout(item({"kind": kind}))["problem_type"] == problem_type
+    assert RecipeReader(recipe).layout(item({})) == {"problem_type": "free-form"}
 
 
 ANYTHING = st.recursive(

@@ -104,7 +104,7 @@ def test_first_row_of_an_id_counts_across_files_even_if_it_is_bad(root):
         (3, "2", "duplicate_id"),
     ]
     assert (
-        rows.failures[1].message == "second.jsonl line 1: problem_id 1 stands at first.jsonl line 1 already"
+        rows.failures[1].message == "second.jsonl line 1: problem_id 1 is used already, at first.jsonl line 1"
     )
 
 
@@ -125,8 +125,8 @@ def test_inputs_are_hashed_as_they_lie(root):
         (b"\x00\x01\xff" * 99, "no line is a JSON object"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "no line is a JSON object"),
         (b"hello\nworld\n", "no line is a JSON object"),
-        (b'{\n "rows": [\n  {"problem_id": 1}\n ]\n}', "one JSON object that is no question"),
-        (b'{"rows": [{"problem_id": 1}]}', "one JSON object that is no question"),
+        (b'{\n "rows": [\n  {"problem_id": 1}\n ]\n}', "one JSON object, which is not a question"),
+        (b'{"rows": [{"problem_id": 1}]}', "one JSON object, which is not a question"),
     ],
 )
 def test_files_that_are_no_annotation(root, body, message):
@@ -136,7 +136,7 @@ def test_files_that_are_no_annotation(root, body, message):
     text = str(caught.value)
     assert message in text
     assert str(path) in text
-    assert "expected a JSON list or JSON lines" in text
+    assert "expected a JSON list, JSON lines, a CSV" in text
     assert "\n" not in text
 
 

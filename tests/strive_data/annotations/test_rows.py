@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.annotations.rows import columns_of, csv_rows, nested_items, read_rows
+from strive_data.annotations.delimited import table_rows
+from strive_data.annotations.rows import columns_of, nested_items, read_rows
 from strive_data.errors import SampleError, UsageError
 
 ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
@@ -53,7 +54,7 @@ def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
 def test_a_broken_first_line_does_not_make_a_list_of_lines(tmp_path):
     for first in ("[", "[1]", '[{"a": 1}'):
         file = read_rows(written(tmp_path, "r.jsonl", first + '\n{"a": 2}\n{"a": 3}\n'))
-        assert [item.value for item in file.items[1:]] == [{"a": 2}, {"a": 3}]
+        assert [item.value for item in list(file.items)[1:]] == [{"a": 2}, {"a": 3}]
 
 
 def test_a_null_of_a_table_is_an_absent_field(tmp_path):
@@ -93,12 +94,12 @@ def test_steps_may_be_keys(tmp_path):
 def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
     file = read_rows(written(tmp_path, "r.json", '[{"a": 1}, {"a": 1, "a": 2}, {"a": 3}]'))
     assert [isinstance(item.value, SampleError) for item in file.items] == [False, True, False]
-    assert str(file.items[1].value) == "the key 'a' stands twice in one object"
-    with pytest.raises(UsageError, match="'v' stands twice"):
+    assert str(list(file.items)[1].value) == "the key 'a' appears twice in one object"
+    with pytest.raises(UsageError, match="'v' appears twice"):
         read_rows(written(tmp_path, "t.json", '{\n"v": {},\n"v": {}\n}'))
     tree = read_rows(written(tmp_path, "t.json", '{"v": {"a": [], "a": []}, "w": {"a": [{"q": 1}]}}')).tree
     values = [item.value for item in nested_items(tmp_path / "t.json", tree, "{video}/{d}")]
-    assert str(values[0]) == "the key 'a' stands twice in one object"
+    assert str(values[0]) == "the key 'a' appears twice in one object"
     assert values[1] == {"q": 1, "video": "w", "d": "a"}
 
 
@@ -106,7 +107,7 @@ def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
     ("name", "body", "says"),
     [
         ("r.csv", "a,b\n", "has a header and no rows"),
-        ("r.csv", "a,a\n1,2\n", "stands twice in the CSV header"),
+        ("r.csv", "a,a\n1,2\n", "appears twice in the CSV header"),
         ("r.csv", "\n \n", "is empty"),
         ("r.parquet", "a,b\n1,2\n", "is not a parquet file"),
         ("r.parquet", b"PAR1" + bytes(40) + b"PAR1", "is not a parquet file"),
@@ -138,7 +139,8 @@ def test_an_indented_object_is_one_tree_and_a_lone_brace_one_bad_line(tmp_path):
 
 def read(text):
     return [
-        (line, str(row) if isinstance(row, SampleError) else row) for line, row in csv_rows(text, "f.csv")
+        (line, str(row) if isinstance(row, SampleError) else row)
+        for line, row in table_rows(io.StringIO(text, newline="\n"), "f.csv")
     ]
 
 
@@ -174,7 +176,7 @@ def test_a_quote_left_open_costs_one_row(tail):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a,a\n1,2\n", "stands twice"),
+        ("a,a\n1,2\n", "appears twice"),
         ("a,,b\n1,2,3\n", "a name is empty"),
         ("a,\udcff\n1,2\n", "is no list of names"),
         ('"a\n1', "cannot be read"),

@@ -1,0 +1,149 @@
+"""Tables as people have them: each is read without a recipe, and what was guessed is said."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
+from strive_data.annotations.read import Annotations, Reading, read_annotations
+from strive_data.errors import SampleError, UsageError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "x.mp4").touch()
+    return tmp_path
+
+
+def read(root: Path, name: str, body: str | bytes, **options: object) -> tuple[Annotations, Reading]:
+    file = root / name
+    file.write_bytes(body if isinstance(body, bytes) else body.encode())
+    rows = read_annotations([file], root, **options)  # type: ignore[arg-type]
+    return rows, rows.readings[file.as_posix()]
+
+
+ORDINARY = {
+    "pandas' index column": ("r.csv", ",video,question,answer\n0,v/x.mp4,Who?,red\n", "column 1 has no name"),
+    "other case": ("r.csv", "Video,Question,Answer\nv/x.mp4,Who?,red\n", "video=Video"),
+    "other names": ("r.csv", "video_path,prompt,label\nv/x.mp4,Who?,red\n", "video=video_path"),
+    "blanks in names": ("r.csv", "Video Path,problem,ground truth\nv/x.mp4,Who?,red\n", "video=Video Path"),
+    "semicolons": ("r.csv", "video;question;answer\nv/x.mp4;Who, and why?;red\n", "separated by semicolon"),
+    "tabs in a CSV": ("r.csv", "video\tquestion\tanswer\nv/x.mp4\tWho?\tred\n", "separated by tab"),
+    "TSV": ("r.tsv", "video\tquestion\tanswer\nv/x.mp4\tWho?\tred\n", ""),
+    "UTF-16": ("r.csv", "video,question,answer\nv/x.mp4,Wér?,red\n".encode("utf-16"), "UTF-16"),
+    "Latin-1": ("r.csv", "video,question,answer\nv/x.mp4,Wér?,red\n".encode("latin-1"), "Latin-1"),
+    "JSON lines": ("r.jsonl", '{"video": "v/x.mp4", "query": "Who?", "answer": 3}\n', "question=query"),
+}
+
+
+@pytest.mark.parametrize("case", ORDINARY)
+def test_ordinary_tables_are_read_and_the_guess_is_said(root: Path, case: str) -> None:
+    name, body, guess = ORDINARY[case]
+    rows, reading = read(root, name, body)
+    assert not rows.failures
+    ((_, question),) = rows.questions
+    assert question.video == "v/x.mp4"
+    assert question.answer in ("red", "3")
+    assert ("é" in question.question) == (case in ("UTF-16", "Latin-1"))
+    assert guess in " ".join(reading.guesses)
+    assert bool(guess) == bool(reading.guesses)
+
+
+def test_absolute_paths_are_taken_relative_to_the_root_even_through_links(root: Path) -> None:
+    (root / "link").symlink_to(root)
+    for path in (root / "v/x.mp4", root / "link/v/x.mp4", f"file://{root}/v/x.mp4"):
+        rows, _ = read(root, "r.csv", f"video,question,answer\n{path},Who?,red\n")
+        assert [question.video.removeprefix("link/") for _, question in rows.questions] == ["v/x.mp4"]
+    rows = read_annotations([root / "r.csv"], Path("/"))
+    assert rows.questions[0][1].video == f"{root}/v/x.mp4".lstrip("/")
+    rows, _ = read(root, "r.csv", "video,question,answer\n/etc/passwd,Who?,red\n")
+    assert rows.failures[0].kind == "outside_root"
+
+
+def test_named_columns_take_the_place_of_guesses(root: Path) -> None:
+    body = "clip,path,q,a\nv/x.mp4,elsewhere,Who?,red\n"
+    rows, reading = read(root, "r.csv", body, columns={"video": "clip", "question": "q", "answer": "a"})
+    assert rows.questions[0][1].video == "v/x.mp4"
+    assert reading.unread == ("path",)
+    with pytest.raises(UsageError, match="no such column; the table has a, clip, path, q"):
+        read(root, "r.csv", body, columns={"video": "film"})
+    with pytest.raises(UsageError, match="got 'movie', expected one of video, question"):
+        read(root, "r.csv", body, columns={"movie": "clip"})
+    with pytest.raises(UsageError, match="Video, video"):
+        read(root, "r.csv", "Video,video,query,label\na,b,c,d\n")
+    with pytest.raises(UsageError, match=r"no recipe fits its columns a, b;.*--columns"):
+        read(root, "r.csv", "a,b\n1,2\n")
+
+
+@pytest.mark.parametrize("answer", ["NaN", "nan", "None", "null"])
+def test_a_missing_value_is_no_answer(root: Path, answer: str) -> None:
+    rows, _ = read(root, "r.csv", f"video,question,answer\nv/x.mp4,Who?,{answer}\nv/x.mp4,Who?,red\n")
+    assert [failure.row for failure in rows.failures] == [0]
+    assert repr(answer) in rows.failures[0].message
+    options = '{"video": "v/x.mp4", "question": "Who?", "options": ["Ann", "None"], "answer": "none"}\n'
+    assert read(root, "r.jsonl", options)[0].questions[0][1].answer == "B"
+
+
+def test_a_video_column_of_hugging_face_datasets(root: Path) -> None:
+    video = {"bytes": None, "path": "v/x.mp4"}
+    pl.DataFrame([{"video": video, "question": "Who?", "answer": "red"}]).write_parquet(root / "r.parquet")
+    rows = read_annotations([root / "r.parquet"], root)
+    assert rows.questions[0][1].video == "v/x.mp4"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON, max_size=5), st.integers(1, 40), st.booleans())
+def test_a_streamed_list_has_the_values_of_the_whole(rows: list[object], block: int, indented: bool) -> None:
+    body = json.dumps(rows, indent=1 if indented else None).encode()
+    blocks = [body[start : start + block] for start in range(0, len(body), block)]
+    try:
+        assert list(list_values(blocks)) == rows
+    except UnsplittableError:
+        assert json_value(body) == rows
+
+
+@given(JSON)
+def test_values_are_those_of_the_standard_library(value: object) -> None:
+    body = json.dumps(value)
+    assert json_value(body.encode()) == json.loads(body)
+    assert json_value(json.dumps({"a": value, "b": 1e300, "c": 2**70}).encode()) == {
+        "a": value,
+        "b": 1e300,
+        "c": 2**70,
+    }
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a" : 1, "a": 2}', '{"b": "\\":", "a": 1, "a": 2}'])
+def test_a_key_that_appears_twice_is_never_dropped_in_silence(text: str) -> None:
+    assert isinstance(json_value(text.encode()), SampleError)
+
+
+def test_memory_does_not_hold_the_file(tmp_path: Path) -> None:
+    import tracemalloc
+
+    row = {"problem_id": 0, "problem": "Who?", "path": "x.mp4", "solution": "A", "junk": "x" * 5000}
+    row |= {"problem_type": "multiple choice", "options": ["A. a", "B. b"], "data_type": "video"}
+    file = tmp_path / "r.json"
+    with io.TextIOWrapper(file.open("wb")) as out:
+        out.write("[" + ",".join(json.dumps(row | {"problem_id": i}) for i in range(4000)) + "]")
+    tracemalloc.start()
+    rows = read_annotations([file], tmp_path, check_files=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(rows.questions) == 4000
+    assert file.stat().st_size > 20_000_000
+    assert peak < 9_000_000
