@@ -175,8 +175,8 @@ class BuildSummary:
 def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
     """The lines of a build that came to its end."""
     for path, reading in summary.readings.items():
-        unread = f"; not read: {', '.join(reading.unread)}" if reading.unread else ""
-        yield f"{path}: recipe {reading.recipe}{unread}"
+        unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
+        yield "; ".join([f"{path}: recipe {reading.recipe}", *reading.guesses, *unread])
     for name, (was, now) in summary.versions.items():
         yield f"{out}: begun with {name} {was}, now {now}: equal bytes are promised for equal versions only"
     for entry in summary.damaged_entries:
