@@ -1,29 +1,159 @@
-"""Numbers as people and models write them. Shared by the annotation reader and the reward: one reading."""
+"""Numbers as people and models write them: read exactly, or not at all.
+
+The annotation reader, the reward and the benchmarks share this one reading.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from fractions import Fraction
 
 MAX_CHARACTERS = 64
-PLAIN = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
-NUMBER = re.compile(rf"([+-]?(?:{PLAIN})(?:[eE][+-]?\d{{1,3}})?)\s?(%?)", re.ASCII)
-FRACTION = re.compile(rf"([+-]?(?:{PLAIN}))\s?/\s?({PLAIN})", re.ASCII)
+LARGEST, SMALLEST = Fraction(10) ** 300, Fraction(1, 10**300)
+"""Bounds of a magnitude other than 0, so that every number has a finite float."""
+
+DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)"
+POWER = r"\s?(?:\^|\*\*)\s?\(?(?P<{}>[+-]?\d{{1,3}})\)?"
+SCALES: dict[str, int | Fraction] = {
+    "%": Fraction(1, 100), "percent": Fraction(1, 100), "per cent": Fraction(1, 100),
+    "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "k": 10**3, "m": 10**6, "mln": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12,
+    "百": 100, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8,
+}  # fmt: skip
+# A single letter is a scale behind a currency; elsewhere only "5k" is, since 5 m and 300 K have units.
+NUMBER = re.compile(
+    rf"""(?:(?P<sign>[+-]|\b(?:minus|negative|plus)\b|[负負])\s*)?
+    (?P<currency>[$€£¥]\s?(?P<inner>[+-])?)?
+    (?P<mantissa>{DIGITS})
+    (?:\s(?P<above>\d{{1,3}})/(?P<parts>\d{{1,3}})(?![\d/.,])
+      |e(?P<exponent>[+-]?\d{{1,3}})(?!\w)
+      |\s?[×x*·]\s?10{POWER.format("ten")}
+      |{POWER.format("power")}
+      |\s?/\s?(?P<below>{DIGITS}))?
+    (?P<scale>\s?%|\s?(?:percent|per\ cent|mln|bn)\b|\s(?:dozen|hundred|thousand|million|billion|trillion)s?\b
+      |\s?[百千万萬亿億]|(?(currency)[kmbt](?!\w)|(?-i:k)(?!\w)))?""",
+    re.ASCII | re.VERBOSE | re.IGNORECASE,
+)
+SIGNS = str.maketrans(dict.fromkeys("\u2212\u2013\u2012\u2010\u2011\ufe63\uff0d", "-"))
+SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+VULGAR = re.compile("[¼½¾⅐-⅞]")
+LATEX = (
+    (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r" \1/\2"),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "×"),
+    (re.compile(r"\\pm(?![A-Za-z])"), "±"),
+    (re.compile(r"\\(?:approx|sim|left|right|quad|qquad)(?![A-Za-z])"), " "),
+    (re.compile(r"\\([%$])"), r"\1"),
+    (re.compile(r"\\[,;:! ]"), " "),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\^\{([^{}]*)\}"), r"^(\1)"),
+    (re.compile(r"_\{[^{}]*\}"), ""),
+)
 
 
 def parse_number(text: str) -> Fraction | None:
-    """The number that the whole of `text` is, exactly: "1,234.5", "-2", "3e-4", "50%" (½), "3/4".
+    """The number that the whole of `text` is, exactly.
 
-    None for anything else: words or units beside it, two numbers, digits of other scripts, a zero
-    denominator, nan, inf, an exponent of more than three digits, more than 64 characters.
+    Read: "1,234.5", "-2", "minus 2", "- 2", "$-2", "3e-4", "10³", "2 × 10^3", "3/4", "1 1/2", "½", "50%" and
+    "50 percent" (½), "5 million", "5k", "5万". None for anything else: units or words beside it, two numbers,
+    a zero denominator, nan, inf, a magnitude that no float holds, more than 64 characters.
     """
-    text = text.strip().replace("\N{MINUS SIGN}", "-")
-    if len(text) > MAX_CHARACTERS:
+    plain = fold_number_text(text[: 2 * MAX_CHARACTERS]).strip()
+    match = NUMBER.fullmatch(plain) if len(text.strip()) <= MAX_CHARACTERS else None
+    return _value(match) if match else None
+
+
+def find_numbers(text: str) -> list[Fraction | None]:
+    """The numbers of a running text in their order, units aside; None for one that cannot be read exactly.
+
+    A figure within a name (H2O, COVID-19, x_0) or the power of a unit (m²) is no number. What stands in
+    parentheses behind a number explains it: "3.5 meters (11 feet)" is 3.5.
+    """
+    plain = fold_number_text(text)
+    found: list[Fraction | None] = []
+    explained = 0
+    for match in NUMBER.finditer(plain):
+        start, before = match.start(), plain[max(match.start() - 40, 0) : match.start()]
+        if start < explained or _is_in_a_name(before, match[0]):
+            continue
+        after = plain[match.end() : match.end() + 200]
+        found.append(None if _is_cut(before, match, after) else _value(match))
+        if gloss := EXPLAINED.match(after):
+            explained = match.end() + gloss.end()
+    return found
+
+
+def fold_number_text(text: str) -> str:
+    """Signs, digits, powers and fractions of every form as ASCII, and LaTeX as plain text."""
+    text = SUPERSCRIPTS.sub(lambda run: f"^({unicodedata.normalize('NFKC', run[0])})", text)
+    text = VULGAR.sub(lambda one: f" {unicodedata.normalize('NFKC', one[0])}", text).replace("\u2044", "/")
+    text = unicodedata.normalize("NFKC", text).translate(SIGNS)
+    for pattern, plain in (*LATEX, *LATEX):  # twice: one may hold another
+        text = pattern.sub(plain, text)
+    return text
+
+
+# A name or a unit ends right before the figure: "x_0", "H2O", "COVID-19", "m^2".
+UNIT_POWER = re.compile(r"[^\W\d_]\)?\s?\^\(?\Z")
+# The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
+CUT_BEFORE = re.compile(
+    r"(?:[±√<>≤≥]\s?|[\d^.,]|\d[:/'*×·]\s?|\\[a-z]+[{\s]?|百分之|\b(?:half|twice|double|quarter|third)\s(?:of\s)?)\Z",
+    re.IGNORECASE,
+)
+CUT_AFTER = re.compile(
+    r"\d|/|[.,:'^]\d|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)|\s+and\s+an?\s+(?:half|quarter|third)\b"
+    r"|e[+-]?\d|(?-i:[KMBT])(?!\w)|[\s-]*(?:°|degrees?)?\s?[CF]?\s?(?:below\s+(?:zero|0)\b|零下)",
+    re.IGNORECASE,
+)
+EXPLAINED = re.compile(
+    r"(?:\s?[^\W\d_][^\s()]*){0,3}\s*\((?![^()]*\b(?:or|not?|actually|maybe|perhaps)\b)[^()]*\)",
+    re.IGNORECASE,
+)
+# A dash that stands apart is a sign behind a link ("= - 5", "is - 5") or where it begins the whole text.
+APART = re.compile(r"[+-]\s")
+LINKED = re.compile(r"(?:[:=(≈是为]|\b(?:is|be|about|approximately|to|of|at))\s*\Z", re.IGNORECASE)
+
+
+def _is_in_a_name(before: str, figure: str) -> bool:
+    latin = before[-1:] == "_" or (before[-1:].isalpha() and before[-1:] < "\u3040")
+    return (latin and figure[0] in "+-.0123456789") or bool(UNIT_POWER.search(before))
+
+
+def _is_cut(before: str, match: re.Match[str], after: str) -> bool:
+    """Whether the figure is but a part of a number, or its sign may be a dash of the sentence."""
+    alone = not before.strip() and not after.strip(" .\n")
+    if APART.match(match[0]) and not (alone or LINKED.search(before)):
+        return True
+    return bool(CUT_BEFORE.search(before) or CUT_AFTER.match(after))
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    if match["sign"] and match["inner"]:
         return None
-    if match := NUMBER.fullmatch(text):
-        value = Fraction(match[1].replace(",", ""))
-        return value / 100 if match[2] else value
-    if match := FRACTION.fullmatch(text):
-        above, below = (Fraction(part.replace(",", "")) for part in match.groups())
-        return above / below if below else None
-    return None
+    exact = _with_power(match, Fraction(match["mantissa"].replace(",", "")))
+    if exact is None:
+        return None
+    scale = (match["scale"] or "").strip().casefold()
+    value = exact * (SCALES[scale if scale in SCALES else scale.removesuffix("s")] if scale else 1)
+    if value and not SMALLEST < abs(value) < LARGEST:
+        return None
+    negative = (match["sign"] or match["inner"] or "+").casefold() in ("-", "minus", "negative", "负", "負")
+    return -value if negative else value
+
+
+def _with_power(match: re.Match[str], mantissa: Fraction) -> Fraction | None:
+    """The mantissa with what follows it: a fraction, an exponent of ten or a power."""
+    if match["parts"]:
+        above, parts = int(match["above"]), int(match["parts"])
+        return mantissa + Fraction(above, parts) if mantissa.denominator == 1 and above < parts else None
+    if match["below"]:
+        below = Fraction(match["below"].replace(",", ""))
+        return mantissa / below if below else None
+    if tens := match["exponent"] or match["ten"]:
+        return mantissa * Fraction(10) ** int(tens)
+    if not match["power"]:
+        return mantissa
+    power = int(match["power"])
+    too_long = abs(power) * len(match["mantissa"]) > 1000
+    return None if too_long or (not mantissa and power <= 0) else mantissa**power

@@ -10,8 +10,10 @@ import re
 import unicodedata
 
 from strive_data.annotations.numbers import parse_number
+from strive_rl.algorithm.plain import WRAPPERS
+from strive_rl.algorithm.statements import statements
 from strive_rl.benchmarks.item import Item, Verdict
-from strive_rl.benchmarks.parsing import WRAPPERS, choice, final_text, one_number, statements
+from strive_rl.benchmarks.parsing import choice, final_text, one_number
 
 # The rule of all questions with options: the letter that the output settles on is that of the truth.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.numbers import find_numbers, parse_number
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,24 @@ from strive_data.annotations.numbers import parse_number
         ("-1 / 3", Fraction(-1, 3)),
         ("2e3", 2000),
         ("1E-2", Fraction(1, 100)),
-        ("1e999", 10**999),
+        ("1e299", 10**299),
+        *[
+            (text, -5)
+            for text in ("−5", "–5", "- 5", "minus 5", "Negative 5", "-$5", "$-5", "负5", "\uff0d5")
+        ],
+        *[
+            (text, 1000)
+            for text in ("10³", "10^3", "10^{3}", "10**3", "1 × 10^3", r"1\times 10^{3}", "1x10³", "1k")
+        ],
+        *[
+            (text, Fraction(1, 2))
+            for text in ("50 percent", "50 per cent", r"50\%", "½", r"\frac{1}{2}", "２/４")
+        ],
+        *[(text, 5_000_000) for text in ("5 million", "5 mln", "$5m", "$5M", "500万")],
+        *[(text, Fraction(3, 2)) for text in ("1½", "1 1/2", r"1\frac{1}{2}")],
+        ("10⁻²", Fraction(1, 100)),
+        ("５", 5),
+        ("2 dozen", 24),
     ],
 )
 def test_numbers(text, value):
@@ -37,17 +55,56 @@ def test_numbers(text, value):
     "text",
     [
         "", ".", "-", "%", "e5", "nan", "inf", "-inf", "1/0", "0/0", "9" * 65,
-        "1e9999", "1e999999999", "1_000", "0x10",
-        "1,23", "1,2345", "1 2", "3 or 4", "3 m", "three", "٣", "²", "½", "３", "--1", "1/2/3", "1/-2",
+        "1e999", "1e-999", "1e9999", "1e999999999", "0^-1",
+        "99^999", "300K", "5M", "--$5", "2^0.5", "√2", "±5", "1_000", "0x10",
+        "1,23", "1,2345", "1 2", "3 or 4", "3 m", "three", "٣", "²", "--1", "1/2/3", "1/-2",
     ],
 )  # fmt: skip
 def test_no_numbers(text):
     assert parse_number(text) is None
 
 
-@given(st.one_of(st.text(), st.text(alphabet=".,/%+-e09 \n"), st.floats().map(str)))
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("3.5 meters (11 feet)", [Fraction(7, 2)]),
+        ("4 (2 at the table and 2 outside)", [4]),
+        ("4 (or 5)", [4, 5]),
+        ("−5 m/s", [-5]),
+        ("x is - 5.", [-5]),
+        ("10³ kg", [1000]),
+        ("5 m²", [5]),
+        ("9.8 m/s^2", [Fraction(49, 5)]),
+        ("5 hundred people", [500]),
+        ("H2O has 3 atoms", [3]),
+        ("COVID-19, A-5, v_0", []),
+        ("约5米", [5]),
+        ("v_{0} = 5 m s^{-1}", [5]),
+        ("2.5 × 10^{3} m", [2500]),
+        ("A dog, 5 cats.", [5]),
+    ],
+)
+def test_numbers_of_a_running_text(text, values):
+    assert find_numbers(text) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- 5 m/s", "temperature - 5", "0x10", "1280x720",
+        "±5", "√2", r"\sqrt{2}", "half of 10", "10 and a half",
+        "5 degrees below zero", "1:30", "1.5.2", "10,5",
+        "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5",
+    ],
+)  # fmt: skip
+def test_a_part_of_a_number_is_not_read_as_one(text):
+    assert find_numbers(text)[0] is None
+
+
+@given(st.one_of(st.text(), st.text(alphabet=".,/%+-e^k$()²09 \n"), st.floats().map(str)))
 def test_total_on_any_text(text):
-    assert parse_number(text) is None or isinstance(parse_number(text), Fraction)
+    for value in (parse_number(text), *find_numbers(text)):
+        assert value is None or math.isfinite(float(value))
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))

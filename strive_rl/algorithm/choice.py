@@ -1,0 +1,240 @@
+"""Which option a text settles on: our robust reading, of the reward and of the benchmarks alike.
+
+A total function: any text gives the letter of one option, or None where the text is empty, denies, refuses,
+asks, contradicts itself, or only lists or quotes options. Mistakes of public scorers that it does not make:
+"B because Alice did C first" read as C; the article in "A man" read as option A; an empty answer counted
+right; the first word of a chain of thought taken for the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from strive_rl.algorithm.mentions import mentioned_option
+from strive_rl.algorithm.plain import WRAPPERS, bare, plain_text
+from strive_rl.algorithm.statements import (
+    ALTERNATIVE,
+    DENIED,
+    END,
+    REFUSED,
+    Statement,
+    statements,
+)
+
+CONTRADICTION = ""
+
+Texts = Mapping[str, str]
+"""Options by letter, without it."""
+
+BULLET = re.compile(r"[-–—•·*]\s+(?=\(?[A-Za-z])")
+# A letter, the sign behind it, and other words of its line. `sign` is None for "B candles".
+HEAD = re.compile(
+    rf"(?:[(\[](?P<enclosed>[A-Za-z])[)\]]|(?P<bare>[A-Za-z]){END})(?P<sign>\s*[.):;,、。\]–—-]+|\s*(?=\())?(?P<words>.*)",
+    re.DOTALL,
+)
+EXPLAINS = re.compile(
+    r"(?:because|since|as|for|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
+    r"|most\s+likely|definitely|for\s+sure|因为|因為)\b|因",
+    re.IGNORECASE,
+)
+OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
+# A lone letter at the end of a text that has said more before: "... are being lit. B"
+ENDING = re.compile(
+    r"[a-z]{2}\S*[.!?)]\s+(?:so|thus|therefore|hence|answer)?[,:]?\s*\(?([A-Z])\)?[.!]?\s*\Z", re.IGNORECASE
+)
+BEGUN = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
+GLOSS = re.compile(r"[\s)*_\"'`]*(?:\(([^()\n]*)\)|[.:,;–—-]*\s*([^\n.!?;,()]+))")
+ARTICLE = re.compile(r"(?:an?|the)\s+")
+LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
+
+
+def read_choice(text: str, options: Sequence[str]) -> str | None:
+    """Letter of the one option ("A. text") that `text` settles on.
+
+    In this order: the whole text is an option, its letter or its words; the text states its answer; its first
+    or last line begins with a letter, or it ends in a letter alone; one option stands in it verbatim; its
+    sentences name the words of one option. A step that finds a contradiction ends the reading.
+    """
+    if found := verbatim_option(text, options):
+        return found
+    plain = plain_text(text)
+    texts = {option[0]: option[2:].strip() for option in options}
+    lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
+    if not lines:
+        return None
+    said, concluded = _stated(plain, texts)
+    whole = _of_line(lines[0], texts) if len(lines) == 1 else None
+    if whole and said not in (None, whole) and not concluded:
+        return None
+    readings = (said, whole) if concluded else (whole, said)
+    for reading in (*readings, _of_lines(lines, texts), _ending(plain, texts)):
+        if reading is not None:
+            return reading or None
+    return _in_full(plain, texts) or mentioned_option(plain, texts)
+
+
+def verbatim_option(text: str, options: Sequence[str]) -> str | None:
+    """The option that the whole text is: in full, by its letter, or by its words; spelling before folding."""
+    for fold in (str.strip, _folded, bare):
+        written = fold(text)
+        forms = zip(*((one, one[:1], one[2:]) for one in options), strict=True) if written else ()
+        for form in forms:
+            same = [part for part in zip(options, form, strict=True) if fold(part[1]) == written]
+            if same:
+                return same[0][0][0] if len(same) == 1 else None
+    return None
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).removesuffix(".").rstrip()
+
+
+def _unmarked(line: str) -> str:
+    """A line without the marks around it; the quotation marks that an option's own words have may be lost."""
+    line = line.strip(WRAPPERS)
+    line = BULLET.sub("", line, count=1) if BULLET.match(line) else line
+    if line[-2:-1] in WRAPPERS and line[-1:] in (".", "。", "!"):  # 'B'.
+        line = line[:-1].strip(WRAPPERS)
+    return line.rstrip("! ") if line.endswith("!") else line
+
+
+def _of_line(line: str, texts: Texts) -> str | None:
+    """The option that a line is or begins with; CONTRADICTION where its words are another one's."""
+    if line.endswith("?"):
+        return None
+    found = verbatim_option(line, [f"{letter}.{words}" for letter, words in texts.items()])
+    head = HEAD.fullmatch(line)
+    if found or head is None:
+        return found
+    letter = (head["enclosed"] or head["bare"]).upper()
+    words, sign = head["words"].strip(), (head["sign"] or "").strip()
+    if letter not in texts:
+        return None
+    own = _same(words.strip("() "), texts[letter])
+    if not words or own:
+        return letter if sign or not words or own or head["enclosed"] else None
+    firm = (
+        bool(head["enclosed"]) or sign[:1] in (".", ")", ":", "、", "。", "]", ";") or words.startswith("(")
+    )
+    glued = not head["words"][:1].isspace() and not words.startswith("(") and words[:1].isascii()
+    if not (firm and not glued) and not EXPLAINS.match(words):
+        return None
+    return CONTRADICTION if _names_another(words, letter, texts) or REFUSED.match(words) else letter
+
+
+def _same(words: str, text: str) -> bool:
+    return bool(bare(words)) and ARTICLE.sub("", bare(words), count=1) == ARTICLE.sub("", bare(text), count=1)
+
+
+def _names_another(words: str, letter: str, texts: Texts) -> bool:
+    """Whether the words behind a letter say another option, by its words or by its letter."""
+    own, others = bare(texts[letter]), {text for name, text in texts.items() if name != letter}
+    first = re.split(r"[.!?。]\s|\n", words)[0]
+    rest = re.sub(rf"(?<!\w){re.escape(own)}(?!\w)", " ", bare(first)) if own else bare(first)
+    if not EXPLAINS.match(words) and any(_holds(rest, bare(text)) for text in others):
+        return True
+    named = [*OTHER_HEAD.finditer(words), *ALTERNATIVE.finditer(f", {first}")]
+    return any(
+        match[1] in texts and match[1] != letter and not DENIED.search(match.string[: match.start()])
+        for match in named
+    )
+
+
+def _holds(words: str, text: str) -> bool:
+    places = re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", words) if text else ()
+    return any(not DENIED.search(words[: place.start()]) for place in places)
+
+
+def _stated(plain: str, texts: Texts) -> tuple[str | None, bool]:
+    """The letter that the text's statements agree on, or that the last one concludes with; None without any.
+
+    Also whether the last one concludes.
+    """
+    made = [(said, _letter_of(said, texts)) for said in statements(plain, texts.keys())]
+    if len({letter for said, letter in made if said.listed}) > 1:
+        made = [pair for pair in made if not pair[0].listed]
+    strong = [pair for pair in made if pair[1] and not pair[0].weak]
+    named = strong or [pair for pair in made if pair[1]]
+    if not named:
+        return None, False
+    last, letter = named[-1]
+    if letter == "?" or (any(other != letter for _, other in named) and not last.final):
+        return CONTRADICTION, False
+    return letter, last.final
+
+
+def _letter_of(said: Statement, texts: Texts) -> str:
+    """The letter of one statement; "?" where the words behind it are another option's, "" where none is."""
+    if spelled := _spelled(said, texts):
+        return spelled
+    if said.letter in ("", "?"):
+        return said.letter
+    behind = said.rest.lstrip(WRAPPERS + "(")[1:]
+    gloss = GLOSS.match(behind)
+    words = (gloss[1] or gloss[2] or "") if gloss else ""
+    if _same(words, texts[said.letter]):
+        return said.letter
+    another = any(_same(words, text) for name, text in texts.items() if name != said.letter)
+    return "?" if another else said.letter
+
+
+def _spelled(said: Statement, texts: Texts) -> str:
+    """The letter of the option whose words follow a statement, up to the end of the line or the sentence."""
+    if said.letter not in ("", "?") and said.clause == said.rest:
+        return ""
+    line = said.clause.strip().partition("\n")[0].strip()
+    for part in (line, re.split(r"[.!?。](?:\s|$)", line)[0], re.split(r"[.!?。,;](?:\s|$)", line)[0]):
+        lone = LOWER_LETTER.fullmatch(part.strip(WRAPPERS))  # "a" may be an article that a cut left over
+        if said.spelled or not lone:
+            found = [name for name, text in texts.items() if _same(part, text)]
+            if len(found) == 1:
+                return found[0]
+    return ""
+
+
+def _of_lines(lines: Sequence[str], texts: Texts) -> str | None:
+    """The option of the first or the last line, where no other line begins with another one's letter.
+
+    Options that are walked through one a line are settled by one letter that stands alone behind them.
+    """
+    first, last = _of_line(lines[0], texts), _of_line(lines[-1], texts)
+    bodies = [line.strip("(). :") for line in lines]
+    lone = {body.upper() for body in bodies if len(body) == 1} & texts.keys()
+    full = {name for body in bodies for name, text in texts.items() if _is_in_full(body, name, text)}
+    begun = {match[1] for line in lines if (match := BEGUN.match(line))} & texts.keys()
+    ends = {letter for letter in (first, last) if letter is not None}
+    if len(ends | begun) == 1:
+        return ends.pop() if ends else None
+    if len(lone) == 1 and len(lines) > 2 and len(begun - lone) != 1:
+        return lone.pop()
+    if first and full | lone == {first}:
+        return first
+    return CONTRADICTION if ends else None
+
+
+def _is_in_full(line: str, letter: str, text: str) -> bool:
+    return line[:1].upper() == letter and line[1:2] in (".", ")", ":") and _same(line[2:], text)
+
+
+def _ending(plain: str, texts: Texts) -> str | None:
+    match = ENDING.search(plain[-BEFORE_ENDING:])
+    return match[1] if match and match[1] in texts else None
+
+
+BEFORE_ENDING = 120
+
+
+def _in_full(plain: str, texts: Texts) -> str | None:
+    """The one option that the text holds with its letter: "the speed is C. time-lapse"."""
+    folded = " ".join(plain.casefold().split())
+    found = [
+        letter
+        for letter, text in texts.items()
+        if text
+        and (
+            match := re.search(rf"(?<!\w)\(?{letter.casefold()}[.):]\s*{re.escape(bare(text))}(?!\w)", folded)
+        )
+        and not DENIED.search(folded[: match.start()])
+    ]
+    return found[0] if len(found) == 1 else None

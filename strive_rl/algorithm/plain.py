@@ -1,0 +1,40 @@
+"""The text of a completion without its markup: words, letters and signs alone."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 8_000
+"""Characters of a text that are searched: answers stand at its end."""
+
+WRAPPERS = " \n\t\"'`*_$“”‘’«»「」『』【】〔〕[]{}<>"
+"""What may stand around an answer: spaces, quotes, emphasis, brackets, dollar signs."""
+
+# Innermost braces first: `\boxed{\text{B}}` is opened in two rounds.
+TYPEFACE = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal)|mbox|operatorname)\s*\{([^{}]*)\}"
+)
+BOXED = re.compile(r"\\f?box(?:ed)?\s*\{([^{}]*)\}")
+DELIMITERS = re.compile(r"\\[()\[\]]|\*\*|`")
+LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|>)[ \t]+", re.MULTILINE)
+MARKUP = re.compile(r"</?[A-Za-z]\w*/?>")
+SPEAKER = re.compile(r"\A\s*(?:assistant|bot|model|ai)\s*:\s*", re.IGNORECASE)
+
+
+def plain_text(text: str) -> str:
+    """The end of a text: full-width characters made plain, LaTeX and Markdown opened, a speaker's name cut.
+
+    A LaTeX box becomes "answer: …", since it marks the result.
+    """
+    folded = unicodedata.normalize("NFKC", text[-LONGEST:])
+    for _ in range(3):
+        folded = TYPEFACE.sub(r"\1", folded)
+        folded = BOXED.sub(r" answer: \1 ", folded)
+    folded = LINE_MARKS.sub("", DELIMITERS.sub("", folded))
+    return SPEAKER.sub("", MARKUP.sub("", folded)).strip()
+
+
+def bare(text: str) -> str:
+    """A text as it is compared: case, spacing, wrapping and final signs aside."""
+    return " ".join(text.casefold().strip(WRAPPERS + ".,:;!。、").split())

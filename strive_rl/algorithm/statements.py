@@ -1,0 +1,160 @@
+"""Statements of an answer in running text: "the answer is B", "Answer: B", "B is correct", "I think it's B".
+
+A statement that is denied ("not the answer", "incorrect answer: B", "if B is correct") does not count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+
+# Characters on either side of a statement that are read: enough for a sentence, and time stays linear.
+BEFORE, AFTER = 200, 500
+
+WRAP = r"[\s\"'`*_$“”‘’«»「」『』【】〔〕\[\]{}<>]*"
+# What ends a letter: no further Latin letter or digit, but a Chinese or Japanese character may follow.
+LATIN = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+END = rf"(?!{LATIN}|['’]\w)"
+NOUNS = (
+    r"\b(?:ans|answer|option|choice|respuesta(?:\s+correcta)?|réponse|antwort|resposta|risposta|antwoord"
+    r"|cevap|jawaban|ответ|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|đáp\s+án|الجواب|الإجابة"
+)
+VERBS = r"(?:is|would\s+be|should\s+be|must\s+be|has\s+to\s+be|es|est|ist|lautet|é|è)"
+LINKS = rf"\s*[\"'”*_]*\s*[:=]|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
+LINKS += r"|\s+(?=\([A-Z]\))"
+HEDGES = (
+    r"(?:(?:most\s+likely|probably|likely|clearly|definitely|indeed|therefore|thus|the|option|choice|letter)"
+    r"\s+)*"
+)
+STRONG = re.compile(rf"(?:{NOUNS})(?P<link>{LINKS})\s*{HEDGES}", re.IGNORECASE)
+OPENS_CLAUSE = r"(?:^|(?<=[.!?,:;\n]))\s*(?:(?:so|thus|therefore|hence|then|and|well)\b,?\s*)*"
+SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+it(?:['’]s|\s+is))?"
+WEAK = re.compile(
+    rf"\b(?:option|choice)\s+|(?:选项|選項|選択肢)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
+    r"|(?:it|that|this)(?:\s+(?:is|must\s+be|would\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)|definitely"
+    rf"|clearly|{SURE})\b[,:]?\s*{HEDGES}",
+    re.IGNORECASE,
+)
+LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECASE)
+GUESSED = re.compile(
+    r"\b(?:I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|think|believe|go\s+(?:with|for))"
+    r"|my\s+(?:best\s+)?guess\s+(?:is|would\s+be))\b\s*:?\s*(?:that\s+)?(?:it\s+(?:is|must\s+be)\s+|it['’]s\s+)?"
+    rf"{HEDGES}|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*",
+    re.IGNORECASE,
+)
+PRAISED = re.compile(
+    r"(?<![\w'’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+is\s+(?:(?:definitely|clearly|most\s+likely|probably)\s+)?"
+    r"(?:the\s+)?(?:(?:most\s+)?(?:likely|correct|right|best|only)\s+)*(?:answer|option|choice|correct|right)\b"
+    r"|\s+(?:best\s+)?(?:fits|matches|describes|captures|corresponds|answers)\b"
+    r"|\s*[是为為]?\s*(?:最)?(?:正确|正確|对的|對的))"
+)
+LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
+LOWER = re.compile(r"\s*(?:\(([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
+# "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
+ENDED = re.compile(
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[项項]|\n|\b(?:because|since|as|for|based|due|given)\b|\([^?]|是|です|因"
+    r"|\band\s+(?:the|my|so|this|that|it)\b)",
+    re.IGNORECASE,
+)
+# An alternative that is added after the letter's own clause: "A; alternatively B", "A, but maybe B".
+ADDED = re.compile(
+    rf"[\s.,;:?!)]*(?:(?:but|and)\s+)?(?:it\s+)?"
+    rf"(?:(?:alternatively|perhaps|maybe|possibly|or|also|(?:could|might|may|can)\s+(?:also\s+)?be)\b[\s,:]*)+"
+    rf"(?:the\s+|answer\s+|option\s+)*{WRAP}\(?([A-Z]){END}",
+    re.IGNORECASE,
+)
+# Up to here a second letter is an alternative; what is beyond gives reasons.
+REASON = re.compile(
+    r"\n|\b(?:because|since|as|while|whereas|not|but|instead|rather)\b|因为|因為", re.IGNORECASE
+)
+ALTERNATIVE = re.compile(
+    rf"(?:/|,|&|\bor\b|\band\b|或|和|または|、)\s*(?:perhaps\s+|maybe\s+|possibly\s+|option\s+)*{WRAP}\(?"
+    rf"([A-Z]){END}(?!(?<=[AI])\s+(?!or\b|and\b|because\b|since\b|as\b|for\b)[a-z])(?!\)?\s+(?:is|was|are|were|would|seems|looks|can|does|did)\b)"
+)
+REFUSED = re.compile(
+    rf"{WRAP}\)?{WRAP}(?:(?:is|was|are|were|seems|does|do|did|can|could)(?:n't|n’t|\s*not\b"
+    r"|\s+(?:wrong|incorrect|false|unlikely|impossible|ruled\s+out))|不对|不對|不正|错|錯|\?)",
+    re.IGNORECASE,
+)
+DENIED = re.compile(
+    r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
+    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$",
+    re.IGNORECASE,
+)
+FINAL = re.compile(
+    r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
+)
+SENTENCE_END = re.compile(r"[.!?。]\s|\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of an answer.
+
+    `letter` is the one it names, "" without one, "?" for several. `rest` is the text behind it, `clause`
+    that with words like "the option" before it. A `final`
+    statement says that it concludes, a `weak` one may be about anything, a `listed` one walks through options
+    ("Option A shows ..."), a `spelled` one has a colon; `dashed` is one whose link is a dash ("Answer - 5").
+    """
+
+    letter: str
+    rest: str
+    clause: str
+    final: bool
+    weak: bool
+    listed: bool
+    spelled: bool
+    dashed: bool
+
+
+def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
+    """All statements of a text in their order; `letters` are those of the options."""
+    found: dict[int, tuple[re.Match[str], bool]] = {}
+    for pattern, weak in ((STRONG, False), (GUESSED, True), (WEAK, True)):
+        for match in pattern.finditer(text):
+            found.setdefault(match.end(), (match, weak))
+    praised = [(match, False) for match in PRAISED.finditer(text) if match["letter"] in letters]
+    for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start()):
+        before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
+        if match.re is WEAK:  # "not A, so B": it begins a clause of its own
+            before = re.split("[,;:]", before)[-1]
+        if not DENIED.search(before):
+            yield _statement(text, match, weak, before, letters)
+
+
+def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters: Set[str]) -> Statement:
+    praised = match.re is PRAISED
+    rest = "" if praised else text[match.end() : match.end() + AFTER]
+    link = match["link"] if match.re is STRONG else ""
+    return Statement(
+        letter=match["letter"] if praised else named_letter(rest, letters),
+        rest=rest,
+        clause=text[match.end("link") :][:AFTER] if link else rest,
+        final=bool(FINAL.search(before + match[0])),
+        weak=weak,
+        listed=match.re is WEAK and bool(LISTED.match(match[0])),
+        spelled=":" in link or "=" in link,
+        dashed=link.strip() in ("-", "–", "—") and bool(link),
+    )
+
+
+def named_letter(rest: str, letters: Set[str]) -> str:
+    """The letter at the begin of `rest`; "?" where it is one of several, "" where there is none."""
+    if lower := LOWER.match(rest):
+        small = lower[1] or lower[2]
+        rest = rest.replace(small, small.upper(), 1)
+    match = LETTER.match(rest)
+    if match is None or match[1] not in letters:
+        return ""
+    tail = rest[match.end() :]
+    if REFUSED.match(tail):
+        return ""
+    if re.match(r"\W*or\b", tail, re.IGNORECASE):
+        return "?"
+    others = {other[1] for other in ALTERNATIVE.finditer(REASON.split(tail)[0])} & letters
+    if (added := ADDED.match(tail)) and ENDED.match(tail[added.end() :]):
+        others |= {added[1]} & letters
+    if others - {match[1]}:
+        return "?"
+    return match[1] if ENDED.match(tail) else ""

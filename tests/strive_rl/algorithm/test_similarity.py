@@ -1,0 +1,105 @@
+"""Word error rate and ROUGE by hand, against their definitions, and on long texts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strive_rl.algorithm.similarity import _common_length, rouge_mean, split_words, word_error_rate
+
+WORDS = st.lists(st.sampled_from("abcd"), max_size=9)
+
+
+@pytest.mark.parametrize(
+    ("words", "truth", "rate"),
+    [
+        ("energy is", "energy is", 0),
+        ("energy was", "energy is", 1 / 2),
+        ("energy", "energy is", 1 / 2),
+        ("the energy is", "energy is", 1 / 2),
+        ("is energy", "energy is", 1),
+        ("", "energy is", 1),
+        ("a b c d e f", "energy is", 2),
+    ],
+)
+def test_word_error_rate_by_hand(words, truth, rate):
+    assert word_error_rate(words.split(), truth.split()) == rate
+
+
+def edits(ours, theirs):
+    if not ours or not theirs:
+        return len(ours) + len(theirs)
+    replaced = edits(ours[1:], theirs[1:]) + (ours[0] != theirs[0])
+    return min(replaced, edits(ours[1:], theirs) + 1, edits(ours, theirs[1:]) + 1)
+
+
+def common(ours, theirs):
+    if not ours or not theirs:
+        return 0
+    if ours[0] == theirs[0]:
+        return 1 + common(ours[1:], theirs[1:])
+    return max(common(ours[1:], theirs), common(ours, theirs[1:]))
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=5), st.lists(st.sampled_from("abc"), min_size=1, max_size=5))
+def test_word_error_rate_against_the_recursion(words, truth):
+    expected = edits(words, truth) / len(truth)
+    ours = word_error_rate(words, truth)
+    # From the bound of the lengths on only "at least 1" is promised.
+    assert ours == expected or 1 <= ours <= expected
+
+
+@given(WORDS, WORDS)
+def test_common_length_against_the_recursion(words, truth):
+    assert _common_length(words, truth) == common(words, truth)
+
+
+def test_rouge_by_hand():
+    # 3 common words of 4 and 3: 6/7; pairs (the cat)(cat sat)(sat down) and (the cat)(cat sat): 4/5; L as 1.
+    ours = rouge_mean("The cat sat down.", "the cat sat")
+    assert ours == pytest.approx((6 / 7 + 4 / 5 + 6 / 7) / 3)
+    # Turned round: all words, no pair, L 1 of 2 and 2.
+    assert rouge_mean("cat the", "the cat") == pytest.approx((1 + 0 + 1 / 2) / 3)
+    # Repeats count as often as the truth has them: 2·1/(3 + 1).
+    assert rouge_mean("cat cat cat", "cat") == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("text", ["cat", "The cat!", "кошка спит", "猫", "a b c a b c"])
+def test_a_right_answer_is_worth_one(text):
+    assert rouge_mean(text, text.upper()) == 1
+
+
+@pytest.mark.parametrize(("text", "truth"), [("", "cat"), ("...", "cat"), ("dog", "cat"), ("cat", "?!")])
+def test_nothing_in_common(text, truth):
+    assert rouge_mean(text, truth) == 0
+
+
+@given(st.text(), st.text())
+def test_rouge_stays_in_range(text, truth):
+    assert 0 <= rouge_mean(text, truth) <= 1
+
+
+def test_long_texts_are_quick():
+    # 20,000 × 2,000 words: seconds of work if every pair of words were compared.
+    assert word_error_rate(["a"] * 20_000, ["b"] * 2_000) == 9
+    assert rouge_mean("a " * 20_000, "a b " * 1_000) < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Stop  now!", ["Stop", "now!"]),
+        ("出口 Exit在左", ["出", "口", "Exit", "在", "左"]),
+        ("東京タワー3F", ["東", "京", "タ", "ワ", "ー", "3F"]),
+        ("안녕 하세요", ["안녕", "하세요"]),
+    ],
+)
+def test_chinese_and_japanese_are_read_by_character(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+
+
+def test_a_wrong_character_costs_its_share() -> None:
+    assert word_error_rate(split_words("小心地骨"), split_words("小心地滑")) == 1 / 4
+    # 4 of 5 characters in common, 3 of 4 pairs.
+    assert rouge_mean("一只白猫。", "一只白猫呢") == pytest.approx((8 / 9 + 8 / 9 + 6 / 7) / 3)
