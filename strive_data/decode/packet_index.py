@@ -83,24 +83,31 @@ class PacketIndex:
 
 
 def read_index(path: Path, settings: DecodeSettings) -> PacketIndex:
-    """Index the video stream of a file: one pass over the file, nothing decoded but where flags may lie.
-
-    A Matroska file that was cut off counts as an error. Raises SampleError as `open_media`, and zero_frames
-    if no frame can be shown, partial_decode if less than half of the declared duration of a damaged file can
-    be read, no_video_stream for a GIF of one picture.
-    """
+    """Index the video stream of a file; raises SampleError as `open_media` and `index_stream` do."""
     with open_media(path, settings) as container:
-        stream = video_stream(container)
-        formats = frozenset(container.format.name.split(","))
-        scan, first = scan_packets(path, container, stream)
-        scan = with_true_keys(scan, first, stream.codec_context)
-        timed = _is_timed(scan, path, stream, formats, settings)
-        clock = ClockRules(
+        return index_stream(path, container, settings)[0]
+
+
+def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[PacketIndex, list[Any]]:
+    """Index the video stream of a container that was just opened, in one pass; also the first packets.
+
+    Nothing is decoded but where key flags or times may lie.
+    A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
+    shown, partial_decode if less than half of the declared duration of a damaged file can be read,
+    no_video_stream for a GIF of one picture.
+    """
+    stream, formats = video_stream(container), frozenset(container.format.name.split(","))
+    scan, head = scan_packets(path, container, stream)
+    scan = with_true_keys(scan, head, stream.codec_context)
+    index = index_packets(
+        scan,
+        time_base=stream.time_base,
+        rate=stream.average_rate or stream.guessed_rate,
+        timed=_is_timed(scan, path, stream, formats, settings),
+        clock=ClockRules(
             may_jump=bool(container.format.flags & TS_DISCONT), stores_dts=not NO_DTS_FORMATS & formats
-        )
-        rate = stream.average_rate or stream.guessed_rate
-        index = index_packets(scan, time_base=stream.time_base, rate=rate, timed=timed, clock=clock)
-        declared_seconds = _declared_seconds(container, stream)
+        ),
+    )
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
         raise SampleError(FailureKind.ZERO_FRAMES, message)
@@ -109,8 +116,8 @@ def read_index(path: Path, settings: DecodeSettings) -> PacketIndex:
     if "matroska" in formats and not index.errors and is_cut_matroska(path):
         index = replace(index, errors=1)
     if not index.discontinuities:
-        _require_half(path, index, declared_seconds)
-    return index
+        _require_half(path, index, _declared_seconds(container, stream))
+    return index, head
 
 
 def _is_timed(

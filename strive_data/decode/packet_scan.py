@@ -28,6 +28,10 @@ STATE = ("palette", "new_extradata", "param_change")
 _PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 
 
+HEAD_BYTES = 1 << 24
+"""The packets that a file begins with are kept up to this size, to be decoded without a seek to the start."""
+
+
 class Packet(NamedTuple):
     """One encoded frame. Ticks are of the stream's time base; `pts` or `dts` is None where not stored.
 
@@ -63,8 +67,8 @@ class PacketScan:
     keyless: bool = False
 
 
-def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, Any]:
-    """All packets in decode order, and the first one itself.
+def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
+    """All packets in decode order, and the first ones themselves: up to the third key frame, or HEAD_BYTES.
 
     `video_id` hashes the encoded packets, so it survives a change of container and does not depend on the
     reader; it is the hash of the file's bytes where no packet can be read. The pass ends at an error.
@@ -74,14 +78,18 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, A
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     corrupt: set[int] = set()
-    first, errors = None, 0
+    head: list[Any] = []
+    keys = head_bytes = errors = 0
     try:
         for packet in packets_of(container, stream):
-            first = first or packet
             digest.update(packet)
+            head_bytes += packet.size
             if packet.is_corrupt:
                 corrupt.add(len(packets))
             packets.append(seen.add(packet))
+            keys += packets[-1].is_key
+            if not head or (keys < 3 and head_bytes <= HEAD_BYTES):
+                head.append(packet)
     except av.error.FFmpegError:
         errors = 1
     if seen.layered:
@@ -93,9 +101,9 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, A
         corrupt=frozenset(corrupt),
         gradual=seen.gradual,
         has_state=seen.has_state,
-        packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + bytes(first or b""))),
+        packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + b"".join(map(bytes, head[:1])))),
     )
-    return scan, first
+    return scan, head
 
 
 @dataclass(kw_only=True)
@@ -121,7 +129,7 @@ class _SeenPackets:
         elif self.codec == "hevc":
             is_disposable = self._hevc(bytes(packet))
         self.met_key = self.met_key or is_key
-        self.has_state = self.has_state or any(map(packet.has_sidedata, STATE))
+        self.has_state = self.has_state or any(data.data_type in STATE for data in packet.iter_sidedata())
         return Packet(
             pts=packet.pts,
             dts=packet.dts,
@@ -162,7 +170,7 @@ def file_id(path: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def with_true_keys(scan: PacketScan, first: Any, codec: Any) -> PacketScan:
+def with_true_keys(scan: PacketScan, head: list[Any], codec: Any) -> PacketScan:
     """The scan with its first packet as a key frame, where it is one though its flag denies it.
 
     Some containers flag no key frames (SWF), or lose the flag of the first one.
@@ -170,7 +178,7 @@ def with_true_keys(scan: PacketScan, first: Any, codec: Any) -> PacketScan:
     flagged = [packet.is_key for packet in scan.packets]
     if not flagged or flagged[0]:
         return scan
-    if any(flagged) and not _decodes_alone(first, codec):
+    if any(flagged) and not _decodes_alone(head[0], codec):
         return scan
     packets = (scan.packets[0]._replace(is_key=True), *scan.packets[1:])
     return replace(scan, packets=packets, keyless=not any(flagged))

@@ -7,7 +7,7 @@ damaged when anything between the key frame that its decoding begins at and the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,13 +89,12 @@ def packets_from(container: Any, stream: Any, index: PacketIndex, start: int) ->
                 break
 
 
-def packets_from_start(container: Any, stream: Any, index: PacketIndex) -> Numbered:
-    """Packets of a container that was just opened, from the first that can be decoded on.
+def packets_from_start(packets: Iterable[Any], index: PacketIndex) -> Numbered:
+    """The packets of a file that was not sought yet, from the first that can be decoded on.
 
-    It is not sought: a demuxer gives some of the decoder's state (a palette) only before the first seek.
+    A seek to the start is no replacement: a demuxer gives some of the decoder's state (a palette) only once.
     """
-    packets = enumerate(packets_until_error(container, stream))
-    return ((place, packet) for place, packet in packets if place >= index.first_key)
+    return ((place, packet) for place, packet in enumerate(packets) if place >= index.first_key)
 
 
 def _starts(index: PacketIndex, wanted: Collection[int]) -> Iterator[tuple[int, int]]:

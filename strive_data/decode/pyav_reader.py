@@ -14,8 +14,9 @@ decoder is silent about it (cross_check.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ import numpy as np
 from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import STRICT, CrossCheck
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
-from strive_data.decode.media import open_media, pixel_aspect, video_stream
-from strive_data.decode.packet_index import PacketIndex, read_index
+from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
+from strive_data.decode.packet_index import PacketIndex, index_stream
 from strive_data.decode.plan import (
     DecodeErrors,
     Numbered,
@@ -75,12 +76,13 @@ class PyavReader:
 
     def read(self, path: Path, settings: DecodeSettings) -> Candidates:
         """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
-        index = read_index(path, settings)
-        chosen = shown_frames(index.times, cell_midpoints(index.duration_seconds, settings.candidates))
-        slots = _slots(index, chosen.tolist())
-        search = Search(index=index, slots=slots, store=FrameStore(len(chosen), settings))
-        if not index.needs_all:
-            _read_runs(path, search, settings)
+        with open_media(path, settings) as container:
+            index, head = index_stream(path, container, settings)
+            chosen = shown_frames(index.times, cell_midpoints(index.duration_seconds, settings.candidates))
+            store = FrameStore(len(chosen), settings, pixel_aspect=pixel_aspect(video_stream(container)))
+            search = Search(index=index, slots=_slots(index, chosen.tolist()), store=store)
+            if not index.needs_all:
+                _read_runs(container, partial(_first_packets, path, settings, head), search)
         if search.unfinished():
             _read_through(path, search, settings)
         search.store.flush()
@@ -114,23 +116,29 @@ def _info(reader: PyavReader, search: Search) -> VideoInfo:
     )
 
 
-def _read_runs(path: Path, search: Search, settings: DecodeSettings) -> None:
-    """Decode each planned run and keep its wanted frames."""
-    index, runs = search.index, plan_runs(search.index, search.slots)
+def _first_packets(path: Path, settings: DecodeSettings, head: list[Any], count: int) -> Iterator[Any]:
+    """The first `count` packets of a file: `head`, where there are so many, else of the file opened again."""
+    if count <= len(head):
+        yield from head
+        return
     with open_media(path, settings) as container:
-        stream = video_stream(container)
-        codec = stream.codec_context
-        search.store.pixel_aspect = pixel_aspect(stream)
-        if codec.name in STRICT:
-            codec.options = {**codec.options, "err_detect": STRICT[codec.name]}
-        for run in runs:
-            packets = (
-                packets_from_start(container, stream, index)
-                if run.start == index.first_key
-                else packets_from(container, stream, index, run.start)
-            )
-            frames = _run_frames(codec, run, packets, search)
-            _keep_timed(_from_key(frames, index, run.start), [run], search)
+        yield from packets_until_error(container, video_stream(container))
+
+
+def _read_runs(container: Any, first_packets: Callable[[int], Iterator[Any]], search: Search) -> None:
+    """Decode each planned run and keep its wanted frames."""
+    index, stream = search.index, video_stream(container)
+    codec = stream.codec_context
+    if codec.name in STRICT:
+        codec.options = {**codec.options, "err_detect": STRICT[codec.name]}
+    for run in plan_runs(index, search.slots):
+        packets = (
+            packets_from_start(first_packets(run.stop), index)
+            if run.start == index.first_key
+            else packets_from(container, stream, index, run.start)
+        )
+        frames = _run_frames(codec, run, packets, search)
+        _keep_timed(_from_key(frames, index, run.start), [run], search)
 
 
 def _from_key(frames: Iterable[Any], index: PacketIndex, start: int) -> Iterator[Any]:
@@ -221,8 +229,7 @@ def _read_through(path: Path, search: Search, settings: DecodeSettings) -> None:
     everything = Run(start=index.first_key, stop=stop, wanted=frozenset(needed))
     with open_media(path, settings) as container:
         stream = video_stream(container)
-        search.store.pixel_aspect = pixel_aspect(stream)
-        packets = packets_from_start(container, stream, index)
+        packets = packets_from_start(packets_until_error(container, stream), index)
         frames = _run_frames(stream.codec_context, everything, packets, search, lenient=index.timed)
         if index.timed:
             runs = plan_runs(index, wanted)

@@ -174,16 +174,19 @@ def _move(pts_P: Ints, places: list[int], limits: _Limits) -> Ints:
 def _free_tick(before: Ints, after: Ints, interval: int) -> int:
     """A tick for a frame between the frames decoded before it and after it.
 
-    Where these are reordered it may belong anywhere among them: it gets the widest hole.
+    Where these are reordered it may belong anywhere among them: it gets the hole nearest to its neighbours.
     """
     if not len(before):
         return int(after.min()) - interval
+    if not len(after):
+        return int(before.max()) + interval
     near = np.concatenate([before, after])
-    holes = np.diff(np.sort(near))
-    if np.all(np.diff(near) > 0) or holes.max(initial=0) <= 1.5 * interval:
-        step = min(interval, int(after[0] - before[-1]) // 2) if len(after) else interval
-        return int(before[-1]) + max(step, 0)
-    return int(np.sort(near)[holes.argmax()]) + interval
+    ordered = np.sort(near)
+    holes = ordered[:-1][np.diff(ordered) > 1.5 * interval] + interval
+    if np.all(np.diff(near) > 0) or not len(holes):
+        return int(before[-1]) + max(min(interval, int(after[0] - before[-1]) // 2), 0)
+    middle = (before[-1] + after[0]) / 2
+    return int(holes[np.abs(holes - middle).argmin()])
 
 
 def _parts(pts_P: Ints, dts_P: Ints, limits: _Limits) -> Ints:

@@ -10,7 +10,7 @@ import av.error
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.media import open_media, video_stream
+from strive_data.decode.media import open_media, packets_until_error, video_stream
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan
 from strive_data.decode.plan import DecodeErrors, Run, packets_from, packets_from_start, plan_runs
@@ -62,7 +62,10 @@ def test_each_key_frame_is_found_and_what_follows_it(make_clip: Callable[[Clip],
             rest = enumerate(index.packets[key:], key)
             assert found == [(place, packet.size_bytes) for place, packet in rest]
     with open_media(path, DecodeSettings()) as container:
-        found = [place for place, _ in packets_from_start(container, video_stream(container), index)]
+        found = [
+            place
+            for place, _ in packets_from_start(packets_until_error(container, video_stream(container)), index)
+        ]
         assert found == [*range(index.first_key, len(index.packets))]
 
 
