@@ -73,8 +73,8 @@ def numbers_of(frames: Pixels, rotation: int = 0) -> list[int]:
     return [int(number) for number in (upper[:, centres] > 127) @ (1 << np.arange(BITS))]
 
 
-def encode(clip: Clip, folder: Path) -> Path:
-    """Write the clip's file."""
+def encode(clip: Clip, folder: Path, *, first_number: int = 0) -> Path:
+    """Write the clip's file, its frames numbered from `first_number` on."""
     path = folder / clip.name
     with av.open(str(path), "w", options=clip.muxing) as container:
         stream = container.add_stream(clip.codec, rate=clip.rate, options=clip.options)
@@ -87,7 +87,9 @@ def encode(clip: Clip, folder: Path) -> Path:
         if clip.max_b_frames is not None:
             codec.max_b_frames = clip.max_b_frames
         for number, tick in enumerate(clip.times or range(clip.count)):
-            frame = av.VideoFrame.from_ndarray(draw(number, clip.width, clip.height), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                draw(first_number + number, clip.width, clip.height), format="rgb24"
+            )
             frame.pts, frame.time_base = tick, Fraction(1, clip.rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

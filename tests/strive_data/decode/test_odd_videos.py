@@ -1,0 +1,324 @@
+"""Files that were once decoded wrongly, refused wrongly or called damaged wrongly, and others of their kinds.
+
+The expected numbers are those of a full decode by the FFmpeg command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.pyav_reader import PyavReader
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates
+from tools.barcodes.clip import Clip, draw, encode, numbers_of
+from tools.barcodes.corpus import CLOSED, x265
+from tools.barcodes.edits import remux, rewrite, without_avi_index
+
+MakeClip = Callable[[Clip], Path]
+NUMBER_BITS = 12
+
+
+def read(path: Path, count: int = 64) -> Candidates:
+    return PyavReader().read(path, DecodeSettings(candidates=count, multiple=1, max_pixels=1 << 20))
+
+
+def shared_numbers(frames: np.ndarray) -> list[int]:
+    """Numbers in the pictures of the shared files: the highest bit is left."""
+    _, height, width, _ = frames.shape
+    upper = frames[:, height // 8 : height * 3 // 8].mean(axis=(1, 3))
+    centres = ((np.arange(NUMBER_BITS) + 0.5) * width / NUMBER_BITS).astype(int)
+    return ((upper[:, centres] > 127) @ (1 << np.arange(NUMBER_BITS)[::-1])).tolist()
+
+
+def midpoint_numbers(count: int, seconds: float, rate: float = 25.0) -> list[int]:
+    return sorted({int((cell + 0.5) * seconds / count * rate + 1e-6) for cell in range(count)})
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "discontinuities"),
+    [
+        ("base.mp4", 4.0, 0),
+        ("hflip.mp4", 4.0, 0),
+        ("zero.mp4", 4.0, 0),
+        ("sei90.mp4", 4.0, 0),
+        ("pal8.avi", 0.8, 0),
+        ("ts_concat.ts", 8.0, 1),
+        ("ts_gap.ts", 8.0, 1),
+        ("outlier.mkv", 4.0, 1),
+        ("late10.mkv", 4.0, 0),
+        ("audio12_notag.mkv", 4.0, 0),
+        ("vp8_alpha.webm", 4.0, 0),
+        ("noidx_zmbv.avi", 1.6, 0),
+        ("swf.swf", 4.0, 0),
+        ("xvid_packed.avi", 3.92, 0),
+    ],
+)
+@pytest.mark.parametrize("count", [8, 64])
+def test_shared_files(shared_data: Path, name: str, seconds: float, discontinuities: int, count: int) -> None:
+    got = read(shared_data / "odd_videos" / name, count)
+    frames = got.frames[:, :, ::-1] if name == "hflip.mp4" else got.frames
+    expected = midpoint_numbers(count, seconds)
+    if name == "xvid_packed.avi" and count == 64:
+        expected[-1] = 98  # the decoder loses picture 97
+    assert shared_numbers(frames) == expected
+    assert got.info.duration_seconds == pytest.approx(seconds)
+    np.testing.assert_allclose(got.times, np.minimum(expected, round(seconds * 25) - 1) / 25, atol=2e-3)
+    assert (got.info.decode_errors, got.info.discontinuities) == (0, discontinuities)
+
+
+@pytest.mark.parametrize(("name", "first"), [("seg001.mkv", 75), ("seg002.mkv", 150)])
+def test_shared_segments_whose_clock_begins_late(shared_data: Path, name: str, first: int) -> None:
+    got = read(shared_data / "odd_videos" / name)
+    assert shared_numbers(got.frames) == [first + n for n in midpoint_numbers(64, 3.0)]
+    assert (got.info.decode_errors, got.info.discontinuities) == (0, 0)
+
+
+def test_shared_stream_whose_parameters_change(shared_data: Path) -> None:
+    """Its clock steps back by 80 ms there: of the frames with equal times the last is taken."""
+    got = read(shared_data / "odd_videos" / "flv_change.flv", 98)
+    assert shared_numbers(got.frames) == [*range(48), *range(50, 100)]
+    base = read(shared_data / "odd_videos" / "base.mp4", 100)
+    assert np.abs(got.frames[48:].astype(int) - base.frames[50:]).mean() < 3
+    assert (got.info.decode_errors, got.info.discontinuities) == (0, 0)
+
+
+def test_shared_file_with_equal_times(shared_data: Path) -> None:
+    got = read(shared_data / "odd_videos" / "vfr90k.mp4", 8)
+    with av.open(str(shared_data / "odd_videos" / "vfr90k.mp4")) as container:
+        times = [round(frame.time, 4) for frame in container.decode(video=0)]
+    last = {time: number for number, time in enumerate(times)}
+    assert shared_numbers(got.frames) == [last[round(time, 4)] for time in got.times.tolist()]
+    assert len(times) - len(last) == 25
+
+
+def test_shared_file_with_a_short_message(shared_data: Path) -> None:
+    """Its container has no presentation times either, and the edit list cuts pictures 0 and 4."""
+    got = read(shared_data / "odd_videos" / "sei_trunc.mp4", 98)
+    assert shared_numbers(got.frames) == [n for n in range(100) if n not in (0, 4)]
+    assert got.info.decode_errors == 0
+
+
+@pytest.mark.parametrize("name", ["audio_cover.m4a", "still.avif"])
+def test_shared_pictures_are_no_videos(shared_data: Path, name: str) -> None:
+    with pytest.raises(SampleError, match="picture") as caught:
+        read(shared_data / "odd_videos" / name)
+    assert caught.value.kind is FailureKind.NO_VIDEO_STREAM
+
+
+def check(got: Candidates, count: int, seconds: float, *, discontinuities: int = 0) -> None:
+    """The frames shown at the midpoints of `count` cells, frame n at n/25 s, and nothing damaged."""
+    expected = midpoint_numbers(count, seconds)
+    assert numbers_of(got.frames) == expected
+    np.testing.assert_allclose(got.times, np.array(expected) / 25, atol=2e-3)
+    assert (got.info.decode_errors, got.info.discontinuities) == (0, discontinuities)
+
+
+def part(folder: Path, name: str, first: int, count: int, *, start: int = 0, **made: Any) -> Path:
+    """A clip of the pictures `first`, `first` + 1 ..., its clock beginning at tick `start` of 1/25 s."""
+    clip = Clip(name=name, count=count, times=range(start, start + count), **made)
+    return encode(clip, folder, first_number=first)
+
+
+JOINED = {
+    "h264.ts": {"options": CLOSED.options},
+    "hevc.ts": {"codec": "libx265", "options": x265(keyint=12, bframes=3, open_gop=0)},
+    "mpeg2.ts": {"codec": "mpeg2video", "max_b_frames": 2},
+    "mpeg2.vob": {"codec": "mpeg2video", "max_b_frames": 2},
+    "vp8.ogg": {"codec": "libvpx", "options": {"lag-in-frames": "0", "cpu-used": "8"}},
+    "theora.ogv": {"codec": "libtheora"},
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("start", [0, 5000], ids=["reset", "gap"])
+def test_joined_files_play_one_after_the_other(tmp_path: Path, name: str, start: int) -> None:
+    made: dict[str, Any] = JOINED[name]
+    if made.get("codec", "libx264") not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no encoder {made['codec']}")
+    if name.endswith((".ogg", ".ogv")) and start:
+        pytest.skip("a second Ogg stream begins its own clock")
+    one, two = (
+        part(tmp_path, f"1{name}", 0, 50, **made),
+        part(tmp_path, f"2{name}", 50, 50, start=start, **made),
+    )
+    path = tmp_path / name
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    check(read(path), 64, 4.0, discontinuities=1)
+
+
+def test_a_flash_stream_whose_clock_begins_again(tmp_path: Path) -> None:
+    one, two = (part(tmp_path, f"{n}.flv", 50 * n, 50, options=CLOSED.options).read_bytes() for n in (0, 1))
+    path = tmp_path / "joined.flv"
+    path.write_bytes(one + two[13:])
+    check(read(path), 64, 4.0, discontinuities=1)
+
+
+@pytest.mark.parametrize(("place", "seconds"), [(0, 900), (30, 60), (31, 28_715), (89, 28_715)])
+def test_one_absurd_time_costs_no_candidate(
+    make_clip: MakeClip, tmp_path: Path, place: int, seconds: int
+) -> None:
+    def edit(at: int, packet: Any) -> None:
+        packet.pts += round(seconds / packet.time_base) if at == place else 0
+
+    path = remux(make_clip(CLOSED), tmp_path / "outlier.mkv", edit)
+    check(read(path), 64, 3.6, discontinuities=1)
+
+
+def test_frames_with_equal_times_are_shown_in_the_order_of_the_decoder(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    """Of frames 2n and 2n + 1, which have the same time here, the second is shown last, whichever is decoded
+    first."""
+
+    def edit(place: int, packet: Any) -> None:
+        step = round(1 / 25 / packet.time_base)
+        packet.pts -= packet.pts // step % 2 * step
+
+    got = read(remux(make_clip(CLOSED), tmp_path / "pairs.mkv", edit), 45)
+    assert numbers_of(got.frames) == list(range(1, 90, 2))
+    np.testing.assert_allclose(got.times, np.arange(45) * 0.08, atol=2e-3)
+    assert got.info.decode_errors == 0
+
+
+@pytest.mark.parametrize("name", ["closed.mp4", "hevc.mp4", "vp9.webm", "plain.avi"])
+@pytest.mark.parametrize("keys", ["all", "none", "late"])
+def test_key_flags_that_lie(make_clip: MakeClip, tmp_path: Path, name: str, keys: str) -> None:
+    clips = [CLOSED, *ODD_KEYS]
+
+    def edit(place: int, packet: Any) -> None:
+        packet.is_keyframe = keys == "all" or (keys == "late" and place == 36)
+
+    source = make_clip(next(clip for clip in clips if clip.name == name))
+    check(read(remux(source, tmp_path / "keys.mkv", edit)), 64, 3.6)
+
+
+ODD_KEYS = [
+    Clip(name="hevc.mp4", codec="libx265", options=x265(keyint=12, bframes=3, open_gop=0)),
+    Clip(name="vp9.webm", codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"}),
+    Clip(name="plain.avi", codec="mpeg4", max_b_frames=0),
+]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "zmbv", "flv", "ffv1"])
+def test_an_avi_file_without_its_index(tmp_path: Path, codec: str) -> None:
+    pix_fmt = "bgr0" if codec == "zmbv" else "yuv420p"
+    clip = Clip(name="a.avi", codec=codec, pix_fmt=pix_fmt, max_b_frames=0, edit=without_avi_index)
+    check(read(encode(clip, tmp_path), 16), 16, 3.6)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_alpha_is_no_difference(tmp_path: Path, codec: str) -> None:
+    options = {"auto-alt-ref": "0", "cpu-used": "8", "lag-in-frames": "0"}
+    clip = Clip(name="alpha.webm", codec=codec, pix_fmt="yuva420p", options=options)
+    check(read(encode(clip, tmp_path)), 64, 3.6)
+
+
+SHORT_MESSAGE = bytes([39 << 1, 1, 137, 5, 1, 2, 3, 4, 5, 0x80])  # mastering display: 24 bytes are needed
+LONG_MESSAGE = bytes([39 << 1, 1, 1, 200, 1, 2, 0x80])  # says that 200 bytes follow
+
+
+@pytest.mark.parametrize("message", [SHORT_MESSAGE, LONG_MESSAGE], ids=["short", "long"])
+def test_broken_messages_of_hevc_are_no_damage_and_hide_none(tmp_path: Path, message: bytes) -> None:
+    clip = Clip(name="a.mp4", codec="libx265", options=x265(keyint=30, bframes=0, hash=1))
+    source = encode(clip, tmp_path)
+
+    def with_message(place: int, data: bytes, turned: int = -1) -> bytes:
+        edited = bytearray(data)
+        edited[len(data) // 2] ^= 4 if place == turned else 0
+        return len(message).to_bytes(4, "big") + message + edited
+
+    check(read(rewrite(source, tmp_path / "m.mp4", with_message), 10), 10, 3.6)
+    turned = rewrite(source, tmp_path / "t.mp4", lambda place, data: with_message(place, data, 35))
+    assert read(turned, 10).info.decode_errors == 1 + 3  # the packet, and of 30 to 59 the frames 40, 49, 58
+
+
+@pytest.mark.parametrize("name", ["pal.avi", "pal.mov"])
+def test_a_palette_is_kept(tmp_path: Path, name: str) -> None:
+    """Demuxers give it with the first packet alone, before the first seek. Here the first entry is white."""
+    palette = np.full((256, 4), 255, dtype=np.uint8)
+    palette[1:, 1:] = 0
+    path = tmp_path / name
+    with av.open(str(path), "w") as writer:
+        stream = writer.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "pal8"
+        for number in range(90):
+            indices = (draw(number, 160, 96)[..., 0] < 127).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            writer.mux(stream.encode(frame))
+    check(read(path, 8), 8, 3.6)
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_sound_that_lasts_longer_is_no_damage(make_clip: MakeClip, tmp_path: Path, tagged: bool) -> None:
+    path = tmp_path / "sound.mkv"
+    with av.open(str(make_clip(CLOSED))) as reader, av.open(str(path), "w") as writer:
+        video = writer.add_stream_from_template(reader.streams.video[0])
+        sound = writer.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                writer.mux(packet)
+        for second in range(12):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 8000, 8000 * second
+            writer.mux(sound.encode(frame))
+        writer.mux(sound.encode(None))
+    if not tagged:
+        path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOM"))
+    check(read(path), 64, 3.6)
+
+
+@pytest.mark.parametrize("seconds", [3, 100])
+def test_a_matroska_clock_that_begins_late(make_clip: MakeClip, tmp_path: Path, seconds: int) -> None:
+    def edit(place: int, packet: Any) -> None:
+        packet.pts += round(seconds / packet.time_base)
+        packet.dts = None if packet.dts is None else packet.dts + round(seconds / packet.time_base)
+
+    path = remux(make_clip(CLOSED), tmp_path / "late.mkv", edit)
+    check(read(path), 64, 3.6)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    assert read(path, 8).info.decode_errors == 1
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SampleError) as caught:
+        read(path, 8)
+    assert caught.value.kind is FailureKind.PARTIAL_DECODE
+
+
+def test_a_cover_beside_a_video_is_passed_over(make_clip: MakeClip, tmp_path: Path) -> None:
+    path = tmp_path / "cover.mp4"
+    with av.open(str(make_clip(CLOSED))) as reader, av.open(str(path), "w") as writer:
+        cover = writer.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        video = writer.add_stream_from_template(reader.streams.video[0])
+        picture = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
+        picture.pts = 0
+        writer.mux([*cover.encode(picture), *cover.encode(None)])
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                writer.mux(packet)
+    with av.open(str(path)) as container:
+        assert sum(bool(s.disposition & Disposition.attached_pic) for s in container.streams) == 1
+    check(read(path), 64, 3.6)
+
+
+def test_a_gif_of_one_picture_is_no_video(tmp_path: Path) -> None:
+    path = encode(Clip(name="one.gif", codec="gif", pix_fmt="rgb8", count=1), tmp_path)
+    with pytest.raises(SampleError, match="picture") as caught:
+        read(path)
+    assert caught.value.kind is FailureKind.NO_VIDEO_STREAM
+
+
+def test_swf_has_no_key_flags(tmp_path: Path) -> None:
+    check(read(encode(Clip(name="a.swf", codec="flv"), tmp_path)), 64, 3.6)

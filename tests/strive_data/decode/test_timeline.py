@@ -1,0 +1,106 @@
+"""Clock jumps in time stamps: 25 frames a second in ticks of 1/100 s, decoded in the order of x264's B
+pictures."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from strive_data.decode.timeline import ClockRules, Timeline, close_jumps
+
+FILE = ClockRules(may_jump=False, stores_dts=False)
+BROADCAST = ClockRules(may_jump=True, stores_dts=True)
+STEP = 4
+
+
+def group(count: int, start: int = 0) -> list[int]:
+    """Presentation ticks in decode order: a P picture, then the B picture shown before it."""
+    shown = [start + STEP * number for number in range(count)]
+    order = [0, *(n for first in range(1, count - 1, 2) for n in (first + 1, first))]
+    return [shown[n] for n in order] + ([shown[-1]] if count % 2 == 0 else [])
+
+
+def close(
+    pts: list[int], rules: ClockRules, keys: tuple[int, ...] = (0,), dts: list[int] | None = None
+) -> Timeline:
+    is_key = np.zeros(len(pts), dtype=np.bool_)
+    is_key[list(keys)] = True
+    decoding = np.array(dts if dts is not None else pts, dtype=np.int64)
+    durations = np.full(len(pts), STEP)
+    return close_jumps(
+        np.array(pts, dtype=np.int64), decoding, durations, is_key, base=Fraction(1, 100), rules=rules
+    )
+
+
+def steady_dts(*parts: tuple[int, int]) -> list[int]:
+    """Decoding ticks of parts, each a count and a start."""
+    return [start + STEP * number for count, start in parts for number in range(count)]
+
+
+def test_a_steady_clock_is_left_alone() -> None:
+    for pts in (group(101), group(40, start=90_000), [0, 4, 8, 800, 804]):
+        line = close(pts, FILE)
+        assert line.ticks.tolist() == pts
+        assert line.jumps == ()
+
+
+@pytest.mark.parametrize("second", [0, 30, 372, 1500, 90_000])
+def test_parts_follow_each_other_whatever_the_clock_of_the_second(second: int) -> None:
+    """Two resets, one into the last frames, and two gaps."""
+    pts = group(101) + group(51, start=second)
+    line = close(pts, BROADCAST, keys=(0, 101), dts=steady_dts((101, -4), (51, second - 4)))
+    assert sorted(line.ticks.tolist()) == list(range(0, 152 * STEP, STEP))
+    assert line.ticks[:101].tolist() == pts[:101]
+    assert line.jumps == (101,)
+
+
+def test_a_gap_is_real_up_to_the_limit_of_the_container() -> None:
+    for rules, seconds, closed in (
+        (BROADCAST, 9, False),
+        (BROADCAST, 11, True),
+        (FILE, 3500, False),
+        (FILE, 3700, True),
+    ):
+        start = 400 + 100 * seconds
+        line = close(
+            group(99) + group(99, start=start), rules, keys=(0, 99), dts=group(99) + group(99, start=start)
+        )
+        assert (line.jumps == (99,)) == closed
+        assert line.ticks.max() == (99 * 2 - 1) * STEP if closed else start + 98 * STEP
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 31, 97])
+@pytest.mark.parametrize("far", [6_000, 2_871_550, -2_871_550])
+def test_an_outlier_gets_the_place_that_its_neighbours_leave(place: int, far: int) -> None:
+    if far < 0 and place < 2:
+        pytest.skip("a first frame far before the others is a gap")
+    pts = group(151)
+    true, pts[place] = pts[place], pts[place] + far
+    line = close(pts, FILE)
+    assert line.ticks[place] == true
+    assert line.jumps == (place,)
+
+
+def test_a_last_frame_after_a_long_pause_is_no_outlier() -> None:
+    pts = [*group(99), 30_000]
+    assert close(pts, FILE).ticks.tolist() == pts
+
+
+def test_a_time_that_only_the_presentation_time_has_is_not_believed() -> None:
+    """FFmpeg dates the last P picture before a gap of a VOB file by the first packet behind it."""
+    pts, dts = group(101) + group(51, start=90_000), steady_dts((101, -4), (51, 90_000 - 4))
+    pts[100 - 1] = 90_000
+    line = close(pts, BROADCAST, keys=(0, 101), dts=dts)
+    assert sorted(line.ticks.tolist()) == list(range(0, 152 * STEP, STEP))
+    assert line.jumps == (101,)
+
+
+def test_frames_of_a_part_before_its_key_frame_are_marked() -> None:
+    pts = group(51) + group(51)
+    line = close(pts, BROADCAST, keys=(0, 60), dts=steady_dts((51, -4), (51, -4)))
+    parts: npt.NDArray[np.int64] = line.parts
+    assert parts.tolist() == [0] * 51 + [-1] * 9 + [1] * 42
+    assert line.ticks[parts == 1].min() == 51 * STEP
