@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from strive_data.common.settings import require
 from strive_data.config import ViewSettings
 
 # The name of the tiny model of the package, whatever folder of that name there may be.
 DEMO = "demo"
+
+# Why there are no adaptive variants (six seeds, importance-aware frames).
+ADAPTIVE = "adaptive variants scored 1.5 points below STRIVE at the same number of rollouts"
 
 AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
 
@@ -134,32 +138,30 @@ class PolicySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutSettings:
-    """How answers are sampled: `completions` G for each variant [paper: 4].
+    """How completions are sampled: `completions` G for each variant [paper: 4].
 
-    `adaptive` spends the step's variants, M for each question, in waves (strive_rl/waves.py): one for each
-    question, then more for those answered all wrong (α times `focus` each time) or all right (α divided by
-    it), at most `max_variants` a question (0: 2·M), the rest for the others; α stays within
-    data.alpha_least and 1. `refill_rounds`: as often at most, questions whose answers are all equally
-    accurate are made up for by new ones, as many as are missing (strive_rl/refill.py).
+    `dynamic_sampling_rounds`: at most so many times a step samples new questions in place of those whose
+    completions all get the same accuracy (DAPO's dynamic sampling, strive_rl/train/collect.py); 0 never does.
     """
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "refill_rounds": "renamed: use rollout.dynamic_sampling_rounds",
+        "adaptive": f"removed: {ADAPTIVE}",
+        "max_variants": f"removed with rollout.adaptive: {ADAPTIVE}",
+        "focus": f"removed with rollout.adaptive: {ADAPTIVE}",
+    }
 
     completions: int = 4
     max_new_tokens: int = 768
     temperature: float = 1.0
-    adaptive: bool = False
-    max_variants: int = 0
-    focus: float = 0.5
-    refill_rounds: int = 0
+    dynamic_sampling_rounds: int = 0
 
     def __post_init__(self) -> None:
         require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
         require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
-        most, focus, rounds = self.max_variants, self.focus, self.refill_rounds
-        require(most >= 0, f"rollout.max_variants: got {most}, expected at least 0")
-        require(0 < focus < 1, f"rollout.focus: got {focus}, expected more than 0, less than 1")
-        require(rounds >= 0, f"rollout.refill_rounds: got {rounds}, expected at least 0")
-        require(not most or self.adaptive, "rollout.max_variants: only rollout.adaptive=true has waves")
+        rounds = self.dynamic_sampling_rounds
+        require(rounds >= 0, f"rollout.dynamic_sampling_rounds: got {rounds}, expected at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,8 +349,6 @@ class TrainSettings:
         views, most = self.data.views, self.policy.max_pixels
         sharp = 2 * views.pixels if "sharp" in views.tiers else 0
         require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")
-        if self.rollout.adaptive:
-            self._check_waves()
         self._check_groups()
 
     def _check_groups(self) -> None:
@@ -360,30 +360,3 @@ class TrainSettings:
             f"rollout.completions: got {completions} with data.variants={variants} and algorithm.normalise="
             f"{self.algorithm.normalise}, under which every advantage is 0; expected at least 2",
         )
-
-    def _check_waves(self) -> None:
-        most, fixed = self.most_variants, self.data.variants
-        require(
-            fixed > 1,
-            "rollout.adaptive: the first wave takes all of data.variants=1; expected at least 2 of it",
-        )
-        require(
-            most >= fixed,
-            f"rollout.max_variants: got {most}, expected data.variants, {fixed}, or more: a step spends "
-            "data.variants for each of its questions",
-        )
-        require(
-            self.data.draw != "stored",
-            "rollout.adaptive draws variants anew: data.draw=stored reads those of the build; leave one out",
-        )
-        require(
-            self.algorithm.logprob_condition != "cross",
-            "rollout.adaptive gives questions unequal numbers of variants, and algorithm.logprob_condition="
-            "cross would weigh a question by the square of its number: use own or clean",
-        )
-
-    @property
-    def most_variants(self) -> int:
-        """Variants that a question has at most."""
-        rollout, fixed = self.rollout, self.data.variants
-        return (rollout.max_variants or 2 * fixed) if rollout.adaptive else fixed

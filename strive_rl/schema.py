@@ -1,26 +1,42 @@
 """What passes between the stages of the trainer.
 
 Shape letters: Q questions of a batch, M variants, G completions of a variant, K frames of a variant,
-L tokens of a completion. One question with its M views and its M×G completions is a *group*.
+L tokens, D width of the language model.
+
+A *group* is one question with the M views of its video and its M×G completions. It is the one object that
+passes through a step; each stage returns it with its own fields filled:
+
+    data        question, ref, views (and clean, the uniform view)
+    encode      prompts (and clean_prompt)
+    rollout     completions
+    reward      rewards
+    advantage   advantages
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from strive_data.schema import Frames, Question, Times
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Rewards = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds; how it
-    shows them, in words. `paired`: every other frame is the neighbour of the chosen one before it."""
+    """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds.
+
+    `spatial` names the spatial view. `paired`: every second frame is the neighbour of the chosen frame
+    before it.
+    """
 
     frames: Frames
     times: Times
@@ -30,8 +46,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRef:
-    """One question of a batch: its position in the shards, and the epoch in which it is taken. A run takes no
-    pick twice."""
+    """One question of the stream: its position in the shards and the epoch. A run takes none twice."""
 
     position: int
     epoch: int
@@ -39,31 +54,46 @@ class SampleRef:
 
 @dataclass(frozen=True, kw_only=True)
 class PromptStyle:
-    """How an answer is asked for: whether to reason first, and the line that says the form of the answer ("":
-    that of the question's type)."""
+    """How the prompt asks for an answer: whether to reason first, and the line that states the form of the
+    answer ("": the line of the question's type)."""
 
     reason: bool = True
     form: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
-    """One question and the M views of its video; `clean` is the uniform view beside them, where it is asked
-    for. `pick` says which question of the stream of all it is, and so which random numbers its answers are
-    sampled by; a group that is only answered greedily needs none."""
+class VideoFeatures:
+    """Output of the vision tower for one clip: `tokens` [N, D] in place of its N video tokens; `deep`, an
+    [N, D] for each of the first decoder layers behind which it is added (empty in most architectures)."""
 
-    question: Question
-    views: tuple[View, ...]
-    clean: View | None = None
-    pick: SampleRef | None = None
-    wording: PromptStyle = field(default_factory=PromptStyle)
+    tokens: Tensor
+    deep: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """What the policy reads: one question under one view.
+
+    ids int64 [L]; positions int64 [3, L]; is_video bool [L]; pixels float32 [patches, values of a patch] on
+    the CPU; grid (T, H, W) in patches before merging; features once the frozen vision tower has encoded the
+    pixels. `opening` is the text at the end of the prompt that belongs to the completion: the `<think>` of a
+    chat template that opens the thought itself.
+    """
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    is_video: npt.NDArray[np.bool_]
+    pixels: Tensor
+    grid: tuple[int, int, int]
+    features: VideoFeatures | None = None
+    opening: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """One sampled answer: token ids (the end token included where it was sampled), the log-probability of
-    each under the policy that sampled it, its text without special tokens, whether it ended by itself, and
-    the entropies, in nats, of the distributions that the tokens were drawn from (empty where not known)."""
+    """One sampled text: token ids (the end token included where it was sampled), the log-probability of each
+    under the policy that sampled it, its text without special tokens, whether it ended by itself, and the
+    entropies, in nats, of the distributions that the tokens were drawn from (empty where not known)."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -74,24 +104,50 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
-    """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum. `own` holds the
-    further parts of a user's own function, by name."""
+    """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum. `custom` holds
+    the parts of a user's own function, by name."""
 
     accuracy: float
     format: float
     total: float
-    own: Mapping[str, float] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, float]:
         """All parts by name."""
-        return {"accuracy": self.accuracy, "format": self.format, **self.own}
+        return {"accuracy": self.accuracy, "format": self.format, **self.custom}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rollout:
-    """A group with its completions and rewards, both [M][G]."""
+class Group:
+    """One question with M views and M×G completions; a stage that has not run has left its fields empty.
 
-    group: Group
-    completions: tuple[tuple[Completion, ...], ...]
-    rewards: tuple[tuple[Reward, ...], ...]
+    `clean` is the uniform view beside the variants, where a setting asks for it. `ref` keys the random
+    numbers of the completions; a group that is only decoded greedily needs no `ref`. `prompts` [M],
+    `completions` and `rewards` [M][G], `advantages` float64 [M, G].
+    """
+
+    question: Question
+    views: tuple[View, ...]
+    clean: View | None = None
+    ref: SampleRef | None = None
+    style: PromptStyle = field(default_factory=PromptStyle)
+    prompts: tuple[Prompt, ...] = ()
+    clean_prompt: Prompt | None = None
+    completions: tuple[tuple[Completion, ...], ...] = ()
+    rewards: tuple[tuple[Reward, ...], ...] = ()
+    advantages: Rewards = field(default_factory=lambda: np.empty((0, 0)))
+
+    def reward_grid(self, part: str = "total") -> Rewards:
+        """The total rewards, or one part of them by name, float64 [M, G]."""
+        rows = [[(reward.parts | {"total": reward.total})[part] for reward in row] for row in self.rewards]
+        return np.array(rows, dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedQuestion:
+    """A question that a step leaves out: its stored data is damaged (the reason names the shard), or its
+    prompt cannot be made."""
+
+    sample_id: str
+    reason: str

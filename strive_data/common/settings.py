@@ -38,8 +38,8 @@ def load(
 
     `options` are command-line options by dotted name; those that are None were not given. `assignments` are
     `section.key=value` texts whose values are read as TOML (numbers also as `.5`), or as plain text where
-    they are not TOML.
-    Raises SettingsError for unknown names, wrong types and values that `__post_init__` refuses.
+    they are not TOML. Raises SettingsError for unknown names, wrong types and values that `__post_init__`
+    refuses. A class says in `RETIRED` what became of the settings that it no longer has, by their old names.
     """
     tree: dict[str, Any] = _read_toml(config) if config else {}
     for name, value in (options or {}).items():
@@ -164,7 +164,10 @@ def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     hints = get_type_hints(cls)
     members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
     names = [member.name for member in members]
+    retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
     for name in tree:
+        if name in retired:
+            raise SettingsError(f"setting {prefix + name!r} is {retired[name]}")
         if name not in names:
             hint = _did_you_mean(name, names)
             raise SettingsError(f"unknown setting {prefix + name!r}{hint}; known: {', '.join(names)}")

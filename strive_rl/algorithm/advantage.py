@@ -1,7 +1,16 @@
-"""Settings and rewards → advantages. float64 throughout.
+"""Rewards → advantages, on plain arrays: A = (R − baseline)/(std + 1e-4). float64 throughout.
 
-Shapes: Q questions, M variants, G completions of a variant. With one variant `joint` is GRPO; over M×G it is
-STRIVE [paper]; `both` is Share-GRPO; `leave_one_out` without the std is RLOO; `mean` without it is Dr.GRPO.
+Shapes: Q questions, M variants, G completions of a variant. A *set* is what a completion is compared with:
+the whole grid of its question, or its row, the completions of one variant.
+
+Settings → published algorithms (METHOD.md section 5):
+
+    normalise=joint, M=1         GRPO        arXiv 2402.03300, section 4.1.2
+    normalise=joint, M>1         STRIVE      arXiv 2604.01824 [paper]
+    normalise=both               Share-GRPO  arXiv 2505.16673
+    loss=dr_grpo                 Dr.GRPO     arXiv 2503.20783: no std
+    baseline=leave_one_out       RLOO        arXiv 2402.14740: no std
+    baseline=empirical_bayes     beyond the papers, see `VariancePool`
 """
 
 from __future__ import annotations
@@ -16,90 +25,82 @@ import numpy.typing as npt
 from strive_rl.config import AlgorithmSettings, Normalise
 from strive_rl.schema import Rewards
 
-# Where the variance of a question's rewards lies, and which questions teach nothing.
-
-
-@dataclass(frozen=True, kw_only=True)
-class VarianceParts:
-    """Nested one-way analysis of variance of one grid.
-
-    `between` SS_B = G·Σ_m(R̄_m − R̄)², `within` SS_W = Σ(R_mg − R̄_m)², `eta2` = SS_B/SS_T in [0, 1]; NaN where
-    all rewards are equal, since 0/0 says nothing about the variants.
-    """
-
-    between: float
-    within: float
-    eta2: float
-
-
-def variance_parts(rewards_MG: npt.ArrayLike) -> VarianceParts:
-    """How much of the rewards' variance in one grid [M, G] lies between the variants' means."""
-    rewards = np.asarray(rewards_MG, dtype=np.float64)
-    if rewards.ndim != 2:
-        raise ValueError(f"rewards of shape {rewards.shape}, expected [M, G]")
-    if has_zero_advantage(rewards):
-        return VarianceParts(between=0.0, within=0.0, eta2=float("nan"))
-    means_M1 = rewards.mean(axis=1, keepdims=True)
-    between = float(rewards.shape[1] * ((means_M1 - rewards.mean()) ** 2).sum())
-    within = float(((rewards - means_M1) ** 2).sum())
-    return VarianceParts(between=between, within=within, eta2=between / (between + within))
-
-
-def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
-    """Whether all M×G responses have equal accuracy: such a question is left out of the update and counted.
-
-    Give it the accuracy part of the reward, never the shaped total: a difference in form alone would keep a
-    question whose advantages then teach nothing but form.
-    """
-    accuracy = np.asarray(accuracy_MG, dtype=np.float64)
-    return bool(accuracy.min() == accuracy.max())
-
-
-# The mean of a set of responses as their baseline, and what all baselines share.
-#
-# Shapes: M variants, G completions of a variant, after any leading axes. A set is the whole grid or one
-# row.
+STD_FLOOR = 1e-4
 
 # Axes of a set.
 GRID, ROW = (-2, -1), (-1,)
 Axes = tuple[int, ...]
+SETS: dict[Normalise, tuple[Axes, ...]] = {"joint": (GRID,), "per_variant": (ROW,), "both": (GRID, ROW)}
 
 
-def centred(rewards_MG: Rewards, over: Axes) -> Rewards:
-    """R − mean over the set; exactly 0 where all rewards of the set are equal, whatever the rounding."""
+def batch_advantages(
+    grids: Sequence[Rewards], settings: AlgorithmSettings, pool: VariancePool | None = None
+) -> list[Rewards]:
+    """Advantages float64 [M, G] of each question of a batch; the grids may differ in shape.
+
+    `pool` is that of the whole batch where `grids` is a part of it (one process of several); the
+    empirical-Bayes baseline alone uses it.
+    """
+    shared = pool or variance_pool(grids)
+    return [advantages(grid, settings, weight=shared.weight(grid.shape[-1])) for grid in grids]
+
+
+def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings, *, weight: float = 0.0) -> Rewards:
+    """Advantages in the shape of the rewards, [..., M, G].
+
+    `settings.normalise` names the set of baseline and std: `joint` the grid, `per_variant` the row, `both`
+    the sum of the two. `weight` is λ of the empirical-Bayes baseline, whose std is over the grid. The std is
+    the population's (divided by n, not n − 1; METHOD.md leaves this open): an all-but-one group of G = 4 gets
+    1.73 and −.58. Where all rewards of a set are equal their advantages are exactly 0.
+    """
+    rewards = np.asarray(rewards_MG, dtype=np.float64)
+    if rewards.ndim < 2:
+        raise ValueError(f"rewards of shape {rewards.shape}, expected [..., M, G]")
+    if settings.baseline == "empirical_bayes":
+        return minus_mixed(rewards, weight) / _scale(rewards, GRID, settings)
+    minus_baseline = minus_others if settings.baseline == "leave_one_out" else minus_mean
+    parts = [
+        minus_baseline(rewards, over) / _scale(rewards, over, settings) for over in SETS[settings.normalise]
+    ]
+    return np.asarray(sum(parts), dtype=np.float64)
+
+
+def _scale(rewards_MG: Rewards, over: Axes, settings: AlgorithmSettings) -> Rewards | float:
+    return rewards_MG.std(axis=over, keepdims=True) + STD_FLOOR if settings.by_std else 1.0
+
+
+def minus_mean(rewards_MG: Rewards, over: Axes) -> Rewards:
+    """R − mean of the set; exactly 0 where all rewards of the set are equal, whatever the rounding."""
     difference = rewards_MG - rewards_MG.mean(axis=over, keepdims=True)
     # The mean of equal numbers can differ from them in the last bit, and over the std's floor that counts.
     equal = rewards_MG.min(axis=over, keepdims=True) == rewards_MG.max(axis=over, keepdims=True)
     return np.where(equal, 0.0, difference)
 
 
-# The mean of the other responses of a set as the baseline (RLOO, arXiv 2402.14740).
-#
-# It does not depend on the response itself, so the gradient has no bias; R − mean of the n − 1 others is
-# n/(n − 1)·(R − mean of all).
+def minus_others(rewards_MG: Rewards, over: Axes) -> Rewards:
+    """R − mean of the n − 1 others of the set, which is n/(n − 1)·(R − mean); 0 in a set of one.
 
-
-def left_out(rewards_MG: Rewards, over: Axes) -> Rewards:
-    """R − mean of the others of its set; 0 in a set of one, which has no others, and where all are equal."""
+    This baseline does not depend on the completion itself, so the gradient has no bias (RLOO).
+    """
     size = prod(rewards_MG.shape[axis] for axis in over)
-    difference: Rewards = centred(rewards_MG, over) * (size / max(size - 1, 1))
+    difference: Rewards = minus_mean(rewards_MG, over) * (size / max(size - 1, 1))
     return difference
 
 
-# A baseline between one for each variant and one for all (METHOD.md section 5; beyond the paper).
-#
-# b_mg = λ·R̄_{m,−g} + (1 − λ)·R̄_{−(m,g)}, λ = σ_a²/(σ_a² + σ_e²/(G − 1)): the more the variants of a
-# question
-# differ, beside what chance explains, the more a response is compared with those to its own variant. λ is
-# one
-# number for a batch: σ_e² = MSW, σ_a² = max(0, (MSB − MSW)/G), from sums of squares pooled over its
-# questions.
+def minus_mixed(rewards_MG: Rewards, weight: float) -> Rewards:
+    """R − b for λ = `weight`: 0 is leave-one-out over the grid, 1 leave-one-out over each row."""
+    return weight * minus_others(rewards_MG, ROW) + (1 - weight) * minus_others(rewards_MG, GRID)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariancePool:
-    """Sums over the questions of a batch: of squares between and within variants, and of their degrees of
-    freedom, M − 1 and M·(G − 1) a question. Pools of parts of a batch add up, field by field."""
+    """Sums over the questions of a batch: squares between and within variants, and their degrees of freedom,
+    M − 1 and M·(G − 1) a question. Pools of parts of a batch add up, field by field.
+
+    They give λ of the empirical-Bayes baseline b_mg = λ·R̄_{m,−g} + (1 − λ)·R̄_{−(m,g)}: the more the variants
+    of a question differ, beside what chance explains, the more a completion is compared with those of its own
+    variant (METHOD.md section 5).
+    """
 
     between: float = 0.0
     within: float = 0.0
@@ -117,7 +118,8 @@ class VariancePool:
         )
 
     def weight(self, completions: int) -> float:
-        """λ in [0, 1] for G = `completions`; 0 where nothing is known of the variance within variants."""
+        """λ = σ_a²/(σ_a² + σ_e²/(G − 1)) in [0, 1] for G = `completions`, with σ_e² = MSW and
+        σ_a² = max(0, (MSB − MSW)/G); 0 where the variance within variants is unknown."""
         if completions < 2 or not self.df_between or not self.df_within:
             return 0.0
         error = self.within / self.df_within
@@ -137,44 +139,37 @@ def variance_pool(grids: Sequence[Rewards]) -> VariancePool:
     )
 
 
-def mixed(rewards_MG: Rewards, weight: float) -> Rewards:
-    """R − b for λ = `weight`: 0 is leave-one-out over the grid, 1 leave-one-out over each row."""
-    return weight * left_out(rewards_MG, ROW) + (1 - weight) * left_out(rewards_MG, GRID)
+@dataclass(frozen=True, kw_only=True)
+class VarianceParts:
+    """Nested one-way analysis of variance of one grid.
 
-
-STD_FLOOR = 1e-4
-SETS: dict[Normalise, tuple[Axes, ...]] = {"joint": (GRID,), "per_variant": (ROW,), "both": (GRID, ROW)}
-
-
-def batch_advantages(
-    grids: Sequence[Rewards], settings: AlgorithmSettings, pool: VariancePool | None = None
-) -> list[Rewards]:
-    """Advantages float64 [M, G] of each question of a batch.
-
-    `pool` is that of the whole batch where this is a part of it (one process of several); only the
-    empirical-Bayes baseline looks at it.
+    `between` SS_B = G·Σ_m(R̄_m − R̄)², `within` SS_W = Σ(R_mg − R̄_m)², `eta2` = SS_B/SS_T in [0, 1]; NaN where
+    all rewards are equal, since 0/0 says nothing about the variants.
     """
-    shared = pool or variance_pool(grids)
-    return [advantages(grid, settings, weight=shared.weight(grid.shape[-1])) for grid in grids]
+
+    between: float
+    within: float
+    eta2: float
 
 
-def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings, *, weight: float = 0.0) -> Rewards:
-    """A = R − baseline, over std + 1e-4 where `settings.by_std`; in the shape of the rewards, [..., M, G].
-
-    `normalise` says of which set baseline and std are: `joint` M×G, `per_variant` a row, `both` the sum of
-    the two. `weight` is λ of the empirical-Bayes baseline, whose std is over M×G. The std is the population's
-    (divided by n, not n−1): METHOD.md does not say which; with it an all-but-one group of G = 4 has 1.73 and
-    −.58. Where all rewards of a set are equal their advantages are exactly 0.
-    """
+def variance_parts(rewards_MG: npt.ArrayLike) -> VarianceParts:
+    """How much of the rewards' variance in one grid [M, G] lies between the means of the variants."""
     rewards = np.asarray(rewards_MG, dtype=np.float64)
-    if rewards.ndim < 2:
-        raise ValueError(f"rewards of shape {rewards.shape}, expected [..., M, G]")
-    if settings.baseline == "empirical_bayes":
-        return mixed(rewards, weight) / _scale(rewards, GRID, settings)
-    baseline = left_out if settings.baseline == "leave_one_out" else centred
-    parts = [baseline(rewards, over) / _scale(rewards, over, settings) for over in SETS[settings.normalise]]
-    return np.asarray(sum(parts), dtype=np.float64)
+    if rewards.ndim != 2:
+        raise ValueError(f"rewards of shape {rewards.shape}, expected [M, G]")
+    if rewards.min() == rewards.max():
+        return VarianceParts(between=0.0, within=0.0, eta2=float("nan"))
+    means_M1 = rewards.mean(axis=1, keepdims=True)
+    between = float(rewards.shape[1] * ((means_M1 - rewards.mean()) ** 2).sum())
+    within = float(((rewards - means_M1) ** 2).sum())
+    return VarianceParts(between=between, within=within, eta2=between / (between + within))
 
 
-def _scale(rewards: Rewards, over: Axes, settings: AlgorithmSettings) -> Rewards | float:
-    return rewards.std(axis=over, keepdims=True) + STD_FLOOR if settings.by_std else 1.0
+def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
+    """Whether all M×G completions have equal accuracy: such a question is left out of the update.
+
+    It takes the accuracy part of the reward, never the shaped total: a difference in format alone would keep
+    a question whose advantages teach nothing but format.
+    """
+    accuracy = np.asarray(accuracy_MG, dtype=np.float64)
+    return bool(accuracy.min() == accuracy.max())

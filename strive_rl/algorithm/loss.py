@@ -1,6 +1,18 @@
-"""The policy-gradient loss of a micro-batch.
+"""The policy-gradient loss of a micro-batch: log-probabilities and advantages → a scalar to minimise.
 
-Shapes: B responses of a micro-batch, L tokens of the longest of them (right padding is masked out).
+Shapes: B completions of a micro-batch, L tokens of the longest of them (right padding is masked out). A
+suffix _B1 broadcasts over tokens.
+
+Each token contributes −w·min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + kl_beta·KL, and `token_weights`
+says how much of the loss it is. The losses differ in the ratio ρ and in that weight:
+
+    grpo      arXiv 2402.03300 eq. 3      token ratio      mean over tokens, then over completions
+    dr_grpo   arXiv 2503.20783            token ratio      sum over tokens / constant
+    dapo      arXiv 2503.14476 eq. 8      token ratio      mean over the tokens of the whole batch
+    gspo      arXiv 2507.18071 eq. 5, 7   sequence ratio   mean over tokens, then over completions
+
+Finite by construction: a log-ratio is bounded by LOG_RATIO_BOUND before exp, so a clipped token's gradient is
+exactly 0 and never 0·∞. Differs from the papers beyond that bound alone, where ρ is constant.
 """
 
 from __future__ import annotations
@@ -13,19 +25,19 @@ from torch import Tensor
 
 from strive_rl.config import AlgorithmSettings, KlEstimator, LossName
 
-# All that a loss may see: the tokens of a micro-batch, and what is asked of them.
-#
-# Shapes: B responses of a micro-batch, L tokens of the longest of them.
+LOG_RATIO_BOUND = 20.0  # e^20 = 4.9e8: far beyond every clip, and small enough for sums in bfloat16
+
+Values = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenBatch:
-    """Log-probabilities [B, L] of the sampled tokens and advantages [B] of their responses.
+    """Log-probabilities [B, L] of the sampled tokens and advantages [B] of their completions.
 
-    `logprobs` under the policy that is trained, with gradients. Under the policy before the update:
-    `old_logprobs` by the trainer (or the rollout's, by setting). `mask` is true at the tokens of the
-    response, its end token included; padding may hold anything, NaN too. `reference_logprobs` under the
-    reference and `rollout_logprobs` as sampled, where the objective uses them.
+    `logprobs` under the policy that is trained, with gradients; `old_logprobs` under the policy before the
+    update, by the trainer (or the rollout's, by setting). `mask` is true at the tokens of the completion, its
+    end token included; padding may hold anything, NaN too. `reference_logprobs` under the reference and
+    `rollout_logprobs` as sampled, where the settings use them.
     """
 
     logprobs: Tensor
@@ -51,204 +63,68 @@ class TokenBatch:
             raise ValueError(f"advantages of shape {tuple(self.advantages.shape)}, expected [{shape[0]}]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What is minimised, over an optimizer step of `responses` responses with `tokens` tokens in all.
-
-    Both counts are those of the whole step, over all its micro-batches and processes: that is what makes the
-    losses and gradients of the parts add up to those of the whole, however it is cut.
-    """
-
-    responses: int
-    tokens: int
-    loss: LossName = "grpo"
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    constant_tokens: int = 768
-    kl_beta: float = 0.0
-    kl_estimator: KlEstimator = "k3"
-    importance_cap: float | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.responses, self.tokens) < 1:
-            raise ValueError(f"responses {self.responses}, tokens {self.tokens}: expected at least 1 of each")
-
-    @classmethod
-    def of(cls, settings: AlgorithmSettings, *, responses: int, tokens: int) -> Objective:
-        """The objective that the settings name."""
-        low, high = settings.clip
-        return cls(
-            responses=responses,
-            tokens=tokens,
-            loss=settings.loss,
-            clip_low=low,
-            clip_high=high,
-            constant_tokens=settings.loss_constant_tokens,
-            kl_beta=settings.kl_beta,
-            kl_estimator=settings.kl_estimator,
-            importance_cap=settings.importance_cap,
-        )
-
-
-# Importance ratios from log-ratios. Shapes: B responses, L tokens; log-ratios are 0 where padded.
-
-Ratio = Callable[[Tensor, Tensor], Tensor]
-
-
-def token_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """ρ_t = exp(log-ratio of the token), [B, L]: GRPO, Dr.GRPO, DAPO."""
-    return log_ratio_BL.exp()
-
-
-def sequence_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """s = exp(mean log-ratio of the response), [B, L], the same at each token (GSPO, arXiv 2507.18071).
-
-    Clipped and averaged token by token it gives GSPO's loss of a response, since all its tokens are alike.
-    """
-    tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
-    return (log_ratio_BL.sum(dim=1, keepdim=True) / tokens_B1).exp().expand_as(log_ratio_BL)
-
-
-def truncated(ratio_BL: Tensor, cap: float) -> Tensor:
-    """min(ratio, cap), without gradient: the weight of what another engine sampled.
-
-    Truncated importance sampling with ratio = π_trainer/π_rollout, both of the weights before the update: it
-    takes out the bias of sampling from another engine than the one that is trained, up to the cap.
-    """
-    return torch.clamp(ratio_BL.detach(), max=cap)
-
-
-RATIOS: dict[LossName, Ratio] = {
-    "grpo": token_ratio,
-    "dr_grpo": token_ratio,
-    "dapo": token_ratio,
-    "gspo": sequence_ratio,
-}
-
-# What the loss of one token weighs in the loss of an optimizer step.
-#
-# Shapes: B responses of a micro-batch, L tokens. The counts of the objective are those of the whole step,
-# so
-# the weighted sums of micro-batches, and of processes, add up. A response without tokens pays nothing.
-# float64.
-
-Weights = Callable[[Tensor, Objective], Tensor]
-
-
-def response_mean(mask_BL: Tensor, objective: Objective) -> Tensor:
-    """1/(tokens of the response · responses), [B, 1]: GRPO and GSPO weigh all responses alike."""
-    tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
-    return 1 / (tokens_B1.double() * objective.responses)
-
-
-def constant(mask_BL: Tensor, objective: Objective) -> Tensor:
-    """1/(constant · responses), [1, 1]: Dr.GRPO weighs all tokens alike, whatever the batch."""
-    return _one(mask_BL, objective.constant_tokens * objective.responses)
-
-
-def batch_mean(mask_BL: Tensor, objective: Objective) -> Tensor:
-    """1/(tokens of the batch), [1, 1]: DAPO weighs all tokens of a batch alike."""
-    return _one(mask_BL, objective.tokens)
-
-
-def _one(mask_BL: Tensor, count: int) -> Tensor:
-    return torch.full((1, 1), 1 / count, dtype=torch.float64, device=mask_BL.device)
-
-
-WEIGHTS: dict[LossName, Weights] = {
-    "grpo": response_mean,
-    "dr_grpo": constant,
-    "dapo": batch_mean,
-    "gspo": response_mean,
-}
-
-# Estimates of KL(policy ‖ reference) from the sampled tokens, with r = π_reference/π (Schulman, 2020).
-#
-# As a term of the loss what counts is the gradient, in expectation over tokens of the policy itself: that
-# of
-# k2 is exactly the gradient of the divergence, that of k1 is 0 (it only adds noise), and that of k3,
-# GRPO's, is
-# the gradient of the reverse divergence KL(reference ‖ policy). As values k1 and k3 have no bias, and k3 is
-# never negative.
-
-
-def k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """−log r."""
-    return logprobs - reference_logprobs
-
-
-def k2(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """½·(log r)²."""
-    return 0.5 * (logprobs - reference_logprobs) ** 2
-
-
-def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """r − 1 − log r."""
-    log_ratio = reference_logprobs - logprobs
-    return log_ratio.exp() - 1 - log_ratio
-
-
-ESTIMATORS: dict[KlEstimator, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
-
-Values = dict[str, Tensor]
-
-
-def policy_loss(batch: TokenBatch, objective: Objective) -> tuple[Tensor, dict[str, float]]:
+def policy_loss(
+    batch: TokenBatch, settings: AlgorithmSettings, *, completions: int, tokens: int
+) -> tuple[Tensor, dict[str, float]]:
     """Loss to minimise (scalar) and metrics, of one micro-batch of an optimizer step.
 
-    Each token pays −w·min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + kl_beta·KL, with ρ by `ratio` and
-    the importance weight w = min(π_old/π_rollout, cap), or 1 without a cap; `reduction` says what it weighs.
-    Losses and gradients of micro-batches **add up** to those of the whole step, however it is cut.
+    `completions` and `tokens` count the whole optimizer step, over all its micro-batches and processes: so
+    the losses and gradients of micro-batches **add up** to those of the whole step, however it is cut.
 
     Metrics are sums over this micro-batch's tokens, to be added up and divided by `tokens` at the end:
-    `ratio` (ρ), `clipped` (tokens whose gradient the clip cut off), `kl` (k3 estimate of KL(old ‖ policy), at
-    least 0), `reference_kl` where there is a reference, `importance` (w) and `capped` where there is a cap;
-    and `loss`, which adds up as it is. Raises ValueError where the objective needs what the batch lacks.
+    `ratio` (ρ), `clipped` (tokens whose gradient the clip cuts off), `kl` (k3 estimate of KL(old ‖ policy),
+    at least 0), `reference_kl` with a reference, `importance` (w) and `capped` with a cap; and `loss`, which
+    adds up as it is. Raises ValueError where the settings use what the batch lacks.
     """
+    if min(completions, tokens) < 1:
+        raise ValueError(f"completions {completions}, tokens {tokens}: expected at least 1 of each")
     mask_BL = batch.mask.bool()
-    losses_BL, values = _surrogate(batch, mask_BL, objective)
-    if objective.importance_cap is not None:
-        weights_BL, seen = _importance(batch, mask_BL, objective.loss, objective.importance_cap)
+    losses_BL, values = _surrogate(batch, mask_BL, settings)
+    if settings.importance_cap is not None:
+        weights_BL, seen = _importance(batch, mask_BL, settings.loss, settings.importance_cap)
         losses_BL, values = losses_BL * weights_BL, values | seen
-    if objective.kl_beta:
-        divergence_BL = _divergence(batch, mask_BL, objective)
-        losses_BL = losses_BL + objective.kl_beta * divergence_BL
+    if settings.kl_beta:
+        divergence_BL = _divergence(batch, mask_BL, settings.kl_estimator)
+        losses_BL = losses_BL + settings.kl_beta * divergence_BL
         values["reference_kl"] = divergence_BL
-    weights_B1 = WEIGHTS[objective.loss](mask_BL, objective).to(losses_BL.dtype)
+    weights_B1 = token_weights(mask_BL, settings, completions=completions, tokens=tokens).to(losses_BL.dtype)
     loss = (losses_BL.masked_fill(~mask_BL, 0.0) * weights_B1).sum()
     metrics = {name: float(value.detach()[mask_BL].sum()) for name, value in values.items()}
     return loss, metrics | {"tokens": float(mask_BL.sum()), "loss": float(loss.detach())}
 
 
-def _surrogate(batch: TokenBatch, mask_BL: Tensor, objective: Objective) -> tuple[Tensor, Values]:
-    """−min(ρ·A, clip(ρ)·A) of each token, and what to see of ρ."""
+def _surrogate(batch: TokenBatch, mask_BL: Tensor, settings: AlgorithmSettings) -> tuple[Tensor, Values]:
+    """−min(ρ·A, clip(ρ)·A) of each token, and the metrics of ρ."""
+    clip_low, clip_high = settings.clip
     log_ratio_BL = _difference(batch.logprobs, batch.old_logprobs.detach(), mask_BL)
-    ratio_BL = RATIOS[objective.loss](log_ratio_BL, mask_BL)
-    bounded_BL = ratio_BL.clamp(1 - objective.clip_low, 1 + objective.clip_high)
+    ratio_BL = RATIOS[settings.loss](log_ratio_BL, mask_BL)
+    clipped_BL = ratio_BL.clamp(1 - clip_low, 1 + clip_high)
     advantages_B1 = batch.advantages.to(ratio_BL.dtype)[:, None]
-    gains_BL, bounded_gains_BL = ratio_BL * advantages_B1, bounded_BL * advantages_B1
+    gains_BL, clipped_gains_BL = ratio_BL * advantages_B1, clipped_BL * advantages_B1
     values = {
         "ratio": ratio_BL,
-        "clipped": bounded_gains_BL < gains_BL,
-        "kl": log_ratio_BL.exp() - 1 - log_ratio_BL,
+        "clipped": clipped_gains_BL < gains_BL,
+        "kl": _bounded_exp(log_ratio_BL) - 1 - log_ratio_BL,
     }
-    return -torch.minimum(gains_BL, bounded_gains_BL), values
+    return -torch.minimum(gains_BL, clipped_gains_BL), values
 
 
 def _importance(batch: TokenBatch, mask_BL: Tensor, loss: LossName, cap: float) -> tuple[Tensor, Values]:
-    """Truncated weight of each token (of each response under GSPO)."""
-    rollout_BL = _needed(batch.rollout_logprobs, "rollout log-probabilities, for importance_cap")
+    """Truncated importance weight w = min(π_old/π_rollout, cap) of each token (of each completion in GSPO).
+
+    Both are probabilities of the weights before the update: w removes the bias of sampling from another
+    engine than the one that is trained, up to the cap. It has no gradient.
+    """
+    rollout_BL = _required(batch.rollout_logprobs, "rollout log-probabilities, for importance_cap")
     log_ratio_BL = _difference(batch.old_logprobs.detach(), rollout_BL.detach(), mask_BL)
     ratio_BL = RATIOS[loss](log_ratio_BL, mask_BL)
-    weights_BL = truncated(ratio_BL, cap)
+    weights_BL = ratio_BL.clamp(max=cap)
     return weights_BL, {"importance": weights_BL, "capped": ratio_BL > cap}
 
 
-def _divergence(batch: TokenBatch, mask_BL: Tensor, objective: Objective) -> Tensor:
-    reference_BL = _needed(batch.reference_logprobs, "reference log-probabilities, for kl_beta")
-    zero = batch.logprobs.new_zeros(())
-    both = (torch.where(mask_BL, each, zero) for each in (batch.logprobs, reference_BL.detach()))
-    return ESTIMATORS[objective.kl_estimator](*both)
+def _divergence(batch: TokenBatch, mask_BL: Tensor, estimator: KlEstimator) -> Tensor:
+    reference_BL = _required(batch.reference_logprobs, "reference log-probabilities, for kl_beta")
+    return KL_ESTIMATORS[estimator](_difference(reference_BL.detach(), batch.logprobs, mask_BL))
 
 
 def _difference(logprobs_BL: Tensor, others_BL: Tensor, mask_BL: Tensor) -> Tensor:
@@ -256,7 +132,70 @@ def _difference(logprobs_BL: Tensor, others_BL: Tensor, mask_BL: Tensor) -> Tens
     return (logprobs_BL - others_BL).masked_fill(~mask_BL, 0.0)
 
 
-def _needed(logprobs_BL: Tensor | None, what: str) -> Tensor:
+def _bounded_exp(log_ratio: Tensor) -> Tensor:
+    return log_ratio.clamp(max=LOG_RATIO_BOUND).exp()
+
+
+def _required(logprobs_BL: Tensor | None, what: str) -> Tensor:
     if logprobs_BL is None:
         raise ValueError(f"the batch has no {what}")
     return logprobs_BL
+
+
+def token_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
+    """ρ_t = exp(log-ratio of the token), [B, L]."""
+    return _bounded_exp(log_ratio_BL)
+
+
+def sequence_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
+    """s = exp(mean log-ratio of the completion), [B, L], the same at each token (GSPO eq. 7).
+
+    Clipped and averaged token by token it gives GSPO's loss of a completion, since all its tokens are alike.
+    """
+    tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
+    return _bounded_exp(log_ratio_BL.sum(dim=1, keepdim=True) / tokens_B1).expand_as(log_ratio_BL)
+
+
+RATIOS: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "grpo": token_ratio,
+    "dr_grpo": token_ratio,
+    "dapo": token_ratio,
+    "gspo": sequence_ratio,
+}
+
+
+def token_weights(mask_BL: Tensor, settings: AlgorithmSettings, *, completions: int, tokens: int) -> Tensor:
+    """The weight of each token's loss in the optimizer step, float64 [B, 1] or [1, 1].
+
+    GRPO and GSPO weigh all completions alike, 1/(tokens of the completion · completions); Dr.GRPO all tokens
+    alike, 1/(constant · completions); DAPO all tokens of a batch alike, 1/tokens. A completion without tokens
+    has no loss.
+    """
+    if settings.loss in ("grpo", "gspo"):
+        tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
+        return 1 / (tokens_B1.double() * completions)
+    count = tokens if settings.loss == "dapo" else settings.loss_constant_tokens * completions
+    return torch.full((1, 1), 1 / count, dtype=torch.float64, device=mask_BL.device)
+
+
+# Estimates of KL(policy ‖ reference) from the sampled tokens, by log r = log(π_reference/π): Schulman 2020,
+# "Approximating KL divergence". In a loss the gradient counts, in expectation over tokens of the policy: k2
+# has exactly that of the divergence, k1 has 0 (it only adds noise), k3 (GRPO eq. 4) has that of the reverse
+# divergence KL(reference ‖ policy). As values k1 and k3 have no bias, and k3 is never negative.
+def k1(log_ratio: Tensor) -> Tensor:
+    """−log r."""
+    return -log_ratio
+
+
+def k2(log_ratio: Tensor) -> Tensor:
+    """½·(log r)²."""
+    return 0.5 * log_ratio**2
+
+
+def k3(log_ratio: Tensor) -> Tensor:
+    """r − 1 − log r; constant beyond the bound, so that its gradient there is 0 and not of the wrong sign."""
+    bounded = log_ratio.clamp(max=LOG_RATIO_BOUND)
+    return bounded.exp() - 1 - bounded
+
+
+KL_ESTIMATORS: dict[KlEstimator, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}

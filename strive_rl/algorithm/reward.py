@@ -30,7 +30,7 @@ from strive_rl.schema import Reward
 Own = Callable[[str, Question], object]
 
 # Name of the part of a function that gives one number.
-ONE = "own"
+ONE = "custom"
 
 
 def load_own(name: str) -> Own:
@@ -114,7 +114,7 @@ def score(
         parts |= own_parts(rules.function, text, question, where)
         _require_weights(parts, rules, where)
     total = sum(weight * parts[name] for name, weight in rules.weights.items())
-    return Reward(total=total, accuracy=parts.pop("accuracy"), format=parts.pop("format"), own=parts)
+    return Reward(total=total, accuracy=parts.pop("accuracy"), format=parts.pop("format"), custom=parts)
 
 
 def _require_weights(parts: Mapping[str, float], rules: Rules, where: str) -> None:

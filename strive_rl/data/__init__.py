@@ -1,12 +1,11 @@
 """The questions of a run: their order, their builds, and their groups, read ahead."""
 
 from strive_rl.data.dataset import Builds
-from strive_rl.data.loader import Batch, Broken, Loader
+from strive_rl.data.loader import Batch, Loader
 from strive_rl.data.sampler import Cursor, Stream, cursor_of, next_batch, rank_slice, state_of
 
 __all__ = [
     "Batch",
-    "Broken",
     "Builds",
     "Cursor",
     "Loader",

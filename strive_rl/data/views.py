@@ -75,7 +75,7 @@ class ViewPlan:
     """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made; and
     how they may differ in space. Sides are multiples of `multiple` pixels; `neighbours` as in `group_of`."""
 
-    anew: bool
+    drawn: bool
     sampler: SamplerSettings
     spatial: ViewSettings = field(default_factory=ViewSettings)
     multiple: int = 28
@@ -100,20 +100,20 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
     choose(wanted.name, SAMPLERS, "data.sampler")
     if settings.draw == "epoch" and not all_frames:
         raise UsageError("data.draw=epoch: these shards hold only the sampled frames; " + REBUILD)
-    anew = all_frames and settings.draw != "stored"
-    if not anew and wanted != built:
+    drawn = all_frames and settings.draw != "stored"
+    if not drawn and wanted != built:
         way = "use data.draw=auto" if all_frames else REBUILD
         raise UsageError(
             f"the shards' stored variants differ from those asked for ({_differences(built, wanted)}); {way}"
         )
-    if anew and _walks_by_embeddings(wanted) and not build["shard"].get("embeds", False):
+    if drawn and _walks_by_embeddings(wanted) and not build["shard"].get("embeds", False):
         raise UsageError(
             "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
             "data.draw=stored, or build them again with --set shard.embeds=true"
         )
-    _check_tiers(build, settings.views, anew=anew)
+    _check_tiers(build, settings.views, drawn=drawn)
     multiple = int(build["decode"]["multiple"])
-    return ViewPlan(anew=anew, sampler=wanted, spatial=settings.views, multiple=multiple)
+    return ViewPlan(drawn=drawn, sampler=wanted, spatial=settings.views, multiple=multiple)
 
 
 def training_group(
@@ -138,7 +138,7 @@ def training_group(
         sample_id=sample_id,
         epoch=epoch,
     )
-    if not plan.anew:
+    if not plan.drawn:
         stored = tuple(map(parse_view, sample.meta.views)) or chosen
         return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
     at = comb_offset(seed, sample_id, epoch)
@@ -157,7 +157,7 @@ def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
 
 def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
     """The plan with another α. Raises UsageError where it draws nothing."""
-    if not plan.anew:
+    if not plan.drawn:
         raise UsageError(
             "alpha cannot change from step to step where stored variants are read: it needs data.draw=auto, "
             "and shards built with --set shard.frames=all"
@@ -273,9 +273,9 @@ def _no_image(sample_id: str, error: StriveError) -> DamagedError:
     return DamagedError(f"sample {sample_id!r}: {error}")
 
 
-def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, anew: bool) -> None:
+def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, drawn: bool) -> None:
     """Tiers draw other numbers of frames, and sharp ones need pixels that the shards hold."""
-    if views.tiers and not anew:
+    if views.tiers and not drawn:
         raise UsageError(f"data.views.tiers: variants of other frames cannot be drawn here; {REBUILD}")
     held = build["decode"]["max_pixels"]
     if "sharp" in views.tiers and held < 2 * views.pixels:

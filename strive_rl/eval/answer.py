@@ -12,7 +12,7 @@ from strive_rl.algorithm.reward import score
 from strive_rl.data.views import evaluation_indices, group_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.builtin import encode_groups, roll_out
+from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, PromptStyle, Reward, SampleRef, View
 
 Dropped = tuple[str, str]
@@ -78,11 +78,12 @@ def answer(
     chosen = chosen_frames(asked, sampler)
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
     groups = groups_of(policy, asked, chosen)
-    encoded = encode_groups(policy, groups)
-    grade = partial(score, reason=all(one.wording.reason for one in asked))
+    encoded, skipped = encode_groups(policy, groups)
+    sampled = sample_groups(policy, encoded, sampling_of(settings), settings.seed)
+    reward = partial(score, reason=all(one.wording.reason for one in asked))
     answers = []
-    for rollout in roll_out(policy, encoded, sampling_of(settings), settings.seed, grade=grade):
-        sample_id = rollout.group.question.sample_id
+    for group in reward_groups(sampled, reward):
+        sample_id = group.question.sample_id
         indices, source = chosen[sample_id]
         answers.append(
             Answer(
@@ -90,12 +91,12 @@ def answer(
                 sampler=sampler,
                 frames_from=source,
                 frames=indices,
-                view=rollout.group.views[0],
-                completions=rollout.completions[0],
-                rewards=rollout.rewards[0],
+                view=group.views[0],
+                completions=group.completions[0],
+                rewards=group.rewards[0],
             )
         )
-    return answers, list(encoded.dropped)
+    return answers, [(each.sample_id, each.reason) for each in skipped]
 
 
 def chosen_frames(asked: Sequence[Asked], sampler: str) -> Chosen:
@@ -114,8 +115,8 @@ def groups_of(policy: Policy, asked: Sequence[Asked], chosen: Chosen) -> list[Gr
         key = (question.video, indices.tobytes())
         if key not in shown:
             shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
-        pick = SampleRef(position=one.position, epoch=0)
-        groups.append(Group(question=question, views=(shown[key],), pick=pick, wording=one.wording))
+        ref = SampleRef(position=one.position, epoch=0)
+        groups.append(Group(question=question, views=(shown[key],), ref=ref, style=one.wording))
     return groups
 
 

@@ -17,12 +17,13 @@ logprobs     prompts and completions → log-probabilities with gradients
 estimate     tokens and bytes of a step, from the settings and the model's config
 """
 
-from strive_rl.policy.encode import Patches, Prompt, encode, prompt_form
+from strive_rl.policy.encode import Patches, encode, prompt_form
 from strive_rl.policy.generate import NotFiniteError, RngKey, Sampling, sample
 from strive_rl.policy.load import load_policy
 from strive_rl.policy.logprobs import logprobs
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import with_features
+from strive_rl.schema import Prompt
 
 __all__ = [
     "NotFiniteError",

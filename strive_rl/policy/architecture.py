@@ -21,6 +21,7 @@ import torch
 
 from strive_data.schema import Times
 from strive_rl.policy.positions import Ids
+from strive_rl.schema import VideoFeatures
 
 Grid = tuple[int, int, int]
 
@@ -42,15 +43,6 @@ class Clip:
     def merged(self, merge: int) -> Grid:
         """The grid in video tokens: merge × merge patches are one."""
         return self.grid[0], self.grid[1] // merge, self.grid[2] // merge
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class VideoFeatures:
-    """What the tower says of a clip: `tokens` [N, D] in place of its video tokens; `deep`, an [N, D] for each
-    of the first decoder layers behind which it is added (none in most architectures)."""
-
-    tokens: torch.Tensor
-    deep: tuple[torch.Tensor, ...] = ()
 
 
 class Architecture(Protocol):

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Frames, ProblemType, Question
-from strive_rl.policy.architecture import Clip, Grid, VideoFeatures
+from strive_rl.policy.architecture import Clip, Grid
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.positions import Ids
-from strive_rl.schema import Group, PromptStyle, View
+from strive_rl.schema import Group, Prompt, PromptStyle, View
 
 # The text of a question as the policy reads it. Own words: the paper's prompts are not known here.
 
@@ -53,25 +52,6 @@ def user_text(question: Question, wording: PromptStyle = USUAL) -> str:
     lines = [question.question.strip(), *(option.strip() for option in question.options)]
     form = wording.form or ANSWER_FORM[question.problem_type]
     return "\n".join([*lines, THINK if wording.reason else DIRECT, form])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prompt:
-    """What the policy reads: one question under one view.
-
-    ids int64 [L]; positions int64 [3, L]; is_video bool [L]; pixels float32 [patches, values of a patch] on
-    the CPU; grid (T, H, W) in patches before merging; features once the frozen vision tower has read the
-    pixels. `opening` is the text at the end of the prompt that belongs to the completion: the `<think>` of a
-    chat template that opens the thought itself.
-    """
-
-    ids: Ids
-    positions: Ids
-    is_video: npt.NDArray[np.bool_]
-    pixels: torch.Tensor
-    grid: Grid
-    features: VideoFeatures | None = None
-    opening: str = ""
 
 
 Patches = dict[int, tuple[torch.Tensor, Grid]]
@@ -149,7 +129,7 @@ def opening_of(chat: str) -> str:
 
 def _chat(policy: Policy, group: Group) -> str:
     """The chat with one video, still one token, and the question."""
-    content = [{"type": "video"}, {"type": "text", "text": user_text(group.question, group.wording)}]
+    content = [{"type": "video"}, {"type": "text", "text": user_text(group.question, group.style)}]
     turns = [{"role": "user", "content": content}]
     return _templated(policy, turns)
 

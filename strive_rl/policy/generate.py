@@ -21,11 +21,10 @@ import torch
 from transformers import DynamicCache
 
 from strive_data.errors import StriveError
-from strive_rl.policy.encode import Prompt
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import model_inputs
-from strive_rl.schema import Completion
+from strive_rl.schema import Completion, Prompt
 
 # The random numbers of sampling: a function of what is asked, never of what else is in the batch.
 #

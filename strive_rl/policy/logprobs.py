@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from strive_rl.policy.encode import Prompt
 from strive_rl.policy.packing import Block, completion_columns, layout, visible
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import model_inputs
-from strive_rl.schema import Completion
+from strive_rl.schema import Completion, Prompt
 
 # The one place that says what a log-probability of a token is.
 #

@@ -202,16 +202,16 @@ def estimate(
 
 def _rows(settings: TrainSettings, processes: int) -> _Rows:
     """Under `clean` all responses of a question stand behind one prompt, under `cross` behind each."""
-    policy, answers, most = settings.policy, settings.rollout, settings.most_variants
+    policy, answers, variants = settings.policy, settings.rollout, settings.data.variants
     condition = settings.algorithm.logprob_condition
     questions = math.ceil(settings.data.questions_per_step / processes)
     behind = answers.completions * answers.max_new_tokens
     together = min(policy.groups_per_pass, questions)
     return _Rows(
-        sampled=min(policy.prompts_per_pass, questions * most),
+        sampled=min(policy.prompts_per_pass, questions * variants),
         sampled_behind=behind,
-        updated=together if condition == "clean" else together * most,
-        updated_behind=behind if condition == "own" else behind * most,
+        updated=together if condition == "clean" else together * variants,
+        updated_behind=behind if condition == "own" else behind * variants,
     )
 
 

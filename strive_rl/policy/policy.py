@@ -10,7 +10,8 @@ import torch
 from transformers import DynamicCache
 
 from strive_rl.config import PolicySettings
-from strive_rl.policy.architecture import Architecture, Grid, VideoFeatures
+from strive_rl.policy.architecture import Architecture, Grid
+from strive_rl.schema import VideoFeatures
 
 T = TypeVar("T")
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from strive_rl.policy.architecture import VideoFeatures
-from strive_rl.policy.encode import Prompt
 from strive_rl.policy.policy import Policy
+from strive_rl.schema import Prompt, VideoFeatures
 
 
 def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:

@@ -1,4 +1,4 @@
-"""A few sampled answers of a step, kept to be read by people (`strive-rl show`). Pure."""
+"""The rollout log: a few completions of a step, kept for people to read (`strive-rl show`). Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from strive_rl.policy.encode import user_text
-from strive_rl.schema import Rewards, Rollout
+from strive_rl.schema import Group
+
+QUESTIONS_KEPT = 2
 
 
-def readable(
-    step: int, rollouts: Sequence[Rollout], grids: Sequence[Rewards], *, questions: int = 2
-) -> list[dict[str, Any]]:
-    """Rows of rollouts.jsonl: of the first questions, the best and the worst answer under each variant.
+def log_rows(step: int, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of rollouts.jsonl: of each question, the best and the worst completion under each variant.
 
-    Best and worst by reward, the first of equals; one row where they are the same. `grids` are the
-    advantages [M, G] of each question.
+    Best and worst by reward, the first of equals; one row where they are the same.
     """
     return [
-        _row(step, rollout, grid, m, g)
-        for rollout, grid in zip(rollouts[:questions], grids, strict=False)
-        for m in range(len(rollout.completions))
-        for g in _extremes([reward.total for reward in rollout.rewards[m]])
+        _row(step, group, m, g)
+        for group in groups
+        for m in range(len(group.completions))
+        for g in _extremes([reward.total for reward in group.rewards[m]])
     ]
 
 
@@ -31,9 +30,9 @@ def _extremes(rewards: Sequence[float]) -> list[int]:
     return list(dict.fromkeys([max(places, key=rewards.__getitem__), min(places, key=rewards.__getitem__)]))
 
 
-def _row(step: int, rollout: Rollout, grid: Rewards, m: int, g: int) -> dict[str, Any]:
-    question, view = rollout.group.question, rollout.group.views[m]
-    completion, reward = rollout.completions[m][g], rollout.rewards[m][g]
+def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:
+    question, view = group.question, group.views[m]
+    completion, reward = group.completions[m][g], group.rewards[m][g]
     return {
         "step": step,
         "sample_id": question.sample_id,
@@ -42,12 +41,12 @@ def _row(step: int, rollout: Rollout, grid: Rewards, m: int, g: int) -> dict[str
         "times": [round(float(t), 3) for t in view.times],
         "view": view.spatial,
         "question": question.question,
-        "prompt": user_text(question, rollout.group.wording),
+        "prompt": user_text(question, group.style),
         "answer": question.answer,
         "completion": completion.text,
         "tokens": len(completion.ids),
         "finished": completion.finished,
         "reward": reward.total,
         **reward.parts,
-        "advantage": round(float(grid[m][g]), 4),
+        "advantage": round(float(group.advantages[m, g]), 4),
     }

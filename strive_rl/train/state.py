@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ class TrainState:
     optimizer: Optimizer
     rules: Rules
     reference: Reference | None = None
-    filler: TrainExample | None = None
+    dummy: TrainExample | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
     alpha: float | None = None
@@ -163,10 +163,9 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     rules = load_rules(settings.reward)
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
-    data = replace(settings.data, variants=settings.most_variants)
     loader = Loader(
         builds,
-        data,
+        settings.data,
         seed=settings.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
@@ -185,7 +184,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=reference,
-        filler=_filler(policy),
+        dummy=_dummy_example(policy),
         alpha=loader.alpha,
     )
 
@@ -214,7 +213,7 @@ def _lay_out(policy: Policy, reference: Reference | None) -> None:
             shard(model, policy.device)
 
 
-def _filler(policy: Policy) -> TrainExample | None:
+def _dummy_example(policy: Policy) -> TrainExample | None:
     if distributed.world_size() == 1:
         return None
     with unsharded(policy.model):

@@ -1,39 +1,57 @@
-"""Rollouts of the tiny model, for the tests of what is learned from them."""
+"""Groups with completions: of the tiny model, and made by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from strive_rl.algorithm.advantage import batch_advantages
+import numpy as np
+
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.builtin import Encoded, encode_groups, reward_grid, roll_out
-from strive_rl.schema import Group, Rollout, SampleRef
+from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
+from strive_rl.schema import Completion, Group, SampleRef
 from strive_rl.train.examples import TrainExample, make_examples
+from strive_rl.train.trainer import with_advantages
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0
 
-Rolled = tuple[list[Rollout], Encoded]
+
+def completion(text: str, tokens: int = 1, finished: bool = True, entropy: float | None = None) -> Completion:
+    return Completion(
+        ids=(1,) * tokens,
+        logprobs=(-1.0,) * tokens,
+        text=text,
+        finished=finished,
+        entropies=() if entropy is None else (entropy,) * tokens,
+    )
 
 
-def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int = 4) -> Rolled:
-    """Two variants and four responses of each question, with a uniform view of other frames beside them."""
+def rewarded(
+    group: Group, completions: Sequence[Sequence[Completion]], advantages: Sequence[Sequence[float]] = ()
+) -> Group:
+    """The group with these completions [M][G], their rewards, and advantages (default: 0)."""
+    rows = tuple(map(tuple, completions))
+    grid = np.array(advantages, dtype=np.float64) if advantages else np.zeros((len(rows), len(rows[0])))
+    (done,) = reward_groups([replace(group, completions=rows, advantages=grid)])
+    return done
+
+
+def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int = 4) -> list[Group]:
+    """Two variants and four completions of each question, with a uniform view of other frames beside them."""
     groups = [
         replace(
             make_group(f"q{i}", TWO_VIEWS, seed=i),
             clean=make_group(seed=100 + i).views[0],
-            pick=SampleRef(position=i, epoch=0),
+            ref=SampleRef(position=i, epoch=0),
         )
         for i in range(questions)
     ]
-    encoded = encode_groups(policy, groups)
+    encoded, _ = encode_groups(policy, groups)
     sampling = Sampling(completions=4, max_new_tokens=5, temperature=TEMPERATURE)
-    return roll_out(policy, encoded, sampling, seed=1), encoded
+    return reward_groups(sample_groups(policy, encoded, sampling, seed=1))
 
 
-def taught_by(rolled: Rolled, settings: AlgorithmSettings) -> list[TrainExample]:
-    rollouts, encoded = rolled
-    grids = batch_advantages([reward_grid(rollout) for rollout in rollouts], settings)
-    return make_examples(rollouts, encoded, grids, settings.logprob_condition)
+def examples_of(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:
+    return make_examples(with_advantages(groups, settings), settings)

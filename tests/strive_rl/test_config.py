@@ -77,12 +77,12 @@ def test_from_the_command_line_and_back() -> None:
         "algorithm.importance_cap=2",
         "reward.weights.accuracy=0.8",
         "reward.weights.format=0.1",
-        "reward.weights.own=0.1",
+        "reward.weights.custom=0.1",
         "reward.function=my.rewards:brief",
     ]
     settings = load(TrainSettings, assignments=assignments)
     assert settings.algorithm == AlgorithmSettings(loss="gspo", kl_beta=0.04, importance_cap=2.0)
-    weights = {"accuracy": 0.8, "format": 0.1, "own": 0.1}
+    weights = {"accuracy": 0.8, "format": 0.1, "custom": 0.1}
     assert settings.reward == RewardSettings(weights=weights, function="my.rewards:brief")
     assert as_dict(settings)["reward"] == {"weights": weights, "function": "my.rewards:brief"}
 
@@ -115,12 +115,3 @@ def test_groups_in_which_nothing_can_differ_are_refused(
         return
     with pytest.raises(SettingsError, match="every advantage is 0; expected at least 2"):
         TrainSettings(**given)
-
-
-def test_waves_need_a_second_variant_to_spend() -> None:
-    waves = RolloutSettings(adaptive=True, max_variants=4)
-    assert TrainSettings(data=DataSettings(variants=2), rollout=waves).most_variants == 4
-    with pytest.raises(
-        SettingsError, match=r"rollout\.adaptive: the first wave takes all of data\.variants=1"
-    ):
-        TrainSettings(data=DataSettings(variants=1), rollout=waves)

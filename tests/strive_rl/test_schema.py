@@ -7,14 +7,14 @@ import pytest
 from strive_rl.schema import PromptStyle, Reward, SampleRef
 
 
-def test_the_parts_of_a_reward_by_name_its_own_behind() -> None:
+def test_the_parts_of_a_reward_by_name_the_custom_ones_last() -> None:
     plain = Reward(accuracy=0.5, format=1.0, total=0.55)
     assert plain.parts == {"accuracy": 0.5, "format": 1.0}
-    own = Reward(accuracy=0.5, format=1.0, total=0.6, own={"brevity": 0.1})
-    assert list(own.parts.items()) == [("accuracy", 0.5), ("format", 1.0), ("brevity", 0.1)]
+    custom = Reward(accuracy=0.5, format=1.0, total=0.6, custom={"brevity": 0.1})
+    assert list(custom.parts.items()) == [("accuracy", 0.5), ("format", 1.0), ("brevity", 0.1)]
 
 
-def test_picks_are_one_by_position_and_epoch_and_never_change() -> None:
+def test_references_are_equal_by_position_and_epoch_and_never_change() -> None:
     assert {
         SampleRef(position=1, epoch=0),
         SampleRef(position=1, epoch=0),

@@ -23,7 +23,7 @@ from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_vl
 
 pytestmark = pytest.mark.slow
 
-EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "waves")
+EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "dynamic_sampling")
 FAILING = ("bad_reward", "too_long", "not_a_number", "infinite")
 # The largest of many roundings: it depends on how a batch is cut into passes.
 ROUNDING = "logprob_gap"
@@ -159,7 +159,7 @@ def test_both_processes_end_with_the_reason(folder: Path, name: str, message: st
     """Though the second alone may know it; and what comes next in the same processes is not disturbed."""
     told = [(folder / f"{name}.{rank}.txt").read_text() for rank in range(2)]
     kinds, messages = zip(*(each.split(": ", 1) for each in told), strict=True)
-    assert kinds == ("SharedError", "ToldElsewhereError")
+    assert kinds == ("SharedError", "PeerFailedError")
     assert messages[0] == messages[1]
     assert messages[0].startswith(message), messages[0]
     assert not (folder / name / "metrics.jsonl").exists()

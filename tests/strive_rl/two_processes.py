@@ -61,9 +61,9 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("policy.lora_rank=4", "algorithm.kl_beta=0.1", "algorithm.baseline=empirical_bayes", "steps=2"),
     ),
     "tower": ("tiny3", ("policy.train_vision=true", "policy.gradient_checkpointing=true", "steps=2")),
-    "waves": (
+    "dynamic_sampling": (
         "tiny3",
-        ("rollout.adaptive=true", "rollout.refill_rounds=2", "policy.logits_chunk_tokens=4", "steps=2"),
+        ("rollout.dynamic_sampling_rounds=2", "policy.logits_chunk_tokens=4", "steps=2"),
     ),
     "bfloat16": ("tiny", ("policy.dtype=bfloat16", "steps=2")),
     "not_a_number": ("tiny", ()),

@@ -23,10 +23,9 @@ from transformers import Qwen3VLConfig
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, logprobs, packing
-from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.load import freeze
 from strive_rl.policy.qwen3_vl import Qwen3VL
-from strive_rl.schema import Completion
+from strive_rl.schema import Completion, VideoFeatures
 
 WAYS = ("dense", "split")
 WIDTH, LAYERS, VOCABULARY = 256, 4, 1000

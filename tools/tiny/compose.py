@@ -15,8 +15,8 @@ import torch
 
 from strive_data.demo.world import COLOURS, SHAPES, Asked
 from strive_rl.policy import Policy
-from strive_rl.policy.architecture import VideoFeatures
 from strive_rl.policy.positions import prompt_positions, video_positions
+from strive_rl.schema import VideoFeatures
 from tools.tiny.lessons import FRAMES, LETTER_FROM_END, Lesson
 
 PAIRS = FRAMES // 2

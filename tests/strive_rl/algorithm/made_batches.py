@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from strive_rl.algorithm.loss import Objective, TokenBatch
+from strive_rl.algorithm.loss import TokenBatch
+from strive_rl.config import AlgorithmSettings
 
 LENGTHS = (5, 1, 3, 7, 2, 6)
 TENSORS = [each.name for each in fields(TokenBatch)]
@@ -38,45 +39,43 @@ def changed(batch: TokenBatch, **changes: Any) -> TokenBatch:
     return TokenBatch(**{name: getattr(batch, name) for name in TENSORS} | changes)
 
 
-def plain_loss(batch: TokenBatch, aim: Objective) -> float:
+def plain_loss(batch: TokenBatch, settings: AlgorithmSettings, *, completions: int, tokens: int) -> float:
     """The loss as published, from Python floats: no tensor, no broadcasting."""
     total = 0.0
     for row in range(len(batch.advantages)):
-        tokens = [t for t, real in enumerate(batch.mask[row].tolist()) if real]
-        for token in tokens:
-            value = _surrogate(batch, aim, row, token, tokens)
-            if aim.kl_beta:
-                value += aim.kl_beta * _divergence(batch, aim, row, token)
-            total += value / _divisor(aim, len(tokens))
+        real = [t for t, masked in enumerate(batch.mask[row].tolist()) if masked]
+        divisor = {
+            "dr_grpo": settings.loss_constant_tokens * completions,
+            "dapo": tokens,
+        }.get(settings.loss, len(real) * completions)
+        for token in real:
+            value = _surrogate(batch, settings, row, token, real)
+            if settings.kl_beta:
+                value += settings.kl_beta * _divergence(batch, settings, row, token)
+            total += value / divisor
     return total
 
 
-def _divisor(aim: Objective, length: int) -> float:
-    if aim.loss == "dr_grpo":
-        return aim.constant_tokens * aim.responses
-    if aim.loss == "dapo":
-        return aim.tokens
-    return length * aim.responses
-
-
-def _surrogate(batch: TokenBatch, aim: Objective, row: int, token: int, tokens: list[int]) -> float:
+def _surrogate(
+    batch: TokenBatch, settings: AlgorithmSettings, row: int, token: int, real: list[int]
+) -> float:
     def ratio(above: torch.Tensor, below: torch.Tensor) -> float:
-        terms = [float(above[row, t] - below[row, t]) for t in tokens]
-        if aim.loss == "gspo":
+        terms = [float(above[row, t] - below[row, t]) for t in real]
+        if settings.loss == "gspo":
             return math.exp(sum(terms) / len(terms))
-        return math.exp(terms[tokens.index(token)])
+        return math.exp(terms[real.index(token)])
 
-    advantage = float(batch.advantages[row])
+    advantage, (low, high) = float(batch.advantages[row]), settings.clip
     rho = ratio(batch.logprobs, batch.old_logprobs)
-    clipped = min(max(rho, 1 - aim.clip_low), 1 + aim.clip_high)
+    clipped = min(max(rho, 1 - low), 1 + high)
     value = -min(rho * advantage, clipped * advantage)
-    if aim.importance_cap is None:
+    if settings.importance_cap is None:
         return value
     assert batch.rollout_logprobs is not None
-    return value * min(ratio(batch.old_logprobs, batch.rollout_logprobs), aim.importance_cap)
+    return value * min(ratio(batch.old_logprobs, batch.rollout_logprobs), settings.importance_cap)
 
 
-def _divergence(batch: TokenBatch, aim: Objective, row: int, token: int) -> float:
+def _divergence(batch: TokenBatch, settings: AlgorithmSettings, row: int, token: int) -> float:
     assert batch.reference_logprobs is not None
     log_r = float(batch.reference_logprobs[row, token] - batch.logprobs[row, token])
-    return {"k1": -log_r, "k2": log_r**2 / 2, "k3": math.exp(log_r) - 1 - log_r}[aim.kl_estimator]
+    return {"k1": -log_r, "k2": log_r**2 / 2, "k3": math.exp(log_r) - 1 - log_r}[settings.kl_estimator]

@@ -22,10 +22,10 @@ from strive_rl.algorithm.advantage import (
     VariancePool,
     advantages,
     batch_advantages,
-    centred,
     has_zero_advantage,
-    left_out,
-    mixed,
+    minus_mean,
+    minus_mixed,
+    minus_others,
     variance_parts,
     variance_pool,
 )
@@ -40,7 +40,7 @@ GRIDS = hnp.arrays(
 
 
 def by_loop(rewards_MG: Rewards, *, within_row: bool) -> Rewards:
-    """R − mean of the others, one response at a time; 0 where there are no others."""
+    """R − mean of the others, one completion at a time; 0 where there are no others."""
     result = np.zeros_like(rewards_MG)
     for m, g in np.ndindex(*rewards_MG.shape):
         others = [
@@ -54,19 +54,23 @@ def by_loop(rewards_MG: Rewards, *, within_row: bool) -> Rewards:
 
 def test_by_hand() -> None:
     rewards_MG = np.array([[1.0, 0.0], [0.0, 0.0]])
-    np.testing.assert_allclose(left_out(rewards_MG, GRID), [[1, -1 / 3], [-1 / 3, -1 / 3]])
-    assert left_out(rewards_MG, ROW).tolist() == [[1, -1], [0, 0]]
+    np.testing.assert_allclose(minus_others(rewards_MG, GRID), [[1, -1 / 3], [-1 / 3, -1 / 3]])
+    assert minus_others(rewards_MG, ROW).tolist() == [[1, -1], [0, 0]]
 
 
 @given(GRIDS)
 def test_as_the_loop_has_it(rewards_MG: Rewards) -> None:
-    np.testing.assert_allclose(left_out(rewards_MG, GRID), by_loop(rewards_MG, within_row=False), atol=1e-12)
-    np.testing.assert_allclose(left_out(rewards_MG, ROW), by_loop(rewards_MG, within_row=True), atol=1e-12)
+    np.testing.assert_allclose(
+        minus_others(rewards_MG, GRID), by_loop(rewards_MG, within_row=False), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        minus_others(rewards_MG, ROW), by_loop(rewards_MG, within_row=True), atol=1e-12
+    )
 
 
-def test_one_response_has_no_others() -> None:
-    assert left_out(np.array([[0.7]]), GRID).tolist() == [[0]]
-    assert left_out(np.array([[0.7], [0.2]]), ROW).tolist() == [[0], [0]]
+def test_one_completion_has_no_others() -> None:
+    assert minus_others(np.array([[0.7]]), GRID).tolist() == [[0]]
+    assert minus_others(np.array([[0.7], [0.2]]), ROW).tolist() == [[0], [0]]
 
 
 def test_variance_parts_by_hand() -> None:
@@ -137,29 +141,29 @@ REWARDS_QMG = np.array([[[1.0, 1.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]])
 
 
 def test_over_the_grid_by_hand() -> None:
-    assert centred(REWARDS_QMG, GRID).tolist() == [
+    assert minus_mean(REWARDS_QMG, GRID).tolist() == [
         [[0.5, 0.5], [-0.5, -0.5]],
         [[0.75, -0.25], [-0.25, -0.25]],
     ]
 
 
 def test_over_a_row_by_hand() -> None:
-    assert centred(REWARDS_QMG, ROW).tolist() == [[[0, 0], [0, 0]], [[0.5, -0.5], [0, 0]]]
+    assert minus_mean(REWARDS_QMG, ROW).tolist() == [[[0, 0], [0, 0]], [[0.5, -0.5], [0, 0]]]
 
 
 @pytest.mark.parametrize("over", [GRID, ROW])
 def test_equal_rewards_are_exactly_zero_though_their_mean_is_off(over: Axes) -> None:
     rewards = np.full((1, 6), 0.1)
     assert (rewards - rewards.mean()).any()
-    assert not centred(rewards, over).any()
+    assert not minus_mean(rewards, over).any()
 
 
 # Row means 1, .5 and 0, .5: SS_B = 2·(.25² + .25²) = .25 and 2·(.25² + .25²) = .25; SS_W = .5 and .5.
-GRIDS_QMG = [np.array([[1.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])]
+TWO_GRIDS = [np.array([[1.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [0.0, 1.0]])]
 
 
 def test_pool_and_weight_by_hand() -> None:
-    pool = variance_pool(GRIDS_QMG)
+    pool = variance_pool(TWO_GRIDS)
     assert astuple(pool) == (0.5, 1.0, 2, 4)
     # MSB = MSW = .25: the variants differ no more than chance has it.
     assert pool.weight(2) == 0
@@ -170,7 +174,7 @@ def test_pool_and_weight_by_hand() -> None:
 @pytest.mark.parametrize(
     "grid",
     [np.ones((2, 4)), np.array([[1.0, 0.0, 1.0]]), np.array([[1.0], [0.0]]), np.zeros((1, 1))],
-    ids=["all equal", "one variant", "one completion", "one response"],
+    ids=["all equal", "one variant", "one completion", "one completion of one variant"],
 )
 def test_without_knowledge_it_is_leave_one_out_over_the_grid(grid: Rewards) -> None:
     assert variance_pool([grid]).weight(grid.shape[1]) == 0
@@ -196,7 +200,7 @@ def test_mixed_as_the_loop_has_it(rewards_MG: Rewards, weight: float) -> None:
     expected = weight * by_loop(rewards_MG, within_row=True) + (1 - weight) * by_loop(
         rewards_MG, within_row=False
     )
-    np.testing.assert_allclose(mixed(rewards_MG, weight), expected, atol=1e-12)
+    np.testing.assert_allclose(minus_mixed(rewards_MG, weight), expected, atol=1e-12)
 
 
 def test_the_weight_finds_the_ratio_of_variances() -> None:
@@ -214,13 +218,13 @@ def test_the_mixed_baseline_has_the_least_error() -> None:
     weight = variance_pool(list(rewards)).weight(4)
     errors = {}
     for name, each in (("grid", 0.0), ("mixed", weight), ("row", 1.0)):
-        baseline = rewards - np.array([mixed(grid, each) for grid in rewards])
+        baseline = rewards - np.array([minus_mixed(grid, each) for grid in rewards])
         errors[name] = float(((baseline - truth_QM1) ** 2).mean())
     assert errors["mixed"] < min(errors["grid"], errors["row"])
 
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=8)
-GRIDS_ADVANTAGES = hnp.arrays(np.float64, SHAPES, elements=st.integers(0, 20).map(lambda n: n / 20))
+FINE_GRIDS = hnp.arrays(np.float64, SHAPES, elements=st.integers(0, 20).map(lambda n: n / 20))
 # Every kind of advantage; λ is given where it counts.
 SETTINGS = st.builds(
     AlgorithmSettings,
@@ -256,7 +260,7 @@ def test_2_by_2_by_2_by_hand() -> None:
     np.testing.assert_allclose(mixed, [[1, -0.5], [-0.25, -0.25]])
 
 
-@given(GRIDS_ADVANTAGES)
+@given(FINE_GRIDS)
 def test_published_algorithms_at_their_settings(rewards_MG: Rewards) -> None:
     rows, everything = rewards_MG.tolist(), rewards_MG.ravel().tolist()
     joint = np.reshape(standardised(everything), rewards_MG.shape)
@@ -287,7 +291,7 @@ def test_only_published_algorithms_without_the_std_leave_it_out() -> None:
     assert AlgorithmSettings(loss="dr_grpo", divide_by_std=True).by_std
 
 
-@given(GRIDS_ADVANTAGES)
+@given(FINE_GRIDS)
 def test_empirical_bayes_at_its_limits(rewards_MG: Rewards) -> None:
     per_variant = AlgorithmSettings(baseline="leave_one_out", normalise="per_variant")
     assert_near(advantages(rewards_MG, EMPIRICAL_BAYES, weight=0.0), advantages(rewards_MG, RLOO))
@@ -301,7 +305,7 @@ def test_equal_rewards_give_exactly_zero(
     assert not advantages(np.full(shape, reward), settings, weight=weight).any()
 
 
-@given(GRIDS_ADVANTAGES, SETTINGS)
+@given(FINE_GRIDS, SETTINGS)
 def test_advantages_sum_to_zero_and_keep_the_order(rewards_MG: Rewards, settings: AlgorithmSettings) -> None:
     ours = advantages(rewards_MG, settings, weight=0.4 if rewards_MG.shape[1] > 1 else 0.0)
     assert ours.shape == rewards_MG.shape
@@ -310,7 +314,7 @@ def test_advantages_sum_to_zero_and_keep_the_order(rewards_MG: Rewards, settings
         assert (np.diff(ours_G[np.argsort(rewards_G, kind="stable")]) >= -1e-12).all()
 
 
-@given(GRIDS_ADVANTAGES, SETTINGS, st.floats(-5, 5), st.randoms(use_true_random=False))
+@given(FINE_GRIDS, SETTINGS, st.floats(-5, 5), st.randoms(use_true_random=False))
 def test_shift_and_permutation(
     rewards_MG: Rewards, settings: AlgorithmSettings, shift: float, random: Random
 ) -> None:
@@ -322,7 +326,7 @@ def test_shift_and_permutation(
     np.testing.assert_allclose(moved, ours[rows][:, columns], atol=1e-9)
 
 
-@given(GRIDS_ADVANTAGES, SETTINGS, st.floats(0.5, 20))
+@given(FINE_GRIDS, SETTINGS, st.floats(0.5, 20))
 def test_scale(rewards_MG: Rewards, settings: AlgorithmSettings, scale: float) -> None:
     ours, scaled = (advantages(r, settings, weight=0.4) for r in (rewards_MG, scale * rewards_MG))
     if not settings.by_std:
@@ -333,7 +337,7 @@ def test_scale(rewards_MG: Rewards, settings: AlgorithmSettings, scale: float) -
         np.testing.assert_allclose(scaled, ours, rtol=0.03, atol=1e-9)
 
 
-def test_a_batch_shares_one_weight_and_its_parts_can_be_told_it() -> None:
+def test_a_batch_shares_one_weight_and_its_parts_can_share_it() -> None:
     generator = np.random.default_rng(0)
     grids = [generator.normal(size=(2, 1)) + generator.random((2, 4)) for _ in range(6)]
     pool = variance_pool(grids)

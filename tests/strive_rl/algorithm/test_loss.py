@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_rl.algorithm.loss import (
-    ESTIMATORS,
-    WEIGHTS,
-    Objective,
+    KL_ESTIMATORS,
+    LOG_RATIO_BOUND,
+    RATIOS,
     TokenBatch,
     k1,
     k2,
@@ -23,10 +23,12 @@ from strive_rl.algorithm.loss import (
     policy_loss,
     sequence_ratio,
     token_ratio,
-    truncated,
+    token_weights,
 )
-from strive_rl.config import AlgorithmSettings
+from strive_rl.config import AlgorithmSettings, LossName
 from tests.strive_rl.algorithm.made_batches import LENGTHS, TENSORS, changed, made_batch, plain_loss
+
+LOSSES: tuple[LossName, ...] = ("grpo", "dr_grpo", "dapo", "gspo")
 
 
 @pytest.mark.parametrize(
@@ -39,29 +41,14 @@ def test_shapes_that_would_broadcast_are_refused(name: str) -> None:
         changed(batch, **{name: getattr(batch, name)[:, :1]})
 
 
-def test_one_advantage_a_response() -> None:
+def test_one_advantage_a_completion() -> None:
     with pytest.raises(ValueError, match=r"advantages of shape \(1,\), expected \[6\]"):
         changed(made_batch(), advantages=torch.ones(1))
 
 
-def test_an_objective_counts_something() -> None:
-    with pytest.raises(ValueError, match="expected at least 1"):
-        Objective(responses=0, tokens=3)
-
-
-def test_the_settings_become_the_objective() -> None:
-    settings = AlgorithmSettings(loss="dapo", kl_beta=0.04, kl_estimator="k2", importance_cap=2.0)
-    aim = Objective.of(settings, responses=8, tokens=99)
-    assert aim == Objective(
-        responses=8,
-        tokens=99,
-        loss="dapo",
-        clip_low=0.2,
-        clip_high=0.28,
-        kl_beta=0.04,
-        kl_estimator="k2",
-        importance_cap=2.0,
-    )
+def test_a_step_without_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="completions 0, tokens 3"):
+        policy_loss(made_batch(), AlgorithmSettings(), completions=0, tokens=3)
 
 
 LOG_RATIO_BL = torch.tensor([[math.log(2), math.log(8), 0.0], [math.log(3), 0.0, 0.0]], dtype=torch.float64)
@@ -76,25 +63,17 @@ def test_of_tokens_and_of_sequences() -> None:
     torch.testing.assert_close(sequence_ratio(LOG_RATIO_BL, MASK_BL), expected)
 
 
-def test_a_cap_cuts_above_only_and_lets_no_gradient_through() -> None:
-    ratio = torch.tensor([[0.1, 1.0, 5.0]], requires_grad=True)
-    weights = truncated(ratio, 2.0)
-    assert weights.tolist() == torch.tensor([[0.1, 1.0, 2.0]]).tolist()
-    assert not weights.requires_grad
-
-
-MASK_BL_REDUCTION = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
+RAGGED_BL = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
 
 
 def test_weights_by_hand() -> None:
-    # A piece of three responses of a step of 10 responses and 50 tokens.
-    aim = Objective(responses=10, tokens=50, constant_tokens=4)
-    by_response = [[1 / 40], [1 / 10], [1 / 10]]
-    expected = {"grpo": by_response, "gspo": by_response, "dr_grpo": [[1 / 40]], "dapo": [[1 / 50]]}
-    for name, weights in WEIGHTS.items():
-        torch.testing.assert_close(
-            weights(MASK_BL_REDUCTION, aim), torch.tensor(expected[name], dtype=torch.float64)
-        )
+    # A piece of three completions of a step of 10 completions and 50 tokens.
+    by_completion = [[1 / 40], [1 / 10], [1 / 10]]
+    expected = {"grpo": by_completion, "gspo": by_completion, "dr_grpo": [[1 / 40]], "dapo": [[1 / 50]]}
+    for name in LOSSES:
+        settings = AlgorithmSettings(loss=name, loss_constant_tokens=4)
+        weights = token_weights(RAGGED_BL, settings, completions=10, tokens=50)
+        torch.testing.assert_close(weights, torch.tensor(expected[name], dtype=torch.float64))
 
 
 def expectations(name: str) -> tuple[float, torch.Tensor, float, torch.Tensor, torch.Tensor]:
@@ -103,8 +82,8 @@ def expectations(name: str) -> tuple[float, torch.Tensor, float, torch.Tensor, t
     logits = torch.randn(6, generator=generator, dtype=torch.float64).requires_grad_()
     reference = torch.randn(6, generator=generator, dtype=torch.float64).log_softmax(-1)
     logprobs = logits.log_softmax(-1)
-    chances = logprobs.exp().detach()
-    estimate = (chances * ESTIMATORS[name](logprobs, reference)).sum()
+    probabilities = logprobs.exp().detach()
+    estimate = (probabilities * KL_ESTIMATORS[name](reference - logprobs)).sum()
     forward = (logprobs.exp() * (logprobs - reference)).sum()
     reverse = (reference.exp() * (reference - logprobs)).sum()
     gradients = [
@@ -132,29 +111,32 @@ def test_gradients() -> None:
 
 def test_by_hand_and_never_negative() -> None:
     new, reference = torch.tensor(-1.0), torch.tensor(-2.0)
-    assert (float(k1(new, reference)), float(k2(new, reference))) == (1.0, 0.5)
-    assert abs(float(k3(new, reference)) - 0.3678794) < 1e-6
-    random = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert float(k3(*random).min()) >= 0
+    assert (float(k1(reference - new)), float(k2(reference - new))) == (1.0, 0.5)
+    assert abs(float(k3(reference - new)) - 0.3678794) < 1e-6
+    random = torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert float(k3(random).min()) >= 0
 
 
-SIZE = {"responses": len(LENGTHS), "tokens": sum(LENGTHS)}
-LOSSES = ("grpo", "dr_grpo", "dapo", "gspo")
+SIZE = {"completions": len(LENGTHS), "tokens": sum(LENGTHS)}
 # Each loss alone, and with both extra terms.
-OBJECTIVES = [
-    Objective(loss=loss, constant_tokens=16, clip_low=0.1, clip_high=0.15, **SIZE, **extra)
+CASES = [
+    AlgorithmSettings(loss=loss, loss_constant_tokens=16, clip_low=0.1, clip_high=0.15, **extra)
     for loss, extra in product(
         LOSSES, ({}, {"kl_beta": 0.3, "importance_cap": 1.1}, {"kl_beta": 0.2, "kl_estimator": "k2"})
     )
 ]
-EACH = pytest.mark.parametrize("aim", OBJECTIVES, ids=lambda aim: f"{aim.loss}-{aim.kl_beta}")
-GRPO = OBJECTIVES[0]
+EACH = pytest.mark.parametrize("settings", CASES, ids=lambda each: f"{each.loss}-{each.kl_beta}")
+GRPO = CASES[0]
 
 
-def run(batch: TokenBatch, aim: Objective) -> tuple[float, torch.Tensor, dict[str, float]]:
+def run(
+    batch: TokenBatch, settings: AlgorithmSettings, completions: int, tokens: int
+) -> tuple[float, torch.Tensor, dict[str, float]]:
     """Loss, gradient with respect to the log-probabilities, metrics."""
     logprobs = batch.logprobs.clone().requires_grad_()
-    loss, metrics = policy_loss(changed(batch, logprobs=logprobs), aim)
+    loss, metrics = policy_loss(
+        changed(batch, logprobs=logprobs), settings, completions=completions, tokens=tokens
+    )
     loss.backward()
     assert logprobs.grad is not None
     return float(loss.detach()), logprobs.grad, metrics
@@ -176,8 +158,8 @@ def test_on_policy_by_hand() -> None:
         "gspo": -(2 - 1) / 2,
     }
     for loss in LOSSES:
-        aim = Objective(loss=loss, constant_tokens=10, responses=2, tokens=4)
-        assert run(batch, aim)[0] == pytest.approx(expected[loss])
+        settings = AlgorithmSettings(loss=loss, loss_constant_tokens=10)
+        assert run(batch, settings, 2, 4)[0] == pytest.approx(expected[loss])
 
 
 @pytest.mark.parametrize(
@@ -197,9 +179,9 @@ def test_clip_by_hand(ratio: float, advantage: float, expected: float, clipped: 
         mask=torch.ones(1, 1),
         advantages=torch.tensor([advantage]),
     )
-    for loss in ("grpo", "dapo", "gspo"):
-        aim = Objective(loss=loss, clip_low=0.1, clip_high=0.3, responses=1, tokens=1)
-        value, gradient, metrics = run(batch, aim)
+    for loss in LOSSES[:1] + LOSSES[2:]:
+        settings = AlgorithmSettings(loss=loss, clip_low=0.1, clip_high=0.3)
+        value, gradient, metrics = run(batch, settings, 1, 1)
         assert value == pytest.approx(expected)
         assert float(gradient) == pytest.approx(0 if clipped else -ratio * advantage)
         assert metrics["clipped"] == clipped
@@ -215,11 +197,11 @@ def test_gspo_clips_whole_responses() -> None:
         mask=torch.ones(1, 2),
         advantages=torch.ones(1),
     )
-    _, gradient, metrics = run(batch, Objective(loss="gspo", responses=1, tokens=2))
+    _, gradient, metrics = run(batch, AlgorithmSettings(loss="gspo", clip_low=0.2, clip_high=0.2), 1, 2)
     assert metrics["clipped"] == 0
     # s·A·(1/|y|) at each token.
     torch.testing.assert_close(gradient, torch.full((1, 2), -0.5, dtype=torch.float64))
-    assert run(batch, Objective(loss="grpo", responses=1, tokens=2))[2]["clipped"] == 1
+    assert run(batch, AlgorithmSettings(), 1, 2)[2]["clipped"] == 1
 
 
 def test_importance_by_hand() -> None:
@@ -232,7 +214,7 @@ def test_importance_by_hand() -> None:
         advantages=torch.ones(1),
         rollout_logprobs=torch.tensor([[-math.log(4), math.log(2)]], dtype=torch.float64),
     )
-    value, gradient, metrics = run(batch, Objective(importance_cap=2.0, responses=1, tokens=2))
+    value, gradient, metrics = run(batch, AlgorithmSettings(importance_cap=2.0), 1, 2)
     assert value == pytest.approx(-(2 + 0.5) / 2)
     torch.testing.assert_close(gradient, torch.tensor([[-1.0, -0.25]], dtype=torch.float64))
     assert (metrics["importance"], metrics["capped"]) == (2.5, 1)
@@ -240,27 +222,28 @@ def test_importance_by_hand() -> None:
 
 @EACH
 @pytest.mark.parametrize("seed", [0, 1])
-def test_as_plain_python_has_it(aim: Objective, seed: int) -> None:
+def test_as_plain_python_has_it(settings: AlgorithmSettings, seed: int) -> None:
     batch = made_batch(seed)
-    value, gradient, _ = run(batch, aim)
-    assert value == pytest.approx(plain_loss(batch, aim), abs=1e-12)
+    value, gradient, _ = run(batch, settings, **SIZE)
+    assert value == pytest.approx(plain_loss(batch, settings, **SIZE), abs=1e-12)
     # The gradient of the plain loss by central differences.
     for row, column in product(range(len(LENGTHS)), range(max(LENGTHS))):
         step = torch.zeros_like(batch.logprobs)
         step[row, column] = 1e-6
         above, below = (
-            plain_loss(changed(batch, logprobs=batch.logprobs + sign * step), aim) for sign in (1, -1)
+            plain_loss(changed(batch, logprobs=batch.logprobs + sign * step), settings, **SIZE)
+            for sign in (1, -1)
         )
         assert float(gradient[row, column]) == pytest.approx((above - below) / 2e-6, abs=1e-8)
 
 
 @EACH
 @pytest.mark.parametrize("cuts", [[6], [1, 5], [2, 2, 2], [1] * 6])
-def test_micro_batches_add_up_to_the_batch(aim: Objective, cuts: list[int]) -> None:
+def test_micro_batches_add_up_to_the_batch(settings: AlgorithmSettings, cuts: list[int]) -> None:
     batch = made_batch()
-    whole, whole_gradient, whole_metrics = run(batch, aim)
+    whole, whole_gradient, whole_metrics = run(batch, settings, **SIZE)
     pieces = zip(*(getattr(batch, name).split(cuts) for name in TENSORS), strict=True)
-    parts = [run(TokenBatch(**dict(zip(TENSORS, piece, strict=True))), aim) for piece in pieces]
+    parts = [run(TokenBatch(**dict(zip(TENSORS, piece, strict=True))), settings, **SIZE) for piece in pieces]
     assert sum(loss for loss, _, _ in parts) == pytest.approx(whole, abs=1e-12)
     gradient = torch.cat([gradient for _, gradient, _ in parts])
     torch.testing.assert_close(gradient, whole_gradient, atol=1e-12, rtol=0)
@@ -269,19 +252,18 @@ def test_micro_batches_add_up_to_the_batch(aim: Objective, cuts: list[int]) -> N
 
 
 @given(
-    st.sampled_from(OBJECTIVES),
+    st.sampled_from(CASES),
     st.lists(st.integers(1, 9), min_size=2, max_size=8),
     st.integers(0, 2**16),
     st.data(),
 )
 def test_no_cut_or_order_changes_the_gradient_of_the_logits(
-    aim: Objective, lengths: list[int], seed: int, data: st.DataObject
+    settings: AlgorithmSettings, lengths: list[int], seed: int, data: st.DataObject
 ) -> None:
     """Ragged batches of logits, in any order, cut anywhere, each piece padded to its own longest response."""
     count, vocabulary = len(lengths), 5
     generator = torch.Generator().manual_seed(seed)
     batch = made_batch(seed, tuple(lengths))
-    aim = replace(aim, responses=count, tokens=sum(lengths))
     shape = (count, max(lengths), vocabulary)
     logits_BLV = torch.randn(shape, generator=generator, dtype=torch.float64)
     ids_BL = torch.randint(vocabulary, shape[:2], generator=generator)
@@ -294,7 +276,8 @@ def test_no_cut_or_order_changes_the_gradient_of_the_logits(
             part = changed(batch, logprobs=logprobs)
             cut = {name: getattr(part, name)[rows] for name in TENSORS}
             cut |= {name: cut[name][:, :width] for name in TENSORS if name != "advantages"}
-            policy_loss(TokenBatch(**cut), aim)[0].backward()
+            loss, _ = policy_loss(TokenBatch(**cut), settings, completions=count, tokens=sum(lengths))
+            loss.backward()
         assert logits.grad is not None
         return logits.grad
 
@@ -305,18 +288,18 @@ def test_no_cut_or_order_changes_the_gradient_of_the_logits(
 
 
 @EACH
-@pytest.mark.parametrize("filler", [0.0, -1e9, math.inf, math.nan])
-def test_padding_changes_nothing(aim: Objective, filler: float) -> None:
+@pytest.mark.parametrize("padding", [0.0, -1e9, math.inf, math.nan])
+def test_padding_changes_nothing(settings: AlgorithmSettings, padding: float) -> None:
     batch = made_batch()
-    expected, expected_gradient, expected_metrics = run(batch, aim)
+    expected, expected_gradient, expected_metrics = run(batch, settings, **SIZE)
     wide: dict[str, Any] = {"advantages": batch.advantages}
     for name in TENSORS:
         if name == "mask":
             wide[name] = torch.cat([batch.mask, torch.zeros(6, 4, dtype=torch.bool)], dim=1)
         elif name != "advantages":
-            filled = getattr(batch, name).masked_fill(~batch.mask, filler)
-            wide[name] = torch.cat([filled, torch.full((6, 4), filler, dtype=torch.float64)], dim=1)
-    value, gradient, metrics = run(TokenBatch(**wide), aim)
+            filled = getattr(batch, name).masked_fill(~batch.mask, padding)
+            wide[name] = torch.cat([filled, torch.full((6, 4), padding, dtype=torch.float64)], dim=1)
+    value, gradient, metrics = run(TokenBatch(**wide), settings, **SIZE)
     assert value == pytest.approx(expected, abs=1e-15)
     torch.testing.assert_close(gradient[:, :7], expected_gradient, atol=1e-15, rtol=0)
     assert not gradient[:, 7:].any()
@@ -324,18 +307,18 @@ def test_padding_changes_nothing(aim: Objective, filler: float) -> None:
 
 
 def test_what_a_token_weighs() -> None:
-    """A response of 7 tokens and one of 1: alike as responses (GRPO, GSPO), or token for token."""
+    """A completion of 7 tokens and one of 1: alike as completions (GRPO, GSPO), or token for token."""
     batch = made_batch(lengths=(7, 1), spread=0.0)
     batch = changed(batch, advantages=torch.ones(2, dtype=torch.float64))
     for loss, share in (("grpo", 1.0), ("gspo", 1.0), ("dr_grpo", 1 / 7), ("dapo", 1 / 7)):
-        sums = run(batch, Objective(loss=loss, responses=2, tokens=8))[1].sum(dim=1)
+        sums = run(batch, AlgorithmSettings(loss=loss), 2, 8)[1].sum(dim=1)
         assert float(sums[1] / sums[0]) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_response_without_tokens_pays_nothing(loss: Any) -> None:
+def test_a_completion_without_tokens_has_no_loss(loss: Any) -> None:
     batch = changed(made_batch(lengths=(2,)), mask=torch.zeros(1, 2))
-    value, gradient, metrics = run(batch, Objective(loss=loss, responses=4, tokens=9, kl_beta=1.0))
+    value, gradient, metrics = run(batch, AlgorithmSettings(loss=loss, kl_beta=1.0), 4, 9)
     assert value == 0
     assert not gradient.any()
     assert metrics["tokens"] == 0
@@ -343,7 +326,7 @@ def test_response_without_tokens_pays_nothing(loss: Any) -> None:
 
 def test_zero_advantage_has_zero_gradient_and_nothing_clipped() -> None:
     batch = made_batch()
-    _, gradient, metrics = run(changed(batch, advantages=0 * batch.advantages), GRPO)
+    _, gradient, metrics = run(changed(batch, advantages=0 * batch.advantages), GRPO, **SIZE)
     assert not gradient.any()
     assert metrics["clipped"] == 0
 
@@ -351,14 +334,69 @@ def test_zero_advantage_has_zero_gradient_and_nothing_clipped() -> None:
 def test_no_beta_and_no_cap_look_at_no_other_model() -> None:
     batch = made_batch()
     alone = changed(batch, reference_logprobs=None, rollout_logprobs=None)
-    assert run(alone, GRPO)[0] == run(batch, GRPO)[0]
-    assert set(run(batch, GRPO)[2]) == {"loss", "tokens", "ratio", "clipped", "kl"}
+    assert run(alone, GRPO, **SIZE)[0] == run(batch, GRPO, **SIZE)[0]
+    assert set(run(batch, GRPO, **SIZE)[2]) == {"loss", "tokens", "ratio", "clipped", "kl"}
 
 
 @pytest.mark.parametrize(
     ("extra", "needed"), [({"kl_beta": 0.1}, "reference"), ({"importance_cap": 2.0}, "rollout")]
 )
-def test_what_an_objective_needs_is_asked_for(extra: dict[str, Any], needed: str) -> None:
+def test_missing_log_probabilities_are_named(extra: dict[str, Any], needed: str) -> None:
     alone = changed(made_batch(), reference_logprobs=None, rollout_logprobs=None)
     with pytest.raises(ValueError, match=f"the batch has no {needed} log-probabilities"):
-        policy_loss(alone, replace(GRPO, **extra))
+        policy_loss(alone, replace(GRPO, **extra), **SIZE)
+
+
+EXTREMES = st.sampled_from([-200.0, 200.0]) | st.floats(-200, 200, width=16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loss", LOSSES)
+@given(
+    st.lists(
+        st.tuples(EXTREMES, EXTREMES, EXTREMES, st.sampled_from([-3.0, 0.0, 3.0])), min_size=1, max_size=6
+    )
+)
+def test_log_ratios_of_any_size_give_finite_losses_and_gradients(
+    loss: LossName, dtype: torch.dtype, rows: list[tuple[float, float, float, float]]
+) -> None:
+    """To the policy before, the reference and the rollout; a clipped token's gradient is exactly 0."""
+    columns = [torch.tensor(column, dtype=dtype) for column in zip(*rows, strict=True)]
+    new_B1, reference_B1, rollout_B1 = (column[:, None] for column in columns[:3])
+    batch = TokenBatch(
+        logprobs=new_B1,
+        old_logprobs=torch.zeros_like(new_B1),
+        mask=torch.ones_like(new_B1),
+        advantages=columns[3],
+        reference_logprobs=new_B1 + reference_B1,
+        rollout_logprobs=rollout_B1,
+    )
+    size = {"completions": len(rows), "tokens": len(rows)}
+    for extra in ({}, {"kl_beta": 0.1}, {"importance_cap": 2.0}):
+        value, gradient, metrics = run(batch, AlgorithmSettings(loss=loss, **extra), **size)
+        assert math.isfinite(value)
+        assert bool(gradient.isfinite().all())
+        assert all(map(math.isfinite, metrics.values()))
+    _, gradient, metrics = run(batch, AlgorithmSettings(loss=loss), **size)
+    far_above = (new_B1[:, 0] > 1) & (columns[3] > 0)
+    far_below = (new_B1[:, 0] < -1) & (columns[3] < 0)
+    assert metrics["clipped"] >= int((far_above | far_below).sum())
+    assert not gradient[far_above | far_below].any()
+
+
+@given(st.floats(-18, 18))
+def test_the_bound_changes_no_ratio_within_it(log_ratio: float) -> None:
+    ratio = torch.tensor([[log_ratio]], dtype=torch.float64)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    assert abs(log_ratio) < LOG_RATIO_BOUND
+    for name in LOSSES:
+        assert torch.equal(RATIOS[name](ratio, mask), ratio.exp())
+    assert torch.equal(k3(ratio), ratio.exp() - 1 - ratio)
+
+
+@pytest.mark.parametrize("log_ratio", [-200.0, 200.0])
+def test_k3_far_from_the_reference_pulls_back_or_stops_but_never_pushes_away(log_ratio: float) -> None:
+    value = torch.tensor(log_ratio, requires_grad=True)
+    k3(value).backward()
+    assert value.grad is not None
+    assert float(value.grad) == (-1 if log_ratio < 0 else 0)

@@ -82,10 +82,10 @@ def test_other_weights() -> None:
     assert score(RIGHT, QUESTION, half).total == 0.5
 
 
-@pytest.mark.parametrize("result", [0.25, 1 / 4, {"own": 0.25}])
+@pytest.mark.parametrize("result", [0.25, 1 / 4, {"custom": 0.25}])
 def test_a_function_gives_a_part(result: Any) -> None:
-    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0.1, "own": 0.4}, result))
-    assert (reward.own, reward.accuracy) == ({"own": 0.25}, 1)
+    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result))
+    assert (reward.custom, reward.accuracy) == ({"custom": 0.25}, 1)
     assert reward.total == pytest.approx(0.5 + 0.4 * 0.25)
 
 
@@ -94,7 +94,7 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
         return {"named": float(question.sample_id == "q7"), "length": len(text) / 36, "accuracy": 0.5}
 
     reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0, "named": 0.5, "length": 0}, parts))
-    assert reward.own == {"named": 1, "length": 0.5}
+    assert reward.custom == {"named": 1, "length": 0.5}
     # Its accuracy takes the place of ours, and what weighs nothing is only logged.
     assert (reward.accuracy, reward.total) == (0.5, 0.75)
 
@@ -106,24 +106,24 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
             ZeroDivisionError("no frames"),
             r"raised ZeroDivisionError: no frames \(test_reward.py, line \d+\)$",
         ),
-        (float("nan"), "gave own = nan, expected a number from 0 to 1"),
-        (float("inf"), "gave own = inf, expected"),
-        (1.5, "gave own = 1.5, expected"),
-        (-0.1, "gave own = -0.1, expected"),
-        (None, "gave own = None, expected"),
-        ("1", "gave own = '1', expected"),
-        ({"own": [1]}, r"gave own = \[1\], expected"),
+        (float("nan"), "gave custom = nan, expected a number from 0 to 1"),
+        (float("inf"), "gave custom = inf, expected"),
+        (1.5, "gave custom = 1.5, expected"),
+        (-0.1, "gave custom = -0.1, expected"),
+        (None, "gave custom = None, expected"),
+        ("1", "gave custom = '1', expected"),
+        ({"custom": [1]}, r"gave custom = \[1\], expected"),
         ({"total": 1.0}, "gave a part called 'total', expected a plain name"),
         ({2: 1.0}, "gave a part called 2, expected"),
-        ({}, "gave no own, which has a weight"),
+        ({}, "gave no custom, which has a weight"),
         (
-            {"own": 1.0, "extra": 1.0},
+            {"custom": 1.0, "extra": 1.0},
             r"gave extra, which has no weight; set reward\.weights\.extra, 0 to log",
         ),
     ],
 )
 def test_what_breaks_the_contract_stops_with_step_and_question(result: Any, says: str) -> None:
-    broken = rules({"accuracy": 0.5, "format": 0.1, "own": 0.4}, result)
+    broken = rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result)
     with pytest.raises(StriveError, match=rf"^step 3, question q7: reward\.function.* {says}"):
         score(RIGHT, QUESTION, broken, step=3)
 

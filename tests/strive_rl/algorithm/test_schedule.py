@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.errors import SettingsError
-from strive_rl.algorithm.schedule import Outcome, following_alpha, learning_rate, outcome
-from strive_rl.config import DataSettings, OptimSettings
+from strive_rl.algorithm.schedule import learning_rate, next_alpha
+from strive_rl.config import DataSettings, OptimSettings, TrainSettings
 
 
 def rates(steps: int, of: int | None = None, **settings: Any) -> list[float]:
@@ -53,17 +53,26 @@ def test_warm_up_longer_than_the_run() -> None:
     assert rates(2, schedule="cosine", warmup_steps=4) == [2, 4]
 
 
-def alphas(steps: int, of: int | None = None, start: float = 0.2, **settings: Any) -> list[float]:
-    given = DataSettings(**settings)
+def alphas(steps: int, of: int | None = None, start: float = 0.2, **data: Any) -> list[float]:
+    settings = TrainSettings(data=DataSettings(**data), steps=of or steps)
     made = [start]
     for step in range(1, steps):
-        made.append(following_alpha(made[-1], given, start=start, step=step, steps=of or steps))
+        alpha = next_alpha(made[-1], settings, start=start, step=step)
+        assert alpha is not None
+        made.append(alpha)
     return made
 
 
-def driven(alpha: float, seen: Outcome, **settings: Any) -> float:
-    chosen = DataSettings(alpha_schedule="zero_advantage", **settings)
-    return following_alpha(alpha, chosen, start=0.4, step=3, steps=9, seen=seen)
+def driven(alpha: float, lean: float, **data: Any) -> float:
+    settings = TrainSettings(data=DataSettings(alpha_schedule="zero_advantage", **data))
+    following = next_alpha(alpha, settings, start=0.4, step=3, lean=lean)
+    assert following is not None
+    return following
+
+
+def test_variants_without_one_alpha_keep_none() -> None:
+    assert next_alpha(None, TrainSettings(), start=0.4, step=1) is None
+    assert next_alpha(0.4, TrainSettings(), start=None, step=1) is None
 
 
 def test_constant() -> None:
@@ -99,33 +108,19 @@ def test_a_way_is_monotone_and_stays_between_its_ends(
 
 
 def test_driven_by_hand() -> None:
-    assert driven(0.4, Outcome(questions=8, right=4, wrong=2)) == pytest.approx(0.4 * math.exp(0.2 / 4))
-    assert driven(0.4, Outcome(questions=8, right=0, wrong=8)) == pytest.approx(0.4 * math.exp(-0.2))
-    assert driven(0.9, Outcome(questions=4, right=4), alpha_gain=3.0) == 1.0
-    assert driven(0.4, Outcome(questions=4, wrong=4), alpha_gain=3.0, alpha_least=0.25) == 0.25
-    for balanced in (Outcome(questions=8, right=3, wrong=3), Outcome(questions=8), Outcome()):
-        assert driven(0.4, balanced) == 0.4
+    assert driven(0.4, 0.25) == pytest.approx(0.4 * math.exp(0.2 / 4))
+    assert driven(0.4, -1.0) == pytest.approx(0.4 * math.exp(-0.2))
+    assert driven(0.9, 1.0, alpha_gain=3.0) == 1.0
+    assert driven(0.4, -1.0, alpha_gain=3.0, alpha_least=0.25) == 0.25
+    assert driven(0.4, 0.0) == 0.4
 
 
-@given(alpha=st.floats(0.1, 1), right=st.integers(0, 9), wrong=st.integers(0, 9), more=st.integers(0, 9))
-def test_driven_rises_with_questions_all_right_and_falls_with_those_all_wrong(
-    alpha: float, right: int, wrong: int, more: int
-) -> None:
-    def after(right: int, wrong: int) -> float:
-        return driven(alpha, Outcome(questions=40, right=right, wrong=wrong))
-
-    assert after(right + more, wrong) >= after(right, wrong) >= after(right, wrong + more)
-    assert 0.1 <= after(right, wrong) <= 1
-    assert (after(right, wrong) > alpha) == (right > wrong and alpha < 1)
-
-
-def test_the_outcome_of_a_step_is_the_sum_of_its_parts() -> None:
-    right, wrong, half = np.ones((2, 3)), np.zeros((1, 3)), np.full((2, 2), 0.5)
-    good, bad = np.full((3, 1), 0.7), np.full((1, 2), 0.2)
-    mixed = np.array([[0.0, 1.0]])
-    grids = [right, wrong, half, good, bad, mixed]
-    assert outcome(grids) == Outcome(questions=6, right=2, wrong=2)
-    assert Outcome.of([outcome(grids[:2]), outcome(grids[2:])]) == outcome(grids)
+@given(alpha=st.floats(0.1, 1), lean=st.floats(-1, 1), more=st.floats(0, 1))
+def test_driven_rises_with_the_lean(alpha: float, lean: float, more: float) -> None:
+    assert driven(alpha, min(1.0, lean + more)) >= driven(alpha, lean)
+    assert 0.1 <= driven(alpha, lean) <= 1
+    if abs(lean) > 1e-6:
+        assert (driven(alpha, lean) > alpha) == (lean > 0 and alpha < 1)
 
 
 @pytest.mark.parametrize(

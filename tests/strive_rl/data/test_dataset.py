@@ -47,7 +47,7 @@ def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Pa
         for name, settings in (("a", SETTINGS), ("b", longer), ("c", sampled))
     ]
     plans = Builds.of(parts).plans(DataSettings())
-    assert [(plan.sampler.frames, plan.anew) for plan in plans] == [(4, True), (6, True), (4, False)]
+    assert [(plan.sampler.frames, plan.drawn) for plan in plans] == [(4, True), (6, True), (4, False)]
     with pytest.raises(UsageError, match=r"/c: data\.draw=epoch: these shards hold only the sampled frames"):
         Builds.of(parts).plans(DataSettings(draw="epoch"))
     with pytest.raises(UsageError, match=r"^data\.draw=epoch"):

@@ -54,16 +54,14 @@ def run(of: Loader, steps: int, **asked: Any) -> list[list[tuple[Any, ...]]]:
     return made
 
 
-def test_a_batch_holds_the_groups_of_its_picks(shards: ShardSet) -> None:
-    """Oracle: the plan, a read and a draw for each pick, one after the other."""
+def test_a_batch_holds_the_groups_of_its_references(shards: ShardSet) -> None:
+    """Oracle: the plan, a read and a draw for each reference, one after the other."""
     of = loader(shards)
     plan = plan_views(shards.settings, DataSettings())
     cursor, expected = Cursor(), []
     for _ in range(5):
-        picks, cursor = next_batch(cursor, of.stream)
-        groups = [
-            training_group(shards.read(pick.position), plan, seed=5, epoch=pick.epoch) for pick in picks
-        ]
+        refs, cursor = next_batch(cursor, of.stream)
+        groups = [training_group(shards.read(ref.position), plan, seed=5, epoch=ref.epoch) for ref in refs]
         expected.append(shown(tuple(groups)))
     assert run(of, 5) == expected
 
@@ -73,7 +71,7 @@ def test_reading_ahead_changes_nothing(shards: ShardSet, changes: dict[str, int]
     assert run(loader(shards, **changes), 6) == run(loader(shards), 6)
 
 
-def test_the_uniform_view_stands_beside_the_variants_where_asked(shards: ShardSet) -> None:
+def test_the_uniform_view_is_added_by_setting(shards: ShardSet) -> None:
     for clean in (False, True):
         settings = DataSettings(questions_per_step=3)
         with closing(Loader(Builds.of(shards), settings, seed=5, clean=clean)) as of:
@@ -133,30 +131,6 @@ def test_a_wrong_guess_of_alpha_changes_nothing_where_frames_are_broken(
     assert run(loader(shards), 4, alpha=0.2, next_alpha=0.9) == expected
 
 
-def test_a_group_can_be_drawn_again_with_another_alpha(shards: ShardSet) -> None:
-    with closing(loader(shards)) as of:
-        batch = of.take(Cursor(), alpha=0.9)
-        again = of.take(Cursor(), alpha=0.2)
-        assert batch.picks == again.picks == tuple(next_batch(Cursor(), of.stream)[0])
-        assert shown(tuple(of.redraw(pick, 0.2) for pick in batch.picks)) == shown(again.groups)
-    with closing(loader(shards)) as fresh:
-        assert shown(tuple(fresh.redraw(pick, 0.2) for pick in batch.picks)) == shown(again.groups)
-
-
-def test_drawing_again_reads_nothing_of_the_batch_in_hand(
-    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with closing(loader(shards, prefetch=0)) as of:
-        batch = of.take(Cursor())
-
-        def read(position: int) -> None:
-            raise DamagedError("read again")
-
-        monkeypatch.setattr(of.builds, "read", read)
-        for pick in batch.picks:
-            of.redraw(pick, 0.2)
-
-
 def test_alpha_cannot_change_stored_variants(tmp_path: Path) -> None:
     stored = make_shards(tmp_path / "stored", settings=SAMPLED)
     with closing(loader(stored)) as of, pytest.raises(UsageError, match=r"alpha cannot change .* stored"):
@@ -202,8 +176,8 @@ def test_a_broken_shard_stops_the_run_or_is_skipped_and_counted(shards: ShardSet
 
 def test_damage_that_is_read_ahead_stops_only_the_step_that_needs_it(shards: ShardSet) -> None:
     with closing(loader(shards, prefetch=5)) as of:
-        picks = [next_batch(Cursor(epoch=0, taken=i), of.stream, 1)[0][0].position for i in range(7)]
-        first_bad = next(i for i, position in enumerate(picks) if position >= 4)
+        positions = [next_batch(Cursor(epoch=0, taken=i), of.stream, 1)[0][0].position for i in range(7)]
+        first_bad = next(i for i, position in enumerate(positions) if position >= 4)
         remove(Path(str(shards.folder)) / "shard-000001.tar")
         cursor = Cursor()
         for _ in range(first_bad):

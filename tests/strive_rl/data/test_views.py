@@ -87,9 +87,9 @@ def test_ends_belong_to_a_span_and_nothing_is_said_without_one() -> None:
 ALL, SOME = as_dict(SETTINGS), as_dict(SAMPLED)
 
 
-def test_with_all_frames_variants_are_drawn_anew_each_epoch() -> None:
+def test_with_all_frames_variants_are_drawn_each_epoch() -> None:
     plan = plan_views(ALL, DataSettings(variants=3, alpha=0.6))
-    assert plan.anew
+    assert plan.drawn
     assert plan.sampler == replace(SETTINGS.sampler, variants=3, alpha=0.6)
     sample = made_sample(0)
     for epoch in (0, 1):
@@ -116,7 +116,7 @@ def test_a_schedule_may_override_alpha_where_variants_are_drawn() -> None:
 
 def test_stored_variants_are_taken_as_they_are() -> None:
     plan = plan_views(ALL, DataSettings(draw="stored"))
-    assert not plan.anew
+    assert not plan.drawn
     sample = made_sample(3)
     group = training_group(sample, plan, seed=5, epoch=7)
     assert group.question.sample_id == "q3"
@@ -126,7 +126,7 @@ def test_stored_variants_are_taken_as_they_are() -> None:
 
 
 def test_shards_without_all_frames_give_their_stored_variants() -> None:
-    assert not plan_views(SOME, DataSettings()).anew
+    assert not plan_views(SOME, DataSettings()).drawn
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_semantic_grouping_is_drawn_by_the_stored_embeddings() -> None:
 def test_without_embeddings_semantic_variants_are_the_stored_ones_or_none() -> None:
     with pytest.raises(UsageError, match=r"data\.draw=stored.*shard\.embeds=true"):
         plan_views(as_dict(SEMANTIC), DataSettings())
-    assert not plan_views(as_dict(SEMANTIC), DataSettings(draw="stored")).anew
+    assert not plan_views(as_dict(SEMANTIC), DataSettings(draw="stored")).drawn
     made = made_sample(0)
     sample = replace(made, meta=replace(made.meta, sampler=as_dict(SEMANTIC)["sampler"]))
     indices, source = evaluation_indices(sample, "importance")

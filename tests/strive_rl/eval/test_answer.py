@@ -48,7 +48,7 @@ def test_an_answer_says_what_was_shown(tiny_policy: Policy) -> None:
 def test_the_wording_reaches_the_prompt(tiny_policy: Policy) -> None:
     plain, worded = asked(0)[0], replace(asked(0)[0], wording=PromptStyle(reason=False, form="Say a colour."))
     (group,) = groups_of(tiny_policy, [worded], chosen_frames([worded], "uniform"))
-    text = user_text(group.question, group.wording)
+    text = user_text(group.question, group.style)
     assert text.endswith("Say a colour.")
     assert "<think>" not in text
     limit = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=200))

@@ -165,12 +165,6 @@ def test_rows_of_the_update_follow_the_condition(any_policy: Policy) -> None:
     assert own.cache_bytes == clean.cache_bytes == cross.cache_bytes
 
 
-def test_waves_are_counted_at_the_most_variants(any_policy: Policy) -> None:
-    shape = read_shape(any_policy.name)
-    adaptive = replace(SETTINGS, rollout=replace(SETTINGS.rollout, adaptive=True, max_variants=3))
-    assert estimate_of(shape, adaptive).cache_bytes * 2 == estimate_of(shape, SETTINGS).cache_bytes * 3
-
-
 def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
     """Two decoder layers and what is outside of layers and tower, but for norms and biases."""
     shape = read_shape(any_policy.name)

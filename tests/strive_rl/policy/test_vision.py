@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from strive_rl.policy import Patches, Policy, encode, with_features
-from strive_rl.policy.architecture import Grid, VideoFeatures
+from strive_rl.policy.architecture import Grid
 from strive_rl.policy.vision import features, model_inputs
-from strive_rl.schema import Group
+from strive_rl.schema import Group, VideoFeatures
 
 
 def test_features_of_a_batch_are_those_of_each_alone(

@@ -1,11 +1,12 @@
-"""Schedules, waves and refills inside of a run: what the record tells of them, and exact resume with each."""
+"""Dynamic sampling and schedules inside of a run: what is sampled, what the record says, exact resume."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from strive_data.common.settings import load
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.shards.reader import ShardSet
+from strive_rl.algorithm.reward import Rules
 from strive_rl.common import jsonl
+from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import (
     AlgorithmSettings,
     DataSettings,
@@ -24,132 +28,157 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.data import Cursor, Stream, next_batch, rank_slice
-from strive_rl.policy import Policy
-from strive_rl.train.collect import Gathered, alone, ask_once, gather, teaching
+from strive_rl.data import Batch, Cursor, Stream, next_batch
+from strive_rl.policy import Policy, Sampling
+from strive_rl.rollout.groups import informative
+from strive_rl.schema import Group, SampleRef, SkippedQuestion
+from strive_rl.train import collect
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit, train_step
-from tests.strive_rl.asked_questions import FakePolicy, made_batch, taker
+from tests.strive_rl.conftest import group as make_group
+from tests.strive_rl.made_rollouts import TWO_VIEWS, completion
 from tests.strive_rl.made_shards import SAMPLED, make_shards
-
-
-def test_every_question_has_its_variants_asked_at_once() -> None:
-    policy = FakePolicy(chance=lambda p, alpha: float(p == 1), completions=3, unreadable={2: 0})
-    asked = ask_once(made_batch([0, 1, 2], variants=2), policy.stages)
-    assert policy.calls == [(0, [0, 1])]
-    assert asked.waves == 1
-    assert asked.encoded.dropped == (("q2", "too long"),)
-    shapes = [[len(row) for row in rollout.completions] for rollout in asked.rollouts]
-    assert shapes == [[3, 3], [3, 3]]
-    assert [rollout.rewards[0][0].accuracy for rollout in asked.rollouts] == [0, 1]
-
-
-def test_one_process_is_everyone() -> None:
-    assert alone([3, 4]) == [3, 4]
-
 
 START = Cursor()
 STREAM = Stream(blocks=(7, 5), seed=3, batch_size=4)
-ORDER = [pick.position for pick in next_batch(Cursor(), STREAM, 24)[0]]
+ORDER = [ref.position for ref in next_batch(START, STREAM, 24)[0]]
 
 
-def gathered(
-    teach: Sequence[int], cursor: Cursor = START, rounds: int = 0, broken: Sequence[int] = ()
-) -> tuple[Gathered, list[list[int]]]:
-    """A step of four questions, of which those at `teach` are mixed, all others right; and who was asked."""
-    policy = FakePolicy(chance=lambda p, alpha: 0.5 if p in teach else 1.0, completions=16)
-    made = gather(
-        taker(STREAM, broken=broken),
-        lambda batch: ask_once(batch, policy.stages),
-        cursor,
-        questions=4,
-        rounds=rounds,
+@dataclass
+class FakeLoader:
+    """The next questions of a stream, without shards; those at `damaged` are broken."""
+
+    damaged: Sequence[int] = ()
+    alpha: float | None = None
+
+    def take(self, cursor: Cursor, *, size: int, **alphas: float | None) -> Batch:
+        refs, after = next_batch(cursor, STREAM, size)
+        kept = [ref for ref in refs if ref.position not in self.damaged]
+        return Batch(
+            groups=tuple(replace(make_group(f"q{ref.position}", TWO_VIEWS), ref=ref) for ref in kept),
+            broken=tuple(
+                SkippedQuestion(sample_id=f"q{ref.position}", reason="damaged")
+                for ref in refs
+                if ref.position in self.damaged
+            ),
+            after=after,
+        )
+
+
+@dataclass
+class FakePolicy:
+    """Stands in for encoding and sampling: completions of the questions at `mixed` differ, all others are
+    right; those at `unreadable` cannot be encoded. Keeps the positions of each call."""
+
+    mixed: Sequence[int]
+    unreadable: Sequence[int]
+    calls: list[list[int]]
+
+    def encode_groups(
+        self, policy: Any, groups: Sequence[Group]
+    ) -> tuple[list[Group], list[SkippedQuestion]]:
+        names = {f"q{position}" for position in self.unreadable}
+        kept = [each for each in groups if each.question.sample_id not in names]
+        skipped = [each.question.sample_id for each in groups if each.question.sample_id in names]
+        return kept, [SkippedQuestion(sample_id=name, reason="too long") for name in skipped]
+
+    def sample_groups(
+        self, policy: Any, groups: Sequence[Group], sampling: Sampling, seed: int
+    ) -> list[Group]:
+        positions = [cast(SampleRef, each.ref).position for each in groups]
+        self.calls.append(positions)
+        right, wrong = completion("<answer>A</answer>"), completion("<answer>B</answer>")
+        rows = {False: ((right, right),) * 2, True: ((right, right), (right, wrong))}
+        return [
+            replace(each, completions=rows[position in self.mixed])
+            for each, position in zip(groups, positions, strict=True)
+        ]
+
+
+def collected(
+    mixed: Sequence[int],
+    cursor: Cursor = START,
+    rounds: int = 0,
+    *,
+    damaged: Sequence[int] = (),
+    unreadable: Sequence[int] = (),
+) -> tuple[collect.RolloutBatch, list[list[int]]]:
+    """The batch of a step of four questions, and the positions sampled in each round."""
+    fake = FakePolicy(mixed, unreadable, [])
+    settings = TrainSettings(
+        data=DataSettings(questions_per_step=4), rollout=RolloutSettings(dynamic_sampling_rounds=rounds)
     )
-    return made, [positions for _, positions in policy.calls]
+    run = SimpleNamespace(
+        policy=SimpleNamespace(model=torch.nn.Identity()),
+        loader=FakeLoader(damaged),
+        settings=settings,
+        cursor=cursor,
+        alpha=None,
+        rules=Rules(),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect, "encode_groups", fake.encode_groups)
+        patch.setattr(collect, "sample_groups", fake.sample_groups)
+        return collect.collect(cast(TrainState, run), 1, Stopwatch()), fake.calls
 
 
 def test_without_rounds_a_step_is_one_batch() -> None:
-    made, asked = gathered(ORDER[:1])
-    assert asked == [ORDER[:4]]
-    assert made.counts(masked=True) == {"drawn": 4, "taught": 1, "refills": 0, "waves": 1, "masked": 0}
-    assert made.batch.after == Cursor(epoch=0, taken=4)
+    batch, sampled = collected(ORDER[:1])
+    assert sampled == [ORDER[:4]]
+    assert batch.rounds == 0
+    assert batch.after == Cursor(epoch=0, taken=4)
+    assert list(map(informative, batch.groups)) == [True, False, False, False]
 
 
-def test_each_round_asks_as_many_as_are_missing() -> None:
-    teach = [ORDER[i] for i in (0, 2, 5, 6)]
-    made, asked = gathered(teach, rounds=5)
-    assert asked == [ORDER[:4], ORDER[4:6], ORDER[6:7]]
-    assert made.counts(masked=False) == {"drawn": 7, "taught": 4, "refills": 2, "waves": 3, "masked": 0}
-    assert made.batch.after == Cursor(epoch=0, taken=7)
-    assert [group.question.sample_id for group in made.encoded.groups] == [f"q{i}" for i in ORDER[:7]]
-    assert [rollout.group for rollout in made.rollouts] == list(made.encoded.groups)
-    assert teaching(made.rollouts) == 4
+def test_each_round_samples_as_many_as_are_missing() -> None:
+    mixed = [ORDER[i] for i in (0, 2, 5, 6)]
+    batch, sampled = collected(mixed, rounds=5)
+    assert sampled == [ORDER[:4], ORDER[4:6], ORDER[6:7]]
+    assert batch.rounds == 2
+    assert batch.after == Cursor(epoch=0, taken=7)
+    assert [group.question.sample_id for group in batch.groups] == [f"q{i}" for i in ORDER[:7]]
+    assert sum(map(informative, batch.groups)) == 4
 
 
-def test_the_limit_ends_it_and_the_step_goes_on_with_what_it_has() -> None:
-    made, asked = gathered([], rounds=2)
-    assert [len(positions) for positions in asked] == [4, 4, 4]
-    assert (made.drawn, made.taught, made.refills) == (12, 0, 2)
+def test_the_limit_of_rounds_ends_it() -> None:
+    batch, sampled = collected([], rounds=2)
+    assert [len(positions) for positions in sampled] == [4, 4, 4]
+    assert batch.rounds == 2
 
 
-def test_what_is_damaged_or_cannot_be_encoded_is_made_up_for_too() -> None:
-    made, asked = gathered(ORDER, rounds=1, broken=ORDER[1:3])
-    assert asked == [[ORDER[0], ORDER[3]], ORDER[4:6]]
-    assert [each.sample_id for each in made.batch.broken] == [f"q{i}" for i in ORDER[1:3]]
-    assert (made.drawn, made.taught) == (6, 4)
+def test_damaged_and_unreadable_questions_are_replaced_too() -> None:
+    batch, sampled = collected(ORDER, rounds=1, damaged=ORDER[1:3], unreadable=ORDER[3:4])
+    assert sampled == [ORDER[:1], ORDER[4:7]]
+    assert [each.sample_id for each in batch.broken] == [f"q{i}" for i in ORDER[1:3]]
+    assert [each.sample_id for each in batch.dropped] == [f"q{ORDER[3]}"]
 
 
-@given(teach=st.sets(st.integers(0, 11)), rounds=st.integers(0, 4), steps=st.integers(1, 6))
-def test_the_steps_together_ask_the_stream_as_it_is(teach: set[int], rounds: int, steps: int) -> None:
-    cursor, asked = Cursor(), []
+@given(mixed=st.sets(st.integers(0, 11)), rounds=st.integers(0, 4), steps=st.integers(1, 6))
+def test_the_steps_together_take_the_stream_in_its_order(mixed: set[int], rounds: int, steps: int) -> None:
+    cursor, sampled = START, []
     for _ in range(steps):
-        made, positions = gathered(sorted(teach), cursor, rounds)
-        asked += [position for each in positions for position in each]
-        cursor = made.batch.after
-    picks, after = next_batch(Cursor(), STREAM, len(asked))
-    assert asked == [pick.position for pick in picks]
+        batch, positions = collected(sorted(mixed), cursor, rounds)
+        sampled += [position for each in positions for position in each]
+        cursor = batch.after
+    refs, after = next_batch(START, STREAM, len(sampled))
+    assert sampled == [ref.position for ref in refs]
     assert cursor == after
 
 
-def test_ranks_agree_on_when_it_is_enough() -> None:
-    """The one with questions enough goes on drawing for the one without."""
-    teach = {ORDER[0], ORDER[1], ORDER[5]}
-    said: list[list[Any]] = []
-
-    def part(rank: int, size: int, everyone: Any) -> Gathered:
-        policy = FakePolicy(chance=lambda p, alpha: 0.5 if p in teach else 1.0, completions=16)
-
-        def take(cursor: Cursor, wanted: int) -> Any:
-            picks, after = next_batch(cursor, STREAM, wanted)
-            mine = [pick.position for pick in rank_slice(picks, rank, size)]
-            batch = made_batch(mine, variants=2)
-            return type(batch)(groups=batch.groups, picks=batch.picks, broken=(), after=after)
-
-        return gather(
-            take,
-            lambda batch: ask_once(batch, policy.stages),
-            Cursor(),
-            questions=4,
-            rounds=3,
-            everyone=everyone,
-        )
-
-    def sums(mine: list[Any]) -> list[Any]:
-        said.append(mine)
-        return mine
-
-    whole = part(0, 1, sums)
-    for rank in (0, 1):
-        turn = count()
-        other = part(rank, 2, lambda mine, turn=turn: said[next(turn)])
-        assert other.counts(masked=True) == whole.counts(masked=True)
-        assert other.batch.after == whole.batch.after
-        assert next(turn) == len(said)
-
-
-def test_settings() -> None:
-    with pytest.raises(SettingsError, match="expected at least 0"):
-        RolloutSettings(refill_rounds=-1)
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("rollout.refill_rounds=2", "rollout.dynamic_sampling_rounds"),
+        ("rollout.adaptive=true", "removed"),
+        ("rollout.max_variants=3", "removed"),
+        ("rollout.focus=0.5", "removed"),
+        ("rollout.dynamic_sampling_rounds=-1", "at least 0"),
+    ],
+)
+def test_renamed_removed_and_impossible_settings_are_refused(assignment: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as refused:
+        load(TrainSettings, assignments=[assignment])
+    assert assignment.partition("=")[0] in str(refused.value)
 
 
 Answering = Callable[[Policy], Policy]
@@ -188,17 +217,19 @@ def trained(run: TrainState, answering: Answering) -> list[dict[str, Any]]:
 LINEAR = {"alpha_schedule": "linear", "alpha_final": 1.0, "alpha_steps": 3}
 COSINE = {"alpha_schedule": "cosine", "alpha_final": 0.9, "alpha_steps": 3}
 DRIVEN = {"alpha_schedule": "zero_advantage", "alpha_gain": 2.0}
-WAVES = {"adaptive": True, "max_variants": 3}
 RUNS: dict[str, dict[str, Any]] = {
     "linear": {"data": LINEAR},
     "cosine, clean": {"data": COSINE, "algorithm": {"logprob_condition": "clean"}},
     "driven, lora": {"data": DRIVEN, "policy": {"lora_rank": 4}},
-    "waves, pooled": {"rollout": WAVES, "algorithm": {"baseline": "empirical_bayes", "minibatches": 2}},
-    "refills, dapo": {"rollout": {"refill_rounds": 2}, "algorithm": {"loss": "dapo", "mask_truncated": True}},
+    "pooled": {"algorithm": {"baseline": "empirical_bayes", "minibatches": 2}},
+    "dynamic sampling, dapo": {
+        "rollout": {"dynamic_sampling_rounds": 2},
+        "algorithm": {"loss": "dapo", "mask_truncated": True},
+    },
     "all": {
         "data": DRIVEN,
         "policy": {"lora_rank": 4},
-        "rollout": WAVES | {"refill_rounds": 2},
+        "rollout": {"dynamic_sampling_rounds": 2},
         "algorithm": {"logprob_condition": "clean", "normalise": "both", "kl_beta": 0.1},
     },
 }
@@ -231,13 +262,11 @@ def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None
         assert record["drawn"] == record["questions"]
         assert record["prompts"] == 2 * record["questions"]
         assert record["rollouts"] == 3 * record["prompts"]
-        assert record["taught"] == round(record["questions"] * (1 - record["zero_advantage_share"]))
-        if not rollout.get("refill_rounds"):
-            assert (record["drawn"], record["refills"]) == (3, 0)
-        elif record["taught"] < 3:
-            assert record["refills"] == 2
-        waves = 1 + record["refills"]
-        assert waves < record["waves"] <= 4 * waves if rollout.get("adaptive") else record["waves"] == waves
+        assert record["informative"] == round(record["questions"] * (1 - record["zero_advantage_share"]))
+        if not rollout.get("dynamic_sampling_rounds"):
+            assert (record["drawn"], record["dynamic_sampling_rounds"]) == (3, 0)
+        elif record["informative"] < 3:
+            assert record["dynamic_sampling_rounds"] == 2
         assert bool(record["masked"]) <= bool(changes.get("algorithm", {}).get("mask_truncated"))
     alphas = [record["alpha"] for record in records]
     schedule = changes.get("data", {}).get("alpha_schedule", "constant")
@@ -251,37 +280,29 @@ def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None
         assert len(set(alphas)) > 1
 
 
-def test_a_refill_moves_the_cursor_over_all_that_it_asked(
+def test_dynamic_sampling_moves_the_cursor_over_every_question(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
 ) -> None:
-    greedy = {"refill_rounds": 3, "completions": 2, "temperature": 1e-6}
+    greedy = {"dynamic_sampling_rounds": 3, "completions": 2, "temperature": 1e-6}
     changed = settings(3, rollout=greedy, data={"variants": 1})
     run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=changed)
     records = trained(run, answering)
-    # Two equal answers are never mixed: each step asks four times three questions and learns nothing.
-    assert [(record["drawn"], record["taught"], record["updates"]) for record in records] == [(12, 0, 0)] * 3
+    # Two equal completions never differ: each step samples four times three questions and learns nothing.
+    assert [(record["drawn"], record["informative"], record["updates"]) for record in records] == [
+        (12, 0, 0)
+    ] * 3
     assert 10 * run.cursor.epoch + run.cursor.taken == 36
 
 
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [({"data": DRIVEN}, r"data\.alpha_schedule=zero_advantage"), ({"rollout": WAVES}, r"rollout\.adaptive")],
-)
 def test_shards_that_cannot_give_other_variants_are_refused_before_the_first_step(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, changes: dict[str, Any], name: str
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
-    changed = settings(
-        1,
-        data={**changes.get("data", {}), "sampler": "uniform"},
-        **{part: values for part, values in changes.items() if part != "data"},
-    )
-    with pytest.raises(
-        UsageError, match=name + " draws variants with another alpha .* sampler comb or peaks"
-    ):
-        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=changed)
+    uniform = settings(1, data={**DRIVEN, "sampler": "uniform"})
+    with pytest.raises(UsageError, match=r"data\.alpha_schedule=zero_advantage .* sampler comb or peaks"):
+        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=uniform)
     few = make_shards(tmp_path / "few", samples=3, settings=SAMPLED)
     with pytest.raises(UsageError, match=r"shard\.frames=all"):
-        start(tmp_path / "out", shards=few, model=str(tiny_folder), settings=settings(1, **changes))
+        start(tmp_path / "out", shards=few, model=str(tiny_folder), settings=settings(1, data=DRIVEN))
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""Records of a step, by hand; and that METRICS.md names exactly what they hold."""
+"""The record of a step, by hand; METRICS.md names exactly its metrics; the completions kept to be read."""
 
 from __future__ import annotations
 
@@ -10,64 +10,98 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
-from strive_rl.data import Batch, Cursor
-from strive_rl.rollout.builtin import Encoded, rewarded
-from strive_rl.schema import Completion, Group
-from strive_rl.train.collect import COUNTS
-from strive_rl.train.metrics import by_variant, question_facts, step_facts, step_record, together
-from strive_rl.train.update import UpdateStats
-from tests.strive_rl.made_facts import part, question
-
-TWO_VIEWS = ((0.5, 1.0), (0.0, 9.0))
-
-
-def said(text: str, length: int = 1, finished: bool = True, entropy: float = 0.5) -> Completion:
-    return Completion(
-        ids=(1,) * length,
-        logprobs=(-1.0,) * length,
-        text=text,
-        finished=finished,
-        entropies=(entropy,) * length,
-    )
-
-
-ANSWERS = (
-    (said("<answer>A</answer>"), said("<answer>B</answer>", 3)),
-    (said("<answer>B</answer>", 2), said("<answer>", 4, False, 0.25)),
+from strive_rl.algorithm.advantage import has_zero_advantage
+from strive_rl.data import Cursor
+from strive_rl.policy.encode import user_text
+from strive_rl.schema import Group, SkippedQuestion
+from strive_rl.train.collect import RolloutBatch
+from strive_rl.train.metrics import (
+    Grid,
+    GroupStats,
+    StepStats,
+    accuracy_lean,
+    group_stats,
+    joined,
+    step_record,
+    step_stats,
 )
+from strive_rl.train.rollout_log import log_rows
+from strive_rl.train.update import UpdateStats
+from tests.strive_rl.made_rollouts import completion, rewarded
+
+TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
+RIGHT_ONE, WRONG_ONE = (
+    completion("<answer>A</answer>", entropy=0.5),
+    completion("<answer>B</answer>", 3, entropy=0.5),
+)
+ROWS = ((RIGHT_ONE, WRONG_ONE), (WRONG_ONE, completion("<answer>", 4, finished=False, entropy=0.25)))
+ADVANTAGES = ((2.0, -1.0), (-0.5, -0.50001))
 
 
-def test_facts_of_a_question(make_group: Callable[..., Group]) -> None:
+def question(accuracy: Grid, **changes: Any) -> GroupStats:
+    """A question of these accuracies: reward as accuracy, completions of 2 tokens, prompts of 10."""
+    made = {
+        "sample_id": "q",
+        "problem_type": "multiple choice",
+        "informative": not has_zero_advantage(accuracy),
+        "rewards": {"total": accuracy, "accuracy": accuracy, "format": accuracy},
+        "advantages": accuracy,
+        "lengths": tuple((2,) * len(row) for row in accuracy),
+        "finished": tuple((True,) * len(row) for row in accuracy),
+        "prompt_tokens": (10,) * len(accuracy),
+        "entropy_nats": 0.0,
+        "entropy_tokens": 0,
+        "evidence_seen": (),
+    }
+    return GroupStats(**(made | changes))
+
+
+def part(*groups: GroupStats, **changes: Any) -> StepStats:
+    """One process's part of a step with these questions."""
+    made = {
+        "groups": groups,
+        "dropped": (),
+        "broken": (),
+        "rounds": 0,
+        "update": UpdateStats(),
+        "seconds": {"rollout": 1.5, "total": 2.0},
+        "memory_bytes": {"process": 100},
+    }
+    return StepStats(**(made | changes))
+
+
+def record(
+    *parts: StepStats, step: int = 1, learning_rate: float = 0.0, mask: bool = False
+) -> dict[str, Any]:
+    return step_record(step, parts, learning_rate=learning_rate, alpha=0.4, mask_truncated=mask)
+
+
+def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
     group = make_group("q7", TWO_VIEWS)
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
-    made = question_facts(rewarded(group, ANSWERS), np.array([[2.0, -1.0], [-0.5, -0.5]]), [11, 12])
-    assert (made.sample_id, made.problem_type) == ("q7", "multiple choice")
+    made = group_stats(rewarded(group, ROWS, ADVANTAGES))
+    assert (made.sample_id, made.problem_type, made.informative) == ("q7", "multiple choice", True)
     assert made.rewards == {
         "total": ((0.9, 0.0), (0.0, 0.0)),
         "accuracy": ((1.0, 0.0), (0.0, 0.0)),
         "format": ((0.0, 0.0), (0.0, 0.0)),
     }
-    assert made.advantages == ((2.0, -1.0), (-0.5, -0.5))
-    assert (made.lengths, made.prompt_tokens) == (((1, 3), (2, 4)), (11, 12))
+    assert made.advantages == ADVANTAGES
+    assert made.lengths == ((1, 3), (3, 4))
     assert made.finished == ((True, True), (True, False))
-    assert (made.entropy_nats, made.entropy_tokens) == (6 * 0.5 + 4 * 0.25, 10)
+    assert (made.entropy_nats, made.entropy_tokens) == (7 * 0.5 + 4 * 0.25, 11)
     assert made.evidence_seen == (True, False)
+    assert group_stats(rewarded(make_group("q", TWO_VIEWS), ROWS)).evidence_seen == ()
 
 
-def test_nothing_is_said_of_evidence_that_is_not_known(make_group: Callable[..., Group]) -> None:
-    made = question_facts(rewarded(make_group("q", TWO_VIEWS), ANSWERS), np.zeros((2, 2)), [11, 12])
-    assert made.evidence_seen == ()
-
-
-def test_facts_of_a_step_are_plain_and_can_be_sent() -> None:
-    encoded = Encoded(groups=(), prompts=(), dropped=(("long", "too long"),))
-    batch = Batch(groups=(), picks=(), broken=(), after=Cursor())
-    made = step_facts([], [], encoded, batch, UpdateStats(tokens=3, loss=1.0), seconds={}, memory_bytes={})
-    assert made.dropped == ("long",)
+def test_stats_of_a_step_are_plain_and_can_be_sent() -> None:
+    broken = (SkippedQuestion(sample_id="bad", reason="shard-000001.tar"),)
+    long = (SkippedQuestion(sample_id="long", reason="too long"),)
+    batch = RolloutBatch(groups=(), broken=broken, dropped=long, rounds=2, after=Cursor())
+    made = step_stats(batch, [], UpdateStats(tokens=3, loss=1.0), seconds={}, memory_bytes={})
     sent = pickle.loads(pickle.dumps(made))
-    assert (sent.stats.tokens, sent.questions) == (3, ())
+    assert (sent.update.tokens, sent.groups, sent.dropped, sent.rounds) == (3, (), ("long",), 2)
+    assert sent.broken == ({"sample_id": "bad", "reason": "shard-000001.tar"},)
 
 
 MIXED, RIGHT, WRONG = ((1.0, 1.0), (0.0, 0.0)), ((1.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 0.0))
@@ -90,11 +124,11 @@ def test_the_record_by_hand() -> None:
     cut = question(
         WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompt_tokens=(10, 14)
     )
-    facts = part(question(MIXED), question(RIGHT), question(WRONG), cut, dropped=("long",), stats=STATS)
-    made = step_record(4, [facts], learning_rate=1e-6)
+    stats = part(question(MIXED), question(RIGHT), question(WRONG), cut, dropped=("long",), update=STATS)
+    made = record(stats, step=4, learning_rate=1e-6)
     assert (made["step"], made["questions"], made["dropped"], made["broken"]) == (4, 4, ["long"], [])
     assert made["reward"] == made["accuracy"] == made["format"] == 6 / 16
-    assert made["own"] == {}
+    assert made["custom"] == {}
     assert made["by_problem_type"]["multiple choice"]["accuracy"] == 6 / 16
     shares = [made[f"{name}_share"] for name in ("zero_advantage", "all_right", "all_wrong", "truncated")]
     assert shares == [3 / 4, 1 / 4, 2 / 4, 1 / 16]
@@ -123,7 +157,7 @@ def test_the_record_by_hand() -> None:
 
 
 def test_a_step_in_which_every_question_was_dropped() -> None:
-    made = step_record(4, [part()], learning_rate=0.0)
+    made = record(part(), step=4)
     for name in ("reward", "zero_advantage_share", "eta2", "entropy", "completion_tokens_max", "loss"):
         assert made[name] is None
     assert made["reward_by_variant"] == made["advantage_by_variant"] == []
@@ -133,55 +167,46 @@ def test_a_step_in_which_every_question_was_dropped() -> None:
 def test_the_mean_entropy_is_over_tokens_not_over_questions() -> None:
     one = question(MIXED, entropy_nats=3.0, entropy_tokens=10)
     other = question(MIXED, entropy_nats=3.0, entropy_tokens=2)
-    assert step_record(1, [part(one, other)], learning_rate=0.0)["entropy"] == 0.5
+    assert record(part(one, other))["entropy"] == 0.5
 
 
-def test_types_are_apart_and_a_users_parts_are_told() -> None:
+def test_types_and_custom_parts_are_recorded_apart() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
     number = question(WRONG, problem_type="numerical")
     choice = question(MIXED, rewards=rewards)
-    made = step_record(1, [part(choice, number)], learning_rate=0.0)
-    assert made["own"] == {"brief": 0.0}
+    made = record(part(choice, number))
+    assert made["custom"] == {"brief": 0.0}
     kinds = made["by_problem_type"]
     assert [kinds[kind]["accuracy"] for kind in ("multiple choice", "numerical")] == [0.5, 0.0]
-    assert (kinds["multiple choice"]["own"], kinds["multiple choice"]["format"]) == ({"brief": 0.0}, 1.0)
+    assert (kinds["multiple choice"]["custom"], kinds["multiple choice"]["format"]) == ({"brief": 0.0}, 1.0)
     assert kinds["numerical"]["questions"] == 1
 
 
 def test_accuracy_apart_by_whether_the_evidence_was_shown() -> None:
-    told = question(MIXED, evidence_seen=(True, False))
+    split = question(MIXED, evidence_seen=(True, False))
     also = question(((1.0, 0.0), (1.0, 0.0)), evidence_seen=(True, True))
-    made = step_record(1, [part(told, also, question(RIGHT))], learning_rate=0.0)
+    made = record(part(split, also, question(RIGHT)))
     assert made["evidence_seen_share"] == 3 / 4
     assert (made["accuracy_evidence_seen"], made["accuracy_evidence_unseen"]) == (2 / 3, 0.0)
 
 
-def test_questions_may_have_unequal_numbers_of_variants() -> None:
-    few, many = ((1.0, 1.0),), ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0))
-    assert by_variant([few, many]) == [0.5, 0.5, 1.0]
-    made = step_record(1, [part(question(few), question(many))], learning_rate=0.0)
-    assert made["accuracy"] == (1.0 + 0.5) / 2
-    assert (made["prompts"], made["rollouts"]) == (4, 8)
-
-
 def test_processes_add_up_to_one_with_all_questions() -> None:
-    """Unequal parts, one of which learned nothing: means are over questions and tokens."""
+    """Unequal parts, one of which has nothing to learn: means are over questions and tokens."""
     ids = [replace(question(grid), sample_id=str(i)) for i, grid in enumerate((MIXED, RIGHT, WRONG))]
     slow = {"rollout": 2.0, "total": 2.0}
     halves = [
-        part(*ids[:2], stats=replace(STATS, tokens=6, loss=0.1, kl=1.0, logprob_gap=1e-6)),
-        part(ids[2], stats=replace(STATS, tokens=2, loss=0.4, kl=3.0), seconds=slow),
+        part(*ids[:2], update=replace(STATS, tokens=6, loss=0.1, kl=1.0, logprob_gap=1e-6)),
+        part(ids[2], update=replace(STATS, tokens=2, loss=0.4, kl=3.0), seconds=slow),
         part(seconds={"total": 1.0}, memory_bytes={"process": 300}),
     ]
-    whole = part(*ids, stats=replace(STATS, kl=1.5), seconds=slow, memory_bytes={"process": 300})
-    apart = step_record(1, halves, learning_rate=1.0)
-    assert apart == step_record(1, [whole], learning_rate=1.0)
-    assert together([]) == together([UpdateStats()])
-    assert together([STATS]) == STATS
+    whole = part(*ids, update=replace(STATS, kl=1.5), seconds=slow, memory_bytes={"process": 300})
+    assert record(*halves) == record(whole)
+    assert joined([]) == joined([UpdateStats()])
+    assert joined([STATS]) == STATS
 
 
 def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
-    """Dotted names of a record; those below a section of `free` are told as `*`."""
+    """Dotted names of a record; those below a section of `free` are shown as `*`."""
     for name, value in record.items():
         if not isinstance(value, dict):
             yield name
@@ -194,17 +219,62 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
-    made = step_record(1, [part(question(MIXED, rewards=rewards), stats=STATS)], learning_rate=0.0)
-    made |= dict.fromkeys((*COUNTS, "alpha"), 1)
+    made = record(part(question(MIXED, rewards=rewards), update=STATS))
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
     documented = [name for name, *_ in rows]
     assert len(documented) == len(set(documented))
-    free = ("own", "by_problem_type", "seconds", "memory_bytes")
+    free = ("custom", "by_problem_type", "seconds", "memory_bytes")
     assert set(documented) == set(names_of(made, free))
 
 
 def test_numbers_that_are_not_finite_are_none() -> None:
-    facts = part(question(MIXED), stats=replace(STATS, importance=float("nan")))
-    assert step_record(1, [facts], learning_rate=0.0)["importance"] is None
-    assert step_record(1, [part()], learning_rate=0.0)["grad_norm"] is None
+    stats = part(question(MIXED), update=replace(STATS, importance=float("nan")))
+    assert record(stats)["importance"] is None
+    assert record(part())["grad_norm"] is None
+
+
+def test_counts_of_dynamic_sampling() -> None:
+    """Over all processes: questions drawn, informative ones, rounds, and their truncated completions."""
+    cut = question(MIXED, finished=((True, False), (False, True)))
+    parts = [
+        part(cut, question(RIGHT, finished=((True, False), (True, True))), rounds=2, dropped=("long",)),
+        part(question(MIXED), rounds=2, broken=({"sample_id": "bad", "reason": "cut short"},)),
+    ]
+    made = record(*parts, mask=True)
+    names = ("drawn", "informative", "dynamic_sampling_rounds", "masked", "alpha")
+    assert [made[name] for name in names] == [5, 2, 2, 2, 0.4]
+    assert record(*parts)["masked"] == 0
+
+
+def test_the_lean_counts_equal_accuracies_above_and_below_one_half() -> None:
+    levels = ((0.7, 0.7), (0.7, 0.7)), ((0.2, 0.2), (0.2, 0.2)), ((0.5, 0.5), (0.5, 0.5))
+    above, below, half = map(question, levels)
+    parts = [part(above, half, question(RIGHT)), part(below, question(MIXED))]
+    assert accuracy_lean(parts) == (2 - 1) / 5
+    assert accuracy_lean([part()]) == 0
+
+
+def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
+    make_group: Callable[..., Group],
+) -> None:
+    wrong, right = completion("<answer>B</answer>", 2), completion("<answer>A</answer>", 2)
+    advantages = ((-0.5, 1.00001, -0.5), (0.0, 0.0, 0.0))
+    rows = ((wrong, right, wrong), (wrong, wrong, wrong))
+    group = rewarded(make_group("mixed", TWO_VIEWS), rows, advantages)
+    logged = log_rows(4, [group])
+    assert [(row["variant"], row["place"], row["completion"]) for row in logged] == [
+        (0, 1, "<answer>A</answer>"),
+        (0, 0, "<answer>B</answer>"),
+        (1, 0, "<answer>B</answer>"),
+    ]
+    assert [(row["reward"], row["accuracy"], row["advantage"]) for row in logged] == [
+        (0.9, 1, 1.0),
+        (0, 0, -0.5),
+        (0, 0, 0.0),
+    ]
+    same = {(row["step"], row["sample_id"], row["tokens"], row["finished"]) for row in logged}
+    assert same == {(4, "mixed", 2, True)}
+    assert logged[2]["times"] == [0.0, 2.123]
+    assert logged[0]["view"] == "whole"
+    assert logged[0]["prompt"] == user_text(group.question)

@@ -12,7 +12,7 @@ from strive_rl.config import AlgorithmSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.schema import Group
 from strive_rl.train.reference import adapters_off, load_reference, reference_logprobs
-from tests.strive_rl.made_rollouts import TEMPERATURE, rolled_out, taught_by
+from tests.strive_rl.made_rollouts import TEMPERATURE, examples_of, rolled_out
 
 
 @pytest.mark.parametrize("lora_rank", [0, 4])
@@ -26,8 +26,8 @@ def test_it_stays_where_the_policy_began(
     policy = answering(load_policy(str(tiny_folder), settings))
     reference = load_reference(str(tiny_folder), settings)
     assert (reference.model is None) == bool(lora_rank)
-    (lesson, *_) = taught_by(rolled_out(policy, make_group), AlgorithmSettings())
-    prompts, rows = lesson.prompts, lesson.responses
+    example = examples_of(rolled_out(policy, make_group), AlgorithmSettings())[0]
+    prompts, rows = example.prompts, example.completions
     before = logprobs(policy, prompts, rows, TEMPERATURE).detach()
     with torch.no_grad():
         for _, weight in policy.trainable():

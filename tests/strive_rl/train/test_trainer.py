@@ -192,7 +192,7 @@ def test_a_users_reward_that_fails_stops_the_run_with_step_and_question(
     with pytest.raises(StriveError, match=says):
         fit(answering_run(run, answering), quiet)
     (record,) = jsonl.read(out / "metrics.jsonl")
-    assert record["own"] == {"late": 1.0}
+    assert record["custom"] == {"late": 1.0}
     assert jsonl.read(out / "rollouts.jsonl")[0]["late"] == 1.0
 
 

@@ -13,15 +13,17 @@ import pytest
 import torch
 
 from strive_data.errors import StriveError
-from strive_rl.algorithm.loss import Objective, policy_loss
+from strive_rl.algorithm.loss import policy_loss
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
+from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group
-from strive_rl.train.examples import FixedLogprobs, TrainExample, fixed_logprobs
+from strive_rl.train.examples import TrainExample, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import load_reference
-from strive_rl.train.update import Counts, UpdateStats, counted, objective, split, token_batch, update
-from tests.strive_rl.made_rollouts import TEMPERATURE, Rolled, rolled_out, taught_by
+from strive_rl.train.trainer import with_advantages
+from strive_rl.train.update import UpdateStats, split, token_batch, update
+from tests.strive_rl.made_rollouts import TEMPERATURE, examples_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()
 SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "grad_norm", "tokens", "updates"}
@@ -33,46 +35,46 @@ def policy(tiny_folder: Path, answering: Callable[[Policy], Policy]) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def rolled(
+def groups(
     tiny_policy: Policy, answering: Callable[[Policy], Policy], make_group: Callable[..., Group]
-) -> Rolled:
+) -> list[Group]:
     return rolled_out(answering(tiny_policy), make_group)
 
 
 def stepped(
     policy: Policy,
-    rolled: Rolled,
+    groups: list[Group],
     settings: AlgorithmSettings = ALGORITHM,
     *,
     lr: float = 1e-3,
     **extra: Any,
 ) -> UpdateStats:
     optimizer = Optimizer(policy.trainable(), OptimSettings(lr=lr))
-    taught = taught_by(rolled, settings)
+    examples = examples_of(groups, settings)
     options = {"temperature": TEMPERATURE, "learning_rate": lr, "step": 1} | extra
-    return update(policy, optimizer, taught, settings, **options)
+    return update(policy, optimizer, examples, settings, **options)
 
 
 def weights(policy: Policy) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in policy.model.named_parameters()}
 
 
-def test_a_step_raises_the_chance_of_good_answers(policy: Policy, rolled: Rolled) -> None:
+def test_a_step_raises_the_chance_of_good_answers(policy: Policy, groups: list[Group]) -> None:
     """The surrogate at the new weights: the sum of advantage × ratio must have grown."""
     by_rollout = replace(ALGORITHM, old_logprobs="rollout")
-    first = stepped(policy, rolled, by_rollout)
+    first = stepped(policy, groups, by_rollout)
     assert first.tokens > 0
     assert first.ratio == pytest.approx(1.0, abs=1e-4)
     assert first.logprob_gap < 1e-4
     assert first.kl == pytest.approx(0.0, abs=1e-6)
     assert first.grad_norm > 0
-    second = stepped(policy, rolled, by_rollout)
+    second = stepped(policy, groups, by_rollout)
     assert second.loss < first.loss
     assert second.kl > 1e-6
 
 
-def test_one_update_is_on_policy_to_the_bit(policy: Policy, rolled: Rolled) -> None:
-    stats = stepped(policy, rolled)
+def test_one_update_is_on_policy_to_the_bit(policy: Policy, groups: list[Group]) -> None:
+    stats = stepped(policy, groups)
     assert (stats.ratio, stats.kl, stats.clipped, stats.updates) == (1, 0, 0, 1)
     assert 0 < stats.logprob_gap < 1e-4
     shown = {name for name, value in asdict(stats).items() if not np.isnan(value)}
@@ -80,13 +82,13 @@ def test_one_update_is_on_policy_to_the_bit(policy: Policy, rolled: Rolled) -> N
 
 
 def test_passes_of_any_size_take_the_same_step(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], rolled: Rolled
+    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
 ) -> None:
     results = []
     for size in (1, 3, 8):
         settings = PolicySettings(device="cpu", groups_per_pass=size)
         policy = answering(load_policy(str(tiny_folder), settings))
-        stats = stepped(policy, rolled)
+        stats = stepped(policy, groups)
         results.append((stats, weights(policy)))
     for stats, moved in results[1:]:
         assert stats.loss == pytest.approx(results[0][0].loss, rel=1e-4, abs=1e-6)
@@ -96,87 +98,74 @@ def test_passes_of_any_size_take_the_same_step(
             torch.testing.assert_close(value, results[0][1][name], atol=2e-4, rtol=0)
 
 
+def counts(examples: list[TrainExample]) -> dict[str, int]:
+    """Completions and tokens of an optimizer step over these examples."""
+    return {
+        "completions": sum(example.advantages.size for example in examples),
+        "tokens": sum(example.tokens for example in examples),
+    }
+
+
 @pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo"])
-def test_passes_add_up_to_the_gradient_of_the_whole(policy: Policy, rolled: Rolled, loss: Any) -> None:
-    """To 1e-6 in float64 on the weights, for each loss: one pass for all questions, and one for each."""
+def test_passes_and_processes_add_up_to_the_gradient_of_the_whole(
+    policy: Policy, groups: list[Group], loss: Any
+) -> None:
+    """To 1e-6 in float64 on the weights: examples in one pass or cut anywhere, by the counts of the whole."""
     double = replace(policy, model=policy.model.double())
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8, clip_low=None)
-    taught = taught_by(rolled, settings)
-    anchored = list(zip(taught, fixed_logprobs(double, taught, settings, None, TEMPERATURE), strict=True))
-    aim = objective([counted(anchored, 8)], settings)
-    gradients = []
-    for size in (1, 2, len(anchored)):
-        passes = [anchored[start : start + size] for start in range(0, len(anchored), size)]
-        gradients.append(sum(gradient(double, few, aim, settings) for few in passes))
-    scale = float(gradients[-1].abs().max())
+    examples = with_fixed_logprobs(double, examples_of(groups, settings), settings, None, TEMPERATURE)
+    whole = gradient(double, examples, settings, **counts(examples))
+    scale = float(whole.abs().max())
     assert scale > 0
-    for cut in gradients[:-1]:
-        assert float((cut - gradients[-1]).abs().max()) < 1e-6 * scale
-
-
-@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo"])
-def test_processes_add_up_to_the_gradient_of_one(policy: Policy, rolled: Rolled, loss: Any) -> None:
-    """Lessons of one and of three questions on two processes that know each other's counts."""
-    double = replace(policy, model=policy.model.double())
-    settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8)
-    taught = [(lesson, FixedLogprobs()) for lesson in taught_by(rolled, settings)]
-    whole = objective([counted(taught, 8)], settings)
-    assert objective([counted(taught[:1], 8), counted(taught[1:], 8)], settings) == whole
-    one, first, second = (
-        gradient(double, part, whole, settings) for part in (taught, taught[:1], taught[1:])
-    )
-    assert float((first + second - one).abs().max()) < 1e-6 * float(one.abs().max())
-    # The control: with each process's own counts they do not.
-    wrong = [
-        gradient(double, part, objective([counted(part, 8)], settings), settings)
-        for part in (taught[:1], taught[1:])
-    ]
-    assert float((sum(wrong) - one).abs().max()) > 0.1 * float(one.abs().max())
+    each = [examples[i : i + 1] for i in range(len(examples))]
+    for cut in (each, [examples[:1], examples[1:]]):
+        parts = sum(gradient(double, part, settings, **counts(examples)) for part in cut)
+        assert float((parts - whole).abs().max()) < 1e-6 * scale
+    # The control: with its own counts alone a part does not add up.
+    wrong = sum(gradient(double, part, settings, **counts(part)) for part in (examples[:1], examples[1:]))
+    assert float((wrong - whole).abs().max()) > 0.1 * scale
 
 
 def gradient(
-    policy: Policy,
-    part: list[tuple[TrainExample, FixedLogprobs]],
-    aim: Objective,
-    settings: AlgorithmSettings,
+    policy: Policy, examples: list[TrainExample], settings: AlgorithmSettings, **counted: int
 ) -> torch.Tensor:
-    """Gradient of these lessons' loss with respect to all weights, as one vector."""
+    """Gradient of the loss of these examples with respect to all weights, as one vector."""
     policy.model.zero_grad()
-    policy_loss(token_batch(policy, part, settings, TEMPERATURE), aim)[0].backward()
+    policy_loss(token_batch(policy, examples, settings, TEMPERATURE), settings, **counted)[0].backward()
     return torch.cat([w.grad.flatten() for _, w in policy.trainable() if w.grad is not None])
 
 
-def test_only_trainable_weights_move(policy: Policy, rolled: Rolled) -> None:
+def test_only_trainable_weights_move(policy: Policy, groups: list[Group]) -> None:
     before = weights(policy)
-    stepped(policy, rolled)
+    stepped(policy, groups)
     moved = {name for name, value in weights(policy).items() if not torch.equal(value, before[name])}
     assert any("layers.0.self_attn" in name for name in moved)
     assert not [name for name in moved if ".visual." in name]
 
 
-def test_several_updates_measure_ratios_from_the_first_policy(policy: Policy, rolled: Rolled) -> None:
+def test_several_updates_measure_ratios_from_the_first_policy(policy: Policy, groups: list[Group]) -> None:
     settings = replace(ALGORITHM, epochs_per_rollout=3, minibatches=2)
-    taught = taught_by(rolled, settings)
-    stats = stepped(policy, rolled, settings, lr=3e-3)
+    examples = examples_of(groups, settings)
+    stats = stepped(policy, groups, settings, lr=3e-3)
     assert stats.updates == 6
-    assert stats.tokens == 3 * sum(lesson.tokens for lesson in taught)
+    assert stats.tokens == 3 * sum(example.tokens for example in examples)
     assert stats.kl > 1e-6
     assert stats.ratio != 1
     assert stats.logprob_gap < 1e-4
 
 
 def test_minibatches_are_the_steps_they_would_be_alone(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], rolled: Rolled
+    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
 ) -> None:
     """Two minibatches are two optimizer steps on halves of the questions, one after the other."""
     together, apart = (
         answering(load_policy(str(tiny_folder), PolicySettings(device="cpu"))) for _ in range(2)
     )
     settings = replace(ALGORITHM, minibatches=2, old_logprobs="rollout")
-    stepped(together, rolled, settings)
-    taught = taught_by(rolled, settings)
+    stepped(together, groups, settings)
+    examples = examples_of(groups, settings)
     optimizer = Optimizer(apart.trainable(), OptimSettings(lr=1e-3))
-    for half in (taught[: len(taught) // 2], taught[len(taught) // 2 :]):
+    for half in (examples[: len(examples) // 2], examples[len(examples) // 2 :]):
         one = replace(settings, minibatches=1)
         update(apart, optimizer, half, one, temperature=TEMPERATURE, learning_rate=1e-3, step=1)
     assert all(torch.equal(value, weights(apart)[name]) for name, value in weights(together).items())
@@ -197,15 +186,8 @@ def test_parts_are_as_equal_as_can_be(count: int, sizes: list[int]) -> None:
         assert [[*a, *b, *c] for a, b, c in zip(*shares, strict=True)] == parts
 
 
-def test_counts_of_a_part(rolled: Rolled) -> None:
-    taught = [(lesson, FixedLogprobs()) for lesson in taught_by(rolled, ALGORITHM)]
-    tokens = sum(lesson.tokens for lesson, _ in taught)
-    assert counted(taught, 3) == Counts(responses=8 * len(taught), tokens=tokens, passes=-(-len(taught) // 3))
-    assert counted([], 3) == Counts(responses=0, tokens=0, passes=0)
-
-
 def test_a_divergence_pulls_back_to_the_reference(
-    tiny_folder: Path, answering: Callable[[Policy], Policy], rolled: Rolled
+    tiny_folder: Path, answering: Callable[[Policy], Policy], groups: list[Group]
 ) -> None:
     """Ten steps on the same answers: with a strong pull the policy ends nearer to where it began."""
     ends = {}
@@ -213,20 +195,19 @@ def test_a_divergence_pulls_back_to_the_reference(
         policy = answering(load_policy(str(tiny_folder), PolicySettings(device="cpu")))
         reference = load_reference(str(tiny_folder), policy.settings) if beta else None
         settings = replace(ALGORITHM, kl_beta=beta, old_logprobs="rollout", epochs_per_rollout=10)
-        stats = stepped(policy, rolled, settings, reference=reference)
+        stats = stepped(policy, groups, settings, reference=reference)
         assert np.isnan(stats.reference_kl) == (beta == 0)
-        ends[beta] = stepped(policy, rolled, replace(ALGORITHM, old_logprobs="rollout"), lr=1e-9).kl
+        ends[beta] = stepped(policy, groups, replace(ALGORITHM, old_logprobs="rollout"), lr=1e-9).kl
     assert ends[5.0] < 0.5 * ends[0.0]
 
 
-def test_a_cap_corrects_for_another_engine(policy: Policy, rolled: Rolled) -> None:
+def test_a_cap_corrects_for_another_engine(policy: Policy, groups: list[Group]) -> None:
     """Rollouts that claim half their true chance a token: weights of 2, and of 1.5 under a cap of 1.5."""
-    rollouts, encoded = rolled
-    off = [replace(r, completions=tuple(tuple(map(halved, row)) for row in r.completions)) for r in rollouts]
+    off = [replace(g, completions=tuple(tuple(map(halved, row)) for row in g.completions)) for g in groups]
     before = weights(policy)
     for cap, weight in ((10.0, 2.0), (1.5, 1.5)):
         settings = replace(ALGORITHM, importance_cap=cap)
-        stats = stepped(policy, (off, encoded), settings, lr=1e-12)
+        stats = stepped(policy, off, settings, lr=1e-12)
         assert stats.importance == pytest.approx(weight, abs=1e-4)
         assert stats.capped == (cap < 2)
         assert stats.ratio == 1
@@ -239,51 +220,40 @@ def halved(completion: Any) -> Any:
 
 
 @pytest.mark.parametrize("condition", ["own", "clean", "cross"])
-def test_conditions_read_each_response_under_the_prompts_they_name(
-    policy: Policy, rolled: Rolled, condition: Any
+def test_conditions_read_each_completion_under_the_prompts_they_name(
+    policy: Policy, groups: list[Group], condition: Any
 ) -> None:
-    """Loss and gradient from single forwards, one response under one prompt at a time."""
+    """Loss and gradient from single forwards, one completion under one prompt at a time."""
     settings = replace(ALGORITHM, logprob_condition=condition)
-    taught = taught_by(rolled, settings)
-    anchored = list(zip(taught, fixed_logprobs(policy, taught, settings, None, TEMPERATURE), strict=True))
-    loss, _ = policy_loss(
-        token_batch(policy, anchored, settings, TEMPERATURE), objective([counted(anchored, 8)], settings)
-    )
+    examples = examples_of(groups, settings)
+    batch = token_batch(policy, examples, settings, TEMPERATURE)
+    loss, _ = policy_loss(batch, settings, **counts(examples))
     loss.backward()
     ours = {name: weight.grad.clone() for name, weight in policy.trainable() if weight.grad is not None}
     policy.model.zero_grad()
-    plain_backward(policy, rolled, condition)
+    plain_backward(policy, groups, condition)
     for name, weight in policy.trainable():
         if weight.grad is not None:
             torch.testing.assert_close(ours[name], weight.grad, atol=2e-5, rtol=1e-3)
 
 
-def plain_backward(policy: Policy, rolled: Rolled, condition: str) -> None:
-    """Gradient of −(1/N)Σ A·mean_t log π(token | prompt), GRPO's on-policy gradient, response by response."""
-    rollouts, encoded = rolled
-    own = {lesson.sample_id: lesson.advantages.reshape(2, 4) for lesson in taught_by(rolled, ALGORITHM)}
+def plain_backward(policy: Policy, groups: list[Group], condition: str) -> None:
+    """Gradient of −(1/N)Σ A·mean_t log π(token | prompt), GRPO's on-policy gradient, term by term."""
     terms = []
-    for i, rollout in enumerate(rollouts):
-        grid = own.get(rollout.group.question.sample_id)
-        if grid is None:
-            continue
-        for m, row in enumerate(rollout.completions):
-            for g, response in enumerate(row):
-                under = {
-                    "own": [encoded.prompts[i][m]],
-                    "clean": [encoded.clean[i]],
-                    "cross": list(encoded.prompts[i]),
-                }[condition]
-                for prompt in under:
-                    mean = logprobs(policy, [prompt], [[response]], TEMPERATURE).mean()
-                    terms.append(-float(grid[m, g]) * mean)
+    for group in filter(informative, with_advantages(groups, ALGORITHM)):
+        for m, row in enumerate(group.completions):
+            for g, completion in enumerate(row):
+                under = {"own": [group.prompts[m]], "clean": [group.clean_prompt], "cross": group.prompts}
+                for prompt in under[condition]:
+                    mean = logprobs(policy, [prompt], [[completion]], TEMPERATURE).mean()
+                    terms.append(-float(group.advantages[m, g]) * mean)
     (torch.stack(terms).sum() / len(terms)).backward()
 
 
-def test_other_conditions_have_no_gap_to_the_rollout(policy: Policy, rolled: Rolled) -> None:
+def test_other_conditions_have_no_gap_to_the_rollout(policy: Policy, groups: list[Group]) -> None:
     """Under other views the log-probabilities differ because the view does: no measure of the engines."""
     for condition in ("clean", "cross"):
-        stats = stepped(policy, rolled, AlgorithmSettings(logprob_condition=condition))
+        stats = stepped(policy, groups, AlgorithmSettings(logprob_condition=condition))
         assert np.isnan(stats.logprob_gap)
         assert stats.ratio == 1
 
@@ -297,21 +267,21 @@ def test_with_nothing_to_learn_nothing_moves(policy: Policy) -> None:
     assert all(torch.equal(value, before[name]) for name, value in weights(policy).items())
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_questions(policy: Policy, rolled: Rolled) -> None:
-    taught = taught_by(rolled, ALGORITHM)
-    broken = [replace(taught[0], advantages=np.full(8, np.inf))]
+def test_a_loss_that_is_not_finite_stops_with_step_and_questions(policy: Policy, groups: list[Group]) -> None:
+    examples = examples_of(groups, ALGORITHM)
+    broken = [replace(examples[0], advantages=np.full(8, np.inf))]
     optimizer = Optimizer(policy.trainable(), OptimSettings())
     before = weights(policy)
-    name = taught[0].sample_id
+    name = examples[0].sample_id
     with pytest.raises(StriveError, match=rf"step 7: the loss is .*questions of this pass: {name}$"):
         update(policy, optimizer, broken, ALGORITHM, temperature=TEMPERATURE, learning_rate=1.0, step=7)
     assert all(torch.equal(value, before[name]) for name, value in weights(policy).items())
 
 
-def test_a_later_update_that_is_not_finite_is_named(policy: Policy, rolled: Rolled) -> None:
+def test_a_later_update_that_is_not_finite_is_named(policy: Policy, groups: list[Group]) -> None:
     """Only the second minibatch is broken: the weights are those after the first."""
     settings = replace(ALGORITHM, minibatches=2)
-    first, second = taught_by(rolled, settings)[:2]
+    first, second = examples_of(groups, settings)[:2]
     broken = [first, replace(second, advantages=np.full(8, np.inf))]
     optimizer = Optimizer(policy.trainable(), OptimSettings())
     before = weights(policy)
