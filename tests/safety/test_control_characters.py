@@ -21,6 +21,7 @@ from tests.strive_data.samples import a_question, a_sample
 
 # Sets the clipboard, the title and a colour, in 7 and 8 bit; turns the direction; rings; erases a line.
 EVIL = "\x1b]52;c;aGk=\x07\x1b]0;t\x07\x1b[31m\x9b31m\u202e\u2066\x08\r\x00"
+TEXT = EVIL.rstrip("\x00")  # readers refuse NUL, and ids that are not printable
 
 
 def hostile_build(folder: Path) -> Path:
@@ -71,12 +72,12 @@ def hostile_predictions(folder: Path, output: str) -> Path:
     folder.mkdir()
     rows = [
         {
-            "sample_id": f"{i}{EVIL}",
-            "question": f"Q{EVIL}?",
+            "sample_id": str(i),
+            "question": f"Q{TEXT}?",
             "problem_type": "multiple choice",
             "output": output,
         }
-        | {"options": [f"A. {EVIL}", "B. y"], "answer": "B", "video": f"v{i}{EVIL}.mp4", "source": EVIL}
+        | {"options": [f"A. {TEXT}", "B. y"], "answer": "B", "video": f"v{i}{TEXT}.mp4", "source": TEXT}
         for i in range(3)
     ]
     jsonl.append(folder / "p.jsonl", rows)
