@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, TypeVar
 
 from strive_data.common.page import END, page_head
-from strive_data.common.text import plural
+from strive_data.common.text import escape_controls, plural
 from strive_rl.benchmarks.item import Scored
 from strive_rl.eval.table import interval, mean
 
@@ -88,7 +88,7 @@ def compare_page(results: dict[str, Any], pairs: Sequence[tuple[Scored, Scored]]
 
 
 def _page(title: str, body: Sequence[str]) -> str:
-    return "\n".join([f"{page_head(title, STYLE)}<h1>{escape(title)}</h1>", *body, END])
+    return escape_controls("\n".join([f"{page_head(title, STYLE)}<h1>{escape(title)}</h1>", *body, END]))
 
 
 def _judge_facts(results: dict[str, Any]) -> Iterator[str]:
