@@ -53,8 +53,8 @@ class PacketIndex:
     the last one ends. If `timed`, packets have true presentation times and frame f is that of the packet at
     `places[f]`. If not, frame number f of a decode from the start is shown at `pts[f]`. `first_key` is the
     place of the first packet that can be decoded. `gradual`: some H.264 key frames are no fresh start (open
-    groups, gradual refresh). `needs_all`: frames can only be decoded from the start on, since the decoder's
-    state is also carried outside of key frames, or a time does not find a packet.
+    groups, gradual refresh). `needs_all`: frames can only be decoded from the start on, since they have no
+    times, no key frame is known, or the decoder's state is also carried outside of key frames.
     """
 
     packets: tuple[Packet, ...]
@@ -190,7 +190,7 @@ def index_packets(
         + len(scan.corrupt - {place - back for place in jumps for back in range(JOINT + 1)}),
         discontinuities=len(jumps) + absurd,
         gradual=scan.gradual,
-        needs_all=bool(not timed or jumps or scan.has_state or scan.keyless),
+        needs_all=not timed or scan.has_state or scan.keyless,
     )
 
 

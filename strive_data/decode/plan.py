@@ -65,6 +65,18 @@ def plan_runs(index: PacketIndex, wanted: Collection[int]) -> list[Run]:
     ]
 
 
+def merge_overlapping(runs: list[Run]) -> list[Run]:
+    """Runs joined where one begins before the other stops, so that packets can be read once, in order."""
+    merged: list[Run] = []
+    for run in runs:
+        if merged and run.start < merged[-1].stop:
+            before = merged.pop()
+            stop, wanted = max(before.stop, run.stop), before.wanted | run.wanted
+            run = Run(start=before.start, stop=stop, wanted=wanted)
+        merged.append(run)
+    return merged
+
+
 def is_leading(index: PacketIndex, key: int, place: int) -> bool:
     """Whether the packet at `place`, of the group of the key frame at `key`, is shown before that frame."""
     pts, key_pts = index.packets[place].pts, index.packets[key].pts

@@ -2,21 +2,21 @@
 
 1. One pass over the packets without decoding gives every frame's time and the key frames (packet_index.py).
 2. Wanted times become wanted frames, grouped by the key frame that their decoding begins at (plan.py).
-3. Seek to each of these key frames, decode up to the last wanted frame of the group.
+3. Seek to each of these key frames, decode up to the last wanted frame of the group. Where the clock of the
+   file jumps, so that a time finds no packet, all packets are read and the needed ones decoded.
 4. Frames that are missing or damaged are read once more in a decode from the start. What is missing then is
    lost, what is damaged then is stored and counted. Errors of step 3 that step 4 overcomes are not counted.
 
-Streams whose frames depend on more than the packets since a key frame, or cannot be found by their times,
-begin at step 4. A packet is given its place in decode order as its time stamp, and the decoder passes it on
-to the frame: equal, missing and repeated times do not matter. Each codec is checked for damage where its
-decoder is silent about it (cross_check.py).
+Streams whose frames depend on more than the packets since a key frame begin at step 4. A packet is given its
+place in decode order as its time stamp, and the decoder passes it on to the frame: equal, missing and
+repeated times do not matter. Each codec is checked for damage where its decoder is silent about it
+(cross_check.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from strive_data.decode.plan import (
     Numbered,
     Run,
     is_leading,
+    merge_overlapping,
     packets_from,
     packets_from_start,
     plan_runs,
@@ -82,7 +83,7 @@ class PyavReader:
             store = FrameStore(len(chosen), settings, pixel_aspect=pixel_aspect(video_stream(container)))
             search = Search(index=index, slots=_slots(index, chosen.tolist()), store=store)
             if not index.needs_all:
-                _read_runs(container, partial(_first_packets, path, settings, head), search)
+                _read_runs(container, head, search, path, settings)
         if search.unfinished():
             _read_through(path, search, settings)
         search.store.flush()
@@ -116,29 +117,33 @@ def _info(reader: PyavReader, search: Search) -> VideoInfo:
     )
 
 
-def _first_packets(path: Path, settings: DecodeSettings, head: list[Any], count: int) -> Iterator[Any]:
-    """The first `count` packets of a file: `head`, where there are so many, else of the file opened again."""
-    if count <= len(head):
-        yield from head
-        return
-    with open_media(path, settings) as container:
-        yield from packets_until_error(container, video_stream(container))
-
-
-def _read_runs(container: Any, first_packets: Callable[[int], Iterator[Any]], search: Search) -> None:
-    """Decode each planned run and keep its wanted frames."""
+def _read_runs(container: Any, head: list[Any], search: Search, path: Path, settings: DecodeSettings) -> None:
+    """Decode each planned run and keep its wanted frames; `head` are the first packets of the file."""
     index, stream = search.index, video_stream(container)
-    codec = stream.codec_context
+    codec, runs = stream.codec_context, plan_runs(index, search.slots)
     if codec.name in STRICT:
         codec.options = {**codec.options, "err_detect": STRICT[codec.name]}
-    for run in plan_runs(index, search.slots):
-        packets = (
-            packets_from_start(first_packets(run.stop), index)
-            if run.start == index.first_key
-            else packets_from(container, stream, index, run.start)
-        )
-        frames = _run_frames(codec, run, packets, search)
+
+    def packets_of(run: Run) -> Numbered:
+        if run.start == index.first_key:
+            return packets_from_start(head if run.stop <= len(head) else _all_packets(path, settings), index)
+        return packets_from(container, stream, index, run.start)
+
+    def packets_in_order(run: Run) -> Numbered:
+        codec.flush_buffers()
+        return ((place, packet) for place, packet in in_order if place >= run.start)
+
+    in_order = packets_from_start(_all_packets(path, settings), index)
+    reach = packets_in_order if index.discontinuities else packets_of
+    for run in merge_overlapping(runs) if index.discontinuities else runs:
+        frames = _run_frames(codec, run, reach(run), search)
         _keep_timed(_from_key(frames, index, run.start), [run], search)
+
+
+def _all_packets(path: Path, settings: DecodeSettings) -> Iterator[Any]:
+    """The packets of a file that is opened for them."""
+    with open_media(path, settings) as container:
+        yield from packets_until_error(container, video_stream(container))
 
 
 def _from_key(frames: Iterable[Any], index: PacketIndex, start: int) -> Iterator[Any]:

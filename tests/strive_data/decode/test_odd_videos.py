@@ -153,6 +153,7 @@ def test_joined_files_play_one_after_the_other(tmp_path: Path, name: str, start:
     path = tmp_path / name
     path.write_bytes(one.read_bytes() + two.read_bytes())
     check(read(path), 64, 4.0, discontinuities=1)
+    check(read(path, 5), 5, 4.0, discontinuities=1)
 
 
 def test_a_flash_stream_whose_clock_begins_again(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.media import open_media, packets_until_error, video_stream
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan
-from strive_data.decode.plan import DecodeErrors, Run, packets_from, packets_from_start, plan_runs
+from strive_data.decode.plan import (
+    DecodeErrors,
+    Run,
+    merge_overlapping,
+    packets_from,
+    packets_from_start,
+    plan_runs,
+)
 from strive_data.decode.timeline import ClockRules
 from tools.barcodes.clip import Clip
 from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
@@ -48,6 +55,11 @@ def test_leading_picture_of_an_open_group_begins_a_key_frame_earlier() -> None:
     index = index_of(0, 2, 1, 5, 3, 4, 6, keys={0, 3})  # packet 3 (pts 5) is a key; 4 and 5 lead it
     assert plan_runs(index, {4, 6}) == [run(0, 5, 4), run(3, 7, 6)]
     assert plan_runs(index, {1, 5, 3}) == [run(0, 6, 1, 5), run(3, 4, 3)]
+
+
+def test_runs_that_overlap_are_joined_to_be_read_in_order() -> None:
+    runs = [run(0, 6, 1, 5), run(3, 4, 3), run(6, 8, 7), run(7, 9, 8)]
+    assert merge_overlapping(runs) == [run(0, 6, 1, 3, 5), run(6, 9, 7, 8)]
 
 
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
