@@ -5,7 +5,10 @@ Errors meant for the user become one line and exit code 2.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from strive_data.common.output_folder import FULL
+from strive_data.common.retries import GIVE_UP
 from strive_data.common.storage import place_of
 from strive_data.common.text import escape_controls
 from strive_data.errors import StriveError, UsageError
@@ -33,6 +38,7 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        GIVE_UP.clear()
 
 
 def exit_code(stop: BaseException) -> int:
@@ -41,6 +47,7 @@ def exit_code(stop: BaseException) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    GIVE_UP.set()
     raise Terminated
 
 
@@ -96,10 +103,24 @@ def make_app(help_text: str) -> typer.Typer:
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run the application. A StriveError is printed without a traceback and ends with exit code 2."""
+    """Run the application. A StriveError, or a standard output that is full, is one line and exit code 2."""
+    code = 0
     try:
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            if not isinstance(end.code, int | None):
+                raise
+            code = end.code or 0
+        sys.stdout.flush()
     except StriveError as error:
         echo(f"error: {error}", err=True)
-        raise SystemExit(2) from error
-    raise SystemExit(0)
+        code = 2
+    except OSError as error:
+        if error.filename is not None or error.errno not in (*FULL, errno.EIO):
+            raise
+        # Without a file name it comes from a stream; Python must not flush it again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+        code = 2
+    raise SystemExit(code)

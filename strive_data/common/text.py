@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from strive_data.errors import SampleError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Counts in words, for all that is printed: "1 sample", "2 samples".
 
@@ -79,6 +81,8 @@ def table_text(
     letters: int = 60,
 ) -> str:
     """The table as text: cells wrapped to `width`, texts cut to `letters`, floats with `decimals` places."""
+    import polars as pl
+
     with pl.Config(
         tbl_rows=-1,
         tbl_cols=-1,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,21 @@ def test_sigterm_is_raised_in_the_block_only() -> None:
     with pytest.raises(Terminated), terminable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_full_standard_output_is_one_line() -> None:
+    program = (
+        "from strive_data.common import console\n"
+        "app = console.make_app('test')\n"
+        "@app.command()\n"
+        "def say() -> None:\n"
+        "    console.echo('x')\n"
+        "console.run(app)\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
 def test_exit_codes_are_those_of_a_shell() -> None:

@@ -96,8 +96,6 @@ def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
     train = ["train", "--shards", tmp_path, "--out", tmp_path / "out", "--model", "demo"]
     cases = [
         (["--help"], 0, "Commands"),
-        (["-h"], 0, "Commands"),
-        (["--version"], 0, "strive"),
         (["train", "--help"], 0, "--resume-from"),
         (["nothing"], 2, "nothing"),
         (["train", "--stepz", "3"], 2, "--stepz"),
