@@ -7,8 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
-from strive_data.analysis.cases import read_cases
-from strive_data.analysis.judge import Comparison, as_text, compare
+from strive_data.analysis.judge import Contest, as_text, compare
+from strive_data.analysis.judge_cases import read_cases
 from strive_data.analysis.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
 from strive_data.analysis.overlap_frames import PICTURE, STORED, embed_by
 from strive_data.build import build as run_build
@@ -247,8 +247,8 @@ def judge(
         list[float] | None,
         option(text="Noise added to the scores, in their robust spreads, repeatable; default 0 1."),
     ] = None,
-    drawn_offsets: Annotated[
-        bool, typer.Option("--drawn-offsets", help="Offsets as in training, instead of one half.")
+    drawn_phases: Annotated[
+        bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
@@ -258,17 +258,17 @@ def judge(
     if out:
         check_out(out)
     cases = read_cases(folder)
-    built, default = cases.built, Comparison()
-    comparison = Comparison(
+    built, default = cases.built, Contest()
+    contest = Contest(
         samplers=tuple(sampler or default.samplers),
         frames=tuple(frames or ([built.frames] if built else default.frames)),
         variants=tuple(variants or ([built.variants] if built else default.variants)),
         noise=tuple(noise or default.noise),
-        drawn_offsets=drawn_offsets,
+        drawn_phases=drawn_phases,
         resamples=resamples,
         seed=seed,
     )
-    table = compare(cases.cases, comparison, base=cases.built)
+    table = compare(cases.cases, contest, base=cases.built)
     asked = plural(len(cases.cases), "question")
     echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
     echo(as_text(table))

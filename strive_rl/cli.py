@@ -301,6 +301,7 @@ def score(
     """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
     from strive_rl.benchmarks.registry import find_benchmark
     from strive_rl.eval import score as scoring
+    from strive_rl.eval.config import PAGE_FILE
     from strive_rl.eval.table import score_table
 
     options = {"missing": missing, "format": format_, "sampler": sampler, "recipe": recipe}
@@ -314,7 +315,7 @@ def score(
         settings=settings,
     )
     echo(score_table(results))
-    echo(f"{out / scoring.PAGE_FILE}: examples")
+    echo(f"{out / PAGE_FILE}: examples")
 
 
 @app.command()

@@ -119,6 +119,8 @@ def _descend(
     path: Path, value: object, steps: Sequence[str], names: Mapping[str, str], keys: Sequence[str]
 ) -> Iterator[Item]:
     where = "/".join(keys)
+    if not steps and value and isinstance(value, Mapping) and all(map(_is_row, value.values())):
+        value = list(value.values())  # rows by their numbers: {"0": {...}, "1": {...}}
     if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
         wanted = "an object" if steps else "a list of rows"
         problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
@@ -136,6 +138,10 @@ def _descend(
         for row, fields in enumerate(value):
             merged = {**fields, **names} if isinstance(fields, Mapping) else fields
             yield Item(path, f"{where} item", row, row, merged)
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _table_items(

@@ -15,7 +15,7 @@ from strive_data.common.files import replacing, write_bytes
 from strive_data.config import SamplerSettings
 from strive_data.sampling.comb import inclusion_of
 from strive_data.sampling.density import z_scores
-from strive_data.sampling.registry import ORDERED
+from strive_data.sampling.registry import WALKERS
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, Failure, Sample, Table
 from strive_data.shards.manifest import PartFile
 
@@ -111,6 +111,6 @@ def _inclusion(sample: Sample) -> np.ndarray | list[None]:
     """Inclusion π of each candidate (`peaks` cuts its cells by it); null where the sampler has none."""
     names = SamplerSettings.__dataclass_fields__
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
-    if settings.name not in ORDERED:
+    if settings.name not in WALKERS:
         return [None] * len(sample.times)
     return inclusion_of(sample.scores, settings)

@@ -10,7 +10,7 @@ import polars as pl
 
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
-from strive_data.sampling.registry import ORDERED
+from strive_data.sampling.registry import WALKERS
 from strive_data.schema import INDEX_TABLE, Sample
 from strive_data.shards.checksums import file_sha256
 from strive_data.shards.manifest import Entry, Manifest, manifest_name
@@ -119,7 +119,7 @@ def _cluster_problems(
     folder: Path, expected: pl.DataFrame, first: int, settings: BuildSettings
 ) -> Iterator[Problem]:
     """Clusters follow from embeddings that a shard need not hold: only their range is known."""
-    grouped = settings.sampler.grouping != "none" and settings.sampler.name in ORDERED
+    grouped = settings.sampler.grouping != "none" and settings.sampler.name in WALKERS
     try:
         clusters = read_rows(folder, FRAMES_FILE, first, expected.height)["cluster"]
     except (DamagedError, pl.exceptions.ColumnNotFoundError):

@@ -1,4 +1,9 @@
-"""What passes between the readers, the rules and the aggregation."""
+"""What readers, rules and aggregation exchange: items, verdicts, conventions, scored questions.
+
+A **convention** is one way to score an output. Two of them are kept apart everywhere: `official` is what the
+authors' published code computes, quirks included, and is comparable with published numbers; `robust` is this
+project's reading of what the answer says.
+"""
 
 from __future__ import annotations
 
@@ -9,71 +14,81 @@ from typing import Any, Literal
 
 from strive_data.schema import Question
 
+OFFICIAL, ROBUST = "official", "robust"
 Row = Mapping[str, Any]
-PRODUCT = " × "  # "task × dimension" is a breakdown by both
+Tags = Mapping[str, str]
+PRODUCT = " × "  # the breakdown "task × dimension" combines two tags
+LIST = " | "  # the value "motion | object" counts under each of its parts
 Status = Literal["scored", "judged", "awaiting judge", "missing", "unusable"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question of a benchmark: `tags` are what results are broken down by ({"duration": "short"}).
+    """One question of a benchmark. `tags` are what results are broken down by ({"duration": "short"}).
 
-    `judge_question` and `judge_reference` stand for question and answer before a judge, where the benchmark
-    asks it something else than the model.
+    `judge_question` and `judge_reference` replace question and answer where a judge is asked something else
+    than the model.
     """
 
     question: Question
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
     judge_question: str = ""
     judge_reference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unusable:
-    """A row of the annotation that is no question, and why not."""
+    """A row of the annotation that is not a question, and the reason."""
 
     sample_id: str
     video: str
     message: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the rules say of one output: `value` in [0, 1], None where they cannot tell and a judge must.
+    """What a convention says of one output: `value` in [0, 1], or None where a judge must decide.
 
-    `extracted` is what was taken as the answer, None where no answer could be read.
+    `extracted` is what was read as the answer, None where nothing could be read. With `left_out` the output
+    does not count in the convention's mean.
     """
 
     value: float | None
     extracted: str | None
+    left_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """One way of scoring: of an output (None: this way has no rule for such a question), and of averaging.
+    """One way to score an output, and to average.
 
-    `strata` gives (task, part) by the tags of an item for a macro mean: over tasks, of each the mean over its
-    parts. Without it the mean is over questions.
+    `score` returns None for questions that the convention does not cover. `strata` gives (task, part) of an
+    item for a macro mean: over tasks, of each the mean over its parts; without it the mean is over questions.
+    `judge_overrides`: a judgement replaces the rule's value; else it only fills an undecided one. Questions
+    for which `judge_only` holds have no rule; they stay out of the mean until they are judged.
     """
 
     name: str
     score: Callable[[str, Item], Verdict | None]
-    strata: Callable[[Mapping[str, str]], tuple[str, str]] | None = None
+    strata: Callable[[Tags], tuple[str, str]] | None = None
     note: str = ""
+    judge_overrides: bool = False
+    judge_only: Callable[[Tags], bool] = lambda tags: False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A benchmark. The first convention is its own; results lead with it.
+    """A benchmark. Its first convention is the one that results lead with.
 
-    `published` is the number of its questions, 0 where that is not fixed. `files` are the names of its
-    annotation files as published, each a choice of patterns below the data root. `tags` reads them from a row
-    of such a file or of one in Video-R1's layout; `breakdowns` are those that tables show, in order.
-    A tag "a × b" is made of the tags a and b. `order` has values of tags that stand in an order of their own.
-    `judge_task` says what a judge is asked, where there are questions for one; `finish` adds to items what
-    only all of them together tell. `form` is the line of a prompt that asks for the answer as the rules read
-    it, "" where the form of the question's type is that.
+    `published` is the number of its questions, 0 if that is not fixed. `files` are the names of its
+    annotation files, each a choice of patterns below the data root. `tags` reads them from a row of such a
+    file or of one in Video-R1's layout. `breakdowns` are those that tables show, in order; a tag "a × b"
+    combines a and b. `order` lists tag values that have an order of their own. `judge_task` is the
+    instruction to a judge. `finish` adds to items what only all of them together determine. `form` is the
+    line of a prompt that asks for the answer in the form that the rules read, "" for the form of the
+    question's type. `knowledge` is the (tag, value) of the questions for which a comparison reports the
+    knowledge gain.
     """
 
     name: str
@@ -88,15 +103,18 @@ class Benchmark:
     judge_task: str = ""
     finish: Callable[[Sequence[Item]], Sequence[Item]] | None = None
     form: Callable[[Item], str] = lambda item: ""
+    knowledge: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
     """One question with its output (None: missing) and what each convention says of it.
 
-    `values` has the conventions that have a rule for the question; a value is None while it awaits a judge.
-    `frames` is what the prediction says of the frames it was made from (sampler, times in seconds). `outputs`
-    are all answers where several were sampled: `output` and `extracted` are then the first's, values means.
+    `values` and `extracted` are by convention: only conventions that cover the question, and that do not
+    leave the output out (`left_out`). A value is None while it awaits a judge; `by_judge` names the
+    conventions in which a judge decides. `frames` is what the prediction says of its frames (sampler, times
+    in seconds). `outputs` are all answers where several were sampled: `output` and `extracted` are the
+    first's, values means.
     """
 
     sample_id: str
@@ -105,16 +123,23 @@ class Scored:
     question: str = ""
     options: tuple[str, ...] = ()
     reference: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
     output: str | None = None
-    extracted: str | None = None
+    extracted: Mapping[str, str | None] = field(default_factory=dict)
     values: Mapping[str, float | None] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    by_judge: tuple[str, ...] = ()
     frames: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
 
+def values_of(tags: Tags, name: str) -> tuple[str, ...]:
+    """The values of a tag: several where it is a list, none where it is absent."""
+    return tuple(tags[name].split(LIST)) if name in tags else ()
+
+
 def text_of(row: Row, *names: str) -> str:
-    """The first of the named fields that is a text or a whole number, "" if none is."""
+    """The first of the named fields that is a text or a whole number, or ""; dots lead into objects."""
     for name in names:
         value: Any = row
         for part in name.split("."):

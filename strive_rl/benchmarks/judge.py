@@ -1,4 +1,4 @@
-"""What rules cannot tell, written out for a judge, and a judge's answers read back."""
+"""Writes out what rules cannot decide for a judge, and reads a judge's answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strive_rl.benchmarks.readers import tempcompass
 from strive_rl.benchmarks.readers.join import join
 from strive_rl.benchmarks.readers.prediction import Records, read_records
 from strive_rl.benchmarks.rules.tempcompass import judged_letter
-from strive_rl.benchmarks.scoring import scored
+from strive_rl.benchmarks.scoring import own_extracted, scored
 
 SCORES = ("score", "rating", "correct")
 EXPECTED = (
@@ -22,13 +22,13 @@ EXPECTED = (
     "TempCompass of the same questions"
 )
 CAPTION_TASK = (
-    "Choose the one option of the question that the caption tells, from the caption alone: none, if it tells "
-    "none or several."
+    "Choose the one option of the question that the caption states, from the caption alone; if it states no "
+    "option or several, choose none."
 )
 
 
 def judge_rows(benchmark: Benchmark, item: Item, row: Scored) -> list[dict[str, Any]]:
-    """The lines of for_judge.jsonl of a question: one for each of its answers that the rules cannot tell."""
+    """The lines of for_judge.jsonl of a question: one for each answer that the rules do not decide."""
     if not row.outputs:
         return [judge_row(benchmark, item, row)]
     each = [replace(scored(benchmark, item, output), sample_id=row.sample_id) for output in row.outputs]
@@ -40,10 +40,10 @@ def judge_rows(benchmark: Benchmark, item: Item, row: Scored) -> list[dict[str, 
 
 
 def judge_row(benchmark: Benchmark, item: Item, row: Scored) -> dict[str, Any]:
-    """The line of for_judge.jsonl of one output that the rules cannot tell."""
+    """The line of for_judge.jsonl of one output that the rules do not decide."""
     question = item.judge_question or "\n".join([item.question.question, *item.question.options])
     reference = item.judge_reference or item.question.answer
-    answer = row.extracted or row.output or ""
+    answer = next(filter(None, own_extracted(row)), row.output or "")
     return {
         "sample_id": row.sample_id,
         "question": question,
@@ -59,7 +59,7 @@ def judge_prompt(benchmark: Benchmark, item: Item, question: str, reference: str
     if item.judge_question:
         return (
             f"{CAPTION_TASK}\n\nCaption:\n{answer}\n\nQuestion:\n{question}\n\n"
-            'Write the option that the caption tells as it stands ("B. text"), or: none.'
+            'Write the option that the caption states in full ("B. text"), or: none.'
         )
     return (
         f"{benchmark.judge_task}\n\nQuestion:\n{question}\n\nReference: {reference}\n\n"
@@ -72,8 +72,8 @@ def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
     """Judgement in [0, 1] by sample id.
 
     Lines of {"sample_id", "score"} (or "rating", "correct"), or {"sample_id", "judge_answer"} where the judge
-    answered a caption's question; or a rated file of TempCompass. Raises UsageError for a line that holds
-    none, one that stands twice, an id that no question has, and a rated file of other questions.
+    answered a caption's question; or a rated file of TempCompass. Raises UsageError for a line without a
+    judgement, a repeated id, an id that no question has, and a rated file of other questions.
     """
     records = read_records(path, "judgements", EXPECTED)
     if tempcompass.fits(records):
@@ -82,11 +82,11 @@ def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
 
 
 def _read_rated(records: Records, items: Sequence[Item]) -> dict[str, float]:
-    """The ratings of the rows that have one: the others were told by the rules."""
+    """The ratings of the rows that have one; the rules decide the others."""
     rows = join(items, tempcompass.read(records).predictions).predictions
     if not rows:
         asked = plural(len(items), "question")
-        raise UsageError(f"judgements {records.path}: none of its rows is one of {asked}; {EXPECTED}")
+        raise UsageError(f"judgements {records.path}: its rows match none of {asked}; {EXPECTED}")
     return {sample_id: row.judgement for sample_id, row in rows.items() if row.judgement is not None}
 
 
@@ -98,7 +98,7 @@ def _read_lines(records: Records, known: dict[str, Item]) -> dict[str, float]:
         sample_id = str(row["sample_id"])
         if sample_id not in known:
             raise UsageError(
-                f"judgements {place}: sample_id {sample_id!r} is none of {plural(len(known), 'question')}"
+                f"judgements {place}: sample_id {sample_id!r} is not among {plural(len(known), 'question')}"
             )
         if sample_id in judgements:
             raise UsageError(f"judgements {place}: {sample_id} is judged twice")

@@ -1,4 +1,4 @@
-"""Scored questions → what they add up to: overall and by category, each with its interval. Pure."""
+"""Outputs → scored questions → totals and breakdowns with their intervals. Pure."""
 
 from __future__ import annotations
 
@@ -6,59 +6,100 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from strive_rl.benchmarks.item import PRODUCT, Benchmark, Convention, Item, Scored, Status, Unusable
+from strive_rl.benchmarks.item import (
+    PRODUCT,
+    Benchmark,
+    Convention,
+    Item,
+    Scored,
+    Status,
+    Unusable,
+    Verdict,
+    values_of,
+)
 from strive_rl.common.statistics import Estimate, estimate, macro_estimate
 
-# One item and its output → `Scored`. Pure.
+Missing = Literal["wrong", "exclude"]
+Bootstrap = tuple[int, int]
+"""(resamples, seed)"""
+ABSENT = ("missing", "unusable")
 
 
 def scored(benchmark: Benchmark, item: Item, output: str | None, judgement: float | None = None) -> Scored:
-    """What each convention says of an item's output; None is a missing one, which is worth 0.
+    """What each convention says of an item's output; a missing output (None) has the value 0.
 
-    A judgement in [0, 1] counts where the benchmark's own rules cannot tell, and nowhere else.
+    A judgement in [0, 1] counts where a rule is undecided, and in conventions with `judge_overrides`.
     """
     verdicts = {
-        convention.name: verdict
+        convention: verdict
         for convention in benchmark.conventions
         if (verdict := convention.score(output or "", item)) is not None
     }
-    values = {name: 0.0 if output is None else verdict.value for name, verdict in verdicts.items()}
-    own = benchmark.conventions[0].name
-    status: Status = "missing" if output is None else "scored"
-    if own in values and values[own] is None:
-        status = "awaiting judge" if judgement is None else "judged"
-        values[own] = judgement
+    values = {c.name: _value(c, verdict, output, judgement) for c, verdict in verdicts.items()}
+    left_out = tuple(c.name for c, verdict in verdicts.items() if verdict.left_out and output is not None)
+    by_judge = tuple(c.name for c, verdict in verdicts.items() if _judged(c, verdict, output, judgement))
     question = item.question
     return Scored(
         sample_id=question.sample_id,
         video=question.video,
-        status=status,
+        status=_status(output, values, by_judge),
         question=question.question,
         options=question.options,
         reference=question.answer,
         tags=dict(item.tags),
         output=output,
-        extracted=verdicts[own].extracted if own in verdicts else None,
-        values=values,
+        extracted={c.name: verdict.extracted for c, verdict in verdicts.items()},
+        values={name: value for name, value in values.items() if name not in left_out},
+        left_out=left_out,
+        by_judge=by_judge,
     )
 
 
+def _judged(convention: Convention, verdict: Verdict, output: str | None, judgement: float | None) -> bool:
+    """Whether a judge decides: the rule does not, or its decision is overridden."""
+    overridden = convention.judge_overrides and judgement is not None
+    return output is not None and (verdict.value is None or overridden)
+
+
+def _value(
+    convention: Convention, verdict: Verdict, output: str | None, judgement: float | None
+) -> float | None:
+    if output is None:
+        return 0.0
+    return judgement if _judged(convention, verdict, output, judgement) else verdict.value
+
+
+def _status(output: str | None, values: dict[str, float | None], by_judge: Sequence[str]) -> Status:
+    if output is None:
+        return "missing"
+    if any(value is None for value in values.values()):
+        return "awaiting judge"
+    return "judged" if by_judge else "scored"
+
+
 def scored_answers(benchmark: Benchmark, item: Item, outputs: Sequence[str]) -> Scored:
-    """Several answers to one question: values are means over them, None where a judge must tell of any."""
+    """Several answers to one question: values are means, None while an answer awaits a judge."""
     rows = [scored(benchmark, item, output) for output in outputs]
-    values = {name: _mean([row.values[name] for row in rows]) for name in rows[0].values}
-    waits = values.get(benchmark.conventions[0].name, 0.0) is None
-    status: Status = "awaiting judge" if waits else "scored"
-    return replace(rows[0], status=status, values=values, outputs=tuple(outputs))
+    names = [c.name for c in benchmark.conventions if any(c.name in row.values for row in rows)]
+    values = {name: _mean([row.values[name] for row in rows if name in row.values]) for name in names}
+    waits = any(value is None for value in values.values())
+    return replace(
+        rows[0],
+        status="awaiting judge" if waits else "scored",
+        values=values,
+        left_out=tuple(name for name in rows[0].left_out if name not in values),
+        by_judge=tuple(name for name, value in values.items() if value is None),
+        outputs=tuple(outputs),
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return sum(told) / len(values) if len(told) == len(values) else None
+    known = [value for value in values if value is not None]
+    return sum(known) / len(values) if len(known) == len(values) else None
 
 
 def unusable(benchmark: Benchmark, row: Unusable) -> Scored:
-    """A row of the annotation that is no question: worth 0 in every convention."""
+    """A row of the annotation that is not a question: its value is 0 in every convention."""
     return Scored(
         sample_id=row.sample_id,
         video=row.video or f"row of {row.sample_id}",
@@ -69,45 +110,39 @@ def unusable(benchmark: Benchmark, row: Unusable) -> Scored:
     )
 
 
-def rules_only(row: Scored, name: str) -> Scored:
-    """The row as if there were no judge: what the rules cannot tell counts 0, as without a judge it does."""
-    if row.status not in ("judged", "awaiting judge"):
-        return row
-    return replace(row, values={**row.values, name: 0.0})
-
-
-Missing = Literal["wrong", "exclude"]
-ABSENT = ("missing", "unusable")
-OPEN = ("judged", "awaiting judge")
-
-
 def summarise(
     benchmark: Benchmark, rows: Sequence[Scored], *, missing: Missing, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Counts, totals of each convention, totals without a judge, and all that by category.
+    """Counts, the total of each convention, what judges decide, and all that by category.
 
-    `missing` says what becomes of questions without an answer and of unusable rows: "wrong" counts them 0,
+    `missing` applies to questions without an answer and to unusable rows: "wrong" gives them the value 0,
     "exclude" leaves them out of the mean. What awaits a judge counts 0 until it is judged.
     """
-    counted = [row for row in rows if missing == "wrong" or row.status not in ABSENT]
+    included = [row for row in rows if missing == "wrong" or row.status not in ABSENT]
     bootstrap = (resamples, seed)
     summary: dict[str, Any] = {
-        "counts": counts(rows) | {"in_the_mean": len(counted)},
-        "overall": {c.name: shown(total(c, counted, bootstrap)) for c in benchmark.conventions},
+        "counts": counts(rows) | {"in_the_mean": len(included)},
+        "left_out": left_out(benchmark, included),
+        "overall": {c.name: shown(total(c, included, bootstrap)) for c in benchmark.conventions},
     }
-    if any(row.status in OPEN for row in counted):
-        summary["judge"] = _judge(benchmark.conventions[0], counted, bootstrap)
+    if judge := _judge(benchmark, included, bootstrap):
+        summary["judge"] = judge
     summary["by"] = {
-        tag: _by(benchmark, counted, tag, bootstrap) for tag in benchmark.breakdowns if _divides(tag, counted)
+        tag: _by(benchmark, included, tag, bootstrap)
+        for tag in benchmark.breakdowns
+        if _divides(tag, included)
     }
     return summary
 
 
 def counts(rows: Sequence[Scored]) -> dict[str, int]:
-    """How many rows there are of each kind; `empty` and `unreadable` answers are among the scored ones."""
+    """How many rows there are of each kind; `empty` and `unreadable` answers are among the scored ones.
+
+    Unreadable are answers in which no convention finds anything to score.
+    """
     answered = [row for row in rows if row.output is not None]
     empty = [row for row in answered if not (row.output or "").strip()]
-    unread = [row for row in answered if row.extracted is None]
+    unread = [row for row in answered if not any(value is not None for value in own_extracted(row))]
     return {
         "questions": len(rows),
         "videos": len({row.video for row in rows}),
@@ -121,83 +156,119 @@ def counts(rows: Sequence[Scored]) -> dict[str, int]:
     }
 
 
-def total(convention: Convention, rows: Sequence[Scored], bootstrap: tuple[int, int]) -> Estimate | None:
-    """The convention's mean over those rows that it has a rule for; None where there are none.
+def own_extracted(row: Scored) -> list[str | None]:
+    """What the benchmark's conventions read, Video-R1's aside: it takes any text for an answer."""
+    return [value for name, value in row.extracted.items() if name != "video_r1"]
 
-    What awaits a judge counts 0.
+
+def total(convention: Convention, rows: Sequence[Scored], bootstrap: Bootstrap) -> Estimate | None:
+    """The convention's mean over the rows that it covers; None where there are none.
+
+    What awaits a judge counts 0, but is left out where no rule could have decided it.
     """
-    found = [row for row in rows if convention.name in row.values]
-    values = [row.values[convention.name] or 0.0 for row in found]
-    return mean_of(convention, values, found, bootstrap)
+    covered = [row for row in rows if counts_in(convention, row)]
+    values = [row.values[convention.name] or 0.0 for row in covered]
+    return mean_of(convention, values, covered, bootstrap)
+
+
+def counts_in(convention: Convention, row: Scored) -> bool:
+    """Whether a row belongs to the convention's mean."""
+    if convention.name not in row.values:
+        return False
+    return row.values[convention.name] is not None or not convention.judge_only(row.tags)
 
 
 def mean_of(
-    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: tuple[int, int]
+    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: Bootstrap
 ) -> Estimate | None:
-    """The convention's mean of one value a row, with its interval; `bootstrap` is (resamples, seed).
+    """The convention's mean of one value a row, with its interval.
 
-    A row that does not tell its task has no place in a mean over tasks, and is left out of that.
+    A row without a task is left out of a mean over tasks.
     """
     resamples, seed = bootstrap
     if convention.strata is None:
         return estimate(values, [row.video for row in rows], resamples=resamples, seed=seed)
     placed = [
-        (value, row.video, convention.strata(row.tags)) for value, row in zip(values, rows, strict=True)
+        (value, row.video, stratum)
+        for value, row in zip(values, rows, strict=True)
+        if (stratum := convention.strata(row.tags))[0]
     ]
-    told = [one for one in placed if one[2][0]]
     return macro_estimate(
-        [value for value, _, _ in told],
-        [video for _, video, _ in told],
-        [place for _, _, place in told],
+        [value for value, _, _ in placed],
+        [video for _, video, _ in placed],
+        [stratum for _, _, stratum in placed],
         resamples=resamples,
         seed=seed,
     )
 
 
 def shown(made: Estimate | None) -> dict[str, Any] | None:
-    """As it stands in results.json."""
+    """The estimate as results.json holds it."""
     return asdict(made) if made else None
 
 
-def _judge(convention: Convention, rows: Sequence[Scored], bootstrap: tuple[int, int]) -> dict[str, Any]:
-    """How much a judge has to say, and the totals without one: undecided counted 0, and left out."""
-    asked = [row for row in rows if row.status in OPEN]
-    judged = [row for row in asked if row.status == "judged"]
-    alone = [rules_only(row, convention.name) for row in rows]
-    decided = [row for row in rows if row.status not in OPEN]
+def left_out(benchmark: Benchmark, rows: Sequence[Scored]) -> dict[str, int]:
+    """Answers that a convention does not count, as its authors' code does not."""
+    numbers = {c.name: sum(c.name in row.left_out for row in rows) for c in benchmark.conventions}
+    return {name: number for name, number in numbers.items() if number}
+
+
+def _judge(benchmark: Benchmark, rows: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
+    """By convention: how much a judge decides, and the totals without one: undecided as 0, and left out."""
     return {
-        "asked": len(asked),
-        "share": len(asked) / len(rows),
-        "judged": len(judged),
-        "awaiting": len(asked) - len(judged),
+        c.name: _judge_share(c, rows, bootstrap)
+        for c in benchmark.conventions
+        if any(c.name in row.by_judge for row in rows)
+    }
+
+
+def _judge_share(convention: Convention, rows: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, Any]:
+    name = convention.name
+    undecided = [row for row in rows if name in row.by_judge]
+    awaiting = sum(row.values[name] is None for row in undecided)
+    decided = [row for row in rows if name not in row.by_judge]
+    alone = [rules_only(row, name) for row in rows]
+    return {
+        "asked": len(undecided),
+        "share": len(undecided) / len(rows),
+        "judged": len(undecided) - awaiting,
+        "awaiting": awaiting,
         "rules_only": shown(total(convention, alone, bootstrap)),
         "decided_by_rules": shown(total(convention, decided, bootstrap)),
     }
 
 
+def rules_only(row: Scored, name: str) -> Scored:
+    """The row as without a judge: what the convention's rules do not decide awaits one."""
+    return replace(row, values={**row.values, name: None}) if name in row.by_judge else row
+
+
 def _by(
-    benchmark: Benchmark, rows: Sequence[Scored], tag: str, bootstrap: tuple[int, int]
+    benchmark: Benchmark, rows: Sequence[Scored], tag: str, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Any]]:
-    values = {row.tags[tag] for row in rows if tag in row.tags}
+    values = {value for row in rows for value in values_of(row.tags, tag)}
     ranked = sorted(values, key=lambda value: (_place(benchmark.order, value), value))
     return {
-        value: _part(benchmark, [r for r in rows if r.tags.get(tag) == value], bootstrap) for value in ranked
+        value: _part(benchmark, [r for r in rows if value in values_of(r.tags, tag)], bootstrap)
+        for value in ranked
     }
 
 
 def _divides(tag: str, rows: Sequence[Scored]) -> bool:
-    """Whether some row has the tag; one that is made of two, whether each of these takes several values."""
+    """Whether some row has the tag; for a combined tag, whether each of its parts takes several values."""
     parts = tag.split(PRODUCT)
     least = 1 if len(parts) == 1 else 2
     return all(len({row.tags[part] for row in rows if part in row.tags}) >= least for part in parts)
 
 
 def _place(order: Sequence[str], value: str) -> int:
-    return order.index(value) if value in order else len(order)
+    """Rank of a value, or of the first part of a combined one."""
+    first = value.split(PRODUCT)[0]
+    return order.index(first) if first in order else len(order)
 
 
-def _part(benchmark: Benchmark, rows: Sequence[Scored], bootstrap: tuple[int, int]) -> dict[str, Any]:
+def _part(benchmark: Benchmark, rows: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, Any]:
     part: dict[str, Any] = {c.name: shown(total(c, rows, bootstrap)) for c in benchmark.conventions}
-    if any(row.status in OPEN for row in rows):
-        part["judge"] = _judge(benchmark.conventions[0], rows, bootstrap)
+    if judge := _judge(benchmark, rows, bootstrap):
+        part["judge"] = judge
     return part

@@ -174,14 +174,18 @@ def answered(
 
 
 def answer_line(asking: Asking, one: Answer) -> LineAnswers:
-    """The line of predictions.jsonl of one question under one sampler; `score` is the benchmark's own, the
-    mean over several answers (None: only a judge can tell)."""
+    """The line of predictions.jsonl of one question under one sampler.
+
+    `score` and `extracted` are those of the benchmark's first convention, a mean over several answers; None
+    where a judge must decide, or where the convention leaves the answer out.
+    """
     item = asking.items[one.sample.meta.question.sample_id]
+    lead = asking.benchmark.conventions[0].name
     row = scored_answers(asking.benchmark, item, [completion.text for completion in one.completions])
     return one.line() | {
         "tags": dict(item.tags),
-        "extracted": row.extracted,
-        "score": row.values.get(asking.benchmark.conventions[0].name),
+        "extracted": row.extracted.get(lead),
+        "score": row.values.get(lead),
     }
 
 

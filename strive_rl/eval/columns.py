@@ -11,8 +11,8 @@ from strive_rl.benchmarks.items import ItemSet
 from strive_rl.common import jsonl
 from strive_rl.data.views import UNIFORM
 from strive_rl.eval.compare import CompareSettings, compare
-from strive_rl.eval.config import BenchmarkSettings
-from strive_rl.eval.score import RESULTS_FILE, ScoreSettings, score
+from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
+from strive_rl.eval.score import ScoreSettings, score
 
 Results = dict[str, Any]
 

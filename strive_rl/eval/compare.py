@@ -1,13 +1,13 @@
-"""`strive-rl compare A B`: two folders of scored questions, the same ones, paired question by question.
+"""`strive-rl compare A B`: two folders of the same scored questions, paired question by question.
 
-The difference is B − A. Its interval is a bootstrap over videos; the sign tests are exact, of questions (as
-if those of one video were independent) and of videos.
+The difference is B − A. Its interval is a bootstrap over videos. The sign tests are exact: one over questions
+(taken as independent), one over videos.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,23 @@ from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.custom import OWN
-from strive_rl.benchmarks.item import Convention, Scored
+from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.benchmarks.scoring import mean_of, shown
+from strive_rl.benchmarks.scoring import counts_in, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import sign_test
 from strive_rl.data.views import UNIFORM
+from strive_rl.eval.config import (
+    COMPARISON_FILE,
+    PAGE_FILE,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    SCORED_FILE,
+)
 from strive_rl.eval.page import compare_page
-from strive_rl.eval.score import PAGE_FILE, RESULTS_FILE, SCORED_FILE
 
-# Folders of scored questions as `compare` reads them: of `score`, and of both kinds of `eval`.
-
-PREDICTIONS_FILE = "predictions.jsonl"
+LISTED = 3
+Pair = tuple[Scored, Scored]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,9 @@ class ScoredFolder:
 
 
 def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
-    """A finished folder; of an evaluation the column of one frame sampler, uniform unless named.
+    """A finished folder; of an evaluation the column of one frame sampler, by default uniform.
 
-    Other systems' scores have no sampler. Raises UsageError where it is no such folder, or holds another one.
+    Scores of other systems have no sampler. Raises UsageError for another folder and another sampler.
     """
     results = jsonl.read_json(folder / RESULTS_FILE) if (folder / RESULTS_FILE).is_file() else {}
     if "columns" in results:
@@ -61,18 +66,19 @@ def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
 
 
 def chosen(folder: Path, held: Mapping[str, Any], sampler: str | None) -> str:
-    """The frame sampler that is asked for; without that uniform, or the only one there is."""
+    """The named frame sampler; by default uniform, or the only one there is."""
     if sampler is None:
         sampler = next(iter(held)) if len(held) == 1 else UNIFORM
     return choose(sampler, held, f"sampler of {folder}")
 
 
 def _scored(row: Mapping[str, Any]) -> Scored:
-    return Scored(**{**row, **{name: tuple(row.get(name, ())) for name in ("options", "outputs")}})
+    tuples = {name: tuple(row.get(name, ())) for name in ("options", "outputs", "left_out", "by_judge")}
+    return Scored(**{**row, **tuples})
 
 
 def _of_shards(folder: Path, sampler: str) -> ScoredFolder:
-    """The reward's accuracy of each question stands for a benchmark's own score."""
+    """Questions of a build: their value is the reward's accuracy."""
     lines = [line for line in jsonl.read(folder / PREDICTIONS_FILE) if line["sampler"] == sampler]
     rows = [
         Scored(
@@ -84,30 +90,25 @@ def _of_shards(folder: Path, sampler: str) -> ScoredFolder:
             reference=line["answer"],
             tags={"source": line["source"], "question type": line["problem_type"]},
             output=line["output"],
-            extracted=line["extracted"],
+            extracted={OWN.conventions[0].name: line["extracted"]},
             values={OWN.conventions[0].name: line["accuracy"]},
             frames={"sampler": sampler, "times": line["times"]},
         )
         for line in lines
     ]
     by = {tag: sorted({row.tags[tag] for row in rows}) for tag in OWN.breakdowns}
-    told = {"title": "samples of a build", "benchmark": OWN.name, "settings": {"missing": "wrong"}, "by": by}
-    return _named(folder, told, rows)
+    results = {"title": "samples of a build", "benchmark": OWN.name, "by": by}
+    return _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
 
 
 def _named(folder: Path, results: Mapping[str, Any], rows: list[Scored]) -> ScoredFolder:
     return ScoredFolder(path=folder, results=results, rows={row.sample_id: row for row in rows})
 
 
-COMPARISON_FILE = "comparison.json"
-LISTED = 3
-Pair = tuple[Scored, Scored]
-
-
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """Which convention is compared (None: the benchmark's own), the bootstrap, and under which frame samplers
-    evaluations are: A's `sampler` as for `read_scored`, B's `sampler_b`, the same unless given."""
+    """The convention to compare (None: the benchmark's first), the frame sampler of each evaluation
+    (`sampler_b` None: the same as A's), and the bootstrap."""
 
     convention: str | None = None
     sampler: str | None = None
@@ -128,11 +129,12 @@ def compare(
     first, second = read_scored(a, settings.sampler), read_scored(b, second_sampler)
     _require_alike(first, second)
     pairs, left_out = paired(first, second, common=common)
-    convention = _convention(first, settings.convention)
-    pairs = [pair for pair in pairs if all(convention.name in row.values for row in pair)]
+    benchmark = BENCHMARKS[first.results["benchmark"]]
+    included = _included(first, pairs)
+    convention = _convention(benchmark, settings.convention, included)
+    pairs = _covered(convention, included)
     if not pairs:
-        raise UsageError(f"{a} and {b} have no question in common that {convention.name} has a rule for")
-    pairs = _counted(first, pairs)
+        raise UsageError(f"{a} and {b} have no common question in the mean of {convention.name}")
     body = _compared(convention, pairs, settings)
     results = {
         "title": first.results["title"],
@@ -140,12 +142,19 @@ def compare(
         "a": first.path.as_posix(),
         "b": second.path.as_posix(),
         "convention": convention.name,
-        "notes": [*BENCHMARKS[first.results["benchmark"]].notes, *_notes(pairs, left_out)],
-        "overall": {name: body[name] for name in ("difference", "a", "b")},
+        "notes": [*benchmark.notes, *_notes(pairs, left_out, len(included) - len(pairs), convention)],
+        "overall": body,
+        "readings": {
+            c.name: _compared(c, both, settings)
+            for c in benchmark.conventions
+            if (both := _covered(c, included))
+        },
         "sign_test": asdict(sign_test([_gain(pair, convention.name) for pair in pairs])),
         "sign_test_videos": asdict(sign_test(_video_means(pairs, convention.name))),
         "by": _by(first, convention, pairs, settings),
     }
+    if benchmark.knowledge is not None:
+        results["knowledge"] = _knowledge(benchmark, included)
     if out is not None:
         _write(out, results, pairs)
     return results
@@ -154,8 +163,8 @@ def compare(
 def paired(a: ScoredFolder, b: ScoredFolder, *, common: bool) -> tuple[list[Pair], int]:
     """Rows of both by question, in A's order, and how many questions were left out.
 
-    Raises UsageError where the questions differ and `common` is off: which are in one folder only, and which
-    have another text, options or truth.
+    Raises UsageError where questions are in one folder only, or differ in text, options or truth, unless
+    `common` is set.
     """
     only_a, only_b = sorted(a.rows.keys() - b.rows.keys()), sorted(b.rows.keys() - a.rows.keys())
     both = [sample_id for sample_id in a.rows if sample_id in b.rows]
@@ -182,21 +191,30 @@ def _asked(row: Scored) -> tuple[object, ...]:
 
 
 def _require_alike(a: ScoredFolder, b: ScoredFolder) -> None:
-    told = [
+    first, second = (
         {"benchmark": folder.results["benchmark"], "missing": folder.results["settings"]["missing"]}
         for folder in (a, b)
-    ]
-    for name, ours in told[0].items():
-        if ours != told[1][name]:
-            raise UsageError(f"{a.path} has {name} {ours}, {b.path} has {told[1][name]}: score both alike")
+    )
+    for name, value in first.items():
+        if value != second[name]:
+            raise UsageError(f"{a.path} has {name} {value}, {b.path} has {second[name]}: score both alike")
 
 
-def _convention(folder: ScoredFolder, name: str | None) -> Convention:
-    conventions = {c.name: c for c in BENCHMARKS[folder.results["benchmark"]].conventions}
-    return conventions[choose(name, conventions, "convention")] if name else next(iter(conventions.values()))
+def _convention(benchmark: Benchmark, name: str | None, pairs: Sequence[Pair]) -> Convention:
+    """The named one; by default the benchmark's first one that has a pair in its mean."""
+    conventions = {c.name: c for c in benchmark.conventions}
+    if name:
+        return conventions[choose(name, conventions, "convention")]
+    covering = (c for c in benchmark.conventions if _covered(c, pairs))
+    return next(covering, benchmark.conventions[0])
 
 
-def _counted(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
+def _covered(convention: Convention, pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs of which both belong to the convention's mean."""
+    return [pair for pair in pairs if all(counts_in(convention, row) for row in pair)]
+
+
+def _included(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
     """Pairs in the mean: with missing = exclude, those that both answered."""
     if folder.results["settings"]["missing"] == "wrong":
         return list(pairs)
@@ -205,6 +223,39 @@ def _counted(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
 
 def _gain(pair: Pair, name: str) -> float:
     return (pair[1].values[name] or 0.0) - (pair[0].values[name] or 0.0)
+
+
+def _knowledge(benchmark: Benchmark, pairs: Sequence[Pair]) -> dict[str, dict[str, float | None]]:
+    """By convention, what B knows that A did not (A without the video, B with it), on the benchmark's track.
+
+    Δ = (B − A) / (1 − A) of the accuracies; wrong → right as a share of what A had wrong, right → wrong of
+    what A had right. An answer that a convention leaves out is not right.
+    """
+    tag, value = benchmark.knowledge or ("", "")
+    track = [pair for pair in pairs if pair[0].tags.get(tag) == value]
+    gains: dict[str, dict[str, float | None]] = {}
+    for convention in benchmark.conventions:
+        covered = _covered(convention, track)
+        right = [tuple(row.values.get(convention.name) == 1 for row in pair) for pair in track]
+        if not covered:
+            continue
+        before, after = (
+            sum(pair[side].values[convention.name] or 0.0 for pair in covered) / len(covered)
+            for side in (0, 1)
+        )
+        gains[convention.name] = {
+            "before": before,
+            "after": after,
+            "delta": (after - before) / (1 - before) if before < 1 else None,
+            "wrong_to_right": _share(second for first, second in right if not first),
+            "right_to_wrong": _share(not second for first, second in right if first),
+        }
+    return gains
+
+
+def _share(flags: Iterable[bool]) -> float | None:
+    known = list(flags)
+    return sum(known) / len(known) if known else None
 
 
 def _compared(convention: Convention, pairs: Sequence[Pair], settings: CompareSettings) -> dict[str, Any]:
@@ -235,7 +286,7 @@ def _by(
 ) -> dict[str, Any]:
     by: dict[str, Any] = {}
     for tag, values in folder.results["by"].items():
-        parts = {value: [pair for pair in pairs if pair[0].tags.get(tag) == value] for value in values}
+        parts = {value: [p for p in pairs if value in values_of(p[0].tags, tag)] for value in values}
         by[tag] = {
             value: _compared(convention, part, settings) | _wins(part, convention.name)
             for value, part in parts.items()
@@ -248,11 +299,14 @@ def _wins(pairs: Sequence[Pair], name: str) -> dict[str, Any]:
     return asdict(sign_test([_gain(pair, name) for pair in pairs]))
 
 
-def _notes(pairs: Sequence[Pair], left_out: int) -> list[str]:
+def _notes(pairs: Sequence[Pair], left_out: int, uncovered: int, convention: Convention) -> list[str]:
     notes = []
     if left_out:
-        lost = plural(left_out, "question")
-        notes.append(f"left out: {lost} that only one of the two holds, or not the same way.")
+        notes.append(f"left out: {plural(left_out, 'question')} that the two do not hold alike.")
+    if uncovered:
+        notes.append(
+            f"not in the mean of {convention.name} on one side or both: {plural(uncovered, 'question')}."
+        )
     waiting = sum(any(row.status == "awaiting judge" for row in pair) for pair in pairs)
     if waiting:
         notes.append(

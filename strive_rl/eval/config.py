@@ -1,4 +1,4 @@
-"""Settings of `strive-rl eval`: on shards, and on a benchmark's own videos."""
+"""Settings of `strive-rl eval`, on shards and on a benchmark's own videos, and the names of its files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from strive_data.common.settings import require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
 from strive_rl.config import PolicySettings
 
+PREDICTIONS_FILE = "predictions.jsonl"
+FAILURES_FILE = "failures.jsonl"
+SCORED_FILE = "scored.jsonl"
+JUDGE_FILE = "for_judge.jsonl"
+PAGE_FILE = "page.html"
+COMPARISON_FILE = "comparison.json"
+RESULTS_FILE = "results.json"
+"""Written last: a folder with it is finished."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
     """How a model is evaluated by frame sampler, with intervals by bootstrap over videos.
 
-    `temperature` 0 is greedy; at another one `answers` to each question are sampled, by `seed`, and each
+    `temperature` 0 is greedy. At a higher one `answers` to each question are sampled, by `seed`, and each
     question counts with the mean over its answers.
     """
 
@@ -33,7 +42,7 @@ class EvalSettings:
         require(self.answers >= 1, f"answers: got {self.answers}, expected at least 1")
         require(
             self.answers == 1 or self.temperature > 0,
-            f"answers: got {self.answers}, but greedy answers are all alike: set temperature too",
+            f"answers: got {self.answers}, but greedy answers are all equal: set temperature too",
         )
         require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
         got = self.bootstrap_resamples
@@ -44,11 +53,10 @@ class EvalSettings:
 class BenchmarkSettings(EvalSettings):
     """How a model is evaluated on a benchmark's videos.
 
-    `samplers` are uniform and those of a build by name; each gives a column of its own. Uniform takes
+    `samplers` are uniform and the samplers of a build by name; each gives a column of its own. Uniform takes
     `sampler.frames` K of the N candidates of `decode`, as the control of a build does, so that columns differ
-    in the choice alone and runs with and without others agree; with `decode.candidates` = K the candidates
-    themselves are those frames. `decode`, `score` and `sampler` as for a build, `quality` that of the JPEGs
-    that the policy sees; scores are computed only where a sampler wants them.
+    only in the choice of frames. `decode`, `score` and `sampler` are those of a build, `quality` is that of
+    the JPEGs that the policy sees. Frames are scored only for samplers that read scores.
 
     `prompt`: "reason" asks for a thought before the answer, as in training; "direct" for the answer at once.
     `missing`: questions without an answer count as wrong, or are left out of the mean.

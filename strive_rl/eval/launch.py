@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from strive_data.common.console import echo
 from strive_rl.benchmarks.items import read_items
@@ -13,12 +11,9 @@ from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import EvalProgress
 from strive_rl.common.run_settings import require_finished
 from strive_rl.eval.columns import gains_over_baseline, require_baseline
-from strive_rl.eval.config import BenchmarkSettings
-from strive_rl.eval.on_benchmark import FREE, RESULTS_FILE, Means, Record, Task, evaluate_benchmark, record_of
-from strive_rl.eval.score import PAGE_FILE
-from strive_rl.eval.table import compare_table, score_table
-
-# An evaluation on a benchmark that is asked for again once it is done: told anew, nothing answered twice.
+from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, BenchmarkSettings
+from strive_rl.eval.on_benchmark import FREE, Means, Record, Task, evaluate_benchmark, record_of
+from strive_rl.eval.table import benchmark_table
 
 
 def finished_results(
@@ -43,32 +38,6 @@ def finished_results(
         results["baseline"] = gains_over_baseline(baseline, out, settings)
         jsonl.write_json(out / RESULTS_FILE, results)
     return results
-
-
-# The results of an evaluation on a benchmark as they are printed. Pure.
-
-NOT_TRAINING = "of the same model, by the choice of frames alone: no gain of training"
-
-
-def benchmark_table(results: dict[str, Any]) -> str:
-    """A table for each frame sampler, then what the others gain over uniform frames, then a baseline's."""
-    return "\n".join(_parts(results))
-
-
-def _parts(results: dict[str, Any]) -> Iterator[str]:
-    for sampler, column in results["columns"].items():
-        yield f"{sampler} frames"
-        yield score_table(column)
-    for sampler, gain in results["gains"].items():
-        yield f"{sampler} − uniform frames, {NOT_TRAINING}"
-        yield compare_table(gain)
-    for sampler, gain in results.get("baseline", {}).items():
-        yield f"this − baseline, {sampler} frames"
-        yield compare_table(gain)
-    if results["failures"]:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in results["failures"].items())
-        became = "count as wrong" if results["missing"] == "wrong" else "are left out of the mean"
-        yield f"questions without an answer: {kinds} (failures.jsonl); they {became}"
 
 
 FAILED = 2

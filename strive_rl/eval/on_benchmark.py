@@ -30,7 +30,7 @@ from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import Asking, answered, failure_line, unusable_line
 from strive_rl.eval.batches import Key, Parcel, order_of, parcels_of, pending_of, share
 from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
-from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
 from strive_rl.policy import load_policy
 
 # How an evaluation reads videos: the settings of a build that give its frames.
@@ -53,7 +53,6 @@ def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
     )
 
 
-RESULTS_FILE = "results.json"
 # They change what predictions add up to, and no prediction.
 FREE = ("missing", "bootstrap_resamples")
 Observer = Callable[[int, int], None]

@@ -21,11 +21,8 @@ from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, requi
 from strive_rl.common.statistics import Estimate, estimate
 from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer
-from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.policy import Policy, load_policy
-
-PREDICTIONS_FILE = "predictions.jsonl"
-RESULTS_FILE = "results.json"
 
 Prediction = dict[str, Any]
 Dropped = dict[str, str]

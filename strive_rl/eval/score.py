@@ -1,7 +1,7 @@
-"""`strive-rl score`: the predictions of any system on a benchmark, scored as its authors do.
+"""`strive-rl score`: the predictions of any system on a benchmark, as its authors score them and as we do.
 
-scored.jsonl has a line a question, results.json what they add up to, for_judge.jsonl what only a judge can
-tell, page.html all that with examples.
+scored.jsonl has a line a question, results.json totals and breakdowns, for_judge.jsonl what only a judge can
+decide, page.html all that with examples.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from strive_rl.benchmarks.judge import judge_rows, read_judgements
 from strive_rl.benchmarks.readers.detect import read_predictions
 from strive_rl.benchmarks.readers.join import Joined, join
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.scoring import Missing, scored, scored_answers, summarise, unusable
+from strive_rl.benchmarks.scoring import Missing, left_out, scored, scored_answers, summarise, unusable
 from strive_rl.common import jsonl
+from strive_rl.eval.config import JUDGE_FILE, PAGE_FILE, PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE
 from strive_rl.eval.page import score_page
 
-SCORED_FILE = "scored.jsonl"
-RESULTS_FILE = "results.json"
-JUDGE_FILE = "for_judge.jsonl"
-PAGE_FILE = "page.html"
+SHOWN_IDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +34,8 @@ class ScoreSettings:
     """How predictions are read and averaged.
 
     `missing`: questions without an answer and unusable rows count as wrong, or are left out of the mean.
-    `format` is that of the predictions, `sampler` the frame sampler among our own, `recipe` that of the
-    annotation; None is told by the files.
+    `format` is that of the predictions, `recipe` that of the annotation; None: detected from the files.
+    `sampler` is the frame sampler, where our own predictions hold several.
     """
 
     missing: Missing = "wrong"
@@ -66,9 +64,9 @@ def score(
 ) -> dict[str, Any]:
     """Score files of predictions into the new folder `out`; the content of results.json.
 
-    Without annotations, or the `items` of such that were read before, the questions are those that the
-    predictions themselves hold. Raises UsageError where
-    they hold none, none of the predictions answers a question, and as the readers do.
+    The questions are `items`, else those of the annotations, else those that the predictions themselves hold.
+    Raises UsageError for predictions without questions, predictions of other questions, and as the readers
+    do.
     """
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -84,16 +82,12 @@ def score(
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
     joined = join(items.items, answers)
     if not joined.predictions:
-        raise UsageError(
-            f"none of {plural(len(answers), 'prediction')} answers one of "
-            f"{plural(len(items.items), 'question')}: "
-            f"is --benchmark {benchmark.name} right, and --annotations of the same files?"
-        )
+        raise UsageError(_no_match(benchmark, items.items, answers))
     if judgements and any(prediction.outputs for prediction in answers):
         raise UsageError(
-            f"judgements {judgements}: one a question, but these predictions hold several answers"
+            f"judgements {judgements} hold one a question, but these predictions hold several answers"
         )
-    judged = read_judgements(judgements, items.items) if judgements else {}
+    judged = read_judgements(judgements, items.items) if judgements else held_judgements(joined)
     rows = score_items(benchmark, items, joined, judged)
     results = _head(benchmark, settings, predictions, files, items, judgements)
     results["notes"] = [*benchmark.notes, *_notes(benchmark, rows, files, joined, items, settings)]
@@ -103,6 +97,22 @@ def score(
     results["counts"] |= _reading_counts(files, joined, judged, rows)
     write_scored(out, benchmark, items.items, rows, results)
     return results
+
+
+def _no_match(benchmark: Benchmark, items: Sequence[Item], answers: Sequence[Prediction]) -> str:
+    wanted = [item.question.sample_id for item in items[:SHOWN_IDS]]
+    given = [", ".join(answer.ids) or f"no id, video {answer.video!r}" for answer in answers[:SHOWN_IDS]]
+    return (
+        f"none of {plural(len(answers), 'prediction')} answers one of {plural(len(items), 'question')}: the "
+        f"predictions have the ids {'; '.join(given)}, the questions of --benchmark {benchmark.name} have "
+        f"{'; '.join(wanted)}: give the --annotations that the predictions were made from"
+    )
+
+
+def held_judgements(joined: Joined) -> dict[str, float]:
+    """The judgements that the file of predictions itself holds, by sample id."""
+    held = {name: prediction.judgement for name, prediction in joined.predictions.items()}
+    return {name: value for name, value in held.items() if value is not None}
 
 
 def score_items(
@@ -128,8 +138,8 @@ def own_items(predictions: Sequence[Prediction]) -> ItemSet:
     for prediction in predictions:
         if prediction.item is None:
             raise UsageError(
-                f"{prediction.place} does not hold its whole question: name the benchmark's own files of "
-                "questions by --annotations"
+                f"{prediction.place} does not hold its whole question: name the benchmark's own files by "
+                "--annotations"
             )
         items.setdefault(prediction.item.question.sample_id, prediction.item)
     return ItemSet(items=tuple(items.values()), input_sha256={})
@@ -138,7 +148,7 @@ def own_items(predictions: Sequence[Prediction]) -> ItemSet:
 def write_scored(
     out: Path, benchmark: Benchmark, items: Iterable[Item], rows: Sequence[Scored], results: dict[str, Any]
 ) -> None:
-    """Write the four files of a scored folder; results.json last, so that its presence means complete."""
+    """Write the files of a scored folder, results.json last."""
     out.mkdir(parents=True, exist_ok=True)
     by_id = {item.question.sample_id: item for item in items}
     waiting = [row for row in rows if row.status == "awaiting judge"]
@@ -169,14 +179,14 @@ def _head(
     return {
         "benchmark": benchmark.name,
         "title": benchmark.title,
-        "conventions": {c.name: c.note or "as its authors score it" for c in benchmark.conventions},
+        "conventions": {c.name: c.note for c in benchmark.conventions},
         "settings": as_dict(settings),
         "inputs": inputs,
     }
 
 
 def _sha256(path: Path) -> str:
-    file = path / "predictions.jsonl" if path.is_dir() else path
+    file = path / PREDICTIONS_FILE if path.is_dir() else path
     return sha256(file.read_bytes()).hexdigest()
 
 
@@ -200,7 +210,7 @@ def _notes(
     items: ItemSet,
     settings: ScoreSettings,
 ) -> list[str]:
-    """What a reader must know of the denominator: all that is short of the published benchmark."""
+    """What changes the denominator, or makes it smaller than the published benchmark's."""
     notes = []
     absent = sum(row.status in ("missing", "unusable") for row in rows)
     if absent:
@@ -208,16 +218,19 @@ def _notes(
         notes.append(
             f"without a usable row or answer: {absent} of {plural(len(rows), 'question')}; they {became}."
         )
+    for name, number in left_out(benchmark, rows).items():
+        notes.append(
+            f"{name} leaves {plural(number, 'answer')} out of its mean, as the authors' code does: "
+            "it reads none in them."
+        )
     if benchmark.published and len(rows) != benchmark.published:
         notes.append(f"{plural(len(rows), 'question')}, of {benchmark.published} that are published.")
     if not items.input_sha256:
-        notes.append(
-            "No annotation was given: the questions are those of the predictions, none can be missing."
-        )
+        notes.append("No annotation was given: the questions are those of the predictions.")
     bad = sum(len(file.bad) for file in files)
     if bad or joined.unknown:
         notes.append(
-            f"{plural(bad, 'row')} of the predictions without one; answers to no known question: "
+            f"rows of the predictions without an output: {bad}; outputs for unknown questions: "
             f"{len(joined.unknown)}."
         )
     return notes

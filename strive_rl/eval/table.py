@@ -1,19 +1,21 @@
-"""Results of a benchmark as a plain table for the terminal. Pure."""
+"""Results as plain tables for the terminal: of shards, of a benchmark, of a comparison. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from strive_data.common.text import plural
 
-# results.json as a plain table for the terminal. Pure.
+Results = Mapping[str, Any]
 
 HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence seen", "evidence missed", "format")
+MOST_VALUES = 12  # a breakdown of more values is in results.json and on the page only
+NOT_TRAINING = "of the same model, by the choice of frames alone: not a gain of training"
 
 
-def results_table(results: dict[str, Any]) -> str:
-    """Accuracy by frame sampler in per cent, with intervals; below it the gain over a baseline, if any."""
+def results_table(results: Results) -> str:
+    """Accuracy on shards by frame sampler in per cent, with intervals; below it the gain over a baseline."""
     rows = [HEADER]
     for sampler, summary in results["samplers"].items():
         accuracy = summary["accuracy"]
@@ -23,19 +25,142 @@ def results_table(results: dict[str, Any]) -> str:
                 mean(accuracy),
                 interval(accuracy),
                 str(accuracy["questions"]) if accuracy else "0",
-                _counted(summary["evidence_seen"]),
-                _counted(summary["evidence_missed"]),
+                _with_count(summary["evidence_seen"]),
+                _with_count(summary["evidence_missed"]),
                 "-" if summary["format"] is None else f"{100 * summary['format']:.1f}",
             )
         )
     lines = aligned(rows)
     for sampler, gain in results.get("gain", {}).items():
         if gain:
-            shown = f"{100 * gain['mean']:+.1f} points, 95 % interval {interval(gain, sign='+')}"
+            shown = f"{points(gain, 1)} points, 95 % interval {interval(gain, '+')}"
             lines.append(f"gain, {sampler} frames: {shown}, {plural(gain['questions'], 'question')}")
     if results["dropped"]:
         lines.append(f"dropped: {plural(len(results['dropped']), 'prompt')}, see results.json")
     return "\n".join(lines)
+
+
+def benchmark_table(results: Results) -> str:
+    """A table for each frame sampler, then the gains over uniform frames and over a baseline."""
+    return "\n".join(_benchmark_lines(results))
+
+
+def _benchmark_lines(results: Results) -> Iterator[str]:
+    for sampler, column in results["columns"].items():
+        yield f"{sampler} frames"
+        yield score_table(column)
+    for sampler, gain in results["gains"].items():
+        yield f"{sampler} − uniform frames, {NOT_TRAINING}"
+        yield compare_table(gain)
+    for sampler, gain in results.get("baseline", {}).items():
+        yield f"this − baseline, {sampler} frames"
+        yield compare_table(gain)
+    if results["failures"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in results["failures"].items())
+        became = "count as wrong" if results["missing"] == "wrong" else "are left out of the mean"
+        yield f"questions without an answer: {kinds} (failures.jsonl); they {became}"
+
+
+def score_table(results: Results) -> str:
+    """Total and categories in per cent with 95 % intervals, the conventions side by side; notes below."""
+    names = list(results["conventions"])
+    header = ("", names[0], "95 % interval", *names[1:], "questions", "videos")
+    rows = [header, _score_row(results["title"], results["overall"], names)]
+    for tag, values in _short_breakdowns(results):
+        rows.append((f"by {tag}", *[""] * (len(header) - 1)))
+        rows += [_score_row(f"  {value}", part, names) for value, part in values.items()]
+    notes = [f"note: {note}" for note in results["notes"]]
+    return "\n".join([*_stripped(rows), *judge_lines(results), *notes])
+
+
+def _score_row(label: str, part: Results, names: Sequence[str]) -> tuple[str, ...]:
+    lead = part[names[0]]
+    counts = (str(lead["questions"]), str(lead["videos"])) if lead else ("0", "0")
+    return (label, mean(lead, 2), interval(lead), *(mean(part[name], 2) for name in names[1:]), *counts)
+
+
+def compare_table(results: Results) -> str:
+    """B − A in points with 95 % intervals, overall and by category; other readings, sign tests, notes."""
+    header = ("B − A", "points", "95 % interval", "A", "B", "won", "lost", "questions")
+    rows = [header, _compared_row(results["title"], results["overall"] | results["sign_test"])]
+    for name, part in results["readings"].items():
+        if name != results["convention"]:
+            rows.append(_compared_row(f"  {name}", part))
+    for tag, values in _short_breakdowns(results):
+        rows.append((f"by {tag}", *[""] * (len(header) - 1)))
+        rows += [_compared_row(f"  {value}", part) for value, part in values.items()]
+    questions, videos = results["sign_test"], results["sign_test_videos"]
+    return "\n".join(
+        [
+            *_stripped(rows),
+            f"sign test over questions, taken as independent: {_sign(questions)}",
+            f"sign test over videos: {_sign(videos)}",
+            *filter(None, [knowledge_line(results)]),
+            *(f"note: {note}" for note in results["notes"]),
+        ]
+    )
+
+
+def _sign(test: Results) -> str:
+    return f"p = {test['p']:.3g} ({test['won']} won, {test['lost']} lost, {test['tied']} tied)"
+
+
+def _compared_row(label: str, part: Results) -> tuple[str, ...]:
+    difference = part["difference"]
+    return (
+        label,
+        points(difference, 2),
+        interval(difference, "+"),
+        mean(part["a"], 2),
+        mean(part["b"], 2),
+        str(part.get("won", "")),
+        str(part.get("lost", "")),
+        str(difference["questions"]),
+    )
+
+
+def readings(results: Results) -> list[str]:
+    """The conventions that a page leads with: all with a total, but Video-R1's, which tables show."""
+    known = [name for name in results["conventions"] if name != "video_r1" and results["overall"][name]]
+    return known or list(results["conventions"])[:1]
+
+
+def judge_lines(results: Results) -> Iterator[str]:
+    """By convention, how many answers the rules do not decide, and the totals without a judge."""
+    for name, judge in results.get("judge", {}).items():
+        yield (
+            f"{name}: rules do not decide {plural(judge['asked'], 'answer')} ({100 * judge['share']:.1f} %): "
+            f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then; without a "
+            f"judge {mean(judge['rules_only'], 2)} with them as 0, "
+            f"{mean(judge['decided_by_rules'], 2)} without them"
+        )
+
+
+def knowledge_line(results: Results) -> str:
+    """What A → B taught (VideoMMMU), "" for other benchmarks."""
+    if not (gains := results.get("knowledge")):
+        return ""
+    parts = [
+        f"{name}: Δknowledge {_signed(gain['delta'])} %, wrong → right "
+        f"{_per_cent(gain['wrong_to_right'])} %, right → wrong {_per_cent(gain['right_to_wrong'])} %"
+        for name, gain in gains.items()
+    ]
+    return "; ".join(parts)
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _short_breakdowns(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those that fit on a screen and have more than one value."""
+    for tag, values in results["by"].items():
+        if 1 < len(values) <= MOST_VALUES:
+            yield tag, values
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -50,97 +175,26 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def mean(estimate: dict[str, Any] | None, decimals: int = 1) -> str:
+def _stripped(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    return (line.rstrip() for line in aligned(rows))
+
+
+def mean(estimate: Results | None, decimals: int = 1) -> str:
     """An estimate's mean in per cent."""
     return "-" if estimate is None else f"{100 * estimate['mean']:.{decimals}f}"
 
 
-def _counted(estimate: dict[str, Any] | None) -> str:
-    return "-" if estimate is None else f"{100 * estimate['mean']:.1f} ({estimate['questions']})"
+def points(difference: Results, decimals: int) -> str:
+    """A difference in points, with its sign."""
+    return f"{100 * difference['mean']:+.{decimals}f}"
 
 
-def interval(estimate: dict[str, Any] | None, sign: str = "") -> str:
+def interval(estimate: Results | None, sign: str = "") -> str:
     """An estimate's interval in per cent."""
     if estimate is None or estimate["low"] is None:
         return "-"
     return f"{100 * estimate['low']:{sign}.1f} to {100 * estimate['high']:{sign}.1f}"
 
 
-MOST_VALUES = 12  # categories of more values are in results.json and on the page only
-
-
-def score_table(results: dict[str, Any]) -> str:
-    """Total and categories in per cent with 95 % intervals, the conventions side by side; notes below."""
-    names = list(results["conventions"])
-    own = names[0]
-    header = ("", own, "95 % interval", *names[1:], "questions", "videos")
-    rows = [header, _row(results["title"], results["overall"], names)]
-    for tag, values in _shown(results):
-        rows.append((f"by {tag}", *[""] * (len(header) - 1)))
-        rows += [_row(f"  {value}", part, names) for value, part in values.items()]
-    return "\n".join([*_lines(rows), *_judge(results), *(f"note: {note}" for note in results["notes"])])
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    return (line.rstrip() for line in aligned(rows))
-
-
-def _shown(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The categories that fit on a screen and tell more than the total."""
-    for tag, values in results["by"].items():
-        if 1 < len(values) <= MOST_VALUES:
-            yield tag, values
-
-
-def _row(label: str, part: dict[str, Any], names: list[str]) -> tuple[str, ...]:
-    own = part[names[0]]
-    counts = (str(own["questions"]), str(own["videos"])) if own else ("0", "0")
-    return (label, mean(own, 2), interval(own), *(mean(part[name], 2) for name in names[1:]), *counts)
-
-
-def _judge(results: dict[str, Any]) -> Iterator[str]:
-    judge = results.get("judge")
-    if not judge:
-        return
-    yield (
-        f"rules cannot tell {plural(judge['asked'], 'answer')} ({100 * judge['share']:.1f} %): "
-        f"{judge['judged']} judged, {judge['awaiting']} await a judge and count 0 until then"
-    )
-    yield (
-        f"without a judge: {mean(judge['rules_only'], 2)} with them counted 0, "
-        f"{mean(judge['decided_by_rules'], 2)} over the others"
-    )
-
-
-def compare_table(results: dict[str, Any]) -> str:
-    """B − A in points with 95 % intervals, overall and by category; the sign tests and notes below."""
-    header = ("B − A", "points", "95 % interval", "A", "B", "won", "lost", "questions")
-    rows = [header, _compared_row(results["title"], results["overall"] | results["sign_test"])]
-    for tag, values in _shown(results):
-        rows.append((f"by {tag}", *[""] * (len(header) - 1)))
-        rows += [_compared_row(f"  {value}", part) for value, part in values.items()]
-    test, videos = results["sign_test"], results["sign_test_videos"]
-    return "\n".join(
-        [
-            *_lines(rows),
-            f"sign test over questions, as if independent: p = {test['p']:.3g} "
-            f"({test['won']} won, {test['lost']} lost, {test['tied']} tied)",
-            f"sign test over videos: p = {videos['p']:.3g} "
-            f"({videos['won']} won, {videos['lost']} lost, {videos['tied']} tied)",
-            *(f"note: {note}" for note in results["notes"]),
-        ]
-    )
-
-
-def _compared_row(label: str, part: dict[str, Any]) -> tuple[str, ...]:
-    difference = part["difference"]
-    return (
-        label,
-        f"{100 * difference['mean']:+.2f}",
-        interval(difference, "+"),
-        mean(part["a"], 2),
-        mean(part["b"], 2),
-        str(part["won"]),
-        str(part["lost"]),
-        str(difference["questions"]),
-    )
+def _with_count(estimate: Results | None) -> str:
+    return "-" if estimate is None else f"{mean(estimate)} ({estimate['questions']})"

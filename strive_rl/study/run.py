@@ -20,7 +20,8 @@ from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import holds_work
-from strive_rl.eval.on_shards import RESULTS_FILE, evaluate
+from strive_rl.eval.config import RESULTS_FILE
+from strive_rl.eval.on_shards import evaluate
 from strive_rl.eval.table import aligned
 from strive_rl.study.paired import comparisons
 from strive_rl.study.plan import Arm, Study

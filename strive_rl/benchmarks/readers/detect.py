@@ -8,12 +8,12 @@ from types import ModuleType
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.readers import lmms_eval, strive, tempcompass, video_r1
+from strive_rl.benchmarks.readers import lmms_eval, mmvu, strive, tempcompass, video_r1, videomme
 from strive_rl.benchmarks.readers.prediction import EXPECTED, PredictionFile, Records, read_records
 
 # Each module has NAME, `fits(records)` and `read(records, benchmark)`; the first one that fits reads a file.
 FORMATS: dict[str, ModuleType] = {
-    module.NAME: module for module in (strive, lmms_eval, tempcompass, video_r1)
+    module.NAME: module for module in (strive, lmms_eval, tempcompass, videomme, mmvu, video_r1)
 }
 
 

@@ -1,8 +1,8 @@
-"""Predictions joined to the items that they answer: by id, else by video and question. Pure."""
+"""Joins predictions to the items that they answer: by id, else by video and question. Pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """The prediction of each item by sample id; those that answer none; repeated lines that say the same."""
+    """The prediction of each item by sample id; those without an item; the number of identical repeats."""
 
     predictions: dict[str, Prediction]
     unknown: tuple[Prediction, ...]
@@ -25,11 +25,12 @@ class Joined:
 def join(items: Sequence[Item], predictions: Sequence[Prediction]) -> Joined:
     """Find each prediction's item.
 
-    A known id decides, unless the prediction tells another question; then video and question with options,
-    then video and question. Items that are alike in these (a question asked twice of one video) are answered
-    in their order. Raises UsageError where two different outputs answer one item.
+    A known id decides, unless the prediction has another question or video; then video and question with
+    options, then video and question; for a prediction without a video, question, options and tags. Items that
+    agree in these (a question asked twice of one video) are answered in their order. Raises UsageError where
+    two different outputs answer one item.
     """
-    index = _Index(items)
+    index = _Index(items, predictions)
     taken: dict[str, Prediction] = {}
     unknown = []
     repeated = 0
@@ -52,45 +53,69 @@ def join(items: Sequence[Item], predictions: Sequence[Prediction]) -> Joined:
 class _Index:
     """Sample ids of items by each of their keys."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Item], predictions: Sequence[Prediction]) -> None:
+        self.asked = Counter(_text_and_tags(prediction) for prediction in predictions)
         self.items = {item.question.sample_id: item for item in items}
         self.whole: dict[Key, list[str]] = defaultdict(list)
         self.bare: dict[Key, list[str]] = defaultdict(list)
+        self.texts: dict[str, list[str]] = defaultdict(list)
         for sample_id, item in self.items.items():
             question, video = item.question, video_key(item.question.video)
-            self.whole[video, text_key(question.question, question.options)].append(sample_id)
+            text = text_key(question.question, question.options)
+            self.whole[video, text].append(sample_id)
+            self.texts[text].append(sample_id)
             self.bare[video, text_key(question.question)].append(sample_id)
 
     def find(self, prediction: Prediction, taken: dict[str, Prediction]) -> str | None:
-        """Sample id of the prediction's item, None where there is none or several that differ."""
-        told = text_key(prediction.question, prediction.options)
+        """Sample id of the prediction's item, None where there is none, or several that differ."""
+        text = text_key(prediction.question, prediction.options)
         for sample_id in prediction.ids:
             item = self.items.get(sample_id)
-            if item is not None and _same(item, prediction, told):
+            if item is not None and _same(item, prediction, text):
                 return sample_id
-        if not prediction.question or not prediction.video:
+        if not prediction.question:
             return None
+        if not prediction.video:
+            return self._by_text(text, prediction, taken)
         video = video_key(prediction.video)
-        found = self._of_group(self.whole.get((video, told), []), prediction)
+        found = self._of_group(self.whole.get((video, text), []), prediction)
         if found:
             return next((sample_id for sample_id in found if sample_id not in taken), found[0])
         found = self._of_group(self.bare.get((video, text_key(prediction.question)), []), prediction)
         return found[0] if len(found) == 1 else None
 
+    def _by_text(self, text: str, prediction: Prediction, taken: dict[str, Prediction]) -> str | None:
+        """The item with this text and the prediction's tags; of several the next one, if all are answered."""
+        found = [i for i in self.texts.get(text, []) if _tags_agree(self.items[i], prediction)]
+        if len(found) != self.asked[_text_and_tags(prediction)]:
+            return None
+        return next((sample_id for sample_id in found if sample_id not in taken), None)
+
     def _of_group(self, found: Sequence[str], prediction: Prediction) -> list[str]:
-        """Those whose tags have the prediction's group (a task, a track), where it tells one."""
+        """Those whose tags hold the prediction's group (a task, a track), where it has one."""
         if not prediction.group:
             return list(found)
         mine = [i for i in found if prediction.group in self.items[i].tags.values()]
         return mine or list(found)
 
 
-def _same(item: Item, prediction: Prediction, told: str) -> bool:
+def _text_and_tags(prediction: Prediction) -> tuple[object, ...]:
+    tags = prediction.item.tags if prediction.item else {}
+    return text_key(prediction.question, prediction.options), *sorted(tags.items())
+
+
+def _tags_agree(item: Item, prediction: Prediction) -> bool:
+    """Whether the tags that the prediction's own question and the item both have are equal."""
+    own = prediction.item.tags if prediction.item else {}
+    return all(item.tags[name] == value for name, value in own.items() if name in item.tags)
+
+
+def _same(item: Item, prediction: Prediction, text: str) -> bool:
     """Whether a prediction with the item's id may be its answer: no other question, no other video."""
     question = item.question
-    if prediction.question and told not in (
+    if prediction.question and text not in (
         text_key(question.question, question.options),
         text_key(question.question),
     ):
-        return text_key(question.question) in told
+        return text_key(question.question) in text
     return not prediction.video or video_key(prediction.video) == video_key(question.video)

@@ -1,22 +1,21 @@
 """lmms-eval's samples file (`--log_samples`): a line a question, or the `logs` of its older results file.
 
-`doc` is the row of the data set, under the field names of each benchmark; the raw `resps` are taken, since
-`filtered_resps` may lack what a filter cut away.
+`doc` is the row of the data set, under the field names of each benchmark. The raw `resps` are read before
+`filtered_resps`, from which a filter may have removed the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import ascii_uppercase
 from typing import Any
 
 from strive_rl.benchmarks.item import Benchmark, text_of
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records, lettered
 
 NAME = "lmms-eval"
 LOGS = "logs"
 VIDEO_FIELDS = ("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "id")
-# Words of task names → the value of a tag that they stand for.
+# Words of task names → the tag value that they mean.
 GROUPS = {
     "caption_matching": "caption_matching",
     "captioning": "captioning",
@@ -47,7 +46,7 @@ def read(records: Records, benchmark: Benchmark | None = None) -> PredictionFile
 
 
 def _responses(row: Mapping[str, Any]) -> str | None:
-    """The first response, however deep lists go around it."""
+    """The first response, in lists of any depth."""
     for name in ("resps", "filtered_resps"):
         value = row.get(name)
         while isinstance(value, list) and value:
@@ -64,7 +63,7 @@ def _prediction(place: str, doc: Mapping[str, Any], output: str, group: str) -> 
         ids=_ids(doc, group),
         video=text_of(doc, *VIDEO_FIELDS),
         question=text_of(doc, "question", "problem"),
-        options=_options(doc),
+        options=lettered(doc.get("options") or doc.get("choices")),
         group=group,
     )
 
@@ -77,20 +76,6 @@ def _ids(doc: Mapping[str, Any], group: str) -> tuple[str, ...]:
     )
     found = [f"{group}-{own}" if group and own else "", f"{name}-{question}" if name and question else ""]
     return tuple(i for i in (*found, "" if name else question, "" if group else own) if i)
-
-
-def _options(doc: Mapping[str, Any]) -> tuple[str, ...]:
-    options = doc.get("options") or doc.get("choices")
-    if isinstance(options, Mapping):
-        return tuple(f"{letter}. {text}" for letter, text in options.items() if text)
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        return ()
-    pairs = list(zip(options, ascii_uppercase, strict=False))
-    if all(
-        option.lstrip("( ").startswith((f"{letter}.", f"{letter})", f"{letter}:")) for option, letter in pairs
-    ):
-        return tuple(options)
-    return tuple(f"{letter}. {option}" for option, letter in pairs)
 
 
 def _group(records: Records, row: Mapping[str, Any]) -> str:

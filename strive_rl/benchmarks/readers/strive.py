@@ -1,21 +1,17 @@
 """Our own predictions.jsonl: a line a question (and frame sampler), with `sample_id` and `output`.
 
-A line that also has `question`, `answer` and `problem_type` can be scored without an annotation; `options`,
-`video` and `tags` go with them. `outputs` are all answers where several were sampled.
+A line that also has `question`, `answer` and `problem_type`, and where they apply `options`, `video` and
+`tags`, can be scored without an annotation. `outputs` are all answers where several were sampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from strive_data.annotations.question import question_of
-from strive_data.annotations.videos import VideoFolder
-from strive_data.errors import SampleError, UsageError
+from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item
-from strive_rl.benchmarks.items import tags_of
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records
+from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, Records, item_of
 
 NAME = "strive"
 FRAME_FIELDS = ("sampler", "times", "frames_from", "finished")
@@ -27,14 +23,14 @@ def fits(records: Records) -> bool:
 
 
 def read(records: Records, benchmark: Benchmark, sampler: str | None = None) -> PredictionFile:
-    """Predictions of one frame sampler. Raises UsageError where there are several and none is chosen."""
+    """Predictions of one frame sampler. Raises UsageError where the file holds several and none is chosen."""
     samplers = sorted({str(row["sampler"]) for _, row in records.rows if "sampler" in row})
     if sampler is None and len(samplers) > 1:
         raise UsageError(
             f"predictions {records.path} hold several samplers: choose --sampler {' | '.join(samplers)}"
         )
     if sampler is not None and sampler not in samplers:
-        held = ", ".join(samplers) or "none by name"
+        held = ", ".join(samplers) or "no named sampler"
         raise UsageError(f"predictions {records.path}: --sampler {sampler}: it holds {held}")
     bad = list(records.bad)
     predictions = []
@@ -49,7 +45,6 @@ def read(records: Records, benchmark: Benchmark, sampler: str | None = None) -> 
 
 
 def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Prediction:
-    options = row.get("options")
     video, question = row.get("video"), row.get("question")
     return Prediction(
         place=place,
@@ -57,19 +52,15 @@ def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Pre
         ids=(str(row["sample_id"]),),
         video=video if isinstance(video, str) else "",
         question=question if isinstance(question, str) else "",
-        options=tuple(options)
-        if isinstance(options, list) and all(isinstance(o, str) for o in options)
-        else (),
+        options=_texts(row.get("options")),
         item=_item(row, benchmark),
         frames={name: row[name] for name in FRAME_FIELDS if name in row},
-        outputs=_outputs(row),
+        outputs=_texts(row.get("outputs")),
     )
 
 
-def _outputs(row: Mapping[str, Any]) -> tuple[str, ...]:
-    told = row.get("outputs")
-    several = isinstance(told, list) and all(isinstance(output, str) for output in told)
-    return tuple(told) if several and told else ()
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else ()
 
 
 def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:
@@ -83,11 +74,6 @@ def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:
         "path": row.get("video") or row.get("video_id"),
         "data_source": row.get("source"),
     }
-    try:
-        question = question_of(layout, VideoFolder(Path(), check_files=False))
-    except SampleError:
-        return None
-    told = row.get("tags")
-    if isinstance(told, Mapping):
-        return Item(question=question, tags={str(name): str(value) for name, value in told.items()})
-    return Item(question=question, tags=tags_of(benchmark, row, Path()))
+    tags = row.get("tags")
+    named = {str(name): str(value) for name, value in tags.items()} if isinstance(tags, Mapping) else None
+    return item_of(layout, row, benchmark, tags=named)

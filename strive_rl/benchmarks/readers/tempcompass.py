@@ -1,6 +1,7 @@
 """TempCompass's own files of predictions and of ratings: {video: {dimension: [row]}}, one file a task.
 
-A rated row that the rules could not match carries the language model's rating: it is offered as a judgement.
+The rating of a row that the authors' rules did not match is their language model's: it is read as a
+judgement.
 """
 
 from __future__ import annotations

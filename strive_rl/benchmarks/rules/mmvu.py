@@ -1,14 +1,15 @@
 """MMVU (validation): 1,000 questions of experts, 625 with options; accuracy over questions.
 
-The authors let a language model judge all answers. Here letters are compared by rule, open answers where the
-rule is sure, and the rest waits for a judge.
+Official: a language model judges every answer (github.com/yale-nlp/MMVU, utils/eval_utils.py). A judgement
+that is given, such as the `correct` of the authors' processed outputs, therefore decides; without one the
+rules decide where they are sure: letters, and open answers equal to the truth.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
+from strive_rl.benchmarks.item import OFFICIAL, ROBUST, Benchmark, Convention, Item, Row, text_of
 from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
 from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
@@ -61,11 +62,17 @@ MMVU = Benchmark(
     files=(("validation.json", "data/validation.json"),),
     tags=_tags,
     breakdowns=("question type", "discipline", "subject"),
-    conventions=(Convention(name="official", score=letter_or_open), VIDEO_R1),
-    notes=(
-        "The authors have a language model read and judge every answer; letters are read by rule here.",
-        "Video-R1 evaluates on the 625 questions with options only.",
+    conventions=(
+        Convention(
+            name=OFFICIAL,
+            score=letter_or_open,
+            judge_overrides=True,
+            note="a judge's verdict where there is one, as the authors judge every answer; else by rule",
+        ),
+        Convention(name=ROBUST, score=letter_or_open, note="by rule; a judge only where the rule is unsure"),
+        VIDEO_R1,
     ),
+    notes=("Video-R1 evaluates on the 625 questions with options only.",),
     judge_task=(
         "Say whether the model's answer is the same thing as the reference, in whatever words; a part of it, "
         "or something broader, is not."

@@ -1,77 +1,124 @@
-"""TempCompass: four tasks on five temporal dimensions, scored by rules on the bare output, else by a judge.
+"""TempCompass: four tasks on five temporal dimensions, scored by rules on the output, else by a judge.
 
-The rules are the authors' (github.com/llyx97/TempCompass), in their order and as strict: what they cannot
-match goes to a language model there, and waits for a judgement here. Differs: an output in the answer form is
-read from its `<answer>` (theirs has no such form), and an empty output is wrong without asking anybody.
+Official: the authors' rules (github.com/llyx97/TempCompass), in their order and as strict, on the stripped
+output. What they do not match goes to a language model there, and waits for a judgement here; only an empty
+output is wrong without one. Robust reads options, yes and no wherever the answer states them. Captions are
+scored by a judge alone. Results are also broken down by the fine-grained aspects of the authors'
+`meta_info.json`, where that file lies beside the annotation or one folder above.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from strive_data.schema import Question
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.parsing import END_TOKENS, final_text
+from strive_rl.algorithm.plain import WRAPPERS
+from strive_rl.algorithm.statements import statements
+from strive_rl.benchmarks.item import (
+    OFFICIAL,
+    ROBUST,
+    Benchmark,
+    Convention,
+    Item,
+    Row,
+    Tags,
+    Verdict,
+    text_of,
+)
+from strive_rl.benchmarks.parsing import choice, final_text
+from strive_rl.benchmarks.rules.official import bare_output
 from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")
-# What the rules read, asked for in this project's own words.
+# The request for the form that the rules read.
 FORMS = {
     "yes_no": "The final answer is yes or no and nothing else.",
     "caption_matching": (
-        "The final answer is the name of one of these descriptions, as it stands before the colon, and "
+        "The final answer is the name of one of these descriptions, as written before the colon, and "
         "nothing else."
     ),
     "captioning": "The final answer is the caption and nothing else.",
 }
 INFORMATION = re.compile(r"^Information ([A-Z]): ", re.MULTILINE)
-JUDGE_TASK = "Say whether the model's answer means the right one, however it says so."
+WORD = re.compile(r"(yes|no)\b(?!\s+(?:one|other|more|longer|doubt|matter)\b)", re.IGNORECASE)
+JUDGE_TASK = "Say whether the model's answer means the right one, in whatever words."
+META_FILE = "meta_info.json"
 
 
-def tempcompass_score(output: str, item: Item) -> Verdict:
-    """Verdict of the task's rule; value None where only a judge can tell."""
-    bare = bare_answer(output)
-    if not bare.strip():
+def official_score(output: str, item: Item) -> Verdict:
+    """Verdict of the task's rule; value None where only a judge can decide."""
+    bare = bare_output(output).strip()
+    if not bare:
         return Verdict(value=0.0, extracted=None)
-    answer, question = item.question.answer, item.question.question
-    task = item.tags.get("task")
+    answer, task = item.question.answer, item.tags.get("task")
     if task == "yes_no":
-        said = yes_or_no(bare)
-        return _verdict(said, said == answer.lower())
+        word = yes_or_no(bare)
+        return _verdict(word, word == answer.lower())
     if task == "caption_matching":
-        named = matched_caption(bare.strip(), question)
-        return _verdict(named, named in (answer, _sentence(answer), *_names(answer)))
+        return _named(matched_caption(bare, item.question.question), answer)
     if task == "captioning":
-        return Verdict(value=None, extracted=bare.strip())
+        return Verdict(value=None, extracted=bare)
     letter = leading_letter(bare)
     return _verdict(letter, letter == answer[:1])
 
 
-def bare_answer(output: str) -> str:
-    """The output without end tokens, not stripped; of one in the answer form, the content of `<answer>`."""
-    if any(tag in output for tag in ("<answer>", "<think>", "</think>")):
-        return final_text(output)
-    for token in END_TOKENS:
-        output = output.replace(token, "")
-    return output
+def robust_score(output: str, item: Item) -> Verdict:
+    """Verdict on what the answer states, wherever it does; value None where only a judge can decide."""
+    text = final_text(output)
+    if not text.strip(WRAPPERS):
+        return Verdict(value=0.0, extracted=None)
+    answer, task = item.question.answer, item.tags.get("task")
+    if task == "yes_no":
+        word = stated_yes_or_no(text)
+        return _verdict(word, word == answer.lower())
+    if task == "caption_matching":
+        return _named(stated_caption(text, item.question.question), answer)
+    if task == "captioning":
+        return Verdict(value=None, extracted=text)
+    letter = choice(output, item.question.options)
+    return _verdict(letter, letter == answer[:1])
+
+
+def stated_yes_or_no(text: str) -> str | None:
+    """The word yes or no that the text begins with, or that follows its last "answer is"."""
+    rests = [statement.rest for statement in statements(text, frozenset()) if not statement.weak]
+    for part in (*rests[-1:], text):
+        if found := WORD.match(part.strip(WRAPPERS)):
+            return found[1].lower()
+    return None
+
+
+def stated_caption(text: str, question: str) -> str | None:
+    """What the text names: as the official rule, else the one option that it settles on."""
+    if named := matched_caption(text.strip(WRAPPERS), question):
+        return named
+    options = [line for line in question.split("\n")[1:] if ": " in line]
+    names = [_names(option)[-1] for option in options]
+    if not all(len(name) == 1 and name.isalpha() for name in names):
+        return None
+    letter = choice(
+        text, [f"{name}. {_sentence(option)}" for name, option in zip(names, options, strict=True)]
+    )
+    return next((option for name, option in zip(names, options, strict=True) if name == letter), None)
 
 
 def leading_letter(output: str) -> str | None:
-    """The letter that is the whole output, or that it begins with before "." or ")"."""
+    """The letter that is the whole output, or its first character before "." or ")"."""
     if output in LETTERS:
         return output
-    begins = output[:1] in LETTERS and output[1:2] in (".", ")")
-    return output[0] if begins else None
+    leads = output[:1] in LETTERS and output[1:2] in (".", ")")
+    return output[0] if leads else None
 
 
 def yes_or_no(output: str) -> str | None:
-    """The word that the output begins with, in any case; as the authors do, without a look at its end."""
-    begin = output.lower()
-    return next((word for word in ("yes", "no") if begin.startswith(word)), None)
+    """yes or no if the output starts with it, in any case, even as the start of a longer word ("not")."""
+    return next((word for word in ("yes", "no") if output.lower().startswith(word)), None)
 
 
 def matched_caption(output: str, question: str) -> str | None:
@@ -143,6 +190,10 @@ def _names(option: str) -> tuple[str, ...]:
     return name, *name.split()[1:2]
 
 
+def _named(named: str | None, answer: str) -> Verdict:
+    return _verdict(named, named in (answer, _sentence(answer), *_names(answer)))
+
+
 def _verdict(named: str | None, right: bool) -> Verdict:
     return Verdict(value=None if named is None else float(right), extracted=named)
 
@@ -150,7 +201,30 @@ def _verdict(named: str | None, right: bool) -> Verdict:
 def _tags(row: Row, path: Path) -> dict[str, str]:
     task = next((task for task in TASKS if task in path.stem), "")
     dimension = text_of(row, "dimension", "dim")
-    return {"task": task or "multi-choice", "dimension": dimension}
+    video = text_of(row, "video_id").removesuffix(".mp4").removesuffix(".jpg")
+    aspect = dimension if dimension == "order" else _aspects(path.parent).get((video, dimension), "")
+    return {"task": task or "multi-choice", "dimension": dimension, "aspect": aspect}
+
+
+@cache
+def _aspects(folder: Path) -> dict[tuple[str, str], str]:
+    """Fine-grained aspect by (video, dimension), from meta_info.json; empty where there is no such file."""
+    file = next((f for f in (folder / META_FILE, folder.parent / META_FILE) if f.is_file()), None)
+    try:
+        tree = json.loads(file.read_bytes()) if file else {}
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for video, facts in tree.items() if isinstance(tree, Mapping) else ():
+        dimensions = facts.get("eval_dim") if isinstance(facts, Mapping) else None
+        for dimension, aspect in dimensions.items() if isinstance(dimensions, Mapping) else ():
+            if isinstance(aspect, Mapping) and isinstance(aspect.get("type"), str):
+                found[video, dimension] = aspect["type"]
+    return found
+
+
+def _is_caption(tags: Tags) -> bool:
+    return tags.get("task") == "captioning"
 
 
 TEMPCOMPASS = Benchmark(
@@ -159,11 +233,25 @@ TEMPCOMPASS = Benchmark(
     published=7540,
     files=tuple((f"questions/{task}.json", f"{task}.json") for task in TASKS),
     tags=_tags,
-    breakdowns=("task", "dimension", "task × dimension"),
-    conventions=(Convention(name="official", score=tempcompass_score), VIDEO_R1),
+    breakdowns=("task", "dimension", "aspect", "task × dimension", "task × aspect"),
+    conventions=(
+        Convention(
+            name=OFFICIAL,
+            score=official_score,
+            note="the authors' rules on the stripped output, a judge where they do not match",
+            judge_only=_is_caption,
+        ),
+        Convention(
+            name=ROBUST,
+            score=robust_score,
+            note="the option, yes or no that the answer states, a judge where none is found",
+            judge_only=_is_caption,
+        ),
+        VIDEO_R1,
+    ),
     notes=(
         "TempCompass is published by task; the total over tasks is a mean over questions.",
-        "Captions are scored by a judge alone.",
+        "Captions are scored by a judge alone: they are left out of the total until they are judged.",
     ),
     judge_task=JUDGE_TASK,
     finish=with_judge_questions,

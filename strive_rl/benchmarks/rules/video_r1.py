@@ -1,4 +1,4 @@
-"""Video-R1's own way of scoring its evaluation files, beside the authors' where the two differ.
+"""Video-R1's own way to score its evaluation files, beside the authors' where the two differ.
 
 The first `<answer>`, else the whole output, equal to the truth after stripping; numbers by `float` once
 commas are gone, MRA with a strict < in single precision; no rule for other types. The mean is over questions.

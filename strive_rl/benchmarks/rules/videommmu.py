@@ -1,19 +1,25 @@
 """VideoMMMU: 300 lecture videos, each with a question of perception, comprehension and adaptation.
 
-Letters by rule; open answers by normalised match. The total is over all 900 questions.
+The total is over all 900 questions. Official follows the authors' code (lmms-eval, tasks/videommmu/utils.py):
+it leaves empty outputs out of the mean, takes the last option letter that an output marks, and for an open
+answer compares every conclusion and number of the output with the truth. Robust reads the final answer, and
+asks a judge where the rule is unsure.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, text_of
+from strive_rl.benchmarks.item import OFFICIAL, ROBUST, Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
+from strive_rl.benchmarks.rules.official import bare_output
 from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 from strive_rl.policy.encode import ANSWER_FORM
 
-# The videos of two tracks end in a quiz that is not asked; that of the third ends in what is asked about.
+# The videos of two tracks end with a quiz that is not the question; that of the third ends with the
+# question's picture.
 NO_QUIZ = "A quiz may be shown at the end of the video: leave it aside and answer the question above."
 TRACK_TEXTS = {
     "Perception": NO_QUIZ,
@@ -21,8 +27,9 @@ TRACK_TEXTS = {
     "Adaptation": "Apply what the video teaches to the question above; its picture is at the video's end.",
 }
 TRACKS = ("Perception", "Comprehension", "Adaptation")
-# Video-R1's file holds the tracks one after another, 300 rows each, and does not name them. Open questions,
-# which Adaptation alone has, stand in its first 300; what is asked of the video's own example is in the last.
+# Video-R1's file holds the tracks one after another, 300 rows each, and does not name them. Only Adaptation
+# has open questions, and they are in its first 300 rows; questions on the video's own example are in the last
+# 300.
 VIDEO_R1_TRACKS = ("Adaptation", "Comprehension", "Perception")
 ROWS_A_TRACK = 300
 VIDEO_ID = re.compile(r"(?:^|/)[a-z]+_(.+)_\d+(?:\.mp4)?$")
@@ -51,11 +58,126 @@ DISCIPLINES = {
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
 
 
+# Words after which the authors expect a conclusion, and "=" in the last line.
+INDICATORS = (
+    "could be ",
+    "so ",
+    "is ",
+    "thus ",
+    "therefore ",
+    "final ",
+    "answer ",
+    "result ",
+    "are ",
+    "in total ",
+    "total ",
+    "identify ",
+    "recognize ",
+    "calculated as ",
+    "counted as ",
+    "measured as ",
+    "observed as ",
+    "concluded as ",
+    "found to be ",
+    "equals ",
+    "determined to be ",
+    "number of ",
+    "value is ",
+    "adds up to ",
+    "have ",
+    "has ",
+)
+TRIVIAL = (":", ",", ".", "!", "?", ";", "'")
+NUMBERS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"-?\b\d{1,3}(?:,\d{3})+\b",
+        r"-?\d+(?:\.\d+)?[eE][+-]?\d+",
+        r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])",
+    )
+)
+
+
+def official_score(output: str, item: Item) -> Verdict:
+    """The authors' rule for choices or open answers; an empty output is left out."""
+    bare = bare_output(output)
+    if not bare:
+        return Verdict(value=0.0, extracted=None, left_out=True)
+    if item.question.problem_type == "multiple choice":
+        letter = marked_letter(bare, item.question.options)
+        return Verdict(value=float(letter == item.question.answer), extracted=letter)
+    found = [form for text in _conclusions(bare) for form in _forms(text)]
+    right = any(_matches(form, truth) for form in found for truth in _forms(item.question.answer))
+    return Verdict(value=float(right), extracted=" | ".join(map(str, found)) or None)
+
+
+def marked_letter(output: str, options: Sequence[str]) -> str | None:
+    """The letter of the option that the output marks last.
+
+    The first of these marks that some letter has decides: "X." or "X:", "(X)", "X ", the option's text in an
+    output of more than five words.
+    """
+    for sign in (",", ".", "!", "?", ";", ":", "'"):
+        output = output.strip(sign)
+    text = f" {output} "
+    letters = [option[0] for option in options]
+    dotted, spelled = [[x for x in letters if x + sign in text] for sign in ".:"]
+    if dotted or spelled:
+        return _last([*dotted, *spelled], text, "{}." if dotted else "{}:")
+    if bracketed := [x for x in letters if f"({x})" in text]:
+        return _last(bracketed, text, "({})")
+    if spaced := [x for x in letters if f"{x} " in text]:
+        return _last(spaced, text, " {} ")
+    texts = {option[0]: option[2:].strip().lower() for option in options}
+    held = [x for x in letters if texts[x] in text.lower()] if len(text.split()) > 5 else []
+    return max(held, key=lambda x: text.lower().rfind(texts[x])) if held else None
+
+
+def _last(letters: Sequence[str], text: str, mark: str) -> str:
+    """The letter whose mark comes last; the first one of those without the mark."""
+    return max(letters, key=lambda letter: text.rfind(mark.format(letter)))
+
+
+def _conclusions(output: str) -> list[str]:
+    """Of each line the shortest text behind an indicator, else the whole output; then all numbers in them."""
+    text = output.strip().strip(".").lower()
+    lines = text.split("\n")
+    found = []
+    for number, line in enumerate(lines):
+        indicators = (*INDICATORS, "=") if number == len(lines) - 1 else INDICATORS
+        tails = [line.split(word)[-1].strip() for word in indicators if word in line]
+        shortest = ""
+        for tail in tails:  # an empty tail is forgotten by the next one
+            if not shortest or len(tail) < len(shortest):
+                shortest = tail
+        if shortest and shortest not in TRIVIAL:
+            found.append(shortest)
+    found = found or [text]
+    return found + [number for one in found for pattern in NUMBERS for number in pattern.findall(one)]
+
+
+def _forms(text: str) -> list[str | float]:
+    """A number rounded to 2 decimals; else the text in small letters, a single letter beside a space."""
+    text = text.strip()
+    try:
+        return [round(float(text.replace(",", "")), 2)]
+    except ValueError:
+        small = text.lower()
+        return [f" {small}", f"{small} "] if len(small) == 1 else [small]
+
+
+def _matches(form: str | float, truth: str | float) -> bool:
+    """Equal numbers, or a text that contains the truth."""
+    if isinstance(form, str):
+        return isinstance(truth, str) and truth in form
+    return form == truth
+
+
 def _form(item: Item) -> str:
     """What the track asks for, then the form of the answer."""
     many = item.question.problem_type == "multiple choice"
-    told = TRACK_TEXTS.get(item.tags.get("track", ""), "")
-    return f"{told} {ANSWER_FORM['multiple choice'] if many else OPEN_FORM}".strip()
+    text = TRACK_TEXTS.get(item.tags.get("track", ""), "")
+    return f"{text} {ANSWER_FORM['multiple choice'] if many else OPEN_FORM}".strip()
 
 
 def _tags(row: Row, path: Path) -> dict[str, str]:
@@ -70,6 +192,8 @@ def _tags(row: Row, path: Path) -> dict[str, str]:
 
 
 def _track(row: Row, path: Path) -> str:
+    if (track := row.get("track")) in TRACKS:
+        return str(track)
     number = row.get("problem_id")
     if isinstance(number, int) and 1 <= number <= ROWS_A_TRACK * len(TRACKS):
         return VIDEO_R1_TRACKS[(number - 1) // ROWS_A_TRACK]
@@ -81,10 +205,25 @@ VIDEOMMMU = Benchmark(
     name="videommmu",
     title="VideoMMMU",
     published=900,
-    files=tuple((f"{track}/test-*.parquet", f"{track}/*.parquet", f"{track}/*.json") for track in TRACKS),
+    files=tuple(
+        (f"{track}/test-*.parquet", f"{track}/*.parquet", f"{track}/*.json", f"{track.lower()}_video.json")
+        for track in TRACKS
+    ),
     tags=_tags,
     breakdowns=("track", "discipline", "question type", "subject"),
-    conventions=(Convention(name="official", score=letter_or_open), VIDEO_R1),
+    conventions=(
+        Convention(
+            name=OFFICIAL,
+            score=official_score,
+            note="the authors' code: last marked letter, any conclusion or number of an open answer, empty "
+            "outputs left out of the mean",
+        ),
+        Convention(
+            name=ROBUST, score=letter_or_open, note="the final answer; a judge where the rule is unsure"
+        ),
+        VIDEO_R1,
+    ),
+    knowledge=("track", "Adaptation"),
     order=TRACKS,
     judge_task="Say whether the model's answer is the same as the reference, number and unit included.",
     form=_form,

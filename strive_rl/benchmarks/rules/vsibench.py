@@ -1,12 +1,13 @@
 """VSI-Bench: 5,130 questions on indoor scenes, 2,640 of them answered by a number.
 
 Choices by accuracy, numbers by mean relative accuracy (MRA). The total is a mean over eight tasks; relative
-direction is one task, the mean of its three difficulties.
+direction is one task, the mean of its three difficulties. Official reads the first word of the output and
+computes MRA in double precision (github.com/vision-x-nyu/thinking-in-space, tasks/vsibench/utils.py); robust
+reads the whole answer and computes MRA exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,16 +15,61 @@ import numpy as np
 
 from strive_data.annotations.numbers import parse_number
 from strive_rl.algorithm.accuracy import mean_relative_accuracy
-from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
+from strive_rl.benchmarks.item import (
+    OFFICIAL,
+    ROBUST,
+    Benchmark,
+    Convention,
+    Item,
+    Row,
+    Tags,
+    Verdict,
+    text_of,
+)
 from strive_rl.benchmarks.open_answer import choice_verdict
 from strive_rl.benchmarks.parsing import one_number
+from strive_rl.benchmarks.rules.official import bare_output
 from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 DIRECTION = "object_rel_direction"
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
 
 
-def vsibench_score(output: str, item: Item) -> Verdict:
+def official_score(output: str, item: Item) -> Verdict:
+    """The first word is the letter, in any case, or the number; anything else is wrong."""
+    word = first_word(bare_output(output))
+    if item.question.problem_type == "multiple choice":
+        value = float(word.lower() == item.question.answer.lower())
+    else:
+        value = floating_mra(_float(word), _float(item.question.answer))
+    return Verdict(value=value, extracted=word or None)
+
+
+def first_word(output: str) -> str:
+    """What stands before the first space, without full stops at its end."""
+    return output.split(" ")[0].rstrip(".").strip()
+
+
+def floating_mra(value: float | None, truth: float | None) -> float:
+    """MRA over ten evenly spaced thresholds in double precision; 0 without both numbers, or for the truth 0.
+
+    In double precision 1 − .8 is less than .2, so an error exactly at a threshold may miss it: MRA(4, 5) is
+    .6 and not .7.
+    """
+    if value is None or not truth:
+        return 0.0
+    tolerances = 1 - np.linspace(0.5, 0.95, 10)
+    return float((abs(value - truth) / truth <= tolerances).mean())
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def robust_score(output: str, item: Item) -> Verdict:
     """Accuracy of a choice; MRA(p, g) = mean over θ ∈ {.50, …, .95} of [|p − g|/|g| ≤ 1 − θ], exactly."""
     if item.question.problem_type == "multiple choice":
         return choice_verdict(output, item)
@@ -33,27 +79,8 @@ def vsibench_score(output: str, item: Item) -> Verdict:
     return Verdict(value=mean_relative_accuracy(value, truth), extracted=_shown(value))
 
 
-def floating_score(output: str, item: Item) -> Verdict:
-    """As `vsibench_score`, with MRA in double precision as the authors' code computes it.
-
-    There 1 − .8 is less than .2, so an error that stands exactly at a threshold may miss it: MRA(4, 5) is .6
-    and not .7.
-    """
-    exact = vsibench_score(output, item)
-    value, truth = one_number(output), parse_number(item.question.answer)
-    if item.question.problem_type == "multiple choice" or value is None or not truth:
-        return exact
-    return Verdict(value=floating_mra(float(value), float(truth)), extracted=exact.extracted)
-
-
-def floating_mra(value: float, truth: float) -> float:
-    """MRA over ten evenly spaced thresholds, in double precision; `truth` is not 0."""
-    tolerances = 1 - np.linspace(0.5, 0.95, 10)
-    return float((abs(value - truth) / abs(truth) <= tolerances).mean())
-
-
-def task_of(tags: Mapping[str, str]) -> tuple[str, str]:
-    """(task, difficulty) for the mean over tasks; "" where a row does not tell its task."""
+def task_of(tags: Tags) -> tuple[str, str]:
+    """(task, difficulty) for the mean over tasks; "" where the row has no task."""
     return tags.get("task", ""), tags.get("difficulty", "")
 
 
@@ -80,16 +107,16 @@ VSIBENCH = Benchmark(
     breakdowns=("task", "difficulty", "answer", "scenes"),
     conventions=(
         Convention(
-            name="official",
-            score=vsibench_score,
+            name=OFFICIAL,
+            score=official_score,
             strata=task_of,
-            note="mean over 8 tasks (relative direction: of 3 difficulties), MRA with ≤ in exact arithmetic",
+            note="the authors' code: first word of the output, MRA in double precision, mean over 8 tasks",
         ),
         Convention(
-            name="official_floating",
-            score=floating_score,
+            name=ROBUST,
+            score=robust_score,
             strata=task_of,
-            note="the same with MRA in double precision, as the authors' code rounds it",
+            note="the letter or number that the answer names, MRA in exact arithmetic, mean over 8 tasks",
         ),
         VIDEO_R1,
     ),

@@ -34,6 +34,7 @@ NAMES = {
     "video-r1-evaluation",
     "videomme",
     "videommmu",
+    "videommmu-files",
     "vsibench",
 }
 GOOD = """

@@ -196,3 +196,10 @@ def test_what_a_writer_wrote_is_read_back(rows):
     file = io.StringIO(newline="")
     csv.writer(file).writerows([("a", "b"), *rows])
     assert [row for _, row in read(file.getvalue())] == [{"a": a, "b": b} for a, b in rows]
+
+
+def test_numbered_rows_are_a_list_of_rows(tmp_path):
+    tree = {"Perception": {"0": {"q": 1}, "1": {"q": 2}}, "Adaptation": {"0": 3}}
+    items = list(nested_items(tmp_path / "t.json", tree, "{track}"))
+    assert [item.value for item in items[:2]] == [{"q": n, "track": "Perception"} for n in (1, 2)]
+    assert str(items[2].value) == "expected a list of rows"

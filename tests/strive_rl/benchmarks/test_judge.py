@@ -68,10 +68,10 @@ def test_judgements_are_read_as_scores_or_as_answers_to_a_captions_question(tmp_
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"sample_id": "nobody", "score": 1}], "none of 2 questions"),
+        ([{"sample_id": "nobody", "score": 1}], "not among 2 questions"),
         ([{"id": "s1", "score": 1}], r"^judgements judged.jsonl: no sample_id; expected a line of"),
         ([7], r"^judgements \S*judged.jsonl: no JSON object in it; expected a line of"),
-        ([{"v": {"action": [{"question": "q", "prediction": "B", "rating": 1}]}}], "none of its rows is one"),
+        ([{"v": {"action": [{"question": "q", "prediction": "B", "rating": 1}]}}], "match none of"),
         ([{"sample_id": "s1", "score": 1}, {"sample_id": "s1", "score": 0}], "judged twice"),
         ([{"sample_id": "s1", "score": 7}], "from 0 to 1"),
         ([{"sample_id": "c1", "extracted": "B. sits", "answer": "B. sits"}], "from 0 to 1"),

@@ -8,6 +8,7 @@ import pytest
 from strive_rl.benchmarks.item import Scored, Unusable
 from strive_rl.benchmarks.rules.mmvu import MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
+from strive_rl.benchmarks.rules.videomme import VIDEOMME
 from strive_rl.benchmarks.scoring import counts, rules_only, scored, scored_answers, summarise, unusable
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
@@ -16,21 +17,22 @@ def test_each_convention_that_has_a_rule_is_asked() -> None:
     choice = scored(MMVU, choice_item("B"), "The answer is B")
     assert (choice.status, choice.extracted, choice.values) == (
         "scored",
-        "B",
-        {"official": 1.0, "video_r1": 0.0},
+        {"official": "B", "robust": "B", "video_r1": "The answer is B"},
+        {"official": 1.0, "robust": 1.0, "video_r1": 0.0},
     )
     free = scored(MMVU, item("salt"), "salt")
-    assert free.values == {"official": 1.0}
+    assert free.values == {"official": 1.0, "robust": 1.0}
 
 
 def test_a_judgement_counts_where_the_rules_cannot_tell_and_nowhere_else() -> None:
     waiting = scored(MMVU, item("salt"), "brine")
-    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None})
+    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None, "robust": None})
     judged = scored(MMVU, item("salt"), "brine", 1.0)
-    assert (judged.status, judged.values) == ("judged", {"official": 1.0})
-    assert scored(MMVU, item("salt"), "salt", 0.0).values == {"official": 1.0}
-    assert scored(MMVU, item("salt"), "", 1.0).values == {"official": 0.0}
-    assert rules_only(judged, "official").values == {"official": 0.0}
+    assert (judged.status, judged.values) == ("judged", {"official": 1.0, "robust": 1.0})
+    assert judged.by_judge == ("official", "robust")
+    overridden = scored(MMVU, item("salt"), "salt", 0.0)  # the authors judge every answer
+    assert (overridden.values, overridden.by_judge) == ({"official": 0.0, "robust": 1.0}, ("official",))
+    assert rules_only(judged, "robust").values == {"official": 1.0, "robust": None}
     assert rules_only(choice := scored(MMVU, choice_item("B"), "B"), "official") == choice
 
 
@@ -39,21 +41,25 @@ def test_missing_answers_and_unusable_rows_are_worth_nothing() -> None:
     assert (missing.status, missing.output, missing.values) == (
         "missing",
         None,
-        {"official": 0.0, "video_r1": 0.0},
+        {"official": 0.0, "robust": 0.0, "video_r1": 0.0},
     )
-    assert scored(MMVU, item("salt"), None, 1.0).values == {"official": 0.0}
+    assert scored(MMVU, item("salt"), None, 1.0).values == {"official": 0.0, "robust": 0.0}
     bad = unusable(MMVU, Unusable(sample_id="7#row3", video="", message="no answer", tags={"subject": "Art"}))
     assert (bad.status, bad.video, bad.tags) == ("unusable", "row of 7#row3", {"subject": "Art"})
-    assert bad.values == {"official": 0.0, "video_r1": 0.0}
+    assert bad.values == {"official": 0.0, "robust": 0.0, "video_r1": 0.0}
 
 
 def test_several_answers_count_with_their_mean() -> None:
     made = scored_answers(MMVU, choice_item("B"), ["B", "The answer is B", "A", ""])
-    assert (made.status, made.output, made.extracted) == ("scored", "B", "B")
-    assert made.values == {"official": 0.5, "video_r1": 0.25}
+    assert (made.status, made.output, made.extracted["robust"]) == ("scored", "B", "B")
+    assert made.values == {"official": 0.5, "robust": 0.5, "video_r1": 0.25}
     assert made.outputs == ("B", "The answer is B", "A", "")
     waiting = scored_answers(MMVU, item("salt"), ["salt", "brine"])
-    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None})
+    assert (waiting.status, waiting.values) == ("awaiting judge", {"official": None, "robust": None})
+    one_left_out = scored_answers(VIDEOMME, choice_item("B"), ["It is red.", "B"])
+    assert one_left_out.values == {"official": 1.0, "robust": 0.5, "video_r1": 0.5}
+    all_left_out = scored_answers(VIDEOMME, choice_item("B"), ["It is red.", "red"])
+    assert (all_left_out.values["robust"], all_left_out.left_out) == (0.0, ("official",))
     assert scored_answers(MMVU, item("salt"), ["salt"]).values == scored(MMVU, item("salt"), "salt").values
 
 
@@ -100,7 +106,7 @@ def test_missing_counts_as_wrong_or_leaves_the_denominator() -> None:
 
 
 def test_totals_with_and_without_a_judge() -> None:
-    judge = summarise(MMVU, rows(), missing="exclude", resamples=50, seed=0)["judge"]
+    judge = summarise(MMVU, rows(), missing="exclude", resamples=50, seed=0)["judge"]["official"]
     assert (judge["asked"], judge["judged"], judge["awaiting"]) == (2, 1, 1)
     assert judge["share"] == pytest.approx(2 / 6)
     assert judge["rules_only"]["mean"] == pytest.approx(2 / 6)

@@ -121,7 +121,9 @@ def gain(difference: float) -> dict[str, Any]:
     test = {"won": 3, "lost": 1, "tied": 4, "p": 0.625}
     return {
         "title": "VideoMME",
+        "convention": "official",
         "overall": {"difference": estimate(difference), "a": estimate(0.5), "b": estimate(0.75)},
+        "readings": {},
         "sign_test": test,
         "sign_test_videos": test,
         "by": {},
@@ -142,7 +144,7 @@ def test_columns_then_gains_then_what_has_no_answer() -> None:
     assert heads == [
         "uniform frames",
         "peaks frames",
-        "peaks − uniform frames, of the same model, by the choice of frames alone: no gain of training",
+        "peaks − uniform frames, of the same model, by the choice of frames alone: not a gain of training",
         "this − baseline, uniform frames",
     ]
     assert sum("+25.00" in line for line in lines) == 1

@@ -8,9 +8,11 @@ import pytest
 
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
 from strive_rl.common import jsonl
 from strive_rl.eval.compare import CompareSettings, compare, read_scored
 from strive_rl.eval.score import ScoreSettings, score
+from strive_rl.eval.table import compare_table
 
 QUICK = CompareSettings(bootstrap_resamples=50)
 
@@ -157,7 +159,7 @@ def test_other_questions_are_refused_by_name_or_left_out(tmp_path: Path) -> None
         compare(a, b, settings=QUICK_COMPARE)
     common = compare(a, b, settings=QUICK_COMPARE, common=True)
     assert common["overall"]["difference"]["questions"] == 2
-    assert any(note.startswith("left out: 3 questions that only one") for note in common["notes"])
+    assert any(note.startswith("left out: 3 questions that the two do not") for note in common["notes"])
 
 
 def test_with_missing_excluded_only_what_both_answered_is_compared(tmp_path: Path) -> None:
@@ -177,3 +179,45 @@ def test_a_convention_can_be_chosen_and_a_folder_must_be_scored(tmp_path: Path) 
     assert theirs["overall"]["difference"]["mean"] == pytest.approx(1 / 3)
     with pytest.raises(UsageError, match="no finished folder of `strive-rl score`"):
         compare(a, tmp_path, settings=QUICK_COMPARE)
+
+
+def of_videommmu(folder: Path, outputs: str) -> Path:
+    """A folder of `score` on VideoMMMU's Adaptation track, whose truths are all B; "-" is an empty output."""
+    tags = {"track": "Adaptation", "subject": "Art"}
+    rows = [
+        {
+            "sample_id": f"Adaptation-{i}",
+            "question": f"Q{i}?",
+            "problem_type": "multiple choice",
+            "tags": tags,
+        }
+        | {"options": ["A. x", "B. y"], "answer": "B", "video": f"v{i}.mp4", "output": output.strip("-")}
+        for i, output in enumerate(outputs)
+    ]
+    jsonl.append(folder.with_suffix(".jsonl"), rows)
+    quick = ScoreSettings(bootstrap_resamples=20)
+    score([folder.with_suffix(".jsonl")], folder, benchmark=VIDEOMMMU, settings=quick)
+    return folder
+
+
+def test_the_knowledge_gain_of_videommmu(tmp_path: Path) -> None:
+    before, after = of_videommmu(tmp_path / "a", "BBAA-"), of_videommmu(tmp_path / "b", "BABBB")
+    made = compare(before, after, settings=QUICK)
+    robust, official = made["knowledge"]["robust"], made["knowledge"]["official"]
+    assert (robust["before"], robust["after"], robust["delta"]) == pytest.approx((0.4, 0.8, 0.4 / 0.6))
+    assert (robust["wrong_to_right"], robust["right_to_wrong"]) == (1, 0.5)
+    # The empty answer is in neither mean, but the rates count it as wrong before.
+    assert (official["before"], official["after"], official["delta"]) == pytest.approx((0.5, 0.75, 0.5))
+    assert (official["wrong_to_right"], official["right_to_wrong"]) == (1, 0.5)
+    assert "official: Δknowledge +50.0 %, wrong → right 100.0 %, right → wrong 50.0 %" in compare_table(made)
+    assert made["overall"]["difference"]["questions"] == 4
+    assert made["readings"]["robust"]["difference"]["questions"] == 5
+    assert any("not in the mean of official" in note for note in made["notes"])
+
+
+def test_the_first_convention_with_a_common_question_leads(tmp_path: Path) -> None:
+    empty = of_videommmu(tmp_path / "a", "--")
+    made = compare(empty, empty, settings=QUICK)
+    assert (made["convention"], made["overall"]["difference"]["questions"]) == ("robust", 2)
+    with pytest.raises(UsageError, match="official"):
+        compare(empty, empty, settings=CompareSettings(convention="official"))

@@ -172,8 +172,11 @@ def test_what_is_written(done: Path) -> None:
     assert results["failures"] == {"missing": 3}
     column = results["columns"]["uniform"]
     assert column["counts"] | {"questions": 12, "answered": 9, "missing": 3} == column["counts"]
-    right = sum(line["score"] for line in lines)
-    assert column["overall"]["official"]["mean"] == pytest.approx(right / 12)
+    official = [line["score"] for line in lines if line["score"] is not None]
+    assert column["overall"]["official"]["questions"] == len(official) + 3  # and the three without a video
+    assert column["overall"]["official"]["mean"] == pytest.approx(sum(official) / (len(official) + 3))
+    assert column["left_out"].get("official", 0) == 9 - len(official)
+    assert column["overall"]["robust"]["questions"] == 12
     assert {path.name for path in (done / "uniform").iterdir()} >= {
         "results.json",
         "scored.jsonl",
@@ -248,12 +251,13 @@ def test_importance_stands_beside_uniform_with_its_gain(
     lines = jsonl.read(tmp_path / "out" / "predictions.jsonl")
     uniform = [line for line in lines if line["sampler"] == "uniform"]
     assert uniform == jsonl.read(done / "predictions.jsonl")
-    overall = [results["columns"][name]["overall"]["official"]["mean"] for name in ("uniform", "topk")]
-    assert results["gains"]["topk"]["overall"]["difference"]["mean"] == pytest.approx(overall[1] - overall[0])
+    overall = [results["columns"][name]["overall"]["robust"]["mean"] for name in ("uniform", "topk")]
+    gain = results["gains"]["topk"]["readings"]["robust"]["difference"]["mean"]
+    assert gain == pytest.approx(overall[1] - overall[0])
     assert "topk − uniform frames, of the same model" in benchmark_table(results)
     assert list(results["baseline"]) == ["uniform"]
     assert results["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
-    assert results["baseline"]["uniform"]["sign_test"]["tied"] == 12
+    assert results["baseline"]["uniform"]["readings"]["robust"]["difference"]["questions"] == 12
     with pytest.raises(UsageError, match=r"baseline .*: it holds uniform, expected one of topk"):
         evaluate_benchmark(
             tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), means=means, baseline=done

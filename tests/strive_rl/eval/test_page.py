@@ -36,7 +36,7 @@ def test_totals_categories_notes_and_examples() -> None:
     for title in ("Wrong: 3, 3 shown", "Right: 1, 1 shown", "Awaiting a judge: 1", "Without an answer: 1"):
         assert title in html
     assert '<li class="right">B. candles</li>' in html
-    assert "no answer can be read" in html
+    assert "official · no answer found" in html
     assert "(2500 more characters)" in html
 
 
@@ -55,7 +55,7 @@ def test_won_and_lost_questions_stand_side_by_side() -> None:
     part = {"difference": estimate, "a": estimate, "b": estimate}
     by = {"size": {"big": part | test}}
     results = {"title": "T", "convention": "official", "a": "a<b", "b": "b", "notes": [], "by": by}
-    results |= {"overall": part, "sign_test": test, "sign_test_videos": test}
+    results |= {"overall": part, "sign_test": test, "sign_test_videos": test, "readings": {"official": part}}
     html = compare_page(results, [(a, b), (b, a), (a, a)])
     assert "+50.00 points" in html
     assert "Won by B: 1, 1 shown" in html

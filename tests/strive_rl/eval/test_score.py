@@ -96,7 +96,11 @@ def test_every_question_is_written_with_its_output(tmp_path: Path) -> None:
         "missing",
         "unusable",
     ]
-    assert (rows[1]["output"], rows[1]["extracted"], rows[1]["values"]["accuracy"]) == ("no idea", None, 0.0)
+    assert (rows[1]["output"], rows[1]["extracted"]["accuracy"], rows[1]["values"]["accuracy"]) == (
+        "no idea",
+        None,
+        0.0,
+    )
     assert jsonl.read_json(tmp_path / "out" / "results.json") == results
     assert "Question 1?" in (tmp_path / "out" / "page.html").read_text()
     with pytest.raises(UsageError, match="already holds results"):
@@ -119,14 +123,14 @@ def test_predictions_that_hold_their_questions_need_no_annotation(tmp_path: Path
     frames = jsonl.read(tmp_path / "out" / "scored.jsonl")[0]["frames"]
     assert frames == {"sampler": "uniform", "times": [0.5, 2]}
     assert "2 uniform frames at 0.5, 2 s" in (tmp_path / "out" / "page.html").read_text()
-    with pytest.raises(UsageError, match="own files of questions by --annotations"):
+    with pytest.raises(UsageError, match="--annotations"):
         run(tmp_path, answers(tmp_path, "B"), annotations=(), out="other")
 
 
 def test_predictions_of_another_benchmark_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     jsonl.append(file, [{"sample_id": "x", "output": "B"}])
-    with pytest.raises(UsageError, match="none of 1 prediction answers one of 5 questions"):
+    with pytest.raises(UsageError, match=r"none of 1 prediction .* ids x, .* have 0; 1; 2"):
         run(tmp_path, file)
     with pytest.raises(SettingsError, match="missing"):
         ScoreSettings(missing="ignore")  # type: ignore[arg-type]
@@ -135,21 +139,28 @@ def test_predictions_of_another_benchmark_are_refused(tmp_path: Path) -> None:
 def test_what_awaits_a_judge_is_written_out_and_read_back(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "benchmarks" / "tempcompass"
     rated = folder / "video-llava.caption_matching.rated.json"
+    tree = json.loads(rated.read_text())
+    for row in (row for dimensions in tree.values() for rows in dimensions.values() for row in rows):
+        del row["rating"]
+    unrated = tmp_path / "caption_matching.json"
+    unrated.write_text(json.dumps(tree))
     of: dict[str, Any] = {"annotations": [folder / "caption_matching.json"], "settings": QUICK}
-    first = score([rated], tmp_path / "rules", benchmark=TEMPCOMPASS, **of)
+    first = score([unrated], tmp_path / "rules", benchmark=TEMPCOMPASS, **of)
     assert first["overall"]["official"]["mean"] == pytest.approx(951 / 1503)
-    assert (first["judge"]["asked"], first["judge"]["awaiting"]) == (7, 7)
+    assert (first["judge"]["official"]["asked"], first["judge"]["official"]["awaiting"]) == (7, 7)
     asked = jsonl.read(tmp_path / "rules" / "for_judge.jsonl")
     assert len(asked) == 7
     correct = "Option 1: A light bulb is lighting up while the tree is growing up at the same time"
     judged = [{"sample_id": row["sample_id"], "score": row["reference"] == correct} for row in asked]
     jsonl.append(tmp_path / "judged.jsonl", judged)
     for number, judgements in enumerate((tmp_path / "judged.jsonl", rated)):
-        second = score([rated], tmp_path / f"j{number}", benchmark=TEMPCOMPASS, judgements=judgements, **of)
+        second = score([unrated], tmp_path / f"j{number}", benchmark=TEMPCOMPASS, judgements=judgements, **of)
         assert f"{100 * second['overall']['official']['mean']:.2f}" == "63.34"
-        assert second["judge"]["rules_only"]["mean"] == pytest.approx(951 / 1503)
-        assert second["judge"]["awaiting"] == 0
+        assert second["judge"]["official"]["rules_only"]["mean"] == pytest.approx(951 / 1503)
+        assert second["judge"]["official"]["awaiting"] == 0
         assert not (tmp_path / f"j{number}" / "for_judge.jsonl").exists()
+    held = score([rated], tmp_path / "held", benchmark=TEMPCOMPASS, **of)  # the file's own ratings
+    assert f"{100 * held['overall']['official']['mean']:.2f}" == "63.34"
 
 
 def test_an_lmms_eval_file_of_a_published_benchmark_is_joined_whole(
@@ -179,7 +190,7 @@ def test_perceptiontest_says_what_it_was_trained_on(tmp_path: Path) -> None:
     )
     assert TRAINED_ON in results["notes"]
     assert "1 question, of 19140 that are published." in results["notes"]
-    assert "Video-R1&#x27;s training data" in (tmp_path / "out" / "page.html").read_text()
+    assert "Video-R1&#39;s training data" in (tmp_path / "out" / "page.html").read_text()
 
 
 def test_equal_inputs_give_equal_files(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_total_categories_judge_and_notes() -> None:
             "alone": {"x": part},
             "many": dict.fromkeys("abcdefghijklm", part),
         },
-        "judge": judge,
+        "judge": {"official": judge},
         "notes": ["Mind this."],
     }
     assert score_table(results).split("\n") == [
@@ -58,8 +58,8 @@ def test_total_categories_judge_and_notes() -> None:
         "by size",
         "  big       50.00   40.0 to 60.0         -          4       2",
         "  small     50.00   40.0 to 60.0         -          4       2",
-        "rules cannot tell 3 answers (25.0 %): 1 judged, 2 await a judge and count 0 until then",
-        "without a judge: 40.00 with them counted 0, 60.00 over the others",
+        "official: rules do not decide 3 answers (25.0 %): 1 judged, 2 await a judge and count 0 until then; "
+        "without a judge 40.00 with them as 0, 60.00 without them",
         "note: Mind this.",
     ]
 
@@ -69,15 +69,18 @@ def test_a_difference_with_its_tests() -> None:
     overall = {"difference": estimate(0.5, 8), "a": estimate(0.25), "b": estimate(0.75)}
     results = {
         "title": "Bench",
+        "convention": "official",
         "overall": overall,
+        "readings": {"official": overall, "robust": overall},
         "sign_test": test,
         "sign_test_videos": test,
         "by": {},
         "notes": [],
     }
     assert compare_table(results).split("\n") == [
-        "B − A  points   95 % interval      A      B  won  lost  questions",
-        "Bench  +50.00  +40.0 to +60.0  25.00  75.00    5     1          8",
-        "sign test over questions, as if independent: p = 0.219 (5 won, 1 lost, 2 tied)",
+        "B − A     points   95 % interval      A      B  won  lost  questions",
+        "Bench     +50.00  +40.0 to +60.0  25.00  75.00    5     1          8",
+        "  robust  +50.00  +40.0 to +60.0  25.00  75.00                     8",
+        "sign test over questions, taken as independent: p = 0.219 (5 won, 1 lost, 2 tied)",
         "sign test over videos: p = 0.219 (5 won, 1 lost, 2 tied)",
     ]

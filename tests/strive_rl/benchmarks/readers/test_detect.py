@@ -13,6 +13,8 @@ FORMS = {
     "strive": {"sample_id": "1", "output": "x"},
     "lmms-eval": {"doc": {"question": "Q"}, "resps": [["x"]]},
     "video-r1": {"results": [{"problem": "Q", "output": "x"}]},
+    "videomme": [{"video_id": "1", "questions": [{"question": "Q", "response": "x"}]}],
+    "mmvu": [{"id": "v_1", "choices": {}, "response": "x"}],
     "tempcompass": {"103": {"speed": [{"question": "Q", "prediction": "x"}]}},
 }
 

@@ -60,3 +60,13 @@ def test_a_repeated_line_is_counted_and_a_contradiction_refused() -> None:
     assert (joined.repeated, len(joined.unknown)) == (1, 1)
     with pytest.raises(UsageError, match="answered twice, differently: a and b"):
         join(items, [said("a", ids=("1",)), said("b", ids=("1",))])
+
+
+def test_without_a_video_a_question_with_options_must_be_the_only_one() -> None:
+    items = [choice_item("A"), replace(choice_item("A", size="big"), question=asked("Who?", "2").question)]
+    assert found(items, said("a", question="What is seen?", options=items[0].question.options)) == {"q": "a"}
+    twins = [replace(items[0], tags={"size": size}) for size in ("small", "big")]
+    twins[1] = replace(twins[1], question=replace(twins[1].question, sample_id="r"))
+    one = said("a", question="What is seen?", options=items[0].question.options)
+    assert found(twins, one) == {}
+    assert found(twins, replace(one, item=twins[1])) == {"r": "a"}

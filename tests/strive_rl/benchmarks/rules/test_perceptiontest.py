@@ -5,7 +5,7 @@ from pathlib import Path
 
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST
-from strive_rl.benchmarks.scoring import scored
+from strive_rl.benchmarks.scoring import scored, summarise
 
 
 def test_right_is_the_index_and_tags_are_the_authors(tmp_path: Path) -> None:
@@ -22,9 +22,12 @@ def test_right_is_the_index_and_tags_are_the_authors(tmp_path: Path) -> None:
     file = tmp_path / "validation.json"
     file.write_text(json.dumps([row, row | {"question_id": 5, "answer_id": "7"}]))
     items = read_items([file], PERCEPTIONTEST)
-    assert items.items[0].tags == {"area": "physics", "reasoning": "descriptive", "tag": "motion, object"}
-    values = [scored(PERCEPTIONTEST, items.items[0], o).values["official"] for o in ("B", "a ball", "A", "1")]
-    assert values == [1, 1, 0, 0]
+    assert items.items[0].tags == {"area": "physics", "reasoning": "descriptive", "tag": "motion | object"}
+    rows = [scored(PERCEPTIONTEST, items.items[0], output) for output in ("B", "a ball", "A", "1", "2")]
+    assert [row.values["official"] for row in rows] == [1, 1, 0, 1, 0]
+    assert [row.values["robust"] for row in rows] == [1, 1, 0, 0, 0]
+    by = summarise(PERCEPTIONTEST, rows, missing="wrong", resamples=9, seed=0)["by"]["tag"]
+    assert {tag: part["official"]["questions"] for tag, part in by.items()} == {"motion": 5, "object": 5}
     assert [row.tags["area"] for row in items.unusable] == ["physics"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from strive_rl.benchmarks.readers.tempcompass import read
 from strive_rl.benchmarks.rules.tempcompass import (
     TASKS,
     TEMPCOMPASS,
-    bare_answer,
     judged_letter,
     leading_letter,
     matched_caption,
-    tempcompass_score,
+    official_score,
+    robust_score,
     with_judge_questions,
     yes_or_no,
 )
+from strive_rl.benchmarks.scoring import scored, total
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 MATCHING = "Which fits?\nCaption A: The man dunks.\nCaption B: The man sits."
@@ -39,7 +41,7 @@ def published(shared_data: Path) -> ItemSet:
 
 
 @pytest.mark.parametrize("task", PUBLISHED)
-def test_the_authors_own_ratings_of_a_real_model_come_out(
+def test_the_authors_ratings_of_a_real_model_are_reproduced(
     published: ItemSet, shared_data: Path, task: str
 ) -> None:
     folder = shared_data / "benchmarks" / "tempcompass"
@@ -55,7 +57,7 @@ def test_the_authors_own_ratings_of_a_real_model_come_out(
     points = decided = with_judge = 0
     for one in items:
         row, name = rows[one.question.sample_id], one.question.sample_id
-        verdict = tempcompass_score(answers[name].output, one)
+        verdict = official_score(answers[name].output, one)
         assert (verdict.value is not None) == row["match_success"]
         assert verdict.value in (None, row["rating"])
         decided += verdict.value is not None
@@ -63,6 +65,41 @@ def test_the_authors_own_ratings_of_a_real_model_come_out(
         with_judge += answers[name].judgement if verdict.value is None else verdict.value
     assert (len(items), decided, with_judge, points) == PUBLISHED[task]
     assert f"{100 * with_judge / len(items):.2f}" == TOTALS[task]
+
+
+@pytest.mark.parametrize(
+    ("file", "total", "robust"),
+    [
+        ("tempcompass_reka_flash/multi-choice", "56.65", 56),
+        ("tempcompass_reka_flash/yes_no", "62.49", 62),
+        ("tempcompass_gemini/rated/multi-choice", "63.92", 63),
+        ("tempcompass_gemini/rated/yes_no", "70.32", 70),
+        ("tempcompass_gemini/rated/caption_matching", "77.45", 77),
+        ("tempcompass_gemini/rated/captioning", "57.88", 57),
+    ],
+)
+def test_the_authors_totals_of_other_models_are_reproduced(
+    published: ItemSet, shared_data: Path, file: str, total: str, robust: int
+) -> None:
+    predictions = read(read_records(shared_data / "benchmarks" / f"{file}.json")).predictions
+    items = [one for one in published.items if one.tags["task"] == Path(file).name]
+    answers = join(items, predictions).predictions
+    rows = [
+        scored(TEMPCOMPASS, one, answers[name].output, answers[name].judgement)
+        for one in items
+        for name in [one.question.sample_id]
+    ]
+    values = [[row.values[name] or 0 for row in rows] for name in ("official", "robust")]
+    assert f"{100 * sum(values[0]) / len(rows):.2f}" == total
+    assert robust <= 100 * sum(values[1]) / len(rows) < robust + 1
+
+
+def test_fine_grained_aspects_are_those_of_meta_info(published: ItemSet) -> None:
+    choices = [one for one in published.items if one.tags["task"] == "multi-choice"]
+    aspects = Counter(one.tags["aspect"] for one in choices)
+    assert len(aspects) == 11
+    assert aspects["coarse-grained action"] == 185
+    assert aspects["order"] == sum(one.tags["dimension"] == "order" for one in choices)
 
 
 @pytest.mark.parametrize(
@@ -118,27 +155,61 @@ def test_each_task_has_its_rule() -> None:
     matching = item("Caption A: The man dunks.", task="caption_matching")
     matching = replace(matching, question=replace(matching.question, question=MATCHING))
     values = {
-        output: tempcompass_score(output, matching).value for output in ("A", " Caption A\n", "B.", "Maybe A")
+        output: official_score(output, matching).value for output in ("A", " Caption A\n", "B.", "Maybe A")
     }
     assert values == {"A": 1, " Caption A\n": 1, "B.": 0, "Maybe A": None}
     yes = item("yes", task="yes_no")
-    assert [tempcompass_score(output, yes).value for output in ("Yes!", "no", "perhaps")] == [1, 0, None]
+    assert [official_score(output, yes).value for output in ("Yes!", "no", "perhaps")] == [1, 0, None]
     caption = item("B. dunking", task="captioning")
-    assert tempcompass_score("A man dunks.", caption).value is None
-    assert tempcompass_score("B. candles", choice_item(task="multi-choice")).value == 1
+    assert official_score("A man dunks.", caption).value is None
+    assert official_score("B. candles", choice_item(task="multi-choice")).value == 1
 
 
 @pytest.mark.parametrize("task", ["multi-choice", "yes_no", "caption_matching", "captioning"])
 @pytest.mark.parametrize("output", ["", "  \n", "</s>", "<answer></answer>", "<think>A. yes"])
 def test_an_empty_answer_is_wrong_without_a_judge(task: str, output: str) -> None:
-    verdict = tempcompass_score(output, choice_item(task=task))
+    verdict = official_score(output, choice_item(task=task))
     assert (verdict.value, verdict.extracted) == (0.0, None)
 
 
-def test_an_answer_form_is_read_from_its_answer_and_end_tokens_are_dropped() -> None:
-    assert bare_answer("<think>B or A?</think><answer> A </answer>") == "A"
-    assert bare_answer("A</s>") == "A"
-    assert bare_answer(" A ") == " A "
+@pytest.mark.parametrize("output", [" A. dunks", "A</s>", "<think>B or A?</think><answer> A </answer>"])
+def test_the_rules_apply_to_the_stripped_answer(output: str) -> None:
+    assert official_score(output, choice_item("A", task="multi-choice")).value == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "official", "robust"),
+    [
+        ("multi-choice", "The answer is B.", None, 1),
+        ("multi-choice", "I cannot see it.", None, None),
+        ("yes_no", "The answer is: **yes**", None, 1),
+        ("yes_no", "Not really.", 0, None),
+        ("yes_no", "**No**, he does not.", None, 0),
+        ("caption_matching", "**Caption A**", None, 1),
+        ("caption_matching", "The answer is A.", None, 1),
+        ("caption_matching", "The man dunks", None, 1),
+    ],
+)
+def test_two_readings_of_one_output(
+    task: str, output: str, official: float | None, robust: float | None
+) -> None:
+    answers = {"multi-choice": "B", "yes_no": "yes", "caption_matching": "Caption A: The man dunks."}
+    one = choice_item("B", task=task) if task == "multi-choice" else item(answers[task], task=task)
+    if task == "caption_matching":
+        one = replace(one, question=replace(one.question, question=MATCHING))
+    assert (official_score(output, one).value, robust_score(output, one).value) == (official, robust)
+
+
+def test_captions_without_a_judge_stay_out_of_the_total() -> None:
+    choice, caption = choice_item("B", task="multi-choice"), item("B. dunks", task="captioning")
+    official = TEMPCOMPASS.conventions[0]
+    rows = [scored(TEMPCOMPASS, choice, "B"), scored(TEMPCOMPASS, caption, "A man dunks.")]
+    alone = total(official, rows, (10, 0))
+    assert alone is not None
+    assert (alone.mean, alone.questions) == (1, 1)
+    both = total(official, [rows[0], scored(TEMPCOMPASS, caption, "A man dunks.", 0.0)], (10, 0))
+    assert both is not None
+    assert (both.mean, both.questions) == (0.5, 2)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,18 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from strive_rl.benchmarks.items import read_items
+import pytest
+
+from strive_rl.benchmarks.items import find_annotations, read_items
 from strive_rl.benchmarks.open_answer import letter_or_open
-from strive_rl.benchmarks.rules.videommmu import DISCIPLINE_OF, VIDEOMMMU
+from strive_rl.benchmarks.rules.videommmu import (
+    DISCIPLINE_OF,
+    TRACKS,
+    VIDEOMMMU,
+    marked_letter,
+    official_score,
+)
+from strive_rl.benchmarks.scoring import scored
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
@@ -44,3 +53,58 @@ def test_the_tracks_are_asked_in_other_words() -> None:
     assert "Apply what the video teaches" in forms[1]
     assert all(form.endswith("the letter of one option and nothing else.") for form in forms)
     assert VIDEOMMMU.form(item("0.5", track="Adaptation")).endswith("or a few words, and nothing else.")
+
+
+def test_the_authors_own_files_are_read(shared_data: Path) -> None:
+    found = find_annotations(VIDEOMMMU, shared_data / "benchmarks" / "videommmu")
+    items = read_items(found, VIDEOMMMU)
+    assert (len(items.items), items.unusable) == (900, ())
+    assert Counter(one.tags["track"] for one in items.items) == dict.fromkeys(TRACKS, 300)
+    assert items.items[0].question.sample_id == "Perception-dev_Biology_3"
+    assert sum(one.tags["question type"] == "open" for one in items.items) == 20
+
+
+OPTIONS = ("A. red", "B. green", "C. blue", "D. a dark grey")
+
+
+@pytest.mark.parametrize(
+    ("output", "letter"),
+    [
+        ("B", "B"),
+        ("(B)", "B"),
+        ("A. is wrong. The answer is B.", "A"),  # the last full stop is stripped: only "A." is marked
+        ("C: no. B: yes", "B"),
+        ("A. red or (B)", "A"),  # a full stop decides before brackets
+        ("I think A and then B are right", "B"),
+        ("it may well be a dark grey one", "D"),
+        ("green", None),
+        ("what is seen there is green", "B"),
+        ("unknown", None),
+    ],
+)
+def test_official_is_the_last_marked_letter(output: str, letter: str | None) -> None:
+    assert marked_letter(output, OPTIONS) == letter
+
+
+@pytest.mark.parametrize(
+    ("output", "truth", "value"),
+    [
+        ("V = 3 + 2 = 8.4", "8.4", 1),
+        ("First 3.\nTherefore, the final value is 8.4 V", "8.4", 1),
+        ("The value is 8.401", "8.4", 1),
+        ("It is 1,234", "1234", 1),
+        ("It is 9", "8.4", 0),
+        ("the answer is brine and salt", "salt", 1),
+        ("It is x", "x", 1),
+        ("It is wax", "x", 0),  # a single letter must be beside a space
+        ("pepper", "salt", 0),
+    ],
+)
+def test_official_compares_every_conclusion_of_an_open_answer(output: str, truth: str, value: float) -> None:
+    assert official_score(output, item(truth)).value == value
+
+
+def test_official_leaves_out_empty_outputs() -> None:
+    for one in (choice_item("B"), item("salt")):
+        row = scored(VIDEOMMMU, one, "")
+        assert (row.left_out, row.values["robust"]) == (("official",), 0.0)
