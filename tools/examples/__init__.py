@@ -1,0 +1,1 @@
+"""Short programs that use the library without the commands."""
