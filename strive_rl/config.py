@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from strive_data.common.settings import require
 from strive_data.config import ViewSettings
 
-# The name of the tiny model of the package, whatever folder of that name there may be.
+# The name of the package's tiny model; it goes before a folder of that name.
 DEMO = "demo"
 
 # Why there are no adaptive variants (six seeds, importance-aware frames).
@@ -20,20 +20,20 @@ AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which questions a step takes, which frames of them the policy sees, and how they are read.
+    """Which questions a step takes, which of their frames the policy sees, and how they are read.
 
     `questions_per_step` is the global batch, whatever the number of processes. `window` 0 shuffles a whole
     epoch; another number shuffles the shards, and their samples within windows of that many, so that few
-    remote shards are in use at a time. `broken` says what becomes of a question whose stored data is damaged:
-    it stops the run, or is left out of its batch and counted. `cache` is a local folder that keeps remote
+    remote shards are in use at a time. A question whose stored data is damaged stops the run, or with
+    `broken = "skip"` is left out of its batch and counted. `cache` is a local folder that keeps remote
     shards. `prefetch` steps are read ahead by `threads` threads.
 
-    `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them anew
-    from the stored scores with a new phase each epoch (needs shards built with shard.frames=all), `"auto"`
+    `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them
+    from the stored scores with another offset each epoch (needs shards built with shard.frames=all), `"auto"`
     draws where it can. `sampler` and `alpha` .. `kappa` as in the build; None keeps the build's value.
     `views` as strive_data.config.ViewSettings: crops and resolution tiers, off by default.
 
-    `alpha_schedule` moves α from step to step (needs variants that are drawn anew): on a line or half a
+    `alpha_schedule` moves α from step to step (needs variants that are drawn each epoch): on a line or half a
     cosine to `alpha_final`, reached after `alpha_steps` steps (None: at the last); or, "zero_advantage", by a
     factor of exp(`alpha_gain`·(share of questions all right − share all wrong)), never below `alpha_least`.
     """
@@ -80,8 +80,8 @@ class DataSettings:
         require(gain > 0, f"data.alpha_gain: got {gain}, expected more than 0")
         require(
             kind == "constant" or self.draw != "stored",
-            f"data.alpha_schedule={kind} draws variants anew: data.draw=stored reads those of the build; "
-            "leave one of them out",
+            f"data.alpha_schedule={kind} draws other variants at each step, data.draw=stored reads those of "
+            "the build; leave one of them out",
         )
 
 
@@ -92,13 +92,13 @@ class PolicySettings:
     `frame_pairs`: the models merge two frames into one temporal patch. "consecutive" merges the view's frames
     two by two as they come; "doubled" repeats each, so that a patch shows one moment; "neighbours" puts the
     next candidate of the video beside each (needs shards with all frames). The last two give a patch, and so
-    twice the tokens, to each frame. `over_length` says what becomes of a question whose prompt is longer than
-    `max_prompt_tokens`: it is dropped and counted, or stops the run; nothing is ever cut.
+    twice the tokens, to each frame. A question whose prompt is longer than `max_prompt_tokens` is
+    dropped and counted, or with `over_length = "stop"` stops the run; nothing is ever cut.
 
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
     pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
-    `attention`: "split" needs no mask over a row's prompt, "dense" holds one over the whole row, to compare
-    with; they agree but for rounding. `lora_rank` 0 trains all weights of the language model,
+    `attention`: "split" needs no mask over a row's prompt, "dense" holds one over the whole row, for
+    comparison; they agree up to rounding. `lora_rank` 0 trains all weights of the language model,
     another number adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
     """
 
@@ -168,9 +168,9 @@ class RolloutSettings:
 class RewardSettings:
     """The reward is the sum of its parts, each in [0, 1], by their weights (METHOD.md section 6).
 
-    `accuracy` and `format` are this package's. `function`, `package.module:name`, adds a user's own:
-    called with (text, Question) it gives a number in [0, 1], the part `own`, or several by name; a part of it
-    that is called accuracy or format takes the place of ours. A part of weight 0 is only logged.
+    `accuracy` and `format` are this package's. `function`, `package.module:name`, adds a custom one: called
+    with (text, Question) it returns a number in [0, 1], the part `custom`, or several by name; its parts
+    named accuracy or format replace ours. A part of weight 0 is logged only.
     """
 
     weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
@@ -185,10 +185,10 @@ class RewardSettings:
         least = min(self.weights.values())
         require(least >= 0, f"reward.weights: got {least}, expected 0 or more")
         require(abs(total - 1) < 1e-9, f"reward.weights: got a sum of {total:g}, expected 1")
-        own = [name for name in names if name not in ("accuracy", "format")]
+        custom = [name for name in names if name not in ("accuracy", "format")]
         require(
-            self.function is not None or not own,
-            f"reward.weights: got {', '.join(own)}, which only a reward.function could give",
+            self.function is not None or not custom,
+            f"reward.weights: got {', '.join(custom)} without a reward.function that returns it",
         )
 
 
@@ -211,20 +211,21 @@ PUBLISHED_CLIP: dict[LossName, tuple[float, float]] = {
 class AlgorithmSettings:
     """Advantage and loss (METHOD.md section 5). `normalise = "joint"` over the M×G grid is STRIVE's.
 
-    Advantage. `baseline`: the mean of a set, of its other responses, or the empirical-Bayes mix of the others
-    of row and grid (which `normalise` must leave at joint). `divide_by_std`: None is as published, by the std
-    but for Dr.GRPO's loss and the leave-one-out baselines.
+    Advantage. `baseline`: the mean of a set, of its other completions, or the empirical-Bayes mix of the
+    others of row and grid (which needs `normalise = "joint"`). `divide_by_std`: None is as published, by the
+    std but for Dr.GRPO's loss and the leave-one-out baselines.
 
-    Loss. `loss_constant_tokens` is the constant that Dr.GRPO divides a response's token sum by. `clip_low`
-    and `clip_high`: None is the loss's published value (GSPO's ratio is a mean: 3e-4 and 4e-4). `kl_beta`
-    weighs the divergence from the first model, 0 computes none and loads none. `importance_cap` C weighs
-    tokens by min(π_old/π_rollout, C) where rollout and training engines differ; None does not.
+    Loss. `loss_constant_tokens` is the constant that Dr.GRPO divides the token sum of a completion by.
+    `clip_low` and `clip_high`: None is the loss's published value (GSPO's ratio is a mean: 3e-4 and 4e-4).
+    `kl_beta` weighs the divergence from the first model; with 0 it is neither computed nor loaded.
+    `importance_cap` C weighs tokens by min(π_old/π_rollout, C) where rollout and training engines differ;
+    None does not.
 
     Updates. A step takes `epochs_per_rollout`·`minibatches` optimizer steps over its rollouts. `old_logprobs`
     in the ratio: "trainer" computes them before the first of these (for a single one they are free: the ratio
     is 1), "rollout" takes those of sampling, whose rounding then counts as a change of policy.
 
-    `logprob_condition`: a response is learned under its own variant, under the uniform view ("clean"), or
+    `logprob_condition`: a completion is learned under its own variant, under the uniform view ("clean"), or
     under every variant ("cross").
     """
 
@@ -269,8 +270,8 @@ class AlgorithmSettings:
         )
         require(
             self.logprob_condition == "own" or not from_rollout,
-            f"algorithm.logprob_condition={self.logprob_condition} reads responses under other views than "
-            "they were sampled under: it needs old_logprobs=trainer",
+            f"algorithm.logprob_condition={self.logprob_condition} learns completions under other views "
+            "than they were sampled under: it needs old_logprobs=trainer",
         )
 
     @property
@@ -293,7 +294,8 @@ class AlgorithmSettings:
 class OptimSettings:
     """AdamW; its rate rises linearly over `warmup_steps`, then goes by `schedule` from `lr` to `final_lr`.
 
-    It gets there after `decay_steps` steps (warm-up included) and stays; None: at the end of the run.
+    It reaches `final_lr` after `decay_steps` steps (warm-up included) and stays there; None: at the end of
+    the run.
     """
 
     lr: float = 1e-6
@@ -319,9 +321,9 @@ class OptimSettings:
 class TrainSettings:
     """All settings of a training run [paper: 1,000 steps].
 
-    A checkpoint is written every `save_every` steps and at the end; the `keep` newest stay, 0 keeps all. Of
-    several processes one that waits for another longer than `timeout_minutes` ends. `log`: where steps are
-    told beside metrics.jsonl.
+    A checkpoint is written every `save_every` steps and at the end; the `keep` newest stay, 0 keeps all. A
+    process that waits for another longer than `timeout_minutes` ends. `log`: trackers that get the metrics
+    beside metrics.jsonl.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -352,7 +354,7 @@ class TrainSettings:
         self._check_groups()
 
     def _check_groups(self) -> None:
-        """One answer has nothing to differ from: its advantage is always 0."""
+        """A set of one completion has nothing to compare with: its advantage is always 0."""
         variants, completions = self.data.variants, self.rollout.completions
         by_row = self.algorithm.normalise == "per_variant"
         require(

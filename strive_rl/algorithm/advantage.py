@@ -169,7 +169,7 @@ def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
     """Whether all M×G completions have equal accuracy: such a question is left out of the update.
 
     It takes the accuracy part of the reward, never the shaped total: a difference in format alone would keep
-    a question whose advantages teach nothing but format.
+    a question from which nothing but format is learned.
     """
     accuracy = np.asarray(accuracy_MG, dtype=np.float64)
     return bool(accuracy.min() == accuracy.max())

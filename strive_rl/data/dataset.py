@@ -1,4 +1,4 @@
-"""Several builds as one sequence of samples, in the order in which they are given."""
+"""Several builds as one sequence of samples, in the order given."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ class Builds:
     """One or more builds read as one; sample ids may occur in several of them."""
 
     def __init__(self, parts: Sequence[ShardSet]) -> None:
-        prints = [part.fingerprint for part in parts]
-        twice = next((part for i, part in enumerate(parts) if part.fingerprint in prints[:i]), None)
+        fingerprints = [part.fingerprint for part in parts]
+        twice = next((part for i, part in enumerate(parts) if part.fingerprint in fingerprints[:i]), None)
         if twice:
-            raise UsageError(f"--shards {twice.folder}: its samples are given twice; give each build once")
+            raise UsageError(f"--shards {twice.folder}: got its samples twice, expected each build once")
         if not any(map(len, parts)):
             raise UsageError(f"{self._named(parts)}: the build holds no sample to train on")
         self.parts = tuple(parts)
         self.folder = self._named(parts)
         self.fingerprint = (
-            prints[0] if len(prints) == 1 else sha256("".join(prints).encode()).hexdigest()[:16]
+            fingerprints[0]
+            if len(fingerprints) == 1
+            else sha256("".join(fingerprints).encode()).hexdigest()[:16]
         )
         self.blocks = tuple(size for part in parts for size in part.blocks)
         self._ends = list(accumulate(map(len, parts)))
@@ -57,7 +59,7 @@ class Builds:
         return self.parts[part].sample_ids[inside]
 
     def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
-        """How each build's views are made. Raises UsageError for one that cannot give them, and names it."""
+        """How to make each build's views. Raises UsageError that names a build that cannot give them."""
         return tuple(self._plan(part, settings, neighbours) for part in self.parts)
 
     def _plan(self, part: ShardSet, settings: DataSettings, neighbours: bool) -> ViewPlan:

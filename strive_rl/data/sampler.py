@@ -1,11 +1,10 @@
 """Which questions a step takes: a pure function of a seed, the sizes of the shards and a place in the stream.
 
-Epoch after epoch, each in an order of its own, the samples form one endless stream, and a global batch is its
-next `batch_size` questions. So every batch has one size: where an epoch ends inside a batch, the next epoch
-fills it; each epoch still gives every sample exactly once. No process is known here: a rank takes its slice
-of the global batch (`rank_slice`), so that all take equally many steps whatever the shards are, and a run
-goes on with the same batches on any number of processes. Whatever normalises a loss or an advantage over the
-batch must therefore count the global batch, not the slice.
+The samples form one endless stream, epoch after epoch, each epoch in its own order. A global batch is the
+next `batch_size` questions of the stream, so every batch has one size: where an epoch ends inside a batch,
+the next epoch fills it. Each epoch gives every sample exactly once. A rank takes its slice of the global
+batch (`rank_slice`): all ranks take equally many steps, and a resumed run takes the same batches on any
+number of processes. Whatever normalises a loss or an advantage over the batch counts the global batch.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SAMPLES, BLOCKS = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """What the stream depends on.
+    """All that the stream depends on.
 
     `blocks` are the sizes of the shards, `fingerprint` names their content; `window` 0 shuffles a whole
     epoch, another number of samples shuffles the shards, then their samples within windows of that many.
@@ -49,24 +48,24 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """Place in the stream: `taken` questions of epoch `epoch` were consumed; read ahead does not count."""
+    """Place in the stream: `taken` questions of epoch `epoch` are consumed; reading ahead does not count."""
 
     epoch: int = 0
     taken: int = 0
 
 
 def next_batch(cursor: Cursor, stream: Stream, size: int | None = None) -> tuple[list[SampleRef], Cursor]:
-    """The next global batch, or the next `size` questions, and the cursor behind them."""
+    """The next global batch, or the next `size` questions, and the cursor after them."""
     size = stream.batch_size if size is None else size
-    picks: list[SampleRef] = []
-    while len(picks) < size:
+    refs: list[SampleRef] = []
+    while len(refs) < size:
         if cursor.taken == stream.count:
             cursor = Cursor(epoch=cursor.epoch + 1)
-        end = min(stream.count, cursor.taken + size - len(picks))
+        end = min(stream.count, cursor.taken + size - len(refs))
         positions = epoch_order(stream, cursor.epoch)[cursor.taken : end]
-        picks += [SampleRef(position=int(position), epoch=cursor.epoch) for position in positions]
+        refs += [SampleRef(position=int(position), epoch=cursor.epoch) for position in positions]
         cursor = Cursor(epoch=cursor.epoch, taken=end)
-    return picks, cursor
+    return refs, cursor
 
 
 def rank_slice(items: Sequence[T], rank: int, world_size: int) -> list[T]:
@@ -79,36 +78,36 @@ def rank_slice(items: Sequence[T], rank: int, world_size: int) -> list[T]:
 
 
 def state_of(cursor: Cursor, stream: Stream) -> dict[str, Any]:
-    """What a checkpoint keeps of the stream: the place, and what the place means something in."""
+    """The part of a checkpoint about the stream: the place, and the identity of the stream."""
     return asdict(cursor) | _identity(stream)
 
 
 def cursor_of(state: Mapping[str, Any], stream: Stream) -> Cursor:
-    """The place in `stream` that a checkpoint kept. Raises UsageError for a place in another stream."""
+    """The place in `stream` from a checkpoint. Raises UsageError for the place in another stream."""
     changed = [
         f"{name} was {state.get(name)}, now {now}"
         for name, now in _identity(stream).items()
         if state.get(name) != now
     ]
     if changed:
-        raise UsageError(f"cannot go on in another stream of questions: {'; '.join(changed)}")
+        raise UsageError(f"the checkpoint belongs to another stream of questions: {'; '.join(changed)}")
     return Cursor(epoch=state["epoch"], taken=state["taken"])
 
 
-# Two epochs: the one that ends inside a batch, and the one that fills it.
+# At most two epochs are in use: the one that ends inside a batch, and the one that fills it.
 @lru_cache(maxsize=4)
 def epoch_order(stream: Stream, epoch: int) -> Order:
     """Sample positions int64 [count] in the order of an epoch, read-only."""
     bits = _bits(stream, epoch, SAMPLES, stream.count)
     if stream.window:
-        order = _walk(stream, epoch)[np.lexsort((bits, np.arange(stream.count) // stream.window))]
+        order = _shards_in_order(stream, epoch)[np.lexsort((bits, np.arange(stream.count) // stream.window))]
     else:
         order = np.argsort(bits, kind="stable")
     order.flags.writeable = False
     return order
 
 
-def _walk(stream: Stream, epoch: int) -> Order:
+def _shards_in_order(stream: Stream, epoch: int) -> Order:
     """Positions int64 [count], shard after shard, the shards in an order of the epoch."""
     ends = np.cumsum(stream.blocks)
     shuffled = np.argsort(_bits(stream, epoch, BLOCKS, len(ends)), kind="stable")

@@ -1,8 +1,8 @@
 """A sample of a shard → the views of it that the policy sees.
 
-For training the M variants, as they are stored or drawn anew each epoch, with their spatial views; for
-evaluation one whole view by each frame sampler. What the shards cannot give is refused before the first
-step, and named.
+Training sees the M variants, as stored or drawn from the stored scores each epoch, with their spatial views.
+Evaluation sees one whole view by each frame sampler. Settings that the shards cannot satisfy are refused
+before the first step, by name.
 """
 
 from __future__ import annotations
@@ -34,35 +34,6 @@ from strive_data.shards.frames import decode_jpeg, jpeg_size
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
 
-# Which candidates stand beside the chosen ones where each temporal patch shows two adjacent frames. Pure.
-
-
-def with_neighbours(chosen_K: Indices, held_S: Indices, candidates: int) -> Indices:
-    """Each chosen candidate and the next one of the video, int32 [2K]; the last of all stands twice.
-
-    So a pair never spans more than one gap between candidates, and its mean time lies within half of one of
-    the chosen frame's. Raises UsageError where the next one is not among the candidates that are held.
-    """
-    beside = np.minimum(np.asarray(chosen_K) + 1, candidates - 1)
-    missing = np.setdiff1d(beside, held_S)
-    if len(missing):
-        raise UsageError(
-            f"policy.frame_pairs=neighbours: candidate {missing[0]} stands beside a chosen one, but the "
-            "shards do not hold it; build them again with --set shard.frames=all, or use frame_pairs=doubled"
-        )
-    return np.stack([chosen_K, beside], axis=1).reshape(-1).astype(np.int32)
-
-
-# Whether the frames that were shown hold what the question is about. Pure.
-
-
-def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
-    """Whether a frame lies in a span of evidence (ends included); None where no span is known."""
-    if not spans:
-        return None
-    return any(start <= time <= end for start, end in spans for time in times)
-
-
 UNIFORM, IMPORTANCE = "uniform", "importance"
 EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
 
@@ -72,8 +43,9 @@ SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPlan:
-    """Where the frames come from: drawn anew by `sampler`, or the stored variants, which `sampler` made; and
-    how they may differ in space. Sides are multiples of `multiple` pixels; `neighbours` as in `group_of`."""
+    """Where the frames come from: `drawn` each epoch by `sampler`, or the stored variants that `sampler`
+    made; and how they may differ in space. Sides are multiples of `multiple` pixels; `neighbours` as in
+    `group_of`."""
 
     drawn: bool
     sampler: SamplerSettings
@@ -93,8 +65,8 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
         "name": settings.sampler,
         "alpha": settings.alpha,
         "epsilon": settings.epsilon,
+        "kappa": settings.kappa,
     }
-    overrides |= {"kappa": settings.kappa}
     given = {name: value for name, value in overrides.items() if value is not None}
     wanted = replace(built, variants=settings.variants, **given)
     choose(wanted.name, SAMPLERS, "data.sampler")
@@ -104,9 +76,9 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
     if not drawn and wanted != built:
         way = "use data.draw=auto" if all_frames else REBUILD
         raise UsageError(
-            f"the shards' stored variants differ from those asked for ({_differences(built, wanted)}); {way}"
+            f"the shards' stored variants differ from the settings ({_differences(built, wanted)}); {way}"
         )
-    if drawn and _walks_by_embeddings(wanted) and not build["shard"].get("embeds", False):
+    if drawn and _needs_embeddings(wanted) and not build["shard"].get("embeds", False):
         raise UsageError(
             "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
             "data.draw=stored, or build them again with --set shard.embeds=true"
@@ -121,8 +93,8 @@ def training_group(
 ) -> Group:
     """The M variants of a sample in this epoch, each with its spatial view.
 
-    `alpha` overrides the plan's, for a schedule. Raises UsageError for one where variants are not drawn anew,
-    and DamagedError for a frame that cannot be decoded.
+    `alpha` overrides the plan's, for a schedule. Raises UsageError for an `alpha` where the variants are
+    stored, and DamagedError for a frame that cannot be decoded.
     """
     if alpha is not None:
         plan = _focused(plan, alpha)
@@ -149,14 +121,14 @@ def training_group(
 
 
 def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
-    """The group with the uniform view of its sample, whole, beside its variants."""
+    """The group with the whole uniform view of its sample added."""
     uniform = group_of(sample, [sample.uniform], neighbours=plan.neighbours)
     shown = _shown(uniform, (SpatialView(),), plan)
     return replace(group, clean=shown.views[0])
 
 
 def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
-    """The plan with another α. Raises UsageError where it draws nothing."""
+    """The plan with another α. Raises UsageError where it reads stored variants."""
     if not plan.drawn:
         raise UsageError(
             "alpha cannot change from step to step where stored variants are read: it needs data.draw=auto, "
@@ -165,7 +137,7 @@ def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
     return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
 
 
-def _walks_by_embeddings(settings: SamplerSettings) -> bool:
+def _needs_embeddings(settings: SamplerSettings) -> bool:
     return settings.grouping == "semantic" and settings.name in WALKERS
 
 
@@ -186,7 +158,7 @@ def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
 
 
 def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
-    """Whether a view shows this sample otherwise: the frames large enough, the candidates enough."""
+    """Whether this kind of view shows other frames or pixels of the sample than a whole view."""
     frames = _frame_count(sample, plan, kind)
     enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
     return kind == "crop" or (frames != plan.sampler.frames and enough)
@@ -216,9 +188,9 @@ def _stored_size(sample: Sample) -> tuple[int, int]:
 
 
 def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
-    """Candidates int32 [K] that a frame sampler takes of a sample, and in words where they come from.
+    """Candidates int32 [K] that a frame sampler takes of a sample, and a description of their origin.
 
-    "importance" is the sampler of the build, its first stored variant where nothing can be drawn anew.
+    "importance" is the sampler of the build, or its first stored variant where nothing can be drawn.
     Raises UsageError for another sampler by name where the sample does not hold all that it needs.
     """
     if sampler == UNIFORM:
@@ -227,7 +199,7 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
     one = replace(settings, variants=1, kappa=1.0)
     if sampler != IMPORTANCE:
         one = replace(one, name=choose(sampler, SAMPLERS, "sampler"))
-    lacking = _walks_by_embeddings(one) and sample.embeds is None
+    lacking = _needs_embeddings(one) and sample.embeds is None
     if not sample.holds_all or lacking:
         if sampler != IMPORTANCE:
             raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
@@ -241,8 +213,8 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:
     """Group with one view for each list of candidates; each frame is decoded once.
 
-    With `neighbours` the next candidate stands beside each (policy.frame_pairs). Raises UsageError where the
-    sample does not hold it.
+    With `neighbours` each frame is followed by the next candidate (policy.frame_pairs). Raises UsageError
+    where the sample does not hold it.
     """
     lists = [np.asarray(indices) for indices in variants]
     if neighbours:
@@ -260,6 +232,30 @@ def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = 
         for indices in lists
     )
     return Group(question=sample.meta.question, views=views)
+
+
+def with_neighbours(chosen_K: Indices, held_S: Indices, candidates: int) -> Indices:
+    """Each chosen candidate followed by the next one of the video, int32 [2K]; the last candidate is
+    repeated.
+
+    So a pair spans at most one gap between candidates, and its mean time lies within half a gap of the chosen
+    frame's. Raises UsageError where the next one is not among the candidates that are held.
+    """
+    following = np.minimum(np.asarray(chosen_K) + 1, candidates - 1)
+    missing = np.setdiff1d(following, held_S)
+    if len(missing):
+        raise UsageError(
+            f"policy.frame_pairs=neighbours: the shards do not hold candidate {missing[0]}, the neighbour of "
+            "a chosen one; build them again with --set shard.frames=all, or use frame_pairs=doubled"
+        )
+    return np.stack([chosen_K, following], axis=1).reshape(-1).astype(np.int32)
+
+
+def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
+    """Whether a frame lies in a span of evidence (ends included); None without spans."""
+    if not spans:
+        return None
+    return any(start <= time <= end for start, end in spans for time in times)
 
 
 def _decode(jpeg: bytes, sample_id: str) -> Frames:
@@ -288,5 +284,5 @@ def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, drawn: bool) 
 def _differences(built: SamplerSettings, wanted: SamplerSettings) -> str:
     old, new = asdict(built), asdict(wanted)
     return ", ".join(
-        f"{name}: stored {old[name]}, asked {new[name]}" for name in old if old[name] != new[name]
+        f"{name}: stored {old[name]}, settings {new[name]}" for name in old if old[name] != new[name]
     )

@@ -1,6 +1,6 @@
-"""What a run would do and need, before it is begun: from its settings, its shards and its model's config.
+"""What a run would do and need, from its settings, its shards and its model's config (`train --dry-run`).
 
-Nothing is loaded but the config and the shards' index. How long it takes is not guessed.
+It loads the config and the index of the shards alone. It does not estimate the time.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from strive_rl.policy.memory import Estimate, ModelShape, estimate
 
 GIB = 1024**3
 TEXT_TOKENS = 200  # of a long question with its options and how to answer
-NOTABLE = 0.15  # a part that takes more than this share of the whole is worth a word
+NOTABLE = 0.15  # advice names each part that takes more than this share of the whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is known before a run. `frames` and `frame_pixels` of a view: the most of any build."""
+    """A run before its start. `frames` and `frame_pixels` of a view: the most of any build."""
 
     model: str
     settings: TrainSettings
@@ -36,7 +36,7 @@ class Plan:
 
     @property
     def bytes_a_weight(self) -> int:
-        """As a GPU would hold them, unless the run is for the CPU: the machine that plans may be another."""
+        """As a GPU holds them, unless the settings name the CPU: the planning machine may be another."""
         policy = self.settings.policy
         on_cpu = policy.dtype == "auto" and policy.device == "cpu"
         return 4 if policy.dtype == "float32" or on_cpu else 2
@@ -58,8 +58,8 @@ class Plan:
 def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, processes: int = 1) -> Plan:
     """The plan of a run on `processes` processes, each with a device.
 
-    Raises UsageError where a run could not begin: for a model that it cannot be, and for builds that do not
-    give what the settings ask for.
+    Raises UsageError where a run could not start: for an unsupported model, and for builds that lack what the
+    settings need.
     """
     builds = Builds.of(shards)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
@@ -76,17 +76,17 @@ def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, pro
 
 
 def plan_text(made: Plan) -> str:
-    """Resolved settings as TOML, then as comments what they amount to: all of it can be a --config."""
+    """Resolved settings as TOML, then their amounts as comments: the whole text can be a --config."""
     need = made.need
-    told = [*_work(made, need), "", *_memory(made, need), "", *_advice(made, need)]
-    return as_toml(made.settings) + "\n" + "\n".join(f"# {line}".rstrip() for line in told)
+    lines = [*_work(made, need), "", *_memory(made, need), "", *_advice(made, need)]
+    return as_toml(made.settings) + "\n" + "\n".join(f"# {line}".rstrip() for line in lines)
 
 
 def _work(made: Plan, need: Estimate) -> Iterator[str]:
     settings, shape = made.settings, made.shape
-    data, answers = settings.data, settings.rollout
+    data, rollout = settings.data, settings.rollout
     prompts = data.questions_per_step * data.variants
-    rollouts = prompts * answers.completions
+    rollouts = prompts * rollout.completions
     taken = settings.steps * data.questions_per_step
     weights, trained = _count(shape.parameters), _count(need.trainable_parameters)
     yield f"model       {made.model}: {weights} weights, {trained} trained"
@@ -103,8 +103,8 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
     read = plural(prompts, "prompt", ",")
     yield f"each step   {read} read: {prompts * need.prompt_tokens:,} tokens at most"
     yield (
-        f"            {plural(rollouts, 'rollout', ',')}: {rollouts * answers.max_new_tokens:,} tokens at "
-        f"most ({answers.max_new_tokens} each)"
+        f"            {plural(rollouts, 'rollout', ',')}: {rollouts * rollout.max_new_tokens:,} tokens at "
+        f"most ({rollout.max_new_tokens} each)"
     )
     yield f"            {_updates(settings)}"
 
@@ -117,13 +117,13 @@ def _updates(settings: TrainSettings) -> str:
         "clean": "under the uniform view",
         "cross": "under every variant",
     }
-    text = f"{plural(count, 'update')}, each response {passes[algorithm.logprob_condition]}"
+    text = f"{plural(count, 'update')}, each completion {passes[algorithm.logprob_condition]}"
     forward = algorithm.epochs_per_rollout
     if count > 1 and algorithm.old_logprobs == "trainer":
         forward += 1
     if algorithm.kl_beta:
         forward += 1
-    return f"{text}: prompts and responses read {forward}× more"
+    return f"{text}: prompts and completions read {forward}× more"
 
 
 def _memory(made: Plan, need: Estimate) -> Iterator[str]:
@@ -137,11 +137,11 @@ def _memory(made: Plan, need: Estimate) -> Iterator[str]:
             yield f"{name:18}{columns[0]:>10}{columns[1]:>10}"
     yield f"{'together':18}{_gib(need.sampling_bytes):>10}{_gib(need.update_bytes):>10}"
     if made.settings.policy.train_vision:
-        yield "and the activations of the vision tower (policy.train_vision), which are not reckoned"
+        yield "and the activations of the vision tower (policy.train_vision), which the estimate leaves out"
 
 
 def _advice(made: Plan, need: Estimate) -> Iterator[str]:
-    """What to lower, the largest part of the fuller phase first; what would stop every question."""
+    """What to lower, the largest part of the larger phase first; what would drop every question."""
     limit = made.settings.policy.max_prompt_tokens
     if need.prompt_tokens > limit:
         yield (
@@ -158,7 +158,7 @@ def _advice(made: Plan, need: Estimate) -> Iterator[str]:
 
 
 def _settings_to_lower(policy: PolicySettings) -> Mapping[str, str]:
-    """What to do about each part."""
+    """The setting that makes each part smaller."""
     spread = "more processes, or policy.lora_rank"
     if policy.lora_rank:
         spread = f"lower policy.lora_rank (now {policy.lora_rank})"
@@ -186,7 +186,7 @@ def _count(number: int) -> str:
 
 
 def _gib(size: int) -> str:
-    """One place behind the point from 1 GiB, three below."""
+    """One decimal from 1 GiB, three below."""
     if not size:
         return "-"
     return f"{size / GIB:.1f}" if size >= GIB else f"{max(size / GIB, 0.001):.3f}"

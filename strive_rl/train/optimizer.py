@@ -1,9 +1,9 @@
 """AdamW in float32, whatever the model's dtype.
 
-At a learning rate of 1e-6 a step is far below the resolution of bfloat16 weights and would vanish, so weights
-of lower precision get a float32 master copy: gradients are gathered into it, the step is taken there, and the
+At a learning rate of 1e-6 a step is far below the resolution of bfloat16 weights and would vanish. So weights
+of lower precision get a float32 master copy: gradients are added to it, the step is taken there, and the
 model receives the rounded result. Over several processes (strive_rl/policy/sharding.py) masters and moments
-are sliced as the weights are, and the norm of the gradient is that of all slices.
+are sharded as the weights are, and the norm of the gradient is that of all shards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from strive_rl.config import OptimSettings
 
 
 class Optimizer:
-    """AdamW over named parameters; float32 ones are stepped in place."""
+    """AdamW over named parameters; float32 parameters are stepped in place."""
 
     def __init__(self, parameters: Sequence[tuple[str, torch.nn.Parameter]], settings: OptimSettings) -> None:
         self._names = [name for name, _ in parameters]
@@ -59,9 +59,9 @@ class Optimizer:
                     weight.copy_(master)
 
     def state(self) -> dict[str, Any]:
-        """Everything to go on from, for `load`: plain values, and copies of whole tensors on the CPU.
+        """The state for `load`: plain values, and copies of whole tensors on the CPU.
 
-        With several processes all must call it, and only the first one gets the tensors.
+        All processes must call it; the first one alone gets the tensors.
         """
         masters = {
             name: master

@@ -1,6 +1,6 @@
-"""The model that `algorithm.kl_beta` keeps the policy near: the one that training began with.
+"""The reference model of `algorithm.kl_beta`: the policy before its first step.
 
-With low-rank adapters it is the policy itself with its adapters off; otherwise a frozen copy beside it.
+With low-rank adapters it is the policy itself with its adapters off; otherwise a frozen copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Reference:
 
 
 def load_reference(name: str, settings: PolicySettings) -> Reference:
-    """The reference of a policy that `load_policy(name, settings)` gives before its first step."""
+    """The reference of a policy that `load_policy(name, settings)` returns."""
     if settings.lora_rank:
         return Reference()
     model = load_policy(name, replace(settings, train_vision=False, gradient_checkpointing=False)).model
@@ -49,7 +49,7 @@ def reference_logprobs(
 
 @contextmanager
 def adapters_off(model: Any) -> Iterator[None]:
-    """The model without its low-rank adapters, inside of this context."""
+    """Disable the low-rank adapters of the model inside this context."""
     adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
     for module in adapted:
         module.enable_adapters(False)

@@ -90,33 +90,33 @@ def _write(run: TrainState, record: dict[str, Any], log: list[dict[str, Any]]) -
         jsonl.append(run.out / ROLLOUTS_FILE, log)
 
 
-def fit(run: TrainState, observe: Observer, asked: StopRequest | None = None) -> Path:
+def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:
     """Train up to `settings.steps`; the folder of the finished model, OUT/model.
 
-    Every step appends to metrics.jsonl and rollouts.jsonl and is told to `observe(record, steps)`; of several
-    processes the first one does that. Raises StoppedError, behind a checkpoint, once a signal has `asked` a
-    process to end. A GPU goes on training while a checkpoint is written; a CPU would only be slowed down.
+    Every step appends to metrics.jsonl and rollouts.jsonl and calls `observe(record, steps)` on the first
+    process. Raises StoppedError, after a checkpoint, once a signal requests the end of any process. A GPU
+    trains while a checkpoint is written; on a CPU the two would slow each other down.
     """
     folder = run.out / checkpoint.MODEL_FOLDER
-    with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as writer:
+    with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as saver:
         while run.step < run.settings.steps:
             record = train_step(run)
             if distributed.is_first():
                 observe(record, run.settings.steps)
-            stop = _signal(asked)
+            stop = _signal(request)
             if stop or run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
-                _save(run, writer)
+                _save(run, saver)
             if stop and run.step < run.settings.steps:
-                writer.wait()
+                saver.wait()
                 raise StoppedError(stop, run.step)
         model = checkpoint.snapshot(run.policy)
         if distributed.is_first():
-            writer.submit(partial(checkpoint.write, folder, run.policy, model))
+            saver.submit(partial(checkpoint.write, folder, run.policy, model))
     return folder
 
 
-def _save(run: TrainState, writer: AsyncSaver) -> None:
-    """A checkpoint of the run, written by the first process; the oldest give way to it."""
+def _save(run: TrainState, saver: AsyncSaver) -> None:
+    """A checkpoint of the run, written by the first process; the oldest are removed."""
     folder = checkpoint.checkpoint_folder(run.out, run.step)
     taken = checkpoint.snapshot(run.policy, _state(run))
 
@@ -125,12 +125,12 @@ def _save(run: TrainState, writer: AsyncSaver) -> None:
         checkpoint.prune(run.out, run.settings.keep)
 
     if distributed.is_first():
-        writer.submit(write)
+        saver.submit(write)
 
 
-def _signal(asked: StopRequest | None) -> int | None:
-    """The signal that asked any process to end."""
-    signals = distributed.all_gather(asked.signal if asked else None)
+def _signal(request: StopRequest | None) -> int | None:
+    """The signal that requests the end of any process."""
+    signals = distributed.all_gather(request.signal if request else None)
     return next((each for each in signals if each), None)
 
 

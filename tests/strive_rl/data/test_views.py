@@ -48,7 +48,7 @@ def test_patches_keep_the_order_and_span_one_gap_at_most(chosen: set[int]) -> No
 
 
 def test_a_neighbour_that_is_not_held_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"candidate 5 .* frame_pairs=doubled"):
+    with pytest.raises(UsageError, match=r"candidate 5, .* frame_pairs=doubled"):
         with_neighbours(np.array([2, 4]), np.array([2, 3, 4]), 12)
 
 
@@ -132,10 +132,10 @@ def test_shards_without_all_frames_give_their_stored_variants() -> None:
 @pytest.mark.parametrize(
     ("build", "settings", "message"),
     [
-        (SOME, {"variants": 4}, r"variants: stored 2, asked 4.*shard.frames=all"),
-        (SOME, {"epsilon": 0.1}, r"epsilon: stored 0.5, asked 0.1.*shard.frames=all"),
+        (SOME, {"variants": 4}, r"variants: stored 2, .* 4.*shard.frames=all"),
+        (SOME, {"epsilon": 0.1}, r"epsilon: stored 0.5, .* 0.1.*shard.frames=all"),
         (SOME, {"draw": "epoch"}, r"draw=epoch.*shard.frames=all"),
-        (ALL, {"draw": "stored", "variants": 1}, r"variants: stored 2, asked 1.*data.draw=auto"),
+        (ALL, {"draw": "stored", "variants": 1}, r"variants: stored 2, .* 1.*data.draw=auto"),
         (ALL, {"sampler": "combb"}, r"unknown data.sampler 'combb', did you mean 'comb'"),
         (ALL, {"alpha": 2.0}, r"alpha"),
     ],

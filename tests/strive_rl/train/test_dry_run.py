@@ -21,7 +21,7 @@ def with_policy(made: Plan, **changes: Any) -> Plan:
 
 
 def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
-    """16 patches of 128 tokens and 200 of text; 16 questions under two variants, four answers each."""
+    """16 patches of 128 tokens and 200 of text; 16 questions under two variants, four completions each."""
     made = planned(tmp_path, "strive-qwen2.5-vl-7b", processes=8)
     lines = [line.removeprefix("# ") for line in plan_text(made).splitlines() if line.startswith("#")]
     text = "\n".join(lines)
@@ -30,7 +30,7 @@ def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
     assert re.search(r"prompt +2,248 tokens at most: 2,048 of 32 frames", text)
     assert re.search(r"each step +32 prompts read: 71,936 tokens at most", text)
     assert "128 rollouts: 98,304 tokens at most (768 each)" in text
-    assert "1 update, each response under its own variant: prompts and responses read 1× more" in text
+    assert "1 update, each completion under its own variant: prompts and completions read 1× more" in text
     assert "memory of each of 8 processes" in text
     total = next(line for line in lines if line.startswith("together")).split()[1:]
     expected = [made.need.sampling_bytes, made.need.update_bytes]
@@ -74,12 +74,12 @@ def test_what_a_step_reads_again_is_counted(tmp_path: Path) -> None:
 
     assert "read 2× more" in said(kl_beta=0.1)
     several = said(epochs_per_rollout=2, minibatches=2, logprob_condition="cross")
-    assert "4 updates, each response under every variant: prompts and responses read 3× more" in several
+    assert "4 updates, each completion under every variant: prompts and completions read 3× more" in several
     assert "read 2× more" in said(epochs_per_rollout=2, old_logprobs="rollout")
     assert "reference" in said(kl_beta=0.1)
 
 
-def test_what_is_not_reckoned_is_said(tmp_path: Path) -> None:
+def test_the_vision_tower_is_named_where_the_estimate_leaves_it_out(tmp_path: Path) -> None:
     made = planned(tmp_path, "strive-qwen2.5-vl-7b")
     assert "the vision tower" in plan_text(with_policy(made, train_vision=True))
     assert "the vision tower" not in plan_text(made)
