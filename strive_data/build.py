@@ -1,8 +1,9 @@
-"""The order of the offline stages, and nothing else (DESIGN.md section 1).
+"""The order of the offline stages (DESIGN.md section 1).
 
-annotation rows → what is left to do → an engine (decode, score, sample) → shards → tables and run.json
-A row or video that cannot be used becomes a failure row and costs no other sample. A build that was stopped
-at any moment goes on where it was, and ends with the bytes of one that was not.
+annotation rows → pending jobs → an engine (decode, score, sample) → shards → tables and run.json
+
+A row or video that cannot be used becomes a failed row and affects no other sample. A build that was stopped
+at any moment continues with the same command and ends with the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ import polars as pl
 from strive_data.annotations.read import Annotations, read_inputs, video_root
 from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
-from strive_data.config import BuildSettings
+from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.engines.engine import Engine
-from strive_data.engines.ray import ClusterOptions
-from strive_data.engines.registry import ENGINES, make_engine
+from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
-from strive_data.plan import GONE, PendingJobs, failures_of, plan_pending_jobs
+from strive_data.plan import MISSING, PendingJobs, all_failures, plan_pending_jobs
 from strive_data.progress import Observer, ProgressTotals
-from strive_data.run import BuildSummary, FailureCount, RunStats, run_jobs, sum_up
-from strive_data.schema import Failure
-from strive_data.shards.build_state import BuildState, close, read_build_state, start_build
-from strive_data.shards.finalize import TABLE_FILES, finalize
+from strive_data.run import BuildSummary, FailureLimits, RunStats, failure_lines, run_jobs
+from strive_data.shards.build_state import BuildState, read_build_state, start_build
+from strive_data.shards.finalize import finalize
+from strive_data.shards.names import FAILURES_FILE, TABLE_FILES
 from strive_data.shards.output import Output, open_output
 from strive_data.shards.provenance import package_versions
 from strive_data.shards.reader import read_run
-from strive_data.shards.tables import FAILURES_FILE, failures_table
+from strive_data.shards.tables import failures_table
 from strive_data.shards.writer import ShardStream
 
 
@@ -49,182 +49,160 @@ def build(
     cluster: ClusterOptions | None = None,
     retry_failed: bool = False,
 ) -> BuildSummary:
-    """Build shards and tables of all usable rows into `out`, `run.json` last; go on where an earlier one was.
+    """Build shards and tables of all usable rows in `out`, `run.json` last; continue an earlier build there.
 
-    Annotations, data root and output are paths, or URLs of storages that fsspec knows (storage.py).
-    `workers` is the number of decoding processes, 0 for one a core; `recipe` as for `read_annotations`;
-    `cache` is a folder where decoded and embedded videos are kept for later builds (cache.py); `engine` where
-    videos are decoded and scored (engines/), `cluster` the one of "ray". None of them changes a byte. Rows
-    that were added to the annotation since become new shards behind the old ones; `retry_failed` tries failed
-    rows again.
+    Annotations, data root and output are paths, or URLs of storages that fsspec knows (storage.py). `workers`
+    is the number of decoding processes, 0: one a core; `recipe` as for `read_annotations`; `cache` a folder
+    that keeps decoded and embedded videos for later builds (cache.py); `engine` says where videos are decoded
+    and scored (engines/), `cluster` is for "ray". None of them changes a byte. Rows added to the annotation
+    become new shards after the old ones; `retry_failed` tries failed rows again.
 
-    Raises UsageError for an annotation, data root, output or cache folder that cannot be used, other settings
-    than the build was begun with, rows that were changed or removed, where no row is usable, and where
-    settings or cache need frame embeddings that the scorer does not give; TooManyFailuresError at the limit
-    of `settings.failures`; DiskFullError; DamagedError where finished files are gone.
+    Raises UsageError for an annotation, data root, output or cache folder that cannot be used, for settings
+    other than those of the build, for changed or removed rows, if no row is usable, and if settings or cache
+    need frame embeddings that the scorer does not give; TooManyFailuresError at a limit of
+    `settings.failures`; DiskFullError; DamagedError if finished files are missing.
     """
     started = time.monotonic()
     choose(engine, ENGINES, "engine")
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
-        folder = output.folder
-        ledger = read_build_state(folder, settings, sizes=output.sizes())
+        state = read_build_state(output.folder, settings, sizes=output.sizes())
         rows = read_inputs(places, root, recipe=recipe)
-        work = plan_pending_jobs(rows, ledger, root, retry_failed=retry_failed)
-        if is_finished(output, rows, ledger, work):
-            counts = read_run(folder)["counts"]
-            summary = _unchanged(out, ledger, failures_of(rows, ledger), started, counts)
-            return replace(summary, readings=rows.readings)
-        stop_if_missing(rows, ledger, settings)
+        pending = plan_pending_jobs(rows, state, root, retry_failed=retry_failed)
+        if is_up_to_date(output, rows, state, pending):
+            summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])
+            return replace(summary, unchanged=True, resumed=len(state.done))
+        stop_if_videos_missing(rows, state, settings)
         chosen = None
-        if work.jobs:
-            ledger = begun_elsewhere(output, settings, ledger, work.attempt)
+        if pending.jobs:
+            state = publish_start(output, settings, state, pending.attempt)
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
-        observer.start(_workload(rows, ledger, work))
-        done = _make(chosen, output, rows, settings, ledger, work, observer, started)
-        failures = failures_of(rows, done.ledger)
-        summary = _summary(out, done.ledger, failures, started, done.counts)
+        observer.start(progress_totals(rows, state, pending))
+        work = _Work(output=output, rows=rows, settings=settings, pending=pending, observer=observer)
+        finished, stats, counts = work.run(chosen, state, started)
         return replace(
-            summary,
-            readings=rows.readings,
-            resumed=len(ledger.done),
-            cached_videos=done.seen.cached_videos,
-            damaged_entries=tuple(done.seen.damaged_entries),
+            _summary(out, rows, finished, started, counts),
+            resumed=len(state.done),
+            cached_videos=stats.cached_videos,
+            damaged_entries=tuple(stats.damaged_entries),
         )
 
 
-def begun_elsewhere(output: Output, settings: BuildSettings, ledger: BuildState, attempt: int) -> BuildState:
-    """The ledger, with a new output at a URL begun: if it cannot be written, no model is loaded in vain.
+def publish_start(output: Output, settings: BuildSettings, state: BuildState, attempt: int) -> BuildState:
+    """Start a new output at a URL: if it is not writable, this fails before a model is loaded.
 
     Raises as `Output.publish`.
     """
-    if ledger.begun or not output.remote:
-        return ledger
-    start_build(output.folder, settings, ledger, attempt)
+    if state.started or not output.remote:
+        return state
+    start_build(output.folder, settings, state, attempt)
     output.publish()
-    return replace(ledger, begun=True, attempt=attempt)
+    return replace(state, started=True, attempt=attempt)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Done:
-    """What a start made: the ledger as it is now, what was seen on the way, the counts of `run.json`."""
+class _Work:
+    """One start of a build that has something to write."""
 
-    ledger: BuildState
-    seen: RunStats
-    counts: Mapping[str, int]
+    output: Output
+    rows: Annotations
+    settings: BuildSettings
+    pending: PendingJobs
+    observer: Observer
 
-
-def _make(
-    engine: Engine | None,
-    output: Output,
-    rows: Annotations,
-    settings: BuildSettings,
-    ledger: BuildState,
-    work: PendingJobs,
-    observer: Observer,
-    started: float,
-) -> _Done:
-    """Shards of what is left to do, then tables and `run.json` of all."""
-    start_build(output.folder, settings, ledger, work.attempt)
-    output.publish()
-    with ShardStream(
-        output.folder,
-        settings,
-        manifests=ledger.manifests,
-        attempt=work.attempt,
-        committed=output.publish,
-    ) as stream:
-        counted = FailureCount(settings.failures)
-        seen = run_jobs(engine, work, stream, observer, counted) if engine else RunStats()
-        stream.finish()
-    closed, tail = close(ledger, stream.manifests, stream.trailing, work.attempt)
-    output.fetch_parts(closed.manifests)
-    counts = finalize(
-        output.folder,
-        rows,
-        settings,
-        manifests=closed.manifests,
-        tail=tail,
-        failures=failures_of(rows, closed),
-        versions=ledger.versions or package_versions(),
-        seconds=time.monotonic() - started,
-        stage_seconds=seen.watch.seconds,
-        parts=ledger.parts,
-    )
-    output.publish()
-    observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
-    return _Done(ledger=closed, seen=seen, counts=counts)
+    def run(
+        self, engine: Engine | None, state: BuildState, started: float
+    ) -> tuple[BuildState, RunStats, Mapping[str, int]]:
+        """Write shards of the pending jobs, then the tables and `run.json` of all; its counts."""
+        output, attempt = self.output, self.pending.attempt
+        start_build(output.folder, self.settings, state, attempt)
+        output.publish()
+        with ShardStream(
+            output.folder,
+            self.settings,
+            manifests=state.manifests,
+            attempt=attempt,
+            committed=output.publish,
+        ) as stream:
+            limits = FailureLimits(self.settings.failures)
+            stats = RunStats()
+            if engine:
+                stats = run_jobs(engine, self.pending, stream, self.observer, limits)
+            stream.finish()
+        state = state.at_end(stream.manifests, stream.trailing, attempt)
+        output.fetch_parts(state.manifests)
+        counts = finalize(
+            output.folder,
+            self.settings,
+            state,
+            all_failures(self.rows, state),
+            inputs=self.rows.input_sha256,
+            recipes={path: reading.recipe for path, reading in self.rows.readings.items()},
+            seconds=time.monotonic() - started,
+            stage_seconds=stats.watch.seconds,
+        )
+        output.publish()
+        self.observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
+        return state, stats, counts
 
 
-def is_finished(output: Output, rows: Annotations, ledger: BuildState, work: PendingJobs) -> bool:
+def is_up_to_date(output: Output, rows: Annotations, state: BuildState, pending: PendingJobs) -> bool:
     """Whether the build is complete for this annotation, so that nothing has to be written."""
-    if work.jobs or not ledger.complete or not output.sizes().keys() >= set(TABLE_FILES):
+    if pending.jobs or not state.complete or not output.sizes().keys() >= set(TABLE_FILES):
         return False
     if read_run(output.folder)["inputs_sha256"] != rows.input_sha256:
         return False
     try:
         table = pl.read_parquet(output.folder / FAILURES_FILE)
-    except (pl.exceptions.PolarsError, OSError):  # damaged: the tables are made anew from the manifests
+    except (pl.exceptions.PolarsError, OSError):  # damaged: all tables are written again
         return False
-    return failures_table(failures_of(rows, ledger)).equals(table)
+    return failures_table(all_failures(rows, state)).equals(table)
 
 
-def stop_if_missing(rows: Annotations, ledger: BuildState, settings: BuildSettings) -> None:
-    """Raise TooManyFailuresError where too many videos are not there, before anything is decoded.
+def stop_if_videos_missing(rows: Annotations, state: BuildState, settings: BuildSettings) -> None:
+    """Raise TooManyFailuresError if too many videos are missing, before anything is decoded.
 
-    A wrong data root makes them all missing; other unusable rows of an annotation say nothing of it.
+    With a wrong data root all videos are missing. Other unusable rows of the annotation do not count.
     """
-    missing = [each for each in rows.failures if each.kind in GONE and each.sample_id not in ledger.done]
-    FailureCount(settings.failures).add(len(missing) + len(rows.questions), missing)
+    missing = [row for row in rows.failures if row.kind in MISSING and row.sample_id not in state.done]
+    FailureLimits(settings.failures).add(len(missing) + len(rows.questions), missing)
 
 
-def _workload(rows: Annotations, ledger: BuildState, work: PendingJobs) -> ProgressTotals:
-    """What there is to do. A failed row that is tried again is not counted as failed until it fails again."""
-    tried = {row for job in work.jobs for row, question in job.rows if question.sample_id not in work.settled}
+def progress_totals(rows: Annotations, state: BuildState, pending: PendingJobs) -> ProgressTotals:
+    """What there is to do. A failed row that is tried again counts as failed only if it fails again."""
+    retried = {
+        row for job in pending.jobs for row, question in job.rows if question.sample_id not in pending.settled
+    }
     return ProgressTotals(
-        videos=work.videos,
+        videos=pending.videos,
         questions=len(rows.questions),
-        videos_done=work.videos - len(work.jobs),
-        questions_done=len(rows.questions) - work.questions,
-        failures=sum(failure.row not in tried for failure in failures_of(rows, ledger)),
-        shards=len(ledger.manifests),
-        written_bytes=sum(manifest.size_bytes for manifest in ledger.manifests),
+        videos_done=pending.videos - len(pending.jobs),
+        questions_done=len(rows.questions) - pending.questions,
+        failures=sum(failure.row not in retried for failure in all_failures(rows, state)),
+        shards=len(state.manifests),
+        written_bytes=sum(manifest.size_bytes for manifest in state.manifests),
     )
 
 
-def _unchanged(
-    out: Path | str,
-    ledger: BuildState,
-    failures: Sequence[Failure],
-    started: float,
-    counts: Mapping[str, int],
-) -> BuildSummary:
-    summary = _summary(out, ledger, failures, started, counts)
-    return replace(summary, unchanged=True, resumed=len(ledger.done))
-
-
 def _summary(
-    out: Path | str,
-    ledger: BuildState,
-    failures: Sequence[Failure],
-    started: float,
-    counts: Mapping[str, int],
+    out: Path | str, rows: Annotations, state: BuildState, started: float, counts: Mapping[str, int]
 ) -> BuildSummary:
     """What the build holds now; `counts` are those of `run.json`.
 
-    Raises UsageError where that is nothing: the reasons are in its tables.
+    Raises UsageError if it holds no sample, with the reasons.
     """
-    if not ledger.done:
-        reason = f"none of {len(failures)} rows could be used; each one's reason is in {out}/{FAILURES_FILE}"
-        raise UsageError("\n".join([reason, *sum_up(failures)]))
+    failures = all_failures(rows, state)
+    if not state.done:
+        reason = f"none of {len(failures)} rows is usable; {out}/{FAILURES_FILE} has the reason for each"
+        raise UsageError("\n".join([reason, *failure_lines(failures)]))
     now = package_versions()
-    changed = {name: (was, now.get(name)) for name, was in ledger.versions.items() if was != now.get(name)}
     return BuildSummary(
-        samples=len(ledger.done),
+        samples=len(state.done),
         videos=counts["videos"],
         tried_videos=counts.get("tried_videos", counts["videos"]),  # older builds have one count
-        shards=len(ledger.manifests),
+        shards=len(state.manifests),
         failures=tuple(failures),
         seconds=time.monotonic() - started,
-        versions=changed,
+        readings=rows.readings,
+        versions={name: (was, now.get(name)) for name, was in state.versions.items() if was != now.get(name)},
     )

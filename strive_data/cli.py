@@ -1,4 +1,8 @@
-"""`strive-data`: the command line of the offline half. Arguments in, one call, a few lines out."""
+"""`strive-data`: the command line of the offline half. Arguments in, one call, a few lines out.
+
+Each command imports what it needs when it runs, so that help and argument errors appear at once and decoding
+workers, which import this module, stay small.
+"""
 
 from __future__ import annotations
 
@@ -7,111 +11,132 @@ from typing import Annotated, cast
 
 import typer
 
-from strive_data.analysis.judge import Contest, as_text, compare
-from strive_data.analysis.judge_cases import read_cases
-from strive_data.analysis.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
-from strive_data.analysis.overlap_frames import PICTURE, STORED, embed_by
-from strive_data.build import build as run_build
 from strive_data.common import console
 from strive_data.common.console import (
     Assignments,
     PublishedConfig,
     Terminated,
     echo,
+    existing,
     exit_code,
     lasting_place,
+    local_folder,
     option,
     terminable,
     written,
 )
 from strive_data.common.settings import choose, load, settings_file
+from strive_data.common.storage import place_of
 from strive_data.common.text import plural
-from strive_data.config import BuildSettings
-from strive_data.demo.write import write_world
-from strive_data.engines.ray import ClusterOptions
+from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
 from strive_data.errors import UsageError
-from strive_data.inspect.plot import write_plot
-from strive_data.inspect.report import Selection, write_report
-from strive_data.inspect.tables import build_overview, check_out, sample_overview, table_rows, write_rows
-from strive_data.merge import DUPLICATES, Duplicates, merge_builds, some_of
-from strive_data.progress import BuildProgress, ShardProgress
-from strive_data.run import counted_samples, stopped_line, summary_lines
-from strive_data.shards.finalize import is_remote, local_copy, local_folder
-from strive_data.verify import verify_build
 
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
 
-Build = Annotated[
-    Path,
+
+def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.ArgumentInfo:
+    """An argument for a finished build on this machine."""
+    info: typer.models.ArgumentInfo = typer.Argument(
+        help=text, show_default=False, parser=local_folder, metavar=metavar
+    )
+    return info
+
+
+Build = Annotated[Path, folder_argument("Folder of a finished build.")]
+BuildAnywhere = Annotated[
+    str,
     typer.Argument(
-        help="Folder of a finished build.", show_default=False, parser=local_folder, metavar="FOLDER"
+        help="Folder or URL of a finished build.",
+        metavar="FOLDER",
+        show_default=False,
+        parser=existing("folder"),
     ),
 ]
-BuildAnywhere = Annotated[
-    str, typer.Argument(help="Folder or URL of a finished build.", metavar="FOLDER", show_default=False)
+Rows = Annotated[
+    list[str],
+    typer.Argument(
+        help="Annotation files: JSON, JSON lines, CSV or parquet; paths or URLs.",
+        show_default=False,
+        parser=existing("annotation file"),
+        metavar="ANNOTATIONS...",
+    ),
 ]
+DataRoot = Annotated[
+    str,
+    option(
+        text="Folder or URL that the annotation's video paths start from.",
+        parser=existing("--data-root folder"),
+        metavar="FOLDER",
+    ),
+]
+Shards = Annotated[
+    str,
+    option(
+        text="Folder or URL for shards, tables and run.json: a new one, or a build to continue.",
+        parser=lasting_place,
+        metavar="FOLDER",
+    ),
+]
+ScorerName = Annotated[
+    str | None,
+    option(
+        text="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
+        "default clip."
+    ),
+]
+Candidates = Annotated[int | None, option(text="Frames scored in each video; default 128.")]
+FramesPerVariant = Annotated[int | None, option(text="Frames in a variant, even; default 32.")]
+VariantsPerVideo = Annotated[int | None, option(text="Variants of a video; default 2.")]
+Workers = Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)]
+RecipeName = Annotated[
+    str | None,
+    option(text="How to read the annotation: a name, or FILE.toml; default: chosen by the column names."),
+]
+Cache = Annotated[
+    Path | None, written("Folder that keeps decoded and embedded videos for later builds; default none.")
+]
+EngineName = Annotated[
+    str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
+]
+RayAddress = Annotated[
+    str,
+    typer.Option(help="Address of a Ray cluster, auto or HOST:PORT; empty: a cluster on this machine only."),
+]
+RayScorers = Annotated[int, typer.Option(help="Scoring actors of --engine ray; 0: one a GPU, or one.", min=0)]
+RayGpus = Annotated[
+    float | None,
+    option(
+        text="GPUs of each scoring actor of --engine ray, may be a fraction; default 1 if there are GPUs.",
+        min=0,
+    ),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
+TableOut = Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")]
 
 
 @app.command()
 def build(
-    annotations: Annotated[
-        list[str],
-        typer.Argument(
-            help="Annotation files: JSON, JSON lines, CSV or parquet; paths or URLs.", show_default=False
-        ),
-    ],
-    data_root: Annotated[
-        str, typer.Option(help="Folder or URL that the annotation's video paths start from.")
-    ],
-    out: Annotated[
-        str,
-        option(
-            text="Folder or URL for shards, tables and run.json: new, or of a build to go on with.",
-            parser=lasting_place,
-            metavar="FOLDER",
-        ),
-    ],
-    scorer: Annotated[
-        str | None,
-        option(
-            text="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
-            "default clip."
-        ),
-    ] = None,
-    candidates: Annotated[int | None, option(text="Frames scored, a video; default 128.")] = None,
-    frames: Annotated[int | None, option(text="Frames of a variant, even; default 32.")] = None,
-    variants: Annotated[int | None, option(text="Variants of a video; default 2.")] = None,
-    workers: Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)] = 0,
-    recipe: Annotated[
-        str | None,
-        option(text="How to read the annotation: a name, or FILE.toml; default: the columns tell."),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        written("Folder that keeps decoded and embedded videos for later builds; default none."),
-    ] = None,
-    engine: Annotated[
-        str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
-    ] = "local",
-    ray_address: Annotated[
-        str, typer.Option(help="Of a Ray cluster: auto or HOST:PORT; none: one of this machine alone.")
-    ] = "",
-    scorers: Annotated[
-        int, typer.Option(help="Scoring actors of --engine ray; 0: one a GPU, or one.", min=0)
-    ] = 0,
-    gpus_per_scorer: Annotated[
-        float | None,
-        option(text="Of --engine ray, may be a fraction; default 1 where the cluster has GPUs.", min=0),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")
-    ] = False,
+    annotations: Rows,
+    data_root: DataRoot,
+    out: Shards,
+    scorer: ScorerName = None,
+    candidates: Candidates = None,
+    frames: FramesPerVariant = None,
+    variants: VariantsPerVideo = None,
+    workers: Workers = 0,
+    recipe: RecipeName = None,
+    cache: Cache = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = "",
+    scorers: RayScorers = 0,
+    gpus_per_scorer: RayGpus = None,
+    retry_failed: RetryFailed = False,
     config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
     """Decode, score and sample videos once, and write WebDataset shards and tables.
 
-    Stopped at any moment and started again with the same command, it goes on where it was.
+    An interrupted build continues with the same command.
     """
     options = {
         "score.scorer": scorer,
@@ -121,6 +146,12 @@ def build(
     }
     file = settings_file(config, "builds")
     settings = load(BuildSettings, config=file, options=options, assignments=set_ or ())
+    choose(engine, ENGINES, "engine")
+    cluster = ClusterOptions(address=ray_address, scorers=scorers, gpus_per_scorer=gpus_per_scorer)
+    from strive_data.build import build as run_build
+    from strive_data.progress import BuildProgress
+    from strive_data.run import stopped_line, summary_lines
+
     try:
         with terminable(), BuildProgress() as progress:
             summary = run_build(
@@ -133,7 +164,7 @@ def build(
                 recipe=recipe,
                 cache=cache,
                 engine=engine,
-                cluster=ClusterOptions(address=ray_address, scorers=scorers, gpus_per_scorer=gpus_per_scorer),
+                cluster=cluster,
                 retry_failed=retry_failed,
             )
     except (KeyboardInterrupt, Terminated) as stop:
@@ -150,11 +181,11 @@ def inspect(
         str | None, option(text="Id of one sample: all its frames, scores, variants; default all.")
     ] = None,
     failures: Annotated[
-        bool, typer.Option("--failures", help="Every row and video that could not be used, and why.")
+        bool, typer.Option("--failures", help="Every row and video that failed, and why.")
     ] = False,
     table: Annotated[
         str | None,
-        option(text="samples, frames, failures or index; default samples where rows are asked for."),
+        option(text="samples, frames, failures or index; default samples with an option for rows."),
     ] = None,
     where: Annotated[
         str | None,
@@ -162,9 +193,9 @@ def inspect(
             text="SQL condition on the columns of the table, such as duration_seconds > 60; default none."
         ),
     ] = None,
-    columns: Annotated[str | None, option(text="Columns shown, with commas between; default all.")] = None,
+    columns: Annotated[str | None, option(text="Columns to show, separated by commas; default all.")] = None,
     limit: Annotated[
-        int | None, option(text="Most rows; default 50 on the screen, all in a file.", min=0)
+        int | None, option(text="Largest number of rows; default 50 on the screen, all in a file.", min=0)
     ] = None,
     out: Annotated[
         Path | None,
@@ -175,19 +206,22 @@ def inspect(
     ] = None,
 ) -> None:
     """Print the tables of a build: an overview, one sample, or the rows of a table."""
-    asked = table or where or columns or out or limit is not None
     if failures and table not in (None, "failures"):
         raise UsageError(f"--failures is --table failures; got --table {table} too: leave one out")
+    from strive_data.inspect.tables import build_overview, sample_overview, table_rows
+    from strive_data.shards.finalize import local_copy
+
+    rows_wanted = table or where or columns or out or failures or limit is not None
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
     name = "failures" if failures else table or ("frames" if sample is not None else "samples")
     with local_copy(folder, tables_only=True) as tables:
-        if asked or failures:
+        if rows_wanted:
             text = table_rows(tables, name, where=where, columns=names, sample=sample, limit=limit, out=out)
         else:
             text = sample_overview(tables, sample) if sample is not None else build_overview(tables)
-        # Of a build behind a URL the name, not that of the copy.
-        name = folder if is_remote(folder) else str(tables)
-        echo(text.replace(str(tables), name))
+        # For a build at a URL, print the URL instead of the folder of the copy.
+        shown = folder if isinstance(place_of(folder), str) else str(tables)
+        echo(text.replace(str(tables), shown))
 
 
 @app.command()
@@ -196,16 +230,18 @@ def report(
     out: Annotated[Path | None, written("HTML file; default report.html in the build.")] = None,
     sample: Annotated[list[str] | None, option(text="Show this sample, repeatable.")] = None,
     where: Annotated[
-        str | None, option(text="Of the samples for which this SQL condition holds; default all.")
+        str | None, option(text="Show samples that fulfil this SQL condition; default all.")
     ] = None,
     seed: Annotated[
-        int | None, option(text="Draw the samples at random by this seed; default evenly spread.", min=0)
+        int | None, option(text="Seed to draw samples at random; default evenly spread samples.", min=0)
     ] = None,
-    limit: Annotated[int, typer.Option(help="Most samples shown where none is named.", min=1)] = 12,
+    limit: Annotated[int, typer.Option(help="Largest number of samples if none is named.", min=1)] = 12,
 ) -> None:
     """Write one HTML page that shows which frames the variants took, and why."""
     if sample and (where is not None or seed is not None):
         raise UsageError("--sample names the samples: leave out --where and --seed")
+    from strive_data.inspect.report import Selection, write_report
+
     path = out or folder / "report.html"
     selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
     echo(f"{path}: {plural(write_report(folder, path, selection), 'sample')}")
@@ -218,6 +254,8 @@ def plot(
     out: Annotated[Path, written("PNG file to write.")],
 ) -> None:
     """Draw the time line of one sample, as the report shows it, into a PNG."""
+    from strive_data.inspect.plot import write_plot
+
     width, height = write_plot(folder, sample, out)
     echo(f"{out}: {width}×{height} pixels")
 
@@ -226,12 +264,7 @@ def plot(
 def judge(
     folder: Annotated[
         Path,
-        typer.Argument(
-            help="A finished build whose samples have evidence spans, or the QVHighlights folder.",
-            show_default=False,
-            parser=local_folder,
-            metavar="FOLDER",
-        ),
+        folder_argument("A finished build whose samples have evidence spans, or the QVHighlights folder."),
     ],
     sampler: Annotated[
         list[str] | None,
@@ -251,10 +284,14 @@ def judge(
         bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the noise and the bootstrap.", min=0)] = 0,
-    out: Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise and the bootstrap.", min=0)] = 0,
+    out: TableOut = None,
 ) -> None:
-    """Compare samplers where it is known which part of each video matters."""
+    """Compare samplers on questions with known evidence: which part of each video matters."""
+    from strive_data.analysis.judge import Contest, as_text, compare
+    from strive_data.analysis.judge_cases import read_cases
+    from strive_data.inspect.tables import check_out, write_rows
+
     if out:
         check_out(out)
     cases = read_cases(folder)
@@ -269,8 +306,8 @@ def judge(
         seed=seed,
     )
     table = compare(cases.cases, contest, base=cases.built)
-    asked = plural(len(cases.cases), "question")
-    echo(f"{cases.source}: {asked}; {cases.without} without known evidence left out")
+    questions = plural(len(cases.cases), "question")
+    echo(f"{cases.source}: {questions}; {cases.without} without known evidence left out")
     echo(as_text(table))
     if out:
         write_rows(table.lazy(), out)
@@ -278,25 +315,15 @@ def judge(
 
 @app.command()
 def overlap(
-    train: Annotated[
-        Path,
-        typer.Argument(
-            help="Finished build to train on.", show_default=False, parser=local_folder, metavar="TRAIN"
-        ),
-    ],
-    evaluation: Annotated[
-        Path,
-        typer.Argument(
-            metavar="EVAL", help="Finished build to evaluate on.", show_default=False, parser=local_folder
-        ),
-    ],
+    train: Annotated[Path, folder_argument("Finished build to train on.", "TRAIN")],
+    evaluation: Annotated[Path, folder_argument("Finished build to evaluate on.", "EVAL")],
     by: Annotated[
         str,
         typer.Option(
             help="What frames are compared by: picture (coarse grey shapes, no model), stored (embeddings of "
             "shard.embeds), or a scorer that embeds: clip, demo."
         ),
-    ] = PICTURE,
+    ] = "picture",
     threshold: Annotated[
         float | None,
         option(text="Least cosine of like frames; default 0.75 for picture, none for embeddings."),
@@ -304,9 +331,13 @@ def overlap(
     hits: Annotated[int, typer.Option(help="Like frames that must agree on one shift in time.", min=1)] = 4,
     config: Annotated[Path | None, option(text="Settings file, TOML, for the scorer; default none.")] = None,
     set_: Assignments = None,
-    out: Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")] = None,
+    out: TableOut = None,
 ) -> None:
-    """List videos of EVAL that TRAIN holds too: re-encoded, cropped or cut copies, and the same packets."""
+    """List videos of EVAL that TRAIN also holds: re-encoded, cropped or cut copies, and the same packets."""
+    from strive_data.analysis.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
+    from strive_data.analysis.overlap_frames import PICTURE, STORED, embed_by
+    from strive_data.inspect.tables import check_out, write_rows
+
     if out:
         check_out(out)
     wanted = OverlapSettings(threshold=threshold_of(by, threshold), least_hits=hits)
@@ -323,62 +354,53 @@ def verify(
     folder: BuildAnywhere,
     workers: Annotated[int, typer.Option(help="Reading processes; 0: one a core.", min=0)] = 0,
 ) -> None:
-    """Read every byte of a build again, and name all that is wrong; exit code 1 where something is.
+    """Read every byte of a build and name each problem; exit code 1 if there is one.
 
-    A build behind a URL is copied to this machine first.
+    A build at a URL is copied to this machine first.
     """
+    from strive_data.progress import ShardProgress
+    from strive_data.shards.finalize import local_copy
+    from strive_data.verify import verify_build
+
     with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
-        verdict = verify_build(local, workers=workers, observe=progress)
-    for problem in verdict.problems:
+        result = verify_build(local, workers=workers, observe=progress)
+    for problem in result.problems:
         echo(f"{folder}/{problem}")
-    numbers = {"shard": verdict.shards, "sample": verdict.samples, "frame": verdict.frames}
-    read = ", ".join(plural(count, noun) for noun, count in numbers.items())
-    found = plural(len(verdict.problems), "problem") if verdict.problems else "nothing wrong"
-    echo(f"{folder}: {found}; read {read}, {verdict.size_bytes / 1e6:.1f} MB")
-    if verdict.problems:
+    counts = {"shard": result.shards, "sample": result.samples, "frame": result.frames}
+    read = ", ".join(plural(count, noun) for noun, count in counts.items())
+    found = plural(len(result.problems), "problem") if result.problems else "no problem"
+    echo(f"{folder}: {found}; read {read}, {result.size_bytes / 1e6:.1f} MB")
+    if result.problems:
         raise typer.Exit(1)
 
 
 @app.command()
 def merge(
     folders: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Finished builds of equal settings, two or more.",
-            show_default=False,
-            parser=local_folder,
-            metavar="FOLDERS...",
-        ),
+        list[Path], folder_argument("Finished builds of equal settings, two or more.", "FOLDERS...")
     ],
     out: Annotated[Path, written("New folder for the joined build.")],
     duplicates: Annotated[
         str,
         typer.Option(
-            help="One sample id with different content in two builds: refuse, or first: the build named "
-            "first is right."
+            help="One sample id with different content in two builds: refuse, or first (take the content of "
+            "the build named first)."
         ),
     ] = "refuse",
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the shards, where hard links would do.")] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the shards instead of hard-linking them.")
+    ] = False,
 ) -> None:
-    """Join finished builds into one: shards as they are, under new numbers, and all tables."""
+    """Join finished builds into one: shards unchanged under new numbers, and all tables."""
     policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
+    from strive_data.merge import merge_builds
+    from strive_data.merge import summary_lines as merge_lines
+    from strive_data.progress import ShardProgress
+
     with ShardProgress("joined") as progress:
-        joined = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
-    counts = counted_samples(
-        samples=joined.samples,
-        videos=joined.videos,
-        tried_videos=joined.tried_videos,
-        shards=joined.shards,
-        failures=joined.failures,
-    )
-    echo(f"{out}: {counts}, of {plural(len(folders), 'build')}")
-    if joined.twice:
-        echo(f"  stood in several builds, taken once: {plural(joined.twice, 'sample')}")
-    if joined.clashes:
-        count = plural(len(joined.clashes), "sample")
-        echo(f"  had other content in a later build, dropped there: {count}: {some_of(joined.clashes)}")
-    if joined.resolved:
-        echo(f"  gone, as another build has the sample: {plural(joined.resolved, 'failure')}")
+        summary = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
+    for line in merge_lines(summary, out, builds=len(folders)):
+        echo(line)
 
 
 @app.command()
@@ -386,9 +408,11 @@ def synth(
     out: Annotated[Path, written("New folder for the videos and questions.jsonl.")],
     videos: Annotated[int, typer.Option(help="Number of videos.", min=1)] = 48,
     questions: Annotated[int, typer.Option(help="Questions of each video.", min=1)] = 4,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed renders another world.", min=0)] = 0,
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
+    from strive_data.demo.write import write_world
+
     annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed)
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 

@@ -1,15 +1,23 @@
-"""Settings of `strive-data build`, one frozen dataclass a stage.
+"""Settings of `strive-data build`, one frozen dataclass a stage, and options of its commands.
 
-Names with units; ranges checked at once. Only what METHOD.md marks [paper] is the paper's.
+Names carry units; ranges are checked on construction. Values marked [paper] in METHOD.md are the paper's.
+This module imports neither numpy nor polars, so that the command line reports a wrong setting at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from strive_data.common.settings import LIMIT, choose, require
-from strive_data.schema import MAX_FRAME_PIXELS
+
+MAX_FRAME_PIXELS = 4096 * 4096
+"""Most pixels of a stored frame. A JPEG that claims more is treated as an image bomb and is not decoded."""
+
+ENGINES = ("local", "ray")
+Duplicates = Literal["refuse", "first"]
+"""What `merge` does with one sample id that has different content in two builds."""
+DUPLICATES: tuple[str, ...] = get_args(Duplicates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +241,26 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         require_candidates(self.sampler, self.decode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Where the Ray engine computes. No option changes a byte of the build.
+
+    `address` of a running cluster ("auto", "host:6379", "ray://host:10001"); empty: a cluster on this machine
+    for this build only. `scorers` is the number of scoring actors, 0: one a GPU, at least 1.
+    `gpus_per_scorer` may be a fraction; None: 1 if the cluster has GPUs, else 0.
+    """
+
+    address: str = ""
+    scorers: int = 0
+    gpus_per_scorer: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.scorers >= 0, f"--scorers: got {self.scorers}, expected at least 0")
+        gpus = self.gpus_per_scorer or 0.0
+        allowed = 0 <= gpus < 1 or gpus == int(gpus) > 0
+        require(allowed, f"--gpus-per-scorer: got {gpus:g}, expected a whole number or less than 1")
 
 
 def require_candidates(sampler: SamplerSettings, decode: DecodeSettings) -> None:

@@ -1,4 +1,8 @@
-"""Progress over the shards of a finished build, on standard error: a bar, or a plain line every so often."""
+"""Progress of a build, a verification and a merge on standard error.
+
+A build reports to an Observer; ProgressCounts adds up the reports (pure); BuildProgress shows the counts,
+live on a terminal, otherwise as a line at growing intervals.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,12 @@ from strive_data.common.stopwatch import WORK_STAGES, Seconds, WorkStage
 from strive_data.common.text import plural
 from strive_data.errors import FailureKind
 
-# What a build tells of itself while it runs: to a progress bar, a log, a test.
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressTotals:
-    """What there is to do: videos and questions of the annotation, and how many an earlier start finished.
+    """What there is to do: videos and questions of the annotation, and how many earlier starts finished.
 
-    `failures` are rows of the annotation that cannot be used; they are no part of `questions`. `shards` and
+    `failures` are unusable rows of the annotation; `questions` does not include them. `shards` and
     `written_bytes` are those that earlier starts committed.
     """
 
@@ -43,12 +45,11 @@ class ProgressTotals:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoDone:
-    """One video more: its questions and how many of them failed, by kind; its decoded candidate frames.
+    """One finished video: its questions, their failures by kind, and its decoded candidate frames.
 
-    `written_bytes` and `shards`: what the build has written since the last video, samples of the open shard
-    too (without a tar's end mark), shards only when committed. `seconds` are those spent on the video by
-    stage, in workers and in this process alike: stages run beside each other, so their sum may exceed the
-    wall clock.
+    `written_bytes` and `shards` count what was written since the previous video: bytes of samples, also in
+    the open shard, and committed shards. `seconds` were spent on the video by stage, in workers and in this
+    process. Stages run in parallel, so their sum may exceed the wall clock.
     """
 
     video: str
@@ -67,33 +68,28 @@ class VideoDone:
 
 
 class Observer(Protocol):
-    """Told of each finished video, and of the end."""
+    """Receives the progress of a build."""
 
-    def start(self, work: ProgressTotals) -> None:
-        """Before the first video."""
+    def start(self, totals: ProgressTotals) -> None:
+        """Called before the first video."""
 
     def advance(self, done: VideoDone) -> None:
-        """After each video, in the order of the annotation."""
+        """Called after each video, in the order of the annotation."""
 
     def finish(self, *, shards: int, written_bytes: int) -> None:
-        """Behind the last video, when the shard that was open is committed and `run.json` is there.
-
-        Both as its counts have them, of the whole build: `written_bytes` are those of the tars.
-        """
-
-
-# What a build has done so far, counted from what it tells (observer.py). Pure: the clock is the caller's.
+        """Called after `run.json` is written, with its counts of the whole build: shards and bytes of
+        tars."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressCounts:
-    """Counts since this start; what an earlier start did is in `work`, the sums are `…_done` and `failed`.
+    """Counts since this start; `totals` has those of earlier starts, `…_done` and `failed` are the sums.
 
     `failures` by kind; `frames` decoded or taken from the cache; `written_bytes` of samples; `seconds` by
     stage, summed over all processes and threads.
     """
 
-    work: ProgressTotals
+    totals: ProgressTotals
     videos: int = 0
     questions: int = 0
     failures: Mapping[FailureKind, int] = field(default_factory=dict)
@@ -103,7 +99,7 @@ class ProgressCounts:
     seconds: Mapping[WorkStage, float] = field(default_factory=dict)
 
     def after(self, done: VideoDone) -> ProgressCounts:
-        """The counts with one video more."""
+        """The counts including one more video."""
         failures = dict(self.failures)
         for kind, count in done.failures.items():
             failures[kind] = failures.get(kind, 0) + count
@@ -121,56 +117,54 @@ class ProgressCounts:
 
     def finished(self, *, shards: int, written_bytes: int) -> ProgressCounts:
         """The counts at the end, when the whole build holds so many shards and bytes."""
-        before = self.work
+        before = self.totals
         return replace(
             self, shards=shards - before.shards, written_bytes=written_bytes - before.written_bytes
         )
 
     @property
     def videos_done(self) -> int:
-        """Videos of this start and of earlier ones."""
-        return self.work.videos_done + self.videos
+        """Videos finished by this and earlier starts."""
+        return self.totals.videos_done + self.videos
 
     @property
     def questions_done(self) -> int:
-        """Questions of this start and of earlier ones."""
-        return self.work.questions_done + self.questions
+        """Questions finished by this and earlier starts."""
+        return self.totals.questions_done + self.questions
 
     @property
     def shards_done(self) -> int:
-        """Shards that were committed, by earlier starts too."""
-        return self.work.shards + self.shards
+        """Shards committed by this and earlier starts."""
+        return self.totals.shards + self.shards
 
     @property
     def bytes_done(self) -> int:
-        """Bytes of samples that were written, by earlier starts too."""
-        return self.work.written_bytes + self.written_bytes
+        """Bytes of samples written by this and earlier starts."""
+        return self.totals.written_bytes + self.written_bytes
 
     @property
     def failed(self) -> int:
-        """Rows that cannot be used: unusable ones of the annotation too."""
-        return self.work.failures + sum(self.failures.values())
+        """Failed rows, including unusable rows of the annotation."""
+        return self.totals.failures + sum(self.failures.values())
 
     def seconds_left(self, elapsed_seconds: float) -> float | None:
-        """At the pace since the start; 0 when all are done, None before the first video."""
-        if self.videos_done == self.work.videos:
+        """Estimate from the pace since the start; 0 at the end, None before the first video."""
+        if self.videos_done == self.totals.videos:
             return 0.0
         if not self.videos:
             return None
-        return elapsed_seconds / self.videos * (self.work.videos - self.videos_done)
+        return elapsed_seconds / self.videos * (self.totals.videos - self.videos_done)
 
     def stage_shares(self) -> dict[WorkStage, float]:
-        """Each stage's share of the seconds of all stages, 0 to 1; empty before any were counted."""
+        """The share of each stage in the seconds of all stages, 0 to 1; empty before the first video."""
         total = sum(self.seconds.values())
         return {name: self.seconds[name] / total for name in WORK_STAGES} if total > 0 else {}
 
     def bottleneck(self) -> WorkStage | None:
-        """The stage that most seconds go into; None before any were counted."""
+        """The stage with the most seconds; None before the first video."""
         by_share = sorted(self.stage_shares().items(), key=lambda item: item[1])
         return by_share[-1][0] if by_share else None
 
-
-# Progress of a build on standard error: a live picture on a terminal, else a plain line every so often.
 
 LEAST_SECONDS_BETWEEN_LINES = 10.0
 MOST_SECONDS_BETWEEN_LINES = 300.0
@@ -181,17 +175,17 @@ BAR_CHARACTERS = 40
 class BuildProgress:
     """Shows videos, questions, shards, failures, frames a second, bytes, time left and the slowest stage.
 
-    Use as a context manager. `console` and `clock` (seconds) are there to be replaced.
+    A context manager. Tests replace `console` and `clock` (seconds).
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console or Console(stderr=True)
         self._clock = clock
         self._started = self._last_line = clock()
-        self._tally: ProgressCounts | None = None
+        self._counts: ProgressCounts | None = None
         self._live: Live | None = None
         if self._console.is_terminal:
-            self._live = Live(get_renderable=self._picture, console=self._console)
+            self._live = Live(get_renderable=self._render, console=self._console)
 
     def __enter__(self) -> BuildProgress:
         if self._live:
@@ -204,82 +198,83 @@ class BuildProgress:
         if self._live:
             self._live.stop()
 
-    def start(self, work: ProgressTotals) -> None:
-        """Before the first video."""
+    def start(self, totals: ProgressTotals) -> None:
+        """See Observer."""
         self._started = self._last_line = self._clock()
-        self._tally = ProgressCounts(work=work)
+        self._counts = ProgressCounts(totals=totals)
         if not self._live:
-            self._print(start_line(work))
+            self._print(start_line(totals))
 
     def advance(self, done: VideoDone) -> None:
-        """After each video."""
-        if self._tally is None:
-            raise RuntimeError("progress: a video was done before start() was called")
-        self._tally = self._tally.after(done)
+        """See Observer."""
+        if self._counts is None:
+            raise RuntimeError("progress: advance() was called before start()")
+        self._counts = self._counts.after(done)
         now = self._clock()
         elapsed = now - self._started
         if not self._live and now - self._last_line >= seconds_between_lines(elapsed):
             self._last_line = now
-            self._print(progress_line(self._tally, elapsed))
+            self._print(progress_line(self._counts, elapsed))
 
     def finish(self, *, shards: int, written_bytes: int) -> None:
-        """Behind the last video: the last line has the counts of `run.json`."""
-        if self._tally is None:
-            raise RuntimeError("progress: the end came before start() was called")
-        self._tally = self._tally.finished(shards=shards, written_bytes=written_bytes)
+        """See Observer. The last line has the counts of `run.json`."""
+        if self._counts is None:
+            raise RuntimeError("progress: finish() was called before start()")
+        self._counts = self._counts.finished(shards=shards, written_bytes=written_bytes)
         if not self._live:
-            self._print(progress_line(self._tally, self._clock() - self._started))
+            self._print(progress_line(self._counts, self._clock() - self._started))
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _picture(self) -> RenderableType:
-        if self._tally is None:
+    def _render(self) -> RenderableType:
+        if self._counts is None:
             return Text("reading the annotation, loading the model")
-        return picture(self._tally, self._clock() - self._started)
+        return live_view(self._counts, self._clock() - self._started)
 
 
 def seconds_between_lines(elapsed_seconds: float) -> float:
-    """Ten at first, then rarer, so that a log of days stays short."""
+    """The interval between log lines: ten seconds at first, then longer, so that a log of days stays
+    short."""
     longer = max(elapsed_seconds / LINES_OF_A_RUN, LEAST_SECONDS_BETWEEN_LINES)
     return min(longer, MOST_SECONDS_BETWEEN_LINES)
 
 
-def start_line(work: ProgressTotals) -> str:
+def start_line(totals: ProgressTotals) -> str:
     """What there is to do, on one line."""
-    before = f", {work.videos_done} of them done before" if work.videos_done else ""
-    failed = f", {plural(work.failures, 'unusable row')}" if work.failures else ""
-    return f"{plural(work.videos, 'video')}{before}, {plural(work.questions, 'question')}{failed}"
+    before = f", {totals.videos_done} of them done before" if totals.videos_done else ""
+    failed = f", {plural(totals.failures, 'failed row')}" if totals.failures else ""
+    return f"{plural(totals.videos, 'video')}{before}, {plural(totals.questions, 'question')}{failed}"
 
 
-def progress_line(tally: ProgressCounts, elapsed_seconds: float) -> str:
-    """Everything on one line, for a log."""
-    parts = [f"{tally.videos_done}/{tally.work.videos} videos", *_counts(tally, elapsed_seconds)]
-    stages = _stages(tally)
-    return ", ".join([*parts, f"{_left(tally, elapsed_seconds)} left", *([stages] if stages else [])])
+def progress_line(counts: ProgressCounts, elapsed_seconds: float) -> str:
+    """All counts on one line, for a log."""
+    parts = [f"{counts.videos_done}/{counts.totals.videos} videos", *_count_texts(counts, elapsed_seconds)]
+    stages = _stages(counts)
+    return ", ".join([*parts, f"{_left(counts, elapsed_seconds)} left", *([stages] if stages else [])])
 
 
-def picture(tally: ProgressCounts, elapsed_seconds: float) -> RenderableType:
-    """Bar, counts and stages, one below the other."""
+def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
+    """Bar, counts and stages, on one line each."""
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        ProgressBar(total=max(tally.work.videos, 1), completed=tally.videos_done, width=BAR_CHARACTERS),
-        f"{tally.videos_done}/{tally.work.videos} videos",
+        ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos_done, width=BAR_CHARACTERS),
+        f"{counts.videos_done}/{counts.totals.videos} videos",
         f"{_clock_time(elapsed_seconds)} so far",
-        f"{_left(tally, elapsed_seconds)} left",
+        f"{_left(counts, elapsed_seconds)} left",
     )
-    lines = [" · ".join(_counts(tally, elapsed_seconds)), _kinds(tally.failures), _stages(tally)]
+    lines = [" · ".join(_count_texts(counts, elapsed_seconds)), _kinds(counts.failures), _stages(counts)]
     return Group(bar, *(Text(line) for line in lines if line))
 
 
-def _counts(tally: ProgressCounts, elapsed_seconds: float) -> list[str]:
-    rate = tally.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
+def _count_texts(counts: ProgressCounts, elapsed_seconds: float) -> list[str]:
+    rate = counts.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
-        f"{tally.questions_done}/{tally.work.questions} questions",
-        plural(tally.shards_done, "shard"),
-        plural(tally.failed, "failure"),
+        f"{counts.questions_done}/{counts.totals.questions} questions",
+        plural(counts.shards_done, "shard"),
+        plural(counts.failed, "failure"),
         f"{rate:.1f} frames/s",
-        decimal(tally.bytes_done),
+        decimal(counts.bytes_done),
     ]
 
 
@@ -287,17 +282,17 @@ def _kinds(failures: Mapping[FailureKind, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
 
 
-def _stages(tally: ProgressCounts) -> str:
-    """Where the seconds go, in workers and here, and the stage that takes most."""
-    shares = tally.stage_shares()
+def _stages(counts: ProgressCounts) -> str:
+    """The slowest stage, and the share of each stage in the seconds."""
+    shares = counts.stage_shares()
     if not shares:
         return ""
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return f"bottleneck {tally.bottleneck()} ({listed})"
+    return f"bottleneck {counts.bottleneck()} ({listed})"
 
 
-def _left(tally: ProgressCounts, elapsed_seconds: float) -> str:
-    seconds = tally.seconds_left(elapsed_seconds)
+def _left(counts: ProgressCounts, elapsed_seconds: float) -> str:
+    seconds = counts.seconds_left(elapsed_seconds)
     return "?" if seconds is None else _clock_time(seconds)
 
 
@@ -309,7 +304,9 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class ShardProgress:
-    """Call it with (shards done, shards in all, bytes done) after each shard; use as a context manager."""
+    """A bar, or a line every ten seconds; call it with (shards done, shards in all, bytes done).
+
+    A context manager. `verb` says what is done with the shards."""
 
     def __init__(self, verb: str) -> None:
         self._verb = verb
@@ -336,11 +333,11 @@ class ShardProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, size_bytes: int) -> None:
-        """After each shard."""
+        """Show that one more shard is done."""
         now = time.monotonic()
         rate = size_bytes / max(now - self._started, 1e-9)
-        said = f"{self._verb}, {size_bytes / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s"
-        self._bar.update(self._task, completed=done, total=total, description=said)
+        text = f"{self._verb}, {size_bytes / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s"
+        self._bar.update(self._task, completed=done, total=total, description=text)
         if not self._console.is_terminal and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self._console.print(f"{done}/{total} shards {said}")
+            self._console.print(f"{done}/{total} shards {text}")

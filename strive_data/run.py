@@ -1,4 +1,7 @@
-"""What a build says of itself when it is done, or was stopped."""
+"""Run the pending jobs of a build: draw results from the engine, write them, count failures, report.
+
+Also the limits on failures, and the closing lines of a build.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,19 @@ from pathlib import Path
 
 from strive_data.annotations.read import Reading
 from strive_data.common.stopwatch import Stopwatch
-from strive_data.common.text import plural
+from strive_data.common.text import counted_samples, plural
 from strive_data.config import FailureSettings
 from strive_data.engines.engine import Engine, VideoResult
 from strive_data.errors import FailureKind, StriveError
 from strive_data.plan import PendingJobs
 from strive_data.progress import Observer, VideoDone
-from strive_data.schema import Failure
+from strive_data.schema import FailedRow
 from strive_data.shards.writer import ShardStream
-
-# One start of a build: videos drawn from an engine, written in their order, counted and shown.
 
 
 @dataclass
 class RunStats:
-    """What one start saw: seconds by stage, videos from the cache, damaged entries of it."""
+    """What happened since the start: seconds by stage, videos from the cache, its damaged entries."""
 
     watch: Stopwatch = field(default_factory=Stopwatch)
     cached_videos: int = 0
@@ -32,100 +33,94 @@ class RunStats:
 
 
 def run_jobs(
-    engine: Engine, work: PendingJobs, stream: ShardStream, observer: Observer, counted: FailureCount
+    engine: Engine, pending: PendingJobs, stream: ShardStream, observer: Observer, limits: FailureLimits
 ) -> RunStats:
-    """Write what the engine makes of the jobs. Raises TooManyFailuresError at the limit of `counted`."""
-    seen = RunStats()
-    results = engine.run(work.jobs)
+    """Write the engine's results for the pending jobs. Raises TooManyFailuresError at one of the limits."""
+    stats = RunStats()
+    results = engine.run(pending.jobs)
     # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
     with closing(results):  # type: ignore[type-var]
         for video in results:
-            done, lost = write_video(video, work, stream)
-            seen.watch.add(done.seconds)
-            seen.cached_videos += video.from_cache
+            done, failures = write_video(video, pending, stream)
+            stats.watch.add(done.seconds)
+            stats.cached_videos += video.from_cache
             if video.damaged_entry is not None:
-                seen.damaged_entries.append(video.damaged_entry)
+                stats.damaged_entries.append(video.damaged_entry)
             observer.advance(done)
-            counted.add(done.questions, lost)
-    return seen
+            limits.add(done.questions, failures)
+    return stats
 
 
 def write_video(
-    video: VideoResult, work: PendingJobs, stream: ShardStream
-) -> tuple[VideoDone, list[Failure]]:
-    """Write the results of one video that are not settled yet; what was done, and its failures."""
-    fresh = [
-        (result, question)
-        for result, (_, question) in zip(video.results, video.job.rows, strict=True)
-        if question.sample_id not in work.settled
-    ]
-    results, questions = [result for result, _ in fresh], [question for _, question in fresh]
-    watch, before, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
+    video: VideoResult, pending: PendingJobs, stream: ShardStream
+) -> tuple[VideoDone, list[FailedRow]]:
+    """Write the results of one video that are not settled; what was done, and its failures."""
+    rows = zip(video.results, video.job.rows, strict=True)
+    results = [result for result, (_, question) in rows if question.sample_id not in pending.settled]
+    failures = [result for result in results if isinstance(result, FailedRow)]
+    watch, written_bytes, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
     watch.add(video.seconds)
     with watch.stage("write"):
-        stream.write(results, questions, [question.sample_id for _, question in video.job.rows])
-    lost = [result for result in results if isinstance(result, Failure)]
+        stream.write(results, [question.sample_id for _, question in video.job.rows])
     done = VideoDone(
         video=video.job.name,
         questions=len(results),
-        failures=Counter(failure.kind for failure in lost),
+        failures=Counter(failure.kind for failure in failures),
         frames=video.frames,
-        written_bytes=stream.written_bytes - before,
+        written_bytes=stream.written_bytes - written_bytes,
         shards=len(stream.manifests) - shards,
         from_cache=video.from_cache,
         seconds=watch.seconds,
     )
-    return done, lost
+    return done, failures
 
 
-# When too much fails: the counts of one start of a build, and what is said when it stops.
-
-CAUSE = {
-    FailureKind.MISSING: "is --data-root the folder that the annotation's video paths start from?",
-    FailureKind.TIMEOUT: "is the storage slow, or decode.timeout_seconds short?",
-    FailureKind.OOM: "is decode.memory_bytes or decode.max_source_pixels low, or memory short?",
+ADVICE = {
+    FailureKind.MISSING: "check that --data-root is the folder that the video paths start from",
+    FailureKind.TIMEOUT: "check the speed of the storage, or raise decode.timeout_seconds",
+    FailureKind.OOM: "raise decode.memory_bytes or decode.max_source_pixels, or free memory",
 }
 
-WAYS_OUT = (
-    "  what is finished is kept: put the cause right and start the same command again "
+NEXT_STEPS = (
+    "  finished shards are kept: remove the cause and start the same command again "
     "(--retry-failed tries failed rows again), or raise the limit (--set {limit})"
 )
 
 
 class TooManyFailuresError(StriveError):
-    """More rows fail than the settings allow; the message sums them up by kind."""
+    """More rows failed than the settings allow; the message counts them by kind."""
 
 
-class FailureCount:
+class FailureLimits:
     """Counts the rows tried and failed since the start of the command, with an example of each kind."""
 
     def __init__(self, limits: FailureSettings) -> None:
         self._limits = limits
         self._tried = 0
         self._kinds: Counter[FailureKind] = Counter()
-        self._examples: dict[FailureKind, Failure] = {}
+        self._examples: dict[FailureKind, FailedRow] = {}
 
-    def add(self, tried: int, failures: Sequence[Failure]) -> None:
+    def add(self, tried: int, failures: Sequence[FailedRow]) -> None:
         """Count `tried` rows, of which these failed. Raises TooManyFailuresError at the limit."""
         self._tried += tried
         for failure in failures:
             self._kinds[failure.kind] += 1
             self._examples.setdefault(failure.kind, failure)
         if failures and (reason := stop_reason(self._tried, self._kinds.total(), self._limits)):
-            told = _by_kind(self._kinds, self._examples)
-            # Both limits may be in the way: a count of 0 is none.
+            lines = _by_kind(self._kinds, self._examples)
+            # Both limits may apply; a max_count of 0 is no limit.
             limit = "failures.max_share=1" + " --set failures.max_count=0" * bool(self._limits.max_count)
-            raise TooManyFailuresError("\n".join([reason, *told, WAYS_OUT.format(limit=limit)]))
+            raise TooManyFailuresError("\n".join([reason, *lines, NEXT_STEPS.format(limit=limit)]))
 
 
-def sum_up(failures: Sequence[Failure]) -> list[str]:
-    """A line for each kind, the most frequent first, with an example, and what may have caused that one."""
+def failure_lines(failures: Sequence[FailedRow]) -> list[str]:
+    """A line for each kind with an example, the most frequent first, and advice for the most frequent one."""
     examples = {failure.kind: failure for failure in reversed(failures)}
     return _by_kind(Counter(failure.kind for failure in failures), examples)
 
 
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
-    """Why the build has to stop, or None. One row more than the limits allow is too many."""
+    """Why the build has to stop, or None if the limits are kept."""
     if limits.max_count and failed > limits.max_count:
         return f"stopped: {failed} of {plural(tried, 'row')} failed, failures.max_count is {limits.max_count}"
     if tried >= limits.min_rows and failed > limits.max_share * tried:
@@ -135,13 +130,13 @@ def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     return None
 
 
-def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, Failure]) -> list[str]:
+def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, FailedRow]) -> list[str]:
     return [
         *(
-            f"  {count} {kind}, as row {examples[kind].row}: {examples[kind].message}"
+            f"  {count} {kind}, for example row {examples[kind].row}: {examples[kind].message}"
             for kind, count in kinds.most_common()
         ),
-        *(f"  {CAUSE[kind]}" for kind, _ in kinds.most_common(1) if kind in CAUSE),
+        *(f"  {ADVICE[kind]}" for kind, _ in kinds.most_common(1) if kind in ADVICE),
     ]
 
 
@@ -150,19 +145,18 @@ SHOWN_FAILURES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What a build holds: counts, the failures in the order of the annotation, and how each file was read.
+    """What a build holds: counts, failed rows, and how each annotation file was read.
 
-    `videos` are those that samples come from, `tried_videos` these and those that gave none. `resumed`
-    samples were there when it started; `unchanged`: there was nothing to do. `kept` videos came from the
-    cache; `damaged` entries of it were found and made again. `versions` are packages whose version is not the
-    one that the build was begun with: (begun with, now).
+    `videos` gave samples, `tried_videos` are these and the videos whose rows all failed. `resumed` counts
+    samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came from the cache;
+    `damaged_entries` of it were found. `versions` are packages whose version has changed: (at first, now).
     """
 
     samples: int
     videos: int
     tried_videos: int
     shards: int
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedRow, ...]
     seconds: float
     readings: dict[str, Reading] = field(default_factory=dict)
     resumed: int = 0
@@ -173,22 +167,21 @@ class BuildSummary:
 
 
 def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
-    """The lines of a build that came to its end."""
+    """The closing lines of a build."""
     for path, reading in summary.readings.items():
         unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
         yield "; ".join([f"{path}: recipe {reading.recipe}", *reading.guesses, *unread])
     for name, (was, now) in summary.versions.items():
-        yield f"{out}: begun with {name} {was}, now {now}: equal bytes are promised for equal versions only"
+        yield f"{out}: started with {name} {was}, now {now}: only equal versions give equal bytes"
     for entry in summary.damaged_entries:
         yield f"{entry}: damaged cache entry; its video was decoded again"
     if cache and not summary.unchanged:
         tried = plural(summary.tried_videos, "video")
         yield f"{cache}: {summary.cached_videos} of {tried} came from the cache"
     if summary.unchanged:
-        yield f"{out}: finished already, nothing to do"
+        yield f"{out}: already finished, nothing to do"
     elif summary.resumed:
-        were = "was" if summary.resumed == 1 else "were"
-        yield f"{out}: {plural(summary.resumed, 'sample')} {were} there already"
+        yield f"{out}: {plural(summary.resumed, 'sample')} kept from earlier starts"
     counts = counted_samples(
         samples=summary.samples,
         videos=summary.videos,
@@ -203,13 +196,6 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
 
 
-def counted_samples(*, samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
-    """What a build holds, on one line."""
-    tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
-    held = f"{plural(samples, 'sample')} of {plural(videos, 'video')}{tried} in {plural(shards, 'shard')}"
-    return f"{held}, {plural(failures, 'failure')}"
-
-
 def stopped_line(out: Path | str) -> str:
-    """What is said when a signal ended the build."""
-    return f"stopped: finished shards are kept in {out}; start the same command again to go on"
+    """The closing line of a build that a signal ended."""
+    return f"stopped: finished shards are kept in {out}; start the same command again to continue"

@@ -6,6 +6,7 @@ Times are presentation times in seconds from the first shown frame of the video.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -15,12 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from strive_data.errors import FailureKind
+from strive_data.errors import FailureKind, SampleError
 
 SCHEMA_VERSION = 1
-
-MAX_FRAME_PIXELS = 4096 * 4096
-"""Most pixels of a stored frame; a JPEG that claims more is taken for an image bomb and not decoded."""
 
 ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression"]
 PROBLEM_TYPES: tuple[str, ...] = get_args(ProblemType)
@@ -55,10 +53,12 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """A row of failures.parquet: one annotation row or one question of one video that cannot be used.
+class FailedRow:
+    """A row of the annotation that gave no sample: one row of failures.parquet.
 
-    `row` is the 0-based position in the annotation; -1 where the failure does not belong to a row.
+    `row` is its 0-based position in the annotation, -1 if that is not known: a manifest does not store it,
+    because positions change when rows are added. `question_hash` identifies the question that was tried (""
+    for a row that could not be read), `attempt` the round of `--retry-failed` in which it failed.
     """
 
     sample_id: str
@@ -67,6 +67,28 @@ class Failure:
     stage: Stage
     kind: FailureKind
     message: str
+    question_hash: str = ""
+    attempt: int = 0
+
+
+def failed_row(row: tuple[int, Question], stage: Stage, error: SampleError) -> FailedRow:
+    """The failure of a row (number, question) of the annotation."""
+    number, question = row
+    return FailedRow(
+        sample_id=question.sample_id,
+        row=number,
+        video=question.video,
+        stage=stage,
+        kind=error.kind,
+        message=error.message,
+        question_hash=question_hash(question),
+    )
+
+
+def question_hash(question: Question) -> str:
+    """Hash of a question with its text, answer, options, video and all other fields."""
+    values = [getattr(question, name) for name in Question.__dataclass_fields__]
+    return sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +189,7 @@ class Sample:
 
     @property
     def holds_all(self) -> bool:
-        """Whether every candidate's frame is stored, so that variants can be drawn anew."""
+        """Whether every candidate's frame is stored, so that variants can be drawn again."""
         return len(self.stored) == len(self.times)
 
 

@@ -16,7 +16,8 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Times
-from strive_data.shards.reader import RUN_FILE, read_run
+from strive_data.shards.names import RUN_FILE
+from strive_data.shards.reader import read_run
 
 # One question whose evidence is known: the input of the judge.
 

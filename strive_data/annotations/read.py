@@ -36,7 +36,7 @@ from strive_data.annotations.rows import (
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
 from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
-from strive_data.schema import Failure, Question
+from strive_data.schema import FailedRow, Question
 
 NO_COLUMNS: Mapping[str, str] = {}
 
@@ -61,7 +61,7 @@ class Annotations:
     """
 
     questions: tuple[tuple[int, Question], ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedRow, ...]
     input_sha256: dict[str, str]
     readings: dict[str, Reading] = field(default_factory=dict)
 
@@ -88,10 +88,10 @@ class _Reader:
         self._use(sample_id_of(layout), item)
         return question_of(layout, self._videos, labels=self._rows.labels)
 
-    def failure(self, row: int, item: Item, error: SampleError) -> Failure:
+    def failure(self, row: int, item: Item, error: SampleError) -> FailedRow:
         """The row of failures.parquet, with as much of the item as is known."""
         known = self._rows.identity(item)
-        return Failure(
+        return FailedRow(
             sample_id=sample_id_of(known),
             row=row,
             video=video_of(known),
@@ -155,7 +155,7 @@ def annotations_of(
         raise UsageError(f"--columns and --recipe {recipe} both name the columns: leave one of them out")
     chosen = [_choose(file, recipe, columns) for file in files]
     questions: list[tuple[int, Question]] = []
-    failures: list[Failure] = []
+    failures: list[FailedRow] = []
     readings: dict[str, Reading] = {}
     readers: list[_Reader] = []
     videos = VideoFolder(data_root, check_files=check_files)

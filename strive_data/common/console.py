@@ -1,4 +1,4 @@
-"""What both command lines share: their common options, and how they end.
+"""What both command lines share: common options, checks of paths, output, and how a command ends.
 
 Errors meant for the user become one line and exit code 2.
 """
@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,22 +17,21 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from strive_data import __version__
 from strive_data.common.output_folder import FULL
 from strive_data.common.retries import GIVE_UP
 from strive_data.common.storage import place_of
 from strive_data.common.text import escape_controls
 from strive_data.errors import StriveError, UsageError
 
-# Ctrl-C and SIGTERM end a command cleanly: workers are stopped, and what is unfinished is given up.
-
 
 class Terminated(BaseException):
-    """SIGTERM came. Like KeyboardInterrupt no Exception: nothing on the way may swallow it."""
+    """The process received SIGTERM. Not an Exception, like KeyboardInterrupt: no handler swallows it."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated in the block when SIGTERM comes; only in the main thread."""
+    """Raise Terminated in the block when the process receives SIGTERM; for the main thread only."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
@@ -42,7 +41,7 @@ def terminable() -> Iterator[None]:
 
 
 def exit_code(stop: BaseException) -> int:
-    """What a shell expects of a command that a signal ended: 128 + its number."""
+    """The exit code that shells expect of a command ended by a signal: 128 + its number."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
@@ -52,31 +51,53 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def option(*names: str, text: str, **checks: Any) -> Any:
-    """An option whose own text says its default, where it has one: help shows it once, and in words."""
+    """An option whose help text states its default in words; the help adds no second default."""
     return typer.Option(*names, help=text, show_default=False, **checks)
 
 
 def written(text: str) -> Any:
-    """An option for a path of this machine that is written to: as a path a URL would be a folder `s3:`."""
-    return option(text=text, parser=path_here, metavar="PATH")
+    """An option for a local path to write to. A URL is refused: as a path it would be a folder `s3:`."""
+    return option(text=text, parser=local_path, metavar="PATH")
 
 
-def path_here(where: str) -> Path:
-    """A path of this machine. Raises UsageError for the URL of another storage."""
+def local_path(where: str) -> Path:
+    """A local path. Raises UsageError for the URL of another storage."""
     place = place_of(where)
     if isinstance(place, str):
         raise UsageError(
-            f"{place}: this option writes to a path of this machine, no URL; name a path, and copy"
+            f"{place}: this option takes a local path, not a URL; name a path, then copy the file"
         )
     return place
+
+
+def local_folder(where: str) -> Path:
+    """A local folder that exists. Raises UsageError for a URL and for a missing folder."""
+    place = place_of(where)
+    if isinstance(place, str):
+        raise UsageError(f"{place}: this command reads local folders only; copy the build to one first")
+    if not place.is_dir():
+        raise UsageError(f"no such folder: {place}")
+    return place
+
+
+def existing(what: str) -> Callable[[str], str]:
+    """A parser of paths and URLs. Raises UsageError for a local path that does not exist; `what` it names."""
+
+    def parse(where: str) -> str:
+        place = place_of(where)
+        if isinstance(place, Path) and not place.exists():
+            raise UsageError(f"no such {what}: {where}")
+        return where
+
+    return parse
 
 
 def lasting_place(where: str) -> str:
     """A path or URL that outlives this process. Raises UsageError for memory://, and as `place_of`."""
     if str(place_of(where)).lower().startswith("memory:"):
         raise UsageError(
-            f"{where}: memory:// is this process's own memory, gone when the command ends; name a folder, or "
-            "the URL of a storage that stays"
+            f"{where}: memory:// is the memory of this process and is lost when the command ends; name a "
+            "folder, or the URL of a persistent storage"
         )
     return where
 
@@ -91,15 +112,38 @@ Assignments = Annotated[
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print a line. All output of a command passes here: what a file says cannot control the terminal."""
+    """Print a line, control characters escaped. All output of a command passes here, so that no file can
+    control the terminal."""
     typer.echo(escape_controls(text), err=err)
 
 
 def make_app(help_text: str) -> typer.Typer:
-    """A typer application in the house's form: no shell completion, no pretty tracebacks."""
-    return typer.Typer(
-        help=help_text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    """A typer application with -h and --version, without shell completion and pretty tracebacks."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich takes twice the time of all else that help needs
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+    @app.callback(help=help_text)
+    def common(version: Version = False) -> None:
+        pass
+
+    return app
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        echo(f"{context.find_root().info_name} {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+]
 
 
 def run(app: typer.Typer) -> NoReturn:

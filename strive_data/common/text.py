@@ -1,4 +1,4 @@
-"""A table on the screen: every row and column that it is given, in the width of a terminal."""
+"""Text for people: counts in words, values of strangers' files, tables. Imports polars only for a table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from strive_data.errors import SampleError
 if TYPE_CHECKING:
     import polars as pl
 
-# Counts in words, for all that is printed: "1 sample", "2 samples".
-
 
 def plural(count: int, noun: str, form: str = "") -> str:
-    """The count in that format (as "," for thousands), and its noun, with an s unless it is one."""
+    """ "1 sample", "2 samples": the count in that format ("," for thousands) and its noun."""
     return f"{count:{form}} {noun}{'' if count == 1 else 's'}"
 
 
@@ -31,13 +29,18 @@ def listed(counts: Mapping[str, int]) -> str:
     )
 
 
-# Values of strangers' files as messages show them.
+def counted_samples(*, samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
+    """What a build holds, on one line."""
+    tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
+    held = f"{plural(samples, 'sample')} of {plural(videos, 'video')}{tried} in {plural(shards, 'shard')}"
+    return f"{held}, {plural(failures, 'failure')}"
+
 
 MOST_CHARACTERS = 80
 
 
 def short_repr(value: object) -> str:
-    """The value as a message shows it: one line, cut to 80 characters, pure enough for UTF-8."""
+    """The value as a message shows it: one line of at most 80 characters that UTF-8 can encode."""
     if isinstance(value, SampleError):
         return value.message
     if isinstance(value, list | dict):

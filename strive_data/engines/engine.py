@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from strive_data.common.stopwatch import Seconds
-from strive_data.schema import Failure, Question, Sample
+from strive_data.schema import FailedRow, Question, Sample
 
 Row = tuple[int, Question]
 VideoPath = Path | str
@@ -37,7 +37,7 @@ class VideoResult:
     """
 
     job: VideoJob
-    results: tuple[Sample | Failure, ...]
+    results: tuple[Sample | FailedRow, ...]
     frames: int = 0
     from_cache: bool = False
     damaged_entry: Path | None = None
@@ -51,7 +51,7 @@ class Engine(Protocol):
         """One result for each job, in the order of the jobs, whatever the order of completion.
 
         `jobs` is drawn from as needed, so that memory stays flat; their names differ. A video or question
-        that cannot be used is a Failure in its place; errors in the code are raised. Closing the iterator
+        that cannot be used is a FailedRow in its place; errors in the code are raised. Closing the iterator
         ends what it started.
         """
         ...

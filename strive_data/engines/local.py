@@ -17,7 +17,7 @@ from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import FetchedRead
 from strive_data.engines.results import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
-from strive_data.schema import Failure, Sample
+from strive_data.schema import FailedRow, Sample
 from strive_data.score import Scorer, make_scorer
 
 
@@ -84,7 +84,7 @@ def video_result(
 
 
 def result_of(
-    job: VideoJob, video: Video | SampleError, results: tuple[Sample | Failure, ...], watch: Stopwatch
+    job: VideoJob, video: Video | SampleError, results: tuple[Sample | FailedRow, ...], watch: Stopwatch
 ) -> VideoResult:
     """The result of a job whose questions are done."""
     return VideoResult(

@@ -18,14 +18,14 @@ from strive_data.sampling.grouping import cluster_frames
 from strive_data.sampling.registry import WALKERS, draw
 from strive_data.schema import (
     Candidates,
-    Failure,
+    FailedRow,
     Floats,
     Halves,
     Indices,
     Question,
     Sample,
     SampleMeta,
-    Stage,
+    failed_row,
 )
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
 from strive_data.score.scorer import NAME as FLAT
@@ -178,11 +178,11 @@ def samples_of(
     *,
     embeddings: Floats | None = None,
     stopwatch: Stopwatch | None = None,
-) -> Iterator[Sample | Failure]:
+) -> Iterator[Sample | FailedRow]:
     """One sample or failure for each row (number, question) of a video; `embeddings` as for `score_video`."""
     watch = stopwatch or Stopwatch()
     if isinstance(video, SampleError):
-        yield from (failure_of(row, "decode", video) for row in rows)
+        yield from (failed_row(row, "decode", video) for row in rows)
         return
     questions = [question for _, question in rows]
     try:
@@ -191,29 +191,16 @@ def samples_of(
                 video, questions, scorer, quality=settings.shard.quality, embeddings=embeddings
             )
     except SampleError as error:
-        yield from (failure_of(row, "score", error) for row in rows)
+        yield from (failed_row(row, "score", error) for row in rows)
         return
     for row, result in zip(rows, scored, strict=True):
         if isinstance(result, SampleError):
-            yield failure_of(row, "score", result)
+            yield failed_row(row, "score", result)
             continue
         try:
             with watch.stage("encode"):
                 sample = make_sample(row[1], stills, result, settings)
         except SampleError as error:
-            yield failure_of(row, "sample", error)
+            yield failed_row(row, "sample", error)
         else:
             yield sample
-
-
-def failure_of(row: tuple[int, Question], stage: Stage, error: SampleError) -> Failure:
-    """The row of failures.parquet of a question that could not be used."""
-    number, question = row
-    return Failure(
-        sample_id=question.sample_id,
-        row=number,
-        video=question.video,
-        stage=stage,
-        kind=error.kind,
-        message=error.message,
-    )

@@ -10,14 +10,14 @@ from textwrap import wrap
 import polars as pl
 from rich.cells import cell_len
 
+from strive_data.common.files import file_sha256
 from strive_data.common.settings import choose
 from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
 from strive_data.inspect.where import parse_where, where_error
-from strive_data.shards.checksums import FILES as HASHES
-from strive_data.shards.checksums import file_sha256
-from strive_data.shards.reader import INDEX_FILE, RUN_FILE, TELL_MORE, read_run
-from strive_data.shards.tables import FAILURES_FILE, FRAMES_FILE, SAMPLES_FILE
+from strive_data.shards.names import FAILURES_FILE, FRAMES_FILE, INDEX_FILE, RUN_FILE, SAMPLES_FILE
+from strive_data.shards.provenance import FILES as HASHES
+from strive_data.shards.reader import SEE_VERIFY, read_run
 
 FORMATS = (".csv", ".parquet")
 FORMULA = r"^[=@+\-\t\r]"  # spreadsheets run a cell that begins so
@@ -82,9 +82,9 @@ def scan(build: Path, table: str) -> pl.LazyFrame:
     try:
         intact = digest is None or file_sha256(build / name) == digest
     except OSError as error:
-        raise DamagedError(f"cannot read {build / name}: {error.strerror}; {TELL_MORE}") from error
+        raise DamagedError(f"cannot read {build / name}: {error.strerror}; {SEE_VERIFY}") from error
     if not intact:
-        raise DamagedError(f"{build / name} does not have the checksum of {RUN_FILE}: {TELL_MORE}")
+        raise DamagedError(f"{build / name} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
     return pl.scan_parquet(build / name)
 
 

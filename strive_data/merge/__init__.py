@@ -1,6 +1,5 @@
 """Join finished builds of equal settings into one."""
 
-from strive_data.merge.plan import DUPLICATES, Duplicates, some_of
-from strive_data.merge.whole import MergeSummary, merge_builds
+from strive_data.merge.join import MergeSummary, merge_builds, summary_lines
 
-__all__ = ["DUPLICATES", "Duplicates", "MergeSummary", "merge_builds", "some_of"]
+__all__ = ["MergeSummary", "merge_builds", "summary_lines"]

@@ -1,15 +1,17 @@
-"""The members of one sample, in the order of DESIGN.md section 3, and the sample of a tar's members.
+"""One sample as tar bytes, and back. Members and their order: DESIGN.md section 3. Pure: opens no file.
 
-Pure: no file is opened here. Arrays are plain .npy; nothing that could hold a pickle is read or written.
-The bytes may be a stranger's. Members are never unpacked to disk, and of a tar only plain files are read,
-whose names are KEY.suffix with the suffixes of the contract: no path, link or device means anything here.
-Every size is checked against the bytes that are there before anything is allocated.
+Equal samples give equal bytes: fixed mtime, owner and mode, members in a fixed order.
+
+Bytes to be decoded may come from a stranger. Members are never unpacked to disk. Only plain files named
+KEY.suffix with the suffixes of the contract are read: no paths, links or devices. Each size is checked
+against the bytes that follow before anything is allocated. Arrays are plain .npy without pickles.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -20,7 +22,22 @@ from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.errors import DamagedError
 from strive_data.schema import PROBLEM_TYPES, SCHEMA_VERSION, Sample, SampleMeta
 
-# The `KEY.json` member: bytes → SampleMeta. A stranger's bytes: each value is checked for its type.
+BLOCK_BYTES = 512
+END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
+MODE = 0o644
+ARRAYS = {
+    "scores.npy": np.float32,
+    "times.npy": np.float64,
+    "variants.npy": np.int32,
+    "uniform.npy": np.int32,
+    "stored.npy": np.int32,
+}
+OPTIONAL_ARRAYS = {"embeds.npy": np.float16}
+DIMENSIONS = {"variants.npy": 2, "embeds.npy": 2}
+PLAIN_FILE = (b"0", b"\0")
+NAME = re.compile(rb"([A-Za-z0-9_-]{1,80})\.([A-Za-z0-9.]{1,19})")
+SIZE = re.compile(rb"[0-7]{11}[\0 ]")
+FRAME = re.compile(r"f\d{4,6}\.jpg")
 
 MAX_JSON_BYTES = 1 << 24
 TEXTS = (
@@ -30,8 +47,97 @@ TEXTS = (
 COUNTS = ("width", "height", "decode_errors", "discontinuities", "query_windows")
 
 
+class Member(NamedTuple):
+    """A plain file of a tar: its name KEY.suffix, its content, and the offset of its header."""
+
+    key: str
+    suffix: str
+    content: memoryview
+    offset: int
+
+    @property
+    def name(self) -> str:
+        """Name in the tar."""
+        return f"{self.key}.{self.suffix}"
+
+
+def encode_sample(sample: Sample) -> bytes:
+    """The tar members of one sample, without the end-of-archive blocks; a multiple of 512 bytes."""
+    return b"".join(
+        tar_member(f"{sample.key}.{suffix}", content) for suffix, content in sample_members(sample)
+    )
+
+
+def tar_member(name: str, content: bytes) -> bytes:
+    """Header (mtime 0, uid and gid 0, no owner names, mode 0644), content and padding of a plain file."""
+    header = tarfile.TarInfo(name)
+    header.size, header.mode, header.mtime = len(content), MODE, 0
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK_BYTES)
+
+
+def decode_sample(block: bytes) -> Sample:
+    """The sample of these tar bytes.
+
+    Raises DamagedError for a tar that `encode_sample` cannot have written: members missing, repeated, of
+    another name, kind, type or shape, of two samples or of another schema; indices out of range.
+    """
+    members = _by_suffix(block)
+    missing = [name for name in ("json", *ARRAYS) if name not in members]
+    if missing:
+        raise DamagedError(f"not a STRIVE sample: members {', '.join(missing)} are missing")
+    present = [name for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in members]
+    arrays = {name.partition(".")[0]: _read_array(name, members[name]) for name in present}
+    frames = [name for name in members if FRAME.fullmatch(name)]
+    if frames != [f"f{slot:04d}.jpg" for slot in range(len(arrays["stored"]))]:
+        raise DamagedError(
+            f"{len(frames)} frames for {len(arrays['stored'])} stored candidates, or out of order"
+        )
+    jpegs = tuple(bytes(members[name]) for name in frames)
+    sample = Sample(meta=read_meta(bytes(members["json"])), jpegs=jpegs, **arrays)
+    _check_shapes(sample)
+    return sample
+
+
+def tar_members(block: bytes) -> Iterator[Member]:
+    """The members of a tar of plain files with safe names, in their order.
+
+    Raises DamagedError, with the byte offset, for any other header.
+    """
+    view, at = memoryview(block), 0
+    while at + BLOCK_BYTES <= len(view) and view[at] != 0:
+        header = bytes(view[at : at + BLOCK_BYTES])
+        name = NAME.fullmatch(header[:100].rstrip(b"\0"))
+        if name is None or header[345:500].strip(b"\0"):
+            raise DamagedError(f"byte {at}: {_shown(header)} is not a member name of the form KEY.suffix")
+        if header[156:157] not in PLAIN_FILE or header[157:257].strip(b"\0"):
+            raise DamagedError(
+                f"byte {at}: {_shown(header)} is not a plain file (a link, a device or a folder)"
+            )
+        if not SIZE.fullmatch(header[124:136]):
+            raise DamagedError(f"byte {at}: {_shown(header)} has no size in octal digits")
+        size, start = int(header[124:135], 8), at + BLOCK_BYTES
+        if start + size > len(view):
+            raise DamagedError(
+                f"byte {at}: {_shown(header)} claims {size} bytes, but {len(view) - start} follow"
+            )
+        yield Member(name[1].decode(), name[2].decode(), view[start : start + size], at)
+        at = start + -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def sample_members(sample: Sample) -> Iterator[tuple[str, bytes]]:
+    """(suffix, content) of each member of a sample, in their order in the tar."""
+    yield "json", json.dumps(sample.meta.to_json(), ensure_ascii=False).encode()
+    for name, dtype in (ARRAYS | OPTIONAL_ARRAYS).items():
+        values = getattr(sample, name.partition(".")[0])
+        if values is None and name in OPTIONAL_ARRAYS:
+            continue
+        yield name, npy_bytes(np.asarray(values, dtype=dtype))
+    for slot, jpeg in enumerate(sample.jpegs):
+        yield f"f{slot:04d}.jpg", jpeg
+
+
 def read_meta(content: bytes) -> SampleMeta:
-    """The member's content. Raises DamagedError for another schema, and for what is no such member."""
+    """Decode `KEY.json`. Raises DamagedError for another schema version or content."""
     if len(content) > MAX_JSON_BYTES:
         raise DamagedError(f"json: {len(content)} bytes, more than the limit of {MAX_JSON_BYTES}")
     try:
@@ -39,7 +145,7 @@ def read_meta(content: bytes) -> SampleMeta:
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"json: not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise DamagedError("json: not one JSON object")
+        raise DamagedError("json: not a JSON object")
     version = body.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DamagedError(
@@ -53,7 +159,7 @@ def read_meta(content: bytes) -> SampleMeta:
         if not _fits(name, body[name]):
             raise DamagedError(f"json: {name} is {str(body[name])[:80]!r}, of another type than the schema's")
     if body["problem_type"] not in PROBLEM_TYPES:
-        raise DamagedError(f"json: problem_type {body['problem_type'][:80]!r} is none of the schema's")
+        raise DamagedError(f"json: problem_type {body['problem_type'][:80]!r} is not in the schema")
     return SampleMeta.from_json(body)
 
 
@@ -76,97 +182,8 @@ def _is_span(value: Any) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    """Finite: Python's JSON also reads NaN, Infinity and integers that no float holds."""
+    """Whether it is finite: Python's JSON also reads NaN, Infinity and integers beyond any float."""
     return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number
-
-
-BLOCK_BYTES = 512
-ARRAYS = {
-    "scores.npy": np.float32,
-    "times.npy": np.float64,
-    "variants.npy": np.int32,
-    "uniform.npy": np.int32,
-    "stored.npy": np.int32,
-}
-OPTIONAL_ARRAYS = {"embeds.npy": np.float16}
-DIMENSIONS = {"variants.npy": 2, "embeds.npy": 2}
-PLAIN_FILE = (b"0", b"\0")
-NAME = re.compile(rb"([A-Za-z0-9_-]{1,80})\.([A-Za-z0-9.]{1,19})")
-SIZE = re.compile(rb"[0-7]{11}[\0 ]")
-FRAME = re.compile(r"f\d{4,6}\.jpg")
-
-
-class Member(NamedTuple):
-    """A plain file of a tar: its name KEY.suffix, its content, and where its header begins."""
-
-    key: str
-    suffix: str
-    content: memoryview
-    offset: int
-
-    @property
-    def name(self) -> str:
-        """Name in the tar."""
-        return f"{self.key}.{self.suffix}"
-
-
-def decode_sample(block: bytes) -> Sample:
-    """The sample of these tar bytes.
-
-    Raises DamagedError for a tar that `shard_writer` would not write: members missing, twice or of another
-    name, kind, type or shape, of two samples, or of another schema; indices out of range.
-    """
-    members = _by_suffix(block)
-    missing = [name for name in ("json", *ARRAYS) if name not in members]
-    if missing:
-        raise DamagedError(f"not a STRIVE sample: members {', '.join(missing)} are missing")
-    present = [name for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in members]
-    arrays = {name.partition(".")[0]: _read_array(name, members[name]) for name in present}
-    frames = [name for name in members if FRAME.fullmatch(name)]
-    if frames != [f"f{slot:04d}.jpg" for slot in range(len(arrays["stored"]))]:
-        raise DamagedError(
-            f"{len(frames)} frames for {len(arrays['stored'])} stored candidates, or out of order"
-        )
-    jpegs = tuple(bytes(members[name]) for name in frames)
-    sample = Sample(meta=read_meta(bytes(members["json"])), jpegs=jpegs, **arrays)
-    _check_shapes(sample)
-    return sample
-
-
-def tar_members(block: bytes) -> Iterator[Member]:
-    """The members of a tar as `shard_writer` writes it (ustar, plain files with safe names), in their order.
-
-    Raises DamagedError, with the byte, for a header that says anything else.
-    """
-    view, at = memoryview(block), 0
-    while at + BLOCK_BYTES <= len(view) and view[at] != 0:
-        header = bytes(view[at : at + BLOCK_BYTES])
-        name = NAME.fullmatch(header[:100].rstrip(b"\0"))
-        if name is None or header[345:500].strip(b"\0"):
-            raise DamagedError(f"byte {at}: {_shown(header)} is no member's name, which is KEY.suffix")
-        if header[156:157] not in PLAIN_FILE or header[157:257].strip(b"\0"):
-            raise DamagedError(f"byte {at}: {_shown(header)} is no plain file (a link, a device or a folder)")
-        if not SIZE.fullmatch(header[124:136]):
-            raise DamagedError(f"byte {at}: {_shown(header)} has no size in octal digits")
-        size, start = int(header[124:135], 8), at + BLOCK_BYTES
-        if start + size > len(view):
-            raise DamagedError(
-                f"byte {at}: {_shown(header)} claims {size} bytes, but {len(view) - start} follow"
-            )
-        yield Member(name[1].decode(), name[2].decode(), view[start : start + size], at)
-        at = start + -(-size // BLOCK_BYTES) * BLOCK_BYTES
-
-
-def sample_members(sample: Sample) -> Iterator[tuple[str, bytes]]:
-    """(name behind the key, content) of each member of a sample, in their order in the tar."""
-    yield "json", json.dumps(sample.meta.to_json(), ensure_ascii=False).encode()
-    for name, dtype in (ARRAYS | OPTIONAL_ARRAYS).items():
-        values = getattr(sample, name.partition(".")[0])
-        if values is None and name in OPTIONAL_ARRAYS:
-            continue
-        yield name, npy_bytes(np.asarray(values, dtype=dtype))
-    for slot, jpeg in enumerate(sample.jpegs):
-        yield f"f{slot:04d}.jpg", jpeg
 
 
 def _by_suffix(block: bytes) -> Mapping[str, memoryview]:
@@ -178,7 +195,7 @@ def _by_suffix(block: bytes) -> Mapping[str, memoryview]:
         if member.key != first:
             raise DamagedError(f"byte {member.offset}: {member.name} is a member of another sample")
         if not known or member.suffix in members:
-            wrong = "stands twice" if known else "is no member of the schema; it is not read"
+            wrong = "is repeated" if known else "is not a member of the schema and is not read"
             raise DamagedError(f"byte {member.offset}: {member.name} {wrong}")
         members[member.suffix] = member.content
     return members
@@ -195,13 +212,13 @@ def _read_array(name: str, content: memoryview) -> npt.NDArray[Any]:
 
 
 def _check_shapes(sample: Sample) -> None:
-    """Arrays that agree in N and K, and indices that are candidates."""
+    """Raise DamagedError unless arrays agree in N and K and indices are those of candidates."""
     count, frames = len(sample.times), len(sample.uniform)
     if count == 0 or len(sample.scores) != count or sample.variants.shape[1] != frames:
         shapes = {
             name: list(getattr(sample, name).shape) for name in ("scores", "times", "variants", "uniform")
         }
-        raise DamagedError(f"arrays that do not belong together: {shapes}")
+        raise DamagedError(f"arrays of different lengths: {shapes}")
     if sample.embeds is not None and len(sample.embeds) != count:
         raise DamagedError(f"embeds.npy: {len(sample.embeds)} rows for {count} candidates")
     for name in ("variants", "uniform", "stored"):

@@ -11,8 +11,9 @@ from typing import Literal, overload
 import numpy as np
 import simplejpeg
 
+from strive_data.config import MAX_FRAME_PIXELS
 from strive_data.errors import DamagedError, FailureKind, SampleError
-from strive_data.schema import MAX_FRAME_PIXELS, Candidates, Frames, Times, VideoInfo
+from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
 # Stored frames → pixels: only JPEG, and its size is known and allowed before anything is allocated.
 

@@ -1,29 +1,31 @@
-"""What a finished shard holds, and what it settles: `shard-000000.json` beside `shard-000000.tar`.
+"""What a finished shard holds and which rows it settles: `shard-000000.json` beside `shard-000000.tar`.
 
-The manifest is the commit marker of its shard (DESIGN.md section 4). Resuming reads nothing but manifests:
-every row that a build is done with stands in one, as a sample or as a failure.
+The manifest is the commit marker of its shard (DESIGN.md section 4). Resuming reads manifests only: every row
+that a build has finished is in one of them or in tail.json, as a sample or as a failure.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from strive_data.common.files import read_regular_file
 from strive_data.errors import DamagedError, FailureKind
-from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Failure, Question, Stage
+from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, FailedRow
+
+MAX_JSON_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where one sample lies: bytes [offset, offset + length) of its shard, and their sha256.
+    """Where one sample is: bytes [offset, offset + length) of its shard, and their sha256.
 
-    `question` is `question_hash` of the annotation row that it was made of.
+    `question` is the `question_hash` of its row of the annotation.
     """
 
     sample_id: str
@@ -34,19 +36,8 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailedRow:
-    """One row that was tried and failed; `question` as in Entry."""
-
-    sample_id: str
-    question: str
-    stage: Stage
-    kind: FailureKind
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class PartFile:
-    """Size and sha256 of the file that holds the shard's rows of one table."""
+    """Size and sha256 of the file with the shard's rows of one table."""
 
     size_bytes: int
     sha256: str
@@ -54,10 +45,10 @@ class PartFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A finished shard: its bytes, its samples, the rows that failed since the shard before it.
+    """A finished shard: its bytes, its samples, and the rows that failed since the previous shard.
 
-    `attempt` counts the rounds of `--retry-failed`; `unfinished` are the ids of all rows of the video in the
-    middle of whose questions the shard was full; `parts` are the files of its table rows, by name.
+    `attempt` is the round of `--retry-failed`. If the shard became full between two questions of a video,
+    `unfinished` holds the ids of all rows of that video. `parts` are the files of its table rows, by name.
     """
 
     schema_version: int
@@ -74,87 +65,65 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class TrailingFailures:
-    """`tail.json`: the rows that failed behind the last sample of `shards` shards: none of them tells it."""
+    """`tail.json`: the rows that failed after the last sample of the first `shards` shards."""
 
     shards: int = 0
     attempt: int = 0
     failures: tuple[FailedRow, ...] = ()
 
 
-def question_hash(question: Question) -> str:
-    """Hash of all that a row asks; another text, answer, option or video gives another."""
-    values = [getattr(question, name) for name in Question.__dataclass_fields__]
-    return sha256(json.dumps(values).encode()).hexdigest()[:16]
-
-
-def failed_row_of(failure: Failure, question: Question) -> FailedRow:
-    """A failure as the manifest keeps it: without its row number, which may change as rows are added."""
-    return FailedRow(
-        sample_id=failure.sample_id,
-        question=question_hash(question),
-        stage=failure.stage,
-        kind=failure.kind,
-        message=failure.message,
-    )
-
-
-def failure_of(lost: FailedRow, row: int, question: Question) -> Failure:
-    """The failure of a row of the annotation as it is now."""
-    return Failure(
-        sample_id=lost.sample_id,
-        row=row,
-        video=question.video,
-        stage=lost.stage,
-        kind=lost.kind,
-        message=lost.message,
-    )
-
-
-def manifest_name(shard: str) -> str:
-    """Name of the manifest of a tar."""
-    return str(Path(shard).with_suffix(".json"))
-
-
-def shard_name(number: int) -> str:
-    """Name of the tar of this number."""
-    return f"shard-{number:06d}.tar"
-
-
 def as_body(record: Manifest | TrailingFailures) -> dict[str, Any]:
-    """The JSON object of a manifest or a tail."""
-    return asdict(record)
+    """The JSON object of a manifest or of tail.json."""
+    failures = [
+        {
+            "sample_id": failure.sample_id,
+            "question": failure.question_hash,
+            "stage": failure.stage,
+            "kind": failure.kind,
+            "message": failure.message,
+        }
+        for failure in record.failures
+    ]
+    # `failures` keeps its place among the keys.
+    return asdict(record) | {"failures": failures}
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest at `path`. Raises DamagedError where it is none of this schema version."""
-    body = _object(path)
+    """The manifest at `path`. Raises DamagedError if it is not a manifest of this schema version."""
+    body = _read_object(path)
     if body.get("schema_version") != SCHEMA_VERSION:
-        raise DamagedError(f"{path}: no manifest of schema version {SCHEMA_VERSION}")
+        raise DamagedError(f"{path}: not a manifest of schema version {SCHEMA_VERSION}")
     try:
-        plain = {f.name: body[f.name] for f in fields(Manifest) if f.name not in ("parts", *_NESTED)}
-        plain["unfinished"] = tuple(plain["unfinished"])
-        parts = {name: PartFile(**part) for name, part in body["parts"].items()}
-        samples = tuple(Entry(**entry) for entry in body["samples"])
-        return Manifest(**plain, parts=parts, failures=_lost(body["failures"]), samples=samples)
+        plain = {f.name: body[f.name] for f in fields(Manifest) if f.name not in _NESTED}
+        manifest = Manifest(
+            **(plain | {"unfinished": tuple(plain["unfinished"])}),
+            parts={name: PartFile(**part) for name, part in body["parts"].items()},
+            failures=_failed_rows(body["failures"], body["attempt"]),
+            samples=tuple(Entry(**entry) for entry in body["samples"]),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedError(f"{path}: no manifest of a shard of this version ({error!r})") from error
+        raise DamagedError(f"{path}: not a manifest of this schema version ({error!r})") from error
+    if not _is_sound(manifest):
+        raise DamagedError(f"{path}: not a manifest: a value has another type than expected")
+    return manifest
 
 
 def read_trailing_failures(path: Path) -> TrailingFailures:
-    """The tail at `path`, empty where there is none. Raises DamagedError where it is none of a build."""
+    """tail.json at `path`, empty if there is no file. Raises DamagedError for another content."""
     if not path.is_file():
         return TrailingFailures()
-    body = _object(path)
+    body = _read_object(path)
     try:
+        shards, attempt = int(body["shards"]), int(body["attempt"])
         return TrailingFailures(
-            shards=body["shards"], attempt=body["attempt"], failures=_lost(body["failures"])
+            shards=shards, attempt=attempt, failures=_failed_rows(body["failures"], attempt)
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path}: not the list of failures of a build ({error!r})") from error
+        raise DamagedError(f"{path}: not the list of trailing failures of a build ({error!r})") from error
 
 
-def index_of(manifests: Sequence[Manifest]) -> pl.DataFrame:
-    """The index table of a build, in the order of the shards."""
+def index_of(manifests: Iterable[Manifest]) -> pl.DataFrame:
+    """The index table of these shards, in their order."""
     rows = [
         (entry.sample_id, manifest.shard, entry.offset, entry.length, entry.sha256)
         for manifest in manifests
@@ -163,16 +132,52 @@ def index_of(manifests: Sequence[Manifest]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=INDEX_TABLE, orient="row")
 
 
-_NESTED = ("failures", "samples")
+_NESTED = ("parts", "failures", "samples")
 
 
-def _lost(rows: Sequence[Mapping[str, Any]]) -> tuple[FailedRow, ...]:
-    return tuple(FailedRow(**{**row, "kind": FailureKind(row["kind"])}) for row in rows)
+def _failed_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> tuple[FailedRow, ...]:
+    return tuple(
+        FailedRow(
+            sample_id=row["sample_id"],
+            row=-1,
+            video="",
+            stage=row["stage"],
+            kind=FailureKind(row["kind"]),
+            message=row["message"],
+            question_hash=row["question"],
+            attempt=attempt,
+        )
+        for row in rows
+    )
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _is_sound(manifest: Manifest) -> bool:
+    """Whether the values are of their types: the file may be damaged or a stranger's."""
+    texts = (manifest.shard, manifest.settings, *manifest.unfinished)
+    files = [(manifest.size_bytes, manifest.sha256)]
+    files += [(part.size_bytes, part.sha256) for part in manifest.parts.values()]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and type(manifest.attempt) is int
+        and all(_is_size(size) and isinstance(digest, str) for size, digest in files)
+        and all(
+            _is_size(entry.offset)
+            and _is_size(entry.length)
+            and isinstance(entry.sample_id, str)
+            and isinstance(entry.sha256, str)
+            and isinstance(entry.question, str)
+            for entry in manifest.samples
+        )
+    )
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _read_object(path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_bytes())
+        body = json.loads(read_regular_file(path, max_bytes=MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
     if not isinstance(body, dict):

@@ -1,20 +1,30 @@
-"""What made a build: settings, versions and inputs, as written to `run.json`."""
+"""`run.json`: what a build was made of, its counts, and the hashes that protect its files.
+
+`run.json` holds the sha256 of all tables and manifests, these hold those of the shards, and the last key of
+`run.json` holds its own: one flipped byte anywhere in a build breaks a link of that chain.
+"""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from strive_data import __version__
+from strive_data.common.files import file_sha256, json_bytes
 from strive_data.common.settings import as_dict, fingerprint
 from strive_data.common.stopwatch import Seconds
 from strive_data.config import BuildSettings
 from strive_data.schema import SCHEMA_VERSION
-from strive_data.shards.checksums import FILES
 
+CHECKSUM_KEY = "sha256"
+FILES = "files"
+PARTS = "parts"
+"""Key of the records of the builds that a build was merged from, in run.json and build.json."""
 PACKAGES = (
     "av",
     "decord",
@@ -40,15 +50,16 @@ def run_record(
     stage_seconds: Seconds | None = None,
     versions: Mapping[str, str | None] | None = None,
     files: Mapping[str, str] | None = None,
+    parts: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The body of `run.json`: everything that the bytes of a build depend on, its counts, hashes and seconds.
+    """The body of `run.json`: everything that the bytes of a build depend on, its counts, hashes, seconds.
 
-    `inputs` are hashes and `recipes` names of recipes, by the path of the annotation file; `failures` are
-    counted by kind; `files` are the sha256 of each file of the build by name. `seconds` (wall clock) and
-    `stage_seconds` (by stage, summed over processes) are those of the last start: with `sha256`, the seal
-    over all, they alone differ between builds of the same input.
+    `inputs` are sha256 and `recipes` names of recipes, by path of the annotation file; `failures` are counts
+    by kind; `files` are sha256 by file name; `parts` as in PARTS. `seconds` (wall clock) and `stage_seconds`
+    (by stage, summed over processes) are those of the last start. They and the checksum are all that differs
+    between builds of equal input.
     """
-    return {
+    body = {
         "schema_version": SCHEMA_VERSION,
         "settings": as_dict(settings),
         "settings_fingerprint": fingerprint(settings),
@@ -61,12 +72,33 @@ def run_record(
         "seconds": round(seconds, 3),
         "stage_seconds": {stage: round(spent, 3) for stage, spent in (stage_seconds or {}).items()},
     }
+    records = list(parts)
+    return add_checksum(body | ({PARTS: records} if records else {}))
 
 
 def package_versions() -> dict[str, str | None]:
-    """Versions of this package, of Python and of what the stages use; None for one not installed."""
+    """Versions of this package, of Python and of the packages of all stages; None if not installed."""
     versions: dict[str, str | None] = {"strive": __version__, "python": platform.python_version()}
     return versions | {name: _version(name) for name in PACKAGES}
+
+
+def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of each named file of a folder, in the order of the names."""
+    return {name: file_sha256(folder / name) for name in sorted(names)}
+
+
+def add_checksum(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with the sha256 of its JSON text in a last key."""
+    plain = {name: value for name, value in body.items() if name != CHECKSUM_KEY}
+    return plain | {CHECKSUM_KEY: sha256(json_bytes(plain)).hexdigest()}
+
+
+def checksum_matches(content: bytes, body: Mapping[str, Any]) -> bool:
+    """Whether `content`, the JSON text of `body`, is byte for byte what was written with its checksum."""
+    try:
+        return content == json_bytes(add_checksum(body))
+    except ValueError:  # NaN or infinity, which are never written
+        return False
 
 
 @cache

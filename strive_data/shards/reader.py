@@ -1,4 +1,4 @@
-"""Read the finished shards of a build, sample by sample, in any order, every byte checked."""
+"""Read the finished shards of a build, sample by sample in any order, every byte checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections import defaultdict
 from hashlib import sha256
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any
 
@@ -17,20 +17,20 @@ import polars as pl
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
-from strive_data.shards.checksums import CHECKSUM_KEY, FILES, checksum_matches
 from strive_data.shards.format import decode_sample
-
-# Whole shards of a remote build kept in a local folder, each checked against its manifest once it is there.
-#
-# The local copies live under the build's fingerprint, so that another build never hits; nothing is deleted.
+from strive_data.shards.names import INDEX_FILE, RUN_FILE, SHARD_TAR, manifest_name
+from strive_data.shards.provenance import CHECKSUM_KEY, FILES, checksum_matches
 
 CHUNK_BYTES = 8 << 20
+MAX_SAMPLE_BYTES = 1 << 31
+SEE_VERIFY = "`strive-data verify` lists all damage"
 
 
 class ShardCache:
-    """A Folder whose shards are fetched whole, once, into `local`; every other file is read where it is.
+    """A Folder whose shards are downloaded whole, once, into `local`; other files are read remotely.
 
-    Threads that want the same shard wait for one download; processes may fetch it twice, and one wins.
+    A download is checked against its manifest. Threads that need the same shard wait for one download; two
+    processes may download it twice. `local` belongs to one build (its fingerprint); nothing is deleted.
     """
 
     def __init__(self, inner: Folder, local: Path) -> None:
@@ -65,7 +65,7 @@ class ShardCache:
         return self.inner.names()
 
     def _fetch(self, name: str) -> None:
-        """Download a shard under a temporary name; it takes its own when its bytes are the manifest's."""
+        """Download a shard under a temporary name; rename it when its bytes are those of the manifest."""
         size_bytes, expected = self._manifest(name)
         self._make_room(name)
         target = self.local.path / name
@@ -79,7 +79,7 @@ class ShardCache:
                     file.write(chunk)
             if digest.hexdigest() != expected:
                 raise DamagedError(
-                    f"{self.inner}/{name} does not have its manifest's checksum: it is damaged"
+                    f"{self.inner}/{name} does not have the checksum of its manifest: it is damaged"
                 )
             temporary.replace(target)
         except OSError as error:
@@ -95,19 +95,12 @@ class ShardCache:
 
     def _manifest(self, name: str) -> tuple[int, str]:
         """(size in bytes, sha256) of a shard by its manifest."""
-        manifest = str(PurePosixPath(name).with_suffix(".json"))
+        manifest = manifest_name(name)
         try:
             body = json.loads(self.inner.read(manifest))
             return int(body["size_bytes"]), str(body["sha256"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{self.inner}/{manifest} is not the manifest of a shard") from error
-
-
-RUN_FILE = "run.json"
-INDEX_FILE = "index.parquet"
-SHARD_NAME = r"^shard-\d{6,9}\.tar$"
-MAX_SAMPLE_BYTES = 1 << 31
-TELL_MORE = "`strive-data verify` tells what else is damaged"
 
 
 class ShardSet:
@@ -122,7 +115,7 @@ class ShardSet:
 
     @classmethod
     def open(cls, where: Path | str | Folder, cache: Path | None = None) -> ShardSet:
-        """Open a finished build in a folder or at a URL. Raises UsageError where it is none.
+        """Open a finished build in a folder or at a URL. Raises UsageError if there is none.
 
         Index and run.json are read once; samples by ranges. `cache` is a local folder that keeps the whole
         shards of a remote build. The fingerprint is a hash of the index: the same samples in the same shards.
@@ -133,7 +126,9 @@ class ShardSet:
         digest = sha256(index).hexdigest()
         fingerprint = digest[:16]
         if run.get(FILES, {}).get(INDEX_FILE, digest) != digest:
-            raise DamagedError(f"{folder}/{INDEX_FILE} does not have the checksum of {RUN_FILE}: {TELL_MORE}")
+            raise DamagedError(
+                f"{folder}/{INDEX_FILE} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}"
+            )
         if cache and not isinstance(folder, LocalFolder):
             folder = ShardCache(folder, cache / fingerprint)
         return cls(folder, run, _read_index(index, f"{folder}/{INDEX_FILE}"), fingerprint)
@@ -149,7 +144,7 @@ class ShardSet:
     def read(self, position: int) -> Sample:
         """The sample at `position` of the index.
 
-        Raises DamagedError, with the shard's name, where its bytes are gone or have changed.
+        Raises DamagedError, with the name of the shard, if its bytes are missing or have changed.
         """
         shard, offset, length, digest = self._entries.row(position)
         block = self.folder.read_range(shard, offset, length)
@@ -172,14 +167,14 @@ class ShardSet:
 
 
 def read_run(where: Path | str | Folder) -> dict[str, Any]:
-    """The `run.json` of a finished build. Raises UsageError where there is none."""
+    """The `run.json` of a finished build. Raises UsageError if there is none, DamagedError if it changed."""
     folder = open_folder(where)
     path = f"{folder}/{RUN_FILE}"
     if not folder.exists(RUN_FILE):
         if not folder.exists():
             raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
         raise UsageError(
-            f"{folder} has no {RUN_FILE}: it is no build, or a build that did not finish; "
+            f"{folder} has no {RUN_FILE}: it is not a build, or the build is not finished; "
             "run `strive-data build` to its end first"
         )
     content = folder.read(RUN_FILE)
@@ -189,7 +184,7 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} is not the {RUN_FILE} of `strive-data build`: restore it from a copy, or remove it and "
-            "start the build's command again, which makes it anew"
+            "run the command of the build again, which writes it again"
         ) from error
     if version != SCHEMA_VERSION:
         raise UsageError(
@@ -198,25 +193,25 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
     if not isinstance(run.get("settings"), dict):
         raise UsageError(f"{path} is not the {RUN_FILE} of `strive-data build`: it has no settings")
     if CHECKSUM_KEY in run and not checksum_matches(content, run):
-        raise DamagedError(f"{path} is not as it was written (its own checksum differs): {TELL_MORE}")
+        raise DamagedError(f"{path} has changed (its own checksum differs): {SEE_VERIFY}")
     return run
 
 
 def _read_index(content: bytes, name: str) -> pl.DataFrame:
-    """The index, whose rows name only shards of the folder and samples of a size that can be read."""
+    """The index, if its rows name only shards of the folder and samples of a possible size."""
     try:
         index = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DamagedError(f"{name} is no table that can be read: {TELL_MORE}") from error
+        raise DamagedError(f"{name} cannot be read as a table: {SEE_VERIFY}") from error
     if index.schema != pl.Schema(INDEX_TABLE):
-        raise DamagedError(f"{name} does not have the columns of an index: {TELL_MORE}")
+        raise DamagedError(f"{name} does not have the columns of an index: {SEE_VERIFY}")
     sound = (
-        pl.col("shard").str.contains(SHARD_NAME)
+        pl.col("shard").str.contains(SHARD_TAR)
         & (pl.col("offset") >= 0)
         & pl.col("length").is_between(0, MAX_SAMPLE_BYTES)
         & pl.all_horizontal(pl.all().is_not_null())
     )
     wrong = index.filter(~sound.fill_null(False))
     if wrong.height:
-        raise DamagedError(f"{name} has a row that is no place in a shard: {str(wrong.row(0))[:200]}")
+        raise DamagedError(f"{name} has a row that is not a place in a shard: {str(wrong.row(0))[:200]}")
     return index

@@ -1,4 +1,4 @@
-"""The tables of a build, for people: rows from samples, parts by shard, and one file from the parts."""
+"""The tables of a build: rows from samples, one part a shard, and one file joined from the parts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from strive_data.config import SamplerSettings
 from strive_data.sampling.comb import inclusion_of
 from strive_data.sampling.density import z_scores
 from strive_data.sampling.registry import WALKERS
-from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, Failure, Sample, Table
+from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, Sample, Table
 from strive_data.shards.manifest import PartFile
+from strive_data.shards.names import PART_TABLES, part_name
 
-TABLES: dict[str, Table] = {"samples": SAMPLES_TABLE, "frames": FRAMES_TABLE}
-SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE = "samples.parquet", "frames.parquet", "failures.parquet"
+SCHEMAS: dict[str, Table] = {"samples": SAMPLES_TABLE, "frames": FRAMES_TABLE}
 
 
 def samples_table(samples: Iterable[Sample], shard: str) -> pl.DataFrame:
@@ -35,10 +35,11 @@ def frames_table(samples: Sequence[Sample]) -> pl.DataFrame:
     return pl.concat([_frame_rows(sample) for sample in samples])
 
 
-def failures_table(failures: Iterable[Failure]) -> pl.DataFrame:
-    """One row a failure, in the order of the annotation."""
-    rows = sorted((asdict(failure) for failure in failures), key=lambda row: (row["row"], row["stage"]))
-    return pl.DataFrame(rows, schema=FAILURES_TABLE)
+def failures_table(failures: Iterable[FailedRow]) -> pl.DataFrame:
+    """One row a failed row, in the order of the annotation."""
+    ordered = sorted(failures, key=lambda failure: (failure.row, failure.stage))
+    rows = [[getattr(failure, name) for name in FAILURES_TABLE] for failure in ordered]
+    return pl.DataFrame(rows, schema=FAILURES_TABLE, orient="row")
 
 
 def write_table(path: Path, rows: pl.DataFrame) -> None:
@@ -47,10 +48,10 @@ def write_table(path: Path, rows: pl.DataFrame) -> None:
 
 
 def write_parts(folder: Path, shard: str, samples: Sequence[Sample]) -> dict[str, PartFile]:
-    """Write the table rows of one shard beside it, to be gathered later; size and hash of each file."""
+    """Write the table rows of one shard beside it; size and hash of each file."""
     rows = {"samples": samples_table(samples, shard), "frames": frames_table(samples)}
     parts: dict[str, PartFile] = {}
-    for table in TABLES:
+    for table in PART_TABLES:
         content = _parquet(rows[table])
         write_bytes(folder / part_name(shard, table), content)
         digest = sha256(content).hexdigest()
@@ -58,18 +59,13 @@ def write_parts(folder: Path, shard: str, samples: Sequence[Sample]) -> dict[str
     return parts
 
 
-def gather_parts(folder: Path, shards: Sequence[str], out: Path) -> None:
-    """Join the parts in the order of the shards; streamed, so memory does not grow with the build."""
-    for table, schema in TABLES.items():
+def join_parts(folder: Path, shards: Sequence[str]) -> None:
+    """Join the parts to tables, in the order of the shards; streamed, so memory does not grow."""
+    for table, schema in SCHEMAS.items():
         files = [folder / part_name(shard, table) for shard in shards]
         rows = pl.scan_parquet(files) if files else pl.LazyFrame(schema=schema)
-        with replacing(out / f"{table}.parquet") as temporary:
+        with replacing(folder / f"{table}.parquet") as temporary:
             rows.sink_parquet(temporary, maintain_order=True)
-
-
-def part_name(shard: str, table: str) -> str:
-    """Name of the file with a shard's rows of a table, which lies beside the shard."""
-    return f"{Path(shard).stem}.{table}.parquet"
 
 
 def _parquet(rows: pl.DataFrame) -> bytes:
@@ -108,7 +104,7 @@ def _frame_rows(sample: Sample) -> pl.DataFrame:
 
 
 def _inclusion(sample: Sample) -> np.ndarray | list[None]:
-    """Inclusion π of each candidate (`peaks` cuts its cells by it); null where the sampler has none."""
+    """Inclusion π of each candidate, for samplers that have one; otherwise null."""
     names = SamplerSettings.__dataclass_fields__
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
     if settings.name not in WALKERS:

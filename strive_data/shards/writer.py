@@ -1,15 +1,16 @@
-"""A stream of samples and failures → one committed shard after the other.
+"""Write a stream of samples and failures as numbered shards, each committed as soon as it is full.
 
-A shard is committed the moment it is full, so where it ends depends on the samples alone and not on when the
-build was interrupted.
+Commit protocol (DESIGN.md section 4): write a temporary tar, fsync, rename the tar, then write its manifest
+by rename. The manifest is the commit marker; counts, offsets and checksums come from it. Where a shard ends
+depends on the samples only, not on interruptions.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from io import BufferedWriter
 from pathlib import Path
@@ -18,28 +19,11 @@ from types import TracebackType
 from strive_data.common.files import sync_folder, temporary_of, write_json
 from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings, ShardSettings
-from strive_data.schema import SCHEMA_VERSION, Failure, Question, Sample
-from strive_data.shards.format import BLOCK_BYTES, sample_members
-from strive_data.shards.manifest import (
-    Entry,
-    FailedRow,
-    Manifest,
-    PartFile,
-    as_body,
-    failed_row_of,
-    manifest_name,
-    question_hash,
-    shard_name,
-)
+from strive_data.schema import SCHEMA_VERSION, FailedRow, Sample, question_hash
+from strive_data.shards.format import END_OF_ARCHIVE, encode_sample
+from strive_data.shards.manifest import Entry, Manifest, PartFile, as_body
+from strive_data.shards.names import manifest_name, shard_name
 from strive_data.shards.tables import write_parts
-
-# Write numbered shards; each becomes visible only when it is complete.
-#
-# Commit protocol (DESIGN.md section 4): temporary tar, fsync, rename the tar, then its manifest by rename.
-# The manifest is the commit marker; counts, offsets and checksums come from it, never from the tar's order.
-# Equal samples give equal bytes: fixed mtime, owner and mode, members in a fixed order.
-
-END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
 
 
 class OpenShard:
@@ -81,7 +65,7 @@ class OpenShard:
         unfinished: Sequence[str] = (),
         parts: Mapping[str, PartFile] | None = None,
     ) -> Manifest:
-        """Make the shard visible: everything on disk first, the manifest last. Arguments as in Manifest."""
+        """Make the shard visible: the tar first, the manifest last. Arguments as in Manifest."""
         self._append(END_OF_ARCHIVE)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -99,15 +83,15 @@ class OpenShard:
             samples=tuple(self._entries),
         )
         self._temporary.replace(self._path)
-        # The names of tar and parts must be on the disk before a manifest vouches for them.
+        # The names of tar and parts must be on the disk before the manifest that describes them.
         sync_folder(self._path.parent)
         write_json(self._path.with_name(manifest_name(self.name)), as_body(manifest))
         sync_folder(self._path.parent)
         return manifest
 
     def abandon(self) -> None:
-        """Give up what was not committed, and its room on the disk. Harmless behind `commit`."""
-        # Closing flushes, which may fail again where the disk was full.
+        """Remove the temporary tar, if the shard was not committed."""
+        # Closing flushes, which fails again on a full disk.
         with suppress(OSError):
             self._file.close()
         self._temporary.unlink(missing_ok=True)
@@ -122,27 +106,11 @@ class OpenShard:
         return len(self) >= settings.max_samples or self.size_bytes >= settings.max_bytes
 
 
-def encode_sample(sample: Sample) -> bytes:
-    """Tar members of one sample, without the end-of-archive blocks; a multiple of 512 bytes."""
-    # Imported here: webdataset imports torch, and decoding workers import the main module of their parent.
-    import webdataset
-
-    buffer = io.BytesIO()
-    with webdataset.TarWriter(
-        buffer, encoder=False, user="", group="", mode=0o644, mtime=0, compress=False
-    ) as tar:
-        for name, content in sample_members(sample):
-            # One member a call: TarWriter sorts the members of a call by name.
-            tar.write({"__key__": sample.key, name: content})
-        length = tar.tarstream.offset
-    return buffer.getvalue()[:length]
-
-
 class ShardStream:
-    """Writes shards behind those that are there. A context manager: what is not committed is given up.
+    """Writes shards after the existing ones. A context manager: at its end an uncommitted shard is removed.
 
     `manifests` are those of all committed shards, `trailing` the failures since the last of them,
-    `written_bytes` the bytes of the samples that were written. `committed` is called behind each shard.
+    `written_bytes` the bytes of the written samples. `committed` is called after each shard.
     """
 
     def __init__(
@@ -171,13 +139,12 @@ class ShardStream:
         if self._shard is not None:
             self._shard.abandon()
 
-    def write(
-        self, results: Sequence[Sample | Failure], questions: Sequence[Question], unfinished: Sequence[str]
-    ) -> None:
-        """Append the results of one video's questions; `unfinished` are the ids of all rows of its job."""
-        for place, (result, question) in enumerate(zip(results, questions, strict=True)):
-            if isinstance(result, Failure):
-                self.trailing.append(failed_row_of(result, question))
+    def write(self, results: Sequence[Sample | FailedRow], unfinished: Sequence[str]) -> None:
+        """Append the results of one video; `unfinished` are the ids of all rows of its job."""
+        for place, result in enumerate(results):
+            if isinstance(result, FailedRow):
+                # Row and video are those of the annotation of the day: a manifest does not store them.
+                self.trailing.append(replace(result, row=-1, video="", attempt=self._attempt))
             else:
                 self._add(result, () if place == len(results) - 1 else unfinished)
 

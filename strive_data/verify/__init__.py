@@ -1,6 +1,6 @@
-"""Re-read a finished build, all of it, and name what is wrong."""
+"""Verify a finished build: read every byte and name each problem."""
 
-from strive_data.verify.problem import Problem
-from strive_data.verify.whole import Verdict, verify_build
+from strive_data.verify.build import VerifyResult, verify_build
+from strive_data.verify.record import Problem
 
-__all__ = ["Problem", "Verdict", "verify_build"]
+__all__ = ["Problem", "VerifyResult", "verify_build"]

@@ -12,7 +12,7 @@ from typing import Any
 from strive_data.common.settings import differences
 from strive_data.errors import UsageError
 from strive_data.sample_stream import VideoResult
-from strive_data.schema import Failure, Sample
+from strive_data.schema import FailedRow, Sample
 from strive_rl.benchmarks.item import Benchmark, Item, Unusable
 from strive_rl.benchmarks.scoring import scored_answers
 from strive_rl.common import distributed, jsonl
@@ -153,7 +153,7 @@ def answered(
 
     `videos` are the results of its jobs, in their order; `look` sees each as it comes.
     """
-    ready: dict[str, Sample | Failure] = {}
+    ready: dict[str, Sample | FailedRow] = {}
     wanted = {question.sample_id for batch, _ in pending.batches for _, question in batch}
     for batch, samplers in pending.batches:
         while any(question.sample_id not in ready for _, question in batch):
@@ -162,7 +162,7 @@ def answered(
             named = zip(video.job.rows, video.results, strict=True)
             ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
         results = [(row, ready.pop(row[1].sample_id)) for row in batch]
-        lost = [failure_line(result) for _, result in results if isinstance(result, Failure)]
+        lost = [failure_line(result) for _, result in results if isinstance(result, FailedRow)]
         asked = [_asked(asking, row, result) for row, result in results if isinstance(result, Sample)]
         yield [], lost
         for sampler in samplers:
@@ -189,7 +189,7 @@ def answer_line(asking: Asking, one: Answer) -> LineAnswers:
     }
 
 
-def failure_line(failure: Failure) -> LineAnswers:
+def failure_line(failure: FailedRow) -> LineAnswers:
     """The line of failures.jsonl of a question without an answer."""
     return {
         "sample_id": failure.sample_id,

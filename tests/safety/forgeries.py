@@ -19,7 +19,7 @@ from strive_data.common.files import write_json
 from strive_data.engines.cache import write_entry
 from strive_data.shards.format import sample_members
 from strive_data.shards.frames import encode_frames
-from tests.strive_data.builds import reseal
+from tests.strive_data.builds import rewrite_run
 from tests.strive_data.samples import a_sample, some_candidates
 
 
@@ -58,7 +58,7 @@ def plant(build: Path, block: bytes) -> None:
     entry = body["samples"][0] | {"length": len(block), "sha256": digest}
     body |= {"samples": [entry], "size_bytes": len(block), "sha256": digest}
     write_json(build / "shard-000000.json", body)
-    reseal(build)
+    rewrite_run(build)
 
 
 def object_array(trace: Path) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from strive_data import cli as data_cli
 from strive_data.common.text import CONTROLS
 from strive_data.errors import FailureKind
-from strive_data.schema import Failure
+from strive_data.schema import FailedRow
 from strive_rl import cli as rl_cli
 from strive_rl.common import jsonl
 from tests.strive_data.builds import write_build
@@ -31,7 +31,7 @@ def hostile_build(folder: Path) -> Path:
     sample = a_sample()
     meta = replace(sample.meta, question=question, scorer=f"s{EVIL}")
     object.__setattr__(meta, "info", replace(meta.info, decode_errors=2))
-    failure = Failure(
+    failure = FailedRow(
         sample_id=f"f{EVIL}",
         row=1,
         video=f"w{EVIL}.mp4",

@@ -25,7 +25,7 @@ from tests.strive_data.samples import a_question, a_sample, some_candidates
 def test_pickled_members_of_a_shard_are_refused_unread(build: Path, trace: Path, suffix: str) -> None:
     members = [*sample_members(a_sample("1")), (suffix, pickle.dumps(Bomb(trace)))]
     block = tar_of([(tarfile.TarInfo(f"1.{name}"), content) for name, content in members])
-    with pytest.raises(DamagedError, match=f"1.{suffix} is no member of the schema; it is not read"):
+    with pytest.raises(DamagedError, match=f"1.{suffix} .*not read"):
         decode_sample(block)
     plant(build, block)
     with pytest.raises(DamagedError, match="not read"):

@@ -14,12 +14,12 @@ import pytest
 from strive_data.annotations.read import read_annotations
 from strive_data.common.files import write_json
 from strive_data.errors import DamagedError, FailureKind, StriveError
-from strive_data.shards.checksums import add_checksum
 from strive_data.shards.format import decode_sample, sample_members
+from strive_data.shards.provenance import add_checksum
 from strive_data.shards.reader import ShardSet
 from strive_data.verify import verify_build
 from tests.safety.forgeries import annotation_of, tar_of
-from tests.strive_data.builds import reseal
+from tests.strive_data.builds import rewrite_run
 from tests.strive_data.samples import a_sample
 
 
@@ -110,15 +110,15 @@ def test_no_member_of_a_tar_is_anything_but_a_plain_file_of_its_sample(info: tar
 def test_no_row_of_the_index_leads_out_of_the_build(build: Path, name: str) -> None:
     rows = pl.read_parquet(build / "index.parquet").with_columns(shard=pl.lit(name))
     rows.write_parquet(build / "index.parquet")
-    reseal(build)
-    with pytest.raises(DamagedError, match="no place in a shard"):
+    rewrite_run(build)
+    with pytest.raises(DamagedError, match="place in a shard"):
         ShardSet.open(build)
 
 
 def test_a_record_names_no_file_elsewhere(build: Path) -> None:
     (build.parent / "x.json").write_text("{}")
     body = json.loads((build / "run.json").read_text())
-    reseal(build, files=body["files"])
+    rewrite_run(build, files=body["files"])
     body = json.loads((build / "run.json").read_text())
     body["files"]["../x.json"] = sha256(b"{}").hexdigest()
     write_json(build / "run.json", add_checksum(body))

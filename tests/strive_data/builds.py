@@ -7,24 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from strive_data.annotations.read import Annotations
 from strive_data.common.files import write_json
 from strive_data.config import BuildSettings
-from strive_data.schema import Failure, Sample
-from strive_data.shards.build_state import BuildState, close, start_build
-from strive_data.shards.checksums import FILES, add_checksum, file_hashes
+from strive_data.schema import FailedRow, Sample
+from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
-from strive_data.shards.provenance import package_versions
-from strive_data.shards.reader import RUN_FILE
+from strive_data.shards.names import RUN_FILE
+from strive_data.shards.provenance import FILES, add_checksum, file_hashes
 from strive_data.shards.writer import ShardStream
-from tests.strive_data.samples import a_question, build_settings
+from tests.strive_data.samples import build_settings
 
 
 def write_build(
     folder: Path,
     samples: Sequence[Sample],
     *,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[FailedRow] = (),
     settings: BuildSettings | None = None,
     a_shard: int | None = None,
 ) -> Path:
@@ -37,27 +35,16 @@ def write_build(
     tried = [failure for failure in failures if failure.stage != "annotation"]
     with ShardStream(folder, settings) as stream:
         for sample in samples:
-            stream.write([sample], [sample.meta.question], [])
+            stream.write([sample], [])
         stream.finish()
-        for failure in tried:
-            stream.write([failure], [a_question(failure.sample_id, video=failure.video)], [])
-    closed, tail = close(BuildState(), stream.manifests, stream.trailing, 0)
-    finalize(
-        folder,
-        Annotations(questions=(), failures=(), input_sha256={}),
-        settings,
-        manifests=closed.manifests,
-        tail=tail,
-        failures=failures,
-        versions=package_versions(),
-        seconds=1.0,
-        stage_seconds={},
-    )
+        stream.write(tried, [])
+    state = BuildState().at_end(stream.manifests, stream.trailing, 0)
+    finalize(folder, settings, state, failures, inputs={}, recipes={}, seconds=1.0, stage_seconds={})
     return folder
 
 
-def reseal(folder: Path, **changes: object) -> None:
-    """Write run.json anew, with changes, over the files as they are now: a forgery with a valid seal."""
+def rewrite_run(folder: Path, **changes: object) -> None:
+    """Write run.json again, with changes, for the files as they are now: a forgery with a valid checksum."""
     body = json.loads((folder / RUN_FILE).read_text())
     files = [name for name in body[FILES] if (folder / name).is_file()]
     write_json(folder / RUN_FILE, add_checksum(body | changes | {FILES: file_hashes(folder, files)}))

@@ -11,9 +11,9 @@ import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.results import failure_of, make_sample
+from strive_data.engines.results import make_sample
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Failure, Question, Sample
+from strive_data.schema import FailedRow, Question, Sample, failed_row
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames
 from tests.strive_data.samples import some_candidates
@@ -37,11 +37,11 @@ class FakeEngine:
             results = tuple(self._result(number, question) for number, question in job.rows)
             yield VideoResult(job=job, results=results, frames=10)
 
-    def _result(self, row: int, question: Question) -> Sample | Failure:
+    def _result(self, row: int, question: Question) -> Sample | FailedRow:
         if Path(question.video).stem in self.broken:
-            return failure_of((row, question), "decode", SampleError(FailureKind.TIMEOUT, "too slow"))
+            return failed_row((row, question), "decode", SampleError(FailureKind.TIMEOUT, "too slow"))
         if question.sample_id in self.refused:
-            return failure_of((row, question), "score", SampleError(FailureKind.SCORE_FAILED, "no score"))
+            return failed_row((row, question), "score", SampleError(FailureKind.SCORE_FAILED, "no score"))
         return made_sample(question)
 
 

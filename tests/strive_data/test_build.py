@@ -20,8 +20,8 @@ from strive_data.errors import SettingsError, UsageError
 from strive_data.progress import ProgressTotals, VideoDone
 from strive_data.run import BuildSummary
 from strive_data.score.clip import ClipScorer
+from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.reader import ShardSet
-from strive_data.shards.writer import END_OF_ARCHIVE
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),
@@ -40,8 +40,8 @@ class Quiet:
         self.frames = self.written_bytes = self.shards = 0
         self.watch = Stopwatch()
 
-    def start(self, work: ProgressTotals) -> None:
-        self.expected = (work.videos, work.questions)
+    def start(self, totals: ProgressTotals) -> None:
+        self.expected = (totals.videos, totals.questions)
 
     def advance(self, done: VideoDone) -> None:
         self.videos, self.questions = self.videos + 1, self.questions + done.questions
@@ -252,7 +252,7 @@ def test_an_unknown_engine_is_refused_where_nothing_is_left_to_do_too(
 def test_no_usable_row_is_an_error_but_leaves_its_reasons(world: Path, tmp_path: Path) -> None:
     annotation = tmp_path / "a.jsonl"
     annotation.write_text('{"problem_id": 1}\n')
-    with pytest.raises(UsageError, match=r"none of 1 rows could be used[^\n]*\n  1 bad_row, as row 0: "):
+    with pytest.raises(UsageError, match=r"none of 1 rows [^\n]*\n  1 bad_row, for example row 0: "):
         run(annotation, tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out" / "failures.parquet").height == 1
 

@@ -87,7 +87,10 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
     [
         (["build", "none.jsonl", "--data-root", ".", "--out", "{out}"], "none.jsonl"),
         (["build", "{empty}", "--data-root", ".", "--out", "{out}"], "empty"),
-        (["build", "{world}/questions.jsonl", "--data-root", "none", "--out", "{out}"], "--data-root none"),
+        (
+            ["build", "{world}/questions.jsonl", "--data-root", "none", "--out", "{out}"],
+            "--data-root folder: none",
+        ),
         (["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "{world}"], "--out"),
         ([*BUILD, "--frames", "7"], "even number"),
         ([*BUILD, "--candidates", "16"], "sampler.frames: got 32, expected at most decode.candidates, 16"),
@@ -95,9 +98,9 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
         ([*BUILD, "--recipe", "plan"], "did you mean 'plain'"),
         (
             ["build", "{world}/questions.jsonl", "--data-root", "{world}", "--out", "memory://b/out"],
-            "memory:// is this process's own memory, gone when the command ends",
+            "memory:// is the memory of this process",
         ),
-        (["synth", "--out", "s3://b/out"], "s3://b/out: this option writes to a path of this machine"),
+        (["synth", "--out", "s3://b/out"], "s3://b/out: this option takes a local path"),
         (["inspect", "none"], "no such folder"),
         (["inspect", "{world}"], "has no run.json"),
         (["report", "{world}"], "has no run.json"),

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations.read import Annotations
-from strive_data.errors import FailureKind
+from strive_data.errors import FailureKind, SampleError
 from strive_data.plan import jobs_of, next_attempt, plan_pending_jobs
-from strive_data.schema import Question
-from strive_data.shards.build_state import BuildState, Tried
-from strive_data.shards.manifest import FailedRow, Manifest, question_hash
+from strive_data.schema import failed_row, question_hash
+from strive_data.shards.build_state import BuildState
+from strive_data.shards.manifest import Manifest
 from tests.strive_data.samples import a_question
 
 ROOT = Path("root")
@@ -19,13 +19,6 @@ def annotation(*rows: tuple[str, str]) -> Annotations:
     """Rows of (id, video)."""
     questions = tuple((i, a_question(name, video=video)) for i, (name, video) in enumerate(rows))
     return Annotations(questions=questions, failures=(), input_sha256={})
-
-
-def lost(question: Question) -> FailedRow:
-    hashed = question_hash(question)
-    return FailedRow(
-        sample_id=question.sample_id, question=hashed, stage="decode", kind=FailureKind.OOM, message=""
-    )
 
 
 def ids(jobs: tuple[object, ...]) -> list[tuple[str, list[str]]]:
@@ -40,37 +33,41 @@ def test_rows_are_grouped_by_video_in_the_order_of_first_sight() -> None:
     assert jobs[1].path == Path("root/b")
 
 
-def test_what_is_settled_is_left_out() -> None:
+def test_settled_rows_are_left_out() -> None:
     rows = annotation(("1", "a"), ("2", "b"), ("3", "a"), ("4", "c"))
     questions = [question for _, question in rows.questions]
-    ledger = BuildState(
+    state = BuildState(
         done={"1": question_hash(questions[0])},
-        failed={"2": Tried(lost=lost(questions[1]), attempt=0, in_tail=False)},
+        failed={"2": failed_row((1, questions[1]), "decode", SampleError(FailureKind.OOM, ""))},
     )
-    work = plan_pending_jobs(rows, ledger, ROOT)
-    assert (ids(work.jobs), work.settled, work.questions, work.videos) == (
+    pending = plan_pending_jobs(rows, state, ROOT)
+    assert (ids(pending.jobs), pending.settled, pending.questions, pending.videos) == (
         [("a", ["3"]), ("c", ["4"])],
         set(),
         2,
         3,
     )
-    again = plan_pending_jobs(rows, ledger, ROOT, retry_failed=True)
+    again = plan_pending_jobs(rows, state, ROOT, retry_failed=True)
     assert (ids(again.jobs), again.attempt) == ([("b", ["2"]), ("a", ["3"]), ("c", ["4"])], 1)
 
 
-def test_a_video_that_a_shard_ended_in_comes_whole_and_first() -> None:
+def test_a_video_in_which_a_shard_ended_is_decoded_whole_and_first() -> None:
     rows = annotation(("1", "a"), ("2", "b"), ("3", "a"))
     last = Manifest(
         schema_version=1, shard="s", settings="", size_bytes=0, sha256="", unfinished=("1", "3"), samples=()
     )
-    ledger = BuildState(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
-    work = plan_pending_jobs(rows, ledger, ROOT)
-    assert (ids(work.jobs), work.settled, work.questions) == ([("a", ["1", "3"]), ("b", ["2"])], {"1"}, 2)
+    state = BuildState(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
+    pending = plan_pending_jobs(rows, state, ROOT)
+    assert (ids(pending.jobs), pending.settled, pending.questions) == (
+        [("a", ["1", "3"]), ("b", ["2"])],
+        {"1"},
+        2,
+    )
 
 
 @pytest.mark.parametrize(
     ("complete", "attempt", "retry", "wanted"),
     [(False, 0, False, 0), (False, 0, True, 1), (False, 1, True, 1), (True, 1, True, 2), (True, 1, False, 1)],
 )
-def test_an_interrupted_round_goes_on(complete: bool, attempt: int, retry: bool, wanted: int) -> None:
+def test_an_interrupted_round_continues(complete: bool, attempt: int, retry: bool, wanted: int) -> None:
     assert next_attempt(BuildState(complete=complete, attempt=attempt), retry_failed=retry) == wanted

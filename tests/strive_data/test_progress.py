@@ -47,38 +47,40 @@ OTHER = VideoDone(
 
 
 def test_counts_add_up_with_those_of_earlier_starts() -> None:
-    tally = ProgressCounts(work=WORK).after(ONE).after(OTHER)
-    assert (tally.videos_done, tally.questions_done, tally.failed) == (6, 16, 5)
-    assert (tally.frames, tally.shards, tally.written_bytes) == (200, 1, 1000)
-    assert tally.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
-    assert tally.stage_shares() == {"decode": 0.25, "model": 0.375, "encode": 0.25, "write": 0.125}
-    assert tally.bottleneck() == "model"
+    counts = ProgressCounts(totals=WORK).after(ONE).after(OTHER)
+    assert (counts.videos_done, counts.questions_done, counts.failed) == (6, 16, 5)
+    assert (counts.frames, counts.shards, counts.written_bytes) == (200, 1, 1000)
+    assert counts.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
+    assert counts.stage_shares() == {"decode": 0.25, "model": 0.375, "encode": 0.25, "write": 0.125}
+    assert counts.bottleneck() == "model"
 
 
-def test_nothing_is_said_before_there_is_something_to_go_by() -> None:
-    tally = ProgressCounts(work=WORK)
-    assert tally.seconds_left(5.0) is None
-    assert tally.bottleneck() is None
-    assert tally.after(VideoDone(video="a", questions=1)).stage_shares() == {}
+def test_nothing_is_estimated_before_the_first_video() -> None:
+    counts = ProgressCounts(totals=WORK)
+    assert counts.seconds_left(5.0) is None
+    assert counts.bottleneck() is None
+    assert counts.after(VideoDone(video="a", questions=1)).stage_shares() == {}
 
 
-def test_time_left_is_at_the_pace_of_this_start() -> None:
-    tally = ProgressCounts(work=WORK).after(ONE).after(OTHER)
-    assert tally.seconds_left(10.0) == 10.0 / 2 * 4
-    assert ProgressCounts(work=ProgressTotals(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+def test_time_left_follows_the_pace_of_this_start() -> None:
+    counts = ProgressCounts(totals=WORK).after(ONE).after(OTHER)
+    assert counts.seconds_left(10.0) == 10.0 / 2 * 4
+    assert (
+        ProgressCounts(totals=ProgressTotals(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+    )
 
 
 def test_at_the_end_the_shards_and_bytes_are_those_of_the_build() -> None:
     """The last shard is committed behind the last video, and tars have an end mark."""
-    tally = ProgressCounts(work=replace(WORK, shards=2, written_bytes=500)).after(ONE)
-    assert (tally.shards_done, tally.bytes_done) == (3, 1500)
-    tally = tally.finished(shards=4, written_bytes=2600)
-    assert (tally.shards_done, tally.bytes_done, tally.videos_done) == (4, 2600, 5)
+    counts = ProgressCounts(totals=replace(WORK, shards=2, written_bytes=500)).after(ONE)
+    assert (counts.shards_done, counts.bytes_done) == (3, 1500)
+    counts = counts.finished(shards=4, written_bytes=2600)
+    assert (counts.shards_done, counts.bytes_done, counts.videos_done) == (4, 2600, 5)
 
 
 @given(st.lists(st.sampled_from([ONE, OTHER]), max_size=6))
 def test_the_order_of_videos_changes_no_count(done: list[VideoDone]) -> None:
-    there, back = ProgressCounts(work=WORK), ProgressCounts(work=WORK)
+    there, back = ProgressCounts(totals=WORK), ProgressCounts(totals=WORK)
     for video in done:
         there = there.after(video)
     for video in reversed(done):
@@ -86,7 +88,7 @@ def test_the_order_of_videos_changes_no_count(done: list[VideoDone]) -> None:
     assert there == back
 
 
-WORK_PROGRESS = ProgressTotals(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
+SHOWN = ProgressTotals(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
 SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
 GOOD = VideoDone(video="a", questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
 BAD = VideoDone(video="b", questions=2, failures={FailureKind.TIMEOUT: 2})
@@ -110,17 +112,17 @@ def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
     return BuildProgress(console, clock), clock, written
 
 
-def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
+def test_without_a_terminal_it_prints_lines_at_intervals() -> None:
     progress, clock, written = shown(terminal=False)
     with progress:
-        progress.start(WORK_PROGRESS)
+        progress.start(SHOWN)
         for seconds, done in ((4.0, GOOD), (12.0, BAD), (15.0, GOOD), (16.0, GOOD)):
             clock.now = 100.0 + seconds
             progress.advance(done)
         clock.now = 120.0
         progress.finish(shards=4, written_bytes=8_123_456)
     assert written.getvalue().splitlines() == [
-        "5 videos, 1 of them done before, 13 questions, 1 unusable row",
+        "5 videos, 1 of them done before, 13 questions, 1 failed row",
         "3/5 videos, 7/13 questions, 1 shard, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
         "bottleneck model (decode 12% model 75% encode 9% write 3%)",
         "5/5 videos, 13/13 questions, 4 shards, 3 failures, 19.2 frames/s, 8.1 MB, 0:00:00 left, "
@@ -128,10 +130,10 @@ def test_where_there_is_no_terminal_it_prints_a_line_every_so_often() -> None:
     ]
 
 
-def test_on_a_terminal_it_draws_a_picture() -> None:
+def test_on_a_terminal_it_shows_a_live_view() -> None:
     progress, clock, written = shown(terminal=True)
     with progress:
-        progress.start(WORK_PROGRESS)
+        progress.start(SHOWN)
         clock.now = 104.0
         progress.advance(GOOD)
         progress.advance(BAD)
@@ -144,7 +146,7 @@ def test_on_a_terminal_it_draws_a_picture() -> None:
     ]
 
 
-def test_the_last_picture_has_the_shard_that_was_open() -> None:
+def test_the_last_view_has_the_shard_that_was_open() -> None:
     """Regression: it said "0 full shards" of a build that held one."""
     progress, _, written = shown(terminal=True)
     with progress:

@@ -48,8 +48,8 @@ class Killed(FakeEngine):
 
 
 class Silent:
-    def start(self, work: ProgressTotals) -> None:
-        self.work = work
+    def start(self, totals: ProgressTotals) -> None:
+        self.totals = totals
 
     def advance(self, done: VideoDone) -> None:
         pass
@@ -218,29 +218,29 @@ def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp
     annotation, out = write_annotation(tmp_path / "data", "abbc"), tmp_path / "out"
     seen = Silent()
     run(annotation, out, FakeEngine("bc", ()), observer=seen)
-    assert seen.work == ProgressTotals(videos=3, questions=4)
+    assert seen.totals == ProgressTotals(videos=3, questions=4)
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (1, held["bytes"])
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
     before = {"shards": 1, "written_bytes": held["bytes"]}
-    assert seen.work == ProgressTotals(videos=3, questions=4, videos_done=1, questions_done=1, **before)
+    assert seen.totals == ProgressTotals(videos=3, questions=4, videos_done=1, questions_done=1, **before)
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (2, held["bytes"])
     with annotation.open("a") as file:
         file.write("{}\n")
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
     before = {"shards": 2, "written_bytes": held["bytes"]}
-    assert seen.work == ProgressTotals(
+    assert seen.totals == ProgressTotals(
         videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before
     )
 
 
-def test_a_build_that_made_no_shard_may_be_begun_anew_and_killed_meanwhile(tmp_path: Path) -> None:
+def test_a_build_without_a_shard_may_start_again_with_other_settings_and_be_killed(tmp_path: Path) -> None:
     """Every video failed; other settings then give what they give in a new folder, killed at any step."""
     annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
     fresh = tmp_path / "fresh"
     run(annotation, fresh, settings=OTHER)
-    with pytest.raises(UsageError, match="none of 11 rows could be used"):
+    with pytest.raises(UsageError, match="none of 11 rows"):
         run(annotation, out, FakeEngine("abcdeh"))
     assert {"build.json", "run.json", "tail.json"} <= {path.name for path in out.iterdir()}
     with recorded(out, tmp_path / "images") as images:
@@ -255,7 +255,7 @@ def test_an_interrupted_build_with_a_shard_refuses_other_settings(tmp_path: Path
         run(annotation, out, Killed(3))
     assert (out / "shard-000000.json").exists()
     held = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(UsageError, match=r"was begun with other settings: sampler\.seed: 0, now 3\."):
+    with pytest.raises(UsageError, match=r"other settings: sampler\.seed: 0, now 3\."):
         run(annotation, out, settings=OTHER)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == held
 
@@ -284,8 +284,8 @@ def test_a_failed_row_that_was_corrected_is_tried_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ('"answer": "x"', '"answer": "y"', r"row 0 \(sample 'a0'\) is another question now"),
-        ('{"id": "a0", ', '{"id": "a99", ', "the row of sample 'a0' is gone"),
+        ('"answer": "x"', '"answer": "y"', r"row 0 \(sample 'a0'\) has changed"),
+        ('{"id": "a0", ', '{"id": "a99", ', "the row of sample 'a0' is missing"),
         ('"question": "?"', '"question": ""', r"row 0 \(sample 'a0'\): .*question"),
     ],
 )
@@ -315,7 +315,7 @@ def test_a_video_that_was_built_may_be_gone(tmp_path: Path) -> None:
     assert verify_build(out, workers=1).problems == ()
 
 
-def test_a_joined_build_that_is_gone_on_with_keeps_the_records_of_its_parts(tmp_path: Path) -> None:
+def test_a_continued_joined_build_keeps_the_records_of_its_parts(tmp_path: Path) -> None:
     first, second = (
         write_annotation(tmp_path / "data", rows, name=f"{rows[0]}.jsonl") for rows in ("aab", "ccf")
     )
@@ -349,14 +349,14 @@ def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:
     ):
         run(annotation, out)
     tar.unlink()
-    with pytest.raises(DamagedError, match=r"shard-000001.tar is gone"):
+    with pytest.raises(DamagedError, match=r"shard-000001.tar is missing"):
         run(annotation, out)
     tar.write_bytes(whole)
     (out / "shard-000001.json").unlink()
-    with pytest.raises(DamagedError, match=r"shard-000001.json is gone, but shard-000002.json is there"):
+    with pytest.raises(DamagedError, match=r"shard-000001.json is missing, but shard-000002.json is there"):
         run(annotation, out)
     (out / "shard-000000.json").write_text("{}")
-    with pytest.raises(DamagedError, match=r"shard-000000.json: no manifest"):
+    with pytest.raises(DamagedError, match=r"shard-000000.json: not a manifest"):
         run(annotation, out)
 
 
@@ -383,7 +383,7 @@ def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> N
         run(annotation, out, FakeEngine("g"))
     lines = str(raised.value).splitlines()
     assert lines[0] == "stopped: 60 of 72 rows failed, failures.max_share is 0.5"
-    assert lines[1] == "  60 timeout, as row 12: too slow"
+    assert lines[1] == "  60 timeout, for example row 12: too slow"
     assert not (out / "run.json").exists()
     assert len(list(out.glob("shard-*.tar"))) == 4
     summary, engine = run(annotation, out, FakeEngine())

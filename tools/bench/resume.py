@@ -22,13 +22,13 @@ from strive_data.annotations.read import read_annotations
 from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings
-from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
-from strive_data.shards.build_state import close, read_build_state, start_build
+from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo, question_hash
+from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
-from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, question_hash, shard_name
-from strive_data.shards.provenance import package_versions
+from strive_data.shards.format import END_OF_ARCHIVE
+from strive_data.shards.manifest import Entry, Manifest, as_body
+from strive_data.shards.names import manifest_name, shard_name
 from strive_data.shards.tables import write_parts
-from strive_data.shards.writer import END_OF_ARCHIVE
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 
 QUESTIONS_PER_VIDEO = 4
@@ -69,19 +69,15 @@ def write_finished_build(annotation: Path, out: Path) -> None:
     settings = BuildSettings()
     out.mkdir(parents=True)
     rows = read_annotations([annotation], annotation.parent)
-    ledger = read_build_state(out, settings)
-    start_build(out, settings, ledger, 0)
-    questions = [question for _, question in rows.questions]
-    manifests = list(_shards(questions, out, settings))
-    closed, tail = close(ledger, manifests, (), 0)
+    start_build(out, settings, BuildState(), 0)
+    manifests = list(_shards([question for _, question in rows.questions], out, settings))
     finalize(
         out,
-        rows,
         settings,
-        manifests=closed.manifests,
-        tail=tail,
-        failures=(),
-        versions=package_versions(),
+        BuildState().at_end(manifests, (), 0),
+        (),
+        inputs=rows.input_sha256,
+        recipes={path: reading.recipe for path, reading in rows.readings.items()},
         seconds=1.0,
         stage_seconds={},
     )

@@ -12,31 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from strive_data.common.settings import require
+from strive_data.config import ClusterOptions
 from strive_data.errors import UsageError
 
 # Set before Ray is imported: nothing is sent to its makers, and actors without GPU see none.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterOptions:
-    """Where to compute; none of it changes a byte.
-
-    `address` of a running cluster ("auto", "host:6379", "ray://host:10001"); empty: one on this machine, for
-    this build only. `scorers` are scoring actors, 0 for as many as there are GPUs, at least 1;
-    `gpus_per_scorer` may be a fraction; None is 1 where the cluster has GPUs, else 0.
-    """
-
-    address: str = ""
-    scorers: int = 0
-    gpus_per_scorer: float | None = None
-
-    def __post_init__(self) -> None:
-        require(self.scorers >= 0, f"--scorers: expected at least 0, got {self.scorers}")
-        gpus = self.gpus_per_scorer or 0.0
-        allowed = 0 <= gpus < 1 or gpus == int(gpus) > 0
-        require(allowed, f"--gpus-per-scorer: expected a whole number or less than 1, got {gpus:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from strive_data.config import BuildSettings, DecodeSettings
+from strive_data.config import BuildSettings, ClusterOptions, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.ray.cluster import ClusterOptions, connected, import_ray
+from strive_data.engines.ray.cluster import connected, import_ray
 from strive_data.engines.ray.flow import Actors, Flow, got
 from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
 from strive_data.engines.results import Video

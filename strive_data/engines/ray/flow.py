@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any
 
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.results import failure_of
 from strive_data.errors import SampleError, StriveError
+from strive_data.schema import failed_row
 
 # Which actor gets the next call. Pure: an actor may be anything.
 
@@ -155,7 +155,7 @@ class Flow:
             return
         job = begun.job
         if isinstance(status, SampleError):
-            results = tuple(failure_of(row, "decode", status) for row in job.rows)
+            results = tuple(failed_row(row, "decode", status) for row in job.rows)
             self._done[job.name] = VideoResult(job=job, results=results)
         else:
             decoded = Begun(job=job, start=begun.start, video=begun.video, decode_seconds=status)

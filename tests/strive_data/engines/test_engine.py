@@ -3,8 +3,20 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import pytest
+
+from strive_data.config import BuildSettings, ScoreSettings
 from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.local import LocalEngine
+from strive_data.engines.registry import make_engine
+from strive_data.errors import SettingsError
 from tests.strive_data.samples import a_question, a_sample
+
+
+def test_engines_are_found_by_name() -> None:
+    assert isinstance(make_engine("local", BuildSettings(score=ScoreSettings(scorer="demo"))), LocalEngine)
+    with pytest.raises(SettingsError, match="unknown engine 'locla', did you mean 'local'"):
+        make_engine("locla", BuildSettings())
 
 
 def test_jobs_and_results_cross_process_boundaries_whole() -> None:

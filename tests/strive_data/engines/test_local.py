@@ -11,7 +11,7 @@ from strive_data.engines.engine import VideoJob
 from strive_data.engines.local import LocalEngine, TimedRead
 from strive_data.errors import SettingsError
 from strive_data.plan import jobs_of
-from strive_data.schema import Failure, Sample
+from strive_data.schema import FailedRow, Sample
 from tests.strive_data.samples import a_question, some_candidates
 
 SETTINGS = BuildSettings(
@@ -40,7 +40,7 @@ def test_one_result_for_each_row_of_each_job_in_order(jobs: list[VideoJob], tmp_
         assert (each.frames, each.from_cache) == (8, False)
         assert min(each.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     (lost,) = done[1].results
-    assert isinstance(lost, Failure)
+    assert isinstance(lost, FailedRow)
     assert (lost.row, lost.sample_id, lost.stage, lost.kind) == (9, "x", "decode", "missing")
     assert done[1].frames == 0
     again = list(LocalEngine(SETTINGS, workers=1, cache=tmp_path).run(jobs[2:]))

@@ -14,7 +14,7 @@ from strive_data.engines.cache import CacheHit, CacheMiss, read_entry
 from strive_data.engines.results import make_sample, open_cache, require_embeddings, samples_of, score_video
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
-from strive_data.schema import Candidates, Failure, Floats, Frames, Question, Sample
+from strive_data.schema import Candidates, FailedRow, Floats, Frames, Question, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames
 from tests.strive_data.samples import a_question, a_sample, build_settings, some_candidates
@@ -207,8 +207,8 @@ def test_all_questions_of_a_video_are_scored_in_one_call() -> None:
     assert watch.seconds["model"] > 0 < watch.seconds["encode"]
     assert watch.seconds["decode"] == watch.seconds["write"] == 0
     assert scorer.calls == 1
-    assert [type(result) for result in results] == [Sample, Failure, Failure, Sample]
-    failures = [result for result in results if isinstance(result, Failure)]
+    assert [type(result) for result in results] == [Sample, FailedRow, FailedRow, Sample]
+    failures = [result for result in results if isinstance(result, FailedRow)]
     assert [(failure.row, failure.sample_id, failure.stage) for failure in failures] == [
         (1, "bad", "sample"),
         (2, "absent", "score"),
@@ -223,7 +223,7 @@ def test_a_video_that_fails_gives_one_row_for_each_of_its_questions() -> None:
     decoded = list(samples_of(rows, error, CountingScorer(), build_settings()))
     scored = list(samples_of(rows, some_candidates(3), CountingScorer(), build_settings()))
     for results, stage, kind in ((decoded, "decode", "no_moov"), (scored, "score", "score_failed")):
-        assert [(f.row, f.stage, f.kind) for f in results if isinstance(f, Failure)] == [
+        assert [(f.row, f.stage, f.kind) for f in results if isinstance(f, FailedRow)] == [
             (4, stage, kind),
             (7, stage, kind),
         ]

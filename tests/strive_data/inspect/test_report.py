@@ -21,7 +21,7 @@ from strive_data.inspect.report import (
     select_positions,
     write_report,
 )
-from strive_data.schema import Failure, Sample
+from strive_data.schema import FailedRow, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
@@ -78,7 +78,7 @@ def test_a_large_frame_is_embedded_smaller_and_a_small_one_keeps_its_bytes() -> 
 
 def test_failures_and_damage_come_first(tmp_path: Path) -> None:
     failures = [
-        Failure(
+        FailedRow(
             sample_id=f"x{row}",
             row=row,
             video="v",

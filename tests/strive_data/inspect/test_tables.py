@@ -20,7 +20,7 @@ from strive_data.inspect.tables import (
     table_rows,
     write_rows,
 )
-from strive_data.schema import Failure
+from strive_data.schema import FailedRow
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
 
@@ -195,7 +195,7 @@ def test_what_is_printed_fits_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    failure = Failure(
+    failure = FailedRow(
         sample_id="9",
         row=4,
         video="v" * 90,
@@ -221,7 +221,7 @@ def test_unknown_names_are_refused_with_a_suggestion(build: Path, tmp_path: Path
 
 
 def test_the_overview_counts_and_lists_failures(tmp_path: Path) -> None:
-    failure = Failure(
+    failure = FailedRow(
         sample_id="9", row=4, video="v.mp4", stage="decode", kind=FailureKind.NO_MOOV, message="cut off"
     )
     text = build_overview(write_build(tmp_path / "b", [a_sample("1"), a_sample("2")], failures=[failure]))
@@ -254,7 +254,7 @@ def test_unknown_samples_and_folders_are_refused(tmp_path: Path) -> None:
 def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> None:
     kinds = [FailureKind.MISSING] * 3 + [FailureKind.TIMEOUT]
     failures = [
-        Failure(sample_id=f"x{row}", row=row, video="v", stage="decode", kind=kind, message=f"reason {row}")
+        FailedRow(sample_id=f"x{row}", row=row, video="v", stage="decode", kind=kind, message=f"reason {row}")
         for row, kind in enumerate(kinds)
     ]
     build = write_build(tmp_path / "b", [a_sample("1")], failures=failures)
@@ -268,7 +268,7 @@ def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> N
 
 def test_a_failures_message_does_not_repeat_the_path_on_the_screen(tmp_path: Path) -> None:
     why = "no video format that is read"
-    failure = Failure(
+    failure = FailedRow(
         sample_id="9",
         row=4,
         video="deep/v.mp4",

@@ -8,14 +8,24 @@ import pytest
 
 from strive_data.config import BuildSettings, DecodeSettings, FailureSettings, SamplerSettings
 from strive_data.errors import DamagedError, FailureKind, UsageError
-from strive_data.shards.build_state import BuildState, close, leftovers, read_build_state, settle, start_build
-from strive_data.shards.manifest import Entry, FailedRow, Manifest, TrailingFailures
+from strive_data.schema import FailedRow
+from strive_data.shards.build_state import BuildState, leftovers, read_build_state, start_build
+from strive_data.shards.manifest import Entry, Manifest, TrailingFailures
 
 SETTINGS = BuildSettings()
 
 
-def lost(name: str, message: str = "") -> FailedRow:
-    return FailedRow(sample_id=name, question=name, stage="decode", kind=FailureKind.OOM, message=message)
+def failure(name: str, message: str = "", attempt: int = 0) -> FailedRow:
+    return FailedRow(
+        sample_id=name,
+        row=-1,
+        video="",
+        stage="decode",
+        kind=FailureKind.OOM,
+        message=message,
+        question_hash=name,
+        attempt=attempt,
+    )
 
 
 def manifest(number: int, *samples: str, failures: tuple[FailedRow, ...] = (), attempt: int = 0) -> Manifest:
@@ -31,29 +41,29 @@ def manifest(number: int, *samples: str, failures: tuple[FailedRow, ...] = (), a
     )
 
 
-def test_the_last_try_of_a_row_counts_and_a_sample_counts_most() -> None:
-    first = manifest(0, "a", failures=(lost("b"), lost("c", "first")))
-    second = manifest(1, "b", failures=(lost("d", "later"),), attempt=1)
-    tail = TrailingFailures(shards=1, attempt=0, failures=(lost("d", "early"), lost("e")))
-    ledger = settle(BuildState(), [first, second], tail)
-    assert ledger.done == {"a": "q", "b": "q"}
-    told = {name: (tried.lost.message, tried.attempt, tried.in_tail) for name, tried in ledger.failed.items()}
-    assert told == {"c": ("first", 0, False), "d": ("later", 1, False), "e": ("", 0, True)}
+def test_the_last_failure_of_a_row_counts_unless_it_has_a_sample() -> None:
+    first = manifest(0, "a", failures=(failure("b"), failure("c", "first")))
+    second = manifest(1, "b", failures=(failure("d", "later", attempt=1),), attempt=1)
+    trailing = TrailingFailures(shards=1, attempt=0, failures=(failure("d", "early"), failure("e")))
+    state = BuildState().with_records([first, second], trailing)
+    assert state.done == {"a": "q", "b": "q"}
+    found = {name: (failed.message, failed.attempt) for name, failed in state.failed.items()}
+    assert found == {"c": ("first", 0), "d": ("later", 1), "e": ("", 0)}
 
 
-def test_the_tail_keeps_what_was_not_tried_again() -> None:
-    ledger = settle(
-        BuildState(), [manifest(0, "a")], TrailingFailures(shards=1, failures=(lost("b"), lost("c")))
-    )
-    closed, tail = close(ledger, [manifest(0, "a"), manifest(1, "c")], [lost("d")], 0)
-    assert tail == TrailingFailures(shards=2, attempt=0, failures=(lost("b"), lost("d")))
-    assert set(closed.failed) == {"b", "d"}
-    # Closed again with nothing new, as when it was interrupted at its end: the same.
-    assert close(closed, closed.manifests, [], 0) == (closed, tail)
-    assert close(ledger, [manifest(0, "a")], [lost("b", "again")], 1)[1].failures == (lost("b", "again"),)
+def test_trailing_failures_that_were_not_tried_again_stay() -> None:
+    trailing = TrailingFailures(shards=1, failures=(failure("b"), failure("c")))
+    state = BuildState().with_records([manifest(0, "a")], trailing)
+    end = state.at_end([manifest(0, "a"), manifest(1, "c")], [failure("d")], 0)
+    assert end.trailing == TrailingFailures(shards=2, attempt=0, failures=(failure("b"), failure("d")))
+    assert set(end.failed) == {"b", "d"}
+    # Without new rows, as after an interruption at the end, nothing changes.
+    assert end.at_end(end.manifests, [], 0) == end
+    again = failure("b", "again", attempt=1)
+    assert state.at_end([manifest(0, "a")], [again], 1).trailing.failures == (again,)
 
 
-def test_a_folder_is_begun_once_and_knows_its_settings(tmp_path: Path) -> None:
+def test_a_folder_is_started_once_and_knows_its_settings(tmp_path: Path) -> None:
     assert (
         read_build_state(tmp_path / "absent", SETTINGS)
         == read_build_state(tmp_path, SETTINGS)
@@ -63,19 +73,19 @@ def test_a_folder_is_begun_once_and_knows_its_settings(tmp_path: Path) -> None:
     assert read_build_state(tmp_path, SETTINGS) == BuildState()
     start_build(tmp_path, SETTINGS, BuildState(), 0)
     assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
-    ledger = read_build_state(tmp_path, SETTINGS)
-    assert (ledger.begun, ledger.complete, ledger.attempt) == (True, False, 0)
+    state = read_build_state(tmp_path, SETTINGS)
+    assert (state.started, state.complete, state.attempt) == (True, False, 0)
     before = (tmp_path / "build.json").read_bytes()
     (tmp_path / "shard-000000.tar").touch()
     (tmp_path / "mine.txt").touch()
-    start_build(tmp_path, SETTINGS, ledger, 0)
+    start_build(tmp_path, SETTINGS, state, 0)
     assert (tmp_path / "build.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "mine.txt"]
-    start_build(tmp_path, SETTINGS, ledger, 1)
+    start_build(tmp_path, SETTINGS, state, 1)
     assert read_build_state(tmp_path, SETTINGS).attempt == 1
 
 
-def test_other_settings_are_refused_by_name_and_limits_are_none(tmp_path: Path) -> None:
+def test_other_settings_are_refused_by_name_and_limits_are_free(tmp_path: Path) -> None:
     start_build(tmp_path, SETTINGS, BuildState(), 0)
     (tmp_path / "shard-000000.json").touch()
     other = replace(SETTINGS, sampler=SamplerSettings(frames=8, seed=3))
@@ -86,10 +96,10 @@ def test_other_settings_are_refused_by_name_and_limits_are_none(tmp_path: Path) 
     limits = replace(
         SETTINGS, failures=FailureSettings(max_count=3), decode=DecodeSettings(timeout_seconds=1)
     )
-    assert read_build_state(tmp_path, limits).begun
+    assert read_build_state(tmp_path, limits).started
 
 
-def test_without_a_shard_a_build_may_be_begun_anew_with_other_settings(tmp_path: Path) -> None:
+def test_without_a_shard_a_build_may_start_again_with_other_settings(tmp_path: Path) -> None:
     """Regression: a wrong --data-root bound the folder to the settings of a start that made nothing."""
     start_build(tmp_path, SETTINGS, BuildState(), 1)
     for name in ("tail.json", "shard-000000.tar", ".shard-000000.json.tmp", "failures.parquet", "run.json"):
@@ -104,11 +114,11 @@ def test_without_a_shard_a_build_may_be_begun_anew_with_other_settings(tmp_path:
     assert (tmp_path / "tail.json").exists()  # nothing is removed before the work begins
     start_build(tmp_path, other, BuildState(), 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build.json", "failures.parquet"]
-    assert read_build_state(tmp_path, other).begun
+    assert read_build_state(tmp_path, other).started
     assert read_build_state(tmp_path, SETTINGS) == BuildState()
 
 
-def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:
+def test_other_folders_and_broken_records_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(UsageError, match="is not an empty folder, and holds no build"):
         read_build_state(tmp_path, SETTINGS)
@@ -116,14 +126,14 @@ def test_strangers_and_broken_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds a build without build.json"):
         read_build_state(tmp_path, SETTINGS)
     (tmp_path / "build.json").write_text("[]")
-    with pytest.raises(DamagedError, match=r"build.json is not what a build writes"):
+    with pytest.raises(DamagedError, match=r"build.json is not the build.json of a build"):
         read_build_state(tmp_path, SETTINGS)
     (tmp_path / "build.json").write_text(json.dumps({"schema_version": 9}))
     with pytest.raises(UsageError, match="schema version 9"):
         read_build_state(tmp_path, SETTINGS)
 
 
-def test_damaged_records_are_told_with_what_to_do(tmp_path: Path) -> None:
+def test_damaged_records_are_named_with_a_remedy(tmp_path: Path) -> None:
     start_build(tmp_path, SETTINGS, BuildState(), 0)
     for name in ("shard-000000.json", "tail.json"):
         (tmp_path / name).write_text("{")

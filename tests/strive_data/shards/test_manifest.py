@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,24 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.common.files import write_json
-from strive_data.engines.results import failure_of as failure_of_question
-from strive_data.errors import DamagedError, FailureKind, SampleError
+from strive_data.errors import DamagedError, FailureKind
+from strive_data.schema import FailedRow, question_hash
 from strive_data.shards.manifest import (
     Entry,
-    FailedRow,
     Manifest,
     PartFile,
     TrailingFailures,
     as_body,
-    failed_row_of,
-    failure_of,
-    question_hash,
     read_manifest,
     read_trailing_failures,
 )
+from strive_data.shards.names import shard_of
 from tests.strive_data.samples import a_question
 
-LOST = FailedRow(sample_id="b", question="1", stage="decode", kind=FailureKind.OOM, message="é")
+FAILURE = FailedRow(
+    sample_id="b",
+    row=-1,
+    video="",
+    stage="decode",
+    kind=FailureKind.OOM,
+    message="é",
+    question_hash="1",
+    attempt=2,
+)
 MANIFEST = Manifest(
     schema_version=1,
     shard="shard-000000.tar",
@@ -35,17 +42,17 @@ MANIFEST = Manifest(
     attempt=2,
     unfinished=("a", "b"),
     parts={"shard-000000.samples.parquet": PartFile(size_bytes=3, sha256="1")},
-    failures=(LOST,),
+    failures=(FAILURE,),
     samples=(Entry(sample_id="a", offset=0, length=512, sha256="2", question="3"),),
 )
 
 
-def test_manifests_and_tails_are_read_as_written(tmp_path: Path) -> None:
+def test_manifests_and_trailing_failures_are_read_as_written(tmp_path: Path) -> None:
     write_json(tmp_path / "m.json", as_body(MANIFEST))
     assert read_manifest(tmp_path / "m.json") == MANIFEST
-    tail = TrailingFailures(shards=3, attempt=1, failures=(LOST,))
-    write_json(tmp_path / "tail.json", as_body(tail))
-    assert read_trailing_failures(tmp_path / "tail.json") == tail
+    trailing = TrailingFailures(shards=3, attempt=2, failures=(FAILURE,))
+    write_json(tmp_path / "tail.json", as_body(trailing))
+    assert read_trailing_failures(tmp_path / "tail.json") == trailing
     assert read_trailing_failures(tmp_path / "none.json") == TrailingFailures()
 
 
@@ -71,7 +78,39 @@ def test_another_question_has_another_hash(change: dict[str, object]) -> None:
     assert question_hash(replace(question, **change)) != question_hash(question)  # type: ignore[arg-type]
 
 
-def test_a_failure_gets_its_row_back_from_the_annotation_of_the_day() -> None:
-    question = a_question("7")
-    failure = failure_of_question((3, question), "score", SampleError(FailureKind.SCORE_FAILED, "no"))
-    assert failure_of(failed_row_of(failure, question), 9, question) == replace(failure, row=9)
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("size_bytes",), -1),
+        (("size_bytes",), True),
+        (("sha256",), 7),
+        (("shard",), None),
+        (("settings",), 3),
+        (("attempt",), "1"),
+        (("unfinished",), [1]),
+        (("samples", 0, "offset"), "0"),
+        (("samples", 0, "length"), -5),
+        (("samples", 0, "sample_id"), 5),
+        (("samples", 0, "question"), None),
+        (("parts", "shard-000000.samples.parquet", "size_bytes"), 1.5),
+        (("failures", 0, "kind"), "tired"),
+    ],
+)
+def test_a_value_of_another_type_is_damage(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    body = inner = json.loads(json.dumps(as_body(MANIFEST)))
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    write_json(tmp_path / "m.json", body)
+    with pytest.raises(DamagedError):
+        read_manifest(tmp_path / "m.json")
+
+
+def test_files_of_shards_are_known_by_name() -> None:
+    for name in ("shard-000000.tar", "shard-000000.json", "shard-000000.frames.parquet"):
+        assert shard_of(name) == "shard-000000.tar"
+    assert shard_of("shard-1234567.tar") == "shard-1234567.tar"
+    for name in ("shard-00000.tar", "shard-000000.tar.tmp", "frames.parquet", "x-shard-000000.tar"):
+        assert shard_of(name) is None

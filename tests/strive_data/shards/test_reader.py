@@ -14,7 +14,8 @@ from strive_data.common.storage import LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.manifest import index_of
-from strive_data.shards.reader import INDEX_FILE, ShardCache, ShardSet, read_run
+from strive_data.shards.names import INDEX_FILE
+from strive_data.shards.reader import ShardCache, ShardSet, read_run
 from strive_data.shards.writer import OpenShard
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
@@ -84,7 +85,7 @@ def test_a_damaged_download_is_refused_and_leaves_nothing(build: Path, tmp_path:
     content[1000] ^= 1
     (build / SHARD).write_bytes(content)
     cache = ShardCache(open_folder(build), tmp_path / "cache")
-    with pytest.raises(DamagedError, match=rf"{SHARD} does not have its manifest's checksum"):
+    with pytest.raises(DamagedError, match=rf"{SHARD} does not have the checksum of its manifest"):
         cache.read_range(SHARD, 0, 1)
     assert list((tmp_path / "cache").iterdir()) == []
     (build / SHARD).write_bytes(content[:-512])

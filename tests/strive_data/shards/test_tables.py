@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from strive_data.errors import FailureKind
-from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, Failure
-from strive_data.shards.tables import failures_table, frames_table, gather_parts, samples_table, write_parts
+from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow
+from strive_data.shards.tables import failures_table, frames_table, join_parts, samples_table, write_parts
 from tests.strive_data.samples import a_sample
 
 
@@ -47,24 +47,24 @@ def test_a_samples_row_repeats_the_contract() -> None:
 
 def test_failures_stand_in_the_order_of_the_annotation() -> None:
     common = {"video": "v", "stage": "decode", "message": "m", "kind": FailureKind.MISSING}
-    failures = [Failure(sample_id=str(row), row=row, **common) for row in (5, 1)]  # type: ignore[arg-type]
+    failures = [FailedRow(sample_id=str(row), row=row, **common) for row in (5, 1)]  # type: ignore[arg-type]
     table = failures_table(failures)
     assert table.schema == FAILURES_TABLE
     assert table.select("row", "kind").rows() == [(1, "missing"), (5, "missing")]
     assert failures_table([]).schema == FAILURES_TABLE
 
 
-def test_parts_are_gathered_in_the_order_of_the_shards(tmp_path: Path) -> None:
+def test_parts_are_joined_in_the_order_of_the_shards(tmp_path: Path) -> None:
     shards = [f"shard-{i:06d}.tar" for i in range(3)]
     for i in (2, 0, 1):
         write_parts(tmp_path, shards[i], [a_sample(str(i))])
-    gather_parts(tmp_path, shards, tmp_path)
+    join_parts(tmp_path, shards)
     assert pl.read_parquet(tmp_path / "samples.parquet")["sample_id"].to_list() == ["0", "1", "2"]
     frames = pl.read_parquet(tmp_path / "frames.parquet")
     assert frames["sample_id"].to_list() == [str(i) for i in range(3) for _ in range(10)]
 
 
 def test_no_samples_give_empty_tables_of_the_same_schema(tmp_path: Path) -> None:
-    gather_parts(tmp_path, [], tmp_path)
+    join_parts(tmp_path, [])
     assert pl.read_parquet(tmp_path / "samples.parquet").schema == SAMPLES_TABLE
     assert pl.read_parquet(tmp_path / "frames.parquet").schema == FRAMES_TABLE

@@ -5,10 +5,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from strive_data.config import ShardSettings
-from strive_data.engines.results import failure_of
 from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import failed_row
+from strive_data.shards.format import encode_sample
 from strive_data.shards.manifest import index_of, read_manifest
-from strive_data.shards.writer import OpenShard, ShardStream, encode_sample
+from strive_data.shards.writer import OpenShard, ShardStream
 from tests.strive_data.fake_engine import SETTINGS, made_sample
 from tests.strive_data.samples import a_question, a_sample
 
@@ -59,13 +60,13 @@ def test_a_shard_is_full_by_count_or_by_bytes(tmp_path: Path) -> None:
     shard.commit()
 
 
-def test_a_full_shard_is_committed_at_once_and_tells_where_it_ends(tmp_path: Path) -> None:
+def test_a_full_shard_is_committed_at_once_with_the_rows_of_an_unfinished_video(tmp_path: Path) -> None:
     questions = [a_question(str(i)) for i in range(5)]
     results = [made_sample(question) for question in questions]
-    lost = failure_of((1, questions[1]), "score", SampleError(FailureKind.SCORE_FAILED, "no"))
+    failure = failed_row((1, questions[1]), "score", SampleError(FailureKind.SCORE_FAILED, "no"))
     ids = [question.sample_id for question in questions]
     with ShardStream(tmp_path, SETTINGS, attempt=4) as stream:
-        stream.write([results[0], lost, *results[2:]], questions, ids)
+        stream.write([results[0], failure, *results[2:]], ids)
         (first,) = stream.manifests
         assert [entry.sample_id for entry in first.samples] == ["0", "2", "3"]
         assert (first.unfinished, first.attempt) == (tuple(ids), 4)
@@ -79,10 +80,10 @@ def test_a_full_shard_is_committed_at_once_and_tells_where_it_ends(tmp_path: Pat
     assert (second.shard, second.unfinished, len(second.samples)) == ("shard-000001.tar", (), 1)
 
 
-def test_what_is_not_committed_is_given_up(tmp_path: Path) -> None:
+def test_an_uncommitted_shard_is_removed(tmp_path: Path) -> None:
     question = a_question("1")
     with ShardStream(tmp_path, SETTINGS) as stream:
-        stream.write([made_sample(question)], [question], ["1"])
+        stream.write([made_sample(question)], ["1"])
         assert [path.name for path in tmp_path.iterdir()] == [".shard-000000.tar.tmp"]
     assert list(tmp_path.iterdir()) == []
     assert stream.written_bytes > 0

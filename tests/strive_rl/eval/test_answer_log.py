@@ -10,7 +10,7 @@ import pytest
 
 from strive_data.errors import FailureKind, UsageError
 from strive_data.sample_stream import VideoJob, VideoResult
-from strive_data.schema import Failure, Sample
+from strive_data.schema import FailedRow, Sample
 from strive_rl.benchmarks.custom import OWN
 from strive_rl.benchmarks.item import Item
 from strive_rl.common import distributed, jsonl
@@ -123,8 +123,8 @@ def results(*, broken: int = -1) -> list[VideoResult]:
     return made
 
 
-def failed(sample: Sample) -> Failure:
-    return Failure(
+def failed(sample: Sample) -> FailedRow:
+    return FailedRow(
         sample_id=sample.meta.question.sample_id,
         row=0,
         video=sample.meta.question.video,

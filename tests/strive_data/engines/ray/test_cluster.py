@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-from strive_data.engines.ray.cluster import ClusterOptions, Crew, connected, crew_of, import_ray
+from strive_data.config import ClusterOptions
+from strive_data.engines.ray.cluster import Crew, connected, crew_of, import_ray
 from strive_data.errors import SettingsError, UsageError
 
 GPUS = {"CPU": 16.0, "GPU": 2.0}

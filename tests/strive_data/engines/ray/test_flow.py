@@ -8,7 +8,7 @@ import pytest
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.ray.flow import CALLS_AN_ACTOR, STARTS_OF_A_VIDEO, Actors, Flow
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
-from strive_data.schema import Failure
+from strive_data.schema import FailedRow
 from tests.strive_data.engines.ray.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
 from tests.strive_data.samples import a_question
 
@@ -102,7 +102,7 @@ def test_a_video_that_cannot_be_decoded_is_a_failure_and_goes_to_no_scorer() -> 
     scorer = FakeActor(Host())
     done = list(flow_of([FakeActor(Host())], [scorer]).run(jobs_named("a", "broken", "b")))
     (lost,) = done[1].results
-    assert isinstance(lost, Failure)
+    assert isinstance(lost, FailedRow)
     assert (lost.sample_id, lost.row, lost.kind, lost.stage) == ("broken", 1, "timeout", "decode")
     assert scorer.calls == ["score", "score"]
 

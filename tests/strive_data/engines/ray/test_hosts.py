@@ -14,8 +14,8 @@ from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.plan import jobs_of
 from strive_data.schema import Candidates, Sample
+from strive_data.shards.format import encode_sample
 from strive_data.shards.provenance import package_versions
-from strive_data.shards.writer import encode_sample
 from tests.strive_data.engines.test_local import SETTINGS
 
 

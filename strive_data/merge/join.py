@@ -1,0 +1,264 @@
+"""Write the joined build. It appears under its name only when all of it is there.
+
+Everything is written into a hidden folder beside the output, run.json last; then the folder is renamed. The
+next merge deletes what an interrupted one left.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from strive_data.common.files import BLOCK_BYTES, file_sha256, replacing, sync_folder, write_json
+from strive_data.common.text import counted_samples, plural
+from strive_data.config import Duplicates
+from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
+from strive_data.merge.plan import (
+    MergePlan,
+    Part,
+    ShardMove,
+    list_some,
+    plan_merge,
+    read_part,
+    require_same_settings,
+)
+from strive_data.shards.build_state import BuildState, start_build
+from strive_data.shards.finalize import files_of, write_tables, write_trailing_failures
+from strive_data.shards.format import END_OF_ARCHIVE
+from strive_data.shards.manifest import Entry, Manifest, PartFile, TrailingFailures, as_body
+from strive_data.shards.names import FAILURES_FILE, RUN_FILE, manifest_name, part_name
+from strive_data.shards.provenance import CHECKSUM_KEY, FILES, file_hashes, run_record
+from strive_data.shards.tables import SCHEMAS, write_table
+
+Observe = Callable[[int, int, int], None]
+"""Called with (shards done, shards in all, bytes done) after each shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeSummary:
+    """What a joined build holds.
+
+    `repeated` samples were in several parts with the same bytes and were taken once; `conflicts` names those
+    with other bytes in a later part, which were dropped; `resolved` failed rows were dropped because another
+    part has their sample.
+    """
+
+    samples: int
+    videos: int
+    tried_videos: int
+    shards: int
+    failures: int
+    repeated: int
+    conflicts: tuple[str, ...]
+    resolved: int
+
+
+def merge_builds(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    duplicates: Duplicates = "refuse",
+    copy: bool = False,
+    observe: Observe | None = None,
+) -> MergeSummary:
+    """Join finished builds of equal settings into the new folder `out`.
+
+    Shards keep their bytes, in the order of `folders`, under new numbers: as hard links if the file system
+    has them, otherwise or with `copy` as copies. Only a shard that loses samples of an earlier part is
+    written again. Equal parts in the same order give equal bytes.
+
+    Raises UsageError for folders that are not builds, different settings, an output in use, and one id with
+    different content (`duplicates`); DamagedError if a checksum of a part differs; StriveError if the output
+    cannot be written.
+    """
+    _check_places(folders, out)
+    parts = [read_part(folder) for folder in folders]
+    require_same_settings(parts)
+    manifests, names = [part.state.manifests for part in parts], [str(part.folder) for part in parts]
+    plan = plan_merge(manifests, names, duplicates)
+    hidden = out.with_name(f".{out.name}.merging")
+    try:
+        if hidden.exists():
+            shutil.rmtree(hidden)
+        hidden.mkdir(parents=True)
+        summary = _write_build(parts, plan, hidden, copy=copy, observe=observe)
+        sync_folder(hidden)
+        hidden.replace(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise StriveError(
+            f"--out {out}: cannot write: {error.strerror or error}; free space, or name another folder, and "
+            "run the same command again"
+        ) from error
+    return summary
+
+
+def summary_lines(summary: MergeSummary, out: Path, *, builds: int) -> Iterator[str]:
+    """The closing lines of a merge."""
+    counts = counted_samples(
+        samples=summary.samples,
+        videos=summary.videos,
+        tried_videos=summary.tried_videos,
+        shards=summary.shards,
+        failures=summary.failures,
+    )
+    yield f"{out}: {counts}, of {plural(builds, 'build')}"
+    if summary.repeated:
+        yield f"  in several builds, taken once: {plural(summary.repeated, 'sample')}"
+    if summary.conflicts:
+        count = plural(len(summary.conflicts), "sample")
+        yield f"  other content in a later build, dropped: {count}: {list_some(summary.conflicts)}"
+    if summary.resolved:
+        yield f"  dropped, because another build has the sample: {plural(summary.resolved, 'failure')}"
+
+
+def _check_places(folders: Sequence[Path], out: Path) -> None:
+    if len(folders) < 2:
+        raise UsageError(f"got {len(folders)} build, expected two or more to join")
+    resolved = [folder.resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        raise UsageError("one build is named twice; name each once")
+    if any(out.resolve() == folder or folder in out.resolve().parents for folder in resolved):
+        raise UsageError(f"--out {out} is inside one of the builds; name a new folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not an empty folder: name a new folder, or remove this one first")
+
+
+def _write_build(
+    parts: Sequence[Part], plan: MergePlan, out: Path, *, copy: bool, observe: Observe | None
+) -> MergeSummary:
+    """Write the joined build in the order of a build: build.json, shards, tables, run.json."""
+    first = parts[0]
+    attempt = max(part.state.attempt for part in parts)
+    records = tuple(_part_record(part) for part in parts)
+    start_build(out, first.settings, BuildState(versions=first.state.versions, parts=records), attempt)
+    manifests: list[Manifest] = []
+    for move in plan.moves:
+        manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
+        if observe:
+            observe(len(manifests), len(plan.moves), sum(m.size_bytes for m in manifests))
+    trailing = (*plan.failures, *(row for part in parts for row in part.state.trailing.failures))
+    write_trailing_failures(out, TrailingFailures(shards=len(manifests), attempt=attempt, failures=trailing))
+    samples = {entry.sample_id for manifest in manifests for entry in manifest.samples}
+    failures, resolved = join_failures([part.folder for part in parts], samples)
+    counts = write_tables(out, manifests, failures)
+    inputs = {path: digest for part in reversed(parts) for path, digest in part.run["inputs_sha256"].items()}
+    record = run_record(
+        first.settings,
+        dict(sorted(inputs.items())),
+        counts,
+        # The time that the parts took, so that the bytes do not depend on the time of the merge.
+        sum(float(part.run["seconds"]) for part in parts),
+        failures=Counter(failures["kind"]),
+        versions=first.state.versions,
+        files=file_hashes(out, files_of(out, manifests)),
+        parts=records,
+    )
+    write_json(out / RUN_FILE, record)
+    return MergeSummary(
+        samples=counts["samples"],
+        videos=counts["videos"],
+        tried_videos=counts["tried_videos"],
+        shards=len(manifests),
+        failures=failures.height,
+        repeated=plan.repeated - len(plan.conflicts),
+        conflicts=plan.conflicts,
+        resolved=resolved,
+    )
+
+
+def join_failures(folders: Sequence[Path], samples: set[str]) -> tuple[pl.DataFrame, int]:
+    """Failed rows of all parts, equal ones once, and the number dropped because a part has their sample."""
+    rows = pl.concat([pl.read_parquet(folder / FAILURES_FILE) for folder in folders])
+    rows = rows.unique(maintain_order=True)
+    repeated_id = pl.col("kind") == FailureKind.DUPLICATE_ID.value
+    left = rows.filter(repeated_id | ~pl.col("sample_id").is_in(list(samples)))
+    return left, rows.height - left.height
+
+
+def _part_record(part: Part) -> dict[str, Any]:
+    """The record of a part in run.json and build.json; its run.json is identified by its hash."""
+    known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, CHECKSUM_KEY)}
+    return {"folder": part.folder.name, "run_sha256": part.run.get(CHECKSUM_KEY), **known}
+
+
+def move_shard(move: ShardMove, source: Path, out: Path, *, copy: bool) -> Manifest:
+    """Bring a shard, its table rows and its manifest from folder `source` to folder `out`.
+
+    Raises DamagedError if copied bytes are not those of the manifest, and OSError.
+    """
+    old, new = source / move.manifest.shard, out / move.shard
+    manifest = replace(move.manifest, shard=move.shard, parts=_move_parts(move, source, out, copy=copy))
+    if move.is_whole:
+        _link_or_copy(old, new, move.manifest.sha256, copy=copy)
+    else:
+        entries, size_bytes, digest = _rewrite(old, new, move.kept)
+        manifest = replace(manifest, samples=entries, size_bytes=size_bytes, sha256=digest)
+    write_json(out / manifest_name(move.shard), as_body(manifest))
+    return manifest
+
+
+def _move_parts(move: ShardMove, source: Path, out: Path, *, copy: bool) -> dict[str, PartFile]:
+    """The shard's rows of each table. Only the name of the shard and dropped samples change them."""
+    kept = [entry.sample_id for entry in move.kept]
+    parts: dict[str, PartFile] = {}
+    for table, schema in SCHEMAS.items():
+        old, new = part_name(move.manifest.shard, table), part_name(move.shard, table)
+        same_name = old == new or "shard" not in schema
+        if move.is_whole and same_name:
+            parts[new] = move.manifest.parts[old]
+            _link_or_copy(source / old, out / new, parts[new].sha256, copy=copy)
+            continue
+        rows = pl.read_parquet(source / old).filter(pl.col("sample_id").is_in(kept))
+        write_table(out / new, rows if same_name else rows.with_columns(shard=pl.lit(move.shard)))
+        parts[new] = PartFile(size_bytes=(out / new).stat().st_size, sha256=file_sha256(out / new))
+    return parts
+
+
+def _link_or_copy(old: Path, new: Path, digest: str, *, copy: bool) -> None:
+    if not copy:
+        try:
+            os.link(old.resolve(), new)
+        except OSError:  # another file system, or one without links
+            pass
+        else:
+            return
+    copied = sha256()
+    with replacing(new) as temporary:
+        with old.open("rb") as source, temporary.open("wb") as target:
+            while block := source.read(BLOCK_BYTES):
+                copied.update(block)
+                target.write(block)
+        if copied.hexdigest() != digest:
+            raise _damaged(old)
+
+
+def _rewrite(old: Path, new: Path, kept: Sequence[Entry]) -> tuple[tuple[Entry, ...], int, str]:
+    """Write the kept samples, bytes unchanged, one after the other; their entries, size and sha256 of all."""
+    digest, entries, at = sha256(), list[Entry](), 0
+    with replacing(new) as temporary, temporary.open("wb") as target, old.open("rb") as source:
+        for entry in kept:
+            source.seek(entry.offset)
+            block = source.read(entry.length)
+            if sha256(block).hexdigest() != entry.sha256:
+                raise _damaged(old)
+            entries.append(replace(entry, offset=at))
+            digest.update(block)
+            at += target.write(block)
+        digest.update(END_OF_ARCHIVE)
+        at += target.write(END_OF_ARCHIVE)
+    return tuple(entries), at, digest.hexdigest()
+
+
+def _damaged(path: Path) -> DamagedError:
+    return DamagedError(
+        f"{path} is not what its manifest says: `strive-data verify {path.parent}` lists more"
+    )

@@ -1,0 +1,185 @@
+"""Verify a whole build, in the order in which one file protects the next.
+
+run.json by its own checksum → tables and manifests by run.json → tars by their manifests → samples by the
+contract → tables by the samples. All problems are collected; several processes read the shards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from strive_data.common.process_pool import WorkerDiedError, WorkerPool
+from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
+from strive_data.schema import FailedRow
+from strive_data.shards.finalize import counts_of
+from strive_data.shards.manifest import read_trailing_failures
+from strive_data.shards.names import (
+    FAILURES_FILE,
+    FRAMES_FILE,
+    INDEX_FILE,
+    RUN_FILE,
+    SAMPLES_FILE,
+    TABLE_FILES,
+    TRAILING_FILE,
+)
+from strive_data.shards.reader import SEE_VERIFY
+from strive_data.verify.record import (
+    Problem,
+    Record,
+    extra_file_problems,
+    file_problems,
+    read_record,
+    settings_problems,
+)
+from strive_data.verify.shard import STALE, FirstRows, ShardReport, ShardTask, check_shard
+
+Observe = Callable[[int, int, int], None]
+"""Called with (shards read, shards in all, bytes read) after each shard."""
+
+TASKS_PER_WORKER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """All problems, and how much was read."""
+
+    problems: tuple[Problem, ...]
+    shards: int = 0
+    samples: int = 0
+    frames: int = 0
+    size_bytes: int = 0
+
+
+def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = None) -> VerifyResult:
+    """Read every byte of a finished build; `workers` processes, 0: one a core, 1: this process only.
+
+    Raises UsageError if there is no such folder. Memory does not grow with the number of shards.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
+    try:
+        record = read_record(folder)
+    except StriveError as error:
+        what = str(error).removeprefix(f"{folder / RUN_FILE} ").removesuffix(f": {SEE_VERIFY}")
+        return VerifyResult(problems=(Problem(file=RUN_FILE, what=what),))
+    problems = [*file_problems(folder, record), *extra_file_problems(folder, record)]
+    problems += settings_problems(folder, record)
+    tables_sound = {problem.file for problem in problems}.isdisjoint(TABLE_FILES)
+    try:
+        first_rows = _first_rows(folder) if tables_sound else {}
+    except pl.exceptions.PolarsError as error:
+        problems.append(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"))
+        tables_sound, first_rows = False, {}
+    tasks = [
+        ShardTask(folder=folder, shard=shard, settings=record.settings, first_rows=first_rows.get(shard))
+        for shard in record.shards
+    ]
+    reports: list[ShardReport] = []
+    for report in _check_all(tasks, workers or os.cpu_count() or 1):
+        reports.append(report)
+        problems += report.problems
+        if observe:
+            observe(len(reports), len(tasks), sum(report.size_bytes for report in reports))
+    if tables_sound:
+        problems += _table_problems(folder, record, reports)
+    return VerifyResult(
+        problems=tuple(problems),
+        shards=len(reports),
+        samples=sum(report.samples for report in reports),
+        frames=sum(report.frames for report in reports),
+        size_bytes=sum(report.size_bytes for report in reports),
+    )
+
+
+def _first_rows(folder: Path) -> dict[str, FirstRows]:
+    """Where the rows of each shard start in the tables."""
+    rows = pl.scan_parquet(folder / SAMPLES_FILE).select("shard", "candidates")
+    counts = rows.group_by("shard", maintain_order=True).agg(
+        samples=pl.len(), frames=pl.col("candidates").sum()
+    )
+    first = counts.with_columns(pl.col("samples", "frames").cum_sum().shift(1, fill_value=0)).collect()
+    return {shard: FirstRows(samples=samples, frames=frames) for shard, samples, frames in first.rows()}
+
+
+def _table_problems(folder: Path, record: Record, reports: Sequence[ShardReport]) -> Iterator[Problem]:
+    """Tables that do not agree with the shards as a whole: counts, repeated ids, failed rows."""
+    try:
+        yield from _count_problems(folder, record, reports)
+        yield from _failure_problems(folder, reports)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).splitlines()[0][:200]
+        yield Problem(file=FAILURES_FILE, what=f"the tables cannot be read: {reason}")
+    except DamagedError as error:
+        yield Problem(file=TRAILING_FILE, what=str(error))
+
+
+def _count_problems(folder: Path, record: Record, reports: Sequence[ShardReport]) -> Iterator[Problem]:
+    samples = sum(report.samples for report in reports)
+    if not any(report.problems for report in reports):
+        candidates = sum(report.candidates for report in reports)
+        for file, count in {SAMPLES_FILE: samples, INDEX_FILE: samples, FRAMES_FILE: candidates}.items():
+            found = pl.scan_parquet(folder / file).select(pl.len()).collect().item()
+            if found != count:
+                what = f"{found} rows, the shards account for {count}"
+                yield Problem(file=file, what=what, remedy=STALE)
+        size_bytes = sum(report.size_bytes for report in reports)
+        counts = counts_of(folder, samples=samples, shards=len(reports), size_bytes=size_bytes)
+        if "tried_videos" not in record.counts:  # older builds call these their videos
+            counts["videos"] = counts.pop("tried_videos")
+        for name, count in counts.items():
+            if record.counts.get(name) != count:
+                what = f"counts {record.counts.get(name)} {name}, but there are {count}"
+                yield Problem(file=RUN_FILE, what=what, remedy=STALE)
+
+
+def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[Problem]:
+    """Sample ids that occur twice or also failed, and failed rows that no manifest records."""
+    samples, failures = (pl.scan_parquet(folder / file) for file in (SAMPLES_FILE, FAILURES_FILE))
+    twice = samples.group_by("sample_id").len().filter(pl.col("len") > 1).sort("sample_id").collect()
+    for sample_id in twice["sample_id"]:
+        yield Problem(file=SAMPLES_FILE, what="the id occurs more than once", sample_id=sample_id)
+    # A second row with the id of a sample is a failed row of its own.
+    others = failures.filter(pl.col("kind") != FailureKind.DUPLICATE_ID.value)
+    for sample_id in others.join(samples, on="sample_id", how="semi").collect()["sample_id"]:
+        yield Problem(file=FAILURES_FILE, what="it is also a sample", sample_id=sample_id, remedy=STALE)
+    trailing = read_trailing_failures(folder / TRAILING_FILE).failures
+    known = {_key(failure) for failure in (*trailing, *(f for report in reports for f in report.failures))}
+    tried = failures.filter(pl.col("stage") != "annotation")
+    for row in tried.select("sample_id", "stage", "kind", "message").collect().rows():
+        if row not in known:
+            what = "neither a manifest nor tail.json records this failure"
+            yield Problem(file=FAILURES_FILE, what=what, sample_id=row[0], remedy=STALE)
+
+
+def _key(failure: FailedRow) -> tuple[str, str, str, str]:
+    return failure.sample_id, failure.stage, str(failure.kind), failure.message
+
+
+def _check_all(tasks: Sequence[ShardTask], workers: int) -> Iterator[ShardReport]:
+    """Reports in the order of the tasks. If a process dies, the report names the shard that it read."""
+    if workers == 1 or len(tasks) < 2:
+        yield from map(check_shard, tasks)
+        return
+    with WorkerPool(check_shard, min(workers, len(tasks)), name="reading") as pool:
+        source = iter(tasks)
+        waiting = deque((task, pool.submit(task)) for task in islice(source, workers * TASKS_PER_WORKER))
+        while waiting:
+            task, future = waiting.popleft()
+            waiting.extend((task, pool.submit(task)) for task in islice(source, 1))
+            yield _result(task, future)
+
+
+def _result(task: ShardTask, future: Future[ShardReport]) -> ShardReport:
+    try:
+        return future.result()
+    except WorkerDiedError as error:
+        what = f"the process that read it died with exit code {error.exit_code}"
+        return ShardReport(problems=(Problem(file=task.shard, what=what),))
