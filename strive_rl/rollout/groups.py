@@ -61,6 +61,8 @@ def sample_groups(policy: Policy, groups: Sequence[Group], sampling: Sampling, s
 
 def with_opening(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
     """Completions whose text begins with the thought that the chat template opens in the prompt."""
+    if not prompt.opening:
+        return tuple(completions)
     return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
 
 
