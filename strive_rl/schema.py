@@ -105,7 +105,7 @@ class Completion:
 @dataclass(frozen=True, kw_only=True)
 class Reward:
     """Parts of the reward of one completion, each in [0, 1]; `total` is their weighted sum. `custom` holds
-    the parts of a user's own function, by name."""
+    the further parts of a user's function, by name."""
 
     accuracy: float
     format: float

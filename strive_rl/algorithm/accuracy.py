@@ -12,12 +12,12 @@ from fractions import Fraction
 from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number
 from strive_data.schema import ProblemType, Question
 from strive_rl.algorithm.choice import read_choice
-from strive_rl.algorithm.plain import WRAPPERS, plain_text
+from strive_rl.algorithm.plain import plain_text
 from strive_rl.algorithm.similarity import rouge_mean, split_words, word_error_rate
-from strive_rl.algorithm.statements import statements
+from strive_rl.algorithm.statements import ALTERNATIVES, conclusion, statements
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-ALTERNATIVES = re.compile(r"\b(?:or|and|either|not)\b", re.IGNORECASE)
+AROUND_NUMBERS = " \n\t\"'`*_$“”"
 
 
 def outside_thoughts(text: str) -> str:
@@ -64,19 +64,20 @@ def has_direct_form(text: str) -> bool:
 def read_number(answer: str) -> Fraction | None:
     """The one number that an answer gives, units aside: "3.5 meters (11 feet)", "The answer is 4."
 
-    None for several different numbers, unless one follows the last statement "answer is" or the last "=", and
-    for a number that cannot be read exactly.
+    Of several different numbers it is the one behind the last "answer is", in the concluding sentence, or
+    behind the last "="; else None. None for a number that cannot be read exactly, too.
     """
     text = plain_text(fold_number_text(answer))
-    whole = parse_number(text.strip(WRAPPERS).rstrip(". "))
+    whole = parse_number(text.strip(AROUND_NUMBERS).rstrip(". "))
     if whole is not None:
         return whole
     stated = [said for said in statements(text, frozenset()) if not said.weak and not said.dashed]
     result = "" if ALTERNATIVES.search(text) else text.rpartition("=")[2]
-    for part in (*(said.rest for said in stated[-1:]), text, result):
+    ends = [said.rest.partition("\n")[0] for said in stated[-1:]]
+    for part in (*ends, conclusion(text), text, result):
         found = set(find_numbers(part))
-        if len(found) == 1:
-            return found.pop()
+        if len(found) == 1 or (found and part in ends):
+            return found.pop() if len(found) == 1 else None
     return None
 
 

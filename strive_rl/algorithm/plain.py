@@ -15,10 +15,10 @@ WRAPPERS = " \n\t\"'`*_$“”‘’«»「」『』【】〔〕[]{}<>"
 TYPEFACE = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal)|mbox|operatorname)\s*\{([^{}]*)\}"
 )
-BOXED = re.compile(r"\\f?box(?:ed)?\s*\{([^{}]*)\}")
+BOXED = re.compile(r"\$*\\f?box(?:ed)?\s*\{([^{}]*)\}\$*")
 DELIMITERS = re.compile(r"\\[()\[\]]|\*\*|`")
-LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|>)[ \t]+", re.MULTILINE)
-MARKUP = re.compile(r"</?[A-Za-z]\w*/?>")
+LINE_MARKS = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.MULTILINE)
+MARKUP = re.compile(r"<(b|i|u|p|em|strong|code|span|mark)>([^<]*)</\1>", re.IGNORECASE)
 SPEAKER = re.compile(r"\A\s*(?:assistant|bot|model|ai)\s*:\s*", re.IGNORECASE)
 
 
@@ -32,7 +32,7 @@ def plain_text(text: str) -> str:
         folded = TYPEFACE.sub(r"\1", folded)
         folded = BOXED.sub(r" answer: \1 ", folded)
     folded = LINE_MARKS.sub("", DELIMITERS.sub("", folded))
-    return SPEAKER.sub("", MARKUP.sub("", folded)).strip()
+    return SPEAKER.sub("", MARKUP.sub(r"\2", folded)).strip()
 
 
 def bare(text: str) -> str:

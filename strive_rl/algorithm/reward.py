@@ -1,4 +1,7 @@
-"""The parts of the reward of one response, and their weighted sum. No bonus for length or order."""
+"""The parts of the reward of one completion, and their weighted sum. No bonus for length or order.
+
+The settings name code to import here and for scorers only.
+"""
 
 from __future__ import annotations
 
@@ -21,33 +24,26 @@ from strive_rl.algorithm.accuracy import (
 from strive_rl.config import RewardSettings
 from strive_rl.schema import Reward
 
-# A user's own reward, named by import path. Nothing else in the settings names code to import but scorers.
-#
-# The contract: a function of (text, Question) that gives a number in [0, 1], or a dictionary of such
-# numbers by
-# name. What it raises, and any other result, stops the run and names the question: it never becomes a 0.
-
-Own = Callable[[str, Question], object]
+CustomReward = Callable[[str, Question], object]
+"""A user's function of (text, question): a number in [0, 1], or a mapping of such numbers by name."""
 
 # Name of the part of a function that gives one number.
-ONE = "custom"
+CUSTOM_PART = "custom"
 
 
-def load_own(name: str) -> Own:
+def load_custom(name: str) -> CustomReward:
     """The function `package.module:name`. Raises UsageError where there is none."""
-    own: Own = imported(name, "reward.function", "function")
-    return own
+    function: CustomReward = imported(name, "reward.function", "function")
+    return function
 
 
-def own_parts(function: Own, text: str, question: Question, where: str) -> dict[str, float]:
+def custom_parts(function: CustomReward, text: str, question: Question, where: str) -> dict[str, float]:
     """Parts by name, each in [0, 1]. Raises StriveError that begins with `where` for anything else."""
     try:
         result = function(text, question)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # Any, sys.exit too: the code is the user's. It stops the run.
+    except Exception as error:  # The code is the user's: any error is named and stops the run, never a 0.
         raise StriveError(f"{where} raised {_described(error)}") from error
-    named = result if isinstance(result, Mapping) else {ONE: result}
+    named = result if isinstance(result, Mapping) else {CUSTOM_PART: result}
     return {str(part): _checked(value, part, where) for part, value in named.items()}
 
 
@@ -66,10 +62,10 @@ def _described(error: BaseException) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How responses are rewarded: weights by part, and a user's own function with its name."""
+    """How completions are rewarded: weights by part, and a user's function with its name."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: RewardSettings().weights)
-    function: Own | None = None
+    function: CustomReward | None = None
     name: str = ""
 
 
@@ -80,7 +76,7 @@ def load_rules(settings: RewardSettings) -> Rules:
     """The rules that the settings name. Raises UsageError for a function that cannot be imported."""
     if settings.function is None:
         return Rules(weights=settings.weights)
-    return Rules(weights=settings.weights, function=load_own(settings.function), name=settings.function)
+    return Rules(weights=settings.weights, function=load_custom(settings.function), name=settings.function)
 
 
 def score(
@@ -98,7 +94,7 @@ def score(
     (`reason` false), the answer may be bare.
 
     With the package's own parts it is a total function of the text. Raises StriveError that names the step
-    and the question where the user's own function fails or breaks its contract, UsageError where its parts
+    and the question where the user's function fails or breaks its contract, UsageError where its parts
     are not those that have a weight, and ValueError for a question whose own answer cannot be read.
     """
     answer = final_answer(text)
@@ -111,7 +107,7 @@ def score(
     if rules.function is not None:
         at = "" if step is None else f"step {step}, "
         where = f"{at}question {question.sample_id}: reward.function {rules.name}"
-        parts |= own_parts(rules.function, text, question, where)
+        parts |= custom_parts(rules.function, text, question, where)
         _require_weights(parts, rules, where)
     total = sum(weight * parts[name] for name, weight in rules.weights.items())
     return Reward(total=total, accuracy=parts.pop("accuracy"), format=parts.pop("format"), custom=parts)

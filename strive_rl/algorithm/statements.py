@@ -85,6 +85,13 @@ DENIED = re.compile(
 FINAL = re.compile(
     r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
 )
+# The end of a calculation: "Therefore, the final value is 8.4 V", "Thus, V = 8.4".
+CONCLUSION = re.compile(
+    r"(?:\b(?:final(?:ly)?|therefore|thus|hence|conclusion|so|consequently|we\s+(?:get|obtain|find|have))\b|∴)"
+    r"[^.!?\n]{0,120}?(?:\b(?:is|are|equals?|be|get|obtain|find|gives?)\b|[=:≈])\s*(?P<result>[^\n]*)",
+    re.IGNORECASE,
+)
+ALTERNATIVES = re.compile(r"\b(?:or|and|either|not)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.!?。]\s|\n")
 
 
@@ -121,6 +128,15 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
             before = re.split("[,;:]", before)[-1]
         if not DENIED.search(before):
             yield _statement(text, match, weak, before, letters)
+
+
+def conclusion(text: str) -> str:
+    """What the last concluding sentence of a calculation gives, behind the last "=" in it; "" if none."""
+    found = [match["result"] for match in CONCLUSION.finditer(text)]
+    if not found:
+        return ""
+    said = re.split(r"[.!?。](?:\s|$)", found[-1])[0].strip()
+    return said if ALTERNATIVES.search(said) else said.rpartition("=")[2].strip()
 
 
 def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters: Set[str]) -> Statement:

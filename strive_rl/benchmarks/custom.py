@@ -1,33 +1,26 @@
-"""An annotation of the user's own: each question by its type, as the reward's accuracy scores it."""
+"""An annotation of the user: each question by its type, as the reward's accuracy scores it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from strive_data.schema import Question
-from strive_rl.algorithm.accuracy import accuracy_of
+from strive_rl.algorithm.accuracy import accuracy_of, read_number
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
-from strive_rl.benchmarks.parsing import final_text, one_number
+from strive_rl.benchmarks.parsing import final_text
 from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
 
 
-def own_score(output: str, item: Item) -> Verdict:
-    """The letter for multiple choice; else the accuracy that training rewards, in [0, 1]."""
+def custom_score(output: str, item: Item) -> Verdict:
+    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on."""
     question = item.question
     if question.problem_type == "multiple choice":
         return choice_verdict(output, item)
     answer = final_text(output)
-    if question.problem_type in ("numerical", "regression"):
-        answer = _number_in(answer, question)
     if not answer:
         return Verdict(value=0.0, extracted=None)
-    return Verdict(value=accuracy_of(answer, question), extracted=answer)
-
-
-def _number_in(answer: str, question: Question) -> str:
-    value = one_number(answer)
-    return "" if value is None else f"{value.numerator}/{value.denominator}"
+    read = read_number(answer) if question.problem_type in ("numerical", "regression") else answer
+    return Verdict(value=accuracy_of(answer, question), extracted=None if read is None else str(read))
 
 
 def _tags(row: Row, path: Path) -> dict[str, str]:
@@ -37,11 +30,11 @@ def _tags(row: Row, path: Path) -> dict[str, str]:
     }
 
 
-OWN = Benchmark(
+CUSTOM = Benchmark(
     name="own",
     title="own annotation",
     published=0,
     tags=_tags,
     breakdowns=("source", "question type"),
-    conventions=(Convention(name="accuracy", score=own_score), VIDEO_R1),
+    conventions=(Convention(name="accuracy", score=custom_score), VIDEO_R1),
 )

@@ -1,33 +1,39 @@
-"""Open answers by rule: what is surely right by rule, what is surely wrong, and what only a judge can tell.
+"""Questions with options, and open answers: surely right, surely wrong, or only for a judge to tell.
 
-Right is equality of the whole answer after normalising, never of a part: an empty answer is a part of every
-truth, and a list of guesses holds every truth.
+An open answer is surely right where all of it equals the truth once only its form is normalised. No sign is
+lost (n! is not n, C# is not C), and no part of an answer counts: an empty answer is a part of every truth,
+and a list of guesses holds every truth.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from fractions import Fraction
 
-from strive_data.annotations.numbers import parse_number
-from strive_rl.algorithm.plain import WRAPPERS
-from strive_rl.algorithm.statements import statements
+from strive_data.annotations.numbers import fold_number_text, parse_number
+from strive_rl.algorithm.plain import plain_text
+from strive_rl.algorithm.statements import conclusion, statements
 from strive_rl.benchmarks.item import Item, Verdict
 from strive_rl.benchmarks.parsing import choice, final_text, one_number
 
-# The rule of all questions with options: the letter that the output settles on is that of the truth.
+OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."
+
+ARTICLE = re.compile(r"\A(?:an?|the)\s+(?=[^\W\d_]{2})", re.IGNORECASE)
+# "Depth-First Search (DFS)", "triboelectric (static electricity)"; not "f(x)" or "sin (x)".
+EXPLAINED = re.compile(
+    r"(?P<name>[^\W\d_][^\W\d_ '-]*(?:[ '-]+[^\W\d_]+)*)\s+\((?P<gloss>[^\W\d_]{2,}(?:[ -][^\W\d_]{2,})*)\)"
+)
+SHORTEST_NAME = 4
+QUOTES = str.maketrans("‘’“”", "''\"\"")
+SPOKEN_QUOTE = re.compile(r"(?<!\d)\"")
+PLAIN_POWER = re.compile(r"\^\(([+-]?\d+)\)")
+WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def choice_verdict(output: str, item: Item) -> Verdict:
     """1 for the right letter, 0 for another one and for none that can be read."""
     letter = choice(output, item.question.options)
     return Verdict(value=float(letter == item.question.answer), extracted=letter)
-
-
-OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."
-ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-PARENTHESES = re.compile(r"\s*\(([^()]*)\)\s*$")
-SIGNS = re.compile(r"[^\w\s.%°µ$€£+\-*/^=()<>]")
 
 
 def letter_or_open(output: str, item: Item) -> Verdict:
@@ -39,40 +45,56 @@ def letter_or_open(output: str, item: Item) -> Verdict:
 
 def open_verdict(output: str, item: Item) -> Verdict:
     """1 for the truth itself; 0 for no answer, and for another number where the truth is one; else None."""
-    answer = stated(final_text(output))
-    truth = item.question.answer
-    if not normalised(answer):
+    text = final_text(output)
+    truth, wanted = item.question.answer, parse_number(item.question.answer)
+    answers = [stated(text), conclusion(plain_text(fold_number_text(text)))]
+    extracted = answers[0]
+    if not re.search(r"\w", extracted) and normalised(extracted) != normalised(truth):
         return Verdict(value=0.0, extracted=None)
-    if normalised(answer) in accepted(truth):
-        return Verdict(value=1.0, extracted=answer)
-    wanted = parse_number(truth)
-    if wanted is not None:
-        value = one_number(answer)
-        if value is not None:
-            return Verdict(value=float(round(value, 2) == round(wanted, 2)), extracted=answer)
-    return Verdict(value=None, extracted=answer)
+    if any(normalised(answer) in accepted(truth) for answer in answers):
+        return Verdict(value=1.0, extracted=extracted)
+    value = None if wanted is None else one_number(text)
+    if wanted is None or value is None:
+        return Verdict(value=None, extracted=extracted)
+    return Verdict(value=_number_verdict(value, wanted), extracted=extracted)
+
+
+def _number_verdict(value: Fraction, wanted: Fraction) -> float | None:
+    """1 where both are equal to 2 decimals and to 1 %, else 0; None where they may differ in scale alone
+    (percent, thousands)."""
+    if round(value, 2) == round(wanted, 2) and 100 * abs(value - wanted) <= abs(wanted):
+        return 1.0
+    ratio = value / wanted if wanted else Fraction(0)
+    scaled = ratio in {Fraction(10) ** power for power in (-9, -6, -3, -2, 2, 3, 6, 9)}
+    return None if scaled else 0.0
 
 
 def stated(text: str) -> str:
-    """What follows the last "answer is" or "Answer:" on its line; the whole text without one."""
-    said = [one.rest for one in statements(text, frozenset()) if not one.weak]
-    if not said:
-        return text.strip()
-    return said[-1].strip().partition("\n")[0].strip(WRAPPERS)
+    """What follows the last "answer is" or "Answer:" on its line, else the whole text; without markup."""
+    plain = plain_text(fold_number_text(text))
+    said = [one.rest for one in statements(plain, frozenset()) if not one.weak and one.rest.strip()]
+    return said[-1].strip().partition("\n")[0].strip() if said else plain
 
 
 def normalised(text: str) -> str:
-    """Case, accents of form (², full width), articles, quotes, spacing and a final stop aside."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    bare = ARTICLES.sub(" ", SIGNS.sub(" ", folded))
-    return " ".join(bare.split()).strip(" .")
+    """A text up to its form: spacing, quotes and markup, a first article, a final stop, the case of words.
+
+    Case counts in words of one or two letters (mW, MW).
+    """
+    plain = plain_text(fold_number_text(text)).translate(QUOTES).removeprefix("answer: ")
+    plain = PLAIN_POWER.sub(r"^\1", SPOKEN_QUOTE.sub(" ", plain))
+    plain = " ".join(plain.split()).removesuffix(".").strip()
+    if len(plain) > 1 and plain[0] == plain[-1] == "$":
+        plain = plain[1:-1].strip()
+    return WORD.sub(lambda word: word[0].casefold(), ARTICLE.sub("", plain))
 
 
 def accepted(truth: str) -> set[str]:
-    """Forms of a truth: itself; of "Depth-First Search (DFS)" also what stands before and in the brackets."""
+    """Forms of a truth: itself; of "Depth-First Search (DFS)" also the name and a short form in capitals."""
     forms = {normalised(truth)}
-    if bracket := PARENTHESES.search(truth):
-        forms.add(normalised(truth[: bracket.start()]))
-        if bracket[1].isupper():
-            forms.add(normalised(bracket[1]))
+    explained = EXPLAINED.fullmatch(truth.strip())
+    if explained and len(explained["name"]) >= SHORTEST_NAME:
+        forms.add(normalised(explained["name"]))
+        if explained["gloss"].isupper():
+            forms.add(normalised(explained["gloss"]))
     return forms - {""}

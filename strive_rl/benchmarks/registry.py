@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strive_data.common.settings import choose
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.rules.mmvu import MMVU
 from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST
@@ -14,7 +14,7 @@ from strive_rl.benchmarks.rules.vsibench import VSIBENCH
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
-    for benchmark in (VIDEOMME, TEMPCOMPASS, VIDEOMMMU, MMVU, VSIBENCH, PERCEPTIONTEST, OWN)
+    for benchmark in (VIDEOMME, TEMPCOMPASS, VIDEOMMMU, MMVU, VSIBENCH, PERCEPTIONTEST, CUSTOM)
 }
 
 

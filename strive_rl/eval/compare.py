@@ -15,7 +15,7 @@ from typing import Any
 from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.registry import BENCHMARKS
 from strive_rl.benchmarks.scoring import counts_in, mean_of, shown
@@ -90,14 +90,14 @@ def _of_shards(folder: Path, sampler: str) -> ScoredFolder:
             reference=line["answer"],
             tags={"source": line["source"], "question type": line["problem_type"]},
             output=line["output"],
-            extracted={OWN.conventions[0].name: line["extracted"]},
-            values={OWN.conventions[0].name: line["accuracy"]},
+            extracted={CUSTOM.conventions[0].name: line["extracted"]},
+            values={CUSTOM.conventions[0].name: line["accuracy"]},
             frames={"sampler": sampler, "times": line["times"]},
         )
         for line in lines
     ]
-    by = {tag: sorted({row.tags[tag] for row in rows}) for tag in OWN.breakdowns}
-    results = {"title": "samples of a build", "benchmark": OWN.name, "by": by}
+    by = {tag: sorted({row.tags[tag] for row in rows}) for tag in CUSTOM.breakdowns}
+    results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
     return _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
 
 

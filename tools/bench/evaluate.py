@@ -22,7 +22,7 @@ from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
 from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.schema import Sample
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.items import read_items
 from strive_rl.cli import quiet_libraries
 from strive_rl.config import PolicySettings
@@ -75,7 +75,7 @@ def main() -> None:
 
 def decoded(root: Path, annotation: Path, settings: BenchmarkSettings) -> tuple[list[Sample], float]:
     """Samples of all usable questions, and the seconds of decoding in its process."""
-    items = read_items([annotation], OWN)
+    items = read_items([annotation], CUSTOM)
     jobs, _ = find_videos([(row, item.question) for row, item in enumerate(items.items)], root)
     videos = list(sample_stream(jobs, frame_settings(settings), workers=1))
     samples = [result for video in videos for result in video.results if isinstance(result, Sample)]

@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.reward import Rules, load_own, load_rules, own_parts, score
+from strive_rl.algorithm.reward import Rules, custom_parts, load_custom, load_rules, score
 from strive_rl.config import RewardSettings
 
 
@@ -19,10 +19,10 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "    return {'brief': float(len(text) < 9), 'asked': bool(question.options)}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    function = load_own("my_rewards:brief")
-    assert own_parts(function, "short", QUESTION, "here") == {"brief": 1.0, "asked": 1.0}
+    function = load_custom("my_rewards:brief")
+    assert custom_parts(function, "short", QUESTION, "here") == {"brief": 1.0, "asked": 1.0}
     with pytest.raises(UsageError, match="my_rewards has no function long"):
-        load_own("my_rewards:long")
+        load_custom("my_rewards:long")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_names_that_are_no_function(name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        load_own(name)
+        load_custom(name)
 
 
 QUESTION = Question(
@@ -56,12 +56,12 @@ RIGHT = "<answer>D</answer>"
 def rules(weights: dict[str, float], result: Any) -> Rules:
     """Rules with a user's function that gives `result`, or raises it."""
 
-    def own(text: str, question: Question) -> Any:
+    def custom(text: str, question: Question) -> Any:
         if isinstance(result, Exception):
             raise result
         return result(text, question) if callable(result) else result
 
-    return Rules(weights=weights, function=own, name="mine:own")
+    return Rules(weights=weights, function=custom, name="mine:reward")
 
 
 def test_parts_are_weighed() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.schema import ProblemType
-from strive_rl.benchmarks.custom import OWN, own_score
+from strive_rl.benchmarks.custom import CUSTOM, custom_score
 from strive_rl.benchmarks.items import read_items
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
@@ -22,14 +22,14 @@ from tests.strive_rl.benchmarks.made_items import choice_item, item
     ],
 )
 def test_each_type_as_the_reward_scores_it(kind: ProblemType, truth: str, output: str, value: float) -> None:
-    assert own_score(output, item(truth, kind)).value == pytest.approx(value)
+    assert custom_score(output, item(truth, kind)).value == pytest.approx(value)
 
 
 def test_choices_are_read_as_everywhere() -> None:
-    assert own_score("The answer is B because", choice_item("B")).value == 1
+    assert custom_score("The answer is B because", choice_item("B")).value == 1
 
 
 def test_an_annotation_of_the_users_own_is_read(shared_data: Path) -> None:
-    items = read_items([shared_data / "questions.jsonl"], OWN)
+    items = read_items([shared_data / "questions.jsonl"], CUSTOM)
     assert len(items.items) == 26
     assert len({one.tags.get("question type") for one in items.items}) > 1

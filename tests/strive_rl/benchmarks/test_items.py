@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.items import find_annotations, read_items, tags_of
 from strive_rl.benchmarks.registry import BENCHMARKS
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
@@ -42,7 +42,7 @@ def test_where_there_is_none_it_says_what_was_looked_for(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"no annotation of VideoMME: none of videomme/test-\*.parquet or "):
         find_annotations(VIDEOMME, tmp_path)
     with pytest.raises(UsageError, match="no annotation of own annotation; name its files by --annotations"):
-        find_annotations(OWN, tmp_path)
+        find_annotations(CUSTOM, tmp_path)
     with pytest.raises(UsageError, match="absent: no such folder"):
         find_annotations(VIDEOMME, tmp_path / "absent")
     assert all(benchmark.files for name, benchmark in BENCHMARKS.items() if name != "own")
@@ -56,7 +56,7 @@ def test_tags_go_with_their_rows_and_bad_rows_are_kept_apart(tmp_path: Path) -> 
     ]
     file = tmp_path / "own.json"
     file.write_text(json.dumps(rows))
-    items = read_items([file], OWN)
+    items = read_items([file], CUSTOM)
     assert [(one.question.sample_id, one.tags["source"]) for one in items.items] == [
         ("0", "one"),
         ("2", "three"),

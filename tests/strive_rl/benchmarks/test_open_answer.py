@@ -6,6 +6,12 @@ from strive_rl.benchmarks.item import Verdict
 from strive_rl.benchmarks.open_answer import accepted, choice_verdict, normalised, open_verdict, stated
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
+LOOK_ALIKE = [
+    ("n!", "n"), ("A ∪ B", "A ∩ B"), ("C#", "C"), ("C++", "C"), ("√x", "x"), ("±a", "a"), ("n^2", "n2"),
+    ("f(x)", "f"), ("mW", "MW"), ("A*", "A"), ("f'", "f"), ("[0, 1]", "0, 1"), ("x_1", "x1"), ("a<b", "a b"),
+    ("≥ 5 m", "5 m"), ("an x", "x"), ("¬p", "p"), ("sin (x)", "sin"),
+]  # fmt: skip
+
 
 def test_the_right_letter_another_one_and_none() -> None:
     item = choice_item("B")
@@ -15,30 +21,71 @@ def test_the_right_letter_another_one_and_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "truth", "value"),
+    ("output", "truth"),
     [
-        ("Dolly zoom", "Dolly Zoom", 1),
-        ("The answer is: the dolly zoom.", "Dolly Zoom", 1),
-        ("Therefore, the final answer is: Answer: depth-first search", "Depth-First Search (DFS)", 1),
-        ("DFS", "Depth-First Search (DFS)", 1),
-        ("O(n²)", "O(n^2)", None),
-        ("a vertigo shot", "Dolly Zoom", None),
-        ("", "Dolly Zoom", 0),
-        ("the", "Dolly Zoom", 0),
-        ("<answer></answer>", "salt", 0),
-        ("al", "salt", None),
-        ("salt, sugar, sand, silver", "salt", None),
-        ("12.97", "12.97", 1),
-        ("about 13", "12.97", 0),
-        ("12.974 g", "12.97", 1),
-        ("12 or 13", "12.97", None),
-        ("4 dogs", "two", None),
+        ("Dolly zoom", "Dolly Zoom"),
+        ("The answer is: the dolly zoom.", "Dolly Zoom"),
+        ("Therefore, the final answer is: Answer: depth-first search", "Depth-First Search (DFS)"),
+        ("DFS", "Depth-First Search (DFS)"),
+        ("A", "A"),
+        ("The answer is A.", "A"),
+        ("**hepatitis**", "Hepatitis"),
+        (r"\boxed{\text{hepatitis}}", "hepatitis"),
+        (r"The answer is $\boxed{\text{hepatitis}}$.", "hepatitis"),
+        ("O(n²)", "O(n^2)"),
+        ("C#", "C#"),
+        ("n!", "n!"),
+        ("12.97", "12.97"),
+        ("12.974 g", "12.97"),
+        ("V1 = 3.1. V2 = 5.3. Therefore, the final value is 8.4 V.", "8.4"),
+        ("V = 3 + 5.4 = 8.4", "8.4"),
+        ("First 3 is added to 2.\nSo we get 5.", "5"),
+        ("The light bends.\nThus, the effect is refraction.", "refraction"),
+        ("−5 m/s", "-5"),
     ],
 )
-def test_sure_is_the_whole_answer_or_no_answer_or_another_number(
-    output: str, truth: str, value: float | None
-) -> None:
-    assert open_verdict(output, item(truth)).value == value
+def test_the_truth_itself_is_surely_right(output: str, truth: str) -> None:
+    assert open_verdict(output, item(truth)).value == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "truth"),
+    [
+        ("", "Dolly Zoom"),
+        ("...", "Dolly Zoom"),
+        ("<answer></answer>", "salt"),
+        ("about 13", "12.97"),
+        ("0.004", "0.001"),
+        ("-5", "5"),
+        ("- 5", "5"),
+        ("10³", "103"),
+    ],
+)
+def test_no_answer_and_another_number_are_surely_wrong(output: str, truth: str) -> None:
+    assert open_verdict(output, item(truth)).value == 0
+
+
+@pytest.mark.parametrize(
+    ("output", "truth"),
+    [
+        ("a vertigo shot", "Dolly Zoom"),
+        ("al", "salt"),
+        ("salt, sugar, sand, silver", "salt"),
+        ("the", "salt"),
+        ("12 or 13", "12.97"),
+        ("4 dogs", "two"),
+        ("50%", "50"),
+        ("5 million", "5"),
+        ("√2", "2"),
+        ("±5", "5"),
+        ("n^2", "2"),
+        ("<5", "5"),
+        *LOOK_ALIKE,
+        *[(truth, output) for output, truth in LOOK_ALIKE],
+    ],
+)
+def test_what_differs_in_a_sign_or_a_word_is_never_surely_right(output: str, truth: str) -> None:
+    assert open_verdict(output, item(truth)).value is None
 
 
 def test_stated_answers_end_with_their_line() -> None:
@@ -47,8 +94,6 @@ def test_stated_answers_end_with_their_line() -> None:
 
 
 def test_normalising() -> None:
-    assert normalised("  The “Faraday’s” Cage. ") == normalised("faraday s cage")
-    assert accepted("triboelectric (static electricity)") == {
-        "triboelectric (static electricity)",
-        "triboelectric",
-    }
+    assert normalised("  The “Faraday’s” Cage. ") == normalised("faraday's cage") == "faraday's cage"
+    explained = "triboelectric (static electricity)"
+    assert accepted(explained) == {explained, "triboelectric"}

@@ -51,6 +51,26 @@ def test_signs_alone_are_no_answer(output: str) -> None:
         ("There are 3 chairs and 2 tables. The answer is 5", "5"),
         ("<think>2 or 3</think><answer>3</answer>", "3"),
         *(
+            ("−5 m/s", "-5"),
+            ("minus 5", "-5"),
+            ("-$5", "-5"),
+            ("- 5", "-5"),
+            ("Answer - 5", None),
+            ("<5", None),
+        ),
+        *(("10³", "1000"), ("10**3", "1000"), ("10<sup>3</sup>", "1000"), (r"12\%", "0.12"), ("5k", "5000")),
+        *(
+            ("3.5 meters (11 feet)", "3.5"),
+            ("4 (2 at the table and 2 outside)", "4"),
+            ("5 million", "5000000"),
+        ),
+        *(
+            ("V = 3 + 5.4 = 8.4", "8.4"),
+            ("So x = 3 or x = 4", None),
+            ("The answer is 4 or 5. So 3 ran.", None),
+        ),
+        ("V1 = 3. V2 = 5. Therefore, the final value is 8.4 V.", "8.4"),
+        *(
             ("4 or 5", None),
             ("3-4", None),
             ("two", None),

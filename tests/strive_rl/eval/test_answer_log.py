@@ -11,7 +11,7 @@ import pytest
 from strive_data.errors import FailureKind, UsageError
 from strive_data.sample_stream import VideoJob, VideoResult
 from strive_data.schema import FailedRow, Sample
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Item
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
@@ -138,7 +138,7 @@ def failed(sample: Sample) -> FailedRow:
 def asking(tiny_policy: Policy, answering: Callable[[Policy], Policy]) -> Asking:
     questions = [question for result in results() for _, question in result.job.rows]
     items = {q.sample_id: Item(question=q, tags={"source": "made"}) for q in questions}
-    return Asking(policy=answering(tiny_policy), benchmark=OWN, items=items, settings=SETTINGS)
+    return Asking(policy=answering(tiny_policy), benchmark=CUSTOM, items=items, settings=SETTINGS)
 
 
 def run(asking: Asking, videos: list[VideoResult], size: int, samplers: tuple[str, ...]) -> Iterator[tuple]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
 from strive_rl.common import jsonl
 from strive_rl.eval.compare import CompareSettings, compare, read_scored
@@ -27,7 +27,7 @@ def of_score(folder: Path, outputs: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.with_suffix(".jsonl")
     jsonl.append(file, rows)
-    score([file], folder, benchmark=OWN, settings=ScoreSettings(bootstrap_resamples=20))
+    score([file], folder, benchmark=CUSTOM, settings=ScoreSettings(bootstrap_resamples=20))
     return folder
 
 
@@ -116,7 +116,7 @@ def folder(tmp_path: Path, name: str, outputs: dict[int, str], **settings: Any) 
     predictions = tmp_path / f"{name}.jsonl"
     jsonl.append(predictions, [{"sample_id": str(i), "output": o} for i, o in outputs.items() if o])
     quick = ScoreSettings(bootstrap_resamples=20, **settings)
-    score([predictions], tmp_path / name, benchmark=OWN, annotations=[annotation], settings=quick)
+    score([predictions], tmp_path / name, benchmark=CUSTOM, annotations=[annotation], settings=quick)
     return tmp_path / name
 
 

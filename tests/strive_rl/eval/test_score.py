@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.rules.mmvu import MMVU
 from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST, TRAINED_ON
@@ -48,7 +48,7 @@ def answers(tmp_path: Path, *outputs: str, name: str = "predictions.jsonl") -> P
 
 
 def run(
-    tmp_path: Path, file: Path, benchmark: Benchmark = OWN, out: str = "out", **of: Any
+    tmp_path: Path, file: Path, benchmark: Benchmark = CUSTOM, out: str = "out", **of: Any
 ) -> dict[str, Any]:
     of = {"annotations": [annotation(tmp_path)], "settings": QUICK} | of
     return score([file], tmp_path / out, benchmark=benchmark, **of)

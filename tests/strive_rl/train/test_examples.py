@@ -32,7 +32,7 @@ FORMED = completion("<think>a</think><answer>A</answer>")
 CUT = replace(WRONG, finished=False)
 ROWS = ((RIGHT, WRONG), (RIGHT, FORMED))
 ADVANTAGES = ((1.0, 2.0), (3.0, 4.0))
-OWN, CROSS = AlgorithmSettings(), AlgorithmSettings(logprob_condition="cross")
+CUSTOM, CROSS = AlgorithmSettings(), AlgorithmSettings(logprob_condition="cross")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def group(tiny_policy: Policy, make_group: Callable[..., Group]) -> Group:
 def test_only_informative_questions_become_examples(make_group: Callable[..., Group]) -> None:
     mixed = rewarded(make_group("mixed", TWO_VIEWS), ((RIGHT, WRONG), (RIGHT, RIGHT)), ADVANTAGES)
     equal = rewarded(make_group("equal", TWO_VIEWS), ((RIGHT, FORMED), (RIGHT, RIGHT)), ADVANTAGES)
-    (example,) = make_examples([equal, mixed], OWN)
+    (example,) = make_examples([equal, mixed], CUSTOM)
     assert (example.sample_id, example.tokens) == ("mixed", 7)
     assert example.advantages.tolist() == [1, 2, 3, 4]
     assert example.completions == mixed.completions
@@ -78,15 +78,15 @@ def test_clean_without_a_uniform_view_is_refused(group: Group) -> None:
 
 def test_truncated_completions_are_left_out_and_their_prompts_with_them(group: Group) -> None:
     cut = rewarded(group, ((CUT, RIGHT), (CUT, CUT)), ADVANTAGES)
-    assert make_examples([cut], OWN)[0].tokens == 5
-    (example,) = make_examples([cut], replace(OWN, mask_truncated=True))
+    assert make_examples([cut], CUSTOM)[0].tokens == 5
+    (example,) = make_examples([cut], replace(CUSTOM, mask_truncated=True))
     assert (example.prompts, example.completions) == (group.prompts[:1], ((RIGHT,),))
     assert example.advantages.tolist() == [2]
     (example,) = make_examples([cut], replace(CROSS, mask_truncated=True))
     assert example.completions == ((RIGHT,), (RIGHT,))
     assert example.advantages.tolist() == [2, 2]
     nothing = rewarded(group, ((CUT, replace(RIGHT, finished=False)), (CUT, CUT)), ADVANTAGES)
-    assert make_examples([nothing], replace(OWN, mask_truncated=True)) == []
+    assert make_examples([nothing], replace(CUSTOM, mask_truncated=True)) == []
 
 
 @pytest.mark.parametrize("architecture", TINY_MODELS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.readers.detect import read_predictions
 
 FORMS = {
@@ -23,19 +23,19 @@ FORMS = {
 def test_each_form_is_told_by_its_fields(tmp_path: Path, name: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(json.dumps(FORMS[name]))
-    read = read_predictions(path, OWN)
+    read = read_predictions(path, CUSTOM)
     assert (read.format, [p.output for p in read.predictions]) == (name, ["x"])
-    assert read_predictions(path, OWN, format_name=name).format == name
+    assert read_predictions(path, CUSTOM, format_name=name).format == name
 
 
 def test_a_folder_is_its_predictions_and_what_is_unknown_is_refused(tmp_path: Path) -> None:
     (tmp_path / "predictions.jsonl").write_text(json.dumps(FORMS["strive"]))
-    assert read_predictions(tmp_path, OWN).format == "strive"
+    assert read_predictions(tmp_path, CUSTOM).format == "strive"
     with pytest.raises(SettingsError, match="did you mean 'video-r1'"):
-        read_predictions(tmp_path, OWN, format_name="video_r1")
+        read_predictions(tmp_path, CUSTOM, format_name="video_r1")
     (tmp_path / "predictions.jsonl").write_text(json.dumps({"text": "x"}))
     with pytest.raises(UsageError, match="unknown format"):
-        read_predictions(tmp_path, OWN)
+        read_predictions(tmp_path, CUSTOM)
     (tmp_path / "predictions.jsonl").write_text(json.dumps(FORMS["video-r1"]))
     with pytest.raises(UsageError, match="--sampler"):
-        read_predictions(tmp_path, OWN, sampler="uniform")
+        read_predictions(tmp_path, CUSTOM, sampler="uniform")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.custom import OWN
+from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.readers.prediction import Records
 from strive_rl.benchmarks.readers.strive import fits, read
 
@@ -29,7 +29,7 @@ def records(*rows: dict[str, Any]) -> Records:
 
 
 def test_a_whole_line_holds_its_question_tags_and_frames() -> None:
-    file = read(records(FULL), OWN)
+    file = read(records(FULL), CUSTOM)
     one = file.predictions[0]
     assert one.item is not None
     assert (one.ids, one.output, one.item.question.answer, one.item.tags) == (
@@ -42,7 +42,7 @@ def test_a_whole_line_holds_its_question_tags_and_frames() -> None:
 
 
 def test_a_bare_line_is_read_and_a_line_without_output_is_bad() -> None:
-    file = read(records({"sample_id": 3, "output": "x"}, {"sample_id": "4"}), OWN)
+    file = read(records({"sample_id": 3, "output": "x"}, {"sample_id": "4"}), CUSTOM)
     assert (file.predictions[0].ids, file.predictions[0].item) == (("3",), None)
     assert file.bad == ("line 1: sample_id or output is missing",)
     assert fits(records(FULL))
@@ -52,7 +52,7 @@ def test_a_bare_line_is_read_and_a_line_without_output_is_bad() -> None:
 def test_one_of_several_samplers_must_be_chosen() -> None:
     both = records(FULL, FULL | {"sampler": "peaks", "output": "A"})
     with pytest.raises(UsageError, match=r"choose --sampler peaks \| uniform"):
-        read(both, OWN)
-    assert [p.output for p in read(both, OWN, "peaks").predictions] == ["A"]
+        read(both, CUSTOM)
+    assert [p.output for p in read(both, CUSTOM, "peaks").predictions] == ["A"]
     with pytest.raises(UsageError, match="it holds peaks, uniform"):
-        read(both, OWN, "topk")
+        read(both, CUSTOM, "topk")
