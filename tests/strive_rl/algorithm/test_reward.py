@@ -135,7 +135,7 @@ def test_what_breaks_the_contract_stops_with_step_and_question(result: Any, says
         ({"accuracy": 0.9, "format": 0.2}, "got a sum of 1.1, expected 1"),
         ({"accuracy": 1.1, "format": -0.1}, "got -0.1, expected 0 or more"),
         ({"accuracy": float("nan"), "format": 0.1}, "expected"),
-        ({"accuracy": 0.8, "format": 0.1, "mine": 0.1}, "mine, which only a reward.function could give"),
+        ({"accuracy": 0.8, "format": 0.1, "mine": 0.1}, "reward.weights: got mine"),
     ],
 )
 def test_weights_that_cannot_be_are_refused(weights: dict[str, float], says: str) -> None:
