@@ -1,6 +1,6 @@
 """Frames of several videos through the image model together, while others are decoded and written.
 
-It runs beside this process's other work (score/frame_queue.py). Its batches have one size, videos do not.
+It runs beside this process's other work (score/frame_batcher.py). Its batches have one size, videos do not.
 A frame's embedding has the same bits wherever it stands in a batch, so only the cost changes.
 """
 
@@ -14,7 +14,7 @@ from strive_data.engines.cache import CacheMiss
 from strive_data.engines.results import Video
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, Floats, Frames
-from strive_data.score import FrameBatcher, QueuedVideo, QueueingScorer, Scorer
+from strive_data.score import BatchedVideo, BatchingScorer, FrameBatcher, Scorer
 
 MOST_VIDEOS = 32
 
@@ -38,21 +38,21 @@ def embed_together(videos: Iterable[tuple[str, Video | SampleError]], scorer: Sc
     Draws videos while the model has room for more, and holds 32 of them at most; no video waits where there
     is nothing to embed before it.
     """
-    if not isinstance(scorer, QueueingScorer):
+    if not isinstance(scorer, BatchingScorer):
         yield from (Waiting(name=name, video=video) for name, video in videos)
         return
-    with scorer.frame_queue() as queue:
+    with scorer.frame_batcher() as batcher:
         held: deque[_Held] = deque()
         for name, video in videos:
-            held.append(_Held(name=name, video=video, queued=_put(queue, video)))
+            held.append(_Held(name=name, video=video, queued=_put(batcher, video)))
             if len(held) >= MOST_VIDEOS:
-                queue.flush()
+                batcher.flush()
                 yield held.popleft().embedded()
             yield from _done(held)
-            while queue.is_full():
-                queue.wait()
+            while batcher.is_full():
+                batcher.wait()
                 yield from _done(held)
-        queue.flush()
+        batcher.flush()
         while held:
             yield held.popleft().embedded()
 
@@ -61,7 +61,7 @@ def embed_together(videos: Iterable[tuple[str, Video | SampleError]], scorer: Sc
 class _Held:
     name: str
     video: Video | SampleError
-    queued: QueuedVideo | None
+    queued: BatchedVideo | None
 
     def is_done(self) -> bool:
         return self.queued is None or self.queued.is_done()
@@ -78,11 +78,11 @@ def _done(held: deque[_Held]) -> Iterator[Waiting]:
         yield held.popleft().embedded()
 
 
-def _put(queue: FrameBatcher, video: Video | SampleError) -> QueuedVideo | None:
+def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | None:
     """None for what needs no embedding, and for frames that scoring will refuse."""
     frames = _fresh_frames(video)
     try:
-        return None if frames is None else queue.put(frames)
+        return None if frames is None else batcher.put(frames)
     except SampleError:
         return None
 

@@ -1,7 +1,7 @@
-"""Forwards of a model side by side, each in one thread of the CPU.
+"""Frames of many videos through an image model in batches of one size, beside what the caller does.
 
-On a CPU that is faster than one after the other in as many threads (18 images/s against 16 on two cores), and
-their bits do not depend on how many cores a machine has.
+A frame's embedding has the same bits wherever it is in a batch, so videos share batches and only the last one
+is padded. The embeddings can be grouped, stored, and kept for later questions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,6 @@ from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Floats, Frames, Question
 from strive_data.score.scorer import FrameScores
 
-# Frames of video after video through an image model in batches of one size, beside what the caller does.
-#
-# A frame's embedding has the same bits wherever it stands in a batch, so videos may share batches, and only
-# the
-# last one is padded.
-
 EmbedBatch = Callable[[Sequence[Frames]], Floats]
 """Frames uint8 RGB [H, W, 3] of any sizes → their unit embeddings float32 [B, D]; from any thread."""
 
@@ -38,8 +32,8 @@ class Embedded:
     seconds: float
 
 
-class QueuedVideo:
-    """The embeddings of one video, there when all batches with frames of it are done."""
+class BatchedVideo:
+    """The embeddings of one video; complete when all batches with frames of it are done."""
 
     def __init__(self, count: int) -> None:
         self._missing = count
@@ -57,26 +51,26 @@ class QueuedVideo:
     def result(self) -> Embedded:
         """Waits for the embeddings. Raises RuntimeError before all frames are in batches (see `flush`)."""
         if self._missing:
-            raise RuntimeError(f"{self._missing} frames are not in a batch yet: flush the queue first")
+            raise RuntimeError(f"{self._missing} frames are not in a batch yet: flush the batcher first")
         done = [(*batch.result(), rows) for batch, rows in self._parts]
         seconds = sum(spent * (rows.stop - rows.start) / len(batch) for batch, spent, rows in done)
         return Embedded(rows=np.concatenate([batch[rows] for batch, _, rows in done]), seconds=seconds)
 
 
 class FrameBatcher:
-    """Cuts the frames that are put in into batches of `size`, and hands each full one to `pool` at once."""
+    """Collects frames into batches of `size` and starts each full one in `pool` at once."""
 
     def __init__(self, embed: EmbedBatch, *, size: int, pool: Executor, most_batches: int) -> None:
         self._embed, self._size, self._pool, self._most = embed, size, pool, most_batches
-        self._open: list[tuple[QueuedVideo, Frames]] = []
+        self._open: list[tuple[BatchedVideo, Frames]] = []
         self._running: deque[Future[tuple[Floats, float]]] = deque()
 
-    def put(self, frames: Frames) -> QueuedVideo:
-        """Queue the frames uint8 RGB [N, H, W, 3] of a video; SampleError (score_failed) for other shapes."""
+    def put(self, frames: Frames) -> BatchedVideo:
+        """Add the frames uint8 RGB [N, H, W, 3] of a video; SampleError (score_failed) for other shapes."""
         if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
             message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
             raise SampleError(FailureKind.SCORE_FAILED, message)
-        video = QueuedVideo(len(frames))
+        video = BatchedVideo(len(frames))
         for frame in frames:
             self._open.append((video, frame))
             if len(self._open) == self._size:
@@ -84,7 +78,7 @@ class FrameBatcher:
         return video
 
     def flush(self) -> None:
-        """Hand over what waits for a full batch."""
+        """Start the batch that is not full yet."""
         if not self._open:
             return
         batch = self._pool.submit(_timed, self._embed, [frame for _, frame in self._open])
@@ -96,13 +90,13 @@ class FrameBatcher:
         self._open = []
 
     def is_full(self) -> bool:
-        """Whether so many batches wait or run that more would only take memory."""
+        """Whether so many batches wait or run that one more would only take memory."""
         while self._running and self._running[0].done():
             self._running.popleft()
         return len(self._running) >= self._most
 
     def wait(self) -> None:
-        """Wait for the oldest batch that runs. Raises what it raised."""
+        """Wait for the oldest running batch. Raises what it raised."""
         if self._running:
             self._running[0].result()
 
@@ -110,9 +104,6 @@ class FrameBatcher:
 def _timed(embed: EmbedBatch, frames: Sequence[Frames]) -> tuple[Floats, float]:
     started = time.perf_counter()
     return embed(frames), time.perf_counter() - started
-
-
-# Scorers that embed frames: their embeddings can be grouped, stored, and kept for questions to come.
 
 
 @runtime_checkable
@@ -144,9 +135,9 @@ class EmbeddingScorer(FrameEmbedder, Protocol):
 
 
 @runtime_checkable
-class QueueingScorer(EmbeddingScorer, Protocol):
-    """A scorer that embeds the frames of many videos in shared batches, beside what its caller does."""
+class BatchingScorer(EmbeddingScorer, Protocol):
+    """A scorer that embeds the frames of many videos in shared batches."""
 
-    def frame_queue(self) -> AbstractContextManager[FrameBatcher]:
-        """A queue for frames; what it still holds at the end of the block is given up."""
+    def frame_batcher(self) -> AbstractContextManager[FrameBatcher]:
+        """A batcher for frames; frames without a result at the end of the block are dropped."""
         ...

@@ -1,7 +1,7 @@
 """A cheap scorer for all candidates, a costly one for the best share of them.
 
 The rule that makes one scale of two. The refined candidates keep the second scorer's scores t as they are.
-All others stand below, in the first scorer's order, with its distances: a candidate that the first scored
+All others are below, in the first scorer's order, with its distances: a candidate that the first scored
 d below the last refined one gets min(t) - d·(std of t)/(std of all first scores). So one spread of the first
 scorer over the video counts as one spread of the second over what it refined, no unrefined candidate is above
 a refined one, and two candidates change places only where both were refined. Where either spread is 0, d

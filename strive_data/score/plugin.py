@@ -1,4 +1,4 @@
-"""A scorer of the user's own, named by import path or entry point. Nothing else names code to import.
+"""A custom scorer, named by import path or entry point. No other setting names code to import.
 
 The contract: a class that is called with the `ScoreSettings` and gives an object with `name` (str) and
 `score(candidates, questions)`, which returns for each question, in order, a FrameScores with float32 [N], or
@@ -23,8 +23,8 @@ from strive_data.score.scorer import FrameScores, Scorer
 GROUP = "strive_data.scorers"
 
 
-class OwnScorer:
-    """A scorer of the user's own whose answers are checked against the contract."""
+class CustomScorer:
+    """A custom scorer whose results are checked against the contract."""
 
     def __init__(self, scorer: Scorer, where: str) -> None:
         self._scorer, self._where = scorer, where
@@ -47,7 +47,7 @@ def entry_point_names() -> list[str]:
     return sorted(entry_points(group=GROUP).names)
 
 
-def load_own(name: str, settings: ScoreSettings) -> OwnScorer:
+def load_custom(name: str, settings: ScoreSettings) -> CustomScorer:
     """The scorer `package.module:ClassName`, or that of an entry point, made with `settings`.
 
     Raises UsageError where it cannot be imported, does not take the settings, or is no scorer.
@@ -61,7 +61,7 @@ def load_own(name: str, settings: ScoreSettings) -> OwnScorer:
         raise UsageError(
             f"scorer {name}: {type(scorer).__name__} has no `name` (str) and `score(candidates, questions)`"
         )
-    return OwnScorer(scorer, name)
+    return CustomScorer(scorer, name)
 
 
 def _class_of(name: str) -> Any:
@@ -82,7 +82,7 @@ def _loaded(entry: EntryPoint, name: str) -> Any:
 
 
 def _refusal(name: str, kind: Any, error: Exception) -> str:
-    """What was named, what it said of the settings and in which line of its own, and what is expected."""
+    """What was named, what it raised and in which line, and what is expected."""
     what = f"class {kind.__name__}" if isinstance(kind, type) else f"{type(kind).__name__}, no class,"
     said = (str(error).splitlines() or [""])[0]
     inside = extract_tb(error.__traceback__)[1:]

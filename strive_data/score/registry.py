@@ -9,7 +9,7 @@ from pathlib import Path
 from strive_data.common.settings import choose, require
 from strive_data.config import ScoreSettings
 from strive_data.score.cascade import make_cascade
-from strive_data.score.plugin import entry_point_names, load_own
+from strive_data.score.plugin import entry_point_names, load_custom
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import FlatScorer, Scorer
 
@@ -23,7 +23,7 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
     """
     name = settings.scorer
     if name not in SCORERS and (":" in name or name in entry_point_names()):
-        return load_own(name, settings)
+        return load_custom(name, settings)
     return SCORERS[choose(name, [*SCORERS, *entry_point_names()], "scorer")](settings, threads)
 
 

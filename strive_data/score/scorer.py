@@ -1,4 +1,4 @@
-"""No image model: every frame scores 0. Enough for uniform sampling, which looks at no score."""
+"""What a scorer is and what it returns; and the scorer `flat`, which needs no image model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
 
-# What a scorer is and what it returns.
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameScores:
@@ -20,7 +18,7 @@ class FrameScores:
 
     scores float32 [N], higher is more relevant, on the scorer's own scale; `windows` into which the query was
     cut (1: it fitted); `scorer` names the model and its weights. `embeddings` are the unit embeddings float32
-    [N, D] of the frames where the scorer has any (score/embedder.py), the same for all questions of a video.
+    [N, D] of the frames where the scorer has any (batcher.py), the same for all questions of a video.
     """
 
     scores: Floats
@@ -49,7 +47,8 @@ NAME = "flat"
 
 
 class FlatScorer:
-    """Scores of 0 and embeddings of no width [N, 0]: what is kept of a video is its frames alone."""
+    """Scores every frame 0, which is enough for uniform sampling. Its embeddings have no width, [N, 0]: the
+    cache keeps the frames of a video alone."""
 
     name = NAME
 
@@ -62,7 +61,7 @@ class FlatScorer:
         return np.zeros((len(frames), 0), dtype=np.float32)
 
     def embedding_identity(self) -> str:
-        """None: frames that were kept for any image model will do (cache.FRAMES_ONLY)."""
+        """Empty: frames that the cache keeps for any image model fit (cache.FRAMES_ONLY)."""
         return ""
 
     def embedding_size(self) -> int:

@@ -28,10 +28,8 @@ from strive_data.score.load_clip import LOAD_ERRORS, choose_device, first_line, 
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import query_text
 
-# Any image-text-to-text model of transformers, by hub name or folder; code from the hub is never run.
-
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# As a model may begin its answer; which of them are one token depends on the tokenizer.
+# The ways a model may start its answer; which of them are one token depends on the tokenizer.
 YES = ("yes", "Yes", "YES", " yes", " Yes", " YES")
 NO = ("no", "No", "NO", " no", " No", " NO")
 # Here an image costs five times a frame of a video (DESIGN.md 7.9), and positions just count: a prompt's
@@ -63,7 +61,9 @@ class VlmModel:
 
 
 def load_vlm(settings: ScoreSettings) -> VlmModel:
-    """Load model and processor.
+    """Load an image-text-to-text model of transformers and its processor, by hub name or folder.
+
+    Code from the hub is never run.
 
     Raises UsageError where there are none, weights are missing, the device is absent, or the tokenizer has no
     single tokens for yes and no.
@@ -71,7 +71,7 @@ def load_vlm(settings: ScoreSettings) -> VlmModel:
     device, dtype = choose_device(settings.device), DTYPES[settings.precision]
     try:
         with quiet():
-            # First of all: without a network the hub's client retries for each file that is asked for.
+            # First of all: without a network the hub's client retries for each file that is requested.
             config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
             processor = AutoProcessor.from_pretrained(settings.model, trust_remote_code=False)
             model, info = AutoModelForImageTextToText.from_pretrained(
@@ -87,7 +87,7 @@ def load_vlm(settings: ScoreSettings) -> VlmModel:
     _check_complete(settings.model, info)
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None or not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
-        raise UsageError(f"score: {settings.model} has no chat template, so it cannot be asked; {HINT}")
+        raise UsageError(f"score: {settings.model} has no chat template, so it cannot get a question; {HINT}")
     text_config = model.config.get_text_config()
     return VlmModel(
         name=_short_name(settings.model),
@@ -106,9 +106,9 @@ def load_vlm(settings: ScoreSettings) -> VlmModel:
 
 def _check_complete(name: str, info: dict[str, Any]) -> None:
     """transformers fills missing weights with random ones, and only warns."""
-    lost = sorted({*map(str, info["missing_keys"]), *map(str, info["mismatched_keys"])})
-    if lost:
-        raise UsageError(f"score: {name} lacks {len(lost)} weights, the first is {lost[0]}; {HINT}")
+    missing = sorted({*map(str, info["missing_keys"]), *map(str, info["mismatched_keys"])})
+    if missing:
+        raise UsageError(f"score: {name} lacks {len(missing)} weights, the first is {missing[0]}; {HINT}")
 
 
 def _single_tokens(tokenizer: Any, spellings: Iterable[str], name: str) -> torch.Tensor:
@@ -164,9 +164,9 @@ class VlmScorer:
             message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
             raise SampleError(FailureKind.SCORE_FAILED, message)
         prompts = [self._prompt(question, frames) for question in questions]
-        asked = [prompt for prompt in prompts if not isinstance(prompt, SampleError)]
-        starts = range(0, len(frames) if asked else 0, size)
-        parts = [self._margins(frames[start : start + size], asked) for start in starts]
+        usable = [prompt for prompt in prompts if not isinstance(prompt, SampleError)]
+        starts = range(0, len(frames) if usable else 0, size)
+        parts = [self._margins(frames[start : start + size], usable) for start in starts]
         margins = iter(np.concatenate(parts, axis=1) if parts else ())
         return [
             prompt if isinstance(prompt, SampleError) else self._result(next(margins)) for prompt in prompts
@@ -261,10 +261,10 @@ def kept_prefix(vlm: VlmModel, inputs: Inputs) -> Ask:
     text, shown = split_text(inputs)
     ids_BL = text["input_ids"]
     length = int((ids_BL[0] == vlm.processor.video_token_id).nonzero()[-1]) + 1
-    begun = vlm.model(input_ids=ids_BL[:, :length], **shown, use_cache=True, **_last(vlm))
+    prefix = vlm.model(input_ids=ids_BL[:, :length], **shown, use_cache=True, **_last(vlm))
     # Each question gets its own copy: a forward pass grows the cache that it is given.
     return lambda text: _next_logits(
-        vlm, input_ids=text["input_ids"][:, length:], past_key_values=deepcopy(begun.past_key_values)
+        vlm, input_ids=text["input_ids"][:, length:], past_key_values=deepcopy(prefix.past_key_values)
     )
 
 

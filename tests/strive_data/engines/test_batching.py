@@ -41,7 +41,7 @@ class Queues(Embeds):
         return np.array([[frame[0, 0].mean()] for frame in frames], np.float32)
 
     @contextmanager
-    def frame_queue(self) -> Iterator[FrameBatcher]:
+    def frame_batcher(self) -> Iterator[FrameBatcher]:
         yield FrameBatcher(self.embed_batch, size=self.size, pool=AtOnce(), most_batches=2)
 
 

@@ -77,7 +77,7 @@ def settings_of_clip(folder: Path, **changes: object) -> ScoreSettings:
 def test_the_size_of_a_batch_is_chosen_by_the_device_where_none_is_given(tiny_clip: Path) -> None:
     chosen, sixteen, four = (ClipScorer(settings_of_clip(tiny_clip, batch_size=size)) for size in (0, 16, 4))
     assert chosen.embedding_identity() == sixteen.embedding_identity() != four.embedding_identity()
-    with chosen.frame_queue() as queue:
+    with chosen.frame_batcher() as queue:
         queue.put(np.repeat(FRAMES[:1], 15, axis=0))
         assert not queue.is_full()
         one = queue.put(FRAMES[:1])  # the sixteenth fills the batch

@@ -7,7 +7,7 @@ import pytest
 
 from strive_data.config import ScoreSettings
 from strive_data.engines.cache import FRAMES_ONLY
-from strive_data.score import EmbeddingScorer, FrameScores, QueueingScorer, Scorer, make_scorer
+from strive_data.score import BatchingScorer, EmbeddingScorer, FrameScores, Scorer, make_scorer
 from strive_data.score.scorer import FlatScorer
 from tests.strive_data.samples import a_question, some_candidates
 
@@ -31,7 +31,7 @@ def test_a_scorer_gives_one_result_a_question_in_order() -> None:
 def test_all_frames_score_alike_and_have_embeddings_of_no_width() -> None:
     scorer = make_scorer(ScoreSettings(scorer="flat"))
     assert isinstance(scorer, EmbeddingScorer)
-    assert not isinstance(scorer, QueueingScorer)
+    assert not isinstance(scorer, BatchingScorer)
     candidates = some_candidates()
     count = len(candidates.times)
     (one, two) = scorer.score(candidates, [a_question(), a_question()])
