@@ -1,4 +1,4 @@
-"""The Python of the README runs as it stands, on a build in a folder called shards."""
+"""The Python of the data README runs as written, on a build in a folder called shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+README = Path(__file__).parents[1] / "strive_data" / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 # webdataset 1.0 leaves the closing of the files that it opens to the garbage collector.
