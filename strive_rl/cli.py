@@ -6,7 +6,6 @@ once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,44 +16,28 @@ from strive_data.common import console
 from strive_data.common.console import Assignments, Config, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
+from strive_rl.common.options import (
+    BENCHMARKS,
+    Annotations,
+    Answers,
+    Cache,
+    Frames,
+    Missing,
+    Model,
+    Prompt,
+    Recipe,
+    RunFolder,
+    Samplers,
+    Scorer,
+    Seed,
+    Temperature,
+    Workers,
+)
 
 if TYPE_CHECKING:
-    from strive_rl.config import PolicySettings
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
-
-BENCHMARKS = "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest or own"
-
-Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
-Model = Annotated[
-    str, option(text="Qwen2.5-VL or Qwen3-VL, a hub name or a folder; demo: the tiny model of the package.")
-]
-RunFolder = Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or running.")]
-Frames = Annotated[int | None, option(text="Frames K of a video that the model sees; default 32.")]
-Samplers = Annotated[
-    list[str] | None, option(text="Frame sampler, repeatable, one column each; default uniform.")
-]
-Scorer = Annotated[
-    str | None, option(text="Frame scorer for all samplers but uniform, as in build; default clip.")
-]
-Prompt = Annotated[str | None, option(text="reason (default): think first; or direct: answer at once.")]
-Temperature = Annotated[float | None, option(text="Of sampling; default 0, greedy.")]
-Answers = Annotated[
-    int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
-]
-Missing = Annotated[
-    str | None, option(text="wrong (default) or exclude: what questions without an answer count as.")
-]
-Cache = Annotated[Path | None, written("Folder of decoded videos, shared with builds; default none.")]
-Workers = Annotated[int, option(text="Decoding processes; default one for each core.", min=0)]
-Recipe = Annotated[
-    str | None, option(text="Recipe that reads the annotation; default chosen by its columns.")
-]
-Annotations = Annotated[
-    list[Path] | None, option(text="The benchmark's annotation files, repeatable; default those found.")
-]
-Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
 
 
 @app.command()
@@ -82,6 +65,8 @@ def train(
 ) -> None:
     """Train a policy by dual-grouped GRPO: M variants of each video, G completions of each variant, one joint
     advantage."""
+    from strive_rl.common.preflight import require_model, require_run_folder
+    from strive_rl.common.progress import quiet_libraries
     from strive_rl.config import TrainSettings
 
     options = {
@@ -96,13 +81,12 @@ def train(
     resumes = resume or resume_from is not None
     if not dry_run:
         from strive_rl.algorithm.reward import load_rules
-        from strive_rl.common.preflight import require_run_folder
         from strive_rl.common.trackers import require_trackers
 
         require_run_folder(out, resume=resumes)
         require_trackers(settings.log)
         load_rules(settings.reward)
-    _require_model(model, None if dry_run else settings.policy)
+    require_model(model, None if dry_run else settings.policy.device)
     from strive_data.shards.reader import ShardSet
 
     cache = Path(settings.data.cache) if settings.data.cache else None
@@ -222,10 +206,12 @@ def _refuse_of_videos(options: Mapping[str, object]) -> None:
 def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
     from strive_rl.common.run_settings import require_folder
 
     require_folder(out)
-    _require_model(model, settings.policy)
+    require_model(model, settings.policy.device)
     from strive_data.common.output_folder import output_folder
     from strive_data.shards.reader import ShardSet
 
@@ -261,10 +247,12 @@ def _evaluate_benchmark(
     *,
     baseline: Path | None,
 ) -> int:
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
     from strive_rl.common.run_settings import require_folder
 
     require_folder(out)
-    _require_model(model, settings.policy)
+    require_model(model, settings.policy.device)
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
 
@@ -385,11 +373,13 @@ def study(
     steps: Annotated[int | None, option(text="Steps of each run; default the study's.")] = None,
 ) -> None:
     """Train and evaluate arms of settings with the same seeds: accuracies, paired gains, standard errors."""
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
     from strive_rl.study.plan import read_study
 
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
-    _require_model(model, plan.arms[0].settings.policy)
+    require_model(model, plan.arms[0].settings.policy.device)
     from strive_data.common.output_folder import output_folder
     from strive_data.shards.reader import ShardSet
 
@@ -402,24 +392,6 @@ def study(
             plan, out, shards=data, heldout=test, model=model, observe=lambda line: echo(line, err=True)
         )
     echo(study_table(results))
-
-
-def _require_model(model: str, policy: PolicySettings | None) -> None:
-    """Refuse a wrong model folder, and a device that is not there, before torch is imported."""
-    from strive_rl.common.preflight import require_device, require_model
-
-    if policy:
-        require_device(policy.device)
-    require_model(model)
-
-
-def quiet_libraries() -> None:
-    """No progress bars and retry notes of libraries between our own lines; their errors reach the user."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -29,11 +29,11 @@ def require_run_folder(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
 
 
-def require_model(name: str) -> None:
-    """Raise UsageError where `name` is a folder without a model, DamagedError where it is damaged.
-
-    A hub name is not looked up.
-    """
+def require_model(name: str, device: str | None = None) -> None:
+    """Raise UsageError where `name` is a folder without a model, or the device is absent, and DamagedError
+    where the model is damaged. A hub name is not looked up."""
+    if device is not None:
+        require_device(device)
     require_model_folder(name)
     if Path(name).is_dir() and os.environ.get("RANK", "0") == "0":
         require_intact(Path(name))

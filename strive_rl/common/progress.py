@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import time
@@ -68,6 +69,15 @@ class EvalProgress(Line):
     def __call__(self, done: int, total: int) -> None:
         """After each batch."""
         self.show(f"{done}/{total} answers  {duration(self.seconds_left(done, total))} left")
+
+
+def quiet_libraries() -> None:
+    """No progress bars and retry notes of libraries between our own lines; their errors reach the user."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> str:

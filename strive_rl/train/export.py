@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from strive_data.common.output_folder import output_folder
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.manifest import MANIFEST_FILE, require_intact, write_manifest
 from strive_rl.common.run_settings import SETTINGS_FILE
@@ -45,6 +45,8 @@ def export(source: Path, out: Path, *, adapter: bool = False) -> Path:
                 _copy(folder, temporary)
             write_manifest(temporary)
             temporary.rename(out)
+    except StriveError as error:
+        raise type(error)(str(error).replace(str(temporary), str(out))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

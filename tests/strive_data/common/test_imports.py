@@ -36,6 +36,16 @@ def test_what_is_not_there_is_said_with_the_setting(name: str, kind: str, says: 
     assert str(raised.value) == says
 
 
+@pytest.mark.parametrize("statement", ["raise SystemExit(3)", "1 / 0", "raise BaseException('no')"])
+def test_a_module_that_fails_on_import_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    (tmp_path / "failing_scorer.py").write_text(f"import json\n{statement}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"importing failing_scorer raised .*failing_scorer.py, line 2"):
+        imported("failing_scorer:Mine", "set", "class")
+
+
 def test_a_module_that_python_cannot_read_is_named_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

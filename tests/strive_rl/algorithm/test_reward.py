@@ -57,7 +57,7 @@ def rules(weights: dict[str, float], result: Any) -> Rules:
     """Rules with a user's function that gives `result`, or raises it."""
 
     def custom(text: str, question: Question) -> Any:
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result(text, question) if callable(result) else result
 
@@ -106,6 +106,8 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
             ZeroDivisionError("no frames"),
             r"raised ZeroDivisionError: no frames \(test_reward.py, line \d+\)$",
         ),
+        (SystemExit(3), r"raised SystemExit: 3 \(test_reward.py, line \d+\)$"),
+        (BaseException("odd"), r"raised BaseException: odd \(test_reward.py, line \d+\)$"),
         (float("nan"), "gave custom = nan, expected a number from 0 to 1"),
         (float("inf"), "gave custom = inf, expected"),
         (1.5, "gave custom = 1.5, expected"),

@@ -1,0 +1,42 @@
+"""Options that several commands of `strive-rl` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from strive_data.common.console import option, written
+
+BENCHMARKS = "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest or own"
+
+Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
+Model = Annotated[
+    str, option(text="Qwen2.5-VL or Qwen3-VL, a hub name or a folder; demo: the tiny model of the package.")
+]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or running.")]
+Frames = Annotated[int | None, option(text="Frames K of a video that the model sees; default 32.")]
+Samplers = Annotated[
+    list[str] | None, option(text="Frame sampler, repeatable, one column each; default uniform.")
+]
+Scorer = Annotated[
+    str | None, option(text="Frame scorer for all samplers but uniform, as in build; default clip.")
+]
+Prompt = Annotated[str | None, option(text="reason (default): think first; or direct: answer at once.")]
+Temperature = Annotated[float | None, option(text="Of sampling; default 0, greedy.")]
+Answers = Annotated[
+    int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
+]
+Missing = Annotated[
+    str | None, option(text="wrong (default) or exclude: what questions without an answer count as.")
+]
+Cache = Annotated[Path | None, written("Folder of decoded videos, shared with builds; default none.")]
+Workers = Annotated[int, option(text="Decoding processes; default one for each core.", min=0)]
+Recipe = Annotated[
+    str | None, option(text="Recipe that reads the annotation; default chosen by its columns.")
+]
+Annotations = Annotated[
+    list[Path] | None, option(text="The benchmark's annotation files, repeatable; default those found.")
+]
+Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
