@@ -65,8 +65,6 @@ def train(
 ) -> None:
     """Train a policy by dual-grouped GRPO: M variants of each video, G completions of each variant, one joint
     advantage."""
-    from strive_rl.common.preflight import require_model, require_run_folder
-    from strive_rl.common.progress import quiet_libraries
     from strive_rl.config import TrainSettings
 
     options = {
@@ -78,6 +76,9 @@ def train(
     }
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
+    from strive_rl.common.preflight import require_model, require_run_folder
+    from strive_rl.common.progress import quiet_libraries
+
     resumes = resume or resume_from is not None
     if not dry_run:
         from strive_rl.algorithm.reward import load_rules
