@@ -280,32 +280,32 @@ def judge(
         list[float] | None,
         option(text="Noise added to the scores, in their robust spreads, repeatable; default 0 1."),
     ] = None,
-    drawn_phases: Annotated[
-        bool, typer.Option("--drawn-phases", help="Phases as in training, instead of one half.")
+    drawn_offsets: Annotated[
+        bool, typer.Option("--drawn-offsets", help="Offsets as in training, instead of one half.")
     ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap over videos.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the noise and the bootstrap.", min=0)] = 0,
     out: TableOut = None,
 ) -> None:
     """Compare samplers on questions with known evidence: which part of each video matters."""
-    from strive_data.analysis.judge import Contest, as_text, compare
-    from strive_data.analysis.judge_cases import read_cases
+    from strive_data.analysis.cases import read_cases
+    from strive_data.analysis.judge import Comparison, as_text, compare
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:
         check_out(out)
     cases = read_cases(folder)
-    built, default = cases.built, Contest()
-    contest = Contest(
+    built, default = cases.built, Comparison()
+    comparison = Comparison(
         samplers=tuple(sampler or default.samplers),
         frames=tuple(frames or ([built.frames] if built else default.frames)),
         variants=tuple(variants or ([built.variants] if built else default.variants)),
         noise=tuple(noise or default.noise),
-        drawn_phases=drawn_phases,
+        drawn_offsets=drawn_offsets,
         resamples=resamples,
         seed=seed,
     )
-    table = compare(cases.cases, contest, base=cases.built)
+    table = compare(cases.cases, comparison, base=cases.built)
     questions = plural(len(cases.cases), "question")
     echo(f"{cases.source}: {questions}; {cases.without} without known evidence left out")
     echo(as_text(table))

@@ -115,9 +115,9 @@ class SamplerSettings:
 
     `frames` K and `variants` M [paper: 32, 2]; `alpha` temperature as the share of candidates that the
     density's perplexity covers; `epsilon` share of the uniform floor; `kappa` the largest inclusion of one
-    frame (1/variants makes variants disjoint); `seed` keys the phase with the sample id and the epoch.
+    frame (1/variants makes variants disjoint); `seed` keys the offset with the sample id and the epoch.
     The default `peaks` with α = .4 and ε = .6 is our choice, not the paper's: on real scores it meets more
-    moments than METHOD.md's comb with α = .3 and ε = .5, with gaps as small (strive_data/samplers/README.md).
+    moments than METHOD.md's comb with α = .3 and ε = .5, with gaps as small (strive_data/sampling/README.md).
     The baselines read one setting each: `gumbel_tau` in units of z, `bolt_power`, `aks_threshold` in
     min-max scores.
     `grouping = "semantic"` changes the order in which `comb` and `peaks` walk (grouping.py; needs frame

@@ -20,7 +20,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import ANSWER_FORM, THINK
 from tools.tiny.corpus import INSTRUCTIONS, question_texts
-from tools.tiny.lessons import answer_text, make_lessons
+from tools.tiny.examples import answer_text, make_examples
 from tools.tiny.pairs import make_pairs
 from tools.tiny.pool import make_pool
 from tools.tiny.vision_warmup import warm_up_vision
@@ -56,10 +56,10 @@ def warm(folder: Path, phase: Phase, *, videos: int, until: float, seed: int) ->
     """One phase of the language model's warm start."""
     policy = _policy(folder)
     pool, others = make_pool(videos=videos, seed=TRAIN_SEED), make_pool(videos=64, seed=HELD_OUT_SEED)
-    lessons = frozen(policy, make_lessons(policy, pool, samplers=("comb",), seed=0))
-    held_out = frozen(policy, make_lessons(policy, others, samplers=("comb",), seed=0))
-    print(f"{len(lessons)} lessons, prompts of {len(lessons[0].prompt.ids)} tokens", flush=True)
-    warm_start(policy, lessons, held_out, phases=(phase,), until=until, every=50, seed=seed)
+    examples = frozen(policy, make_examples(policy, pool, samplers=("comb",), seed=0))
+    held_out = frozen(policy, make_examples(policy, others, samplers=("comb",), seed=0))
+    print(f"{len(examples)} examples, prompts of {len(examples[0].prompt.ids)} tokens", flush=True)
+    warm_start(policy, examples, held_out, phases=(phase,), until=until, every=50, seed=seed)
     policy.model.save_pretrained(folder)
 
 

@@ -1,4 +1,4 @@
-"""The judge's table on a screen."""
+"""Compare samplers on known evidence: samplers × frames × variants × noise → one table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from strive_data.analysis.judge_cases import Case
-from strive_data.analysis.judge_measure import METRICS, VideoBootstrap, measure
+from strive_data.analysis.cases import Case
+from strive_data.analysis.measure import METRICS, VideoBootstrap, measure
 from strive_data.common.settings import choose, load, require
 from strive_data.common.text import table_text
 from strive_data.config import SamplerSettings
@@ -19,8 +19,6 @@ from strive_data.sampling.density import Float64s, spread
 from strive_data.sampling.registry import NOISY, SAMPLERS, draw_rows
 from strive_data.schema import Indices
 
-# Samplers × frames × variants × noise → one table.
-
 Group = list[int]
 STORED = "stored"
 # METHOD.md's suggestion, always shown beside the defaults.
@@ -28,18 +26,18 @@ METHODS_COMB = "comb:alpha=0.3,epsilon=0.5"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class Comparison:
     """What is compared. `samplers` are names, with settings after a colon: `comb:alpha=0.6,epsilon=0.5`.
 
     `noise`: standard deviations of normal noise added to the scores, in units of their robust spread (one z).
-    `drawn_phases`: the phases of a first epoch, instead of φ = ½. `resamples` of the bootstrap over videos.
+    `drawn_offsets`: the offsets of a first epoch, instead of φ = ½. `resamples` of the bootstrap over videos.
     """
 
     samplers: tuple[str, ...] = (*sorted(SAMPLERS), METHODS_COMB)
     frames: tuple[int, ...] = (4, 8, 16, 32)
     variants: tuple[int, ...] = (2, 4)
     noise: tuple[float, ...] = (0.0, 1.0)
-    drawn_phases: bool = False
+    drawn_offsets: bool = False
     resamples: int = 1000
     seed: int = 0
 
@@ -50,29 +48,31 @@ class Contest:
             require(len(getattr(self, name)) > 0, f"{name}: none given, expected at least one")
 
 
-def compare(cases: Sequence[Case], contest: Contest, *, base: SamplerSettings | None = None) -> pl.DataFrame:
+def compare(
+    cases: Sequence[Case], comparison: Comparison, *, base: SamplerSettings | None = None
+) -> pl.DataFrame:
     """One row for each sampler, noise, frames and variants, and one for variants that the cases carry.
 
-    Columns: sampler, noise, frames, variants, questions; each of METRICS (`judge/measure.py`), its mean over
+    Columns: sampler, noise, frames, variants, questions; each of METRICS (`measure.py`), its mean over
     the questions, and `_low` and `_high`, its 95 % interval over videos. `base`: settings that the samplers
     start from. Raises SettingsError for unknown samplers or settings, before anything is drawn.
     """
     plan = [
         (text, replace(settings, frames=frames, variants=variants))
         for (text, settings), frames, variants in product(
-            [(text, sampler_settings(text, base)) for text in contest.samplers],
-            contest.frames,
-            contest.variants,
+            [(text, sampler_settings(text, base)) for text in comparison.samplers],
+            comparison.frames,
+            comparison.variants,
         )
     ]
     bootstrap = VideoBootstrap(
-        [case.video_id for case in cases], resamples=contest.resamples, seed=contest.seed
+        [case.video_id for case in cases], resamples=comparison.resamples, seed=comparison.seed
     )
     rows = list(_stored_rows(cases, bootstrap))
-    for sigma in contest.noise:
-        scored = list(_noisy(cases, sigma, contest.seed))
+    for sigma in comparison.noise:
+        scored = list(_noisy(cases, sigma, comparison.seed))
         for text, settings in plan:
-            values = _judge(cases, scored, settings, drawn_phases=contest.drawn_phases)
+            values = _judge(cases, scored, settings, drawn_offsets=comparison.drawn_offsets)
             rows.append(_row(text, sigma, settings.frames, settings.variants, values, bootstrap))
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))
 
@@ -107,14 +107,14 @@ def _judge(
     scored: Sequence[tuple[Group, Float64s]],
     settings: SamplerSettings,
     *,
-    drawn_phases: bool,
+    drawn_offsets: bool,
 ) -> dict[str, Float64s]:
     values = {metric: np.zeros(len(cases)) for metric in METRICS}
     for group, scores_QN in scored:
-        phases_Q = np.full(len(group), EVALUATION_OFFSET)
-        if drawn_phases or settings.name in NOISY:
-            phases_Q = np.array([comb_offset(settings.seed, cases[i].sample_id, 0) for i in group])
-        drawn_QMK = draw_rows(settings.name, scores_QN, settings, phases_Q=phases_Q)
+        offsets_Q = np.full(len(group), EVALUATION_OFFSET)
+        if drawn_offsets or settings.name in NOISY:
+            offsets_Q = np.array([comb_offset(settings.seed, cases[i].sample_id, 0) for i in group])
+        drawn_QMK = draw_rows(settings.name, scores_QN, settings, offsets_Q=offsets_Q)
         _put(values, cases, group, drawn_QMK)
     return values
 

@@ -1,4 +1,10 @@
-"""The table of overlaps on a screen."""
+"""Two builds → the pairs of videos that show the same (DESIGN.md section 4, contamination).
+
+Each whole frame of one build is compared with every view of every frame of the other, both ways round, by an
+exact faiss index (inner products of unit vectors). Two videos are a pair where enough like frames agree on
+one shift in time. Memory holds the whole frames of both builds; views are made video by video.
+Shapes: H pairs of like frames (hits).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from strive_data.analysis.overlap_frames import PICTURE, Embed, Footage, read_footage
+from strive_data.analysis.overlap_frames import PICTURE, Embed, VideoVectors, read_video_vectors
 from strive_data.common.settings import require
 from strive_data.common.text import plural, table_text
 from strive_data.errors import SettingsError
 from strive_data.schema import Floats, Table, Times
-
-# Like frames of two videos → do they agree on one shift in time? Pure.
-#
-# Shapes: H pairs of like frames (hits).
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +37,7 @@ class Match:
     """`hits` distinct frames of each video agree that eval time = train time + `offset_seconds`.
 
     `evidence` is Σ −log(1 − cosine) of those frames, and the shift that with most of it: in a still shot
-    nearly alike frames stand everywhere, and only the very frames tell the shift. `score` is the highest
+    nearly alike frames are everywhere, and only identical frames show the shift. `score` is the highest
     threshold at which the pair would still be found, on any shift.
     """
 
@@ -55,8 +57,8 @@ def vote(hits: Hits, *, tolerance_seconds: float, least: int) -> Match | None:
     matches: list[Match] = []
     for step in np.unique(steps):
         # Two steps wide, so that any set within one tolerance is whole in some window.
-        near = (steps == step) | (steps == step + 1)
-        match = _match(hits, near, offsets, least)
+        within = (steps == step) | (steps == step + 1)
+        match = _match(hits, within, offsets, least)
         if match is not None:
             matches.append(match)
     if not matches:
@@ -65,16 +67,16 @@ def vote(hits: Hits, *, tolerance_seconds: float, least: int) -> Match | None:
     return replace(most, score=max(match.score for match in matches))
 
 
-def _match(hits: Hits, near: npt.NDArray[np.bool_], offsets: Times, least: int) -> Match | None:
-    cosines = hits.cosines[near]
-    by_train = _best_of_each(hits.train_times[near], cosines)
-    by_eval = _best_of_each(hits.eval_times[near], cosines)
+def _match(hits: Hits, within: npt.NDArray[np.bool_], offsets: Times, least: int) -> Match | None:
+    cosines = hits.cosines[within]
+    by_train = _best_of_each(hits.train_times[within], cosines)
+    by_eval = _best_of_each(hits.eval_times[within], cosines)
     count = min(len(by_train), len(by_eval))
     if count < least:
         return None
     return Match(
         hits=count,
-        offset_seconds=float(np.average(offsets[near], weights=_evidence(cosines))),
+        offset_seconds=float(np.average(offsets[within], weights=_evidence(cosines))),
         score=float(min(by_train[-least], by_eval[-least])),
         evidence=float(min(_evidence(by_train).sum(), _evidence(by_eval).sum())),
     )
@@ -93,14 +95,6 @@ def _best_of_each(times: Times, cosines: Floats) -> Floats:
     np.maximum.at(best, frame, cosines)
     return np.sort(best)
 
-
-# Two builds → the pairs of videos that show the same: DESIGN.md section 4, contamination.
-#
-# Each whole frame of one build is compared with every view of every frame of the other, both ways round, by
-# an
-# exact faiss index (inner products of unit vectors). Memory holds the whole frames of both builds; their
-# views
-# are made video by video.
 
 OVERLAP_TABLE: Table = {
     "train_video": pl.String,
@@ -156,7 +150,7 @@ class _Video:
 
 
 class WholeFrames:
-    """The whole frames of many videos in one index; `near` finds those that are like given views."""
+    """The whole frames of many videos in one index; `similar` finds those that are like given views."""
 
     def __init__(self) -> None:
         self.videos: list[_Video] = []
@@ -164,21 +158,21 @@ class WholeFrames:
         self._times: list[Times] = []
         self._owners: list[np.ndarray] = []
 
-    def add(self, footage: Footage) -> None:
-        """One more video; call `seal` after the last."""
-        self._owners.append(np.full(len(footage.times), len(self.videos)))
+    def add(self, video: VideoVectors) -> None:
+        """One more video; call `build_index` after the last."""
+        self._owners.append(np.full(len(video.times), len(self.videos)))
         self.videos.append(
             _Video(
-                video=footage.video,
-                video_id=footage.video_id,
-                samples=footage.samples,
-                spacing_seconds=footage.spacing_seconds,
+                video=video.video,
+                video_id=video.video_id,
+                samples=video.samples,
+                spacing_seconds=video.spacing_seconds,
             )
         )
-        self._vectors.append(footage.vectors[:, 0])
-        self._times.append(footage.times)
+        self._vectors.append(video.vectors[:, 0])
+        self._times.append(video.times)
 
-    def seal(self) -> None:
+    def build_index(self) -> None:
         """Build the index of all videos."""
         # Loaded here: it brings an OpenMP of its own, which who never compares need not load.
         import faiss
@@ -189,13 +183,15 @@ class WholeFrames:
         self._vectors = []
         self._all_times, self._all_owners = np.concatenate(self._times), np.concatenate(self._owners)
 
-    def near(self, footage: Footage, threshold: float) -> Iterator[tuple[int, Times, Times, np.ndarray]]:
-        """(video, its times [H], times of the footage [H], cosines [H]) of each video with like frames."""
-        count, views, width = footage.vectors.shape
-        queries = np.ascontiguousarray(footage.vectors.reshape(count * views, width), dtype=np.float32)
+    def similar(
+        self, video: VideoVectors, threshold: float
+    ) -> Iterator[tuple[int, Times, Times, np.ndarray]]:
+        """(video, its times [H], times of the video [H], cosines [H]) of each video with like frames."""
+        count, views, width = video.vectors.shape
+        queries = np.ascontiguousarray(video.vectors.reshape(count * views, width), dtype=np.float32)
         ends, cosines, rows = self._index.range_search(queries, threshold)
         counts: npt.NDArray[np.int64] = np.diff(ends).astype(np.int64)
-        times = np.repeat(np.repeat(footage.times, views), counts)
+        times = np.repeat(np.repeat(video.times, views), counts)
         owners = self._all_owners[rows]
         for owner in np.unique(owners):
             own = owners == owner
@@ -209,18 +205,18 @@ def find_overlap(train: Path, evaluation: Path, embed: Embed, settings: OverlapS
     folder that is no build or an empty one, StriveError for a damaged shard.
     """
     eval_frames, train_frames = WholeFrames(), WholeFrames()
-    for footage in read_footage(evaluation, embed):
-        eval_frames.add(footage)
-    eval_frames.seal()
+    for video in read_video_vectors(evaluation, embed):
+        eval_frames.add(video)
+    eval_frames.build_index()
     found: dict[tuple[int, int], list[Hits]] = {}
-    for number, footage in enumerate(read_footage(train, embed)):
-        train_frames.add(footage)
-        for other, theirs, ours, cosines in eval_frames.near(footage, settings.threshold):
+    for number, video in enumerate(read_video_vectors(train, embed)):
+        train_frames.add(video)
+        for other, theirs, ours, cosines in eval_frames.similar(video, settings.threshold):
             hits = Hits(train_times=ours, eval_times=theirs, cosines=cosines)
             found.setdefault((number, other), []).append(hits)
-    train_frames.seal()
-    for number, footage in enumerate(read_footage(evaluation, embed)):
-        for other, theirs, ours, cosines in train_frames.near(footage, settings.threshold):
+    train_frames.build_index()
+    for number, video in enumerate(read_video_vectors(evaluation, embed)):
+        for other, theirs, ours, cosines in train_frames.similar(video, settings.threshold):
             hits = Hits(train_times=theirs, eval_times=ours, cosines=cosines)
             found.setdefault((other, number), []).append(hits)
     return _table(train_frames.videos, eval_frames.videos, found, settings)

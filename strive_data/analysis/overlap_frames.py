@@ -1,4 +1,12 @@
-"""The frames of a build's videos as unit vectors: the descriptor, stored embeddings, or those of a scorer."""
+"""The frames of a build's videos as unit vectors: a descriptor, stored embeddings, or those of a scorer.
+
+The descriptor is our construction, after perceptual hashes. A frame is made 64×64 grey; the lowest 8×8
+frequencies of its cosine transform, without the mean and the rest weighted by √frequency, are the descriptor.
+It does not change with brightness, contrast, size, codec or bit rate. Cropping does change it, so a frame has
+one descriptor for each of 31 views: itself, and parts of it (.85 and .7 of one side or of both, at the
+beginning, in the middle and at the end); a cropped copy looks like one of the parts. It needs no model and no
+network. Shapes: V views, S side of the small picture, B frequencies, D = B².
+"""
 
 from __future__ import annotations
 
@@ -17,17 +25,6 @@ from strive_data.schema import Floats, Frames, Sample, Times
 from strive_data.score import FrameEmbedder, make_scorer
 from strive_data.shards.frames import decode_jpeg
 from strive_data.shards.reader import ShardSet
-
-# What a picture looks like from afar, as unit vectors: the coarse grey shapes of it and of its parts.
-#
-# Our construction, after perceptual hashes: a frame is made 64×64 grey, and the lowest 8×8 frequencies of
-# its
-# cosine transform, without the mean and the rest weighted by √frequency, are the descriptor. It does not
-# change
-# with brightness, contrast, size, codec or bit rate. Cropping does change it, so a frame has one descriptor
-# for each of 31 views: itself, and parts of it (.85 and .7 of one side or of both, at the beginning, in the
-# middle and at the end); a cropped copy looks like one of the parts. No model and no network are needed.
-# Shapes: V views, S side of the small picture, B frequencies, D = B².
 
 SIDE = 64
 FREQUENCIES = 8
@@ -55,7 +52,7 @@ def views() -> list[tuple[Interval, Interval]]:
 def describe(frame: Frames) -> Floats:
     """Descriptors float32 [V, D] of one frame, uint8 grey [H, W] or RGB [H, W, 3].
 
-    Of unit length; all zeros where a view has less than LEAST_CONTRAST, so that it is like nothing.
+    Of unit length; all zeros where a view has less than LEAST_CONTRAST, so that it resembles nothing.
     """
     picture = Image.fromarray(frame).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     levels_SS = np.asarray(picture, dtype=np.float64)
@@ -90,7 +87,7 @@ PICTURE, STORED = "picture", "stored"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Footage:
+class VideoVectors:
     """One video of a build, and how many samples use it.
 
     times float64 [F] seconds of its frames; unit vectors float32 [F, V, D] of V views of each, the first of
@@ -125,10 +122,10 @@ def embed_by(name: str, score: ScoreSettings) -> Embed:
     return lambda samples: _by_scorer(samples, embedder)
 
 
-def read_footage(folder: Path, embed: Embed) -> Iterator[Footage]:
+def read_video_vectors(folder: Path, embed: Embed) -> Iterator[VideoVectors]:
     """The videos of a finished build, one at a time, in the order of their first sample.
 
-    Raises UsageError for a folder that is none or holds no sample.
+    Raises UsageError for a folder that is no finished build or has no sample.
     """
     shards = ShardSet.open(folder)
     if not len(shards):
@@ -141,7 +138,7 @@ def read_footage(folder: Path, embed: Embed) -> Iterator[Footage]:
     for (video, video_id), of in places.items():
         samples = [shards.read(place) for place in of]
         times, vectors = embed(samples)
-        yield Footage(
+        yield VideoVectors(
             video=video,
             video_id=video_id,
             samples=len(samples),

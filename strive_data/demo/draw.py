@@ -1,4 +1,4 @@
-"""Frames into an H.264 file."""
+"""A planned video as pixels, and pixels as an H.264 file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from strive_data.demo.world import Thing, VideoPlan
 from strive_data.schema import Frames
-
-# A moment of a planned video as pixels.
 
 SIDE_PIXELS = 112
 OVERSAMPLING = 4

@@ -15,7 +15,7 @@ from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.grouping import cluster_frames
-from strive_data.sampling.registry import WALKERS, draw
+from strive_data.sampling.registry import ORDERED, draw
 from strive_data.schema import (
     Candidates,
     FailedRow,
@@ -124,7 +124,7 @@ def make_sample(
         settings.sampler.name,
         scores,
         settings.sampler,
-        phase=drawn_phase,
+        offset=drawn_phase,
         embeddings=scored.embeddings,
         times=stills.times,
     )
@@ -151,7 +151,7 @@ def make_sample(
 
 def _clusters(scored: FrameScores, stills: EncodedFrames, settings: SamplerSettings) -> Indices | None:
     """Clusters that the sampler walks by; None where it does not group."""
-    if settings.grouping == "none" or settings.name not in WALKERS or scored.embeddings is None:
+    if settings.grouping == "none" or settings.name not in ORDERED or scored.embeddings is None:
         return None
     return cluster_frames(scored.embeddings, stills.times, settings)
 

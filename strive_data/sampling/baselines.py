@@ -1,6 +1,6 @@
-"""Adaptive key frame sampling: halve the video until a part's best frames stand out. A baseline.
+"""The samplers that ours is compared with: uniform (the control), top-K, Gumbel top-K, BOLT and AKS.
 
-Its M variants are identical.
+Each is the published method in its plainest form. The M variants of topk, bolt and aks are identical.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from strive_data.sampling.comb import comb, distinct
 from strive_data.sampling.density import Float64s, inclusion, z_scores
 from strive_data.schema import Floats, Indices
 
-# Frames at even spacing, whatever the scores: the control of every comparison.
-
 
 def uniform_indices(count: int, frames: int) -> Indices:
     """Midpoint-uniform sampling ⌊(k+½)·N/K⌋, int32 [min(K, N)]: the control of every comparison."""
@@ -24,14 +22,11 @@ def uniform_indices(count: int, frames: int) -> Indices:
     return ((2 * np.arange(frames, dtype=np.int64) + 1) * count // (2 * frames)).astype(np.int32)
 
 
-def uniform_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
+def uniform_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
     """Interleaved combs over equal shares, int32 [M, min(K, N)]. M = 1 and φ = ½: `uniform_indices`."""
     flat_N = np.full(len(scores_N), 1 / len(scores_N))
     pi_N = inclusion(flat_N, frames=settings.frames, kappa=1.0)
-    return comb(pi_N, frames=settings.frames, variants=settings.variants, phase=phase)
-
-
-# The K best frames: relevance without coverage. A baseline; its M variants are identical.
+    return comb(pi_N, frames=settings.frames, variants=settings.variants, offset=offset)
 
 
 def best(values_N: Floats | Float64s, frames: int) -> Indices:
@@ -39,51 +34,44 @@ def best(values_N: Floats | Float64s, frames: int) -> Indices:
     return np.sort(np.argsort(-values_N, kind="stable")[:frames]).astype(np.int32)
 
 
-def topk_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
+def topk_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
     """The best K scores, M times the same, int32 [M, min(K, N)]."""
     return np.tile(best(scores_N, settings.frames), (settings.variants, 1))
 
 
-# Top-K of noisy scores: K draws without replacement from softmax(z/τ). A baseline.
+def gumbel_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+    """K draws without replacement from softmax(z/τ), τ = `gumbel_tau`, int32 [M, min(K, N)].
 
-
-def gumbel_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
-    """Best K of z/τ + Gumbel noise, τ = `gumbel_tau`; fresh noise for each variant, int32 [M, min(K, N)].
-
-    The noise is keyed by φ alone, so that a phase decides everything, as it does for the other samplers.
+    They are the best K of z/τ + Gumbel noise, with fresh noise for each variant.
+    The noise is keyed by φ alone, so that an offset decides everything, as it does for the other samplers.
     """
-    return _noisy_best(z_scores(scores_N), settings, phase)
+    return _noisy_best(z_scores(scores_N), settings, offset)
 
 
-def gumbel_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, phases_Q: Float64s) -> Indices:
+def gumbel_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
     """`gumbel_variants` of many samples of equal length, int32 [Q, M, min(K, N)]."""
-    pairs = zip(z_scores(scores_QN), phases_Q, strict=True)
+    pairs = zip(z_scores(scores_QN), offsets_Q, strict=True)
     return np.stack([_noisy_best(z_N, settings, float(at)) for z_N, at in pairs])
 
 
-def gumbel_noise(phase: float, count: int) -> Float64s:
+def gumbel_noise(offset: float, count: int) -> Float64s:
     """Standard Gumbel draws −log(−log u), float64 [count]; raw Philox bits keyed by the 53 bits of φ."""
-    bits = np.random.Philox(key=int(phase * 2**53)).random_raw(count)
+    bits = np.random.Philox(key=int(offset * 2**53)).random_raw(count)
     uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     noise: Float64s = -np.log(-np.log(uniform))
     return noise
 
 
-def _noisy_best(z_N: Float64s, settings: SamplerSettings, phase: float) -> Indices:
-    noise_MN = gumbel_noise(phase, settings.variants * z_N.size).reshape(settings.variants, -1)
+def _noisy_best(z_N: Float64s, settings: SamplerSettings, offset: float) -> Indices:
+    noise_MN = gumbel_noise(offset, settings.variants * z_N.size).reshape(settings.variants, -1)
     return np.stack([best(row_N, settings.frames) for row_N in z_N / settings.gumbel_tau + noise_MN])
 
 
-# Inverse-transform sampling of sharpened scores at a regular grid, after BOLT. A baseline.
-#
-# Its M variants are identical.
+def bolt_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+    """BOLT: the first i with C_i > (k+1)/(K+1), int32 [M, min(K, N)].
 
-
-def bolt_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
-    """The first i with C_i > (k+1)/(K+1), C the running share of ((s−min)/(max−min))^p; int32 [M, min(K, N)].
-
-    p = `bolt_power`. A frame met twice gives way to its next neighbour, so that K frames are distinct. Flat
-    scores: uniform.
+    C is the running share of ((s−min)/(max−min))^p, p = `bolt_power`. A frame found twice is replaced by its
+    next neighbour, so that K frames are distinct. Flat scores: uniform.
     """
     count, frames = len(scores_N), settings.frames
     scores = scores_N.astype(np.float64)
@@ -100,8 +88,8 @@ DEEPEST = 5
 Leaf = tuple[int, int, int]
 
 
-def aks_variants(scores_N: Floats, settings: SamplerSettings, phase: float) -> Indices:
-    """Each part gives its best ⌊K/2^depth⌋ frames; int32 [M, min(K, N)]. Flat scores: uniform.
+def aks_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+    """AKS: each part gives its best ⌊K/2^depth⌋ frames; int32 [M, min(K, N)]. Flat scores: uniform.
 
     What the rounding leaves open, the best of all other frames fill, so that there are exactly K.
     """

@@ -1,4 +1,4 @@
-"""Systematic sampling with interleaved phases (METHOD.md section 4): relevance with coverage.
+"""Systematic sampling with interleaved offsets (METHOD.md section 4): relevance with coverage.
 
 Shapes: N candidates, M variants, K frames of a variant, Q samples. Indices are int32 and strictly increasing
 within a variant. A video with N ≤ K candidates gives all N in every variant: nothing is padded or repeated.
@@ -14,8 +14,6 @@ import numpy.typing as npt
 from strive_data.config import SamplerSettings
 from strive_data.sampling.density import Float64s, density, inclusion
 from strive_data.schema import Floats, Indices
-
-# The phase φ of a sample: all the chance there is in a sampler.
 
 EVALUATION_OFFSET = 0.5
 
@@ -36,26 +34,26 @@ NUDGE = 1e-9
 
 
 def comb(
-    pi_N: Float64s, *, frames: int, variants: int, phase: float, order_N: Indices | None = None
+    pi_N: Float64s, *, frames: int, variants: int, offset: float, order_N: Indices | None = None
 ) -> Indices:
-    """Systematic sampling with interleaved phases, int32 [M, min(K, N)].
+    """Systematic sampling with interleaved offsets, int32 [M, min(K, N)].
 
     Variant m takes, for k = 0..K−1, the first i with C_i > k + (m+φ)/M, C the running sum of `pi_N` (each in
     [0, 1], sum K). Over φ each i is taken with frequency π_i, and the M variants together use i either
     ⌊M·π_i⌋ or ⌈M·π_i⌉ times. `order_N`, a permutation of the candidates, is the order in which the comb
-    walks (time where None); whatever it is, the two statements above hold.
+    goes through them (time where None); both statements above hold for any order.
     """
     if pi_N.size <= frames:
         return np.tile(np.arange(pi_N.size, dtype=np.int32), (variants, 1))
-    walked_N = pi_N if order_N is None else pi_N[order_N]
-    places_MK = comb_points(walked_N, frames=frames, variants=variants, phase=phase)
+    ordered_N = pi_N if order_N is None else pi_N[order_N]
+    places_MK = comb_points(ordered_N, frames=frames, variants=variants, offset=offset)
     return places_MK if order_N is None else np.sort(order_N[places_MK].astype(np.int32), axis=-1)
 
 
-def comb_points(pi_N: Float64s, *, frames: int, variants: int, phase: float) -> Indices:
-    """Where the teeth meet the running sum of `pi_N`, int32 [M, K], rows strictly increasing; N > K."""
-    phase = min(phase, 1 - 2 * variants * NUDGE)
-    offsets_M = (np.arange(variants) + phase) / variants + NUDGE
+def comb_points(pi_N: Float64s, *, frames: int, variants: int, offset: float) -> Indices:
+    """Where the strata's points meet the running sum of `pi_N`, int32 [M, K], rows increasing; N > K."""
+    offset = min(offset, 1 - 2 * variants * NUDGE)
+    offsets_M = (np.arange(variants) + offset) / variants + NUDGE
     points_MK = np.arange(frames) + offsets_M[:, None]
     # Two points can only share a frame of π = 1, by rounding.
     return distinct(np.searchsorted(np.cumsum(pi_N), points_MK, side="right"), pi_N.size)
@@ -64,7 +62,7 @@ def comb_points(pi_N: Float64s, *, frames: int, variants: int, phase: float) -> 
 def distinct(found_K: npt.NDArray[np.integer], count: int) -> Indices:
     """Strictly increasing places below `count` from places that do not decrease, int32 of the same shape.
 
-    A place met again is pushed on to the next, and back from the end.
+    A repeated place moves on to the next one, and back from the end.
     """
     steps_K = np.arange(found_K.shape[-1])
     pushed_K = np.maximum.accumulate(found_K - steps_K, axis=-1) + steps_K
@@ -80,18 +78,18 @@ def inclusion_of(scores_N: Floats | Float64s, settings: SamplerSettings) -> Floa
 
 
 def comb_variants(
-    scores_N: Floats, settings: SamplerSettings, phase: float, order_N: Indices | None = None
+    scores_N: Floats, settings: SamplerSettings, offset: float, order_N: Indices | None = None
 ) -> Indices:
     """The comb over the inclusion of the scores, int32 [M, min(K, N)]."""
     pi_N = inclusion_of(scores_N, settings)
-    return comb(pi_N, frames=settings.frames, variants=settings.variants, phase=phase, order_N=order_N)
+    return comb(pi_N, frames=settings.frames, variants=settings.variants, offset=offset, order_N=order_N)
 
 
-def comb_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, phases_Q: Float64s) -> Indices:
+def comb_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
     """`comb_variants` of many samples of equal length: the search for τ runs over all at once."""
     return np.stack(
         [
-            comb(pi_N, frames=settings.frames, variants=settings.variants, phase=float(at))
-            for pi_N, at in zip(inclusion_of(scores_QN, settings), phases_Q, strict=True)
+            comb(pi_N, frames=settings.frames, variants=settings.variants, offset=float(at))
+            for pi_N, at in zip(inclusion_of(scores_QN, settings), offsets_Q, strict=True)
         ]
     )

@@ -38,11 +38,11 @@ def finite(scores_N: npt.ArrayLike) -> Float64s:
 def z_scores(scores_N: npt.ArrayLike) -> Float64s:
     """Robust z of each score, float64 [N] in [-5, 5]: (s − median)/(1.4826·MAD), clipped.
 
-    Where MAD is 0 (more than half of the scores tie) the standard deviation stands in; equal scores give 0.
+    Where MAD is 0 (more than half of the scores tie) the standard deviation is used; equal scores give 0.
     Raises SampleError (score_failed) for a score that is NaN or infinite, or for no scores at all.
     """
     scores = finite(scores_N)
-    # Equality is asked for directly: the standard deviation of equal numbers can be 1e-17.
+    # Equality is compared directly: the standard deviation of equal numbers can be 1e-17.
     flat = scores.min(axis=-1, keepdims=True) == scores.max(axis=-1, keepdims=True)
     deviations = scores - np.median(scores, axis=-1, keepdims=True)
     z_N: Float64s = np.clip(deviations / np.where(flat, 1, spread(scores)), -Z_LIMIT, Z_LIMIT)
@@ -50,7 +50,7 @@ def z_scores(scores_N: npt.ArrayLike) -> Float64s:
 
 
 def spread(scores_N: Float64s) -> Float64s:
-    """What one z is worth in scores, float64 [..., 1]: 1.4826·MAD, the standard deviation where that is 0."""
+    """One z in units of the scores, float64 [..., 1]: 1.4826·MAD, the standard deviation where that is 0."""
     deviations = np.abs(scores_N - np.median(scores_N, axis=-1, keepdims=True))
     scale = MAD_TO_STD * np.median(deviations, axis=-1, keepdims=True)
     spread_N: Float64s = np.where(scale > 0, scale, scores_N.std(axis=-1, keepdims=True))

@@ -1,8 +1,8 @@
-"""Semantic grouping: frames that look alike → the order in which the comb walks (METHOD.md section 4).
+"""Semantic grouping: frames that look alike → the order of the comb (METHOD.md section 4).
 
 The paper groups semantically [paper]; this construction is ours. It changes no frame's inclusion, only which
-frames are neighbours on the walk, so that a variant takes its frames from different groups of each stretch of
-time. Shapes: N candidates, D embedding width, C clusters, B time bins, K frames.
+frames are neighbours in that order, so that a variant takes its frames from different groups of
+each stretch of time. Shapes: N candidates, D embedding width, C clusters, B time bins, K frames.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from strive_data.schema import Floats, Indices, Times
 ITERATIONS, STARTS = 25, 10
 
 
-def walk_order(pi_N: Float64s, embeddings_ND: Floats, times_N: Times, settings: SamplerSettings) -> Indices:
-    """Order of the walk, a permutation int32 [N], with the clusters and bins that the settings ask for.
+def comb_order(pi_N: Float64s, embeddings_ND: Floats, times_N: Times, settings: SamplerSettings) -> Indices:
+    """Order of the candidates, a permutation int32 [N], with the clusters and bins that the settings ask for.
 
     Raises SampleError (score_failed) for embeddings that are not finite, or not one for each candidate.
     """
@@ -35,17 +35,17 @@ def cluster_frames(embeddings_ND: Floats, times_N: Times, settings: SamplerSetti
 
     Spherical k-means on [e_i, β·t_i], e_i of unit length, t_i from 0 to 1 over the video, β =
     `grouping_time`; C = `grouping_clusters`, by default ⌈√K⌉. Near-duplicates (cosine of at least
-    `grouping_duplicates` with an earlier frame that stands) take no part in it and follow that frame, so that
+    `grouping_duplicates` with an earlier kept frame) take no part in it and follow that frame, so that
     a long still shot does not draw the centres to itself. Deterministic in its arguments.
     """
     units_ND = _unit(_checked(embeddings_ND, times_N))
-    stands_N = first_alike(units_ND, settings.grouping_duplicates)
-    standing, back_N = np.unique(stands_N, return_inverse=True)
+    kept_N = first_alike(units_ND, settings.grouping_duplicates)
+    kept, back_N = np.unique(kept_N, return_inverse=True)
     span = times_N.max() - times_N.min() or 1.0
     shares_N = settings.grouping_time * (times_N - times_N.min()) / span
-    points = _unit(np.concatenate([units_ND, shares_N[:, None]], axis=1)[standing])
+    points = _unit(np.concatenate([units_ND, shares_N[:, None]], axis=1)[kept])
     count = settings.grouping_clusters or math.isqrt(settings.frames - 1) + 1
-    labels_N = _kmeans(points, min(count, len(standing)))[back_N]
+    labels_N = _kmeans(points, min(count, len(kept)))[back_N]
     _, labels_N = np.unique(labels_N, return_inverse=True)
     means_C = np.bincount(labels_N, weights=times_N) / np.bincount(labels_N)
     rank_C = np.argsort(np.argsort(means_C, kind="stable"), kind="stable")
@@ -55,7 +55,7 @@ def cluster_frames(embeddings_ND: Floats, times_N: Times, settings: SamplerSetti
 def serpentine(pi_N: Float64s, clusters_N: Indices, times_N: Times, *, bins: int) -> Indices:
     """Candidates sorted by (time bin of equal mass, cluster, time), int32 [N].
 
-    Every other bin walks the clusters backwards, so that the walk crosses into the next bin within a cluster.
+    Every other bin takes the clusters backwards, so that the order enters the next bin within a cluster.
     One bin: purely semantic; as many bins as frames: nearly purely temporal.
     """
     middles_N = np.cumsum(pi_N) - pi_N / 2
@@ -65,18 +65,18 @@ def serpentine(pi_N: Float64s, clusters_N: Indices, times_N: Times, *, bins: int
 
 
 def first_alike(units_ND: Float64s, least_cosine: float) -> npt.NDArray[np.int64]:
-    """For each frame the earliest standing frame with at least that cosine, or itself, which then stands."""
-    stands_N = np.arange(len(units_ND))
+    """For each frame the earliest kept frame with at least that cosine, or itself, which is then kept."""
+    kept_N = np.arange(len(units_ND))
     if least_cosine >= 1:
-        return stands_N
-    standing: list[int] = []
+        return kept_N
+    kept: list[int] = []
     for i, unit_D in enumerate(units_ND):
-        alike = np.flatnonzero(units_ND[standing] @ unit_D >= least_cosine)
+        alike = np.flatnonzero(units_ND[kept] @ unit_D >= least_cosine)
         if alike.size:
-            stands_N[i] = standing[alike[0]]
+            kept_N[i] = kept[alike[0]]
         else:
-            standing.append(i)
-    return stands_N
+            kept.append(i)
+    return kept_N
 
 
 def _checked(embeddings_ND: Floats, times_N: Times) -> Float64s:

@@ -1,7 +1,7 @@
-"""The comb with each tooth set on the best frame of its own cell.
+"""The comb with each stratum set on the best frame of its own cell.
 
-Our construction; the paper has no such step. π and comb are those of METHOD.md section 4. The M·K teeth of
-all variants cut the video into as many cells of mass about 1/M; a tooth takes the best-scoring candidate of
+Our construction; the paper has no such step. π and comb are those of METHOD.md section 4. The M·K strata of
+all variants cut the video into as many cells of mass about 1/M; a stratum takes the best-scoring candidate of
 its cell, where the comb takes the one it meets.
 Kept: K distinct frames; variants interleaved, and disjoint for κ = 1/M; uniform for flat scores and M = 1;
 coverage, a gap is at most 1 + 3/(2M) times the comb's bound. Given up: that the frequency over φ is π_i.
@@ -23,7 +23,7 @@ def peaks(
     *,
     frames: int,
     variants: int,
-    phase: float,
+    offset: float,
     order_N: Indices | None = None,
 ) -> Indices:
     """Best candidate of each cell, int32 [M, min(K, N)]; `order_N` as for `comb`.
@@ -36,12 +36,12 @@ def peaks(
         return np.tile(np.arange(pi_N.size, dtype=np.int32), (variants, 1))
     if order_N is not None:
         pi_N, scores_N = pi_N[order_N], scores_N[order_N]
-    met_MK = comb_points(pi_N, frames=frames, variants=variants, phase=phase)
+    met_MK = comb_points(pi_N, frames=frames, variants=variants, offset=offset)
     met_J = met_MK.T.ravel()
     middles_N = np.cumsum(pi_N) - pi_N / 2
-    nearest_N = np.floor(middles_N * variants - phase + 0.5).astype(np.int64)
+    nearest_N = np.floor(middles_N * variants - offset + 0.5).astype(np.int64)
     others = np.delete(np.arange(pi_N.size), met_J)
-    # A candidate of much mass is met by several teeth: it stands in the cell of each.
+    # A candidate of much mass is met by several strata: it stands in the cell of each.
     candidates = np.concatenate([met_J, others])
     cells = np.concatenate([np.arange(met_J.size), np.clip(nearest_N[others], 0, met_J.size - 1)])
     away = np.abs(candidates - met_J[cells])
@@ -53,15 +53,15 @@ def peaks(
 
 
 def peaks_variants(
-    scores_N: Floats | Float64s, settings: SamplerSettings, phase: float, order_N: Indices | None = None
+    scores_N: Floats | Float64s, settings: SamplerSettings, offset: float, order_N: Indices | None = None
 ) -> Indices:
     """Peaks over the inclusion of the scores, int32 [M, min(K, N)]."""
-    return _peaks(inclusion_of(scores_N, settings), scores_N, settings, phase, order_N)
+    return _peaks(inclusion_of(scores_N, settings), scores_N, settings, offset, order_N)
 
 
-def peaks_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, phases_Q: Float64s) -> Indices:
+def peaks_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
     """`peaks_variants` of many samples of equal length, int32 [Q, M, min(K, N)]."""
-    rows = zip(inclusion_of(scores_QN, settings), scores_QN, phases_Q, strict=True)
+    rows = zip(inclusion_of(scores_QN, settings), scores_QN, offsets_Q, strict=True)
     return np.stack([_peaks(pi_N, scores_N, settings, float(at), None) for pi_N, scores_N, at in rows])
 
 
@@ -69,7 +69,7 @@ def _peaks(
     pi_N: Float64s,
     scores_N: Floats | Float64s,
     settings: SamplerSettings,
-    phase: float,
+    offset: float,
     order_N: Indices | None,
 ) -> Indices:
     return peaks(
@@ -77,6 +77,6 @@ def _peaks(
         scores_N,
         frames=settings.frames,
         variants=settings.variants,
-        phase=phase,
+        offset=offset,
         order_N=order_N,
     )

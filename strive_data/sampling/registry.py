@@ -19,12 +19,12 @@ from strive_data.sampling.baselines import (
 )
 from strive_data.sampling.comb import comb_rows, comb_variants, inclusion_of
 from strive_data.sampling.density import Float64s, finite
-from strive_data.sampling.grouping import walk_order
+from strive_data.sampling.grouping import comb_order
 from strive_data.sampling.peaks import peaks_rows, peaks_variants
 from strive_data.schema import Floats, Indices, Times
 
 Sampler = Callable[[Floats, SamplerSettings, float], Indices]
-Walker = Callable[[Floats, SamplerSettings, float, Indices], Indices]
+OrderedSampler = Callable[[Floats, SamplerSettings, float, Indices], Indices]
 RowSampler = Callable[[Floats | Float64s, SamplerSettings, Float64s], Indices]
 
 SAMPLERS: dict[str, Sampler] = {
@@ -37,7 +37,7 @@ SAMPLERS: dict[str, Sampler] = {
     "uniform": uniform_variants,
 }
 AT_ONCE: dict[str, RowSampler] = {"comb": comb_rows, "gumbel": gumbel_rows, "peaks": peaks_rows}
-WALKERS: dict[str, Walker] = {"comb": comb_variants, "peaks": peaks_variants}
+ORDERED: dict[str, OrderedSampler] = {"comb": comb_variants, "peaks": peaks_variants}
 # To these φ is a key of noise and no position: φ = ½ for every video would give them all the same noise.
 NOISY = frozenset({"gumbel"})
 
@@ -47,39 +47,39 @@ def draw(
     scores_N: Floats,
     settings: SamplerSettings,
     *,
-    phase: float,
+    offset: float,
     embeddings: Floats | None = None,
     times: Times | None = None,
 ) -> Indices:
     """Variants of one sample by the sampler called `name`, int32 [M, min(K, N)], rows strictly increasing.
 
     `embeddings` float32 [N, D] and `times` [N] in seconds are needed where the settings group frames and the
-    sampler walks. Deterministic in its arguments. Raises SettingsError for an unknown name or where those
-    are missing, and SampleError (score_failed) for scores that are not finite.
+    sampler is in ORDERED. Deterministic in its arguments. Raises SettingsError for an unknown name or
+    where those are missing, and SampleError (score_failed) for scores that are not finite.
     """
     sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
     finite(scores_N)
-    if settings.grouping == "none" or name not in WALKERS:
-        return sampler(scores_N, settings, phase)
+    if settings.grouping == "none" or name not in ORDERED:
+        return sampler(scores_N, settings, offset)
     if embeddings is None or times is None:
         raise SettingsError(
-            "sampler.grouping = semantic: no frame embeddings are at hand; set it to none, or use a "
+            "sampler.grouping = semantic: got no frame embeddings; set it to none, or use a "
             "scorer that gives embeddings (clip)"
         )
-    order_N = walk_order(inclusion_of(scores_N, settings), embeddings, times, settings)
-    return WALKERS[name](scores_N, settings, phase, order_N)
+    order_N = comb_order(inclusion_of(scores_N, settings), embeddings, times, settings)
+    return ORDERED[name](scores_N, settings, offset, order_N)
 
 
 def draw_rows(
-    name: str, scores_QN: Floats | Float64s, settings: SamplerSettings, *, phases_Q: Float64s
+    name: str, scores_QN: Floats | Float64s, settings: SamplerSettings, *, offsets_Q: Float64s
 ) -> Indices:
     """`draw` for many samples of equal length, int32 [Q, M, min(K, N)]; faster where the sampler can be.
 
-    Without grouping: walks are in the order of time.
+    Without grouping: candidates are in the order of time.
     """
     sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
     if name in AT_ONCE:
-        return AT_ONCE[name](scores_QN, settings, phases_Q)
+        return AT_ONCE[name](scores_QN, settings, offsets_Q)
     finite(scores_QN)
-    pairs = zip(scores_QN, phases_Q, strict=True)
+    pairs = zip(scores_QN, offsets_Q, strict=True)
     return np.stack([sampler(scores_N, settings, float(at)) for scores_N, at in pairs])

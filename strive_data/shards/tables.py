@@ -15,7 +15,7 @@ from strive_data.common.files import replacing, write_bytes
 from strive_data.config import SamplerSettings
 from strive_data.sampling.comb import inclusion_of
 from strive_data.sampling.density import z_scores
-from strive_data.sampling.registry import WALKERS
+from strive_data.sampling.registry import ORDERED
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, Sample, Table
 from strive_data.shards.manifest import PartFile
 from strive_data.shards.names import PART_TABLES, part_name
@@ -107,6 +107,6 @@ def _inclusion(sample: Sample) -> np.ndarray | list[None]:
     """Inclusion π of each candidate, for samplers that have one; otherwise null."""
     names = SamplerSettings.__dataclass_fields__
     settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
-    if settings.name not in WALKERS:
+    if settings.name not in ORDERED:
         return [None] * len(sample.times)
     return inclusion_of(sample.scores, settings)

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from strive_data.errors import DamagedError
-from strive_data.sampling.registry import WALKERS
+from strive_data.sampling.registry import ORDERED
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
@@ -95,7 +95,7 @@ class Loader:
     @property
     def alpha(self) -> float | None:
         """The α that variants are drawn with; None for stored variants and for builds of several α."""
-        drawn = all(plan.drawn and plan.sampler.name in WALKERS for plan in self._plans)
+        drawn = all(plan.drawn and plan.sampler.name in ORDERED for plan in self._plans)
         alphas = {plan.sampler.alpha for plan in self._plans}
         return alphas.pop() if drawn and len(alphas) == 1 else None
 

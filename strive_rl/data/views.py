@@ -17,7 +17,7 @@ from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
-from strive_data.sampling.registry import NOISY, SAMPLERS, WALKERS, draw
+from strive_data.sampling.registry import NOISY, ORDERED, SAMPLERS, draw
 from strive_data.sampling.spatial import (
     Kind,
     SpatialView,
@@ -115,7 +115,7 @@ def training_group(
         return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
     at = comb_offset(seed, sample_id, epoch)
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
-    drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), phase=at) for count in set(counts)}
+    drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), offset=at) for count in set(counts)}
     variants = [drawn[count][m] for m, count in enumerate(counts)]
     return _shown(group_of(sample, variants, neighbours=plan.neighbours), chosen, plan)
 
@@ -138,14 +138,14 @@ def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
 
 
 def _needs_embeddings(settings: SamplerSettings) -> bool:
-    return settings.grouping == "semantic" and settings.name in WALKERS
+    return settings.grouping == "semantic" and settings.name in ORDERED
 
 
-def _drawn(sample: Sample, settings: SamplerSettings, *, phase: float) -> Indices:
+def _drawn(sample: Sample, settings: SamplerSettings, *, offset: float) -> Indices:
     """Variants int32 [M, K] by the settings' sampler, from what the sample stores."""
     embeddings = None if sample.embeds is None else sample.embeds.astype(np.float32)
     return draw(
-        settings.name, sample.scores, settings, phase=phase, embeddings=embeddings, times=sample.times
+        settings.name, sample.scores, settings, offset=offset, embeddings=embeddings, times=sample.times
     )
 
 
@@ -206,8 +206,8 @@ def evaluation_indices(sample: Sample, sampler: str) -> tuple[Indices, str]:
         return sample.variants[0], f"first stored variant of {len(sample.variants)}"
     if one.name in NOISY:
         at = comb_offset(one.seed, sample.meta.question.sample_id, 0)
-        return _drawn(sample, one, phase=at)[0], f"{one.name}, one variant, its own phase"
-    return _drawn(sample, one, phase=EVALUATION_OFFSET)[0], f"{one.name}, one variant, phase 1/2"
+        return _drawn(sample, one, offset=at)[0], f"{one.name}, one variant, its own phase"
+    return _drawn(sample, one, offset=EVALUATION_OFFSET)[0], f"{one.name}, one variant, phase 1/2"
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:

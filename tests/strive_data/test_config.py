@@ -12,7 +12,7 @@ from strive_data.errors import SettingsError
 def test_defaults_are_the_papers_where_it_states_them() -> None:
     settings = BuildSettings()
     assert (settings.sampler.frames, settings.sampler.variants) == (32, 2)
-    # Ours, by strive_data/samplers/README.md.
+    # Ours, by strive_data/sampling/README.md.
     assert (settings.sampler.name, settings.sampler.alpha, settings.sampler.epsilon) == ("peaks", 0.4, 0.6)
     assert (settings.decode.max_pixels, settings.shard.quality) == (100_352, 90)
 

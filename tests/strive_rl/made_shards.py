@@ -62,7 +62,7 @@ def made_sample(number: int, settings: BuildSettings = SETTINGS, answers: str = 
         evidence_spans=() if number % 2 else ((5.0, 7.0),),
     )
     scores = generator.normal(size=12).astype(np.float32)
-    variants = draw("comb", scores, settings.sampler, phase=0.3)
+    variants = draw("comb", scores, settings.sampler, offset=0.3)
     uniform = uniform_indices(12, settings.sampler.frames)
     everything = np.arange(12, dtype=np.int32)
     sampled = np.union1d(variants, uniform).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Endless lessons for the language model: new questions over new combinations of known frame pairs.
+"""Endless examples for the language model: new questions over new combinations of known frame pairs.
 
 A few hundred videos are learnt by heart sooner than the way to read them. The features of a frame pair do not
 depend on the other pairs, so pairs of different videos are put together as if they were one.
@@ -17,7 +17,7 @@ from strive_data.demo.world import COLOURS, SHAPES, Asked
 from strive_rl.policy import Policy
 from strive_rl.policy.positions import prompt_positions, video_positions
 from strive_rl.schema import VideoFeatures
-from tools.tiny.lessons import FRAMES, LETTER_FROM_END, Lesson
+from tools.tiny.examples import FRAMES, LETTER_FROM_END, Example
 
 PAIRS = FRAMES // 2
 PAIR_SECONDS = (1.0, 8.0)
@@ -31,28 +31,28 @@ class PairBank:
     looks: npt.NDArray[np.bool_]
 
 
-def make_bank(lessons: Sequence[Lesson]) -> PairBank:
-    """All frame pairs of lessons whose prompts hold features."""
-    looks = np.concatenate([lesson.looks for lesson in lessons]) > 0.5
+def make_bank(examples: Sequence[Example]) -> PairBank:
+    """All frame pairs of examples whose prompts hold features."""
+    looks = np.concatenate([example.looks for example in examples]) > 0.5
     return PairBank(
         features=torch.cat(
-            [lesson.prompt.features.tokens for lesson in lessons if lesson.prompt.features is not None]
+            [example.prompt.features.tokens for example in examples if example.prompt.features is not None]
         ),
         looks=looks.reshape(-1, len(COLOURS), len(SHAPES)),
     )
 
 
 def compose(
-    policy: Policy, bank: PairBank, lesson: Lesson, rng: np.random.Generator, *, crowded: float
-) -> Lesson:
-    """The question of `lesson` over other frame pairs, exactly one of which shows what it names.
+    policy: Policy, bank: PairBank, example: Example, rng: np.random.Generator, *, crowded: float
+) -> Example:
+    """The question of `example` over other frame pairs, exactly one of which shows what it names.
 
     The right answer follows from that pair, so it may be another option than before. In a share `crowded` of
-    the lessons every pair shows some needle, so that only the question tells which one matters.
+    the examples every pair shows some needle, so that only the question tells which one matters.
     """
-    asked = lesson.asked
+    asked = example.asked
     values, named_BV = _named(bank, asked)
-    options = sorted(asked.options, key=lambda option: option[0] != lesson.letter)
+    options = sorted(asked.options, key=lambda option: option[0] != example.letter)
     right = int(rng.integers(len(options)))
     value = values.index(options[right][3:])
     shows = np.flatnonzero(named_BV[:, value] & (named_BV.sum(axis=1) == 1))
@@ -61,13 +61,13 @@ def compose(
     pairs = rng.permutation([rng.choice(shows), *rng.choice(others, PAIRS - 1)])
     times = np.cumsum(rng.uniform(*PAIR_SECONDS, PAIRS))
     per_second = float(policy.model.config.vision_config.tokens_per_second)
-    positions = prompt_positions(lesson.prompt.is_video, video_positions(times, 1, 1, per_second))
+    positions = prompt_positions(example.prompt.is_video, video_positions(times, 1, 1, per_second))
     prompt = replace(
-        lesson.prompt,
+        example.prompt,
         features=VideoFeatures(tokens=bank.features[torch.from_numpy(pairs)]),
         positions=positions,
     )
-    return replace(lesson, prompt=prompt, weights=_weights(lesson, right), letter=options[right][0])
+    return replace(example, prompt=prompt, weights=_weights(example, right), letter=options[right][0])
 
 
 def _named(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
@@ -77,10 +77,10 @@ def _named(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[n
     return SHAPES, bank.looks[:, COLOURS.index(asked.needle.colour), :]
 
 
-def _weights(lesson: Lesson, right: int) -> npt.NDArray[np.float32]:
+def _weights(example: Example, right: int) -> npt.NDArray[np.float32]:
     """Weights [options, tokens] with `right` as the answer that counts as a whole."""
-    weights = np.zeros_like(lesson.weights)
-    for row, target in enumerate(lesson.targets):
+    weights = np.zeros_like(example.weights)
+    for row, target in enumerate(example.targets):
         weights[row, len(target.ids) + LETTER_FROM_END] = 1
-    weights[right, : len(lesson.targets[right].ids)] = 1
+    weights[right, : len(example.targets[right].ids)] = 1
     return weights

@@ -37,6 +37,6 @@ def evidence_recall(pool: Sequence[PoolVideo], scorer: Scorer, samplers: Sequenc
         for one, scores in zip(asked, scored, strict=True):
             start, stop = one.span
             for name in samplers:
-                times = video.times[draw(name, scores.scores, settings, phase=0.5)[0]]
+                times = video.times[draw(name, scores.scores, settings, offset=0.5)[0]]
                 hits[name].append(bool(((times >= start) & (times < stop)).any()))
     return {name: float(np.mean(found)) for name, found in hits.items()}

@@ -12,7 +12,7 @@ import torch
 from strive_rl.algorithm.accuracy import final_answer
 from strive_rl.policy import Policy, Sampling, logprobs, sample, with_features
 from tools.tiny.compose import compose, make_bank
-from tools.tiny.lessons import Lesson
+from tools.tiny.examples import Example
 
 WARM_UP_STEPS = 30
 
@@ -22,7 +22,7 @@ class Phase:
     """One part of the warm start, `steps` at most.
 
     With `all_answers` the answers that name another option count too, for their letter: letters must follow
-    from thoughts. `crowded` is the share of lessons in which every frame pair shows a needle.
+    from thoughts. `crowded` is the share of examples in which every frame pair shows a needle.
     """
 
     steps: int
@@ -38,8 +38,8 @@ READING = Phase(steps=1500, batch=24, lr=1e-3, all_answers=False, crowded=1.0)
 
 def warm_start(
     policy: Policy,
-    lessons: Sequence[Lesson],
-    held_out: Sequence[Lesson],
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
     *,
     phases: Sequence[Phase],
     until: float,
@@ -48,15 +48,15 @@ def warm_start(
 ) -> float:
     """Train the language model; stops where the accuracy on `held_out` reaches `until`, and returns it."""
     rng = np.random.default_rng(seed)
-    bank, parameters = make_bank(lessons), [parameter for _, parameter in policy.trainable()]
+    bank, parameters = make_bank(examples), [parameter for _, parameter in policy.trainable()]
     started, reached = time.monotonic(), 0.0
     for phase in phases:
         optimizer = torch.optim.AdamW(parameters, lr=phase.lr, weight_decay=0.01, betas=(0.9, 0.98))
         for step in range(phase.steps):
             for group in optimizer.param_groups:
                 group["lr"] = phase.lr * min(1.0, (step + 1) / WARM_UP_STEPS)
-            chosen = rng.choice(len(lessons), phase.batch, replace=False)
-            taken = [compose(policy, bank, lessons[i], rng, crowded=phase.crowded) for i in chosen]
+            chosen = rng.choice(len(examples), phase.batch, replace=False)
+            taken = [compose(policy, bank, examples[i], rng, crowded=phase.crowded) for i in chosen]
             loss = imitation_loss(policy, [one if phase.all_answers else right_only(one) for one in taken])
             optimizer.zero_grad()
             loss.backward()
@@ -71,29 +71,29 @@ def warm_start(
     return reached
 
 
-def imitation_loss(policy: Policy, lessons: Sequence[Lesson]) -> torch.Tensor:
+def imitation_loss(policy: Policy, examples: Sequence[Example]) -> torch.Tensor:
     """Mean negative log-probability of the tokens that count."""
-    made = logprobs(policy, [one.prompt for one in lessons], [one.targets for one in lessons], 1.0)
-    rows = [np.pad(one.weights, ((0, 0), (0, made.shape[1])))[:, : made.shape[1]] for one in lessons]
+    made = logprobs(policy, [one.prompt for one in examples], [one.targets for one in examples], 1.0)
+    rows = [np.pad(one.weights, ((0, 0), (0, made.shape[1])))[:, : made.shape[1]] for one in examples]
     weights = torch.from_numpy(np.concatenate(rows))
     return -(made * weights).sum() / weights.sum()
 
 
-def right_only(lesson: Lesson) -> Lesson:
-    """The lesson with nothing but its right answer."""
-    right = int(lesson.weights.sum(axis=1).argmax())
-    return replace(lesson, targets=(lesson.targets[right],), weights=lesson.weights[right : right + 1])
+def right_only(example: Example) -> Example:
+    """The example with nothing but its right answer."""
+    right = int(example.weights.sum(axis=1).argmax())
+    return replace(example, targets=(example.targets[right],), weights=example.weights[right : right + 1])
 
 
-def accuracy(policy: Policy, lessons: Sequence[Lesson]) -> float:
+def accuracy(policy: Policy, examples: Sequence[Example]) -> float:
     """Share of right letters among greedy answers."""
     sampling = Sampling(completions=1, max_new_tokens=16, greedy=True)
-    answers = sample(policy, [lesson.prompt for lesson in lessons], sampling)
+    answers = sample(policy, [example.prompt for example in examples], sampling)
     letters = [final_answer(row[0].text) for row in answers]
-    return float(np.mean([found == one.letter for found, one in zip(letters, lessons, strict=True)]))
+    return float(np.mean([found == one.letter for found, one in zip(letters, examples, strict=True)]))
 
 
-def frozen(policy: Policy, lessons: Sequence[Lesson]) -> list[Lesson]:
-    """The lessons with the features of the vision tower as it is now."""
-    prompts = with_features(policy, [lesson.prompt for lesson in lessons])
-    return [replace(lesson, prompt=prompt) for lesson, prompt in zip(lessons, prompts, strict=True)]
+def frozen(policy: Policy, examples: Sequence[Example]) -> list[Example]:
+    """The examples with the features of the vision tower as it is now."""
+    prompts = with_features(policy, [example.prompt for example in examples])
+    return [replace(example, prompt=prompt) for example, prompt in zip(examples, prompts, strict=True)]

@@ -4,23 +4,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.analysis.judge import STORED, Contest, as_text, compare, sampler_settings
-from strive_data.analysis.judge_cases import read_qvhighlights
-from strive_data.analysis.judge_measure import METRICS, measure
+from strive_data.analysis.cases import read_qvhighlights
+from strive_data.analysis.judge import STORED, Comparison, as_text, compare, sampler_settings
+from strive_data.analysis.measure import METRICS, measure
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.registry import draw
 from tests.strive_data.analysis.made_cases import a_case, peaked_cases
 
-SMALL = Contest(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
+SMALL = Comparison(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
 
 
 def test_a_row_for_each_sampler_noise_frames_and_variants():
-    contest = Contest(
+    comparison = Comparison(
         samplers=("uniform", "comb"), frames=(2, 4), variants=(1, 2), noise=(0, 2), resamples=99
     )
-    table = compare(peaked_cases(), contest)
+    table = compare(peaked_cases(), comparison)
     assert table.height == 16
     assert table.select("sampler", "noise", "frames", "variants").n_unique() == 16
     assert table["questions"].unique().to_list() == [40]
@@ -35,10 +35,12 @@ def test_equals_drawing_and_measuring_one_by_one():
     # Two lengths, so that cases are grouped and put back.
     cases = peaked_cases(6, 30) + peaked_cases(5, 41)
     cases = [cases[i] for i in (3, 9, 0, 10, 5, 6, 1, 2, 7, 4, 8)]
-    table = compare(cases, Contest(samplers=("comb",), frames=(4,), variants=(3,), noise=(0,), resamples=5))
+    table = compare(
+        cases, Comparison(samplers=("comb",), frames=(4,), variants=(3,), noise=(0,), resamples=5)
+    )
     chosen = SamplerSettings(frames=4, variants=3)
     alone = [
-        measure(draw("comb", c.scores, chosen, phase=0.5)[None], [c.moments], len(c.scores)) for c in cases
+        measure(draw("comb", c.scores, chosen, offset=0.5)[None], [c.moments], len(c.scores)) for c in cases
     ]
     for metric in METRICS:
         assert table[metric].item() == pytest.approx(np.mean([own[metric][0] for own in alone]))
@@ -50,27 +52,29 @@ def test_clear_scores_help_and_noise_takes_it_away():
     assert recall["topk", 0] == 1
     assert recall["uniform", 0] < 0.5 < recall["comb", 0]
     assert recall["uniform", 1] == recall["uniform", 0]
-    blind = compare(peaked_cases(200), Contest(samplers=("topk",), frames=(4,), variants=(2,), noise=(1e6,)))
+    blind = compare(
+        peaked_cases(200), Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(1e6,))
+    )
     assert blind["moment_recall"].item() < 0.5
 
 
 def test_the_table_is_the_same_every_time_and_hangs_on_the_seed():
     cases = peaked_cases()
     assert compare(cases, SMALL).equals(compare(cases, SMALL))
-    other = Contest(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5, seed=1)
-    first = Contest(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5)
+    other = Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5, seed=1)
+    first = Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5)
     assert compare(cases, other)["precision"].item() != compare(cases, first)["precision"].item()
 
 
 def test_drawn_phases_are_those_of_training():
     cases = peaked_cases(12)
-    contest = Contest(
-        samplers=("comb",), frames=(4,), variants=(2,), noise=(0,), resamples=5, drawn_phases=True
+    comparison = Comparison(
+        samplers=("comb",), frames=(4,), variants=(2,), noise=(0,), resamples=5, drawn_offsets=True
     )
     chosen = SamplerSettings(frames=4, variants=2)
     alone = [
         measure(
-            draw("comb", c.scores, chosen, phase=comb_offset(0, c.sample_id, 0))[None],
+            draw("comb", c.scores, chosen, offset=comb_offset(0, c.sample_id, 0))[None],
             [c.moments],
             len(c.scores),
         )
@@ -78,7 +82,7 @@ def test_drawn_phases_are_those_of_training():
     ]
     for metric in METRICS:
         expected = np.mean([own[metric][0] for own in alone])
-        assert compare(cases, contest)[metric].item() == pytest.approx(expected)
+        assert compare(cases, comparison)[metric].item() == pytest.approx(expected)
 
 
 def test_stored_variants_are_judged_as_they_are():
@@ -86,7 +90,7 @@ def test_stored_variants_are_judged_as_they_are():
         a_case(range(8), [(0, 2)], "1", stored=[[0, 7], [5, 7]]),
         a_case(range(9), [(3, 4)], "2", stored=[[0, 1], [2, 3]]),
     ]
-    table = compare(cases, Contest(samplers=("uniform",), frames=(2,), variants=(2,), noise=(0,)))
+    table = compare(cases, Comparison(samplers=("uniform",), frames=(2,), variants=(2,), noise=(0,)))
     row = table.filter(sampler=STORED).row(0, named=True)
     assert (row["frames"], row["variants"], row["questions"]) == (2, 2, 2)
     assert (row["moment_recall"], row["worst_recall"], row["union_recall"]) == (0.5, 0, 1)
@@ -104,9 +108,9 @@ def test_settings_after_the_name():
     with pytest.raises(SettingsError, match="unknown setting 'alhpa', did you mean 'alpha'"):
         sampler_settings("comb:alhpa=1")
     with pytest.raises(SettingsError, match="noise: got"):
-        Contest(noise=(-1.0,))
+        Comparison(noise=(-1.0,))
     with pytest.raises(SettingsError, match="frames: none given"):
-        Contest(frames=())
+        Comparison(frames=())
 
 
 # METHOD.md section 4, K = 8, M = 2: recall of a variant / largest gap / recall of the worst / of the union.
@@ -131,8 +135,8 @@ def qvhighlights(shared_data):
 
 
 def judged(cases, samplers):
-    contest = Contest(samplers=samplers, frames=(8,), variants=(2,), noise=(0,), resamples=1)
-    return compare(cases, contest).select("sampler", *COLUMNS)
+    comparison = Comparison(samplers=samplers, frames=(8,), variants=(2,), noise=(0,), resamples=1)
+    return compare(cases, comparison).select("sampler", *COLUMNS)
 
 
 def test_the_table_of_the_method_is_reproduced(qvhighlights):
@@ -148,8 +152,10 @@ def test_the_gumbel_row_of_the_method_is_reproduced(qvhighlights):
 
 @pytest.fixture(scope="module")
 def table():
-    contest = Contest(samplers=("uniform", "comb"), frames=(4, 2), variants=(1, 2), noise=(0,), resamples=20)
-    return compare(peaked_cases(), contest)
+    comparison = Comparison(
+        samplers=("uniform", "comb"), frames=(4, 2), variants=(1, 2), noise=(0,), resamples=20
+    )
+    return compare(peaked_cases(), comparison)
 
 
 def test_the_screen_shows_the_mean_and_half_the_interval(table):

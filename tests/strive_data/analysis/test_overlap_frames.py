@@ -14,7 +14,7 @@ from strive_data.analysis.overlap_frames import (
     VIEWS,
     describe,
     embed_by,
-    read_footage,
+    read_video_vectors,
     stored_frames,
 )
 from strive_data.config import ScoreSettings
@@ -101,12 +101,12 @@ def in_video(sample_id: str, video: str, **changes: object) -> Sample:
 def test_samples_of_a_video_are_read_together_and_videos_apart(tmp_path: Path) -> None:
     samples = [in_video("1", "a"), in_video("2", "b"), in_video("3", "a", frames="all")]
     folder = write_build(tmp_path / "built", samples)
-    footage = list(read_footage(folder, embed_by("picture", ScoreSettings())))
-    assert [(f.video, f.samples) for f in footage] == [("a", 2), ("b", 1)]
-    assert footage[0].times.tolist() == samples[0].times.tolist()
-    assert footage[1].times.tolist() == samples[1].times[samples[1].stored].tolist()
-    assert footage[0].vectors.shape == (10, 31, 64)
-    assert footage[0].spacing_seconds == pytest.approx(1)
+    video = list(read_video_vectors(folder, embed_by("picture", ScoreSettings())))
+    assert [(f.video, f.samples) for f in video] == [("a", 2), ("b", 1)]
+    assert video[0].times.tolist() == samples[0].times.tolist()
+    assert video[1].times.tolist() == samples[1].times[samples[1].stored].tolist()
+    assert video[0].vectors.shape == (10, 31, 64)
+    assert video[0].spacing_seconds == pytest.approx(1)
 
 
 def test_frames_stand_in_the_order_of_time_each_once() -> None:
@@ -119,29 +119,27 @@ def test_frames_stand_in_the_order_of_time_each_once() -> None:
 def test_stored_embeddings_are_those_of_all_candidates(tmp_path: Path) -> None:
     embeds = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float16)
     folder = write_build(tmp_path / "with", [replace(a_sample(), embeds=embeds)])
-    (footage,) = read_footage(folder, embed_by("stored", ScoreSettings()))
-    assert footage.vectors.shape == (10, 1, 8)
-    assert np.linalg.norm(footage.vectors, axis=2) == pytest.approx(np.ones((10, 1)), abs=1e-6)
+    (video,) = read_video_vectors(folder, embed_by("stored", ScoreSettings()))
+    assert video.vectors.shape == (10, 1, 8)
+    assert np.linalg.norm(video.vectors, axis=2) == pytest.approx(np.ones((10, 1)), abs=1e-6)
     without = write_build(tmp_path / "without", [a_sample()])
     with pytest.raises(UsageError, match=r"no embeddings; build with --set shard.embeds=true"):
-        list(read_footage(without, embed_by("stored", ScoreSettings())))
+        list(read_video_vectors(without, embed_by("stored", ScoreSettings())))
 
 
 def test_a_scorer_embeds_the_stored_frames(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (28, 56, 3), dtype=np.uint8)
     sample = a_sample(frames="all")
     sample = replace(sample, jpegs=(*sample.jpegs[:9], encode_jpeg(noise, 90)))
-    (footage,) = read_footage(write_build(tmp_path / "b", [sample]), embed_by("demo", DEMO))
-    assert footage.vectors.shape == (10, 1, 64)
-    assert (
-        footage.vectors[9, 0] @ footage.vectors[8, 0] < 0.99 < footage.vectors[8, 0] @ footage.vectors[7, 0]
-    )
+    (video,) = read_video_vectors(write_build(tmp_path / "b", [sample]), embed_by("demo", DEMO))
+    assert video.vectors.shape == (10, 1, 64)
+    assert video.vectors[9, 0] @ video.vectors[8, 0] < 0.99 < video.vectors[8, 0] @ video.vectors[7, 0]
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown scorer 'clap'"):
         embed_by("clap", ScoreSettings(scorer="clap"))
     with pytest.raises(UsageError, match="no samples"):
-        list(read_footage(write_build(tmp_path / "none", []), embed_by("picture", ScoreSettings())))
+        list(read_video_vectors(write_build(tmp_path / "none", []), embed_by("picture", ScoreSettings())))
     with pytest.raises(UsageError, match="no such folder"):
-        list(read_footage(tmp_path / "x", embed_by("picture", ScoreSettings())))
+        list(read_video_vectors(tmp_path / "x", embed_by("picture", ScoreSettings())))

@@ -18,7 +18,7 @@ SCORES = st.one_of(
 )
 # Whole numbers: scaling by 4 and adding 7 rounds nothing.
 WHOLE_SCORES = hnp.arrays(np.float64, st.integers(1, 60), elements=st.integers(-99, 99).map(float))
-PHASES = st.floats(0, 1, exclude_max=True)
+OFFSETS = st.floats(0, 1, exclude_max=True)
 
 
 @st.composite

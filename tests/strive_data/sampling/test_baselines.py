@@ -12,7 +12,7 @@ from strive_data.config import SamplerSettings
 from strive_data.sampling.baselines import best, gumbel_noise, leaves, uniform_indices
 from strive_data.sampling.density import z_scores
 from strive_data.sampling.registry import draw
-from tests.strive_data.sampling.hostile import PHASES, SCORES, settings
+from tests.strive_data.sampling.hostile import OFFSETS, SCORES, settings
 
 
 def test_uniform_by_hand():
@@ -30,7 +30,7 @@ def test_5_uniform_limits(scores_N, pairs, which):
         scores_N = np.full_like(scores_N, 0.3)
     elif which != "uniform":
         chosen = replace(chosen, **{which: 1.0})
-    drawn = draw("uniform" if which == "uniform" else "comb", scores_N, chosen, phase=0.5)
+    drawn = draw("uniform" if which == "uniform" else "comb", scores_N, chosen, offset=0.5)
     assert drawn.tolist() == [uniform_indices(len(scores_N), chosen.frames).tolist()]
 
 
@@ -38,7 +38,7 @@ def test_5_holds_for_every_small_count():
     for count in range(1, 200):
         for frames in (2, 6, 16, 32):
             chosen = SamplerSettings(frames=frames, variants=1)
-            drawn = draw("comb", np.zeros(count, np.float32), chosen, phase=0.5)
+            drawn = draw("comb", np.zeros(count, np.float32), chosen, offset=0.5)
             expected = (
                 [int((k + 0.5) * count / frames) for k in range(frames)] if count > frames else range(count)
             )
@@ -49,16 +49,16 @@ def test_by_hand_and_ties_go_to_the_earliest():
     assert best(np.array([0.1, 0.9, 0.3, 0.9, 0.2]), 3).tolist() == [1, 2, 3]
     assert best(np.array([1.0, 0.0, 1.0, 1.0]), 2).tolist() == [0, 2]
     assert draw(
-        "topk", np.array([3, 1, 2, 5], np.float32), SamplerSettings(frames=2), phase=0.5
+        "topk", np.array([3, 1, 2, 5], np.float32), SamplerSettings(frames=2), offset=0.5
     ).tolist() == [
         [0, 3],
         [0, 3],
     ]
 
 
-@given(SCORES, settings(), PHASES)
+@given(SCORES, settings(), OFFSETS)
 def test_no_frame_left_out_is_better_than_one_taken(scores_N, chosen, at):
-    taken = draw("topk", scores_N, chosen, phase=at)[0]
+    taken = draw("topk", scores_N, chosen, offset=at)[0]
     left = np.delete(scores_N, taken)
     assert left.size == 0 or left.max() <= scores_N[taken].min()
 
@@ -80,9 +80,9 @@ def test_first_draws_follow_the_softmax():
     p = np.exp(z_scores(scores_N) / 2)
     p /= p.sum()
     left_out = np.zeros(3)
-    phases = (np.arange(4000) + 0.5) / 4000
-    for at in phases:
-        left_out[3 - draw("gumbel", scores_N, chosen, phase=at).sum()] += 1 / len(phases)
+    offsets = (np.arange(4000) + 0.5) / 4000
+    for at in offsets:
+        left_out[3 - draw("gumbel", scores_N, chosen, offset=at).sum()] += 1 / len(offsets)
     pairs = {2: (0, 1), 1: (0, 2), 0: (1, 2)}
     expected = [p[i] * p[j] * (1 / (1 - p[i]) + 1 / (1 - p[j])) for i, j in (pairs[k] for k in range(3))]
     np.testing.assert_allclose(left_out, expected, atol=0.025)
@@ -91,14 +91,14 @@ def test_first_draws_follow_the_softmax():
 def test_variants_differ_and_a_cold_tau_is_top_k():
     scores_N = np.random.default_rng(0).normal(size=60).astype(np.float32)
     chosen = SamplerSettings(frames=8, variants=2)
-    first, second = draw("gumbel", scores_N, chosen, phase=0.5)
+    first, second = draw("gumbel", scores_N, chosen, offset=0.5)
     assert first.tolist() != second.tolist()
-    cold = draw("gumbel", scores_N, replace(chosen, gumbel_tau=1e-9), phase=0.5)
-    assert (cold == draw("topk", scores_N, chosen, phase=0.5)).all()
+    cold = draw("gumbel", scores_N, replace(chosen, gumbel_tau=1e-9), offset=0.5)
+    assert (cold == draw("topk", scores_N, chosen, offset=0.5)).all()
 
 
 def drawn(scores, **changes):
-    return draw("bolt", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), phase=0.5)[
+    return draw("bolt", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), offset=0.5)[
         0
     ].tolist()
 
@@ -122,7 +122,7 @@ def test_flat_scores_are_sampled_uniformly():
 
 
 def drawn_aks(scores, **changes):
-    return draw("aks", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), phase=0.5)[
+    return draw("aks", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), offset=0.5)[
         0
     ].tolist()
 

@@ -11,12 +11,12 @@ from hypothesis import example, given
 from strive_data.config import SamplerSettings
 from strive_data.sampling.comb import comb, comb_offset, inclusion_of
 from strive_data.sampling.registry import draw
-from tests.strive_data.sampling.hostile import PHASES, SCORES, WHOLE_SCORES, settings
+from tests.strive_data.sampling.hostile import OFFSETS, SCORES, WHOLE_SCORES, settings
 
 GOLDEN_PHASE = 0.28360119428186226
 
 
-def test_6_phase_depends_on_seed_id_and_epoch_only():
+def test_6_offset_depends_on_seed_id_and_epoch_only():
     assert comb_offset(0, "a", 0) == comb_offset(0, "a", 0)
     assert (
         len({comb_offset(0, "a", 0), comb_offset(1, "a", 0), comb_offset(0, "b", 0), comb_offset(0, "a", 1)})
@@ -39,15 +39,15 @@ def test_phases_are_fixed_for_good_and_uniform():
 def test_comb_by_hand():
     # C = .5 1.0 1.6 2.0; points of variant 0: .25 1.25, of variant 1: .75 1.75
     pi_N = np.array([0.5, 0.5, 0.6, 0.4])
-    assert comb(pi_N, frames=2, variants=2, phase=0.5).tolist() == [[0, 2], [1, 3]]
-    # phase .9: points .45 1.45 and .95 1.95; phase 0: points 0 1 and .5 1.5
-    assert comb(pi_N, frames=2, variants=2, phase=0.9).tolist() == [[0, 2], [1, 3]]
-    assert comb(pi_N, frames=2, variants=2, phase=0.0).tolist() == [[0, 2], [1, 2]]
+    assert comb(pi_N, frames=2, variants=2, offset=0.5).tolist() == [[0, 2], [1, 3]]
+    # offset .9: points .45 1.45 and .95 1.95; offset 0: points 0 1 and .5 1.5
+    assert comb(pi_N, frames=2, variants=2, offset=0.9).tolist() == [[0, 2], [1, 3]]
+    assert comb(pi_N, frames=2, variants=2, offset=0.0).tolist() == [[0, 2], [1, 2]]
 
 
 def test_certain_frames_stand_in_every_variant():
     pi_N = np.array([0.25, 1.0, 0.25, 0.25, 0.25])
-    assert comb(pi_N, frames=2, variants=2, phase=0.5).tolist() == [[1, 2], [1, 4]]
+    assert comb(pi_N, frames=2, variants=2, offset=0.5).tolist() == [[1, 2], [1, 4]]
 
 
 @pytest.mark.parametrize("kappa", [1 / 3, 0.5, 1.0])
@@ -58,44 +58,44 @@ def test_2_inclusion_frequency_over_the_phase(kappa):
     grid = (np.arange(2000) + 0.5) / 2000
     uses_MN = np.zeros((3, 50))
     for at in grid:
-        for variant, row_K in enumerate(comb(pi_N, frames=8, variants=3, phase=at)):
+        for variant, row_K in enumerate(comb(pi_N, frames=8, variants=3, offset=at)):
             uses_MN[variant, row_K] += 1 / len(grid)
     # Each variant sweeps a third of the unit interval; the three together sweep it all.
     np.testing.assert_allclose(uses_MN.mean(axis=0), pi_N, atol=1.1 / 2000)
 
 
-@given(SCORES, settings(), PHASES)
+@given(SCORES, settings(), OFFSETS)
 def test_3_coverage(scores_N, chosen, at):
     count = len(scores_N)
     if count <= chosen.frames:
         return
     limit = count / (chosen.epsilon * chosen.frames) + 1e-6
-    for row_K in draw("comb", scores_N, chosen, phase=at):
+    for row_K in draw("comb", scores_N, chosen, offset=at):
         assert np.diff(row_K).max() <= limit + 1
         assert row_K[0] <= limit
         assert count - 1 - row_K[-1] <= limit
 
 
-@given(SCORES, settings(), PHASES)
+@given(SCORES, settings(), OFFSETS)
 def test_4_balance(scores_N, chosen, at):
-    uses_N = np.bincount(draw("comb", scores_N, chosen, phase=at).ravel(), minlength=len(scores_N))
+    uses_N = np.bincount(draw("comb", scores_N, chosen, offset=at).ravel(), minlength=len(scores_N))
     assert (np.abs(uses_N - chosen.variants * inclusion_of(scores_N, chosen)) < 1 + 1e-7).all()
 
 
-@given(SCORES, settings(disjoint=True), PHASES)
+@given(SCORES, settings(disjoint=True), OFFSETS)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 1 - 2**-53)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 0.0)
 def test_4_kappa_one_over_m_gives_disjoint_variants(scores_N, chosen, at):
     if len(scores_N) >= chosen.frames * chosen.variants:
-        drawn = draw("comb", scores_N, chosen, phase=at).ravel().tolist()
+        drawn = draw("comb", scores_N, chosen, offset=at).ravel().tolist()
         assert len(set(drawn)) == len(drawn)
 
 
 @given(WHOLE_SCORES, settings())
 def test_6_scale_and_shift_change_nothing(scores_N, chosen):
-    # An odd phase: no boundary of an interval lies within rounding of a query point.
-    first = draw("comb", scores_N, chosen, phase=0.3141592653)
-    assert (first == draw("comb", 4 * scores_N + 7, chosen, phase=0.3141592653)).all()
+    # An odd offset: no boundary of an interval lies within rounding of a query point.
+    first = draw("comb", scores_N, chosen, offset=0.3141592653)
+    assert (first == draw("comb", 4 * scores_N + 7, chosen, offset=0.3141592653)).all()
 
 
 # METHOD.md section 4: moment recall of a variant / largest gap / recall of the worst variant / of the union.
@@ -123,7 +123,7 @@ def test_published_recalls_and_gaps(qvhighlights, name, alpha):
     chosen = SamplerSettings(frames=8, variants=2, alpha=alpha, epsilon=0.5, kappa=1.0)
     measured = []
     for scores_N, moments in qvhighlights:
-        drawn_MK = draw(name, scores_N, chosen, phase=0.5)
+        drawn_MK = draw(name, scores_N, chosen, offset=0.5)
         hits_MR = np.array([[((row >= a) & (row < b)).any() for a, b in moments] for row in drawn_MK])
         gap = np.diff(drawn_MK, axis=1).max(axis=1).mean() / len(scores_N)
         measured.append((hits_MR.mean(), gap, hits_MR.mean(axis=1).min(), hits_MR.any(axis=0).mean()))

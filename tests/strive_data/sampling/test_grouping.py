@@ -13,7 +13,7 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
 from strive_data.sampling.comb import comb
 from strive_data.sampling.density import density, inclusion
-from strive_data.sampling.grouping import cluster_frames, first_alike, serpentine, walk_order
+from strive_data.sampling.grouping import cluster_frames, comb_order, first_alike, serpentine
 from strive_data.sampling.registry import draw
 
 SCENES = [0] * 10 + [1] * 6 + [2] * 8 + [0] * 6 + [1] * 10
@@ -97,7 +97,7 @@ def test_each_bin_and_cell_gets_its_mass_rounded_down_or_up(count, variants, bin
     order_N = serpentine(pi_N, clusters_N, np.arange(count) * 1.0, bins=bins)
     assert sorted(order_N.tolist()) == list(range(count))
     bin_N = np.minimum((np.cumsum(pi_N) - pi_N / 2) * bins // pi_N.sum(), bins - 1).astype(int).tolist()
-    drawn_MK = comb(pi_N, frames=8, variants=variants, phase=rng.random(), order_N=order_N)
+    drawn_MK = comb(pi_N, frames=8, variants=variants, offset=rng.random(), order_N=order_N)
     assert (np.diff(drawn_MK, axis=1) > 0).all()
     uses_N = np.bincount(drawn_MK.ravel(), minlength=count)
     assert (np.abs(uses_N - variants * pi_N) < 1 + 1e-7).all()
@@ -117,7 +117,7 @@ def test_grouped_variants_hold_every_scene(name):
         frames=4, variants=2, grouping="semantic", grouping_clusters=3, grouping_time=0.0, grouping_bins=1
     )
     flat_N = np.zeros(40, np.float32)
-    for row_K in draw(name, flat_N, chosen, phase=0.5, embeddings=embeddings, times=times):
+    for row_K in draw(name, flat_N, chosen, offset=0.5, embeddings=embeddings, times=times):
         # Masses 1.6, 1.6 and .8 of the scenes: one frame at least of the first two.
         assert {SCENES[i] for i in row_K} >= {0, 1}
         assert (np.diff(row_K) > 0).all()
@@ -127,21 +127,21 @@ def test_baselines_do_not_walk_and_the_walk_needs_embeddings():
     embeddings, times = scenes()
     chosen = SamplerSettings(frames=4, grouping="semantic")
     scores_N = np.arange(40, dtype=np.float32)
-    assert draw("topk", scores_N, chosen, phase=0.5)[0].tolist() == [36, 37, 38, 39]
+    assert draw("topk", scores_N, chosen, offset=0.5)[0].tolist() == [36, 37, 38, 39]
     with pytest.raises(SettingsError, match="no frame embeddings"):
-        draw("comb", scores_N, chosen, phase=0.5)
+        draw("comb", scores_N, chosen, offset=0.5)
     with pytest.raises(SampleError, match=r"shape \(39, 16\) for 40 frames"):
-        draw("comb", scores_N, chosen, phase=0.5, embeddings=embeddings[1:], times=times)
+        draw("comb", scores_N, chosen, offset=0.5, embeddings=embeddings[1:], times=times)
     embeddings[3, 3] = np.nan
     with pytest.raises(SampleError, match="not all finite"):
-        walk_order(np.full(40, 0.1), embeddings, times, chosen)
+        comb_order(np.full(40, 0.1), embeddings, times, chosen)
 
 
 def test_tiny_videos_can_be_grouped():
     chosen = SamplerSettings(frames=4, grouping="semantic")
     one = np.ones((1, 3), np.float32)
     assert cluster_frames(one, np.array([0.5]), chosen).tolist() == [0]
-    drawn = draw("comb", np.zeros(1, np.float32), chosen, phase=0.5, embeddings=one, times=np.array([0.5]))
+    drawn = draw("comb", np.zeros(1, np.float32), chosen, offset=0.5, embeddings=one, times=np.array([0.5]))
     assert drawn.tolist() == [[0], [0]]
     same = np.ones((9, 3), np.float32)
     assert cluster_frames(same, np.arange(9.0), chosen).shape == (9,)

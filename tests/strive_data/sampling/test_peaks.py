@@ -9,62 +9,62 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strive_data.analysis.judge import Contest, compare
-from strive_data.analysis.judge_cases import read_qvhighlights
+from strive_data.analysis.cases import read_qvhighlights
+from strive_data.analysis.judge import Comparison, compare
 from strive_data.config import SamplerSettings
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb
 from strive_data.sampling.peaks import peaks
 from strive_data.sampling.registry import draw
-from tests.strive_data.sampling.hostile import PHASES, SCORES, settings
+from tests.strive_data.sampling.hostile import OFFSETS, SCORES, settings
 
 
 def test_by_hand():
     # Equal mass ¼ a frame: cells of variant 0 are 0-1 and 4-5, of variant 1 2-3 and 6-7.
     pi_N = np.full(8, 0.25)
     scores_N = np.array([3, 1, 0, 5, 2, 7, 9, 4.0])
-    assert peaks(pi_N, scores_N, frames=2, variants=2, phase=0.5).tolist() == [[0, 5], [3, 6]]
+    assert peaks(pi_N, scores_N, frames=2, variants=2, offset=0.5).tolist() == [[0, 5], [3, 6]]
     # The comb meets 1 and 5, 3 and 7.
-    assert comb(pi_N, frames=2, variants=2, phase=0.5).tolist() == [[1, 5], [3, 7]]
+    assert comb(pi_N, frames=2, variants=2, offset=0.5).tolist() == [[1, 5], [3, 7]]
 
 
 def test_a_tie_goes_to_the_nearest_to_the_comb():
     pi_N = np.full(8, 0.25)
-    assert peaks(pi_N, np.zeros(8), frames=2, variants=1, phase=0.5).tolist() == [[2, 6]]
+    assert peaks(pi_N, np.zeros(8), frames=2, variants=1, offset=0.5).tolist() == [[2, 6]]
     scores_N = np.array([1, 1, 0, 1, 0, 0, 0, 0.0])
-    assert peaks(pi_N, scores_N, frames=2, variants=1, phase=0.5).tolist() == [[1, 6]]
+    assert peaks(pi_N, scores_N, frames=2, variants=1, offset=0.5).tolist() == [[1, 6]]
 
 
 def test_certain_frames_stand_in_every_variant():
     pi_N = np.array([0.25, 1.0, 0.25, 0.25, 0.25])
-    drawn_MK = peaks(pi_N, np.array([0, 9, 0, 1, 0.0]), frames=2, variants=2, phase=0.5)
+    drawn_MK = peaks(pi_N, np.array([0, 9, 0, 1, 0.0]), frames=2, variants=2, offset=0.5)
     assert (drawn_MK == 1).any(axis=1).all()
 
 
-@given(SCORES, settings(), PHASES)
+@given(SCORES, settings(), OFFSETS)
 def test_coverage(scores_N, chosen, at):
     count = len(scores_N)
     if count <= chosen.frames:
         return
     limit = (1 + 1.5 / chosen.variants) * count / (chosen.epsilon * chosen.frames) + 1e-6
-    for row_K in draw("peaks", scores_N, chosen, phase=at):
+    for row_K in draw("peaks", scores_N, chosen, offset=at):
         assert np.diff(row_K).max() <= limit + 1
         assert row_K[0] <= limit
         assert count - 1 - row_K[-1] <= limit
 
 
-@given(SCORES, settings(disjoint=True), PHASES)
+@given(SCORES, settings(disjoint=True), OFFSETS)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 1 - 2**-53)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 0.0)
 def test_kappa_one_over_m_gives_disjoint_variants(scores_N, chosen, at):
     if len(scores_N) >= chosen.frames * chosen.variants:
-        drawn = draw("peaks", scores_N, chosen, phase=at).ravel().tolist()
+        drawn = draw("peaks", scores_N, chosen, offset=at).ravel().tolist()
         assert len(set(drawn)) == len(drawn)
 
 
-@given(SCORES, settings(), PHASES)
+@given(SCORES, settings(), OFFSETS)
 def test_never_scores_worse_than_the_comb_tooth_by_tooth(scores_N, chosen, at):
-    ours, theirs = (draw(name, scores_N, chosen, phase=at) for name in ("peaks", "comb"))
+    ours, theirs = (draw(name, scores_N, chosen, offset=at) for name in ("peaks", "comb"))
     # Where variants share frames, or the comb had to push two points apart, cells are shared.
     if len(np.unique(theirs)) == theirs.size:
         assert (scores_N[ours] >= scores_N[theirs]).all()
@@ -73,15 +73,15 @@ def test_never_scores_worse_than_the_comb_tooth_by_tooth(scores_N, chosen, at):
 @given(st.integers(1, 200), st.integers(1, 20))
 def test_flat_scores_are_sampled_uniformly(count, pairs):
     chosen = SamplerSettings(frames=2 * pairs, variants=1)
-    drawn = draw("peaks", np.full(count, 0.3, np.float32), chosen, phase=0.5)
+    drawn = draw("peaks", np.full(count, 0.3, np.float32), chosen, offset=0.5)
     assert drawn.tolist() == [uniform_indices(count, chosen.frames).tolist()]
 
 
-def test_the_phase_moves_the_cells():
+def test_the_offset_moves_the_cells():
     scores_N = np.random.default_rng(0).normal(size=128).astype(np.float32)
     chosen = SamplerSettings(frames=8, variants=2)
-    assert len({draw("peaks", scores_N, chosen, phase=at).tobytes() for at in (0.0, 0.3, 0.6, 0.9)}) > 1
-    assert draw("peaks", scores_N, replace(chosen, epsilon=1.0), phase=0.5).shape == (2, 8)
+    assert len({draw("peaks", scores_N, chosen, offset=at).tobytes() for at in (0.0, 0.3, 0.6, 0.9)}) > 1
+    assert draw("peaks", scores_N, replace(chosen, epsilon=1.0), offset=0.5).shape == (2, 8)
 
 
 METHODS_COMB, DEFAULT = "comb:alpha=0.3,epsilon=0.5", "peaks:alpha=0.4,epsilon=0.6"
@@ -93,8 +93,8 @@ def duel(shared_data):
     folder = shared_data / "frame_relevance" / "qvhighlights"
     if not folder.is_dir():
         pytest.skip(f"no real relevance scores: {folder} is absent")
-    contest = Contest(samplers=(METHODS_COMB, DEFAULT), frames=(8, 16), noise=(0, 1), resamples=1)
-    table = compare(read_qvhighlights(folder), contest)
+    comparison = Comparison(samplers=(METHODS_COMB, DEFAULT), frames=(8, 16), noise=(0, 1), resamples=1)
+    table = compare(read_qvhighlights(folder), comparison)
     return table.filter(sampler=METHODS_COMB), table.filter(sampler=DEFAULT)
 
 

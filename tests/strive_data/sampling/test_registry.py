@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
 from strive_data.sampling.registry import SAMPLERS, draw, draw_rows
-from tests.strive_data.sampling.hostile import PHASES, SCORES, WHOLE_SCORES, settings
+from tests.strive_data.sampling.hostile import OFFSETS, SCORES, WHOLE_SCORES, settings
 
 IDENTICAL = ("aks", "bolt", "topk")
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-@given(scores_N=SCORES, chosen=settings(), at=PHASES)
+@given(scores_N=SCORES, chosen=settings(), at=OFFSETS)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 1 - 2**-53)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 0.0)
 def test_1_distinct_increasing_and_all_frames_of_short_videos(name, scores_N, chosen, at):
-    drawn_MK = draw(name, scores_N, chosen, phase=at)
+    drawn_MK = draw(name, scores_N, chosen, offset=at)
     count = len(scores_N)
     assert drawn_MK.dtype == np.int32
     assert drawn_MK.shape == (chosen.variants, min(chosen.frames, count))
@@ -32,30 +32,30 @@ def test_1_distinct_increasing_and_all_frames_of_short_videos(name, scores_N, ch
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 @given(scores_N=WHOLE_SCORES, chosen=settings())
 def test_6_scale_and_shift_change_nothing(name, scores_N, chosen):
-    # An odd phase: no boundary of an interval lies within rounding of a query point.
-    first = draw(name, scores_N, chosen, phase=0.3141592653)
+    # An odd offset: no boundary of an interval lies within rounding of a query point.
+    first = draw(name, scores_N, chosen, offset=0.3141592653)
     if name in ("aks", "bolt"):
         # They divide by the range of the scores: only a power of two times it leaves every bit alone.
-        assert (first == draw(name, 4 * scores_N, chosen, phase=0.3141592653)).all()
+        assert (first == draw(name, 4 * scores_N, chosen, offset=0.3141592653)).all()
     else:
-        assert (first == draw(name, 4 * scores_N + 7, chosen, phase=0.3141592653)).all()
+        assert (first == draw(name, 4 * scores_N + 7, chosen, offset=0.3141592653)).all()
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
-@given(scores_N=SCORES, chosen=settings(), at=PHASES)
+@given(scores_N=SCORES, chosen=settings(), at=OFFSETS)
 def test_deterministic_and_blind_to_the_sample(name, scores_N, chosen, at):
     kept = scores_N.copy()
-    first = draw(name, scores_N, chosen, phase=at)
-    assert (first == draw(name, scores_N.copy(), chosen, phase=at)).all()
+    first = draw(name, scores_N, chosen, offset=at)
+    assert (first == draw(name, scores_N.copy(), chosen, offset=at)).all()
     assert (scores_N == kept).all()
 
 
 @pytest.mark.parametrize("name", IDENTICAL)
-@given(scores_N=SCORES, chosen=settings(), at=PHASES)
+@given(scores_N=SCORES, chosen=settings(), at=OFFSETS)
 def test_variants_of_the_rigid_baselines_are_identical(name, scores_N, chosen, at):
-    drawn_MK = draw(name, scores_N, chosen, phase=at)
+    drawn_MK = draw(name, scores_N, chosen, offset=at)
     assert (drawn_MK == drawn_MK[0]).all()
-    assert (drawn_MK == draw(name, scores_N, chosen, phase=0.0)).all()
+    assert (drawn_MK == draw(name, scores_N, chosen, offset=0.0)).all()
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -65,11 +65,11 @@ def test_rows_are_the_samples_one_by_one(name, count, seed):
     scores_QN = rng.standard_t(2, (5, count)).astype(np.float32)
     scores_QN[1], scores_QN[2, 1:] = 0.25, 0
     chosen = SamplerSettings(frames=8, variants=3)
-    phases_Q = rng.random(5)
-    rows_QMK = draw_rows(name, scores_QN, chosen, phases_Q=phases_Q)
+    offsets_Q = rng.random(5)
+    rows_QMK = draw_rows(name, scores_QN, chosen, offsets_Q=offsets_Q)
     assert rows_QMK.dtype == np.int32
     for q in range(5):
-        assert (rows_QMK[q] == draw(name, scores_QN[q], chosen, phase=phases_Q[q])).all()
+        assert (rows_QMK[q] == draw(name, scores_QN[q], chosen, offset=offsets_Q[q])).all()
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -77,11 +77,11 @@ def test_scores_that_are_not_finite_are_refused(name):
     scores_N = np.zeros(20, np.float32)
     scores_N[3] = np.nan
     with pytest.raises(SampleError, match="1 scores are not finite, first: 3"):
-        draw(name, scores_N, SamplerSettings(), phase=0.5)
+        draw(name, scores_N, SamplerSettings(), offset=0.5)
     with pytest.raises(SampleError, match="not finite"):
-        draw_rows(name, scores_N[None], SamplerSettings(), phases_Q=np.array([0.5]))
+        draw_rows(name, scores_N[None], SamplerSettings(), offsets_Q=np.array([0.5]))
 
 
 def test_unknown_sampler_is_refused_with_a_suggestion():
     with pytest.raises(SettingsError, match="did you mean 'uniform'"):
-        draw("unifrom", np.zeros(4, np.float32), SamplerSettings(), phase=0.5)
+        draw("unifrom", np.zeros(4, np.float32), SamplerSettings(), offset=0.5)

@@ -94,7 +94,7 @@ def test_with_all_frames_variants_are_drawn_each_epoch() -> None:
     sample = made_sample(0)
     for epoch in (0, 1):
         group = training_group(sample, plan, seed=5, epoch=epoch)
-        expected = draw("comb", sample.scores, plan.sampler, phase=comb_offset(5, "q0", epoch))
+        expected = draw("comb", sample.scores, plan.sampler, offset=comb_offset(5, "q0", epoch))
         for view, indices in zip(group.views, expected, strict=True):
             np.testing.assert_array_equal(view.times, indices + 0.5)
 
@@ -334,7 +334,7 @@ def test_semantic_grouping_is_drawn_by_the_stored_embeddings() -> None:
         "comb",
         sample.scores,
         plan.sampler,
-        phase=comb_offset(5, "q0", 0),
+        offset=comb_offset(5, "q0", 0),
         embeddings=embeds.astype(np.float32),
         times=sample.times,
     )

@@ -1,4 +1,8 @@
-"""A folder → the cases to judge by: QVHighlights as published, or a build with evidence spans."""
+"""A folder → the cases to judge by: QVHighlights as published, or a build with evidence spans.
+
+Of QVHighlights (human-marked moments) two files are read: the truth, and the saliency scores of a trained
+model for the same queries. Its clips of 2 seconds are the candidates.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,6 @@ from strive_data.schema import Floats, Indices, Times
 from strive_data.shards.names import RUN_FILE
 from strive_data.shards.reader import read_run
 
-# One question whose evidence is known: the input of the judge.
-
 Moment = tuple[int, int]
 
 
@@ -38,12 +40,6 @@ class Case:
     moments: tuple[Moment, ...]
     stored: Indices | None = None
 
-
-# QVHighlights: human-marked moments, and a trained model's saliency scores for the same queries.
-#
-# A folder with `highlight_val_release.jsonl` (truth) and `moment_detr_val_preds.jsonl` (scores), as
-# published.
-# Candidates are its clips of 2 seconds.
 
 TRUTH_FILE, SCORES_FILE = "highlight_val_release.jsonl", "moment_detr_val_preds.jsonl"
 CLIP_SECONDS = 2

@@ -23,7 +23,7 @@ LETTER_FROM_END = -3  # letter, </answer>, end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lesson:
+class Example:
     """A prompt and the answers to imitate, the right one first, the other options after it.
 
     `weights` float32 [options, tokens]: all tokens of the right answer count, of the others only the letter,
@@ -40,21 +40,21 @@ class Lesson:
     seen: bool
 
 
-def make_lessons(
+def make_examples(
     policy: Policy, pool: Sequence[PoolVideo], *, samplers: Sequence[str], seed: int
-) -> list[Lesson]:
-    """A lesson for each question and each sampler named, phases drawn from `seed`."""
+) -> list[Example]:
+    """A example for each question and each sampler named, phases drawn from `seed`."""
     rng = np.random.default_rng(seed)
     scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"))
     settings = SamplerSettings(frames=FRAMES, variants=1)
-    lessons = []
+    examples = []
     for video in pool:
         asked = video.plan.asked
         scored = scorer.score(video.candidates, [as_question(one, "x") for one in asked])
         for one, scores in zip(asked, scored, strict=True):
-            views = [draw(name, scores.scores, settings, phase=float(rng.random()))[0] for name in samplers]
-            lessons += _lessons(policy, video, one, views)
-    return lessons
+            views = [draw(name, scores.scores, settings, offset=float(rng.random()))[0] for name in samplers]
+            examples += _examples(policy, video, one, views)
+    return examples
 
 
 def answer_text(asked: Asked, option: str) -> str:
@@ -66,9 +66,9 @@ def answer_text(asked: Asked, option: str) -> str:
     return f"<think>{thought}</think><answer>{option[0]}</answer>"
 
 
-def _lessons(
+def _examples(
     policy: Policy, video: PoolVideo, asked: Asked, views: Sequence[npt.NDArray[np.int32]]
-) -> list[Lesson]:
+) -> list[Example]:
     options = sorted(asked.options, key=lambda option: option[0] != asked.letter)
     targets = tuple(_target(policy, answer_text(asked, option)) for option in options)
     weights = np.zeros((len(options), max(len(target.ids) for target in targets)), dtype=np.float32)
@@ -79,7 +79,7 @@ def _lessons(
     group = Group(question=as_question(asked, "x"), views=shown)
     start, stop = asked.span
     return [
-        Lesson(
+        Example(
             prompt=prompt,
             targets=targets,
             weights=weights,

@@ -1,4 +1,4 @@
-"""Drawn frames against known moments, in numbers.
+"""Drawn frames against known moments, in numbers, with intervals over videos.
 
 Shapes: Q cases of equal length, N candidates, M variants, K frames, R moments of all cases together.
 """
@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from strive_data.analysis.judge_cases import Moment
+from strive_data.analysis.cases import Moment
 from strive_data.sampling.density import Float64s
 from strive_data.schema import Indices
-
-# Intervals of a mean over questions, where the videos are what was drawn by chance.
 
 TAILS = (0.025, 0.975)
 

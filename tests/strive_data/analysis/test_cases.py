@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from strive_data.analysis.judge_cases import moment_of, read_cases, read_qvhighlights
+from strive_data.analysis.cases import moment_of, read_cases, read_qvhighlights
 from strive_data.errors import UsageError
 from tests.strive_data.analysis.made_cases import a_case, qvhighlights_folder
 from tests.strive_data.builds import write_build
