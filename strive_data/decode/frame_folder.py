@@ -1,0 +1,155 @@
+"""Frames that exist already: a folder of JPEG or PNG files is a video.
+
+The files are the frames, in the order of the numbers in their names. Their times are, first found first:
+
+- `times.txt` in the folder: one time in seconds a line, as many lines as files, not decreasing;
+- the rate that the caller gives, or that `fps.txt` in the folder gives: frame n is shown at n / fps. Frames
+  are counted, so that numbers missing in the names change no time.
+
+Times count from the first frame, as in every video.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.frame_times import cell_midpoints, shown_frames
+from strive_data.decode.store import FrameStore, finish
+from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import Candidates, Times, VideoInfo
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
+MAX_TEXT_BYTES = 1 << 24
+
+_CODECS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png"}
+
+
+class FrameFolderReader:
+    """Reads a folder of pictures as a video; `fps` is its rate where the folder gives no times."""
+
+    name = "frames"
+    version = av.__version__
+
+    def __init__(self, *, fps: float | None = None) -> None:
+        self._fps = fps
+
+    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
+        """Candidates at the midpoints of equal cells.
+
+        `video_id` hashes the pictures in their order, not their names or times. A picture that cannot be
+        decoded, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of kind missing
+        (no folder), empty (no pictures), not_media (no times, or unusable ones), zero_frames or partial_decode.
+        """
+        files = frame_files(path)
+        times, duration_seconds = frame_times(path, len(files), self._fps)
+        chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
+        store = FrameStore(len(chosen), settings)
+        for slot, number in enumerate(chosen.tolist()):
+            frame = _decode(files[number], settings.max_source_pixels)
+            if frame is not None:
+                store.orient(frame)
+                store.put(slot, frame)
+        store.flush()
+        info = VideoInfo(
+            video_id=_identity(files),
+            duration_seconds=duration_seconds,
+            width=store.shown_size[0],
+            height=store.shown_size[1],
+            reader=self.name,
+            reader_version=self.version,
+            decode_errors=int((~store.filled).sum()),
+        )
+        return finish(path, store, times[chosen], info)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of the numbers in their names, then of the names."""
+    if not folder.is_dir():
+        raise SampleError(FailureKind.MISSING, f"{folder}: no such folder")
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    if not files:
+        raise SampleError(FailureKind.EMPTY, f"{folder}: no frames in it ({', '.join(sorted(SUFFIXES))})")
+    return sorted(files, key=_order)
+
+
+def frame_times(folder: Path, count: int, fps: float | None = None) -> tuple[Times, float]:
+    """Times of `count` frames in seconds from the first, float64 [count], and the duration in seconds.
+
+    The last frame lasts as long as the typical one.
+    """
+    file = folder / TIMES_FILE
+    if file.is_file():
+        times = np.array(_numbers(file), dtype=np.float64)
+        if len(times) != count:
+            raise _unusable(file, f"{len(times)} times for {count} frames")
+        if not np.isfinite(times).all() or np.any(np.diff(times) < 0):
+            raise _unusable(file, "times that decrease or are no numbers, expected seconds in order")
+        steps = np.diff(np.unique(times))
+        last = float(np.median(steps)) if len(steps) else 1.0
+        return times - times[0], float(times[-1] - times[0]) + last
+    rate = fps if fps is not None else _rate(folder)
+    if not (math.isfinite(rate) and rate > 0):
+        raise _unusable(folder, f"a rate of {rate} frames a second, expected a positive number")
+    return np.arange(count, dtype=np.float64) / rate, count / rate
+
+
+def _rate(folder: Path) -> float:
+    file = folder / RATE_FILE
+    numbers = _numbers(file) if file.is_file() else []
+    if len(numbers) != 1:
+        raise _unusable(folder, f"no times; give a rate (fps), one number in {RATE_FILE}, or {TIMES_FILE}")
+    return numbers[0]
+
+
+def _numbers(file: Path) -> list[float]:
+    """The numbers of a text file, one a line."""
+    with file.open("rb") as opened:
+        content = opened.read(MAX_TEXT_BYTES)
+    try:
+        return [float(line) for line in content.decode("utf-8-sig").split("\n") if line.strip()]
+    except ValueError as error:
+        raise _unusable(file, f"{error}, expected one number a line") from error
+
+
+def _unusable(path: Path, what: str) -> SampleError:
+    return SampleError(FailureKind.NOT_MEDIA, f"{path}: {what}")
+
+
+def _order(file: Path) -> tuple[list[int], str]:
+    return [int(digits) for digits in re.findall(r"[0-9]{1,18}", file.stem)], file.name
+
+
+def _identity(files: list[Path]) -> str:
+    digest = sha256(b"frames")
+    for file in files:
+        content = file.read_bytes()
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:32]
+
+
+def _decode(file: Path, most_pixels: int) -> Any:
+    """The picture of a file as an av.VideoFrame, None if it is damaged; by its bytes, whatever its name."""
+    content = file.read_bytes()
+    name = next((codec for magic, codec in _CODECS.items() if content.startswith(magic)), None)
+    if name is None:
+        return None
+    codec = av.CodecContext.create(name, "r")
+    codec.thread_count = 1
+    codec.options = {"max_pixels": str(most_pixels), "err_detect": "explode"}
+    try:
+        frames = [*codec.decode(av.Packet(content)), *codec.decode(None)]
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return None
+    return frames[0] if frames and not frames[0].is_corrupt else None
