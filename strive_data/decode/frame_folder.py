@@ -48,7 +48,8 @@ class FrameFolderReader:
 
         `video_id` hashes the pictures in their order, not their names or times. A picture that cannot be
         decoded, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of kind missing
-        (no folder), empty (no pictures), not_media (no times, or unusable ones), zero_frames or partial_decode.
+        (no folder), empty (no pictures), not_media (no times, or unusable ones), zero_frames or
+        partial_decode.
         """
         files = frame_files(path)
         times, duration_seconds = frame_times(path, len(files), self._fps)

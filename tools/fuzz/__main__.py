@@ -1,11 +1,11 @@
-"""Break video files by seed and read them as a build does: no crash, no hang, no silent wrong frame.
+"""Break video files by seed and read them as a build does: no crash, hang or wrong frame without an error.
 
     python -m tools.fuzz --videos ../shared/data/videos --files 1000
 
 Sources are the videos of `--videos`, where given, and the bar-coded corpus (tools/barcodes). Prints what is
 wrong as it is met, then a table with a row for each way of breaking, and ends with 1 if anything is wrong.
-"Changed unnoticed": frames that no decoder can tell from intended ones, as bits were turned into other valid
-bits; they equal what any player shows.
+"Changed unnoticed": the broken bits are valid too, so that no decoder can find the damage; the frames equal
+what any player shows.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import encode
 from tools.barcodes.corpus import CORPUS, LONG
 from tools.fuzz.breaks import Broken, break_file
-from tools.fuzz.examine import Examine, Verdict
+from tools.fuzz.examine import Examine, Findings
 
 SETTINGS = DecodeSettings(
     candidates=12, max_pixels=96 * 96, multiple=8, timeout_seconds=60, memory_bytes=1 << 30
 )
-DISASTERS = (FailureKind.TIMEOUT, FailureKind.CRASH)
-Outcome = Verdict | SampleError
+FATAL = (FailureKind.TIMEOUT, FailureKind.CRASH)
+Outcome = Findings | SampleError
 
 
 def fuzz(
@@ -55,14 +55,14 @@ def fuzz(
 
 
 def is_wrong(outcome: Outcome) -> bool:
-    """Whether a person should look at the file: a silent wrong frame, or a process that hung or died."""
+    """Whether the reader failed: a wrong frame without an error, or a process that hung or crashed."""
     if isinstance(outcome, SampleError):
-        return outcome.kind in DISASTERS
+        return outcome.kind in FATAL
     return outcome.silently_wrong
 
 
 def label(outcome: Outcome) -> str:
-    """What became of a file, in a word or two: a column of the table."""
+    """The outcome of a file as a column of the table."""
     if isinstance(outcome, SampleError):
         return outcome.kind.value
     if outcome.silently_wrong:

@@ -1,4 +1,4 @@
-"""One broken file: read as a build would, then held against a plain decode of the same bytes."""
+"""One broken file: read as a build does, then compared with a plain decode of the same bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SAME_TIMELINE = ("flip_body", "flip_index", "zero")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found of a file that could be decoded.
+class Findings:
+    """The result for a file that could be decoded.
 
-    `changed` are the times of candidates that differ from the file as it was before it was broken; `wrong`
-    those that also differ from a plain decode of the same bytes, so that no player shows them, then or now.
-    Both are silent where `decode_errors` is 0.
+    `changed` are the times of candidates that differ from those of the intact file; `wrong` those that also
+    differ from a plain decode of the same bytes, so that no player shows them. Neither is reported to the
+    user where `decode_errors` is 0.
     """
 
     reader: str
@@ -35,7 +35,7 @@ class Verdict:
 
     @property
     def silently_wrong(self) -> bool:
-        """Whether a frame is wrong and nothing says so."""
+        """Whether a frame is wrong and no error is counted."""
         return bool(self.wrong) and self.decode_errors == 0
 
 
@@ -45,14 +45,14 @@ class Examine:
 
     sources: tuple[Path, ...] = ()
 
-    def __call__(self, path: Path | str, settings: DecodeSettings) -> Verdict:
+    def __call__(self, path: Path | str, settings: DecodeSettings) -> Findings:
         """Raises SampleError as `read_candidates` does."""
         path = Path(path)
         got = read_candidates(path, settings)
         intact = _intact(got, self._source(path), settings)
         wrong = set(differing_frames(path, settings, got)) - (intact or set())
         changed = set() if intact is None else set(got.times.tolist()) - intact
-        return Verdict(
+        return Findings(
             reader=got.info.reader,
             frames=len(got.frames),
             decode_errors=got.info.decode_errors,

@@ -19,7 +19,7 @@ from strive_data.schema import Candidates
 def differing_frames(path: Path, settings: DecodeSettings, got: Candidates) -> list[float]:
     """Times in seconds of the candidates that are not what a decode from the start shows at that time.
 
-    Where damage makes the decode from the start lose a frame, it says nothing of that time.
+    Times whose frame the decode from the start loses are left out.
     """
     index = read_index(path, settings)
     slots = {round(time / float(index.time_base)): slot for slot, time in enumerate(got.times.tolist())}

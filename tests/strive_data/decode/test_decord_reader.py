@@ -148,7 +148,7 @@ def test_damaged_real_file_is_a_failure(shared_data: Path) -> None:
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
-def test_without_decord_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_decord_the_message_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(UsageError, match=r"set decode\.reader to 'pyav'"):
         DecordReader()

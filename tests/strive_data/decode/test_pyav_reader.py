@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,13 +10,15 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode import read_candidates
 from strive_data.decode.media import pixel_aspect
 from strive_data.decode.orientation import UPRIGHT
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import FrameStore
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import Clip, encode, numbers_of
-from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264
+from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264, x265
+from tools.barcodes.edits import all_marked_as_keys
 
 MakeClip = Callable[[Clip], Path]
 
@@ -22,6 +26,12 @@ MakeClip = Callable[[Clip], Path]
 def exact(candidates: int) -> DecodeSettings:
     """Settings that keep the small test frames at their size."""
     return DecodeSettings(candidates=candidates, multiple=1, max_pixels=1 << 20)
+
+
+def positions(path: Path) -> list[tuple[int, int]]:
+    """Where each packet is in the file, and its size in bytes."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
 
 
 def shown_numbers(times: np.ndarray, end: float, count: int) -> list[int]:
@@ -94,8 +104,7 @@ def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, 
 def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
     clip = INTRA  # every frame a key frame, so that one damaged packet costs one frame
     data = bytearray(make_clip(clip).read_bytes())
-    with av.open(str(make_clip(clip))) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    packets = positions(make_clip(clip))
     for position, size in packets[20:30]:
         data[position : position + size] = b"\xff" * size
     path = tmp_path / "damaged.mp4"
@@ -111,8 +120,7 @@ def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, t
 def test_fewer_than_half_surviving_is_a_failure(make_clip: MakeClip, tmp_path: Path) -> None:
     clip = INTRA
     data = bytearray(make_clip(clip).read_bytes())
-    with av.open(str(make_clip(clip))) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    packets = positions(make_clip(clip))
     for position, size in packets[30:]:
         data[position : position + size] = b"\xff" * size
     path = tmp_path / "damaged.mp4"
@@ -141,8 +149,7 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
     """Found by fuzzing: FFmpeg marks the frame that it had to conceal, not those that refer to it."""
     clip = Clip(name="chain.mp4", options=x264(keyint=30, bframes=0, scenecut=0))
     data = bytearray(make_clip(clip).read_bytes())
-    with av.open(str(make_clip(clip))) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    packets = positions(make_clip(clip))
     position, size = packets[35]  # of the group of frames 30 to 59; wanted are 4, 13, 22, 31, 40 ...
     data[position + size // 2 : position + size] = b"\xff" * (size - size // 2)
     path = tmp_path / "damaged.mp4"
@@ -151,15 +158,6 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
     differs = (before.frames != got.frames).any(axis=(1, 2, 3))
     assert np.array(numbers_of(before.frames))[differs].tolist() == [40, 49, 58]
     assert got.info.decode_errors == 3
-
-
-def all_marked_as_keys(data: bytes) -> bytes:
-    """An AVI file whose table of frames calls every frame a key frame."""
-    edited = bytearray(data)
-    at = data.rindex(b"idx1")
-    for entry in range(at + 8, at + 8 + int.from_bytes(data[at + 4 : at + 8], "little"), 16):
-        edited[entry + 4] |= 0x10
-    return bytes(edited)
 
 
 def test_a_file_that_calls_every_frame_a_key_frame_is_not_believed(make_clip: MakeClip) -> None:
@@ -174,8 +172,7 @@ def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Pat
     """FFmpeg's decoder gives pictures for them, marks none and raises nothing."""
     clip = next(clip for clip in CORPUS if clip.name == "hevc.mp4")
     data = bytearray(make_clip(clip).read_bytes())
-    with av.open(str(make_clip(clip))) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    packets = positions(make_clip(clip))
     position, size = packets[36]
     data[position + size // 2 : position + size] = bytes(size - size // 2)
     path = tmp_path / "zeroed.mp4"
@@ -189,7 +186,7 @@ def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Pat
 def test_a_reference_that_cannot_be_read_is_counted_even_if_it_is_not_wanted(
     make_clip: MakeClip, tmp_path: Path
 ) -> None:
-    """Found by fuzzing: a decoder told to leave out what nothing refers to kept quiet about a reference."""
+    """Found by fuzzing: a decoder that skips unreferenced pictures raised no error for a broken reference."""
     clip = Clip(name="pyramid3.mp4", options=x264(keyint=30, bframes=3, b_adapt=0, b_pyramid="normal"))
     before = PyavReader().read(make_clip(clip), exact(10))
     assert numbers_of(before.frames) == [4, 13, 22, 31, 40, 49, 58, 67, 76, 85]
@@ -205,11 +202,6 @@ def test_a_reference_that_cannot_be_read_is_counted_even_if_it_is_not_wanted(
     # The four that refer to it show what the decoder's memory held, which may even be the right picture.
     np.testing.assert_array_equal(got.frames[[0, 1, 2, 7, 8, 9]], before.frames[[0, 1, 2, 7, 8, 9]])
     assert got.info.decode_errors == 1 + 4
-
-
-def hevc(params: str) -> Clip:
-    options = {"x265-params": f"{params}:log-level=none:pools=none:frame-threads=1", "preset": "ultrafast"}
-    return Clip(name="hevc.mp4", codec="libx265", options=options)
 
 
 def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
@@ -237,13 +229,12 @@ def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
 
 def test_one_turned_bit_is_found_where_hevc_pictures_have_their_md5(tmp_path: Path) -> None:
     """Without it FFmpeg's decoder takes such pictures for sound: what it decodes is valid."""
-    clip = hevc("keyint=30:bframes=3:hash=1")
+    clip = Clip(name="hevc.mp4", codec="libx265", options=x265(keyint=30, bframes=3, hash=1))
     path = encode(clip, tmp_path)
     before = PyavReader().read(path, exact(10))
     assert before.info.decode_errors == 0
     assert numbers_of(before.frames) == shown_numbers(clip.times_seconds, 3.6, 10)
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    packets = positions(path)
     data = path.read_bytes()
     for place in (1, 31, 61):  # the first picture after each key frame, to which others refer
         turned = bytearray(data)
@@ -256,7 +247,7 @@ def test_one_turned_bit_is_found_where_hevc_pictures_have_their_md5(tmp_path: Pa
 
 
 def test_no_hevc_picture_is_left_out_where_there_are_sublayers(tmp_path: Path) -> None:
-    clip = hevc("keyint=24:bframes=4:temporal-layers=3")
+    clip = Clip(name="hevc.mp4", codec="libx265", options=x265(keyint=24, bframes=4, temporal_layers=3))
     path = encode(clip, tmp_path)
     with av.open(str(path)) as container:
         assert {(bytes(packet)[5] & 7) - 1 for packet in container.demux(video=0) if packet.size} == {0, 1, 2}
@@ -328,3 +319,24 @@ def test_a_really_damaged_file_gives_all_but_the_lost_frame(shared_data: Path) -
     assert len(got.frames) == 49
     assert got.info.decode_errors >= 1
     assert 3.0 not in got.times.round(6)
+
+
+@pytest.mark.parametrize(("name", "used"), [("auto", "pyav"), ("pyav", "pyav"), ("decord", "decord")])
+def test_reader_by_name(make_clip: MakeClip, name: str, used: str) -> None:
+    settings = DecodeSettings(reader=name, candidates=8, multiple=1)  # type: ignore[arg-type]
+    got = read_candidates(make_clip(CLOSED), settings)
+    assert got.info.reader == used
+    assert numbers_of(got.frames) == [5, 16, 28, 39, 50, 61, 73, 84]
+
+
+def test_decoding_imports_no_torch(make_clip: MakeClip) -> None:
+    code = (
+        "import sys; from pathlib import Path; from strive_data.config import DecodeSettings;"
+        "import strive_data.engines.decode_pool; from strive_data.decode import read_candidates;"
+        "settings = [DecodeSettings(candidates=4, reader=name) for name in ('pyav', 'decord')];"
+        "[read_candidates(Path(sys.argv[1]), s) for s in settings];"
+        "print(sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules)))"
+    )
+    path = str(make_clip(CLOSED))
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

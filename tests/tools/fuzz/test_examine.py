@@ -30,19 +30,21 @@ def test_the_oracle_finds_each_frame_that_is_another(closed: Path) -> None:
     assert wrong == got.times[[3, 7]].tolist()
 
 
-def test_a_change_that_nothing_tells_of_is_seen_beside_the_source(closed: Path, tmp_path: Path) -> None:
+def test_a_change_without_an_error_is_found_by_comparing_with_the_source(
+    closed: Path, tmp_path: Path
+) -> None:
     intra = encode(INTRA, tmp_path)
     path = tmp_path / f"0-zero-{CLOSED.name}"
     path.write_bytes(intra.read_bytes())  # the same numbers at the same times, in other bits
-    verdict = Examine(sources=(closed,))(path, SETTINGS)
-    assert verdict.decode_errors == 0
-    assert not verdict.silently_wrong
-    assert len(verdict.changed) == verdict.frames == 9
+    findings = Examine(sources=(closed,))(path, SETTINGS)
+    assert findings.decode_errors == 0
+    assert not findings.silently_wrong
+    assert len(findings.changed) == findings.frames == 9
     assert Examine(sources=(closed,))(path.rename(tmp_path / "0-cut-closed.mp4"), SETTINGS).changed == ()
-    np.testing.assert_array_equal(verdict.changed, read_candidates(intra, SETTINGS).times)
+    np.testing.assert_array_equal(findings.changed, read_candidates(intra, SETTINGS).times)
 
 
-def test_a_frame_that_is_as_it_was_is_right_whatever_a_decode_from_the_start_makes_of_it(
+def test_a_frame_equal_to_that_of_the_intact_file_is_not_wrong(
     closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by fuzzing: damage in a frame that is skipped upset only the decode that did not skip it."""

@@ -7,19 +7,19 @@ import pytest
 
 from strive_data.errors import FailureKind, SampleError
 from tools.fuzz.__main__ import corpus, fuzz, is_wrong, label, print_table
-from tools.fuzz.examine import Verdict
+from tools.fuzz.examine import Findings
 
 
-def verdict(errors: int = 0, wrong: tuple[float, ...] = (), changed: tuple[float, ...] = ()) -> Verdict:
-    return Verdict(reader="pyav", frames=3, decode_errors=errors, wrong=wrong, changed=changed)
+def findings(errors: int = 0, wrong: tuple[float, ...] = (), changed: tuple[float, ...] = ()) -> Findings:
+    return Findings(reader="pyav", frames=3, decode_errors=errors, wrong=wrong, changed=changed)
 
 
 def test_what_a_person_should_look_at() -> None:
     outcomes = {
-        "decoded": verdict(),
-        "decoded, errors counted": verdict(1, (2.0,)),
-        "decoded, changed unnoticed": verdict(changed=(1.0,)),
-        "WRONG": verdict(wrong=(2.0,)),
+        "decoded": findings(),
+        "decoded, errors counted": findings(1, (2.0,)),
+        "decoded, changed unnoticed": findings(changed=(1.0,)),
+        "WRONG": findings(wrong=(2.0,)),
         "no_moov": SampleError(FailureKind.NO_MOOV, "x"),
         "crash": SampleError(FailureKind.CRASH, "x"),
     }
@@ -35,7 +35,7 @@ def test_the_table_has_a_row_a_way_and_a_sum(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.slow
 def test_eighty_broken_files_give_frames_or_a_reason(shared_data: Path, tmp_path: Path) -> None:
-    """No crash, no hang, no silent wrong frame, of real clips and of bar-coded ones."""
+    """No crash, no hang, no wrong frame without an error, of real clips and of bar-coded ones."""
     real = sorted((shared_data / "videos").iterdir())
     seen: Counter[str] = Counter()
     for broken, outcome in fuzz([*real, *corpus(tmp_path)], tmp_path, numbers=range(80), seed=0):
