@@ -20,7 +20,7 @@ from strive_data.engines.results import BUILD_EPOCH
 from strive_data.errors import DamagedError, StriveError
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.registry import WALKERS
+from strive_data.sampling.registry import ORDERED
 from strive_data.schema import FailedRow, Sample, question_hash
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, encode_sample
 from strive_data.shards.frames import END_OF_IMAGE, decode_jpeg
@@ -270,7 +270,7 @@ def _unequal(got: pl.Series, expected: pl.Series) -> pl.Series:
 
 def _cluster_problems(file: str, part: pl.DataFrame, settings: BuildSettings) -> Iterator[Problem]:
     """Clusters follow from embeddings that a shard need not hold, so only their presence is checked."""
-    grouped = settings.sampler.grouping != "none" and settings.sampler.name in WALKERS
+    grouped = settings.sampler.grouping != "none" and settings.sampler.name in ORDERED
     clusters = part["cluster"]
     wrong = (clusters.is_null() | (clusters < 0).fill_null(True)) if grouped else clusters.is_not_null()
     if wrong.any():
