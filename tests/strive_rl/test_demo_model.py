@@ -14,7 +14,7 @@ import strive_rl
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import user_text
-from tools.tiny.lessons import answer_text, make_lessons
+from tools.tiny.examples import answer_text, make_examples
 from tools.tiny.pool import make_pool
 from tools.tiny.recall import as_question
 from tools.tiny.warm_start import accuracy, frozen
@@ -65,21 +65,21 @@ def test_a_good_answer_fits_into_sixteen_tokens() -> None:
 
 def test_a_frame_pair_is_one_token_and_the_prompt_is_the_trainers(policy: Policy) -> None:
     pool = make_pool(videos=1, seed=1)
-    (lesson, *_) = make_lessons(policy, pool, samplers=("uniform",), seed=0)
-    assert int(lesson.prompt.is_video.sum()) == 4
+    (example, *_) = make_examples(policy, pool, samplers=("uniform",), seed=0)
+    assert int(example.prompt.is_video.sum()) == 4
     asked = as_question(pool[0].plan.asked[0], "x")
-    assert user_text(asked) in policy.tokenizer.decode(lesson.prompt.ids)
+    assert user_text(asked) in policy.tokenizer.decode(example.prompt.ids)
 
 
 def test_it_leaves_room_to_learn_and_answers_by_looking(policy: Policy) -> None:
     """Held-out videos; the control sees the frames of another video and is at chance."""
     pool = make_pool(videos=40, seed=31_337)
-    lessons = frozen(policy, make_lessons(policy, pool, samplers=("comb",), seed=0))
-    assert np.mean([lesson.seen for lesson in lessons]) > 0.95
-    assert 0.60 < accuracy(policy, lessons) < 0.82
-    others = [lesson.prompt.features for lesson in lessons[4:] + lessons[:4]]
+    examples = frozen(policy, make_examples(policy, pool, samplers=("comb",), seed=0))
+    assert np.mean([example.seen for example in examples]) > 0.95
+    assert 0.60 < accuracy(policy, examples) < 0.82
+    others = [example.prompt.features for example in examples[4:] + examples[:4]]
     blind = [
-        replace(lesson, prompt=replace(lesson.prompt, features=other))
-        for lesson, other in zip(lessons, others, strict=True)
+        replace(example, prompt=replace(example.prompt, features=other))
+        for example, other in zip(examples, others, strict=True)
     ]
     assert 0.12 < accuracy(policy, blind) < 0.38
