@@ -1,5 +1,55 @@
-"""Video files to candidate frames: `read_candidates`, behind it two readers. Imports no torch."""
+"""Video files to candidate frames: `read_candidates`, and behind it three readers. Imports no torch."""
 
-from strive_data.decode.reader import FrameReader, read_candidates
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from strive_data.config import DecodeSettings
+from strive_data.decode.decord_reader import DecordReader
+from strive_data.decode.frame_folder import FrameFolderReader
+from strive_data.decode.pyav_reader import PyavReader
+from strive_data.schema import Candidates
 
 __all__ = ["FrameReader", "read_candidates"]
+
+
+class FrameReader(Protocol):
+    """Reads candidate frames: a name and a version for the record, and `read`."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the library behind it."""
+        ...
+
+    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
+        """Candidates of one video, or SampleError."""
+        ...
+
+
+def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
+    """Decode the candidate frames of a video: those shown at the midpoints of N equal cells of its duration.
+
+    N = `settings.candidates`; frames uint8 RGB [I, H, W, 3] in `storage_size`, times float64 [I], the true
+    presentation times in seconds from the first shown frame. I < N where several midpoints fall on one frame
+    (short or slow videos) or where damaged frames are lost. Lost frames and frames that damage reaches are
+    counted in `info.decode_errors`, and never replaced by a neighbour. Jumps of the file's clock are closed
+    and counted in `info.discontinuities`.
+
+    A folder is read as the frames of a video (frame_folder.py). For a file, `reader = "auto"` is the planned
+    PyAV reader; the engines give a video that hung or killed it to decord (engines/decode_pool.py), which
+    refuses what it may get wrong. Raises SampleError of kind missing, empty, not_media, no_moov,
+    no_video_stream, unsupported_codec, zero_frames, partial_decode or oom (frames above `max_source_pixels`);
+    MemoryError where the process may take no more; UsageError if a forced reader is not installed.
+    """
+    reader: FrameReader
+    if path.is_dir():
+        reader = FrameFolderReader()
+    else:
+        reader = DecordReader() if settings.reader == "decord" else PyavReader()
+    return reader.read(path, settings)

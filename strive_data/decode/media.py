@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import av.error
 from av.stream import Disposition
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.file_bytes import iso_boxes, open_joined_flash
 from strive_data.errors import FailureKind, SampleError
 
 FORMATS = (
@@ -96,30 +97,6 @@ def packets_until_error(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def is_cut_matroska(path: Path) -> bool:
-    """Whether a Matroska file ends before its segment does. FFmpeg reads such a file without an error."""
-    with path.open("rb") as file:
-        head = file.read(1 << 12)
-    at, end = 0, 0
-    while at + 12 < len(head):
-        width = 9 - head[at].bit_length()
-        element, at = head[at : at + width], at + width
-        size, at, known = _ebml_size(head, at)
-        if element == b"\x18\x53\x80\x67":
-            end = at + size if known else 0
-            break
-        at += size
-    return end > path.stat().st_size
-
-
-def _ebml_size(data: bytes, at: int) -> tuple[int, int, bool]:
-    """Size of an EBML element (RFC 8794, section 6), where its content begins, and whether the size is
-    known."""
-    width = 9 - data[at].bit_length()
-    raw = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
-    return raw, at + width, raw != (1 << 7 * width) - 1
-
-
 def _prepare_stream(path: Path, container: Any, most_pixels: int) -> None:
     """Limit the decoder of the stream to one thread and to frames of `most_pixels`."""
     stream = video_stream(container)
@@ -150,8 +127,7 @@ def _is_still(path: Path, container: Any, stream: Any) -> bool:
     """Whether an ISO file holds images alone (HEIF, AVIF): it has no track, only items."""
     if "mov" not in container.format.name.split(",") or stream.frames > 1:
         return False
-    with path.open("rb") as file:
-        boxes = _iso_boxes(file)
+    boxes = iso_boxes(path)
     return b"meta" in boxes and b"moov" not in boxes and b"moof" not in boxes
 
 
@@ -166,6 +142,9 @@ def _open(path: Path) -> Any:
     # An absolute path never reads as a protocol ("concat:a|b"), whatever the file is called.
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
+        joined = open_joined_flash(path)
+        if joined is not None:
+            return av.open(joined, format="flv")
         return av.open(os.path.abspath(path), options=options)  # noqa: PTH100  # no symlink must be resolved
     except av.error.DecoderNotFoundError as error:
         raise SampleError(FailureKind.UNSUPPORTED_CODEC, f"{path}: {error.strerror}") from error
@@ -176,8 +155,7 @@ def _open(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> SampleError:
-    with path.open("rb") as file:
-        boxes = _iso_boxes(file)
+    boxes = iso_boxes(path)
     if boxes and boxes[0] in _ISO_BOXES and b"moov" not in boxes and b"moof" not in boxes:
         found = ", ".join(box.decode("latin-1") for box in boxes[:8])
         message = f"{path}: an MP4/MOV file without its index (moov); boxes found: {found}. It was cut off"
@@ -191,23 +169,3 @@ def _words(error: Exception) -> str:
         return str(error)
     _, part, line = error.log or (0, "", "")
     return f"{error.strerror}; {part}: {line.strip()}" if line.strip() else str(error.strerror)
-
-
-def _iso_boxes(file: BinaryIO) -> list[bytes]:
-    """Types of the top-level boxes of an ISO base media file, until one does not fit."""
-    size_bytes = file.seek(0, os.SEEK_END)
-    boxes: list[bytes] = []
-    offset = 0
-    while offset + 8 <= size_bytes and len(boxes) < 1000:
-        file.seek(offset)
-        header = file.read(16)
-        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        if not all(0x20 <= letter < 0x7F for letter in kind):
-            break
-        boxes.append(kind)
-        if length == 1:
-            length = int.from_bytes(header[8:16], "big")
-        if length < 8:
-            break
-        offset += length
-    return boxes
