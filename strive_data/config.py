@@ -118,6 +118,9 @@ class SamplerSettings:
     frame (1/variants makes variants disjoint); `seed` keys the offset with the sample id and the epoch.
     The default `peaks` with α = .4 and ε = .6 is our choice, not the paper's: on real scores it meets more
     moments than METHOD.md's comb with α = .3 and ε = .5, with gaps as small (strive_data/sampling/README.md).
+    `peaks_cells`: each frame of `peaks` is the best of a cell of mass 1/`peaks_cells`, for any number of
+    variants, so that one variant is the same kind of view at each; 0: of mass 1/`variants`, which keeps more
+    than two variants disjoint.
     The baselines read one setting each: `gumbel_tau` in units of z, `bolt_power`, `aks_threshold` in
     min-max scores.
     `grouping = "semantic"` changes the order in which `comb` and `peaks` walk (grouping.py; needs frame
@@ -132,6 +135,7 @@ class SamplerSettings:
     alpha: float = 0.4
     epsilon: float = 0.6
     kappa: float = 1.0
+    peaks_cells: int = 2
     seed: int = 0
     gumbel_tau: float = 1.0
     bolt_power: float = 3.0
@@ -145,6 +149,7 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         require(self.frames >= 2 and self.frames % 2 == 0, _even_frames(self.frames))
         require(self.variants >= 1, f"sampler.variants: got {self.variants}, expected at least 1")
+        require(self.peaks_cells >= 0, f"sampler.peaks_cells: got {self.peaks_cells}, expected 0 or more")
         require(0 < self.alpha <= 1, f"sampler.alpha: got {self.alpha}, expected 0 < alpha <= 1")
         require(0 <= self.epsilon <= 1, f"sampler.epsilon: got {self.epsilon}, expected 0 to 1")
         low = 1 / self.variants

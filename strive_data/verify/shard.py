@@ -14,7 +14,7 @@ import polars as pl
 
 from strive_data.common.files import file_sha256
 from strive_data.common.settings import fingerprint
-from strive_data.config import BuildSettings
+from strive_data.config import BuildSettings, SamplerSettings
 from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
 from strive_data.engines.results import BUILD_EPOCH
 from strive_data.errors import DamagedError, StriveError
@@ -186,7 +186,9 @@ def _broken_rules(block: bytes, sample: Sample, entry: Entry, settings: BuildSet
     elif sample.embeds is not None and not np.isfinite(sample.embeds).all():
         yield "embeds: not all finite"
     phase = comb_offset(sampler.seed, question.sample_id, BUILD_EPOCH)
-    if sample.meta.sampler != asdict(sampler) | {"phase": phase} or sample.meta.query_windows < 1:
+    # A build made before a setting existed has its default.
+    stored = asdict(SamplerSettings()) | sample.meta.sampler
+    if stored != asdict(sampler) | {"phase": phase} or sample.meta.query_windows < 1:
         yield "json: the sampler is not that of the settings, its phase not that of the sample, or no window"
     yield from _broken_frames(sample, settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
-from strive_data.sampling.registry import SAMPLERS, draw, draw_rows
+from strive_data.sampling.registry import NOISY, SAMPLERS, draw, draw_rows
 from tests.strive_data.sampling.hostile import OFFSETS, SCORES, WHOLE_SCORES, settings
 
 IDENTICAL = ("aks", "bolt", "topk")
@@ -85,3 +87,35 @@ def test_scores_that_are_not_finite_are_refused(name):
 def test_unknown_sampler_is_refused_with_a_suggestion():
     with pytest.raises(SettingsError, match="did you mean 'uniform'"):
         draw("unifrom", np.zeros(4, np.float32), SamplerSettings(), offset=0.5)
+
+
+# Fractions of 2^20, so that (m + φ)/M is one number in both draws.
+EXACT_OFFSETS = st.integers(0, 2**20 - 1).map(lambda k: k / 2**20)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("peaks", 1), ("peaks", 2), ("peaks", 3), *((name, 2) for name in sorted(set(SAMPLERS) - {"peaks"}))],
+)
+@given(SCORES, settings(), EXACT_OFFSETS)
+def test_one_variant_is_the_same_kind_of_view_for_any_number_of_variants(name, cells, scores_N, chosen, at):
+    """Variant m of M at φ is the only variant at (m + φ)/M; of gumbel, whose φ keys noise, the first of M."""
+    chosen = replace(chosen, peaks_cells=cells, kappa=1.0)  # one variant has no other κ
+    if cells == chosen.variants and name == "peaks":
+        return  # the grid itself: see the next test
+    drawn_MK = draw(name, scores_N, chosen, offset=at)
+    for m, row_K in enumerate(drawn_MK[:1] if name in NOISY else drawn_MK):
+        alone = at if name in NOISY else (m + at) / chosen.variants
+        single = draw(name, scores_N, replace(chosen, variants=1), offset=alone)
+        assert single.tolist() == [row_K.tolist()]
+
+
+@given(SCORES, settings(), st.integers(0, 15).map(lambda k: k / 16))
+def test_two_variants_are_those_of_their_own_grid(scores_N, chosen, at):
+    """C = M: the rows of one grid are single views too, here where all offsets are exact."""
+    two = replace(chosen, variants=2, kappa=1.0)
+    drawn_MK = draw("peaks", scores_N, two, offset=at)
+    assert drawn_MK.tolist() == draw("peaks", scores_N, replace(two, peaks_cells=0), offset=at).tolist()
+    for m, row_K in enumerate(drawn_MK):
+        single = draw("peaks", scores_N, replace(two, variants=1), offset=(m + at) / 2)
+        assert single.tolist() == [row_K.tolist()]
