@@ -8,6 +8,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from tools.demo import run
 
 PICTURE = Path(__file__).with_name("timeline.png")
@@ -21,6 +23,11 @@ def main() -> None:
         run(f"strive-data synth --out {world} --videos 1 --seed 7")
         run(f"strive-data build {world}/questions.jsonl --data-root {world} --out {shards} {BUILD}")
         run(f"strive-data plot {shards} {SAMPLE} --out {PICTURE}")
+    with Image.open(PICTURE) as picture:
+        small = picture.convert("RGB").resize(
+            (picture.width * 3 // 5, picture.height * 3 // 5), Image.Resampling.LANCZOS
+        )
+    small.quantize(256, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":
