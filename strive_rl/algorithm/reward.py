@@ -41,7 +41,9 @@ def custom_parts(function: CustomReward, text: str, question: Question, where: s
     """Parts by name, each in [0, 1]. Raises StriveError that begins with `where` for anything else."""
     try:
         result = function(text, question)
-    except Exception as error:  # The code is the user's: any error is named and stops the run, never a 0.
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # The user's code, sys.exit included: named, and never a 0.
         raise StriveError(f"{where} raised {_described(error)}") from error
     named = result if isinstance(result, Mapping) else {CUSTOM_PART: result}
     return {str(part): _checked(value, part, where) for part, value in named.items()}
