@@ -44,6 +44,7 @@ def build(
     observer: Observer,
     workers: int = 0,
     recipe: str | None = None,
+    columns: Mapping[str, str] | None = None,
     cache: Path | None = None,
     engine: str = "local",
     cluster: ClusterOptions | None = None,
@@ -52,10 +53,10 @@ def build(
     """Build shards and tables of all usable rows in `out`, `run.json` last; continue an earlier build there.
 
     Annotations, data root and output are paths, or URLs of storages that fsspec knows (storage.py). `workers`
-    is the number of decoding processes, 0: one a core; `recipe` as for `read_annotations`; `cache` a folder
-    that keeps decoded and embedded videos for later builds (cache.py); `engine` says where videos are decoded
-    and scored (engines/), `cluster` is for "ray". None of them changes a byte. Rows added to the annotation
-    become new shards after the old ones; `retry_failed` tries failed rows again.
+    is the number of decoding processes, 0: one a core; `recipe` and `columns` as for `read_annotations`;
+    `cache` a folder that keeps decoded and embedded videos for later builds (cache.py); `engine` says where
+    videos are decoded and scored (engines/), `cluster` is for "ray". None of them changes a byte. Rows added
+    to the annotation become new shards after the old ones; `retry_failed` tries failed rows again.
 
     Raises UsageError for an annotation, data root, output or cache folder that cannot be used, for settings
     other than those of the build, for changed or removed rows, if no row is usable, and if settings or cache
@@ -67,7 +68,7 @@ def build(
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         state = read_build_state(output.folder, settings, sizes=output.sizes())
-        rows = read_inputs(places, root, recipe=recipe)
+        rows = read_inputs(places, root, recipe=recipe, columns=columns or {})
         pending = plan_pending_jobs(rows, state, root, retry_failed=retry_failed)
         if is_up_to_date(output, rows, state, pending):
             summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])

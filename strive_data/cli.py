@@ -55,7 +55,7 @@ BuildAnywhere = Annotated[
 Rows = Annotated[
     list[str],
     typer.Argument(
-        help="Annotation files: JSON, JSON lines, CSV or parquet; paths or URLs.",
+        help="Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs.",
         show_default=False,
         parser=existing("annotation file"),
         metavar="ANNOTATIONS...",
@@ -92,6 +92,14 @@ RecipeName = Annotated[
     str | None,
     option(text="How to read the annotation: a name, or FILE.toml; default: chosen by the column names."),
 ]
+ColumnNames = Annotated[
+    str | None,
+    option(
+        text="Columns of your own table, such as video=video_path,question=prompt; default: common names are "
+        "found.",
+        metavar="FIELD=COLUMN,...",
+    ),
+]
 Cache = Annotated[
     Path | None, written("Folder that keeps decoded and embedded videos for later builds; default none.")
 ]
@@ -125,6 +133,7 @@ def build(
     variants: VariantsPerVideo = None,
     workers: Workers = 0,
     recipe: RecipeName = None,
+    columns: ColumnNames = None,
     cache: Cache = None,
     engine: EngineName = "local",
     ray_address: RayAddress = "",
@@ -148,6 +157,7 @@ def build(
     settings = load(BuildSettings, config=file, options=options, assignments=set_ or ())
     choose(engine, ENGINES, "engine")
     cluster = ClusterOptions(address=ray_address, scorers=scorers, gpus_per_scorer=gpus_per_scorer)
+    from strive_data.annotations.recipes import column_names
     from strive_data.build import build as run_build
     from strive_data.progress import BuildProgress
     from strive_data.run import stopped_line, summary_lines
@@ -162,6 +172,7 @@ def build(
                 observer=progress,
                 workers=workers,
                 recipe=recipe,
+                columns=column_names(columns or ""),
                 cache=cache,
                 engine=engine,
                 cluster=cluster,

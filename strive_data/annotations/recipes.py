@@ -207,6 +207,15 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     return most[0]
 
 
+def column_names(text: str) -> dict[str, str]:
+    """ "video=clip,question=prompt" as columns by field. Raises UsageError for any other form."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    for field_name, equals, column in pairs:
+        if not (equals and field_name.strip() and column.strip()):
+            raise UsageError(f"--columns {text}: expected FIELD=COLUMN pairs separated by commas")
+    return {field_name.strip(): column.strip() for field_name, _, column in pairs}
+
+
 def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe] | None:
     """The packaged recipe of a user's own table, by its name, and as it is with this table's columns.
 

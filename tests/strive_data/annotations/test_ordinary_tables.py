@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
 from strive_data.annotations.read import Annotations, Reading, read_annotations
+from strive_data.annotations.recipes import column_names
 from strive_data.errors import SampleError, UsageError
 
 
@@ -66,6 +67,13 @@ def test_absolute_paths_are_taken_relative_to_the_root_even_through_links(root: 
     assert rows.questions[0][1].video == f"{root}/v/x.mp4".lstrip("/")
     rows, _ = read(root, "r.csv", "video,question,answer\n/etc/passwd,Who?,red\n")
     assert rows.failures[0].kind == "outside_root"
+
+
+def test_columns_are_named_on_the_command_line() -> None:
+    assert column_names("video=clip, question = my prompt") == {"video": "clip", "question": "my prompt"}
+    for wrong in ("video", "video=", "=clip"):
+        with pytest.raises(UsageError, match="FIELD=COLUMN"):
+            column_names(wrong)
 
 
 def test_named_columns_take_the_place_of_guesses(root: Path) -> None:
