@@ -5,11 +5,13 @@ Values are moved, chosen and lettered, never guessed: a value that no rule fores
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from strive_data.annotations.choices import (
     LETTER,
+    OPTION,
     Layout,
     options_by_letter,
     read_choices,
@@ -34,6 +36,7 @@ LAYOUT = {
     "data_type": "data_type",
 }
 SEPARATOR = "|"
+IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 LARGEST = 1e15
 
 Row = Mapping[str, object]
@@ -70,6 +73,7 @@ class RecipeReader:
         if not isinstance(row, dict):
             return row
         layout: Layout = row.copy() if self._is_layout else {}
+        _refuse_many_videos(row, self.recipe.fields.video)
         for name, get in self._getters if not self._is_layout else ():
             found = get(item, row)
             if found is not ABSENT:
@@ -104,16 +108,19 @@ class RecipeReader:
         rule = self.recipe.problem_type
         word = self._word(item, row) if self._word else ABSENT
         known = rule.words
+        otherwise = rule.absent or rule.otherwise if word is ABSENT or word is None else rule.otherwise
         if word is not ABSENT and word is not None and not known:
             layout["problem_type"] = word
         elif isinstance(word, str) and word in known:
             layout["problem_type"] = known[word]
-        elif rule.otherwise == "by options":
+            if rule.absent == "by answer" and known[word] == "multiple choice":
+                _find_options(layout)
+        elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
-        elif rule.otherwise == "by answer":
+        elif otherwise == "by answer":
             layout["problem_type"] = _type_by_answer(layout)
-        elif rule.otherwise:
-            layout["problem_type"] = rule.otherwise
+        elif otherwise:
+            layout["problem_type"] = otherwise
         elif isinstance(word, str):
             label = self.labels["problem_type"]
             _bad_row(f"{label}: got {short_repr(word)}, expected one of {', '.join(known)}")
@@ -151,8 +158,10 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
             value = value[step]
         elif isinstance(step, tuple) and isinstance(value, list):
             key, wanted = step
-            fits = (each for each in value if isinstance(each, Mapping) and each.get(key) == wanted)
-            value = next(fits, ABSENT)
+            fits = [each for each in value if isinstance(each, Mapping) and each.get(key) == wanted]
+            if len(fits) > 1:
+                _bad_row(f"got {len(fits)} entries of {key} {wanted!r}, expected one: one question a row")
+            value = fits[0] if fits else ABSENT
         else:
             return ABSENT
     return value
@@ -174,9 +183,25 @@ def _filled(item: Item, row: Row, name: str) -> str:
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
+def _refuse_many_videos(row: Row, text: str) -> None:
+    """A recipe that reads the first of a list of videos does not drop the others."""
+    for path in text.split("|"):
+        name = path.strip().removesuffix("[0]")
+        videos = row.get(name)
+        if name != path.strip() and isinstance(videos, list) and len(videos) > 1:
+            _bad_row(f"{name}: got {len(videos)} videos, expected one")
+
+
 def _clean(layout: Layout, recipe: Recipe) -> None:
-    """The video as a path, the question as a text without place holders."""
-    video, question = layout.get("path"), layout.get("problem")
+    """The video as a path, the question without place holders, the answer without tags, moments as spans."""
+    for name in ("problem", "solution"):
+        layout.update({name: _joined(layout[name])} if name in layout else {})
+    video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
+    if recipe.rules.answer_in_tags and isinstance(answer, str):
+        tagged = IN_TAGS.findall(answer)
+        layout["solution"] = tagged[0].strip() if len(tagged) == 1 else answer
+    if recipe.rules.moment_seconds and isinstance(moments := layout.get("evidence_spans"), list):
+        layout["evidence_spans"] = [_span(moment, recipe.rules.moment_seconds) for moment in moments]
     if isinstance(video, Mapping):
         # {"video": path, "fps": …} as in verl, {"path": …, "bytes": …} as in Hugging Face datasets.
         video = layout["path"] = video.get("video") or video.get("path")
@@ -186,14 +211,26 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
             label = _label(recipe.fields.video, "video")
             _bad_row(f"{label}: got {short_repr(video)}, expected {recipe.rules.video_after!r} in it")
         layout["path"] = path
-    if isinstance(question, list):
-        # A message in parts: [{"type": "video"}, {"type": "text", "text": …}].
-        texts = [part["text"] for part in question if isinstance(part, Mapping) and "text" in part]
-        question = layout["problem"] = "\n".join(text for text in texts if isinstance(text, str))
     if recipe.rules.strip and isinstance(question, str):
         for holder in recipe.rules.strip:
             question = question.replace(holder, "")
         layout["problem"] = question.strip()
+
+
+def _joined(message: object) -> object:
+    """The text of a message in parts: [{"type": "video"}, {"type": "text", "text": …}]."""
+    if not isinstance(message, list):
+        return message
+    texts = [part["text"] for part in message if isinstance(part, Mapping) and "text" in part]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _span(moment: object, seconds: float) -> object:
+    """[start, end] around a moment; what is no time stays as it is, for `question_of` to refuse."""
+    time = moment.get("time") if isinstance(moment, Mapping) else moment
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time < LARGEST:
+        return moment
+    return [max(time - seconds, 0.0), time + seconds]
 
 
 def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
@@ -220,12 +257,23 @@ def _json_cell(cell: str, label: str) -> object:
 
 def _type_by_answer(layout: Layout) -> str:
     answer = layout.get("solution")
-    if not layout.get("options") and isinstance(answer, str) and LETTER.fullmatch(answer.strip()):
-        take_from_question(layout)
+    if isinstance(answer, str) and (LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())):
+        _find_options(layout)
     if layout.get("options"):
         return "multiple choice"
     is_number = isinstance(answer, str) and parse_number(answer) is not None
     return "numerical" if is_number or isinstance(answer, int | float) else "free-form"
+
+
+def _find_options(layout: Layout) -> None:
+    """Options from the end of the question, where the row has none and the question two or more."""
+    if layout.get("options"):
+        return
+    found: Layout = {"problem": layout.get("problem")}
+    take_from_question(found)
+    options = found.get("options")
+    if isinstance(options, list) and len(options) > 1:
+        layout.update(found)
 
 
 def _label(text: str, name: str) -> str:

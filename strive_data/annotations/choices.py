@@ -15,6 +15,7 @@ Layout = dict[str, object]
 
 # The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
 OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
+HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 
 
@@ -56,8 +57,11 @@ def take_from_question(layout: Layout) -> None:
     first = len(lines)
     while first and OPTION.fullmatch(lines[first - 1].strip()):
         first -= 1
-    layout["problem"] = "\n".join(lines[:first])
-    layout["options"] = [line.strip() for line in lines[first:]]
+    options = [line.strip() for line in lines[first:]]
+    if options and first and HEADING.fullmatch(lines[first - 1].strip()):
+        first -= 1
+    layout["problem"] = "\n".join(lines[:first]).rstrip()
+    layout["options"] = options
 
 
 def _lettered(options: object, label: str) -> object:
@@ -90,7 +94,7 @@ def _of_index(index: object, options: Sequence[str], label: str) -> object:
 def _of_option(answer: object, options: Sequence[str], label: str) -> object:
     """The letter of the option that `answer` names: by its letter, its text, or both as they are written.
 
-    A text in other case names its option too, where only one fits.
+    A text in other case, or with another full stop, names its option too, where only one fits.
     """
     if not isinstance(answer, str):
         return answer
@@ -100,11 +104,15 @@ def _of_option(answer: object, options: Sequence[str], label: str) -> object:
     named = {match[1] for match in matches if letter and letter[1] == match[1]}
     named |= {match[1] for match in matches if wanted in (match[2].strip(), match[0])}
     if not named:
-        same = wanted.casefold()
-        named = {m[1] for m in matches if same in (m[1].casefold(), m[2].strip().casefold(), m[0].casefold())}
+        same = _bare(wanted)
+        named = {match[1] for match in matches if same in map(_bare, (match[1], match[2], match[0]))}
     if len(named) > 1:
         _bad_row(f"{label}: got {short_repr(answer)}, which names the options {', '.join(sorted(named))}")
     return named.pop() if named else answer
+
+
+def _bare(text: str) -> str:
+    return text.strip().removesuffix(".").casefold()
 
 
 def _bad_row(message: str) -> NoReturn:

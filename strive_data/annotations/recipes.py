@@ -6,6 +6,7 @@ of the user's own is named by its path.
 A field is named in one of three ways:
 - `answer = "solution"`: the row's field as it is; `"videos[0]"`, `"reward_model.ground_truth"` and
   `"messages[role=user].content"` lead into lists and objects; `"video | videos[0]"` is the first one present.
+  Of several messages of that role, or several videos, none is chosen: such a row fails.
 - `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them.
 - `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row.
 """
@@ -55,6 +56,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 REQUIRED = ("video", "question", "answer")
 
 Step = str | int | tuple[str, str]
+Otherwise = Literal[
+    "", "by options", "by answer", "multiple choice", "numerical", "OCR", "free-form", "regression"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,7 @@ class TypeRule:
     `otherwise` is for a word in no list, and for rows without one: a type; "by options" (multiple choice
     with options, else free-form); "by answer" (multiple choice with options, also those at the end of the
     question, else numerical where the answer is a number, else free-form). "" makes such a row a bad one.
+    `absent` takes the place of `otherwise` for rows without a word.
     """
 
     field: str = ""
@@ -87,9 +92,8 @@ class TypeRule:
     regression: tuple[str, ...] = ()
     ocr: tuple[str, ...] = ()
     free_form: tuple[str, ...] = ()
-    otherwise: Literal[
-        "", "by options", "by answer", "multiple choice", "numerical", "OCR", "free-form", "regression"
-    ] = ""
+    otherwise: Otherwise = ""
+    absent: Otherwise = ""
 
     def __post_init__(self) -> None:
         require(bool(self.field or self.otherwise), "problem_type: set field, otherwise, or both")
@@ -116,12 +120,17 @@ class Rules:
     wants "A. text"; "any" adds the letters where they are not there, and takes {"A": "text"} too, an empty
     text being no option; "in question" takes them from the last lines of the question. `answer` of multiple
     choice: "letter"; "option", the letter or the whole text of one option; "index", counted from 0.
+    `answer_in_tags` takes the answer from between <answer> and </answer> where the text has them once.
+    `moment_seconds` reads evidence as moments, {"time": seconds} or seconds, each a span of that much before
+    and after.
     """
 
     video_after: str = ""
     strip: tuple[str, ...] = ()
     options: Literal["lettered", "any", "in question"] = "lettered"
     answer: Literal["letter", "option", "index"] = "letter"
+    answer_in_tags: bool = False
+    moment_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

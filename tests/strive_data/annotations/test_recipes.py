@@ -24,6 +24,13 @@ from strive_data.errors import SettingsError, UsageError
 
 ROOT = Path(__file__).parents[3]
 NAMES = {
+    "conversations",
+    "easyr1",
+    "messages",
+    "open-o3",
+    "tinyllava-video-r1",
+    "verl",
+    "videokr",
     "mmvu",
     "perceptiontest",
     "perceptiontest-files",
@@ -117,7 +124,9 @@ def test_unknown_recipes():
         ({"video", "question", "answer", "options", "colour"}, "plain"),
         ({"id", "video", "question", "answer"}, "plain-id"),
         ({"id", "video", "question", "answer", "question_type", "choices", "metadata"}, "mmvu"),
-        ({"problem_id", "problem", "video", "question", "answer"}, "video-r1"),
+        ({"problem_id", "path", "problem", "video", "question", "answer"}, "video-r1"),
+        ({"problem_id", "problem", "answer", "videos", "images", "options", "problem_type"}, "easyr1"),
+        ({"video", "question", "answer", "conversations"}, "plain"),
         ({"video_name", "question", "question_id", "options", "answer_id", "area"}, "perceptiontest"),
         ({"id", "dataset", "scene_name", "question_type", "question", "options", "ground_truth"}, "vsibench"),
         ({"id", "question", "options", "answer", "question_type"}, "videommmu"),
