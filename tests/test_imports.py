@@ -47,7 +47,6 @@ SHARED = {
     "sampling",
     "annotations",
     "sample_stream",
-    "inspect",
 }
 
 
