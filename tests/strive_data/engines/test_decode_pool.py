@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limit is on
 
 SCRIPT = """
 import numpy as np
-from strive_data.engines.memory import data_bytes, limit_memory
+from strive_data.engines.decode_pool import data_bytes, limit_memory
 before = data_bytes()
 limit_memory(64 << 20)
 kept = np.ones(48 << 20, np.uint8)
