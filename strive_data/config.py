@@ -67,7 +67,7 @@ class ScoreSettings:
 
     `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
     `"demo"` is the tiny CLIP that comes with the package; `"vlm"` any image-text-to-text `model` of
-    transformers, a hub name or a folder; `"cascade"` lets `cascade_second` (with `cascade_model`) score anew
+    transformers, a hub name or a folder; `"cascade"` lets `cascade_second` (with `cascade_model`) score again
     the best `cascade_share` of what `cascade_first` (with `model`) scored; `"flat"` scores all frames alike,
     for uniform sampling without an image model; `"precomputed"` reads `scores`, a parquet file or a folder of
     .npy files; else a scorer of the user's own: `package.module:ClassName` or an entry point of the group
@@ -169,7 +169,7 @@ class SamplerSettings:
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
     """How samples are stored: `frames` keeps the sampled frames only, or all candidates (variants can then
-    be drawn anew in training); `embeds` keeps the frame embeddings of all candidates as float16; a shard
+    be drawn again in training); `embeds` keeps the frame embeddings of all candidates as float16; a shard
     closes at `max_samples` or `max_bytes`, whichever comes first."""
 
     frames: Literal["sampled", "all"] = "sampled"

@@ -1,7 +1,7 @@
 """Paths of videos, as annotations write them → files below one folder.
 
-A video carries many questions, and asking the disk costs more than reading a row: each path and each folder
-on the way to it is looked up once.
+A video carries many questions, and a look at the disk costs more than reading a row: each path and each
+folder on the way to it is looked up once.
 """
 
 from __future__ import annotations

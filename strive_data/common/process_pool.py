@@ -181,7 +181,7 @@ def _serve(pipe: Connection, call: Callable[..., object], prepare: Callable[[], 
 
 
 def _answer_to(call: Callable[..., object], args: tuple[object, ...]) -> bytes | memoryview:
-    """(True, result) or (False, what was raised), pickled here, so that what pickling raises is told too."""
+    """(True, result) or (False, error), pickled here, so that an error of pickling is reported too."""
     try:
         return ForkingPickler.dumps((True, call(*args)))
     except Exception as error:  # not handled, but raised where the call was asked for
@@ -193,7 +193,7 @@ def _portable(error: Exception) -> Exception:
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.dumps(error)
-        copy.copy(error)  # makes it anew as unpickling does
+        copy.copy(error)  # makes another one, as unpickling does
     except Exception:  # whatever the error's own pickling raises
         return RuntimeError("".join(traceback.format_exception(error)))
     return error

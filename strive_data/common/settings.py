@@ -76,7 +76,7 @@ def identity(settings: Any) -> dict[str, Any]:
 
 
 def fingerprint(settings: Any) -> str:
-    """Hash of what is told of resolved settings by `identity`: equal settings, equal fingerprint."""
+    """Hash of resolved settings as `identity` gives them: equal settings, equal fingerprint."""
     return sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()[:16]
 
 

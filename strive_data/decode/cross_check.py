@@ -5,7 +5,7 @@ whatever the memory held, which after a seek is something else than in a decode 
 on in zeros, as the format has it (RFC 6386, section 7.3), and refuses a first key frame that ends too early.
 Both agree on every bit of a sound stream, so where they do not, the picture is damaged.
 
-HEVC: FFmpeg's decoder passes over errors in a picture unless it is told to raise, and then it gives no
+HEVC: FFmpeg's decoder passes over errors in a picture unless its settings make it raise, and then it gives no
 picture. So the strict decoder runs beside the lenient one. It gets the packets without their messages (SEI),
 which decide nothing about a picture, and whose errors are therefore no damage.
 """

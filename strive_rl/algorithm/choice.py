@@ -43,7 +43,7 @@ OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
 ENDING = re.compile(
     r"[a-z]{2}\S*[.!?)]\s+(?:so|thus|therefore|hence|answer)?[,:]?\s*\(?([A-Z])\)?[.!]?\s*\Z", re.IGNORECASE
 )
-BEGUN = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
+LEADING = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
 GLOSS = re.compile(r"[\s)*_\"'`]*(?:\(([^()\n]*)\)|[.:,;–—-]*\s*([^\n.!?;,()]+))")
 ARTICLE = re.compile(r"(?:an?|the)\s+")
 LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
@@ -202,11 +202,11 @@ def _of_lines(lines: Sequence[str], texts: Texts) -> str | None:
     bodies = [line.strip("(). :") for line in lines]
     lone = {body.upper() for body in bodies if len(body) == 1} & texts.keys()
     full = {name for body in bodies for name, text in texts.items() if _is_in_full(body, name, text)}
-    begun = {match[1] for line in lines if (match := BEGUN.match(line))} & texts.keys()
+    leading = {match[1] for line in lines if (match := LEADING.match(line))} & texts.keys()
     ends = {letter for letter in (first, last) if letter is not None}
-    if len(ends | begun) == 1:
+    if len(ends | leading) == 1:
         return ends.pop() if ends else None
-    if len(lone) == 1 and len(lines) > 2 and len(begun - lone) != 1:
+    if len(lone) == 1 and len(lines) > 2 and len(leading - lone) != 1:
         return lone.pop()
     if first and full | lone == {first}:
         return first

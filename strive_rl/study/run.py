@@ -84,7 +84,7 @@ def _run_one(
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: str) -> None:
     """Make OUT this study's, or check that it is: everything but the number of seeds must be the same.
 
-    One that ended before the first step of its first run begins anew.
+    One that ended before the first step of its first run starts again.
     """
     mine = {
         "arms": {arm.name: as_dict(arm.settings) for arm in study.arms},

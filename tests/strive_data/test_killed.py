@@ -59,8 +59,8 @@ def test_the_command_is_killed_and_started_again_with_other_workers(
     world: Path, wanted: dict[str, object], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    begun = command(world, out, *SHARDS, "--workers", 1)
-    code, _ = stopped_when(begun, out / ".shard-000002.tar.tmp", signal.SIGKILL)
+    build = command(world, out, *SHARDS, "--workers", 1)
+    code, _ = stopped_when(build, out / ".shard-000002.tar.tmp", signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not (out / "run.json").exists()
     assert killed_after(command(world, out, *SHARDS, "--workers", 2), 600) == 0

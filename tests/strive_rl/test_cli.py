@@ -62,11 +62,11 @@ def test_train_resume_and_evaluate(
     shown = capfd.readouterr()
     assert "uniform" in shown.out
     assert "gain, importance frames: +0.0 points" in shown.out
-    told = shown.out.splitlines()[-5:]
+    printed = shown.out.splitlines()[-5:]
     assert typed(*evaluation, "--out", tmp_path / "two") == 0
     again = capfd.readouterr().out.splitlines()
     assert again[0] == f"{tmp_path / 'two'}: finished already, nothing to do"
-    assert again[1:] == told
+    assert again[1:] == printed
     assert typed(*evaluation, "--out", tmp_path / "one", "--baseline", tmp_path / "two") == 0
     assert "gain, uniform frames: +0.0 points" in capfd.readouterr().out
     assert typed(*evaluation, "--out", tmp_path / "one", "--seed", "1") == 2

@@ -157,8 +157,8 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path, parts: str
 )
 def test_both_processes_end_with_the_reason(folder: Path, name: str, message: str) -> None:
     """Though the second alone may know it; and what comes next in the same processes is not disturbed."""
-    told = [(folder / f"{name}.{rank}.txt").read_text() for rank in range(2)]
-    kinds, messages = zip(*(each.split(": ", 1) for each in told), strict=True)
+    messages_by_rank = [(folder / f"{name}.{rank}.txt").read_text() for rank in range(2)]
+    kinds, messages = zip(*(each.split(": ", 1) for each in messages_by_rank), strict=True)
     assert kinds == ("SharedError", "PeerFailedError")
     assert messages[0] == messages[1]
     assert messages[0].startswith(message), messages[0]

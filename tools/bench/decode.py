@@ -38,7 +38,7 @@ KEY_FRAME_SECONDS = 10
 COUNTS = (64, 256)
 TARGET_ANY, TARGET_LONG = 1.10, 0.5
 ENOUGH_SECONDS = 2.0
-"""CPU seconds of a row after which no further turn is begun, once there were `FEWEST_TURNS`."""
+"""CPU seconds of a row after which no further turn starts, once there were `FEWEST_TURNS`."""
 
 FEWEST_TURNS = 3
 FAR_BEHIND = 1.5
@@ -152,9 +152,9 @@ def read_by_decord(path: Path, settings: DecodeSettings, *, scaled: bool) -> Any
 def _least_seconds(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """CPU seconds of all threads by way; the ways take turns, so that a slow moment meets them all."""
     least = dict.fromkeys(ways, float("inf"))
-    begun = time.process_time()
+    started = time.process_time()
     for turn in range(repeats):
-        if turn >= FEWEST_TURNS and time.process_time() - begun > ENOUGH_SECONDS:
+        if turn >= FEWEST_TURNS and time.process_time() - started > ENOUGH_SECONDS:
             break
         for name, way in ways.items():
             if turn and name != "pyav" and least[name] > FAR_BEHIND * min(least["scaled"], least["full"]):

@@ -101,7 +101,7 @@ def stages(policy: Policy, groups: Sequence[Group], tokens: int) -> Stages:
 
 
 def prompts_of(policy: Policy, groups: Sequence[Group], *, share: bool) -> list[Prompt]:
-    """One prompt a group; without sharing each makes its pixels anew."""
+    """One prompt a group; without sharing each makes its own pixels."""
     seen: Patches = {}
     return [encode(policy, group, seen if share else None)[0] for group in groups]
 

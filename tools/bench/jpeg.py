@@ -3,7 +3,7 @@
     python -m tools.bench.jpeg ../shared/data/videos
 
 One thread, candidates of the real clips at the storage size, quality 90, full chroma as shards hold them
-(torchvision halves the chroma and cannot be told otherwise). The libraries take turns, frame by frame, so
+(torchvision halves the chroma and has no other setting). The libraries take turns, frame by frame, so
 that other load on the machine weighs on all alike; CPU seconds are counted.
 """
 

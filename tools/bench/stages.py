@@ -75,7 +75,7 @@ def bare_model(
     clip = load_clip(settings)
     side = clip.transform(_black_image()).shape[-1]
 
-    def run(size: int, lanes: int, threads: int, frames: int) -> StageCost:
+    def run(size: int, workers: int, threads: int, frames: int) -> StageCost:
         pixels = torch.rand(size, 3, side, side).to(clip.device, clip.dtype)
 
         def forward(_: int) -> None:
@@ -83,9 +83,9 @@ def bare_model(
                 clip.model.encode_image(pixels)
 
         torch.set_num_threads(threads)
-        batches = max(2 * lanes, frames // size // lanes * lanes)
-        wall, cpu = _in_threads(forward, range(batches), lanes)
-        how = f"batches of {size}, {lanes} at once with {threads} threads, {settings.precision}"
+        batches = max(2 * workers, frames // size // workers * workers)
+        wall, cpu = _in_threads(forward, range(batches), workers)
+        how = f"batches of {size}, {workers} at once with {threads} threads, {settings.precision}"
         return StageCost(stage="model", frames=batches * size, wall_seconds=wall, cpu_seconds=cpu, how=how)
 
     ways = [(size, *cores) for size in batch_sizes for cores in sorted({(1, CORES), (CORES, 1)})]

@@ -1,7 +1,7 @@
 """Frame pairs with the needles they show: what the vision tower learns from.
 
-A tower of 14-pixel patches learns a few hundred videos by heart: it told .61 of held-out pairs apart, .99 of
-those it was trained on. So there are many pairs, and each is shifted, mirrored and tinted anew.
+A tower of 14-pixel patches learns a few hundred videos by heart: it distinguished .61 of held-out pairs, and
+.99 of those it was trained on. So there are many pairs, and each is shifted, mirrored and tinted each time.
 """
 
 from __future__ import annotations

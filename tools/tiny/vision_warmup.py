@@ -23,7 +23,7 @@ REPORT_EVERY = 100
 def warm_up_vision(
     policy: Policy, pairs: Pairs, held_out: Pairs, *, epochs: int, batch: int, lr: float, seed: int
 ) -> None:
-    """Each pair says which of the LOOKS needles it shows; prints how many held-out pairs are told apart."""
+    """Each pair says which of the LOOKS needles it shows; prints the share of held-out pairs that are right."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     visual = policy.model.model.visual.requires_grad_(True)
@@ -49,7 +49,7 @@ def warm_up_vision(
         optimizer.step()
         schedule.step()
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == epochs * a_round:
-            right = told_apart(policy, head, held_out)
+            right = distinguished(policy, head, held_out)
             seconds = time.monotonic() - started
             print(f"vision {step + 1} loss {loss:.3f} held-out {right:.3f} {seconds:.0f} s", flush=True)
     visual.requires_grad_(False)
@@ -63,7 +63,7 @@ def pair_features(policy: Policy, frames: np.ndarray) -> torch.Tensor:
     return torch.cat(list(made.pooler_output))
 
 
-def told_apart(policy: Policy, head: torch.nn.Linear, pairs: Pairs) -> float:
+def distinguished(policy: Policy, head: torch.nn.Linear, pairs: Pairs) -> float:
     """Share of the pairs with exactly one needle whose look the head names."""
     alone = pairs.looks.sum(axis=1) == 1
     with torch.no_grad():

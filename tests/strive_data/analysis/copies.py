@@ -20,7 +20,7 @@ def write_copy(
     time: Share = (0.0, 1.0),
     crf: int = 28,
 ) -> Path:
-    """Encode these shares of each frame and of the clip anew, at `scale` times the size."""
+    """Encode these shares of each frame and of the clip again, at `scale` times the size."""
     with av.open(str(source)) as media:
         stream = media.streams.video[0]
         rate = stream.average_rate

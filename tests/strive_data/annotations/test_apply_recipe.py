@@ -274,11 +274,11 @@ def test_a_table_of_texts():
         ("plain", {"problem_type": "riddle"}, "unknown problem_type 'riddle'"),
     ],
 )
-def test_bad_rows_are_told_by_their_own_names(name, change, message):
+def test_bad_rows_are_reported_by_their_own_names(name, change, message):
     assert refused_row(name, PUBLISHED[name] | change).startswith(message)
 
 
-def test_tables_of_texts_are_told_by_cell():
+def test_tables_of_texts_are_reported_by_cell():
     assert refused_row("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
         "options: got '[red', broken JSON"
     )
@@ -289,7 +289,7 @@ def test_tables_of_texts_are_told_by_cell():
     assert refused_row("plain", PLAIN | {"answer": "\udcff"}, textual=True).startswith("answer: got")
 
 
-def test_a_renamed_task_file_is_told():
+def test_a_renamed_task_file_is_reported():
     message = refused_row("tempcompass", TEMPCOMPASS, path="mc.json")
     assert message == "@file: got 'mc', expected one of multi-choice, yes_no, caption_matching, captioning"
 

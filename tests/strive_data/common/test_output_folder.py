@@ -52,7 +52,7 @@ def test_a_full_disk_is_said_as_such(tmp_path: Path, error: OSError) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, number: int) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path, number: int) -> None:
     """Regression: a read-only file system ended in a traceback."""
     with pytest.raises(UsageError) as raised, output_folder(tmp_path):
         raise OSError(number, "Read-only file system", str(tmp_path / "run.json"))
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, num
 
 
 @pytest.mark.parametrize("name", ["run.json", ""])
-def test_a_folder_that_goes_away_meanwhile_is_told(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_goes_away_meanwhile_is_reported(tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
 
     def lose() -> None:

@@ -54,7 +54,7 @@ def test_one_that_is_killed_while_it_is_idle_costs_nothing(pool: WorkerPool[obje
     assert pool.submit("pid").result() != first
 
 
-def test_one_that_is_killed_before_it_is_ready_is_begun_again(tmp_path: Path) -> None:
+def test_one_that_is_killed_before_it_is_ready_starts_again(tmp_path: Path) -> None:
     prepare = partial(die_once, str(tmp_path / "died"))
     with WorkerPool[object](answer, 1, name="test", prepare=prepare) as pool:
         assert pool.submit("sum", 5).result() == 5

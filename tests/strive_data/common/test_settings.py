@@ -155,6 +155,6 @@ def test_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings_file(Path("qwen3-vl"), "builds") == Path("qwen3-vl")
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"unknown name in manifests/builds 'qwen4-vl', did you mean"):
         settings_file(Path("qwen4-vl"), "builds")

@@ -1,4 +1,4 @@
-"""Folders of files, local and remote alike: what is read, what is refused, and how failures are told."""
+"""Folders of files, local and remote alike: what is read, what is refused, and how failures are reported."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_client_that_is_not_installed_is_named() -> None:
         open_folder("oci://bucket/x")
 
 
-def test_a_scheme_that_this_fsspec_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheme_that_this_fsspec_does_not_know_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("strive_data.common.storage.SCHEMES", frozenset({"future"}))
     with pytest.raises(UsageError, match=r"^future://bucket: Protocol not known: future"):
         open_folder("future://bucket")
@@ -172,7 +172,7 @@ class Rangeless:
         return b"everything"
 
 
-def test_a_server_without_ranges_is_told() -> None:
+def test_a_server_without_ranges_is_reported() -> None:
     with pytest.raises(StriveError, match="does not serve ranges"):
         RemoteFolder("http://h/b", Rangeless(), "b").read_range("x", 0, 4)
 

@@ -49,7 +49,7 @@ def test_seconds_are_shared_by_frames(pool: ThreadPoolExecutor) -> None:
     assert three.result().seconds == pytest.approx(3 * one.result().seconds)
 
 
-def test_asking_for_what_is_in_no_batch_yet_is_an_error_and_no_dead_lock(pool: ThreadPoolExecutor) -> None:
+def test_a_result_that_is_in_no_batch_yet_is_an_error_and_no_dead_lock(pool: ThreadPoolExecutor) -> None:
     queue = FrameBatcher(embed, size=4, pool=pool, most_batches=9)
     with pytest.raises(RuntimeError, match="2 frames are not in a batch"):
         queue.put(frames(6, level=1)).result()
@@ -114,7 +114,7 @@ def test_a_scorer_that_only_scores_frames_is_no_embedder() -> None:
     assert not isinstance(FramesOnly(), FrameEmbedder)
 
 
-def test_each_lane_has_one_thread_and_the_setting_is_put_back() -> None:
+def test_each_batch_has_one_thread_and_the_setting_is_put_back() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -126,21 +126,21 @@ def test_each_lane_has_one_thread_and_the_setting_is_put_back() -> None:
         torch.set_num_threads(before)
 
 
-def test_what_has_not_begun_is_given_up_at_the_end() -> None:
-    go_on, begun = threading.Event(), list[int]()
+def test_what_has_not_started_is_cancelled_at_the_end() -> None:
+    go_on, started = threading.Event(), list[int]()
 
     def work(number: int) -> None:
-        begun.append(number)
+        started.append(number)
         go_on.wait(10)
 
     with threads(1) as pool:
         futures = [pool.submit(work, number) for number in range(50)]
         threading.Timer(0.05, go_on.set).start()
     assert futures[0].done()
-    assert sum(future.cancelled() for future in futures) == 50 - len(begun) > 0
+    assert sum(future.cancelled() for future in futures) == 50 - len(started) > 0
 
 
-def test_a_gpu_has_few_lanes_and_a_cpu_one_a_thread() -> None:
+def test_a_gpu_has_few_threads_and_a_cpu_all() -> None:
     assert thread_count(torch.device("cpu"), 16) == 16
     assert thread_count(torch.device("cpu"), None) == torch.get_num_threads()
     assert thread_count(torch.device("cuda"), 16) == 4

@@ -34,7 +34,7 @@ def test_the_peak_is_that_of_this_process_in_bytes() -> None:
     assert held.nbytes < made["process"]
 
 
-def test_a_full_device_is_told_with_the_settings_to_lower() -> None:
+def test_a_full_device_is_reported_with_the_settings_to_lower() -> None:
     expected = r"^CUDA out of memory: .*policy\.prompts_per_pass \(now 3\) or policy\.logits_chunk_tokens .*$"
     with pytest.raises(UsageError, match=expected), oom_hint(PolicySettings(prompts_per_pass=3)):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")

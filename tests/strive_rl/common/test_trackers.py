@@ -43,7 +43,7 @@ def test_numbers_by_dotted_name() -> None:
 RECORD = {"step": 3, "reward": 0.5, "eta2": None, "seconds": {"total": 2.0}, "dropped": ["a"]}
 
 
-def told(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, value) of each scalar that TensorBoard shows of these event files."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -58,14 +58,14 @@ def test_tensorboard_shows_every_number_and_hides_what_a_resume_does_again(tmp_p
         tell(RECORD)
         tell(RECORD | {"step": 4, "reward": 0.75})
     folder = tmp_path / "tensorboard"
-    assert told(folder) == {
+    assert logged(folder) == {
         "reward": [(3, 0.5), (4, 0.75)],
         "seconds/total": [(3, 2.0), (4, 2.0)],
         "dropped": [(3, 1.0), (4, 1.0)],
     }
     with tracking(["tensorboard"], tmp_path, {}, 3) as tell:
         tell(RECORD | {"step": 4, "reward": 0.25})
-    assert told(folder)["reward"] == [(3, 0.5), (4, 0.25)]
+    assert logged(folder)["reward"] == [(3, 0.5), (4, 0.25)]
 
 
 class FakeWandb(ModuleType):
@@ -160,7 +160,7 @@ def test_a_run_that_fails_is_closed_too(tmp_path: Path, monkeypatch: pytest.Monk
     assert [name for name, _ in fake.calls] == ["init", "finish"]
 
 
-def test_nothing_is_told_where_nothing_is_asked_for(tmp_path: Path) -> None:
+def test_nothing_is_reported_where_nothing_is_asked_for(tmp_path: Path) -> None:
     with tracking([], tmp_path, {}, 0) as tell:
         tell(RECORD)
     assert list(tmp_path.iterdir()) == []

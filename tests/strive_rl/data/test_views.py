@@ -163,7 +163,7 @@ def test_importance_frames_follow_the_scores() -> None:
     assert {5, 6} <= set(indices.tolist())
 
 
-def test_samplers_by_name_draw_anew_and_need_all_frames() -> None:
+def test_samplers_by_name_draw_again_and_need_all_frames() -> None:
     scores = np.arange(12, dtype=np.float32)
     sample = replace(made_sample(0), scores=scores)
     indices, source = evaluation_indices(sample, "topk")

@@ -65,7 +65,7 @@ def test_a_step_by_question_the_best_answer_first(run: Path) -> None:
     ]
 
 
-def test_an_answer_without_words_is_told(tmp_path: Path) -> None:
+def test_an_answer_without_words_is_reported(tmp_path: Path) -> None:
     jsonl.append(tmp_path / "rollouts.jsonl", [ROW | {"completion": ""}])
     assert show(tmp_path).endswith("s\n(empty)")
 

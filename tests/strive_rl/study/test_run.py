@@ -93,7 +93,7 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
     out = tmp_path / "out"
     given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
     run_study(study(), out, model=str(tiny_folder), **given)
-    run_study(study(), out, model="demo", **given)  # no step was done: it may begin anew
+    run_study(study(), out, model="demo", **given)  # no step was done: it may start again
     run_study(study(), out, model=str(tiny_folder), **given)
     steps = out / "arm" / "seed-0" / "run" / "metrics.jsonl"
     steps.parent.mkdir(parents=True)

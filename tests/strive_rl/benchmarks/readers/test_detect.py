@@ -20,7 +20,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_each_form_is_told_by_its_fields(tmp_path: Path, name: str) -> None:
+def test_each_form_is_reported_by_its_fields(tmp_path: Path, name: str) -> None:
     path = tmp_path / "file.json"
     path.write_text(json.dumps(FORMS[name]))
     read = read_predictions(path, CUSTOM)

@@ -8,7 +8,7 @@ from strive_data.errors import UsageError
 from strive_rl.benchmarks.readers.prediction import read_records, text_key, video_key
 
 
-def test_videos_are_told_by_their_name_and_questions_by_their_words() -> None:
+def test_videos_are_reported_by_their_name_and_questions_by_their_words() -> None:
     assert video_key("./videos/AbC.mp4") == video_key("abc.MKV") == video_key("data\\abc") == "abc"
     assert text_key("Who\nruns?", ("A. he", "(B) she")) == text_key("who runs\nA) he\nB. she")
     assert text_key("Who runs?") != text_key("Who ran?")

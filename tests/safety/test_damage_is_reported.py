@@ -1,4 +1,4 @@
-"""Text is text, and damage is told in one line by every reader."""
+"""Text is text, and damage is reported in one line by every reader."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_questions_are_no_html(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["run.json", "index.parquet", "samples.parquet", "shard-000000.tar"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone"])
-def test_a_damaged_build_is_told_in_one_line(build: Path, tmp_path: Path, name: str, harm: str) -> None:
+def test_a_damaged_build_is_reported_in_one_line(build: Path, tmp_path: Path, name: str, harm: str) -> None:
     """By every command that reads it: no traceback, and the file is named."""
     path = build / name
     content = bytearray(path.read_bytes())
@@ -57,8 +57,8 @@ def test_a_damaged_build_is_told_in_one_line(build: Path, tmp_path: Path, name: 
     if name != "shard-000000.tar":
         readers.append(lambda: app(["overlap", str(build), str(build)], standalone_mode=False))
     for read in readers:
-        with pytest.raises(StriveError, match=name.replace(".", r"\.")) as told:
+        with pytest.raises(StriveError, match=name.replace(".", r"\.")) as caught:
             read()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
     assert any(problem.file == name for problem in verify_build(build, workers=1).problems)
     shutil.rmtree(build)
