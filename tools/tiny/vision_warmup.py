@@ -23,7 +23,7 @@ REPORT_EVERY = 100
 def warm_up_vision(
     policy: Policy, pairs: Pairs, held_out: Pairs, *, epochs: int, batch: int, lr: float, seed: int
 ) -> None:
-    """Each pair says which of the LOOKS needles it shows; prints the share of held-out pairs that are right."""
+    """Each pair says which of the LOOKS needles it shows; prints the share of right held-out pairs."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     visual = policy.model.model.visual.requires_grad_(True)
