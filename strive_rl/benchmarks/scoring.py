@@ -164,18 +164,30 @@ def own_extracted(row: Scored) -> list[str | None]:
 def total(convention: Convention, rows: Sequence[Scored], bootstrap: Bootstrap) -> Estimate | None:
     """The convention's mean over the rows that it covers; None where there are none.
 
-    What awaits a judge counts 0, but is left out where no rule could have decided it.
+    What awaits a judge counts 0, except for questions that only a judge scores (`covered`).
     """
-    covered = [row for row in rows if counts_in(convention, row)]
-    values = [row.values[convention.name] or 0.0 for row in covered]
-    return mean_of(convention, values, covered, bootstrap)
+    found = covered(convention, rows)
+    values = [row.values[convention.name] or 0.0 for row in found]
+    return mean_of(convention, values, found, bootstrap)
 
 
-def counts_in(convention: Convention, row: Scored) -> bool:
-    """Whether a row belongs to the convention's mean."""
-    if convention.name not in row.values:
-        return False
-    return row.values[convention.name] is not None or not convention.judge_only(row.tags)
+def covered(convention: Convention, rows: Sequence[Scored]) -> list[Scored]:
+    """The rows in the convention's mean.
+
+    Questions that only a judge scores are out of it, empty answers to them too, until some of the rows are
+    judged; then those that still await a judge are.
+    """
+    name = convention.name
+    found = [row for row in rows if name in row.values]
+    judged = any(
+        name in row.by_judge and row.values[name] is not None and convention.judge_only(row.tags)
+        for row in found
+    )
+    return [
+        row
+        for row in found
+        if not convention.judge_only(row.tags) or (judged and row.values[name] is not None)
+    ]
 
 
 def mean_of(

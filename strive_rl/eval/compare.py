@@ -18,7 +18,7 @@ from strive_data.errors import UsageError
 from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.benchmarks.scoring import counts_in, mean_of, shown
+from strive_rl.benchmarks.scoring import covered, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import sign_test
 from strive_rl.data.views import UNIFORM
@@ -211,7 +211,11 @@ def _convention(benchmark: Benchmark, name: str | None, pairs: Sequence[Pair]) -
 
 def _covered(convention: Convention, pairs: Sequence[Pair]) -> list[Pair]:
     """Pairs of which both belong to the convention's mean."""
-    return [pair for pair in pairs if all(counts_in(convention, row) for row in pair)]
+    first, second = (
+        {row.sample_id for row in covered(convention, [pair[side] for pair in pairs])} for side in (0, 1)
+    )
+    shared = first & second
+    return [pair for pair in pairs if pair[0].sample_id in shared]
 
 
 def _included(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
@@ -235,13 +239,12 @@ def _knowledge(benchmark: Benchmark, pairs: Sequence[Pair]) -> dict[str, dict[st
     track = [pair for pair in pairs if pair[0].tags.get(tag) == value]
     gains: dict[str, dict[str, float | None]] = {}
     for convention in benchmark.conventions:
-        covered = _covered(convention, track)
+        both = _covered(convention, track)
         right = [tuple(row.values.get(convention.name) == 1 for row in pair) for pair in track]
-        if not covered:
+        if not both:
             continue
         before, after = (
-            sum(pair[side].values[convention.name] or 0.0 for pair in covered) / len(covered)
-            for side in (0, 1)
+            sum(pair[side].values[convention.name] or 0.0 for pair in both) / len(both) for side in (0, 1)
         )
         gains[convention.name] = {
             "before": before,

@@ -203,13 +203,15 @@ def test_two_readings_of_one_output(
 def test_captions_without_a_judge_stay_out_of_the_total() -> None:
     choice, caption = choice_item("B", task="multi-choice"), item("B. dunks", task="captioning")
     official = TEMPCOMPASS.conventions[0]
-    rows = [scored(TEMPCOMPASS, choice, "B"), scored(TEMPCOMPASS, caption, "A man dunks.")]
-    alone = total(official, rows, (10, 0))
+    right, empty = scored(TEMPCOMPASS, choice, "B"), scored(TEMPCOMPASS, caption, "")
+    awaiting = scored(TEMPCOMPASS, caption, "A man dunks.")
+    alone = total(official, [right, awaiting, empty], (10, 0))
     assert alone is not None
     assert (alone.mean, alone.questions) == (1, 1)
-    both = total(official, [rows[0], scored(TEMPCOMPASS, caption, "A man dunks.", 0.0)], (10, 0))
+    judged = scored(TEMPCOMPASS, caption, "A man dunks.", 1.0)
+    both = total(official, [right, awaiting, empty, judged], (10, 0))
     assert both is not None
-    assert (both.mean, both.questions) == (0.5, 2)
+    assert (both.mean, both.questions) == (pytest.approx(2 / 3), 3)  # the empty caption is wrong
 
 
 @pytest.mark.parametrize(
