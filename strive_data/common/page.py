@@ -14,7 +14,6 @@ name that is not passed is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +49,3 @@ def _template(path: Path) -> jinja2.Template:
 
 def _finalize(value: Any) -> Any:
     return escape_controls(value) if isinstance(value, str) else value
-
-
-# The form of pages that are not templates yet.
-STYLE = (BASE / "style.css").read_text(encoding="utf-8")
-END = "</main></body></html>\n"
-
-
-def page_head(title: str, style: str) -> str:
-    """A page up to its body; `style` is its own, and wins over what all share."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f"<title>{escape(title)}</title><style>{STYLE}\n{style}</style></head><body><main>\n"
-    )
