@@ -1,18 +1,30 @@
-"""The Python of the data README runs as written, on a build in a folder called shards."""
+"""The documentation: its Python runs as written, its links lead somewhere, its settings exist."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import polars as pl
 import pytest
 
+from strive_data.config import BuildSettings
+from strive_rl.config import TrainSettings
+from strive_rl.eval.config import BenchmarkSettings
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
 
-README = Path(__file__).parents[1] / "strive_data" / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "strive_data" / "README.md"
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(page for folder in ("strive_data", "strive_rl", "tools") for page in (ROOT / folder).rglob("*.md")),
+]
+# Names with a dot on a page that are files, not settings.
+FILE = re.compile(r"\.(jsonl?|md|parquet|py|toml)$")
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
@@ -38,3 +50,41 @@ def test_the_polars_lines_say_what_the_readme_says(tmp_path: Path, monkeypatch: 
     assert kinds.height == 0
     assert frames["time"].to_list() == sample.times.tolist()
     assert best.filter(sample_id="7")["time"].to_list() == [[9.5, 8.5, 7.5]]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a page has on GitHub."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in headings(target), link
+
+
+def settings_names(settings: Any, section: str = "") -> Iterator[str]:
+    hints = get_type_hints(settings)
+    for field in fields(settings):
+        yield section + field.name
+        if is_dataclass(hints[field.name]):
+            yield from settings_names(hints[field.name], f"{section}{field.name}.")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.name != "CHANGELOG.md"],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_settings_on_a_page_exist(page: Path) -> None:
+    known = {
+        name for each in (BuildSettings, TrainSettings, BenchmarkSettings) for name in settings_names(each)
+    }
+    sections = "|".join({name.partition(".")[0] for name in known if "." in name})
+    named = re.findall(rf"\b((?:{sections})\.[a-z_]+(?:\.[a-z_]+)?)\b", page.read_text())
+    assert {name for name in named if not FILE.search(name)} <= known
