@@ -17,10 +17,7 @@ from strive_data.common.console import (
     PublishedConfig,
     Terminated,
     echo,
-    existing,
     exit_code,
-    lasting_place,
-    local_folder,
     option,
     terminable,
     written,
@@ -30,96 +27,30 @@ from strive_data.common.storage import place_of
 from strive_data.common.text import plural
 from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
 from strive_data.errors import UsageError
+from strive_data.options import (
+    Build,
+    BuildAnywhere,
+    Cache,
+    Candidates,
+    ColumnNames,
+    DataRoot,
+    EngineName,
+    FramesPerVariant,
+    RayAddress,
+    RayGpus,
+    RayScorers,
+    RecipeName,
+    RetryFailed,
+    Rows,
+    ScorerName,
+    Shards,
+    TableOut,
+    VariantsPerVideo,
+    Workers,
+    folder_argument,
+)
 
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
-
-
-def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.ArgumentInfo:
-    """An argument for a finished build on this machine."""
-    info: typer.models.ArgumentInfo = typer.Argument(
-        help=text, show_default=False, parser=local_folder, metavar=metavar
-    )
-    return info
-
-
-Build = Annotated[Path, folder_argument("Folder of a finished build.")]
-BuildAnywhere = Annotated[
-    str,
-    typer.Argument(
-        help="Folder or URL of a finished build.",
-        metavar="FOLDER",
-        show_default=False,
-        parser=existing("folder"),
-    ),
-]
-Rows = Annotated[
-    list[str],
-    typer.Argument(
-        help="Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs.",
-        show_default=False,
-        parser=existing("annotation file"),
-        metavar="ANNOTATIONS...",
-    ),
-]
-DataRoot = Annotated[
-    str,
-    option(
-        text="Folder or URL that the annotation's video paths start from.",
-        parser=existing("--data-root folder"),
-        metavar="FOLDER",
-    ),
-]
-Shards = Annotated[
-    str,
-    option(
-        text="Folder or URL for shards, tables and run.json: a new one, or a build to continue.",
-        parser=lasting_place,
-        metavar="FOLDER",
-    ),
-]
-ScorerName = Annotated[
-    str | None,
-    option(
-        text="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
-        "default clip."
-    ),
-]
-Candidates = Annotated[int | None, option(text="Frames scored in each video; default 128.")]
-FramesPerVariant = Annotated[int | None, option(text="Frames in a variant, even; default 32.")]
-VariantsPerVideo = Annotated[int | None, option(text="Variants of a video; default 2.")]
-Workers = Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)]
-RecipeName = Annotated[
-    str | None,
-    option(text="How to read the annotation: a name, or FILE.toml; default: chosen by the column names."),
-]
-ColumnNames = Annotated[
-    str | None,
-    option(
-        text="Columns of your own table, such as video=video_path,question=prompt; default: common names are "
-        "found.",
-        metavar="FIELD=COLUMN,...",
-    ),
-]
-Cache = Annotated[
-    Path | None, written("Folder that keeps decoded and embedded videos for later builds; default none.")
-]
-EngineName = Annotated[
-    str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
-]
-RayAddress = Annotated[
-    str,
-    typer.Option(help="Address of a Ray cluster, auto or HOST:PORT; empty: a cluster on this machine only."),
-]
-RayScorers = Annotated[int, typer.Option(help="Scoring actors of --engine ray; 0: one a GPU, or one.", min=0)]
-RayGpus = Annotated[
-    float | None,
-    option(
-        text="GPUs of each scoring actor of --engine ray, may be a fraction; default 1 if there are GPUs.",
-        min=0,
-    ),
-]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
-TableOut = Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")]
 
 
 @app.command()

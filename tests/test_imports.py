@@ -22,7 +22,7 @@ LAYERS = {
         inspect engines
         analysis plan verify progress
         merge run sample_stream
-        build
+        build options
         cli
         __main__""",
     "strive_rl": """

@@ -1,7 +1,8 @@
-"""Calls in processes that may hang or die: each disaster costs its own call, and no other.
+"""Calls in processes that may hang or die: such a failure affects its own call only.
 
-Each worker has a pipe of its own, and a thread that waits for it. Pools whose workers share a pipe and its
-locks (concurrent.futures, pebble) break as a whole when one is killed in the middle of a message, or idle.
+Each worker has its own pipe and a thread that waits for it. Pools whose workers share a pipe and its locks
+(concurrent.futures, pebble) break as a whole when a worker is killed in the middle of a message or while
+idle.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from strive_data.errors import UsageError
 T = TypeVar("T")
 
 STARTS = 3
-"""Workers of a thread that may die before they are ready, one after the other; then none can start."""
+"""How often a worker may die before it is ready until the pool gives up."""
 SECONDS_TO_DIE = 5.0
-"""Between the end of a process's pipe and its own, in which its exit code is still its own."""
+"""How long to wait for the exit code of a process whose pipe has closed."""
 NO_GUARD = "a script that calls this must do so under `if __name__ == '__main__':`"
 
 
@@ -85,15 +86,15 @@ class WorkerPool(Generic[T]):
         self.close()
 
     def submit(self, *args: object, timeout_seconds: float | None = None) -> Future[T]:
-        """Have a call made. Its time counts from when a process is free for it.
+        """Submit a call. Its time counts from when a process is free for it.
 
-        The future raises what the call raises; WorkerDiedError, TookTooLongError; UsageError where no process
+        The future raises what the call raises, WorkerDiedError, TookTooLongError, or UsageError if no process
         can start.
         """
         return self._threads.submit(self._answer, args, timeout_seconds)
 
     def close(self) -> None:
-        """Kill the processes, and give up what was submitted."""
+        """Kill the processes and cancel what was submitted."""
         with self._lock:
             self._closed = True
             for worker in self._workers:
@@ -120,7 +121,7 @@ class WorkerPool(Generic[T]):
         return result
 
     def _ready_worker(self) -> _Worker:
-        """The thread's own worker, or a new one where that is worn out, or died while it had no call."""
+        """The thread's worker, or a new one if it is dead or has reached `most_calls`."""
         own: _Worker | None = getattr(self._own, "worker", None)
         if own is not None:
             if own.process.is_alive() and own.calls != self._most_calls:
@@ -147,7 +148,7 @@ class WorkerPool(Generic[T]):
                 target=_serve, args=(theirs, self._call, self._prepare), name=self._name, daemon=True
             )
             process.start()
-            # Held by the child alone, it ends with the child: then reading ours raises EOFError.
+            # If only the child holds it, it closes with the child, and reading our end raises EOFError.
             theirs.close()
             worker = _Worker(process=process, pipe=ours)
             self._workers.add(worker)
@@ -166,7 +167,7 @@ class WorkerPool(Generic[T]):
 
 
 def _serve(pipe: Connection, call: Callable[..., object], prepare: Callable[[], None] | None) -> None:
-    """The life of a worker: one answer for each call, until the pipe is closed."""
+    """The main loop of a worker: one answer for each call, until the pipe is closed."""
     # Ctrl-C reaches all processes of a terminal; the pool's own one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if prepare is not None:
@@ -189,11 +190,11 @@ def _answer_to(call: Callable[..., object], args: tuple[object, ...]) -> bytes |
 
 
 def _portable(error: Exception) -> Exception:
-    """The error with its traceback as a note; its words alone where it cannot be pickled."""
+    """The error with its traceback as a note; if it cannot be pickled, a RuntimeError with its traceback."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.dumps(error)
-        copy.copy(error)  # makes another one, as unpickling does
+        copy.copy(error)  # constructs a new one, as unpickling does
     except Exception:  # whatever the error's own pickling raises
         return RuntimeError("".join(traceback.format_exception(error)))
     return error

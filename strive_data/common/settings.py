@@ -76,7 +76,7 @@ def identity(settings: Any) -> dict[str, Any]:
 
 
 def fingerprint(settings: Any) -> str:
-    """Hash of resolved settings as `identity` gives them: equal settings, equal fingerprint."""
+    """Hash of `identity`: equal settings give equal fingerprints."""
     return sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
-"""Frames of several videos through the image model together, while others are decoded and written.
+"""Embed the frames of several videos in shared batches, while other videos are decoded and written.
 
-It runs beside this process's other work (score/frame_batcher.py). Its batches have one size, videos do not.
-A frame's embedding has the same bits wherever it stands in a batch, so only the cost changes.
+Batches have one size, videos do not. The bits of an embedding do not depend on its place in a batch, so
+shared batches change the cost only. The model runs in threads of this process (score/batcher.py).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MOST_VIDEOS = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Waiting:
-    """A decoded video; its unit embeddings float32 [N, D], or None where scoring has to see to them.
+class EmbeddedVideo:
+    """A decoded video and its unit embeddings float32 [N, D]; None if the scorer computes them itself.
 
-    `model_seconds` is its share, by frames, of the time that the image model took.
+    `model_seconds` is the video's share, by frames, of the time of the image model.
     """
 
     name: str
@@ -32,33 +32,35 @@ class Waiting:
     model_seconds: float = 0.0
 
 
-def embed_together(videos: Iterable[tuple[str, Video | SampleError]], scorer: Scorer) -> Iterator[Waiting]:
-    """The videos in their order, with embeddings where the scorer needs nothing else of a video.
+def embed_videos(
+    videos: Iterable[tuple[str, Video | SampleError]], scorer: Scorer
+) -> Iterator[EmbeddedVideo]:
+    """The videos in their order, with embeddings if these are all that the scorer needs of a video.
 
-    Draws videos while the model has room for more, and holds 32 of them at most; no video waits where there
-    is nothing to embed before it.
+    Draws videos while the model can take more, and holds at most 32. A video is returned as soon as all
+    before it are done.
     """
     if not isinstance(scorer, BatchingScorer):
-        yield from (Waiting(name=name, video=video) for name, video in videos)
+        yield from (EmbeddedVideo(name=name, video=video) for name, video in videos)
         return
     with scorer.frame_batcher() as batcher:
-        held: deque[_Held] = deque()
+        held: deque[_Queued] = deque()
         for name, video in videos:
-            held.append(_Held(name=name, video=video, queued=_put(batcher, video)))
+            held.append(_Queued(name=name, video=video, queued=_put(batcher, video)))
             if len(held) >= MOST_VIDEOS:
                 batcher.flush()
-                yield held.popleft().embedded()
+                yield held.popleft().result()
             yield from _done(held)
             while batcher.is_full():
                 batcher.wait()
                 yield from _done(held)
         batcher.flush()
         while held:
-            yield held.popleft().embedded()
+            yield held.popleft().result()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Held:
+class _Queued:
     name: str
     video: Video | SampleError
     queued: BatchedVideo | None
@@ -66,20 +68,22 @@ class _Held:
     def is_done(self) -> bool:
         return self.queued is None or self.queued.is_done()
 
-    def embedded(self) -> Waiting:
+    def result(self) -> EmbeddedVideo:
         if self.queued is None:
-            return Waiting(name=self.name, video=self.video)
+            return EmbeddedVideo(name=self.name, video=self.video)
         done = self.queued.result()
-        return Waiting(name=self.name, video=self.video, embeddings=done.rows, model_seconds=done.seconds)
+        return EmbeddedVideo(
+            name=self.name, video=self.video, embeddings=done.rows, model_seconds=done.seconds
+        )
 
 
-def _done(held: deque[_Held]) -> Iterator[Waiting]:
+def _done(held: deque[_Queued]) -> Iterator[EmbeddedVideo]:
     while held and held[0].is_done():
-        yield held.popleft().embedded()
+        yield held.popleft().result()
 
 
 def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | None:
-    """None for what needs no embedding, and for frames that scoring will refuse."""
+    """Queue the frames of a video; None if it needs no embedding, or scoring will refuse its frames."""
     frames = _fresh_frames(video)
     try:
         return None if frames is None else batcher.put(frames)
@@ -88,7 +92,7 @@ def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | No
 
 
 def _fresh_frames(video: Video | SampleError) -> Frames | None:
-    """Frames that still have to be embedded."""
+    """Frames that have no embedding yet."""
     if isinstance(video, CacheMiss):
         return video.candidates.frames
     return video.frames if isinstance(video, Candidates) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.engines.batching import Waiting, embed_together
+from strive_data.engines.batching import EmbeddedVideo, embed_videos
 from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.decode_pool import Read, decode_videos
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
@@ -68,13 +68,13 @@ class LocalEngine:
                     video, decode_seconds[name] = read
                     yield name, video
 
-        for done in embed_together(videos(), self._scorer):
+        for done in embed_videos(videos(), self._scorer):
             job, seconds = started.pop(done.name), decode_seconds.pop(done.name, 0.0)
             yield video_result(job, done, self._scorer, self._settings, decode_seconds=seconds)
 
 
 def video_result(
-    job: VideoJob, done: Waiting, scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
+    job: VideoJob, done: EmbeddedVideo, scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
 ) -> VideoResult:
     """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
     watch = Stopwatch()

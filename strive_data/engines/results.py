@@ -1,4 +1,4 @@
-"""One decoded video → a sample or a failure for each of its questions."""
+"""A decoded video → a sample or a failed row for each of its questions."""
 
 from __future__ import annotations
 
@@ -31,17 +31,15 @@ from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Score
 from strive_data.score.scorer import NAME as FLAT
 from strive_data.shards.frames import EncodedFrames, encode_frames
 
-# One video, decoded just now or kept from before → its stills, and the scores of its questions.
-
 Video = Candidates | CacheMiss | CacheHit
 Scored = Sequence[FrameScores | SampleError]
 
 
 def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
-    """Raise SettingsError where a setting needs frame embeddings and the scorer gives none."""
+    """Raise SettingsError if a setting needs frame embeddings and the scorer gives none."""
     grouped = settings.sampler.grouping != "none"
-    for asked, name in ((grouped, "sampler.grouping"), (settings.shard.embeds, "shard.embeds")):
-        if asked and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
+    for needed, name in ((grouped, "sampler.grouping"), (settings.shard.embeds, "shard.embeds")):
+        if needed and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
             raise SettingsError(_no_embeddings(name, settings))
 
 
@@ -67,32 +65,32 @@ def score_video(
     quality: int,
     embeddings: Floats | None = None,
 ) -> tuple[EncodedFrames, Scored]:
-    """Stills and one result a question; what the cache missed is kept now.
+    """The encoded frames and one result a question; after a cache miss the entry is written.
 
-    `embeddings` float32 [N, D] are those of the video's frames where they are known already (batching.py).
-    Raises SampleError for frames that cannot be scored, or not encoded where all are to be kept.
+    `embeddings` float32 [N, D] are those of the video's frames if already computed (batching.py). Raises
+    SampleError for frames that cannot be scored, or not encoded for the cache.
     """
     if isinstance(video, CacheHit):
         if not isinstance(scorer, EmbeddingScorer):
             raise TypeError(f"{scorer.name} was given a cached video, but scores no embeddings")
         return video.frames, scorer.score_embeddings(video.embeddings, questions)
     candidates = video.candidates if isinstance(video, CacheMiss) else video
-    stills = encode_frames(candidates, quality)
+    encoded = encode_frames(candidates, quality)
     if embeddings is not None and isinstance(scorer, EmbeddingScorer):
         scored = scorer.score_embeddings(embeddings, questions)
     else:
         scored = scorer.score(candidates, questions)
     if isinstance(video, CacheMiss) and video.entry is not None:
-        _keep(video.entry, stills, scored)
-    return stills, scored
+        _write_entry(video.entry, encoded, scored)
+    return encoded, scored
 
 
-def _keep(entry: Path, stills: EncodedFrames, scored: Scored) -> None:
-    """Nothing is kept where not one question could be scored: there are no embeddings then."""
+def _write_entry(entry: Path, encoded: EncodedFrames, scored: Scored) -> None:
+    """Write a cache entry, unless no question was scored: then there are no embeddings."""
     results = (result for result in scored if isinstance(result, FrameScores))
     embeddings = next((result.embeddings for result in results), None)
     if embeddings is not None:
-        write_entry(entry, stills, embeddings)
+        write_entry(entry, encoded, embeddings)
 
 
 def _no_embeddings(what: str, settings: BuildSettings) -> str:
@@ -102,58 +100,56 @@ def _no_embeddings(what: str, settings: BuildSettings) -> str:
     )
 
 
-# One scored question of a video → one sample, its frames chosen.
-
 BUILD_EPOCH = 0
 
 
 def make_sample(
-    question: Question, stills: EncodedFrames, scored: FrameScores, settings: BuildSettings
+    question: Question, encoded: EncodedFrames, scored: FrameScores, settings: BuildSettings
 ) -> Sample:
-    """Choose the variants of one question and take the JPEGs that they and the control need.
+    """Choose the variants of one question and encode the frames of them and the uniform control.
 
     Raises SampleError: score_failed for scores that are not finite or not one for each candidate,
     encode_failed for a frame that cannot be encoded.
     """
-    count, scores = len(stills.times), scored.scores
+    count, scores = len(encoded.times), scored.scores
     if scores.shape != (count,) or not np.isfinite(scores).all():
         message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"
         raise SampleError(FailureKind.SCORE_FAILED, message)
-    drawn_phase = comb_offset(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
+    offset = comb_offset(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
     variants = draw(
         settings.sampler.name,
         scores,
         settings.sampler,
-        offset=drawn_phase,
+        offset=offset,
         embeddings=scored.embeddings,
-        times=stills.times,
+        times=encoded.times,
     )
     uniform = uniform_indices(count, settings.sampler.frames)
     stored = _stored(variants, uniform, count, everything=settings.shard.frames == "all")
     return Sample(
         meta=SampleMeta(
             question=question,
-            info=stills.info,
-            sampler=asdict(settings.sampler) | {"phase": drawn_phase},
+            info=encoded.info,
+            sampler=asdict(settings.sampler) | {"phase": offset},
             scorer=scored.scorer,
             query_windows=scored.windows,
         ),
         scores=scores,
-        times=stills.times,
+        times=encoded.times,
         variants=variants,
         uniform=uniform,
         stored=stored,
-        jpegs=stills.jpegs_of(stored),
+        jpegs=encoded.jpegs_of(stored),
         embeds=_embeds(scored, settings.shard),
-        clusters=_clusters(scored, stills, settings.sampler),
+        clusters=_clusters(scored, encoded, settings.sampler),
     )
 
 
-def _clusters(scored: FrameScores, stills: EncodedFrames, settings: SamplerSettings) -> Indices | None:
-    """Clusters that the sampler walks by; None where it does not group."""
+def _clusters(scored: FrameScores, encoded: EncodedFrames, settings: SamplerSettings) -> Indices | None:
+    """The clusters by which the sampler orders frames; None if it does not group."""
     if settings.grouping == "none" or settings.name not in ORDERED or scored.embeddings is None:
         return None
-    return cluster_frames(scored.embeddings, stills.times, settings)
+    return cluster_frames(scored.embeddings, encoded.times, settings)
 
 
 def _embeds(scored: FrameScores, settings: ShardSettings) -> Halves | None:
@@ -179,7 +175,8 @@ def samples_of(
     embeddings: Floats | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Iterator[Sample | FailedRow]:
-    """One sample or failure for each row (number, question) of a video; `embeddings` as for `score_video`."""
+    """A sample or failed row for each row (number, question) of a video; `embeddings` as for
+    `score_video`."""
     watch = stopwatch or Stopwatch()
     if isinstance(video, SampleError):
         yield from (failed_row(row, "decode", video) for row in rows)
@@ -187,7 +184,7 @@ def samples_of(
     questions = [question for _, question in rows]
     try:
         with watch.stage("model"):
-            stills, scored = score_video(
+            encoded, scored = score_video(
                 video, questions, scorer, quality=settings.shard.quality, embeddings=embeddings
             )
     except SampleError as error:
@@ -199,7 +196,7 @@ def samples_of(
             continue
         try:
             with watch.stage("encode"):
-                sample = make_sample(row[1], stills, result, settings)
+                sample = make_sample(row[1], encoded, result, settings)
         except SampleError as error:
             yield failed_row(row, "sample", error)
         else:

@@ -20,8 +20,8 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
-    """How many actors a build has; `gpus` of each scorer."""
+class ActorCounts:
+    """The actors of a build; `gpus` is the number of GPUs of each scorer."""
 
     decoders: int
     scorers: int
@@ -29,7 +29,7 @@ class Crew:
 
 
 @contextmanager
-def connected(options: ClusterOptions, workers: int) -> Iterator[Crew]:
+def connected(options: ClusterOptions, workers: int) -> Iterator[ActorCounts]:
     """Be connected to the cluster meanwhile; `workers` are decoding actors, 0 for one a free CPU.
 
     A cluster of this machine is made and ended here. Raises UsageError where ray is not installed, nothing
@@ -39,7 +39,7 @@ def connected(options: ClusterOptions, workers: int) -> Iterator[Crew]:
     with _signals_kept():
         _connect(ray, options, workers)
     try:
-        yield crew_of(ray.cluster_resources(), options, workers)
+        yield count_actors(ray.cluster_resources(), options, workers)
     finally:
         ray.shutdown()
 
@@ -55,7 +55,7 @@ def import_ray() -> Any:
     return ray
 
 
-def crew_of(resources: Mapping[str, float], options: ClusterOptions, workers: int) -> Crew:
+def count_actors(resources: Mapping[str, float], options: ClusterOptions, workers: int) -> ActorCounts:
     """Actors that fit the CPUs and GPUs of a cluster: each takes one CPU, scorers their GPUs too.
 
     Raises UsageError where they do not fit: Ray would wait for more machines without an end.
@@ -72,7 +72,7 @@ def crew_of(resources: Mapping[str, float], options: ClusterOptions, workers: in
             f"scoring actors need {decoders + scorers} and {scorers * gpus:g}: lower --workers, --scorers or "
             "--gpus-per-scorer, or add machines"
         )
-    return Crew(decoders=decoders, scorers=scorers, gpus=gpus)
+    return ActorCounts(decoders=decoders, scorers=scorers, gpus=gpus)
 
 
 def _connect(ray: Any, options: ClusterOptions, workers: int) -> None:

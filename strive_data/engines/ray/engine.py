@@ -37,12 +37,12 @@ class RayEngine:
     ) -> None:
         self._ray = import_ray()
         with ExitStack() as ended:
-            crew = ended.enter_context(connected(options, workers))
-            self.scorers = self._actors(crew.scorers, ScoreHost, settings, gpus=crew.gpus)
+            counts = ended.enter_context(connected(options, workers))
+            self.scorers = self._actors(counts.scorers, ScoreHost, settings, gpus=counts.gpus)
             read: Callable[[Path, DecodeSettings], Video] = read_candidates
             if cache is not None:
                 read = got(self._ray, self.scorers[0].open_cache.remote(cache)).read
-            self.decoders = self._actors(crew.decoders, DecodeHost, settings.decode, read)
+            self.decoders = self._actors(counts.decoders, DecodeHost, settings.decode, read)
             for answer in [actor.versions.remote() for actor in [*self.scorers, *self.decoders]]:
                 check_versions(got(self._ray, answer))
             self._ended = ended.pop_all()
@@ -58,7 +58,7 @@ class RayEngine:
                     self._ray.kill(actor)
 
     def _actors(self, count: int, host: type, *arguments: object, gpus: float = 0.0) -> list[Any]:
-        """Actors that Ray makes anew wherever it can; what they were at is flow.py's to begin again."""
+        """Actors that Ray restarts after a loss; flow.py starts their videos again."""
         actor = self._ray.remote(host).options(
             num_cpus=1, num_gpus=gpus, max_restarts=-1, scheduling_strategy="SPREAD"
         )
@@ -66,7 +66,7 @@ class RayEngine:
 
 
 def check_versions(there: Mapping[str, str | None]) -> None:
-    """Raise UsageError where a machine has other versions than this one: its bytes might differ."""
+    """Raise UsageError if a machine has other versions than this one: its bytes might differ."""
     here = package_versions()
     other = [f"{name} {there.get(name)}, here {was}" for name, was in here.items() if there.get(name) != was]
     if other:

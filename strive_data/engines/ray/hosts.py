@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from strive_data.config import BuildSettings, DecodeSettings
-from strive_data.engines.batching import embed_together
+from strive_data.engines.batching import embed_videos
 from strive_data.engines.cache import VideoCache
 from strive_data.engines.decode_pool import DecodingPool
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
@@ -80,6 +80,6 @@ class ScoreHost:
         """The result of a job. One video at a time: an embedding's bits do not depend on its batch."""
         results = [
             video_result(job, done, self._scorer, self._settings, decode_seconds=decode_seconds)
-            for done in embed_together([(job.name, video)], self._scorer)
+            for done in embed_videos([(job.name, video)], self._scorer)
         ]
         return results[0]

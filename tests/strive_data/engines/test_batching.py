@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import ScoreSettings
-from strive_data.engines.batching import MOST_VIDEOS, embed_together
+from strive_data.engines.batching import MOST_VIDEOS, embed_videos
 from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames
@@ -54,7 +54,7 @@ def video(count: int, level: int, width: int = 56) -> Candidates:
 def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
     scorer = Queues(20)
     videos = [(str(i), video(10, 10 + i, width=28 if i % 2 else 56)) for i in range(9)]
-    done = list(embed_together(videos, scorer))
+    done = list(embed_videos(videos, scorer))
     assert scorer.batches == [20, 20, 20, 20, 10]
     assert [each.name for each in done] == [str(i) for i in range(9)]
     for i, each in enumerate(done):
@@ -74,14 +74,14 @@ def test_nothing_waits_where_nothing_is_embedded() -> None:
             drawn.append(name)
             yield name, each
 
-    stream = embed_together(source(), Queues(64))
+    stream = embed_videos(source(), Queues(64))
     assert next(stream).name == "kept"
     assert drawn == ["kept"]
     assert next(stream).video is error
     assert drawn == ["kept", "error"]
     assert [(each.name, each.embeddings is None) for each in stream] == [("fresh", False), ("last", True)]
     for scorer in (Plain(), Embeds()):
-        assert [each.embeddings for each in embed_together(source(), scorer)] == [None] * 4
+        assert [each.embeddings for each in embed_videos(source(), scorer)] == [None] * 4
 
 
 def test_few_videos_are_held_at_once_however_many_there_are() -> None:
@@ -94,7 +94,7 @@ def test_few_videos_are_held_at_once_however_many_there_are() -> None:
             drawn.append(str(i))
             yield str(i), missed
 
-    for place, each in enumerate(embed_together(source(), scorer)):
+    for place, each in enumerate(embed_videos(source(), scorer)):
         assert each.name == str(place)
         assert len(drawn) <= place + MOST_VIDEOS
     assert scorer.batches == [MOST_VIDEOS] * 3 + [4]
@@ -102,14 +102,14 @@ def test_few_videos_are_held_at_once_however_many_there_are() -> None:
 
 def test_a_video_of_many_batches_does_not_wait_for_the_next_one() -> None:
     scorer = Queues(4)
-    done = list(embed_together([("long", video(50, 7)), ("short", video(1, 8))], scorer))
+    done = list(embed_videos([("long", video(50, 7)), ("short", video(1, 8))], scorer))
     assert [each.embeddings.shape for each in done if each.embeddings is not None] == [(50, 1), (1, 1)]
     assert scorer.batches == [4] * 12 + [3]
 
 
 def test_frames_that_cannot_be_embedded_are_left_to_scoring() -> None:
     flat = Candidates(info=video(1, 1).info, frames=np.zeros((4, 8, 8), np.uint8), times=np.arange(4.0))
-    done = list(embed_together([("a", video(4, 1)), ("flat", flat)], Queues(64)))
+    done = list(embed_videos([("a", video(4, 1)), ("flat", flat)], Queues(64)))
     assert [each.embeddings is None for each in done] == [False, True]
 
 
@@ -124,7 +124,7 @@ def test_a_frame_has_the_same_bits_among_others(batch_size: int, threads: int) -
         one = some_candidates(6 + 7 * i, width=28 + 28 * (i % 2))
         one.frames[:] = rng.integers(0, 256, one.frames.shape)
         videos.append((str(i), one))
-    together = embed_together(videos, make_scorer(settings, threads=threads))
+    together = embed_videos(videos, make_scorer(settings, threads=threads))
     for each, (_, one) in zip(together, videos, strict=True):
         assert each.embeddings is not None
         assert each.embeddings.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]

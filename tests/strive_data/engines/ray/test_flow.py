@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.ray.flow import CALLS_AN_ACTOR, STARTS_OF_A_VIDEO, Actors, Flow
+from strive_data.engines.ray.flow import CALLS_PER_ACTOR, MAX_TRIES, Actors, Flow
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import FailedRow
 from tests.strive_data.engines.ray.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
@@ -24,7 +24,7 @@ def test_calls_go_to_the_actor_with_the_fewest() -> None:
 
 def test_there_is_room_until_every_actor_has_its_calls() -> None:
     actors = Actors(["a", "b"])
-    for _ in range(len(actors) * CALLS_AN_ACTOR):
+    for _ in range(len(actors) * CALLS_PER_ACTOR):
         assert actors.has_room()
         actors.take()
     assert not actors.has_room()
@@ -34,11 +34,11 @@ def test_there_is_room_until_every_actor_has_its_calls() -> None:
 
 def test_an_actor_that_rests_gets_no_call() -> None:
     actors = Actors(["a", "b"])
-    assert actors.rest(0) == "a"
-    assert (actors.is_awake(0), actors.is_awake(1)) == (False, True)
+    assert actors.pause(0) == "a"
+    assert (actors.is_active(0), actors.is_active(1)) == (False, True)
     assert [actors.take()[1] for _ in range(2)] == ["b", "b"]
     assert not actors.has_room()
-    actors.wake(0)
+    actors.resume(0)
     assert actors.has_room()
     assert actors.take() == (0, "a")
 
@@ -108,7 +108,7 @@ def test_a_video_that_cannot_be_decoded_is_a_failure_and_goes_to_no_scorer() -> 
 
 
 @pytest.mark.parametrize("lost_is", ["decoder", "scorer"])
-def test_a_lost_actor_rests_until_it_answers_and_its_videos_are_begun_again(lost_is: str) -> None:
+def test_a_lost_actor_is_paused_until_it_answers_and_its_videos_start_again(lost_is: str) -> None:
     decoders, scorers = [FakeActor(Host()) for _ in range(2)], [FakeActor(Host()) for _ in range(2)]
     lost = (decoders if lost_is == "decoder" else scorers)[0]
     lost.lost = 2
@@ -131,9 +131,9 @@ def test_lost_frames_are_decoded_again_and_no_actor_rests() -> None:
 
 def test_a_video_that_is_lost_again_and_again_ends_the_build() -> None:
     decoder = FakeActor(Host(), lost=99, error=lambda: RayActorError("node died\nmore"))
-    with pytest.raises(StriveError, match=r"lost a 4 times \(node died\): see to its machines"):
+    with pytest.raises(StriveError, match=r"lost a 4 times \(node died\): check its machines"):
         list(flow_of([decoder], [FakeActor(Host())]).run(jobs_named("a")))
-    assert decoder.calls.count("decode") == STARTS_OF_A_VIDEO == 4
+    assert decoder.calls.count("decode") == MAX_TRIES == 4
 
 
 def test_errors_for_the_user_are_raised_as_they_are_and_defects_with_their_traceback() -> None:
