@@ -1,4 +1,7 @@
-"""The candidates of one video as JPEGs: what samples are made of once the frames are scored."""
+"""Stored frames: candidates of a video → JPEGs, and JPEGs → pixels.
+
+Only JPEG is read, and its size is checked before anything is allocated.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from strive_data.config import MAX_FRAME_PIXELS
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
-# Stored frames → pixels: only JPEG, and its size is known and allowed before anything is allocated.
 
 Colours = Literal["RGB", "GRAY"]
 
@@ -100,7 +102,7 @@ class JpegsOnDemand(Sequence[bytes]):
 
 
 def encode_frames(candidates: Candidates, quality: int) -> EncodedFrames:
-    """Stills of decoded candidates; nothing is encoded yet."""
+    """The encoded frames of decoded candidates; each is encoded when it is first read."""
     jpegs = JpegsOnDemand(candidates.frames, quality)
     return EncodedFrames(info=candidates.info, times=candidates.times, jpegs=jpegs)
 

@@ -50,10 +50,10 @@ def cache_in(folder: Path) -> VideoCache:
 def test_an_entry_gives_back_every_bit(entry: Path) -> None:
     kept = read_entry(entry, STORED, 2)
     assert kept is not None
-    stills = encode_frames(some_candidates(), 90)
-    assert kept.frames.info == stills.info
-    assert kept.frames.times.tobytes() == stills.times.tobytes()
-    assert list(kept.frames.jpegs) == list(stills.jpegs)
+    encoded = encode_frames(some_candidates(), 90)
+    assert kept.frames.info == encoded.info
+    assert kept.frames.times.tobytes() == encoded.times.tobytes()
+    assert list(kept.frames.jpegs) == list(encoded.jpegs)
     assert kept.embeddings.dtype == np.float32
     np.testing.assert_array_equal(kept.embeddings, EMBEDDINGS)
 

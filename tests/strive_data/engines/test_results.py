@@ -80,13 +80,13 @@ def test_a_cache_is_refused_for_a_scorer_that_needs_frames(tmp_path: Path) -> No
 def test_a_missed_video_is_kept_and_a_kept_one_needs_no_frames(tmp_path: Path) -> None:
     scorer, entry = Embeds(), tmp_path / "ab" / "ab.npz"
     missed = CacheMiss(candidates=some_candidates(), entry=entry, damaged_entry=None)
-    stills, scored = score_video(missed, [a_question("1")], scorer, quality=90)
+    encoded, scored = score_video(missed, [a_question("1")], scorer, quality=90)
     assert scorer.frames_seen == 10
     kept = read_entry(entry, DecodeSettings(candidates=10), 1)
     assert kept is not None
     old, again = score_video(kept, [a_question("1"), a_question("2")], scorer, quality=90)
     assert scorer.frames_seen == 10
-    assert list(old.jpegs) == list(stills.jpegs)
+    assert list(old.jpegs) == list(encoded.jpegs)
     assert isinstance(again[1], FrameScores)
     assert isinstance(scored[0], FrameScores)
     np.testing.assert_array_equal(again[1].scores, scored[0].scores)

@@ -29,32 +29,32 @@ def test_a_frame_that_is_cut_off_is_damaged() -> None:
 
 def test_a_jpeg_is_encoded_once_and_is_that_of_its_frame() -> None:
     candidates = some_candidates()
-    stills = encode_frames(candidates, 90)
-    assert len(stills.jpegs) == 10
-    first = stills.jpegs[3]
-    assert first == encode_jpeg(candidates.frames[3], 90) != stills.jpegs[4]
+    encoded = encode_frames(candidates, 90)
+    assert len(encoded.jpegs) == 10
+    first = encoded.jpegs[3]
+    assert first == encode_jpeg(candidates.frames[3], 90) != encoded.jpegs[4]
     candidates.frames[:] = 0
-    assert stills.jpegs[3] is first
-    assert stills.jpegs[2:4] == [encode_jpeg(candidates.frames[2], 90), first]
+    assert encoded.jpegs[3] is first
+    assert encoded.jpegs[2:4] == [encode_jpeg(candidates.frames[2], 90), first]
 
 
 def test_jpegs_made_side_by_side_are_those_of_their_frames_and_made_once() -> None:
     candidates = some_candidates()
     candidates.frames[:] = np.random.default_rng(0).integers(0, 256, candidates.frames.shape)
-    stills = encode_frames(candidates, 90)
-    first = stills.jpegs[3]
-    made = stills.jpegs_of(np.array([8, 3, 8, 0], np.int32))
+    encoded = encode_frames(candidates, 90)
+    first = encoded.jpegs[3]
+    made = encoded.jpegs_of(np.array([8, 3, 8, 0], np.int32))
     assert made == tuple(encode_jpeg(candidates.frames[place], 90) for place in (8, 3, 8, 0))
     assert made[0] is made[2]
     assert made[1] is first
     candidates.frames[:] = 0
-    assert stills.jpegs_of([0, 8]) == (made[3], made[0])
+    assert encoded.jpegs_of([0, 8]) == (made[3], made[0])
 
 
 def test_a_frame_that_cannot_be_encoded_fails_among_others() -> None:
-    stills = encode_frames(replace(some_candidates(), frames=np.zeros((10, 4, 4), np.uint8)), 90)
+    encoded = encode_frames(replace(some_candidates(), frames=np.zeros((10, 4, 4), np.uint8)), 90)
     with pytest.raises(SampleError, match="frame of shape"):
-        stills.jpegs_of([1, 2])
+        encoded.jpegs_of([1, 2])
 
 
 def test_saturated_colours_keep_their_edges() -> None:
