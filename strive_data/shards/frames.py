@@ -18,7 +18,6 @@ from strive_data.config import MAX_FRAME_PIXELS
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
-
 Colours = Literal["RGB", "GRAY"]
 
 
