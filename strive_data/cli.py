@@ -359,6 +359,32 @@ def synth(
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, folder_argument("Folder of videos; later the --data-root of the build.")],
+    out: Annotated[Path, written("CSV file to write; must not exist.")],
+) -> None:
+    """Write a table of the videos below a folder, to fill in with questions and answers."""
+    from strive_data.annotations.new_table import write_new_table
+
+    videos = plural(write_new_table(folder, out), "video")
+    echo(f"{out}: {videos}; fill in question and answer, a row a question (options: red | blue), then run")
+    echo(f"strive-data build {out} --data-root {folder} --out BUILD")
+
+
+@app.command()
+def recipes() -> None:
+    """List the data sets and benchmarks that are read as they are, and the columns that show them."""
+    from strive_data.annotations.recipes import packaged_recipes
+
+    for name, recipe in packaged_recipes().items():
+        columns = ", ".join(recipe.columns) or f"by --recipe {name} only"
+        echo(f"{name}: {recipe.title}")
+        echo(f"  columns: {columns}")
+        for project in recipe.project.split():
+            echo(f"  {project}")
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

@@ -204,6 +204,12 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
         layout["evidence_spans"] = [_span(moment, recipe.rules.moment_seconds) for moment in moments]
     if isinstance(video, Mapping):
         # {"video": path, "fps": …} as in verl, {"path": …, "bytes": …} as in Hugging Face datasets.
+        if video.get("bytes"):
+            label = _label(recipe.fields.video, "video")
+            _bad_row(
+                f"{label}: the bytes of the video are in the table, expected a path below the data root: "
+                "write the videos to files first, and their paths into the column"
+            )
         video = layout["path"] = video.get("video") or video.get("path")
     if recipe.rules.video_after and isinstance(video, str):
         _, found, path = video.partition(recipe.rules.video_after)

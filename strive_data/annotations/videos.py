@@ -12,9 +12,12 @@ import re
 import stat
 from pathlib import Path
 
+from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
 
+# frames/clip7/%05d.jpg: the pictures of a folder, which is the video.
+PICTURES = re.compile(r"(%0?[0-9]*d|\*)[^/]*\.(jpe?g|png)", re.IGNORECASE)
 WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
 
 
@@ -30,7 +33,8 @@ class VideoFolder:
         """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
 
         Raises SampleError where it or what its links lead to leaves the root (outside_root), and where no
-        file is there (missing).
+        file is there (missing). A folder of pictures is a video (frame_folder.py), also by a pattern of their
+        names: "frames/clip7/%05d.jpg" is "frames/clip7".
         """
         found = self._found.get((path, label))
         if found is None:
@@ -50,6 +54,8 @@ class VideoFolder:
             expected = "expected a path below the data root, with forward slashes"
             raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {short_repr(path)}: {expected}")
         video = posixpath.normpath(self._relative(local) if local.startswith("/") else local)
+        if PICTURES.search(posixpath.basename(video)):
+            video = posixpath.dirname(video) or "."
         inside = video.split("/")[0] != ".."
         if inside and self._check_files:
             real = self._real(video)
@@ -95,4 +101,22 @@ def _missing(real: Path) -> str:
         mode = real.stat().st_mode
     except OSError as error:
         return str(error.strerror).lower()
+    if stat.S_ISDIR(mode):
+        return _unusable_folder(real)
     return "" if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _unusable_folder(real: Path) -> str:
+    """Why a folder is no video, "" if it is one."""
+    try:
+        names = {path.name for path in real.iterdir()}
+    except OSError as error:
+        return str(error.strerror).lower()
+    if not any(Path(name).suffix.lower() in PICTURE_SUFFIXES for name in names):
+        return f"a folder without pictures ({', '.join(sorted(PICTURE_SUFFIXES))})"
+    if not {RATE_FILE, TIMES_FILE} & names:
+        return (
+            f"a folder of pictures without times: write frames a second into {RATE_FILE} in it, or a time in "
+            f"seconds a picture, one a line, into {TIMES_FILE}"
+        )
+    return ""

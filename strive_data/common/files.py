@@ -11,6 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+# A folder of pictures is a video: its frames, and what gives their times.
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 BLOCK_BYTES = 1 << 20
 
 

@@ -21,14 +21,13 @@ import av
 import av.error
 import numpy as np
 
+from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Times, VideoInfo
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 MAX_TEXT_BYTES = 1 << 24
 
 _CODECS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png"}
@@ -77,9 +76,11 @@ def frame_files(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of the numbers in their names, then of the names."""
     if not folder.is_dir():
         raise SampleError(FailureKind.MISSING, f"{folder}: no such folder")
-    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
     if not files:
-        raise SampleError(FailureKind.EMPTY, f"{folder}: no frames in it ({', '.join(sorted(SUFFIXES))})")
+        raise SampleError(
+            FailureKind.EMPTY, f"{folder}: no frames in it ({', '.join(sorted(PICTURE_SUFFIXES))})"
+        )
     return sorted(files, key=_order)
 
 

@@ -107,6 +107,14 @@ def test_a_video_column_of_hugging_face_datasets(root: Path) -> None:
     assert rows.questions[0][1].video == "v/x.mp4"
 
 
+def test_bytes_of_a_video_in_the_table_are_a_failure_that_says_what_to_do(root: Path) -> None:
+    video = {"bytes": b"abc", "path": "v/x.mp4"}
+    pl.DataFrame([{"video": video, "question": "Who?", "answer": "red"}]).write_parquet(root / "r.parquet")
+    (failure,) = read_annotations([root / "r.parquet"], root).failures
+    assert failure.kind == "bad_row"
+    assert "video: the bytes" in failure.message
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below, max_size=3),

@@ -100,3 +100,18 @@ def _noting(function, looks: list[str]):  # type: ignore[no-untyped-def]
         return function(path, *args, **kwargs)
 
     return noted
+
+
+def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
+    clip = tmp_path / "frames" / "clip7"
+    clip.mkdir(parents=True)
+    videos = (VideoFolder(tmp_path, check_files=True) for _ in range(4))
+    for mentions, name in [("without pictures", "00001.JPG"), ("fps.txt", "fps.txt")]:
+        with pytest.raises(SampleError, match=mentions) as caught:
+            next(videos).find("frames/clip7")
+        assert caught.value.kind == "missing"
+        (clip / name).write_text("2\n")
+    for path in ("frames/clip7", "frames/clip7/", "frames/clip7/%05d.jpg", "frames/clip7/*.png"):
+        assert VideoFolder(tmp_path).find(path) == "frames/clip7"
+    with pytest.raises(SampleError, match="leaves the data root"):
+        VideoFolder(clip).find("../%05d.jpg")
