@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test test-vllm check clean
 
 setup: $(READY)
 
@@ -18,6 +18,13 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+# The vllm engine for real, on the CPU, in an environment of its own.
+test-vllm: .venv-vllm/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=. .venv-vllm/bin/python -m pytest -c tests/vllm/pytest.ini --rootdir . tests/vllm
+
+.venv-vllm/.ready: tools/vllm_env.sh
+	tools/vllm_env.sh
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -157,6 +157,9 @@ def evaluate(
     temperature: Temperature = None,
     answers: Answers = None,
     seed: Seed = None,
+    engine: Annotated[
+        str | None, option(text="What samples the answers: builtin, or vllm (the [vllm] extra).")
+    ] = None,
     missing: Missing = None,
     cache: Cache = None,
     workers: Workers = 0,
@@ -171,7 +174,8 @@ def evaluate(
 
     if (shards is None) == (benchmark is None):
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
-    common = {"samplers": sampler, "temperature": temperature, "answers": answers, "seed": seed}
+    common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "answers": answers}
+    common |= {"seed": seed, "engine": engine}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
     reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
     if shards is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from strive_data.common.settings import require
@@ -97,10 +97,14 @@ class PolicySettings:
 
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
     pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
-    `attention`: "split" needs no mask over a row's prompt, "dense" holds one over the whole row, for
-    comparison; they agree up to rounding. `lora_rank` 0 trains all weights of the language model,
-    another number adapters of that rank beside frozen weights, their output scaled by `lora_scale`.
+    `cuda_graphs`: on a GPU, sampling replays a captured decode step. `lora_rank` 0 trains all weights of the
+    language model, another number adapters of that rank beside frozen weights, their output scaled by
+    `lora_scale`.
     """
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "attention": "removed: no way of attention needs a mask; leave it out"
+    }
 
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -112,7 +116,7 @@ class PolicySettings:
     lora_rank: int = 0
     lora_scale: float = 2.0
     gradient_checkpointing: bool = False
-    attention: Literal["split", "dense"] = "split"
+    cuda_graphs: bool = True
     prompts_per_pass: int = 64
     groups_per_pass: int = 8
     logits_chunk_tokens: int = 1024
@@ -137,7 +141,27 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolloutSettings:
+class EngineSettings:
+    """What samples completions: "builtin", the policy's own loop, or "vllm" (the [vllm] extra), an engine in
+    each process with a copy of the weights.
+
+    `gpu_memory_utilization`, `tensor_parallel_size` and `sleep` are vLLM's: its share of a GPU's memory, the
+    processes that share one copy, and whether it frees its memory while the policy is updated.
+    """
+
+    engine: Literal["builtin", "vllm"] = "builtin"
+    gpu_memory_utilization: float = 0.4
+    tensor_parallel_size: int = 1
+    sleep: bool = True
+
+    def _check_engine(self, section: str = "") -> None:
+        share, size = self.gpu_memory_utilization, self.tensor_parallel_size
+        require(0 < share < 1, f"{section}gpu_memory_utilization: got {share}, expected between 0 and 1")
+        require(size >= 1, f"{section}tensor_parallel_size: got {size}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutSettings(EngineSettings):
     """How completions are sampled: `completions` G for each variant [paper: 4].
 
     `dynamic_sampling_rounds`: at most so many times a step samples new questions in place of those whose
@@ -157,6 +181,11 @@ class RolloutSettings:
     dynamic_sampling_rounds: int = 0
 
     def __post_init__(self) -> None:
+        self._check_engine("rollout.")
+        require(
+            self.engine == "builtin" or self.temperature <= 2,
+            f"rollout.temperature: got {self.temperature}, expected at most 2 with rollout.engine=vllm",
+        )
         require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
         require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
@@ -198,6 +227,9 @@ LossName = Literal["grpo", "dr_grpo", "dapo", "gspo"]
 KlEstimator = Literal["k1", "k2", "k3"]
 Condition = Literal["own", "clean", "cross"]
 
+# The cap of importance weights with another engine than the builtin one.
+ENGINE_CAP = 2.0
+
 # (clip_low, clip_high) as published: arXiv 2402.03300, 2503.20783, 2503.14476, 2507.18071.
 PUBLISHED_CLIP: dict[LossName, tuple[float, float]] = {
     "grpo": (0.2, 0.2),
@@ -219,7 +251,7 @@ class AlgorithmSettings:
     `clip_low` and `clip_high`: None is the loss's published value (GSPO's ratio is a mean: 3e-4 and 4e-4).
     `kl_beta` weighs the divergence from the first model; with 0 it is neither computed nor loaded.
     `importance_cap` C weighs tokens by min(π_old/π_rollout, C) where rollout and training engines differ;
-    None does not.
+    None does not, but is ENGINE_CAP with rollout.engine=vllm.
 
     Updates. A step takes `epochs_per_rollout`·`minibatches` optimizer steps over its rollouts. `old_logprobs`
     in the ratio: "trainer" computes them before the first of these (for a single one they are free: the ratio
@@ -352,6 +384,17 @@ class TrainSettings:
         sharp = 2 * views.pixels if "sharp" in views.tiers else 0
         require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")
         self._check_groups()
+        if self.rollout.engine != "builtin":
+            self._correct_for_engine()
+
+    def _correct_for_engine(self) -> None:
+        """Another engine rounds differently: its tokens are weighted by default."""
+        require(
+            self.algorithm.old_logprobs == "trainer",
+            "algorithm.old_logprobs: got rollout, expected trainer, since rollout.engine is not builtin",
+        )
+        if self.algorithm.importance_cap is None:
+            object.__setattr__(self, "algorithm", replace(self.algorithm, importance_cap=ENGINE_CAP))
 
     def _check_groups(self) -> None:
         """A set of one completion has nothing to compare with: its advantage is always 0."""

@@ -12,6 +12,7 @@ from strive_rl.algorithm.reward import score
 from strive_rl.data.views import evaluation_indices, group_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy, Sampling
+from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, PromptStyle, Reward, SampleRef, View
 
@@ -68,7 +69,11 @@ class Answer:
 
 
 def answer(
-    policy: Policy, asked: Sequence[Asked], sampler: str, settings: EvalSettings
+    policy: Policy,
+    asked: Sequence[Asked],
+    sampler: str,
+    settings: EvalSettings,
+    engine: RolloutEngine | None = None,
 ) -> tuple[list[Answer], list[Dropped]]:
     """Answers in the order of the samples, and the prompts that cannot be made: (sample id, reason).
 
@@ -79,7 +84,7 @@ def answer(
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
     groups = groups_of(policy, asked, chosen)
     encoded, skipped = encode_groups(policy, groups)
-    sampled = sample_groups(policy, encoded, sampling_of(settings), settings.seed)
+    sampled = sample_groups(engine or BuiltinEngine(policy), encoded, sampling_of(settings), settings.seed)
     reward = partial(score, reason=all(one.wording.reason for one in asked))
     answers = []
     for group in reward_groups(sampled, reward):

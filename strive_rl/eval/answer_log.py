@@ -20,6 +20,7 @@ from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.batches import Key, Pending, Row
 from strive_rl.eval.config import BenchmarkSettings
 from strive_rl.policy import Policy
+from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import PromptStyle
 
 # What an evaluation has written so far, and whether another call may go on with it.
@@ -144,6 +145,7 @@ class Asking:
     benchmark: Benchmark
     items: Mapping[str, Item]
     settings: BenchmarkSettings
+    engine: RolloutEngine | None = None
 
 
 def answered(
@@ -166,7 +168,7 @@ def answered(
         asked = [_asked(asking, row, result) for row, result in results if isinstance(result, Sample)]
         yield [], lost
         for sampler in samplers:
-            answers, dropped = answer(asking.policy, asked, sampler, asking.settings)
+            answers, dropped = answer(asking.policy, asked, sampler, asking.settings, asking.engine)
             yield (
                 [answer_line(asking, each) for each in answers],
                 [_dropped_line(asking, each, sampler) for each in dropped],

@@ -7,7 +7,7 @@ from typing import Literal
 
 from strive_data.common.settings import require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
-from strive_rl.config import PolicySettings
+from strive_rl.config import EngineSettings, PolicySettings
 
 PREDICTIONS_FILE = "predictions.jsonl"
 FAILURES_FILE = "failures.jsonl"
@@ -20,7 +20,7 @@ RESULTS_FILE = "results.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalSettings:
+class EvalSettings(EngineSettings):
     """How a model is evaluated by frame sampler, with intervals by bootstrap over videos.
 
     `temperature` 0 is greedy. At a higher one `answers` to each question are sampled, by `seed`, and each
@@ -36,6 +36,7 @@ class EvalSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_engine()
         require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
         require(self.max_new_tokens >= 1, "max_new_tokens: expected at least 1")
         require(self.temperature >= 0, f"temperature: got {self.temperature}, expected 0 (greedy) or more")

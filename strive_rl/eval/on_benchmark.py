@@ -32,6 +32,7 @@ from strive_rl.eval.batches import Key, Parcel, order_of, parcels_of, pending_of
 from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
 from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
 from strive_rl.policy import load_policy
+from strive_rl.rollout.engine import load_engine
 
 # How an evaluation reads videos: the settings of a build that give its frames.
 
@@ -202,6 +203,7 @@ def answer_share(
         benchmark=task.benchmark,
         items={item.question.sample_id: item for item in plan.items.items},
         settings=settings,
+        engine=load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens),
     )
     spent: Counter[str] = Counter()
 

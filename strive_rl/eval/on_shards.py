@@ -23,6 +23,7 @@ from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.policy import Policy, load_policy
+from strive_rl.rollout.engine import RolloutEngine, load_engine
 
 Prediction = dict[str, Any]
 Dropped = dict[str, str]
@@ -60,7 +61,8 @@ def evaluate(
     (out / PREDICTIONS_FILE).unlink(missing_ok=True)
     rows: list[Prediction] = []
     dropped: list[Dropped] = []
-    for made, lost in predict(policy, shards, settings):
+    engine = load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens)
+    for made, lost in predict(policy, shards, settings, engine):
         jsonl.append(out / PREDICTIONS_FILE, made)
         rows += made
         dropped += lost
@@ -93,7 +95,7 @@ def finished_results(
 
 
 def predict(
-    policy: Policy, shards: ShardSet, settings: EvalSettings
+    policy: Policy, shards: ShardSet, settings: EvalSettings, engine: RolloutEngine | None = None
 ) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
     """Predictions and dropped questions, batch by batch, sampler after sampler."""
     size = settings.policy.prompts_per_pass
@@ -101,7 +103,7 @@ def predict(
         for start in range(0, len(shards), size):
             places = range(start, min(start + size, len(shards)))
             asked = [Asked(sample=shards.read(place), position=place) for place in places]
-            answers, dropped = answer(policy, asked, sampler, settings)
+            answers, dropped = answer(policy, asked, sampler, settings, engine)
             lost = [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in dropped]
             yield [prediction(each) for each in answers], lost
 

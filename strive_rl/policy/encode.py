@@ -16,8 +16,7 @@ import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Frames, ProblemType, Question
-from strive_rl.policy.architecture import Clip, Grid
-from strive_rl.policy.policy import Policy
+from strive_rl.policy.policy import Clip, Grid, Policy
 from strive_rl.policy.positions import Ids
 from strive_rl.schema import Group, Prompt, PromptStyle, View
 

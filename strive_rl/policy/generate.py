@@ -1,13 +1,15 @@
-"""Prompts → G completions each. Every prompt is read once, and its cache is held once.
+"""Prompts → G completions each. Every prompt is read once, and its keys and values are held once.
 
-The G completions grow side by side in the row of their prompt: a decode step feeds G tokens a row, and a mask
-lets each see the prompt and its own completion. Differs from DESIGN.md section 5, which repeats the cache G
-times (`batch_repeat_interleave`): the same numbers from a G times smaller cache.
+The decode loop is our own, with explicit position ids (the last prompt position + 1 + step, on all axes): the
+positions that `generate` derives differ from the trained ones. There is no top-k and no top-p, so the sampled
+distribution is the trained one.
 
-Own decode loop with explicit position ids (the last prompt position + 1 + step, on all axes), because the
-positions that `generate` would derive differ from the trained ones (DESIGN.md 7.1). Prompts are padded on the
-right, so that reading them needs no mask. No top-k, no top-p: what is sampled is the distribution that is
-trained (a truncated one would have to be trained truncated too, to the sets of ids kept when it was sampled).
+A completion draws its token t with the t-th number of a stream of its own (`RngKey`), so it is the same in
+whatever pass, and on whichever process, its prompt is read. Only rounding can differ between passes: the
+probabilities of a token by some 1e-7, and with them the border between two tokens.
+
+Shape letters: P prompts, G completions of each, R = P·G rows, L tokens of a completion, V vocabulary,
+D width.
 """
 
 from __future__ import annotations
@@ -18,31 +20,30 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import DynamicCache
 
 from strive_data.errors import StriveError
+from strive_rl.policy.decode import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
-from strive_rl.policy.policy import Policy
+from strive_rl.policy.lora import merged_adapters
+from strive_rl.policy.packing import PackedAttention, pack
+from strive_rl.policy.policy import THROUGH, Policy
 from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion, Prompt
 
-# The random numbers of sampling: a function of what is asked, never of what else is in the batch.
-#
-# A completion draws its token t with the t-th number of a stream of its own, so it is the same in whatever
-# pass, and on whichever of however many processes, its prompt is read. Only rounding can still tell passes
-# apart: the probabilities of a token differ by some 1e-7, and so does where a number falls between two
-# tokens.
-
-# The last word of the counter; 0 and 1 order the questions (strive_rl.data.plan).
+# The last word of the Philox counter; 0 and 1 order the questions (strive_rl.data.sampler).
 PURPOSE = 2
-# Bits of a number: with 52 of them u·total stays below the total, whatever it is rounded to.
+# Bits of a random number: with 52 of them u·total stays below the total, whatever it is rounded to.
 BITS = 52
+
+
+class NotFiniteError(StriveError):
+    """The model's probabilities are not finite numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RngKey:
-    """What the random numbers of a prompt's completions depend on: the run's seed, and which variant of which
-    sample, by its position in the data, in which epoch. No two prompts of a run have the same."""
+    """Key of the random numbers of a prompt's completions: the run's seed, and which variant of which sample,
+    by its position in the data, in which epoch. It is unique in a run."""
 
     seed: int
     epoch: int = 0
@@ -50,7 +51,7 @@ class RngKey:
     variant: int = 0
 
     def uniforms(self, completions: int, tokens: int) -> npt.NDArray[np.float64]:
-        """Numbers in [0, 1), float64 [G, L]: the first of any G and L are those of a larger G or L."""
+        """Numbers in [0, 1), float64 [G, L]: a smaller G or L gives the first of a larger one's."""
         rows = [self._row(number, tokens) for number in range(completions)]
         return np.stack(rows)
 
@@ -62,6 +63,176 @@ class RngKey:
         return (raw >> np.uint64(64 - BITS)).astype(np.float64) * 2.0**-BITS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How completions are drawn; `greedy` takes the likeliest token and needs no keys."""
+
+    completions: int
+    max_new_tokens: int
+    temperature: float = 1.0
+    greedy: bool = False
+
+
+def sample(
+    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
+) -> list[list[Completion]]:
+    """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
+
+    `keys` has one for each prompt, unless `sampling.greedy`; equal keys, prompts and settings give equal
+    completions. Raises NotFiniteError where the model's probabilities are not numbers.
+    """
+    if not sampling.greedy and len(keys) != len(prompts):
+        raise ValueError(f"{len(keys)} random keys for {len(prompts)} prompts")
+    policy.model.eval()
+    size = policy.settings.prompts_per_pass
+    passes = [slice(start, start + size) for start in range(0, len(prompts), size)]
+
+    def run() -> list[list[Completion]]:
+        with merged_adapters(policy.model):
+            return [
+                row for part in passes for row in _Pass(policy, prompts[part], sampling, keys[part]).run()
+            ]
+
+    with torch.no_grad():
+        return policy.fsdp_forward(run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pace:
+    """`columns`: the width of a decode step grows by this many; `look`: tokens between two checks of which
+    rows have ended; `shrink`: rows leave once the remaining grid is at most this part of the present one."""
+
+    columns: int
+    look: int
+    shrink: float
+
+
+# On a GPU a look waits for the device, and each width and number of rows is a graph of its own.
+CPU_PACE = _Pace(columns=32, look=1, shrink=0.85)
+GPU_PACE = _Pace(columns=128, look=8, shrink=0.5)
+
+
+class _Pass:
+    """Sampling for the prompts of one pass: state on the device, of static shapes between two looks."""
+
+    def __init__(
+        self, policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey]
+    ) -> None:
+        self.policy, self.sampling = policy, sampling
+        device, completions, tokens = policy.device, sampling.completions, sampling.max_new_tokens
+        self.pace = GPU_PACE if device.type == "cuda" else CPU_PACE
+        rows = len(prompts) * completions
+        self.rows = torch.arange(rows, device=device)
+        self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        self.token = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.end_ids = torch.tensor(policy.end_ids, dtype=torch.int64, device=device)
+        # [L, R], flat: rows that left keep their place.
+        self.ids = torch.zeros(tokens * rows, dtype=torch.int64, device=device)
+        self.logprobs = torch.zeros(tokens * rows, device=device)
+        self.entropies = torch.zeros(tokens * rows, device=device)
+        self.uniforms: torch.Tensor | None = None
+        if not sampling.greedy:
+            made = np.stack([key.uniforms(completions, tokens) for key in keys])
+            self.uniforms = torch.from_numpy(made).to(device).flatten(0, 1).T.contiguous()
+        self.total_rows = rows
+        self.decoding, hidden = _prefill(policy, prompts, sampling)
+        self._draw(hidden)
+
+    def run(self) -> list[list[Completion]]:
+        """Decode to the end."""
+        graph: torch.cuda.CUDAGraph | None = None
+        for step in range(1, self.sampling.max_new_tokens):
+            if step % self.pace.look == 0:
+                if bool(self.ended.all()):
+                    break
+                if self._drop_ended_rows():
+                    graph = None
+            width = min(-(-step // self.pace.columns) * self.pace.columns, self.decoding.capacity)
+            if width != self.decoding.width:
+                self.decoding.width, graph = width, None
+            if graph is not None:
+                graph.replay()
+            else:
+                self.step()
+                graph = self._captured()
+        return self._completions()
+
+    def step(self) -> None:
+        """Feed one token a row and draw the next."""
+        decoding, policy = self.decoding, self.policy
+        decoding.prepare()
+        embeddings = policy.embed(self.token.view(-1, decoding.completions))
+        hidden = policy.forward({"inputs_embeds": embeddings}, decoding.positions, decoding)
+        decoding.step += 1
+        self._draw(hidden)
+
+    def _captured(self) -> torch.cuda.CUDAGraph | None:
+        """The step as a CUDA graph, after one was run; None on other devices and for a sharded model."""
+        policy = self.policy
+        if policy.device.type != "cuda" or not policy.settings.cuda_graphs or hasattr(policy.model, THROUGH):
+            return None
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step()
+        return graph
+
+    def _draw(self, hidden: torch.Tensor) -> None:
+        """Draw the next token of each row after hidden states [P, G, D], or [P, 1, D], and write it down."""
+        logprobs_PGV = distribution(self.policy, hidden, self.sampling.temperature)
+        logprobs_RV = logprobs_PGV.expand(-1, self.decoding.completions, -1).flatten(0, 1)
+        probabilities_RV = logprobs_RV.exp()
+        step = self.decoding.step
+        if self.uniforms is None:
+            ids = logprobs_RV.argmax(dim=-1)
+        else:
+            ids = pick(probabilities_RV, self.uniforms.index_select(0, step)[0])
+        place = step * self.total_rows + self.rows
+        self.ids.index_copy_(0, place, ids)
+        self.logprobs.index_copy_(0, place, logprobs_RV.gather(-1, ids[:, None])[:, 0])
+        self.entropies.index_copy_(0, place, torch.special.entr(probabilities_RV).sum(dim=-1))
+        self.ended |= (ids[:, None] == self.end_ids).any(dim=-1)
+        self.token.copy_(ids)
+
+    def _drop_ended_rows(self) -> bool:
+        """Cut the state down to a grid of the rows that go on, where that saves enough."""
+        ended_PG = self.ended.view(-1, self.decoding.completions)
+        going_on = (~ended_PG).sum(dim=1)
+        most, prompts = int(going_on.max()), going_on.nonzero()[:, 0]
+        if len(prompts) * most > self.pace.shrink * len(self.rows):
+            return False
+        first = ended_PG.int().argsort(dim=1, stable=True)[:, :most]
+        kept = (prompts[:, None] * self.decoding.completions + first[prompts]).flatten()
+        self.decoding.keep(prompts, kept, most)
+        self.rows, self.ended, self.token = self.rows[kept], self.ended[kept], self.token[kept]
+        if self.uniforms is not None:
+            self.uniforms = self.uniforms[:, kept]
+        return True
+
+    def _completions(self) -> list[list[Completion]]:
+        if not bool(self.logprobs.isfinite().all()):
+            raise NotFiniteError("sampling: the policy's probabilities are not finite numbers.")
+        size, rows = self.sampling.completions, self.total_rows
+        columns = [each.view(-1, rows).T.tolist() for each in (self.ids, self.logprobs, self.entropies)]
+        flat = [_completion(self.policy, *row) for row in zip(*columns, strict=True)]
+        return [flat[start : start + size] for start in range(0, rows, size)]
+
+
+def _prefill(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[Decoding, torch.Tensor]:
+    """Read the prompts; the decode state and the last hidden states [P, 1, D]."""
+    device, lengths = policy.device, [len(prompt.ids) for prompt in prompts]
+    packed = pack([(prompt.ids, prompt.positions) for prompt in prompts])
+    columns, starts = np.arange(max(lengths)), np.cumsum([0, *lengths[:-1]])[:, None]
+    grid = np.where(columns < np.array(lengths)[:, None], starts + columns, starts)
+    cache = PromptCache(grid=torch.from_numpy(grid).to(device))
+    rows = PackedAttention(packed, device, cache)
+    positions = torch.from_numpy(packed.positions)[:, None].to(device)
+    hidden = policy.forward(model_inputs(policy, packed, prompts), positions, rows)
+    following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
+    # The last token is never fed.
+    fed = max(1, sampling.max_new_tokens - 1)
+    return Decoding(cache, lengths, following, sampling.completions, fed), hidden.transpose(0, 1)
+
+
 def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:
     """Ids int64 [R]: the first whose cumulative probability exceeds the number; never one of probability 0.
 
@@ -70,146 +241,8 @@ def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tens
     cumulative = probabilities_RV.cumsum(dim=-1, dtype=torch.float64)
     wanted = uniforms_R[:, None] * cumulative[:, -1:]
     ids = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
-    # Behind the last id only where a probability is not a number, which who asks will see (`sample`).
+    # Beyond the last id only where a probability is NaN, which raises NotFiniteError later.
     return ids.clamp(max=probabilities_RV.shape[-1] - 1)
-
-
-class NotFiniteError(StriveError):
-    """The model's probabilities are not numbers: its weights are spoilt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How completions are drawn; `greedy` takes the likeliest token and needs no chances."""
-
-    completions: int
-    max_new_tokens: int
-    temperature: float = 1.0
-    greedy: bool = False
-
-
-@dataclass(kw_only=True, eq=False)
-class _Decoding:
-    """State of the decode loop for P prompts of C columns: their cache, which columns hold a prompt bool
-    [P, C], the next position [P], and how many tokens each completion has fed so far."""
-
-    cache: DynamicCache
-    is_prompt: torch.Tensor
-    next_position: torch.Tensor
-    fed: int = 0
-
-
-def sample(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey] = ()
-) -> list[list[Completion]]:
-    """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
-
-    `chances` hold one for each prompt, unless `sampling.greedy`; equal chances, prompts and settings give
-    equal completions. Raises NotFiniteError where the model's probabilities are not numbers.
-    """
-    if not sampling.greedy and len(chances) != len(prompts):
-        raise ValueError(f"{len(chances)} chances for {len(prompts)} prompts")
-    policy.model.eval()
-    with torch.no_grad():
-        return policy.fsdp_forward(lambda: _sample_passes(policy, prompts, sampling, chances))
-
-
-def _sample_passes(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey]
-) -> list[list[Completion]]:
-    size = policy.settings.prompts_per_pass
-    done: list[list[Completion]] = []
-    for start in range(0, len(prompts), size):
-        few = slice(start, start + size)
-        done += _sample_pass(policy, prompts[few], sampling, chances[few])
-    return done
-
-
-def _sample_pass(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, chances: Sequence[RngKey]
-) -> list[list[Completion]]:
-    uniforms_LPG = None if sampling.greedy else _uniforms(policy, sampling, chances)
-    state, hidden = _prefill(policy, prompts)
-    ended = torch.zeros(len(prompts), sampling.completions, dtype=torch.bool, device=policy.device)
-    end_ids = torch.tensor(policy.end_ids, device=policy.device)
-    ids: list[torch.Tensor] = []
-    logprobs: list[torch.Tensor] = []
-    entropies: list[torch.Tensor] = []
-    for step in range(sampling.max_new_tokens):
-        if step:
-            hidden = _decode(policy, state, ids[-1])
-        uniforms_PG = None if uniforms_LPG is None else uniforms_LPG[step]
-        token, logprob, entropy = _draw(policy, hidden, sampling, uniforms_PG)
-        ids.append(token)
-        logprobs.append(logprob)
-        entropies.append(entropy)
-        ended |= torch.isin(token, end_ids)
-        if bool(ended.all()):
-            break
-    if not all(bool(each.isfinite().all()) for each in logprobs):
-        raise NotFiniteError("sampling: the policy's probabilities are not finite numbers; are its weights?")
-    grids = [torch.stack(each, dim=-1).tolist() for each in (ids, logprobs, entropies)]
-    return [
-        [_completion(policy, *each) for each in zip(*row, strict=True)] for row in zip(*grids, strict=True)
-    ]
-
-
-def _prefill(policy: Policy, prompts: Sequence[Prompt]) -> tuple[_Decoding, torch.Tensor]:
-    """Read the prompts; the decode state and the last hidden states [P, 1, D]."""
-    device, lengths = policy.device, [len(prompt.ids) for prompt in prompts]
-    columns = max(lengths)
-    gaps = [(prompt, (0, columns - len(prompt.ids))) for prompt in prompts]
-    ids = np.stack([np.pad(p.ids, gap, constant_values=policy.pad_id) for p, gap in gaps])
-    is_video = np.stack([np.pad(p.is_video, gap) for p, gap in gaps])
-    positions = np.stack([np.pad(p.positions, ((0, 0), gap)) for p, gap in gaps], axis=1)
-    state = _Decoding(
-        cache=policy.new_cache(),
-        is_prompt=_on(device, np.arange(columns) < np.array(lengths)[:, None]),
-        next_position=torch.tensor([int(p.positions.max()) + 1 for p in prompts], device=device),
-    )
-    inputs = model_inputs(policy, _on(device, ids), _on(device, is_video), prompts)
-    hidden = policy.forward(inputs, _on(device, positions), cache=state.cache)
-    last = torch.tensor(lengths, device=device) - 1
-    return state, hidden[torch.arange(len(prompts), device=device), last][:, None]
-
-
-def _decode(policy: Policy, state: _Decoding, token_PG: torch.Tensor) -> torch.Tensor:
-    """Feed one token a completion; the hidden states [P, G, D] after them."""
-    count, completions = token_PG.shape
-    position = (state.next_position + state.fed)[:, None].expand(-1, completions)
-    state.fed += 1
-    own = torch.eye(completions, dtype=torch.bool, device=policy.device).repeat(1, state.fed)
-    seen = [
-        state.is_prompt[:, None, None].expand(-1, -1, completions, -1),
-        own.expand(count, 1, -1, -1),
-    ]
-    return policy.forward(
-        {"inputs_embeds": policy.embed(token_PG)},
-        position.expand(3, -1, -1),
-        mask=torch.cat(seen, dim=-1),
-        cache=state.cache,
-    )
-
-
-def _uniforms(policy: Policy, sampling: Sampling, chances: Sequence[RngKey]) -> torch.Tensor:
-    """Random numbers float64 [L, P, G] of a pass, on the policy's device."""
-    made = [chance.uniforms(sampling.completions, sampling.max_new_tokens) for chance in chances]
-    return _on(policy.device, np.stack(made)).permute(2, 0, 1)
-
-
-def _draw(
-    policy: Policy, hidden: torch.Tensor, sampling: Sampling, uniforms_PG: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Next ids, their log-probabilities and the entropies of what they are drawn from, each [P, G], after
-    hidden states [P, G, D], or [P, 1, D]; the likeliest ids without `uniforms_PG`."""
-    logprobs_PGV = distribution(policy, hidden, sampling.temperature).expand(-1, sampling.completions, -1)
-    probabilities_PGV = logprobs_PGV.exp()
-    if uniforms_PG is None:
-        ids = logprobs_PGV.argmax(dim=-1)
-    else:
-        ids = pick(probabilities_PGV.flatten(0, 1), uniforms_PG.flatten()).view(logprobs_PGV.shape[:2])
-    entropies = torch.special.entr(probabilities_PGV).sum(dim=-1)
-    return ids, logprobs_PGV.gather(-1, ids[..., None])[..., 0], entropies
 
 
 def _completion(policy: Policy, ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
@@ -223,7 +256,3 @@ def _completion(policy: Policy, ids: list[int], logprobs: list[float], entropies
         finished=bool(ends),
         entropies=tuple(entropies[:length]),
     )
-
-
-def _on(device: torch.device, array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array).to(device)

@@ -13,12 +13,11 @@ from strive_data.errors import UsageError
 from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.reading import reading
 from strive_rl.config import DEMO, PolicySettings
-from strive_rl.policy import packing
-from strive_rl.policy.architecture import Architecture
+from strive_rl.policy import packing, vision
 from strive_rl.policy.encode import prompt_form
 from strive_rl.policy.lora import add_adapters
 from strive_rl.policy.memory import ModelShape, model_shape
-from strive_rl.policy.policy import Policy
+from strive_rl.policy.policy import Architecture, Policy
 from strive_rl.policy.qwen2_5_vl import Qwen25VL
 from strive_rl.policy.qwen3_vl import Qwen3VL
 
@@ -30,12 +29,13 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
 
     Raises UsageError where there is no such model, it is of no known architecture, or the device is absent.
     """
-    source = _source(name)
+    source = model_source(name)
     device = choose_device(settings.device)
     architecture = ARCHITECTURES[read_config(name).model_type]
     dtype = choose_dtype(settings.dtype, device)
     model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
     packing.register(model)
+    vision.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
     if settings.lora_rank:
@@ -60,7 +60,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
 
 def read_config(name: str) -> Any:
     """The config of a model, as in `load_policy`, without its weights. Raises UsageError as there."""
-    config = _read(AutoConfig, _source(name), name)
+    config = _read(AutoConfig, model_source(name), name)
     if config.model_type not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
@@ -114,7 +114,8 @@ def _recompute(model: Any) -> None:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
-def _source(name: str) -> str:
+def model_source(name: str) -> str:
+    """The folder or hub name that transformers loads. Raises UsageError for a folder that is absent."""
     if name == DEMO:
         return str(files("strive_rl") / "demo_model")
     require_model_folder(name)

@@ -1,55 +1,26 @@
 """Prompts and completions → log-probabilities with gradients, each prompt computed once.
 
-A prompt and its G completions share one row (`block`), so the update costs P + ΣL tokens a prompt instead of
-G·(P + L).
+The log-probability of a token, here and in sampling, is log_softmax(z/temperature)[token] in float32; z
+are the logits with those of the suppressed ids at −∞. It is the distribution that is sampled from, not the
+raw model's, so the ratio of training to sampling is 1 up to rounding.
+
+Prompts and their completions are packed into one row (`packing`): the update computes P + ΣL tokens a prompt
+instead of G·(P + L).
+
+Shape letters: B completions, L tokens of the longest, T tokens of all, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.checkpoint import checkpoint
 
-from strive_rl.policy.packing import Block, completion_columns, layout, visible
+from strive_rl.policy.packing import PackedAttention, pack
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import model_inputs
 from strive_rl.schema import Completion, Prompt
-
-# The one place that says what a log-probability of a token is.
-#
-# log π(token) = log_softmax(z/temperature)[token] in float32, where z are the logits with those of the
-# suppressed ids at −∞. Rollout and training both use it, so their ratio is 1 but for rounding; it is the
-# distribution that is sampled from, not the raw model's.
-
-
-def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities of all ids, float32 [..., V], after hidden states [..., D]."""
-    logits = policy.logits(hidden)
-    return torch.log_softmax(logits.masked_fill(policy.suppressed, -torch.inf) / temperature, dim=-1)
-
-
-def token_logprobs(
-    policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Log-probability of each id after its hidden state, float32 [T], differentiable.
-
-    The vocabulary is projected for `policy.logits_chunk_tokens` states at a time, and again on the way back,
-    so that no more than one chunk of logits [tokens, V] is ever held.
-    """
-    size = policy.settings.logits_chunk_tokens
-    if len(ids_T) <= size:
-        return _picked(policy, hidden_TD, ids_T, temperature)
-    parts = [
-        checkpoint(_picked, policy, hidden, ids, temperature, use_reentrant=False)
-        for hidden, ids in zip(torch.split(hidden_TD, size), torch.split(ids_T, size), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def _picked(policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float) -> torch.Tensor:
-    return distribution(policy, hidden_TD, temperature).gather(-1, ids_T[:, None])[:, 0]
 
 
 def logprobs(
@@ -57,8 +28,8 @@ def logprobs(
 ) -> torch.Tensor:
     """Log-probabilities float32 [B, L] of the tokens of completions [P][G], B = ΣG in their order.
 
-    Rows are padded with 0 on the right up to the longest completion (`mask` says where). Differentiable with
-    respect to the policy's trainable parameters; the same distribution as in `sample` at this temperature.
+    Rows are padded with 0 on the right up to the longest completion (`mask` marks the tokens). Differentiable
+    with respect to the policy's trainable parameters; the same distribution as in `sample`.
     """
     return policy.fsdp_forward(lambda: _logprobs(policy, prompts, completions, temperature))
 
@@ -66,12 +37,98 @@ def logprobs(
 def _logprobs(
     policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]], temperature: float
 ) -> torch.Tensor:
-    hidden = _hidden(policy, prompts, [[answer.ids for answer in answers] for answers in completions])
-    flat = [completion for answers in completions for completion in answers]
+    policy.model.train(policy.settings.gradient_checkpointing)
+    packed = pack([(p.ids, p.positions) for p in prompts], [[c.ids for c in row] for row in completions])
+    rows = PackedAttention(packed, policy.device)
+    positions = torch.from_numpy(packed.positions)[:, None].to(policy.device)
+    states_KD = policy.forward(model_inputs(policy, packed, prompts), positions, rows)[0]
+    flat = [completion for row in completions for completion in row]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
-    picked = token_logprobs(policy, hidden, ids, temperature)
+    predictors = torch.from_numpy(packed.predictors).to(policy.device)
+    picked = token_logprobs(policy, states_KD[predictors], ids, temperature)
     place = mask(flat).to(policy.device)
     return torch.zeros(place.shape, device=policy.device).masked_scatter(place, picked)
+
+
+def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities of all ids, float32 [..., V], after hidden states [..., D]."""
+    logits = policy.logits(hidden).masked_fill_(policy.suppressed, -torch.inf)
+    return torch.log_softmax(logits.div_(temperature), dim=-1)
+
+
+def token_logprobs(
+    policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Log-probability of each id after its hidden state, float32 [T], differentiable.
+
+    The vocabulary is projected for `policy.logits_chunk_tokens` states at a time, and again in the backward
+    pass where there are several chunks: no more than one float32 chunk of logits [tokens, V] is held.
+    """
+    made: torch.Tensor = _TokenLogprobs.apply(
+        hidden_TD, policy.model.lm_head.weight, ids_T, policy.suppressed, temperature,
+        policy.settings.logits_chunk_tokens,
+    )  # fmt: skip
+    return made
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """log_softmax(h·Wᵀ/temperature)[id] in chunks, its gradient (1[id] − p)·W/temperature by hand: autograd
+    would keep several float32 copies of the logits."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        hidden, weight, ids, suppressed, temperature, size = inputs
+        parts: list[torch.Tensor] = []
+        kept: list[torch.Tensor] = []
+        for states, tokens in zip(hidden.split(size), ids.split(size), strict=True):
+            logits = _scaled_logits(states, weight, suppressed, temperature)
+            chosen = logits.gather(-1, tokens[:, None])[:, 0]
+            largest, total = _exponentials(logits)
+            parts.append(chosen - largest - total.log())
+            if len(ids) <= size and any(ctx.needs_input_grad):
+                kept = [logits.div_(total[:, None])]
+        ctx.save_for_backward(hidden, weight, ids, suppressed, *kept)
+        ctx.temperature, ctx.size = temperature, size
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (grad,) = gradients
+        hidden, weight, ids, suppressed, *kept = ctx.saved_tensors
+        wanted, weight_wanted = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if wanted else None
+        grad_weight = torch.zeros_like(weight) if weight_wanted else None
+        for start in range(0, len(ids), ctx.size):
+            part = slice(start, start + ctx.size)
+            if kept:
+                scale = -grad[part] / ctx.temperature
+                slopes = kept[0] * scale[:, None]
+            else:
+                slopes = _scaled_logits(hidden[part], weight, suppressed, ctx.temperature)
+                _, total = _exponentials(slopes)
+                scale = -grad[part] / ctx.temperature
+                slopes.mul_((scale / total)[:, None])
+            slopes.scatter_add_(-1, ids[part, None], -scale[:, None])
+            slopes = slopes.to(weight.dtype)
+            if grad_hidden is not None:
+                torch.mm(slopes, weight, out=grad_hidden[part])
+            if grad_weight is not None:
+                grad_weight.addmm_(slopes.T, hidden[part])
+        return grad_hidden, grad_weight, None, None, None, None
+
+
+def _scaled_logits(
+    states: torch.Tensor, weight: torch.Tensor, suppressed: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    logits = torch.nn.functional.linear(states, weight).float()
+    return logits.masked_fill_(suppressed, -torch.inf).div_(temperature)
+
+
+def _exponentials(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn logits into exp(logit − largest) in place; the largest and the sum of each row."""
+    largest = logits.amax(dim=-1)
+    total = logits.sub_(largest[:, None]).exp_().sum(dim=-1)
+    return largest, total
 
 
 def mask(completions: Sequence[Completion]) -> torch.Tensor:
@@ -85,40 +142,3 @@ def sampled_logprobs(completions: Sequence[Completion]) -> torch.Tensor:
     flat = torch.tensor([value for completion in completions for value in completion.logprobs])
     place = mask(completions)
     return torch.zeros(place.shape).masked_scatter(place, flat)
-
-
-def _hidden(
-    policy: Policy, prompts: Sequence[Prompt], answers: Sequence[Sequence[tuple[int, ...]]]
-) -> torch.Tensor:
-    """Hidden states [tokens of all completions, D] that predict them, by one forward pass."""
-    prompt_columns = max(len(prompt.ids) for prompt in prompts)
-    behind = max(completion_columns(each) for each in answers)
-    rows = [
-        layout(p.ids, p.positions, each, prompt_columns=prompt_columns, completion_columns=behind)
-        for p, each in zip(prompts, answers, strict=True)
-    ]
-    columns, device = prompt_columns + behind, policy.device
-    owner = torch.from_numpy(np.stack([row.owner for row in rows])).to(device)
-    ids = torch.from_numpy(np.stack([row.ids for row in rows])).to(device)
-    positions = torch.from_numpy(np.stack([row.positions for row in rows], axis=1)).to(device)
-    split = policy.settings.attention == "split"
-    policy.model.train(policy.settings.gradient_checkpointing)
-    states = policy.forward(
-        model_inputs(policy, ids, _video_columns(prompts, columns).to(device), prompts),
-        positions,
-        mask=visible(owner, prompt_columns if split else 0)[:, None],
-        prompt_columns=prompt_columns if split else None,
-    )
-    return _predicting(states, rows)
-
-
-def _predicting(states_RND: torch.Tensor, rows: Sequence[Block]) -> torch.Tensor:
-    """The states that predict a token of a completion, row after row."""
-    row_of = np.repeat(np.arange(len(rows)), [len(row.predictors) for row in rows])
-    column_of = np.concatenate([row.predictors for row in rows])
-    return states_RND[torch.from_numpy(row_of), torch.from_numpy(column_of)]
-
-
-def _video_columns(prompts: Sequence[Prompt], columns: int) -> torch.Tensor:
-    marks = [np.pad(prompt.is_video, (0, columns - len(prompt.ids))) for prompt in prompts]
-    return torch.from_numpy(np.stack(marks))

@@ -1,17 +1,19 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) on the language model, by peft; the weights below stay frozen.
 
-The adapters are put into the model in place, so the rest of the policy does not know of them; a checkpoint
-holds the merged weights and is a plain transformers folder.
+The adapters are put into the model in place, so the rest of the policy does not depend on them. Sampling and
+checkpoints use the merged weights; a checkpoint is a plain transformers folder.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from strive_data.errors import UsageError
-from strive_rl.common.distributed import like, on_cpu
+from strive_rl.common.distributed import full, like, on_cpu
 from strive_rl.config import PolicySettings
 
 TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -48,22 +50,60 @@ def adapter_config(settings: PolicySettings) -> Any:
 
 
 def merged(weights: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
-    """State of the plain model: adapters, times `scale`, added in float32 and rounded once.
-
-    A state without adapters is given back as it is.
-    """
+    """State of the plain model: adapters, times `scale`, added in float32 and rounded once."""
     adapted = [name.removesuffix(DOWN) for name in weights if name.endswith(DOWN)]
     plain = {
         name.replace(".base_layer.", "."): tensor for name, tensor in weights.items() if ".lora_" not in name
     }
     for name in adapted:
         base, down, up = (weights[name + suffix] for suffix in (BASE, DOWN, UP))
-        plain[f"{name}.weight"] = (base.float() + up.float() @ down.float() * scale).to(base.dtype)
+        plain[f"{name}.weight"] = _sum(base, down, up, scale)
     return plain
 
 
+def plain_weights(model: Any, scale: float) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and weights of the plain model one by one, adapters merged as in `merged`; with several processes
+    all must take them, in this order."""
+    own = model.state_dict(keep_vars=True)
+    for name, tensor in own.items():
+        if name.endswith(BASE):
+            stem = name.removesuffix(BASE)
+            base, down, up = (full(own[stem + suffix].detach()) for suffix in (BASE, DOWN, UP))
+            yield f"{stem}.weight", _sum(base, down, up, scale)
+        elif ".lora_" not in name:
+            yield name.replace(".base_layer.", "."), full(tensor.detach())
+
+
+@contextmanager
+def merged_adapters(model: Any) -> Iterator[None]:
+    """Add the adapters to the weights below them in this context, as `merged` does, for passes without
+    gradients. Restores the same bits afterwards; costs a copy of the adapted weights meanwhile."""
+    adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
+    saved = [module.base_layer.weight.detach().clone() for module in adapted]
+    try:
+        with torch.no_grad():
+            for module in adapted:
+                base, down, up = (
+                    module.base_layer.weight,
+                    module.lora_A[NAME].weight,
+                    module.lora_B[NAME].weight,
+                )
+                base.copy_(_sum(base, down, up, module.scaling[NAME]))
+                module.forward = module.base_layer.forward
+        yield
+    finally:
+        with torch.no_grad():
+            for module, weight in zip(adapted, saved, strict=True):
+                module.base_layer.weight.copy_(weight)
+                vars(module).pop("forward", None)
+
+
+def _sum(base: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: float) -> torch.Tensor:
+    return (base.float() + up.float() @ down.float() * scale).to(base.dtype)
+
+
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The adapters alone, to go on from; empty where there are none, and on all processes but the first."""
+    """The adapters alone, to resume from; empty without adapters, and on all processes but the first."""
     own = model.state_dict(keep_vars=True)
     return on_cpu({name: tensor for name, tensor in own.items() if ".lora_" in name})
 

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from strive_rl.config import PolicySettings, TrainSettings
-from strive_rl.policy.architecture import Architecture
 from strive_rl.policy.lora import TARGETS
+from strive_rl.policy.policy import Architecture
 
 MASTER_BYTES, MOMENTS_BYTES, FLOAT_BYTES = 4, 8, 4
-# Copies of a chunk of logits [tokens, V] in float32 that one log-softmax makes and keeps.
-LOGIT_COPIES = 4
+# A chunk of logits [tokens, V] in float32, and its gradient.
+LOGIT_COPIES = 2
 # And of [rows, G, V] that drawing a token makes: logits, masked, log-probabilities, probabilities, their
 # cumulative sum in float64 (two), the terms of the entropy.
 DRAW_COPIES = 7
@@ -33,13 +33,15 @@ class ModelShape:
     """What of a model tokens and memory depend on.
 
     `parameters` of all, `vision_parameters` of the tower among them, `adapter_parameters` of low-rank
-    adapters of rank 1. A video token shows `token_pixels` of `frames_per_patch` frames; `patch_text_tokens`
+    adapters of rank 1, `adapted_parameters` of the weights that they are added to.
+    A video token shows `token_pixels` of `frames_per_patch` frames; `patch_text_tokens`
     are written around each temporal patch.
     """
 
     parameters: int
     vision_parameters: int
     adapter_parameters: int
+    adapted_parameters: int
     layers: int
     hidden: int
     intermediate: int
@@ -57,9 +59,10 @@ class Estimate:
     """Tokens of a prompt, of a row in sampling (a prompt with its G longest completions) and of a row in the
     update, and bytes on one device.
 
-    `cache_bytes` and `draw_bytes` (the probabilities that tokens are drawn by) in sampling; `gradient_bytes`,
-    `activation_bytes`, `mask_bytes` and `logit_bytes` in the update. Of several processes each holds all
-    weights and its slice of them in sampling, its slice and two layers at a time in the update.
+    `merged_bytes` (adapted weights with their adapters added), `cache_bytes` and `draw_bytes` (the
+    probabilities that tokens are drawn by) in sampling; `gradient_bytes`, `activation_bytes` and
+    `logit_bytes` in the update. Of several processes each holds all weights and its slice of them in
+    sampling, its slice and two layers at a time in the update.
     """
 
     video_tokens: int
@@ -72,10 +75,10 @@ class Estimate:
     reference_bytes: int
     optimizer_bytes: int
     gradient_bytes: int
+    merged_bytes: int
     cache_bytes: int
     draw_bytes: int
     activation_bytes: int
-    mask_bytes: int
     logit_bytes: int
 
     @property
@@ -85,6 +88,7 @@ class Estimate:
             "weights": self.weight_bytes,
             "reference": self.reference_bytes,
             "optimizer": self.optimizer_bytes,
+            "merged adapters": self.merged_bytes,
             "keys and values": self.cache_bytes,
             "probabilities": self.draw_bytes,
         }
@@ -98,7 +102,6 @@ class Estimate:
             "optimizer": self.optimizer_bytes,
             "gradients": self.gradient_bytes,
             "activations": self.activation_bytes,
-            "masks": self.mask_bytes,
             "logits": self.logit_bytes,
         }
 
@@ -140,6 +143,7 @@ def model_shape(config: Any, architecture: Architecture) -> ModelShape:
         parameters=sum(each.numel() for each in model.parameters()),
         vision_parameters=sum(each.numel() for each in model.model.visual.parameters()),
         adapter_parameters=sum(each.in_features + each.out_features for each in adapted),
+        adapted_parameters=sum(each.weight.numel() for each in adapted),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         intermediate=text.intermediate_size,
@@ -177,7 +181,6 @@ def estimate(
     master = 0 if bytes_a_weight == FLOAT_BYTES else MASTER_BYTES
     weights = shape.parameters * bytes_a_weight
     apart = settings.algorithm.kl_beta > 0 and not policy.lora_rank
-    visible = rows.updated_behind if policy.attention == "split" else update_row
     key_values = 2 * shape.layers * shape.key_value_heads * shape.head_width * bytes_a_weight
     return Estimate(
         video_tokens=video,
@@ -192,10 +195,12 @@ def estimate(
         reference_bytes=weights // processes if apart else 0,
         optimizer_bytes=trained * (MOMENTS_BYTES + master) // processes,
         gradient_bytes=trained * (bytes_a_weight + master) // processes,
+        merged_bytes=shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0,
         cache_bytes=rows.sampled * row * key_values,
         draw_bytes=DRAW_COPIES * rows.sampled * settings.rollout.completions * shape.vocabulary * FLOAT_BYTES,
-        activation_bytes=_activations(shape, policy, rows.updated * update_row, bytes_a_weight),
-        mask_bytes=rows.updated * update_row * visible,
+        activation_bytes=_activations(
+            shape, policy, rows.updated * update_row, rows.updated * rows.updated_behind, bytes_a_weight
+        ),
         logit_bytes=LOGIT_COPIES * _logits(shape, policy, rows.updated * rows.updated_behind),
     )
 
@@ -236,14 +241,16 @@ def _trainable(shape: ModelShape, policy: PolicySettings) -> int:
     return shape.parameters - (0 if policy.train_vision else shape.vision_parameters)
 
 
-def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, bytes_a_value: int) -> int:
-    """What is kept for the backward pass: all of every layer, or the inputs of all and all of one."""
+def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind: int, value: int) -> int:
+    """What is kept for the backward pass, `behind` of the tokens in completions: all of every layer, the last
+    one with keys and values alone of the prompts; or the inputs of all layers and all of one."""
     projected = (2 * shape.heads + 2 * shape.key_value_heads) * shape.head_width
     # Two norms (input and float32 copy), queries and keys before and after rotation, gate, up, their product.
     layer = 6 * shape.hidden + 2 * projected + 4 * shape.intermediate
     if policy.gradient_checkpointing:
-        return tokens * bytes_a_value * (shape.layers * shape.hidden + layer)
-    return tokens * bytes_a_value * shape.layers * layer
+        return tokens * value * (shape.layers * shape.hidden + layer)
+    last = tokens * (3 * shape.hidden + 4 * shape.key_value_heads * shape.head_width) + behind * layer
+    return value * (tokens * (shape.layers - 1) * layer + last)
 
 
 def _logits(shape: ModelShape, policy: PolicySettings, tokens: int) -> int:

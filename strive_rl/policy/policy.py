@@ -1,21 +1,80 @@
-"""A loaded policy. Every call into its model goes through the four methods at the end of `Policy`."""
+"""A loaded policy, and what differs from one architecture to the next, behind a protocol.
+
+An `Architecture` says how the frames of a clip become pixels, text and position ids, and how its vision
+features enter the language model. Everything else of the policy (sampling, packed rows, log-probabilities) is
+one code for all of them. To add one, write a class like those of `qwen2_5_vl` and `qwen3_vl` and add its name
+to `load.ARCHITECTURES`.
+
+Shape letters: T temporal patches of a clip, H×W patches of each, N video tokens (after merging), D width of
+the language model, R rows, L tokens of a prompt.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from transformers import DynamicCache
 
+from strive_data.schema import Times
 from strive_rl.config import PolicySettings
-from strive_rl.policy.architecture import Architecture, Grid
+from strive_rl.policy.positions import Ids
 from strive_rl.schema import VideoFeatures
 
 T = TypeVar("T")
+Grid = tuple[int, int, int]
 
-# The method of a sharded model that is a forward pass of the whole (`sharding`).
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """A clip as the tower reads it: `grid` (T, H, W) in patches before merging; `times` float64 [K] of its
+    frames in seconds, as many for each temporal patch."""
+
+    grid: Grid
+    times: Times
+
+    @property
+    def patch_times(self) -> Times:
+        """Mean time of the frames of each temporal patch, float64 [T]."""
+        means: Times = np.asarray(self.times, dtype=np.float64).reshape(self.grid[0], -1).mean(axis=1)
+        return means
+
+    def merged(self, merge: int) -> Grid:
+        """The grid in video tokens: merge × merge patches are one."""
+        return self.grid[0], self.grid[1] // merge, self.grid[2] // merge
+
+
+class Architecture(Protocol):
+    """One family of models of transformers, by its `model_type`."""
+
+    @property
+    def model_class(self) -> Any:
+        """The class of transformers that loads it."""
+
+    @property
+    def patch_text_tokens(self) -> int:
+        """About how many tokens of text stand around each temporal patch, for estimates."""
+
+    def pixel_limit(self, pixels: int, frames: int) -> int:
+        """The video processor's `size` that bounds a frame to `pixels` in a clip of `frames`."""
+
+    def placeholder(self, processor: Any, clip: Clip) -> str:
+        """The text that the model's processor puts in place of the chat template's one video token."""
+
+    def positions(self, config: Any, is_video_L: npt.NDArray[np.bool_], clip: Clip) -> Ids:
+        """Three-axis position ids of the prompt, int64 [3, L]. ValueError: the marks do not fit the clip."""
+
+    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+        """Vision features of each clip, by one call of the tower; pixels [all T·H·W, values of a patch]."""
+
+    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
+        """Further arguments of the language model, for features `deep` (each [all video tokens, D])."""
+
+
+# The method of a sharded model that runs a function as one forward pass (`sharding`).
 THROUGH = "strive_through"
 
 
@@ -43,13 +102,13 @@ class Policy:
         return self.processor.tokenizer
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """Names and parameters that the optimizer moves."""
+        """Names and parameters that the optimizer updates."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def fsdp_forward(self, work: Callable[[], T]) -> T:
-        """Do work that calls the model, as one forward pass where the model is laid over several processes.
+        """Run `work`, which calls the model, as one forward pass of a sharded model.
 
-        Whatever stage calls the methods below does it in here, once.
+        Every stage that calls the methods below does so inside one such call.
         """
         run: Callable[[Callable[[], T]], T] | None = getattr(self.model, THROUGH, None)
         return run(work) if run else work()
@@ -64,34 +123,24 @@ class Policy:
         return embeddings
 
     def forward(
-        self,
-        inputs: Mapping[str, Any],
-        positions_3RN: torch.Tensor,
-        *,
-        mask: torch.Tensor | None = None,
-        cache: DynamicCache | None = None,
-        prompt_columns: int | None = None,
+        self, inputs: Mapping[str, Any], positions_3RN: torch.Tensor, rows: Any = None
     ) -> torch.Tensor:
         """Hidden states [R, N, D] of the language model after `inputs`, its embeddings among them.
 
-        Without a mask every column sees those before it; `mask` and `prompt_columns` as in `attention`.
+        `rows` is the attention of every layer: a `packing.PackedAttention`, which gives the states [1, K, D]
+        of its kept columns, or a `decode.Decoding`. Without it every column sees those before it.
         """
-        output = self.model.model.language_model(
-            **inputs,
-            position_ids=positions_3RN,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            prompt_columns=prompt_columns,
-        )
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden
+        text = self.model.model.language_model
+        kept = getattr(rows, "kept", None)
+        # Deep features of the last layer are added to all of its columns.
+        deep = len(inputs.get("deepstack_visual_embeds", ()))
+        narrow = kept is not None and deep < len(text.layers)
+        hidden: torch.Tensor = text(
+            **inputs, position_ids=positions_3RN, use_cache=False, rows=rows, narrow=narrow
+        ).last_hidden_state
+        return hidden if kept is None or narrow else hidden[:, kept]
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Raw logits float32 [..., V] after hidden states."""
         made: torch.Tensor = self.model.lm_head(hidden).float()
         return made
-
-    def new_cache(self) -> DynamicCache:
-        """An empty cache for `read`."""
-        return DynamicCache(config=self.model.model.language_model.config)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from strive_rl.policy.architecture import Clip, Grid
+from strive_rl.policy.policy import Clip, Grid
 from strive_rl.policy.positions import Ids, prompt_positions, video_positions
 from strive_rl.schema import VideoFeatures
 

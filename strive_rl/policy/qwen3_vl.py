@@ -17,7 +17,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
 from strive_data.schema import Times
-from strive_rl.policy.architecture import Clip, Grid
+from strive_rl.policy.policy import Clip, Grid
 from strive_rl.policy.positions import Ids, stamped_positions
 from strive_rl.schema import VideoFeatures
 

@@ -1,7 +1,14 @@
-"""Prompts → vision features, and what the language model reads.
+"""Prompts → vision features, and the inputs of the language model.
+
+A temporal patch (a frame pair) is read by the tower on its own: no attention crosses it. So the tower reads
+each distinct patch once, however many variants chose it.
 
 The embeddings are put together here, so that no forward pass depends on `mm_token_type_ids` or on the state
-`rope_deltas` that transformers keeps between calls (DESIGN.md 7.4).
+`rope_deltas` that transformers keeps between calls.
+
+Two parts of the towers of transformers are replaced by equal ones (`register`): the loop over attention
+windows by one call for all windows of one size, and the patch embedding, a convolution whose stride is its
+kernel, by a matrix product.
 """
 
 from __future__ import annotations
@@ -9,52 +16,156 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby, pairwise
+from types import MethodType
 from typing import Any
 
 import torch
+from torch.nn.functional import linear, scaled_dot_product_attention
+from transformers import AttentionInterface
 
-from strive_rl.policy.policy import Policy
+from strive_rl.policy.packing import Packed
+from strive_rl.policy.policy import Grid, Policy
 from strive_rl.schema import Prompt, VideoFeatures
 
+# "flash" in the name makes transformers pass all windows at once.
+NAME = "strive_flash_windows"
 
-def features(policy: Policy, prompts: Sequence[Prompt]) -> list[VideoFeatures]:
-    """Vision features of each prompt, by one call of the tower."""
-    return policy.encode_vision(
-        torch.cat([prompt.pixels for prompt in prompts]), [prompt.grid for prompt in prompts]
-    )
+# Height and width in patches before merging, pixels.
+Patch = tuple[int, int, torch.Tensor]
 
 
 def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts with the features of the frozen tower, computed `prompts_per_pass` at a time.
+    """The prompts with the features of the frozen tower, which reads up to `prompts_per_pass` clips a call.
 
-    Prompts that share their pixels (the same tensor) are looked at once. With a trained tower the prompts
-    come back as they are: their features change with every step.
+    With a trained tower the prompts come back unchanged: their features change with every step.
     """
     if policy.settings.train_vision:
         return list(prompts)
-    clips = list({id(prompt.pixels): prompt for prompt in prompts}.values())
-    size = policy.settings.prompts_per_pass
-    known: dict[int, VideoFeatures] = {}
+    longest = max((prompt.grid[0] for prompt in prompts), default=1)
     with torch.no_grad():
-        for start in range(0, len(clips), size):
-            part = clips[start : start + size]
-            made = policy.fsdp_forward(partial(features, policy, part))
-            known |= {id(clip.pixels): one for clip, one in zip(part, made, strict=True)}
-    return [replace(prompt, features=known[id(prompt.pixels)]) for prompt in prompts]
+        made = features(policy, prompts, policy.settings.prompts_per_pass * longest)
+    return [replace(prompt, features=each) for prompt, each in zip(prompts, made, strict=True)]
 
 
-def model_inputs(
-    policy: Policy, ids_RN: torch.Tensor, is_video_RN: torch.Tensor, prompts: Sequence[Prompt]
-) -> dict[str, Any]:
-    """Arguments of `Policy.read` for rows that hold these prompts.
+def features(
+    policy: Policy, prompts: Sequence[Prompt], patches_per_call: int | None = None
+) -> list[VideoFeatures]:
+    """Vision features of each prompt, each distinct temporal patch read once; all in one call by default."""
+    distinct, chosen = _distinct_patches(prompts)
+    # Patches of one size beside each other: they are one clip to the tower.
+    order = sorted(range(len(distinct)), key=lambda patch: distinct[patch][:2])
+    size = patches_per_call or len(order)
+    known: dict[int, VideoFeatures] = {}
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        read = partial(_read_patches, policy, [distinct[patch] for patch in part])
+        known |= zip(part, policy.fsdp_forward(read) if patches_per_call else read(), strict=True)
+    return [_joined([known[patch] for patch in patches]) for patches in chosen]
 
-    `inputs_embeds` [R, N, D]: text from the table, video tokens row by row from the prompts' features; and
-    whatever the architecture adds to the states further up.
+
+def _distinct_patches(prompts: Sequence[Prompt]) -> tuple[list[Patch], list[list[int]]]:
+    """The temporal patches of all prompts, equal ones once, and for each prompt which of them it has.
+
+    A few values of a patch find the candidates, which are then compared in full.
+    """
+    distinct: list[Patch] = []
+    alike: dict[tuple[int, int, bytes], list[int]] = {}
+    chosen: list[list[int]] = []
+    for prompt in prompts:
+        _, height, width = prompt.grid
+        chosen.append([])
+        for pixels in torch.split(prompt.pixels, height * width):
+            probe = pixels[:: height + 1, ::97].numpy().tobytes()
+            candidates = alike.setdefault((height, width, probe), [])
+            same = next((each for each in candidates if torch.equal(distinct[each][2], pixels)), None)
+            if same is None:
+                same = len(distinct)
+                candidates.append(same)
+                distinct.append((height, width, pixels))
+            chosen[-1].append(same)
+    return distinct, chosen
+
+
+def _read_patches(policy: Policy, patches: Sequence[Patch]) -> list[VideoFeatures]:
+    grids: list[Grid] = [(len(list(same)), *size) for size, same in groupby(patch[:2] for patch in patches)]
+    clips = policy.encode_vision(torch.cat([patch[2] for patch in patches]), grids)
+    return [patch for clip, (count, _, _) in zip(clips, grids, strict=True) for patch in _split(clip, count)]
+
+
+def _split(clip: VideoFeatures, patches: int) -> list[VideoFeatures]:
+    layers = [layer.chunk(patches) for layer in (clip.tokens, *clip.deep)]
+    return [VideoFeatures(tokens=tokens, deep=tuple(deep)) for tokens, *deep in zip(*layers, strict=True)]
+
+
+def _joined(patches: Sequence[VideoFeatures]) -> VideoFeatures:
+    deep = tuple(torch.cat(layer) for layer in zip(*(each.deep for each in patches), strict=True))
+    return VideoFeatures(tokens=torch.cat([each.tokens for each in patches]), deep=deep)
+
+
+def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Arguments of `Policy.forward` for a packed row of these prompts.
+
+    `inputs_embeds` [1, N, D]: text from the table, video tokens from the prompts' features; and whatever the
+    architecture adds to the states further up.
     """
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
-    embeddings = policy.embed(ids_RN)
-    tokens = torch.cat([each.tokens for each in video]).to(embeddings.dtype)
-    deep = [torch.cat(layer) for layer in zip(*(each.deep for each in video), strict=True)]
-    inputs = {"inputs_embeds": embeddings.masked_scatter(is_video_RN[..., None], tokens)}
-    return inputs | policy.architecture.injected(deep, is_video_RN)
+    is_video = torch.zeros(1, len(packed.ids), dtype=torch.bool)
+    for prompt, (start, end) in zip(prompts, packed.spans.prompts, strict=True):
+        is_video[0, start:end] = torch.from_numpy(prompt.is_video)
+    is_video = is_video.to(policy.device)
+    joined = _joined(video)
+    embeddings = policy.embed(torch.from_numpy(packed.ids)[None].to(policy.device))
+    inputs = {
+        "inputs_embeds": embeddings.masked_scatter(is_video[..., None], joined.tokens.to(embeddings.dtype))
+    }
+    return inputs | policy.architecture.injected(joined.deep, is_video)
+
+
+def register(model: Any) -> None:
+    """Let the vision tower of `model` attend over all windows of one size at once, and embed its patches by a
+    matrix product."""
+    AttentionInterface.register(NAME, window_attention)
+    model.set_attn_implementation({"vision_config": NAME})
+    patch_embed = model.model.visual.patch_embed
+    patch_embed.forward = MethodType(_embed_patches, patch_embed)
+
+
+def window_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    scaling: float,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention [1, columns, heads, D] within windows; queries, keys and values are [1, heads, columns, D],
+    window i is the columns from `cu_seq_lens_q[i]` to `[i + 1]`."""
+    bounds = cu_seq_lens_q.tolist()
+    by_size: dict[int, list[int]] = {}
+    for start, end in pairwise(bounds):
+        by_size.setdefault(end - start, []).append(start)
+    tensors = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    if len(by_size) == 1:
+        return _attend_windows(tensors, next(iter(by_size)), scaling)[None], None
+    out = torch.empty_like(tensors[0])
+    for size, starts in by_size.items():
+        columns = (torch.tensor(starts)[:, None] + torch.arange(size)).flatten().to(query.device)
+        out = out.index_copy(0, columns, _attend_windows([each[columns] for each in tensors], size, scaling))
+    return out[None], None
+
+
+def _attend_windows(tensors: Sequence[torch.Tensor], size: int, scaling: float) -> torch.Tensor:
+    """Attention [columns, heads, D] of adjacent windows of one size."""
+    query, key, value = (each.reshape(-1, size, *each.shape[1:]).transpose(1, 2) for each in tensors)
+    return scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2).flatten(0, 1)
+
+
+def _embed_patches(patch_embed: Any, pixels: torch.Tensor) -> torch.Tensor:
+    projection = patch_embed.proj
+    weight = projection.weight.flatten(1)
+    return linear(pixels.to(weight.dtype).view(-1, weight.shape[1]), weight, projection.bias)

@@ -10,7 +10,8 @@ from strive_data.errors import SampleError
 from strive_data.schema import Question
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.algorithm.reward import score
-from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, sample, with_features
+from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
+from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
 
 RewardFunction = Callable[[str, Question], Reward]
@@ -46,7 +47,9 @@ def _with_features(policy: Policy, groups: Sequence[Group]) -> list[Group]:
     ]
 
 
-def sample_groups(policy: Policy, groups: Sequence[Group], sampling: Sampling, seed: int = 0) -> list[Group]:
+def sample_groups(
+    engine: RolloutEngine, groups: Sequence[Group], sampling: Sampling, seed: int = 0
+) -> list[Group]:
     """The groups with G completions of each prompt.
 
     A completion is a function of the seed, the group's `ref` and the number of its variant, whatever else is
@@ -54,7 +57,7 @@ def sample_groups(policy: Policy, groups: Sequence[Group], sampling: Sampling, s
     """
     prompts = [prompt for group in groups for prompt in group.prompts]
     keys = [] if sampling.greedy else [key for group in groups for key in rng_keys(group, seed)]
-    sampled = zip(prompts, sample(policy, prompts, sampling, keys), strict=True)
+    sampled = zip(prompts, engine.sample(prompts, sampling, keys), strict=True)
     rows = iter([with_opening(prompt, row) for prompt, row in sampled])
     return [replace(group, completions=tuple(islice(rows, len(group.prompts)))) for group in groups]
 

@@ -170,10 +170,10 @@ def _settings_to_lower(policy: PolicySettings) -> Mapping[str, str]:
         "reference": "algorithm.kl_beta=0, or policy.lora_rank, which needs no copy",
         "optimizer": spread,
         "gradients": spread,
+        "merged adapters": "policy.lora_rank=0 needs none, but more for the rest",
         "keys and values": prompts,
         "probabilities": prompts,
         "activations": passes + recompute + ", or fewer frames or tokens",
-        "masks": passes if policy.attention == "split" else "policy.attention=split",
         "logits": f"lower policy.logits_chunk_tokens (now {policy.logits_chunk_tokens})",
     }
 

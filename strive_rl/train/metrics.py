@@ -169,6 +169,7 @@ def joined(parts: Sequence[UpdateStats]) -> UpdateStats:
         **means,
         loss=sum(each.loss for each in learned),
         logprob_gap=max(each.logprob_gap for each in learned),
+        logprob_gap_mean=sum(each.logprob_gap_mean * each.tokens for each in learned) / tokens,
         grad_norm=learned[0].grad_norm,
         tokens=tokens,
         updates=max(each.updates for each in learned),

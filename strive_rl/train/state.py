@@ -33,6 +33,7 @@ from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard, unsharded
+from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
@@ -47,7 +48,7 @@ Shards = ShardSet | Sequence[ShardSet]
 @dataclass(kw_only=True, eq=False)
 class TrainState:
     """A run between two steps: `step` steps are done, `cursor` points to the next questions, and `alpha` is
-    the α of their variants (None: they have no common one)."""
+    the α of their variants (None: they have no common one). `engine` samples (None: the policy itself)."""
 
     out: Path
     loader: Loader
@@ -55,6 +56,7 @@ class TrainState:
     policy: Policy
     optimizer: Optimizer
     rules: Rules
+    engine: RolloutEngine | None = None
     reference: Reference | None = None
     dummy: TrainExample | None = None
     step: int = 0
@@ -175,12 +177,14 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     require_alpha(loader.alpha, settings)
     policy = load_policy(weights, settings.policy)
     reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
+    longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
     _lay_out(policy, reference)
     return TrainState(
         out=out,
         loader=loader,
         settings=settings,
         policy=policy,
+        engine=load_engine(policy, settings.rollout, longest),
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=reference,

@@ -35,6 +35,7 @@ class UpdateStats:
     Means over the updates: `loss`, `grad_norm`. `tokens` counts a token once for each update that it is in.
     `logprob_gap` is the largest |log π in training − log π in sampling| of a token of the first update:
     rounding, unless something is wrong; only where completions are learned under their own variant.
+    `logprob_gap_mean` is the mean over its tokens.
     """
 
     loss: float = NAN
@@ -45,6 +46,7 @@ class UpdateStats:
     importance: float = NAN
     capped: float = NAN
     logprob_gap: float = NAN
+    logprob_gap_mean: float = NAN
     grad_norm: float = NAN
     tokens: int = 0
     updates: int = 0
@@ -57,6 +59,7 @@ class _Sums:
 
     values: dict[str, float] = field(default_factory=dict)
     gap: float = 0.0
+    gap_total: float = 0.0
     failure: str | None = None
 
     def add(self, values: dict[str, float]) -> None:
@@ -90,7 +93,7 @@ def update(
         return UpdateStats()
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
-    sums, norms, first_gap = _Sums(), [], NAN
+    sums, norms, gaps = _Sums(), [], (NAN, NAN)
     for number, minibatch in enumerate(minibatches, start=1):
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
         own = _accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy)
@@ -101,8 +104,8 @@ def update(
         sums.add(own.values)
         norms.append(norm)
         if number == 1 and settings.logprob_condition == "own":
-            first_gap = own.gap
-    return _stats(sums.values, norms, first_gap)
+            gaps = own.gap, own.gap_total / max(1.0, own.values.get("tokens", 0.0))
+    return _stats(sums.values, norms, gaps)
 
 
 def split(
@@ -140,7 +143,8 @@ def _accumulate(
             sums.failure = sums.failure or _not_finite(values["loss"], "loss", where, _ids(part))
         optimizer.gather()
         sums.add(values)
-        sums.gap = max(sums.gap, _gap(batch))
+        largest, total = _gap(batch)
+        sums.gap, sums.gap_total = max(sums.gap, largest), sums.gap_total + total
     for _ in range(most_passes - math.ceil(len(minibatch) / size)):
         _dummy_pass(policy, optimizer, dummy, temperature)
     return sums
@@ -197,20 +201,23 @@ def _padded(vectors: Sequence[torch.Tensor | None], mask_BL: torch.Tensor) -> to
     return torch.zeros(mask_BL.shape, device=mask_BL.device).masked_scatter(mask_BL, torch.cat(known))
 
 
-def _gap(batch: TokenBatch) -> float:
+def _gap(batch: TokenBatch) -> tuple[float, float]:
+    """The largest and the sum of the gaps of a pass's tokens."""
     if batch.rollout_logprobs is None:
-        return 0.0
-    return float((batch.logprobs.detach() - batch.rollout_logprobs).abs().max())
+        return 0.0, 0.0
+    gaps = (batch.logprobs.detach() - batch.rollout_logprobs).abs()
+    return float(gaps.max()), float(gaps.sum())
 
 
-def _stats(sums: dict[str, float], norms: Sequence[float], gap: float) -> UpdateStats:
+def _stats(sums: dict[str, float], norms: Sequence[float], gaps: tuple[float, float]) -> UpdateStats:
     if not sums.get("tokens"):
         return UpdateStats()
     means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
     return UpdateStats(
         **means,
         loss=sums["loss"] / len(norms),
-        logprob_gap=gap,
+        logprob_gap=gaps[0],
+        logprob_gap_mean=gaps[1],
         grad_norm=sum(norms) / len(norms),
         tokens=int(sums["tokens"]),
         updates=len(norms),

@@ -102,23 +102,23 @@ def do(folder: Path, task: str) -> None:
     data = ShardSet.open(str(folder / "shards"))
     made = begin(folder / out, shards=data, model=str(folder / RUNS[run][0]), settings=given)
     if distributed.rank() == 1 and run in BREAKING:
-        BREAKING[run](made.policy.model.lm_head)
+        BREAKING[run](made.policy.model.model.language_model.norm)
     try:
         fit(made, lambda record, steps: None)
     except StriveError as error:
         (folder / f"{out}.{distributed.rank()}.txt").write_text(f"{type(error).__name__}: {error}")
 
 
-def lose_numbers(head: torch.nn.Module) -> None:
-    """The logits of the update are not numbers; those of sampling are."""
-    head.register_forward_hook(
-        lambda module, inputs, logits: logits * float("nan") if torch.is_grad_enabled() else logits
+def lose_numbers(norm: torch.nn.Module) -> None:
+    """The last states of the update are not numbers; those of sampling are."""
+    norm.register_forward_hook(
+        lambda module, inputs, states: states * float("nan") if torch.is_grad_enabled() else states
     )
 
 
-def explode(head: torch.nn.Module) -> None:
+def explode(norm: torch.nn.Module) -> None:
     """The gradient is infinite."""
-    head.register_full_backward_hook(
+    norm.register_full_backward_hook(
         lambda module, inputs, outputs: tuple(each * float("inf") for each in inputs)
     )
 

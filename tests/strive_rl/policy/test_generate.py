@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from strive_rl.policy import (
     sample,
     with_features,
 )
-from strive_rl.policy.generate import RngKey, pick
+from strive_rl.policy.generate import CPU_PACE, RngKey, pick
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group
 
@@ -33,7 +34,7 @@ def test_numbers_follow_from_the_key_alone() -> None:
     few, many = RngKey(seed=3).uniforms(2, 5), RngKey(seed=3).uniforms(4, 9)
     np.testing.assert_array_equal(many[:2, :5], few)
     others = [RngKey(seed=4), RngKey(seed=3, epoch=1), RngKey(seed=3, position=1), RngKey(seed=3, variant=1)]
-    rows = [row.tobytes() for chance in (RngKey(seed=3), *others) for row in chance.uniforms(4, 5)]
+    rows = [row.tobytes() for key in (RngKey(seed=3), *others) for row in key.uniforms(4, 5)]
     assert len(set(rows)) == 20
 
 
@@ -99,7 +100,7 @@ def test_cutting_into_passes_does_not_change_log_probabilities(
     assert [[a.ids for a in group] for group in together] == [[a.ids for a in group] for group in apart]
 
 
-def test_equal_chances_give_equal_completions_and_others_do_not(
+def test_equal_keys_give_equal_completions_and_others_do_not(
     any_policy: Policy, prompts: list[Prompt]
 ) -> None:
     sampling = Sampling(completions=2, max_new_tokens=6)
@@ -139,6 +140,46 @@ def test_rows_stop_after_their_end_token(any_policy: Policy, prompts: list[Promp
     assert mask(stopped).sum() == sum(len(answer.ids) for answer in stopped)
 
 
+@pytest.mark.parametrize(
+    "changed", [{"columns": 1}, {"columns": 7, "look": 5}, {"shrink": 0.0}, {"shrink": 1.0, "look": 1}]
+)
+def test_the_pace_of_decoding_does_not_change_tokens(
+    any_policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    """Widths of a step, how often ends are checked, and whether ended rows leave."""
+    sampling = Sampling(completions=12, max_new_tokens=20)
+    free = sample(ending_at(any_policy, -1), prompts, sampling, seeded())
+    tokens = [token for row in free for answer in row for token in answer.ids]
+    policy = ending_at(any_policy, max(set(tokens), key=tokens.count))
+    expected = sample(policy, prompts, sampling, seeded())
+    assert len({len(answer.ids) for row in expected for answer in row}) > 5
+    monkeypatch.setattr("strive_rl.policy.generate.CPU_PACE", replace(CPU_PACE, **changed))
+    given = sample(policy, prompts, sampling, seeded())
+    assert [[a.ids for a in row] for row in given] == [[a.ids for a in row] for row in expected]
+
+
+def test_ended_rows_are_not_computed(
+    any_policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of each decode step, against those of a loop that keeps all to the end."""
+    rows: list[int] = []
+    embed = Policy.embed
+
+    def counting(policy: Policy, ids: torch.Tensor) -> torch.Tensor:
+        rows.append(ids.numel())
+        return embed(policy, ids)
+
+    sampling = Sampling(completions=12, max_new_tokens=20)
+    free = sample(ending_at(any_policy, -1), prompts, sampling, seeded())
+    tokens = [token for row in free for answer in row for token in answer.ids]
+    monkeypatch.setattr(Policy, "embed", counting)
+    common = sorted(set(tokens), key=tokens.count)[-12:]
+    made = sample(replace(any_policy, end_ids=tuple(common)), prompts, sampling, seeded())
+    decoded, needed = rows[1:], sum(len(answer.ids) - 1 for row in made for answer in row)
+    assert decoded == sorted(decoded, reverse=True)
+    assert needed <= sum(decoded) < 0.7 * 48 * len(decoded)
+
+
 def test_suppressed_ids_are_never_sampled(any_policy: Policy, prompts: list[Prompt]) -> None:
     """Negative control: with nothing suppressed, at this temperature, such ids do come."""
     sampling = Sampling(completions=200, max_new_tokens=4, temperature=20.0)
@@ -150,7 +191,7 @@ def test_suppressed_ids_are_never_sampled(any_policy: Policy, prompts: list[Prom
     assert hidden & {token for answer in answers for token in answer.ids}
 
 
-def test_the_entropy_is_what_the_surprise_is_on_average(any_policy: Policy, prompts: list[Prompt]) -> None:
+def test_the_entropy_is_the_mean_surprise(any_policy: Policy, prompts: list[Prompt]) -> None:
     """−log p of 4,000 first tokens, within four standard errors of their distribution's entropy."""
     draws = 4000
     (answers,) = sample(
@@ -173,5 +214,5 @@ def test_probabilities_that_are_not_numbers_are_refused(
         policy.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(StriveError, match="probabilities are not finite"):
         sample(policy, ready, Sampling(completions=2, max_new_tokens=3), seeded(prompts=1))
-    with pytest.raises(ValueError, match="0 chances for 1 prompts"):
+    with pytest.raises(ValueError, match="0 random keys for 1 prompts"):
         sample(policy, ready, Sampling(completions=2, max_new_tokens=3))

@@ -10,12 +10,23 @@ import torch
 
 from strive_data.errors import SettingsError
 from strive_rl.config import PolicySettings
-from strive_rl.policy import Policy, encode, load_policy, logprobs
-from strive_rl.policy.lora import adapter_weights, load_adapters, merged
+from strive_rl.policy import (
+    Policy,
+    RngKey,
+    Sampling,
+    encode,
+    load_policy,
+    logprobs,
+    sample,
+    with_features,
+)
+from strive_rl.policy.logprobs import sampled_logprobs
+from strive_rl.policy.lora import adapter_weights, load_adapters, merged, merged_adapters
 from strive_rl.schema import Completion, Group
 from strive_rl.train import checkpoint
 
 RANK = 4
+WEIGHT = "model.language_model.layers.0.self_attn.q_proj.base_layer.weight"
 ANSWERS = [[Completion(ids=(65, 66, 67, 256), logprobs=(0.0,) * 4, text="", finished=True)]]
 
 
@@ -66,6 +77,22 @@ def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
     assert not adapter_weights(plain.model)
     torch.testing.assert_close(answer_logprobs(plain, make_group()), expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(answer_logprobs(adapted, make_group()), expected, atol=0, rtol=0)
+
+
+def test_sampling_merges_the_adapters_and_restores_every_bit(
+    adapted: Policy, make_group: Callable[..., Group]
+) -> None:
+    """Samples have the log-probabilities of the training pass, which adds the adapters' output."""
+    perturb(adapted)
+    before = {name: weight.clone() for name, weight in adapted.model.state_dict().items()}
+    prompts = with_features(adapted, encode(adapted, make_group()))
+    drawn = sample(adapted, prompts, Sampling(completions=4, max_new_tokens=8), [RngKey(seed=0)])
+    with torch.no_grad():
+        trained = logprobs(adapted, prompts, drawn, 1.0)
+    torch.testing.assert_close(sampled_logprobs(drawn[0]), trained, rtol=0, atol=1e-4)
+    assert all(torch.equal(before[name], weight) for name, weight in adapted.model.state_dict().items())
+    with merged_adapters(adapted.model):
+        assert not torch.equal(adapted.model.state_dict()[WEIGHT], before[WEIGHT])
 
 
 def test_adapters_go_on_from_their_own_weights(adapted: Policy, any_folder: Path) -> None:

@@ -17,7 +17,8 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.policy import Policy, encode, load_policy, logprobs, with_features
+from strive_rl.policy import Policy, Sampling, encode, load_policy, logprobs, sample, with_features
+from strive_rl.policy.decode import Decoding
 from strive_rl.policy.load import ARCHITECTURES, read_shape
 from strive_rl.policy.memory import Estimate, ModelShape, estimate, model_shape
 from strive_rl.schema import Completion, Group
@@ -76,14 +77,26 @@ def test_video_tokens_are_those_of_a_prompt(
     assert made.prompt_tokens == made.video_tokens + patches * shape.patch_text_tokens
 
 
-def test_a_cache_of_keys_and_values(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+def test_keys_and_values_of_prompts_and_completions(
+    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the last token of a completion, whose keys nothing sees."""
     shape = read_shape(any_policy.name)
-    made = estimated(any_policy, shape)
-    cache = any_policy.new_cache()
-    inputs = {"inputs_embeds": any_policy.embed(torch.ones(2, made.row_tokens, dtype=torch.long))}
-    with torch.no_grad():
-        any_policy.forward(inputs, torch.ones(3, 2, made.row_tokens, dtype=torch.long), cache=cache)
-    assert made.cache_bytes == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    prompts = encode(any_policy, make_group(times=TIMES, side=224))
+    text = len(prompts[0].ids) - estimated(any_policy, shape).prompt_tokens
+    size = {"frames": 8, "frame_pixels": 224 * 224, "bytes_a_weight": 4, "text_tokens": text}
+    made: list[Decoding] = []
+    start = Decoding.__init__
+
+    def keep(decoding: Decoding, *arguments: Any) -> None:
+        made.append(decoding)
+        start(decoding, *arguments)
+
+    monkeypatch.setattr(Decoding, "__init__", keep)
+    sample(any_policy, prompts, Sampling(completions=3, max_new_tokens=11, greedy=True))
+    buffers = (made[0].prompt_keys, made[0].prompt_values, made[0].own_keys, made[0].own_values)
+    held = sum(tensor.nbytes for layers in buffers for tensor in layers)
+    assert estimate(shape, SETTINGS, **size).cache_bytes == held
 
 
 def kept_bytes(policy: Policy, group: Group) -> int:
@@ -115,8 +128,9 @@ def test_activations_are_near_what_autograd_keeps(
     text = len(encode(policy, group)[0].ids) - estimated(policy, shape).prompt_tokens
     size = {"frames": 8, "frame_pixels": 224 * 224, "bytes_a_weight": 4, "text_tokens": text}
     made, whole = estimate(shape, settings, **size), estimate(shape, SETTINGS, **size)
-    at_work = whole.activation_bytes // shape.layers if gradient_checkpointing else 0
-    expected = made.activation_bytes - at_work + made.mask_bytes + made.logit_bytes
+    deeper = estimate(replace(shape, layers=shape.layers + 1), SETTINGS, **size)
+    at_work = deeper.activation_bytes - whole.activation_bytes if gradient_checkpointing else 0
+    expected = made.activation_bytes - at_work + made.logit_bytes
     assert expected == pytest.approx(kept_bytes(policy, group), rel=1 / 3)
 
 
@@ -159,8 +173,6 @@ def test_rows_of_the_update_follow_the_condition(any_policy: Policy) -> None:
     own, clean, cross = made("own"), made("clean"), made("cross")
     assert own.row_tokens == clean.row_tokens == cross.row_tokens == own.prompt_tokens + 30
     assert [each.update_row_tokens - each.prompt_tokens for each in (own, clean, cross)] == [30, 60, 60]
-    assert own.mask_bytes == 2 * own.update_row_tokens * 30
-    assert clean.mask_bytes == clean.update_row_tokens * 60
     assert cross.activation_bytes == 2 * clean.activation_bytes
     assert own.cache_bytes == clean.cache_bytes == cross.cache_bytes
 

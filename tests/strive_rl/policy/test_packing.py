@@ -1,110 +1,123 @@
-"""The block row's attention against plain softmax under the mask that it spares."""
+"""The packed row by hand, and its attention against a softmax under a dense mask."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
-from strive_rl.policy.packing import Block, block_row_attention, completion_columns, layout, visible
+from strive_rl.policy import kernels
+from strive_rl.policy.packing import PackedAttention, pack
 
-COMPLETIONS = [(20, 21, 22), (30,), (40, 41)]
-
-
-def row(completions: list[tuple[int, ...]], prompt_columns: int, completion_columns: int) -> Block:
-    ids, positions = np.array([7, 8, 9]), np.array([[0, 4, 5], [0, 1, 5], [0, 1, 5]])
-    return layout(
-        ids,
-        positions,
-        completions,
-        prompt_columns=prompt_columns,
-        completion_columns=completion_columns,
-    )
+PROMPTS = [
+    (np.array([7, 8, 9]), np.array([[0, 4, 5], [0, 1, 5], [0, 1, 5]])),
+    (np.array([5]), np.array([[0], [0], [0]])),
+]
+COMPLETIONS = [[(20, 21, 22), (30,), (40, 41)], [(50, 51)]]
+HEADS, KEY_HEADS, WIDTH, SCALE = 4, 2, 8, 0.3
 
 
 def test_layout_by_hand() -> None:
-    assert completion_columns(COMPLETIONS) == 3
-    block = row(COMPLETIONS, 3, 3)
-    assert block.ids.tolist() == [7, 8, 9, 20, 21, 40]
-    assert block.owner.tolist() == [0, 0, 0, 1, 1, 3]
-    assert block.positions.tolist() == [[0, 4, 5, 6, 7, 6], [0, 1, 5, 6, 7, 6], [0, 1, 5, 6, 7, 6]]
-    assert block.predictors.tolist() == [2, 3, 4, 2, 2, 5]
+    packed = pack(PROMPTS, COMPLETIONS)
+    assert packed.ids.tolist() == [7, 8, 9, 5, 20, 21, 40, 50]
+    assert packed.positions[0].tolist() == [0, 4, 5, 0, 6, 7, 6, 1]
+    assert packed.positions[1].tolist() == [0, 1, 5, 0, 6, 7, 6, 1]
+    assert packed.kept.tolist() == [2, 3, 4, 5, 6, 7]
+    # Of 20, 21, 22: the prompt's last token, 20, 21; of 30: the prompt's; of 40, 41 and 50, 51 likewise.
+    assert packed.kept[packed.predictors].tolist() == [2, 4, 5, 2, 2, 6, 3, 7]
+    assert packed.spans.prompts == ((0, 3), (3, 4))
+    assert packed.spans.behind == ((4, 7), (7, 8))
+    assert packed.spans.completions == ((4, 6), (6, 6), (6, 7), (7, 8))
 
 
-def test_padding_stands_behind_the_prompt_and_behind_the_completions() -> None:
-    block = row(COMPLETIONS, 5, 4)
-    assert block.ids.tolist() == [7, 8, 9, 0, 0, 20, 21, 40, 0]
-    assert block.owner.tolist() == [0, 0, 0, -1, -1, 1, 1, 3, -1]
-    assert block.positions[0].tolist() == [0, 4, 5, 0, 0, 6, 7, 6, 0]
-    assert block.predictors.tolist() == [2, 5, 6, 2, 2, 7]
+def test_prompts_alone_are_a_row_of_prompts() -> None:
+    packed = pack(PROMPTS)
+    assert packed.ids.tolist() == [7, 8, 9, 5]
+    assert packed.kept.tolist() == [2, 3]
+    assert packed.predictors.tolist() == []
 
 
-def test_completions_of_one_token_need_no_column() -> None:
-    block = row([(20,), (30,)], 4, 0)
-    assert block.owner.tolist() == [0, 0, 0, -1]
-    assert block.predictors.tolist() == [2, 2]
-
-
-def test_visible_by_hand() -> None:
-    owner = torch.tensor([[0, 0, -1, 1, 1, 2, -1]])
-    expected = [
-        [1, 0, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0, 0],
-        [0, 0, 1, 0, 0, 0, 0],
-        [1, 1, 0, 1, 0, 0, 0],
-        [1, 1, 0, 1, 1, 0, 0],
-        [1, 1, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 0, 1],
-    ]
-    assert visible(owner)[0].int().tolist() == expected
-    assert visible(owner, 3)[0].int().tolist() == expected[3:]
-
-
-PROMPT, ANSWERS, HEADS, WIDTH = 5, 4, 2, 8
-ALL = PROMPT + ANSWERS
-
-
-class Layer(torch.nn.Module):
-    is_causal = True
-    num_key_value_groups = 1
-
-
-def tensors() -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(2, HEADS, ALL, WIDTH, generator=generator, dtype=torch.float64) for _ in range(3)]
-
-
-def dense_mask() -> torch.Tensor:
-    """Two completions of two tokens behind the prompt: each sees the prompt and itself up to there."""
-    mask = torch.ones(ALL, ALL, dtype=torch.bool).tril()
-    mask[PROMPT + 2 :, PROMPT : PROMPT + 2] = False
+def visible(completions: list[list[tuple[int, ...]]] | None) -> torch.Tensor:
+    """Bool [N, N], written out pair by pair: an owner is (prompt, completion or None) of a column."""
+    owners: list[tuple[int, int | None]] = [(p, None) for p, (ids, _) in enumerate(PROMPTS) for _ in ids]
+    for p, group in enumerate(completions or []):
+        owners += [(p, g) for g, completion in enumerate(group) for _ in completion[:-1]]
+    mask = torch.zeros(len(owners), len(owners), dtype=torch.bool)
+    for q, k in product(range(len(owners)), repeat=2):
+        mask[q, k] = k <= q and owners[k] in {owners[q], (owners[q][0], None)}
     return mask
 
 
-def reference(mask: torch.Tensor) -> torch.Tensor:
-    query, key, value = tensors()
-    scores = (query @ key.transpose(-1, -2) / WIDTH**0.5).masked_fill(~mask, float("-inf"))
-    return (scores.softmax(-1) @ value).transpose(1, 2)
+def tensors(columns: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1, heads, columns, WIDTH) for heads in (HEADS, KEY_HEADS, KEY_HEADS)]
+    return [torch.randn(s, generator=generator).requires_grad_() for s in shapes]
 
 
-def attended(mask: torch.Tensor | None, prompt_columns: int | None) -> torch.Tensor:
-    query, key, value = tensors()
-    seen, none = block_row_attention(
-        Layer(), query, key, value, mask, prompt_columns=prompt_columns, scaling=WIDTH**-0.5
+def reference(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    k, v = (x.repeat_interleave(HEADS // KEY_HEADS, dim=1) for x in (key, value))
+    scores = (query @ k.mT * SCALE).masked_fill(~mask, -torch.inf)
+    return (scores.softmax(-1) @ v).transpose(1, 2)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("completions", [COMPLETIONS, None, [[(1,)], [(2,), (3,)]]])
+@pytest.mark.parametrize("products", [False, True])
+def test_attention_and_gradients_are_those_of_a_dense_mask(
+    narrow: bool,
+    completions: list[list[tuple[int, ...]]] | None,
+    products: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For all queries and for those of the kept columns, with torch's kernel and with matrix products."""
+    if products:
+        monkeypatch.setattr("strive_rl.policy.packing.attend", kernels.products)
+        monkeypatch.setattr("strive_rl.policy.packing.attend_backward", kernels.products_backward)
+    packed = pack(PROMPTS, completions)
+    rows = PackedAttention(packed, torch.device("cpu"))
+    query, key, value = tensors(len(packed.ids))
+    columns = rows.kept if narrow else torch.arange(len(packed.ids))
+    given = rows(0, query[:, :, columns], key, value, SCALE)
+    expected = reference(query, key, value, visible(completions))[:, columns]
+    torch.testing.assert_close(given, expected, rtol=0, atol=2e-6)
+    weights = torch.randn(given.shape, generator=torch.Generator().manual_seed(1))
+    ours = torch.autograd.grad((given * weights).sum(), (query, key, value))
+    theirs = torch.autograd.grad((expected * weights).sum(), (query, key, value))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+
+
+def test_a_completion_does_not_see_another_one() -> None:
+    """Another key of the first completion changes its own states and no others."""
+    packed = pack(PROMPTS, COMPLETIONS)
+    rows = PackedAttention(packed, torch.device("cpu"))
+    query, key, value = (each.detach() for each in tensors(len(packed.ids)))
+    before = rows(0, query, key, value, SCALE)
+    key[:, :, 4] += 1
+    changed = (rows(0, query, key, value, SCALE) - before).abs().amax(dim=(0, 2, 3)) > 1e-6
+    assert changed.tolist() == [False] * 4 + [True, True, False, False]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_kernels_agree(causal: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, grad = (torch.randn(3, HEADS, 7, WIDTH, generator=generator) for _ in range(2))
+    key, value = (torch.randn(3, KEY_HEADS, 7, WIDTH, generator=generator) for _ in range(2))
+    mask = torch.zeros(3, 1, 7, 7)
+    mask[1, :, :, 5:] = -torch.inf
+    options = {"scale": SCALE} | ({"causal": True} if causal else {"mask": mask})
+    made, expected = (
+        kernels.attend(query, key, value, **options),
+        kernels.products(query, key, value, **options),
     )
-    assert none is None
-    return seen
-
-
-def test_a_block_row_is_the_dense_mask() -> None:
-    mask = dense_mask()
-    rows = mask[PROMPT:].expand(2, 1, ANSWERS, ALL)
-    assert torch.allclose(attended(rows, PROMPT), reference(mask), atol=1e-12)
-    causal = torch.ones(ALL, ALL, dtype=torch.bool).tril()
-    assert not torch.allclose(attended(rows, PROMPT), reference(causal), atol=1e-3)
-
-
-@pytest.mark.parametrize("prompt_columns", [None, ALL])
-def test_without_answers_it_is_causal(prompt_columns: int | None) -> None:
-    causal = torch.ones(ALL, ALL, dtype=torch.bool).tril()
-    assert torch.allclose(attended(None, prompt_columns), reference(causal), atol=1e-12)
+    torch.testing.assert_close(made, expected, rtol=0, atol=2e-6)
+    out, lse = kernels.attend(query, key, value, scale=SCALE, causal=causal)
+    parts = [
+        kernel(grad, query, key, value, out, lse, scale=SCALE, causal=causal)
+        for kernel in (kernels.attend_backward, kernels.products_backward)
+    ]
+    torch.testing.assert_close(parts[0], parts[1], rtol=0, atol=3e-6)

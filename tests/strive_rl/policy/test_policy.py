@@ -1,10 +1,16 @@
-"""The four calls into a model, on text alone, against the model's own forward pass."""
+"""The calls into a model, on text alone, against its own forward pass; clips; one process is not sharded."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
-from strive_rl.policy import Policy
+from strive_rl.config import PolicySettings
+from strive_rl.policy import Policy, load_policy
+from strive_rl.policy.policy import Clip
+from strive_rl.policy.sharding import shard, sharded_units, unsharded
 
 
 def ids_and_positions(policy: Policy) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,23 +28,27 @@ def test_reading_and_logits_are_the_models_own(any_policy: Policy) -> None:
     assert torch.allclose(made, expected.float(), atol=1e-5)
 
 
-def test_a_cache_goes_on_where_it_was(any_policy: Policy) -> None:
-    ids, positions = ids_and_positions(any_policy)
-    cache = any_policy.new_cache()
-    with torch.no_grad():
-        whole = any_policy.forward({"inputs_embeds": any_policy.embed(ids)}, positions)
-        parts = [
-            any_policy.forward(
-                {"inputs_embeds": any_policy.embed(ids[:, part])}, positions[..., part], cache=cache
-            )
-            for part in (slice(0, 4), slice(4, 5), slice(5, 6))
-        ]
-    assert cache.get_seq_length() == 6
-    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
-
-
 def test_only_what_requires_a_gradient_is_trained(any_policy: Policy) -> None:
     names = [name for name, _ in any_policy.trainable()]
     assert names == [name for name, p in any_policy.model.named_parameters() if p.requires_grad]
     assert not any("visual" in name for name in names)
     assert any_policy.fsdp_forward(lambda: 7) == 7
+
+
+def test_patch_times_are_the_means_of_merged_frames() -> None:
+    clip = Clip(grid=(2, 4, 6), times=np.array([0.0, 1.0, 4.0, 9.0]))
+    np.testing.assert_array_equal(clip.patch_times, [0.5, 6.5])
+
+
+def test_merging_leaves_time_alone() -> None:
+    assert Clip(grid=(2, 4, 6), times=np.zeros(4)).merged(2) == (2, 2, 3)
+
+
+def test_one_process_keeps_its_plain_model(tiny_folder: Path) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+    before = [(name, type(weight)) for name, weight in policy.model.named_parameters()]
+    shard(policy.model, policy.device)
+    with unsharded(policy.model):
+        assert sharded_units(policy.model) == []
+    assert [(name, type(weight)) for name, weight in policy.model.named_parameters()] == before
+    assert policy.fsdp_forward(lambda: torch.tensor(7)).item() == 7

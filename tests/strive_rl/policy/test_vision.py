@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from strive_rl.policy import Patches, Policy, encode, with_features
-from strive_rl.policy.architecture import Grid
+from strive_rl.policy.packing import pack
+from strive_rl.policy.policy import Grid
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group, VideoFeatures
 
@@ -29,43 +30,72 @@ def test_features_of_a_batch_are_those_of_each_alone(
             torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_groups_that_share_a_view_share_its_pixels_and_are_looked_at_once(
-    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+def test_groups_that_share_a_view_share_its_pixels(
+    any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     first = make_group("a")
     second = replace(first, question=replace(first.question, sample_id="b", question="Which other one?"))
-    other = make_group("c", seed=1)
     seen: Patches = {}
-    prompts = [encode(any_policy, group, seen)[0] for group in (first, second, other)]
+    prompts = [encode(any_policy, group, seen)[0] for group in (first, second, make_group("c", seed=1))]
     assert prompts[0].pixels is prompts[1].pixels
     assert prompts[0].pixels is not prompts[2].pixels
     assert not np.array_equal(prompts[0].ids, prompts[1].ids)
-    looked: list[int] = []
-    look = Policy.encode_vision
+
+
+def test_each_distinct_frame_pair_is_read_once(
+    any_policy: Policy, make_group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views with frame pairs 0–3, 2–5 (in another order) and 0–1 of one video, and another size: six pairs of
+    the first size and two of the other, whose features are those of each clip alone."""
+    (whole,) = make_group(times=(tuple(float(i) for i in range(12)),), side=56).views
+    pairs = ([0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 4, 5, 10, 11, 6, 7], [0, 1, 2, 3])
+    views = [replace(whole, frames=whole.frames[order], times=whole.times[order]) for order in pairs]
+    (small,) = make_group(side=28).views
+    group = replace(make_group(), views=(*views, small))
+    prompts = encode(any_policy, group)
+    patches: list[int] = []
+    encode_vision = Policy.encode_vision
 
     def counting(policy: Policy, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        looked.append(len(grids))
-        return look(policy, pixels, grids)
+        patches.extend(grid[0] for grid in grids)
+        return encode_vision(policy, pixels, grids)
 
+    expected = [with_features(any_policy, [prompt])[0].features for prompt in prompts]
     monkeypatch.setattr(Policy, "encode_vision", counting)
-    read = with_features(any_policy, prompts)
-    assert looked == [2]
-    assert read[0].features is read[1].features
-    alone = [encode(any_policy, group)[0] for group in (first, second, other)]
-    for made, expected in zip(read, with_features(any_policy, alone), strict=True):
-        assert made.features is not None
-        assert expected.features is not None
-        torch.testing.assert_close(made.features.tokens, expected.features.tokens, rtol=1e-5, atol=1e-6)
+    made = [prompt.features for prompt in with_features(any_policy, prompts)]
+    assert sorted(patches) == [2, 6]
+    for one, other in zip(made, expected, strict=True):
+        assert one is not None
+        assert other is not None
+        for given, wanted in zip((one.tokens, *one.deep), (other.tokens, *other.deep), strict=True):
+            torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_tower_gives_what_the_plain_one_gives(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    """Windows in one call and patches by a matrix product, against transformers' loop and convolution; frames
+    whose last windows are smaller."""
+    plain = any_policy.architecture.model_class.from_pretrained(any_policy.name, attn_implementation="eager")
+    prompts = encode(any_policy, make_group(times=((0.0, 1.0, 2.0, 3.0),), side=140))
+    prompts += encode(any_policy, make_group(side=84))
+    for prompt in prompts:
+        with torch.no_grad():
+            (made,) = features(any_policy, [prompt])
+            (expected,) = any_policy.architecture.features(plain.model, prompt.pixels, [prompt.grid])
+        for given, wanted in zip((made.tokens, *made.deep), (expected.tokens, *expected.deep), strict=True):
+            torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_our_embeddings_give_the_states_of_the_plain_forward(
     any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     (prompt,) = encode(any_policy, make_group())
-    ids, is_video = torch.from_numpy(prompt.ids)[None], torch.from_numpy(prompt.is_video)[None]
+    ids = torch.from_numpy(prompt.ids)[None]
     positions = torch.from_numpy(prompt.positions)[:, None]
     with torch.no_grad():
-        ours = any_policy.forward(model_inputs(any_policy, ids, is_video, [prompt]), positions)
+        packed = pack([(prompt.ids, prompt.positions)])
+        ours = any_policy.forward(model_inputs(any_policy, packed, [prompt]), positions)
         plain = any_policy.model.model(
             input_ids=ids,
             pixel_values_videos=prompt.pixels,
@@ -75,7 +105,9 @@ def test_our_embeddings_give_the_states_of_the_plain_forward(
     torch.testing.assert_close(ours, plain.last_hidden_state, rtol=1e-5, atol=1e-5)
 
 
-def test_a_trained_tower_is_read_anew_each_time(any_policy: Policy, make_group: Callable[..., Group]) -> None:
+def test_features_of_a_trained_tower_are_not_kept(
+    any_policy: Policy, make_group: Callable[..., Group]
+) -> None:
     trained = replace(any_policy, settings=replace(any_policy.settings, train_vision=True))
     prompts = encode(any_policy, make_group())
     assert with_features(trained, prompts)[0].features is None

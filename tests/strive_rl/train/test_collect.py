@@ -110,6 +110,7 @@ def collected(
     )
     run = SimpleNamespace(
         policy=SimpleNamespace(model=torch.nn.Identity()),
+        engine=None,
         loader=FakeLoader(damaged),
         settings=settings,
         cursor=cursor,

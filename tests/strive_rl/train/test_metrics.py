@@ -114,6 +114,7 @@ STATS = UpdateStats(
     importance=1.0,
     capped=0.0,
     logprob_gap=1e-5,
+    logprob_gap_mean=1e-6,
     grad_norm=2.0,
     tokens=8,
     updates=1,

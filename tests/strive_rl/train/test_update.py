@@ -26,7 +26,7 @@ from strive_rl.train.update import UpdateStats, split, token_batch, update
 from tests.strive_rl.made_rollouts import TEMPERATURE, examples_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()
-SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "grad_norm", "tokens", "updates"}
+SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "logprob_gap_mean", "grad_norm", "tokens", "updates"}
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""What is Qwen3-VL's own: the size of a clip, time stamps in the text, deep features."""
+"""What is Qwen3-VL's own (the size of a clip, time stamps in the text, deep features) and Qwen2.5-VL's (the
+size of a frame, its placeholder, times in the positions)."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
-from strive_rl.policy.architecture import Clip
 from strive_rl.policy.encode import user_text
+from strive_rl.policy.packing import pack
+from strive_rl.policy.policy import Clip
+from strive_rl.policy.qwen2_5_vl import Qwen25VL
 from strive_rl.policy.qwen3_vl import Qwen3VL, metadata
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
@@ -111,9 +114,8 @@ def test_deep_features_enter_where_the_plain_forward_puts_them(
 
 
 def states(policy: Policy, prompt: Prompt) -> torch.Tensor:
-    ids, is_video = torch.from_numpy(prompt.ids)[None], torch.from_numpy(prompt.is_video)[None]
     with torch.no_grad():
-        inputs = model_inputs(policy, ids, is_video, [prompt])
+        inputs = model_inputs(policy, pack([(prompt.ids, prompt.positions)]), [prompt])
         return policy.forward(inputs, torch.from_numpy(prompt.positions)[:, None])
 
 
@@ -129,9 +131,36 @@ def test_the_placeholder_of_one_patch(policy: Policy) -> None:
     assert Qwen3VL().placeholder(policy.processor, clip) == expected
 
 
-def test_the_form_of_a_prompt(policy: Policy) -> None:
+def test_vision_tokens_stand_around_all_patches_and_each(policy: Policy) -> None:
     """As transformers 5 has it, with the chat template's vision tokens around all patches."""
     patch = "<0.5 seconds><|vision_start|><|video_pad|><|vision_end|>"
     assert prompt_form(policy) == (
         f"<|im_start|>user\n<|vision_start|>{patch}<|vision_end|><|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+CLIP = Clip(grid=(2, 4, 2), times=np.array([3600.0, 3601.0, 7199.0, 7200.0]))
+
+
+def test_qwen2_5_bounds_pixels_by_the_frame() -> None:
+    assert Qwen25VL().pixel_limit(1000, 8) == 1000
+
+
+def test_qwen2_5_has_one_run_of_video_tokens(tiny_policy: Policy) -> None:
+    assert Qwen25VL().placeholder(tiny_policy.processor, CLIP) == "<|video_pad|>" * 4
+
+
+def test_qwen2_5_has_hours_in_its_positions(tiny_policy: Policy) -> None:
+    """Patches at 3600.5 and 7199.5 s, two tokens a second: 7,198 apart; the text follows."""
+    is_video = np.array([0, 1, 1, 1, 1, 0], dtype=bool)
+    positions = Qwen25VL().positions(tiny_policy.model.config, is_video, CLIP)
+    assert positions.tolist() == [
+        [0, 1, 1, 7199, 7199, 7200],
+        [0, 1, 2, 1, 2, 7200],
+        [0, 1, 1, 1, 1, 7200],
+    ]
+
+
+def test_qwen2_5_has_the_chat_templates_vision_tokens(tiny_policy: Policy) -> None:
+    video = "<|vision_start|><|video_pad|><|vision_end|>"
+    assert prompt_form(tiny_policy) == f"<|im_start|>user\n{video}<|im_end|>\n<|im_start|>assistant\n"

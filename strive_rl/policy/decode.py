@@ -1,0 +1,135 @@
+"""The decode loop's state: keys and values of prompts and completions, and one step with static shapes.
+
+The prompts' keys and values are held once a prompt, those of the completions in buffers as long as the
+longest completion may get. A step feeds one token a completion: its query heads see the prompt's keys, folded
+over the prompt's completions, and the completion's own keys, both under a mask, joined by log-sum-exp. Which
+step it is, is a number on the device, so a CUDA graph of one step is replayed for all steps of a width.
+
+Completions that have ended leave: the state is cut down to the rows that go on.
+
+Shape letters: P prompts, G completions of each, R = P·G rows, S columns of the longest prompt, T tokens of a
+completion, A key heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from strive_rl.policy.kernels import attend, fold
+
+
+@dataclass(kw_only=True, eq=False)
+class PromptCache:
+    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D].
+
+    `grid` int64 [P, S]: the column of each token in the packed row; padded places repeat the first.
+    """
+
+    grid: torch.Tensor
+    keys: list[torch.Tensor] = field(default_factory=list)
+    values: list[torch.Tensor] = field(default_factory=list)
+
+    def store(self, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Keys and values [1, A, N, D] of the next layer."""
+        self.keys.append(key[0][:, self.grid].transpose(0, 1).contiguous())
+        self.values.append(value[0][:, self.grid].transpose(0, 1).contiguous())
+
+
+class Decoding:
+    """State of the decode loop; as `rows` of a forward pass, the attention of one step.
+
+    `step` int64 [1]: the tokens that every row has fed before; `width`: how many columns of the completions'
+    buffers a step looks at, more than `step`; `next_position` int64 [P].
+    """
+
+    def __init__(
+        self,
+        cache: PromptCache,
+        lengths: Sequence[int],
+        next_position: torch.Tensor,
+        completions: int,
+        tokens: int,
+    ) -> None:
+        device, example = next_position.device, cache.keys[0]
+        self.prompt_keys, self.prompt_values = cache.keys, cache.values
+        columns = torch.arange(example.shape[2], device=device)
+        hidden = columns >= torch.tensor(lengths, device=device)[:, None]
+        self._prompt_mask = _additive(hidden, example.dtype)[:, None, None] if hidden.any() else None
+        _, heads, _, width = example.shape
+        shape = (len(lengths) * completions, heads, tokens, width)
+        # Zeros, since a masked place still counts 0 times what it holds.
+        self.own_keys = [torch.zeros(shape, dtype=example.dtype, device=device) for _ in cache.keys]
+        self.own_values = [torch.zeros_like(each) for each in self.own_keys]
+        self.next_position, self.completions = next_position, completions
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
+        self.width = 0
+        self._own_mask = torch.zeros(0)
+
+    @property
+    def capacity(self) -> int:
+        """The most tokens that a row can feed."""
+        return self.own_keys[0].shape[2]
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """Position ids int64 [3, P, G] of the tokens of this step."""
+        position = (self.next_position + self.step)[:, None].expand(-1, self.completions)
+        return position.expand(3, -1, -1)
+
+    def prepare(self) -> None:
+        """Make the mask of this step, which all layers use."""
+        columns = torch.arange(self.width, device=self.step.device)
+        self._own_mask = _additive(columns > self.step, self.own_keys[0].dtype)[None, None, None]
+
+    def __call__(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Attention [P, G, H, D] of queries [P, H, G, D]; keys and values [P, A, G, D] are stored first."""
+        prompts, heads, completions, width = query.shape
+        shared = key.shape[1]
+        self._store(self.own_keys[layer], key)
+        self._store(self.own_values[layer], value)
+        out, lse = attend(
+            fold(query, shared), self.prompt_keys[layer], self.prompt_values[layer], scale=scale,
+            mask=self._expanded(self._prompt_mask, heads // shared * completions),
+        )  # fmt: skip
+        own_query = query.transpose(1, 2).reshape(prompts * completions, shared, heads // shared, width)
+        own_out, own_lse = attend(
+            own_query, self.own_keys[layer][:, :, : self.width], self.own_values[layer][:, :, : self.width],
+            scale=scale, mask=self._expanded(self._own_mask, heads // shared),
+        )  # fmt: skip
+        # Both as [P, G, H].
+        out = out.view(prompts, heads, completions, width).transpose(1, 2)
+        lse = lse.reshape(prompts, heads, completions).transpose(1, 2)
+        own_out, own_lse = own_out.view_as(out), own_lse.reshape(lse.shape)
+        joint = torch.logaddexp(lse, own_lse)
+        attended = out * (lse - joint).exp()[..., None] + own_out * (own_lse - joint).exp()[..., None]
+        return attended.to(query.dtype)
+
+    def keep(self, prompts: torch.Tensor, rows: torch.Tensor, completions: int) -> None:
+        """Go on with these prompts, int64 [P'], and these rows, int64 [P'·completions], in their order."""
+        for kept, tensors in (
+            (prompts, (self.prompt_keys, self.prompt_values)),
+            (rows, (self.own_keys, self.own_values)),
+        ):
+            for layers in tensors:
+                for layer, tensor in enumerate(layers):
+                    layers[layer] = tensor[kept]
+        if self._prompt_mask is not None:
+            self._prompt_mask = self._prompt_mask[prompts]
+        self.next_position, self.completions = self.next_position[prompts], completions
+
+    def _store(self, buffer: torch.Tensor, new: torch.Tensor) -> None:
+        """Put [P, A, G, D] at this step's column of a buffer [R, A, T, D]."""
+        buffer.index_copy_(2, self.step, new.transpose(1, 2).flatten(0, 1)[:, :, None])
+
+    def _expanded(self, mask: torch.Tensor | None, queries: int) -> torch.Tensor | None:
+        return None if mask is None else mask.expand(-1, -1, queries, -1)
+
+
+def _additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """0, and −∞ where `hidden`."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, -torch.inf)

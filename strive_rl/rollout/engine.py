@@ -1,0 +1,90 @@
+"""What samples completions: prompts in, completions out, with weights that follow the trainer's.
+
+"builtin" is the policy's own loop on the trainer's weights. Another engine holds a copy of the weights: the
+trainer sends them once a step, before anything is sampled, under the number of the steps done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+
+from strive_data.errors import UsageError
+from strive_rl.config import EngineSettings
+from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
+from strive_rl.schema import Completion
+
+# Read by vLLM when it is imported. The engine lives in this process and does not bind itself to cores.
+VLLM_DEFAULTS = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+
+
+class RolloutEngine(Protocol):
+    """Samples completions; `version` is that of the weights it samples from."""
+
+    version: int
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
+    ) -> list[list[Completion]]:
+        """G completions of each prompt, [P][G]; `keys` as in `strive_rl.policy.sample`."""
+
+    def sleep(self) -> None:
+        """Free memory until `wake`; the weights may be lost."""
+
+    def wake(self) -> None:
+        """Take the memory back; a `sync` must follow."""
+
+
+class BuiltinEngine:
+    """The policy's own loop, on its own weights: always the newest."""
+
+    version = 0
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Nothing to take: the weights are the policy's."""
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
+    ) -> list[list[Completion]]:
+        """See `strive_rl.policy.sample`."""
+        return sample(self._policy, prompts, sampling, keys)
+
+    def sleep(self) -> None:
+        """Nothing to free."""
+
+    def wake(self) -> None:
+        """Nothing to take back."""
+
+
+def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> RolloutEngine | None:
+    """The engine of the settings, None for the builtin one; `longest` is the most tokens
+    of a prompt with its completion.
+
+    Raises UsageError where vLLM is not installed.
+    """
+    if settings.engine == "builtin":
+        return None
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    for name, value in VLLM_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    try:
+        from strive_rl.rollout.vllm import VllmEngine
+    except ImportError as error:
+        raise UsageError(
+            f"rollout.engine=vllm: vllm cannot be imported ({error}); install the [vllm] extra"
+        ) from error
+    return VllmEngine(policy, settings, longest)

@@ -1,0 +1,38 @@
+"""Three steps of training with rollout.engine=vllm, all weights and adapters, in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.tiny_models import save_wide
+
+
+@pytest.mark.parametrize("more", [(), ("policy.lora_rank=4",)])
+@pytest.mark.parametrize("model_type", ["qwen2_5_vl", "qwen3_vl"])
+def test_the_gap_to_the_trainer_is_rounding(tmp_path: Path, model_type: str, more: tuple[str, ...]) -> None:
+    make_shards(tmp_path / "shards")
+    save_wide(tmp_path / "model", model_type)
+    settings = (
+        "steps=3", "rollout.engine=vllm", "rollout.completions=4", "rollout.max_new_tokens=8",
+        "data.questions_per_step=2", "policy.max_prompt_tokens=1000", "policy.device=cpu",
+        "reward.function=tests.strive_rl.two_processes:by_hash",
+        *more,
+    )  # fmt: skip
+    command = [sys.executable, "-m", "strive_rl", "train", "--shards", str(tmp_path / "shards")]
+    command += ["--model", str(tmp_path / "model"), "--out", str(tmp_path / "run")]
+    command += [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    learned = [line for line in lines if line["update_tokens"]]
+    assert len(lines) == 3
+    assert learned
+    assert max(line["logprob_gap"] for line in learned) < 1e-4
+    assert not any(line["capped"] for line in learned)
