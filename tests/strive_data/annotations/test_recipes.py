@@ -134,7 +134,7 @@ def test_unknown_recipes():
         (set(), ""),
     ],
 )
-def test_the_columns_tell(columns, name):
+def test_the_columns_choose_the_recipe(columns, name):
     assert recipe_that_fits(columns, NAMES - {"tempcompass", "perceptiontest-files"}) == name
 
 
