@@ -264,12 +264,12 @@ def _evaluate_benchmark(
     found = find_benchmark(benchmark)
     files = annotations or find_annotations(found, data_root)
     from strive_rl.eval.launch import launch
-    from strive_rl.eval.on_benchmark import Means, Task
+    from strive_rl.eval.on_benchmark import RuntimeOptions, Task
 
     quiet_libraries()
     task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
-    means = Means(workers=workers, cache=cache)
-    return launch(out, task=task, settings=settings, means=means, baseline=baseline)
+    runtime = RuntimeOptions(workers=workers, cache=cache)
+    return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)
 
 
 @app.command()

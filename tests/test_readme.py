@@ -53,7 +53,7 @@ def test_the_polars_lines_say_what_the_readme_says(tmp_path: Path, monkeypatch: 
 
 
 def headings(page: Path) -> set[str]:
-    """The anchors that a page has on GitHub."""
+    """The ids that headings of a page have on GitHub."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -62,10 +62,10 @@ def headings(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\((?!http)([^)\s]+)\)", page.read_text()):
-        path, _, anchor = link.partition("#")
+        path, _, heading = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
-        assert not anchor or anchor in headings(target), link
+        assert not heading or heading in headings(target), link
 
 
 def settings_names(settings: Any, section: str = "") -> Iterator[str]:

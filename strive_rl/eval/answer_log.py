@@ -42,7 +42,7 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
+class AnswerLog:
     """Lines of answers and failures by (sample id, sampler), from all files of the folder."""
 
     answers: Mapping[Key, Line]
@@ -59,9 +59,9 @@ class Ledger:
 
 
 def open_folder(out: Path, record: Line) -> None:
-    """Make the folder, or go on in it; one that holds no answer yet (no such model, no memory) begins anew.
+    """Make the folder, or continue in it. A folder that holds no answer yet starts again.
 
-    Raises UsageError where it was begun otherwise, or is in use.
+    Raises UsageError where it was started with other settings, or is in use.
     """
     file = out / SETTINGS_FILE
     if file.is_file() and not _read(out, PREDICTIONS):
@@ -71,7 +71,7 @@ def open_folder(out: Path, record: Line) -> None:
         changed = differences(jsonl.read_json(file), record)
         if changed:
             raise UsageError(
-                f"cannot go on in {out}, it was begun otherwise ({'; '.join(changed)}): restore that, or "
+                f"cannot continue in {out}: started otherwise ({'; '.join(changed)}): restore that, or "
                 "give another --out"
             )
         return
@@ -81,9 +81,9 @@ def open_folder(out: Path, record: Line) -> None:
     jsonl.write_json(file, record)
 
 
-def read_ledger(out: Path) -> Ledger:
+def read_log(out: Path) -> AnswerLog:
     """All that is written so far."""
-    return Ledger(answers=_read(out, PREDICTIONS), failures=_read(out, FAILURES))
+    return AnswerLog(answers=_read(out, PREDICTIONS), failures=_read(out, FAILURES))
 
 
 def write(out: Path, name: str, lines: Iterable[Line]) -> None:
@@ -138,7 +138,7 @@ Look = Callable[[VideoResult], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asking:
+class AnswerContext:
     """What answers are made by: the model, the benchmark and its items by sample id."""
 
     policy: Policy
@@ -149,7 +149,7 @@ class Asking:
 
 
 def answered(
-    asking: Asking, pending: Pending, videos: Iterator[VideoResult], look: Look = lambda video: None
+    context: AnswerContext, pending: Pending, videos: Iterator[VideoResult], look: Look = lambda video: None
 ) -> Iterator[tuple[list[LineAnswers], list[LineAnswers]]]:
     """Lines of answers and of failures, one pair a batch and sampler, in the order of `pending`.
 
@@ -165,25 +165,25 @@ def answered(
             ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
         results = [(row, ready.pop(row[1].sample_id)) for row in batch]
         lost = [failure_line(result) for _, result in results if isinstance(result, FailedRow)]
-        asked = [_asked(asking, row, result) for row, result in results if isinstance(result, Sample)]
+        asked = [_asked(context, row, result) for row, result in results if isinstance(result, Sample)]
         yield [], lost
         for sampler in samplers:
-            answers, dropped = answer(asking.policy, asked, sampler, asking.settings, asking.engine)
+            answers, dropped = answer(context.policy, asked, sampler, context.settings, context.engine)
             yield (
-                [answer_line(asking, each) for each in answers],
-                [_dropped_line(asking, each, sampler) for each in dropped],
+                [answer_line(context, each) for each in answers],
+                [_dropped_line(context, each, sampler) for each in dropped],
             )
 
 
-def answer_line(asking: Asking, one: Answer) -> LineAnswers:
+def answer_line(context: AnswerContext, one: Answer) -> LineAnswers:
     """The line of predictions.jsonl of one question under one sampler.
 
     `score` and `extracted` are those of the benchmark's first convention, a mean over several answers; None
     where a judge must decide, or where the convention leaves the answer out.
     """
-    item = asking.items[one.sample.meta.question.sample_id]
-    lead = asking.benchmark.conventions[0].name
-    row = scored_answers(asking.benchmark, item, [completion.text for completion in one.completions])
+    item = context.items[one.sample.meta.question.sample_id]
+    lead = context.benchmark.conventions[0].name
+    row = scored_answers(context.benchmark, item, [completion.text for completion in one.completions])
     return one.line() | {
         "tags": dict(item.tags),
         "extracted": row.extracted.get(lead),
@@ -205,21 +205,21 @@ def failure_line(failure: FailedRow) -> LineAnswers:
 
 def unusable_line(row: Unusable) -> LineAnswers:
     """The line of failures.jsonl of a row of the annotation that is no question."""
-    told = {"stage": "annotation", "kind": "bad_row", "message": row.message}
-    return {"sample_id": row.sample_id, "sampler": EVERY, "video": row.video} | told
+    seen = {"stage": "annotation", "kind": "bad_row", "message": row.message}
+    return {"sample_id": row.sample_id, "sampler": EVERY, "video": row.video} | seen
 
 
-def _dropped_line(asking: Asking, dropped: Dropped, sampler: str) -> LineAnswers:
+def _dropped_line(context: AnswerContext, dropped: Dropped, sampler: str) -> LineAnswers:
     sample_id, reason = dropped
-    video = asking.items[sample_id].question.video
-    told = {"stage": "prompt", "kind": "bad_row", "message": reason}
-    return {"sample_id": sample_id, "sampler": sampler, "video": video} | told
+    video = context.items[sample_id].question.video
+    seen = {"stage": "prompt", "kind": "bad_row", "message": reason}
+    return {"sample_id": sample_id, "sampler": sampler, "video": video} | seen
 
 
-def _asked(asking: Asking, row: Row, sample: Sample) -> Asked:
+def _asked(context: AnswerContext, row: Row, sample: Sample) -> Asked:
     number, question = row
     wording = PromptStyle(
-        reason=asking.settings.prompt == "reason",
-        form=asking.benchmark.form(asking.items[question.sample_id]),
+        reason=context.settings.prompt == "reason",
+        form=context.benchmark.form(context.items[question.sample_id]),
     )
     return Asked(sample=sample, position=number, wording=wording)

@@ -18,34 +18,33 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class VideoBatch:
     """Whole videos and their questions in batches: what one process takes, so that a video is read once."""
 
     jobs: tuple[VideoJob, ...]
     batches: tuple[tuple[Row, ...], ...]
 
 
-def parcels_of(jobs: Sequence[VideoJob], size: int) -> list[Parcel]:
-    """Videos in their order, as many to a parcel as have `size` questions; a video with more is one parcel of
-    several batches."""
-    parcels: list[Parcel] = []
+def video_batches_of(jobs: Sequence[VideoJob], size: int) -> list[VideoBatch]:
+    """Videos in their order, as many together as have `size` questions; one with more has several batches."""
+    video_batches: list[VideoBatch] = []
     held: list[VideoJob] = []
     for job in jobs:
         held.append(job)
         if sum(len(each.rows) for each in held) >= size:
-            parcels.append(_parcel(held, size))
+            video_batches.append(_video_batch(held, size))
             held = []
-    return [*parcels, _parcel(held, size)] if held else parcels
+    return [*video_batches, _video_batch(held, size)] if held else video_batches
 
 
-def share(parcels: Sequence[Parcel], rank: int, ranks: int) -> list[Parcel]:
-    """The parcels of one of several processes: every one of them is some process's."""
-    return list(parcels[rank::ranks])
+def share(video_batches: Sequence[VideoBatch], rank: int, ranks: int) -> list[VideoBatch]:
+    """The video batches of one of several processes; each belongs to exactly one process."""
+    return list(video_batches[rank::ranks])
 
 
-def order_of(parcels: Sequence[Parcel], samplers: Sequence[str]) -> dict[Key, int]:
+def order_of(video_batches: Sequence[VideoBatch], samplers: Sequence[str]) -> dict[Key, int]:
     """Place of each answer in predictions.jsonl: batch by batch, within it sampler by sampler."""
-    batches = [batch for parcel in parcels for batch in parcel.batches]
+    batches = [batch for video_batch in video_batches for batch in video_batch.batches]
     keys = [(q.sample_id, sampler) for batch in batches for sampler in samplers for _, q in batch]
     return {key: place for place, key in enumerate(keys)}
 
@@ -59,13 +58,15 @@ class Pending:
     batches: tuple[tuple[tuple[Row, ...], tuple[str, ...]], ...]
 
 
-def pending_of(parcels: Sequence[Parcel], samplers: Sequence[str], settled: Mapping[Key, bool]) -> Pending:
+def pending_of(
+    video_batches: Sequence[VideoBatch], samplers: Sequence[str], settled: Mapping[Key, bool]
+) -> Pending:
     """Batches some of whose answers are not settled, in their order."""
     jobs: list[VideoJob] = []
     batches = []
-    for parcel in parcels:
+    for video_batch in video_batches:
         videos: set[str] = set()
-        for batch in parcel.batches:
+        for batch in video_batch.batches:
             open_samplers = tuple(
                 sampler
                 for sampler in samplers
@@ -74,11 +75,11 @@ def pending_of(parcels: Sequence[Parcel], samplers: Sequence[str], settled: Mapp
             if open_samplers:
                 batches.append((batch, open_samplers))
                 videos |= {question.video for _, question in batch}
-        jobs += [job for job in parcel.jobs if job.name in videos]
+        jobs += [job for job in video_batch.jobs if job.name in videos]
     return Pending(jobs=tuple(jobs), batches=tuple(batches))
 
 
-def _parcel(jobs: Sequence[VideoJob], size: int) -> Parcel:
+def _video_batch(jobs: Sequence[VideoJob], size: int) -> VideoBatch:
     rows = [row for job in jobs for row in job.rows]
     batches = tuple(tuple(rows[start : start + size]) for start in range(0, len(rows), size))
-    return Parcel(jobs=tuple(jobs), batches=batches)
+    return VideoBatch(jobs=tuple(jobs), batches=batches)

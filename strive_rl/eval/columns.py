@@ -65,8 +65,8 @@ def require_baseline(baseline: Path, settings: BenchmarkSettings) -> None:
     file = baseline / RESULTS_FILE
     held = jsonl.read_json(file).get("columns", {}) if file.is_file() else {}
     if not held.keys() & set(settings.samplers):
-        told = f"it holds {', '.join(held)}" if held else "no finished evaluation on a benchmark"
-        raise UsageError(f"baseline {baseline}: {told}, expected one of {', '.join(settings.samplers)}")
+        seen = f"it holds {', '.join(held)}" if held else "no finished evaluation on a benchmark"
+        raise UsageError(f"baseline {baseline}: {seen}, expected one of {', '.join(settings.samplers)}")
 
 
 def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:

@@ -12,7 +12,7 @@ from strive_rl.common.progress import EvalProgress
 from strive_rl.common.run_settings import require_finished
 from strive_rl.eval.columns import gains_over_baseline, require_baseline
 from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, BenchmarkSettings
-from strive_rl.eval.on_benchmark import FREE, Means, Record, Task, evaluate_benchmark, record_of
+from strive_rl.eval.on_benchmark import FREE, Record, RuntimeOptions, Task, evaluate_benchmark, record_of
 from strive_rl.eval.table import benchmark_table
 
 
@@ -45,7 +45,9 @@ FAILED = 2
 PATIENCE_MINUTES = 7 * 24 * 60.0
 
 
-def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None) -> int:
+def launch(
+    out: Path, *, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
+) -> int:
     """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
     try:
         with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy):
@@ -53,7 +55,7 @@ def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, 
                 known = finished_results(out, task=task, settings=settings, baseline=baseline)
             distributed.barrier()
             first = distributed.is_first()
-            results = _evaluated(out, task, settings, means, baseline) if known is None else known
+            results = _evaluated(out, task, settings, runtime, baseline) if known is None else known
     except distributed.PeerFailedError:
         return FAILED
     if first and results:
@@ -65,14 +67,14 @@ def launch(out: Path, *, task: Task, settings: BenchmarkSettings, means: Means, 
 
 
 def _evaluated(
-    out: Path, task: Task, settings: BenchmarkSettings, means: Means, baseline: Path | None
+    out: Path, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
 ) -> dict[str, object]:
     with distributed.locked_folder(out), EvalProgress() as progress:
         return evaluate_benchmark(
             out,
             task=task,
             settings=settings,
-            means=means,
+            runtime=runtime,
             baseline=baseline,
             observe=progress if distributed.is_first() else lambda done, total: None,
         )

@@ -27,8 +27,8 @@ from strive_rl.common import distributed, jsonl
 from strive_rl.common.run_settings import library_versions, model_identity, require_folder
 from strive_rl.data.views import UNIFORM
 from strive_rl.eval import answer_log
-from strive_rl.eval.answer_log import Asking, answered, failure_line, unusable_line
-from strive_rl.eval.batches import Key, Parcel, order_of, parcels_of, pending_of, share
+from strive_rl.eval.answer_log import AnswerContext, answered, failure_line, unusable_line
+from strive_rl.eval.batches import Key, VideoBatch, order_of, pending_of, share, video_batches_of
 from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
 from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
 from strive_rl.policy import load_policy
@@ -73,7 +73,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class RuntimeOptions:
     """What an evaluation runs on; no byte of it depends on them. As for a build; 0 workers are one a core,
     shared by the processes."""
 
@@ -82,16 +82,16 @@ class Means:
     engine: str = "local"
 
 
-LOCALLY = Means()
+LOCAL = RuntimeOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The questions: items, those whose video is there in parcels, and the lines of failures.jsonl of the
+    """The questions: items, those whose video is there in batches, and the lines of failures.jsonl of the
     others and of the annotation's unusable rows."""
 
     items: ItemSet
-    parcels: tuple[Parcel, ...]
+    video_batches: tuple[VideoBatch, ...]
     absent: tuple[Record, ...]
 
 
@@ -100,7 +100,7 @@ def evaluate_benchmark(
     *,
     task: Task,
     settings: BenchmarkSettings,
-    means: Means = LOCALLY,
+    runtime: RuntimeOptions = LOCAL,
     baseline: Path | None = None,
     observe: Observer = lambda done, total: None,
 ) -> Record:
@@ -108,7 +108,7 @@ def evaluate_benchmark(
 
     Several processes (torchrun) share the questions; the first adds up, the others give {}. Raises UsageError
     for what cannot be used: an annotation without a usable row, a data root without any of its videos, an
-    unknown frame sampler, a model, a baseline, a finished `out` or one that was begun with other settings.
+    unknown frame sampler, a model, a baseline, a finished `out` or one that was started with other settings.
     """
     with distributed.propagate_errors():
         plan = make_plan(task, settings)
@@ -116,11 +116,11 @@ def evaluate_benchmark(
             prepare(out, task, plan, settings, baseline)
     distributed.barrier()
     with distributed.propagate_errors():
-        seconds = answer_share(out, task=task, plan=plan, settings=settings, means=means, observe=observe)
+        seconds = answer_share(out, task=task, plan=plan, settings=settings, runtime=runtime, observe=observe)
     spent = distributed.all_gather(seconds)
     if not distributed.is_first():
         return {}
-    lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.parcels, settings.samplers))
+    lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.video_batches, settings.samplers))
     failures = answer_log.merge(out, answer_log.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
@@ -141,7 +141,7 @@ def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, base
         require_baseline(baseline, settings)
     answer_log.open_folder(out, record_of(task, plan.items, settings))
     answer_log.mend(out)
-    known = answer_log.read_ledger(out).failures
+    known = answer_log.read_log(out).failures
     answer_log.write(
         out,
         answer_log.FAILURES,
@@ -166,9 +166,9 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
             f"--data-root {task.data_root}: none of the videos of {plural(len(rows), 'question')} is there; "
             f"the first: {absent[0].message}"
         )
-    parcels = parcels_of(jobs, settings.policy.prompts_per_pass)
+    video_batches = video_batches_of(jobs, settings.policy.prompts_per_pass)
     lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]
-    return Plan(items=items, parcels=tuple(parcels), absent=tuple(lost))
+    return Plan(items=items, video_batches=tuple(video_batches), absent=tuple(lost))
 
 
 def failure_order(plan: Plan, settings: BenchmarkSettings) -> dict[Key, int]:
@@ -185,20 +185,20 @@ def answer_share(
     task: Task,
     plan: Plan,
     settings: BenchmarkSettings,
-    means: Means,
+    runtime: RuntimeOptions,
     observe: Observer,
 ) -> dict[str, float]:
     """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
     started = time.monotonic()
     processes = distributed.world_size()
-    mine = share(plan.parcels, distributed.rank(), processes)
-    settled = answer_log.read_ledger(out).settled(settings.samplers)
+    mine = share(plan.video_batches, distributed.rank(), processes)
+    settled = answer_log.read_log(out).settled(settings.samplers)
     pending = pending_of(mine, settings.samplers, settled)
     if not pending.batches:
         return {"answering": 0.0}
     policy = load_policy(task.model, settings.policy)
     loaded = time.monotonic()
-    asking = Asking(
+    context = AnswerContext(
         policy=policy,
         benchmark=task.benchmark,
         items={item.question.sample_id: item for item in plan.items.items},
@@ -215,12 +215,12 @@ def answer_share(
     videos = sample_stream(
         pending.jobs,
         frame_settings(settings),
-        workers=means.workers or max(1, (os.cpu_count() or 1) // processes),
-        cache=means.cache,
-        engine=means.engine,
+        workers=runtime.workers or max(1, (os.cpu_count() or 1) // processes),
+        cache=runtime.cache,
+        engine=runtime.engine,
     )
     with closing(videos):
-        for answers, lost in answered(asking, pending, videos, look):
+        for answers, lost in answered(context, pending, videos, look):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
             answer_log.write(out, answer_log.PREDICTIONS, fresh)
             answer_log.write(out, answer_log.FAILURES, lost)
@@ -233,10 +233,10 @@ def answer_share(
 
 def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record:
     """All that the predictions depend on, and the versions they were made with."""
-    told = {name: value for name, value in identity(settings).items() if name not in FREE}
+    seen = {name: value for name, value in identity(settings).items() if name not in FREE}
     return {
         "benchmark": task.benchmark.name,
-        "settings": told,
+        "settings": seen,
         "model": model_identity(task.model),
         "annotations": list(items.input_sha256.values()),
         "recipe": task.recipe,

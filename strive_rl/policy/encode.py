@@ -1,6 +1,6 @@
 """A group → M prompts: ids, pixels and position ids, by the model's own processor.
 
-The processor never samples frames anew and never enlarges them. Nothing is cut: a prompt longer than
+The processor never resamples frames and never enlarges them. Nothing is cut: a prompt longer than
 `max_prompt_tokens` is refused, as a sample that cannot be used or as the end of the run (`over_length`).
 """
 

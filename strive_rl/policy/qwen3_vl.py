@@ -65,7 +65,7 @@ class Qwen3VL:
 
 
 def metadata(times_K: Times) -> VideoMetadata:
-    """Frames at these seconds, told to the processor as frames of a video of 1,000 a second."""
+    """Frames at these seconds, given to the processor as frames of a video of 1,000 a second."""
     stamps = [round(float(time) * MILLISECONDS) for time in times_K]
     return VideoMetadata(
         total_num_frames=stamps[-1] + 1,

@@ -57,7 +57,7 @@ def test_only_a_free_choice_of_reader_has_another(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("named", "first"), [("auto", "pyav"), ("pyav", "pyav"), ("decord", "decord")])
-def test_the_first_try_is_told_by_the_reader_that_made_it(named: Reader, first: str) -> None:
+def test_the_first_try_is_made_by_the_reader_that_made_it(named: Reader, first: str) -> None:
     assert first_reader(DecodeSettings(reader=named)) == first
 
 
@@ -164,7 +164,7 @@ def test_defects_of_the_code_are_raised(fake: ModuleType) -> None:
         list(decode_videos([("x", Path("bug"))], DecodeSettings(), 1, read=fake.read))
 
 
-def test_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+def test_script_without_a_guard_is_reported(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from pathlib import Path\n"

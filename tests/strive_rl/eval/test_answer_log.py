@@ -15,8 +15,8 @@ from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Item
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
-from strive_rl.eval.answer_log import Asking, answered
-from strive_rl.eval.batches import parcels_of, pending_of
+from strive_rl.eval.answer_log import AnswerContext, answered
+from strive_rl.eval.batches import pending_of, video_batches_of
 from strive_rl.policy import Policy
 from tests.strive_rl.eval.made_benchmark import QUICK
 from tests.strive_rl.made_shards import made_sample
@@ -50,7 +50,7 @@ def test_lines_of_all_processes_are_settled_and_a_failure_is_so_for_every_sample
         "predictions.rank000.jsonl",
         "predictions.rank001.jsonl",
     ]
-    assert answer_log.read_ledger(tmp_path).settled(("uniform", "peaks")) == {
+    assert answer_log.read_log(tmp_path).settled(("uniform", "peaks")) == {
         ("a", "uniform"): True,
         ("b", "peaks"): True,
         ("c", "uniform"): False,
@@ -63,10 +63,10 @@ def test_a_line_that_was_cut_short_is_cut_off_before_others_follow(tmp_path: Pat
     file = tmp_path / "predictions.jsonl"
     answer_log.write(tmp_path, answer_log.PREDICTIONS, [line("a"), line("b")])
     file.write_bytes(file.read_bytes()[:-9])
-    assert list(answer_log.read_ledger(tmp_path).answers) == [("a", "uniform")]
+    assert list(answer_log.read_log(tmp_path).answers) == [("a", "uniform")]
     answer_log.mend(tmp_path)
     answer_log.write(tmp_path, answer_log.PREDICTIONS, [line("b")])
-    assert list(answer_log.read_ledger(tmp_path).answers) == [("b", "uniform"), ("a", "uniform")]
+    assert list(answer_log.read_log(tmp_path).answers) == [("b", "uniform"), ("a", "uniform")]
 
 
 def test_one_file_takes_the_place_of_all_in_the_order_given(
@@ -91,7 +91,7 @@ def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_pa
     answer_log.open_folder(out, {"model": "a", "settings": {"seed": 0}})
     answer_log.write(out, answer_log.PREDICTIONS, [line("q0", "uniform")])
     answer_log.open_folder(out, {"model": "a", "settings": {"seed": 0}})
-    with pytest.raises(UsageError, match=r"begun otherwise \(settings.seed: 0, now 1\)"):
+    with pytest.raises(UsageError, match=r"started otherwise \(settings.seed: 0, now 1\)"):
         answer_log.open_folder(out, {"model": "a", "settings": {"seed": 1}})
     other = tmp_path / "other"
     other.mkdir()
@@ -105,7 +105,7 @@ def test_a_folder_without_an_answer_begins_anew(tmp_path: Path) -> None:
     answer_log.write(tmp_path, answer_log.FAILURES, [line("q0", answer_log.EVERY)])
     answer_log.open_folder(tmp_path, {"model": "b"})
     assert jsonl.read_json(tmp_path / answer_log.SETTINGS_FILE) == {"model": "b"}
-    assert answer_log.read_ledger(tmp_path).settled(["uniform"]) == {}
+    assert answer_log.read_log(tmp_path).settled(["uniform"]) == {}
 
 
 SETTINGS = replace(QUICK, max_new_tokens=2)
@@ -135,19 +135,21 @@ def failed(sample: Sample) -> FailedRow:
 
 
 @pytest.fixture
-def asking(tiny_policy: Policy, answering: Callable[[Policy], Policy]) -> Asking:
+def context(tiny_policy: Policy, answering: Callable[[Policy], Policy]) -> AnswerContext:
     questions = [question for result in results() for _, question in result.job.rows]
     items = {q.sample_id: Item(question=q, tags={"source": "made"}) for q in questions}
-    return Asking(policy=answering(tiny_policy), benchmark=CUSTOM, items=items, settings=SETTINGS)
+    return AnswerContext(policy=answering(tiny_policy), benchmark=CUSTOM, items=items, settings=SETTINGS)
 
 
-def run(asking: Asking, videos: list[VideoResult], size: int, samplers: tuple[str, ...]) -> Iterator[tuple]:
-    parcels = parcels_of([video.job for video in videos], size)
-    return answered(asking, pending_of(parcels, samplers, {}), iter(videos))
+def run(
+    context: AnswerContext, videos: list[VideoResult], size: int, samplers: tuple[str, ...]
+) -> Iterator[tuple]:
+    video_batches = video_batches_of([video.job for video in videos], size)
+    return answered(context, pending_of(video_batches, samplers, {}), iter(videos))
 
 
-def test_lines_by_batch_and_sampler(asking: Asking) -> None:
-    made = list(run(asking, results(), 4, ("uniform", "topk")))
+def test_lines_by_batch_and_sampler(context: AnswerContext) -> None:
+    made = list(run(context, results(), 4, ("uniform", "topk")))
     ids = [[line["sample_id"] for line in lines] for lines, _ in made]
     assert ids == [[], ["q0", "q1", "q2", "q3"], ["q0", "q1", "q2", "q3"], [], ["q4", "q5"], ["q4", "q5"]]
     line = made[1][0][0]
@@ -163,8 +165,8 @@ def test_lines_by_batch_and_sampler(asking: Asking) -> None:
     assert made[2][0][0]["frames"] == best
 
 
-def test_a_video_that_fails_costs_its_own_questions_alone(asking: Asking) -> None:
-    made = list(run(asking, results(broken=1), 4, ("uniform",)))
+def test_a_video_that_fails_costs_its_own_questions_alone(context: AnswerContext) -> None:
+    made = list(run(context, results(broken=1), 4, ("uniform",)))
     assert [line["sample_id"] for lines, _ in made for line in lines] == ["q0", "q1", "q4", "q5"]
     lost = [line for _, lines in made for line in lines]
     assert [(line["sample_id"], line["sampler"], line["stage"], line["kind"]) for line in lost] == [
@@ -173,9 +175,9 @@ def test_a_video_that_fails_costs_its_own_questions_alone(asking: Asking) -> Non
     ]
 
 
-def test_a_prompt_that_is_too_long_fails_under_its_sampler(asking: Asking) -> None:
-    short = replace(asking.policy, settings=replace(asking.policy.settings, max_prompt_tokens=50))
-    ((_, _), (answers, lost)) = run(replace(asking, policy=short), results()[:1], 4, ("uniform",))
+def test_a_prompt_that_is_too_long_fails_under_its_sampler(context: AnswerContext) -> None:
+    short = replace(context.policy, settings=replace(context.policy.settings, max_prompt_tokens=50))
+    ((_, _), (answers, lost)) = run(replace(context, policy=short), results()[:1], 4, ("uniform",))
     assert answers == []
     assert [(line["sample_id"], line["sampler"], line["stage"]) for line in lost] == [
         ("q0", "uniform", "prompt"),
@@ -184,7 +186,7 @@ def test_a_prompt_that_is_too_long_fails_under_its_sampler(asking: Asking) -> No
 
 
 def test_questions_on_one_video_share_its_pixels_and_features(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two questions a video, the same uniform frames: the tower sees three clips for six answers."""
     looked: list[int] = []
@@ -195,16 +197,16 @@ def test_questions_on_one_video_share_its_pixels_and_features(
         return look(self, pixels, grids)
 
     monkeypatch.setattr(Policy, "encode_vision", counting)
-    together = list(run(asking, results(), 64, ("uniform",)))
+    together = list(run(context, results(), 64, ("uniform",)))
     patches = sum(looked)
-    alone = list(run(asking, results(), 1, ("uniform",)))
+    alone = list(run(context, results(), 1, ("uniform",)))
     assert sum(looked) == 3 * patches
     texts = [[line["output"] for lines, _ in made for line in lines] for made in (together, alone)]
     assert texts[0] == texts[1]
 
 
-def test_several_answers_count_with_their_mean(asking: Asking) -> None:
-    many = replace(asking, settings=replace(SETTINGS, temperature=3.0, answers=8))
+def test_several_answers_count_with_their_mean(context: AnswerContext) -> None:
+    many = replace(context, settings=replace(SETTINGS, temperature=3.0, answers=8))
     ((_, _), (lines, _)) = run(many, results()[:1], 4, ("uniform",))
     assert all(len(line["outputs"]) == 8 and line["outputs"][0] == line["output"] for line in lines)
     assert len({text for line in lines for text in line["outputs"]}) > 1

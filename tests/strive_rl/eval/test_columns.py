@@ -27,7 +27,7 @@ from strive_rl.eval.columns import (
     score_columns,
 )
 from strive_rl.eval.launch import benchmark_table, finished_results, launch
-from strive_rl.eval.on_benchmark import Means, evaluate_benchmark
+from strive_rl.eval.on_benchmark import RuntimeOptions, evaluate_benchmark
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, row
 from tests.strive_rl.test_cli import typed
 
@@ -85,11 +85,11 @@ def test_a_baseline_is_paired_by_sampler(tmp_path: Path) -> None:
         require_baseline(tmp_path, BOTH)
 
 
-def test_what_is_finished_is_told_again_without_its_videos(tmp_path: Path, tiny_folder: Path) -> None:
+def test_what_is_finished_is_reported_again_without_its_videos(tmp_path: Path, tiny_folder: Path) -> None:
     task = make_benchmark(tmp_path / "root", tiny_folder, videos=2, questions=1)
     out = tmp_path / "out"
     assert finished_results(out, task=task, settings=QUICK) is None
-    results = evaluate_benchmark(out, task=task, settings=QUICK, means=Means(workers=1))
+    results = evaluate_benchmark(out, task=task, settings=QUICK, runtime=RuntimeOptions(workers=1))
     shutil.rmtree(tmp_path / "root" / "videos")
     assert finished_results(out, task=task, settings=QUICK) == results
     with pytest.raises(UsageError, match=r"settings\.max_new_tokens: 4, now 5"):
@@ -186,10 +186,10 @@ def test_a_killed_command_goes_on_with_the_same_bytes(
     assert typed(*command, "--out", killed) == 0
     for name in ("predictions.jsonl", "settings.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    told = capfd.readouterr().out
+    seen = capfd.readouterr().out
     before = (killed / "results.json").read_bytes()
     assert typed(*command, "--out", killed) == 0
-    assert capfd.readouterr().out == f"{killed}: finished already, nothing to do\n{told}"
+    assert capfd.readouterr().out == f"{killed}: finished already, nothing to do\n{seen}"
     assert (killed / "results.json").read_bytes() == before
     assert typed(*command, "--out", killed, "--missing", "exclude") == 2
     assert "made otherwise (missing: 'wrong', now 'exclude')" in capfd.readouterr().err
@@ -227,7 +227,7 @@ def test_only_the_first_process_speaks(
         raise distributed.PeerFailedError("the first says it")
 
     monkeypatch.setattr(launching, "evaluate_benchmark", failed)
-    code = launch(tmp_path / "out", task=task, settings=QUICK, means=Means(), baseline=None)
+    code = launch(tmp_path / "out", task=task, settings=QUICK, runtime=RuntimeOptions(), baseline=None)
     assert (code, capfd.readouterr().out) == (2, "")
 
 

@@ -1,4 +1,4 @@
-"""An evaluation on real files: decoded, answered, scored; stopped and gone on with; and what is refused."""
+"""An evaluation on real files: decoded, answered, scored; stopped and continued; and what is refused."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
 from strive_rl.eval import on_benchmark as running
-from strive_rl.eval.batches import Parcel, order_of, parcels_of, pending_of, share
+from strive_rl.eval.batches import VideoBatch, order_of, pending_of, share, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 from strive_rl.eval.launch import benchmark_table
 from strive_rl.eval.on_benchmark import (
-    Means,
+    RuntimeOptions,
     Task,
     evaluate_benchmark,
     frame_settings,
@@ -54,38 +54,40 @@ def jobs(*counts: int) -> list[VideoJob]:
     return made
 
 
-def ids(parcels: list[Parcel]) -> list[list[list[str]]]:
-    return [[[q.sample_id for _, q in batch] for batch in parcel.batches] for parcel in parcels]
+def ids(video_batches: list[VideoBatch]) -> list[list[list[str]]]:
+    return [
+        [[q.sample_id for _, q in batch] for batch in video_batch.batches] for video_batch in video_batches
+    ]
 
 
 def test_videos_are_whole_and_batches_full_by_hand() -> None:
-    assert ids(parcels_of(jobs(1, 2, 1, 5, 1), 3)) == [
+    assert ids(video_batches_of(jobs(1, 2, 1, 5, 1), 3)) == [
         [["0.0", "1.0", "1.1"]],
         [["2.0", "3.0", "3.1"], ["3.2", "3.3", "3.4"]],
         [["4.0"]],
     ]
-    assert parcels_of([], 3) == []
+    assert video_batches_of([], 3) == []
 
 
 @given(counts=st.lists(st.integers(1, 7), max_size=12), size=st.integers(1, 5), ranks=st.integers(1, 4))
 def test_each_question_is_one_processes_and_its_batch_does_not_depend_on_how_many_there_are(
     counts: list[int], size: int, ranks: int
 ) -> None:
-    parcels = parcels_of(jobs(*counts), size)
-    shares = [share(parcels, rank, ranks) for rank in range(ranks)]
-    every = sorted(i for mine in shares for parcel in ids(mine) for batch in parcel for i in batch)
+    video_batches = video_batches_of(jobs(*counts), size)
+    shares = [share(video_batches, rank, ranks) for rank in range(ranks)]
+    every = sorted(i for mine in shares for video_batch in ids(mine) for batch in video_batch for i in batch)
     assert every == sorted(
         f"{video}.{number}" for video, count in enumerate(counts) for number in range(count)
     )
-    videos = [{job.name for parcel in mine for job in parcel.jobs} for mine in shares]
+    videos = [{job.name for video_batch in mine for job in video_batch.jobs} for mine in shares]
     assert sum(map(len, videos)) == len(counts)
-    assert all(len(batch) <= size for parcel in ids(parcels) for batch in parcel)
-    whole = [batch for parcel in ids(parcels) for batch in parcel]
-    assert all(batch in whole for mine in shares for parcel in ids(mine) for batch in parcel)
+    assert all(len(batch) <= size for video_batch in ids(video_batches) for batch in video_batch)
+    whole = [batch for video_batch in ids(video_batches) for batch in video_batch]
+    assert all(batch in whole for mine in shares for video_batch in ids(mine) for batch in video_batch)
 
 
 def test_lines_stand_batch_by_batch_and_in_it_sampler_by_sampler() -> None:
-    order = order_of(parcels_of(jobs(2, 1), 2), ("uniform", "peaks"))
+    order = order_of(video_batches_of(jobs(2, 1), 2), ("uniform", "peaks"))
     assert list(order) == [
         ("0.0", "uniform"),
         ("0.1", "uniform"),
@@ -97,9 +99,9 @@ def test_lines_stand_batch_by_batch_and_in_it_sampler_by_sampler() -> None:
 
 
 def test_what_is_left_are_whole_batches_and_whole_videos() -> None:
-    parcels = parcels_of(jobs(2, 5), 3)
+    video_batches = video_batches_of(jobs(2, 5), 3)
     done = dict.fromkeys([("0.0", "u"), ("0.1", "u"), ("1.0", "u"), ("1.0", "p")], True)
-    pending = pending_of(parcels, ("u", "p"), done)
+    pending = pending_of(video_batches, ("u", "p"), done)
     assert [[q.sample_id for _, q in batch] for batch, _ in pending.batches] == [
         ["0.0", "0.1", "1.0"],
         ["1.1", "1.2", "1.3"],
@@ -107,10 +109,12 @@ def test_what_is_left_are_whole_batches_and_whole_videos() -> None:
     ]
     assert [samplers for _, samplers in pending.batches] == [("p",), ("u", "p"), ("u", "p")]
     first = dict.fromkeys([(i, s) for i in ("0.0", "0.1", "1.0", "1.1", "1.2", "1.3") for s in "up"], True)
-    pending = pending_of(parcels, ("u", "p"), first)
+    pending = pending_of(video_batches, ("u", "p"), first)
     assert [job.name for job in pending.jobs] == ["1.mp4"]
     assert len(pending.jobs[0].rows) == 5
-    assert pending_of(parcels, ("u",), dict.fromkeys(order_of(parcels, ("u",)), True)).batches == ()
+    assert (
+        pending_of(video_batches, ("u",), dict.fromkeys(order_of(video_batches, ("u",)), True)).batches == ()
+    )
 
 
 def test_uniform_frames_need_no_image_model_and_keep_no_other_frames() -> None:
@@ -134,7 +138,7 @@ def test_more_frames_than_candidates_are_refused() -> None:
         BenchmarkSettings(sampler=SamplerSettings(frames=130))
 
 
-ONE = Means(workers=1)
+ONE = RuntimeOptions(workers=1)
 
 
 class Quiet(Observer):
@@ -156,7 +160,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(task: Task, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "out"
-    evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    evaluate_benchmark(out, task=task, settings=QUICK, runtime=replace(ONE, cache=cache))
     return out
 
 
@@ -208,7 +212,7 @@ def test_a_second_evaluation_decodes_nothing(
     for folder, expected in ((cache, [True] * 3), (tmp_path / "fresh", [False] * 3)):
         kept.clear()
         out = tmp_path / folder.name
-        evaluate_benchmark(out, task=task, settings=QUICK, means=replace(ONE, cache=folder))
+        evaluate_benchmark(out, task=task, settings=QUICK, runtime=replace(ONE, cache=folder))
         assert kept == expected
         assert (out / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
 
@@ -222,16 +226,18 @@ def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
     def stop(answered: int, total: int) -> None:
         raise StopError
 
-    out, means = tmp_path / "out", replace(ONE, cache=cache)
+    out, runtime = tmp_path / "out", replace(ONE, cache=cache)
     with pytest.raises(StopError):
-        evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=stop)
+        evaluate_benchmark(out, task=task, settings=QUICK, runtime=runtime, observe=stop)
     file = out / "predictions.jsonl"
     assert len(jsonl.read(file)) == 4
     # As if it had been killed in the middle of a line.
     file.write_bytes(file.read_bytes()[:-20])
-    told: list[tuple[int, int]] = []
-    evaluate_benchmark(out, task=task, settings=QUICK, means=means, observe=lambda *pair: told.append(pair))
-    assert told[-1] == (6, 6)
+    seen: list[tuple[int, int]] = []
+    evaluate_benchmark(
+        out, task=task, settings=QUICK, runtime=runtime, observe=lambda *pair: seen.append(pair)
+    )
+    assert seen[-1] == (6, 6)
     for name in ("predictions.jsonl", "failures.jsonl"):
         assert (out / name).read_bytes() == (done / name).read_bytes()
     with pytest.raises(UsageError, match="already holds results"):
@@ -245,8 +251,10 @@ def test_importance_stands_beside_uniform_with_its_gain(
     task: Task, done: Path, cache: Path, tmp_path: Path
 ) -> None:
     settings = with_samplers(QUICK, "uniform", "topk")
-    means = replace(ONE, cache=cache)
-    results = evaluate_benchmark(tmp_path / "out", task=task, settings=settings, means=means, baseline=done)
+    runtime = replace(ONE, cache=cache)
+    results = evaluate_benchmark(
+        tmp_path / "out", task=task, settings=settings, runtime=runtime, baseline=done
+    )
     assert list(results["columns"]) == ["uniform", "topk"]
     lines = jsonl.read(tmp_path / "out" / "predictions.jsonl")
     uniform = [line for line in lines if line["sampler"] == "uniform"]
@@ -260,7 +268,7 @@ def test_importance_stands_beside_uniform_with_its_gain(
     assert results["baseline"]["uniform"]["readings"]["robust"]["difference"]["questions"] == 12
     with pytest.raises(UsageError, match=r"baseline .*: it holds uniform, expected one of topk"):
         evaluate_benchmark(
-            tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), means=means, baseline=done
+            tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), runtime=runtime, baseline=done
         )
 
 
@@ -279,7 +287,7 @@ def test_the_frames_and_the_cache_of_a_build(
         workers=1,
         cache=cache,
     )
-    evaluate_benchmark(tmp_path / "b", task=task, settings=QUICK, means=replace(ONE, cache=cache))
+    evaluate_benchmark(tmp_path / "b", task=task, settings=QUICK, runtime=replace(ONE, cache=cache))
     assert kept == [True] * 3
     assert (tmp_path / "b" / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
     plain = EvalSettings(
@@ -300,7 +308,7 @@ def test_the_frames_and_the_cache_of_a_build(
     assert len(pairs[0]) == 9
 
 
-def test_wrong_input_is_told_before_a_model_is_loaded(task: Task, tmp_path: Path) -> None:
+def test_wrong_input_is_reported_before_a_model_is_loaded(task: Task, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lost = replace(task, model="/no/such/model")
 

@@ -61,15 +61,15 @@ def test_the_gain_is_paired_by_question() -> None:
 
 
 def test_an_evaluation_and_its_baseline(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
-    told: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
     results = evaluate(
         tmp_path / "one",
         shards=shards,
         model=str(tiny_folder),
         settings=SETTINGS,
-        observe=lambda done, total: told.append((done, total)),
+        observe=lambda done, total: seen.append((done, total)),
     )
-    assert told == [(4, 12), (6, 12), (10, 12), (12, 12)]
+    assert seen == [(4, 12), (6, 12), (10, 12), (12, 12)]
     rows = jsonl.read(tmp_path / "one" / "predictions.jsonl")
     assert [(r["sample_id"], r["sampler"]) for r in rows] == [
         (f"q{i}", sampler) for sampler in ("uniform", "importance") for i in range(6)

@@ -1,4 +1,4 @@
-"""Loading: what is frozen, what is never sampled, and how bad names are told."""
+"""Loading: what is frozen, what is never sampled, and how bad names are reported."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_demo_model_loads() -> None:
     assert next(policy.model.parameters()).dtype == torch.float32
 
 
-def test_a_missing_folder_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder") as caught:
         load_policy(str(tmp_path / "absent"), CPU)
     assert "\n" not in str(caught.value)
