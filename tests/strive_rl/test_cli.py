@@ -204,7 +204,7 @@ def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Told to TensorBoard, drawn, read; and a dry run of the same command, which begins nothing."""
+    """Logged to TensorBoard, drawn, read; and a dry run of the same command, which starts nothing."""
     pytest.importorskip("tensorboard")
     make_shards(tmp_path / "shards")
     run = tmp_path / "run"

@@ -86,7 +86,7 @@ def test_one_file_takes_the_place_of_all_in_the_order_given(
     assert (tmp_path / "predictions.jsonl").read_bytes() == before
 
 
-def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_path: Path) -> None:
+def test_a_folder_that_was_started_otherwise_is_refused_with_the_difference(tmp_path: Path) -> None:
     out = tmp_path / "out"
     answer_log.open_folder(out, {"model": "a", "settings": {"seed": 0}})
     answer_log.write(out, answer_log.PREDICTIONS, [line("q0", "uniform")])
@@ -100,7 +100,7 @@ def test_a_folder_that_was_begun_otherwise_is_refused_with_the_difference(tmp_pa
         answer_log.open_folder(other, {})
 
 
-def test_a_folder_without_an_answer_begins_anew(tmp_path: Path) -> None:
+def test_a_folder_without_an_answer_starts_again(tmp_path: Path) -> None:
     answer_log.open_folder(tmp_path, {"model": "no such model"})
     answer_log.write(tmp_path, answer_log.FAILURES, [line("q0", answer_log.EVERY)])
     answer_log.open_folder(tmp_path, {"model": "b"})
