@@ -1,7 +1,6 @@
 """`strive-rl`: the command line of the training half. Arguments in, one call, a few lines out.
 
-Everything costly is imported inside the commands, after the arguments are checked: help and errors come at
-once.
+Costly imports are inside the commands, after the arguments are checked: help and errors come at once.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ def train(
     config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
-    """Train a policy by dual-grouped GRPO: M variants of each video, G completions of each variant, one joint
-    advantage."""
+    """Train a policy: M variants of each video, G completions of each variant, one joint advantage."""
     from strive_rl.config import TrainSettings
 
     options = {
@@ -90,19 +88,17 @@ def train(
     require_model(model, None if dry_run else settings.policy.device)
     from strive_data.shards.reader import ShardSet
 
-    cache = Path(settings.data.cache) if settings.data.cache else None
-    data = [ShardSet.open(where, cache) for where in shards]
+    cache = settings.data.cache
+    data = [ShardSet.open(where, Path(cache) if cache else None) for where in shards]
     quiet_libraries()
     if dry_run:
         from strive_rl.train.dry_run import plan, plan_text
 
-        echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
-        return
+        return echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
     from strive_rl.train.launch import launch
 
-    raise typer.Exit(
-        launch(data, model=model, out=out, settings=settings, resume=resumes, resume_from=resume_from)
-    )
+    code = launch(data, model=model, out=out, settings=settings, resume=resumes, resume_from=resume_from)
+    raise typer.Exit(code)
 
 
 @app.command()

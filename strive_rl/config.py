@@ -122,14 +122,8 @@ class PolicySettings:
     logits_chunk_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        counts = (
-            "max_pixels",
-            "max_prompt_tokens",
-            "prompts_per_pass",
-            "groups_per_pass",
-            "logits_chunk_tokens",
-        )
-        for name in counts:
+        tokens = ("max_pixels", "max_prompt_tokens", "logits_chunk_tokens")
+        for name in (*tokens, "prompts_per_pass", "groups_per_pass"):
             got = getattr(self, name)
             require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
         require(self.lora_rank >= 0, f"policy.lora_rank: got {self.lora_rank}, expected at least 0")
@@ -142,8 +136,7 @@ class PolicySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """What samples completions: "builtin", the policy's own loop, or "vllm" (the [vllm] extra), an engine in
-    each process with a copy of the weights.
+    """What samples completions: "builtin", the policy's loop, or "vllm", an engine with its own weights.
 
     `gpu_memory_utilization`, `tensor_parallel_size` and `sleep` are vLLM's: its share of a GPU's memory, the
     processes that share one copy, and whether it frees its memory while the policy is updated.
