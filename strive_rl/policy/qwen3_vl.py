@@ -1,8 +1,8 @@
 """Qwen3-VL: each temporal patch has its own run of video tokens, with its time written before it.
 
-The text is that of the model's processor, given the true times (DESIGN.md 7.2). What stands around the time
-stamps depends on the version of transformers (5.x keeps the chat template's outer vision tokens, 4.57 and
-vLLM drop them), so a run records it. The positions are those of the model's own `get_rope_index`.
+The text is that of the model's processor, given the true times (DESIGN.md 7.2). The tokens around the
+time stamps depend on the version of transformers (5.x and vLLM 0.32 keep the chat template's outer vision
+tokens, 4.57 drops them), so a run records them. The positions are those of the model's own `get_rope_index`.
 """
 
 from __future__ import annotations
