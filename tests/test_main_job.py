@@ -61,12 +61,12 @@ def test_the_report_shows_the_right_frames_at_the_right_times(shards: Path, shar
     run("strive-data", "report", shards, "--sample", "1")
     page = (shards / "report.html").read_text()
     data = dict(re.findall(r'<image id="([^"]+)"[^>]*href="data:image/jpeg;base64,([^"]+)"', page))
-    shown = re.findall(r'<use href="#([^"]+)"[^>]*><title>[^:]+: ([\d.]+) s', page)
+    shown = re.findall(r'title="[^":]+: ([\d.]+) s, score [^"]+"><svg [^>]+><use href="#([^"]+)"', page)
     assert len(shown) == 3 * 8
     with av.open(str(shared_data / "videos" / "bikes.mp4")) as container:
         frames = [(frame.time, frame.to_image()) for frame in container.decode(video=0)]
     start = frames[0][0]
-    for name, seconds in set(shown):
+    for seconds, name in set(shown):
         thumbnail = simplejpeg.decode_jpeg(b64decode(data[name])).astype(float)
         size = (thumbnail.shape[1], thumbnail.shape[0])
         near = [(t - start, image) for t, image in frames if abs(t - start - float(seconds)) < 2]

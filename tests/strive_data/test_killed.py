@@ -74,7 +74,7 @@ def test_a_signal_ends_it_cleanly_with_one_line(world: Path, tmp_path: Path, num
     code, errors = stopped_when(
         command(world, out, *SHARDS, "--workers", 1), out / "shard-000000.json", number
     )
-    said = f"stopped: finished shards are kept in {out}; start the same command again to go on"
+    said = f"stopped: finished shards are kept in {out}; start the same command again to continue"
     assert (code, errors.splitlines()[-1]) == (128 + number, said)
     assert "Traceback" not in errors
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
@@ -106,5 +106,5 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_room(
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "samples were there already" in done.stdout
+    assert "kept from earlier starts" in done.stdout
     assert content(out) == wanted

@@ -86,7 +86,7 @@ def test_a_build_killed_on_an_object_store_ends_with_the_objects_of_a_local_one(
     process.communicate()
     assert "run.json" not in store.sizes()
     done = subprocess.run(arguments, capture_output=True, text=True)
-    assert "samples were there already" in done.stdout, done.stderr
+    assert "kept from earlier starts" in done.stdout, done.stderr
     assert sorted(store.sizes()) == sorted(path.name for path in (tmp_path / "local").iterdir())
     for path in (tmp_path / "local").iterdir():
         if path.name != "run.json":
