@@ -88,8 +88,8 @@ def train(
     require_model(model, None if dry_run else settings.policy.device)
     from strive_data.shards.reader import ShardSet
 
-    cache = settings.data.cache
-    data = [ShardSet.open(where, Path(cache) if cache else None) for where in shards]
+    cache = Path(settings.data.cache) if settings.data.cache else None
+    data = [ShardSet.open(where, cache) for where in shards]
     quiet_libraries()
     if dry_run:
         from strive_rl.train.dry_run import plan, plan_text
@@ -280,7 +280,9 @@ def score(
     missing: Missing = None,
     format_: Annotated[
         str | None,
-        option("--format", text="strive, lmms-eval, video-r1 or tempcompass; default read from the file."),
+        option(
+            "--format", text="strive, lmms-eval, video-r1, tempcompass, videomme or mmvu; default by content."
+        ),
     ] = None,
     sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
     recipe: Recipe = None,

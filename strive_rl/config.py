@@ -319,8 +319,7 @@ class AlgorithmSettings:
 class OptimSettings:
     """AdamW; its rate rises linearly over `warmup_steps`, then goes by `schedule` from `lr` to `final_lr`.
 
-    It reaches `final_lr` after `decay_steps` steps (warm-up included) and stays there; None: at the end of
-    the run.
+    It reaches `final_lr` after `decay_steps` steps, warm-up included (None: at the end of the run).
     """
 
     lr: float = 1e-6
