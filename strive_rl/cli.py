@@ -20,6 +20,7 @@ from strive_rl.common.options import (
     Annotations,
     Answers,
     Cache,
+    Format,
     Frames,
     Missing,
     Model,
@@ -278,12 +279,7 @@ def score(
         Path | None, option(text="A judge's answers to for_judge.jsonl; default none.")
     ] = None,
     missing: Missing = None,
-    format_: Annotated[
-        str | None,
-        option(
-            "--format", text="strive, lmms-eval, video-r1, tempcompass, videomme or mmvu; default by content."
-        ),
-    ] = None,
+    format_: Format = None,
     sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
     recipe: Recipe = None,
     config: Config = None,

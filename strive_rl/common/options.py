@@ -39,4 +39,10 @@ Recipe = Annotated[
 Annotations = Annotated[
     list[Path] | None, option(text="The benchmark's annotation files, repeatable; default those found.")
 ]
+Format = Annotated[
+    str | None,
+    option(
+        "--format", text="strive, lmms-eval, video-r1, tempcompass, videomme or mmvu; default by content."
+    ),
+]
 Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
