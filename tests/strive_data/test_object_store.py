@@ -118,7 +118,7 @@ def test_a_bucket_that_is_missing_is_named_before_the_model_is_loaded(world: Pat
 
 def _look_at(out: str) -> None:
     checked = called("verify", out)
-    assert (checked.returncode, checked.stdout.split(";")[0]) == (0, f"{out}: nothing wrong")
+    assert (checked.returncode, checked.stdout.split(";")[0]) == (0, f"{out}: no problem")
     assert called("inspect", out).stdout.startswith(f"{out}: 8 samples, 8 videos, 4 shards")
     refused = called("report", out)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
