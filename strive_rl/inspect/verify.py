@@ -40,7 +40,7 @@ def verify(folder: Path) -> Report:
         )
     problems = [line for each in checked for line in find_damage(each)]
     problems += _damaged_logs(folder) if run else []
-    found = plural(len(problems), "problem") if problems else "nothing wrong"
+    found = plural(len(problems), "problem") if problems else "no problem"
     without = [each.name for each in folders if not has_manifest(each)]
     old = f"; without a {MANIFEST_FILE}, not checked: {', '.join(without)}" if without else ""
     return Report(
