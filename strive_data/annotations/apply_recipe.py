@@ -62,6 +62,8 @@ class RecipeReader:
         self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
+        paths = [path.strip() for path in recipe.fields.video.split("|")]
+        self._lists = [path.removesuffix("[0]") for path in paths if path.endswith("[0]")]
         self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
 
     def layout(self, item: Item) -> object:
@@ -73,7 +75,8 @@ class RecipeReader:
         if not isinstance(row, dict):
             return row
         layout: Layout = row.copy() if self._is_layout else {}
-        _refuse_many_videos(row, self.recipe.fields.video)
+        for name in self._lists:
+            _refuse_many(row, name)
         for name, get in self._getters if not self._is_layout else ():
             found = get(item, row)
             if found is not ABSENT:
@@ -183,26 +186,25 @@ def _filled(item: Item, row: Row, name: str) -> str:
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
-def _refuse_many_videos(row: Row, text: str) -> None:
+def _refuse_many(row: Row, name: str) -> None:
     """A recipe that reads the first of a list of videos does not drop the others."""
-    for path in text.split("|"):
-        name = path.strip().removesuffix("[0]")
-        videos = row.get(name)
-        if name != path.strip() and isinstance(videos, list) and len(videos) > 1:
-            _bad_row(f"{name}: got {len(videos)} videos, expected one")
+    videos = row.get(name)
+    if isinstance(videos, list) and len(videos) > 1:
+        _bad_row(f"{name}: got {len(videos)} videos, expected one")
 
 
 def _clean(layout: Layout, recipe: Recipe) -> None:
     """The video as a path, the question without place holders, the answer without tags, moments as spans."""
     for name in ("problem", "solution"):
-        layout.update({name: _joined(layout[name])} if name in layout else {})
+        if isinstance(parts := layout.get(name), list):
+            layout[name] = _joined(parts)
     video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
     if recipe.rules.answer_in_tags and isinstance(answer, str):
         tagged = IN_TAGS.findall(answer)
         layout["solution"] = tagged[0].strip() if len(tagged) == 1 else answer
     if recipe.rules.moment_seconds and isinstance(moments := layout.get("evidence_spans"), list):
         layout["evidence_spans"] = [_span(moment, recipe.rules.moment_seconds) for moment in moments]
-    if isinstance(video, Mapping):
+    if isinstance(video, dict):
         # {"video": path, "fps": …} as in verl, {"path": …, "bytes": …} as in Hugging Face datasets.
         if video.get("bytes"):
             label = _label(recipe.fields.video, "video")
@@ -223,10 +225,8 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
         layout["problem"] = question.strip()
 
 
-def _joined(message: object) -> object:
+def _joined(message: list[object]) -> str:
     """The text of a message in parts: [{"type": "video"}, {"type": "text", "text": …}]."""
-    if not isinstance(message, list):
-        return message
     texts = [part["text"] for part in message if isinstance(part, Mapping) and "text" in part]
     return "\n".join(text for text in texts if isinstance(text, str))
 

@@ -11,7 +11,7 @@ import orjson
 from strive_data.errors import FailureKind, SampleError
 
 KEY = re.compile(rb'"\s*:')
-SPACES_BEHIND_QUOTES = (b'" ', b'"\t', b'"\n', b'"\r')
+QUOTE_AND_SPACE = re.compile(rb'"\s')
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 # A row is split at every "}, {" inside of it and joined again; what has more of them is read as one piece.
 MOST_JOINS = 200
@@ -79,8 +79,8 @@ def _fast(raw: bytes) -> object:
     """By orjson where that is exact, else by the standard library. Raises orjson.JSONDecodeError."""
     value = orjson.loads(raw)
     keys = _keys(value)
-    compact = not any(space in raw for space in SPACES_BEHIND_QUOTES)
-    if keys < 0 or (raw.count(b'":') if compact else len(KEY.findall(raw))) != keys:
+    written = len(KEY.findall(raw)) if QUOTE_AND_SPACE.search(raw) else raw.count(b'":')
+    if written != keys:
         return _strict(raw)
     return value
 
@@ -98,7 +98,8 @@ def _keys(value: object) -> int:
     else:
         return -(1 << 40) if type(value) is float and not -LARGEST_EXACT < value < LARGEST_EXACT else 0
     for below in values:
-        if type(below) is not str and type(below) is not int:
+        kind = type(below)
+        if kind is not str and kind is not int and below:
             count += _keys(below)
     return count
 

@@ -104,10 +104,9 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     options = row.get("options")
     if options is None:
         options = []
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+    if not isinstance(options, list) or {type(option) for option in options} - {str}:
         _bad("options", f": got {short_repr(options)}, expected a list of texts")
-    for option in options:
-        _check_text("options", option)
+    _check_text("options", "".join(options))
     if problem_type != "multiple choice":
         return tuple([option.strip() for option in options])
     lettered = [_lettered(option) for option in options]
@@ -190,14 +189,13 @@ def _span(span: object) -> Span:
 def _text(row: Row, name: str) -> str:
     """A text field that must be there and not be blank, stripped."""
     value = row.get(name)
-    if value is None:
-        _bad(name, " is missing")
     if not isinstance(value, str):
-        _bad(name, f": got {short_repr(value)}, expected a text")
-    if not value.strip():
+        _bad(name, " is missing" if value is None else f": got {short_repr(value)}, expected a text")
+    stripped = value.strip()
+    if not stripped:
         _bad(name, " is empty")
-    _check_text(name, value)
-    return value.strip()
+    _check_text(name, stripped)
+    return stripped
 
 
 def _check_text(name: str, value: str) -> None:
