@@ -28,7 +28,8 @@ LAYERS = {
     "strive_rl": """
         schema config
         common
-        algorithm policy data
+        answers policy data
+        algorithm
         rollout benchmarks
         train eval inspect
         study

@@ -14,7 +14,7 @@ from traceback import extract_tb
 from strive_data.common.imports import imported
 from strive_data.errors import StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.accuracy import (
+from strive_rl.answers.accuracy import (
     accuracy_of,
     final_answer,
     has_direct_form,

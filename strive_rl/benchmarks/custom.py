@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from strive_rl.algorithm.accuracy import accuracy_of, read_number
+from strive_rl.answers.accuracy import accuracy_of, read_number
 from strive_rl.benchmarks.item import Benchmark, Convention, Item, Row, Verdict, text_of
 from strive_rl.benchmarks.open_answer import choice_verdict
 from strive_rl.benchmarks.parsing import final_text

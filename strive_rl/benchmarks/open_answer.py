@@ -11,8 +11,8 @@ import re
 from fractions import Fraction
 
 from strive_data.annotations.numbers import fold_number_text, parse_number
-from strive_rl.algorithm.plain import plain_text
-from strive_rl.algorithm.statements import conclusion, statements
+from strive_rl.answers.plain import plain_text
+from strive_rl.answers.statements import conclusion, statements
 from strive_rl.benchmarks.item import Item, Verdict
 from strive_rl.benchmarks.parsing import choice, final_text, one_number
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from strive_rl.algorithm.accuracy import outside_thoughts, read_number
-from strive_rl.algorithm.choice import read_choice
+from strive_rl.answers.accuracy import outside_thoughts, read_number
+from strive_rl.answers.choice import read_choice
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
 

@@ -15,7 +15,7 @@ from strive_data.common.settings import as_dict, choose
 from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
-from strive_rl.algorithm.accuracy import final_answer
+from strive_rl.answers.accuracy import final_answer
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
 from strive_rl.common.statistics import Estimate, estimate

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from strive_rl.algorithm.accuracy import final_answer
+from strive_rl.answers.accuracy import final_answer
 from strive_rl.policy import Policy, Sampling, logprobs, sample, with_features
 from tools.tiny.compose import compose, make_bank
 from tools.tiny.examples import Example

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 
 from strive_data.schema import Question
-from strive_rl.algorithm.plain import WRAPPERS
-from strive_rl.algorithm.statements import statements
+from strive_rl.answers.plain import WRAPPERS
+from strive_rl.answers.statements import statements
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,

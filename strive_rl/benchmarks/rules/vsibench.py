@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from strive_data.annotations.numbers import parse_number
-from strive_rl.algorithm.accuracy import mean_relative_accuracy
+from strive_rl.answers.accuracy import mean_relative_accuracy
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,

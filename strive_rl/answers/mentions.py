@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from strive_rl.algorithm.similarity import CJK
+from strive_rl.answers.similarity import CJK
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
 # Words without which two phrases say the same.

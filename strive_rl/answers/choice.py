@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from strive_rl.algorithm.mentions import mentioned_option
-from strive_rl.algorithm.plain import WRAPPERS, bare, plain_text
-from strive_rl.algorithm.statements import (
+from strive_rl.answers.mentions import mentioned_option
+from strive_rl.answers.plain import WRAPPERS, bare, plain_text
+from strive_rl.answers.statements import (
     ALTERNATIVE,
     DENIED,
     END,

@@ -11,10 +11,10 @@ from fractions import Fraction
 
 from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number
 from strive_data.schema import ProblemType, Question
-from strive_rl.algorithm.choice import read_choice
-from strive_rl.algorithm.plain import plain_text
-from strive_rl.algorithm.similarity import rouge_mean, split_words, word_error_rate
-from strive_rl.algorithm.statements import ALTERNATIVES, conclusion, statements
+from strive_rl.answers.choice import read_choice
+from strive_rl.answers.plain import plain_text
+from strive_rl.answers.similarity import rouge_mean, split_words, word_error_rate
+from strive_rl.answers.statements import ALTERNATIVES, conclusion, statements
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 AROUND_NUMBERS = " \n\t\"'`*_$“”"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from strive_rl.algorithm.choice import read_choice
+from strive_rl.answers.choice import read_choice
 
 OPTION_SETS = (
     ("A. dunking a basketball", "B. passing a basketball", "C. dribbling a basketball"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_rl.algorithm.similarity import _common_length, rouge_mean, split_words, word_error_rate
+from strive_rl.answers.similarity import _common_length, rouge_mean, split_words, word_error_rate
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=9)
 

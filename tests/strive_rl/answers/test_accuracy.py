@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.schema import PROBLEM_TYPES, Question
-from strive_rl.algorithm.accuracy import final_answer, has_form, mean_relative_accuracy
-from strive_rl.algorithm.choice import read_choice
 from strive_rl.algorithm.reward import score
+from strive_rl.answers.accuracy import final_answer, has_form, mean_relative_accuracy
+from strive_rl.answers.choice import read_choice
 
 OPTIONS = ("A. A man is walking", "B. a dog", "C. Vitamin C", "D. the red car.")
 

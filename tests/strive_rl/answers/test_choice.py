@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from strive_rl.algorithm.choice import read_choice
-from strive_rl.algorithm.statements import named_letter, statements
+from strive_rl.answers.choice import read_choice
+from strive_rl.answers.statements import named_letter, statements
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20).map(
     lambda text: " ".join(text.split())

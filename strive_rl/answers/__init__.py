@@ -1,0 +1,1 @@
+"""From a completion to its answer, and from the answer to its accuracy: shared by rewards and benchmarks."""
