@@ -1,0 +1,228 @@
+"""The commands `eval`, `score` and `compare` of `strive-rl`, which `strive_rl.cli` registers.
+
+Costly imports are inside the commands, after the arguments are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from strive_data.common.console import Assignments, Config, echo, option, written
+from strive_data.common.settings import load
+from strive_data.errors import UsageError
+from strive_rl.common.options import (
+    BENCHMARKS,
+    Annotations,
+    Answers,
+    Cache,
+    Format,
+    Frames,
+    Missing,
+    Model,
+    Prompt,
+    Recipe,
+    Samplers,
+    Scorer,
+    Seed,
+    Temperature,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+
+
+def evaluate(
+    model: Model,
+    out: Annotated[Path, written("New folder for predictions and results, or one to resume.")],
+    shards: Annotated[
+        str | None, option(text="Folder or fsspec URL of a finished build: evaluate on its samples.")
+    ] = None,
+    benchmark: Annotated[str | None, option(text=f"Or evaluate on a benchmark: {BENCHMARKS}.")] = None,
+    data_root: Annotated[
+        Path | None, option(text="Folder that the benchmark's video paths start from.")
+    ] = None,
+    annotations: Annotations = None,
+    frames: Frames = None,
+    sampler: Samplers = None,
+    scorer: Scorer = None,
+    prompt: Prompt = None,
+    temperature: Temperature = None,
+    answers: Answers = None,
+    seed: Seed = None,
+    engine: Annotated[
+        str | None, option(text="What samples the answers: builtin, or vllm (the [vllm] extra).")
+    ] = None,
+    missing: Missing = None,
+    cache: Cache = None,
+    workers: Workers = 0,
+    recipe: Recipe = None,
+    baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Accuracy with a 95 % interval over videos, by frame sampler: on the samples of a build, or on a
+    benchmark's own videos (the same command resumes it)."""
+    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+
+    if (shards is None) == (benchmark is None):
+        raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
+    common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "answers": answers}
+    common |= {"seed": seed, "engine": engine}
+    of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
+    reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
+    if shards is not None:
+        _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
+        on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
+        _evaluate_shards(out, shards, model, on_samples, baseline)
+        return
+    options = {**common, **of_videos}
+    on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
+    if data_root is None:
+        raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
+    files, name = tuple(annotations or ()), benchmark or ""
+    raise typer.Exit(
+        _evaluate_benchmark(
+            out, name, data_root, files, model, recipe, on_videos, workers, cache, baseline=baseline
+        )
+    )
+
+
+def _refuse_of_videos(options: Mapping[str, object]) -> None:
+    """Raise UsageError for options that say how videos are read: the samples of a build hold their frames."""
+    names = [
+        name.rpartition(".")[2].replace("_", "-") for name, given in options.items() if given is not None
+    ]
+    if names:
+        given = ", ".join(f"--{name}" for name in names)
+        raise UsageError(
+            f"eval --shards: {given}: only for --benchmark, since the samples of a build hold their frames "
+            "and questions; leave it out"
+        )
+
+
+def _evaluate_shards(
+    out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
+) -> None:
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.run_settings import require_folder
+
+    require_folder(out)
+    require_model(model, settings.policy.device)
+    from strive_data.common.output_folder import output_folder
+    from strive_data.shards.reader import ShardSet
+
+    data = ShardSet.open(shards)
+    from strive_rl.common.profiling import oom_hint
+    from strive_rl.common.progress import EvalProgress
+    from strive_rl.eval import on_shards as evaluation
+    from strive_rl.eval.table import results_table
+
+    quiet_libraries()
+    results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
+    if results is not None:
+        echo(f"{out}: finished already, nothing to do")
+        echo(results_table(results))
+        return
+    with output_folder(out), EvalProgress() as progress, oom_hint(settings.policy):
+        results = evaluation.evaluate(
+            out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
+        )
+    echo(results_table(results))
+
+
+def _evaluate_benchmark(
+    out: Path,
+    benchmark: str,
+    data_root: Path,
+    annotations: tuple[Path, ...],
+    model: str,
+    recipe: str | None,
+    settings: BenchmarkSettings,
+    workers: int,
+    cache: Path | None,
+    *,
+    baseline: Path | None,
+) -> int:
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.run_settings import require_folder
+
+    require_folder(out)
+    require_model(model, settings.policy.device)
+    from strive_rl.benchmarks.items import find_annotations
+    from strive_rl.benchmarks.registry import find_benchmark
+
+    found = find_benchmark(benchmark)
+    files = annotations or find_annotations(found, data_root)
+    from strive_rl.eval.launch import launch
+    from strive_rl.eval.on_benchmark import RuntimeOptions, Task
+
+    quiet_libraries()
+    task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
+    runtime = RuntimeOptions(workers=workers, cache=cache)
+    return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)
+
+
+def score(
+    predictions: Annotated[list[Path], typer.Argument(help="Files of outputs, or folders of an evaluation.")],
+    benchmark: Annotated[str, option(text=f"{BENCHMARKS}.")],
+    out: Annotated[Path, written("New folder for results, scored questions and the page.")],
+    annotations: Annotations = None,
+    judgements: Annotated[
+        Path | None, option(text="A judge's answers to for_judge.jsonl; default none.")
+    ] = None,
+    missing: Missing = None,
+    format_: Format = None,
+    sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
+    recipe: Recipe = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
+    from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.eval import score as scoring
+    from strive_rl.eval.config import PAGE_FILE
+    from strive_rl.eval.table import score_table
+
+    options = {"missing": missing, "format": format_, "sampler": sampler, "recipe": recipe}
+    settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
+    results = scoring.score(
+        predictions,
+        out,
+        benchmark=find_benchmark(benchmark),
+        annotations=annotations or (),
+        judgements=judgements,
+        settings=settings,
+    )
+    echo(score_table(results))
+    echo(f"{out / PAGE_FILE}: examples")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score` or `eval`: the baseline.")],
+    b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
+    out: Annotated[Path | None, written("New folder for the page and the JSON; default none.")] = None,
+    common: Annotated[
+        bool, typer.Option("--common", help="Compare only the questions that both hold.")
+    ] = False,
+    convention: Annotated[str | None, option(text="Way of scoring; default the benchmark's own.")] = None,
+    sampler: Annotated[
+        str | None, option(text="Frame sampler of an evaluation; default uniform, or its only one.")
+    ] = None,
+    sampler_b: Annotated[str | None, option(text="Frame sampler of B; default that of A.")] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """B minus A, paired question by question, with intervals over videos and sign tests."""
+    from strive_rl.eval import compare as comparing
+    from strive_rl.eval.table import compare_table
+
+    options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
+    settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
+    echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
