@@ -72,7 +72,7 @@ def train(
     data = [ShardSet.open(where, cache) for where in shards]
     quiet_libraries()
     if dry_run:
-        from strive_rl.train.dry_run import plan, plan_text
+        from strive_rl.dry_run import plan, plan_text
 
         return echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
     from strive_rl.train.launch import launch

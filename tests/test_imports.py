@@ -31,7 +31,7 @@ LAYERS = {
         answers policy data
         algorithm
         rollout benchmarks
-        train eval inspect
+        train eval inspect dry_run
         study
         cli
         __main__""",

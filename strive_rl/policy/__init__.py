@@ -1,20 +1,17 @@
 """The policy: a vision-language model that reads each prompt once (DESIGN.md sections 5 and 7).
 
-load         a hub name or a folder → Policy
-model        Policy: the model, and the only calls into it
-architecture what differs between models, a protocol; qwen2_5_vl and qwen3_vl follow it
-sharding     the model laid over several processes
-attention    a row's attention without a mask over its prompt
-adapter      low-rank adapters in place of all weights, merged again for a checkpoint
-positions    true times or time stamps → three-axis position ids, pure
-encode       group → prompts
-vision       prompts → features and what the language model reads
-tokens       hidden states → log-probabilities of tokens, the one place that defines them
-chance       the random numbers of sampling, the same in any batch; pure
-sample       prompts → completions
-block        layout and mask of one prompt with its G completions in one row, pure
-logprobs     prompts and completions → log-probabilities with gradients
-estimate     tokens and bytes of a step, from the settings and the model's config
+load           a hub name or a folder → Policy
+policy         Policy: the model, and the only calls into it; the protocol of an architecture
+architectures  what differs between models, one file a family
+encode         group → prompts
+positions      true times or time stamps → three-axis position ids, pure
+vision         prompts → features and what the language model reads
+packing        prompts and completions in one row, and attention over it
+kernels        attention of one set of keys, forward and backward
+generate       prompts → completions; decode holds its state
+logprobs       prompts and completions → log-probabilities with gradients
+lora           low-rank adapters in place of all weights, merged again for a checkpoint
+sharding       the model laid over several processes
 """
 
 from strive_rl.policy.encode import Patches, encode, prompt_form

@@ -14,14 +14,10 @@ from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.reading import reading
 from strive_rl.config import DEMO, PolicySettings
 from strive_rl.policy import packing, vision
+from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.encode import prompt_form
 from strive_rl.policy.lora import add_adapters
-from strive_rl.policy.memory import ModelShape, model_shape
-from strive_rl.policy.policy import Architecture, Policy
-from strive_rl.policy.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.qwen3_vl import Qwen3VL
-
-ARCHITECTURES: dict[str, Architecture] = {"qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}
+from strive_rl.policy.policy import Policy
 
 
 def load_policy(name: str, settings: PolicySettings) -> Policy:
@@ -65,12 +61,6 @@ def read_config(name: str) -> Any:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
     return config
-
-
-def read_shape(name: str) -> ModelShape:
-    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
-    config = read_config(name)
-    return model_shape(config, ARCHITECTURES[config.model_type])
 
 
 def choose_device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from strive_data.schema import Question
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.schema import Group, View
-from tests.strive_rl.tiny_models import ANSWERS, SPECIAL, save_tiny_qwen2_5_vl
+from tests.strive_rl.tiny_models import ANSWERS, SPECIAL, TINY_MODELS, save_tiny_qwen2_5_vl
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +33,17 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_policy(tiny_folder: Path) -> Policy:
     return load_policy(str(tiny_folder), PolicySettings(device="cpu"))
+
+
+@pytest.fixture(scope="session", params=sorted(TINY_MODELS))
+def any_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each architecture in turn."""
+    return TINY_MODELS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def any_policy(any_folder: Path) -> Policy:
+    return load_policy(str(any_folder), PolicySettings(device="cpu"))
 
 
 @pytest.fixture(scope="session")

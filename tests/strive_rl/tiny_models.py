@@ -68,7 +68,7 @@ def save_tiny_qwen3_vl(folder: Path, seed: int = 0) -> Path:
     return save(folder, Qwen3VLForConditionalGeneration(qwen3_vl_config(tokenizer)), processor, seed)
 
 
-# By model_type, as `strive_rl.policy.load.ARCHITECTURES`.
+# By model_type, as `strive_rl.policy.architectures.ARCHITECTURES`.
 TINY_MODELS = {"qwen2_5_vl": save_tiny_qwen2_5_vl, "qwen3_vl": save_tiny_qwen3_vl}
 
 

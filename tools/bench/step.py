@@ -21,8 +21,8 @@ from transformers import Qwen3VLConfig
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, logprobs, packing, sample
+from strive_rl.policy.architectures.qwen3_vl import Qwen3VL
 from strive_rl.policy.load import freeze
-from strive_rl.policy.qwen3_vl import Qwen3VL
 from strive_rl.schema import Completion, VideoFeatures
 
 VOCABULARY = 1000

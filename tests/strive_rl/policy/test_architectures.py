@@ -13,11 +13,11 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
+from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
+from strive_rl.policy.architectures.qwen3_vl import Qwen3VL, metadata
 from strive_rl.policy.encode import user_text
 from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Clip
-from strive_rl.policy.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.qwen3_vl import Qwen3VL, metadata
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
 from tests.strive_rl.tiny_models import save_tiny_qwen3_vl

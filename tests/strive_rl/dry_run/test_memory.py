@@ -17,13 +17,13 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
+from strive_rl.dry_run.memory import Estimate, ModelShape, estimate, model_shape, read_shape
 from strive_rl.policy import Policy, Sampling, encode, load_policy, logprobs, sample, with_features
+from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.decode import Decoding
-from strive_rl.policy.load import ARCHITECTURES, read_shape
-from strive_rl.policy.memory import Estimate, ModelShape, estimate, model_shape
 from strive_rl.schema import Completion, Group
 from strive_rl.train.optimizer import Optimizer
-from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b
+from tests.strive_rl.dry_run.published_models import qwen2_5_vl_7b, qwen3_vl_8b
 
 SETTINGS = TrainSettings(
     data=DataSettings(questions_per_step=1, variants=2),

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 
 from strive_rl.config import PolicySettings, TrainSettings
+from strive_rl.policy.architectures import ARCHITECTURES
+from strive_rl.policy.load import read_config
 from strive_rl.policy.lora import TARGETS
 from strive_rl.policy.policy import Architecture
 
@@ -155,6 +157,12 @@ def model_shape(config: Any, architecture: Architecture) -> ModelShape:
         frames_per_patch=vision.temporal_patch_size,
         patch_text_tokens=architecture.patch_text_tokens,
     )
+
+
+def read_shape(name: str) -> ModelShape:
+    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
+    config = read_config(name)
+    return model_shape(config, ARCHITECTURES[config.model_type])
 
 
 def estimate(

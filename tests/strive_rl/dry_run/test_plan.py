@@ -11,9 +11,9 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.config import AlgorithmSettings, DataSettings
-from strive_rl.train.dry_run import GIB, Plan, plan, plan_text
+from strive_rl.dry_run import GIB, Plan, plan, plan_text
+from tests.strive_rl.dry_run.planned_runs import planned, settings_of
 from tests.strive_rl.made_shards import SAMPLED, make_shards
-from tests.strive_rl.planned_runs import planned, settings_of
 
 
 def with_policy(made: Plan, **changes: Any) -> Plan:

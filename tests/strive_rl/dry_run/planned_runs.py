@@ -8,9 +8,9 @@ from pathlib import Path
 from strive_data.common.settings import load, settings_file
 from strive_data.config import BuildSettings
 from strive_rl.config import TrainSettings
-from strive_rl.train.dry_run import Plan, plan
+from strive_rl.dry_run import Plan, plan
+from tests.strive_rl.dry_run.published_models import qwen2_5_vl_7b, qwen3_vl_8b, save_config
 from tests.strive_rl.made_shards import SETTINGS, make_shards
-from tests.strive_rl.published_models import qwen2_5_vl_7b, qwen3_vl_8b, save_config
 
 # The model of a run by the end of its name, and the build that it is trained on.
 MODELS = {"qwen2.5-vl-7b": ("qwen2.5-vl", qwen2_5_vl_7b), "qwen3-vl-8b": ("qwen3-vl", qwen3_vl_8b)}
