@@ -27,7 +27,9 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     if rules.options == "in question" and not layout.get("options"):
         take_from_question(layout)
     if rules.options == "any":
-        layout["options"] = _lettered(layout.get("options"), labels.get("options", "options"))
+        options = layout.get("options")
+        if isinstance(options, list) and all(isinstance(option, str) for option in options):
+            layout["options"] = list(with_letters(options, labels.get("options", "options")))
     options = layout.get("options")
     if isinstance(options, list) and all(isinstance(option, str) for option in options):
         if rules.answer == "index":
@@ -64,10 +66,11 @@ def take_from_question(layout: Layout) -> None:
     layout["options"] = options
 
 
-def _lettered(options: object, label: str) -> object:
-    """Options with letters: their own where all have them in the order of the alphabet, else new ones."""
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        return options
+def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:
+    """Options "A. text": as they are where all have the letters of the alphabet in order, else with new ones.
+
+    `label` names the field in messages. Raises SampleError for more options than letters.
+    """
     if len(options) > len(ascii_uppercase):
         _bad_row(f"{label}: got {len(options)} options, expected at most {len(ascii_uppercase)}")
     letters = ascii_uppercase[: len(options)]
@@ -75,8 +78,8 @@ def _lettered(options: object, label: str) -> object:
         (match := OPTION.fullmatch(option.strip())) and match[1] == letter
         for option, letter in zip(options, letters, strict=True)
     ):
-        return options
-    return [f"{letter}. {option.strip()}" for option, letter in zip(options, letters, strict=True)]
+        return tuple(options)
+    return tuple(f"{letter}. {option.strip()}" for option, letter in zip(options, letters, strict=True))
 
 
 def _of_index(index: object, options: Sequence[str], label: str) -> object:

@@ -20,7 +20,7 @@ from functools import partial
 
 from strive_data.common.text import plural
 from strive_data.errors import StriveError
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
@@ -104,7 +104,7 @@ def _roll_out(run: TrainState, groups: Sequence[Group], step: int) -> list[Group
     with _name_questions(groups, step):
         engine = run.engine or BuiltinEngine(run.policy)
         sampled = sample_groups(engine, groups, sampling(run.settings.rollout), run.settings.seed)
-    return reward_groups(sampled, partial(score, rules=run.rules, step=step))
+    return reward_groups(sampled, partial(reward_of, rules=run.rules, step=step))
 
 
 def sampling(settings: RolloutSettings) -> Sampling:
