@@ -34,6 +34,7 @@ LAYOUT = {
     "evidence_spans": "evidence_spans",
     "source": "data_source",
     "data_type": "data_type",
+    "image": "image",
 }
 SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -62,8 +63,8 @@ class RecipeReader:
         self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
-        paths = [path.strip() for path in recipe.fields.video.split("|")]
-        self._lists = [path.removesuffix("[0]") for path in paths if path.endswith("[0]")]
+        self._lists = {path: "videos" for path in _lists_of(recipe.fields.video)}
+        self._lists |= {path: "images" for path in _lists_of(recipe.fields.image)}
         self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
 
     def layout(self, item: Item) -> object:
@@ -75,13 +76,15 @@ class RecipeReader:
         if not isinstance(row, dict):
             return row
         layout: Layout = row.copy() if self._is_layout else {}
-        for name in self._lists:
-            _refuse_many(row, name)
+        for name, kind in self._lists.items():
+            _refuse_many(row, name, kind)
         for name, get in self._getters if not self._is_layout else ():
             found = get(item, row)
             if found is not ABSENT:
                 layout[name] = found
         rules = self.recipe.rules
+        if self.recipe.fields.image:
+            _take_image(layout, self.labels)
         _clean(layout, self.recipe)
         if item.textual:
             _parse_cells(layout, self.labels)
@@ -97,7 +100,7 @@ class RecipeReader:
         """As much as is known of a row's id and video, however bad the rest is."""
         known: Layout = {}
         for name, get in self._getters:
-            if name not in ("problem_id", "path") or not isinstance(item.value, dict):
+            if name not in ("problem_id", "path", "image") or not isinstance(item.value, dict):
                 continue
             try:
                 value = get(item, item.value)
@@ -105,7 +108,8 @@ class RecipeReader:
                 continue
             if value is not ABSENT:
                 known[name] = value
-        return known
+        image = known.pop("image", None)
+        return known | {"path": image} if _is_empty(known.get("path")) and image else known
 
     def _set_type(self, item: Item, row: Row, layout: Layout) -> None:
         rule = self.recipe.problem_type
@@ -186,11 +190,31 @@ def _filled(item: Item, row: Row, name: str) -> str:
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
-def _refuse_many(row: Row, name: str) -> None:
-    """A recipe that reads the first of a list of videos does not drop the others."""
-    videos = row.get(name)
-    if isinstance(videos, list) and len(videos) > 1:
-        _bad_row(f"{name}: got {len(videos)} videos, expected one")
+def _lists_of(field: str) -> list[str]:
+    """The lists of which a field takes the first item."""
+    return [path.strip().removesuffix("[0]") for path in field.split("|") if path.strip().endswith("[0]")]
+
+
+def _refuse_many(row: Row, name: str, kind: str) -> None:
+    """A recipe that reads the first of a list of videos or images does not drop the others."""
+    items = row.get(name)
+    if isinstance(items, list) and len(items) > 1:
+        _bad_row(f"{name}: got {len(items)} {kind}, expected one")
+
+
+def _take_image(layout: Layout, labels: Mapping[str, str]) -> None:
+    """The image as the path of a row without a video. Raises SampleError for a row with both."""
+    image = layout.pop("image", None)
+    if _is_empty(image):
+        return
+    if not _is_empty(layout.get("path")):
+        _bad_row(f"{labels['path']}, {labels['image']}: got a video and an image, expected one of them")
+    layout["path"] = image
+    layout.setdefault("data_type", "image")
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def _clean(layout: Layout, recipe: Recipe) -> None:
@@ -212,7 +236,7 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
                 f"{label}: the bytes of the video are in the table, expected a path below the data root: "
                 "write the videos to files first, and their paths into the column"
             )
-        video = layout["path"] = video.get("video") or video.get("path")
+        video = layout["path"] = video.get("video") or video.get("image") or video.get("path")
     if recipe.rules.video_after and isinstance(video, str):
         _, found, path = video.partition(recipe.rules.video_after)
         if not found:

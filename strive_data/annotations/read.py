@@ -20,6 +20,7 @@ from strive_data.annotations.recipes import (
     Recipe,
     find_recipe,
     names_read,
+    one_of,
     own_table,
     packaged_recipes,
     recipe_that_fits,
@@ -242,7 +243,7 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
         if file.tree is not None:
             # Each recipe leads to other rows of the tree, so each is tried on its own.
             fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
-            if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
+            if name := recipe_that_fits(_all_columns(known[name] for name in fits), fits):
                 return _Choice(name=name, recipe=known[name])
     if (found := own_table(columns, named)) is None:
         if file.tree is not None:
@@ -255,6 +256,10 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
         f"{field}={column}" for field, column in renamed.items() if column != field and column in columns
     ]
     return _Choice(name=name, recipe=recipe, guesses=(f"columns {', '.join(shown)}",) if shown else ())
+
+
+def _all_columns(recipes: Iterable[Recipe]) -> set[str]:
+    return {column for recipe in recipes for text in recipe.columns for column in one_of(text)}
 
 
 def _printable(names: Iterable[str]) -> list[str]:

@@ -52,6 +52,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "evidence_spans": ("evidence_spans",),
     "source": ("source", "data_source"),
     "problem_type": ("problem_type", "question_type", "type"),
+    "image": ("image", "image_path", "image_file", "image_name"),
 }
 REQUIRED = ("video", "question", "answer")
 
@@ -63,7 +64,9 @@ Otherwise = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """Where a row has what; "" for what the data set does not have."""
+    """Where a row has what; "" for what the data set does not have.
+
+    `image` is read where a row has no video; a row that has both is a bad one."""
 
     id: str
     video: str
@@ -73,6 +76,7 @@ class Fields:
     evidence_spans: str = ""
     source: str = ""
     data_type: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +139,8 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A data set. `columns` show that a file is of it (none: only where the recipe is asked for).
+    """A data set. `columns` show that a file is of it (none: only where the recipe is asked for); of
+    "videos | images" one is enough.
 
     `rows` leads from a JSON object to its lists of rows, a key or `{name}` a step, the latter over all keys,
     whose text becomes the rows' field `name`: "{video_id}/{dimension}". "" is a list or table of rows.
@@ -178,6 +183,11 @@ def names_read(recipe: Recipe) -> set[str]:
     return {str(steps_of(path)[0]) for path in holes | paths} | paths
 
 
+def one_of(columns: str) -> set[str]:
+    """The columns of which a file needs one: "videos | images"."""
+    return {column.strip() for column in columns.split("|")}
+
+
 def packaged() -> dict[str, Path]:
     """File of each recipe that comes with the package, by name."""
     home = manifests_home()
@@ -206,7 +216,7 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     sizes = {
         name: len(known[name].columns)
         for name in recipes
-        if known[name].columns and columns >= set(known[name].columns)
+        if known[name].columns and all(columns & one_of(text) for text in known[name].columns)
     }
     if FIRST in sizes or not sizes:
         return FIRST if sizes else ""
@@ -241,6 +251,8 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     found = {
         name: column for name in NAMES if (column := named.get(name) or _column_for(name, columns, named))
     }
+    if "image" in found and "video" not in found:
+        found["video"] = found.pop("image")
     if not set(REQUIRED) <= found.keys():
         return None
     base = OWN_TABLE_WITH_IDS if "id" in found else OWN_TABLE
