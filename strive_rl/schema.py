@@ -75,10 +75,10 @@ class VideoFeatures:
 class Prompt:
     """What the policy reads: one question under one view.
 
-    ids int64 [L]; positions int64 [3, L]; is_video bool [L], the video's tokens, or the image's where `still`;
-    pixels float32 [patches, values of a patch] on the CPU; grid (T, H, W) in patches before merging; features
-    once the frozen vision tower has encoded the pixels. `opening` is the text at the end of the prompt that belongs to the completion: the `<think>` of a
-    chat template that opens the thought itself.
+    ids int64 [L]; positions int64 [3, L]; is_video bool [L], the tokens of the video, or of the image where
+    `still`; pixels float32 [patches, values of a patch] on the CPU; grid (T, H, W) in patches before merging;
+    features once the frozen vision tower has encoded the pixels. `opening` is the text at the end of the
+    prompt that belongs to the completion: the `<think>` of a chat template that opens the thought itself.
     """
 
     ids: npt.NDArray[np.int64]

@@ -63,8 +63,8 @@ class RecipeReader:
         self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
-        self._lists = {path: "videos" for path in _lists_of(recipe.fields.video)}
-        self._lists |= {path: "images" for path in _lists_of(recipe.fields.image)}
+        self._lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
+        self._lists |= dict.fromkeys(_lists_of(recipe.fields.image), "images")
         self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
 
     def layout(self, item: Item) -> object:

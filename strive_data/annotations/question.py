@@ -61,8 +61,8 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
     `labels` are the names of the layout's fields in messages, where they differ.
 
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
-    its `<answer>` wrapper, for multiple choice as the bare letter. A path that ends as pictures do is an image; a
-    `data_type` must agree.
+    its `<answer>` wrapper, for multiple choice as the bare letter. A path that ends as pictures do is an
+    image; a `data_type` must agree.
     """
     if not isinstance(row, dict):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")

@@ -45,9 +45,10 @@ def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
 
     A folder is read as the frames of a video (frame_folder.py), a file whose name ends as those of pictures
     as one still (image.py). For other files, `reader = "auto"` is the planned PyAV reader; the engines give a
-    video that hung or killed it to decord (engines/decode_pool.py), which refuses what it may get wrong. Raises SampleError of kind missing, empty, not_media, no_moov,
-    no_video_stream, unsupported_codec, zero_frames, partial_decode or oom (frames above `max_source_pixels`);
-    MemoryError where the process may take no more; UsageError if a forced reader is not installed.
+    video that hung or killed it to decord (engines/decode_pool.py), which refuses what it may get wrong.
+    Raises SampleError of kind missing, empty, not_media, no_moov, no_video_stream, unsupported_codec,
+    zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may
+    take no more; UsageError if a forced reader is not installed.
     """
     reader: FrameReader
     if path.is_dir():

@@ -51,7 +51,12 @@ class ImageReader:
         if not content:
             raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
         store = FrameStore(1, settings)
-        store.put(0, av.VideoFrame.from_ndarray(upright_pixels(content, path, settings.max_source_pixels), format="rgb24"))
+        store.put(
+            0,
+            av.VideoFrame.from_ndarray(
+                upright_pixels(content, path, settings.max_source_pixels), format="rgb24"
+            ),
+        )
         store.flush()
         info = VideoInfo(
             video_id=sha256(b"image" + content).hexdigest()[:32],
@@ -75,7 +80,9 @@ def upright_pixels(content: bytes, path: Path, most_pixels: int) -> Frames:
             raise SampleError(FailureKind.OOM, f"{path}: {error}") from error
         except UNREADABLE as error:
             expected = "expected JPEG, PNG, WebP or BMP"
-            raise SampleError(FailureKind.NOT_MEDIA, f"{path}: no picture that is read, {expected}") from error
+            raise SampleError(
+                FailureKind.NOT_MEDIA, f"{path}: no picture that is read, {expected}"
+            ) from error
         with picture:
             _check(picture, path, most_pixels)
             try:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Frames, ProblemType, Question
+from strive_data.schema import ProblemType, Question
 from strive_rl.policy.policy import Clip, Grid, Policy
 from strive_rl.policy.positions import Ids
 from strive_rl.schema import Group, Prompt, PromptStyle, View
@@ -159,7 +159,9 @@ def _pixels(policy: Policy, views: Sequence[View]) -> list[tuple[torch.Tensor, G
     kinds = [(view.still, len(view.frames)) for view in views]
     for still, count in dict.fromkeys(kinds):
         places = [i for i, kind in enumerate(kinds) if kind == (still, count)]
-        clips = [torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places]
+        clips = [
+            torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places
+        ]
         made = _stills(policy, clips) if still else _videos(policy, clips, count)
         done |= dict(zip(places, made, strict=True))
     return [done[i] for i in range(len(views))]

@@ -191,7 +191,8 @@ IMAGE_ROWS = {
     "easyr1": EASYR1 | {"videos": [], "images": [IMAGE], "data_type": "image"},
     "easyr1 without videos": {"images": [IMAGE], "problem": "<image>Who?", "answer": "a man"},
     "verl": VERL | {"videos": [], "images": [{"type": "image", "image": f"file://{IMAGE}"}]},
-    "verl of paths": {name: VERL[name] for name in ("prompt", "reward_model")} | {"images": [{"path": IMAGE}]},
+    "verl of paths": {name: VERL[name] for name in ("prompt", "reward_model")}
+    | {"images": [{"path": IMAGE}]},
     "messages": {"messages": messages("<image>Who?", "a man"), "images": [IMAGE]},
     "LLaVA": {"image": IMAGE, "conversations": llava("<image>\nWho?", "a man")},
     "Video-R1": {
