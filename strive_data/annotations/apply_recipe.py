@@ -45,6 +45,11 @@ Row = Mapping[str, object]
 Getter = Callable[[Item, Row], object]
 
 
+NO_FOLDERS: Mapping[str, str] = {}
+# How tables with a column for each option fill the columns of questions that have fewer.
+NO_OPTION = ("", "N/A")
+
+
 class _Absent:
     """A field that the row does not have."""
 
@@ -60,7 +65,7 @@ class RecipeReader:
         self.recipe = recipe
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
-        self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
+        self._getters = [(LAYOUT[name], _getter(text, recipe.video_folders)) for name, text in fields.items()]
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
         self._lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
@@ -85,6 +90,8 @@ class RecipeReader:
         rules = self.recipe.rules
         if self.recipe.fields.image:
             _take_image(layout, self.labels)
+        if rules.option_columns:
+            layout["options"] = _columns_of_options(row, rules.option_columns)
         _clean(layout, self.recipe)
         if item.textual:
             _parse_cells(layout, self.labels)
@@ -135,13 +142,13 @@ class RecipeReader:
             layout["problem_type"] = word
 
 
-def _getter(text: str) -> Getter:
+def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
     """Reads a field by its name, by a path, or as a text made of the fields in braces."""
     if HOLE.search(text):
         hole = HOLE.fullmatch(text)
         if hole:
-            return lambda item, row: _filled(item, row, hole[1])
-        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1]), text)
+            return lambda item, row: _filled(item, row, hole[1], folders)
+        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1], folders), text)
     paths = [path.strip() for path in text.split("|")]
     if len(paths) == 1 and len(steps_of(text)) == 1:
         return lambda item, row: row.get(text, ABSENT)
@@ -174,7 +181,12 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
     return value
 
 
-def _filled(item: Item, row: Row, name: str) -> str:
+def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
+    if name == "@videos":
+        known = ", ".join(folders)
+        return folders.get(item.path.stem) or _bad_row(
+            f"no folder of videos is known for a file named {item.path.stem!r}, expected one of {known}"
+        )
     if name.startswith("@"):
         places = {"@file": item.path.stem, "@folder": item.path.absolute().parent.name, "@row": str(item.row)}
         return places[name]
@@ -215,6 +227,17 @@ def _take_image(layout: Layout, labels: Mapping[str, str]) -> None:
 
 def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def _columns_of_options(row: Row, columns: tuple[str, ...]) -> list[object]:
+    """The options of a row that has a column for each."""
+    options = [row.get(column) for column in columns]
+    while options and (options[-1] is None or options[-1] in NO_OPTION):
+        options.pop()
+    for column, option in zip(columns, options, strict=False):
+        if option is None or option in NO_OPTION:
+            _bad_row(f"{column} is empty, but {columns[len(options) - 1]} has an option")
+    return options
 
 
 def _clean(layout: Layout, recipe: Recipe) -> None:

@@ -34,6 +34,8 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     if isinstance(options, list) and all(isinstance(option, str) for option in options):
         if rules.answer == "index":
             layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
+        elif rules.answer == "text":
+            layout["solution"] = _of_text(layout.get("solution"), options, labels["solution"])
         elif rules.answer == "option":
             layout["solution"] = _of_option(layout.get("solution"), options, labels["solution"])
 
@@ -92,6 +94,18 @@ def _of_index(index: object, options: Sequence[str], label: str) -> object:
             f"{label}: got {short_repr(index)}, expected the number of an option, 0 to {len(options) - 1}"
         )
     return options[digits].strip().lstrip("(")[:1]
+
+
+def _of_text(answer: object, options: Sequence[str], label: str) -> object:
+    """The letter of the one option whose text `answer` is; a letter alone may be such a text."""
+    if not isinstance(answer, str):
+        return answer
+    matches = [match for option in options if (match := OPTION.fullmatch(option.strip()))]
+    named = [match[1] for match in matches if match[2].strip() == answer.strip()]
+    if len(named) != 1:
+        found = f"of the options {', '.join(named)}" if named else "of no option"
+        _bad_row(f"{label}: got {short_repr(answer)}, which is the text {found}, expected that of one")
+    return named[0]
 
 
 def _of_option(answer: object, options: Sequence[str], label: str) -> object:

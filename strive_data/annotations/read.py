@@ -31,6 +31,7 @@ from strive_data.annotations.rows import (
     Item,
     RowFile,
     columns_of,
+    items_of,
     nested_items,
     read_rows,
 )
@@ -166,7 +167,7 @@ def annotations_of(
         readers.append(reader)
         seen: set[str] = set()
         with _collector_paused():
-            for item in _items(file, choice.recipe):
+            for item in items_of(file, choice.recipe.rows):
                 if isinstance(item.value, dict) and not item.value.keys() <= seen:
                     seen.update(map(str, item.value))
                 try:
@@ -270,17 +271,6 @@ def _printable(names: Iterable[str]) -> list[str]:
 def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:
     columns = columns_of(nested_items(file.path, file.tree or {}, recipe.rows))
     return recipe_that_fits(columns, [name]) == name
-
-
-def _items(file: RowFile, recipe: Recipe) -> Iterable[Item]:
-    if not recipe.rows:
-        return file.items
-    if file.tree is None:
-        raise UsageError(
-            f"annotation {file.path}: got a list or a table; the recipe of {recipe.title} wants one JSON "
-            f"object that leads to the rows by {recipe.rows}"
-        )
-    return nested_items(file.path, file.tree, recipe.rows)
 
 
 # These cannot be listed, which shows that a folder exists; files of them can be read all the same.
