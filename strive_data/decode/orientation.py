@@ -65,10 +65,7 @@ def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:
 
 def matrix_of(frame: Any) -> tuple[int, ...] | None:
     """Display matrix [9] of an av.VideoFrame, None if it has none."""
-    try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV 18 reads none where one is of a kind that it does not know (EXIF of a JPEG)
-        return None
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
     return None if data is None else struct.unpack("=9i", bytes(data))
 
 
