@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-vllm check clean
+.PHONY: setup demo test test-slow test-vllm check clean
 
 setup: $(READY)
 
@@ -16,8 +16,14 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python tools/demo.py --out demo
 
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+# Kills, clusters, several processes, the demo end to end: CI runs these too.
+test-slow: setup
+	$(PYTEST) -m slow
 
 # The vllm engine for real, on the CPU, in an environment of its own.
 test-vllm: .venv-vllm/.ready

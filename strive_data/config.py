@@ -58,7 +58,12 @@ class DecodeSettings:
         require(memory >= 1 << 26, f"decode.memory_bytes: got {memory}, expected at least {1 << 26} (64 MiB)")
 
 
-DEFAULT_MODELS = {"clip": "ViT-B-32", "vlm": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"}
+DEFAULT_MODELS = {
+    "blip-itm": "Salesforce/blip-itm-large-coco",
+    "clip": "ViT-B-32",
+    "qwen3-vl-reranker": "Qwen/Qwen3-VL-Reranker-2B",
+    "vlm": "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,8 @@ class ScoreSettings:
 
     `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
     `"demo"` is the tiny CLIP that comes with the package; `"vlm"` any image-text-to-text `model` of
-    transformers, a hub name or a folder; `"cascade"` lets `cascade_second` (with `cascade_model`) score again
+    transformers, a hub name or a folder; `"qwen3-vl-reranker"` and `"blip-itm"` a `model` of these families;
+    `"cascade"` lets `cascade_second` (with `cascade_model`) score again
     the best `cascade_share` of what `cascade_first` (with `model`) scored; `"flat"` scores all frames alike,
     for uniform sampling without an image model; `"precomputed"` reads `scores`, a parquet file or a folder of
     .npy files; else a scorer of the user's own: `package.module:ClassName` or an entry point of the group

@@ -19,6 +19,8 @@ import polars as pl
 from strive_data.errors import FailureKind, SampleError
 
 SCHEMA_VERSION = 1
+IMAGE_READER = "image"
+"""The reader of images, by which tables and samples tell them from videos."""
 
 ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression"]
 PROBLEM_TYPES: tuple[str, ...] = get_args(ProblemType)
@@ -97,7 +99,8 @@ class VideoInfo:
 
     `video_id` is a hash of the encoded packets; `width` and `height` are the shown size of the source in
     pixels, orientation applied; `decode_errors` counts errors that the reader met and survived;
-    `discontinuities` counts the places where the file's clock jumps and the reader closed the jump.
+    `discontinuities` counts the places where the file's clock jumps and the reader closed the jump. An image
+    is a video of one frame that lasts 0 s.
     """
 
     video_id: str
@@ -108,6 +111,11 @@ class VideoInfo:
     reader_version: str
     decode_errors: int = 0
     discontinuities: int = 0
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image and no video."""
+        return self.reader == IMAGE_READER
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,13 +35,14 @@ class View:
     """One variant as the policy sees it: frames uint8 RGB [K, H, W, 3], times float64 [K] in seconds.
 
     `spatial` names the spatial view. `paired`: every second frame is the neighbour of the chosen frame
-    before it.
+    before it. `still`: an image and no video; K frames that are all the same.
     """
 
     frames: Frames
     times: Times
     spatial: str = "whole"
     paired: bool = False
+    still: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +75,10 @@ class VideoFeatures:
 class Prompt:
     """What the policy reads: one question under one view.
 
-    ids int64 [L]; positions int64 [3, L]; is_video bool [L]; pixels float32 [patches, values of a patch] on
-    the CPU; grid (T, H, W) in patches before merging; features once the frozen vision tower has encoded the
-    pixels. `opening` is the text at the end of the prompt that belongs to the completion: the `<think>` of a
-    chat template that opens the thought itself.
+    ids int64 [L]; positions int64 [3, L]; is_video bool [L], the tokens of the video, or of the image where
+    `still`; pixels float32 [patches, values of a patch] on the CPU; grid (T, H, W) in patches before merging;
+    features once the frozen vision tower has encoded the pixels. `opening` is the text at the end of the
+    prompt that belongs to the completion: the `<think>` of a chat template that opens the thought itself.
     """
 
     ids: npt.NDArray[np.int64]
@@ -87,6 +88,7 @@ class Prompt:
     grid: tuple[int, int, int]
     features: VideoFeatures | None = None
     opening: str = ""
+    still: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,11 @@ class Group:
     completions: tuple[tuple[Completion, ...], ...] = ()
     rewards: tuple[tuple[Reward, ...], ...] = ()
     advantages: Rewards = field(default_factory=lambda: np.empty((0, 0)))
+
+    @property
+    def still(self) -> bool:
+        """Whether the question is about an image."""
+        return any(view.still for view in self.views)
 
     def reward_grid(self, part: str = "total") -> Rewards:
         """The total rewards, or one part of them by name, float64 [M, G]."""

@@ -34,6 +34,7 @@ LAYOUT = {
     "evidence_spans": "evidence_spans",
     "source": "data_source",
     "data_type": "data_type",
+    "image": "image",
 }
 SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -42,6 +43,11 @@ LARGEST = 1e15
 Row = Mapping[str, object]
 # Value of a field in a row; ABSENT where the row does not have it, as apart from null.
 Getter = Callable[[Item, Row], object]
+
+
+NO_FOLDERS: Mapping[str, str] = {}
+# How tables with a column for each option fill the columns of questions that have fewer.
+NO_OPTION = ("", "N/A")
 
 
 class _Absent:
@@ -59,11 +65,11 @@ class RecipeReader:
         self.recipe = recipe
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
-        self._getters = [(LAYOUT[name], _getter(text)) for name, text in fields.items()]
+        self._getters = [(LAYOUT[name], _getter(text, recipe.video_folders)) for name, text in fields.items()]
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
-        paths = [path.strip() for path in recipe.fields.video.split("|")]
-        self._lists = [path.removesuffix("[0]") for path in paths if path.endswith("[0]")]
+        self._lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
+        self._lists |= dict.fromkeys(_lists_of(recipe.fields.image), "images")
         self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
 
     def layout(self, item: Item) -> object:
@@ -75,13 +81,17 @@ class RecipeReader:
         if not isinstance(row, dict):
             return row
         layout: Layout = row.copy() if self._is_layout else {}
-        for name in self._lists:
-            _refuse_many(row, name)
+        for name, kind in self._lists.items():
+            _refuse_many(row, name, kind)
         for name, get in self._getters if not self._is_layout else ():
             found = get(item, row)
             if found is not ABSENT:
                 layout[name] = found
         rules = self.recipe.rules
+        if self.recipe.fields.image:
+            _take_image(layout, self.labels)
+        if rules.option_columns:
+            layout["options"] = _columns_of_options(row, rules.option_columns)
         _clean(layout, self.recipe)
         if item.textual:
             _parse_cells(layout, self.labels)
@@ -97,7 +107,7 @@ class RecipeReader:
         """As much as is known of a row's id and video, however bad the rest is."""
         known: Layout = {}
         for name, get in self._getters:
-            if name not in ("problem_id", "path") or not isinstance(item.value, dict):
+            if name not in ("problem_id", "path", "image") or not isinstance(item.value, dict):
                 continue
             try:
                 value = get(item, item.value)
@@ -105,7 +115,8 @@ class RecipeReader:
                 continue
             if value is not ABSENT:
                 known[name] = value
-        return known
+        image = known.pop("image", None)
+        return known | {"path": image} if _is_empty(known.get("path")) and image else known
 
     def _set_type(self, item: Item, row: Row, layout: Layout) -> None:
         rule = self.recipe.problem_type
@@ -131,13 +142,13 @@ class RecipeReader:
             layout["problem_type"] = word
 
 
-def _getter(text: str) -> Getter:
+def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
     """Reads a field by its name, by a path, or as a text made of the fields in braces."""
     if HOLE.search(text):
         hole = HOLE.fullmatch(text)
         if hole:
-            return lambda item, row: _filled(item, row, hole[1])
-        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1]), text)
+            return lambda item, row: _filled(item, row, hole[1], folders)
+        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1], folders), text)
     paths = [path.strip() for path in text.split("|")]
     if len(paths) == 1 and len(steps_of(text)) == 1:
         return lambda item, row: row.get(text, ABSENT)
@@ -170,7 +181,12 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
     return value
 
 
-def _filled(item: Item, row: Row, name: str) -> str:
+def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
+    if name == "@videos":
+        known = ", ".join(folders)
+        return folders.get(item.path.stem) or _bad_row(
+            f"no folder of videos is known for a file named {item.path.stem!r}, expected one of {known}"
+        )
     if name.startswith("@"):
         places = {"@file": item.path.stem, "@folder": item.path.absolute().parent.name, "@row": str(item.row)}
         return places[name]
@@ -186,11 +202,42 @@ def _filled(item: Item, row: Row, name: str) -> str:
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
 
-def _refuse_many(row: Row, name: str) -> None:
-    """A recipe that reads the first of a list of videos does not drop the others."""
-    videos = row.get(name)
-    if isinstance(videos, list) and len(videos) > 1:
-        _bad_row(f"{name}: got {len(videos)} videos, expected one")
+def _lists_of(field: str) -> list[str]:
+    """The lists of which a field takes the first item."""
+    return [path.strip().removesuffix("[0]") for path in field.split("|") if path.strip().endswith("[0]")]
+
+
+def _refuse_many(row: Row, name: str, kind: str) -> None:
+    """A recipe that reads the first of a list of videos or images does not drop the others."""
+    items = row.get(name)
+    if isinstance(items, list) and len(items) > 1:
+        _bad_row(f"{name}: got {len(items)} {kind}, expected one")
+
+
+def _take_image(layout: Layout, labels: Mapping[str, str]) -> None:
+    """The image as the path of a row without a video. Raises SampleError for a row with both."""
+    image = layout.pop("image", None)
+    if _is_empty(image):
+        return
+    if not _is_empty(layout.get("path")):
+        _bad_row(f"{labels['path']}, {labels['image']}: got a video and an image, expected one of them")
+    layout["path"] = image
+    layout.setdefault("data_type", "image")
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def _columns_of_options(row: Row, columns: tuple[str, ...]) -> list[object]:
+    """The options of a row that has a column for each."""
+    options = [row.get(column) for column in columns]
+    while options and (options[-1] is None or options[-1] in NO_OPTION):
+        options.pop()
+    for column, option in zip(columns, options, strict=False):
+        if option is None or option in NO_OPTION:
+            _bad_row(f"{column} is empty, but {columns[len(options) - 1]} has an option")
+    return options
 
 
 def _clean(layout: Layout, recipe: Recipe) -> None:
@@ -212,7 +259,7 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
                 f"{label}: the bytes of the video are in the table, expected a path below the data root: "
                 "write the videos to files first, and their paths into the column"
             )
-        video = layout["path"] = video.get("video") or video.get("path")
+        video = layout["path"] = video.get("video") or video.get("image") or video.get("path")
     if recipe.rules.video_after and isinstance(video, str):
         _, found, path = video.partition(recipe.rules.video_after)
         if not found:

@@ -14,7 +14,8 @@ from typing import NoReturn, cast
 
 from strive_data.annotations.choices import LETTER, OPTION
 from strive_data.annotations.numbers import parse_number
-from strive_data.annotations.videos import VideoFolder
+from strive_data.annotations.videos import VideoFolder, is_image
+from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.common.settings import choose
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError, SettingsError
@@ -27,6 +28,8 @@ UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 # How tables write that there is no value.
 NO_ANSWER = ("nan", "none", "null", "n/a")
+DATA_TYPES = ("video", "image")
+WITH_ARTICLE = {"video": "a video", "image": "an image"}
 NO_LABELS: Mapping[str, str] = {}
 
 
@@ -58,7 +61,8 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
     `labels` are the names of the layout's fields in messages, where they differ.
 
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
-    its `<answer>` wrapper, for multiple choice as the bare letter. Absent `data_type` counts as video.
+    its `<answer>` wrapper, for multiple choice as the bare letter. A path that ends as pictures do is an
+    image; a `data_type` must agree.
     """
     if not isinstance(row, dict):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
@@ -73,8 +77,7 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     sample_id = sample_id_of(row)
     if not sample_id:
         _bad("problem_id", f": got {short_repr(row.get('problem_id'))}, expected a whole number or a text")
-    if row.get("data_type", "video") != "video":
-        _bad("data_type", f": got {short_repr(row['data_type'])}; only video is supported")
+    _check_data_type(row)
     problem_type = _problem_type(row)
     options = _options(row, problem_type)
     return Question(
@@ -87,6 +90,19 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
         evidence_spans=_spans(row.get("evidence_spans")),
         video=videos.find(_text(row, "path"), label=path_label),
     )
+
+
+def _check_data_type(row: Row) -> None:
+    """Refuse a `data_type` other than that of the path's name."""
+    path, given = row.get("path"), row.get("data_type")
+    if "data_type" not in row or not isinstance(path, str):
+        return
+    found = "image" if is_image(path.strip()) else "video"
+    if given not in DATA_TYPES:
+        _bad("data_type", f": got {short_repr(given)}, expected {' or '.join(DATA_TYPES)}")
+    if given != found:
+        named = f"images are files that end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        _bad("data_type", f": got {given!r}, but {short_repr(path)} names {WITH_ARTICLE[found]}: {named}")
 
 
 def _problem_type(row: Row) -> ProblemType:

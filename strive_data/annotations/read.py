@@ -20,6 +20,7 @@ from strive_data.annotations.recipes import (
     Recipe,
     find_recipe,
     names_read,
+    one_of,
     own_table,
     packaged_recipes,
     recipe_that_fits,
@@ -30,6 +31,7 @@ from strive_data.annotations.rows import (
     Item,
     RowFile,
     columns_of,
+    items_of,
     nested_items,
     read_rows,
 )
@@ -165,7 +167,7 @@ def annotations_of(
         readers.append(reader)
         seen: set[str] = set()
         with _collector_paused():
-            for item in _items(file, choice.recipe):
+            for item in items_of(file, choice.recipe.rows):
                 if isinstance(item.value, dict) and not item.value.keys() <= seen:
                     seen.update(map(str, item.value))
                 try:
@@ -242,7 +244,7 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
         if file.tree is not None:
             # Each recipe leads to other rows of the tree, so each is tried on its own.
             fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
-            if name := recipe_that_fits({column for name in fits for column in known[name].columns}, fits):
+            if name := recipe_that_fits(_all_columns(known[name] for name in fits), fits):
                 return _Choice(name=name, recipe=known[name])
     if (found := own_table(columns, named)) is None:
         if file.tree is not None:
@@ -257,6 +259,10 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
     return _Choice(name=name, recipe=recipe, guesses=(f"columns {', '.join(shown)}",) if shown else ())
 
 
+def _all_columns(recipes: Iterable[Recipe]) -> set[str]:
+    return {column for recipe in recipes for text in recipe.columns for column in one_of(text)}
+
+
 def _printable(names: Iterable[str]) -> list[str]:
     """Names in order, fit for one line of a terminal: JSON allows anything for a key."""
     return [name if name.isprintable() else ascii(name) for name in sorted(names)]
@@ -265,17 +271,6 @@ def _printable(names: Iterable[str]) -> list[str]:
 def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:
     columns = columns_of(nested_items(file.path, file.tree or {}, recipe.rows))
     return recipe_that_fits(columns, [name]) == name
-
-
-def _items(file: RowFile, recipe: Recipe) -> Iterable[Item]:
-    if not recipe.rows:
-        return file.items
-    if file.tree is None:
-        raise UsageError(
-            f"annotation {file.path}: got a list or a table; the recipe of {recipe.title} wants one JSON "
-            f"object that leads to the rows by {recipe.rows}"
-        )
-    return nested_items(file.path, file.tree, recipe.rows)
 
 
 # These cannot be listed, which shows that a folder exists; files of them can be read all the same.

@@ -8,7 +8,8 @@ A field is named in one of three ways:
   `"messages[role=user].content"` lead into lists and objects; `"video | videos[0]"` is the first one present.
   Of several messages of that role, or several videos, none is chosen: such a row fails.
 - `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them.
-- `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row.
+- `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row;
+  `{@videos}`: the folder that `video_folders` gives for the file's name.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from typing import Literal
 from strive_data.common.settings import choose, load, manifests_home, require
 from strive_data.errors import SettingsError, UsageError
 
-PLACES = ("@file", "@folder", "@row")
+PLACES = ("@file", "@folder", "@row", "@videos")
 HOLE = re.compile(r"\{([^{}]+)\}")
 STEP = re.compile(r"(?:^|\.)([^.\[\]|]+)|\[(-?\d+)\]|\[(\w+)=([^\[\]]+)\]")
+IN_LIST = "[]/"  # of `rows`: the file is a list
 FOLDERS = ("datasets", "benchmarks")
 # Rows in this layout say themselves where their video is and of what type they are, whatever other columns
 # they kept from the benchmark that they were made from.
@@ -52,6 +54,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "evidence_spans": ("evidence_spans",),
     "source": ("source", "data_source"),
     "problem_type": ("problem_type", "question_type", "type"),
+    "image": ("image", "image_path", "image_file", "image_name"),
 }
 REQUIRED = ("video", "question", "answer")
 
@@ -63,7 +66,9 @@ Otherwise = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """Where a row has what; "" for what the data set does not have."""
+    """Where a row has what; "" for what the data set does not have.
+
+    `image` is read where a row has no video; a row that has both is a bad one."""
 
     id: str
     video: str
@@ -73,6 +78,7 @@ class Fields:
     evidence_spans: str = ""
     source: str = ""
     data_type: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +125,8 @@ class Rules:
     "<video>", which are cut out of the question. `options` of multiple choice: "lettered"
     wants "A. text"; "any" adds the letters where they are not there, and takes {"A": "text"} too, an empty
     text being no option; "in question" takes them from the last lines of the question. `answer` of multiple
-    choice: "letter"; "option", the letter or the whole text of one option; "index", counted from 0.
+    choice: "letter"; "option", the letter or the whole text of one option; "text", its whole text alone;
+    "index", counted from 0. `option_columns` have one option each; those behind the last option may be empty.
     `answer_in_tags` takes the answer from between <answer> and </answer> where the text has them once.
     `moment_seconds` reads evidence as moments, {"time": seconds} or seconds, each a span of that much before
     and after.
@@ -128,17 +135,21 @@ class Rules:
     video_after: str = ""
     strip: tuple[str, ...] = ()
     options: Literal["lettered", "any", "in question"] = "lettered"
-    answer: Literal["letter", "option", "index"] = "letter"
+    option_columns: tuple[str, ...] = ()
+    answer: Literal["letter", "option", "text", "index"] = "letter"
     answer_in_tags: bool = False
     moment_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A data set. `columns` show that a file is of it (none: only where the recipe is asked for).
+    """A data set. `columns` show that a file is of it (none: only where the recipe is asked for); of
+    "videos | images" one is enough.
 
     `rows` leads from a JSON object to its lists of rows, a key or `{name}` a step, the latter over all keys,
-    whose text becomes the rows' field `name`: "{video_id}/{dimension}". "" is a list or table of rows.
+    whose text becomes the rows' field `name`: "{video_id}/{dimension}". "" is a list or table of rows;
+    "[]/qa" a list of objects that each have rows in `qa`, and whose other fields the rows get too.
+    `video_folders` has the folder of the videos, {@videos}, by the name of the annotation file.
     """
 
     title: str
@@ -150,6 +161,7 @@ class Recipe:
     fields: Fields
     problem_type: TypeRule
     rules: Rules = field(default_factory=Rules)
+    video_folders: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = vars(self.fields) | {"problem_type": self.problem_type.field}
@@ -159,7 +171,7 @@ class Recipe:
             require(
                 _well_formed(text), f"{name} = {text!r}: expected a field's name, or a text with {{field}}"
             )
-        for step in self.rows.split("/") if self.rows else ():
+        for step in self.rows.removeprefix(IN_LIST).split("/") if self.rows else ():
             require(bool(step) and _well_formed(step), f"rows = {self.rows!r}: expected key/{{name}}/…")
 
 
@@ -175,7 +187,12 @@ def names_read(recipe: Recipe) -> set[str]:
     texts = [*vars(recipe.fields).values(), recipe.problem_type.field]
     holes = {hole for text in texts for hole in HOLE.findall(text)}.difference(PLACES)
     paths = {path.strip() for text in texts if text and not HOLE.search(text) for path in text.split("|")}
-    return {str(steps_of(path)[0]) for path in holes | paths} | paths
+    return {str(steps_of(path)[0]) for path in holes | paths} | paths | {*recipe.rules.option_columns}
+
+
+def one_of(columns: str) -> set[str]:
+    """The columns of which a file needs one: "videos | images"."""
+    return {column.strip() for column in columns.split("|")}
 
 
 def packaged() -> dict[str, Path]:
@@ -206,7 +223,7 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     sizes = {
         name: len(known[name].columns)
         for name in recipes
-        if known[name].columns and columns >= set(known[name].columns)
+        if known[name].columns and all(columns & one_of(text) for text in known[name].columns)
     }
     if FIRST in sizes or not sizes:
         return FIRST if sizes else ""
@@ -241,6 +258,8 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     found = {
         name: column for name in NAMES if (column := named.get(name) or _column_for(name, columns, named))
     }
+    if "image" in found and "video" not in found:
+        found["video"] = found.pop("image")
     if not set(REQUIRED) <= found.keys():
         return None
     base = OWN_TABLE_WITH_IDS if "id" in found else OWN_TABLE

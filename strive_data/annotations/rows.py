@@ -20,6 +20,7 @@ import polars as pl
 
 from strive_data.annotations.delimited import delimited_rows
 from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
+from strive_data.annotations.recipes import IN_LIST
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
@@ -108,6 +109,31 @@ def read_rows(path: Path) -> RowFile:
         return RowFile(path=path, sha256=sha256, items=Rows(partial(_line_items, path)))
     only = Item(path, "line", 1, 0, tree)
     return RowFile(path=path, sha256=sha256, items=Rows(lambda: iter([only])), tree=tree)
+
+
+def items_of(file: RowFile, steps: str) -> Iterable[Item]:
+    """The rows of a file that a recipe's `rows` lead to. Raises UsageError where they do not fit the file."""
+    if not steps:
+        return file.items
+    if steps.startswith(IN_LIST):
+        return _items_in_list(file, steps.removeprefix(IN_LIST))
+    if file.tree is None:
+        raise UsageError(
+            f"annotation {file.path}: got a list or a table, expected one JSON object that leads to the rows "
+            f"by {steps}, as the recipe says"
+        )
+    return nested_items(file.path, file.tree, steps)
+
+
+def _items_in_list(file: RowFile, steps: str) -> Iterator[Item]:
+    """The rows below each object of a list; texts and numbers beside them become fields of the rows."""
+    for item in file.items:
+        if not isinstance(item.value, Mapping):
+            yield item
+            continue
+        above = {name: value for name, value in item.value.items() if isinstance(value, str | int | float)}
+        for row in _descend(file.path, item.value, steps.split("/"), {}, [f"{item.unit} {item.number}"]):
+            yield row._replace(value={**above, **row.value}) if isinstance(row.value, Mapping) else row
 
 
 def nested_items(path: Path, tree: Mapping[str, object], steps: str) -> Iterator[Item]:

@@ -12,13 +12,18 @@ import re
 import stat
 from pathlib import Path
 
-from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
+from strive_data.common.files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
 
 # frames/clip7/%05d.jpg: the pictures of a folder, which is the video.
 PICTURES = re.compile(r"(%0?[0-9]*d|\*)[^/]*\.(jpe?g|png)", re.IGNORECASE)
 WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
+
+
+def is_image(path: str) -> bool:
+    """Whether a path names an image: by its ending, unless it is the pattern of a folder of pictures."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES and not PICTURES.search(posixpath.basename(path))
 
 
 class VideoFolder:

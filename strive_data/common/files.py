@@ -13,6 +13,8 @@ from typing import Any
 
 # A folder of pictures is a video: its frames, and what gives their times.
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+# A file with such a name is an image, a sample of one still; all other files are videos.
+IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".webp", ".bmp"}
 TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 BLOCK_BYTES = 1 << 20
 

@@ -1,7 +1,8 @@
-"""Code that a setting names, as `package.module:name`: the one place that imports what a user wrote."""
+"""Imports by name: code that a setting names as `package.module:name`, a package's public names on use."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
@@ -40,3 +41,14 @@ def imported(name: str, setting: str, kind: str) -> Any:
     if not callable(value):
         raise UsageError(f"{setting} {name}: {module} has no {kind} {attribute}")
     return value
+
+
+def public(package: str, name: str, modules: Mapping[str, Sequence[str]]) -> Any:
+    """The public `name` of a package, from the one of `modules` that has it: for the package's `__getattr__`.
+
+    So that importing the package, or one of its modules, imports nothing else. Raises AttributeError.
+    """
+    for module, names in modules.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -1,13 +1,15 @@
-"""Video files to candidate frames: `read_candidates`, and behind it three readers. Imports no torch."""
+"""Videos and images to candidate frames: `read_candidates`, and behind it four readers. Imports no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Protocol
 
+from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.config import DecodeSettings
 from strive_data.decode.decord_reader import DecordReader
 from strive_data.decode.frame_folder import FrameFolderReader
+from strive_data.decode.image import ImageReader
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.schema import Candidates
 
@@ -41,15 +43,18 @@ def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
     counted in `info.decode_errors`, and never replaced by a neighbour. Jumps of the file's clock are closed
     and counted in `info.discontinuities`.
 
-    A folder is read as the frames of a video (frame_folder.py). For a file, `reader = "auto"` is the planned
-    PyAV reader; the engines give a video that hung or killed it to decord (engines/decode_pool.py), which
-    refuses what it may get wrong. Raises SampleError of kind missing, empty, not_media, no_moov,
-    no_video_stream, unsupported_codec, zero_frames, partial_decode or oom (frames above `max_source_pixels`);
-    MemoryError where the process may take no more; UsageError if a forced reader is not installed.
+    A folder is read as the frames of a video (frame_folder.py), a file whose name ends as those of pictures
+    as one still (image.py). For other files, `reader = "auto"` is the planned PyAV reader; the engines give a
+    video that hung or killed it to decord (engines/decode_pool.py), which refuses what it may get wrong.
+    Raises SampleError of kind missing, empty, not_media, no_moov, no_video_stream, unsupported_codec,
+    zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may
+    take no more; UsageError if a forced reader is not installed.
     """
     reader: FrameReader
     if path.is_dir():
         reader = FrameFolderReader()
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        reader = ImageReader()
     else:
         reader = DecordReader() if settings.reader == "decord" else PyavReader()
     return reader.read(path, settings)

@@ -24,12 +24,15 @@ import numpy as np
 from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
+from strive_data.decode.image import upright_pixels
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Times, VideoInfo
 
 MAX_TEXT_BYTES = 1 << 24
 
+EXIF_WITHIN_BYTES = 1 << 16
+_EXIF = (b"Exif\0\0", b"eXIf")
 _CODECS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png"}
 
 
@@ -145,6 +148,9 @@ def _decode(file: Path, most_pixels: int) -> Any:
     name = next((codec for magic, codec in _CODECS.items() if content.startswith(magic)), None)
     if name is None:
         return None
+    if any(mark in content[:EXIF_WITHIN_BYTES] for mark in _EXIF):
+        # FFmpeg gives EXIF as side data that PyAV 18 cannot read, so a turned picture would not be turned.
+        return _by_pillow(content, file, most_pixels)
     codec = av.CodecContext.create(name, "r")
     codec.thread_count = 1
     codec.options = {"max_pixels": str(most_pixels), "err_detect": "explode"}
@@ -155,3 +161,11 @@ def _decode(file: Path, most_pixels: int) -> Any:
     except av.error.FFmpegError:
         return None
     return frames[0] if frames and not frames[0].is_corrupt else None
+
+
+def _by_pillow(content: bytes, file: Path, most_pixels: int) -> Any:
+    try:
+        pixels = upright_pixels(content, file, most_pixels)
+    except SampleError:
+        return None
+    return av.VideoFrame.from_ndarray(pixels, format="rgb24")

@@ -65,7 +65,10 @@ def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:
 
 def matrix_of(frame: Any) -> tuple[int, ...] | None:
     """Display matrix [9] of an av.VideoFrame, None if it has none."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    try:
+        data = frame.side_data.get(Type.DISPLAYMATRIX)
+    except ValueError:  # PyAV 18 reads none where one is of a kind that it does not know (EXIF of a JPEG)
+        return None
     return None if data is None else struct.unpack("=9i", bytes(data))
 
 

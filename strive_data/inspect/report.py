@@ -122,7 +122,7 @@ def _sample(sample: Sample, place: int) -> dict[str, Any]:
         "evidence": sum(row.evidence_frames for row in rows[:-1]),
         "aspect": max(info.height, 1) / max(info.width, 1),
         "jpegs": zip(candidates.tolist(), map(embedded_frame, sample.jpegs_of(candidates)), strict=True),
-        "chart": _chart(sample, rows),
+        "chart": None if info.is_image else _chart(sample, rows),
         "rows": rows,
     }
 
@@ -132,7 +132,7 @@ def _facts(sample: Sample) -> list[str]:
     return [
         f"sample {question.sample_id}",
         question.video,
-        f"{info.duration_seconds:.1f} s",
+        "image" if info.is_image else f"{info.duration_seconds:.1f} s",
         f"{info.width}×{info.height}",
         question.problem_type,
         plural(len(sample.times), "candidate"),

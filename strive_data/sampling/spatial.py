@@ -118,17 +118,18 @@ def choose_views(
     return tuple(views)
 
 
-def crop_frames(frames_KHWC: Frames, view: SpatialView) -> Frames:
+def crop_frames(frames_KHWC: Frames, view: SpatialView, *, still: bool = False) -> Frames:
     """Every second pair of frames through the view's window, enlarged to the frames' own size.
 
     uint8 [K, H, W, 3] to the same shape. The window has the aspect of the frame. Pairs, since the models
-    merge frames 2j and 2j+1; the first pair is whole, so that at least half of the frames are.
+    merge frames 2j and 2j+1; the first pair is whole, so that at least half of the frames are. The one frame
+    of a `still` is shown through the window: its first variant is the whole one.
     """
     height, width = frames_KHWC.shape[1:3]
     left, top = view.left * width, view.top * height
     window = (left, top, left + view.side * width, top + view.side * height)
     out_KHWC = frames_KHWC.copy()
-    for k in cropped_frames(len(frames_KHWC)):
+    for k in range(len(out_KHWC)) if still else cropped_frames(len(frames_KHWC)):
         image = Image.fromarray(frames_KHWC[k])
         shown = image.resize((width, height), Image.Resampling.BICUBIC, box=window)
         out_KHWC[k] = np.asarray(shown)

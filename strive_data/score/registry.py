@@ -45,6 +45,18 @@ def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
     return VlmScorer(settings, threads=threads)
 
 
+def _reranker(settings: ScoreSettings, threads: int | None) -> Scorer:
+    from strive_data.score.vlm import RERANK, VlmScorer
+
+    return VlmScorer(settings, threads=threads, form=RERANK)
+
+
+def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
+    from strive_data.score.blip import BlipScorer
+
+    return BlipScorer(settings, threads=threads)
+
+
 def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
     for part in ("cascade_first", "cascade_second"):
         nested = getattr(settings, part) == "cascade"
@@ -69,10 +81,12 @@ def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 
 SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
+    "blip-itm": _blip,
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
     "flat": _flat,
     "precomputed": _precomputed,
+    "qwen3-vl-reranker": _reranker,
     "vlm": _vlm,
 }

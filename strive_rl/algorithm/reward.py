@@ -81,7 +81,7 @@ def load_rules(settings: RewardSettings) -> Rules:
     return Rules(weights=settings.weights, function=load_custom(settings.function), name=settings.function)
 
 
-def score(
+def reward_of(
     text: str,
     question: Question,
     rules: Rules = PUBLISHED,

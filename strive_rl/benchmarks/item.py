@@ -82,7 +82,8 @@ class Benchmark:
     """A benchmark. Its first convention is the one that results lead with.
 
     `published` is the number of its questions, 0 if that is not fixed. `files` are the names of its
-    annotation files, each a choice of patterns below the data root. `tags` reads them from a row of such a
+    annotation files, each a choice of patterns below the data root. `recipe` reads them where their columns
+    alone do not tell whose they are. `tags` reads them from a row of such a
     file or of one in Video-R1's layout. `breakdowns` are those that tables show, in order; a tag "a × b"
     combines a and b. `order` lists tag values that have an order of their own. `judge_task` is the
     instruction to a judge. `finish` adds to items what only all of them together determine. `form` is the
@@ -95,6 +96,7 @@ class Benchmark:
     title: str
     published: int
     files: tuple[tuple[str, ...], ...] = ()
+    recipe: str = ""
     tags: Callable[[Row, Path], dict[str, str]]
     breakdowns: tuple[str, ...]
     conventions: tuple[Convention, ...]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strive_data.annotations.read import Annotations, annotations_of
-from strive_data.annotations.recipes import find_recipe
-from strive_data.annotations.rows import RowFile, nested_items, read_rows
+from strive_data.annotations.recipes import FIRST, find_recipe
+from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, items_of, read_rows
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
 
@@ -53,6 +53,7 @@ class ItemSet:
 def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None) -> ItemSet:
     """All questions of the files; videos are not looked for. Raises UsageError as `read_annotations` does."""
     files = [read_rows(path) for path in paths]
+    recipe = recipe or _recipe_of(benchmark, files)
     annotations = annotations_of(files, Path(), recipe=recipe, check_files=False)
     tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(files, annotations)]
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
@@ -67,6 +68,14 @@ def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None =
     )
     finished = benchmark.finish(items) if benchmark.finish else items
     return ItemSet(items=tuple(finished), unusable=unusable, input_sha256=annotations.input_sha256)
+
+
+def _recipe_of(benchmark: Benchmark, files: Sequence[RowFile]) -> str | None:
+    """The benchmark's recipe, unless the files are in Video-R1's layout; None: each file's columns choose."""
+    columns = {*find_recipe(FIRST).columns}
+    if not benchmark.recipe or any(columns <= columns_of(file.items, ROWS_FOR_COLUMNS) for file in files):
+        return None
+    return benchmark.recipe
 
 
 def tags_of(benchmark: Benchmark, row: object, path: Path) -> dict[str, str]:
@@ -85,7 +94,5 @@ def _raw_rows(files: Sequence[RowFile], annotations: Annotations) -> Iterator[tu
     for file in files:
         path = file.path
         recipe = find_recipe(annotations.readings[path.as_posix()].recipe)
-        nested = bool(recipe.rows) and file.tree is not None
-        items = nested_items(path, file.tree or {}, recipe.rows) if nested else file.items
-        for item in items:
+        for item in items_of(file, recipe.rows):
             yield path, item.value

@@ -9,7 +9,10 @@ import typer
 
 from strive_data.common.console import option, written
 
-BENCHMARKS = "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest or own"
+BENCHMARKS = (
+    "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, mvbench, longvideobench, mlvu, "
+    "lvbench, video-holmes, next-gqa or own"
+)
 
 Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
 Model = Annotated[

@@ -159,6 +159,9 @@ def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
 
 def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
     """Whether this kind of view shows other frames or pixels of the sample than a whole view."""
+    if sample.meta.info.is_image and kind != "crop":
+        stored = _stored_size(sample)
+        return _size(stored, plan, kind) != _size(stored, plan, "whole")
     frames = _frame_count(sample, plan, kind)
     enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
     return kind == "crop" or (frames != plan.sampler.frames and enough)
@@ -169,7 +172,9 @@ def _shown(group: Group, chosen: Sequence[SpatialView], plan: ViewPlan) -> Group
     views = []
     for view, spatial in zip(group.views, chosen, strict=True):
         height, width = view.frames.shape[1:3]
-        frames = crop_frames(view.frames, spatial) if spatial.kind == "crop" else view.frames
+        frames = view.frames
+        if spatial.kind == "crop":
+            frames = crop_frames(frames, spatial, still=view.still)
         frames = resize_frames(frames, _size((width, height), plan, spatial.kind))
         views.append(replace(view, frames=frames, spatial=str(spatial)))
     return replace(group, views=tuple(views))
@@ -228,6 +233,7 @@ def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = 
             frames=np.stack([frames[int(i)] for i in indices]),
             times=sample.times[indices],
             paired=neighbours,
+            still=sample.meta.info.is_image,
         )
         for indices in lists
     )

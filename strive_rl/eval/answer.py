@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from strive_data.schema import Indices, Sample
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.data.views import evaluation_indices, group_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy import Policy, Sampling
@@ -85,7 +85,7 @@ def answer(
     groups = groups_of(policy, asked, chosen)
     encoded, skipped = encode_groups(policy, groups)
     sampled = sample_groups(engine or BuiltinEngine(policy), encoded, sampling_of(settings), settings.seed)
-    reward = partial(score, reason=all(one.wording.reason for one in asked))
+    reward = partial(reward_of, reason=all(one.wording.reason for one in asked))
     answers = []
     for group in reward_groups(sampled, reward):
         sample_id = group.question.sample_id

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Frames, ProblemType, Question
+from strive_data.schema import ProblemType, Question
 from strive_rl.policy.policy import Clip, Grid, Policy
 from strive_rl.policy.positions import Ids
 from strive_rl.schema import Group, Prompt, PromptStyle, View
@@ -43,14 +43,17 @@ USUAL = PromptStyle()
 OPENED_THOUGHT = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
 
 
-def user_text(question: Question, wording: PromptStyle = USUAL) -> str:
+def user_text(question: Question, wording: PromptStyle = USUAL, *, still: bool = False) -> str:
     """Question, options (one a line, where there are any), how to answer, and the form of the answer.
 
     The text is a fixed function of the question; nothing of the true answer or its evidence enters it.
+    `still`: what the package itself says of the video is said of an image.
     """
     lines = [question.question.strip(), *(option.strip() for option in question.options)]
-    form = wording.form or ANSWER_FORM[question.problem_type]
-    return "\n".join([*lines, THINK if wording.reason else DIRECT, form])
+    asked = [THINK if wording.reason else DIRECT, ANSWER_FORM[question.problem_type]]
+    if still:
+        asked = [line.replace("the video", "the image") for line in asked]
+    return "\n".join([*lines, asked[0], wording.form or asked[1]])
 
 
 Patches = dict[int, tuple[torch.Tensor, Grid]]
@@ -69,12 +72,12 @@ def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Pr
     views = [_in_patches(view, policy) for view in group.views]
     seen = {} if seen is None else seen
     fresh = [place for place, view in enumerate(group.views) if id(view) not in seen]
-    read = _pixels(policy, [views[place].frames for place in fresh])
+    read = _pixels(policy, [views[place] for place in fresh])
     seen |= {id(group.views[place]): pixels for place, pixels in zip(fresh, read, strict=True)}
     pixels = [seen[id(view)] for view in group.views]
     chat = _chat(policy, group)
     return [
-        _prompt(policy, group.question, chat, Clip(grid=grid, times=view.times), patches)
+        _prompt(policy, group, chat, Clip(grid=grid, times=view.times), patches)
         for view, (patches, grid) in zip(views, pixels, strict=True)
     ]
 
@@ -91,12 +94,13 @@ def prompt_form(policy: Policy) -> str:
     return _with_clip(policy, _templated(policy, turns), clip)
 
 
-def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: torch.Tensor) -> Prompt:
+def _prompt(policy: Policy, group: Group, chat: str, clip: Clip, pixels: torch.Tensor) -> Prompt:
     config, limit = policy.model.config, policy.settings.max_prompt_tokens
-    tokens = policy.tokenizer(_with_clip(policy, chat, clip), add_special_tokens=False)["input_ids"]
+    question, shown = group.question, _with_clip(policy, chat, clip, still=group.still)
+    tokens = policy.tokenizer(shown, add_special_tokens=False)["input_ids"]
     ids: Ids = np.asarray(tokens, dtype=np.int64)
-    is_video = ids == config.video_token_id
-    vision = is_video | (ids == config.image_token_id)
+    vision = (ids == config.video_token_id) | (ids == config.image_token_id)
+    is_video = ids == (config.image_token_id if group.still else config.video_token_id)
     if vision.sum() != np.prod(clip.merged(config.vision_config.spatial_merge_size)):
         kept = f"question {question.sample_id} itself holds a vision token"
         raise SampleError(FailureKind.BAD_ROW, kept)
@@ -117,6 +121,7 @@ def _prompt(policy: Policy, question: Question, chat: str, clip: Clip, pixels: t
         pixels=pixels,
         grid=clip.grid,
         opening=opening_of(chat),
+        still=group.still,
     )
 
 
@@ -127,8 +132,9 @@ def opening_of(chat: str) -> str:
 
 
 def _chat(policy: Policy, group: Group) -> str:
-    """The chat with one video, still one token, and the question."""
-    content = [{"type": "video"}, {"type": "text", "text": user_text(group.question, group.style)}]
+    """The chat with one video or image, so far one token, and the question."""
+    text = user_text(group.question, group.style, still=group.still)
+    content = [{"type": "image" if group.still else "video"}, {"type": "text", "text": text}]
     turns = [{"role": "user", "content": content}]
     return _templated(policy, turns)
 
@@ -137,39 +143,64 @@ def _templated(policy: Policy, turns: Sequence[Mapping[str, Any]]) -> str:
     return str(policy.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
-def _with_clip(policy: Policy, chat: str, clip: Clip) -> str:
-    """The chat with this clip in place of its video token."""
+def _with_clip(policy: Policy, chat: str, clip: Clip, *, still: bool = False) -> str:
+    """The chat with this clip in place of its video token, or of its image token with one token a merged
+    patch, as the processors of both architectures write it."""
+    if still:
+        token, processor = policy.processor.image_token, policy.processor.image_processor
+        return chat.replace(token, token * int(np.prod(clip.merged(processor.merge_size))), 1)
     placeholder = policy.architecture.placeholder(policy.processor, clip)
     return chat.replace(policy.processor.video_token, placeholder, 1)
 
 
-def _pixels(policy: Policy, clips: Sequence[Frames]) -> list[tuple[torch.Tensor, Grid]]:
-    """Patches and grid of each clip, from the model's video processor; clips of one length in one call."""
+def _pixels(policy: Policy, views: Sequence[View]) -> list[tuple[torch.Tensor, Grid]]:
+    """Patches and grid of each view, from the model's processors; views of one length in one call."""
     done: dict[int, tuple[torch.Tensor, Grid]] = {}
-    for count in {len(clip) for clip in clips}:
-        places = [i for i, clip in enumerate(clips) if len(clip) == count]
-        done |= dict(zip(places, _processed(policy, [clips[i] for i in places], count), strict=True))
-    return [done[i] for i in range(len(clips))]
+    kinds = [(view.still, len(view.frames)) for view in views]
+    for still, count in dict.fromkeys(kinds):
+        places = [i for i, kind in enumerate(kinds) if kind == (still, count)]
+        clips = [
+            torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places
+        ]
+        made = _stills(policy, clips) if still else _videos(policy, clips, count)
+        done |= dict(zip(places, made, strict=True))
+    return [done[i] for i in range(len(views))]
 
 
-def _processed(policy: Policy, clips: Sequence[Frames], frames: int) -> list[tuple[torch.Tensor, Grid]]:
-    processor, limit = policy.processor.video_processor, policy.architecture.pixel_limit
-    least = (processor.patch_size * processor.merge_size) ** 2
-    most = max(policy.settings.max_pixels, least)
-    size = {"shortest_edge": limit(least, frames), "longest_edge": limit(most, frames)}
-    options: dict[str, Any] = {"size": size}
+def _videos(policy: Policy, clips: Sequence[torch.Tensor], frames: int) -> list[tuple[torch.Tensor, Grid]]:
+    processor = policy.processor.video_processor
+    options: dict[str, Any] = {"size": _size(policy, processor, frames)}
     if "cap_pixels_per_frame" in processor.valid_kwargs.__annotations__:
         options["cap_pixels_per_frame"] = False
-    videos = [torch.from_numpy(np.ascontiguousarray(clip.transpose(0, 3, 1, 2))) for clip in clips]
-    made = processor(videos, do_sample_frames=False, return_tensors="pt", **options)
-    grids = [(int(t), int(h), int(w)) for t, h, w in made["video_grid_thw"]]
-    pixels = torch.split(made["pixel_values_videos"], [t * h * w for t, h, w in grids])
-    return list(zip(pixels, grids, strict=True))
+    made = processor(list(clips), do_sample_frames=False, return_tensors="pt", **options)
+    return _split(made["pixel_values_videos"], made["video_grid_thw"])
+
+
+def _stills(policy: Policy, clips: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, Grid]]:
+    """Each image as the image processor reads it: it fills the temporal patch with copies of it."""
+    processor = policy.processor.image_processor
+    size = _size(policy, processor, 1)
+    made = processor([clip[0] for clip in clips], size=size, return_tensors="pt")
+    return _split(made["pixel_values"], made["image_grid_thw"])
+
+
+def _size(policy: Policy, processor: Any, frames: int) -> dict[str, int]:
+    """The processor's bounds, for frames of at most `policy.max_pixels`."""
+    limit, least = policy.architecture.pixel_limit, (processor.patch_size * processor.merge_size) ** 2
+    most = max(policy.settings.max_pixels, least)
+    return {"shortest_edge": limit(least, frames), "longest_edge": limit(most, frames)}
+
+
+def _split(pixels: torch.Tensor, grids_thw: torch.Tensor) -> list[tuple[torch.Tensor, Grid]]:
+    grids = [(int(t), int(h), int(w)) for t, h, w in grids_thw]
+    return list(zip(torch.split(pixels, [t * h * w for t, h, w in grids]), grids, strict=True))
 
 
 def _in_patches(view: View, policy: Policy) -> View:
     """The view with its frames as they fill temporal patches: repeated as `policy.frame_pairs` says, the last
-    one until the last patch is whole."""
+    one until the last patch is whole. An image is left to the image processor."""
+    if view.still:
+        return view
     per_patch, pairs = int(policy.model.config.vision_config.temporal_patch_size), policy.settings.frame_pairs
     if pairs == "neighbours" and not view.paired:
         raise ValueError("policy.frame_pairs=neighbours needs views of neighbouring frames")

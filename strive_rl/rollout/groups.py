@@ -9,7 +9,7 @@ from itertools import islice
 from strive_data.errors import SampleError
 from strive_data.schema import Question
 from strive_rl.algorithm.advantage import has_zero_advantage
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
 from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
@@ -79,7 +79,7 @@ def rng_keys(group: Group, seed: int) -> list[RngKey]:
     ]
 
 
-def reward_groups(groups: Sequence[Group], reward: RewardFunction = score) -> list[Group]:
+def reward_groups(groups: Sequence[Group], reward: RewardFunction = reward_of) -> list[Group]:
     """The groups with the reward of each completion."""
     return [
         replace(

@@ -54,7 +54,7 @@ class VllmEngine:
             tensor_parallel_size=settings.tensor_parallel_size,
             enable_sleep_mode=self._sleeps,
             enable_prefix_caching=True,
-            limit_mm_per_prompt={"image": 0, "video": 1},
+            limit_mm_per_prompt={"image": 1, "video": 1},
             enable_mm_embeds=True,
             mm_processor_cache_gb=0,
             skip_mm_profiling=True,
@@ -132,26 +132,30 @@ class VllmEngine:
 
     def _rendered(self, prompt: Prompt) -> Any:
         """The prompt as vLLM's engine takes it behind its processor."""
-        data: dict[str, torch.Tensor] = {"video_grid_thw": torch.tensor([prompt.grid])}
-        fields = {"video_grid_thw": MultiModalFieldConfig.batched("video", keep_on_cpu=True)}
+        kind = "image" if prompt.still else "video"
+        data: dict[str, torch.Tensor] = {f"{kind}_grid_thw": torch.tensor([prompt.grid])}
+        fields = {f"{kind}_grid_thw": MultiModalFieldConfig.batched(kind, keep_on_cpu=True)}
         if prompt.features is not None:
-            name = "video_embeds"
+            name = f"{kind}_embeds"
             data[name] = torch.cat([prompt.features.tokens, *prompt.features.deep], dim=1)
         else:
-            name, data["pixel_values_videos"] = "pixel_values_videos", prompt.pixels
-        fields[name] = MultiModalFieldConfig.flat_from_sizes("video", torch.tensor([len(data[name])]))
+            name = "pixel_values" if prompt.still else "pixel_values_videos"
+            data[name] = prompt.pixels
+        fields[name] = MultiModalFieldConfig.flat_from_sizes(kind, torch.tensor([len(data[name])]))
         if self._own_positions:
             data[POSITIONS] = torch.from_numpy(prompt.positions)[None]
-            fields[POSITIONS] = MultiModalFieldConfig.batched("video", keep_on_cpu=True)
+            fields[POSITIONS] = MultiModalFieldConfig.batched(kind, keep_on_cpu=True)
         items = MultiModalKwargsItems.from_hf_inputs(data, fields)
         return mm_input(
-            prompt.ids.tolist(), items, {"video": [_digest(prompt)]}, {"video": [self._placeholder(prompt)]}
+            prompt.ids.tolist(), items, {kind: [_digest(prompt)]}, {kind: [self._placeholder(prompt)]}
         )
 
     def _placeholder(self, prompt: Prompt) -> PlaceholderRange:
-        """Where the video is; Qwen3-VL's starts at the vision start token before the first patch."""
+        """Where the video or image is; a video of Qwen3-VL starts at the vision start token before its first
+        patch."""
         columns = np.flatnonzero(prompt.is_video)
-        first, end = int(columns[0]) - (not self._own_positions), int(columns[-1]) + 1
+        marked = not self._own_positions and not prompt.still
+        first, end = int(columns[0]) - marked, int(columns[-1]) + 1
         mask = torch.from_numpy(prompt.is_video[first:end])
         return PlaceholderRange(offset=first, length=end - first, is_embed=None if bool(mask.all()) else mask)
 

@@ -20,15 +20,16 @@ from functools import partial
 
 from strive_data.common.text import plural
 from strive_data.errors import StriveError
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import RolloutSettings
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
+from strive_rl.policy.lora import plain_weights
 from strive_rl.policy.sharding import unsharded
-from strive_rl.rollout.engine import BuiltinEngine, newest_weights
+from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, informative, reward_groups, sample_groups
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.state import TrainState
@@ -61,11 +62,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     cursor, rounds, found = run.cursor, 0, 0
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
-    with (
-        unsharded(run.policy.model),
-        distributed.propagate_errors(),
-        newest_weights(run.engine, run.policy, run.step),
-    ):
+    with unsharded(run.policy.model), distributed.propagate_errors(), _newest_weights(run):
         while True:
             batch = run.loader.take(cursor, size=wanted - found, alpha=run.alpha, next_alpha=expected_alpha)
             watch.lap("data")
@@ -87,12 +84,27 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     )
 
 
+@contextmanager
+def _newest_weights(run: TrainState) -> Iterator[None]:
+    """The engine with the weights after the steps done; it sleeps afterwards."""
+    engine = run.engine
+    if engine is None:
+        yield
+        return
+    engine.wake()
+    engine.sync(plain_weights(run.policy.model, run.policy.settings.lora_scale), run.step)
+    yield
+    if engine.version != run.step:
+        raise StriveError(f"step {run.step + 1}: sampled with weights {engine.version}, expected {run.step}")
+    engine.sleep()
+
+
 def _roll_out(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:
     """Sample and reward the completions of encoded groups."""
     with _name_questions(groups, step):
         engine = run.engine or BuiltinEngine(run.policy)
         sampled = sample_groups(engine, groups, sampling(run.settings.rollout), run.settings.seed)
-    return reward_groups(sampled, partial(score, rules=run.rules, step=step))
+    return reward_groups(sampled, partial(reward_of, rules=run.rules, step=step))
 
 
 def sampling(settings: RolloutSettings) -> Sampling:

@@ -41,7 +41,7 @@ def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:
         "times": [round(float(t), 3) for t in view.times],
         "view": view.spatial,
         "question": question.question,
-        "prompt": user_text(question, group.style),
+        "prompt": user_text(question, group.style, still=group.still),
         "answer": question.answer,
         "completion": completion.text,
         "tokens": len(completion.ids),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.config import BuildSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.engines.results import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
@@ -54,3 +56,21 @@ def a_sample(sample_id: str = "1", count: int = 10, **shard: object) -> Sample:
     return make_sample(
         a_question(sample_id), encode_frames(some_candidates(count), 90), scored, build_settings(**shard)
     )
+
+
+class WaveScorer:
+    """Scores without a model: a wave over the frames, by the brightness of each and the question's length."""
+
+    name = "wave"
+
+    def __init__(self, settings: ScoreSettings) -> None:
+        pass
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores]:
+        level = candidates.frames.mean(axis=(1, 2, 3)) + np.arange(len(candidates.times))
+        return [
+            FrameScores(
+                scores=np.sin(level * len(question.question)).astype(np.float32), windows=1, scorer="wave"
+            )
+            for question in questions
+        ]

@@ -71,6 +71,7 @@ def test_a_frame_pair_is_one_token_and_the_prompt_is_the_trainers(policy: Policy
     assert user_text(asked) in policy.tokenizer.decode(example.prompt.ids)
 
 
+@pytest.mark.slow
 def test_it_leaves_room_to_learn_and_answers_by_looking(policy: Policy) -> None:
     """Held-out videos; the control sees the frames of another video and is at chance."""
     pool = make_pool(videos=40, seed=31_337)

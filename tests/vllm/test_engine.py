@@ -22,7 +22,7 @@ Loaded = tuple[Policy, RolloutEngine]
 
 GREEDY = Sampling(completions=1, max_new_tokens=24, greedy=True)
 DRAWN = Sampling(completions=4, max_new_tokens=16)
-KEYS = [RngKey(seed=0, position=position) for position in range(3)]
+KEYS = [RngKey(seed=0, position=position) for position in range(4)]
 
 
 @pytest.fixture(scope="module", params=sorted(TINY_MODELS))
@@ -36,10 +36,16 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def prompts(loaded: Loaded) -> list[Prompt]:
-    """Uneven times up to an hour, two grids."""
+    """Uneven times up to an hour, two grids, and an image."""
     policy, _ = loaded
+    image = group(times=((0.0,),), side=56, seed=2)
+    image = replace(image, views=(replace(image.views[0], still=True),))
     far = group(times=((0.5, 1.0, 4.0, 9.5), (1.0, 2.0, 900.0, 904.0, 3600.0, 3700.5)), side=112)
-    return encode(policy, far) + encode(policy, group(times=((30.0, 1800.0),), side=56, seed=1))
+    return [
+        *encode(policy, far),
+        *encode(policy, group(times=((30.0, 1800.0),), side=56, seed=1)),
+        *encode(policy, image),
+    ]
 
 
 def ids(rows: list[list[Completion]]) -> list[list[tuple[int, ...]]]:

@@ -25,7 +25,7 @@ from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.advantage import advantages, has_zero_advantage
 from strive_rl.algorithm.loss import TokenBatch, policy_loss
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.config import AlgorithmSettings, DataSettings, OptimSettings, PolicySettings
 from strive_rl.data import Builds, Cursor, Loader
 from strive_rl.policy import Policy, Sampling, load_policy, logprobs
@@ -83,7 +83,7 @@ def roll_out(policy: Policy, groups: Sequence[Group], settings: Settings) -> lis
 
 def reward(text: str, question: Question) -> Reward:
     """0.9·accuracy + 0.1·format; put your own here."""
-    return score(text, question)
+    return reward_of(text, question)
 
 
 def with_advantages(group: Group, settings: AlgorithmSettings) -> Group:

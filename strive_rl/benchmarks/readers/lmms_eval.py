@@ -14,7 +14,18 @@ from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile, 
 
 NAME = "lmms-eval"
 LOGS = "logs"
-VIDEO_FIELDS = ("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "id")
+VIDEO_FIELDS = (
+    "videoID",
+    "video_name",
+    "scene_name",
+    "video_path",
+    "video",
+    "path",
+    "video_id",
+    "video ID",
+    "id",
+)
+OPTION_FIELDS = ("options", "choices", "candidates", "Options")
 # Words of task names → the tag value that they mean.
 GROUPS = {
     "caption_matching": "caption_matching",
@@ -62,8 +73,8 @@ def _prediction(place: str, doc: Mapping[str, Any], output: str, group: str) -> 
         output=output,
         ids=_ids(doc, group),
         video=text_of(doc, *VIDEO_FIELDS),
-        question=text_of(doc, "question", "problem"),
-        options=lettered(doc.get("options") or doc.get("choices")),
+        question=text_of(doc, "question", "problem", "Question"),
+        options=lettered(next((doc[name] for name in OPTION_FIELDS if doc.get(name)), None)),
         group=group,
     )
 

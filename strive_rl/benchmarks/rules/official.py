@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from strive_rl.benchmarks.parsing import END_TOKENS, final_text
 
+UNCHECKED = (
+    "The official rule follows the authors' code. It was not checked against published outputs and totals."
+)
 FORM_TAGS = ("<answer>", "<think>", "</think>")
 
 

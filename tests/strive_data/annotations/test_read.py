@@ -284,7 +284,9 @@ def test_a_forced_recipe_is_used_whatever_the_columns_say(root):
         "rows.jsonl line 1: answer is missing",
         "rows.jsonl line 2: answer is missing",
     ]
-    with pytest.raises(UsageError, match=r"got a list or a table; the recipe of TempCompass wants one JSON"):
+    with pytest.raises(
+        UsageError, match=r"got a list or a table, expected one JSON object that leads to the rows by"
+    ):
         read_annotations([path], root, recipe="tempcompass")
     with pytest.raises(UsageError, match="did you mean 'plain'"):
         read_annotations([path], root, recipe="plan")

@@ -185,6 +185,38 @@ def read(root: Path, rows: list[Mapping[str, Any]], suffix: str = ".jsonl") -> t
     return found, found.readings[file.as_posix()].recipe
 
 
+IMAGE = "a.PNG"
+VERL = verl("Who?", "a man")
+IMAGE_ROWS = {
+    "easyr1": EASYR1 | {"videos": [], "images": [IMAGE], "data_type": "image"},
+    "easyr1 without videos": {"images": [IMAGE], "problem": "<image>Who?", "answer": "a man"},
+    "verl": VERL | {"videos": [], "images": [{"type": "image", "image": f"file://{IMAGE}"}]},
+    "verl of paths": {name: VERL[name] for name in ("prompt", "reward_model")}
+    | {"images": [{"path": IMAGE}]},
+    "messages": {"messages": messages("<image>Who?", "a man"), "images": [IMAGE]},
+    "LLaVA": {"image": IMAGE, "conversations": llava("<image>\nWho?", "a man")},
+    "Video-R1": {
+        "problem_id": 2,
+        "path": IMAGE,
+        "data_type": "image",
+        "problem": "Who?",
+        "solution": "<answer>a man</answer>",
+        "problem_type": "free-form",
+    },
+    "own table": {"image_path": IMAGE, "question": "Who?", "answer": "a man"},
+    "own table of both": {"video": None, "image": IMAGE, "question": "Who?", "answer": "a man"},
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_ROWS)
+def test_image_rows(root: Path, name: str) -> None:
+    (root / IMAGE).touch()
+    found, _ = read(root, [IMAGE_ROWS[name]])
+    assert not found.failures
+    ((_, question),) = found.questions
+    assert (question.video, question.question.strip(), question.answer) == (IMAGE, "Who?", "a man")
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_published_shape(root: Path, name: str, suffix: str) -> None:
@@ -232,6 +264,9 @@ TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
         (EASYR1 | {"problem_type": "temporal grounding"}, "'temporal grounding'"),
         (EASYR1 | {"problem_type": "multiple choice", "answer": "B"}, "options"),
         (EASYR1 | {"data_type": "image"}, "data_type: got 'image'"),
+        (EASYR1 | {"videos": [], "images": ["a.jpg", "b.jpg"]}, "images: got 2 images"),
+        (EASYR1 | {"images": ["a.jpg"]}, "got a video and an image"),
+        (EASYR1 | {"videos": [], "images": [VIDEO]}, "data_type: got 'image', but 'v/x.mp4' names a video"),
         ({"messages": TWICE, "videos": [VIDEO]}, "2 entries of role 'user'"),
         ({"messages": [], "videos": [VIDEO]}, "content is missing"),
         (STGR | {"task": "temporal QA", "answer": "[1, 2]"}, "task: got 'temporal QA'"),

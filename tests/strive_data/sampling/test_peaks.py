@@ -105,6 +105,7 @@ def test_the_default_is_the_one_that_was_judged_best():
     assert (chosen.name, chosen.alpha, chosen.epsilon, chosen.kappa) == ("peaks", 0.4, 0.6, 1.0)
 
 
+@pytest.mark.slow
 def test_the_default_meets_more_moments_than_the_comb_of_the_method(duel):
     old, new = duel
     assert old.height == 8

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.strive_data.score.tiny_vlms import write_llava, write_qwen
+from tests.strive_data.score.tiny_vlms import write_blip, write_llava, write_qwen, write_reranker
 
 TINY = {
     "embed_dim": 16,
@@ -38,3 +38,13 @@ def tiny_vlms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_llava(folder / "llava")
     write_qwen(folder / "qwen", Path(__file__).parents[3] / "strive_rl" / "demo_model")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reranker(tmp_path_factory.mktemp("tiny_reranker"))
+
+
+@pytest.fixture(scope="session")
+def tiny_blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blip(tmp_path_factory.mktemp("tiny_blip"))

@@ -17,7 +17,7 @@ from tools.tiny.recall import as_question, evidence_recall
 def test_an_unknown_scorer_is_a_settings_error() -> None:
     with pytest.raises(
         SettingsError,
-        match=r"unknown scorer 'clap', did you mean 'clip'\?; known: cascade, clip, demo, flat, precomp",
+        match=r"unknown scorer 'clap', did you mean 'clip'\?; known: blip-itm, cascade, clip, demo",
     ):
         make_scorer(ScoreSettings(scorer="clap"))
 

@@ -18,12 +18,24 @@ from transformers import (
     AutoProcessor,
     LlavaOnevisionForConditionalGeneration,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
 )
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.score import FrameScores, make_scorer
-from strive_data.score.vlm import VlmScorer, encode, kept_features, kept_prefix, load_vlm, plain, split_text
+from strive_data.score.load_vlm import VlmModel
+from strive_data.score.load_vlm import load_vlm as load_form
+from strive_data.score.vlm import (
+    FRAME_QUESTION,
+    VlmScorer,
+    encode,
+    kept_features,
+    kept_prefix,
+    plain,
+    prompt_of,
+    split_text,
+)
 from tests.strive_data.samples import a_question
 from tests.strive_data.score.tiny_vlms import write_llava
 from tests.strive_data.score.videos import video_of
@@ -33,6 +45,10 @@ DEMO = Path(__file__).parents[3] / "strive_rl" / "demo_model"
 
 def settings_of(model: object, **changes: object) -> ScoreSettings:
     return ScoreSettings(scorer="vlm", model=str(model), **({"device": "cpu"} | changes))
+
+
+def load_vlm(settings: ScoreSettings) -> VlmModel:
+    return load_form(settings, FRAME_QUESTION)
 
 
 def test_the_default_is_llava_onevision_and_the_settings_say_so() -> None:
@@ -105,9 +121,10 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (5, 28, 56, 3), dtype=np.uint
 VIDEO = video_of(FRAMES)
 CAT = replace(a_question("cat"), question="Where does the cat sit?", options=("A. door", "B. bed"))
 DOG = replace(a_question("dog"), question="Who calls the brown dog?", options=())
+CAT_QUERY, DOG_QUERY = "Where does the cat sit? A. door B. bed", "Who calls the brown dog?"
 PROMPT = "Does this frame help to answer the following question?\n{}\nAnswer yes or no."
-CAT_PROMPT = PROMPT.format("Where does the cat sit? A. door B. bed")
-DOG_PROMPT = PROMPT.format("Who calls the brown dog?")
+CAT_PROMPT = PROMPT.format(CAT_QUERY)
+DOG_PROMPT = PROMPT.format(DOG_QUERY)
 
 
 def scorer_of(folder: Path, **changes: object) -> VlmScorer:
@@ -195,7 +212,7 @@ def test_what_questions_share_is_computed_once(tiny_vlms: Path, kind: str) -> No
         scorer.score(VIDEO, [CAT, DOG])
     assert positions == {1}
     assert calls["tower"] == (2 if kind == "llava" or handed else 4)
-    rows = [encode(scorer._vlm, text, FRAMES[:1])["input_ids"].shape[1] for text in (CAT_PROMPT, DOG_PROMPT)]
+    rows = [encode(scorer._vlm, text, FRAMES[:1])["input_ids"].shape[1] for text in (CAT_QUERY, DOG_QUERY)]
     if kind == "llava":  # what stands before the frame, its 2×2 pooled patches, and a new line, once
         ids = encode(scorer._vlm, "", FRAMES[:1])["input_ids"][0].tolist()
         shared = ids.index(scorer._vlm.processor.video_token_id) + 4 + 1
@@ -211,7 +228,7 @@ def test_what_is_kept_changes_no_logit(tiny_vlms: Path, kind: str) -> None:
         inputs = encode(vlm, "", FRAMES[:3])
         text = {
             name: value.expand(3, -1)
-            for name, value in split_text(encode(vlm, CAT_PROMPT, FRAMES[:1]))[0].items()
+            for name, value in split_text(encode(vlm, CAT_QUERY, FRAMES[:1]))[0].items()
         }
         whole = plain(vlm, inputs)(text)
         kept = keep(vlm, inputs)
@@ -259,3 +276,54 @@ def test_margins_that_are_not_finite_fail_their_question(tiny_vlms: Path) -> Non
 def test_frames_of_another_shape_are_an_error_of_the_video(tiny_vlms: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(SampleError, match="expected \\[N, H, W, 3\\]"):
         scorer_of(tiny_vlms / "llava").score(video_of(np.zeros(shape, dtype=np.uint8)), [CAT])
+
+
+def published_messages(query: str) -> list[dict[str, Any]]:
+    """What github.com/QwenLM/Qwen3-VL-Embedding (src/models/qwen3_vl_reranker.py) asks about an image."""
+    judge = (
+        "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+        'Note that the answer can only be "yes" or "no".'
+    )
+    texts = ["<Instruct>: Given a search query, retrieve relevant candidates that answer the query."]
+    user = [{"type": "text", "text": text} for text in [*texts, "<Query>:", query, "\n<Document>:"]]
+    return [
+        {"role": "system", "content": [{"type": "text", "text": judge}]},
+        {"role": "user", "content": [*user, {"type": "image"}]},
+    ]
+
+
+def test_the_reranker_scores_as_its_authors_do(tiny_reranker: Path) -> None:
+    """Oracle: their code, the sigmoid of the last state times the difference of two rows of the head."""
+    scorer = make_scorer(ScoreSettings(scorer="qwen3-vl-reranker", model=str(tiny_reranker), device="cpu"))
+    assert isinstance(scorer, VlmScorer)
+    model: Any = Qwen3VLForConditionalGeneration.from_pretrained(tiny_reranker).eval()
+    processor: Any = AutoProcessor.from_pretrained(tiny_reranker)
+    vocabulary = processor.tokenizer.get_vocab()
+    head = model.lm_head.weight.detach()
+    results = scorer.score(VIDEO, [CAT, DOG])
+    for result, query in zip(results, (CAT_QUERY, DOG_QUERY), strict=True):
+        prompt = processor.apply_chat_template(published_messages(query), add_generation_prompt=True)
+        assert prompt == prompt_of(scorer._vlm, query)
+        expected = []
+        for frame in FRAMES:
+            inputs = processor(text=[prompt], images=[Image.fromarray(frame)], return_tensors="pt")
+            with torch.no_grad():
+                state = model.model(**inputs).last_hidden_state[0, -1]
+            expected.append(float(torch.sigmoid(state @ (head[vocabulary["yes"]] - head[vocabulary["no"]]))))
+        assert 1 / (1 + np.exp(-scores_of(result))) == pytest.approx(expected, abs=1e-5)
+        assert np.ptp(expected) > 0.005
+    assert np.abs(scores_of(results[0]) - scores_of(results[1])).max() > 0.01
+    (alone,) = scorer.score(VIDEO, [DOG])
+    assert scores_of(alone).tobytes() == scores_of(results[1]).tobytes()
+
+
+def test_the_reranker_wants_a_model_with_its_marks(tiny_vlms: Path) -> None:
+    with pytest.raises(UsageError, match=r"marks an image by '<image>', expected '<\|image_pad\|>'"):
+        make_scorer(ScoreSettings(scorer="qwen3-vl-reranker", model=str(tiny_vlms / "llava"), device="cpu"))
+
+
+def test_presets_have_their_models() -> None:
+    assert ScoreSettings(scorer="qwen3-vl-reranker").model == "Qwen/Qwen3-VL-Reranker-2B"
+    assert ScoreSettings(scorer="blip-itm").model == "Salesforce/blip-itm-large-coco"
+    cascade = ScoreSettings(scorer="cascade", cascade_second="blip-itm")
+    assert cascade.cascade_model == "Salesforce/blip-itm-large-coco"

@@ -11,6 +11,11 @@ from transformers import (
     AutoConfig,
     AutoProcessor,
     AutoTokenizer,
+    BertTokenizer,
+    BlipConfig,
+    BlipForImageTextRetrieval,
+    BlipImageProcessor,
+    BlipProcessor,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     LlavaOnevisionImageProcessor,
@@ -19,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLForConditionalGeneration,
 )
+
+from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
 
 ANSWERS = ("yes", "Yes", " yes", "no", "No")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
@@ -100,6 +107,48 @@ def write_qwen(folder: Path, demo: Path) -> Path:
     model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(demo))
     redraw(model, seed=2)
     model.save_pretrained(folder)
+    return folder
+
+
+# What Qwen3-VL's own template writes for texts and images.
+QWEN3_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def write_reranker(folder: Path) -> Path:
+    """A Qwen3-VL whose tokenizer has the answers as tokens."""
+    save_tiny_qwen3_vl(folder)
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    processor.tokenizer.add_tokens(["yes", "no"])
+    processor.chat_template = QWEN3_TEMPLATE
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_blip(folder: Path) -> Path:
+    """A BLIP matching model of two layers a tower that looks at 32×32 pixels in 8×8 patches."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789?.,"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    tower = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {"vocab_size": len(words), "encoder_hidden_size": 32, "max_position_embeddings": 96}
+    config = BlipConfig(
+        text_config=tower | text,
+        vision_config=tower | {"image_size": SIDE, "patch_size": PATCH},
+        projection_dim=16,
+        image_text_hidden_size=16,
+    )
+    torch.manual_seed(0)
+    model = BlipForImageTextRetrieval(config)
+    redraw(model, seed=3)
+    model.save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    BlipProcessor(BlipImageProcessor(size=size), tokenizer).save_pretrained(folder)
     return folder
 
 

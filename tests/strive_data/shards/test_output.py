@@ -85,6 +85,7 @@ class Failing:
         return getattr(self._file_system, name)
 
 
+@pytest.mark.slow
 def test_a_build_that_stops_at_any_upload_goes_on_and_ends_with_the_same_objects(
     annotation: Path, tmp_path: Path, store: RemoteFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

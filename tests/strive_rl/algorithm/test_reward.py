@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.reward import Rules, custom_parts, load_custom, load_rules, score
+from strive_rl.algorithm.reward import Rules, custom_parts, load_custom, load_rules, reward_of
 from strive_rl.config import RewardSettings
 
 
@@ -65,26 +65,26 @@ def rules(weights: dict[str, float], result: Any) -> Rules:
 
 
 def test_parts_are_weighed() -> None:
-    right = score("I think <answer>D</answer>", QUESTION)
+    right = reward_of("I think <answer>D</answer>", QUESTION)
     assert (right.accuracy, right.format, right.total) == (1, 0, 0.9)
-    wrong = score("<think>x</think><answer>A</answer>", QUESTION)
+    wrong = reward_of("<think>x</think><answer>A</answer>", QUESTION)
     assert (wrong.accuracy, wrong.format, wrong.total) == (0, 1, 0.1)
     assert wrong.parts == {"accuracy": 0, "format": 1}
 
 
 def test_length_earns_nothing() -> None:
-    short, long = (score(f"<think>{'x ' * n}</think><answer>D</answer>", QUESTION) for n in (1, 400))
+    short, long = (reward_of(f"<think>{'x ' * n}</think><answer>D</answer>", QUESTION) for n in (1, 400))
     assert short == long
 
 
 def test_other_weights() -> None:
     half = load_rules(RewardSettings(weights={"accuracy": 0.5, "format": 0.5}))
-    assert score(RIGHT, QUESTION, half).total == 0.5
+    assert reward_of(RIGHT, QUESTION, half).total == 0.5
 
 
 @pytest.mark.parametrize("result", [0.25, 1 / 4, {"custom": 0.25}])
 def test_a_function_gives_a_part(result: Any) -> None:
-    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result))
+    reward = reward_of(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result))
     assert (reward.custom, reward.accuracy) == ({"custom": 0.25}, 1)
     assert reward.total == pytest.approx(0.5 + 0.4 * 0.25)
 
@@ -93,7 +93,9 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
     def parts(text: str, question: Question) -> dict[str, float]:
         return {"named": float(question.sample_id == "q7"), "length": len(text) / 36, "accuracy": 0.5}
 
-    reward = score(RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0, "named": 0.5, "length": 0}, parts))
+    reward = reward_of(
+        RIGHT, QUESTION, rules({"accuracy": 0.5, "format": 0, "named": 0.5, "length": 0}, parts)
+    )
     assert reward.custom == {"named": 1, "length": 0.5}
     # Its accuracy takes the place of ours, and what weighs nothing is only logged.
     assert (reward.accuracy, reward.total) == (0.5, 0.75)
@@ -127,7 +129,7 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
 def test_what_breaks_the_contract_stops_with_step_and_question(result: Any, says: str) -> None:
     broken = rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result)
     with pytest.raises(StriveError, match=rf"^step 3, question q7: reward\.function.* {says}"):
-        score(RIGHT, QUESTION, broken, step=3)
+        reward_of(RIGHT, QUESTION, broken, step=3)
 
 
 @pytest.mark.parametrize(

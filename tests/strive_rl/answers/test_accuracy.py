@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.schema import PROBLEM_TYPES, Question
-from strive_rl.algorithm.reward import score
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.answers.accuracy import final_answer, has_form, mean_relative_accuracy
 from strive_rl.answers.choice import read_choice
 
@@ -83,7 +83,7 @@ def test_form(text, formed):
     ],
 )
 def test_form_and_answer_of_a_prompt_that_asks_for_no_reasoning(text, formed, answer):
-    reward = score(text, question("multiple choice", "B"), reason=False)
+    reward = reward_of(text, question("multiple choice", "B"), reason=False)
     assert (reward.format, reward.accuracy) == (formed, answer)
 
 
@@ -116,12 +116,12 @@ def question(problem_type, answer=None):
 
 
 def accuracy(answer, problem_type, truth=None):
-    return score(f"<answer>{answer}</answer>", question(problem_type, truth)).accuracy
+    return reward_of(f"<answer>{answer}</answer>", question(problem_type, truth)).accuracy
 
 
 @pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
 def test_right_answer_in_form_is_worth_exactly_one(problem_type):
-    reward = score(f"<think>x</think><answer>{TRUTHS[problem_type]}</answer>", question(problem_type))
+    reward = reward_of(f"<think>x</think><answer>{TRUTHS[problem_type]}</answer>", question(problem_type))
     assert (reward.accuracy, reward.format, reward.total) == (1, 1, 1)
 
 
@@ -130,7 +130,7 @@ def test_right_answer_in_form_is_worth_exactly_one(problem_type):
     "text", ["", "<answer></answer>", "<answer> \n</answer>", "<answer>", "</answer><answer>"]
 )
 def test_empty_answers_are_never_right(problem_type, text):
-    assert score(text, question(problem_type)).total == 0
+    assert reward_of(text, question(problem_type)).total == 0
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_empty_answers_are_never_right(problem_type, text):
     ],
 )
 def test_known_misreadings_of_choices(text, truth):
-    assert score(text, question("multiple choice", truth)).accuracy == 0
+    assert reward_of(text, question("multiple choice", truth)).accuracy == 0
 
 
 def test_answer_that_is_part_of_the_truth_is_not_right():
@@ -159,7 +159,8 @@ def test_answer_that_is_part_of_the_truth_is_not_right():
 def test_the_type_of_its_own_question_counts():
     text = "<answer>101</answer>"
     ours = [
-        score(text, question(problem_type, "100")).accuracy for problem_type in ("regression", "numerical")
+        reward_of(text, question(problem_type, "100")).accuracy
+        for problem_type in ("regression", "numerical")
     ]
     assert ours == [1, 0]
 
@@ -247,7 +248,7 @@ PIECES = [
     st.booleans(),
 )
 def test_any_text_gives_a_finite_reward_in_range(text, problem_type, wrapped):
-    reward = score(f"<answer>{text}</answer>" if wrapped else text, question(problem_type))
+    reward = reward_of(f"<answer>{text}</answer>" if wrapped else text, question(problem_type))
     for part in (reward.accuracy, reward.format, reward.total):
         assert math.isfinite(part)
         assert 0 <= part <= 1
@@ -259,7 +260,7 @@ def test_any_text_gives_a_finite_reward_in_range(text, problem_type, wrapped):
 )
 def test_a_question_with_an_unreadable_truth_is_an_error_not_a_zero(problem_type, truth):
     with pytest.raises(ValueError, match="question 1: "):
-        score("<answer>1</answer>", question(problem_type, truth))
+        reward_of("<answer>1</answer>", question(problem_type, truth))
 
 
 def rated(shared_data: Path, task: str) -> list[dict[str, Any]]:
@@ -279,7 +280,7 @@ def choice(row: dict[str, Any], options: tuple[str, ...]) -> float:
         problem_type="multiple choice",
         options=options,
     )
-    return score(f"<answer>{row['video-llm-prediction']}</answer>", asked).accuracy
+    return reward_of(f"<answer>{row['video-llm-prediction']}</answer>", asked).accuracy
 
 
 def test_real_choices_are_read_as_their_raters_read_them(shared_data):

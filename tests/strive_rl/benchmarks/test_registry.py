@@ -15,6 +15,12 @@ def test_every_benchmark_leads_with_its_own_convention_and_has_video_r1s_beside_
         "mmvu",
         "vsibench",
         "perceptiontest",
+        "mvbench",
+        "longvideobench",
+        "mlvu",
+        "lvbench",
+        "video-holmes",
+        "next-gqa",
         "own",
     }
     for name, benchmark in BENCHMARKS.items():

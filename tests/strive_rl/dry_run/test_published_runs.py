@@ -62,6 +62,7 @@ def test_a_run_differs_from_its_baseline_by_the_method_alone() -> None:
     assert (dr_grpo.algorithm.by_std, dr_grpo.algorithm.loss_constant_tokens) == (False, 768)
 
 
+@pytest.mark.slow
 def test_they_fit_the_devices_that_they_name(tmp_path: Path) -> None:
     """With a tenth of 80 GB to spare; full weights not on one device, and not with a copy on eight."""
     room = 0.9 * 80e9

@@ -163,6 +163,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_with_the_same_bytes(
     tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,7 @@ def test_a_second_evaluation_decodes_nothing(
         assert (out / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
     task: Task, done: Path, cache: Path, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_predictions_of_another_benchmark_are_refused(tmp_path: Path) -> None:
         ScoreSettings(missing="ignore")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_awaits_a_judge_is_written_out_and_read_back(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "benchmarks" / "tempcompass"
     rated = folder / "video-llava.caption_matching.rated.json"

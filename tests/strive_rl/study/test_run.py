@@ -41,6 +41,7 @@ def study(*seeds: int) -> Study:
     return Study(arms=(arm("grpo", 1, 4), arm("strive", 2, 2)), seeds=seeds, evaluation=evaluation)
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
 ) -> None:

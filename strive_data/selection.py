@@ -1,0 +1,212 @@
+"""Frames from Python, for notebooks and other trainers: `select_frames`, `open_build`.
+
+    import strive_data
+
+    chosen = strive_data.select_frames("clip.mp4", "Which sign is on the roof?", frames=16, scorer="clip")
+    chosen.times[0], chosen.images[0]                # the first variant: seconds, PIL images
+
+    build = strive_data.open_build("shards")         # a folder or URL that `strive-data build` wrote
+    build[0].question.answer, build[0].images[1]     # samples: by number, by id, or in a loop
+    build.table("frames").filter("uniform")          # samples, frames, failures, index: polars LazyFrames
+
+These names, their arguments and the fields of their results are stable. `select_frames` runs the engine of a
+build, so it gives the frames that a build gives.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from strive_data.annotations.choices import with_letters
+from strive_data.common.settings import choose, load
+from strive_data.common.storage import LocalFolder, place_of
+from strive_data.config import BuildSettings, ScoreSettings
+from strive_data.engines.engine import Engine, VideoJob
+from strive_data.engines.registry import make_engine
+from strive_data.errors import DamagedError, SampleError
+from strive_data.inspect.tables import FILES as TABLES
+from strive_data.inspect.tables import scan
+from strive_data.schema import Floats, Indices, Question, Sample, Times
+from strive_data.shards.frames import decode_jpeg
+from strive_data.shards.provenance import FILES as HASHES
+from strive_data.shards.reader import SEE_VERIFY, ShardSet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TableName = Literal["samples", "frames", "failures", "index"]
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedFrames:
+    """The frames of each variant of one question. Shapes: N candidate frames, M variants of K frames.
+
+    `sample` holds everything: the candidates' `times` [N] and `scores` [N], the uniform control, and
+    what is known of video, scorer and sampler (`sample.meta`).
+    """
+
+    sample: Sample
+
+    @property
+    def question(self) -> Question:
+        """The question, with its options and, in a build, its answer."""
+        return self.sample.meta.question
+
+    @property
+    def indices(self) -> Indices:
+        """Candidate numbers int32 [M, K], increasing in a variant."""
+        return self.sample.variants
+
+    @property
+    def times(self) -> Times:
+        """True presentation times float64 [M, K] in seconds from the first frame of the video."""
+        return self.sample.times[self.sample.variants]
+
+    @property
+    def scores(self) -> Floats:
+        """Scores float32 [M, K] on the scorer's own scale; higher is more relevant."""
+        return self.sample.scores[self.sample.variants]
+
+    @property
+    def jpegs(self) -> list[list[bytes]]:
+        """The frames as a build stores them: M lists of K JPEGs."""
+        return [self.sample.jpegs_of(row) for row in self.sample.variants]
+
+    @property
+    def images(self) -> list[list[Image]]:
+        """The frames as RGB images of PIL, M lists of K. Decoded at each call: keep the result."""
+        from PIL import Image
+
+        return [[Image.fromarray(decode_jpeg(jpeg)) for jpeg in row] for row in self.jpegs]
+
+
+def select_frames(
+    video: str | Path,
+    question: str | Question,
+    frames: int | None = None,
+    variants: int | None = None,
+    scorer: str | ScoreSettings | None = None,
+    *,
+    options: Sequence[str] = (),
+    candidates: int | None = None,
+    sample_id: str = "0",
+    settings: BuildSettings | None = None,
+) -> SelectedFrames:
+    """The frames of a video that matter for a question, in several variants, as a build picks them.
+
+    `video` is a file, a folder of pictures with times, or a URL; `question` a text with its `options`, or a
+    `Question` of an annotation. `frames` (default 32, even), `variants` (2), `scorer` (clip; a name of
+    `strive-data build --scorer`, or ScoreSettings) and `candidates` (128, the frames that are scored) go over
+    `settings`, the settings of a build. The offset of a variant is keyed by the sample id: with that of a
+    build's row, and its settings, these are the frames of the build.
+
+    The video is decoded in a worker process: a script needs `if __name__ == "__main__":`. The scorer of the
+    last two settings is kept in memory. For many questions of a video a build is cheaper: it decodes once.
+
+    Raises SampleError (`kind` says why) for a video or question that cannot be used, SettingsError and
+    UsageError as the build.
+    """
+    base = settings or BuildSettings()
+    if isinstance(scorer, str):
+        scorer = load(ScoreSettings, options={"scorer": scorer})
+    resolved = replace(
+        base,
+        decode=replace(base.decode, candidates=_or(candidates, base.decode.candidates)),
+        sampler=replace(
+            base.sampler,
+            frames=_or(frames, base.sampler.frames),
+            variants=_or(variants, base.sampler.variants),
+        ),
+        score=scorer or base.score,
+    )
+    asked = _question(question, str(video), options, sample_id)
+    job = VideoJob(name=str(video), path=place_of(video), rows=((0, asked),))
+    (result,) = _engine(resolved).run([job])
+    (sample,) = result.results
+    if not isinstance(sample, Sample):
+        raise SampleError(sample.kind, sample.message)
+    return SelectedFrames(sample)
+
+
+class StoredBuild(Sequence[SelectedFrames]):
+    """A finished build. A sample is read when it is asked for, its bytes checked; order of the build."""
+
+    def __init__(self, shards: ShardSet) -> None:
+        self.shards = shards
+        self._places = {sample_id: place for place, sample_id in enumerate(shards.sample_ids)}
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __iter__(self) -> Iterator[SelectedFrames]:
+        return (SelectedFrames(self.shards.read(place)) for place in range(len(self)))
+
+    def __getitem__(self, which: int | str | slice) -> Any:
+        """A sample by its number or id; a list for a slice. Raises IndexError, and SettingsError with the
+        nearest id for an unknown one; DamagedError as `ShardSet.read`."""
+        if isinstance(which, slice):
+            return [self[place] for place in range(*which.indices(len(self)))]
+        if isinstance(which, str):
+            return self[self._places[choose(which, self._places, "sample")]]
+        if not -len(self) <= which < len(self):
+            raise IndexError(f"sample {which} of {len(self)}")
+        return SelectedFrames(self.shards.read(which % len(self)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings of the build."""
+        return self.shards.settings
+
+    def table(self, name: TableName) -> pl.LazyFrame:
+        """A table of the build: samples, frames (a row a candidate), failures or index.
+
+        A local table is scanned, one at a URL is read whole. Raises SettingsError for another name,
+        DamagedError for a table that has changed.
+        """
+        folder = self.shards.folder
+        if isinstance(folder, LocalFolder):
+            return scan(folder.path, name)
+        file = TABLES[choose(name, TABLES, "table")]
+        content = folder.read(file)
+        if self.shards.run.get(HASHES, {}).get(file) not in (None, sha256(content).hexdigest()):
+            raise DamagedError(f"{folder}/{file} does not have the checksum of run.json: {SEE_VERIFY}")
+        return pl.read_parquet(io.BytesIO(content)).lazy()
+
+
+def open_build(where: str | Path, *, cache: Path | None = None) -> StoredBuild:
+    """A finished build in a folder or at a URL; `cache` is a local folder that keeps the shards of a URL.
+
+    Raises UsageError if there is none, DamagedError if its index has changed.
+    """
+    return StoredBuild(ShardSet.open(where, cache))
+
+
+@lru_cache(maxsize=2)
+def _engine(settings: BuildSettings) -> Engine:
+    """The local engine, and with it the loaded scorer."""
+    return make_engine("local", settings, workers=1)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _question(question: str | Question, video: str, options: Sequence[str], sample_id: str) -> Question:
+    if isinstance(question, Question):
+        return question
+    return Question(
+        sample_id=sample_id,
+        video=video,
+        question=question,
+        answer="",
+        problem_type="multiple choice" if options else "free-form",
+        options=with_letters(options, "options"),
+    )

@@ -1,0 +1,221 @@
+"""MVBench, LongVideoBench, MLVU, LVBench, Video-Holmes and NExT-GQA.
+
+Small files in their published layouts, and the rules of their authors' code on outputs worked by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strive_rl.benchmarks.item import Item
+from strive_rl.benchmarks.items import find_annotations, read_items
+from strive_rl.benchmarks.registry import find_benchmark
+from strive_rl.benchmarks.rules.official import UNCHECKED
+from strive_rl.benchmarks.scoring import scored, summarise
+from tests.strive_rl.benchmarks.made_items import choice_item
+
+NAMES = ("mvbench", "longvideobench", "mlvu", "lvbench", "video-holmes", "next-gqa")
+FRUIT = ["apple", "pear", "plum", "fig"]
+LVBENCH_LINE = {
+    "key": "Cm73ma6Ibcs",
+    "type": "cartoon",
+    "video_info": {"duration_minutes": 70.2, "fps": 25.0, "resolution": {"width": 640, "height": 360}},
+    "qa": [
+        {
+            "uid": "1602",
+            "question": "What year appears?\n(A) 1636\n(B) 1366\n(C) 1363\n(D) 1633",
+            "answer": "D",
+            "question_type": ["key information retrieval", "reasoning"],
+            "time_reference": "00:15-00:19",
+        },
+        {
+            "uid": "1603",
+            "question": "Who?\n(A) Ann\n(B) Bob\n(C) Cy\n(D) Di",
+            "answer": "A",
+            "question_type": ["entity recognition"],
+            "time_reference": "",
+        },
+    ],
+}
+HOLMES = {
+    "video ID": "RSmjqss0XKQ",
+    "Question ID": 1,
+    "Question Type": "SR",
+    "Question": "How are they related?",
+    "Options": {letter: f"way {letter}" for letter in "ABCDEF"},
+    "Answer": "E",
+    "Explanation": "Both wear uniforms.",
+}
+LONG = {
+    "video_id": "86CxyhFV9MI",
+    "question": "Which fruit?",
+    "question_wo_referring_query": "Which fruit?",
+    "candidates": [*FRUIT, "grape"],
+    "correct_choice": 4,
+    "topic_category": "NP-News-Programs",
+    "question_category": "T2E",
+    "level": "L1-Perception",
+    "id": "86CxyhFV9MI_0",
+    "video_path": "86CxyhFV9MI.mp4",
+    "subtitle_path": "86CxyhFV9MI_en.json",
+    "duration_group": 600,
+    "starting_timestamp_for_subtitles": 0,
+    "duration": 190.16,
+}
+CHOICE = {"video": "ZS9XR.mp4", "question": "Which fruit?", "candidates": FRUIT, "answer": "plum"}
+CSV = "video_id,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4\n"
+FILES: dict[str, tuple[tuple[str, object], ...]] = {
+    "mvbench": (
+        ("json/action_sequence.json", [CHOICE | {"start": 1.5, "end": 9.0}, CHOICE | {"answer": "kiwi"}]),
+        ("json/character_order.json", [CHOICE | {"candidates": ["B", "A", "C"], "answer": "A"}]),
+    ),
+    "longvideobench": (("lvb_val.json", [LONG]),),
+    "mlvu": (
+        ("json/2_needle.json", [CHOICE | {"duration": 467.98, "question_type": "findNeedle"}]),
+        ("json/4_count.json", [CHOICE | {"duration": 9, "question_type": "count"}]),
+    ),
+    "lvbench": (("video_info.meta.jsonl", LVBENCH_LINE),),
+    "video-holmes": (("test_Video-Holmes.json", [HOLMES]),),
+    "next-gqa": (
+        ("test.csv", CSV + "25743,719,320,240,what then,lay down,8,TP,clap,sit,lay down,run,crawl\n"),
+    ),
+}
+READ: dict[str, list[tuple[str, str, str, dict[str, str]]]] = {
+    "mvbench": [
+        ("action_sequence-0", "video/star/Charades_segment/ZS9XR.mp4", "C", {"task": "action_sequence"}),
+        ("character_order-0", "video/perception/videos/ZS9XR.mp4", "B", {"task": "character_order"}),
+    ],
+    "longvideobench": [
+        (
+            "86CxyhFV9MI_0",
+            "videos/86CxyhFV9MI.mp4",
+            "E",
+            {
+                "duration": "3-10 min",
+                "question category": "T2E",
+                "level": "L1-Perception",
+                "topic": "NP-News-Programs",
+                "duration × question category": "3-10 min × T2E",
+            },
+        )
+    ],
+    "mlvu": [
+        ("2_needle-0", "video/2_needle/ZS9XR.mp4", "C", {"task": "needle"}),
+        ("4_count-0", "video/4_count/ZS9XR.mp4", "C", {"task": "count"}),
+    ],
+    "lvbench": [
+        (
+            "1602",
+            "videos/Cm73ma6Ibcs.mp4",
+            "D",
+            {"question type": "key information retrieval | reasoning", "video type": "cartoon"},
+        ),
+        (
+            "1603",
+            "videos/Cm73ma6Ibcs.mp4",
+            "A",
+            {"question type": "entity recognition", "video type": "cartoon"},
+        ),
+    ],
+    "video-holmes": [("RSmjqss0XKQ-1", "videos/RSmjqss0XKQ.mp4", "E", {"question type": "SR"})],
+    "next-gqa": [
+        ("25743-8", "videos/25743.mp4", "C", {"group": "temporal", "question type": "TN (before, after)"})
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_layout_is_found_and_read(tmp_path: Path, name: str) -> None:
+    for path, content in FILES[name]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(content if isinstance(content, str) else json.dumps(content) + "\n")
+    benchmark = find_benchmark(name)
+    items = read_items(find_annotations(benchmark, tmp_path), benchmark)
+    read = [(i.question.sample_id, i.question.video, i.question.answer, dict(i.tags)) for i in items.items]
+    assert read == READ[name]
+    bad = [one.message for one in items.unusable]
+    assert [("'kiwi'" in message, "text of no option" in message) for message in bad] == (
+        [(True, True)] if name == "mvbench" else []
+    )
+
+
+def test_lvbench_options_leave_the_question(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps(LVBENCH_LINE) + "\n" + json.dumps({"key": "x", "qa": 3}) + "\n"
+    )
+    items = read_items([tmp_path / "a.jsonl"], find_benchmark("lvbench"))
+    first = items.items[0].question
+    assert (first.question, first.options[1]) == ("What year appears?", "B. 1366")
+    assert ["expected a list of rows" in one.message for one in items.unusable] == [True]
+
+
+def item_of(answer: str, options: tuple[str, ...] = ("A. apple", "B. pear", "C. plum", "D. fig")) -> Item:
+    return choice_item(answer, options, task="count")
+
+
+OUTPUTS: list[tuple[str, str, str, float]] = [
+    ("mvbench", "B", "(B) pear", 1),
+    ("mvbench", "B", "b. pear", 1),
+    ("mvbench", "B", "", 1),
+    ("mvbench", "B", "pear", 0),
+    ("mvbench", "B", "The answer is B", 0),
+    ("mvbench", "B", "<think>x</think><answer>B</answer>", 1),
+    ("longvideobench", "B", "The best answer is B.", 1),
+    ("longvideobench", "B", "An answer: B", 0),
+    ("longvideobench", "B", "pear", 0.25),
+    ("longvideobench", "B", "", 0.25),
+    ("mlvu", "B", "B) pear", 1),
+    ("mlvu", "B", "(B) pear", 1),
+    ("mlvu", "B", "B", 1),
+    ("mlvu", "B", "B.", 0),
+    ("mlvu", "B", ")", 0),
+    ("lvbench", "B", "(B) pear", 1),
+    ("lvbench", "B", "B) pear (A)", 1),
+    ("lvbench", "B", "I say (B)", 1),
+    ("lvbench", "B", "b", 0),
+    ("lvbench", "B", "Bear", 1),
+    ("lvbench", "B", "", 0),
+    ("video-holmes", "B", "<answer>A: x</answer> no, <answer> B: pear </answer>", 1),
+    ("video-holmes", "B", "<answer>B</answer>", 1),
+    ("video-holmes", "B", "B, since A was late", 0),
+    ("video-holmes", "B", "Because of the pear", 1),
+    ("video-holmes", "B", "pear", 0),
+    ("next-gqa", "B", "pear", 1),
+    ("next-gqa", "B", "The answer is (B).", 1),
+    ("next-gqa", "B", "plum", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "output", "value"), OUTPUTS)
+def test_official_is_what_the_authors_code_gives(name: str, answer: str, output: str, value: float) -> None:
+    row = scored(find_benchmark(name), item_of(answer), output)
+    assert row.values["official"] == value
+
+
+def test_robust_reads_what_those_rules_miss_and_no_more() -> None:
+    for name in NAMES:
+        benchmark = find_benchmark(name)
+        for output, value in (("I think it's B.", 1.0), ("", 0.0), ("A or B", 0.0)):
+            assert scored(benchmark, item_of("B"), output).values["robust"] == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_result_says_that_the_rule_is_unchecked(name: str) -> None:
+    assert UNCHECKED in find_benchmark(name).notes
+
+
+def test_mlvu_is_a_mean_over_tasks() -> None:
+    benchmark = find_benchmark("mlvu")
+    outputs: list[tuple[str, str]] = [("count", "B"), ("count", "A"), ("count", "A"), ("ego", "B")]
+    rows: list[Any] = []
+    for number, (task, output) in enumerate(outputs):
+        one = choice_item("B", ("A. apple", "B. pear"), task=task, name=f"q{number}")
+        rows.append(scored(benchmark, one, output))
+    summary = summarise(benchmark, rows, missing="wrong", resamples=9, seed=0)
+    for convention in ("official", "robust"):
+        assert summary["overall"][convention]["mean"] == pytest.approx((1 / 3 + 1) / 2)
+    assert summary["by"]["task"]["count"]["official"]["mean"] == pytest.approx(1 / 3)

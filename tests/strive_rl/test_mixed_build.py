@@ -1,0 +1,129 @@
+"""Videos and images from one table: build, verify, report, and steps of training on each architecture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from strive_data.build import build
+from strive_data.config import (
+    BuildSettings,
+    DecodeSettings,
+    SamplerSettings,
+    ScoreSettings,
+    ShardSettings,
+    ViewSettings,
+)
+from strive_data.demo.write import write_world
+from strive_data.inspect.report import Selection, write_report
+from strive_data.shards.reader import ShardSet
+from strive_data.verify import verify_build
+from strive_rl.common import jsonl
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
+from strive_rl.data.views import plan_views, training_group
+from strive_rl.policy import Policy
+from strive_rl.train import state
+from strive_rl.train.state import start
+from strive_rl.train.trainer import fit
+from tests.strive_data.test_build import Quiet
+from tests.strive_rl.tiny_models import TINY_MODELS
+
+SETTINGS = BuildSettings(
+    decode=DecodeSettings(candidates=8, max_pixels=4 * 784),
+    score=ScoreSettings(scorer="demo", batch_size=8),
+    sampler=SamplerSettings(frames=4, variants=2),
+    shard=ShardSettings(frames="all"),
+)
+RED = {"problem": "What colour is it?", "options": ["A. red", "B. blue"], "solution": "A"}
+EXTRA = [
+    {"problem_id": "still", "path": "still.png", "problem_type": "multiple choice", **RED},
+    {"problem_id": "big", "path": "big.jpg", "problem_type": "multiple choice", **RED},
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mixed")
+    table = write_world(root / "world", videos=1, questions_per_video=2, seed=3)
+    Image.new("RGB", (60, 40), (200, 0, 0)).save(root / "world" / "still.png")
+    Image.effect_noise((400, 300), 90).convert("RGB").save(root / "world" / "big.jpg")
+    with table.open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
+    out = root / "built"
+    summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
+    assert (summary.samples, summary.failures) == (4, ())
+    return out
+
+
+def test_an_image_is_a_sample_of_one_frame(built: Path) -> None:
+    rows = pl.read_parquet(built / "samples.parquet").filter(reader="image")
+    assert rows["sample_id"].to_list() == ["still", "big"]
+    assert rows.select("candidates", "frames", "variants", "stored").unique().row(0) == (1, 1, 2, 1)
+    assert rows["duration_seconds"].to_list() == [0, 0]
+    assert not verify_build(built).problems
+    shards = ShardSet.open(built)
+    sample = shards.read(shards.sample_ids.index("still"))
+    assert (sample.variants.tolist(), sample.uniform.tolist()) == ([[0], [0]], [0])
+    assert sample.meta.info.is_image
+
+
+def test_the_report_shows_images_without_a_time_line(built: Path) -> None:
+    write_report(built, built.parent / "page.html", Selection(limit=10))
+    page = (built.parent / "page.html").read_text()
+    still = page[page.index('id="sample-still"') : page.index('id="sample-big"')]
+    assert "image" in still
+    assert 'class="chart"' not in still
+    assert still.count('class="frame"') == 1
+    assert page.count('aria-label="time line"') == 2
+
+
+def test_spatial_views_are_the_variants_of_an_image(built: Path) -> None:
+    """Without them all variants show the same picture; a crop or a tier changes all but the first."""
+    shards = ShardSet.open(built)
+    sample = shards.read(shards.sample_ids.index("big"))
+    whole = json.loads((built / "run.json").read_text())["settings"]
+    plain = training_group(sample, plan_views(whole, DataSettings()), seed=0, epoch=0)
+    assert plain.still
+    np.testing.assert_array_equal(plain.views[0].frames, plain.views[1].frames)
+    seen = set()
+    for views in (ViewSettings(crop=True), ViewSettings(tiers=("coarse",))):
+        plan = plan_views(whole, DataSettings(views=views))
+        for epoch in range(12):
+            first, second = training_group(sample, plan, seed=0, epoch=epoch).views
+            np.testing.assert_array_equal(first.frames, plain.views[0].frames)
+            assert len(second.frames) == 1
+            seen.add(second.spatial.split(" at ")[0].split(" 0.")[0])
+            if second.spatial.startswith("crop"):
+                assert second.frames.shape == first.frames.shape
+                assert (second.frames != first.frames).any()
+            elif second.spatial == "tier coarse":
+                assert second.frames[0].size <= first.frames[0].size / 2
+    assert seen == {"whole", "crop", "tier coarse"}
+
+
+@pytest.mark.parametrize("model_type", sorted(TINY_MODELS))
+def test_two_steps_of_training_on_a_mixed_batch(
+    built: Path, tmp_path: Path, model_type: str, answering: Callable[[Policy], Policy]
+) -> None:
+    folder = TINY_MODELS[model_type](tmp_path / "model")
+    settings = TrainSettings(
+        data=DataSettings(questions_per_step=4),
+        policy=PolicySettings(device="cpu"),
+        rollout=RolloutSettings(completions=4, max_new_tokens=5, temperature=4.0),
+        optim=OptimSettings(lr=1e-3),
+        steps=2,
+    )
+    run = start(tmp_path / "run", shards=ShardSet.open(built), model=str(folder), settings=settings)
+    run.policy = answering(run.policy)
+    before = {name: weight.detach().clone() for name, weight in run.policy.trainable()}
+    fit(run, lambda *_: None)
+    records = jsonl.read(tmp_path / "run" / state.METRICS_FILE)
+    assert [record["step"] for record in records] == [1, 2]
+    assert all(record["questions"] == 4 for record in records)
+    assert any((weight != before[name]).any() for name, weight in run.policy.trainable())
