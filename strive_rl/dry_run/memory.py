@@ -22,6 +22,10 @@ from strive_rl.policy.load import read_config
 from strive_rl.policy.lora import TARGETS
 from strive_rl.policy.policy import Architecture
 
+# Columns that transformers' gated delta rule takes together, and how many tensors of the width of a key, of a
+# value and of those columns autograd keeps of each token and value head of a linear layer, in float32.
+CHUNK = 64
+LINEAR_KEYS, LINEAR_VALUES, LINEAR_CHUNKS = 10, 5, 5
 MASTER_BYTES, MOMENTS_BYTES, FLOAT_BYTES = 4, 8, 4
 # A chunk of logits [tokens, V] in float32, and its gradient.
 LOGIT_COPIES = 2
@@ -31,11 +35,37 @@ DRAW_COPIES = 7
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinearShape:
+    """The layers with linear attention: how many, their value heads, widths of a key and of a value, channels
+    and earlier columns of the convolution."""
+
+    layers: int = 0
+    heads: int = 0
+    key: int = 0
+    value: int = 0
+    channels: int = 0
+    before: int = 0
+
+    def state_bytes(self, bytes_a_weight: int) -> int:
+        """Of one sequence."""
+        matrix = self.heads * self.key * self.value * FLOAT_BYTES
+        return self.layers * (matrix + self.channels * self.before * bytes_a_weight)
+
+    def activation_bytes(self, bytes_a_weight: int) -> int:
+        """Of a token in one layer: projections, and what the recurrence keeps without a kernel of `fla`."""
+        head = LINEAR_KEYS * self.key + LINEAR_VALUES * self.value + LINEAR_CHUNKS * CHUNK
+        matrices = self.heads * (head + self.key * self.value // CHUNK) * FLOAT_BYTES
+        return matrices + (4 * self.channels + 4 * self.heads * self.value) * bytes_a_weight
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelShape:
     """What of a model tokens and memory depend on.
 
     `parameters` of all, `vision_parameters` of the tower among them, `adapter_parameters` of low-rank
-    adapters of rank 1, `adapted_parameters` of the weights that they are added to.
+    adapters of rank 1, `adapted_parameters` of the weights that they are added to. `layer_parameters` of
+    the largest decoder layer, `outside_parameters` of neither a layer nor the tower. `layers` have keys and
+    values; `linear` describes the others.
     A video token shows `token_pixels` of `frames_per_patch` frames; `patch_text_tokens`
     are written around each temporal patch.
     """
@@ -44,7 +74,10 @@ class ModelShape:
     vision_parameters: int
     adapter_parameters: int
     adapted_parameters: int
+    layer_parameters: int
+    outside_parameters: int
     layers: int
+    linear: LinearShape
     hidden: int
     intermediate: int
     heads: int
@@ -141,12 +174,18 @@ def model_shape(config: Any, architecture: Architecture) -> ModelShape:
     linear = {name: each for name, each in model.named_modules() if isinstance(each, torch.nn.Linear)}
     adapted = [each for name, each in linear.items() if re.fullmatch(TARGETS, name)]
     text, vision = config.text_config, config.vision_config
+    mixers = linear_shape(text)
+    decoder = [_count(layer) for layer in model.model.language_model.layers]
+    total, tower = _count(model), _count(model.model.visual)
     return ModelShape(
-        parameters=sum(each.numel() for each in model.parameters()),
-        vision_parameters=sum(each.numel() for each in model.model.visual.parameters()),
+        parameters=total,
+        vision_parameters=tower,
         adapter_parameters=sum(each.in_features + each.out_features for each in adapted),
         adapted_parameters=sum(each.weight.numel() for each in adapted),
-        layers=text.num_hidden_layers,
+        layer_parameters=max(decoder),
+        outside_parameters=total - tower - sum(decoder),
+        layers=text.num_hidden_layers - mixers.layers,
+        linear=mixers,
         hidden=text.hidden_size,
         intermediate=text.intermediate_size,
         heads=text.num_attention_heads,
@@ -156,6 +195,27 @@ def model_shape(config: Any, architecture: Architecture) -> ModelShape:
         token_pixels=(vision.patch_size * vision.spatial_merge_size) ** 2,
         frames_per_patch=vision.temporal_patch_size,
         patch_text_tokens=architecture.patch_text_tokens,
+    )
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(each.numel() for each in module.parameters())
+
+
+def linear_shape(text: Any) -> LinearShape:
+    """The linear layers of a language model's config."""
+    layers = (getattr(text, "layer_types", None) or []).count("linear_attention")
+    if not layers:
+        return LinearShape()
+    keys = text.linear_num_key_heads * text.linear_key_head_dim
+    values = text.linear_num_value_heads * text.linear_value_head_dim
+    return LinearShape(
+        layers=layers,
+        heads=text.linear_num_value_heads,
+        key=text.linear_key_head_dim,
+        value=text.linear_value_head_dim,
+        channels=2 * keys + values,
+        before=text.linear_conv_kernel_dim - 1,
     )
 
 
@@ -204,7 +264,8 @@ def estimate(
         optimizer_bytes=trained * (MOMENTS_BYTES + master) // processes,
         gradient_bytes=trained * (bytes_a_weight + master) // processes,
         merged_bytes=shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0,
-        cache_bytes=rows.sampled * row * key_values,
+        cache_bytes=rows.sampled
+        * (row * key_values + settings.rollout.completions * shape.linear.state_bytes(bytes_a_weight)),
         draw_bytes=DRAW_COPIES * rows.sampled * settings.rollout.completions * shape.vocabulary * FLOAT_BYTES,
         activation_bytes=_activations(
             shape, policy, rows.updated * update_row, rows.updated * rows.updated_behind, bytes_a_weight
@@ -230,10 +291,7 @@ def _rows(settings: TrainSettings, processes: int) -> _Rows:
 
 def _gathered(shape: ModelShape, bytes_a_weight: int) -> int:
     """Weights that are put together from all processes at a time: two decoder layers and what is in none."""
-    heads = 2 * shape.heads + 2 * shape.key_value_heads
-    layer = shape.hidden * (heads * shape.head_width + 3 * shape.intermediate)
-    rest = shape.parameters - shape.vision_parameters - shape.layers * layer
-    return (2 * layer + rest) * bytes_a_weight
+    return (2 * shape.layer_parameters + shape.outside_parameters) * bytes_a_weight
 
 
 def _video_tokens(shape: ModelShape, policy: PolicySettings, frames: int, pixels: int) -> tuple[int, int]:
@@ -253,12 +311,17 @@ def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind:
     """What is kept for the backward pass, `behind` of the tokens in completions: all of every layer, the last
     one with keys and values alone of the prompts; or the inputs of all layers and all of one."""
     projected = (2 * shape.heads + 2 * shape.key_value_heads) * shape.head_width
-    # Two norms (input and float32 copy), queries and keys before and after rotation, gate, up, their product.
-    layer = 6 * shape.hidden + 2 * projected + 4 * shape.intermediate
+    # Two norms (input and float32 copy), gate, up, their product.
+    outer = 6 * shape.hidden + 4 * shape.intermediate
+    # Queries and keys before and after rotation.
+    layer = value * (outer + 2 * projected)
+    linear = value * outer + shape.linear.activation_bytes(value)
+    layers = shape.layers + shape.linear.layers
     if policy.gradient_checkpointing:
-        return tokens * value * (shape.layers * shape.hidden + layer)
-    last = tokens * (3 * shape.hidden + 4 * shape.key_value_heads * shape.head_width) + behind * layer
-    return value * (tokens * (shape.layers - 1) * layer + last)
+        at_work = max(layer, linear) if shape.linear.layers else layer
+        return tokens * (value * layers * shape.hidden + at_work)
+    last = tokens * value * (3 * shape.hidden + 4 * shape.key_value_heads * shape.head_width) + behind * layer
+    return tokens * ((shape.layers - 1) * layer + shape.linear.layers * linear) + last
 
 
 def _logits(shape: ModelShape, policy: PolicySettings, tokens: int) -> int:

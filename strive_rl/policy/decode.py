@@ -1,9 +1,11 @@
-"""The decode loop's state: keys and values of prompts and completions, and one step with static shapes.
+"""The decode loop's state: keys and values of prompts and completions, states of linear layers, and one step
+with static shapes.
 
 The prompts' keys and values are held once a prompt, those of the completions in buffers as long as the
 longest completion may get. A step feeds one token a completion: its query heads see the prompt's keys, folded
 over the prompt's completions, and the completion's own keys, both under a mask, joined by log-sum-exp. Which
-step it is, is a number on the device, so a CUDA graph of one step is replayed for all steps of a width.
+step it is, is a number on the device, so a CUDA graph of one step is replayed for all steps of a width. The
+state of a linear layer after the prompt is repeated for its completions and moves on in place.
 
 Completions that have ended leave: the state is cut down to the rows that go on.
 
@@ -18,24 +20,30 @@ from dataclasses import dataclass, field
 
 import torch
 
+from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
 from strive_rl.policy.kernels import attend, fold
+
+Layers = dict[int, torch.Tensor]
+"""A tensor of each layer, by its index: not all layers have keys, or states."""
 
 
 @dataclass(kw_only=True, eq=False)
 class PromptCache:
-    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D].
+    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D]. A
+    linear layer stores its state after the prompts.
 
     `grid` int64 [P, S]: the column of each token in the packed row; padded places repeat the first.
     """
 
     grid: torch.Tensor
-    keys: list[torch.Tensor] = field(default_factory=list)
-    values: list[torch.Tensor] = field(default_factory=list)
+    keys: Layers = field(default_factory=dict)
+    values: Layers = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
 
-    def store(self, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Keys and values [1, A, N, D] of the next layer."""
-        self.keys.append(key[0][:, self.grid].transpose(0, 1).contiguous())
-        self.values.append(value[0][:, self.grid].transpose(0, 1).contiguous())
+    def store(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Keys and values [1, A, N, D] of a layer."""
+        self.keys[layer] = key[0][:, self.grid].transpose(0, 1).contiguous()
+        self.values[layer] = value[0][:, self.grid].transpose(0, 1).contiguous()
 
 
 class Decoding:
@@ -53,7 +61,7 @@ class Decoding:
         completions: int,
         tokens: int,
     ) -> None:
-        device, example = next_position.device, cache.keys[0]
+        device, example = next_position.device, next(iter(cache.keys.values()))
         self.prompt_keys, self.prompt_values = cache.keys, cache.values
         columns = torch.arange(example.shape[2], device=device)
         hidden = columns >= torch.tensor(lengths, device=device)[:, None]
@@ -61,17 +69,21 @@ class Decoding:
         _, heads, _, width = example.shape
         shape = (len(lengths) * completions, heads, tokens, width)
         # Zeros, since a masked place still counts 0 times what it holds.
-        self.own_keys = [torch.zeros(shape, dtype=example.dtype, device=device) for _ in cache.keys]
-        self.own_values = [torch.zeros_like(each) for each in self.own_keys]
+        self.own_keys = {
+            layer: torch.zeros(shape, dtype=example.dtype, device=device) for layer in cache.keys
+        }
+        self.own_values = {layer: torch.zeros_like(each) for layer, each in self.own_keys.items()}
+        prompt_of = torch.arange(len(lengths), device=device).repeat_interleave(completions)
+        self.states = {layer: state.of(prompt_of) for layer, state in cache.states.items()}
         self.next_position, self.completions = next_position, completions
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self.width = 0
-        self._own_mask = torch.zeros(0)
+        self._own_mask, self._dtype = torch.zeros(0), example.dtype
 
     @property
     def capacity(self) -> int:
         """The most tokens that a row can feed."""
-        return self.own_keys[0].shape[2]
+        return next(iter(self.own_keys.values())).shape[2]
 
     @property
     def positions(self) -> torch.Tensor:
@@ -82,7 +94,7 @@ class Decoding:
     def prepare(self) -> None:
         """Make the mask of this step, which all layers use."""
         columns = torch.arange(self.width, device=self.step.device)
-        self._own_mask = _additive(columns > self.step, self.own_keys[0].dtype)[None, None, None]
+        self._own_mask = _additive(columns > self.step, self._dtype)[None, None, None]
 
     def __call__(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -109,6 +121,15 @@ class Decoding:
         attended = out * (lse - joint).exp()[..., None] + own_out * (own_lse - joint).exp()[..., None]
         return attended.to(query.dtype)
 
+    def linear(self, layer: int, delta: GatedDelta, inputs: Inputs) -> torch.Tensor:
+        """Outputs [P, G, H, V] of one token a row; the states of the layer move on."""
+        prompts, completions = inputs.beta.shape[:2]
+        state = self.states[layer]
+        out, after = delta.read(inputs.as_rows(), state)
+        state.conv.copy_(after.conv)
+        state.matrix.copy_(after.matrix)
+        return out.view(prompts, completions, *out.shape[2:])
+
     def keep(self, prompts: torch.Tensor, rows: torch.Tensor, completions: int) -> None:
         """Go on with these prompts, int64 [P'], and these rows, int64 [P'·completions], in their order."""
         for kept, tensors in (
@@ -116,8 +137,8 @@ class Decoding:
             (rows, (self.own_keys, self.own_values)),
         ):
             for layers in tensors:
-                for layer, tensor in enumerate(layers):
-                    layers[layer] = tensor[kept]
+                layers.update({layer: tensor[kept] for layer, tensor in layers.items()})
+        self.states = {layer: state.of(rows) for layer, state in self.states.items()}
         if self._prompt_mask is not None:
             self._prompt_mask = self._prompt_mask[prompts]
         self.next_position, self.completions = self.next_position[prompts], completions

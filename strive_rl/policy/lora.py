@@ -16,7 +16,11 @@ from strive_data.errors import UsageError
 from strive_rl.common.distributed import full, like, on_cpu
 from strive_rl.config import PolicySettings
 
-TARGETS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+# Of attention, of linear attention (Qwen3.5), and of what is computed for each token.
+TARGETS = (
+    r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|in_proj_qkv|in_proj_z|in_proj_b|in_proj_a|out_proj|"
+    r"gate_proj|up_proj|down_proj)"
+)
 NAME = "default"
 INIT_SEED = 0
 BASE, DOWN, UP = ".base_layer.weight", f".lora_A.{NAME}.weight", f".lora_B.{NAME}.weight"

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs
 from strive_rl.policy.decode import PromptCache
 from strive_rl.policy.kernels import attend, attend_backward, fold, wide
 from strive_rl.policy.positions import Ids
@@ -114,13 +116,9 @@ class PackedAttention:
         self._cache = cache
         self.kept = torch.from_numpy(packed.kept).to(device)
         self._spans = packed.spans
-        starts = np.array([start for start, end in packed.spans.completions if end > start], dtype=np.int64)
-        lengths = np.array([end - start for start, end in packed.spans.completions if end > start])
-        columns = np.arange(int(lengths.max(initial=0)))
-        valid = columns < lengths[:, None]
-        # Padded places repeat the completion's first column; what is computed there is thrown away.
-        grid = np.where(valid, starts[:, None] + columns, starts[:, None]) - packed.spans.prompts[-1][1]
-        self.own_grid = torch.from_numpy(grid).to(device)
+        self._device = device
+        grid, valid = _grid([span for span in packed.spans.completions if span[1] > span[0]])
+        self.own_grid = torch.from_numpy(grid - packed.spans.prompts[-1][1]).to(device)
         self.own_valid = torch.from_numpy(valid).to(device)
 
     def __call__(
@@ -128,9 +126,30 @@ class PackedAttention:
     ) -> torch.Tensor:
         """Attention [1, columns, H, D] of queries [1, H, N or K, D] over keys and values [1, A, N, D]."""
         if self._cache is not None:
-            self._cache.store(key, value)
+            self._cache.store(layer, key, value)
         attended: torch.Tensor = _PackedFunction.apply(query, key, value, self, scale)
         return attended.transpose(1, 2)
+
+    def linear(self, layer: int, delta: GatedDelta, inputs: Inputs) -> torch.Tensor:
+        """Outputs [1, N, H, V] of a linear layer: prompts from the start, completions from their prompt's
+        state."""
+        grid, valid = (torch.from_numpy(each).to(self._device) for each in _grid(self._spans.prompts))
+        read = inputs.at(grid, valid)
+        out, state = delta.read(read, delta.start(read), valid.sum(dim=1))
+        parts = [out[valid]]
+        if self._cache is not None:
+            self._cache.states[layer] = state
+        if len(self.own_grid):
+            read = inputs.at(self.own_grid + self._spans.prompts[-1][1], self.own_valid)
+            own, _ = delta.read(read, state.of(self._prompt_of()))
+            parts.append(own[self.own_valid])
+        return torch.cat(parts)[None]
+
+    def _prompt_of(self) -> torch.Tensor:
+        """The prompt of each completion that has columns, int64 [C]."""
+        ends = [end for start, end in self._spans.completions if end > start]
+        behind = [end for _, end in self._spans.behind]
+        return torch.from_numpy(np.searchsorted(behind, ends)).to(self._device)
 
     def calls(self, *, narrow: bool) -> tuple[list[_Call], list[_Call]]:
         """The calls over prompts: of the prompts' own queries, and of their completions' queries."""
@@ -146,6 +165,16 @@ class PackedAttention:
             if end > start
         ]
         return own, completions
+
+
+def _grid(spans: Sequence[tuple[int, int]]) -> tuple[Ids, npt.NDArray[np.bool_]]:
+    """Columns of spans as rows, int64 and bool [spans, longest]: padded places repeat a span's first column;
+    what is computed there is thrown away."""
+    starts = np.array([start for start, _ in spans], dtype=np.int64)
+    lengths = np.array([end - start for start, end in spans], dtype=np.int64)
+    columns = np.arange(int(lengths.max(initial=0)))
+    valid = columns < lengths[:, None]
+    return np.where(valid, starts[:, None] + columns, starts[:, None]), valid
 
 
 class _PackedFunction(torch.autograd.Function):
@@ -267,27 +296,46 @@ def _narrow_layer(kind: Any) -> Any:
 def _narrow(
     layer: Any, hidden_states: torch.Tensor, *, rows: PackedAttention, **options: Any
 ) -> torch.Tensor:
-    attention = layer.self_attn
-    cos, sin = options["position_embeddings"]
     normed = layer.input_layernorm(hidden_states)
-    query = _rotated(_heads(attention, "q", normed[:, rows.kept]), cos[:, rows.kept], sin[:, rows.kept])
-    key, value = _rotated(_heads(attention, "k", normed), cos, sin), _heads(attention, "v", normed)
-    attended = rows(attention.layer_idx, query, key, value, attention.scaling)
-    kept = hidden_states[:, rows.kept] + attention.o_proj(attended.flatten(2))
+    if hasattr(layer, "self_attn"):
+        mixed = _narrow_attention(layer.self_attn, normed, rows, options["position_embeddings"])
+    else:
+        mixed = layer.linear_attn(normed, rows=rows)[:, rows.kept]
+    kept = hidden_states[:, rows.kept] + mixed
     states: torch.Tensor = kept + layer.mlp(layer.post_attention_layernorm(kept))
     return states
 
 
-def _heads(attention: Any, name: str, states: torch.Tensor) -> torch.Tensor:
+def _narrow_attention(
+    attention: Any, normed: torch.Tensor, rows: PackedAttention, rotation: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    cos, sin = rotation
+    projected = attention.q_proj(normed[:, rows.kept])
+    gate: torch.Tensor | None = None
+    if attention.q_proj.out_features == 2 * attention.o_proj.in_features:
+        # Qwen3.5: each head's query, then its gate.
+        by_head = projected.view(*projected.shape[:2], -1, 2 * attention.head_dim)
+        projected, gate = (part.flatten(2) for part in by_head.chunk(2, dim=-1))
+    query = _rotated(_heads(attention, "q", projected), cos[:, rows.kept], sin[:, rows.kept])
+    key = _rotated(_heads(attention, "k", attention.k_proj(normed)), cos, sin)
+    value = _heads(attention, "v", attention.v_proj(normed))
+    attended = rows(attention.layer_idx, query, key, value, attention.scaling).flatten(2)
+    out: torch.Tensor = attention.o_proj(attended if gate is None else attended * gate.sigmoid())
+    return out
+
+
+def _heads(attention: Any, name: str, projected: torch.Tensor) -> torch.Tensor:
     """Queries, keys or values [1, heads, columns, D], with the norm that some architectures have."""
-    projected: torch.Tensor = getattr(attention, f"{name}_proj")(states)
-    heads = projected.view(*states.shape[:2], -1, attention.head_dim)
+    heads = projected.view(*projected.shape[:2], -1, attention.head_dim)
     norm = getattr(attention, f"{name}_norm", torch.nn.Identity())
     made: torch.Tensor = norm(heads)
     return made.transpose(1, 2)
 
 
 def _rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding of [1, heads, columns, D] by cos, sin [1, columns, D]."""
-    first, second = states.chunk(2, dim=-1)
-    return states * cos[:, None] + torch.cat((-second, first), dim=-1) * sin[:, None]
+    """Rotary position embedding of [1, heads, columns, D] by cos, sin [1, columns, R]; only the first R
+    numbers of a head are rotated."""
+    turned, rest = states[..., : cos.shape[-1]], states[..., cos.shape[-1] :]
+    first, second = turned.chunk(2, dim=-1)
+    turned = turned * cos[:, None] + torch.cat((-second, first), dim=-1) * sin[:, None]
+    return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned

@@ -1,7 +1,7 @@
-"""Tiny random models of the real classes, with a byte tokenizer: Qwen2.5-VL and Qwen3-VL.
+"""Tiny random models of the real classes, with a byte tokenizer: Qwen2.5-VL, Qwen3-VL, Qwen3.5.
 
 With the default initialisation attention is near uniform and wrong positions go unnoticed (DESIGN.md 7.8), so
-the weights are redrawn: q, k with deviation .25, v, o .1, embeddings .3.
+the weights are redrawn: q, k with deviation .25, v, o .1, embeddings .3; linear attention remembers long.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
@@ -59,18 +61,32 @@ def save_tiny_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
 
 
 def save_tiny_qwen3_vl(folder: Path, seed: int = 0) -> Path:
-    tokenizer = byte_tokenizer()
-    processor = Qwen3VLProcessor(
+    processor = stamping_processor()
+    model = Qwen3VLForConditionalGeneration(qwen3_vl_config(processor.tokenizer))
+    return save(folder, model, processor, seed)
+
+
+def save_tiny_qwen3_5(folder: Path, seed: int = 0) -> Path:
+    processor = stamping_processor()
+    model = Qwen3_5ForConditionalGeneration(qwen3_5_config(processor.tokenizer))
+    return save(folder, model, processor, seed)
+
+
+def stamping_processor() -> Qwen3VLProcessor:
+    return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(patch_size=16),
         video_processor=Qwen3VLVideoProcessor(),
-        tokenizer=tokenizer,
+        tokenizer=byte_tokenizer(),
         chat_template=CHAT,
     )
-    return save(folder, Qwen3VLForConditionalGeneration(qwen3_vl_config(tokenizer)), processor, seed)
 
 
 # By model_type, as `strive_rl.policy.architectures.ARCHITECTURES`.
-TINY_MODELS = {"qwen2_5_vl": save_tiny_qwen2_5_vl, "qwen3_vl": save_tiny_qwen3_vl}
+TINY_MODELS = {
+    "qwen2_5_vl": save_tiny_qwen2_5_vl,
+    "qwen3_vl": save_tiny_qwen3_vl,
+    "qwen3_5": save_tiny_qwen3_5,
+}
 
 
 # Heads of 32, the smallest that vLLM's CPU attention knows.
@@ -183,6 +199,42 @@ def qwen3_vl_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
     )
 
 
+# Both kinds of layers, value heads beside key heads, and half of a head that is rotated.
+HYBRID_TEXT: dict[str, Any] = {
+    "tie_word_embeddings": True,
+    "head_dim": 16,
+    "num_hidden_layers": 3,
+    "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [2, 1, 1],
+    },
+}
+FLAT_VISION = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 2,
+    "out_hidden_size": 32,
+    "num_position_embeddings": 16,
+}
+
+
+def qwen3_5_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3_5Config:
+    return Qwen3_5Config(
+        text_config=text_config(tokenizer, **HYBRID_TEXT),
+        vision_config=FLAT_VISION,
+        tie_word_embeddings=True,
+        **vision_ids(tokenizer),
+    )
+
+
 def redraw(model: torch.nn.Module, seed: int, spread: float = 1.0) -> None:
     generator = torch.Generator().manual_seed(seed)
     deviations = {
@@ -191,10 +243,15 @@ def redraw(model: torch.nn.Module, seed: int, spread: float = 1.0) -> None:
         "v_proj": 0.1,
         "o_proj": 0.1,
         "embed_tokens": 0.3,
+        "in_proj_qkv": 0.25 * spread,
+        "conv1d": 0.5,
         "qkv": 0.15,
     }
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if name.endswith("A_log"):
+                # Slow decays, so that what a linear layer remembers of a long prompt counts.
+                parameter.copy_(torch.rand(parameter.shape, generator=generator).mul(0.1).add(1e-3).log())
             if parameter.ndim < 2:
                 continue
             part = next((part for part in deviations if part in name), "")

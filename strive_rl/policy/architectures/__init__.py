@@ -1,9 +1,14 @@
 """What differs between models, one file a family: see `strive_rl.policy.policy.Architecture`."""
 
 from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
+from strive_rl.policy.architectures.qwen3_5 import Qwen35
 from strive_rl.policy.architectures.qwen3_vl import Qwen3VL
 from strive_rl.policy.policy import Architecture
 
-ARCHITECTURES: dict[str, Architecture] = {"qwen2_5_vl": Qwen25VL(), "qwen3_vl": Qwen3VL()}
+ARCHITECTURES: dict[str, Architecture] = {
+    "qwen2_5_vl": Qwen25VL(),
+    "qwen3_vl": Qwen3VL(),
+    "qwen3_5": Qwen35(),
+}
 
-__all__ = ["ARCHITECTURES", "Qwen3VL", "Qwen25VL"]
+__all__ = ["ARCHITECTURES"]

@@ -19,7 +19,7 @@ from strive_rl.schema import VideoFeatures
 
 
 class Qwen25VL:
-    """See `architecture.Architecture`."""
+    """See `policy.Architecture`."""
 
     model_class = Qwen2_5_VLForConditionalGeneration
     patch_text_tokens = 0
@@ -41,9 +41,14 @@ class Qwen25VL:
 
     def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
         """The tower's tokens."""
-        output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
-        return [VideoFeatures(tokens=tokens) for tokens in output.pooler_output]
+        return video_tokens(model, pixels, grids)
 
     def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
         """Nothing enters above the embeddings."""
         return {}
+
+
+def video_tokens(model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+    """The tokens of each clip, of a tower without deep features."""
+    output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
+    return [VideoFeatures(tokens=tokens) for tokens in output.pooler_output]

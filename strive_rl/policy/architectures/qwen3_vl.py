@@ -25,9 +25,9 @@ MILLISECONDS = 1000
 
 
 class Qwen3VL:
-    """See `architecture.Architecture`."""
+    """See `policy.Architecture`."""
 
-    model_class = Qwen3VLForConditionalGeneration
+    model_class: Any = Qwen3VLForConditionalGeneration
     # "<", up to six digits and a point, " seconds", ">", and the two vision tokens.
     patch_text_tokens = 12
 

@@ -26,7 +26,7 @@ from strive_rl.schema import Completion, Group
 from strive_rl.train import checkpoint
 
 RANK = 4
-WEIGHT = "model.language_model.layers.0.self_attn.q_proj.base_layer.weight"
+WEIGHT = "model.language_model.layers.0.mlp.gate_proj.base_layer.weight"
 ANSWERS = [[Completion(ids=(65, 66, 67, 256), logprobs=(0.0,) * 4, text="", finished=True)]]
 
 
@@ -51,8 +51,10 @@ def test_adapters_start_as_the_identity_and_alone_are_trained(
     adapted: Policy, any_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     names = [name for name, _ in adapted.trainable()]
-    layers = adapted.model.config.text_config.num_hidden_layers
-    assert len(names) == layers * 7 * 2
+    layers = adapted.model.model.language_model.layers
+    linear = sum(hasattr(layer, "linear_attn") for layer in layers)
+    # Four projections of attention or five of linear attention, three behind it, two matrices each.
+    assert len(names) == (7 * len(layers) + linear) * 2
     assert all(".lora_" in name and "language_model" in name for name in names)
     torch.testing.assert_close(
         answer_logprobs(adapted, make_group()), answer_logprobs(any_policy, make_group()), atol=0, rtol=0

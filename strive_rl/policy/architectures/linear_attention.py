@@ -1,0 +1,154 @@
+"""Gated linear attention of Qwen3.5's layers (Gated DeltaNet, arXiv 2412.06464) with shared prompts.
+
+Such a layer has no keys and values of past tokens. It carries a state from token to token: the last inputs of
+a short convolution, and a matrix S for each head, S ← e^g·S and S ← S + β·k(v − kᵀS)ᵀ. A prompt is read once.
+Each of its completions starts from the prompt's state: copied in sampling, and with its gradient in the
+update, so the gradients of all completions of a prompt meet in its state.
+
+The recurrence itself is transformers' own function, which takes the kernels of the `fla` package where that
+is installed.
+
+Shape letters: B sequences, L tokens of the longest, C channels of the convolution, K columns of its kernel,
+H value heads, D width of a key head, V width of a value head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import softplus
+from transformers.models.qwen3_5.modeling_qwen3_5 import (
+    causal_conv1d_fn,
+    torch_chunk_gated_delta_rule,
+    torch_recurrent_gated_delta_rule,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """What a layer knows of the tokens before: `conv` [B, K−1, C], the inputs of the convolution, and
+    `matrix` float32 [B, H, D, V]."""
+
+    conv: torch.Tensor
+    matrix: torch.Tensor
+
+    def of(self, rows: torch.Tensor) -> State:
+        """The states of these sequences, int64 [B']; differentiable."""
+        return State(conv=self.conv[rows], matrix=self.matrix[rows])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """What the recurrence reads of each token: `mixed` [B, L, C], queries, keys and values before the
+    convolution; `beta` [B, L, H], how much is written; `decay` float32 [B, L, H], the logarithm g."""
+
+    mixed: torch.Tensor
+    beta: torch.Tensor
+    decay: torch.Tensor
+
+    def as_rows(self) -> Inputs:
+        """[P, G] rows of one token each as [P·G, 1]."""
+        return Inputs(
+            mixed=self.mixed.flatten(0, 1)[:, None],
+            beta=self.beta.flatten(0, 1)[:, None],
+            decay=self.decay.flatten(0, 1)[:, None],
+        )
+
+    def at(self, grid: torch.Tensor, valid: torch.Tensor) -> Inputs:
+        """The tokens of one packed row at `grid` [B, L]; those that are not `valid` change no state."""
+        hidden = ~valid[..., None]
+        return Inputs(
+            mixed=self.mixed[0][grid],
+            beta=self.beta[0][grid].masked_fill(hidden, 0),
+            decay=self.decay[0][grid].masked_fill(hidden, 0),
+        )
+
+
+class GatedDelta:
+    """The recurrence of one layer over sequences of tokens."""
+
+    def __init__(self, mixer: Any) -> None:
+        self._mixer = mixer
+        self.before = int(mixer.conv_kernel_size) - 1
+
+    def start(self, inputs: Inputs) -> State:
+        """The state before the first token."""
+        mixer, (sequences, _, channels) = self._mixer, inputs.mixed.shape
+        shape = (sequences, mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim)
+        return State(
+            conv=inputs.mixed.new_zeros(sequences, self.before, channels),
+            matrix=inputs.decay.new_zeros(shape),
+        )
+
+    def read(
+        self, inputs: Inputs, state: State, lengths_B: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, State]:
+        """Outputs [B, L, H, V] and the state after `lengths_B` tokens of each sequence (default all).
+
+        Tokens behind a sequence's length must be made harmless before, as in `Inputs.at`.
+        """
+        mixer, (sequences, length, _) = self._mixer, inputs.mixed.shape
+        fed = torch.cat([state.conv, inputs.mixed], dim=1)
+        convolved = causal_conv1d_fn(
+            fed.transpose(1, 2),
+            mixer.conv1d.weight.squeeze(1),
+            mixer.conv1d.bias,
+            activation=mixer.activation,
+        )[:, :, self.before :].transpose(1, 2)
+        sizes = [mixer.key_dim, mixer.key_dim, mixer.value_dim]
+        query, key, value = (
+            part.reshape(sequences, length, -1, width)
+            for part, width in zip(
+                convolved.split(sizes, dim=-1),
+                (mixer.head_k_dim, mixer.head_k_dim, mixer.head_v_dim),
+                strict=True,
+            )
+        )
+        # A key head serves several value heads; transformers repeats them itself only after 5.17.
+        times = mixer.num_v_heads // mixer.num_k_heads
+        query, key = query.repeat_interleave(times, dim=2), key.repeat_interleave(times, dim=2)
+        # The kernel for one token has no backward pass.
+        one = length == 1 and not torch.is_grad_enabled()
+        run = torch_recurrent_gated_delta_rule if one else torch_chunk_gated_delta_rule
+        out, matrix = run(
+            query, key, value, g=inputs.decay, beta=inputs.beta, initial_state=state.matrix,
+            output_final_state=True, use_qk_l2norm_in_kernel=True,
+        )  # fmt: skip
+        return out, State(conv=self._last(fed, lengths_B), matrix=matrix)
+
+    def _last(self, fed: torch.Tensor, lengths_B: torch.Tensor | None) -> torch.Tensor:
+        """The last K−1 columns of each sequence of [B, K−1+L, C]."""
+        if lengths_B is None:
+            return fed[:, fed.shape[1] - self.before :]
+        columns = lengths_B[:, None] + torch.arange(self.before, device=fed.device)
+        return fed.gather(1, columns[..., None].expand(-1, -1, fed.shape[2]))
+
+
+def register(model: Any) -> None:
+    """Let the linear layers of `model` start completions from the states of their prompts."""
+    for layer in model.model.language_model.layers:
+        if hasattr(layer, "linear_attn"):
+            layer.linear_attn.__class__ = _with_states(type(layer.linear_attn))
+
+
+def _with_states(kind: Any) -> Any:
+    """A class of linear layers that asks the `rows` of a pass (`PackedAttention`, `Decoding`) for states;
+    without rows it is as before."""
+
+    def forward(mixer: Any, hidden_states: torch.Tensor, *, rows: Any = None, **options: Any) -> Any:
+        if rows is None:
+            return kind.forward(mixer, hidden_states, **options)
+        inputs = Inputs(
+            mixed=mixer.in_proj_qkv(hidden_states),
+            beta=mixer.in_proj_b(hidden_states).sigmoid(),
+            decay=-mixer.A_log.float().exp()
+            * softplus(mixer.in_proj_a(hidden_states).float() + mixer.dt_bias),
+        )
+        out = rows.linear(mixer.layer_idx, GatedDelta(mixer), inputs)
+        gate = mixer.in_proj_z(hidden_states).reshape(-1, mixer.head_v_dim)
+        normed = mixer.norm(out.reshape(-1, mixer.head_v_dim), gate)
+        return mixer.out_proj(normed.reshape(*hidden_states.shape[:-1], -1))
+
+    return type(f"Stateful{kind.__name__}", (kind,), {"forward": forward})
