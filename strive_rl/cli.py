@@ -13,6 +13,7 @@ import typer
 from strive_data.common import console
 from strive_data.common.console import Assignments, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
+from strive_data.errors import UsageError
 from strive_rl.common.options import Model, RunFolder, Seed
 from strive_rl.eval.cli import compare, evaluate, score
 
@@ -29,6 +30,13 @@ def train(
     completions: Annotated[int | None, option(text="Completions G of each variant; default 4.")] = None,
     seed: Seed = None,
     keep: Annotated[int | None, option(text="Newest checkpoints to keep, 0 for all; default 2.")] = None,
+    heldout: Annotated[
+        str | None, option(text="Another build: evaluate on it while training, keep the best checkpoint.")
+    ] = None,
+    eval_every: Annotated[int | None, option(text="Steps between these evaluations; default 50.")] = None,
+    patience: Annotated[
+        int | None, option(text="End after this many evaluations without a better one; default never.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the run of --out from its newest checkpoint.")
     ] = False,
@@ -51,7 +59,11 @@ def train(
         "rollout.completions": completions,
         "seed": seed,
         "keep": keep,
+        "validation.every": eval_every,
+        "validation.patience": patience,
     }
+    if heldout is None and (eval_every is not None or patience is not None):
+        raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
     from strive_rl.common.preflight import require_model, require_run_folder
@@ -70,6 +82,7 @@ def train(
 
     cache = Path(settings.data.cache) if settings.data.cache else None
     data = [ShardSet.open(where, cache) for where in shards]
+    test = ShardSet.open(heldout, cache) if heldout else None
     quiet_libraries()
     if dry_run:
         from strive_rl.dry_run import plan, plan_text
@@ -77,7 +90,15 @@ def train(
         return echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
     from strive_rl.train.launch import launch
 
-    code = launch(data, model=model, out=out, settings=settings, resume=resumes, resume_from=resume_from)
+    code = launch(
+        data,
+        model=model,
+        out=out,
+        settings=settings,
+        resume=resumes,
+        resume_from=resume_from,
+        heldout=test,
+    )
     raise typer.Exit(code)
 
 

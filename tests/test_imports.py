@@ -31,7 +31,8 @@ LAYERS = {
         answers policy data
         algorithm
         rollout benchmarks
-        train eval inspect dry_run
+        eval inspect dry_run
+        train
         study
         cli
         __init__ __main__""",

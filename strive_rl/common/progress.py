@@ -86,6 +86,7 @@ def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> st
         f"step {record['step']}/{steps}",
         f"reward {_number(record['reward'])}",
         f"accuracy {_number(record['accuracy'])}",
+        *([f"held out {_number(record['heldout']['accuracy'])}"] if "heldout" in record else []),
         f"zero advantage {_number(record['zero_advantage_share'])}",
         f"entropy {_number(record['entropy'])}",
         f"{_rate(record['per_second']['tokens'])} tokens/s",

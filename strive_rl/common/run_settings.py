@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from strive_data.common.settings import differences
+from strive_data.common.settings import as_dict, differences
 from strive_data.errors import UsageError
-from strive_rl.config import DEMO
+from strive_rl.config import DEMO, TrainSettings
 
 SETTINGS_FILE = "settings.json"
 RECORD_KEYS = ("settings", "model", "shards_fingerprint", "versions")
@@ -23,6 +23,7 @@ FREE = frozenset(
         "settings.steps",
         "settings.save_every",
         "settings.keep",
+        "settings.validation.patience",
         "settings.timeout_minutes",
         "settings.log",
         "settings.policy.groups_per_pass",
@@ -47,13 +48,17 @@ class Source(Protocol):
         """Hash of its content."""
 
 
-def run_record(settings: dict[str, Any], *, model: str, shards: Source) -> dict[str, Any]:
+def run_record(
+    settings: dict[str, Any], *, model: str, shards: Source, heldout: Source | None = None
+) -> dict[str, Any]:
     """The record of a run."""
+    held = {"heldout": str(heldout.folder), "heldout_fingerprint": heldout.fingerprint} if heldout else {}
     return {
         "settings": settings,
         "model": model_identity(model),
         "shards": str(shards.folder),
         "shards_fingerprint": shards.fingerprint,
+        **held,
         "versions": library_versions(),
     }
 
@@ -92,8 +97,9 @@ def model_identity(model: str) -> str:
 
 def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
     """Raise UsageError that names each difference which would make another run of it."""
-    names = ("settings", "model", "shards_fingerprint")
-    before, after = (dict(flat({name: record[name] for name in names})) for record in (saved, now))
+    names = ("settings", "model", "shards_fingerprint", "heldout_fingerprint")
+    saved = {**saved, "settings": with_defaults(saved["settings"])}
+    before, after = (dict(flat({name: record.get(name) for name in names})) for record in (saved, now))
     free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
@@ -102,6 +108,21 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     ]
     if changed:
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings of training, with the defaults of those that came later: a run of an earlier version may
+    be resumed."""
+    return _filled(settings, as_dict(TrainSettings()))
+
+
+def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {
+        name: _filled(value, defaults[name])
+        for name, value in given.items()
+        if isinstance(value, Mapping) and isinstance(defaults.get(name), Mapping)
+    }
+    return {**defaults, **given, **inner}
 
 
 def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

@@ -95,14 +95,19 @@ def finished_results(
 
 
 def predict(
-    policy: Policy, shards: ShardSet, settings: EvalSettings, engine: RolloutEngine | None = None
+    policy: Policy,
+    shards: ShardSet,
+    settings: EvalSettings,
+    engine: RolloutEngine | None = None,
+    places: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
-    """Predictions and dropped questions, batch by batch, sampler after sampler."""
-    size = settings.policy.prompts_per_pass
+    """Predictions and dropped questions of the samples at `places` (None: of all), batch by batch, sampler
+    after sampler."""
+    size, asked_for = settings.policy.prompts_per_pass, range(len(shards)) if places is None else places
     for sampler in settings.samplers:
-        for start in range(0, len(shards), size):
-            places = range(start, min(start + size, len(shards)))
-            asked = [Asked(sample=shards.read(place), position=place) for place in places]
+        for start in range(0, len(asked_for), size):
+            batch = asked_for[start : start + size]
+            asked = [Asked(sample=shards.read(place), position=place) for place in batch]
             answers, dropped = answer(policy, asked, sampler, settings, engine)
             lost = [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in dropped]
             yield [prediction(each) for each in answers], lost

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,23 @@ def arm_curve(arm: Arm, key: str, span: int) -> Curve | None:
     rows_RS = np.array([run.smoothed(key, span)[np.searchsorted(run.steps, steps)] for run in arm.runs])
     rows_RS[:, np.isnan(rows_RS).any(axis=0)] = np.nan
     return Curve(steps=steps, line=rows_RS.mean(0), low=rows_RS.min(0), high=rows_RS.max(0))
+
+
+def sparse_curve(arm: Arm, key: str) -> Curve | None:
+    """The curve of a metric that only some steps have, joined over the others: of one run with its interval,
+    of several seeds at the steps that all have. None where no run has a value."""
+    known = [run for run in arm.runs if key in run.values]
+    at = [run.steps[np.isfinite(run.values[key])] for run in known]
+    if not known or not any(map(len, at)):
+        return None
+    steps = reduce(np.intersect1d, at)
+    rows_RS = np.array([run.values[key][np.searchsorted(run.steps, steps)] for run in known])
+    if len(arm.runs) > 1:
+        return Curve(steps=steps, line=rows_RS.mean(0), low=rows_RS.min(0), high=rows_RS.max(0))
+    (run,) = known
+    bounds = (run.values.get(f"{key}_{end}", np.full(len(run.steps), np.nan)) for end in ("low", "high"))
+    low, high = (each[np.searchsorted(run.steps, steps)] for each in bounds)
+    return Curve(steps=steps, line=rows_RS[0], low=low, high=high)
 
 
 def smoothed(values_S: Values, span: int) -> Values:

@@ -42,7 +42,8 @@ MOST_TICKS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """`key` as in METRICS.md; `log` where values of many sizes meet; `smooth` unless it has no noise."""
+    """`key` as in METRICS.md; `log` where values of many sizes meet; `smooth` unless it has no noise;
+    `interval` where few steps have a value, with an interval beside it (KEY_low, KEY_high)."""
 
     topic: str
     title: str
@@ -50,6 +51,7 @@ class Panel:
     key: str
     log: bool = False
     smooth: bool = True
+    interval: bool = False
 
 
 OUTCOME, EXPLORATION, POLICY, SPEED = "Outcome", "Exploration", "Policy", "Speed"
@@ -58,6 +60,14 @@ PANELS = (
     Panel(topic=OUTCOME, title="reward", unit="mean reward", key="reward"),
     Panel(topic=OUTCOME, title="accuracy", unit="mean accuracy", key="accuracy"),
     Panel(topic=OUTCOME, title="format", unit="mean format reward", key="format"),
+    Panel(
+        topic=OUTCOME,
+        title="held-out accuracy",
+        unit="mean accuracy",
+        key="heldout.accuracy",
+        smooth=False,
+        interval=True,
+    ),
     Panel(topic=EXPLORATION, title="zero advantage", unit=SHARE_Q, key="zero_advantage_share"),
     Panel(topic=EXPLORATION, title="all completions wrong", unit=SHARE_Q, key="all_wrong_share"),
     Panel(topic=EXPLORATION, title="all completions right", unit=SHARE_Q, key="all_right_share"),

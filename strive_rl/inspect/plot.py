@@ -30,6 +30,7 @@ from strive_rl.inspect.history import (
     group_arms,
     read_histories,
     setting_differences,
+    sparse_curve,
 )
 from strive_rl.inspect.panels import GRID, INK, PALETTE, PANELS, STYLE, Panel, draw_panel
 
@@ -84,7 +85,11 @@ def draw(arms: Sequence[Arm], span: int) -> Drawing:
         raise UsageError(f"{len(arms)} curves: expected at most {len(PALETTE)}; give fewer runs, or --group")
     found = []
     for panel in PANELS:
-        curves = {i: arm_curve(arm, panel.key, span if panel.smooth else 1) for i, arm in enumerate(arms)}
+        span_of = span if panel.smooth else 1
+        curves = {
+            i: sparse_curve(arm, panel.key) if panel.interval else arm_curve(arm, panel.key, span_of)
+            for i, arm in enumerate(arms)
+        }
         found.append((panel, {i: curve for i, curve in curves.items() if curve is not None}))
     zero = [panel.title for panel, curves in found if curves and all(map(_is_zero, curves.values()))]
     return Drawing(

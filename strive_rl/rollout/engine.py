@@ -7,14 +7,16 @@ trainer sends them once a step, before anything is sampled, under the number of 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
+from strive_rl.policy.lora import plain_weights
 from strive_rl.schema import Completion
 
 # Read by vLLM when it is imported. The engine lives in this process and does not bind itself to cores.
@@ -68,6 +70,23 @@ class BuiltinEngine:
 
     def wake(self) -> None:
         """Nothing to take back."""
+
+
+@contextmanager
+def newest_weights(engine: RolloutEngine | None, policy: Policy, version: int) -> Iterator[None]:
+    """An engine that holds the policy's weights, those after `version` steps; it sleeps after this context.
+
+    Raises StriveError where it sampled with others.
+    """
+    if engine is None:
+        yield
+        return
+    engine.wake()
+    engine.sync(plain_weights(policy.model, policy.settings.lora_scale), version)
+    yield
+    if engine.version != version:
+        raise StriveError(f"after step {version}: sampled with weights {engine.version}, expected {version}")
+    engine.sleep()
 
 
 def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> RolloutEngine | None:

@@ -19,7 +19,7 @@ from strive_data.common.settings import as_dict
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import holds_work
+from strive_rl.common.run_settings import holds_work, with_defaults
 from strive_rl.eval.config import RESULTS_FILE
 from strive_rl.eval.on_shards import evaluate
 from strive_rl.eval.table import aligned
@@ -96,6 +96,7 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: 
     path = out / STUDY_FILE
     if path.is_file():
         theirs = jsonl.read_json(path)["study"]
+        theirs["arms"] = {name: with_defaults(arm) for name, arm in theirs.get("arms", {}).items()}
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
         if not changed:
             return

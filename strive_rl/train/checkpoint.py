@@ -182,10 +182,12 @@ def _full(folder: Path) -> str:
     return f"disk full: no room left to save {folder} ({stays}); free space, then resume with --resume"
 
 
-def prune(out: Path, keep: int) -> None:
-    """Remove all but the `keep` newest checkpoints of a run; 0 keeps all. Nothing else is ever touched."""
+def prune(out: Path, keep: int, best: int | None = None) -> None:
+    """Remove all checkpoints of a run but the `keep` newest (0: all) and that of step `best`. Nothing else is
+    ever touched."""
     folders = [path for path in checkpoints(out).values() if not path.is_symlink()]
-    for folder in folders[:-keep] if keep else []:
+    spared = None if best is None else checkpoint_folder(out, best)
+    for folder in (path for path in (folders[:-keep] if keep else []) if path != spared):
         doomed = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)

@@ -27,9 +27,8 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import RolloutSettings
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
-from strive_rl.policy.lora import plain_weights
 from strive_rl.policy.sharding import unsharded
-from strive_rl.rollout.engine import BuiltinEngine
+from strive_rl.rollout.engine import BuiltinEngine, newest_weights
 from strive_rl.rollout.groups import encode_groups, informative, reward_groups, sample_groups
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.state import TrainState
@@ -62,7 +61,11 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     cursor, rounds, found = run.cursor, 0, 0
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
-    with unsharded(run.policy.model), distributed.propagate_errors(), _newest_weights(run):
+    with (
+        unsharded(run.policy.model),
+        distributed.propagate_errors(),
+        newest_weights(run.engine, run.policy, run.step),
+    ):
         while True:
             batch = run.loader.take(cursor, size=wanted - found, alpha=run.alpha, next_alpha=expected_alpha)
             watch.lap("data")
@@ -82,21 +85,6 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     return RolloutBatch(
         groups=tuple(groups), broken=tuple(broken), dropped=tuple(dropped), rounds=rounds, after=cursor
     )
-
-
-@contextmanager
-def _newest_weights(run: TrainState) -> Iterator[None]:
-    """The engine with the weights after the steps done; it sleeps afterwards."""
-    engine = run.engine
-    if engine is None:
-        yield
-        return
-    engine.wake()
-    engine.sync(plain_weights(run.policy.model, run.policy.settings.lora_scale), run.step)
-    yield
-    if engine.version != run.step:
-        raise StriveError(f"step {run.step + 1}: sampled with weights {engine.version}, expected {run.step}")
-    engine.sleep()
 
 
 def _roll_out(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:

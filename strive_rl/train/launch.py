@@ -16,6 +16,7 @@ from strive_rl.common.signals import StoppedError, StopRequest, listening
 from strive_rl.common.trackers import require_trackers, tracking
 from strive_rl.config import TrainSettings
 from strive_rl.train import state, trainer
+from strive_rl.train.validation import closing_lines
 
 FAILED = 2
 AGAIN = "give the same command with --resume"
@@ -29,6 +30,7 @@ def launch(
     settings: TrainSettings,
     resume: bool,
     resume_from: Path | None = None,
+    heldout: ShardSet | None = None,
 ) -> int:
     """Train, and say how it ended; the exit code. The first of several processes prints for all.
 
@@ -44,10 +46,15 @@ def launch(
             with distributed.propagate_errors():
                 if resume or resume_from:
                     run = state.resume(
-                        out, shards=shards, model=model, settings=settings, resume_from=resume_from
+                        out,
+                        shards=shards,
+                        model=model,
+                        settings=settings,
+                        resume_from=resume_from,
+                        heldout=heldout,
                     )
                 else:
-                    run = state.start(out, shards=shards, model=model, settings=settings)
+                    run = state.start(out, shards=shards, model=model, settings=settings, heldout=heldout)
             return _train(run, stop)
     except distributed.PeerFailedError:
         return FAILED
@@ -72,6 +79,8 @@ def _train(run: state.TrainState, stop: StopRequest) -> int:
         return stopped.exit_code
     metrics = run.out / state.METRICS_FILE
     _say(f"{folder}: the model after step {run.step}; metrics in {metrics}")
+    for line in closing_lines(run):
+        _say(line)
     return 0
 
 

@@ -38,6 +38,7 @@ from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import Reference, load_reference
+from strive_rl.train.validation import Best, link_best, require_heldout
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
@@ -48,7 +49,8 @@ Shards = ShardSet | Sequence[ShardSet]
 @dataclass(kw_only=True, eq=False)
 class TrainState:
     """A run between two steps: `step` steps are done, `cursor` points to the next questions, and `alpha` is
-    the α of their variants (None: they have no common one). `engine` samples (None: the policy itself)."""
+    the α of their variants (None: they have no common one). `engine` samples (None: the policy itself).
+    `heldout` is evaluated on while it trains, `best` the highest accuracy there so far."""
 
     out: Path
     loader: Loader
@@ -59,22 +61,27 @@ class TrainState:
     engine: RolloutEngine | None = None
     reference: Reference | None = None
     dummy: TrainExample | None = None
+    heldout: ShardSet | None = None
+    best: Best | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
     alpha: float | None = None
 
 
-def start(out: Path, *, shards: Shards, model: str, settings: TrainSettings) -> TrainState:
+def start(
+    out: Path, *, shards: Shards, model: str, settings: TrainSettings, heldout: ShardSet | None = None
+) -> TrainState:
     """A new run into `out`, on one build or several; one that failed before its first step is replaced.
 
-    Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
+    With `heldout` it evaluates itself on that build (`settings.validation`). Raises UsageError where `out`
+    already holds a run, for a bad model, and for builds that cannot be used.
     """
     if holds_run(out):
         raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
     require_folder(out)
     builds = Builds.of(shards)
-    record = run_record(as_dict(settings), model=model, shards=builds)
-    run = _assemble(out, builds, model, model, settings)
+    record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
+    run = _assemble(out, builds, model, model, settings, heldout)
     # No process may check for a run after another one has written it.
     distributed.barrier()
     if distributed.is_first():
@@ -91,6 +98,7 @@ def resume(
     model: str,
     settings: TrainSettings,
     resume_from: Path | None = None,
+    heldout: ShardSet | None = None,
 ) -> TrainState:
     """The run of `out` from its newest checkpoint or that of `resume_from`, or from its start without one.
 
@@ -102,13 +110,13 @@ def resume(
             f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
         )
     builds = Builds.of(shards)
-    record = run_record(as_dict(settings), model=model, shards=builds)
+    record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
     saved = jsonl.read_json(out / SETTINGS_FILE, RECORD_KEYS)
     require_same(saved, record, out)
     folder = _choose_checkpoint(out, resume_from)
     # A checkpoint's model has its adapters merged: adapters resume on the model that the run started from.
     weights = folder if folder and not settings.policy.lora_rank else model
-    run = _assemble(out, builds, str(weights), model, settings)
+    run = _assemble(out, builds, str(weights), model, settings, heldout)
     require_same_prompts(saved, prompt_form(run.policy), out)
     if folder:
         _load_checkpoint(run, folder)
@@ -117,6 +125,7 @@ def resume(
     distributed.barrier()
     if distributed.is_first():
         _rewind(out, run.step)
+        _relink_best(run)
         jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
@@ -140,6 +149,7 @@ def _load_checkpoint(run: TrainState, folder: Path) -> None:
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
         run.alpha = state["alpha"]
+        run.best = Best(**state["best"]) if "best" in state else None
 
 
 def _rewind(out: Path, step: int) -> None:
@@ -155,11 +165,22 @@ def _rewind(out: Path, step: int) -> None:
         _warn(f"{out / METRICS_FILE} was cut or lost: it lacks {which}, of {step}; curves and sums do too")
 
 
+def _relink_best(run: TrainState) -> None:
+    """Point OUT/best to the best checkpoint as of this step."""
+    folder = checkpoint.checkpoint_folder(run.out, run.best.step) if run.best else None
+    if folder and not folder.is_dir():
+        _warn(f"{folder}, the best checkpoint so far, is gone; the next one must exceed its accuracy")
+        folder = None
+    link_best(run.out, folder)
+
+
 def _warn(text: str) -> None:
     echo(f"warning: {text}", err=True)
 
 
-def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings) -> TrainState:
+def _assemble(
+    out: Path, builds: Builds, weights: str, model: str, settings: TrainSettings, heldout: ShardSet | None
+) -> TrainState:
     """A run with the policy of `weights`; `model` is the one that the run started from."""
     _require_own_device(settings.policy)
     rules = load_rules(settings.reward)
@@ -176,6 +197,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
     )
     require_alpha(loader.alpha, settings)
     policy = load_policy(weights, settings.policy)
+    require_heldout(heldout, builds, policy, settings)
     reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
     longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
     _lay_out(policy, reference)
@@ -190,6 +212,7 @@ def _assemble(out: Path, builds: Builds, weights: str, model: str, settings: Tra
         reference=reference,
         dummy=_dummy_example(policy),
         alpha=loader.alpha,
+        heldout=heldout,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from strive_rl.train.metrics import accuracy_lean, step_record, step_stats
 from strive_rl.train.rollout_log import QUESTIONS_KEPT, log_rows
 from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, TrainState
 from strive_rl.train.update import UpdateStats, update
+from strive_rl.train.validation import exhausted, link_best, validate
 
 # Nats. Rounding in bfloat16 gives some 0.02.
 MOST_GAP = 0.1
@@ -40,7 +41,8 @@ Observer = Callable[[dict[str, Any], int], None]
 
 
 def train_step(run: TrainState) -> dict[str, Any]:
-    """One step: moves policy, optimizer, cursor, α and step; writes and returns its record."""
+    """One step: moves policy, optimizer, cursor, α and step; evaluates where that is due; its record,
+    which is written too."""
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
     batch = collect(run, step, watch)
     groups = with_advantages(batch.groups, settings.algorithm)
@@ -52,10 +54,11 @@ def train_step(run: TrainState) -> dict[str, Any]:
     parts = distributed.all_gather(own)
     masked = settings.algorithm.mask_truncated
     record = step_record(step, parts, learning_rate=rate, alpha=run.alpha, mask_truncated=masked)
-    _write(run, record, _rollout_log(step, groups))
-    _require_agreement(run, record)
     run.step, run.cursor = step, batch.after
     run.alpha = next_alpha(run.alpha, settings, start=run.loader.alpha, step=step, lean=accuracy_lean(parts))
+    validate(run, record)
+    _write(run, record, _rollout_log(step, groups))
+    _require_agreement(run, record)
     return record
 
 
@@ -107,7 +110,7 @@ def _write(run: TrainState, record: dict[str, Any], log: list[dict[str, Any]]) -
 
 
 def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:
-    """Train up to `settings.steps`; the folder of the finished model, OUT/model.
+    """Train up to `settings.steps`, or until validation ends it; the folder of the finished model, OUT/model.
 
     Every step appends to metrics.jsonl and rollouts.jsonl and calls `observe(record, steps)` on the first
     process. Raises StoppedError, after a checkpoint, once a signal requests the end of any process. A GPU
@@ -115,14 +118,15 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
     """
     folder = run.out / checkpoint.MODEL_FOLDER
     with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as saver:
-        while run.step < run.settings.steps:
+        while run.step < run.settings.steps and not exhausted(run):
             record = train_step(run)
             if distributed.is_first():
                 observe(record, run.settings.steps)
             stop = _signal(request)
-            if stop or run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
+            ended = run.step == run.settings.steps or exhausted(run)
+            if stop or ended or _save_due(run):
                 _save(run, saver)
-            if stop and run.step < run.settings.steps:
+            if stop and not ended:
                 saver.wait()
                 raise StoppedError(stop, run.step)
         model = checkpoint.snapshot(run.policy)
@@ -131,14 +135,22 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
     return folder
 
 
+def _save_due(run: TrainState) -> bool:
+    """Whether a checkpoint is due: by the number of steps, or as the best one so far."""
+    return run.step % run.settings.save_every == 0 or (run.best is not None and run.best.step == run.step)
+
+
 def _save(run: TrainState, saver: AsyncSaver) -> None:
-    """A checkpoint of the run, written by the first process; the oldest are removed."""
+    """A checkpoint of the run, written by the first process; the oldest but the best one are removed."""
+    best = run.best.step if run.best else None
     folder = checkpoint.checkpoint_folder(run.out, run.step)
     taken = checkpoint.snapshot(run.policy, _state(run))
 
     def write() -> None:
         checkpoint.write(folder, run.policy, taken)
-        checkpoint.prune(run.out, run.settings.keep)
+        if best is not None:
+            link_best(run.out, checkpoint.checkpoint_folder(run.out, best))
+        checkpoint.prune(run.out, run.settings.keep, best)
 
     if distributed.is_first():
         saver.submit(write)
@@ -157,4 +169,4 @@ def _state(run: TrainState) -> dict[str, Any]:
         "alpha": run.alpha,
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
-    }
+    } | ({"best": asdict(run.best)} if run.best else {})

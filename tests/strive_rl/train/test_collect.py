@@ -111,6 +111,7 @@ def collected(
     run = SimpleNamespace(
         policy=SimpleNamespace(model=torch.nn.Identity()),
         engine=None,
+        step=0,
         loader=FakeLoader(damaged),
         settings=settings,
         cursor=cursor,

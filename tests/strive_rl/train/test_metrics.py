@@ -12,6 +12,7 @@ from typing import Any
 
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.data import Cursor
+from strive_rl.eval.config import EvalSettings
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
@@ -27,6 +28,7 @@ from strive_rl.train.metrics import (
 )
 from strive_rl.train.rollout_log import log_rows
 from strive_rl.train.update import UpdateStats
+from strive_rl.train.validation import heldout_record
 from tests.strive_rl.made_rollouts import completion, rewarded
 
 TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
@@ -221,6 +223,9 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
     made = record(part(question(MIXED, rewards=rewards), update=STATS))
+    answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
+    answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}
+    made["heldout"] = heldout_record([answered], [], EvalSettings(samplers=("uniform",)), 1)
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
     documented = [name for name, *_ in rows]

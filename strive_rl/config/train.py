@@ -1,4 +1,4 @@
-"""Settings of `strive-rl`, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
+"""Settings of training, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from strive_data.common.settings import require
 from strive_data.config import ViewSettings
+from strive_rl.config.reward import RewardSettings
+from strive_rl.config.validation import ValidationSettings
 
 # The name of the package's tiny model; it goes before a folder of that name.
 DEMO = "demo"
@@ -186,34 +188,6 @@ class RolloutSettings(EngineSettings):
         require(rounds >= 0, f"rollout.dynamic_sampling_rounds: got {rounds}, expected at least 0")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RewardSettings:
-    """The reward is the sum of its parts, each in [0, 1], by their weights (METHOD.md section 6).
-
-    `accuracy` and `format` are this package's. `function`, `package.module:name`, adds a custom one: called
-    with (text, Question) it returns a number in [0, 1], the part `custom`, or several by name; its parts
-    named accuracy or format replace ours. A part of weight 0 is logged only.
-    """
-
-    weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
-    function: str | None = None
-
-    def __post_init__(self) -> None:
-        names, total = sorted(self.weights), sum(self.weights.values())
-        require(
-            {"accuracy", "format"} <= self.weights.keys(),
-            f"reward.weights: got {', '.join(names)}; expected a weight for accuracy and format too",
-        )
-        least = min(self.weights.values())
-        require(least >= 0, f"reward.weights: got {least}, expected 0 or more")
-        require(abs(total - 1) < 1e-9, f"reward.weights: got a sum of {total:g}, expected 1")
-        custom = [name for name in names if name not in ("accuracy", "format")]
-        require(
-            self.function is not None or not custom,
-            f"reward.weights: got {', '.join(custom)} without a reward.function that returns it",
-        )
-
-
 Normalise = Literal["joint", "per_variant", "both"]
 Baseline = Literal["mean", "leave_one_out", "empirical_bayes"]
 LossName = Literal["grpo", "dr_grpo", "dapo", "gspo"]
@@ -356,6 +330,7 @@ class TrainSettings:
     reward: RewardSettings = field(default_factory=RewardSettings)
     algorithm: AlgorithmSettings = field(default_factory=AlgorithmSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     steps: int = 1000
     seed: int = 0
     save_every: int = 100

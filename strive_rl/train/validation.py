@@ -1,0 +1,175 @@
+"""Validation while training: the policy's accuracy on a held-out build, and the best checkpoint by it.
+
+Accuracy on held-out questions often peaks before the last step, so the checkpoint of the peak is kept (`best`
+in the run's folder links to it). Decisions are a function of the settings and of what a checkpoint holds: a
+resumed run keeps the same checkpoints and ends at the same step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strive_data.common.settings import choose
+from strive_data.common.text import plural
+from strive_data.errors import UsageError
+from strive_data.sampling.registry import SAMPLERS
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import distributed
+from strive_rl.config import TrainSettings
+from strive_rl.data import Builds
+from strive_rl.data.views import EVALUATION_SAMPLERS
+from strive_rl.eval.answer import Asked, chosen_frames, groups_of
+from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
+from strive_rl.policy import Policy
+from strive_rl.policy.sharding import unsharded
+from strive_rl.rollout.engine import newest_weights
+
+if TYPE_CHECKING:
+    from strive_rl.train.state import TrainState
+
+BEST_LINK = "best"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The highest accuracy so far, after `step` steps; `waited` later evaluations did not exceed it."""
+
+    step: int
+    accuracy: float
+    waited: int = 0
+
+
+def updated(best: Best | None, step: int, accuracy: float) -> Best:
+    """The best evaluation after one more; of equal accuracies the earliest is the best. Pure."""
+    if best is None or accuracy > best.accuracy:
+        return Best(step=step, accuracy=accuracy)
+    return Best(step=best.step, accuracy=best.accuracy, waited=best.waited + 1)
+
+
+def exhausted(run: TrainState) -> bool:
+    """Whether `validation.patience` evaluations in a row brought no higher accuracy."""
+    patience = run.settings.validation.patience
+    return bool(patience and run.best and run.best.waited >= patience)
+
+
+def validate(run: TrainState, record: dict[str, Any]) -> None:
+    """Evaluate after this step where that is due, move `run.best`, and add the result to the step's record.
+
+    All processes must call it; each answers its part of the questions. Raises StriveError where no held-out
+    question can be used, DamagedError for damaged stored data.
+    """
+    every = run.settings.validation.every
+    if run.heldout is None or run.step % every:
+        return
+    began = time.perf_counter()
+    settings = evaluation_settings(run.settings)
+    places = chosen_places(len(run.heldout), run.settings.validation.questions)
+    mine = places[distributed.rank() :: distributed.world_size()]
+    rows: list[Prediction] = []
+    dropped: list[Dropped] = []
+    with (
+        unsharded(run.policy.model),
+        distributed.propagate_errors(),
+        newest_weights(run.engine, run.policy, run.step),
+    ):
+        for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
+            rows += made
+            dropped += lost
+    rows, dropped = distributed.all_gather_list(rows), distributed.all_gather_list(dropped)
+    rows.sort(key=lambda row: str(row["sample_id"]))
+    record["heldout"] = heldout_record(rows, dropped, settings, run.step)
+    run.best = updated(run.best, run.step, record["heldout"]["accuracy"])
+    record["seconds"]["heldout"] = round(max(distributed.all_gather(time.perf_counter() - began)), 4)
+
+
+def evaluation_settings(settings: TrainSettings) -> EvalSettings:
+    """How the run's policy is evaluated: greedily, with the run's own policy and engine settings."""
+    rollout = settings.rollout
+    return EvalSettings(
+        policy=settings.policy,
+        samplers=(settings.validation.sampler,),
+        max_new_tokens=rollout.max_new_tokens,
+        seed=settings.seed,
+        engine=rollout.engine,
+        gpu_memory_utilization=rollout.gpu_memory_utilization,
+        tensor_parallel_size=rollout.tensor_parallel_size,
+        sleep=rollout.sleep,
+    )
+
+
+def chosen_places(samples: int, questions: int | None) -> list[int]:
+    """Places of the questions that are asked: all, or `questions` of them spread evenly. Pure."""
+    count = min(samples, questions or samples)
+    return [place * samples // count for place in range(count)]
+
+
+def require_heldout(
+    heldout: ShardSet | None, builds: Builds, policy: Policy, settings: TrainSettings
+) -> None:
+    """Raise UsageError for a held-out build that cannot measure this run, before its first step."""
+    if heldout is None:
+        return
+    sampler = settings.validation.sampler
+    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
+    if not len(heldout):
+        raise UsageError(f"--heldout {heldout.folder}: the build holds no sample to evaluate on")
+    if heldout.fingerprint in (part.fingerprint for part in builds.parts):
+        raise UsageError(
+            f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
+        )
+    first = [Asked(sample=heldout.read(0), position=0)]
+    groups_of(policy, first, chosen_frames(first, sampler))
+
+
+def closing_lines(run: TrainState) -> list[str]:
+    """What a run that came to its end says of its evaluations."""
+    best = run.best
+    if best is None:
+        return []
+    lines = [
+        f"{run.out / BEST_LINK}: the checkpoint of the highest held-out accuracy, {best.accuracy:.3f} after "
+        f"step {best.step}"
+    ]
+    if exhausted(run) and run.step < run.settings.steps:
+        after = plural(best.waited, "evaluation")
+        lines.append(f"ended at step {run.step} of {run.settings.steps}: {after} without a higher accuracy")
+    return lines
+
+
+def link_best(out: Path, folder: Path | None) -> None:
+    """Make OUT/best a link to this checkpoint, or remove it; a reader sees the old or the new one."""
+    link, temporary = out / BEST_LINK, out / f".{BEST_LINK}.tmp"
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    if folder is None:
+        with suppress(FileNotFoundError):
+            link.unlink()
+        return
+    temporary.symlink_to(folder.name)
+    temporary.replace(link)
+
+
+def heldout_record(
+    rows: Sequence[Prediction], dropped: Sequence[Dropped], settings: EvalSettings, step: int
+) -> dict[str, Any]:
+    """The section `heldout` of a step's record (METRICS.md)."""
+    (made,) = summarise(rows, settings).values()
+    accuracy = made["accuracy"]
+    if accuracy is None:
+        count = plural(len(dropped), "held-out question")
+        distributed.stop(f"step {step}: none of {count} can be used; the first is {dropped[0]['reason']}")
+    return {
+        "accuracy": accuracy["mean"],
+        "accuracy_low": accuracy["low"],
+        "accuracy_high": accuracy["high"],
+        "questions": accuracy["questions"],
+        "videos": accuracy["videos"],
+        **{name: made[name] for name in ("format", "reward", "truncated_share")},
+        "dropped": sorted(each["sample_id"] for each in dropped),
+    }

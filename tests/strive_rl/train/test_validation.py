@@ -1,0 +1,206 @@
+"""Validation while training: the best checkpoint is kept, a kill changes nothing, a run may end early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from strive_data.errors import StriveError, UsageError
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.config import PolicySettings, TrainSettings, ValidationSettings
+from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
+from strive_rl.policy import Policy
+from strive_rl.train import checkpoint, trainer, validation
+from strive_rl.train.metrics import MEASURED
+from strive_rl.train.state import TrainState, resume, start
+from strive_rl.train.trainer import fit
+from strive_rl.train.validation import Best, chosen_places, closing_lines, updated
+from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.train.test_trainer import quiet, settings
+
+PEAK, END = 4, 12
+KEPT = {"best", "checkpoint-000004", "checkpoint-000009", "checkpoint-000012"}
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ShardSet]:
+    """Training teaches B; of the held-out answers three of four are A, which the tiny model says before."""
+    home = tmp_path_factory.mktemp("validation")
+    return {
+        "shards": make_shards(home / "shards", answers="B"),
+        "heldout": make_shards(home / "heldout", samples=8, answers="AAAB"),
+    }
+
+
+def validated(steps: int = 20, **changes: Any) -> TrainSettings:
+    given = {"seed": 1, "save_every": 3, "validation": ValidationSettings(every=2, patience=4)}
+    return settings(steps, **(given | changes))
+
+
+def files(out: Path) -> dict[str, Any]:
+    """What a run left behind, without times."""
+    records = jsonl.read(out / "metrics.jsonl")
+    weights = load_file(out / "best" / "model.safetensors") | {
+        f"last.{name}": each for name, each in load_file(out / "model" / "model.safetensors").items()
+    }
+    return {
+        "metrics": [{k: v for k, v in record.items() if k not in MEASURED} for record in records],
+        "rollouts": (out / "rollouts.jsonl").read_bytes(),
+        "folders": {path.name for path in out.glob("checkpoint-*")} | {(out / "best").resolve().name},
+        "best": checkpoint.load_state(out / "best")["best"],
+        "weights": {name: each.numpy().tobytes() for name, each in weights.items()},
+    }
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_changes_nothing(
+    tmp_path: Path,
+    builds: dict[str, ShardSet],
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    common: dict[str, Any] = {**builds, "model": str(tiny_folder), "settings": validated()}
+
+    def answers(run: TrainState) -> TrainState:
+        run.policy = answering(run.policy)
+        return run
+
+    whole = answers(start(tmp_path / "whole", **common))
+    fit(whole, quiet)
+    assert (whole.step, whole.best) == (END, Best(step=PEAK, accuracy=0.75, waited=4))
+    best, ended = closing_lines(whole)
+    assert "0.750 after step 4" in best
+    assert "12 of 20" in ended
+    assert "4 evaluations" in ended
+    names = {path.name for path in whole.out.iterdir()}
+    assert names == KEPT | {"model", "metrics.jsonl", "rollouts.jsonl", "settings.json"}
+    held = {r["step"]: r["heldout"] for r in jsonl.read(whole.out / "metrics.jsonl") if "heldout" in r}
+    assert list(held) == [2, 4, 6, 8, 10, 12]
+    assert held[PEAK]["accuracy"] > held[END]["accuracy"] == 0.25
+    assert held[PEAK]["accuracy_low"] < 0.75 < held[PEAK]["accuracy_high"]
+
+    killed = answers(start(tmp_path / "killed", **common))
+    save = trainer._save
+
+    def killed_after_the_evaluation(run: TrainState, saver: Any) -> None:
+        if run.step == PEAK:
+            raise KeyboardInterrupt
+        save(run, saver)
+
+    monkeypatch.setattr(trainer, "_save", killed_after_the_evaluation)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, quiet)
+    monkeypatch.undo()
+    assert checkpoint.latest(killed.out) == killed.out / "checkpoint-000003"
+    resumed = answers(resume(tmp_path / "killed", **common))
+    assert (resumed.step, resumed.best) == (3, Best(step=2, accuracy=0.0))
+    fit(resumed, quiet)
+    assert files(resumed.out) == files(whole.out)
+
+    (arm,) = group_arms(read_histories([whole.out]), group=False)
+    curve = sparse_curve(arm, "heldout.accuracy")
+    assert curve is not None
+    assert curve.steps.tolist() == list(held)
+    assert curve.line.tolist() == [each["accuracy"] for each in held.values()]
+
+    again = resume(tmp_path / "whole", **common)
+    assert (again.step, again.best) == (END, whole.best)
+    fit(again, quiet)
+    assert len(jsonl.read(whole.out / "metrics.jsonl")) == END
+    with pytest.raises(UsageError, match="heldout_fingerprint was"):
+        resume(tmp_path / "whole", **(common | {"heldout": None}))
+    # From before the peak the best one is another, whose checkpoint is gone.
+    back = resume(tmp_path / "whole", **common, resume_from=Path("checkpoint-000004"))
+    assert (back.step, back.best) == (PEAK, Best(step=PEAK, accuracy=0.75))
+    assert (whole.out / "best").resolve().name == "checkpoint-000004"
+
+
+def test_of_equal_accuracies_the_earliest_is_the_best() -> None:
+    best = None
+    for step, accuracy in ((2, 0.5), (4, 0.5), (6, 0.25), (8, 0.75), (10, 0.5)):
+        best = updated(best, step, accuracy)
+    assert best == Best(step=8, accuracy=0.75, waited=1)
+    assert updated(Best(step=2, accuracy=0.5), 4, 0.5) == Best(step=2, accuracy=0.5, waited=1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "questions", "places"), [(5, None, [0, 1, 2, 3, 4]), (10, 3, [0, 3, 6]), (2, 9, [0, 1])]
+)
+def test_the_questions_that_are_asked_are_spread_evenly(
+    samples: int, questions: int | None, places: list[int]
+) -> None:
+    assert chosen_places(samples, questions) == places
+
+
+def test_a_heldout_build_that_cannot_measure_is_refused_before_the_first_step(
+    tmp_path: Path, builds: dict[str, ShardSet], tiny_folder: Path
+) -> None:
+    def begin(heldout: ShardSet, given: TrainSettings) -> TrainState:
+        return start(
+            tmp_path / "out",
+            shards=builds["shards"],
+            model=str(tiny_folder),
+            settings=given,
+            heldout=heldout,
+        )
+
+    with pytest.raises(UsageError, match="trains on the same samples"):
+        begin(builds["shards"], validated(1))
+    with pytest.raises(StriveError, match=r"validation\.sampler.*unform.*uniform"):
+        begin(builds["heldout"], validated(1, validation=ValidationSettings(sampler="unform")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_that_can_be_asked_stops_the_run(
+    tmp_path: Path, builds: dict[str, ShardSet], tiny_policy: Policy
+) -> None:
+    """Prompts that never fit are an error, and never an accuracy over nothing."""
+    small = replace(tiny_policy, settings=PolicySettings(device="cpu", max_prompt_tokens=50))
+    given = validation.evaluation_settings(validated(1))
+    ((rows, dropped),) = validation.predict(small, builds["heldout"], given, None, [0, 1])
+    with pytest.raises(StriveError, match=r"step 3: none of 2 held-out questions.*max_prompt_tokens"):
+        validation.heldout_record(rows, dropped, given, 3)
+
+
+def test_pruning_spares_the_best(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        folder = checkpoint.checkpoint_folder(tmp_path, step)
+        folder.mkdir()
+        (folder / checkpoint.STATE_FILE).touch()
+    checkpoint.prune(tmp_path, 1, best=2)
+    assert list(checkpoint.checkpoints(tmp_path)) == [2, 4]
+
+
+def test_a_link_follows_the_best_and_goes_with_it(tmp_path: Path) -> None:
+    for name in ("checkpoint-000001", "checkpoint-000002"):
+        (tmp_path / name).mkdir()
+        validation.link_best(tmp_path, tmp_path / name)
+        assert (tmp_path / "best").resolve() == tmp_path / name
+    validation.link_best(tmp_path, None)
+    assert not (tmp_path / "best").is_symlink()
+
+
+def test_weights_do_not_depend_on_being_evaluated(
+    tmp_path: Path, builds: dict[str, ShardSet], tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> None:
+    given = validated(2, validation=ValidationSettings(every=1))
+    models = []
+    for name, heldout in (("with", builds["heldout"]), ("without", None)):
+        run = start(
+            tmp_path / name,
+            shards=builds["shards"],
+            model=str(tiny_folder),
+            settings=given,
+            heldout=heldout,
+        )
+        run.policy = answering(run.policy)
+        models.append(load_file(fit(run, quiet) / "model.safetensors"))
+    assert all(torch.equal(each, models[1][name]) for name, each in models[0].items())
