@@ -27,6 +27,7 @@ from strive_data.common.storage import place_of
 from strive_data.common.text import plural
 from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
 from strive_data.errors import UsageError
+from strive_data.export.cli import export
 from strive_data.options import (
     Build,
     BuildAnywhere,
@@ -343,6 +344,9 @@ def merge(
         summary = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
     for line in merge_lines(summary, out, builds=len(folders)):
         echo(line)
+
+
+app.command()(export)
 
 
 @app.command()

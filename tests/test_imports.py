@@ -23,6 +23,7 @@ LAYERS = {
         analysis plan verify progress
         merge run sample_stream selection
         build options
+        export
         cli
         __init__ __main__""",
     "strive_rl": """

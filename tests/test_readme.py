@@ -8,10 +8,12 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import polars as pl
 import pytest
 
 from strive_data.config import BuildSettings
+from strive_data.demo.draw import write_h264
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import BenchmarkSettings
 from tests.strive_data.builds import write_build
@@ -35,10 +37,13 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     write_build(tmp_path / "shards", [sample])
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
+    pictures = (np.full((28, 28, 3), 10 * number, np.uint8) for number in range(20))
+    write_h264(tmp_path / "clip.mp4", pictures, frames_per_second=4, height=28, width=28)
     for block in BLOCKS:
-        exec(block, names)
-    assert len(BLOCKS) == 2
+        exec(block.replace('scorer="clip"', 'scorer="flat"'), names)
+    assert len(BLOCKS) == 3
     assert names["jpegs"] == sample.jpegs_of(sample.variants[0])
+    assert names["chosen"].times.shape == (2, 16)
 
 
 def test_the_polars_lines_say_what_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

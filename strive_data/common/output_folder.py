@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from strive_data.common.files import sync_folder
 from strive_data.errors import StriveError, UsageError
+
+# What an interrupted command has written, beside the output.
+PARTIAL = ".{name}.partial"
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Polars raises errors of its own, with the words of the system in them.
@@ -53,6 +58,31 @@ def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
                 out.rmdir()
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
+    """A hidden folder beside `out` for the block to fill; it becomes `out` when the block ends.
+
+    If the block fails, nothing is left. What a killed process left is removed by the next. Raises UsageError
+    where `out` holds something, and as `output_folder`; StriveError where it cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists and is not an empty folder: name a new folder, or remove it")
+    hidden = out.with_name(PARTIAL.format(name=out.name))
+    with output_folder(out, again):
+        try:
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir()
+            yield hidden
+            hidden.replace(out)
+            sync_folder(out.parent)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            raise StriveError(f"--out {out}: cannot write: {error.strerror or error}; {again}") from error
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextmanager

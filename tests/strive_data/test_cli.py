@@ -57,6 +57,14 @@ def test_inspect_writes_the_rows_that_are_asked_for(folder: Path) -> None:
     assert "0 of 0 rows of failures" in strive_data("inspect", folder / "out", "--failures").stdout
 
 
+def test_export_prints_how_the_result_is_read(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = strive_data("export", folder / "out", "--to", "trl", "--out", out, "--variants", "0")
+    assert done.stdout.splitlines()[0] == f"{out}: 4 rows of 4 samples, 16 frames"
+    assert f'load_dataset("{out}", split="train")' in done.stdout
+    assert pl.read_parquet(out / "data").height == 4
+
+
 def test_every_option_is_explained_with_its_default() -> None:
     """Rich takes square brackets for markup, so a default that is written in them would not be seen."""
     commands = typer.main.get_group(app).commands
@@ -109,6 +117,9 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
         (["inspect", "{build}", "--failures", "--table", "index"], "leave one out"),
         (["report", "{build}", "--sample", "0", "--seed", "1"], "leave out --where and --seed"),
         (["plot", "{build}", "0", "--out", "p.jpg"], "ends in .png"),
+        (["export", "{build}", "--to", "tlr", "--out", "{out}"], "did you mean 'trl'"),
+        (["export", "{build}", "--to", "trl", "--out", "{world}"], "is not an empty folder"),
+        (["export", "{build}", "--to", "verl", "--out", "{out}", "--variants", "a"], "got 'a', expected all"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(

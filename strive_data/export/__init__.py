@@ -1,0 +1,1 @@
+"""A finished build → files that other trainers and evaluations read: one layout a tool."""

@@ -1,0 +1,52 @@
+"""The command `export` of `strive-data`, which `strive_data.cli` registers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from strive_data.common.console import echo, local_folder, option, written
+from strive_data.common.text import plural
+from strive_data.options import BuildAnywhere
+
+
+def export(
+    folder: BuildAnywhere,
+    to: Annotated[
+        str, option(text="Who will read it: easyr1, verl, messages (ms-swift), trl, datasets or lmms-eval.")
+    ],
+    out: Annotated[Path, written("New folder for the export.")],
+    variants: Annotated[
+        str | None,
+        option(text="Variants: all, or numbers from 0, and uniform, separated by commas; default all."),
+    ] = None,
+    time_stamps: Annotated[
+        bool, option("--time-stamps", text="Put its time before each frame of a prompt; default no times.")
+    ] = False,
+    instruction: Annotated[
+        str | None, option(text="Text that ends each prompt, such as how to answer; default none.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        option(
+            text="Folder of the videos, for frame numbers (lmms-eval only); default none.",
+            parser=local_folder,
+            metavar="FOLDER",
+        ),
+    ] = None,
+) -> None:
+    """Write the chosen frames with their times, questions and answers as another tool reads them."""
+    from strive_data.export.rows import ALL, ExportOptions
+    from strive_data.export.run import export_build
+    from strive_data.progress import ShardProgress
+
+    options = ExportOptions(
+        variants=tuple(name.strip() for name in (variants or ALL).split(",")),
+        time_stamps=time_stamps,
+        instruction=instruction or "",
+    )
+    with ShardProgress("exported") as progress:
+        summary = export_build(folder, to, out, options=options, data_root=data_root, observe=progress)
+    counts = (plural(summary.rows, "row"), plural(summary.samples, "sample"), plural(summary.frames, "frame"))
+    echo(f"{out}: {counts[0]} of {counts[1]}, {counts[2]}")
+    echo(f"  {summary.usage}")

@@ -1,0 +1,100 @@
+"""Key frames by question id, for lmms-eval with the `use_keyframe` patch of WFS-SB.
+
+A list of the questions with `keyframe_indices`, the numbers of the frames in the order in which the video
+shows them, from 0, and `keyframe_times`, their times in seconds: `keyframes-0.json` for variant 0, and so on.
+The patch takes such a file as the data of a task (`--data_files`): its rows are the benchmark's own with
+`keyframe_indices` added. Fields of the benchmark that a build does not keep are joined by `question_id`. The
+patch expects as many frames of each video as the model is set to (`max_num_frames`): a video that has fewer
+ends its evaluation.
+
+A build has the times of frames, not their numbers: these are looked up in the packets of the videos, which
+are not decoded. A video is known by its packets, so another file of that name is refused.
+
+Source: https://github.com/MAC-AutoML/WFS-SB (datasets/*/keyframe_dir/*.json, lmms-eval-diff)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import orjson
+
+from strive_data.annotations.videos import VideoFolder
+from strive_data.config import DecodeSettings
+from strive_data.decode.frame_folder import frame_files, frame_times
+from strive_data.decode.frame_times import ROUNDING_SECONDS
+from strive_data.decode.packet_index import read_index
+from strive_data.errors import SampleError, UsageError
+from strive_data.export.rows import ExportOptions, ExportRow
+from strive_data.schema import Times
+
+ONE = np.zeros(1)
+"""Times of the frames of an image."""
+
+
+class KeyFrames:
+    """The writer; `data_root` is the folder that the build's video paths start from."""
+
+    def __init__(self, data_root: Path) -> None:
+        self._root, self._videos = data_root, VideoFolder(data_root)
+
+    def __call__(self, folder: Path, rows: Iterable[ExportRow], options: ExportOptions) -> str:
+        """Write a file a variant, row by row. Raises UsageError for a video that is gone or another one."""
+        with ExitStack() as stack:
+            files = dict[str, BinaryIO]()
+            for row in rows:
+                if row.variant not in files:
+                    path = folder / f"keyframes-{row.variant}.json"
+                    files[row.variant] = stack.enter_context(path.open("wb"))
+                    files[row.variant].write(b"[\n")
+                else:
+                    files[row.variant].write(b",\n")
+                files[row.variant].write(orjson.dumps(self._entry(row), option=orjson.OPT_INDENT_2))
+            for file in files.values():
+                file.write(b"\n]\n")
+        return ""
+
+    def _entry(self, row: ExportRow) -> dict[str, object]:
+        question = row.question
+        return {
+            "question_id": question.sample_id,
+            "video": question.video,
+            "question": question.question,
+            "options": list(question.options),
+            "answer": question.answer,
+            "keyframe_indices": self._numbers(row),
+            "keyframe_times": row.times.tolist(),
+        }
+
+    def _numbers(self, row: ExportRow) -> list[int]:
+        name = row.question.video
+        try:
+            path = self._root / self._videos.find(name)
+            all_times, video_id = (ONE, "") if row.info.is_image else presented(path)
+        except SampleError as error:
+            raise UsageError(f"--data-root {self._root}: {error.message}") from error
+        numbers = np.searchsorted(all_times, row.times + ROUNDING_SECONDS, side="right") - 1
+        same = video_id in ("", row.info.video_id)
+        if not same or np.abs(all_times[numbers] - row.times).max() > ROUNDING_SECONDS:
+            raise UsageError(
+                f"--data-root {self._root}: {name} is not the video of the build; name the folder that the "
+                "build was made from"
+            )
+        return [int(number) for number in numbers]
+
+
+@lru_cache(maxsize=64)
+def presented(path: Path) -> tuple[Times, str]:
+    """Times of all frames that a video shows, float64 [F] seconds, and its id ("": it is known by its times).
+
+    Raises SampleError as the reader does.
+    """
+    if path.is_dir():
+        return frame_times(path, len(frame_files(path)))[0], ""
+    index = read_index(path, DecodeSettings())
+    return index.times, index.video_id

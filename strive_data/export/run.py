@@ -1,0 +1,162 @@
+"""The order of an export: samples of a build → rows → the files of a layout, which appear all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from strive_data import __version__
+from strive_data.common.files import write_json
+from strive_data.common.output_folder import new_folder
+from strive_data.common.settings import choose
+from strive_data.errors import UsageError
+from strive_data.export.lmms_eval import KeyFrames
+from strive_data.export.messages import messages
+from strive_data.export.rows import ExportOptions, ExportRow, Observe, export_rows
+from strive_data.export.trainers import datasets, easyr1, trl, verl
+from strive_data.shards.provenance import CHECKSUM_KEY
+from strive_data.shards.reader import ShardSet
+
+Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]
+"""Writes the rows into a folder; returns the head of its README.md, which may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A layout: who reads it, how, and its writer. `{out}` in `usage` is the folder.
+
+    `write` is None for key frames, whose writer needs the videos. `prompts`: it holds texts of prompts.
+    """
+
+    reader: str
+    usage: str
+    write: Write | None = None
+    prompts: bool = True
+
+
+LAYOUTS = {
+    "easyr1": Layout(
+        reader="EasyR1 (https://github.com/hiyouga/EasyR1)",
+        usage="data.train_files={out}/data data.prompt_key=problem data.answer_key=answer "
+        "data.image_key=images",
+        write=easyr1,
+    ),
+    "verl": Layout(
+        reader="verl (https://github.com/volcengine/verl)",
+        usage="data.train_files={out}/data/train-00000-of-….parquet (or a list of all) "
+        "data.image_key=images; name a reward by custom_reward_function.path, since verl's own are chosen by "
+        "data_source",
+        write=verl,
+    ),
+    "messages": Layout(
+        reader="ms-swift (https://github.com/modelscope/ms-swift), LLaMA-Factory",
+        usage="ROOT_IMAGE_DIR={out} swift rlhf --dataset {out}/train.jsonl",
+        write=messages,
+    ),
+    "trl": Layout(
+        reader="TRL (https://github.com/huggingface/trl)",
+        usage='GRPOTrainer(train_dataset=datasets.load_dataset("{out}", split="train"), …)',
+        write=trl,
+    ),
+    "datasets": Layout(
+        reader="Hugging Face datasets (https://github.com/huggingface/datasets)",
+        usage='datasets.load_dataset("{out}", split="train")',
+        write=datasets,
+        prompts=False,
+    ),
+    "lmms-eval": Layout(
+        reader="lmms-eval with the patch of https://github.com/MAC-AutoML/WFS-SB",
+        usage="python -m lmms_eval --model_args …,use_keyframe=True --data_files "
+        """'{{"test": "{out}/keyframes-0.json"}}'""",
+        prompts=False,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """Rows (variants of samples), samples, frames in all rows; `usage` says how to read them."""
+
+    rows: int
+    samples: int
+    frames: int
+    usage: str
+
+
+def export_build(
+    build: Path | str,
+    layout: str,
+    out: Path,
+    *,
+    options: ExportOptions | None = None,
+    data_root: Path | None = None,
+    observe: Observe | None = None,
+) -> ExportSummary:
+    """Write the variants of a finished build into the new folder `out`, in the layout of that name.
+
+    Samples are read one by one and their JPEGs are copied unchanged. `out` appears when all of it is there,
+    with `export.json` (where it comes from) and `README.md` (how to read it). `data_root` has the videos,
+    for frame numbers (lmms-eval).
+
+    Raises SettingsError for an unknown layout, UsageError for a folder that is no build, an output that
+    exists, a variant that a sample lacks, and a question that the layout cannot hold; DamagedError as the
+    shard reader.
+    """
+    chosen, wanted = LAYOUTS[choose(layout, LAYOUTS, "layout")], options or ExportOptions()
+    write = chosen.write or _key_frames(layout, data_root)
+    _refuse_unused(layout, wanted, data_root)
+    shards = ShardSet.open(build)
+    counts = {"rows": 0, "frames": 0}
+
+    def counted() -> Iterator[ExportRow]:
+        for row in export_rows(shards, wanted, observe):
+            counts["rows"] += 1
+            counts["frames"] += len(row.times)
+            yield row
+
+    usage = chosen.usage.format(out=out)
+    with new_folder(out) as folder:
+        head = write(folder, counted(), wanted)
+        record = {
+            "layout": layout,
+            "package_version": __version__,
+            "options": asdict(wanted),
+            "counts": {"samples": len(shards), **counts},
+            "build": str(build),
+            "build_run_sha256": shards.run.get(CHECKSUM_KEY),
+            "settings_fingerprint": shards.run.get("settings_fingerprint"),
+            "inputs_sha256": shards.run.get("inputs_sha256", {}),
+        }
+        write_json(folder / "export.json", record)
+        (folder / "README.md").write_text(_readme(head, chosen, usage, counts), encoding="utf-8")
+    return ExportSummary(samples=len(shards), usage=usage, **counts)
+
+
+def _key_frames(layout: str, data_root: Path | None) -> Write:
+    if data_root is None:
+        raise UsageError(
+            f"--to {layout} holds numbers of frames, and a build has only their times: name the folder of "
+            "the videos with --data-root"
+        )
+    return KeyFrames(data_root)
+
+
+def _refuse_unused(layout: str, options: ExportOptions, data_root: Path | None) -> None:
+    """Raise UsageError for an option that would change nothing."""
+    chosen = LAYOUTS[layout]
+    unused = {
+        "--data-root": chosen.write is not None and data_root is not None,
+        "--time-stamps": not chosen.prompts and options.time_stamps,
+        "--instruction": not chosen.prompts and bool(options.instruction),
+    }
+    for name, given in unused.items():
+        if given:
+            raise UsageError(f"{name} changes nothing in the layout {layout}: leave it out")
+
+
+def _readme(head: str, layout: Layout, usage: str, counts: dict[str, int]) -> str:
+    return (
+        f"{head}\nFrames chosen by `strive-data`: {counts['rows']} rows, {counts['frames']} frames. Read by "
+        f"{layout.reader}:\n\n    {usage}\n\n`export.json` says which build it comes from.\n"
+    )
