@@ -92,6 +92,24 @@ def test_none_can_be_said_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("assignments", "cap"),
+    [
+        ((), None),
+        (("rollout.engine=vllm",), 2.0),
+        (("rollout.engine=vllm", "algorithm.importance_cap=3"), 3.0),
+    ],
+)
+def test_another_engine_is_corrected_by_default(assignments: tuple[str, ...], cap: float | None) -> None:
+    assert load(TrainSettings, assignments=list(assignments)).algorithm.importance_cap == cap
+
+
+def test_another_engine_needs_the_trainers_log_probabilities() -> None:
+    both = ["rollout.engine=vllm", "algorithm.old_logprobs=rollout"]
+    with pytest.raises(SettingsError, match=r"algorithm\.old_logprobs: got rollout, expected trainer"):
+        load(TrainSettings, assignments=both)
+
+
+@pytest.mark.parametrize(
     ("variants", "completions", "normalise", "fits"),
     [
         (1, 1, "joint", False),

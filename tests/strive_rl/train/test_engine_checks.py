@@ -1,0 +1,125 @@
+"""What training checks of an engine with its own weights: their version, and what it samples from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from strive_data.errors import StriveError
+from strive_data.shards.reader import ShardSet
+from strive_rl.common import jsonl
+from strive_rl.config import (
+    ENGINE_CAP,
+    AlgorithmSettings,
+    DataSettings,
+    OptimSettings,
+    PolicySettings,
+    RolloutSettings,
+    TrainSettings,
+)
+from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
+from strive_rl.schema import Completion
+from strive_rl.train.state import TrainState, start
+from strive_rl.train.trainer import fit
+from tests.strive_rl.made_shards import make_shards
+
+STEPS = 2
+
+
+class OtherEngine:
+    """The policy's own loop behind the protocol; its log-probabilities are off by `offset` nats, and it takes
+    weights for `syncs` steps."""
+
+    def __init__(self, policy: Policy, *, offset: float = 0.0, syncs: int = 10) -> None:
+        self.version, self.calls = -1, []
+        self._policy, self._offset, self._syncs = policy, offset, syncs
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        self.calls.append(f"sync {version}: {len(dict(weights)) > 0}")
+        if version < self._syncs:
+            self.version = version
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
+    ) -> list[list[Completion]]:
+        self.calls.append("sample")
+        rows = sample(self._policy, prompts, sampling, keys)
+        return [[self._shifted(each) for each in row] for row in rows]
+
+    def _shifted(self, made: Completion) -> Completion:
+        return replace(made, logprobs=tuple(value + self._offset for value in made.logprobs), entropies=())
+
+    def sleep(self) -> None:
+        self.calls.append("sleep")
+
+    def wake(self) -> None:
+        self.calls.append("wake")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return make_shards(tmp_path_factory.mktemp("engine") / "shards")
+
+
+@pytest.fixture
+def begin(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
+) -> Callable[..., TrainState]:
+    """A run of two steps with such an engine."""
+
+    def made(**options: Any) -> TrainState:
+        settings = TrainSettings(
+            data=DataSettings(questions_per_step=4),
+            policy=PolicySettings(device="cpu"),
+            rollout=RolloutSettings(completions=4, max_new_tokens=3, temperature=2.0),
+            algorithm=AlgorithmSettings(importance_cap=ENGINE_CAP),
+            optim=OptimSettings(lr=1e-3),
+            steps=STEPS,
+        )
+        run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings)
+        run.policy = answering(run.policy)
+        run.engine = OtherEngine(run.policy, **options)
+        return run
+
+    return made
+
+
+def quiet(record: dict[str, Any], steps: int) -> None:
+    """An observer that shows nothing."""
+
+
+def test_a_gap_below_the_bar_is_corrected_and_trains_on(begin: Callable[..., TrainState]) -> None:
+    run = begin(offset=-0.05)
+    fit(run, quiet)
+    assert run.engine.calls == [
+        call for step in range(STEPS) for call in ("wake", f"sync {step}: True", "sample", "sleep")
+    ]
+    learned = [r for r in jsonl.read(run.out / "metrics.jsonl") if r["update_tokens"]]
+    assert learned
+    assert [record["logprob_gap_mean"] for record in learned] == pytest.approx(
+        [0.05] * len(learned), abs=1e-3
+    )
+    assert [record["importance"] for record in learned] == pytest.approx([1.0513] * len(learned), abs=1e-3)
+
+
+@pytest.mark.parametrize("offset", [0.2, -0.2])
+def test_another_distribution_stops_the_run_at_its_first_update(
+    begin: Callable[..., TrainState], offset: float
+) -> None:
+    run = begin(offset=offset)
+    with pytest.raises(StriveError, match=r"^step \d: rollout\.engine=.*0\.2 nats a token.*most 0\.1"):
+        fit(run, quiet)
+    records = jsonl.read(run.out / "metrics.jsonl")
+    assert [bool(record["update_tokens"]) for record in records] == [False] * (len(records) - 1) + [True]
+
+
+def test_weights_of_another_step_stop_the_run(begin: Callable[..., TrainState]) -> None:
+    run = begin(syncs=1)
+    with pytest.raises(StriveError, match=r"step 2: sampled with weights 0, expected 1"):
+        fit(run, quiet)
+    assert len(jsonl.read(run.out / "metrics.jsonl")) == 1
