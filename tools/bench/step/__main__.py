@@ -1,0 +1,240 @@
+"""A whole training step beside TRL and plain transformers: CPU seconds, clock, peak memory.
+
+    pip install -e '.[bench]'
+    python -m tools.bench.step --frames 32 8 --tokens 32
+
+One thread, float32, a random Qwen2.5-VL (384 wide, 6 layers, a tower of 4), frozen tower, 2 questions × 8
+rollouts. A step encodes frames, samples, rewards, and updates the weights by AdamW. Every round measures
+each way once, so that a busy machine slows all alike. Printed are medians and the spread (most − least) of
+CPU seconds, the clock, and the peak of resident memory over that of the loaded model, in its own process.
+
+Ways: `ours` (one variant, G completions), `ours-2` (two variants, G/2 each), `trl` (TRL's GRPOTrainer with a
+video, which `by_trl` mends), `trl-images` (an image for each frame), `plain` (`generate` and full rows).
+`floor` is the time of the bare matrix products of our step (`floor.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tools.bench.models import SHAPES, save_model
+from tools.bench.step.floor import floor
+from tools.bench.step.task import Task
+
+WAYS = ("ours", "ours-2", "trl", "trl-images", "plain", "floor")
+NEEDS_TRL = ("trl", "trl-images")
+Seconds = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way at one size: CPU and wall seconds of each round; peak bytes over idle, 0 where not measured."""
+
+    frames: int
+    tokens: int
+    way: str
+    prompt_tokens: int
+    cpu_seconds: list[float]
+    wall_seconds: list[float]
+    peak_bytes: int = 0
+
+    @property
+    def median(self) -> float:
+        """CPU seconds of a step."""
+        return statistics.median(self.cpu_seconds)
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    if arguments.memory_of:
+        print(json.dumps(_peak_bytes(arguments)))
+        return
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = save_model(Path(made) / "model", SHAPES[arguments.model])
+        for task in _tasks(arguments):
+            measured = _measured(folder, task, arguments)
+            for row in measured:
+                print(_line(row, measured), flush=True)
+            rows += measured
+    for line in _growth(rows):
+        print(line)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(_record(rows), indent=1) + "\n")
+
+
+def _tasks(arguments: argparse.Namespace) -> list[Task]:
+    return [
+        Task(completions=arguments.completions, frames=frames, tokens=tokens)
+        for frames in arguments.frames
+        for tokens in arguments.tokens
+    ]
+
+
+def way_step(way: str, folder: Path, task: Task) -> tuple[Callable[[], object], Any]:
+    """What takes one step, and gives its seconds where it measures itself; and its owner."""
+    if way in NEEDS_TRL:
+        from tools.bench.step.by_trl import ByTrl
+
+        owner: Any = ByTrl(folder, task, images=way == "trl-images")
+        return owner.step, owner
+    if way == "plain":
+        from tools.bench.step.plain import Plain
+
+        owner = Plain(folder, task)
+        return owner.step, owner
+    from tools.bench.step.ours import Ours
+
+    if way == "ours-2":
+        task = replace(task, variants=2, completions=task.completions // 2)
+    owner = Ours(folder, task)
+    return owner.step, owner
+
+
+def _measured(folder: Path, task: Task, arguments: argparse.Namespace) -> list[Row]:
+    """All ways at one size, in rounds that take turns, after one unmeasured step of each."""
+    ways = {way: way_step(way, folder, task) for way in arguments.ways if way != "floor"}
+    for step, _ in ways.values():
+        step()
+    taken: dict[str, list[Seconds]] = {way: [] for way in arguments.ways}
+    prompt = max((owner.prompt_tokens for _, owner in ways.values()), default=0)
+    for _ in range(arguments.rounds):
+        for way in arguments.ways:
+            if way == "floor":
+                model = ways["ours"][1].policy.model
+                taken[way].append(seconds_of(lambda model=model: floor(model, task, prompt)))
+            else:
+                taken[way].append(seconds_of(ways[way][0]))
+    return [
+        Row(
+            frames=task.frames,
+            tokens=task.tokens,
+            way=way,
+            prompt_tokens=ways[way][1].prompt_tokens if way in ways else prompt,
+            cpu_seconds=[each[0] for each in seconds],
+            wall_seconds=[each[1] for each in seconds],
+            peak_bytes=_memory(way, task, arguments) if arguments.memory and way != "floor" else 0,
+        )
+        for way, seconds in taken.items()
+    ]
+
+
+def seconds_of(work: Callable[[], object]) -> Seconds:
+    """CPU and wall seconds of a call, or those that it returns."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    own = work()
+    if isinstance(own, tuple):
+        return own[0], own[1]
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _memory(way: str, task: Task, arguments: argparse.Namespace) -> int:
+    """Peak bytes of two steps in a process of its own."""
+    command = [sys.executable, "-m", "tools.bench.step", "--memory-of", way, "--model", arguments.model]
+    command += ["--frames", str(task.frames), "--tokens", str(task.tokens)]
+    command += ["--completions", str(task.completions)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _peak_bytes(arguments: argparse.Namespace) -> int:
+    """The peak of resident memory in two steps over that before them (Linux)."""
+    (task,) = _tasks(arguments)
+    with tempfile.TemporaryDirectory() as made:
+        folder = save_model(Path(made) / "model", SHAPES[arguments.model])
+        step, _ = way_step(arguments.memory_of, folder, task)
+        Path("/proc/self/clear_refs").write_text("5")
+        idle = _status("VmRSS")
+        step()
+        step()
+        return _status("VmHWM") - idle
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def _line(row: Row, rows: list[Row]) -> str:
+    ours = next((each.median for each in rows if each.way == "ours"), row.median)
+    spread = max(row.cpu_seconds) - min(row.cpu_seconds)
+    memory = f"{row.peak_bytes / 2**20:>7.0f} MiB" if row.peak_bytes else ""
+    return (
+        f"{row.frames:>3} frames {row.tokens:>4} tokens  prompt {row.prompt_tokens:>4}  {row.way:<10} "
+        f"{row.median:>7.2f} s CPU ± {spread:<5.2f} {statistics.median(row.wall_seconds):>7.2f} s wall "
+        f"{row.median / ours:>6.2f} × ours {memory}"
+    )
+
+
+def _growth(rows: list[Row]) -> list[str]:
+    """The exponent with which each way grows with the completion tokens, at each number of frames."""
+    lines: list[str] = []
+    for frames, way in dict.fromkeys((row.frames, row.way) for row in rows):
+        own = [row for row in rows if (row.frames, row.way) == (frames, way)]
+        if len(own) > 1:
+            slope, _ = np.polyfit(np.log([r.tokens for r in own]), np.log([r.median for r in own]), 1)
+            lines.append(f"{frames:>3} frames  {way:<10} grows as tokens^{slope:.2f}")
+    return lines
+
+
+def _record(rows: list[Row]) -> dict[str, Any]:
+    return {"command": sys.argv, **surroundings(), "rows": [asdict(row) for row in rows]}
+
+
+def surroundings() -> dict[str, Any]:
+    """Date, machine and versions of a measurement."""
+    packages = ("torch", "transformers", "trl", "prefix_grouper", "vllm")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "date": datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{model[0].partition(': ')[2] if model else platform.machine()}, {os.cpu_count()} cores",
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=["ours", "ours-2", "trl", "plain", "floor"]
+    )
+    parser.add_argument("--frames", type=int, nargs="+", default=[32])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[32])
+    parser.add_argument("--completions", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", choices=sorted(SHAPES), default="small")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
+    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write figures, machine, date and versions here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What every way is given: questions with the frames of their variants, how much is sampled, and a reward."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from strive_data.config import SamplerSettings
+from strive_data.sampling.registry import draw
+from strive_data.schema import Frames, Question
+from strive_rl.policy.encode import user_text
+from strive_rl.schema import Group, PromptStyle, Reward, SampleRef, View
+
+STYLE = PromptStyle(reason=False, form="Answer with the letter of one option.")
+CANDIDATES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The size of a step: Q questions with M variants of K square frames, G completions of L tokens each."""
+
+    questions: int = 2
+    variants: int = 1
+    completions: int = 8
+    frames: int = 32
+    side: int = 112
+    tokens: int = 32
+
+    @property
+    def rollouts(self) -> int:
+        """Completions of a step."""
+        return self.questions * self.variants * self.completions
+
+    def groups(self) -> list[Group]:
+        """The questions with their variants, drawn by the default sampler from random scores of 128
+        candidates, noise pictures a second apart."""
+        rng = np.random.default_rng(0)
+        return [self._group(rng, number) for number in range(self.questions)]
+
+    def _group(self, rng: np.random.Generator, number: int) -> Group:
+        candidates = rng.integers(0, 256, (CANDIDATES, self.side, self.side, 3), dtype=np.uint8)
+        scores = np.convolve(rng.normal(size=CANDIDATES + 8), np.ones(9) / 9, mode="valid").astype(np.float32)
+        settings = SamplerSettings(frames=self.frames, variants=self.variants)
+        chosen_MK = draw("peaks", scores, settings, offset=0.5)
+        views = tuple(View(frames=candidates[row], times=row.astype(np.float64)) for row in chosen_MK)
+        return Group(
+            question=_question(number), views=views, ref=SampleRef(position=number, epoch=0), style=STYLE
+        )
+
+
+def _question(number: int) -> Question:
+    return Question(
+        sample_id=f"q{number}",
+        video=f"{number}.mp4",
+        question=f"What happens in the video after that? ({number})",
+        options=("A. nothing", "B. something"),
+        answer="A",
+        problem_type="multiple choice",
+    )
+
+
+def text_of(group: Group) -> str:
+    """The text of the prompt behind the video."""
+    return user_text(group.question, group.style)
+
+
+def frames_of(group: Group) -> Frames:
+    """The frames of the first variant: what ways without variants show."""
+    return group.views[0].frames
+
+
+def reward_of(text: str) -> float:
+    """0 or 1 by a hash of the text: no way can learn it, and every question teaches something."""
+    return float(hashlib.sha256(text.encode()).digest()[0] & 1)
+
+
+def scored(text: str, question: Question) -> Reward:
+    """The same as a reward of this package."""
+    value = reward_of(text)
+    return Reward(accuracy=value, format=0.0, total=value)
