@@ -24,7 +24,14 @@ from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
 from strive_data.plan import MISSING, PendingJobs, all_failures, plan_pending_jobs
 from strive_data.progress import Observer, ProgressTotals
-from strive_data.run import BuildSummary, FailureLimits, RunStats, failure_lines, run_jobs
+from strive_data.run import (
+    BuildSummary,
+    FailureLimits,
+    RunStats,
+    failure_lines,
+    run_jobs,
+    scorer_warnings,
+)
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.names import FAILURES_FILE, TABLE_FILES
@@ -78,7 +85,8 @@ def build(
         if pending.jobs:
             state = publish_start(output, settings, state, pending.attempt)
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
-        observer.start(progress_totals(rows, state, pending))
+        warnings = scorer_warnings(settings.score, rows)
+        observer.start(replace(progress_totals(rows, state, pending), warnings=warnings))
         work = _Work(output=output, rows=rows, settings=settings, pending=pending, observer=observer)
         finished, stats, counts = work.run(chosen, state, started)
         return replace(

@@ -31,7 +31,7 @@ class ProgressTotals:
     """What there is to do: videos and questions of the annotation, and how many earlier starts finished.
 
     `failures` are unusable rows of the annotation; `questions` does not include them. `shards` and
-    `written_bytes` are those that earlier starts committed.
+    `written_bytes` are those that earlier starts committed. `warnings` are printed first.
     """
 
     videos: int
@@ -41,6 +41,7 @@ class ProgressTotals:
     failures: int = 0
     shards: int = 0
     written_bytes: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +203,8 @@ class BuildProgress:
         """See Observer."""
         self._started = self._last_line = self._clock()
         self._counts = ProgressCounts(totals=totals)
+        for warning in totals.warnings:
+            self._print(warning)
         if not self._live:
             self._print(start_line(totals))
 

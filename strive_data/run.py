@@ -5,16 +5,17 @@ Also the limits on failures, and the closing lines of a build.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from strive_data.annotations.read import Reading
+from strive_data.annotations.read import Annotations, Reading
 from strive_data.common.stopwatch import Stopwatch
 from strive_data.common.text import counted_samples, plural
-from strive_data.config import FailureSettings
+from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.engines.engine import Engine, VideoResult
 from strive_data.errors import FailureKind, StriveError
 from strive_data.plan import PendingJobs
@@ -119,6 +120,24 @@ def failure_lines(failures: Sequence[FailedRow]) -> list[str]:
     return _by_kind(Counter(failure.kind for failure in failures), examples)
 
 
+# Names of the demo's videos (demo/write.py).
+DEMO_VIDEO = re.compile(r"(?:.*/)?world\d+-\d{4,}\.mp4")
+
+
+def scorer_warnings(settings: ScoreSettings, rows: Annotations) -> tuple[str, ...]:
+    """What a build says of its scorer before it begins: the demo's has seen rendered shapes alone."""
+    scorers = (settings.scorer, *((settings.cascade_first,) if settings.scorer == "cascade" else ()))
+    if "demo" not in scorers:
+        return ()
+    others = sum(not DEMO_VIDEO.fullmatch(question.video) for _, question in rows.questions)
+    if not others:
+        return ()
+    return (
+        f"warning: {plural(others, 'question')} on videos other than the demo's: --scorer demo knows only "
+        "rendered shapes, and scores of other frames mean nothing; use --scorer clip, or flat for none",
+    )
+
+
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None if the limits are kept."""
     if limits.max_count and failed > limits.max_count:
@@ -170,7 +189,9 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     """The closing lines of a build."""
     for path, reading in summary.readings.items():
         unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
-        yield "; ".join([f"{path}: recipe {reading.recipe}", *reading.guesses, *unread])
+        types = ", ".join(f"{count} {name}" for name, count in reading.types.items())
+        parts = [f"{path}: recipe {reading.recipe}", types, *reading.guesses, *unread]
+        yield "; ".join(part for part in parts if part)
     for name, (was, now) in summary.versions.items():
         yield f"{out}: started with {name} {was}, now {now}: only equal versions give equal bytes"
     for entry in summary.damaged_entries:

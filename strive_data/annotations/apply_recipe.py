@@ -5,6 +5,7 @@ Values are moved, chosen and lettered, never guessed: a value that no rule fores
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import NoReturn
@@ -38,6 +39,7 @@ LAYOUT = {
 }
 SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 LARGEST = 1e15
 
 Row = Mapping[str, object]
@@ -131,6 +133,8 @@ class RecipeReader:
                 _find_options(layout)
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
+        elif otherwise == "by question":
+            layout["problem_type"] = _type_by_question(layout)
         elif otherwise == "by answer":
             layout["problem_type"] = _type_by_answer(layout)
         elif otherwise:
@@ -298,7 +302,14 @@ def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
             layout[name] = [option.strip() for option in cell.split(SEPARATOR)]
 
 
+# Texts between commas, as Python and so pandas write a list.
+QUOTED = r"""(?:'(?:[^'\\]|\\['"\\nrt])*'|"(?:[^"\\]|\\['"\\nrt])*")"""
+PYTHON_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s*,\s*{QUOTED})*\s*\]")
+
+
 def _json_cell(cell: str, label: str) -> object:
+    if PYTHON_LIST.fullmatch(cell.strip()):
+        return ast.literal_eval(cell.strip())
     try:
         value = json_value(cell.encode("utf-8", "surrogateescape"))
         if isinstance(value, SampleError):
@@ -306,6 +317,15 @@ def _json_cell(cell: str, label: str) -> object:
     except SampleError as error:
         _bad_row(f"{label}: got {short_repr(cell)}, {error.message}")
     return value
+
+
+def _type_by_question(layout: Layout) -> str:
+    question, answer = layout.get("problem"), layout.get("solution")
+    if layout.get("options"):
+        return "multiple choice"
+    counts = isinstance(question, str) and HOW_MANY.search(question)
+    is_number = isinstance(answer, str) and parse_number(answer) is not None
+    return "numerical" if counts and is_number else "free-form"
 
 
 def _type_by_answer(layout: Layout) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,15 +18,19 @@ from strive_data.errors import FailureKind, SampleError, UsageError
 
 Row = dict[str, str] | SampleError
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+# The line before the header by which Excel knows the separator. The header shows it too.
+NAMED_SEPARATOR = re.compile(r"sep=.?\s*\Z", re.IGNORECASE)
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """`rows()` reads the table from its first row on: (line on which a row begins, row). `guesses` are what
-    the file does not say of itself: encoding, separator, a column without a name."""
+    """`rows()` reads the table from its first row on: (line on which a row begins, row). `header` names its
+    columns. `guesses` are what the file does not say of itself: encoding, separator, a column without a
+    name."""
 
     rows: Callable[[], Iterator[tuple[int, Row]]]
+    header: frozenset[str]
     guesses: tuple[str, ...]
 
 
@@ -37,7 +42,7 @@ def delimited_rows(path: Path) -> Table:
     """
     encoding, guesses = _encoding(path)
     with _open(path, encoding) as file:
-        first = next((line for line in file if line.strip()), "")
+        first = next((line for line in file if line.strip() and not NAMED_SEPARATOR.match(line)), "")
     separator = "\t" if path.suffix.lower() == ".tsv" else _separator(first)
     if separator != (expected := "\t" if path.suffix.lower() == ".tsv" else ","):
         guesses.append(f"cells separated by {SEPARATORS[separator]}, not {SEPARATORS[expected]}")
@@ -45,7 +50,9 @@ def delimited_rows(path: Path) -> Table:
         header = _header(_Lines(file, separator), str(path))
     if header[0] == "":
         guesses.append("column 1 has no name: an index, not read")
-    return Table(rows=partial(_rows_of, path, encoding, separator), guesses=tuple(guesses))
+    return Table(
+        rows=partial(_rows_of, path, encoding, separator), header=frozenset(header), guesses=tuple(guesses)
+    )
 
 
 def table_rows(file: TextIO, name: str, separator: str = ",") -> Iterator[tuple[int, Row]]:
@@ -147,7 +154,7 @@ def _separator(header: str) -> str:
 def _header(lines: _Lines, name: str) -> list[str]:
     cells: list[str] = []
     try:
-        while not cells:
+        while not cells or NAMED_SEPARATOR.match(cells[0]):
             cells = [cell.strip() for cell in lines.record()]
     except StopIteration:
         pass

@@ -178,7 +178,8 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
     letters = [option[0] for option in options]
     match = LETTER.fullmatch(answer)
     if match is None or match[1] not in letters:
-        _bad("solution", f": got {short_repr(answer)}, not among the options {', '.join(letters)}")
+        hint = '; a recipe with rules.answer = "index" reads numbers of options' if answer.isdigit() else ""
+        _bad("solution", f": got {short_repr(answer)}, not among the options {', '.join(letters)}{hint}")
     return match[1]
 
 

@@ -7,6 +7,7 @@ row. One wrong row costs no other. Rows stream: only the questions and the failu
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from tempfile import TemporaryDirectory
 from strive_data.annotations.apply_recipe import RecipeReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
+    OWN_TABLE,
+    OWN_TABLE_WITH_IDS,
     Recipe,
     find_recipe,
     names_read,
@@ -24,6 +27,7 @@ from strive_data.annotations.recipes import (
     own_table,
     packaged_recipes,
     recipe_that_fits,
+    with_option_columns,
 )
 from strive_data.annotations.rows import (
     EXPECTED,
@@ -46,11 +50,13 @@ NO_COLUMNS: Mapping[str, str] = {}
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How one file was read: the name of its recipe, the columns that this takes nothing from, and what the
-    file did not say itself: columns found by common names, the separator, the encoding."""
+    file did not say itself: columns found by common names, the separator, the encoding. `types` counts its
+    questions by problem type, the most frequent first."""
 
     recipe: str
     unread: tuple[str, ...]
     guesses: tuple[str, ...] = ()
+    types: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +172,7 @@ def annotations_of(
         reader = _Reader(file, choice.recipe, videos, tuple(readers))
         readers.append(reader)
         seen: set[str] = set()
+        before = len(questions)
         with _collector_paused():
             for item in items_of(file, choice.recipe.rows):
                 if isinstance(item.value, dict) and not item.value.keys() <= seen:
@@ -176,8 +183,12 @@ def annotations_of(
                     failures.append(reader.failure(row, item, error))
                 row += 1
         unread = tuple(_printable(seen - names_read(choice.recipe)))
+        types = Counter(question.problem_type for _, question in questions[before:])
         readings[file.path.as_posix()] = Reading(
-            recipe=choice.name, unread=unread, guesses=file.guesses + choice.guesses
+            recipe=choice.name,
+            unread=unread,
+            guesses=file.guesses + choice.guesses,
+            types=dict(types.most_common()),
         )
     return Annotations(
         questions=tuple(questions),
@@ -240,7 +251,10 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
     if not named:
         flat = [name for name, recipe in known.items() if not recipe.rows]
         if name := recipe_that_fits(columns, flat):
-            return _Choice(name=name, recipe=known[name])
+            if name not in (OWN_TABLE, OWN_TABLE_WITH_IDS):
+                return _Choice(name=name, recipe=known[name])
+            recipe = with_option_columns(known[name], columns | file.header)
+            return _Choice(name=name, recipe=recipe, guesses=_guessed(_options_guess(recipe)))
         if file.tree is not None:
             # Each recipe leads to other rows of the tree, so each is tried on its own.
             fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
@@ -248,15 +262,28 @@ def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Cho
                 return _Choice(name=name, recipe=known[name])
     if (found := own_table(columns, named)) is None:
         if file.tree is not None:
-            raise UsageError(f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}")
+            raise UsageError(
+                f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}. "
+                'A recipe reads rows inside it: rows = "KEY" (--recipe FILE.toml)'
+            )
         return None
-    name, recipe = found
+    name, recipe = found[0], with_option_columns(found[1], columns | file.header)
     used = vars(recipe.fields) | {"problem_type": recipe.problem_type.field}
     renamed = {field: column.strip("{}") for field, column in used.items() if column and column[0] != "{@"}
     shown = [
         f"{field}={column}" for field, column in renamed.items() if column != field and column in columns
     ]
-    return _Choice(name=name, recipe=recipe, guesses=(f"columns {', '.join(shown)}",) if shown else ())
+    return _Choice(name=name, recipe=recipe, guesses=_guessed([*shown, *_options_guess(recipe)]))
+
+
+def _options_guess(recipe: Recipe) -> list[str]:
+    """The columns of a user's own table that were taken for options by their names."""
+    columns = recipe.rules.option_columns
+    return [f"options={' + '.join(columns)}"] if columns else []
+
+
+def _guessed(columns: Sequence[str]) -> tuple[str, ...]:
+    return (f"columns {', '.join(columns)}",) if columns else ()
 
 
 def _all_columns(recipes: Iterable[Recipe]) -> set[str]:

@@ -18,7 +18,9 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import product, takewhile
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Literal
 
 from strive_data.common.settings import choose, load, manifests_home, require
@@ -57,10 +59,21 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "image_path", "image_file", "image_name"),
 }
 REQUIRED = ("video", "question", "answer")
+# Such columns have one option each: A, B, … or option_a, choice1, answer_0, …
+OPTION_PREFIXES = ("", "option", "opt", "choice", "candidate", "answer", "a")
+OPTION_MARKS = (ascii_lowercase, "0123456789", "123456789")
 
 Step = str | int | tuple[str, str]
 Otherwise = Literal[
-    "", "by options", "by answer", "multiple choice", "numerical", "OCR", "free-form", "regression"
+    "",
+    "by options",
+    "by question",
+    "by answer",
+    "multiple choice",
+    "numerical",
+    "OCR",
+    "free-form",
+    "regression",
 ]
 
 
@@ -87,7 +100,8 @@ class TypeRule:
 
     `field` is the row's own word for it, which the lists translate; with no list it is the type itself.
     `otherwise` is for a word in no list, and for rows without one: a type; "by options" (multiple choice
-    with options, else free-form); "by answer" (multiple choice with options, also those at the end of the
+    with options, else free-form); "by question" (the same, but numerical where "How many" is asked and the
+    answer is a number); "by answer" (multiple choice with options, also those at the end of the
     question, else numerical where the answer is a number, else free-form). "" makes such a row a bad one.
     `absent` takes the place of `otherwise` for rows without a word.
     """
@@ -273,11 +287,35 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     return base, replace(recipe, fields=replace(recipe.fields, **texts), problem_type=rule)
 
 
+def with_option_columns(recipe: Recipe, columns: Set[str]) -> Recipe:
+    """The recipe of a user's own table, with the columns that have one option each where none has all."""
+    if recipe.fields.options in columns:
+        return recipe
+    options = _option_columns(columns - names_read(recipe))
+    return replace(recipe, rules=replace(recipe.rules, option_columns=options))
+
+
+def _option_columns(columns: Set[str]) -> tuple[str, ...]:
+    """Two or more columns with an option each, in order; none where no names say so."""
+    names = {_common_form(column): column for column in columns}
+    for prefix, join, marks in product(OPTION_PREFIXES, ("_", ""), OPTION_MARKS):
+        if prefix or (marks.isalpha() and not join):
+            found = tuple(takewhile(bool, (names.get(f"{prefix}{join}{mark}", "") for mark in marks)))
+            if len(found) > 1:
+                return found
+    return ()
+
+
+def _common_form(column: str) -> str:
+    """A column's name in small letters, with _ between words."""
+    return re.sub(r"[\s-]+", "_", column.strip().lower())
+
+
 def _column_for(name: str, columns: Set[str], named: Mapping[str, str]) -> str:
     """The column that a table calls by a common name of the field, the most common name first."""
     free = columns - set(named.values())
     for common in NAMES[name]:
-        fits = sorted(column for column in free if re.sub(r"[\s-]+", "_", column.strip().lower()) == common)
+        fits = sorted(column for column in free if _common_form(column) == common)
         if len(fits) > 1:
             raise UsageError(
                 f"the columns {', '.join(fits)} could all be the {name}: choose by --columns {name}=COLUMN"

@@ -66,13 +66,15 @@ class Rows:
 class RowFile:
     """One annotation file. `tree` is the object that a JSON file consists of, which may hold rows deeper.
 
-    `guesses` say how the file is read where its name does not: separator, encoding, index column.
+    `header` are the columns that a table names. `guesses` say how the file is read where its name does not:
+    separator, encoding, index column.
     """
 
     path: Path
     sha256: str
     items: Rows
     tree: Mapping[str, object] | None = None
+    header: frozenset[str] = frozenset()
     guesses: tuple[str, ...] = ()
 
 
@@ -99,9 +101,11 @@ def read_rows(path: Path) -> RowFile:
         rows = Rows(partial(_table_items, path, table.rows))
         if next(iter(rows), None) is None:
             raise _unusable(path, "has a header and no rows")
-        return RowFile(path=path, sha256=sha256, items=rows, guesses=table.guesses)
+        return RowFile(path=path, sha256=sha256, items=rows, header=table.header, guesses=table.guesses)
     if suffix in (".parquet", ".pq"):
-        return RowFile(path=path, sha256=sha256, items=_parquet_rows(path))
+        rows = _parquet_rows(path)
+        header = frozenset(pl.scan_parquet(path).collect_schema().names())
+        return RowFile(path=path, sha256=sha256, items=rows, header=header)
     if start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") and not _is_lines(path, start):
         return RowFile(path=path, sha256=sha256, items=Rows(partial(_list_items, path)))
     tree = _tree(path)

@@ -139,6 +139,66 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     assert len(done.stderr.splitlines()) == 1
 
 
+def ten_tables(folder: Path, video: str, root: Path) -> list[Path]:
+    """The habits of ten people, a table of one row each."""
+    texts: dict[str, str | bytes] = {
+        "pandas.csv": f",video,question,answer\n0,{video},How many?,3\n",
+        "names.csv": f"Video_Path,Prompt,Label\n{video},Who?,red\n",
+        "semicolons.csv": f"video;question;answer\n{video};Who, when?;red\n",
+        "tabs.tsv": f"video\tquestion\tanswer\n{video}\tWho?\tred\n",
+        "utf16.csv": f"video,question,answer\n{video},Qué?,rojo\n".encode("utf-16"),
+        "absolute.csv": f"video,question,answer\n{root.absolute() / video},Who?,red\n",
+    }
+    rows: dict[str, dict[str, object]] = {
+        "easyr1.jsonl": {"problem": "<video>Which?", "answer": "A", "videos": [video], "images": []}
+        | {"options": ["A. red", "B. blue"], "problem_type": "multiple choice"},
+        "messages.jsonl": {"videos": [video], "messages": [{"role": "user", "content": "<video>Who?"}]}
+        | {"solution": "<answer>a man</answer>"},
+        "conversations.jsonl": {"video": video}
+        | {"conversations": [{"from": "human", "value": "<image>\nWho?"}, {"from": "gpt", "value": "a man"}]},
+    }
+    verl = {
+        "prompt": [{"role": "user", "content": "<video>How many?"}],
+        "videos": [{"video": video, "fps": 1}],
+    }
+    verl |= {
+        "reward_model": {"style": "rule", "ground_truth": "3"},
+        "data_source": "x",
+        "extra_info": {"index": 0},
+    }
+    for name, text in texts.items():
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    for name, row in rows.items():
+        (folder / name).write_text(json.dumps(row) + "\n")
+    pl.DataFrame([verl]).write_parquet(folder / "verl.parquet")
+    return [folder / name for name in (*texts, *rows, "verl.parquet")]
+
+
+def test_ten_ordinary_tables_build_as_they_are(folder: Path, tmp_path: Path) -> None:
+    video = pl.read_parquet(folder / "out" / "samples.parquet")["video"][0]
+    tables = ten_tables(tmp_path, video, folder / "world")
+    out = tmp_path / "out"
+    done = strive_data("build", *tables, "--data-root", folder / "world", "--out", out, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "10 samples of 1 video in 1 shard, 0 failures" in done.stdout
+    samples = pl.read_parquet(out / "samples.parquet")
+    assert samples["video"].unique().to_list() == [video]
+    assert samples["problem_type"].value_counts(sort=True).rows() == [
+        ("free-form", 7),
+        ("numerical", 2),
+        ("multiple choice", 1),
+    ]
+    lines = [line for line in done.stdout.splitlines() if ": recipe " in line]
+    assert len(lines) == 10
+    for name, says in (
+        ("pandas.csv", "recipe plain; 1 numerical; column 1 has no name"),
+        ("names.csv", "recipe plain; 1 free-form; columns video=Video_Path, question=Prompt, answer=Label"),
+        ("easyr1.jsonl", "recipe easyr1; 1 multiple choice"),
+        ("verl.parquet", "recipe verl; 1 numerical"),
+    ):
+        assert f"{tmp_path / name}: {says}" in done.stdout
+
+
 def test_a_table_of_ones_own_builds_without_a_recipe(folder: Path, tmp_path: Path) -> None:
     video = pl.read_parquet(folder / "out" / "samples.parquet")["video"][0]
     table = tmp_path / "mine.csv"
@@ -147,7 +207,7 @@ def test_a_table_of_ones_own_builds_without_a_recipe(folder: Path, tmp_path: Pat
     )
     done = strive_data("build", table, "--data-root", folder / "world", "--out", tmp_path / "out", *SMALL)
     assert done.returncode == 0, done.stderr
-    assert f"{table}: recipe plain; not read: mood" in done.stdout
+    assert f"{table}: recipe plain; 1 free-form; not read: mood" in done.stdout
     sample = pl.read_parquet(tmp_path / "out" / "samples.parquet").row(0, named=True)
     assert (sample["sample_id"], sample["problem_type"]) == ("mine-0", "free-form")
     run = json.loads((tmp_path / "out" / "run.json").read_text())

@@ -112,6 +112,14 @@ def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
     return BuildProgress(console, clock), clock, written
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_warnings_come_first(terminal: bool) -> None:
+    progress, _, written = shown(terminal=terminal)
+    with progress:
+        progress.start(replace(SHOWN, warnings=("warning: beware of the model",)))
+    assert "warning: beware of the model" in written.getvalue()
+
+
 def test_without_a_terminal_it_prints_lines_at_intervals() -> None:
     progress, clock, written = shown(terminal=False)
     with progress:

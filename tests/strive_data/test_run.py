@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.config import FailureSettings
+from strive_data.annotations.read import Annotations
+from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.errors import FailureKind
 from strive_data.plan import PendingJobs, jobs_of
 from strive_data.progress import ProgressTotals, VideoDone
@@ -15,6 +16,7 @@ from strive_data.run import (
     TooManyFailuresError,
     failure_lines,
     run_jobs,
+    scorer_warnings,
     stop_reason,
     stopped_line,
     summary_lines,
@@ -53,6 +55,22 @@ def test_each_video_is_shown_with_what_was_new(tmp_path: Path) -> None:
     assert seen == [("a.mp4", 2, 0, 0), ("b.mp4", 1, 1, 0), ("c.mp4", 1, 0, 1)]
     assert sum(done.written_bytes for done in notes.done) == stream.written_bytes
     assert all(done.seconds["write"] > 0 for done in notes.done)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "video", "warns"),
+    [
+        ("demo", "videos/world0-0001.mp4", False),
+        ("demo", "mine/clip.mp4", True),
+        ("cascade", "mine/clip.mp4", True),
+        ("clip", "mine/clip.mp4", False),
+    ],
+)
+def test_the_demo_scorer_warns_on_real_videos(scorer: str, video: str, warns: bool) -> None:
+    first, second = replace(a_question("a"), video=video), replace(a_question("b"), video="world0-0001.mp4")
+    rows = Annotations(questions=((0, first), (1, second)), failures=(), input_sha256={})
+    said = scorer_warnings(ScoreSettings(scorer=scorer, cascade_first="demo"), rows)
+    assert [text.startswith("warning: 1 question on videos other") for text in said] == [True] * warns
 
 
 def test_the_limit_stops_the_engine(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ ORDINARY = {
     "TSV": ("r.tsv", "video\tquestion\tanswer\nv/x.mp4\tWho?\tred\n", ""),
     "UTF-16": ("r.csv", "video,question,answer\nv/x.mp4,Wér?,red\n".encode("utf-16"), "UTF-16"),
     "Latin-1": ("r.csv", "video,question,answer\nv/x.mp4,Wér?,red\n".encode("latin-1"), "Latin-1"),
+    "a line for Excel": ("r.csv", "sep=;\nvideo;question;answer\nv/x.mp4;Who?;red\n", "semicolon"),
     "JSON lines": ("r.jsonl", '{"video": "v/x.mp4", "query": "Who?", "answer": 3}\n', "question=query"),
 }
 
@@ -56,6 +57,56 @@ def test_ordinary_tables_are_read_and_the_guess_is_said(root: Path, case: str) -
     assert ("é" in question.question) == (case in ("UTF-16", "Latin-1"))
     assert guess in " ".join(reading.guesses)
     assert bool(guess) == bool(reading.guesses)
+
+
+OPTIONS = {
+    "letters": "video,question,A,B,C,answer\nv/x.mp4,Who?,red,blue,,B\n",
+    "names": "video,question,Option A,Option B,answer\nv/x.mp4,Who?,red,blue,b\n",
+    "numbers": "clip,query,choice1,choice2,label\nv/x.mp4,Who?,red,blue,blue\n",
+    "from 0": "video,question,a0,a1,a2,answer\nv/x.mp4,Who?,red,blue,,blue\n",
+    "Python's list": "video,question,options,answer\nv/x.mp4,Who?,\"['red', 'blue']\",blue\n",
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_in_columns_of_their_own(root: Path, case: str) -> None:
+    rows, reading = read(root, "r.csv", OPTIONS[case])
+    ((_, question),) = rows.questions
+    assert (question.problem_type, question.options) == ("multiple choice", ("A. red", "B. blue"))
+    assert question.answer == "B"
+    assert ("options=" in " ".join(reading.guesses)) == (case != "Python's list")
+    assert reading.types == {"multiple choice": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "mentions"),
+    [
+        ("video,question,A,B,C,answer\nv/x.mp4,Who?,red,,blue,B\n", "B is empty, but C has an option"),
+        ("video,question,options,answer\nv/x.mp4,Who?,red|blue,1\n", 'rules.answer = "index"'),
+        ("video,question,options,answer\nv/x.mp4,Who?,['red' 'blue'],red\n", "options: got"),
+        ("video,question,options,answer\nv/x.mp4,Who?,\"['red', os]\",red\n", "options: got"),
+    ],
+)
+def test_what_cannot_be_read_says_column_value_and_way_out(root: Path, body: str, mentions: str) -> None:
+    rows, _ = read(root, "r.csv", body)
+    assert not rows.questions
+    assert mentions in rows.failures[0].message
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "kind"),
+    [
+        ("How many balls?", "3", "numerical"),
+        ("Tell me how many balls there are.", "1,200", "numerical"),
+        ("How many balls?", "a few", "free-form"),
+        ("Which year?", "1999", "free-form"),
+        ("How Manya works", "3", "free-form"),
+    ],
+)
+def test_how_many_with_a_number_is_numerical(root: Path, question: str, answer: str, kind: str) -> None:
+    rows, reading = read(root, "r.tsv", f"video\tquestion\tanswer\nv/x.mp4\t{question}\t{answer}\n")
+    assert rows.questions[0][1].problem_type == kind
+    assert reading.types == {kind: 1}
 
 
 def test_absolute_paths_are_taken_relative_to_the_root_even_through_links(root: Path) -> None:
