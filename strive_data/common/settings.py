@@ -8,7 +8,7 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -23,6 +23,9 @@ from strive_data.errors import SettingsError
 T = TypeVar("T")
 
 LISTED = 20
+ADDED = {"added": True}
+"""Metadata of a field that earlier versions lack, whose default is their behaviour: it is written only where
+it is not the default, so that their records, fingerprints and unfinished folders stay valid."""
 LIMIT = {"limit": True}
 """Metadata of a field that says what a run may cost or when it stops, and changes no byte of its output."""
 
@@ -55,8 +58,10 @@ def load(
 
 def as_dict(settings: Any) -> dict[str, Any]:
     """Plain nested dictionary of resolved settings, ready for JSON."""
-    result: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
-    return result
+    return {
+        member.name: as_dict(value) if is_dataclass(value) else _plain(value)
+        for member, value in _written(settings)
+    }
 
 
 def as_toml(settings: Any) -> str:
@@ -70,9 +75,11 @@ def as_toml(settings: Any) -> str:
 
 def identity(settings: Any) -> dict[str, Any]:
     """`as_dict` without the fields whose metadata is LIMIT."""
-    kept = (member for member in fields(settings) if not member.metadata.get("limit"))
-    values = ((member.name, getattr(settings, member.name)) for member in kept)
-    return {name: identity(value) if is_dataclass(value) else _plain(value) for name, value in values}
+    return {
+        member.name: identity(value) if is_dataclass(value) else _plain(value)
+        for member, value in _written(settings)
+        if not member.metadata.get("limit")
+    }
 
 
 def fingerprint(settings: Any) -> str:
@@ -114,6 +121,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
+
+
+def _written(settings: Any) -> Iterator[tuple[Field[Any], Any]]:
+    """The fields and values of which a record consists."""
+    for member in fields(settings):
+        value = getattr(settings, member.name)
+        if not member.metadata.get("added") or value != member.default:
+            yield member, value
 
 
 def _plain(value: Any) -> Any:

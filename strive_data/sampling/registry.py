@@ -40,6 +40,8 @@ AT_ONCE: dict[str, RowSampler] = {"comb": comb_rows, "gumbel": gumbel_rows, "pea
 ORDERED: dict[str, OrderedSampler] = {"comb": comb_variants, "peaks": peaks_variants}
 # To these φ is a key of noise and no position: φ = ½ for every video would give them all the same noise.
 NOISY = frozenset({"gumbel"})
+# Their M variants are identical.
+SINGLE = frozenset({"aks", "bolt", "topk"})
 
 
 def draw(

@@ -89,6 +89,11 @@ def normalised(text: str) -> str:
     return WORD.sub(lambda word: word[0].casefold(), ARTICLE.sub("", plain))
 
 
+def open_form(text: str) -> str:
+    """The normal form of the answer that a text states: open answers with equal forms are the same."""
+    return normalised(stated(text))
+
+
 def accepted(truth: str) -> set[str]:
     """Forms of a truth: itself; of "Depth-First Search (DFS)" also the name and a short form in capitals."""
     forms = {normalised(truth)}

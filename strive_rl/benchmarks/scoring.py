@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from strive_rl.answers.vote import Election, elect
 from strive_rl.benchmarks.item import (
     PRODUCT,
     Benchmark,
@@ -17,6 +18,8 @@ from strive_rl.benchmarks.item import (
     Verdict,
     values_of,
 )
+from strive_rl.benchmarks.open_answer import open_form
+from strive_rl.benchmarks.parsing import final_text
 from strive_rl.common.statistics import Estimate, estimate, macro_estimate
 
 Missing = Literal["wrong", "exclude"]
@@ -91,6 +94,16 @@ def scored_answers(benchmark: Benchmark, item: Item, outputs: Sequence[str]) -> 
         by_judge=tuple(name for name, value in values.items() if value is None),
         outputs=tuple(outputs),
     )
+
+
+def elected(
+    benchmark: Benchmark, item: Item, outputs: Sequence[str], logprobs: Sequence[float] = ()
+) -> Election:
+    """The vote over outputs, by what this project reads in them. Open answers, which a judge may have to
+    decide, are the same where their normal forms are equal; other free texts are compared by similarity."""
+    answers = [final_text(output) for output in outputs]
+    form = open_form if benchmark.judge_task else None
+    return elect(answers, item.question, logprobs, form=form)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

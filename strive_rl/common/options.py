@@ -31,6 +31,18 @@ Temperature = Annotated[float | None, option(text="Of sampling; default 0, greed
 Answers = Annotated[
     int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
 ]
+Variants = Annotated[
+    int | None, option(text="Interleaved variants V of each video, answered one by one; default 1.")
+]
+Vote = Annotated[bool, typer.Option("--vote", help="Count the one answer that the answers elect.")]
+Controls = Annotated[
+    list[str] | None,
+    option(
+        "--control",
+        text="Column beside the vote, repeatable: single (one view), samples (V answers under one view) or "
+        "frames (V·K frames in one view).",
+    ),
+]
 Missing = Annotated[
     str | None, option(text="wrong (default) or exclude: what questions without an answer count as.")
 ]

@@ -1,16 +1,17 @@
-"""Samples → answers under one frame sampler: what every evaluation does, whatever it is made from."""
+"""Samples → answers in one column: what every evaluation does, whatever it is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from strive_data.schema import Indices, Sample
+from strive_data.schema import Indices, Question, Sample
 from strive_rl.algorithm.reward import reward_of
-from strive_rl.data.views import evaluation_indices, group_of
-from strive_rl.eval.config import EvalSettings
+from strive_rl.answers.vote import Election, Voter
+from strive_rl.data.views import evaluation_views, group_of
+from strive_rl.eval.config import Column, EvalSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
@@ -31,105 +32,175 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """The answers to one sample under one frame sampler, one a completion, with their rewards.
+    """The answers to one sample in one column, one a completion, with their rewards.
 
-    `frames` int32 [K] are the candidates that were shown, `times` those of all frames in seconds;
-    `frames_from` says in words how they were chosen.
+    `frames` int32 [V, K] are the candidates that were shown, `views` [V] the frames with their times in
+    seconds; `frames_from` says in words how they were chosen. `completions` and `rewards` [V·G], variant by
+    variant; `election` is the outcome of a vote.
     """
 
     sample: Sample
-    sampler: str
+    column: str
     frames_from: str
     frames: Indices
-    view: View
+    views: tuple[View, ...]
     completions: tuple[Completion, ...]
     rewards: tuple[Reward, ...]
+    election: Election | None = None
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """The places of the completions that count: the elected one, or all."""
+        return (self.election.index,) if self.election else tuple(range(len(self.completions)))
+
+    @property
+    def lead(self) -> int:
+        """The place of the completion that is shown as the answer: the elected one, or the first."""
+        return self.counted[0]
 
     def line(self) -> dict[str, Any]:
         """What every line of predictions.jsonl says."""
         question = self.sample.meta.question
-        texts = [completion.text for completion in self.completions]
-        line = {
+        shown = self.lead * len(self.views) // len(self.completions)
+        return {
             "sample_id": question.sample_id,
             "video_id": self.sample.meta.info.video_id,
             "video": question.video,
-            "sampler": self.sampler,
+            "sampler": self.column,
             "frames_from": self.frames_from,
-            "frames": [int(frame) for frame in self.frames],
-            "times": [round(float(time), 3) for time in self.view.times],
+            **self._frames_of(shown),
             "problem_type": question.problem_type,
             "source": question.source,
             "question": question.question,
             "options": list(question.options),
             "answer": question.answer,
-            "output": texts[0],
+            "output": self.completions[self.lead].text,
+            **self._several(),
+            "finished": all(self.completions[place].finished for place in self.counted),
         }
-        several = {"outputs": texts} if len(texts) > 1 else {}
-        return line | several | {"finished": all(completion.finished for completion in self.completions)}
+
+    def _frames_of(self, view: int) -> dict[str, Any]:
+        return {
+            "frames": [int(frame) for frame in self.frames[view]],
+            "times": [round(float(time), 3) for time in self.views[view].times],
+        }
+
+    def _several(self) -> dict[str, Any]:
+        """All answers and views, where there are several, and the vote."""
+        if len(self.completions) == 1:
+            return {}
+        several: dict[str, Any] = {"outputs": [completion.text for completion in self.completions]}
+        if len(self.views) > 1:
+            several["views"] = [self._frames_of(view) for view in range(len(self.views))]
+        if self.election:
+            several |= {
+                "elected": self.election.index,
+                "agreement": self.election.agreement,
+                "logprobs": [round(mean_logprob(completion), 6) for completion in self.completions],
+            }
+        return several
+
+
+def mean_logprob(completion: Completion) -> float:
+    """Mean log-probability of a token."""
+    return sum(completion.logprobs) / max(1, len(completion.logprobs))
 
 
 def answer(
     policy: Policy,
     asked: Sequence[Asked],
-    sampler: str,
+    column: Column,
     settings: EvalSettings,
     engine: RolloutEngine | None = None,
+    *,
+    vote: Voter | None = None,
 ) -> tuple[list[Answer], list[Dropped]]:
     """Answers in the order of the samples, and the prompts that cannot be made: (sample id, reason).
 
     Samples of one video that are shown the same frames share them: they are decoded, made into pixels and
-    read by the vision tower once. Raises what `evaluation_indices` and `group_of` do.
+    read by the vision tower once. Raises what `evaluation_views` and `group_of` do.
     """
-    chosen = chosen_frames(asked, sampler)
+    chosen = chosen_frames(asked, column)
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
     groups = groups_of(policy, asked, chosen)
     encoded, skipped = encode_groups(policy, groups)
-    sampled = sample_groups(engine or BuiltinEngine(policy), encoded, sampling_of(settings), settings.seed)
+    drawn = sampling_of(column, settings)
+    sampled = sample_groups(engine or BuiltinEngine(policy), encoded, drawn, settings.seed)
     reward = partial(reward_of, reason=all(one.wording.reason for one in asked))
     answers = []
     for group in reward_groups(sampled, reward):
         sample_id = group.question.sample_id
         indices, source = chosen[sample_id]
+        completions = tuple(completion for row in group.completions for completion in row)
         answers.append(
             Answer(
                 sample=by_id[sample_id].sample,
-                sampler=sampler,
+                column=column.name,
                 frames_from=source,
                 frames=indices,
-                view=group.views[0],
-                completions=group.completions[0],
-                rewards=group.rewards[0],
+                views=group.views,
+                completions=completions,
+                rewards=tuple(reward for row in group.rewards for reward in row),
+                election=_elected(completions, group.question, vote),
             )
         )
     return answers, [(each.sample_id, each.reason) for each in skipped]
 
 
-def chosen_frames(asked: Sequence[Asked], sampler: str) -> Chosen:
-    """What `evaluation_indices` takes of each sample, by sample id."""
-    return {one.sample.meta.question.sample_id: evaluation_indices(one.sample, sampler) for one in asked}
+def _elected(completions: Sequence[Completion], question: Question, vote: Voter | None) -> Election | None:
+    if vote is None or len(completions) == 1:
+        return None
+    texts = [completion.text for completion in completions]
+    return vote(texts, question, [mean_logprob(completion) for completion in completions])
+
+
+def chosen_frames(asked: Sequence[Asked], column: Column) -> Chosen:
+    """What `evaluation_views` takes of each sample, by sample id."""
+    return {
+        one.sample.meta.question.sample_id: evaluation_views(
+            one.sample, column.sampler, variants=column.variants, frames_factor=column.frames_factor
+        )
+        for one in asked
+    }
 
 
 def groups_of(policy: Policy, asked: Sequence[Asked], chosen: Chosen) -> list[Group]:
-    """A group with one view for each sample; those of one video with the same frames have the same view."""
+    """A group with V views for each sample; those of one video with the same frames share their view."""
     beside = policy.settings.frame_pairs == "neighbours"
     shown: dict[tuple[str, bytes], View] = {}
     groups = []
     for one in asked:
         question = one.sample.meta.question
-        indices, _ = chosen[question.sample_id]
-        key = (question.video, indices.tobytes())
-        if key not in shown:
-            shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
+        views = []
+        for indices in chosen[question.sample_id][0]:
+            key = (question.video, indices.tobytes())
+            if key not in shown:
+                shown[key] = group_of(one.sample, [indices], neighbours=beside).views[0]
+            views.append(shown[key])
         ref = SampleRef(position=one.position, epoch=0)
-        groups.append(Group(question=question, views=(shown[key],), ref=ref, style=one.wording))
+        groups.append(Group(question=question, views=tuple(views), ref=ref, style=one.wording))
     return groups
 
 
-def sampling_of(settings: EvalSettings) -> Sampling:
+def sampling_of(column: Column, settings: EvalSettings) -> Sampling:
     """Greedy at temperature 0."""
     return Sampling(
-        completions=settings.answers,
+        completions=column.completions,
         max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature or 1.0,
-        greedy=settings.temperature == 0,
+        temperature=column.temperature or 1.0,
+        greedy=column.temperature == 0,
     )
+
+
+def cost_of(lines: Sequence[Mapping[str, Any]], column: Column) -> dict[str, Any]:
+    """What the lines of a column cost: prompts and frames that were read, completions; how far they agree."""
+    views = [line.get("views", [line]) for line in lines]
+    agreements = [line["agreement"] for line in lines if "agreement" in line]
+    return {
+        "way": column.way,
+        "questions": len(lines),
+        "prompts": sum(map(len, views)),
+        "frames": sum(len(view["frames"]) for each in views for view in each),
+        "completions": sum(len(line.get("outputs", [line["output"]])) for line in lines),
+        "agreement": sum(agreements) / len(agreements) if agreements else None,
+    }

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import differences
 from strive_data.errors import UsageError
 from strive_data.sample_stream import VideoResult
-from strive_data.schema import FailedRow, Sample
+from strive_data.schema import FailedRow, Question, Sample
+from strive_rl.answers.vote import Election
 from strive_rl.benchmarks.item import Benchmark, Item, Unusable
-from strive_rl.benchmarks.scoring import scored_answers
+from strive_rl.benchmarks.scoring import elected, scored_answers
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.batches import Key, Pending, Row
-from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.config import BenchmarkSettings, Column
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import PromptStyle
@@ -134,33 +138,35 @@ def _files(out: Path, name: str) -> list[Path]:
 
 
 LineAnswers = dict[str, Any]
-Look = Callable[[VideoResult], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnswerContext:
-    """What answers are made by: the model, the benchmark and its items by sample id."""
+    """What answers are made by: the model, the benchmark and its items by sample id. `spent` adds up the
+    seconds of reading videos, by stage, and with several variants those of answering, by column."""
 
     policy: Policy
     benchmark: Benchmark
     items: Mapping[str, Item]
     settings: BenchmarkSettings
     engine: RolloutEngine | None = None
+    spent: Counter[str] = field(default_factory=Counter)
 
 
 def answered(
-    context: AnswerContext, pending: Pending, videos: Iterator[VideoResult], look: Look = lambda video: None
+    context: AnswerContext, pending: Pending, videos: Iterator[VideoResult]
 ) -> Iterator[tuple[list[LineAnswers], list[LineAnswers]]]:
-    """Lines of answers and of failures, one pair a batch and sampler, in the order of `pending`.
+    """Lines of answers and of failures, one pair a batch and column, in the order of `pending`.
 
-    `videos` are the results of its jobs, in their order; `look` sees each as it comes.
+    `videos` are the results of its jobs, in their order.
     """
+    columns = {column.name: column for column in context.settings.columns}
     ready: dict[str, Sample | FailedRow] = {}
     wanted = {question.sample_id for batch, _ in pending.batches for _, question in batch}
     for batch, samplers in pending.batches:
         while any(question.sample_id not in ready for _, question in batch):
             video = next(videos)
-            look(video)
+            context.spent.update(video.seconds)
             named = zip(video.job.rows, video.results, strict=True)
             ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
         results = [(row, ready.pop(row[1].sample_id)) for row in batch]
@@ -168,11 +174,34 @@ def answered(
         asked = [_asked(context, row, result) for row, result in results if isinstance(result, Sample)]
         yield [], lost
         for sampler in samplers:
-            answers, dropped = answer(context.policy, asked, sampler, context.settings, context.engine)
+            answers, dropped = _answer(context, asked, columns[sampler])
             yield (
                 [answer_line(context, each) for each in answers],
                 [_dropped_line(context, each, sampler) for each in dropped],
             )
+
+
+def _answer(
+    context: AnswerContext, asked: Sequence[Asked], column: Column
+) -> tuple[list[Answer], list[Dropped]]:
+    """The answers of one batch in one column, timed where columns are compared by their cost."""
+    began, settings = time.monotonic(), context.settings
+    vote = partial(_vote, context) if settings.vote else None
+    made = answer(context.policy, asked, column, settings, context.engine, vote=vote)
+    if settings.variants > 1 or settings.vote:
+        context.spent.update({seconds_name(column.name): time.monotonic() - began})
+    return made
+
+
+def _vote(
+    context: AnswerContext, texts: Sequence[str], question: Question, logprobs: Sequence[float]
+) -> Election:
+    return elected(context.benchmark, context.items[question.sample_id], texts, logprobs)
+
+
+def seconds_name(column: str) -> str:
+    """Under which name the seconds of answering a column are added up."""
+    return f"answering {column}"
 
 
 def answer_line(context: AnswerContext, one: Answer) -> LineAnswers:
@@ -183,7 +212,7 @@ def answer_line(context: AnswerContext, one: Answer) -> LineAnswers:
     """
     item = context.items[one.sample.meta.question.sample_id]
     lead = context.benchmark.conventions[0].name
-    row = scored_answers(context.benchmark, item, [completion.text for completion in one.completions])
+    row = scored_answers(context.benchmark, item, [one.completions[place].text for place in one.counted])
     return one.line() | {
         "tags": dict(item.tags),
         "extracted": row.extracted.get(lead),

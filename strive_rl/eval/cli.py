@@ -19,6 +19,7 @@ from strive_rl.common.options import (
     Annotations,
     Answers,
     Cache,
+    Controls,
     Format,
     Frames,
     Missing,
@@ -29,6 +30,8 @@ from strive_rl.common.options import (
     Scorer,
     Seed,
     Temperature,
+    Variants,
+    Vote,
     Workers,
 )
 
@@ -53,6 +56,9 @@ def evaluate(
     prompt: Prompt = None,
     temperature: Temperature = None,
     answers: Answers = None,
+    variants: Variants = None,
+    vote: Vote = False,
+    control: Controls = None,
     seed: Seed = None,
     engine: Annotated[
         str | None, option(text="What samples the answers: builtin, or vllm (the [vllm] extra).")
@@ -72,7 +78,8 @@ def evaluate(
     if (shards is None) == (benchmark is None):
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
     common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "answers": answers}
-    common |= {"seed": seed, "engine": engine}
+    common |= {"seed": seed, "engine": engine, "variants": variants, "controls": control}
+    common["vote"] = vote or None
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
     reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
     if shards is not None:
@@ -160,8 +167,7 @@ def _evaluate_benchmark(
 
     found = find_benchmark(benchmark)
     files = annotations or find_annotations(found, data_root)
-    from strive_rl.eval.launch import launch
-    from strive_rl.eval.on_benchmark import RuntimeOptions, Task
+    from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
 
     quiet_libraries()
     task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
@@ -181,6 +187,9 @@ def score(
     format_: Format = None,
     sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
     recipe: Recipe = None,
+    vote: Annotated[
+        bool, typer.Option("--vote", help="Of several predictions of a question count the one they elect.")
+    ] = False,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -190,7 +199,8 @@ def score(
     from strive_rl.eval.config import PAGE_FILE
     from strive_rl.eval.table import score_table
 
-    options = {"missing": missing, "format": format_, "sampler": sampler, "recipe": recipe}
+    options: dict[str, object] = {"missing": missing, "format": format_, "sampler": sampler}
+    options |= {"recipe": recipe, "vote": vote or None}
     settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
     results = scoring.score(
         predictions,

@@ -1,7 +1,9 @@
-"""Predictions → a scored folder for each frame sampler, and what the samplers gain over uniform frames."""
+"""Predictions → a scored folder for each column, and the gains between them: over uniform frames, of a vote
+over its controls, over a baseline."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet
 from strive_rl.common import jsonl
 from strive_rl.data.views import UNIFORM
+from strive_rl.eval.answer import cost_of
+from strive_rl.eval.answer_log import seconds_name
 from strive_rl.eval.compare import CompareSettings, compare
 from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
 from strive_rl.eval.score import ScoreSettings, score
@@ -25,9 +29,9 @@ def score_columns(
     recipe: str | None,
     settings: BenchmarkSettings,
 ) -> dict[str, Results]:
-    """Score each sampler's predictions in `out` into the folder of its name; results.json of each."""
+    """Score each column's predictions in `out` into the folder of its name; results.json of each."""
     columns = {}
-    for sampler in settings.samplers:
+    for sampler in (column.name for column in settings.columns):
         folder = out / sampler
         # One that an earlier call began: the whole evaluation is not done without its own results.json.
         (folder / RESULTS_FILE).unlink(missing_ok=True)
@@ -40,6 +44,23 @@ def score_columns(
         )
         columns[sampler] = score([out], folder, benchmark=benchmark, items=items, settings=wanted)
     return columns
+
+
+def votes(
+    out: Path, lines: Sequence[Results], settings: BenchmarkSettings, spent: Sequence[Mapping[str, float]]
+) -> Results:
+    """What each column cost, and the paired gain of each vote over its controls.
+
+    `spent` are the seconds of each process in this call: of a resumed evaluation those of its last part.
+    """
+    costs, gains = {}, {}
+    for column in settings.columns:
+        mine = [line for line in lines if line["sampler"] == column.name]
+        seconds = sum(part.get(seconds_name(column.name), 0.0) for part in spent)
+        costs[column.name] = cost_of(mine, column) | {"seconds": seconds}
+        if column.name != column.sampler:
+            gains[column.name] = compared(out / column.name, out / column.sampler, settings)
+    return {"votes": costs, "vote_gains": gains}
 
 
 def gains_over_uniform(out: Path, settings: BenchmarkSettings) -> dict[str, Results]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from strive_data.common.settings import require
+from strive_data.common.settings import ADDED, require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
 from strive_rl.config import EngineSettings, PolicySettings
 
@@ -19,12 +19,50 @@ RESULTS_FILE = "results.json"
 """Written last: a folder with it is finished."""
 
 
+Control = Literal["single", "samples", "frames"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One way of answering: a frame sampler, and how many answers to a question under how many views.
+
+    Each question is shown under `variants` V views of `frames_factor` times K frames; `completions` G are
+    sampled of each at `temperature`, 0 for greedy. `name` is that of the sampler, of a control with
+    `-single`, `-samples` or `-frames` behind it.
+    """
+
+    name: str
+    sampler: str
+    variants: int = 1
+    frames_factor: int = 1
+    completions: int = 1
+    temperature: float = 0.0
+
+    @property
+    def answers(self) -> int:
+        """Answers to each question."""
+        return self.variants * self.completions
+
+    @property
+    def way(self) -> str:
+        """The column in words, without its sampler."""
+        views = f"{self.variants} variants" if self.variants > 1 else "one view"
+        more = f" of {self.frames_factor}·K frames" if self.frames_factor > 1 else ""
+        samples = f", {self.completions} samples each" if self.completions > 1 else ""
+        return f"{views}{more}{samples}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings(EngineSettings):
     """How a model is evaluated by frame sampler, with intervals by bootstrap over videos.
 
     `temperature` 0 is greedy. At a higher one `answers` to each question are sampled, by `seed`, and each
-    question counts with the mean over its answers.
+    question counts with the mean over its answers. Under `variants` V interleaved variants there are V times
+    as many. With `vote` each question counts with the answer that its answers elect (answers/vote.py).
+
+    `controls` add columns at the same number of answers or frames as the vote over V variants: "single",
+    what one view gives; "samples", V times the answers under one view, at temperature 1 where the rest is
+    greedy; "frames", V times the frames in one view.
     """
 
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -32,6 +70,9 @@ class EvalSettings(EngineSettings):
     max_new_tokens: int = 768
     temperature: float = 0.0
     answers: int = 1
+    variants: int = field(default=1, metadata=ADDED)
+    vote: bool = field(default=False, metadata=ADDED)
+    controls: tuple[Control, ...] = field(default=(), metadata=ADDED)
     bootstrap_resamples: int = 10_000
     seed: int = 0
 
@@ -48,6 +89,48 @@ class EvalSettings(EngineSettings):
         require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
         got = self.bootstrap_resamples
         require(got >= 1, f"bootstrap_resamples: got {got}, expected at least 1")
+        self._check_vote()
+
+    def _check_vote(self) -> None:
+        require(self.variants >= 1, f"variants: got {self.variants}, expected at least 1")
+        several = self.variants * self.answers > 1
+        require(
+            several or not self.vote,
+            "vote: got one answer to a question; set variants, or answers and temperature, to 2 or more",
+        )
+        given = ", ".join(self.controls)
+        require(len(set(self.controls)) == len(self.controls), f"controls: got {given}; expected each once")
+        require(
+            not self.controls or (self.vote and self.variants > 1),
+            f"controls: got {given} for variants={self.variants}, vote={str(self.vote).lower()}; they are "
+            "those of a vote over 2 or more variants",
+        )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Each sampler's column, its controls behind it."""
+        return tuple(column for sampler in self.samplers for column in self._columns_of(sampler))
+
+    def _columns_of(self, sampler: str) -> tuple[Column, ...]:
+        own = Column(
+            name=sampler,
+            sampler=sampler,
+            variants=self.variants,
+            completions=self.answers,
+            temperature=self.temperature,
+        )
+        controls: dict[Control, Column] = {
+            "single": replace(own, variants=1),
+            "samples": replace(own, variants=1, completions=own.answers, temperature=self.temperature or 1.0),
+            "frames": replace(own, variants=1, frames_factor=self.variants),
+        }
+        named = (replace(controls[each], name=f"{sampler}-{each}") for each in self.controls)
+        return own, *named
+
+    @property
+    def questions_per_pass(self) -> int:
+        """Questions that are answered together: their prompts of all variants are one pass."""
+        return max(1, self.policy.prompts_per_pass // self.variants)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`strive-rl eval --benchmark`: the order of an evaluation on a benchmark's videos, and nothing else.
+"""`strive-rl eval --benchmark`: the order of an evaluation on a benchmark's videos, with other processes.
 
 annotation → items → videos that are there → batches → answers (decoded beside) → scores → results.json
 Killed at any moment, the same command goes on and ends with the same predictions.jsonl, byte for byte.
@@ -15,22 +15,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.console import echo
 from strive_data.common.settings import choose, identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
-from strive_data.sample_stream import VideoResult, find_videos, sample_stream
+from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.sampling.registry import SAMPLERS
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.run_settings import library_versions, model_identity, require_folder
-from strive_rl.data.views import UNIFORM
+from strive_rl.common.profiling import oom_hint
+from strive_rl.common.progress import EvalProgress
+from strive_rl.common.run_settings import library_versions, model_identity, require_finished, require_folder
+from strive_rl.data.views import UNIFORM, require_varied
 from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import AnswerContext, answered, failure_line, unusable_line
 from strive_rl.eval.batches import Key, VideoBatch, order_of, pending_of, share, video_batches_of
-from strive_rl.eval.columns import gains_over_baseline, gains_over_uniform, require_baseline, score_columns
-from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
+from strive_rl.eval.columns import (
+    gains_over_baseline,
+    gains_over_uniform,
+    require_baseline,
+    score_columns,
+    votes,
+)
+from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, BenchmarkSettings
+from strive_rl.eval.table import benchmark_table
 from strive_rl.policy import load_policy
 from strive_rl.rollout.engine import load_engine
 
@@ -40,7 +50,7 @@ from strive_rl.rollout.engine import load_engine
 def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
     """As a build would have them. Without a sampler that reads scores there are none: no image model runs."""
     scored = any(sampler != UNIFORM for sampler in settings.samplers)
-    every = scored or settings.policy.frame_pairs == "neighbours"
+    every = scored or settings.variants > 1 or settings.policy.frame_pairs == "neighbours"
     sampler = settings.sampler if scored else replace(settings.sampler, name=UNIFORM, grouping="none")
     return BuildSettings(
         decode=settings.decode,
@@ -56,6 +66,9 @@ def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
 
 # They change what predictions add up to, and no prediction.
 FREE = ("missing", "bootstrap_resamples")
+FAILED = 2
+# A process that is done waits for all others: for as long as their share may take.
+PATIENCE_MINUTES = 7 * 24 * 60.0
 Observer = Callable[[int, int], None]
 Record = dict[str, Any]
 
@@ -120,12 +133,14 @@ def evaluate_benchmark(
     spent = distributed.all_gather(seconds)
     if not distributed.is_first():
         return {}
-    lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.video_batches, settings.samplers))
+    lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.video_batches, names_of(settings)))
     failures = answer_log.merge(out, answer_log.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
     results = record_of(task, plan.items, settings)
     results |= summary_of(out, task, plan, settings, failures) | {"seconds": spent}
+    if settings.variants > 1 or settings.vote:
+        results |= votes(out, lines, settings, spent)
     if baseline is not None:
         results["baseline"] = gains_over_baseline(baseline, out, settings)
     jsonl.write_json(out / RESULTS_FILE, results)
@@ -153,6 +168,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
     for sampler in settings.samplers:
         choose(sampler, SAMPLERS, "sampler")
+        require_varied(sampler, settings.variants)
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder")
     items = read_items(task.annotations, task.benchmark, task.recipe)
@@ -166,7 +182,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
             f"--data-root {task.data_root}: none of the videos of {plural(len(rows), 'question')} is there; "
             f"the first: {absent[0].message}"
         )
-    video_batches = video_batches_of(jobs, settings.policy.prompts_per_pass)
+    video_batches = video_batches_of(jobs, settings.questions_per_pass)
     lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]
     return Plan(items=items, video_batches=tuple(video_batches), absent=tuple(lost))
 
@@ -175,7 +191,7 @@ def failure_order(plan: Plan, settings: BenchmarkSettings) -> dict[Key, int]:
     """Place of each failure in failures.jsonl: in the order of the annotation, unusable rows last."""
     ids = [item.question.sample_id for item in plan.items.items]
     ids += [row.sample_id for row in plan.items.unusable]
-    keys = [(sample_id, sampler) for sample_id in ids for sampler in (answer_log.EVERY, *settings.samplers)]
+    keys = [(sample_id, column) for sample_id in ids for column in (answer_log.EVERY, *names_of(settings))]
     return {key: place for place, key in enumerate(keys)}
 
 
@@ -192,8 +208,9 @@ def answer_share(
     started = time.monotonic()
     processes = distributed.world_size()
     mine = share(plan.video_batches, distributed.rank(), processes)
-    settled = answer_log.read_log(out).settled(settings.samplers)
-    pending = pending_of(mine, settings.samplers, settled)
+    columns = names_of(settings)
+    settled = answer_log.read_log(out).settled(columns)
+    pending = pending_of(mine, columns, settled)
     if not pending.batches:
         return {"answering": 0.0}
     policy = load_policy(task.model, settings.policy)
@@ -205,12 +222,7 @@ def answer_share(
         settings=settings,
         engine=load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens),
     )
-    spent: Counter[str] = Counter()
-
-    def look(video: VideoResult) -> None:
-        spent.update(video.seconds)
-
-    total = sum(key not in settled for key in order_of(mine, settings.samplers))
+    total = sum(key not in settled for key in order_of(mine, columns))
     done = 0
     videos = sample_stream(
         pending.jobs,
@@ -220,15 +232,20 @@ def answer_share(
         engine=runtime.engine,
     )
     with closing(videos):
-        for answers, lost in answered(context, pending, videos, look):
+        for answers, lost in answered(context, pending, videos):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
             answer_log.write(out, answer_log.PREDICTIONS, fresh)
             answer_log.write(out, answer_log.FAILURES, lost)
-            done += len(fresh) + sum(len(settings.samplers) if not line["sampler"] else 1 for line in lost)
+            done += len(fresh) + sum(len(columns) if not line["sampler"] else 1 for line in lost)
             if done:
                 observe(done, total)
     now = time.monotonic()
-    return {"loading": loaded - started, "answering": now - loaded, **spent}
+    return {"loading": loaded - started, "answering": now - loaded, **context.spent}
+
+
+def names_of(settings: BenchmarkSettings) -> tuple[str, ...]:
+    """The names of the columns, in the order of predictions.jsonl."""
+    return tuple(column.name for column in settings.columns)
 
 
 def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record:
@@ -260,3 +277,62 @@ def summary_of(
         "columns": columns,
         "gains": gains_over_uniform(out, settings),
     }
+
+
+def finished_results(
+    out: Path, *, task: Task, settings: BenchmarkSettings, baseline: Path | None = None
+) -> Record | None:
+    """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
+
+    Its videos need not be there any more. Raises UsageError where it was made with other settings, another
+    model or annotation, and names the difference. Of several processes the first one writes.
+    """
+    if not (out / RESULTS_FILE).is_file():
+        return None
+    results = jsonl.read_json(out / RESULTS_FILE)
+    now = record_of(task, read_items(task.annotations, task.benchmark, task.recipe), settings)
+    # Other versions would have given other bytes; those that are there stay what they are.
+    del now["versions"]
+    # Older results do not say by how many resamples their intervals were made.
+    now |= {name: getattr(settings, name) for name in FREE if name in results}
+    require_finished(results, now, out)
+    if baseline is not None and distributed.is_first():
+        require_baseline(baseline, settings)
+        results["baseline"] = gains_over_baseline(baseline, out, settings)
+        jsonl.write_json(out / RESULTS_FILE, results)
+    return results
+
+
+def launch(
+    out: Path, *, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
+) -> int:
+    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
+    try:
+        with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy):
+            with distributed.propagate_errors():
+                known = finished_results(out, task=task, settings=settings, baseline=baseline)
+            distributed.barrier()
+            first = distributed.is_first()
+            results = _evaluated(out, task, settings, runtime, baseline) if known is None else known
+    except distributed.PeerFailedError:
+        return FAILED
+    if first and results:
+        if known is not None:
+            echo(f"{out}: finished already, nothing to do")
+        echo(benchmark_table(results))
+        echo("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in names_of(settings)))
+    return 0
+
+
+def _evaluated(
+    out: Path, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
+) -> dict[str, object]:
+    with distributed.locked_folder(out), EvalProgress() as progress:
+        return evaluate_benchmark(
+            out,
+            task=task,
+            settings=settings,
+            runtime=runtime,
+            baseline=baseline,
+            observe=progress if distributed.is_first() else lambda done, total: None,
+        )

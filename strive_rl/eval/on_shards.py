@@ -1,11 +1,13 @@
 """`strive-rl eval --shards`: answers under each frame sampler, scored by the reward's accuracy.
 
-predictions.jsonl has a line for each (question, sampler); results.json what they add up to. With a baseline,
-the gain over it is paired question by question.
+predictions.jsonl has a line for each (question, column); results.json what they add up to. With a baseline,
+the gain over it is paired question by question; so is the gain of a vote over its controls.
 """
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +16,15 @@ from typing import Any
 from strive_data.common.settings import as_dict, choose
 from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
+from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.answers.accuracy import final_answer
+from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
 from strive_rl.common.statistics import Estimate, estimate
-from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen
-from strive_rl.eval.answer import Answer, Asked, answer
+from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen, require_varied
+from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.rollout.engine import RolloutEngine, load_engine
@@ -28,6 +32,7 @@ from strive_rl.rollout.engine import RolloutEngine, load_engine
 Prediction = dict[str, Any]
 Dropped = dict[str, str]
 Observer = Callable[[int, int], None]
+Seconds = defaultdict[str, float]
 
 
 def evaluate(
@@ -46,6 +51,7 @@ def evaluate(
     """
     for sampler in settings.samplers:
         choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
+        require_varied(sampler, settings.variants)
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -61,14 +67,17 @@ def evaluate(
     (out / PREDICTIONS_FILE).unlink(missing_ok=True)
     rows: list[Prediction] = []
     dropped: list[Dropped] = []
+    spent: Seconds = defaultdict(float)
     engine = load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens)
-    for made, lost in predict(policy, shards, settings, engine):
+    for made, lost in predict(policy, shards, settings, engine, spent=spent):
         jsonl.append(out / PREDICTIONS_FILE, made)
         rows += made
         dropped += lost
-        observe(len(rows) + len(dropped), len(shards) * len(settings.samplers))
+        observe(len(rows) + len(dropped), len(shards) * len(settings.columns))
     results = run_record(as_dict(settings), model=model, shards=shards)
     results |= {"dropped": dropped, "samplers": summarise(rows, settings)}
+    if settings.variants > 1 or settings.vote:
+        results |= votes(rows, settings, spent)
     if before is not None:
         results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
     jsonl.write_json(out / RESULTS_FILE, results)
@@ -100,35 +109,73 @@ def predict(
     settings: EvalSettings,
     engine: RolloutEngine | None = None,
     places: Sequence[int] | None = None,
+    spent: Seconds | None = None,
 ) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
-    """Predictions and dropped questions of the samples at `places` (None: of all), batch by batch, sampler
-    after sampler."""
-    size, asked_for = settings.policy.prompts_per_pass, range(len(shards)) if places is None else places
-    for sampler in settings.samplers:
+    """Predictions and dropped questions of the samples at `places` (None: of all), batch by batch, column
+    after column; `spent` adds up the seconds of each."""
+    size, asked_for = settings.questions_per_pass, range(len(shards)) if places is None else places
+    spent = defaultdict(float) if spent is None else spent
+    for column in settings.columns:
         for start in range(0, len(asked_for), size):
+            began = time.monotonic()
             batch = asked_for[start : start + size]
             asked = [Asked(sample=shards.read(place), position=place) for place in batch]
-            answers, dropped = answer(policy, asked, sampler, settings, engine)
-            lost = [{"sample_id": i, "sampler": sampler, "reason": reason} for i, reason in dropped]
+            vote = elect_completion if settings.vote else None
+            answers, dropped = answer(policy, asked, column, settings, engine, vote=vote)
+            spent[column.name] += time.monotonic() - began
+            lost = [{"sample_id": i, "sampler": column.name, "reason": reason} for i, reason in dropped]
             yield [prediction(each) for each in answers], lost
 
 
+def elect_completion(texts: Sequence[str], question: Question, logprobs: Sequence[float]) -> Election:
+    """The vote over the answers that the reward reads."""
+    return elect([final_answer(text) for text in texts], question, logprobs)
+
+
 def prediction(answered: Answer) -> Prediction:
-    """The line of predictions.jsonl of one question, its values the means over its answers."""
-    rewards, question = answered.rewards, answered.sample.meta.question
-    return answered.line() | {
-        "extracted": final_answer(answered.completions[0].text),
+    """The line of predictions.jsonl of one question: its values those of the elected answer, or the means.
+
+    The evidence is seen where any of its views shows it.
+    """
+    question = answered.sample.meta.question
+    rewards = [answered.rewards[place] for place in answered.counted]
+    line = answered.line() | {
+        "extracted": final_answer(answered.completions[answered.lead].text),
         "accuracy": _mean([reward.accuracy for reward in rewards]),
         "format": _mean([reward.format for reward in rewards]),
         "reward": _mean([reward.total for reward in rewards]),
-        "evidence_seen": evidence_seen(answered.view.times.tolist(), question.evidence_spans),
     }
+    seen = [evidence_seen(view.times.tolist(), question.evidence_spans) for view in answered.views]
+    line["evidence_seen"] = any(seen) if question.evidence_spans else None
+    if answered.election:
+        line["accuracies"] = [reward.accuracy for reward in answered.rewards]
+    if len(seen) > 1 and question.evidence_spans:
+        line["evidence_by_view"] = seen
+    return line
+
+
+def votes(rows: Sequence[Prediction], settings: EvalSettings, spent: Seconds) -> dict[str, Any]:
+    """What each column cost, with its seconds, and the paired gain of each vote over its controls."""
+    found = {column: _keyed(rows, column.name) for column in settings.columns}
+    costs = {
+        column.name: cost_of(list(mine.values()), column) | {"seconds": spent[column.name]}
+        for column, mine in found.items()
+    }
+    own = {column.sampler: mine for column, mine in found.items() if column.name == column.sampler}
+    gains = {}
+    for column, mine in found.items():
+        if column.name != column.sampler:
+            # A view of more frames may be too long a prompt.
+            both = mine.keys() & own[column.sampler].keys()
+            control, vote = ({i: each[i] for i in both} for each in (mine, own[column.sampler]))
+            gains[column.name] = _shown(_gain(control, vote, column.name, settings))
+    return {"votes": costs, "vote_gains": gains}
 
 
 def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:
     """What each sampler's predictions add up to, and apart by whether the evidence was among the frames."""
     summary: dict[str, Any] = {}
-    for sampler in settings.samplers:
+    for sampler in (column.name for column in settings.columns):
         mine = [row for row in rows if row["sampler"] == sampler]
         parts = {
             "evidence_seen": [row for row in mine if row["evidence_seen"] is True],

@@ -6,13 +6,13 @@ decide, page.html all that with examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.settings import as_dict, require
+from strive_data.common.settings import ADDED, as_dict, require
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
@@ -21,7 +21,15 @@ from strive_rl.benchmarks.judge import judge_rows, read_judgements
 from strive_rl.benchmarks.readers.detect import read_predictions
 from strive_rl.benchmarks.readers.join import Joined, join
 from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
-from strive_rl.benchmarks.scoring import Missing, left_out, scored, scored_answers, summarise, unusable
+from strive_rl.benchmarks.scoring import (
+    Missing,
+    elected,
+    left_out,
+    scored,
+    scored_answers,
+    summarise,
+    unusable,
+)
 from strive_rl.common import jsonl
 from strive_rl.eval.config import JUDGE_FILE, PAGE_FILE, PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE
 from strive_rl.eval.page import score_page
@@ -35,7 +43,8 @@ class ScoreSettings:
 
     `missing`: questions without an answer and unusable rows count as wrong, or are left out of the mean.
     `format` is that of the predictions, `recipe` that of the annotation; None: detected from the files.
-    `sampler` is the frame sampler, where our own predictions hold several.
+    `sampler` is the frame sampler, where our own predictions hold several. With `vote` a question may have
+    several predictions: the one that they elect counts (answers/vote.py).
     """
 
     missing: Missing = "wrong"
@@ -44,6 +53,7 @@ class ScoreSettings:
     recipe: str | None = None
     bootstrap_resamples: int = 2000
     seed: int = 0
+    vote: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         require(
@@ -71,7 +81,13 @@ def score(
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
     files = [
-        read_predictions(path, benchmark, format_name=settings.format, sampler=settings.sampler)
+        read_predictions(
+            path,
+            benchmark,
+            format_name=settings.format,
+            sampler=settings.sampler,
+            all_answers=settings.vote,
+        )
         for path in predictions
     ]
     answers = [prediction for file in files for prediction in file.predictions]
@@ -80,10 +96,13 @@ def score(
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
-    joined = join(items.items, answers)
+    if settings.vote:
+        joined = join(items.items, spread(answers), elector(benchmark))
+    else:
+        joined = join(items.items, answers)
     if not joined.predictions:
         raise UsageError(_no_match(benchmark, items.items, answers))
-    if judgements and any(prediction.outputs for prediction in answers):
+    if judgements and any(prediction.outputs for prediction in joined.predictions.values()):
         raise UsageError(
             f"judgements {judgements} hold one a question, but these predictions hold several answers"
         )
@@ -95,8 +114,31 @@ def score(
         benchmark, rows, missing=settings.missing, resamples=settings.bootstrap_resamples, seed=settings.seed
     )
     results["counts"] |= _reading_counts(files, joined, judged, rows)
+    if settings.vote:
+        results["counts"] |= {"voters": joined.voters}
+        results["notes"].append(_vote_note(joined))
     write_scored(out, benchmark, items.items, rows, results)
     return results
+
+
+def spread(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Each answer as a prediction of its own."""
+    return [
+        replace(prediction, output=output, outputs=(), logprobs=prediction.logprobs[place : place + 1])
+        for prediction in predictions
+        for place, output in enumerate(prediction.outputs or (prediction.output,))
+    ]
+
+
+def elector(benchmark: Benchmark) -> Callable[[Item, Sequence[Prediction]], Prediction]:
+    """Who is elected of the predictions of one question; log-probabilities count where all have one."""
+
+    def elect(item: Item, given: Sequence[Prediction]) -> Prediction:
+        logprobs = [each for prediction in given for each in prediction.logprobs]
+        known = logprobs if len(logprobs) == len(given) else []
+        return given[elected(benchmark, item, [each.output for each in given], known).index]
+
+    return elect
 
 
 def _no_match(benchmark: Benchmark, items: Sequence[Item], answers: Sequence[Prediction]) -> str:
@@ -188,6 +230,14 @@ def _head(
 def _sha256(path: Path) -> str:
     file = path / PREDICTIONS_FILE if path.is_dir() else path
     return sha256(file.read_bytes()).hexdigest()
+
+
+def _vote_note(joined: Joined) -> str:
+    elected, all_of_them = len(joined.predictions), plural(joined.voters, "prediction")
+    return (
+        f"elected by vote: {plural(elected, 'answer')} of {all_of_them}; "
+        "a gain over single answers is one at inference, not of training."
+    )
 
 
 def _reading_counts(

@@ -11,6 +11,18 @@ Results = Mapping[str, Any]
 
 HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence seen", "evidence missed", "format")
 MOST_VALUES = 12  # a breakdown of more values is in results.json and on the page only
+VOTE_HEADER = (
+    "column",
+    "answers under",
+    "accuracy",
+    "95 % interval",
+    "agreement",
+    "prompts",
+    "frames",
+    "completions",
+    "seconds",
+)
+AT_INFERENCE = "of the same model, at inference: not a gain of training"
 NOT_TRAINING = "of the same model, by the choice of frames alone: not a gain of training"
 
 
@@ -31,13 +43,32 @@ def results_table(results: Results) -> str:
             )
         )
     lines = aligned(rows)
+    lines += vote_lines(results, {name: each["accuracy"] for name, each in results["samplers"].items()})
+    for column, gain in results.get("vote_gains", {}).items():
+        lines += _gain_line(f"vote − {column}, {AT_INFERENCE}", gain)
     for sampler, gain in results.get("gain", {}).items():
-        if gain:
-            shown = f"{points(gain, 1)} points, 95 % interval {interval(gain, '+')}"
-            lines.append(f"gain, {sampler} frames: {shown}, {plural(gain['questions'], 'question')}")
+        lines += _gain_line(f"gain, {sampler} frames", gain)
     if results["dropped"]:
         lines.append(f"dropped: {plural(len(results['dropped']), 'prompt')}, see results.json")
     return "\n".join(lines)
+
+
+def _gain_line(label: str, gain: Results | None) -> Iterator[str]:
+    if gain:
+        shown = f"{points(gain, 1)} points, 95 % interval {interval(gain, '+')}"
+        yield f"{label}: {shown}, {plural(gain['questions'], 'question')}"
+
+
+def vote_lines(results: Results, accuracies: Mapping[str, Results | None]) -> Iterator[str]:
+    """The columns of a vote and its controls side by side: accuracy, and what was read for it."""
+    if votes := results.get("votes"):
+        rows = [VOTE_HEADER]
+        for name, cost in votes.items():
+            counts = (f"{cost[each]:,}" for each in ("prompts", "frames", "completions"))
+            agreement = "-" if cost["agreement"] is None else f"{100 * cost['agreement']:.1f}"
+            accuracy = (mean(accuracies[name]), interval(accuracies[name]), agreement)
+            rows.append((name, cost["way"], *accuracy, *counts, f"{cost['seconds']:.1f}"))
+        yield from aligned(rows)
 
 
 def benchmark_table(results: Results) -> str:
@@ -49,6 +80,14 @@ def _benchmark_lines(results: Results) -> Iterator[str]:
     for sampler, column in results["columns"].items():
         yield f"{sampler} frames"
         yield score_table(column)
+    leads = {
+        name: column["overall"][next(iter(column["conventions"]))]
+        for name, column in results["columns"].items()
+    }
+    yield from vote_lines(results, leads)
+    for column, gain in results.get("vote_gains", {}).items():
+        yield f"vote − {column}, {AT_INFERENCE}"
+        yield compare_table(gain)
     for sampler, gain in results["gains"].items():
         yield f"{sampler} − uniform frames, {NOT_TRAINING}"
         yield compare_table(gain)

@@ -67,7 +67,7 @@ def main() -> None:
     samples, decode_seconds = decoded(given.root, given.annotation, settings)
     policy = endless(load_policy(given.model, settings.policy))
     asked = [Asked(sample=one, position=place) for place, one in enumerate(samples)]
-    groups = groups_of(policy, asked, chosen_frames(asked, "uniform"))
+    groups = groups_of(policy, asked, chosen_frames(asked, settings.columns[0]))
     rounds = [stages(policy, groups, given.tokens) for _ in range(given.rounds)]
     for line in report(rounds, decode_seconds, samples):
         print(line)

@@ -18,9 +18,14 @@ FORMATS: dict[str, ModuleType] = {
 
 
 def read_predictions(
-    path: Path, benchmark: Benchmark, *, format_name: str | None = None, sampler: str | None = None
+    path: Path,
+    benchmark: Benchmark,
+    *,
+    format_name: str | None = None,
+    sampler: str | None = None,
+    all_answers: bool = False,
 ) -> PredictionFile:
-    """Predictions of a file, or of the predictions.jsonl in a folder.
+    """Predictions of a file, or of the predictions.jsonl in a folder; `all_answers` as in `strive.read`.
 
     Raises UsageError for an unknown format, a file in no known format, and a frame sampler as `strive.read`.
     """
@@ -28,7 +33,7 @@ def read_predictions(
     records = read_records(file)
     name = choose(format_name, FORMATS, "format") if format_name else format_of(records)
     if name == strive.NAME:
-        return strive.read(records, benchmark, sampler)
+        return strive.read(records, benchmark, sampler, all_answers=all_answers)
     if sampler is not None:
         raise UsageError(
             f"predictions {file}: --sampler selects among our own predictions, but the format is {name}"

@@ -24,7 +24,8 @@ class Prediction:
     `place` is its position in the file, for messages. `group` is a tag value of its question (a task, a
     track). `judgement` in [0, 1] is a judge's, where the file holds one. `item` is the whole question, where
     the file holds that. `frames` is whatever it says of the frames used. `outputs` are all answers to the
-    question, where several were sampled; `output` is the first.
+    question, where several were sampled; `output` is the first. `logprobs` are the mean
+    log-probabilities of a token of each answer, where known.
     """
 
     place: str
@@ -38,6 +39,7 @@ class Prediction:
     item: Item | None = None
     frames: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

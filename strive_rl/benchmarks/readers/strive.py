@@ -22,8 +22,13 @@ def fits(records: Records) -> bool:
     return any("sample_id" in row and "output" in row for _, row in records.rows)
 
 
-def read(records: Records, benchmark: Benchmark, sampler: str | None = None) -> PredictionFile:
-    """Predictions of one frame sampler. Raises UsageError where the file holds several and none is chosen."""
+def read(
+    records: Records, benchmark: Benchmark, sampler: str | None = None, *, all_answers: bool = False
+) -> PredictionFile:
+    """Predictions of one frame sampler; with `all_answers` also those that were not elected.
+
+    Raises UsageError where the file holds several samplers and none is chosen.
+    """
     samplers = sorted({str(row["sampler"]) for _, row in records.rows if "sampler" in row})
     if sampler is None and len(samplers) > 1:
         raise UsageError(
@@ -40,11 +45,11 @@ def read(records: Records, benchmark: Benchmark, sampler: str | None = None) -> 
         if not isinstance(row.get("sample_id"), str | int) or not isinstance(row.get("output"), str):
             bad.append(f"{place}: sample_id or output is missing")
             continue
-        predictions.append(_prediction(place, row, benchmark))
+        predictions.append(_prediction(place, row, benchmark, all_answers))
     return PredictionFile(format=NAME, predictions=tuple(predictions), bad=tuple(bad))
 
 
-def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Prediction:
+def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark, all_answers: bool) -> Prediction:
     video, question = row.get("video"), row.get("question")
     return Prediction(
         place=place,
@@ -55,12 +60,18 @@ def _prediction(place: str, row: Mapping[str, Any], benchmark: Benchmark) -> Pre
         options=_texts(row.get("options")),
         item=_item(row, benchmark),
         frames={name: row[name] for name in FRAME_FIELDS if name in row},
-        outputs=_texts(row.get("outputs")),
+        # Of answers that elected one, that one counts.
+        outputs=() if "elected" in row and not all_answers else _texts(row.get("outputs")),
+        logprobs=_numbers(row.get("logprobs")),
     )
 
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else ()
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) and all(isinstance(v, float) for v in value) else ()
 
 
 def _item(row: Mapping[str, Any], benchmark: Benchmark) -> Item | None:

@@ -145,6 +145,7 @@ def run(
     context: AnswerContext, videos: list[VideoResult], size: int, samplers: tuple[str, ...]
 ) -> Iterator[tuple]:
     video_batches = video_batches_of([video.job for video in videos], size)
+    context = replace(context, settings=replace(context.settings, samplers=samplers))
     return answered(context, pending_of(video_batches, samplers, {}), iter(videos))
 
 

@@ -19,15 +19,20 @@ from strive_data.errors import UsageError
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.rules.videomme import VIDEOMME
 from strive_rl.common import distributed, jsonl
-from strive_rl.eval import launch as launching
+from strive_rl.eval import on_benchmark as launching
 from strive_rl.eval.columns import (
     gains_over_baseline,
     gains_over_uniform,
     require_baseline,
     score_columns,
 )
-from strive_rl.eval.launch import benchmark_table, finished_results, launch
-from strive_rl.eval.on_benchmark import RuntimeOptions, evaluate_benchmark
+from strive_rl.eval.on_benchmark import (
+    RuntimeOptions,
+    benchmark_table,
+    evaluate_benchmark,
+    finished_results,
+    launch,
+)
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, row
 from tests.strive_rl.test_cli import typed
 

@@ -24,10 +24,10 @@ from strive_rl.config import PolicySettings
 from strive_rl.eval import on_benchmark as running
 from strive_rl.eval.batches import VideoBatch, order_of, pending_of, share, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
-from strive_rl.eval.launch import benchmark_table
 from strive_rl.eval.on_benchmark import (
     RuntimeOptions,
     Task,
+    benchmark_table,
     evaluate_benchmark,
     frame_settings,
 )
@@ -246,6 +246,36 @@ def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
     (out / "results.json").unlink()
     with pytest.raises(UsageError, match="max_new_tokens: 4, now 5"):
         evaluate_benchmark(out, task=task, settings=replace(QUICK, max_new_tokens=5))
+
+
+def test_a_vote_stands_beside_its_control_and_resumes_to_the_same_bytes(
+    task: Task, done: Path, cache: Path, tmp_path: Path
+) -> None:
+    settings = replace(QUICK, variants=2, vote=True, controls=("single",))
+    runtime = replace(ONE, cache=cache)
+    out = tmp_path / "out"
+    results = evaluate_benchmark(out, task=task, settings=settings, runtime=runtime)
+    lines = jsonl.read(out / "predictions.jsonl")
+    voted, single = (
+        [line for line in lines if line["sampler"] == name] for name in ("uniform", "uniform-single")
+    )
+    assert [line | {"sampler": "uniform"} for line in single] == jsonl.read(done / "predictions.jsonl")
+    assert [view["frames"] for view in voted[0]["views"]] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert all(line["output"] == line["outputs"][line["elected"]] for line in voted)
+    assert [(c["prompts"], c["completions"]) for c in results["votes"].values()] == [(18, 18), (9, 9)]
+    assert results["columns"]["uniform"]["counts"]["answered"] == 9
+    assert results["vote_gains"]["uniform-single"]["readings"]["robust"]["difference"]["questions"] == 12
+    shown = benchmark_table(results)
+    assert "vote − uniform-single, of the same model, at inference: not a gain of training" in shown
+    file = out / "predictions.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    (out / "results.json").unlink()
+    again = evaluate_benchmark(out, task=task, settings=settings, runtime=runtime)
+    assert file.read_bytes() == whole
+    assert again["columns"] == results["columns"]
+    with pytest.raises(UsageError, match="topk with 2 variants"):
+        evaluate_benchmark(out, task=task, settings=replace(settings, samplers=("topk",)))
 
 
 def test_importance_stands_beside_uniform_with_its_gain(

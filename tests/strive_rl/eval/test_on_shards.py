@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
 from strive_rl.eval.config import EvalSettings
-from strive_rl.eval.on_shards import evaluate, gains, summarise
+from strive_rl.eval.on_shards import evaluate, finished_results, gains, summarise
+from strive_rl.eval.table import results_table
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
 SETTINGS = EvalSettings(
@@ -90,6 +92,38 @@ def test_an_evaluation_and_its_baseline(tmp_path: Path, shards: ShardSet, tiny_f
     )
     assert jsonl.read(tmp_path / "two" / "predictions.jsonl") == rows
     assert again["gain"]["uniform"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "questions": 6, "videos": 3}
+
+
+def test_a_vote_and_its_controls_are_one_table(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
+    settings = replace(
+        SETTINGS, samplers=("importance",), variants=2, vote=True, controls=("single", "samples", "frames")
+    )
+    out = tmp_path / "vote"
+    results = evaluate(out, shards=shards, model=str(tiny_folder), settings=settings)
+    rows = jsonl.read(out / "predictions.jsonl")
+    columns = ["importance", "importance-single", "importance-samples", "importance-frames"]
+    assert [row["sampler"] for row in rows] == [name for name in columns for _ in range(6)]
+    counted = {
+        name: (cost["prompts"], cost["frames"], cost["completions"])
+        for name, cost in results["votes"].items()
+    }
+    assert counted == dict(zip(columns, [(12, 48, 12), (6, 24, 6), (6, 24, 12), (6, 48, 6)], strict=True))
+    assert all(cost["seconds"] > 0 for cost in results["votes"].values())
+    assert list(results["vote_gains"]) == columns[1:]
+    assert results["vote_gains"]["importance-single"]["questions"] == 6
+    shown = results_table(results)
+    assert "at inference: not a gain of training" in shown
+    assert "one view of 2·K frames" in shown
+    assert finished_results(out, shards=shards, model=str(tiny_folder), settings=settings) == results
+    with pytest.raises(UsageError, match=r"variants: 2, now 'nothing'"):
+        finished_results(out, shards=shards, model=str(tiny_folder), settings=SETTINGS)
+    # The single view is the evaluation without a vote, to the byte but for its name.
+    plain = replace(SETTINGS, samplers=("importance",))
+    evaluate(tmp_path / "plain", shards=shards, model=str(tiny_folder), settings=plain)
+    alone = jsonl.read(tmp_path / "plain" / "predictions.jsonl")
+    assert [row | {"sampler": "importance"} for row in rows[6:12]] == alone
+    with pytest.raises(UsageError, match="topk with 2 variants"):
+        evaluate(out, shards=shards, model="", settings=replace(settings, samplers=("topk",)))
 
 
 def test_sampled_shards_say_where_their_frames_come_from(tmp_path: Path, tiny_folder: Path) -> None:

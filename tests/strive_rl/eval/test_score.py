@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
+from strive_data.schema import Question
 from strive_rl.benchmarks.custom import CUSTOM
-from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.item import Benchmark, Item
+from strive_rl.benchmarks.readers.join import join
+from strive_rl.benchmarks.readers.prediction import Prediction
 from strive_rl.benchmarks.rules.mmvu import MMVU
 from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST, TRAINED_ON
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
@@ -72,6 +75,62 @@ def test_or_they_leave_the_mean_and_that_is_said(tmp_path: Path) -> None:
     assert results["overall"]["accuracy"]["mean"] == pytest.approx(2 / 3)
     assert (
         "without a usable row or answer: 3 of 6 questions; they are left out of the mean." in results["notes"]
+    )
+
+
+def test_of_several_predictions_one_is_elected(tmp_path: Path) -> None:
+    """From lines, from a list of answers, and from several files; without an id round by round."""
+    voting = ScoreSettings(bootstrap_resamples=50, vote=True)
+    file = answers(tmp_path, "A", "B", name="one.jsonl")
+    jsonl.append(file, [{"sample_id": "0", "output": output} for output in ("B", "I say B")])
+    jsonl.append(file, [{"sample_id": "2", "output": "A", "outputs": ["A", "B", "B"]}])
+    with pytest.raises(UsageError, match=r"question 0 is answered twice.*--vote"):
+        run(tmp_path, file)
+    results = run(tmp_path, file, out="voted", settings=voting)
+    rows = {row["sample_id"]: row for row in jsonl.read(tmp_path / "voted" / "scored.jsonl")}
+    assert [rows[i]["output"] for i in ("0", "1", "2")] == ["B", "B", "B"]
+    assert results["overall"]["accuracy"]["mean"] == pytest.approx(3 / 6)
+    assert results["counts"]["voters"] == 7
+    assert any("7 predictions; a gain over single answers is one at inference" in n for n in results["notes"])
+    more = [answers(tmp_path, "B", "A", name="two.jsonl"), answers(tmp_path, "B", "A", name="three.jsonl")]
+    several = score(
+        [file, *more],
+        tmp_path / "files",
+        benchmark=CUSTOM,
+        annotations=[annotation(tmp_path)],
+        settings=voting,
+    )
+    assert several["overall"]["accuracy"]["mean"] == pytest.approx(2 / 6)
+
+
+def test_our_voted_predictions_count_as_elected_or_vote_again(tmp_path: Path) -> None:
+    line = {"sample_id": "0", "output": "B", "outputs": ["A", "A", "B"], "elected": 2}
+    file = tmp_path / "own.jsonl"
+    jsonl.append(file, [line | {"logprobs": [-1.0, -2.0, -0.1]}])
+    assert run(tmp_path, file)["overall"]["accuracy"]["mean"] == pytest.approx(1 / 6)
+    again = run(tmp_path, file, out="again", settings=ScoreSettings(bootstrap_resamples=50, vote=True))
+    assert again["overall"]["accuracy"]["mean"] == 0.0
+
+
+def test_predictions_of_questions_that_agree_are_elected_round_by_round() -> None:
+    items = [Item(question=question(i)) for i in range(2)]
+    given = [
+        Prediction(place=str(n), output=text, video="v.mp4", question="Which?")
+        for n, text in enumerate(["A", "B", "C", "B", "A", "B"])
+    ]
+    joined = join(items, given, lambda item, mine: mine[-1])
+    assert {name: each.place for name, each in joined.predictions.items()} == {"q0": "4", "q1": "5"}
+    assert joined.voters == 6
+
+
+def question(number: int) -> Question:
+    return Question(
+        sample_id=f"q{number}",
+        video="v.mp4",
+        question="Which?",
+        options=(),
+        answer="1",
+        problem_type="numerical",
     )
 
 

@@ -59,7 +59,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 def test_every_answer_has_all_its_tokens_and_sharing_makes_pixels_once(policy: Policy) -> None:
     asked = [Asked(sample=made_sample(i), position=i) for i in range(4)]
-    groups = groups_of(policy, asked, chosen_frames(asked, "uniform"))
+    groups = groups_of(policy, asked, chosen_frames(asked, QUICK.columns[0]))
     shared, alone = (prompts_of(policy, groups, share=share) for share in (True, False))
     assert [len({id(prompt.pixels) for prompt in prompts}) for prompts in (shared, alone)] == [2, 4]
     answers = greedy(endless(policy), shared, 5)
