@@ -124,7 +124,7 @@ def require_heldout(
             f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
         )
     first = [Asked(sample=heldout.read(0), position=0)]
-    groups_of(policy, first, chosen_frames(first, sampler))
+    groups_of(policy, first, chosen_frames(first, evaluation_settings(settings).columns[0]))
 
 
 def closing_lines(run: TrainState) -> list[str]:
