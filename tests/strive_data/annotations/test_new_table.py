@@ -25,7 +25,7 @@ def test_the_filled_in_table_is_read_as_it_is(tmp_path: Path) -> None:
     assert not filled.failures
     assert [(q.video, q.problem_type, q.answer) for _, q in filled.questions] == [
         ("b.MP4", "multiple choice", "A"),
-        ("a, 1/x.webm", "free-form", "3"),
+        ("a, 1/x.webm", "numerical", "3"),
     ]
 
 
