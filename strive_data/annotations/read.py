@@ -198,6 +198,19 @@ def annotations_of(
     )
 
 
+def rows_by_id(path: Path, *, recipe: str | None = None) -> dict[str, Mapping[str, object]]:
+    """The usable rows of one file as they are written, by the sample ids that a build gives them.
+
+    Raises UsageError as `read_annotations`.
+    """
+    file = read_rows(path)
+    questions = annotations_of([file], "", recipe=recipe, check_files=False).questions
+    ids = {row: question.sample_id for row, question in questions}
+    items = items_of(file, _choose(file, recipe, NO_COLUMNS).recipe.rows)
+    values = ((ids.get(row), item.value) for row, item in enumerate(items))
+    return {name: value for name, value in values if name is not None and isinstance(value, Mapping)}
+
+
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """Millions of lasting objects make each garbage collection longer, and none of them is garbage."""

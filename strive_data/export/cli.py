@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from strive_data.common.console import echo, local_folder, option, written
+from strive_data.common.console import echo, local_folder, local_path, option, written
 from strive_data.common.text import plural
 from strive_data.options import BuildAnywhere
 
@@ -34,6 +34,14 @@ def export(
             metavar="FOLDER",
         ),
     ] = None,
+    table: Annotated[
+        Path | None,
+        option(
+            text="The benchmark's own table, whose rows get the key frames (lmms-eval only); default none.",
+            parser=local_path,
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Write the chosen frames with their times, questions and answers as another tool reads them."""
     from strive_data.export.rows import ALL, ExportOptions
@@ -46,7 +54,11 @@ def export(
         instruction=instruction or "",
     )
     with ShardProgress("exported") as progress:
-        summary = export_build(folder, to, out, options=options, data_root=data_root, observe=progress)
+        summary = export_build(
+            folder, to, out, options=options, data_root=data_root, table=table, observe=progress
+        )
     counts = (plural(summary.rows, "row"), plural(summary.samples, "sample"), plural(summary.frames, "frame"))
     echo(f"{out}: {counts[0]} of {counts[1]}, {counts[2]}")
+    if summary.left_out:
+        echo(f"  without key frames, left out: {plural(summary.left_out, 'row')} of {table}")
     echo(f"  {summary.usage}")

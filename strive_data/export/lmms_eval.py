@@ -2,10 +2,11 @@
 
 A list of the questions with `keyframe_indices`, the numbers of the frames in the order in which the video
 shows them, from 0, and `keyframe_times`, their times in seconds: `keyframes-0.json` for variant 0, and so on.
-The patch takes such a file as the data of a task (`--data_files`): its rows are the benchmark's own with
-`keyframe_indices` added. Fields of the benchmark that a build does not keep are joined by `question_id`. The
-patch expects as many frames of each video as the model is set to (`max_num_frames`): a video that has fewer
-ends its evaluation.
+The patch takes a file of the benchmark's own rows with `keyframe_indices` added as the data of a task
+(`--data_files`). These come out where the benchmark's table is given, whose rows are found by the ids that a
+build gives them. Without it, a row has what a build knows, to be joined by `question_id`. The patch expects
+as many frames of each video as the model is set to (`max_num_frames`): a video that has fewer ends its
+evaluation.
 
 A build has the times of frames, not their numbers: these are looked up in the packets of the videos, which
 are not decoded. A video is known by its packets, so another file of that name is refused.
@@ -15,7 +16,7 @@ Source: https://github.com/MAC-AutoML/WFS-SB (datasets/*/keyframe_dir/*.json, lm
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import BinaryIO
 import numpy as np
 import orjson
 
+from strive_data.annotations.read import rows_by_id
 from strive_data.annotations.videos import VideoFolder
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_folder import frame_files, frame_times
@@ -38,10 +40,12 @@ ONE = np.zeros(1)
 
 
 class KeyFrames:
-    """The writer; `data_root` is the folder that the build's video paths start from."""
+    """The writer; `data_root` is the folder that the build's video paths start from, `table` the benchmark's
+    own table, whose rows get the key frames."""
 
-    def __init__(self, data_root: Path) -> None:
+    def __init__(self, data_root: Path, table: Path | None = None) -> None:
         self._root, self._videos = data_root, VideoFolder(data_root)
+        self._table, self._rows = table, rows_by_id(table) if table else {}
 
     def __call__(self, folder: Path, rows: Iterable[ExportRow], options: ExportOptions) -> str:
         """Write a file a variant, row by row. Raises UsageError for a video that is gone or another one."""
@@ -59,17 +63,29 @@ class KeyFrames:
                 file.write(b"\n]\n")
         return ""
 
+    def left_out(self, sample_ids: Iterable[str]) -> int:
+        """How many rows of the table have none of these samples, and so no key frames."""
+        return len(self._rows.keys() - set(sample_ids))
+
     def _entry(self, row: ExportRow) -> dict[str, object]:
+        frames = {"keyframe_indices": self._numbers(row), "keyframe_times": row.times.tolist()}
         question = row.question
-        return {
-            "question_id": question.sample_id,
-            "video": question.video,
-            "question": question.question,
-            "options": list(question.options),
-            "answer": question.answer,
-            "keyframe_indices": self._numbers(row),
-            "keyframe_times": row.times.tolist(),
-        }
+        if self._table is None:
+            about: Mapping[str, object] = {
+                "question_id": question.sample_id,
+                "video": question.video,
+                "question": question.question,
+                "options": list(question.options),
+                "answer": question.answer,
+            }
+        elif question.sample_id in self._rows:
+            about = self._rows[question.sample_id]
+        else:
+            raise UsageError(
+                f"--table {self._table} has no row of sample {question.sample_id!r}; name the table that the "
+                "build was made from"
+            )
+        return {**about, **frames}
 
     def _numbers(self, row: ExportRow) -> list[int]:
         name = row.question.video

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,12 +76,16 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """Rows (variants of samples), samples, frames in all rows; `usage` says how to read them."""
+    """Rows (variants of samples), samples, frames in all rows; `usage` says how to read them.
+
+    `left_out` rows of the benchmark's table have no sample in the build.
+    """
 
     rows: int
     samples: int
     frames: int
     usage: str
+    left_out: int = 0
 
 
 def export_build(
@@ -91,21 +95,22 @@ def export_build(
     *,
     options: ExportOptions | None = None,
     data_root: Path | None = None,
+    table: Path | None = None,
     observe: Observe | None = None,
 ) -> ExportSummary:
     """Write the variants of a finished build into the new folder `out`, in the layout of that name.
 
     Samples are read one by one and their JPEGs are copied unchanged. `out` appears when all of it is there,
-    with `export.json` (where it comes from) and `README.md` (how to read it). `data_root` has the videos,
-    for frame numbers (lmms-eval).
+    with `export.json` (where it comes from) and `README.md` (how to read it). For lmms-eval
+    `data_root` has the videos, which give the frame numbers, and `table` the benchmark's own rows.
 
     Raises SettingsError for an unknown layout, UsageError for a folder that is no build, an output that
     exists, a variant that a sample lacks, and a question that the layout cannot hold; DamagedError as the
     shard reader.
     """
     chosen, wanted = LAYOUTS[choose(layout, LAYOUTS, "layout")], options or ExportOptions()
-    write = chosen.write or _key_frames(layout, data_root)
-    _refuse_unused(layout, wanted, data_root)
+    _refuse_unused(layout, wanted, {"--data-root": data_root, "--table": table})
+    write = chosen.write or _key_frames(layout, data_root, table)
     shards = ShardSet.open(build)
     counts = {"rows": 0, "frames": 0}
 
@@ -130,23 +135,24 @@ def export_build(
         }
         write_json(folder / "export.json", record)
         (folder / "README.md").write_text(_readme(head, chosen, usage, counts), encoding="utf-8")
-    return ExportSummary(samples=len(shards), usage=usage, **counts)
+    left_out = write.left_out(shards.sample_ids) if isinstance(write, KeyFrames) else 0
+    return ExportSummary(samples=len(shards), usage=usage, left_out=left_out, **counts)
 
 
-def _key_frames(layout: str, data_root: Path | None) -> Write:
+def _key_frames(layout: str, data_root: Path | None, table: Path | None) -> Write:
     if data_root is None:
         raise UsageError(
             f"--to {layout} holds numbers of frames, and a build has only their times: name the folder of "
             "the videos with --data-root"
         )
-    return KeyFrames(data_root)
+    return KeyFrames(data_root, table)
 
 
-def _refuse_unused(layout: str, options: ExportOptions, data_root: Path | None) -> None:
+def _refuse_unused(layout: str, options: ExportOptions, files: Mapping[str, Path | None]) -> None:
     """Raise UsageError for an option that would change nothing."""
     chosen = LAYOUTS[layout]
     unused = {
-        "--data-root": chosen.write is not None and data_root is not None,
+        **{name: chosen.write is not None and path is not None for name, path in files.items()},
         "--time-stamps": not chosen.prompts and options.time_stamps,
         "--instruction": not chosen.prompts and bool(options.instruction),
     }

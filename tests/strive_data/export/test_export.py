@@ -166,6 +166,29 @@ def test_key_frames_are_numbered_as_the_video_shows_them(mixed: Path, exported: 
                 assert entry["keyframe_indices"] == one.indices[variant].tolist()
 
 
+def test_key_frames_are_added_to_the_rows_of_the_benchmark(mixed: Path, tmp_path: Path) -> None:
+    """In the layout of WFS-SB's files: a row of the benchmark as it is, and `keyframe_indices`."""
+    table, root = mixed / "world" / "questions.jsonl", mixed / "world"
+    export_build(mixed / "build", "lmms-eval", tmp_path / "out", data_root=root, table=table)
+    written = json.loads((tmp_path / "out" / "keyframes-1.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    numbers = [entry.pop("keyframe_indices") for entry in written]
+    times = [entry.pop("keyframe_times") for entry in written]
+    assert written == rows
+    assert [len(row) for row in numbers] == [4, 4, 4, 4, 1, 1]
+    assert times == [one.times[1].tolist() for one in open_build(mixed / "build")]
+    longer = tmp_path / "longer.jsonl"
+    longer.write_text(table.read_text() + json.dumps({**rows[0], "problem_id": "failed"}) + "\n")
+    more = export_build(mixed / "build", "lmms-eval", tmp_path / "more", data_root=root, table=longer)
+    assert (more.rows, more.left_out) == (12, 1)
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    with pytest.raises(UsageError, match=r"short\.jsonl has no row of sample 'count'"):
+        export_build(mixed / "build", "lmms-eval", tmp_path / "new", data_root=root, table=short)
+    with pytest.raises(UsageError, match="--table changes nothing in the layout trl"):
+        export_build(mixed / "build", "trl", tmp_path / "new", table=table)
+
+
 def test_key_frames_need_the_videos_of_the_build(mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="name the folder of the videos with --data-root"):

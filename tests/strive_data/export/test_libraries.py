@@ -1,7 +1,10 @@
-"""Exports read by the libraries that they are for; skipped where these are not installed ([export-test])."""
+"""Exports read by the libraries that they are for; skipped where these are absent (the extra [trl])."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +76,30 @@ def test_trl_puts_the_frames_into_its_prompts(mixed: Path, tmp_path: Path, time_
         shown = [part["image"] for part in message["content"] if part["type"] == "image"]
         assert shown == row["images"]
         assert message["content"][-1]["text"].startswith(("What", "Which", "A ", "How", "Where", "When"))
+
+
+@pytest.mark.slow
+def test_the_example_trains_with_trl_on_videos_and_images(mixed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="the package trl is not installed")
+    load(mixed, "trl", tmp_path / "frames", instruction="Think in <think></think>, <answer>B</answer>.")
+    root = Path(__file__).parents[3]
+    options = {
+        "--data": tmp_path / "frames",
+        "--model": root / "strive_rl" / "demo_model",
+        "--out": tmp_path / "trained",
+        "--steps": 3,
+        "--completions": 4,
+        "--max-new-tokens": 8,
+    }
+    arguments = [str(each) for option in options.items() for each in option]
+    command = [sys.executable, "-m", "tools.examples.trl_grpo", *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=root, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("step ")] == [
+        "step 1",
+        "step 2",
+        "step 3",
+    ]
+    assert (tmp_path / "trained" / "model.safetensors").stat().st_size > 1 << 20
