@@ -22,7 +22,8 @@ SCHEMA_VERSION = 1
 IMAGE_READER = "image"
 """The reader of images, by which tables and samples tell them from videos."""
 
-ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression"]
+ProblemType = Literal["multiple choice", "numerical", "OCR", "free-form", "regression", "temporal grounding"]
+GROUNDING: ProblemType = "temporal grounding"
 PROBLEM_TYPES: tuple[str, ...] = get_args(ProblemType)
 
 Stage = Literal["annotation", "decode", "score", "sample", "write"]
@@ -41,7 +42,8 @@ class Question:
     """One usable row of an annotation file.
 
     `video` is relative to the data root, normalised, with forward slashes. `options` keep their letters
-    ("A. text"). `evidence_spans` are seconds in which the answer can be seen, where the annotation has them.
+    ("A. text"). The answer to temporal grounding is "start to end; …" in seconds. `evidence_spans` are
+    seconds in which the answer can be seen, where the annotation has them.
     """
 
     sample_id: str

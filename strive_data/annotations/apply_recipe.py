@@ -151,7 +151,7 @@ def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
     if HOLE.search(text):
         hole = HOLE.fullmatch(text)
         if hole:
-            return lambda item, row: _filled(item, row, hole[1], folders)
+            return lambda item, row: _whole(item, row, hole[1], folders)
         return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1], folders), text)
     paths = [path.strip() for path in text.split("|")]
     if len(paths) == 1 and len(steps_of(text)) == 1:
@@ -183,6 +183,12 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
         else:
             return ABSENT
     return value
+
+
+def _whole(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> object:
+    """A field as a text, or the list or object that it is."""
+    value = row.get(name)
+    return value if isinstance(value, list | dict) else _filled(item, row, name, folders)
 
 
 def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
@@ -247,7 +253,8 @@ def _columns_of_options(row: Row, columns: tuple[str, ...]) -> list[object]:
 def _clean(layout: Layout, recipe: Recipe) -> None:
     """The video as a path, the question without place holders, the answer without tags, moments as spans."""
     for name in ("problem", "solution"):
-        if isinstance(parts := layout.get(name), list):
+        parts = layout.get(name)
+        if isinstance(parts, list) and any(isinstance(part, Mapping) and "text" in part for part in parts):
             layout[name] = _joined(parts)
     video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
     if recipe.rules.answer_in_tags and isinstance(answer, str):

@@ -14,12 +14,13 @@ from typing import NoReturn, cast
 
 from strive_data.annotations.choices import LETTER, OPTION
 from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.common.settings import choose
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError, SettingsError
-from strive_data.schema import PROBLEM_TYPES, ProblemType, Question, Span
+from strive_data.schema import GROUNDING, PROBLEM_TYPES, ProblemType, Question, Span
 
 Row = dict[str, object]
 
@@ -61,8 +62,9 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
     `labels` are the names of the layout's fields in messages, where they differ.
 
     Options come out as "A. text" whichever of "A. ", "A) ", "(A) " or "A: " the file uses, the answer without
-    its `<answer>` wrapper, for multiple choice as the bare letter. A path that ends as pictures do is an
-    image; a `data_type` must agree.
+    its `<answer>` wrapper, for multiple choice as the bare letter, for temporal grounding as "start to end;
+    …", which is also the evidence where the row has none. A path that ends as pictures do is an image; a
+    `data_type` must agree.
     """
     if not isinstance(row, dict):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
@@ -80,14 +82,20 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     _check_data_type(row)
     problem_type = _problem_type(row)
     options = _options(row, problem_type)
+    if problem_type == GROUNDING and is_image(_text(row, "path")):
+        _bad("problem_type", f": got {GROUNDING!r} for an image, expected a video")
+    answer = _answer(row, problem_type, options)
+    evidence = _spans(row.get("evidence_spans"))
+    if problem_type == GROUNDING and not evidence:
+        evidence = read_spans(answer) or ()
     return Question(
         sample_id=sample_id,
         question=_text(row, "problem"),
         problem_type=problem_type,
         options=options,
-        answer=_answer(row, problem_type, options),
+        answer=answer,
         source=_text(row, "data_source") if row.get("data_source") else "",
-        evidence_spans=_spans(row.get("evidence_spans")),
+        evidence_spans=evidence,
         video=videos.find(_text(row, "path"), label=path_label),
     )
 
@@ -148,6 +156,8 @@ def _lettered(option: str) -> str | None:
 
 def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:
     value = row.get("solution")
+    if problem_type == GROUNDING and isinstance(value, list | dict):
+        return _time_spans(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         row = {"solution": str(value)}
     solution = _text(row, "solution")
@@ -164,6 +174,8 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
         _bad("solution", f": got {short_repr(solution)}, expected one <answer>…</answer>")
     if problem_type == "multiple choice":
         return _letter(answer, options)
+    if problem_type == GROUNDING:
+        return _time_spans(answer)
     if problem_type in ("numerical", "regression") and parse_number(answer) is None:
         _bad(
             "solution",
@@ -172,6 +184,14 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
     if problem_type == "free-form" and not any(character.isalnum() for character in answer):
         _bad("solution", f": got {short_repr(answer)}, expected some words")
     return answer
+
+
+def _time_spans(value: object) -> str:
+    spans = read_spans(value)
+    if spans is None:
+        expected = "seconds with start < end: '12.3 to 15.8', [12.3, 15.8] or a list of these"
+        _bad("solution", f": got {short_repr(value)}, expected {expected} for problem_type {GROUNDING!r}")
+    return spans_text(spans)
 
 
 def _letter(answer: str, options: tuple[str, ...]) -> str:

@@ -74,6 +74,7 @@ Otherwise = Literal[
     "OCR",
     "free-form",
     "regression",
+    "temporal grounding",
 ]
 
 
@@ -112,6 +113,7 @@ class TypeRule:
     regression: tuple[str, ...] = ()
     ocr: tuple[str, ...] = ()
     free_form: tuple[str, ...] = ()
+    temporal_grounding: tuple[str, ...] = ()
     otherwise: Otherwise = ""
     absent: Otherwise = ""
 
@@ -127,6 +129,7 @@ class TypeRule:
             "regression": self.regression,
             "OCR": self.ocr,
             "free-form": self.free_form,
+            "temporal grounding": self.temporal_grounding,
         }
         return {word: problem_type for problem_type, words in lists.items() for word in words}
 
@@ -161,9 +164,10 @@ class Recipe:
     "videos | images" one is enough.
 
     `rows` leads from a JSON object to its lists of rows, a key or `{name}` a step, the latter over all keys,
-    whose text becomes the rows' field `name`: "{video_id}/{dimension}". "" is a list or table of rows;
-    "[]/qa" a list of objects that each have rows in `qa`, and whose other fields the rows get too.
-    `video_folders` has the folder of the videos, {@videos}, by the name of the annotation file.
+    whose text becomes the rows' field `name`: "{video_id}/{dimension}"; a last step "a&b" makes a row of each
+    place in these lists of one length. "" is a list or table of rows; "[]/qa" a list of objects that each
+    have rows in `qa`, and whose other fields the rows get too. `video_folders` has the folder of the videos,
+    {@videos}, by the name of the annotation file.
     """
 
     title: str

@@ -32,6 +32,9 @@ ROWS_FOR_COLUMNS = 1000
 LINES_TO_JUDGE = 50
 
 
+CHARADES = re.compile(rb"(\S+) (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)##(.+)")
+
+
 class Item(NamedTuple):
     """One row and where it is: `unit` and `number`, "line" 7, negative where the unit says all.
 
@@ -102,6 +105,8 @@ def read_rows(path: Path) -> RowFile:
         if next(iter(rows), None) is None:
             raise _unusable(path, "has a header and no rows")
         return RowFile(path=path, sha256=sha256, items=rows, header=table.header, guesses=table.guesses)
+    if suffix == ".txt" and CHARADES.match(start.split(b"\n")[0]):
+        return RowFile(path=path, sha256=sha256, items=Rows(partial(_charades_items, path)))
     if suffix in (".parquet", ".pq"):
         rows = _parquet_rows(path)
         header = frozenset(pl.scan_parquet(path).collect_schema().names())
@@ -160,6 +165,8 @@ def _descend(
         if step.startswith("{"):
             for key, below in value.items():
                 yield from _descend(path, below, rest, {**names, step.strip("{}"): key}, [*keys, key])
+        elif "&" in step:
+            yield from _parallel_rows(path, value, step.split("&"), names, where)
         elif step in value:
             yield from _descend(path, value[step], rest, names, [*keys, step])
         else:
@@ -168,6 +175,19 @@ def _descend(
         for row, fields in enumerate(value):
             merged = {**fields, **names} if isinstance(fields, Mapping) else fields
             yield Item(path, f"{where} item", row, row, merged)
+
+
+def _parallel_rows(
+    path: Path, value: Mapping[str, object], fields: Sequence[str], names: Mapping[str, str], where: str
+) -> Iterator[Item]:
+    """A row of each place in the lists called `fields`, with the object's other fields."""
+    lists = [each for field in fields if isinstance(each := value.get(field), list)]
+    if len(lists) < len(fields) or len({len(each) for each in lists}) > 1:
+        yield Item(path, where, -1, 0, _bad(f"expected lists of one length as {', '.join(fields)}"))
+        return
+    for row, values in enumerate(zip(*lists, strict=True)):
+        merged = {**value, **dict(zip(fields, values, strict=True)), **names}
+        yield Item(path, f"{where} item", row, row, merged)
 
 
 def _is_row(value: object) -> bool:
@@ -179,6 +199,19 @@ def _table_items(
 ) -> Iterator[Item]:
     for row, (line, value) in enumerate(rows()):
         yield Item(path, "line", line, row, value, textual=True)
+
+
+def _charades_items(path: Path) -> Iterator[Item]:
+    """The lines of Charades-STA, "AO8RW 0.0 6.9##a person is putting a book on a shelf."."""
+    with path.open("rb") as file:
+        for line, text in enumerate(file, start=1):
+            match = CHARADES.match(text)
+            names = ("video", "start", "end", "sentence")
+            value: object = _bad("expected VIDEO START END##SENTENCE")
+            if match:
+                parts = (part.decode("utf-8", "surrogateescape").strip() for part in match.groups())
+                value = dict(zip(names, parts, strict=True))
+            yield Item(path, "line", line, line - 1, value, textual=True)
 
 
 def _parquet_rows(path: Path) -> Rows:

@@ -26,7 +26,7 @@ from strive_data.schema import Frames, Question
 
 Kind = Literal["whole", "crop", "coarse", "sharp"]
 PIXELS_OF_TIER: dict[Kind, float] = {"whole": 1.0, "crop": 1.0, "coarse": 0.5, "sharp": 2.0}
-MEASURED_TYPES = ("numerical", "regression")
+MEASURED_TYPES = ("numerical", "regression", "temporal grounding")
 
 # Erring towards too many words only leaves a view whole.
 PLACE_OR_COUNT = re.compile(

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number
+from strive_data.annotations.time_spans import read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
+from strive_rl.answers.grounding import spans_in, temporal_iou
 from strive_rl.answers.plain import plain_text
 from strive_rl.answers.similarity import rouge_mean, split_words, word_error_rate
 from strive_rl.answers.statements import ALTERNATIVES, conclusion, statements
@@ -130,6 +132,14 @@ def _free_form(answer: str, question: Question) -> float:
     return rouge_mean(answer, question.answer)
 
 
+def _grounding(answer: str, question: Question) -> float:
+    """Temporal IoU with all spans that the answer gives."""
+    truth = read_spans(question.answer)
+    if truth is None:
+        raise ValueError(f"question {question.sample_id}: answer {question.answer!r} is no span of seconds")
+    return temporal_iou(spans_in(answer), truth)
+
+
 def _true_number(question: Question) -> Fraction:
     truth = parse_number(question.answer)
     if truth is None:
@@ -143,4 +153,5 @@ SCORERS: dict[ProblemType, Callable[[str, Question], float]] = {
     "regression": _regression,
     "OCR": _ocr,
     "free-form": _free_form,
+    "temporal grounding": _grounding,
 }

@@ -6,6 +6,7 @@ follows from the type of the question:
     letter   the option that a text settles on; most votes
     number   the value to 2 decimals that most give, if several do; else the number nearest to the median
     text     the text most like the others (medoid): by mean ROUGE, for a transcription by word error rate
+    spans    the spans most like the others (medoid) by temporal IoU
     open     the text in a given normal form; most votes
 
 The elected answer is always one of the texts, so that any rule of scoring applies to it. Of equal votes the
@@ -21,9 +22,10 @@ from fractions import Fraction
 from math import exp
 from statistics import median
 
-from strive_data.schema import Question
+from strive_data.schema import GROUNDING, Question
 from strive_rl.answers.accuracy import read_number
 from strive_rl.answers.choice import read_choice
+from strive_rl.answers.grounding import spans_in, temporal_iou
 from strive_rl.answers.similarity import rouge_mean, split_words, word_error_rate
 
 Places = list[int]
@@ -65,6 +67,8 @@ def elect(
         return _majority([read_choice(each, question.options) if each else None for each in given], weights)
     if kind in ("numerical", "regression"):
         return _number([read_number(each) if each else None for each in given], weights)
+    if kind == GROUNDING:
+        return _medoid([each if spans_in(each) else "" for each in given], weights, _span_likeness)
     if kind == "free-form" and form is not None:
         return _majority([form(each) or None for each in given], weights)
     return _medoid(given, weights, _transcription_likeness if kind == "OCR" else rouge_mean)
@@ -114,6 +118,10 @@ def _mean_likeness(place: int, places: Places, texts: Sequence[str], similarity:
 def _transcription_likeness(text: str, other: str) -> float:
     """1 − word error rate, as OCR is scored; case counts."""
     return max(0.0, 1 - word_error_rate(split_words(text), split_words(other)))
+
+
+def _span_likeness(text: str, other: str) -> float:
+    return temporal_iou(spans_in(text), spans_in(other))
 
 
 def _classes(votes: Sequence[Hashable | None]) -> list[Places]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from strive_data.common.settings import choose
 from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.rules.grounding import ACTIVITYNET_CAPTIONS, CHARADES_STA
 from strive_rl.benchmarks.rules.longvideobench import LONGVIDEOBENCH
 from strive_rl.benchmarks.rules.lvbench import LVBENCH
 from strive_rl.benchmarks.rules.mlvu import MLVU
@@ -33,6 +34,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         LVBENCH,
         VIDEO_HOLMES,
         NEXT_GQA,
+        CHARADES_STA,
+        ACTIVITYNET_CAPTIONS,
         CUSTOM,
     )
 }

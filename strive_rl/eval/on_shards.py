@@ -16,9 +16,10 @@ from typing import Any
 from strive_data.common.settings import as_dict, choose
 from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
-from strive_data.schema import Question
+from strive_data.schema import GROUNDING, Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.answers.accuracy import final_answer
+from strive_rl.answers.grounding import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
@@ -144,6 +145,7 @@ def prediction(answered: Answer) -> Prediction:
         "accuracy": _mean([reward.accuracy for reward in rewards]),
         "format": _mean([reward.format for reward in rewards]),
         "reward": _mean([reward.total for reward in rewards]),
+        **({"ious": [reward.accuracy for reward in rewards]} if question.problem_type == GROUNDING else {}),
     }
     seen = [evidence_seen(view.times.tolist(), question.evidence_spans) for view in answered.views]
     line["evidence_seen"] = any(seen) if question.evidence_spans else None
@@ -173,7 +175,9 @@ def votes(rows: Sequence[Prediction], settings: EvalSettings, spent: Seconds) ->
 
 
 def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:
-    """What each sampler's predictions add up to, and apart by whether the evidence was among the frames."""
+    """What each sampler's predictions add up to, and apart by whether the evidence was among the frames.
+
+    `grounding` has mIoU and R@IoU of the answers to temporal grounding, where there are any."""
     summary: dict[str, Any] = {}
     for sampler in (column.name for column in settings.columns):
         mine = [row for row in rows if row["sampler"] == sampler]
@@ -188,6 +192,8 @@ def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, A
             "reward": _mean([row["reward"] for row in mine]),
             "truncated_share": _mean([not row["finished"] for row in mine]),
         } | {name: _accuracy(part, settings) for name, part in parts.items()}
+        if ious := [iou for row in mine for iou in row.get("ious", ())]:
+            summary[sampler]["grounding"] = {"answers": len(ious), "mIoU": _mean(ious)} | recalls(ious)
     return summary
 
 

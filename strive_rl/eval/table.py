@@ -43,6 +43,12 @@ def results_table(results: Results) -> str:
             )
         )
     lines = aligned(rows)
+    for sampler, summary in results["samplers"].items():
+        if found := summary.get("grounding"):
+            shown = ", ".join(f"{name} {100 * found[name]:.1f}" for name in found if name != "answers")
+            lines.append(
+                f"temporal grounding, {sampler} frames: {shown}, {plural(found['answers'], 'answer')}"
+            )
     lines += vote_lines(results, {name: each["accuracy"] for name, each in results["samplers"].items()})
     for column, gain in results.get("vote_gains", {}).items():
         lines += _gain_line(f"vote − {column}, {AT_INFERENCE}", gain)

@@ -35,6 +35,10 @@ ANSWER_FORM: dict[ProblemType, str] = {
     "regression": "The final answer is one number and nothing else.",
     "OCR": "The final answer is the text exactly as it is written in the video.",
     "free-form": "The final answer is a short text.",
+    "temporal grounding": (
+        "The final answer is when it starts and ends in seconds of the video, as START to END, "
+        "with semicolons between several times."
+    ),
 }
 
 
@@ -162,7 +166,7 @@ def _pixels(policy: Policy, views: Sequence[View]) -> list[tuple[torch.Tensor, G
         clips = [
             torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places
         ]
-        made = _stills(policy, clips) if still else _videos(policy, clips, count)
+        made = _images(policy, clips) if still else _videos(policy, clips, count)
         done |= dict(zip(places, made, strict=True))
     return [done[i] for i in range(len(views))]
 
@@ -176,7 +180,7 @@ def _videos(policy: Policy, clips: Sequence[torch.Tensor], frames: int) -> list[
     return _split(made["pixel_values_videos"], made["video_grid_thw"])
 
 
-def _stills(policy: Policy, clips: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, Grid]]:
+def _images(policy: Policy, clips: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, Grid]]:
     """Each image as the image processor reads it: it fills the temporal patch with copies of it."""
     processor = policy.processor.image_processor
     size = _size(policy, processor, 1)

@@ -22,6 +22,7 @@ from strive_data.config import (
 )
 from strive_data.demo.write import write_world
 from strive_data.inspect.report import Selection, write_report
+from strive_data.schema import PROBLEM_TYPES
 from strive_data.shards.reader import ShardSet
 from strive_data.verify import verify_build
 from strive_rl.common import jsonl
@@ -41,9 +42,27 @@ SETTINGS = BuildSettings(
     shard=ShardSettings(frames="all"),
 )
 RED = {"problem": "What colour is it?", "options": ["A. red", "B. blue"], "solution": "A"}
-EXTRA = [
+WHEN = {"problem": "When is it red?", "problem_type": "temporal grounding"}
+EXTRA: list[dict[str, object]] = [
     {"problem_id": "still", "path": "still.png", "problem_type": "multiple choice", **RED},
     {"problem_id": "big", "path": "big.jpg", "problem_type": "multiple choice", **RED},
+    {"problem_id": "when", "path": "videos/world3-0000.mp4", "solution": [[1.5, 4.0]], **WHEN},
+    {"problem_id": "ocr", "path": "still.png", "problem_type": "OCR", "problem": "What?", "solution": "red"},
+    {
+        "problem_id": "n",
+        "path": "still.png",
+        "problem_type": "numerical",
+        "problem": "Count?",
+        "solution": "2",
+    },
+    {"problem_id": "r", "path": "big.jpg", "problem_type": "regression", "problem": "Size?", "solution": 2.5},
+    {
+        "problem_id": "f",
+        "path": "big.jpg",
+        "problem_type": "free-form",
+        "problem": "What?",
+        "solution": "red",
+    },
 ]
 
 
@@ -57,15 +76,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
     out = root / "built"
     summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
-    assert (summary.samples, summary.failures) == (4, ())
+    assert (summary.samples, summary.failures) == (2 + len(EXTRA), ())
     return out
 
 
 def test_an_image_is_a_sample_of_one_frame(built: Path) -> None:
     rows = pl.read_parquet(built / "samples.parquet").filter(reader="image")
-    assert rows["sample_id"].to_list() == ["still", "big"]
+    assert set(rows["sample_id"]) == {"still", "big", "ocr", "n", "r", "f"}
     assert rows.select("candidates", "frames", "variants", "stored").unique().row(0) == (1, 1, 2, 1)
-    assert rows["duration_seconds"].to_list() == [0, 0]
+    assert rows["duration_seconds"].unique().to_list() == [0]
+    types = pl.read_parquet(built / "samples.parquet")["problem_type"]
+    assert set(types) == set(PROBLEM_TYPES)
     assert not verify_build(built).problems
     shards = ShardSet.open(built)
     sample = shards.read(shards.sample_ids.index("still"))
@@ -76,11 +97,11 @@ def test_an_image_is_a_sample_of_one_frame(built: Path) -> None:
 def test_the_report_shows_images_without_a_time_line(built: Path) -> None:
     write_report(built, built.parent / "page.html", Selection(limit=10))
     page = (built.parent / "page.html").read_text()
-    still = page[page.index('id="sample-still"') : page.index('id="sample-big"')]
+    still = page[page.index('id="sample-still"') :].partition("</section>")[0]
     assert "image" in still
     assert 'class="chart"' not in still
     assert still.count('class="frame"') == 1
-    assert page.count('aria-label="time line"') == 2
+    assert page.count('aria-label="time line"') == 3
 
 
 def test_spatial_views_are_the_variants_of_an_image(built: Path) -> None:
@@ -113,7 +134,7 @@ def test_two_steps_of_training_on_a_mixed_batch(
 ) -> None:
     folder = TINY_MODELS[model_type](tmp_path / "model")
     settings = TrainSettings(
-        data=DataSettings(questions_per_step=4),
+        data=DataSettings(questions_per_step=5),
         policy=PolicySettings(device="cpu"),
         rollout=RolloutSettings(completions=4, max_new_tokens=5, temperature=4.0),
         optim=OptimSettings(lr=1e-3),
@@ -125,5 +146,5 @@ def test_two_steps_of_training_on_a_mixed_batch(
     fit(run, lambda *_: None)
     records = jsonl.read(tmp_path / "run" / state.METRICS_FILE)
     assert [record["step"] for record in records] == [1, 2]
-    assert all(record["questions"] == 4 for record in records)
+    assert all(record["questions"] == 5 for record in records)
     assert any((weight != before[name]).any() for name, weight in run.policy.trainable())

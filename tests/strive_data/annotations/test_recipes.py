@@ -38,6 +38,8 @@ NAMES = {
     "next-gqa",
     "video-holmes",
     "mmvu",
+    "activitynet-captions",
+    "charades-sta",
     "perceptiontest",
     "perceptiontest-files",
     "plain",

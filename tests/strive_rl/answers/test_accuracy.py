@@ -101,6 +101,7 @@ TRUTHS = {
     "regression": "100",
     "OCR": "energy is",
     "free-form": "It stands up",
+    "temporal grounding": "1 to 2.5",
 }
 
 

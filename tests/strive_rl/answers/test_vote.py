@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strive_data.schema import ProblemType, Question
+from strive_data.schema import GROUNDING, ProblemType, Question
 from strive_rl.answers.vote import elect
 from strive_rl.benchmarks.open_answer import open_form
 
@@ -46,6 +46,8 @@ def asked(kind: ProblemType, options: tuple[str, ...] = ()) -> Question:
         ("regression", ["many", ""], [], 0, 0.0),
         ("free-form", ["a dog runs home now", "a dog runs", "a dog runs far"], [], 1, None),
         ("free-form", ["", "the cat"], [], 1, 0.5),
+        # Spans: the one that overlaps most with the others, however they are written.
+        (GROUNDING, ["0 to 1", "10 to 20", "[12, 20]", "00:11 - 00:20", "no idea"], [], 3, None),
         ("OCR", ["STOP here", "stop here", "STOP"], [], 0, None),
     ],
 )
@@ -69,7 +71,9 @@ TEXTS = st.lists(st.none() | st.sampled_from(["", "A", "B", "3", "3.5", "blue", 
 
 
 @settings(max_examples=40)
-@given(answers=TEXTS, kind=st.sampled_from([CHOICE, "numerical", "regression", "OCR", "free-form"]))
+@given(
+    answers=TEXTS, kind=st.sampled_from([CHOICE, "numerical", "regression", "OCR", "free-form", GROUNDING])
+)
 def test_any_answers_elect_one_of_them_whatever_the_truth(
     answers: list[str | None], kind: ProblemType
 ) -> None:

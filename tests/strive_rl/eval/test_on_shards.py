@@ -50,6 +50,19 @@ def test_the_summary_by_hand() -> None:
     assert (summary["evidence_missed"]["mean"], summary["evidence_missed"]["questions"]) == (0.5, 2)
     assert summary["reward"] == pytest.approx(0.775)
     assert summary["truncated_share"] == 0
+    assert "grounding" not in summary
+
+
+def test_grounding_has_miou_and_recalls() -> None:
+    rows = [
+        row(0, 0.6, True) | {"ious": [0.7, 0.5]},
+        row(1, 0.0, None) | {"ious": [0.0, 0.4]},
+        row(2, 1.0, None),
+    ]
+    summary = summarise(rows, EvalSettings(samplers=("uniform",), bootstrap_resamples=50))["uniform"]
+    made = summary["grounding"]
+    assert made.pop("mIoU") == pytest.approx(0.4)
+    assert made == {"answers": 4, "R@0.3": 0.75, "R@0.5": 0.5, "R@0.7": 0.25}
 
 
 def test_the_gain_is_paired_by_question() -> None:

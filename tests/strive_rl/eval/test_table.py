@@ -15,6 +15,7 @@ def test_the_table() -> None:
                 "evidence_seen": made(0.75, None, None, 4),
                 "evidence_missed": None,
                 "format": 1.0,
+                "grounding": {"answers": 2, "mIoU": 0.41, "R@0.3": 0.5, "R@0.5": 0.5, "R@0.7": 0.0},
             }
         },
         "gain": {"uniform": made(0.123, -0.02, 0.2, 10)},
@@ -23,6 +24,7 @@ def test_the_table() -> None:
     assert results_table(results).splitlines() == [
         "frames   accuracy  95 % interval  questions  evidence seen  evidence missed  format",
         "uniform      50.0   40.0 to 62.5         10       75.0 (4)                -   100.0",
+        "temporal grounding, uniform frames: mIoU 41.0, R@0.3 50.0, R@0.5 50.0, R@0.7 0.0, 2 answers",
         "gain, uniform frames: +12.3 points, 95 % interval -2.0 to +20.0, 10 questions",
         "dropped: 1 prompt, see results.json",
     ]
