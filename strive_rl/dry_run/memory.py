@@ -10,83 +10,17 @@ Shape letters: R rows of a backward pass, N tokens of a row, V vocabulary.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from strive_rl.config import PolicySettings, TrainSettings
-from strive_rl.policy.architectures import ARCHITECTURES
-from strive_rl.policy.load import read_config
-from strive_rl.policy.lora import TARGETS
-from strive_rl.policy.policy import Architecture
+from strive_rl.dry_run.shape import FLOAT_BYTES, ModelShape
 
-# Columns that transformers' gated delta rule takes together, and how many tensors of the width of a key, of a
-# value and of those columns autograd keeps of each token and value head of a linear layer, in float32.
-CHUNK = 64
-LINEAR_KEYS, LINEAR_VALUES, LINEAR_CHUNKS = 10, 5, 5
-MASTER_BYTES, MOMENTS_BYTES, FLOAT_BYTES = 4, 8, 4
+MASTER_BYTES, MOMENTS_BYTES = 4, 8
 # A chunk of logits [tokens, V] in float32, and its gradient.
 LOGIT_COPIES = 2
 # And of [rows, G, V] that drawing a token makes: logits, masked, log-probabilities, probabilities, their
 # cumulative sum in float64 (two), the terms of the entropy.
 DRAW_COPIES = 7
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearShape:
-    """The layers with linear attention: how many, their value heads, widths of a key and of a value, channels
-    and earlier columns of the convolution."""
-
-    layers: int = 0
-    heads: int = 0
-    key: int = 0
-    value: int = 0
-    channels: int = 0
-    before: int = 0
-
-    def state_bytes(self, bytes_a_weight: int) -> int:
-        """Of one sequence."""
-        matrix = self.heads * self.key * self.value * FLOAT_BYTES
-        return self.layers * (matrix + self.channels * self.before * bytes_a_weight)
-
-    def activation_bytes(self, bytes_a_weight: int) -> int:
-        """Of a token in one layer: projections, and what the recurrence keeps without a kernel of `fla`."""
-        head = LINEAR_KEYS * self.key + LINEAR_VALUES * self.value + LINEAR_CHUNKS * CHUNK
-        matrices = self.heads * (head + self.key * self.value // CHUNK) * FLOAT_BYTES
-        return matrices + (4 * self.channels + 4 * self.heads * self.value) * bytes_a_weight
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelShape:
-    """What of a model tokens and memory depend on.
-
-    `parameters` of all, `vision_parameters` of the tower among them, `adapter_parameters` of low-rank
-    adapters of rank 1, `adapted_parameters` of the weights that they are added to. `layer_parameters` of
-    the largest decoder layer, `outside_parameters` of neither a layer nor the tower. `layers` have keys and
-    values; `linear` describes the others.
-    A video token shows `token_pixels` of `frames_per_patch` frames; `patch_text_tokens`
-    are written around each temporal patch.
-    """
-
-    parameters: int
-    vision_parameters: int
-    adapter_parameters: int
-    adapted_parameters: int
-    layer_parameters: int
-    outside_parameters: int
-    layers: int
-    linear: LinearShape
-    hidden: int
-    intermediate: int
-    heads: int
-    key_value_heads: int
-    head_width: int
-    vocabulary: int
-    token_pixels: int
-    frames_per_patch: int
-    patch_text_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,64 +99,6 @@ class _Rows:
     sampled_behind: int
     updated: int
     updated_behind: int
-
-
-def model_shape(config: Any, architecture: Architecture) -> ModelShape:
-    """The shape of a model by its config; its weights are counted without being made."""
-    with torch.device("meta"):
-        model = architecture.model_class(config)
-    linear = {name: each for name, each in model.named_modules() if isinstance(each, torch.nn.Linear)}
-    adapted = [each for name, each in linear.items() if re.fullmatch(TARGETS, name)]
-    text, vision = config.text_config, config.vision_config
-    mixers = linear_shape(text)
-    decoder = [_count(layer) for layer in model.model.language_model.layers]
-    total, tower = _count(model), _count(model.model.visual)
-    return ModelShape(
-        parameters=total,
-        vision_parameters=tower,
-        adapter_parameters=sum(each.in_features + each.out_features for each in adapted),
-        adapted_parameters=sum(each.weight.numel() for each in adapted),
-        layer_parameters=max(decoder),
-        outside_parameters=total - tower - sum(decoder),
-        layers=text.num_hidden_layers - mixers.layers,
-        linear=mixers,
-        hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
-        heads=text.num_attention_heads,
-        key_value_heads=text.num_key_value_heads,
-        head_width=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
-        vocabulary=text.vocab_size,
-        token_pixels=(vision.patch_size * vision.spatial_merge_size) ** 2,
-        frames_per_patch=vision.temporal_patch_size,
-        patch_text_tokens=architecture.patch_text_tokens,
-    )
-
-
-def _count(module: torch.nn.Module) -> int:
-    return sum(each.numel() for each in module.parameters())
-
-
-def linear_shape(text: Any) -> LinearShape:
-    """The linear layers of a language model's config."""
-    layers = (getattr(text, "layer_types", None) or []).count("linear_attention")
-    if not layers:
-        return LinearShape()
-    keys = text.linear_num_key_heads * text.linear_key_head_dim
-    values = text.linear_num_value_heads * text.linear_value_head_dim
-    return LinearShape(
-        layers=layers,
-        heads=text.linear_num_value_heads,
-        key=text.linear_key_head_dim,
-        value=text.linear_value_head_dim,
-        channels=2 * keys + values,
-        before=text.linear_conv_kernel_dim - 1,
-    )
-
-
-def read_shape(name: str) -> ModelShape:
-    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
-    config = read_config(name)
-    return model_shape(config, ARCHITECTURES[config.model_type])
 
 
 def estimate(
@@ -313,6 +189,8 @@ def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind:
     projected = (2 * shape.heads + 2 * shape.key_value_heads) * shape.head_width
     # Two norms (input and float32 copy), gate, up, their product.
     outer = 6 * shape.hidden + 4 * shape.intermediate
+    # Each expert's input and output.
+    outer += 2 * shape.routed * shape.hidden
     # Queries and keys before and after rotation.
     layer = value * (outer + 2 * projected)
     linear = value * outer + shape.linear.activation_bytes(value)

@@ -13,7 +13,8 @@ from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Builds
-from strive_rl.dry_run.memory import Estimate, ModelShape, estimate, read_shape
+from strive_rl.dry_run.memory import Estimate, estimate
+from strive_rl.dry_run.shape import ModelShape, read_shape
 
 GIB = 1024**3
 TEXT_TOKENS = 200  # of a long question with its options and how to answer

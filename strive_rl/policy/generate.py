@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from strive_data.errors import StriveError
+from strive_rl.policy.architectures.experts import has_experts
 from strive_rl.policy.decode import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
@@ -167,9 +168,12 @@ class _Pass:
         self._draw(hidden)
 
     def _captured(self) -> torch.cuda.CUDAGraph | None:
-        """The step as a CUDA graph, after one was run; None on other devices and for a sharded model."""
+        """The step as a CUDA graph, after one was run; None on other devices, for a sharded model, and for
+        experts, whose loads another step may not have."""
         policy = self.policy
         if policy.device.type != "cuda" or not policy.settings.cuda_graphs or hasattr(policy.model, THROUGH):
+            return None
+        if has_experts(policy.model):
             return None
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):

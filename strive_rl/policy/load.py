@@ -14,7 +14,7 @@ from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.reading import reading
 from strive_rl.config import DEMO, PolicySettings
 from strive_rl.policy import packing, vision
-from strive_rl.policy.architectures import ARCHITECTURES, linear_attention
+from strive_rl.policy.architectures import ARCHITECTURES, experts, linear_attention
 from strive_rl.policy.encode import prompt_form
 from strive_rl.policy.lora import add_adapters
 from strive_rl.policy.policy import Policy
@@ -33,6 +33,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     packing.register(model)
     vision.register(model)
     linear_attention.register(model)
+    experts.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
     if settings.lora_rank:

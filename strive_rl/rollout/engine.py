@@ -28,6 +28,10 @@ VLLM_DEFAULTS = {
 }
 
 
+# Those that tests compare with the builtin engine.
+VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
+
+
 class RolloutEngine(Protocol):
     """Samples completions; `version` is that of the weights it samples from."""
 
@@ -93,10 +97,17 @@ def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> Rollo
     """The engine of the settings, None for the builtin one; `longest` is the most tokens
     of a prompt with its completion.
 
-    Raises UsageError where vLLM is not installed.
+    Raises UsageError where vLLM is not installed, or the engine is not known to read this architecture as the
+    policy does.
     """
     if settings.engine == "builtin":
         return None
+    kind = policy.model.config.model_type
+    if kind not in VLLM_MODELS:
+        raise UsageError(
+            f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
+            "use rollout.engine=builtin"
+        )
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for name, value in VLLM_DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from strive_rl.algorithm.advantage import variance_parts
 from strive_rl.data.views import evidence_seen
+from strive_rl.policy.architectures.experts import summed
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, Rewards
 from strive_rl.train.collect import RolloutBatch
@@ -173,6 +174,7 @@ def joined(parts: Sequence[UpdateStats]) -> UpdateStats:
         grad_norm=learned[0].grad_norm,
         tokens=tokens,
         updates=max(each.updates for each in learned),
+        router=summed([each.router for each in learned if each.router]),
     )
 
 
@@ -272,10 +274,14 @@ def _amounts(groups: Sequence[GroupStats]) -> dict[str, int]:
     }
 
 
-def _update(stats: UpdateStats) -> dict[str, float | int | None]:
-    numbers = asdict(stats)
+def _update(stats: UpdateStats) -> dict[str, Any]:
+    """With `router` only for a mixture of experts."""
+    numbers = asdict(replace(stats, router=None))
+    del numbers["router"]
     counts = {"update_tokens": numbers.pop("tokens"), "updates": numbers.pop("updates")}
-    return counts | {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
+    means = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
+    router = {"router": stats.router.record()} if stats.router else {}
+    return counts | means | router
 
 
 def _per_second(

@@ -19,6 +19,7 @@ from strive_rl.algorithm.loss import TokenBatch, policy_loss
 from strive_rl.common import distributed
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, logprobs
+from strive_rl.policy.architectures.experts import RouterLoad, summed, take_load
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.train.examples import TrainExample, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
@@ -35,7 +36,7 @@ class UpdateStats:
     Means over the updates: `loss`, `grad_norm`. `tokens` counts a token once for each update that it is in.
     `logprob_gap` is the largest |log π in training − log π in sampling| of a token of the first update:
     rounding, unless something is wrong; only where completions are learned under their own variant.
-    `logprob_gap_mean` is the mean over its tokens.
+    `logprob_gap_mean` is the mean over its tokens. `router` is of a mixture of experts.
     """
 
     loss: float = NAN
@@ -50,6 +51,7 @@ class UpdateStats:
     grad_norm: float = NAN
     tokens: int = 0
     updates: int = 0
+    router: RouterLoad | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,6 +63,7 @@ class _Sums:
     gap: float = 0.0
     gap_total: float = 0.0
     failure: str | None = None
+    router: RouterLoad | None = None
 
     def add(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -94,6 +97,7 @@ def update(
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
     sums, norms, gaps = _Sums(), [], (NAN, NAN)
+    routers: list[RouterLoad] = []
     for number, minibatch in enumerate(minibatches, start=1):
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
         own = _accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy)
@@ -103,9 +107,10 @@ def update(
         optimizer.step(learning_rate)
         sums.add(own.values)
         norms.append(norm)
+        routers += [own.router] if own.router else []
         if number == 1 and settings.logprob_condition == "own":
             gaps = own.gap, own.gap_total / max(1.0, own.values.get("tokens", 0.0))
-    return _stats(sums.values, norms, gaps)
+    return _stats(sums.values, norms, gaps, summed(routers))
 
 
 def split(
@@ -134,6 +139,7 @@ def _accumulate(
     """Add the gradients of one update to the optimizer, pass by pass."""
     size, sums = policy.settings.groups_per_pass, _Sums()
     completions, tokens, most_passes = _global_counts(minibatch, size)
+    take_load(policy.model)
     for start in range(0, len(minibatch), size):
         part = minibatch[start : start + size]
         batch = token_batch(policy, part, settings, temperature)
@@ -145,6 +151,7 @@ def _accumulate(
         sums.add(values)
         largest, total = _gap(batch)
         sums.gap, sums.gap_total = max(sums.gap, largest), sums.gap_total + total
+    sums.router = take_load(policy.model)
     for _ in range(most_passes - math.ceil(len(minibatch) / size)):
         _dummy_pass(policy, optimizer, dummy, temperature)
     return sums
@@ -209,7 +216,9 @@ def _gap(batch: TokenBatch) -> tuple[float, float]:
     return float(gaps.max()), float(gaps.sum())
 
 
-def _stats(sums: dict[str, float], norms: Sequence[float], gaps: tuple[float, float]) -> UpdateStats:
+def _stats(
+    sums: dict[str, float], norms: Sequence[float], gaps: tuple[float, float], router: RouterLoad | None
+) -> UpdateStats:
     if not sums.get("tokens"):
         return UpdateStats()
     means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
@@ -221,6 +230,7 @@ def _stats(sums: dict[str, float], norms: Sequence[float], gaps: tuple[float, fl
         grad_norm=sum(norms) / len(norms),
         tokens=int(sums["tokens"]),
         updates=len(norms),
+        router=router,
     )
 
 

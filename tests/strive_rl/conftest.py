@@ -14,7 +14,7 @@ from strive_data.schema import Question
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.schema import Group, View
-from tests.strive_rl.tiny_models import ANSWERS, SPECIAL, TINY_MODELS, save_tiny_qwen2_5_vl
+from tests.strive_rl.tiny_models import ANSWERS, DENSE, SPECIAL, TINY_MODELS, save_tiny_qwen2_5_vl
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,7 +35,7 @@ def tiny_policy(tiny_folder: Path) -> Policy:
     return load_policy(str(tiny_folder), PolicySettings(device="cpu"))
 
 
-@pytest.fixture(scope="session", params=sorted(TINY_MODELS))
+@pytest.fixture(scope="session", params=DENSE)
 def any_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each architecture in turn."""
     return TINY_MODELS[request.param](tmp_path_factory.mktemp(request.param))

@@ -19,7 +19,7 @@ from strive_rl.train import checkpoint
 from strive_rl.train.metrics import MEASURED
 from tests.strive_rl import two_processes
 from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_5, save_tiny_qwen3_vl
+from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_5_moe, save_tiny_qwen3_vl
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_shards(folder / "shards", samples=10)
     save_tiny_qwen2_5_vl(folder / "tiny")
     save_tiny_qwen3_vl(folder / "tiny3")
-    save_tiny_qwen3_5(folder / "tiny3_5")
+    save_tiny_qwen3_5_moe(folder / "tiny3_5")
     for task in (*(f"{name}:{name}-1" for name in EQUAL), "uneven_half:half-1"):
         two_processes.do(folder, task)
     torchrun(

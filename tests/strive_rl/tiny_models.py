@@ -22,8 +22,12 @@ from transformers import (
     Qwen2VLVideoProcessor,
     Qwen3_5Config,
     Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeConfig,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
@@ -72,6 +76,35 @@ def save_tiny_qwen3_5(folder: Path, seed: int = 0) -> Path:
     return save(folder, model, processor, seed)
 
 
+def save_tiny_qwen3_vl_moe(folder: Path, seed: int = 0) -> Path:
+    processor = stamping_processor()
+    values = qwen3_vl_config(processor.tokenizer).to_dict()
+    config = Qwen3VLMoeConfig(**with_experts(values, intermediate=24))
+    return save(folder, Qwen3VLMoeForConditionalGeneration(config), processor, seed)
+
+
+def save_tiny_qwen3_5_moe(folder: Path, seed: int = 0) -> Path:
+    processor = stamping_processor()
+    values = qwen3_5_config(processor.tokenizer).to_dict()
+    config = Qwen3_5MoeConfig(**with_experts(values, intermediate=24, shared=16))
+    return save(folder, Qwen3_5MoeForConditionalGeneration(config), processor, seed)
+
+
+def with_experts(values: dict[str, Any], intermediate: int, shared: int | None = None) -> dict[str, Any]:
+    """A config's values with six experts, two of them for each token."""
+    text = values["text_config"] | {
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": intermediate,
+        **({"shared_expert_intermediate_size": shared} if shared else {}),
+    }
+    parts = {"text_config": text, "vision_config": dict(values["vision_config"])}
+    for part in parts.values():
+        part.pop("model_type", None)
+    kept = {name: value for name, value in values.items() if name not in ("model_type", "architectures")}
+    return kept | parts
+
+
 def stamping_processor() -> Qwen3VLProcessor:
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(patch_size=16),
@@ -86,7 +119,11 @@ TINY_MODELS = {
     "qwen2_5_vl": save_tiny_qwen2_5_vl,
     "qwen3_vl": save_tiny_qwen3_vl,
     "qwen3_5": save_tiny_qwen3_5,
+    "qwen3_vl_moe": save_tiny_qwen3_vl_moe,
+    "qwen3_5_moe": save_tiny_qwen3_5_moe,
 }
+# Those that every test of the policy runs on; mixtures of experts have tests of their own.
+DENSE = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
 
 
 # Heads of 32, the smallest that vLLM's CPU attention knows.
@@ -245,6 +282,7 @@ def redraw(model: torch.nn.Module, seed: int, spread: float = 1.0) -> None:
         "embed_tokens": 0.3,
         "in_proj_qkv": 0.25 * spread,
         "conv1d": 0.5,
+        "mlp.gate.weight": 0.5,
         "qkv": 0.15,
     }
     with torch.no_grad():

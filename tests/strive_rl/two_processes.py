@@ -65,6 +65,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         "tiny3",
         ("rollout.dynamic_sampling_rounds=2", "policy.logits_chunk_tokens=4", "steps=2"),
     ),
+    # Linear attention and experts.
     "hybrid": ("tiny3_5", ("policy.gradient_checkpointing=true", "steps=2")),
     "bfloat16": ("tiny", ("policy.dtype=bfloat16", "steps=2")),
     "not_a_number": ("tiny", ()),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import Qwen3_5ForConditionalGeneration
+from transformers import Qwen3_5ForConditionalGeneration, Qwen3_5MoeForConditionalGeneration
 
 from strive_rl.policy.architectures.qwen2_5_vl import video_tokens
 from strive_rl.policy.architectures.qwen3_vl import Qwen3VL
@@ -29,3 +29,9 @@ class Qwen35(Qwen3VL):
     def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
         """Nothing enters above the embeddings."""
         return {}
+
+
+class Qwen35Moe(Qwen35):
+    """The same with experts behind each attention, one of them for all tokens."""
+
+    model_class = Qwen3_5MoeForConditionalGeneration

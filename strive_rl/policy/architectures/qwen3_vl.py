@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import Qwen3VLForConditionalGeneration
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
 from strive_data.schema import Times
@@ -62,6 +62,12 @@ class Qwen3VL:
     def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
         """The deepstack features, added to the states of the video tokens behind the first decoder layers."""
         return {"visual_pos_masks": is_video_RL, "deepstack_visual_embeds": list(deep)}
+
+
+class Qwen3VLMoe(Qwen3VL):
+    """The same with experts behind each attention."""
+
+    model_class = Qwen3VLMoeForConditionalGeneration
 
 
 def metadata(times_K: Times) -> VideoMetadata:

@@ -17,7 +17,8 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.dry_run.memory import Estimate, ModelShape, estimate, model_shape, read_shape
+from strive_rl.dry_run.memory import Estimate, estimate
+from strive_rl.dry_run.shape import ModelShape, model_shape, read_shape
 from strive_rl.policy import Policy, Sampling, encode, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.decode import Decoding

@@ -13,6 +13,7 @@ from typing import Any
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.data import Cursor
 from strive_rl.eval.config import EvalSettings
+from strive_rl.policy.architectures.experts import RouterLoad, summed
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
@@ -123,6 +124,18 @@ STATS = UpdateStats(
 )
 
 
+# Two layers of four experts, two for each of eight tokens: even, and one expert idle.
+LOAD = RouterLoad(loads=((4, 4, 4, 4), (8, 4, 4, 0)), entropy=(8.0, 4.0), tokens=(8.0, 8.0))
+
+
+def test_routers_by_hand_and_over_processes() -> None:
+    made = record(part(update=replace(STATS, router=LOAD)), part(update=replace(STATS, router=LOAD)))
+    assert made["router"] == {"entropy": 0.75, "imbalance": 0.5, "unused_share": 0.125}
+    both = summed([LOAD, LOAD])
+    assert both is not None
+    assert both.loads == ((8, 8, 8, 8), (16, 8, 8, 0))
+
+
 def test_the_record_by_hand() -> None:
     cut = question(
         WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompt_tokens=(10, 14)
@@ -222,7 +235,8 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
-    made = record(part(question(MIXED, rewards=rewards), update=STATS))
+    made = record(part(question(MIXED, rewards=rewards), update=replace(STATS, router=LOAD)))
+    assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
     answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}
     made["heldout"] = heldout_record([answered], [], EvalSettings(samplers=("uniform",)), 1)
