@@ -41,6 +41,7 @@ SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 LARGEST = 1e15
+BY_ANSWER = "by answer"
 
 Row = Mapping[str, object]
 # Value of a field in a row; ABSENT where the row does not have it, as apart from null.
@@ -100,6 +101,8 @@ class RecipeReader:
         options = layout.get("options")
         if rules.options == "any" and isinstance(options, dict):
             layout["options"] = options_by_letter(options, self.labels["options"])
+        elif rules.options == "any" and isinstance(options, str):
+            layout["options"] = [line for line in options.splitlines() if line.strip()]
         self._set_type(item, row, layout)
         if layout.get("problem_type") == "multiple choice":
             read_choices(layout, rules, self.labels)
@@ -127,15 +130,15 @@ class RecipeReader:
         otherwise = rule.absent or rule.otherwise if word is ABSENT or word is None else rule.otherwise
         if word is not ABSENT and word is not None and not known:
             layout["problem_type"] = word
-        elif isinstance(word, str) and word in known:
-            layout["problem_type"] = known[word]
-            if rule.absent == "by answer" and known[word] == "multiple choice":
+        elif isinstance(word, str) and (kind := known.get(word.casefold())):
+            layout["problem_type"] = _type_by_answer(layout) if kind == BY_ANSWER else kind
+            if rule.absent == BY_ANSWER and kind == "multiple choice":
                 _find_options(layout)
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
         elif otherwise == "by question":
             layout["problem_type"] = _type_by_question(layout)
-        elif otherwise == "by answer":
+        elif otherwise == BY_ANSWER:
             layout["problem_type"] = _type_by_answer(layout)
         elif otherwise:
             layout["problem_type"] = otherwise

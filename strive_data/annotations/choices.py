@@ -41,9 +41,10 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
 
 
 def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
-    """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions)."""
+    """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions),
+    nor is null (with which a table of objects fills letters that a row lacks)."""
     for letter, text in options.items():
-        if letter not in ascii_uppercase or len(letter) != 1 or not isinstance(text, str):
+        if letter not in ascii_uppercase or len(letter) != 1 or not isinstance(text, str | None):
             _bad_row(f"{label}: got {short_repr(letter)}: {short_repr(text)}, expected a letter and a text")
     return [
         f"{letter}. {text.strip()}"

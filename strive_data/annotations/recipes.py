@@ -99,7 +99,8 @@ class Fields:
 class TypeRule:
     """The type of a row.
 
-    `field` is the row's own word for it, which the lists translate; with no list it is the type itself.
+    `field` is the row's own word for it, in any case, which the lists translate; with no list it is the type
+    itself. `by_answer` are words such as "math", whose rows get their type as by otherwise = "by answer".
     `otherwise` is for a word in no list, and for rows without one: a type; "by options" (multiple choice
     with options, else free-form); "by question" (the same, but numerical where "How many" is asked and the
     answer is a number); "by answer" (multiple choice with options, also those at the end of the
@@ -108,6 +109,7 @@ class TypeRule:
     """
 
     field: str = ""
+    by_answer: tuple[str, ...] = ()
     multiple_choice: tuple[str, ...] = ()
     numerical: tuple[str, ...] = ()
     regression: tuple[str, ...] = ()
@@ -122,7 +124,7 @@ class TypeRule:
 
     @cached_property
     def words(self) -> dict[str, str]:
-        """Problem type of each listed word."""
+        """Problem type of each listed word in small letters, or "by answer"."""
         lists = {
             "multiple choice": self.multiple_choice,
             "numerical": self.numerical,
@@ -130,8 +132,9 @@ class TypeRule:
             "OCR": self.ocr,
             "free-form": self.free_form,
             "temporal grounding": self.temporal_grounding,
+            "by answer": self.by_answer,
         }
-        return {word: problem_type for problem_type, words in lists.items() for word in words}
+        return {word.casefold(): problem_type for problem_type, words in lists.items() for word in words}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,10 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
                 CHOICE,
             ),
             (EASYR1 | {"problem_type": "open-ended", "problem_id": 7}, WORDS),
+            (EASYR1 | {"problem_type": "video qa", "data_type": "video"}, WORDS),
+            (EASYR1 | {"problem_type": "math", "problem": "<video>How many?", "answer": "3"}, NUMBER),
+            (EASYR1 | {"problem_type": "math"}, WORDS),
+            ({"prompt": "<video>Who?", "answer": "a man", "videos": [VIDEO]}, WORDS),
         ],
     ),
     "LongVideo-Reason": ("easyr1", [({"problem": MENU, "answer": "B", "videos": VIDEO}, CHOICE)]),
@@ -143,6 +147,20 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
                 CHOICE,
             ),
             ({"question": "Who?", "options": [], "solution": "a man", "videos": [VIDEO]}, WORDS),
+            (
+                {
+                    "question": "Who?",
+                    "options": {"A": "Ann", "B": "Bob", "C": None},
+                    "solution": "B",
+                    "videos": [{"video": VIDEO}],
+                    "problem_type": "Multiple Choice",
+                },
+                CHOICE,
+            ),
+            (
+                {"question": "Who?", "options": "A. Ann\nB. Bob", "solution": "B", "videos": [VIDEO]},
+                CHOICE,
+            ),
         ],
     ),
     "Open-o3": (
