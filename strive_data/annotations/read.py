@@ -250,6 +250,11 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Cho
         columns = columns_of(file.items, first)
         if choice := _fitting(file, columns, named):
             return choice
+    if empty := _empty_fields(file, columns, named):
+        raise UsageError(
+            f"annotation {file.path}: {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty in "
+            f"every row; write a question and its answer into the rows of {file.path}, then build again"
+        )
     names = _printable(columns)
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     raise UsageError(
@@ -257,6 +262,16 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Cho
         f"--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); known: "
         f"{', '.join(packaged_recipes())}"
     )
+
+
+def _empty_fields(file: RowFile, columns: set[str], named: Mapping[str, str]) -> list[str]:
+    """The columns without a value of an own table that its header shows: `strive-data init` leaves them."""
+    found = own_table(set(file.header), named) if file.header else None
+    if found is None:
+        return []
+    fields = found[1].fields
+    needed = [text.strip("{}") for text in (fields.video, fields.question, fields.answer)]
+    return [column for column in needed if column not in columns]
 
 
 def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Choice | None:

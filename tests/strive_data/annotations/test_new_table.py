@@ -29,6 +29,18 @@ def test_the_filled_in_table_is_read_as_it_is(tmp_path: Path) -> None:
     ]
 
 
+def test_an_untouched_table_says_what_to_fill_in(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").touch()
+    table = tmp_path / "table.csv"
+    write_new_table(tmp_path, table)
+    with pytest.raises(UsageError, match=r"table\.csv: question and answer are empty in every row") as caught:
+        read_annotations([table], tmp_path)
+    assert f"rows of {table}" in str(caught.value)
+    table.write_text(table.read_text().replace("x.mp4,,", "x.mp4,Who?,"))
+    with pytest.raises(UsageError, match="answer is empty in every row"):
+        read_annotations([table], tmp_path)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").touch()
     table = tmp_path / "table.csv"
