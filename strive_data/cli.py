@@ -355,11 +355,16 @@ def synth(
     videos: Annotated[int, typer.Option(help="Number of videos.", min=1)] = 48,
     questions: Annotated[int, typer.Option(help="Questions of each video.", min=1)] = 4,
     seed: Annotated[int, typer.Option(help="Another seed renders another world.", min=0)] = 0,
+    level: Annotated[
+        str, typer.Option(help="easy: one moment answers a question; hard: also order and counts.")
+    ] = "easy",
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
+    from strive_data.demo.levels import LEVELS, Level
     from strive_data.demo.write import write_world
 
-    annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed)
+    chosen = cast(Level, choose(level, LEVELS, "--level"))
+    annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed, level=chosen)
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 
 

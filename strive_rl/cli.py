@@ -16,6 +16,7 @@ from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
 from strive_rl.common.options import Model, RunFolder, Seed
 from strive_rl.eval.cli import compare, evaluate, score
+from strive_rl.study.cli import study
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
@@ -171,36 +172,7 @@ def show(
     echo(shown(run, step=step, question=question))
 
 
-@app.command()
-def study(
-    file: Annotated[Path, typer.Argument(help="A TOML file, or a name in manifests/studies.")],
-    shards: Annotated[str, option(text="Build to train on.")],
-    heldout: Annotated[str, option(text="Build to evaluate on.")],
-    model: Model,
-    out: Annotated[Path, written("Folder of the study's runs; the same command resumes it.")],
-    seeds: Annotated[int | None, option(text="Number of the study's seeds to run; default all.")] = None,
-    steps: Annotated[int | None, option(text="Steps of each run; default the study's.")] = None,
-) -> None:
-    """Train and evaluate arms of settings with the same seeds: accuracies, paired gains, standard errors."""
-    from strive_rl.common.preflight import require_model
-    from strive_rl.common.progress import quiet_libraries
-    from strive_rl.study.plan import read_study
-
-    path = settings_file(file, "studies") or file
-    plan = read_study(path, seeds=seeds, steps=steps)
-    require_model(model, plan.arms[0].settings.policy.device)
-    from strive_data.common.output_folder import output_folder
-    from strive_data.shards.reader import ShardSet
-
-    data, test = ShardSet.open(shards), ShardSet.open(heldout)
-    from strive_rl.study.run import run_study, study_table
-
-    quiet_libraries()
-    with output_folder(out):
-        results = run_study(
-            plan, out, shards=data, heldout=test, model=model, observe=lambda line: echo(line, err=True)
-        )
-    echo(study_table(results))
+app.command()(study)
 
 
 def main() -> None:

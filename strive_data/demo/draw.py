@@ -38,25 +38,33 @@ def draw_frame(plan: VideoPlan, time_seconds: float) -> npt.NDArray[np.uint8]:
     picture = Image.fromarray(_background(plan, time_seconds))
     for thing in plan.things:
         if thing.start <= time_seconds < thing.stop:
-            _paste(picture, thing, time_seconds)
+            _paste(picture, thing, time_seconds, camera_shift(plan, time_seconds))
     return np.asarray(picture)
+
+
+def camera_shift(plan: VideoPlan, time_seconds: float) -> Point:
+    """How far the camera's motion moves everything to the right and down, as shares of the side."""
+    reach, turns_per_second, phase = plan.camera
+    angle = phase + 2 * math.pi * turns_per_second * time_seconds
+    return (reach * math.cos(angle), reach * math.sin(angle))
 
 
 def _background(plan: VideoPlan, time_seconds: float) -> npt.NDArray[np.uint8]:
     """Soft stripes between the two background colours that drift with time."""
     axis = np.arange(SIDE_PIXELS, dtype=np.float32) / SIDE_PIXELS
     speed, angle = plan.drift
-    across, down = axis[None, :] * math.cos(angle), axis[:, None] * math.sin(angle)
+    right, low = camera_shift(plan, time_seconds)
+    across, down = (axis[None, :] - right) * math.cos(angle), (axis[:, None] - low) * math.sin(angle)
     share = (0.5 + 0.5 * np.sin(2 * math.pi * (across + down + speed * time_seconds)))[:, :, None]
     first, second = np.array(plan.background, dtype=np.float32)
     mixed: npt.NDArray[np.float32] = share * first + (1 - share) * second
     return mixed.astype(np.uint8)
 
 
-def _paste(picture: Image.Image, thing: Thing, time_seconds: float) -> None:
+def _paste(picture: Image.Image, thing: Thing, time_seconds: float, shift: Point) -> None:
     angle = thing.phase + 2 * math.pi * thing.turns_per_second * time_seconds
-    x = thing.centre[0] + thing.reach[0] * math.cos(angle)
-    y = thing.centre[1] + thing.reach[1] * math.sin(angle)
+    x = thing.centre[0] + thing.reach[0] * math.cos(angle) + shift[0]
+    y = thing.centre[1] + thing.reach[1] * math.sin(angle) + shift[1]
     stamp = _stamp(thing.shape, thing.colour, round(thing.size * SIDE_PIXELS), thing.marked)
     corner = (round(x * SIDE_PIXELS - stamp.width / 2), round(y * SIDE_PIXELS - stamp.height / 2))
     picture.paste(stamp, corner, stamp)

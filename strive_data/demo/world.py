@@ -3,10 +3,12 @@
 Each question has its own *needle*: a large thing that is there for 5–10 % of the video and that is the only
 one of the shape (or colour) the question names. Small things of other shapes and colours come and go all the
 time, and the other needles of the same video are just as large: only the question tells which one matters.
+This is the easy level; levels.py has the hard one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +30,7 @@ DISTRACTOR_SECONDS = (2.0, 5.0)
 DISTRACTORS_AT_ONCE = 2
 
 Asks = Literal["colour", "shape"]
+About = Literal["moment", "first", "last", "count"]
 TEMPLATES: dict[Asks, tuple[str, ...]] = {
     "colour": (
         "What colour is the {shape}?",
@@ -60,29 +63,48 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One question about one needle, with its options and the letter of the right one."""
+    """One question about its needles in the order of time, with its options and the letter of the right one.
+
+    All needles of a question have the shape or the colour that it names. `about` is what it needs of them:
+    the look of the only one, which of two comes first or last, or how many there are.
+    """
 
     text: str
     options: tuple[str, ...]
     letter: str
     asks: Asks
-    needle: Thing
+    needles: tuple[Thing, ...]
+    about: About = "moment"
 
     @property
-    def span(self) -> Span:
-        """Seconds in which the answer can be seen."""
-        return (self.needle.start, self.needle.stop)
+    def named(self) -> str:
+        """The shape or colour that the question names."""
+        return self.needles[0].shape if self.asks == "colour" else self.needles[0].colour
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The colours or shapes that it asks about, in the order of time."""
+        return tuple(needle.colour if self.asks == "colour" else needle.shape for needle in self.needles)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Seconds in which each needle can be seen; the answer may need all of them."""
+        return tuple((needle.start, needle.stop) for needle in self.needles)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPlan:
-    """One video: `frames` at FRAMES_PER_SECOND; things in drawing order; background in RGB."""
+    """One video: `frames` at FRAMES_PER_SECOND; things in drawing order; background in RGB.
+
+    `camera`: (reach as a share of the side, turns per second, phase) of a circle on which the picture moves.
+    """
 
     frames: int
     things: tuple[Thing, ...]
     asked: tuple[Asked, ...]
     background: tuple[tuple[int, int, int], tuple[int, int, int]]
     drift: tuple[float, float]
+    camera: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def duration_seconds(self) -> float:
@@ -100,31 +122,36 @@ def plan_video(*, seed: int, index: int, questions: int) -> VideoPlan:
 
     Raises UsageError for a number of questions that cannot be asked.
     """
-    if not 1 <= questions <= MAX_QUESTIONS:
-        raise UsageError(f"questions of a video: got {questions}, expected 1 to {MAX_QUESTIONS}")
+    require_questions(questions)
     rng = np.random.default_rng([seed, index])
     frames = int(rng.uniform(*DURATION_SECONDS) * FRAMES_PER_SECOND)
     asks: list[Asks] = ["colour" if coin else "shape" for coin in rng.integers(0, 2, questions)]
     looks, free_shapes, free_colours = _needle_looks(rng, asks)
     needles = [
-        _needle(rng, shape, colour, span)
+        make_needle(rng, shape, colour, span)
         for (shape, colour), span in zip(looks, _needle_spans(rng, frames, questions), strict=True)
     ]
-    distractors = [
+    small = [
         thing
         for _ in range(DISTRACTORS_AT_ONCE)
-        for thing in _distractors(rng, frames / FRAMES_PER_SECOND, free_shapes, free_colours)
+        for thing in distractors(rng, frames / FRAMES_PER_SECOND, free_shapes, free_colours)
     ]
     return VideoPlan(
         frames=frames,
-        things=(*distractors, *needles),
+        things=(*small, *needles),
         asked=tuple(
             _ask(rng, kind, needle, free_colours if kind == "colour" else free_shapes)
             for kind, needle in zip(asks, needles, strict=True)
         ),
-        background=(_muted(rng), _muted(rng)),
+        background=(muted(rng), muted(rng)),
         drift=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(0, 2 * np.pi))),
     )
+
+
+def require_questions(count: int) -> None:
+    """Raise UsageError for a number of questions that a video cannot have."""
+    if not 1 <= count <= MAX_QUESTIONS:
+        raise UsageError(f"questions of a video: got {count}, expected 1 to {MAX_QUESTIONS}")
 
 
 def _needle_looks(
@@ -144,8 +171,12 @@ def _needle_looks(
 
 
 def _needle_spans(rng: np.random.Generator, frames: int, count: int) -> list[Span]:
-    """Stretches of whole frames that do not touch, in random order."""
-    lengths = [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(count)]
+    return spread(rng, frames, [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(count)])
+
+
+def spread(rng: np.random.Generator, frames: int, lengths: Sequence[int]) -> list[Span]:
+    """Stretches of whole frames, as long as `lengths` say, that do not touch, in random order."""
+    count = len(lengths)
     cuts = np.sort(rng.integers(0, frames - sum(lengths) - count, count)) + np.arange(count)
     starts = cuts + np.concatenate([[0], np.cumsum(lengths)[:-1]])
     spans = [
@@ -155,7 +186,8 @@ def _needle_spans(rng: np.random.Generator, frames: int, count: int) -> list[Spa
     return [spans[place] for place in rng.permutation(count)]
 
 
-def _needle(rng: np.random.Generator, shape: str, colour: str, span: Span) -> Thing:
+def make_needle(rng: np.random.Generator, shape: str, colour: str, span: Span) -> Thing:
+    """A large thing with a white edge near the middle."""
     return Thing(
         shape=shape,
         colour=colour,
@@ -170,7 +202,7 @@ def _needle(rng: np.random.Generator, shape: str, colour: str, span: Span) -> Th
     )
 
 
-def _distractors(
+def distractors(
     rng: np.random.Generator, duration_seconds: float, shapes: list[str], colours: list[str]
 ) -> list[Thing]:
     """Small things, one after the other without a pause."""
@@ -203,18 +235,27 @@ def _ask(rng: np.random.Generator, asks: Asks, needle: Thing, free: list[str]) -
     answer, known = (needle.colour, COLOURS) if asks == "colour" else (needle.shape, SHAPES)
     others = [str(name) for name in rng.permutation([name for name in known if name != answer])]
     wrong = sorted(others, key=lambda name: name not in free)[: OPTIONS - 1]
-    names = [str(name) for name in rng.permutation([answer, *wrong])]
+    options, letter = shuffled_options(rng, answer, wrong)
     template = TEMPLATES[asks][rng.integers(len(TEMPLATES[asks]))]
     return Asked(
         text=template.format(shape=needle.shape, colour=needle.colour),
-        options=tuple(f"{letter}. {name}" for letter, name in zip("ABCDEF", names, strict=False)),
-        letter="ABCDEF"[names.index(answer)],
+        options=options,
+        letter=letter,
         asks=asks,
-        needle=needle,
+        needles=(needle,),
     )
 
 
-def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
+def shuffled_options(
+    rng: np.random.Generator, answer: str, wrong: Sequence[str]
+) -> tuple[tuple[str, ...], str]:
+    """Options in random order, and the letter of the right one."""
+    names = [str(name) for name in rng.permutation([answer, *wrong])]
+    options = tuple(f"{letter}. {name}" for letter, name in zip("ABCDEF", names, strict=False))
+    return options, "ABCDEF"[names.index(answer)]
+
+
+def muted(rng: np.random.Generator) -> tuple[int, int, int]:
     """A greyish colour that none of COLOURS is near to."""
     red, green, blue = (int(value) for value in rng.uniform(50, 120) + rng.uniform(-18, 18, 3))
     return red, green, blue

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.demo.draw import SIDE_PIXELS, draw_frame, write_h264
-from strive_data.demo.world import FRAMES_PER_SECOND, VideoPlan, plan_video
+from strive_data.demo.levels import LEVELS, Level
+from strive_data.demo.world import FRAMES_PER_SECOND, VideoPlan
 from strive_data.errors import UsageError
 
 ANNOTATION = "questions.jsonl"
 
 
-def write_world(folder: Path, *, videos: int, questions_per_video: int, seed: int) -> Path:
+def write_world(
+    folder: Path, *, videos: int, questions_per_video: int, seed: int, level: Level = "easy"
+) -> Path:
     """Write videos/*.mp4 and questions.jsonl under `folder`; returns the annotation.
 
     Equal arguments give equal files (with the same FFmpeg). Raises UsageError for a folder that holds
@@ -23,7 +26,7 @@ def write_world(folder: Path, *, videos: int, questions_per_video: int, seed: in
         raise UsageError(f"world: got {videos} videos and seed {seed}, expected at least 1 and at least 0")
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: not empty; give a new folder for the world")
-    plans = [plan_video(seed=seed, index=index, questions=questions_per_video) for index in range(videos)]
+    plans = [LEVELS[level](seed=seed, index=index, questions=questions_per_video) for index in range(videos)]
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for index, plan in enumerate(plans):
@@ -54,7 +57,7 @@ def annotation_rows(plan: VideoPlan, path: str, *, first_id: int) -> list[dict[s
             "solution": f"<answer>{asked.letter}</answer>",
             "path": path,
             "data_source": "needle-world",
-            "evidence_spans": [list(asked.span)],
+            "evidence_spans": [list(span) for span in asked.spans],
         }
         for place, asked in enumerate(plan.asked)
     ]

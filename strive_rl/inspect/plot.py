@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
@@ -35,6 +35,7 @@ from strive_rl.inspect.history import (
 from strive_rl.inspect.panels import GRID, INK, PALETTE, PANELS, STYLE, Panel, draw_panel
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".html")
@@ -165,14 +166,22 @@ def curves_page(drawing: Drawing) -> str:
 
 
 def panel_svg(panel: Panel, curves: dict[int, Curve], arms: Sequence[Arm]) -> Markup:
-    """One panel as SVG of the width that it is given; text and axes take the page's colours."""
+    """One panel as SVG."""
+    return svg(lambda axes: draw_panel(axes, panel, curves, arms), size=PANEL_INCHES, salt=panel.key)
+
+
+def svg(draw: Callable[[Axes], None], *, size: tuple[float, float], salt: str) -> Markup:
+    """What `draw` draws, as SVG of the width that it is given; text and axes take the page's colours.
+
+    `salt` makes the ids of the pictures of one page differ.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     buffer = StringIO()
-    with rc_context(STYLE | {"svg.hashsalt": panel.key}):  # ids differ between the panels of a page
-        figure = Figure(figsize=PANEL_INCHES, layout="constrained")
-        draw_panel(figure.subplots(), panel, curves, arms)
+    with rc_context(STYLE | {"svg.hashsalt": salt}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots())
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "var(--text)").replace(GRID, "var(--line)")

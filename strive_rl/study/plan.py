@@ -2,6 +2,7 @@
 
 baseline = "grpo"          # the arm that the others are compared with
 seeds = [0, 1, 2, 3]
+points = [0.25, 0.5, 1.0]  # shares of the steps after which a run is evaluated; default only the end
 [train]                    # settings of `strive-rl train` for all arms
 [eval]                     # settings of `strive-rl eval`
 [arms.grpo]                # settings of this arm, over those of [train]
@@ -10,8 +11,9 @@ seeds = [0, 1, 2, 3]
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from strive_rl.common.run_settings import flat
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import EvalSettings
 
-KEYS = ("baseline", "seeds", "train", "eval", "arms")
+KEYS = ("baseline", "seeds", "points", "train", "eval", "arms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +41,17 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Arms, the baseline first; the seeds that each is trained with; how all are evaluated."""
+    """Arms, the baseline first; the seeds that each is trained with; how all are evaluated, and after which
+    shares of the steps, the last of them 1."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     evaluation: EvalSettings
+    points: tuple[float, ...] = (1.0,)
+
+    def steps(self, arm: Arm) -> tuple[int, ...]:
+        """The steps after which a run of this arm is evaluated."""
+        return tuple(max(1, round(point * arm.settings.steps)) for point in self.points)
 
 
 def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None) -> Study:
@@ -64,8 +72,13 @@ def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None
     ordered = [baseline, *(name for name in arms if name != baseline)]
     shared = dict(flat(_section(tree, "train", path)))
     given = {} if steps is None else {"steps": steps}
+    points = _points(tree.get("points", [1.0]), path)
     return Study(
-        arms=tuple(_arm(name, shared | dict(flat(_section(arms, name, path))) | given) for name in ordered),
+        arms=tuple(
+            _saved_at(_arm(name, shared | dict(flat(_section(arms, name, path))) | given), points)
+            for name in ordered
+        ),
+        points=points,
         seeds=_seeds(tree.get("seeds"), path)[:seeds],
         evaluation=load(EvalSettings, options=dict(flat(_section(tree, "eval", path)))),
     )
@@ -80,6 +93,30 @@ def _arm(name: str, options: Mapping[str, object]) -> Arm:
         return Arm(name=name, settings=load(TrainSettings, options=options))
     except SettingsError as error:
         raise SettingsError(f"arm {name}: {error}") from error
+
+
+def _points(given: object, path: Path) -> tuple[float, ...]:
+    points = given if isinstance(given, list) else []
+    numbers = [point for point in points if type(point) in (int, float) and 0 < point <= 1]
+    require(
+        len(numbers) == len(points) > 0 and numbers == sorted(set(numbers)) and numbers[-1] == 1,
+        f"points in {path}: got {given!r}, expected rising shares of the steps, the last of them 1",
+    )
+    return tuple(float(point) for point in numbers)
+
+
+def _saved_at(arm: Arm, points: Sequence[float]) -> Arm:
+    """The arm with a checkpoint at every point; all are kept until the run has been evaluated."""
+    if len(points) == 1:
+        return arm
+    steps = arm.settings.steps
+    exact = [point * steps for point in points]
+    require(
+        all(abs(step - round(step)) < 1e-6 for step in exact),
+        f"arm {arm.name}: {steps} steps do not divide at the points {', '.join(f'{p:g}' for p in points)}",
+    )
+    every = math.gcd(*(round(step) for step in exact))
+    return replace(arm, settings=replace(arm.settings, save_every=every, keep=0))
 
 
 def _seeds(given: object, path: Path) -> tuple[int, ...]:

@@ -1,87 +1,111 @@
-"""One arm and seed after the other: train, evaluate, compare. A stopped study resumes where it was.
+"""All arms and seeds of a study: train, evaluate, compare. A stopped study resumes where it was.
 
-OUT/ARM/seed-N/run is a run of `strive-rl train`, OUT/ARM/seed-N/eval an evaluation of its model; a pair of
-arm and seed is finished once its evaluation exists. All arms of a seed come before the next seed, so that a
-study stopped early still compares equal seeds.
+OUT/ARM/seed-N holds one run (one_run.py), OUT/start-K the evaluation of the K-th warm start where the study
+has points before the end. All arms of a seed come before the next seed, so that a study stopped early still
+compares equal seeds. Seed i of the list starts from model i modulo the number of models, for every arm.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.output_folder import output_folder
 from strive_data.common.settings import as_dict
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import holds_work, with_defaults
-from strive_rl.eval.config import RESULTS_FILE
-from strive_rl.eval.on_shards import evaluate
-from strive_rl.eval.table import aligned
-from strive_rl.study.paired import comparisons
-from strive_rl.study.plan import Arm, Study
-from strive_rl.train import state, trainer
-
-STUDY_FILE = "study.json"
-COSTS = ("prompts", "rollouts")
+from strive_rl.study.one_run import Job, run_job, run_job_in_worker
+from strive_rl.study.plan import Study
+from strive_rl.study.results import STUDY_FILE, write_results
 
 Observe = Callable[[str], None]
 
 
 def run_study(
-    study: Study, out: Path, *, shards: ShardSet, heldout: ShardSet, model: str, observe: Observe
+    study: Study,
+    out: Path,
+    *,
+    shards: ShardSet,
+    heldout: ShardSet,
+    models: Sequence[str],
+    observe: Observe,
+    workers: int = 1,
 ) -> dict[str, Any]:
-    """Run what is missing; the content of OUT/study.json: for each frame sampler the comparisons, and what
-    each arm's training cost.
+    """Run what is missing; the content of OUT/study.json (results.py).
 
+    `workers` runs go on at a time, each in a process with one thread; a single one runs in this process.
     Raises UsageError where OUT holds another study (more seeds may be added to one), and under torchrun.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
-    _claim(study, out, shards, heldout, model)
-    for seed in study.seeds:
-        for arm in study.arms:
-            folder = out / arm.name / f"seed-{seed}"
-            if not (folder / "eval" / RESULTS_FILE).is_file():
-                observe(f"{arm.name}, seed {seed}")
-                _run_one(arm, seed, folder, study, shards, heldout, model)
-            _write(study, out)
+    _claim(study, out, shards, heldout, models)
+    jobs = study_jobs(study, out, models)
+    missing = [job for job in jobs if not job.finished]
+    write_results(study, out, jobs)
+    if workers == 1:
+        for job in missing:
+            observe(job.name)
+            run_job(job, shards, heldout)
+            write_results(study, out, jobs)
+    elif missing:
+        _in_workers(missing, workers, shards, heldout, observe, lambda: write_results(study, out, jobs))
     return jsonl.read_json(out / STUDY_FILE)
 
 
-def study_table(results: dict[str, Any]) -> str:
-    """Results as lines for the terminal, in per cent and points, ± one standard error."""
-    lines: list[str] = []
-    for sampler, arms in results["samplers"].items():
-        rows = [(f"{sampler} frames", "accuracy", "gain", "seeds", *COSTS)]
-        for each in arms:
-            costs = (f"{results['costs'][each['arm']][name]:,}" for name in COSTS)
-            seeds = str(each["accuracy"]["count"]) if each["accuracy"] else "0"
-            rows.append((each["arm"], _shown(each["accuracy"]), _shown(each["gain"], "+"), seeds, *costs))
-        lines += [*aligned(rows), ""]
-    return "\n".join(lines[:-1])
-
-
-def _run_one(
-    arm: Arm, seed: int, folder: Path, study: Study, shards: ShardSet, heldout: ShardSet, model: str
-) -> None:
-    run = folder / "run"
-    open_run = state.resume if holds_work(run) else state.start
-    with output_folder(run):
-        trained = trainer.fit(
-            open_run(run, shards=shards, model=model, settings=arm.with_seed(seed)),
-            lambda record, steps: None,
+def study_jobs(study: Study, out: Path, models: Sequence[str]) -> list[Job]:
+    """The warm starts, where the study has points before the end, then all arms seed by seed."""
+    starts = [
+        Job(
+            name=f"start, model {model}",
+            folder=out / f"start-{place}",
+            model=model,
+            evaluation=study.evaluation,
         )
-    shutil.rmtree(folder / "eval", ignore_errors=True)
-    evaluate(folder / "eval", shards=heldout, model=str(trained), settings=study.evaluation)
+        for place, model in enumerate(models)
+        if len(study.points) > 1
+    ]
+    return starts + [
+        Job(
+            name=f"{arm.name}, seed {seed}",
+            folder=out / arm.name / f"seed-{seed}",
+            settings=arm.with_seed(seed),
+            steps=study.steps(arm),
+            evaluation=study.evaluation,
+            model=models[place % len(models)],
+        )
+        for place, seed in enumerate(study.seeds)
+        for arm in study.arms
+    ]
 
 
-def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: str) -> None:
+def _in_workers(
+    jobs: Sequence[Job],
+    workers: int,
+    shards: ShardSet,
+    heldout: ShardSet,
+    observe: Observe,
+    finished: Callable[[], None],
+) -> None:
+    """Run jobs in processes of their own. The first that fails ends the study once the running ones end."""
+    places = str(shards.folder), str(heldout.folder)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(run_job_in_worker, job, *places): job for job in jobs}
+        try:
+            for done in as_completed(running):
+                done.result()
+                observe(f"{running[done].name}: done")
+                finished()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models: Sequence[str]) -> None:
     """Make OUT this study's, or check that it is: everything but the number of seeds must be the same.
 
     One that ended before the first step of its first run starts again.
@@ -89,62 +113,25 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, model: 
     mine = {
         "arms": {arm.name: as_dict(arm.settings) for arm in study.arms},
         "evaluation": as_dict(study.evaluation),
+        "points": list(study.points),
         "shards": shards.fingerprint,
         "heldout": heldout.fingerprint,
-        "model": model,
+        "models": list(models),
     }
     path = out / STUDY_FILE
     if path.is_file():
         theirs = jsonl.read_json(path)["study"]
+        # A study of an earlier version has one model and is evaluated at the end alone.
+        theirs = {"points": [1.0], "models": [theirs.get("model")]} | theirs
         theirs["arms"] = {name: with_defaults(arm) for name, arm in theirs.get("arms", {}).items()}
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
         if not changed:
             return
         if any(map(holds_work, out.glob("*/seed-*/run"))):
             raise UsageError(f"{out} holds another study ({', '.join(changed)} differ): give another --out")
+        for start in out.glob("start-*"):
+            shutil.rmtree(start)
     elif out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty and holds no study: give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    jsonl.write_json(path, {"study": mine, "samplers": {}, "costs": {}})
-
-
-def _write(study: Study, out: Path) -> None:
-    """study.json of all that is done so far."""
-    done = {arm.name: _done(out / arm.name) for arm in study.arms}
-    base = study.arms[0].name
-    samplers = {
-        sampler: [
-            asdict(each)
-            for each in comparisons({name: _accuracies(runs, sampler) for name, runs in done.items()}, base)
-        ]
-        for sampler in study.evaluation.samplers
-    }
-    costs = {name: {cost: _cost(out / name, runs, cost) for cost in COSTS} for name, runs in done.items()}
-    body = jsonl.read_json(out / STUDY_FILE) | {"samplers": samplers, "costs": costs}
-    jsonl.write_json(out / STUDY_FILE, body)
-
-
-def _done(folder: Path) -> dict[int, dict[str, Any]]:
-    """Results of the evaluations of an arm, by seed."""
-    found = {
-        int(path.parts[-3].removeprefix("seed-")): path for path in folder.glob(f"seed-*/eval/{RESULTS_FILE}")
-    }
-    return {seed: jsonl.read_json(found[seed]) for seed in sorted(found)}
-
-
-def _accuracies(runs: dict[int, dict[str, Any]], sampler: str) -> dict[int, float]:
-    given = {seed: results["samplers"][sampler]["accuracy"] for seed, results in runs.items()}
-    return {seed: accuracy["mean"] for seed, accuracy in given.items() if accuracy}
-
-
-def _cost(folder: Path, runs: dict[int, dict[str, Any]], name: str) -> int:
-    """What training cost, summed over the steps of these seeds' runs."""
-    files = [folder / f"seed-{seed}" / "run" / state.METRICS_FILE for seed in runs]
-    return sum(record[name] for file in files for record in jsonl.read(file))
-
-
-def _shown(mean: dict[str, Any] | None, sign: str = "") -> str:
-    if mean is None:
-        return "-"
-    error = "" if mean["error"] is None else f" ± {100 * mean['error']:.1f}"
-    return f"{100 * mean['mean']:{sign}.1f}{error}"
+    jsonl.write_json(path, {"study": mine})

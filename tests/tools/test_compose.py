@@ -29,7 +29,7 @@ def test_the_right_answer_is_what_the_one_pair_shows(policy: Policy, examples: l
         made = compose(policy, bank, example, rng, crowded=1.0)
         looks = np.stack([rows[tuple(feature.tolist())] for feature in made.prompt.features.tokens])
         assert looks.any(axis=(1, 2)).all()  # crowded: every pair shows a needle
-        needle = example.asked.needle
+        needle = example.asked.needles[0]
         if example.asked.asks == "colour":
             shown = looks[:, :, SHAPES.index(needle.shape)].any(axis=0)
             names = [COLOURS[i] for i in np.flatnonzero(shown)]

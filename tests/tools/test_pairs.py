@@ -23,10 +23,10 @@ def test_patches_are_those_of_the_video_processor() -> None:
 def test_looks_name_the_needle_in_sight() -> None:
     plan = plan_video(seed=3, index=0, questions=4)
     asked = plan.asked[2]
-    looks = looks_at(plan, asked.span[0])
-    place = COLOURS.index(asked.needle.colour) * len(SHAPES) + SHAPES.index(asked.needle.shape)
+    looks = looks_at(plan, asked.spans[0][0])
+    place = COLOURS.index(asked.needles[0].colour) * len(SHAPES) + SHAPES.index(asked.needles[0].shape)
     assert np.flatnonzero(looks).tolist() == [place]
-    assert looks_at(plan, asked.span[1]).sum() == 0
+    assert looks_at(plan, asked.spans[0][1]).sum() == 0
 
 
 def test_most_pairs_show_a_needle_and_equal_seeds_equal_pairs() -> None:

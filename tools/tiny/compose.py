@@ -73,8 +73,8 @@ def compose(
 def _named(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
     """The possible answers V, and bool [B, V]: which of them pair B shows on what the question names."""
     if asked.asks == "colour":
-        return COLOURS, bank.looks[:, :, SHAPES.index(asked.needle.shape)]
-    return SHAPES, bank.looks[:, COLOURS.index(asked.needle.colour), :]
+        return COLOURS, bank.looks[:, :, SHAPES.index(asked.needles[0].shape)]
+    return SHAPES, bank.looks[:, COLOURS.index(asked.needles[0].colour), :]
 
 
 def _weights(example: Example, right: int) -> npt.NDArray[np.float32]:

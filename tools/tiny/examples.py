@@ -60,9 +60,9 @@ def make_examples(
 def answer_text(asked: Asked, option: str) -> str:
     """An answer that says `option` ("A. red"), as a good one looks."""
     if asked.asks == "colour":
-        thought = f"The {asked.needle.shape} is {option[3:]}."
+        thought = f"The {asked.needles[0].shape} is {option[3:]}."
     else:
-        thought = f"I see a {asked.needle.colour} {option[3:]}."
+        thought = f"I see a {asked.needles[0].colour} {option[3:]}."
     return f"<think>{thought}</think><answer>{option[0]}</answer>"
 
 
@@ -77,7 +77,7 @@ def _examples(
         weights[row, len(target.ids) + LETTER_FROM_END] = 1
     shown = tuple(View(frames=video.frames[view], times=video.times[view]) for view in views)
     group = Group(question=as_question(asked, "x"), views=shown)
-    start, stop = asked.span
+    start, stop = asked.spans[0]
     return [
         Example(
             prompt=prompt,

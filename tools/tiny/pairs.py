@@ -50,9 +50,8 @@ def make_pairs(*, count: int, seed: int) -> Pairs:
 def looks_at(plan: VideoPlan, time_seconds: float) -> npt.NDArray[np.float32]:
     """1 for each needle in sight at that time, float32 [LOOKS]."""
     looks = np.zeros(LOOKS, dtype=np.float32)
-    for asked in plan.asked:
-        if asked.span[0] <= time_seconds < asked.span[1]:
-            needle = asked.needle
+    for needle in (needle for asked in plan.asked for needle in asked.needles):
+        if needle.start <= time_seconds < needle.stop:
             looks[COLOURS.index(needle.colour) * len(SHAPES) + SHAPES.index(needle.shape)] = 1
     return looks
 
@@ -83,7 +82,7 @@ def patches(frames: npt.NDArray[np.uint8], video_processor: Any) -> torch.Tensor
 def _two_times(plan: VideoPlan, rng: np.random.Generator) -> tuple[float, float]:
     """Two moments in order: the first mostly inside a needle's stretch, the second not far from it."""
     if rng.random() < NEEDLE_SHARE:
-        first = rng.uniform(*plan.asked[int(rng.integers(len(plan.asked)))].span)
+        first = rng.uniform(*plan.asked[int(rng.integers(len(plan.asked)))].spans[0])
     else:
         first = rng.uniform(0, plan.duration_seconds)
     gap = float(rng.choice([-1, 1])) * rng.exponential(MEAN_GAP_SECONDS)

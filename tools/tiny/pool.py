@@ -14,17 +14,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from strive_data.demo.draw import draw_frame
-from strive_data.demo.world import VideoPlan, plan_video
+from strive_data.demo.levels import LEVELS, Level
+from strive_data.demo.world import VideoPlan
 from strive_data.schema import Candidates, VideoInfo
 
-CANDIDATES = 32
+CANDIDATES: dict[Level, int] = {"easy": 32, "hard": 64}
 SIDE_PIXELS = 28
 FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoolVideo:
-    """A planned video: frames uint8 [CANDIDATES, SIDE_PIXELS, SIDE_PIXELS, 3], times float64 [CANDIDATES]."""
+    """A planned video: frames uint8 [N, SIDE_PIXELS, SIDE_PIXELS, 3], times float64 [N]."""
 
     plan: VideoPlan
     frames: npt.NDArray[np.uint8]
@@ -44,25 +45,29 @@ class PoolVideo:
         return Candidates(info=info, frames=self.frames, times=self.times)
 
 
-def make_pool(*, videos: int, seed: int, questions: int = 4) -> list[PoolVideo]:
-    """`videos` videos of the world of `seed`, each at the midpoints of CANDIDATES equal cells."""
-    return [_video(seed, index, questions) for index in range(videos)]
+def make_pool(*, videos: int, seed: int, questions: int = 4, level: Level = "easy") -> list[PoolVideo]:
+    """`videos` videos of the world of `seed`, each at the midpoints of equal cells."""
+    return [
+        _video(
+            LEVELS[level](seed=seed, index=index, questions=questions), CANDIDATES[level], [seed, index, 1]
+        )
+        for index in range(videos)
+    ]
 
 
 def needle_labels(video: PoolVideo, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """1 where a needle on the candidate has the colour or shape, float32 [CANDIDATES, len(names)]."""
-    labels = np.zeros((CANDIDATES, len(names)), dtype=np.float32)
-    for asked in video.plan.asked:
-        seen = (video.times >= asked.span[0]) & (video.times < asked.span[1])
-        for name in (asked.needle.shape, asked.needle.colour):
+    """1 where a needle on the candidate has the colour or shape, float32 [N, len(names)]."""
+    labels = np.zeros((len(video.times), len(names)), dtype=np.float32)
+    for needle in (needle for asked in video.plan.asked for needle in asked.needles):
+        seen = (video.times >= needle.start) & (video.times < needle.stop)
+        for name in (needle.shape, needle.colour):
             labels[seen, names.index(name)] = 1
     return labels
 
 
-def _video(seed: int, index: int, questions: int) -> PoolVideo:
-    plan = plan_video(seed=seed, index=index, questions=questions)
-    rng = np.random.default_rng([seed, index, 1])
-    shown = ((np.arange(CANDIDATES) + 0.5) / CANDIDATES * plan.frames).astype(int)
+def _video(plan: VideoPlan, candidates: int, seed: list[int]) -> PoolVideo:
+    rng = np.random.default_rng(seed)
+    shown = ((np.arange(candidates) + 0.5) / candidates * plan.frames).astype(int)
     times = np.array(plan.frame_times)[shown]
     resample = FILTERS[int(rng.integers(len(FILTERS)))]
     frames = [shrink(draw_frame(plan, float(time)), resample, rng) for time in times]

@@ -23,7 +23,7 @@ def as_question(asked: Asked, sample_id: str) -> Question:
         answer=asked.letter,
         problem_type="multiple choice",
         options=asked.options,
-        evidence_spans=(asked.span,),
+        evidence_spans=asked.spans,
     )
 
 
@@ -35,7 +35,7 @@ def evidence_recall(pool: Sequence[PoolVideo], scorer: Scorer, samplers: Sequenc
         asked = video.plan.asked
         scored = scorer.score(video.candidates, [as_question(one, "x") for one in asked])
         for one, scores in zip(asked, scored, strict=True):
-            start, stop = one.span
+            start, stop = one.spans[0]
             for name in samplers:
                 times = video.times[draw(name, scores.scores, settings, offset=0.5)[0]]
                 hits[name].append(bool(((times >= start) & (times < stop)).any()))

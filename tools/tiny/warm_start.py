@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from strive_rl.answers.accuracy import final_answer
 from strive_rl.policy import Policy, Sampling, logprobs, sample, with_features
 from tools.tiny.compose import compose, make_bank
 from tools.tiny.examples import Example
+
+Batches = Callable[[np.random.Generator, "Phase"], list[Example]]
 
 WARM_UP_STEPS = 30
 
@@ -34,11 +36,23 @@ class Phase:
 
 LETTERS = Phase(steps=200, batch=64, lr=2e-3, all_answers=True, crowded=0.0)
 READING = Phase(steps=1500, batch=24, lr=1e-3, all_answers=False, crowded=1.0)
+HARD = Phase(steps=1500, batch=24, lr=1e-3, all_answers=True, crowded=1.0)
+
+
+def composed(policy: Policy, examples: Sequence[Example]) -> Batches:
+    """Batches of known questions over new combinations of known frame pairs (compose.py)."""
+    bank = make_bank(examples)
+
+    def batch(rng: np.random.Generator, phase: Phase) -> list[Example]:
+        chosen = rng.choice(len(examples), phase.batch, replace=False)
+        return [compose(policy, bank, examples[i], rng, crowded=phase.crowded) for i in chosen]
+
+    return batch
 
 
 def warm_start(
     policy: Policy,
-    examples: Sequence[Example],
+    batches: Batches,
     held_out: Sequence[Example],
     *,
     phases: Sequence[Phase],
@@ -48,15 +62,14 @@ def warm_start(
 ) -> float:
     """Train the language model; stops where the accuracy on `held_out` reaches `until`, and returns it."""
     rng = np.random.default_rng(seed)
-    bank, parameters = make_bank(examples), [parameter for _, parameter in policy.trainable()]
+    parameters = [parameter for _, parameter in policy.trainable()]
     started, reached = time.monotonic(), 0.0
     for phase in phases:
         optimizer = torch.optim.AdamW(parameters, lr=phase.lr, weight_decay=0.01, betas=(0.9, 0.98))
         for step in range(phase.steps):
             for group in optimizer.param_groups:
                 group["lr"] = phase.lr * min(1.0, (step + 1) / WARM_UP_STEPS)
-            chosen = rng.choice(len(examples), phase.batch, replace=False)
-            taken = [compose(policy, bank, examples[i], rng, crowded=phase.crowded) for i in chosen]
+            taken = batches(rng, phase)
             loss = imitation_loss(policy, [one if phase.all_answers else right_only(one) for one in taken])
             optimizer.zero_grad()
             loss.backward()
@@ -87,7 +100,7 @@ def right_only(example: Example) -> Example:
 
 def accuracy(policy: Policy, examples: Sequence[Example]) -> float:
     """Share of right letters among greedy answers."""
-    sampling = Sampling(completions=1, max_new_tokens=16, greedy=True)
+    sampling = Sampling(completions=1, max_new_tokens=24, greedy=True)
     answers = sample(policy, [example.prompt for example in examples], sampling)
     letters = [final_answer(row[0].text) for row in answers]
     return float(np.mean([found == one.letter for found, one in zip(letters, examples, strict=True)]))

@@ -23,31 +23,31 @@ def look(thing: Thing, asks: str) -> str:
 @given(plan=PLANS)
 def test_only_the_needle_has_what_the_question_names(plan: VideoPlan) -> None:
     for asked in plan.asked:
-        named = look(asked.needle, asked.asks)
+        named = look(asked.needles[0], asked.asks)
         assert named in asked.text
         alike = [thing for thing in plan.things if look(thing, asked.asks) == named]
-        assert alike == [asked.needle]
+        assert alike == [*asked.needles]
 
 
 @settings(max_examples=150)
 @given(plan=PLANS)
 def test_needles_are_short_apart_and_inside(plan: VideoPlan) -> None:
     for asked in plan.asked:
-        start, stop = asked.span
+        start, stop = asked.spans[0]
         assert 0 <= start < stop <= plan.duration_seconds
         half_frame = 0.5 / plan.frames
         share = (stop - start) / plan.duration_seconds
         assert NEEDLE_SHARE[0] - half_frame <= share <= NEEDLE_SHARE[1] + half_frame
         assert start in plan.frame_times
     for one, other in combinations(plan.asked, 2):
-        assert one.span[1] < other.span[0] or other.span[1] < one.span[0]
+        assert one.spans[0][1] < other.spans[0][0] or other.spans[0][1] < one.spans[0][0]
 
 
 @settings(max_examples=150)
 @given(plan=PLANS)
 def test_the_letter_names_the_answer_and_the_options_differ(plan: VideoPlan) -> None:
     for asked in plan.asked:
-        answer = asked.needle.colour if asked.asks == "colour" else asked.needle.shape
+        answer = asked.needles[0].colour if asked.asks == "colour" else asked.needles[0].shape
         assert asked.options["ABCD".index(asked.letter)] == f"{asked.letter}. {answer}"
         assert [option[:3] for option in asked.options] == ["A. ", "B. ", "C. ", "D. "]
         assert len({option[3:] for option in asked.options}) == 4
@@ -58,7 +58,7 @@ def test_letters_kinds_and_answers_are_balanced() -> None:
     for letter in "ABCD":
         assert sum(one.letter == letter for one in asked) / len(asked) == pytest.approx(0.25, abs=0.03)
     assert sum(one.asks == "colour" for one in asked) / len(asked) == pytest.approx(0.5, abs=0.03)
-    colours = [one.needle.colour for one in asked if one.asks == "colour"]
+    colours = [one.needles[0].colour for one in asked if one.asks == "colour"]
     assert colours.count("red") / len(colours) == pytest.approx(1 / 6, abs=0.03)
 
 

@@ -29,7 +29,7 @@ def test_a_world_is_videos_and_questions_in_the_video_r1_layout(tmp_path: Path) 
         "solution": f"<answer>{plan.asked[1].letter}</answer>",
         "path": "videos/world5-0001.mp4",
         "data_source": "needle-world",
-        "evidence_spans": [list(plan.asked[1].span)],
+        "evidence_spans": [list(plan.asked[1].spans[0])],
     }
 
 

@@ -13,7 +13,8 @@ from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.eval.config import EvalSettings
 from strive_rl.study.plan import Arm, Study
-from strive_rl.study.run import run_study, study_table
+from strive_rl.study.results import study_table
+from strive_rl.study.run import run_study
 from tests.strive_rl.made_shards import make_shards
 
 POLICY = PolicySettings(device="cpu")
@@ -49,7 +50,7 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
     given: dict[str, Any] = {
         "shards": builds[0],
         "heldout": builds[1],
-        "model": str(tiny_folder),
+        "models": [str(tiny_folder)],
         "observe": said.append,
     }
     first = run_study(study(0), out, **given)
@@ -74,10 +75,11 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
     assert run_study(study(0, 5), out, **given) == more
     assert said == []
     header, baseline, strive = study_table(more).splitlines()
-    assert header.split() == ["uniform", "frames", "accuracy", "gain", "seeds", "prompts", "rollouts"]
+    columns = "uniform frames accuracy gain 95 % interval p seeds prompts rollouts seconds"
+    assert header.split() == columns.split()
     assert baseline.split()[0] == "grpo"
     assert " - " in baseline
-    assert strive.split()[-3:] == ["2", "16", "32"]
+    assert strive.split()[-4:-1] == ["2", "16", "32"]
 
 
 def test_several_processes_are_refused(
@@ -85,7 +87,7 @@ def test_several_processes_are_refused(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="without torchrun"):
-        run_study(study(0), tmp_path, shards=builds[0], heldout=builds[1], model="demo", observe=print)
+        run_study(study(0), tmp_path, shards=builds[0], heldout=builds[1], models=["demo"], observe=print)
 
 
 def test_another_study_and_a_folder_of_something_else_are_refused(
@@ -93,15 +95,15 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
 ) -> None:
     out = tmp_path / "out"
     given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "observe": print}
-    run_study(study(), out, model=str(tiny_folder), **given)
-    run_study(study(), out, model="demo", **given)  # no step was done: it may start again
-    run_study(study(), out, model=str(tiny_folder), **given)
+    run_study(study(), out, models=[str(tiny_folder)], **given)
+    run_study(study(), out, models=["demo"], **given)  # no step was done: it may start again
+    run_study(study(), out, models=[str(tiny_folder)], **given)
     steps = out / "arm" / "seed-0" / "run" / "metrics.jsonl"
     steps.parent.mkdir(parents=True)
     steps.write_text("")
-    with pytest.raises(UsageError, match=r"another study \(model differ\)"):
-        run_study(study(), out, model="demo", **given)
+    with pytest.raises(UsageError, match=r"another study \(models differ\)"):
+        run_study(study(), out, models=["demo"], **given)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty and holds no study"):
-        run_study(study(), tmp_path / "full", model="demo", **given)
+        run_study(study(), tmp_path / "full", models=["demo"], **given)

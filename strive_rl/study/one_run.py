@@ -1,0 +1,72 @@
+"""One arm and seed: train, evaluate at each point of the study. What a worker process runs.
+
+FOLDER/run is a run of `strive-rl train`, FOLDER/eval an evaluation of its model, FOLDER/eval-STEP one of its
+checkpoint after STEP steps. Checkpoints are removed once all evaluations exist.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from strive_data.common.output_folder import output_folder
+from strive_data.shards.reader import ShardSet
+from strive_rl.common.run_settings import holds_work
+from strive_rl.config import TrainSettings
+from strive_rl.eval.config import RESULTS_FILE, EvalSettings
+from strive_rl.eval.on_shards import evaluate
+from strive_rl.train import checkpoint, state, trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a study from `model`: `steps` are those after which it is evaluated, the last of them its
+    own. Without `settings` the model is evaluated as it is."""
+
+    name: str
+    folder: Path
+    model: str
+    evaluation: EvalSettings
+    settings: TrainSettings | None = None
+    steps: tuple[int, ...] = (0,)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every evaluation exists."""
+        return all((self.results(step) / RESULTS_FILE).is_file() for step in self.steps)
+
+    def results(self, step: int) -> Path:
+        """Folder of the evaluation after `step` steps."""
+        return self.folder / ("eval" if step == self.steps[-1] else f"eval-{step}")
+
+
+def run_job(job: Job, shards: ShardSet, heldout: ShardSet) -> None:
+    """Run what is missing of a job."""
+    run = job.folder / "run"
+    trained = _train(job, job.settings, run, shards) if job.settings else job.model
+    for step in job.steps:
+        folder = job.results(step)
+        if not (folder / RESULTS_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            model = trained if step == job.steps[-1] else str(checkpoint.checkpoint_folder(run, step))
+            evaluate(folder, shards=heldout, model=model, settings=job.evaluation)
+    if len(job.steps) > 1:
+        for folder in checkpoint.checkpoints(run).values():
+            shutil.rmtree(folder)
+
+
+def _train(job: Job, settings: TrainSettings, run: Path, shards: ShardSet) -> str:
+    """Train what is missing of a run; the folder of its model."""
+    open_run = state.resume if holds_work(run) else state.start
+    with output_folder(run):
+        opened = open_run(run, shards=shards, model=job.model, settings=settings)
+        return str(trainer.fit(opened, lambda record, steps: None))
+
+
+def run_job_in_worker(job: Job, shards: str, heldout: str) -> None:
+    """`run_job` with the builds by their places. One thread: the workers share the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+    run_job(job, ShardSet.open(shards), ShardSet.open(heldout))

@@ -1,0 +1,160 @@
+"""What a study has found so far, by the folders of its runs: OUT/study.json, and the table of the terminal.
+
+study        the settings of all arms, of the evaluation and of the points; builds and models
+versions     of the libraries
+samplers     frame sampler → comparisons of the arms after the last step (paired.py)
+points       the same after each earlier share of the steps; share 0 is the accuracy of the warm starts
+costs        prompts and rollouts of each arm's training; `seconds` what they took
+groups       of each arm: means over steps and seeds of GROUP_METRICS (METRICS.md)
+runs         accuracy of each run by arm, seed and frame sampler
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from strive_rl.common import jsonl
+from strive_rl.common.run_settings import library_versions
+from strive_rl.eval.config import RESULTS_FILE
+from strive_rl.eval.table import aligned
+from strive_rl.study.one_run import Job
+from strive_rl.study.paired import comparisons, mean_of
+from strive_rl.study.plan import Study
+from strive_rl.train.state import METRICS_FILE
+
+STUDY_FILE = "study.json"
+COSTS = ("prompts", "rollouts")
+GROUP_METRICS = (
+    *("zero_advantage_share", "all_right_share", "all_wrong_share"),
+    *("reward_std", "eta2", "evidence_seen_share", "accuracy"),
+)
+
+Runs = Mapping[str, Mapping[int, Job]]
+Record = Mapping[str, Any]
+
+
+def write_results(study: Study, out: Path, jobs: Sequence[Job]) -> None:
+    """Write OUT/study.json of all runs that are finished."""
+    done: dict[str, dict[int, Job]] = {arm.name: {} for arm in study.arms}
+    for job in jobs:
+        if job.settings and job.finished:
+            done[job.folder.parent.name][job.settings.seed] = job
+    records = {name: {seed: _records(job) for seed, job in runs.items()} for name, runs in done.items()}
+    # Seconds belong to the machine: all else is equal in two runs of one study.
+    body = jsonl.read_json(out / STUDY_FILE) | {
+        "versions": library_versions(),
+        "samplers": {name: _compared(study, done, -1, name) for name in study.evaluation.samplers},
+        "points": [*_start(study, jobs), *_points(study, done)],
+        "costs": {
+            arm: {name: sum(row[name] for rows in runs.values() for row in rows) for name in COSTS}
+            for arm, runs in records.items()
+        },
+        "seconds": {
+            arm: round(sum(row["seconds"]["total"] for rows in runs.values() for row in rows), 1)
+            for arm, runs in records.items()
+        },
+        "groups": {arm: _groups(runs.values()) for arm, runs in records.items()},
+        "runs": {
+            arm: {str(seed): _accuracies(job, job.steps[-1]) for seed, job in runs.items()}
+            for arm, runs in done.items()
+        },
+    }
+    jsonl.write_json(out / STUDY_FILE, body)
+
+
+def study_table(results: Record) -> str:
+    """Results as lines for the terminal, in per cent and points, ± one standard error."""
+    tables = ["\n".join(aligned(table_rows(results, sampler))) for sampler in results["samplers"]]
+    return "\n\n".join(tables)
+
+
+def table_rows(results: Record, sampler: str) -> list[tuple[str, ...]]:
+    """The header and a row for each arm of one frame sampler's table."""
+    header = (f"{sampler} frames", "accuracy", "gain", "95 % interval", "p", "seeds")
+    rows = [(*header, *COSTS, "seconds")]
+    for each in results["samplers"][sampler]:
+        arm, gain = each["arm"], each["gain"]
+        shown = (shown_mean(each["accuracy"]), shown_mean(gain, "+"), shown_interval(gain), shown_p(gain))
+        seeds = str(each["accuracy"]["count"]) if each["accuracy"] else "0"
+        costs = (f"{results['costs'][arm][name]:,}" for name in COSTS)
+        rows.append((arm, *shown, seeds, *costs, f"{results['seconds'][arm]:,.0f}"))
+    return rows
+
+
+def shown_mean(mean: Record | None, sign: str = "") -> str:
+    """A mean in per cent, ± one standard error."""
+    if mean is None:
+        return "-"
+    error = "" if mean["error"] is None else f" ± {100 * mean['error']:.1f}"
+    return f"{100 * mean['mean']:{sign}.1f}{error}"
+
+
+def shown_interval(gain: Record | None) -> str:
+    """The interval of a gain in points."""
+    if gain is None or gain["low"] is None:
+        return "-"
+    return f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+
+
+def shown_p(gain: Record | None) -> str:
+    """The p-value of a gain."""
+    return "-" if gain is None or gain["p"] is None else f"{gain['p']:.2g}"
+
+
+def _compared(study: Study, done: Runs, point: int, sampler: str) -> list[dict[str, Any]]:
+    """Comparisons of the arms at one of the points."""
+    by_arm = {
+        name: {
+            seed: accuracies[sampler]
+            for seed, job in runs.items()
+            if sampler in (accuracies := _accuracies(job, job.steps[point]))
+        }
+        for name, runs in done.items()
+    }
+    return [asdict(each) for each in comparisons(by_arm, study.arms[0].name)]
+
+
+def _points(study: Study, done: Runs) -> list[dict[str, Any]]:
+    return [
+        {
+            "share": share,
+            "samplers": {name: _compared(study, done, place, name) for name in study.evaluation.samplers},
+        }
+        for place, share in enumerate(study.points[:-1])
+    ]
+
+
+def _start(study: Study, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """The accuracy of the warm starts, once all are known."""
+    starts = [job for job in jobs if job.settings is None]
+    if not starts or not all(job.finished for job in starts):
+        return []
+    known = [_accuracies(job, 0) for job in starts]
+    means = {
+        name: mean_of([each[name] for each in known if name in each]) for name in study.evaluation.samplers
+    }
+    return [{"share": 0.0, "samplers": {name: asdict(mean) for name, mean in means.items() if mean}}]
+
+
+def _accuracies(job: Job, step: int) -> dict[str, float]:
+    samplers = jsonl.read_json(job.results(step) / RESULTS_FILE)["samplers"]
+    return {name: each["accuracy"]["mean"] for name, each in samplers.items() if each["accuracy"]}
+
+
+def _records(job: Job) -> list[Record]:
+    return jsonl.read(job.folder / "run" / METRICS_FILE)
+
+
+def _groups(runs: Iterable[Sequence[Record]]) -> dict[str, Any]:
+    """Means over the steps of each run, then over the runs; a metric without a value is left out."""
+    every = list(runs)
+    made = {}
+    for name in GROUP_METRICS:
+        known = [[row[name] for row in rows if row[name] is not None] for rows in every]
+        mean = mean_of([sum(values) / len(values) for values in known if values])
+        if mean:
+            made[name] = asdict(mean)
+    return made
