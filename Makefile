@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow test-vllm check clean
+.PHONY: setup demo study test test-slow test-vllm check clean
 
 setup: $(READY)
 
@@ -17,6 +17,27 @@ demo: setup
 	$(BIN)/python tools/demo.py --out demo
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+# STRIVE against its controls on the hard level of the rendered world, about half an hour on 2 cores.
+SEEDS ?= 2
+SCORER ?= demo-noisy
+S := study/$(SCORER)
+STRIVE := OMP_NUM_THREADS=1 $(BIN)/strive-
+BUILD := --scorer $(SCORER) --candidates 64 --frames 8 --workers 1 --set decode.max_pixels=784 --set shard.frames=all
+
+study: setup
+	$(MAKE) --jobs 2 $S/train.shards $S/heldout.shards
+	$(STRIVE)data judge $S/heldout.shards --sampler peaks --frames 8 --variants 1 --variants 2 --noise 0
+	$(STRIVE)rl study hard --shards $S/train.shards --heldout $S/heldout.shards --model demo-hard --out $S/hard \
+	  --seeds $(SEEDS) --workers 2
+
+$S/train.shards: VIDEOS := 240 --seed 0
+$S/heldout.shards: VIDEOS := 500 --seed 1000000
+$S/%.shards:
+	rm -rf $S/$* $@.part
+	$(STRIVE)data synth --level hard --out $S/$* --videos $(VIDEOS)
+	$(STRIVE)data build $S/$*/questions.jsonl --data-root $S/$* --out $@.part $(BUILD)
+	mv $@.part $@
 
 test: setup
 	$(PYTEST) -m "not slow"
@@ -38,4 +59,4 @@ check: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo study .mypy_cache .pytest_cache .ruff_cache .hypothesis

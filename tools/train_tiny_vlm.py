@@ -5,6 +5,7 @@
     python -m tools.train_tiny_vlm letters      # imitate answers: the letter that follows from a thought
     python -m tools.train_tiny_vlm reading      # and the thought that follows from the frames, to a share
     python -m tools.train_tiny_vlm all          # some six minutes on a free core
+    python -m tools.train_tiny_vlm hard --folder strive_rl/demo_model_hard    # from the demo's: three minutes
 
 Prompts are encoded by strive_rl itself, so the model is trained on the positions that it is used with.
 """
@@ -12,24 +13,31 @@ Prompts are encoded by strive_rl itself, so the model is trained on the position
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import ANSWER_FORM, THINK
 from tools.tiny.corpus import INSTRUCTIONS, question_texts
-from tools.tiny.examples import answer_text, make_examples
+from tools.tiny.examples import Example, answer_text, make_examples
+from tools.tiny.hard import compose_hard, make_frame_bank
+from tools.tiny.hard import held_out as hard_held_out
 from tools.tiny.pairs import make_pairs
 from tools.tiny.pool import make_pool
 from tools.tiny.vision_warmup import warm_up_vision
 from tools.tiny.vlm_folder import make_config, make_model, make_processor, train_tokenizer
-from tools.tiny.warm_start import LETTERS, READING, Phase, frozen, warm_start
+from tools.tiny.warm_start import HARD, LETTERS, READING, Phase, composed, frozen, warm_start
 
 FOLDER = Path(__file__).parents[1] / "strive_rl" / "demo_model"
+FramePairs = Literal["consecutive", "doubled"]
 STAGES = ("init", "vision", "letters", "reading")
 TRAIN_SEED, HELD_OUT_SEED = 910_000, 920_000
+HARD_SEED, HARD_HELD_OUT_SEED = 930_000, 940_000
 
 
 def init(folder: Path, *, seed: int) -> None:
@@ -59,7 +67,22 @@ def warm(folder: Path, phase: Phase, *, videos: int, until: float, seed: int) ->
     examples = frozen(policy, make_examples(policy, pool, samplers=("comb",), seed=0))
     held_out = frozen(policy, make_examples(policy, others, samplers=("comb",), seed=0))
     print(f"{len(examples)} examples, prompts of {len(examples[0].prompt.ids)} tokens", flush=True)
-    warm_start(policy, examples, held_out, phases=(phase,), until=until, every=50, seed=seed)
+    batches = composed(policy, examples)
+    warm_start(policy, batches, held_out, phases=(phase,), until=until, every=50, seed=seed)
+    policy.model.save_pretrained(folder)
+
+
+def hard(folder: Path, *, seed: int) -> None:
+    """A warm start for the hard level, on from the model of the easy one; other seeds give other models."""
+    policy = _policy(FOLDER, frame_pairs="doubled")
+    bank = make_frame_bank(policy, videos=160, seed=HARD_SEED + seed)
+    held_out = hard_held_out(policy, videos=30, seed=HARD_HELD_OUT_SEED, scorer="demo")
+
+    def batches(rng: np.random.Generator, phase: Phase) -> list[Example]:
+        return [compose_hard(policy, bank, rng) for _ in range(phase.batch)]
+
+    warm_start(policy, batches, held_out, phases=(HARD,), until=1.0, every=50, seed=seed)
+    shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
     policy.model.save_pretrained(folder)
 
 
@@ -75,15 +98,18 @@ def main() -> None:
         warm(args.folder, LETTERS, videos=args.videos, until=args.until, seed=args.seed)
     if "reading" in stages:
         warm(args.folder, READING, videos=args.videos, until=args.until, seed=args.seed + 1)
+    if "hard" in stages:
+        hard(args.folder, seed=args.seed)
 
 
-def _policy(folder: Path) -> Policy:
-    return load_policy(str(folder), PolicySettings(device="cpu", dtype="float32", prompts_per_pass=128))
+def _policy(folder: Path, frame_pairs: FramePairs = "consecutive") -> Policy:
+    settings = PolicySettings(device="cpu", dtype="float32", prompts_per_pass=128, frame_pairs=frame_pairs)
+    return load_policy(str(folder), settings)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("stage", choices=(*STAGES, "all"))
+    parser.add_argument("stage", choices=(*STAGES, "all", "hard"))
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--videos", type=int, default=300)
     parser.add_argument("--pairs", type=int, default=20_000)

@@ -11,9 +11,12 @@ from strive_data.config import ScoreSettings
 from strive_data.score.cascade import make_cascade
 from strive_data.score.plugin import entry_point_names, load_custom
 from strive_data.score.precomputed import PrecomputedScorer
-from strive_data.score.scorer import FlatScorer, Scorer
+from strive_data.score.scorer import FlatScorer, NoisyScorer, Scorer
 
 DEMO_MODEL = Path(__file__).parent / "demo_clip"
+
+# Of `demo-noisy`: evidence of the hard level then scores above other frames with an AUC of .75.
+DEMO_NOISE = 0.8
 
 
 def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Scorer:
@@ -37,6 +40,10 @@ def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
 def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
     """The tiny CLIP of the package (tools/train_tiny_clip.py), loaded as any other local folder."""
     return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
+
+
+def _demo_noisy(settings: ScoreSettings, threads: int | None) -> Scorer:
+    return NoisyScorer(_demo(settings, threads), DEMO_NOISE)
 
 
 def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
@@ -85,6 +92,7 @@ SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
+    "demo-noisy": _demo_noisy,
     "flat": _flat,
     "precomputed": _precomputed,
     "qwen3-vl-reranker": _reranker,

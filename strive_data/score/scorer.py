@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -72,3 +73,28 @@ class FlatScorer:
         """What `score` gives."""
         zeros = np.zeros(len(frames_ND), dtype=np.float32)
         return [FrameScores(scores=zeros, windows=1, scorer=NAME, embeddings=frames_ND) for _ in questions]
+
+
+class NoisyScorer:
+    """Another scorer whose scores get normal noise of `sigma`, in the scorer's own units.
+
+    The noise of a question depends on its sample id alone, so equal builds stay equal.
+    """
+
+    def __init__(self, scorer: Scorer, sigma: float) -> None:
+        self._scorer, self._sigma = scorer, sigma
+        self.name = f"{scorer.name}+noise{sigma:g}"
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """What the scorer gives, with noise."""
+        results = self._scorer.score(candidates, questions)
+        return [
+            result if isinstance(result, SampleError) else self._noisy(result, question.sample_id)
+            for result, question in zip(results, questions, strict=True)
+        ]
+
+    def _noisy(self, clean: FrameScores, sample_id: str) -> FrameScores:
+        key = int.from_bytes(sha256(sample_id.encode()).digest()[:16], "little")
+        noise = np.random.Generator(np.random.Philox(key=key)).standard_normal(len(clean.scores))
+        scores = (clean.scores + self._sigma * noise).astype(np.float32)
+        return replace(clean, scores=scores, scorer=self.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact
 from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
-from strive_rl.config import DEMO
+from strive_rl.config import DEMOS
 
 CONFIG_FILE = "config.json"
 
@@ -42,7 +42,7 @@ def require_model(name: str, device: str | None = None) -> None:
 def require_model_folder(name: str) -> None:
     """Raise UsageError where `name` means a folder, and is none of a model that can be read safely."""
     folder = Path(name)
-    if name == DEMO:
+    if name in DEMOS:
         return
     if not folder.exists():
         near = difflib.get_close_matches(folder.name, _names(folder.parent), n=1)

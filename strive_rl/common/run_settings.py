@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from strive_data.common.settings import as_dict, differences
 from strive_data.errors import UsageError
-from strive_rl.config import DEMO, TrainSettings
+from strive_rl.config import DEMOS, TrainSettings
 
 SETTINGS_FILE = "settings.json"
 RECORD_KEYS = ("settings", "model", "shards_fingerprint", "versions")
@@ -92,7 +92,7 @@ def holds_work(out: Path) -> bool:
 
 def model_identity(model: str) -> str:
     """A model folder by its full path, so that two ways to write it are one; other names as they are."""
-    return str(Path(model).resolve()) if model != DEMO and Path(model).is_dir() else model
+    return str(Path(model).resolve()) if model not in DEMOS and Path(model).is_dir() else model
 
 
 def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

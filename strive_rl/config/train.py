@@ -11,8 +11,8 @@ from strive_data.config import ViewSettings
 from strive_rl.config.reward import RewardSettings
 from strive_rl.config.validation import ValidationSettings
 
-# The name of the package's tiny model; it goes before a folder of that name.
-DEMO = "demo"
+# The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
+DEMOS = {"demo": "demo_model", "demo-hard": "demo_model_hard"}
 
 # Why there are no adaptive variants (six seeds, importance-aware frames).
 ADAPTIVE = "adaptive variants scored 1.5 points below STRIVE at the same number of rollouts"

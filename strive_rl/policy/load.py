@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoProcessor
 from strive_data.errors import UsageError
 from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.reading import reading
-from strive_rl.config import DEMO, PolicySettings
+from strive_rl.config import DEMOS, PolicySettings
 from strive_rl.policy import packing, vision
 from strive_rl.policy.architectures import ARCHITECTURES, experts, linear_attention
 from strive_rl.policy.encode import prompt_form
@@ -108,8 +108,8 @@ def _recompute(model: Any) -> None:
 
 def model_source(name: str) -> str:
     """The folder or hub name that transformers loads. Raises UsageError for a folder that is absent."""
-    if name == DEMO:
-        return str(files("strive_rl") / "demo_model")
+    if name in DEMOS:
+        return str(files("strive_rl") / DEMOS[name])
     require_model_folder(name)
     return name
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from strive_data.common.output_folder import output_folder
 from strive_data.shards.reader import ShardSet
+from strive_rl.common.progress import quiet_libraries
 from strive_rl.common.run_settings import holds_work
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import RESULTS_FILE, EvalSettings
@@ -69,4 +70,5 @@ def run_job_in_worker(job: Job, shards: str, heldout: str) -> None:
     import torch
 
     torch.set_num_threads(1)
+    quiet_libraries()
     run_job(job, ShardSet.open(shards), ShardSet.open(heldout))

@@ -74,7 +74,7 @@ def study_table(results: Record) -> str:
 def table_rows(results: Record, sampler: str) -> list[tuple[str, ...]]:
     """The header and a row for each arm of one frame sampler's table."""
     header = (f"{sampler} frames", "accuracy", "gain", "95 % interval", "p", "seeds")
-    rows = [(*header, *COSTS, "seconds")]
+    rows: list[tuple[str, ...]] = [(*header, *COSTS, "seconds")]
     for each in results["samplers"][sampler]:
         arm, gain = each["arm"], each["gain"]
         shown = (shown_mean(each["accuracy"]), shown_mean(gain, "+"), shown_interval(gain), shown_p(gain))
@@ -144,7 +144,7 @@ def _accuracies(job: Job, step: int) -> dict[str, float]:
     return {name: each["accuracy"]["mean"] for name, each in samplers.items() if each["accuracy"]}
 
 
-def _records(job: Job) -> list[Record]:
+def _records(job: Job) -> list[dict[str, Any]]:
     return jsonl.read(job.folder / "run" / METRICS_FILE)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from strive_rl.study.paired import Mean, comparisons, mean_of
+from strive_rl.study.paired import Mean, comparisons, gain_of, mean_of, t_quantile, t_within
 
 
 def test_a_mean_and_its_error() -> None:
@@ -38,3 +38,29 @@ def test_nothing_in_common() -> None:
     assert comparisons({"grpo": {0: 0.1}, "strive": {1: 0.2}}, "grpo")[1].gain is None
     (alone,) = comparisons({"grpo": {}}, "grpo")
     assert alone.accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("freedom", "t"), [(1, 12.706205), (2, 4.302653), (3, 3.182446), (4, 2.776445), (9, 2.262157)]
+)
+def test_students_t_is_that_of_the_tables(freedom: int, t: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(t, abs=1e-6)
+    assert t_within(t, freedom) == pytest.approx(0.95, abs=1e-7)
+
+
+def test_a_gain_has_the_interval_and_p_value_of_the_paired_t_test() -> None:
+    # Differences .1, .2, .6: mean .3, error √(.07/3) = .15275, t = 1.96396 with 2 degrees of freedom.
+    gain = gain_of([0.1, 0.2, 0.6])
+    assert gain is not None
+    assert (gain.low, gain.high) == (
+        pytest.approx(0.3 - 4.302653 * 0.152753, abs=1e-5),
+        pytest.approx(0.957239, abs=1e-5),
+    )
+    # P(|T| > t) = 1 − t/√(2 + t²) with 2 degrees of freedom.
+    assert gain.p == pytest.approx(1 - 1.963961 / math.sqrt(2 + 1.963961**2), abs=1e-6)
+    lone = gain_of([0.1])
+    assert lone is not None
+    assert (lone.low, lone.high, lone.p) == (None, None, None)
+    sure = gain_of([0.25, 0.25])
+    assert sure is not None
+    assert sure.p == 0

@@ -67,6 +67,8 @@ def test_arms_stand_over_what_all_share_the_baseline_first(write: Write) -> None
         ("data.variants = 1", "seed = 1", "arm grpo: the seeds of a study are in `seeds`"),
         ("[arms.grpo]", '[arms."../grpo"]', r"arm '\.\./grpo': expected letters"),
         ("[arms.strive]", "[arms.strive", "is not TOML"),
+        ("[train]", "points = [0.5]\n[train]", "the last of them 1"),
+        ("[train]", "points = [0.5, 1]\n[train]", "5 steps do not divide at the points 0.5, 1"),
     ],
 )
 def test_what_is_wrong_is_said(write: Write, before: str, after: str, says: str) -> None:
@@ -75,6 +77,14 @@ def test_what_is_wrong_is_said(write: Write, before: str, after: str, says: str)
         text = text.replace('baseline = "grpo"', 'baseline = "../grpo"')
     with pytest.raises(SettingsError, match=says):
         read_study(write(text))
+
+
+def test_points_are_saved_by_every_run(write: Write) -> None:
+    study = read_study(write(STUDY.replace("[train]", "points = [0.25, 0.5, 1]\n[train]")), steps=12)
+    assert study.points == (0.25, 0.5, 1.0)
+    for arm in study.arms:
+        assert study.steps(arm) == (3, 6, 12)
+        assert (arm.settings.save_every, arm.settings.keep) == (3, 0)
 
 
 def test_no_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.eval.config import EvalSettings
+from strive_rl.study.page import write_page
 from strive_rl.study.plan import Arm, Study
 from strive_rl.study.results import study_table
 from strive_rl.study.run import run_study
@@ -107,3 +109,29 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty and holds no study"):
         run_study(study(), tmp_path / "full", models=["demo"], **given)
+
+
+@pytest.mark.slow
+def test_two_runs_of_a_study_in_two_processes_agree_exactly(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
+) -> None:
+    """With points: warm starts and halves are evaluated too, checkpoints go, and the page shows it all."""
+    halves = replace(study(0, 1), points=(0.5, 1.0))
+    saved = [replace(a, settings=replace(a.settings, save_every=1, keep=0)) for a in halves.arms]
+    halves = replace(halves, arms=tuple(saved))
+    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": [str(tiny_folder)]}
+    found = [run_study(halves, tmp_path / n, observe=print, workers=2, **given) for n in ("a", "b")]
+    assert found[0]["runs"].keys() == {"grpo", "strive"}
+    for results in found:
+        assert all(seconds > 0 for seconds in results.pop("seconds").values())
+    assert found[0] == found[1]
+    assert [point["share"] for point in found[0]["points"]] == [0.0, 0.5]
+    assert found[0]["samplers"]["uniform"][1]["gain"]["count"] == 2
+    assert found[0]["groups"]["strive"]["eta2"]["mean"] >= 0
+    assert not list((tmp_path / "a").glob("*/seed-*/run/checkpoint-*"))
+    assert (tmp_path / "a" / "strive" / "seed-1" / "eval-1" / "results.json").is_file()
+    write_page(found[0] | {"seconds": {"grpo": 1.0, "strive": 1.0}}, tmp_path / "p.html", title="Study")
+    page = (tmp_path / "p.html").read_text()
+    assert page.count("<svg") == 2
+    assert "data.variants" in page
+    assert "zero_advantage_share" in page
