@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
@@ -112,24 +113,30 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
 
 
 @pytest.mark.slow
-def test_two_runs_of_a_study_in_two_processes_agree_exactly(
+def test_two_runs_of_a_study_agree_exactly_in_workers_or_here(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], tiny_folder: Path
 ) -> None:
     """With points: warm starts and halves are evaluated too, checkpoints go, and the page shows it all."""
-    halves = replace(study(0, 1), points=(0.5, 1.0))
+    halves = replace(study(0), points=(0.5, 1.0))
     saved = [replace(a, settings=replace(a.settings, save_every=1, keep=0)) for a in halves.arms]
     halves = replace(halves, arms=tuple(saved))
     given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": [str(tiny_folder)]}
-    found = [run_study(halves, tmp_path / n, observe=print, workers=2, **given) for n in ("a", "b")]
-    assert found[0]["runs"].keys() == {"grpo", "strive"}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has
+    found = [
+        run_study(halves, tmp_path / str(workers), observe=print, workers=workers, **given)
+        for workers in (1, 2)
+    ]
+    torch.set_num_threads(threads)
     for results in found:
         assert all(seconds > 0 for seconds in results.pop("seconds").values())
     assert found[0] == found[1]
     assert [point["share"] for point in found[0]["points"]] == [0.0, 0.5]
-    assert found[0]["samplers"]["uniform"][1]["gain"]["count"] == 2
-    assert found[0]["groups"]["strive"]["eta2"]["mean"] >= 0
-    assert not list((tmp_path / "a").glob("*/seed-*/run/checkpoint-*"))
-    assert (tmp_path / "a" / "strive" / "seed-1" / "eval-1" / "results.json").is_file()
+    assert found[0]["runs"].keys() == {"grpo", "strive"}
+    assert found[0]["samplers"]["uniform"][1]["gain"]["count"] == 1
+    assert 0 <= found[0]["groups"]["strive"]["zero_advantage_share"]["mean"] <= 1
+    assert not list(tmp_path.glob("*/*/seed-*/run/checkpoint-*"))
+    assert (tmp_path / "2" / "strive" / "seed-0" / "eval-1" / "results.json").is_file()
     write_page(found[0] | {"seconds": {"grpo": 1.0, "strive": 1.0}}, tmp_path / "p.html", title="Study")
     page = (tmp_path / "p.html").read_text()
     assert page.count("<svg") == 2
