@@ -4,7 +4,7 @@ from strive_rl.config.reward import (
     RewardSettings,
 )
 from strive_rl.config.train import (
-    DEMO,
+    DEMOS,
     AlgorithmSettings,
     Condition,
     DataSettings,
@@ -22,7 +22,7 @@ from strive_rl.config.validation import (
 )
 
 __all__ = [
-    "DEMO",
+    "DEMOS",
     "AlgorithmSettings",
     "Condition",
     "DataSettings",

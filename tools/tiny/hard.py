@@ -1,6 +1,6 @@
 """Examples of the hard level: new questions over new combinations of known frames (compose.py: the easy).
 
-Frames are doubled (policy.frame_pairs), so a video token shows one moment and its look can be told exactly.
+Frames are doubled (policy.frame_pairs), so a video token shows one moment and its look is exact.
 """
 
 from __future__ import annotations
