@@ -72,12 +72,14 @@ def train(
 
     resumes = resume or resume_from is not None
     if not dry_run:
-        from strive_rl.algorithm.reward import load_rules
         from strive_rl.common.trackers import require_trackers
 
         require_run_folder(out, resume=resumes)
         require_trackers(settings.log)
-        load_rules(settings.reward)
+        if settings.reward.function:
+            from strive_rl.algorithm.reward import require_reward
+
+            require_reward(settings.reward)
     require_model(model, None if dry_run else settings.policy.device)
     from strive_data.shards.reader import ShardSet
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
+from types import ModuleType
 from typing import Any
 
 from strive_data.errors import UsageError
@@ -14,16 +18,21 @@ NAMES = {"class": "ClassName", "function": "function"}
 
 
 def imported(name: str, setting: str, kind: str) -> Any:
-    """What `package.module:name` names; `kind` (as "class", "function") is what `setting` expects of it.
+    """What `package.module:name` or `file.py:name` names; `kind` (as "class", "function") is what `setting`
+    expects of it.
 
     Raises UsageError, which begins with the setting, where it is not written so, cannot be imported, or is
     nothing that can be called.
     """
-    module, _, attribute = name.partition(":")
+    module, _, attribute = name.rpartition(":")
     if not module or not attribute:
-        raise UsageError(f"{setting} {name!r}: expected package.module:{NAMES[kind]}")
+        wanted = NAMES[kind]
+        raise UsageError(f"{setting} {name!r}: expected package.module:{wanted} or file.py:{wanted}")
+    from_file = module.endswith(".py")
+    if from_file and not Path(module).is_file():
+        raise UsageError(f"{setting} {name}: no file {module} (looked in {Path.cwd()})")
     try:
-        found = import_module(module)
+        found = _module_of(Path(module)) if from_file else import_module(module)
     except SyntaxError as error:
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}") from error
     except ImportError as error:
@@ -41,6 +50,26 @@ def imported(name: str, setting: str, kind: str) -> Any:
     if not callable(value):
         raise UsageError(f"{setting} {name}: {module} has no {kind} {attribute}")
     return value
+
+
+def _module_of(path: Path) -> ModuleType:
+    """The module of a file, which may import others beside it; one file is run once."""
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    name = f"{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a file of Python")
+    sys.modules[name] = module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def public(package: str, name: str, modules: Mapping[str, Sequence[str]]) -> Any:

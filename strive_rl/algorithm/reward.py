@@ -5,11 +5,13 @@ The settings name code to import here and for scorers only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from traceback import extract_tb
+from typing import Any
 
 from strive_data.common.imports import imported
 from strive_data.errors import StriveError, UsageError
@@ -21,30 +23,30 @@ from strive_rl.answers.accuracy import (
     has_form,
     outside_thoughts,
 )
-from strive_rl.config import RewardSettings
+from strive_rl.common.calls import CallLimits, NoAnswerError, Outcome, call_all
+from strive_rl.config import JUDGE, JUDGE_CALLS_AT_ONCE, JUDGE_RETRIES, JUDGE_TIMEOUT_SECONDS, RewardSettings
 from strive_rl.schema import Reward
 
-CustomReward = Callable[[str, Question], object]
-"""A user's function of (text, question): a number in [0, 1], or a mapping of such numbers by name."""
+CustomReward = Callable[..., Any]
+"""A user's function of (text, question): a number in [0, 1], or a mapping of such numbers by name; plain or
+async. One that sees the group takes ([M][G] texts, question) and gives [M][G] of these."""
+
+Texts = Sequence[Sequence[str]]
+Grid = tuple[tuple[Reward, ...], ...]
 
 # Name of the part of a function that gives one number.
 CUSTOM_PART = "custom"
 
 
 def load_custom(name: str) -> CustomReward:
-    """The function `package.module:name`. Raises UsageError where there is none."""
+    """The function `package.module:name` or `file.py:name`. Raises UsageError where there is none."""
     function: CustomReward = imported(name, "reward.function", "function")
     return function
 
 
-def custom_parts(function: CustomReward, text: str, question: Question, where: str) -> dict[str, float]:
-    """Parts by name, each in [0, 1]. Raises StriveError that begins with `where` for anything else."""
-    try:
-        result = function(text, question)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # The user's code, sys.exit included: named, and never a 0.
-        raise StriveError(f"{where} raised {_described(error)}") from error
+def custom_parts(result: object, where: str) -> dict[str, float]:
+    """Parts by name, each in [0, 1], of what a user's function returned. Raises StriveError that begins with
+    `where` for anything else."""
     named = result if isinstance(result, Mapping) else {CUSTOM_PART: result}
     return {str(part): _checked(value, part, where) for part, value in named.items()}
 
@@ -58,27 +60,74 @@ def _checked(value: object, part: object, where: str) -> float:
 
 
 def _described(error: BaseException) -> str:
+    if isinstance(error, NoAnswerError):
+        return f"failed: {error}"
     last = extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    return f"raised {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How completions are rewarded: weights by part, and a user's function with its name."""
+    """How completions are rewarded: weights by part, and a user's function with its name and how it is
+    called. `skip`: a question whose call fails is left out, and does not stop the run."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: RewardSettings().weights)
     function: CustomReward | None = None
     name: str = ""
+    sees_group: bool = False
+    limits: CallLimits = field(default_factory=CallLimits)
+    skip: bool = False
 
 
 PUBLISHED = Rules()
 
 
-def load_rules(settings: RewardSettings) -> Rules:
-    """The rules that the settings name. Raises UsageError for a function that cannot be imported."""
+def load_rules(settings: RewardSettings, judge_cache: Path | None = None) -> Rules:
+    """The rules that the settings name; `judge_cache` is the file of the packaged judge's grades.
+
+    Raises UsageError for a function that cannot be imported.
+    """
     if settings.function is None:
         return Rules(weights=settings.weights)
-    return Rules(weights=settings.weights, function=load_custom(settings.function), name=settings.function)
+    judged = settings.function == JUDGE
+    seconds = settings.timeout_seconds or (JUDGE_TIMEOUT_SECONDS if judged else None)
+    at_once = settings.calls_at_once or (JUDGE_CALLS_AT_ONCE if judged else 1)
+    retries = settings.retries if settings.retries is not None else (JUDGE_RETRIES if judged else 0)
+    function: CustomReward
+    if judged and seconds:
+        from strive_rl.answers.judge import Judge
+
+        function = Judge(settings.judge, seconds, judge_cache)
+    else:
+        function = load_custom(settings.function)
+    return Rules(
+        weights=settings.weights,
+        function=function,
+        name=settings.function,
+        sees_group=settings.sees == "group",
+        limits=CallLimits(at_once=at_once, timeout_seconds=seconds, retries=retries),
+        skip=settings.failed == "skip",
+    )
+
+
+def require_reward(settings: RewardSettings) -> None:
+    """Raise UsageError for a function that cannot be imported, and for a judge that cannot be reached."""
+    load_rules(settings)
+    if settings.function == JUDGE:
+        from strive_rl.answers.judge import require_judge
+
+        require_judge(settings.judge)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rewarded:
+    """Rewards [M][G] of each question, or why it has none; calls of the user's function: `calls` were made,
+    `retried` were tried again, `failed` to the last."""
+
+    grids: tuple[Grid | StriveError, ...]
+    calls: int = 0
+    retried: int = 0
+    failed: int = 0
 
 
 def reward_of(
@@ -99,6 +148,90 @@ def reward_of(
     and the question where the user's function fails or breaks its contract, UsageError where its parts
     are not those that have a weight, and ValueError for a question whose own answer cannot be read.
     """
+    (grid,) = rewards_of([([[text]], question)], rules, reason=reason, step=step).grids
+    if isinstance(grid, StriveError):
+        raise grid
+    return grid[0][0]
+
+
+def rewards_of(
+    asked: Sequence[tuple[Texts, Question]],
+    rules: Rules = PUBLISHED,
+    *,
+    reason: bool = True,
+    step: int | None = None,
+) -> Rewarded:
+    """Rewards of the completions [M][G] of several questions, as `reward_of`; a user's function is called for
+    all of them together.
+
+    A call that fails gives its question a StriveError; what breaks the contract is raised.
+    """
+    if rules.function is None:
+        grids = [_grid(texts, question, None, rules, reason, "") for texts, question in asked]
+        return Rewarded(grids=tuple(grids))
+    jobs = [_arguments(texts, question, rules) for texts, question in asked]
+    outcomes = call_all(rules.function, [each for job in jobs for each in job], rules.limits)
+    rest = iter(outcomes)
+    at = "" if step is None else f"step {step}, "
+    made: list[Grid | StriveError] = []
+    for job, (texts, question) in zip(jobs, asked, strict=True):
+        where = f"{at}question {question.sample_id}: reward.function {rules.name}"
+        results = _results(list(islice(rest, len(job))), texts, rules, where)
+        if isinstance(results, StriveError):
+            made.append(results)
+        else:
+            made.append(_grid(texts, question, results, rules, reason, where))
+    return Rewarded(
+        grids=tuple(made),
+        calls=len(outcomes),
+        retried=sum(outcome.tries > 1 for outcome in outcomes),
+        failed=sum(outcome.error is not None for outcome in outcomes),
+    )
+
+
+def _arguments(texts: Texts, question: Question, rules: Rules) -> list[tuple[Any, ...]]:
+    """The calls of a question: one, or one for each completion."""
+    if rules.sees_group:
+        return [([list(row) for row in texts], question)]
+    return [(text, question) for row in texts for text in row]
+
+
+def _results(
+    outcomes: Sequence[Outcome], texts: Texts, rules: Rules, where: str
+) -> list[list[Any]] | StriveError:
+    """What the function returned for each completion [M][G], or the error of a call."""
+    for outcome in outcomes:
+        if isinstance(outcome.error, StriveError):
+            raise outcome.error
+        if outcome.error is not None:
+            tried = f" after {outcome.tries} tries" if outcome.tries > 1 else ""
+            failure = StriveError(f"{where} {_described(outcome.error)}{tried}")
+            failure.__cause__ = outcome.error
+            return failure
+    if not rules.sees_group:
+        rest = iter(outcomes)
+        return [[next(rest).value for _ in row] for row in texts]
+    value = outcomes[0].value
+    shape = [len(row) for row in texts]
+    nested = isinstance(value, Sequence) and all(isinstance(row, Sequence) for row in value)
+    if not nested or [len(row) for row in value] != shape:
+        raise StriveError(f"{where} gave {value!r}, expected lists of lengths {shape}, one for each variant")
+    return [list(row) for row in value]
+
+
+def _grid(
+    texts: Texts, question: Question, results: list[list[Any]] | None, rules: Rules, reason: bool, where: str
+) -> Grid:
+    return tuple(
+        tuple(
+            _reward(text, question, results[m][g] if results else None, rules, reason, where)
+            for g, text in enumerate(row)
+        )
+        for m, row in enumerate(texts)
+    )
+
+
+def _reward(text: str, question: Question, result: object, rules: Rules, reason: bool, where: str) -> Reward:
     answer = final_answer(text)
     if not reason and "<answer>" not in text:
         answer = outside_thoughts(text).strip()
@@ -107,9 +240,7 @@ def reward_of(
         "format": float(has_form(text) if reason else has_direct_form(text)),
     }
     if rules.function is not None:
-        at = "" if step is None else f"step {step}, "
-        where = f"{at}question {question.sample_id}: reward.function {rules.name}"
-        parts |= custom_parts(rules.function, text, question, where)
+        parts |= custom_parts(result, where)
         _require_weights(parts, rules, where)
     total = sum(weight * parts[name] for name, weight in rules.weights.items())
     return Reward(total=total, accuracy=parts.pop("accuracy"), format=parts.pop("format"), custom=parts)

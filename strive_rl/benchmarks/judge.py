@@ -9,6 +9,7 @@ from typing import Any
 
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
+from strive_rl.answers.judge import grading_prompt
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.readers import tempcompass
 from strive_rl.benchmarks.readers.join import join
@@ -61,11 +62,7 @@ def judge_prompt(benchmark: Benchmark, item: Item, question: str, reference: str
             f"{CAPTION_TASK}\n\nCaption:\n{answer}\n\nQuestion:\n{question}\n\n"
             'Write the option that the caption states in full ("B. text"), or: none.'
         )
-    return (
-        f"{benchmark.judge_task}\n\nQuestion:\n{question}\n\nReference: {reference}\n\n"
-        f"Model's answer:\n{answer}\n\n"
-        "Write 1 if it is right, 0 if it is not, and nothing else."
-    )
+    return grading_prompt(benchmark.judge_task, question, reference, answer)
 
 
 def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:

@@ -83,6 +83,16 @@ def cut_back(path: Path, step: int) -> None:
             os.fsync(file.fileno())
 
 
+def drop_cut_line(path: Path) -> None:
+    """Drop a last line that was cut by a crash, so that lines may be appended."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        end = _whole_bytes(file)
+        if end < os.fstat(file.fileno()).st_size:
+            file.truncate(end)
+
+
 def write_json(path: Path, body: Record) -> None:
     """Write one JSON object by rename, so that a reader sees all of it or nothing."""
     write_bytes(path, (json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -1,6 +1,11 @@
 """Settings of `strive-rl`, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
 
 from strive_rl.config.reward import (
+    JUDGE,
+    JUDGE_CALLS_AT_ONCE,
+    JUDGE_RETRIES,
+    JUDGE_TIMEOUT_SECONDS,
+    JudgeSettings,
     RewardSettings,
 )
 from strive_rl.config.train import (
@@ -23,10 +28,15 @@ from strive_rl.config.validation import (
 
 __all__ = [
     "DEMOS",
+    "JUDGE",
+    "JUDGE_CALLS_AT_ONCE",
+    "JUDGE_RETRIES",
+    "JUDGE_TIMEOUT_SECONDS",
     "AlgorithmSettings",
     "Condition",
     "DataSettings",
     "EngineSettings",
+    "JudgeSettings",
     "KlEstimator",
     "LossName",
     "Normalise",

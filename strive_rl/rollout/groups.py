@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from strive_data.errors import SampleError
+from strive_data.errors import SampleError, StriveError
 from strive_data.schema import Question
 from strive_rl.algorithm.advantage import has_zero_advantage
-from strive_rl.algorithm.reward import reward_of
+from strive_rl.algorithm.reward import Rules, reward_of, rewards_of
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
 from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
@@ -91,6 +91,28 @@ def reward_groups(groups: Sequence[Group], reward: RewardFunction = reward_of) -
         )
         for group in groups
     ]
+
+
+def reward_or_skip(
+    groups: Sequence[Group], rules: Rules, step: int
+) -> tuple[list[Group], list[SkippedQuestion], dict[str, int]]:
+    """The groups with their rewards by `rules`, the questions whose reward failed, and how often the user's
+    function was called (empty without one).
+
+    Raises StriveError for a reward that fails, unless the rules skip its question.
+    """
+    asked = [([[each.text for each in row] for row in group.completions], group.question) for group in groups]
+    made = rewards_of(asked, rules, step=step)
+    rewarded, skipped = [], []
+    for group, grid in zip(groups, made.grids, strict=True):
+        if not isinstance(grid, StriveError):
+            rewarded.append(replace(group, rewards=grid))
+        elif rules.skip:
+            skipped.append(SkippedQuestion(sample_id=group.question.sample_id, reason=str(grid)))
+        else:
+            raise grid
+    counts = {"made": made.calls, "retried": made.retried, "failed": made.failed}
+    return rewarded, skipped, counts if rules.function else {}
 
 
 def informative(group: Group) -> bool:

@@ -13,14 +13,13 @@ completions differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 from strive_data.common.text import plural
 from strive_data.errors import StriveError
-from strive_rl.algorithm.reward import reward_of
 from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
@@ -29,7 +28,7 @@ from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
-from strive_rl.rollout.groups import encode_groups, informative, reward_groups, sample_groups
+from strive_rl.rollout.groups import encode_groups, informative, reward_or_skip, sample_groups
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.state import TrainState
 
@@ -38,8 +37,9 @@ from strive_rl.train.state import TrainState
 class RolloutBatch:
     """This process's rewarded groups of a step, in the order of the stream.
 
-    `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made; `rounds`
-    counts the rounds of dynamic sampling; `after` is the cursor after the questions of all processes.
+    `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made or whose
+    reward failed; `rounds` counts the rounds of dynamic sampling; `after` is the cursor after the questions
+    of all processes; `calls` counts those of the user's reward function.
     """
 
     groups: tuple[Group, ...]
@@ -47,6 +47,7 @@ class RolloutBatch:
     dropped: tuple[SkippedQuestion, ...]
     rounds: int
     after: Cursor
+    calls: Mapping[str, int] = field(default_factory=dict)
 
 
 def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
@@ -58,6 +59,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     groups: list[Group] = []
     broken: list[SkippedQuestion] = []
     dropped: list[SkippedQuestion] = []
+    calls: Counter[str] = Counter()
     cursor, rounds, found = run.cursor, 0, 0
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
@@ -71,11 +73,12 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             watch.lap("data")
             encoded, skipped = encode_groups(run.policy, batch.groups)
             watch.lap("encode")
-            rewarded = _roll_out(run, encoded, step)
+            rewarded, unrewarded, counts = _roll_out(run, encoded, step)
             watch.lap("rollout")
             groups += rewarded
             broken += batch.broken
-            dropped += skipped
+            dropped += skipped + unrewarded
+            calls.update(counts)
             cursor = batch.after
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
             if found >= wanted or rounds == limit:
@@ -83,16 +86,23 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             rounds += 1
     _require_usable(groups, broken + dropped, step)
     return RolloutBatch(
-        groups=tuple(groups), broken=tuple(broken), dropped=tuple(dropped), rounds=rounds, after=cursor
+        groups=tuple(groups),
+        broken=tuple(broken),
+        dropped=tuple(dropped),
+        rounds=rounds,
+        after=cursor,
+        calls=dict(calls),
     )
 
 
-def _roll_out(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:
-    """Sample and reward the completions of encoded groups."""
+def _roll_out(
+    run: TrainState, groups: Sequence[Group], step: int
+) -> tuple[list[Group], list[SkippedQuestion], dict[str, int]]:
+    """Sample and reward the completions of encoded groups, as `reward_or_skip`."""
     with _name_questions(groups, step):
         engine = run.engine or BuiltinEngine(run.policy)
         sampled = sample_groups(engine, groups, sampling(run.settings.rollout), run.settings.seed)
-    return reward_groups(sampled, partial(reward_of, rules=run.rules, step=step))
+    return reward_or_skip(sampled, run.rules, step)
 
 
 def sampling(settings: RolloutSettings) -> Sampling:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -24,7 +24,7 @@ from strive_rl.train.collect import RolloutBatch
 from strive_rl.train.update import UpdateStats
 
 # Metrics that the machine decides and not the seed: two equal runs agree in all others.
-MEASURED = ("seconds", "per_second", "memory_bytes")
+MEASURED = ("seconds", "per_second", "memory_bytes", "reward_calls")
 # Of UpdateStats: means over tokens.
 TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped")
 
@@ -57,9 +57,9 @@ class GroupStats:
 class StepStats:
     """One process's part of a step.
 
-    `dropped` are the ids of questions whose prompt cannot be made, `broken` ids and reasons of those with
-    damaged stored data; `rounds` counts the rounds of dynamic sampling, the same on all processes; `update`
-    counts this process's tokens.
+    `dropped` are the ids of questions whose prompt cannot be made or whose reward failed, `broken` ids and
+    reasons of those with damaged stored data; `rounds` counts the rounds of dynamic sampling, the same on all
+    processes; `update` counts this process's tokens, `calls` its calls of the user's reward function.
     """
 
     groups: tuple[GroupStats, ...]
@@ -69,6 +69,7 @@ class StepStats:
     update: UpdateStats
     seconds: Mapping[str, float]
     memory_bytes: Mapping[str, int]
+    calls: Mapping[str, int] = field(default_factory=dict)
 
 
 def step_stats(
@@ -88,6 +89,7 @@ def step_stats(
         update=update,
         seconds=seconds,
         memory_bytes=memory_bytes,
+        calls=batch.calls,
     )
 
 
@@ -151,6 +153,7 @@ def step_record(
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
         "alpha": alpha,
         **_sampling_counts(parts, groups, mask_truncated=mask_truncated),
+        **_reward_calls(parts),
     }
 
 
@@ -201,6 +204,14 @@ def _sampling_counts(
         "dynamic_sampling_rounds": max(part.rounds for part in parts),
         "masked": truncated if mask_truncated else 0,
     }
+
+
+def _reward_calls(parts: Sequence[StepStats]) -> dict[str, dict[str, int]]:
+    """Calls of the user's reward function; nothing without one."""
+    if not any(part.calls for part in parts):
+        return {}
+    names = ("made", "retried", "failed")
+    return {"reward_calls": {name: sum(part.calls.get(name, 0) for part in parts) for name in names}}
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:

@@ -183,7 +183,7 @@ def _assemble(
 ) -> TrainState:
     """A run with the policy of `weights`; `model` is the one that the run started from."""
     _require_own_device(settings.policy)
-    rules = load_rules(settings.reward)
+    rules = load_rules(settings.reward, out / f"judge-{distributed.rank()}.ndjson")
     clean = settings.algorithm.logprob_condition == "clean"
     neighbours = settings.policy.frame_pairs == "neighbours"
     loader = Loader(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,15 @@ import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.reward import Rules, custom_parts, load_custom, load_rules, reward_of
+from strive_rl.algorithm.reward import (
+    Rules,
+    custom_parts,
+    load_custom,
+    load_rules,
+    reward_of,
+    rewards_of,
+)
+from strive_rl.common.calls import CallLimits
 from strive_rl.config import RewardSettings
 
 
@@ -20,7 +31,7 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     function = load_custom("my_rewards:brief")
-    assert custom_parts(function, "short", QUESTION, "here") == {"brief": 1.0, "asked": 1.0}
+    assert custom_parts(function("short", QUESTION), "here") == {"brief": 1.0, "asked": 1.0}
     with pytest.raises(UsageError, match="my_rewards has no function long"):
         load_custom("my_rewards:long")
 
@@ -28,7 +39,8 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("brief", "expected package.module:function"),
+        ("brief", "expected package.module:function or file.py:function"),
+        ("rewards.py:f", r"no file rewards\.py \(looked in /"),
         ("my_rewards:", "expected package.module:function"),
         (
             "no_such_module:f",
@@ -150,3 +162,68 @@ def test_weights_that_cannot_be_are_refused(weights: dict[str, float], says: str
 def test_a_function_that_is_not_there_is_refused_before_the_run() -> None:
     with pytest.raises(UsageError, match="cannot import no_such_package"):
         load_rules(RewardSettings(function="no_such_package.reward:mine"))
+
+
+WEIGHTS = {"accuracy": 0.5, "format": 0.1, "custom": 0.4}
+
+
+def test_a_file_is_a_module_that_may_import_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "limits_of_brief.py").write_text("LONGEST = 20\n")
+    (tmp_path / "rewards.py").write_text(
+        "from limits_of_brief import LONGEST\n"
+        "def brief(text, question):\n    return float(len(text) < LONGEST)\n"
+        "class Count:\n    pass\n"
+    )
+    (tmp_path / "broken.py").write_text("1/0\n")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    by_file = load_rules(RewardSettings(weights=WEIGHTS, function="rewards.py:brief"))
+    assert [reward_of(text, QUESTION, by_file).custom["custom"] for text in (RIGHT, RIGHT + "x" * 9)] == [
+        1,
+        0,
+    ]
+    assert load_custom(str(tmp_path / "rewards.py:brief")) is by_file.function
+    with pytest.raises(UsageError, match=r"broken\.py raised ZeroDivisionError.*line 1"):
+        load_custom("broken.py:f")
+
+
+def test_a_function_that_sees_the_group_is_called_once_a_question() -> None:
+    seen = []
+
+    def rank(texts: list[list[str]], question: Question) -> list[list[float]]:
+        seen.append(question.sample_id)
+        flat = sorted(text for row in texts for text in row)
+        return [[flat.index(text) / len(flat) for text in row] for row in texts]
+
+    grouped = Rules(weights=WEIGHTS, function=rank, name="mine:rank", sees_group=True)
+    (grid,) = rewards_of([([["a", "d"], ["c", "b"]], QUESTION)], grouped).grids
+    assert [[reward.custom["custom"] for reward in row] for row in grid] == [[0, 0.75], [0.5, 0.25]]
+    assert seen == ["q7"]
+
+
+@pytest.mark.parametrize("result", [[[1.0]], [[1.0, 1.0, 1.0], [1.0]], 1.0, {"a": 1.0}, [1.0, 1.0]])
+def test_a_group_of_another_shape_stops(result: object) -> None:
+    grouped = Rules(
+        weights=WEIGHTS, function=lambda texts, question: result, name="mine:rank", sees_group=True
+    )
+    with pytest.raises(StriveError, match=r"step 2, question q7: .* expected lists of lengths \[2, 2\]"):
+        rewards_of([([["a", "d"], ["c", "b"]], QUESTION)], grouped, step=2)
+
+
+def test_a_call_that_fails_leaves_out_its_question_and_never_gives_a_0() -> None:
+    async def picky(text: str, question: Question) -> float:
+        await asyncio.sleep(0.01)
+        if text == "bad":
+            raise ConnectionError("gone")
+        return 1.0
+
+    mine = Rules(weights=WEIGHTS, function=picky, name="mine:picky", limits=CallLimits(at_once=4))
+    made = rewards_of([([["good"]], QUESTION), ([["good", "bad"]], QUESTION)], mine, step=5)
+    good, bad = made.grids
+    assert not isinstance(good, StriveError)
+    assert good[0][0].custom == {"custom": 1.0}
+    assert isinstance(bad, StriveError)
+    assert re.match(r"step 5, question q7: reward.function mine:picky raised ConnectionError: gone", str(bad))
+    assert (made.calls, made.retried, made.failed) == (3, 0, 1)

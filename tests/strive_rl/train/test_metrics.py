@@ -235,7 +235,10 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
-    made = record(part(question(MIXED, rewards=rewards), update=replace(STATS, router=LOAD)))
+    calls = {"made": 4, "retried": 1, "failed": 0}
+    whole = part(question(MIXED, rewards=rewards), update=replace(STATS, router=LOAD))
+    made = record(replace(whole, calls=calls))
+    assert made["reward_calls"] == calls
     assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
     answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}

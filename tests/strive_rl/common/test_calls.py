@@ -1,0 +1,77 @@
+"""A user's function is called with others, within its time, and again where it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from strive_data.errors import StriveError, UsageError
+from strive_rl.common import calls
+from strive_rl.common.calls import CallLimits, call_all
+
+
+def test_by_default_one_call_follows_the_other_in_this_thread() -> None:
+    outcomes = call_all(lambda n: (n, threading.current_thread().name), [(3,), (1,)], CallLimits())
+    assert [outcome.value for outcome in outcomes] == [(3, "MainThread"), (1, "MainThread")]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_slow_calls_run_together_and_answer_in_order(kind: str) -> None:
+    running: Counter[str] = Counter()
+
+    def enter() -> None:
+        running["now"] += 1
+        running["most"] = max(running["most"], running["now"])
+
+    def plain(n: int) -> int:
+        enter()
+        time.sleep(0.02 * (4 - n % 4))
+        running["now"] -= 1
+        return n
+
+    async def later(n: int) -> int:
+        enter()
+        await asyncio.sleep(0.02 * (4 - n % 4))
+        running["now"] -= 1
+        return n
+
+    function = plain if kind == "plain" else later
+    outcomes = call_all(function, [(n,) for n in range(8)], CallLimits(at_once=4))
+    assert [outcome.value for outcome in outcomes] == list(range(8))
+    assert running["most"] == 4
+
+
+def test_a_call_that_sleeps_too_long_ends_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "WAIT_SECONDS", 0.01)
+    times: Counter[int] = Counter()
+
+    def sleepy(n: int) -> int:
+        times[n] += 1
+        if n == 1 or (n == 2 and times[n] == 1):
+            time.sleep(1)
+        return n
+
+    began = time.monotonic()
+    limits = CallLimits(at_once=3, timeout_seconds=0.15, retries=1)
+    awake, asleep, once = call_all(sleepy, [(0,), (1,), (2,)], limits)
+    assert time.monotonic() - began < 0.9
+    assert (awake.value, awake.tries) == (0, 1)
+    assert (str(asleep.error), asleep.tries) == ("no answer within 0.15 s", 2)
+    assert (once.value, once.tries) == (2, 2)
+
+
+def test_errors_of_ours_are_final_and_those_of_others_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "WAIT_SECONDS", 0.001)
+    errors = (UsageError("wrong key"), SystemExit(3), TimeoutError("theirs"))
+
+    async def raising(n: int) -> None:
+        raise errors[n]
+
+    outcomes = call_all(raising, [(0,), (1,), (2,)], CallLimits(at_once=2, retries=2))
+    assert [outcome.error for outcome in outcomes] == list(errors)
+    assert [outcome.tries for outcome in outcomes] == [1, 3, 3]
+    assert isinstance(outcomes[0].error, StriveError)
