@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.load import read_config
@@ -14,6 +18,8 @@ from strive_rl.policy.lora import TARGETS
 from strive_rl.policy.policy import Architecture
 
 FLOAT_BYTES = 4
+# What follows the size in a hub name.
+EDITION = re.compile("-(Instruct|Thinking|Base)$")
 # Columns that transformers' gated delta rule takes together, and how many tensors of the width of a key, of a
 # value and of those columns autograd keeps of each token and value head of a linear layer, in float32.
 CHUNK = 64
@@ -140,5 +146,17 @@ def linear_shape(text: Any) -> LinearShape:
 
 def read_shape(name: str) -> ModelShape:
     """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
-    config = read_config(name)
+    config = packaged_config(name) or read_config(name)
     return model_shape(config, ARCHITECTURES[config.model_type])
+
+
+def packaged_config(name: str) -> Any:
+    """The config of a published model by its hub name, as far as sizes depend on it; None for other names.
+
+    `models.json` has the sizes of the public config.json files. Editions of a size share them.
+    """
+    known: dict[str, Any] = json.loads(files("strive_rl.dry_run").joinpath("models.json").read_text("utf-8"))
+    values = known.get(EDITION.sub("", name))
+    if values is None or Path(name).exists():
+        return None
+    return AutoConfig.for_model(**values)

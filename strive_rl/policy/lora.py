@@ -53,21 +53,13 @@ def adapter_config(settings: PolicySettings) -> Any:
     )
 
 
-def merged(weights: dict[str, torch.Tensor], scale: float) -> dict[str, torch.Tensor]:
-    """State of the plain model: adapters, times `scale`, added in float32 and rounded once."""
-    adapted = [name.removesuffix(DOWN) for name in weights if name.endswith(DOWN)]
-    plain = {
-        name.replace(".base_layer.", "."): tensor for name, tensor in weights.items() if ".lora_" not in name
-    }
-    for name in adapted:
-        base, down, up = (weights[name + suffix] for suffix in (BASE, DOWN, UP))
-        plain[f"{name}.weight"] = _sum(base, down, up, scale)
-    return plain
-
-
 def plain_weights(model: Any, scale: float) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and weights of the plain model one by one, adapters merged as in `merged`; with several processes
-    all must take them, in this order."""
+    """Names and weights of the plain model one by one; with several processes all must take them, in this
+    order.
+
+    Adapters, times `scale`, are added in float32 and rounded once. Other weights are the model's own tensors,
+    of a sharded model put together.
+    """
     own = model.state_dict(keep_vars=True)
     for name, tensor in own.items():
         if name.endswith(BASE):
@@ -80,7 +72,7 @@ def plain_weights(model: Any, scale: float) -> Iterator[tuple[str, torch.Tensor]
 
 @contextmanager
 def merged_adapters(model: Any) -> Iterator[None]:
-    """Add the adapters to the weights below them in this context, as `merged` does, for passes without
+    """Add the adapters to the weights below them in this context, as `plain_weights` does, for passes without
     gradients. Restores the same bits afterwards; costs a copy of the adapted weights meanwhile."""
     adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
     saved = [module.base_layer.weight.detach().clone() for module in adapted]

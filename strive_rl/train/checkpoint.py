@@ -23,12 +23,11 @@ from strive_data.common.files import sync_folder
 from strive_data.common.output_folder import FULL_WORDS, DiskFullError, has_room
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import distributed
-from strive_rl.common.distributed import on_cpu
 from strive_rl.common.manifest import find_damage, write_manifest
 from strive_rl.common.model_folder import add_older_names
 from strive_rl.common.reading import reading
 from strive_rl.policy import Policy
-from strive_rl.policy.lora import merged
+from strive_rl.policy.lora import plain_weights
 
 STATE_FILE = "trainer.pt"
 MODEL_FOLDER = "model"
@@ -46,6 +45,7 @@ class AsyncSaver:
     """
 
     def __init__(self, *, background: bool) -> None:
+        self.background = background
         self._pool = ThreadPoolExecutor(1, "strive-checkpoint") if background else None
         self._pending: Future[None] | None = None
 
@@ -120,7 +120,7 @@ def choose(out: Path, wanted: Path | None = None) -> Path | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """The content of a folder, copied to the CPU: training that goes on does not change it.
+    """The content of a folder, on the CPU; copied, so that training that goes on does not change it.
 
     `weights` under the names of the plain model, adapters merged; `state` is the trainer's, None for a model
     alone. Both are empty on all processes but the first.
@@ -130,15 +130,26 @@ class Snapshot:
     state: dict[str, Any] | None = None
 
 
-def snapshot(policy: Policy, state: dict[str, Any] | None = None) -> Snapshot:
-    """Snapshot of the policy as it is; with several processes all must call it."""
-    weights = on_cpu(policy.model.state_dict(keep_vars=True))
-    return Snapshot(weights=merged(weights, policy.settings.lora_scale), state=state)
+def snapshot(policy: Policy, state: dict[str, Any] | None = None, *, copy: bool = True) -> Snapshot:
+    """Snapshot of the policy as it is; with several processes all must call it.
+
+    Weights are merged and copied one by one. Without `copy`, on a CPU, those that need no merging are the
+    policy's own: the snapshot must be written before the policy changes.
+    """
+    own = policy.model.state_dict(keep_vars=True)
+    # The first name of each tensor: tied weights have two, and are written once.
+    first_of = {id(tensor): name for name, tensor in reversed(own.items())}
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in plain_weights(policy.model, policy.settings.lora_scale):
+        if distributed.is_first():
+            first = first_of[id(own[name])] if name in own else name
+            weights[name] = weights[first] if first in weights else tensor.to("cpu", copy=copy)
+    return Snapshot(weights=weights, state=state)
 
 
 def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> None:
     """Write a snapshot now, on the first process; with several all must call it."""
-    taken = snapshot(policy, state)
+    taken = snapshot(policy, state, copy=False)
     if distributed.is_first():
         write(folder, policy, taken)
 

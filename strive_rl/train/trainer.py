@@ -129,7 +129,7 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
             if stop and not ended:
                 saver.wait()
                 raise StoppedError(stop, run.step)
-        model = checkpoint.snapshot(run.policy)
+        model = checkpoint.snapshot(run.policy, copy=saver.background)
         if distributed.is_first():
             saver.submit(partial(checkpoint.write, folder, run.policy, model))
     return folder
@@ -144,7 +144,7 @@ def _save(run: TrainState, saver: AsyncSaver) -> None:
     """A checkpoint of the run, written by the first process; the oldest but the best one are removed."""
     best = run.best.step if run.best else None
     folder = checkpoint.checkpoint_folder(run.out, run.step)
-    taken = checkpoint.snapshot(run.policy, _state(run))
+    taken = checkpoint.snapshot(run.policy, _state(run), copy=saver.background)
 
     def write() -> None:
         checkpoint.write(folder, run.policy, taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from strive_rl.policy import (
     with_features,
 )
 from strive_rl.policy.logprobs import sampled_logprobs
-from strive_rl.policy.lora import adapter_weights, load_adapters, merged, merged_adapters
+from strive_rl.policy.lora import adapter_weights, load_adapters, merged_adapters, plain_weights
 from strive_rl.schema import Completion, Group
 from strive_rl.train import checkpoint
 
@@ -117,16 +118,26 @@ def test_merging_by_hand() -> None:
         "q.lora_B.default.weight": up.bfloat16(),
         "norm.weight": torch.full((2,), 7.0),
     }
-    plain = merged(state, 2.0)
+    plain = dict(plain_weights(SimpleNamespace(state_dict=lambda keep_vars: state), 2.0))
     assert set(plain) == {"q.weight", "q.bias", "norm.weight"}
     expected = base.float() + 2 * up.bfloat16().float() @ down
     assert torch.equal(plain["q.weight"], expected.bfloat16())
-    assert plain["norm.weight"] is state["norm.weight"]
+    assert plain["norm.weight"].data_ptr() == state["norm.weight"].data_ptr()
 
 
-def test_a_model_without_adapters_has_nothing_to_merge(any_policy: Policy) -> None:
-    state = any_policy.model.state_dict()
-    assert merged(state, 2.0) == state
+def test_saving_on_a_cpu_copies_only_what_is_merged(adapted: Policy, any_policy: Policy) -> None:
+    """Negative control: a snapshot that training may go on beside shares nothing with the policy."""
+    perturb(adapted)
+    own = {each.data_ptr() for each in adapted.model.parameters()}
+
+    def copied(copy: bool) -> set[str]:
+        weights = checkpoint.snapshot(adapted, copy=copy).weights
+        return {name for name, weight in weights.items() if weight.data_ptr() not in own}
+
+    everything = set(any_policy.model.state_dict())
+    merged = {name.split(".lora_")[0] + ".weight" for name in adapter_weights(adapted.model)}
+    assert copied(False) == merged < everything
+    assert copied(True) == everything
 
 
 def test_adapters_and_a_trained_tower_exclude_each_other() -> None:
