@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from strive_data.common.files import sync_folder
 from strive_data.errors import StriveError, UsageError
 
 # What an interrupted command has written, beside the output.
@@ -69,12 +67,18 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists and is not an empty folder: name a new folder, or remove it")
+    # Imported here: the command line imports this module, and these cost it a tenth of its start.
+    import shutil
+
+    from strive_data.common.files import sync_folder
+
     hidden = out.with_name(PARTIAL.format(name=out.name))
     with output_folder(out, again):
         try:
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir()
             yield hidden
+            sync_folder(hidden)
             hidden.replace(out)
             sync_folder(out.parent)
         except OSError as error:

@@ -19,7 +19,7 @@ import polars as pl
 
 from strive_data.schema import Table
 
-PART_BYTES = 256 << 20
+PART_BYTES = 128 << 20
 """Bytes of images after which a file ends."""
 ROWS_A_GROUP = 64
 
@@ -43,7 +43,7 @@ def write_parts(folder: Path, rows: Iterable[tuple[Row, int]], columns: Table) -
     def write() -> None:
         path = folder / "data" / f"part-{len(parts):05d}"
         table = pl.DataFrame(held, schema=columns)
-        table.write_parquet(path, row_group_size=ROWS_A_GROUP)
+        table.write_parquet(path, row_group_size=ROWS_A_GROUP, compression="uncompressed")
         parts.append(path)
         held.clear()
 

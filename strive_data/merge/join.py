@@ -1,13 +1,12 @@
 """Write the joined build. It appears under its name only when all of it is there.
 
-Everything is written into a hidden folder beside the output, run.json last; then the folder is renamed. The
-next merge deletes what an interrupted one left.
+Everything is written into a hidden folder beside the output, run.json last; then the folder is renamed
+(`new_folder`).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,11 @@ from typing import Any
 
 import polars as pl
 
-from strive_data.common.files import BLOCK_BYTES, file_sha256, replacing, sync_folder, write_json
+from strive_data.common.files import BLOCK_BYTES, file_sha256, replacing, write_json
+from strive_data.common.output_folder import new_folder
 from strive_data.common.text import counted_samples, plural
 from strive_data.config import Duplicates
-from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
+from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.merge.plan import (
     MergePlan,
     Part,
@@ -84,21 +84,8 @@ def merge_builds(
     require_same_settings(parts)
     manifests, names = [part.state.manifests for part in parts], [str(part.folder) for part in parts]
     plan = plan_merge(manifests, names, duplicates)
-    hidden = out.with_name(f".{out.name}.merging")
-    try:
-        if hidden.exists():
-            shutil.rmtree(hidden)
-        hidden.mkdir(parents=True)
-        summary = _write_build(parts, plan, hidden, copy=copy, observe=observe)
-        sync_folder(hidden)
-        hidden.replace(out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise StriveError(
-            f"--out {out}: cannot write: {error.strerror or error}; free space, or name another folder, and "
-            "run the same command again"
-        ) from error
-    return summary
+    with new_folder(out) as hidden:
+        return _write_build(parts, plan, hidden, copy=copy, observe=observe)
 
 
 def summary_lines(summary: MergeSummary, out: Path, *, builds: int) -> Iterator[str]:
@@ -128,8 +115,6 @@ def _check_places(folders: Sequence[Path], out: Path) -> None:
         raise UsageError("one build is named twice; name each once")
     if any(out.resolve() == folder or folder in out.resolve().parents for folder in resolved):
         raise UsageError(f"--out {out} is inside one of the builds; name a new folder")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} is not an empty folder: name a new folder, or remove this one first")
 
 
 def _write_build(
