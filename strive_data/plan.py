@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strive_data.annotations.read import Annotations
-from strive_data.engines.engine import Row, VideoJob
+from strive_data.engines.engine import Row, VideoJob, VideoPath
 from strive_data.errors import FailureKind, UsageError
-from strive_data.schema import FailedRow, Question, question_hash
+from strive_data.schema import FailedRow, Question, TimedFolder, question_hash
 from strive_data.shards.build_state import BuildState
 
 # A finished video may disappear: its samples stay valid.
@@ -82,13 +83,20 @@ def is_settled(question: Question, state: BuildState, attempt: int) -> bool:
 
 
 def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
-    """One job a video, in the order of their first row: each video is decoded and embedded once."""
-    videos: dict[str, list[Row]] = {}
+    """One job a video, in the order of their first row: each video is decoded and embedded once.
+
+    A folder of pictures to which rows give different times is a video for each.
+    """
+    videos: dict[tuple[str, float, tuple[float, ...]], list[Row]] = {}
     for row in rows:
-        videos.setdefault(row[1].video, []).append(row)
-    return [
-        VideoJob(name=name, path=_below(data_root, name), rows=tuple(rows)) for name, rows in videos.items()
-    ]
+        videos.setdefault((row[1].video, row[1].fps, row[1].frame_times), []).append(row)
+    names: Counter[str] = Counter()
+    jobs = []
+    for (video, *_), mine in videos.items():
+        names[video] += 1
+        name = video if names[video] == 1 else f"{video} ({names[video]})"
+        jobs.append(VideoJob(name=name, path=_place(data_root, mine[0][1]), rows=tuple(mine)))
+    return jobs
 
 
 def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:
@@ -127,8 +135,13 @@ def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:
     return unusable + tried
 
 
-def _below(data_root: Path | str, name: str) -> Path | str:
-    return data_root / name if isinstance(data_root, Path) else f"{data_root}/{name}"
+def _place(data_root: Path | str, question: Question) -> VideoPath:
+    if not isinstance(data_root, Path):
+        return f"{data_root}/{question.video}"
+    path = data_root / question.video
+    if question.fps or question.frame_times:
+        return TimedFolder(path, question.fps, question.frame_times)
+    return path
 
 
 def _refusal(what: str) -> str:

@@ -28,7 +28,7 @@ def find_videos(rows: Sequence[Row], data_root: Path) -> tuple[list[VideoJob], l
     found, failures = [], []
     for row in rows:
         try:
-            folder.find(row[1].video)
+            folder.find(row[1].video, timed=bool(row[1].fps or row[1].frame_times))
         except SampleError as error:
             failures.append(failed_row(row, "annotation", error))
         else:

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -43,7 +44,8 @@ class Question:
 
     `video` is relative to the data root, normalised, with forward slashes. `options` keep their letters
     ("A. text"). The answer to temporal grounding is "start to end; …" in seconds. `evidence_spans` are
-    seconds in which the answer can be seen, where the annotation has them.
+    seconds in which the answer can be seen, where the annotation has them. A folder of pictures may have its
+    rate `fps`, or the time of each picture in seconds, `frame_times`, from its row.
     """
 
     sample_id: str
@@ -54,6 +56,28 @@ class Question:
     options: tuple[str, ...] = ()
     source: str = ""
     evidence_spans: tuple[Span, ...] = ()
+    fps: float = 0.0
+    frame_times: tuple[float, ...] = ()
+
+
+# Fields that are stored and hashed only where they are set: questions without them keep their bytes.
+ADDED_FIELDS = ("fps", "frame_times")
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFolder:
+    """A folder of pictures on this machine with a rate or times from its rows (frame_folder.py)."""
+
+    path: Path
+    fps: float = 0.0
+    frame_times: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """The path, for messages."""
+        return str(self.path)
+
+
+LocalVideo = Path | TimedFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +115,8 @@ def failed_row(row: tuple[int, Question], stage: Stage, error: SampleError) -> F
 
 def question_hash(question: Question) -> str:
     """Hash of a question with its text, answer, options, video and all other fields."""
-    values = [getattr(question, name) for name in Question.__dataclass_fields__]
+    values = [getattr(question, name) for name in Question.__dataclass_fields__ if name not in ADDED_FIELDS]
+    values += [{name: value} for name in ADDED_FIELDS if (value := getattr(question, name))]
     return sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
@@ -141,11 +166,15 @@ class SampleMeta:
     views: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON object with the member names of DESIGN.md section 3; `discontinuities` only if not 0."""
+        """Flat JSON object with the member names of DESIGN.md section 3; `discontinuities` only if not 0, the
+        added fields of a question only where they are set."""
         body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         body |= asdict(self.question) | asdict(self.info)
         if not self.info.discontinuities:
             del body["discontinuities"]
+        for name in ADDED_FIELDS:
+            if not body[name]:
+                del body[name]
         body |= {"sampler": self.sampler, "scorer": self.scorer}
         return body | {"query_windows": self.query_windows, "views": list(self.views)}
 
@@ -154,7 +183,10 @@ class SampleMeta:
         """Inverse of `to_json`."""
         body = {"discontinuities": 0} | body
         names = {"question": Question.__dataclass_fields__, "info": VideoInfo.__dataclass_fields__}
-        question = {name: body[name] for name in names["question"]}
+        question = {
+            name: body[name] for name in names["question"] if name in body or name not in ADDED_FIELDS
+        }
+        question["frame_times"] = tuple(question.get("frame_times", ()))
         question["options"] = tuple(question["options"])
         question["evidence_spans"] = tuple((float(a), float(b)) for a, b in question["evidence_spans"])
         return cls(

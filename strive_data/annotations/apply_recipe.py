@@ -36,6 +36,8 @@ LAYOUT = {
     "source": "data_source",
     "data_type": "data_type",
     "image": "image",
+    "fps": "fps",
+    "frame_times": "frame_times",
 }
 SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -302,11 +304,11 @@ def _span(moment: object, seconds: float) -> object:
 
 def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
     """Lists in the cells of a table of texts: JSON, or options with | between them."""
-    for name in ("options", "evidence_spans"):
+    for name in ("options", "evidence_spans", "frame_times"):
         cell = layout.get(name)
         if not isinstance(cell, str):
             continue
-        if cell.lstrip()[:1] in ("[", "{") or name == "evidence_spans":
+        if cell.lstrip()[:1] in ("[", "{") or name != "options":
             layout[name] = _json_cell(cell, labels[name])
         else:
             layout[name] = [option.strip() for option in cell.split(SEPARATOR)]

@@ -85,6 +85,8 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     if problem_type == GROUNDING and is_image(_text(row, "path")):
         _bad("problem_type", f": got {GROUNDING!r} for an image, expected a video")
     answer = _answer(row, problem_type, options)
+    fps, times = _timing(row, videos)
+    video = videos.find(_text(row, "path"), label=path_label, timed=bool(fps or times))
     evidence = _spans(row.get("evidence_spans"))
     if problem_type == GROUNDING and not evidence:
         evidence = read_spans(answer) or ()
@@ -96,8 +98,27 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
         answer=answer,
         source=_text(row, "data_source") if row.get("data_source") else "",
         evidence_spans=evidence,
-        video=videos.find(_text(row, "path"), label=path_label),
+        video=video,
+        fps=fps,
+        frame_times=times,
     )
+
+
+def _timing(row: Row, videos: VideoFolder) -> tuple[float, tuple[float, ...]]:
+    """Rate and times of a folder of pictures, where the row gives them; other videos have their own."""
+    fps, times = row.get("fps"), row.get("frame_times")
+    if (fps is None and times is None) or not videos.is_folder(_text(row, "path")):
+        return 0.0, ()
+    number = parse_number(str(fps)) if isinstance(fps, int | float | str) else None
+    if fps is not None and (number is None or not 0 < number < 1e6):
+        _bad("fps", f": got {short_repr(fps)}, expected frames a second, a positive number")
+    if times is not None and not (isinstance(times, list) and times and all(map(_is_time, times))):
+        _bad("frame_times", f": got {short_repr(times)}, expected a list of seconds, one a picture")
+    return float(number or 0), tuple(map(float, times)) if isinstance(times, list) else ()
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number
 
 
 def _check_data_type(row: Row) -> None:

@@ -57,6 +57,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "source": ("source", "data_source"),
     "problem_type": ("problem_type", "question_type", "type"),
     "image": ("image", "image_path", "image_file", "image_name"),
+    "fps": ("fps", "frame_rate"),
+    "frame_times": ("frame_times",),
 }
 REQUIRED = ("video", "question", "answer")
 # Such columns have one option each: A, B, … or option_a, choice1, answer_0, …
@@ -82,7 +84,8 @@ Otherwise = Literal[
 class Fields:
     """Where a row has what; "" for what the data set does not have.
 
-    `image` is read where a row has no video; a row that has both is a bad one."""
+    `image` is read where a row has no video; a row that has both is a bad one. `fps` and `frame_times` are
+    the rate and the times of a folder of pictures; a video file has its own."""
 
     id: str
     video: str
@@ -93,6 +96,8 @@ class Fields:
     source: str = ""
     data_type: str = ""
     image: str = ""
+    fps: str = ""
+    frame_times: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,29 +31,37 @@ class VideoFolder:
 
     def __init__(self, root: Path | str, *, check_files: bool = True) -> None:
         self._root, self._check_files = root, check_files
-        self._found: dict[tuple[str, str], str | tuple[FailureKind, str]] = {}
+        self._found: dict[tuple[str, str, bool], str | tuple[FailureKind, str]] = {}
         self._real_folders: dict[str, Path] = {}
 
-    def find(self, path: str, *, label: str = "path") -> str:
+    def find(self, path: str, *, label: str = "path", timed: bool = False) -> str:
         """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
 
         Raises SampleError where it or what its links lead to leaves the root (outside_root), and where no
         file is there (missing). A folder of pictures is a video (frame_folder.py), also by a pattern of their
-        names: "frames/clip7/%05d.jpg" is "frames/clip7".
+        names: "frames/clip7/%05d.jpg" is "frames/clip7". It needs times, unless its row gives them (`timed`).
         """
-        found = self._found.get((path, label))
+        found = self._found.get((path, label, timed))
         if found is None:
             try:
-                found = self._look(path, label)
+                found = self._look(path, label, timed)
             except SampleError as error:
                 # The reason and not the error, which would collect a traceback each time it is raised.
                 found = error.kind, error.message
-            self._found[path, label] = found
+            self._found[path, label, timed] = found
         if isinstance(found, str):
             return found
         raise SampleError(*found)
 
-    def _look(self, path: str, label: str) -> str:
+    def is_folder(self, path: str) -> bool:
+        """Whether a path names a folder of pictures; where files are not looked for, by its form."""
+        if PICTURES.search(posixpath.basename(path)):
+            return True
+        if not self._check_files:
+            return not posixpath.splitext(path)[1]
+        return self._real(posixpath.normpath(path)).is_dir()
+
+    def _look(self, path: str, label: str, timed: bool) -> str:
         local = path.removeprefix("file://")
         if "\\" in local or "://" in local or WINDOWS_DRIVE.match(local):
             expected = "expected a path below the data root, with forward slashes"
@@ -65,7 +73,7 @@ class VideoFolder:
         if inside and self._check_files:
             real = self._real(video)
             inside = real.is_relative_to(self._real_folder(""))
-            if inside and (problem := _missing(real)):
+            if inside and (problem := _missing(real, timed)):
                 message = f"video {short_repr(video)} under {self._root}: {problem}"
                 raise SampleError(FailureKind.MISSING, message)
         if not inside:
@@ -100,18 +108,18 @@ def _is_link(path: Path) -> bool:
         return False
 
 
-def _missing(real: Path) -> str:
+def _missing(real: Path, timed: bool) -> str:
     """Why there is no file, "" if there is one."""
     try:
         mode = real.stat().st_mode
     except OSError as error:
         return str(error.strerror).lower()
     if stat.S_ISDIR(mode):
-        return _unusable_folder(real)
+        return _unusable_folder(real, timed)
     return "" if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _unusable_folder(real: Path) -> str:
+def _unusable_folder(real: Path, timed: bool) -> str:
     """Why a folder is no video, "" if it is one."""
     try:
         names = {path.name for path in real.iterdir()}
@@ -119,9 +127,9 @@ def _unusable_folder(real: Path) -> str:
         return str(error.strerror).lower()
     if not any(Path(name).suffix.lower() in PICTURE_SUFFIXES for name in names):
         return f"a folder without pictures ({', '.join(sorted(PICTURE_SUFFIXES))})"
-    if not {RATE_FILE, TIMES_FILE} & names:
+    if not timed and not {RATE_FILE, TIMES_FILE} & names:
         return (
-            f"a folder of pictures without times: write frames a second into {RATE_FILE} in it, or a time in "
-            f"seconds a picture, one a line, into {TIMES_FILE}"
+            f"a folder of pictures without times: give frames a second in a column fps or in {RATE_FILE} in "
+            f"it, or a time in seconds a picture in a column frame_times or, one a line, in {TIMES_FILE}"
         )
     return ""

@@ -11,7 +11,7 @@ from strive_data.decode.decord_reader import DecordReader
 from strive_data.decode.frame_folder import FrameFolderReader
 from strive_data.decode.image import ImageReader
 from strive_data.decode.pyav_reader import PyavReader
-from strive_data.schema import Candidates
+from strive_data.schema import Candidates, LocalVideo, TimedFolder
 
 __all__ = ["FrameReader", "read_candidates"]
 
@@ -34,7 +34,7 @@ class FrameReader(Protocol):
         ...
 
 
-def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
+def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:
     """Decode the candidate frames of a video: those shown at the midpoints of N equal cells of its duration.
 
     N = `settings.candidates`; frames uint8 RGB [I, H, W, 3] in `storage_size`, times float64 [I], the true
@@ -51,7 +51,10 @@ def read_candidates(path: Path, settings: DecodeSettings) -> Candidates:
     take no more; UsageError if a forced reader is not installed.
     """
     reader: FrameReader
-    if path.is_dir():
+    path = video.path if isinstance(video, TimedFolder) else video
+    if isinstance(video, TimedFolder):
+        reader = FrameFolderReader(fps=video.fps or None, times=video.frame_times)
+    elif path.is_dir():
         reader = FrameFolderReader()
     elif path.suffix.lower() in IMAGE_SUFFIXES:
         reader = ImageReader()

@@ -2,6 +2,7 @@
 
 The files are the frames, in the order of the numbers in their names. Their times are, first found first:
 
+- those that the caller gives (a column of the annotation);
 - `times.txt` in the folder: one time in seconds a line, as many lines as files, not decreasing;
 - the rate that the caller gives, or that `fps.txt` in the folder gives: frame n is shown at n / fps. Frames
   are counted, so that numbers missing in the names change no time.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,13 +39,14 @@ _CODECS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png"}
 
 
 class FrameFolderReader:
-    """Reads a folder of pictures as a video; `fps` is its rate where the folder gives no times."""
+    """Reads a folder of pictures as a video; `fps` is its rate where the folder gives no times, `times` are
+    the times of its pictures, which go before those of the folder."""
 
     name = "frames"
     version = av.__version__
 
-    def __init__(self, *, fps: float | None = None) -> None:
-        self._fps = fps
+    def __init__(self, *, fps: float | None = None, times: Sequence[float] = ()) -> None:
+        self._fps, self._times = fps, times
 
     def read(self, path: Path, settings: DecodeSettings) -> Candidates:
         """Candidates at the midpoints of equal cells.
@@ -54,7 +57,7 @@ class FrameFolderReader:
         partial_decode.
         """
         files = frame_files(path)
-        times, duration_seconds = frame_times(path, len(files), self._fps)
+        times, duration_seconds = frame_times(path, len(files), self._fps, self._times)
         chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
         store = FrameStore(len(chosen), settings)
         for slot, number in enumerate(chosen.tolist()):
@@ -87,14 +90,18 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(files, key=_order)
 
 
-def frame_times(folder: Path, count: int, fps: float | None = None) -> tuple[Times, float]:
+def frame_times(
+    folder: Path, count: int, fps: float | None = None, given: Sequence[float] = ()
+) -> tuple[Times, float]:
     """Times of `count` frames in seconds from the first, float64 [count], and the duration in seconds.
 
     The last frame lasts as long as the typical one.
     """
     file = folder / TIMES_FILE
-    if file.is_file():
-        times = np.array(_numbers(file), dtype=np.float64)
+    if given or file.is_file():
+        times = np.array(given or _numbers(file), dtype=np.float64)
+        if given:
+            file = folder  # a message does not name a file that was not read
         if len(times) != count:
             raise _unusable(file, f"{len(times)} times for {count} frames")
         if not np.isfinite(times).all() or np.any(np.diff(times) < 0):
@@ -112,7 +119,9 @@ def _rate(folder: Path) -> float:
     file = folder / RATE_FILE
     numbers = _numbers(file) if file.is_file() else []
     if len(numbers) != 1:
-        raise _unusable(folder, f"no times; give a rate (fps), one number in {RATE_FILE}, or {TIMES_FILE}")
+        raise _unusable(
+            folder, f"no times; give a rate (a column fps, or one number in {RATE_FILE}), or {TIMES_FILE}"
+        )
     return numbers[0]
 
 
@@ -132,6 +141,13 @@ def _unusable(path: Path, what: str) -> SampleError:
 
 def _order(file: Path) -> tuple[list[int], str]:
     return [int(digits) for digits in re.findall(r"[0-9]{1,18}", file.stem)], file.name
+
+
+def folder_sha256(folder: Path, fps: float | None = None, given: Sequence[float] = ()) -> str:
+    """Hash of the pictures of a folder and of their times. Raises SampleError as `FrameFolderReader.read`."""
+    files = frame_files(folder)
+    times, seconds = frame_times(folder, len(files), fps, given)
+    return sha256(_identity(files).encode() + times.tobytes() + repr(seconds).encode()).hexdigest()
 
 
 def _identity(files: list[Path]) -> str:

@@ -30,9 +30,10 @@ from strive_data.common.npy import read_npy
 from strive_data.common.settings import load
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
+from strive_data.decode.frame_folder import folder_sha256
 from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
-from strive_data.errors import StriveError, UsageError
-from strive_data.schema import Candidates, Floats, Times, VideoInfo
+from strive_data.errors import SampleError, StriveError, UsageError
+from strive_data.schema import Candidates, Floats, LocalVideo, TimedFolder, Times, VideoInfo
 from strive_data.shards.frames import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
 from strive_data.shards.provenance import package_versions
 
@@ -88,7 +89,7 @@ class VideoCache:
     quality: int
     embedding_size: int
 
-    def read(self, path: Path, settings: DecodeSettings) -> CacheHit | CacheMiss:
+    def read(self, path: LocalVideo, settings: DecodeSettings) -> CacheHit | CacheMiss:
         """The video from its entry, or decoded. Raises what `read_candidates` raises."""
         entry = self._entry(path, settings)
         damaged = None
@@ -123,11 +124,11 @@ class VideoCache:
         }
         return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _entry(self, path: Path, settings: DecodeSettings) -> Path | None:
+    def _entry(self, path: LocalVideo, settings: DecodeSettings) -> Path | None:
         """The path of the video's entry; None if the video cannot be read: the reader reports why."""
         try:
-            video_sha256 = file_sha256(path)
-        except OSError:
+            video_sha256 = _content_sha256(path)
+        except (OSError, SampleError):
             return None
         frames = self.frames_key(video_sha256, settings)
         return self.folder / frames[:2] / frames / f"{self.key(video_sha256, settings)}.npz"
@@ -139,6 +140,12 @@ class VideoCache:
         if self.identity == FRAMES_ONLY:
             return sorted(entry.parent.glob("*.npz"))
         return [entry] if os.path.lexists(entry) else []
+
+
+def _content_sha256(video: LocalVideo) -> str:
+    if isinstance(video, TimedFolder):
+        return folder_sha256(video.path, video.fps or None, video.frame_times)
+    return folder_sha256(video) if video.is_dir() else file_sha256(video)
 
 
 def check_cache_folder(folder: Path) -> None:

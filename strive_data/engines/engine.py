@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from strive_data.common.stopwatch import Seconds
-from strive_data.schema import FailedRow, Question, Sample
+from strive_data.schema import FailedRow, LocalVideo, Question, Sample
 
 Row = tuple[int, Question]
-VideoPath = Path | str
-"""A file of this machine, or the URL of one in a storage that storage.py knows."""
+VideoPath = LocalVideo | str
+"""A file or folder of this machine, or the URL of one in a storage that storage.py knows."""
 
 
 @dataclass(frozen=True, kw_only=True)

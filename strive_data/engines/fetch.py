@@ -20,6 +20,7 @@ from strive_data.common.storage import Folder, RemoteFolder, open_folder
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.errors import DamagedError, FailureKind, SampleError, StriveError
+from strive_data.schema import LocalVideo
 
 T = TypeVar("T")
 
@@ -28,12 +29,12 @@ T = TypeVar("T")
 class FetchedRead(Generic[T]):
     """`read` for videos of this machine and behind URLs; errors name the URL. Picklable if `read` is."""
 
-    read: Callable[[Path, DecodeSettings], T]
+    read: Callable[[LocalVideo, DecodeSettings], T]
 
     def __call__(self, path: VideoPath, settings: DecodeSettings) -> T:
         """What `read` gives; SampleError (missing) where there is no such video, StriveError where the
         storage cannot be asked, or the disk has no room."""
-        if isinstance(path, Path):
+        if not isinstance(path, str):
             return self.read(path, settings)
         with fetched(path) as copy:
             try:

@@ -17,7 +17,7 @@ from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import FetchedRead
 from strive_data.engines.results import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
-from strive_data.schema import FailedRow, Sample
+from strive_data.schema import FailedRow, LocalVideo, Sample
 from strive_data.score import Scorer, make_scorer
 
 
@@ -44,7 +44,7 @@ class LocalEngine:
         self._settings, self._workers = settings, workers
         self._scorer = make_scorer(settings.score)
         require_embeddings(self._scorer, settings)
-        read: Callable[[Path, DecodeSettings], Video] = read_candidates
+        read: Callable[[LocalVideo, DecodeSettings], Video] = read_candidates
         if cache is not None:
             read = open_cache(cache, self._scorer, settings).read
         self._read = TimedRead(FetchedRead(read))

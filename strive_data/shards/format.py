@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.errors import DamagedError
-from strive_data.schema import PROBLEM_TYPES, SCHEMA_VERSION, Sample, SampleMeta
+from strive_data.schema import ADDED_FIELDS, PROBLEM_TYPES, SCHEMA_VERSION, Sample, SampleMeta
 
 BLOCK_BYTES = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
@@ -158,6 +158,9 @@ def read_meta(content: bytes) -> SampleMeta:
             raise DamagedError(f"json: {name} is missing")
         if not _fits(name, body[name]):
             raise DamagedError(f"json: {name} is {str(body[name])[:80]!r}, of another type than the schema's")
+    for name in ADDED_FIELDS:
+        if name in body and not _fits(name, body[name]):
+            raise DamagedError(f"json: {name} is {str(body[name])[:80]!r}, of another type than the schema's")
     if body["problem_type"] not in PROBLEM_TYPES:
         raise DamagedError(f"json: problem_type {body['problem_type'][:80]!r} is not in the schema")
     return SampleMeta.from_json(body)
@@ -168,7 +171,9 @@ def _fits(name: str, value: object) -> bool:
         return isinstance(value, str)
     if name in COUNTS:
         return type(value) is int and 0 <= value < 1 << 31
-    if name == "duration_seconds":
+    if name == "frame_times":
+        return isinstance(value, list) and all(map(_is_number, value))
+    if name in ("duration_seconds", "fps"):
         return _is_number(value)
     if name == "sampler":
         return isinstance(value, Mapping)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.schema import SampleMeta, sample_key
-from tests.strive_data.samples import a_sample
+from strive_data.errors import DamagedError
+from strive_data.schema import SampleMeta, question_hash, sample_key
+from strive_data.shards.format import read_meta
+from tests.strive_data.samples import a_question, a_sample
 
 
 def test_meta_survives_json() -> None:
@@ -23,6 +25,26 @@ def test_discontinuities_are_written_only_where_there_are_some() -> None:
     jumped = replace(meta, info=replace(meta.info, discontinuities=2))
     assert jumped.to_json()["discontinuities"] == 2
     assert SampleMeta.from_json(jumped.to_json()) == jumped
+
+
+def test_times_of_a_folder_are_stored_and_hashed_only_where_a_row_gives_them() -> None:
+    """Questions without them keep the bytes and the hash that they had before the fields existed."""
+    meta = a_sample().meta
+    assert not {"fps", "frame_times"} & meta.to_json().keys()
+    assert question_hash(a_question()) == "24ff3bcd6337d11c"
+    timed = [a_question(fps=2.0), a_question(frame_times=(0.0, 1.5)), a_question(frame_times=(0.0, 2.0))]
+    assert len({question_hash(each) for each in (a_question(), *timed)}) == 4
+    for question in timed:
+        with_times = replace(meta, question=question)
+        assert read_meta(json.dumps(with_times.to_json()).encode()) == with_times
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"fps": "2"}, {"fps": float("nan")}, {"frame_times": 3}, {"frame_times": [None]}]
+)
+def test_other_times_are_damage(wrong: dict[str, object]) -> None:
+    with pytest.raises(DamagedError, match=next(iter(wrong))):
+        read_meta(json.dumps(a_sample().meta.to_json() | wrong).encode())
 
 
 @given(st.text(max_size=200))

@@ -1,4 +1,4 @@
-"""Videos and images from one table: build, verify, report, and steps of training on each architecture."""
+"""Videos, images and folders of frames from one table: build, verify, report, train each architecture."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ EXTRA: list[dict[str, object]] = [
         "problem": "Count?",
         "solution": "2",
     },
+    {"problem_id": "folder", "path": "clip/%05d.jpg", "fps": 2, "problem_type": "multiple choice", **RED},
     {"problem_id": "r", "path": "big.jpg", "problem_type": "regression", "problem": "Size?", "solution": 2.5},
     {
         "problem_id": "f",
@@ -72,6 +73,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = write_world(root / "world", videos=1, questions_per_video=2, seed=3)
     Image.new("RGB", (60, 40), (200, 0, 0)).save(root / "world" / "still.png")
     Image.effect_noise((400, 300), 90).convert("RGB").save(root / "world" / "big.jpg")
+    for number in range(6):
+        (root / "world" / "clip").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48), (40 * number, 0, 0)).save(root / "world" / "clip" / f"{number:05d}.jpg")
     with table.open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
     out = root / "built"
@@ -94,6 +98,15 @@ def test_an_image_is_a_sample_of_one_frame(built: Path) -> None:
     assert sample.meta.info.is_image
 
 
+def test_a_folder_of_frames_keeps_the_times_of_its_column(built: Path) -> None:
+    shards = ShardSet.open(built)
+    sample = shards.read(shards.sample_ids.index("folder"))
+    assert (sample.meta.question.video, sample.meta.info.reader) == ("clip", "frames")
+    assert sample.times.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    assert sample.meta.info.duration_seconds == 3.0
+    assert sample.meta.question.fps == 2.0
+
+
 def test_the_report_shows_images_without_a_time_line(built: Path) -> None:
     write_report(built, built.parent / "page.html", Selection(limit=10))
     page = (built.parent / "page.html").read_text()
@@ -101,7 +114,7 @@ def test_the_report_shows_images_without_a_time_line(built: Path) -> None:
     assert "image" in still
     assert 'class="chart"' not in still
     assert still.count('class="frame"') == 1
-    assert page.count('aria-label="time line"') == 3
+    assert page.count('aria-label="time line"') == 4
 
 
 def test_spatial_views_are_the_variants_of_an_image(built: Path) -> None:

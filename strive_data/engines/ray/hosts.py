@@ -18,6 +18,7 @@ from strive_data.engines.fetch import FetchedRead
 from strive_data.engines.local import TimedRead, video_result
 from strive_data.engines.results import Video, open_cache, require_embeddings
 from strive_data.errors import SampleError
+from strive_data.schema import LocalVideo
 from strive_data.score import Scorer, make_scorer
 from strive_data.shards.provenance import package_versions
 
@@ -26,7 +27,7 @@ class DecodeHost:
     """Has one video after the other decoded in a killable process of its own, with the limits of the local
     engine: a video that hangs or kills its decoder costs neither this host nor another video."""
 
-    def __init__(self, settings: DecodeSettings, read: Callable[[Path, DecodeSettings], Video]) -> None:
+    def __init__(self, settings: DecodeSettings, read: Callable[[LocalVideo, DecodeSettings], Video]) -> None:
         self._pool = DecodingPool(settings, 1, read=TimedRead(FetchedRead(read)))
 
     def versions(self) -> Mapping[str, str | None]:

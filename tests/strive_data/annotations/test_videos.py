@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strive_data.annotations.read import Annotations, read_annotations
 from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import FailureKind, SampleError
+from strive_data.plan import jobs_of
 
 STEPS = ("a", "b", "x.mp4", "up", "in", "loop", "out.mp4", ".", "..", "gone")
 
@@ -115,3 +118,68 @@ def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
         assert VideoFolder(tmp_path).find(path) == "frames/clip7"
     with pytest.raises(SampleError, match="leaves the data root"):
         VideoFolder(clip).find("../%05d.jpg")
+
+
+def rows_of(root: Path, rows: list[dict[str, object]]) -> Annotations:
+    asked = [{"question": "Who?", "answer": "x", **row} for row in rows]
+    (root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    return read_annotations([root / "t.jsonl"], root)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    (tmp_path / "clip").mkdir()
+    for number in range(3):
+        (tmp_path / "clip" / f"{number:05d}.jpg").touch()
+    (tmp_path / "x.mp4").touch()
+    return tmp_path
+
+
+def test_a_row_gives_a_folder_its_rate_or_its_times(clip: Path) -> None:
+    found = rows_of(
+        clip,
+        [
+            {"video": "clip/%05d.jpg", "fps": 2},
+            {"video": "clip", "fps": "29.97"},
+            {"video": "clip", "frame_times": [0, 0.5, 2]},
+            {"video": "x.mp4", "fps": 30, "frame_times": [0, 1]},
+        ],
+    )
+    assert not found.failures
+    assert [(q.video, q.fps, q.frame_times) for _, q in found.questions] == [
+        ("clip", 2.0, ()),
+        ("clip", 29.97, ()),
+        ("clip", 0.0, (0.0, 0.5, 2.0)),
+        ("x.mp4", 0.0, ()),
+    ]
+    jobs = jobs_of(found.questions, clip)
+    assert [(job.name, str(job.path), type(job.path).__name__) for job in jobs] == [
+        ("clip", str(clip / "clip"), "TimedFolder"),
+        ("clip (2)", str(clip / "clip"), "TimedFolder"),
+        ("clip (3)", str(clip / "clip"), "TimedFolder"),
+        ("x.mp4", str(clip / "x.mp4"), "PosixPath"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "mentions"),
+    [
+        ({"fps": 0}, "fps: got 0"),
+        ({"fps": "fast"}, "fps: got 'fast'"),
+        ({"fps": -2.5}, "fps: got -2.5"),
+        ({"frame_times": []}, "frame_times: got []"),
+        ({"frame_times": ["1"]}, "frame_times: got ['1']"),
+        ({}, "column fps"),
+    ],
+)
+def test_a_folder_without_usable_times_is_a_failure(
+    clip: Path, row: dict[str, object], mentions: str
+) -> None:
+    (failure,) = rows_of(clip, [{"video": "clip", **row}]).failures
+    assert mentions in failure.message
+
+
+def test_times_in_a_csv(clip: Path) -> None:
+    (clip / "t.csv").write_text('video,question,answer,frame_times,fps\nclip,Who?,x,"[0, 1, 4]",\n')
+    ((_, question),) = read_annotations([clip / "t.csv"], clip).questions
+    assert (question.frame_times, question.fps) == ((0.0, 1.0, 4.0), 0.0)

@@ -9,8 +9,9 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.frame_folder import FrameFolderReader, frame_files, frame_times
+from strive_data.decode.frame_folder import FrameFolderReader, folder_sha256, frame_files, frame_times
 from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import TimedFolder
 from tools.barcodes.clip import draw, numbers_of
 
 SETTINGS = DecodeSettings(candidates=6, multiple=1, max_pixels=1 << 20)
@@ -57,6 +58,25 @@ def test_times_and_rates_of_the_folder(tmp_path: Path) -> None:
     times, seconds = frame_times(folder, 4, fps=30)  # the times of the folder are the true ones
     np.testing.assert_allclose(times, [0, 0.5, 3, 3.5])
     assert seconds == 4.0
+
+
+def test_times_of_the_row_go_before_those_of_the_folder(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a", range(4))
+    (folder / "times.txt").write_text("0\n1\n2\n3\n")
+    got = read_candidates(TimedFolder(folder, frame_times=(5.0, 5.5, 7.0, 9.0)), SETTINGS)
+    np.testing.assert_allclose(got.times, [0, 0.5, 2, 4])
+    with pytest.raises(SampleError, match="2 times for 4 frames"):
+        read_candidates(TimedFolder(folder, frame_times=(0.0, 1.0)), SETTINGS)
+    (folder / "times.txt").unlink()
+    assert read_candidates(TimedFolder(folder, fps=0.5), SETTINGS).times.tolist() == [0, 2, 4, 6]
+
+
+def test_the_hash_of_a_folder_follows_pictures_and_times(tmp_path: Path) -> None:
+    one, other = folder_of(tmp_path / "a", range(3)), folder_of(tmp_path / "b", range(3), "x{:d}.jpg")
+    assert folder_sha256(one, 2.0) == folder_sha256(other, 2.0)
+    hashes = {folder_sha256(one, 2.0), folder_sha256(one, 3.0), folder_sha256(one, None, (0, 1, 5))}
+    (other / "x1.jpg").write_bytes(picture(9, "mjpeg"))
+    assert len(hashes | {folder_sha256(other, 2.0)}) == 4
 
 
 def test_identity_follows_the_pictures(tmp_path: Path) -> None:
