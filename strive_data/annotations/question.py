@@ -149,9 +149,10 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     options = row.get("options")
     if options is None:
         options = []
-    if not isinstance(options, list) or {type(option) for option in options} - {str}:
+    joined = _joined(options)
+    if not isinstance(options, list) or joined is None:
         _bad("options", f": got {short_repr(options)}, expected a list of texts")
-    _check_text("options", "".join(options))
+    _check_text("options", joined)
     if problem_type != "multiple choice":
         return tuple([option.strip() for option in options])
     lettered = [_lettered(option) for option in options]
@@ -160,6 +161,14 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     if len({option[0] for option in lettered if option}) < len(lettered):
         _bad("options", f": got {short_repr(options)}, expected each letter once")
     return tuple([option for option in lettered if option])
+
+
+def _joined(options: object) -> str | None:
+    """All texts of a list as one; None for what is no list of texts."""
+    try:
+        return "".join(options) if isinstance(options, list) else None
+    except TypeError:
+        return None
 
 
 def _lettered(option: str) -> str | None:

@@ -78,7 +78,7 @@ class _Reader:
     """Reads the rows of one file. `before` are the readers of the files before it, which know used ids."""
 
     def __init__(self, file: RowFile, recipe: Recipe, videos: VideoFolder, before: Sequence[_Reader]) -> None:
-        self._name, self._videos, self._before = file.path.name, videos, before
+        self._name, self._videos, self._all = file.path.name, videos, (*before, self)
         self._rows = RecipeReader(recipe)
         # Where an id was used first: its place, or in a list of rows just the number, which is smaller.
         self._first: dict[str, str | int] = {}
@@ -109,7 +109,7 @@ class _Reader:
         )
 
     def _use(self, sample_id: str, item: Item) -> None:
-        for reader in (*self._before, self):
+        for reader in self._all:
             if sample_id in reader._first:
                 label, place = self._rows.labels["problem_id"], reader._place(sample_id)
                 raise SampleError(

@@ -18,12 +18,16 @@ from strive_data.errors import FailureKind, SampleError
 
 # frames/clip7/%05d.jpg: the pictures of a folder, which is the video.
 PICTURES = re.compile(r"(%0?[0-9]*d|\*)[^/]*\.(jpe?g|png)", re.IGNORECASE)
+IMAGE_ENDINGS = tuple(IMAGE_SUFFIXES)
 WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
 
 
 def is_image(path: str) -> bool:
     """Whether a path names an image: by its ending, unless it is the pattern of a folder of pictures."""
-    return Path(path).suffix.lower() in IMAGE_SUFFIXES and not PICTURES.search(posixpath.basename(path))
+    if not path.lower().endswith(IMAGE_ENDINGS):
+        return False
+    name = posixpath.basename(path)
+    return posixpath.splitext(name)[1] != "" and not PICTURES.search(name)
 
 
 class VideoFolder:
