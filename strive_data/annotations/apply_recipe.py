@@ -95,7 +95,7 @@ class RecipeReader:
         rules = self.recipe.rules
         if self.recipe.fields.image:
             _take_image(layout, self.labels)
-        if rules.option_columns:
+        if rules.option_columns and layout.get("options") is None:
             layout["options"] = _columns_of_options(row, rules.option_columns)
         _clean(layout, self.recipe)
         if item.textual:

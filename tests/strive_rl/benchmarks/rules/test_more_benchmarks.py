@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from strive_rl.benchmarks.item import Item
@@ -141,6 +142,16 @@ def test_the_published_layout_is_found_and_read(tmp_path: Path, name: str) -> No
     assert [("'kiwi'" in message, "text of no option" in message) for message in bad] == (
         [(True, True)] if name == "mvbench" else []
     )
+
+
+def test_longvideobenchs_parquet_has_a_column_for_each_option(tmp_path: Path) -> None:
+    row = {name: value for name, value in LONG.items() if name != "candidates"} | {"correct_choice": 1}
+    options = {f"option{number}": text for number, text in enumerate([*FRUIT[:3], "N/A", "N/A"])}
+    pl.DataFrame([row | options]).write_parquet(tmp_path / "validation-00000-of-00001.parquet")
+    benchmark = find_benchmark("longvideobench")
+    (item,) = read_items(find_annotations(benchmark, tmp_path), benchmark).items
+    assert item.question.options == ("A. apple", "B. pear", "C. plum")
+    assert (item.question.answer, item.tags["duration"]) == ("B", "3-10 min")
 
 
 def test_lvbench_options_leave_the_question(tmp_path: Path) -> None:
