@@ -1,6 +1,7 @@
 """The main job, end to end, on a small rendered world: what `make demo` runs.
 
 Each step is a command that can be typed by hand; this script prints it, runs it, and stops where one fails.
+The same call goes on where an earlier one ended. Nothing that is there is deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import argparse
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -20,16 +20,21 @@ BUILD = "--scorer demo --candidates 32 --frames 8 --set decode.max_pixels=784 --
 ANSWER = "max_new_tokens=16"
 TRAIN = f"--set data.questions_per_step=32 --set optim.lr=1e-4 --set rollout.{ANSWER}"
 HELD_OUT_SEED = 1_000_000
+STATE_FILE = "demo.json"
 
 
 def main() -> None:
     arguments = _arguments()
     out: Path = arguments.out
-    if out.exists():
-        shutil.rmtree(out)
+    wanted = {"videos": arguments.videos, "steps": arguments.steps, "seed": arguments.seed}
+    done = steps_done(out, wanted)
     started = time.monotonic()
-    for command in commands(out, videos=arguments.videos, steps=arguments.steps, seed=arguments.seed):
-        run(command)
+    for number, command in enumerate(commands(out, **wanted), start=1):
+        if number <= done:
+            print(f"\n$ {command}\n(done before)", flush=True)
+            continue
+        run(command + resumption(out, command))
+        record(out, wanted, number)
     print(f"\nDone in {time.monotonic() - started:.0f} s. Accuracy on videos not seen in training:")
     for name in ("before", "after"):
         print(accuracy_line(out, name))
@@ -39,6 +44,35 @@ def main() -> None:
     print(f"  {out / 'train.shards' / 'report.html'}   which frames the variants took, and why")
     print(f"  {out / 'curves.html'}   the training, step by step")
     print(f"  {out / 'run'}   metrics.jsonl, sampled answers in rollouts.jsonl, the trained model")
+
+
+def steps_done(out: Path, wanted: dict[str, int]) -> int:
+    """How many steps an earlier call finished. SystemExit for a folder that is not this demo's."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        record(out, wanted, 0)
+        return 0
+    if not (out / STATE_FILE).is_file():
+        raise SystemExit(f"error: --out {out}: not empty and no demo (no {STATE_FILE}); give another --out")
+    state = json.loads((out / STATE_FILE).read_text())
+    if state["demo"] != wanted:
+        raise SystemExit(
+            f"error: --out {out} holds the demo of {state['demo']}, not of {wanted}; give another --out"
+        )
+    return int(state["done"])
+
+
+def record(out: Path, wanted: dict[str, int], done: int) -> None:
+    """Write down that so many steps are finished."""
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = out / f".{STATE_FILE}.tmp"
+    temporary.write_text(json.dumps({"demo": wanted, "done": done}) + "\n")
+    temporary.replace(out / STATE_FILE)
+
+
+def resumption(out: Path, command: str) -> str:
+    """What is added to a command that an earlier call began: training resumes only where it is said."""
+    training = command.startswith("strive-rl train")
+    return " --resume" if training and (out / "run" / "settings.json").is_file() else ""
 
 
 def commands(out: Path, *, videos: int, steps: int, seed: int) -> list[str]:
@@ -96,7 +130,7 @@ def interval(estimate: dict[str, float]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder, emptied first")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="new folder, or one to go on in")
     parser.add_argument("--videos", type=int, default=400, help="videos to train on")
     parser.add_argument("--steps", type=int, default=150, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0)

@@ -10,6 +10,7 @@ import difflib
 import os
 from pathlib import Path
 
+from strive_data.common.output_folder import require_unlocked
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact
 from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
@@ -20,13 +21,21 @@ CONFIG_FILE = "config.json"
 
 def require_run_folder(out: Path, *, resume: bool) -> None:
     """Raise UsageError where a run cannot start in `out`, or has nothing to resume there."""
-    require_folder(out)
+    require_free(out)
     if resume and not (out / SETTINGS_FILE).is_file():
         raise UsageError(
             f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
         )
     if not resume and holds_run(out):
         raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
+
+
+def require_free(out: Path) -> None:
+    """Raise UsageError where `out` cannot be a folder, or another process writes to it. Under torchrun the
+    first process checks: it is the one that holds the lock."""
+    require_folder(out)
+    if os.environ.get("RANK", "0") == "0":
+        require_unlocked(out)
 
 
 def require_model(name: str, device: str | None = None) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # A terminal sends Ctrl-C to torchrun and to its processes, and torchrun forwards it to them: that is one.
 ONE_WITHIN_SECONDS = 1.0
+
+
+ANSWER = "finishing this step, then saving; again to stop now"
 
 
 class StoppedError(Exception):
@@ -34,9 +39,17 @@ class StopRequest:
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._at = int(number), now
+            if os.environ.get("RANK", "0") == "0":
+                _answer(f"{signal.Signals(number).name}: {ANSWER}")
         elif now - self._at > ONE_WITHIN_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+
+def _answer(text: str) -> None:
+    """One line on standard error, at once: the handler may have interrupted a write to the stream itself."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
 
 
 @contextmanager

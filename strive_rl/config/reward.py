@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from strive_data.common.settings import choose, require
-from strive_data.schema import PROBLEM_TYPES
 
 # The value of reward.function that means the packaged judge, and how it is called unless the settings say.
 JUDGE = "judge"
+OPEN_TYPES = ("free-form",)
 JUDGE_CALLS_AT_ONCE, JUDGE_TIMEOUT_SECONDS, JUDGE_RETRIES = 16, 60.0, 3
 
 
@@ -25,10 +25,14 @@ class JudgeSettings:
     url: str = ""
     model: str = ""
     key_variable: str = "OPENAI_API_KEY"
-    types: tuple[str, ...] = ("free-form",)
+    types: tuple[str, ...] = OPEN_TYPES
     temperature: float | None = 0.0
 
     def __post_init__(self) -> None:
+        if self.types == OPEN_TYPES:
+            return
+        from strive_data.schema import PROBLEM_TYPES  # Here: it takes longer than an error of arguments may.
+
         for name in self.types:
             choose(name, PROBLEM_TYPES, "reward.judge.types")
 

@@ -115,11 +115,10 @@ def _refuse_of_videos(options: Mapping[str, object]) -> None:
 def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
-    from strive_rl.common.preflight import require_model
+    from strive_rl.common.preflight import require_free, require_model
     from strive_rl.common.progress import quiet_libraries
-    from strive_rl.common.run_settings import require_folder
 
-    require_folder(out)
+    require_free(out)
     require_model(model, settings.policy.device)
     from strive_data.common.output_folder import output_folder
     from strive_data.shards.reader import ShardSet
@@ -156,11 +155,10 @@ def _evaluate_benchmark(
     *,
     baseline: Path | None,
 ) -> int:
-    from strive_rl.common.preflight import require_model
+    from strive_rl.common.preflight import require_free, require_model
     from strive_rl.common.progress import quiet_libraries
-    from strive_rl.common.run_settings import require_folder
 
-    require_folder(out)
+    require_free(out)
     require_model(model, settings.policy.device)
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark

@@ -24,12 +24,13 @@ def study(
     workers: Annotated[int, typer.Option(help="Runs at a time, each in a process of one thread.", min=1)] = 1,
 ) -> None:
     """Train and evaluate arms of settings with the same seeds: paired gains with intervals, a page."""
-    from strive_rl.common.preflight import require_model
+    from strive_rl.common.preflight import require_free, require_model
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.study.plan import read_study
 
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
+    require_free(out)
     for name in model:
         require_model(name, plan.arms[0].settings.policy.device)
     from strive_data.common.output_folder import output_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from tools.demo import commands
+from tools.demo import commands, record, resumption, steps_done
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +18,27 @@ def test_training_and_held_out_worlds_differ() -> None:
     first, second = commands(Path("x"), videos=10, steps=1, seed=3)[:2]
     assert "--videos 10 --seed 3" in first
     assert "--videos 2 --seed 1000003" in second
+
+
+def test_the_demo_goes_on_or_refuses_and_deletes_nothing(tmp_path: Path) -> None:
+    wanted = {"videos": 4, "steps": 2, "seed": 0}
+    out = tmp_path / "demo"
+    assert steps_done(out, wanted) == 0
+    record(out, wanted, 3)
+    (out / "mine.txt").write_text("kept")
+    assert steps_done(out, wanted) == 3
+    with pytest.raises(SystemExit, match=r"holds the demo of .*'videos': 4.*give another --out"):
+        steps_done(out, wanted | {"videos": 5})
+    (out / "demo.json").unlink()
+    with pytest.raises(SystemExit, match="not empty and no demo"):
+        steps_done(out, wanted)
+    assert (out / "mine.txt").read_text() == "kept"
+    train = next(each for each in commands(out, **wanted) if each.startswith("strive-rl train"))
+    assert resumption(out, train) == ""
+    (out / "run").mkdir()
+    (out / "run" / "settings.json").touch()
+    assert resumption(out, train) == " --resume"
+    assert resumption(out, "strive-rl eval") == ""
 
 
 @pytest.mark.slow
@@ -30,4 +51,9 @@ def test_the_demo_runs_end_to_end(tmp_path: Path) -> None:
     assert "gain with importance frames: " in done.stdout
     assert (out / "train.shards" / "report.html").is_file()
     assert len((out / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    before = (out / "run" / "metrics.jsonl").read_bytes()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert again.stdout.count("(done before)") == 9
+    assert (out / "run" / "metrics.jsonl").read_bytes() == before
     Qwen2_5_VLForConditionalGeneration.from_pretrained(out / "run" / "model")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.common.output_folder import output_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import preflight
 from strive_rl.common.manifest import write_manifest
-from strive_rl.common.preflight import require_device, require_model, require_run_folder
+from strive_rl.common.preflight import require_device, require_free, require_model, require_run_folder
 
 ROOT = Path(__file__).parents[3]
 # Measured .3 s on an idle core of 2026; the margin is for busy machines.
@@ -67,6 +68,24 @@ def test_a_folder_that_holds_a_run_or_none(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(UsageError, match="already holds a run"):
         require_run_folder(tmp_path, resume=False)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on is not told to be resumed; a lock that nobody holds is none."""
+    for name in ("settings.json", "metrics.jsonl"):
+        (tmp_path / name).touch()
+    with output_folder(tmp_path), pytest.raises(UsageError, match="another process is writing there"):
+        require_run_folder(tmp_path, resume=False)
+    with pytest.raises(UsageError, match="already holds a run"):
+        require_run_folder(tmp_path, resume=False)
+    require_run_folder(tmp_path, resume=True)
+    # The first process of several holds the lock itself.
+    monkeypatch.setenv("RANK", "1")
+    with output_folder(tmp_path):
+        require_free(tmp_path)
+    require_free(tmp_path / "new")
 
 
 def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ def looping(*arguments: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", LOOP, *arguments],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert child.stdout
@@ -41,7 +42,9 @@ def looping(*arguments: str) -> subprocess.Popen[str]:
 def test_the_first_signal_is_only_noted(number: signal.Signals) -> None:
     child = looping()
     child.send_signal(number)
-    assert child.communicate(timeout=20)[0] == f"asked {int(number)}\n"
+    shown, answered = child.communicate(timeout=20)
+    assert shown == f"asked {int(number)}\n"
+    assert answered == f"\n{number.name}: finishing this step, then saving; again to stop now\n"
     assert child.returncode == 0
 
 
