@@ -1,1 +1,1 @@
-"""How fast a build is, beside the bare cost of its stages and beside other ways (README.md here)."""
+"""How fast builds, loading and training steps are, beside other ways (README.md, RESULTS.md here)."""

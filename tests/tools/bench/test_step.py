@@ -38,7 +38,7 @@ def test_an_update_in_any_way_has_the_same_log_probabilities(folder: Path, way: 
 
 
 def test_a_step_reads_the_same_prompt_and_moves_the_weights(folder: Path) -> None:
-    ours, plain = Ours(folder, TASK), Plain(folder, TASK)
+    ours, plain = Ours(folder, TASK), Plain(folder, TASK.groups(), completions=3, tokens=4)
     before = [each.model.lm_head.weight.clone() for each in (ours.policy, plain)]
     ours.step()
     plain.step()

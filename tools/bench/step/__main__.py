@@ -99,7 +99,7 @@ def way_step(way: str, folder: Path, task: Task) -> tuple[Callable[[], object], 
     if way == "plain":
         from tools.bench.step.plain import Plain
 
-        owner = Plain(folder, task)
+        owner = Plain(folder, task.groups(), completions=task.completions, tokens=task.tokens)
         return owner.step, owner
     from tools.bench.step.ours import Ours
 

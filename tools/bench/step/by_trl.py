@@ -18,8 +18,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from tools.bench.step.plain import size_of, video_part, vision_ids
-from tools.bench.step.task import Task, frames_of, reward_of, text_of
+from strive_rl.schema import Group
+from tools.bench.step.plain import video_options, video_part, vision_ids
+from tools.bench.step.task import Task, reward_of, text_of
 
 Parts = dict[str, list[dict[str, Any]]]
 
@@ -104,14 +105,14 @@ class ByTrl:
             model=model,
             processing_class=processor,
             reward_funcs=_reward,
-            args=_config(folder, task, model.config, images=images),
+            args=_config(folder, task, model.config, {} if images else video_options(groups)),
             train_dataset=Dataset.from_dict(
                 {"prompt": [[{"role": "user", "content": text_of(group)}] for group in groups]}
             ),
             callbacks=[self.clock],
         )
         self.trainer.parts = {
-            text_of(group): _pictures(group) if images else [video_part(group)] for group in groups
+            text_of(group): _pictures(group) if images else [video_part(group.views[0])] for group in groups
         }
 
     def step(self) -> tuple[float, float]:
@@ -121,8 +122,7 @@ class ByTrl:
         return self.clock.seconds
 
 
-def _config(folder: Path, task: Task, config: Any, *, images: bool) -> GRPOConfig:
-    options = {} if images else {"do_sample_frames": False, "cap_pixels_per_frame": False, **size_of(task)}
+def _config(folder: Path, task: Task, config: Any, options: dict[str, Any]) -> GRPOConfig:
     return GRPOConfig(
         output_dir=str(folder / "trl"),
         use_cpu=True,
@@ -146,5 +146,5 @@ def _reward(completions: list[Any], **columns: Any) -> list[float]:
     return [reward_of(completion[0]["content"]) for completion in completions]
 
 
-def _pictures(group: Any) -> list[dict[str, Any]]:
-    return [{"type": "image", "image": Image.fromarray(frame)} for frame in frames_of(group)]
+def _pictures(group: Group) -> list[dict[str, Any]]:
+    return [{"type": "image", "image": Image.fromarray(frame)} for frame in group.views[0].frames]

@@ -42,14 +42,16 @@ def floor(model: Any, task: Task, prompt: int) -> None:
         for _ in range(text.num_hidden_layers):
             _attention(prompts * heads, task.completions, prompt, width)
             _attention(rows * heads, 1, step, width)
-    _update(text, task, prompt, (body, last, head))
+    update_products(model, task, prompt)
 
 
-def _update(text: Any, task: Task, prompt: int, layers: tuple[Sequence[Size], ...]) -> None:
-    body, last, head = layers
+def update_products(model: Any, task: Task, prompt: int, passes: int = 3) -> None:
+    """Those of the update alone; `passes` 2 leaves out the gradients of weights."""
+    text = model.config.text_config
+    body, last, head = _linear(model)
     prompts, rows = task.questions * task.variants, task.rollouts
     heads, width, behind = text.num_attention_heads, _head_width(text), rows * (task.tokens - 1)
-    for _ in range(3):
+    for _ in range(passes):
         _products(prompts * prompt + behind, [*body, *last[1:3]])
         _products(behind + prompts, [last[0], *last[3:]])
         _products(behind + rows, head)

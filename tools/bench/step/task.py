@@ -9,7 +9,7 @@ import numpy as np
 
 from strive_data.config import SamplerSettings
 from strive_data.sampling.registry import draw
-from strive_data.schema import Frames, Question
+from strive_data.schema import Question
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, PromptStyle, Reward, SampleRef, View
 
@@ -66,11 +66,6 @@ def text_of(group: Group) -> str:
     return user_text(group.question, group.style)
 
 
-def frames_of(group: Group) -> Frames:
-    """The frames of the first variant: what ways without variants show."""
-    return group.views[0].frames
-
-
 def reward_of(text: str) -> float:
     """0 or 1 by a hash of the text: no way can learn it, and every question teaches something."""
     return float(hashlib.sha256(text.encode()).digest()[0] & 1)
@@ -80,3 +75,8 @@ def scored(text: str, question: Question) -> Reward:
     """The same as a reward of this package."""
     value = reward_of(text)
     return Reward(accuracy=value, format=0.0, total=value)
+
+
+def reward_parts(text: str, question: Question) -> dict[str, float]:
+    """The same as `reward.function` of a run."""
+    return {"accuracy": reward_of(text), "format": 0.0}

@@ -1,6 +1,6 @@
 """Each stage of a build on its own, with all cores: bare decode, image-model forward and JPEG encoding.
 
-python -m tools.bench.stages decode FOLDER --candidates 128     prints one JSON line; also: model, jpeg
+python -m tools.bench.build.stages decode FOLDER --candidates 128     prints one JSON line; also: model, jpeg
 Workers are warmed up first, so a stage's figure has no start-up in it: a bound that no build can beat.
 """
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.score.registry import DEMO_MODEL
-from tools.bench.stages import StageCost, bare_decode, bare_jpeg, bare_model
-from tools.bench.workload import render_long_video
+from tools.bench.build.stages import StageCost, bare_decode, bare_jpeg, bare_model
+from tools.bench.build.workload import render_long_video
 
 
 def test_a_stage_for_other_work_costs_in_proportion() -> None:

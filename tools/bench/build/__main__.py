@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tools.bench.image_model import DEMO, RANDOM, ImageModel, choose_model
+from tools.bench.build.image_model import DEMO, RANDOM, ImageModel, choose_model
+from tools.bench.build.stages import CORES, StageCost
+from tools.bench.build.workload import Workload, ask_about, render_long_video, repeat_clips
 from tools.bench.measure import Cost, cost_line, median_cost, ratio_line, run_measured
-from tools.bench.stages import CORES, StageCost
-from tools.bench.workload import Workload, ask_about, render_long_video, repeat_clips
 
 TO_STAGE, TO_PLAIN, TO_LINEAR, TO_MEMORY = 1.15, 3.0, 10.5, 1.25
 
@@ -111,7 +111,7 @@ def bare_stages(job: Workload, bench: Bench) -> list[StageCost]:
 def run_stage(stage: str, job: Workload, bench: Bench, *, frames: int = 0) -> StageCost:
     """One stage in a process of its own."""
     model = bench.model
-    command = [sys.executable, "-m", "tools.bench.stages", stage, str(job.root)]
+    command = [sys.executable, "-m", "tools.bench.build.stages", stage, str(job.root)]
     command += ["--candidates", str(bench.candidates), "--precision", model.precision]
     command += ["--model", model.open_clip_name, "--pretrained", model.pretrained]
     command += ["--batch-sizes", *map(str, bench.batch_sizes), "--frames", str(frames)]
@@ -143,7 +143,7 @@ def plain_once(job: Workload, bench: Bench) -> Cost:
     """The plain script on the same questions."""
     out = job.root.with_name("plain.tar")
     model = bench.model
-    command = [sys.executable, "-m", "tools.bench.plain_script", str(job.annotation), str(out)]
+    command = [sys.executable, "-m", "tools.bench.build.plain_script", str(job.annotation), str(out)]
     command += ["--model", model.model, "--pretrained", model.pretrained, "--precision", model.precision]
     cost = run_measured([*command, "--candidates", str(bench.candidates)], log=bench.log)
     out.unlink()

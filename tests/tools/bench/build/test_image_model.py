@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.bench.image_model import ImageModel, choose_model
+from tools.bench.build.image_model import ImageModel, choose_model
 
 
 def test_the_demo_model_needs_no_weights(tmp_path: Path) -> None:

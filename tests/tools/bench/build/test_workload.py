@@ -6,7 +6,7 @@ import av
 import pytest
 
 from strive_data.annotations.read import read_annotations
-from tools.bench.workload import ask_about, render_long_video, repeat_clips
+from tools.bench.build.workload import ask_about, render_long_video, repeat_clips
 
 
 def test_clips_are_repeated_with_their_own_questions(shared_data: Path, tmp_path: Path) -> None:
