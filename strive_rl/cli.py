@@ -15,7 +15,7 @@ from strive_data.common.console import Assignments, PublishedConfig, echo, optio
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
 from strive_rl.common.options import Model, RunFolder, Seed
-from strive_rl.eval.cli import compare, evaluate, score
+from strive_rl.eval.cli import compare, evaluate, probe, score
 from strive_rl.study.cli import study
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
@@ -138,6 +138,7 @@ def verify(
         raise typer.Exit(1)
 
 
+app.command()(probe)
 app.command(name="eval")(evaluate)
 app.command()(score)
 app.command()(compare)

@@ -12,6 +12,8 @@ TRAILING_FILE = "tail.json"
 """Rows that failed after the last sample; absent if there are none."""
 SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE = "samples.parquet", "frames.parquet", "failures.parquet"
 INDEX_FILE = "index.parquet"
+PASS_RATES_FILE = "pass_rates.parquet"
+"""Written beside a build by `strive-rl probe`; not part of it."""
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
 PART_TABLES = ("samples", "frames")
 """Tables of which each shard has a part."""

@@ -15,6 +15,7 @@ from strive_data.errors import DamagedError, SettingsError, StriveError
 from strive_data.shards.build_state import read_build_file
 from strive_data.shards.names import (
     BUILD_FILE,
+    PASS_RATES_FILE,
     RUN_FILE,
     TABLE_FILES,
     is_manifest,
@@ -106,7 +107,7 @@ def settings_problems(folder: Path, record: Record) -> Iterator[Problem]:
 
 def extra_file_problems(folder: Path, record: Record) -> Iterator[Problem]:
     """Files and folders that are not part of the build; reports and notes of people are accepted."""
-    known = {RUN_FILE, *record.files, *record.shards}
+    known = {RUN_FILE, PASS_RATES_FILE, *record.files, *record.shards}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in known:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from strive_data.common.settings import require
+from strive_data.common.settings import ADDED, require
 from strive_data.config import ViewSettings
 from strive_rl.config.reward import RewardSettings
 from strive_rl.config.validation import ValidationSettings
@@ -29,6 +29,10 @@ class DataSettings:
     remote shards are in use at a time. A question whose stored data is damaged stops the run, or with
     `broken = "skip"` is left out of its batch and counted. `cache` is a local folder that keeps remote
     shards. `prefetch` steps are read ahead by `threads` threads.
+
+    `selection`: "epoch" takes every question once an epoch; "variance" draws questions ∝ the expected
+    variance of their accuracy, E[p(1 − p)], beside a uniform share of `selection_floor`
+    (strive_rl/data/selection.py); its estimates start from `pass_rates`, a file of `strive-rl probe`.
 
     `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them
     from the stored scores with another offset each epoch (needs shards built with shard.frames=all), `"auto"`
@@ -54,6 +58,9 @@ class DataSettings:
     alpha_gain: float = 0.2
     views: ViewSettings = field(default_factory=ViewSettings)
     window: int = 0
+    selection: Literal["epoch", "variance"] = field(default="epoch", metadata=ADDED)
+    selection_floor: float = field(default=0.2, metadata=ADDED)
+    pass_rates: str | None = field(default=None, metadata=ADDED)
     broken: Literal["stop", "skip"] = "stop"
     cache: str | None = None
     prefetch: int = 1
@@ -65,6 +72,19 @@ class DataSettings:
             got = getattr(self, name)
             require(got >= smallest, f"data.{name}: got {got}, expected at least {smallest}")
         self._check_alpha_schedule()
+        self._check_selection()
+
+    def _check_selection(self) -> None:
+        floor, by_variance = self.selection_floor, self.selection == "variance"
+        require(0 < floor <= 1, f"data.selection_floor: got {floor}, expected 0 < selection_floor <= 1")
+        require(
+            not (by_variance and self.window),
+            f"data.window: got {self.window}; data.selection=variance draws from all questions: expected 0",
+        )
+        require(
+            by_variance or self.pass_rates is None,
+            f"data.pass_rates: got {self.pass_rates}; it is read with data.selection=variance only",
+        )
 
     def _check_alpha_schedule(self) -> None:
         kind, final, over = self.alpha_schedule, self.alpha_final, self.alpha_steps

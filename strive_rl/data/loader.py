@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from strive_data.errors import DamagedError
 from strive_data.sampling.registry import ORDERED
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
+from strive_rl.data.selection import PassRates, draw_batch, start_rates
 from strive_rl.data.views import training_group, with_clean_view
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 
@@ -24,12 +27,17 @@ STOPPED = "`strive-data verify` lists all damage; data.broken=skip leaves such q
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """This rank's part of a global batch: its groups in the order of the stream, the damaged questions left
-    out of them (`data.broken = "skip"`), and the cursor after the global batch."""
+    """This rank's part of a global batch: its questions `refs`, their groups in the order of the stream, the
+    damaged ones left out of them (`data.broken = "skip"`), and the cursor after the global batch.
 
+    `expected_variance` is the mean E[p(1 − p)] of the global batch when it was drawn, None without selection.
+    """
+
+    refs: tuple[SampleRef, ...]
     groups: tuple[Group, ...]
     broken: tuple[SkippedQuestion, ...]
     after: Cursor
+    expected_variance: float | None = None
 
 
 Loaded = tuple[Sample, Group] | SkippedQuestion
@@ -38,7 +46,9 @@ Loaded = tuple[Sample, Group] | SkippedQuestion
 class Loader:
     """Gives batches of groups by cursor. Each rank of `world_size` processes reads its own slice.
 
-    `clean` adds the uniform view to each group, `neighbours` the next candidate to each frame.
+    `clean` adds the uniform view to each group, `neighbours` the next candidate to each frame. `rates` are
+    the estimates of `data.selection = "variance"`, None without: a batch then follows from the outcomes of
+    the one before, so no later batch is read ahead.
     """
 
     def __init__(
@@ -61,6 +71,10 @@ class Loader:
             fingerprint=builds.fingerprint,
         )
         self._settings = settings
+        self.rates: PassRates | None = None
+        if settings.selection == "variance":
+            ids = [builds.sample_id(position) for position in range(len(builds))]
+            self.rates = start_rates(ids, settings.pass_rates)
         self._plans = builds.plans(settings, neighbours=neighbours)
         self._clean = clean
         self._rank, self._world_size = rank, world_size
@@ -82,15 +96,26 @@ class Loader:
         costs time and never changes a result. Raises DamagedError for damaged stored data where
         `data.broken = "stop"`.
         """
-        refs, after = next_batch(cursor, self.stream, size)
+        refs, after, variance = self._next(cursor, size)
         mine = rank_slice(refs, self._rank, self._world_size)
         self._read_ahead(mine, alpha, after, next_alpha)
         loaded = [self._result(ref, alpha) for ref in mine]
         return Batch(
+            refs=tuple(mine),
             groups=tuple(each[1] for each in loaded if not isinstance(each, SkippedQuestion)),
             broken=tuple(each for each in loaded if isinstance(each, SkippedQuestion)),
             after=after,
+            expected_variance=variance,
         )
+
+    def _next(self, cursor: Cursor, size: int | None) -> tuple[list[SampleRef], Cursor, float | None]:
+        """The next global batch, the cursor after it, and its mean expected variance."""
+        if self.rates is None:
+            return *next_batch(cursor, self.stream, size), None
+        weights_N = self.rates.weights(self._settings.selection_floor)
+        refs, after = draw_batch(cursor, self.stream, weights_N, size or self.stream.batch_size)
+        variance_N = self.rates.expected_variance
+        return refs, after, float(np.mean([variance_N[ref.position] for ref in refs]))
 
     @property
     def alpha(self) -> float | None:
@@ -118,7 +143,7 @@ class Loader:
                 self._pending[ref] = wanted[ref], self._pool.submit(self._load, ref, wanted[ref])
 
     def _following(self, cursor: Cursor) -> Iterable[SampleRef]:
-        for _ in range(self._settings.prefetch):
+        for _ in range(0 if self.rates else self._settings.prefetch):
             refs, cursor = next_batch(cursor, self.stream)
             yield from rank_slice(refs, self._rank, self._world_size)
 

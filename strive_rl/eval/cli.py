@@ -173,6 +173,41 @@ def _evaluate_benchmark(
     return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)
 
 
+def probe(
+    shards: Annotated[str, option(text="Folder or fsspec URL of a finished build.")],
+    model: Model,
+    out: Annotated[Path | None, written("Folder for pass_rates.parquet; default that of the build.")] = None,
+    variants: Annotated[int | None, option(text="Variants V of each video; default 2.")] = None,
+    completions: Annotated[int | None, option(text="Completions of each variant; default 4.")] = None,
+    temperature: Annotated[float | None, option(text="Of sampling; default 1.")] = None,
+    seed: Seed = None,
+    engine: Annotated[
+        str | None, option(text="What samples the answers: builtin, or vllm (the [vllm] extra).")
+    ] = None,
+    config: Config = None,
+    set_: Assignments = None,
+) -> None:
+    """Pass rate of each question and variant of a build, to look at, to filter by, or for
+    data.selection=variance."""
+    from strive_data.shards.names import PASS_RATES_FILE
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.eval import probe as probing
+
+    options: dict[str, object] = {"variants": variants, "answers": completions}
+    options |= {"temperature": temperature, "seed": seed, "engine": engine}
+    settings = load(probing.ProbeSettings, config=config, options=options, assignments=set_ or ())
+    if out is None and "://" in shards:
+        raise UsageError(f"probe --shards {shards}: give --out, a local folder for {PASS_RATES_FILE}")
+    require_model(model, settings.policy.device)
+    from strive_data.shards.reader import ShardSet
+
+    data = ShardSet.open(shards)
+    quiet_libraries()
+    file = (out or Path(shards)) / PASS_RATES_FILE
+    raise typer.Exit(probing.launch(file, shards=data, model=model, settings=settings))
+
+
 def score(
     predictions: Annotated[list[Path], typer.Argument(help="Files of outputs, or folders of an evaluation.")],
     benchmark: Annotated[str, option(text=f"{BENCHMARKS}.")],

@@ -24,7 +24,8 @@ from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import RolloutSettings
-from strive_rl.data import Cursor
+from strive_rl.data import Batch, Cursor, Loader
+from strive_rl.data.selection import Outcome, outcomes_of
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
@@ -40,6 +41,7 @@ class RolloutBatch:
     `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made or whose
     reward failed; `rounds` counts the rounds of dynamic sampling; `after` is the cursor after the questions
     of all processes; `calls` counts those of the user's reward function.
+    `selection` says how the questions were selected (METRICS.md), None where each epoch takes all.
     """
 
     groups: tuple[Group, ...]
@@ -48,6 +50,7 @@ class RolloutBatch:
     rounds: int
     after: Cursor
     calls: Mapping[str, int] = field(default_factory=dict)
+    selection: dict[str, float] | None = None
 
 
 def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
@@ -61,6 +64,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     dropped: list[SkippedQuestion] = []
     calls: Counter[str] = Counter()
     cursor, rounds, found = run.cursor, 0, 0
+    selection: dict[str, float] | None = None
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
     with (
@@ -80,6 +84,8 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             dropped += skipped + unrewarded
             calls.update(counts)
             cursor = batch.after
+            selection = selection or _selection(run.loader, batch)
+            _observe(run.loader, outcomes_of(batch.refs, encoded, rewarded))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
             if found >= wanted or rounds == limit:
                 break
@@ -92,7 +98,26 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
         rounds=rounds,
         after=cursor,
         calls=dict(calls),
+        selection=selection,
     )
+
+
+def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:
+    """The section `selection` of a step's record: as its first questions were drawn."""
+    rates = loader.rates
+    if rates is None or batch.expected_variance is None:
+        return None
+    return {
+        "expected_variance": batch.expected_variance,
+        "expected_variance_all": float(rates.expected_variance.mean()),
+        "sampled_share": float((rates.right + rates.wrong > 0).mean()),
+    }
+
+
+def _observe(loader: Loader, outcomes: list[Outcome]) -> None:
+    """Move the estimates by the outcomes of all processes, the same in each."""
+    if loader.rates is not None:
+        loader.rates.observe(distributed.all_gather_list(outcomes))
 
 
 def _roll_out(

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from strive_data.errors import StriveError
 from strive_rl.algorithm.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.algorithm.schedule import learning_rate, next_alpha
@@ -54,6 +56,8 @@ def train_step(run: TrainState) -> dict[str, Any]:
     parts = distributed.all_gather(own)
     masked = settings.algorithm.mask_truncated
     record = step_record(step, parts, learning_rate=rate, alpha=run.alpha, mask_truncated=masked)
+    if batch.selection is not None:
+        record["selection"] = batch.selection
     run.step, run.cursor = step, batch.after
     run.alpha = next_alpha(run.alpha, settings, start=run.loader.alpha, step=step, lean=accuracy_lean(parts))
     validate(run, record)
@@ -165,10 +169,14 @@ def _signal(request: StopRequest | None) -> int | None:
 
 
 def _state(run: TrainState) -> dict[str, Any]:
+    rates = run.loader.rates
     return {
         "step": run.step,
         "data": state_of(run.cursor, run.loader.stream),
         "alpha": run.alpha,
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
-    } | ({"best": asdict(run.best)} if run.best else {})
+        # Copies: a checkpoint may be written while training goes on.
+        **({"selection": {k: torch.tensor(v) for k, v in rates.state().items()}} if rates else {}),
+        **({"best": asdict(run.best)} if run.best else {}),
+    }

@@ -23,7 +23,7 @@ from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_5_
 
 pytestmark = pytest.mark.slow
 
-EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "dynamic_sampling", "hybrid")
+EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "dynamic_sampling", "selection", "hybrid")
 FAILING = ("bad_reward", "too_long", "not_a_number", "infinite")
 # The largest of many roundings: it depends on how a batch is cut into passes.
 ROUNDING = "logprob_gap"

@@ -29,6 +29,7 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.data import Batch, Cursor, Stream, next_batch
+from strive_rl.data.selection import PassRates
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
@@ -50,11 +51,13 @@ class FakeLoader:
 
     damaged: Sequence[int] = ()
     alpha: float | None = None
+    rates: PassRates | None = None
 
     def take(self, cursor: Cursor, *, size: int, **alphas: float | None) -> Batch:
         refs, after = next_batch(cursor, STREAM, size)
         kept = [ref for ref in refs if ref.position not in self.damaged]
         return Batch(
+            refs=tuple(refs),
             groups=tuple(replace(make_group(f"q{ref.position}", TWO_VIEWS), ref=ref) for ref in kept),
             broken=tuple(
                 SkippedQuestion(sample_id=f"q{ref.position}", reason="damaged")

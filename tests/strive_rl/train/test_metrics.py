@@ -242,6 +242,7 @@ def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
     answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}
+    made["selection"] = dict.fromkeys(("expected_variance", "expected_variance_all", "sampled_share"), 0.1)
     made["heldout"] = heldout_record([answered], [], EvalSettings(samplers=("uniform",)), 1)
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
