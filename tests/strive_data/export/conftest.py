@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from strive_data.build import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
+from strive_data.schema import PROBLEM_TYPES
 from tests.strive_data.test_build import Quiet
 
 SETTINGS = BuildSettings(
@@ -23,6 +25,12 @@ PICTURE_TIMES = [0.0, 0.7, 1.1, 3.0, 3.5, 4.25, 6.0, 7.5]
 ROWS = [
     {"problem_id": "count", "path": "frames/clip", "problem_type": "numerical", "solution": "8"},
     {"problem_id": "how far?", "path": "frames/clip", "problem_type": "regression", "solution": "2.5"},
+    {
+        "problem_id": "when",
+        "path": "frames/clip",
+        "problem_type": "temporal grounding",
+        "solution": "1 to 3.5",
+    },
     {"problem_id": "sign", "path": "still.png", "problem_type": "OCR", "solution": "NO <b>EXIT</b> «ü»"},
     {"problem_id": "say", "path": "still.png", "problem_type": "free-form", "solution": "a red wall"},
 ]
@@ -43,5 +51,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.writelines(json.dumps({"problem": "What is it?", **row}) + "\n" for row in ROWS)
     out = root / "build"
     summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
-    assert (summary.samples, summary.failures) == (6, ())
+    assert (summary.samples, summary.failures) == (7, ())
+    kinds = pl.read_parquet(out / "samples.parquet")["problem_type"]
+    assert set(kinds) == set(PROBLEM_TYPES)
     return root

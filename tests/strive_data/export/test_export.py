@@ -137,8 +137,8 @@ def test_each_layout_holds_the_questions_frames_and_times_of_the_build(
 ) -> None:
     rows = READERS[layout](exported(layout))
     assert rows == expected(mixed / "build")
-    assert [row.sample_id for row in rows[::2]] == ["0", "1", "count", "how far?", "sign", "say"]
-    assert [len(row.images) for row in rows[::2]] == [4, 4, 4, 4, 1, 1]
+    assert [row.sample_id for row in rows[::2]] == ["0", "1", "count", "how far?", "when", "sign", "say"]
+    assert [len(row.images) for row in rows[::2]] == [4, 4, 4, 4, 4, 1, 1]
 
 
 def test_key_frames_are_numbered_as_the_video_shows_them(mixed: Path, exported: Exported) -> None:
@@ -175,12 +175,12 @@ def test_key_frames_are_added_to_the_rows_of_the_benchmark(mixed: Path, tmp_path
     numbers = [entry.pop("keyframe_indices") for entry in written]
     times = [entry.pop("keyframe_times") for entry in written]
     assert written == rows
-    assert [len(row) for row in numbers] == [4, 4, 4, 4, 1, 1]
+    assert [len(row) for row in numbers] == [4, 4, 4, 4, 4, 1, 1]
     assert times == [one.times[1].tolist() for one in open_build(mixed / "build")]
     longer = tmp_path / "longer.jsonl"
     longer.write_text(table.read_text() + json.dumps({**rows[0], "problem_id": "failed"}) + "\n")
     more = export_build(mixed / "build", "lmms-eval", tmp_path / "more", data_root=root, table=longer)
-    assert (more.rows, more.left_out) == (12, 1)
+    assert (more.rows, more.left_out) == (14, 1)
     short = tmp_path / "short.jsonl"
     short.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
     with pytest.raises(UsageError, match=r"short\.jsonl has no row of sample 'count'"):
@@ -221,8 +221,8 @@ def test_time_stamps_stand_before_the_frames(mixed: Path, tmp_path: Path) -> Non
     assert [part["text"] for part in parts[2] if part["type"] == "text"] == [*stamps, question]
     assert [part["type"] for part in parts[2]] == ["text", "image"] * 4 + ["text"]
     # An image has no time.
-    assert text[4] == f"<image>\n{question}"
-    assert [part["type"] for part in parts[4]] == ["image", "text"]
+    assert text[5] == f"<image>\n{question}"
+    assert [part["type"] for part in parts[5]] == ["image", "text"]
 
 
 @pytest.mark.parametrize(

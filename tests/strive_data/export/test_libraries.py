@@ -37,7 +37,7 @@ def test_datasets_loads_pictures_and_typed_columns(mixed: Path, tmp_path: Path, 
     about = loaded.features["extra_info"] if layout == "verl" else loaded.features
     assert (about["times"].feature.dtype, about["variant"].dtype) == ("float64", "string")
     chosen = [(one, number) for one in open_build(mixed / "build") for number in range(2)]
-    assert len(loaded) == len(chosen) == 12
+    assert len(loaded) == len(chosen) == 14
     for row, (one, number) in zip(loaded, chosen, strict=True):
         assert (row["extra_info"] if layout == "verl" else row)["times"] == one.times[number].tolist()
         for image, stored in zip(row["images"], one.images[number], strict=True):
@@ -51,17 +51,23 @@ def test_verl_reads_bytes_where_the_card_is_not_read(mixed: Path, tmp_path: Path
     loaded = datasets.load_dataset("parquet", data_files=str(file))["train"]
     assert [image["bytes"] for image in loaded[0]["images"]] == open_build(mixed / "build")[0].jpegs[0]
     loaded = datasets.load_dataset("parquet", data_dir=str(file.parent), split="train")
-    assert len(loaded) == 12
+    assert len(loaded) == 14
 
 
 def test_datasets_reads_the_lines_of_messages_and_the_key_frames(mixed: Path, tmp_path: Path) -> None:
     """As ms-swift and lmms-eval load their tables."""
     export_build(mixed / "build", "messages", tmp_path / "messages")
     rows = datasets.load_dataset("json", data_files=str(tmp_path / "messages" / "train.jsonl"))["train"]
-    assert [row["solution"] for row in rows][4::2] == ["8", "2.5", "NO <b>EXIT</b> «ü»", "a red wall"]
+    assert [row["solution"] for row in rows][4::2] == [
+        "8",
+        "2.5",
+        "1 to 3.5",
+        "NO <b>EXIT</b> «ü»",
+        "a red wall",
+    ]
     export_build(mixed / "build", "lmms-eval", tmp_path / "key", data_root=mixed / "world")
     task = datasets.load_dataset("json", data_files={"test": str(tmp_path / "key" / "keyframes-1.json")})
-    assert len(task["test"]) == 6
+    assert len(task["test"]) == 7
     assert all(type(number) is int for number in task["test"][0]["keyframe_indices"])
 
 
