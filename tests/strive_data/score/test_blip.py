@@ -79,3 +79,11 @@ def test_the_vision_tower_sees_a_frame_once(tiny_blip: Path) -> None:
 def test_another_model_is_refused(tiny_vlms: Path) -> None:
     with pytest.raises(UsageError, match=r"is a model of type llava_onevision; .*BLIP"):
         scorer_of(tiny_vlms / "llava")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_is_near(tiny_blip: Path, precision: str) -> None:
+    (exact,) = scorer_of(tiny_blip).score(VIDEO, [CAT])
+    (near,) = scorer_of(tiny_blip, precision=precision).score(VIDEO, [CAT])
+    assert scores_of(near) == pytest.approx(scores_of(exact), abs=0.02)
+    assert scores_of(near).tolist() != scores_of(exact).tolist()
