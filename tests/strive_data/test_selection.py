@@ -16,6 +16,7 @@ from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, S
 from strive_data.demo.write import write_world
 from strive_data.errors import DamagedError, FailureKind, SampleError, SettingsError, UsageError
 from strive_data.progress import BuildProgress
+from strive_data.selection import _engine
 from strive_data.shards.frames import decode_jpeg
 from strive_data.shards.reader import ShardSet
 from tools.examples import select_frames as example
@@ -45,7 +46,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_frames_are_those_of_the_build(world: Path) -> None:
-    """By the row's question, and by the same question as plain text under the same id."""
+    """By the row's question, and by the same text under the same id; both calls share one scorer."""
+    _engine.cache_clear()
     shards = ShardSet.open(world / "build")
     for position, as_text in ((1, False), (2, True)):
         stored = shards.read(position)
@@ -55,7 +57,7 @@ def test_the_frames_are_those_of_the_build(world: Path) -> None:
             asked.question if as_text else asked,
             options=[option[3:] for option in asked.options] if as_text else (),
             sample_id=asked.sample_id,
-            settings=SETTINGS,
+            settings=replace(SETTINGS),
         )
         np.testing.assert_array_equal(chosen.indices, stored.variants)
         np.testing.assert_array_equal(chosen.times, stored.times[stored.variants])
@@ -63,6 +65,7 @@ def test_the_frames_are_those_of_the_build(world: Path) -> None:
         np.testing.assert_array_equal(chosen.sample.times, stored.times)
         assert chosen.jpegs == [stored.jpegs_of(row) for row in stored.variants]
         assert chosen.question.options == asked.options
+    assert (_engine.cache_info().misses, _engine.cache_info().hits) == (1, 1)
 
 
 def test_frames_variants_and_scorer_go_over_the_settings(world: Path) -> None:
@@ -138,16 +141,6 @@ def test_the_example(world: Path, capsys: pytest.CaptureFixture[str], tmp_path: 
     assert len(list((tmp_path / "out").glob("variant1-*s.jpg"))) == 4
     example.main(["read", str(world / "build")])
     assert "4 samples" in capsys.readouterr().out
-
-
-def test_the_settings_of_the_last_call_keep_their_scorer(world: Path) -> None:
-    from strive_data.selection import _engine
-
-    _engine.cache_clear()
-    video = next((world / "world" / "videos").iterdir())
-    for question in ("Which?", "Where?"):
-        strive_data.select_frames(video, question, settings=replace(SETTINGS))
-    assert (_engine.cache_info().misses, _engine.cache_info().hits) == (1, 1)
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
