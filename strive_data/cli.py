@@ -46,6 +46,7 @@ from strive_data.options import (
     ScorerName,
     Shards,
     TableOut,
+    TableSource,
     VariantsPerVideo,
     Workers,
     folder_argument,
@@ -370,15 +371,14 @@ def synth(
 
 @app.command()
 def init(
-    folder: Annotated[Path, folder_argument("Folder of videos; later the --data-root of the build.")],
-    out: Annotated[Path, written("CSV file to write; must not exist.")],
+    source: TableSource,
+    out: Annotated[Path, written("CSV file to write; for a parquet file, a new folder.")],
 ) -> None:
-    """Write a table of the videos below a folder, to fill in with questions and answers."""
-    from strive_data.annotations.new_table import write_new_table
+    """Write a table of the videos below a folder to fill in, or the videos in a parquet file as files."""
+    from strive_data.annotations.new_table import start_table
 
-    videos = plural(write_new_table(folder, out), "video")
-    echo(f"{out}: {videos}; fill in question and answer, a row a question (options: red | blue), then run")
-    echo(f"strive-data build {out} --data-root {folder} --out BUILD")
+    for line in start_table(source, out):
+        echo(line)
 
 
 @app.command()

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from strive_data.common.console import existing, lasting_place, local_folder, option, written
+from strive_data.common.console import (
+    existing,
+    lasting_place,
+    local_folder,
+    local_folder_or_file,
+    option,
+    written,
+)
 
 
 def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.ArgumentInfo:
@@ -18,6 +25,15 @@ def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.Argument
     return info
 
 
+TableSource = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of videos; or a parquet file with the videos or images in it.",
+        metavar="FOLDER|FILE",
+        show_default=False,
+        parser=local_folder_or_file,
+    ),
+]
 Build = Annotated[Path, folder_argument("Folder of a finished build.")]
 BuildAnywhere = Annotated[
     str,

@@ -273,7 +273,7 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
             label = _label(recipe.fields.video, "video")
             _bad_row(
                 f"{label}: the bytes of the video are in the table, expected a path below the data root: "
-                "write the videos to files first, and their paths into the column"
+                "`strive-data init TABLE.parquet --out FOLDER` writes the files, and a table with their paths"
             )
         video = layout["path"] = video.get("video") or video.get("image") or video.get("path")
     if recipe.rules.video_after and isinstance(video, str):

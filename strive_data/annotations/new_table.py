@@ -6,12 +6,26 @@ import csv
 import os
 from pathlib import Path
 
+from strive_data.annotations.embedded import MEDIA, write_embedded
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 
 SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 )
 COLUMNS = ("video", "question", "answer", "options", "duration_seconds")
+
+
+def start_table(source: Path, out: Path) -> tuple[str, str]:
+    """`write_new_table` of a folder, or `write_embedded` of a parquet file; two lines that say what
+    to do next."""
+    if source.is_file():
+        lines, rows, files = write_embedded(source, out)
+        said = f"{lines}: {plural(rows, 'row')}, {plural(files, 'file')} in {out / MEDIA}; now run"
+        return said, f"strive-data build {lines} --data-root {out} --out BUILD"
+    videos = plural(write_new_table(source, out), "video")
+    said = f"{out}: {videos}; fill in question and answer, a row a question (options: red | blue), then run"
+    return said, f"strive-data build {out} --data-root {source} --out BUILD"
 
 
 def write_new_table(folder: Path, out: Path) -> int:

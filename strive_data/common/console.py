@@ -80,6 +80,12 @@ def local_folder(where: str) -> Path:
     return place
 
 
+def local_folder_or_file(where: str) -> Path:
+    """`local_folder`, or a local file."""
+    place = place_of(where)
+    return place if isinstance(place, Path) and place.is_file() else local_folder(where)
+
+
 def existing(what: str) -> Callable[[str], str]:
     """A parser of paths and URLs. Raises UsageError for a local path that does not exist; `what` it names."""
 
