@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
+# On a terminal: between two phases, which may come with every token.
+SECONDS_BETWEEN_PHASES = 0.2
+
+Part = tuple[int, str]
+"""Of a line, a part and its rank: where the line is too long, parts of the highest rank go first."""
+LEFT, SPEED, STEP, PHASE, OUTCOME, PROBLEM, DETAIL = range(7)
+
+_open_lines: list[Line] = []
+
+
+def phase(text: str, *, always: bool = False) -> None:
+    """Show what is being done now on the progress line of this process, if there is one.
+
+    Outside a terminal only every few seconds, unless `always`. May be called often.
+    """
+    if _open_lines:
+        _open_lines[-1].show_phase(text, always=always)
 
 
 class Line:
@@ -20,11 +39,16 @@ class Line:
         self._live = self._stream.isatty()
         self._open = False
         self._started = self._last_line = time.monotonic()
+        self._last_phase = 0.0
 
     def __enter__(self) -> Self:
+        if os.environ.get("RANK", "0") == "0":
+            _open_lines.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self in _open_lines:
+            _open_lines.remove(self)
         if self._open:
             self._write("\n")
 
@@ -32,14 +56,26 @@ class Line:
         """At the pace so far; `done` counts from when this line was made."""
         return (time.monotonic() - self._started) / done * (total - done)
 
-    def show(self, text: str, *, always: bool = False) -> None:
-        """Show this text; outside a terminal only every few seconds, unless `always`."""
+    def parts_with(self, doing: str) -> list[Part]:
+        """The parts of the line while something is being done; a kind of line adds what it knows."""
+        return [(PHASE, doing)]
+
+    def show_phase(self, text: str, *, always: bool = False) -> None:
+        """Show what is being done, as `phase`."""
+        now = time.monotonic()
+        if always or not self._live or now - self._last_phase >= SECONDS_BETWEEN_PHASES:
+            self._last_phase = now
+            self.show(self.parts_with(text), always=always)
+
+    def show(self, parts: Sequence[Part], *, always: bool = False) -> None:
+        """Show these parts; outside a terminal only every few seconds, unless `always`."""
         now = time.monotonic()
         if not (self._live or always or now - self._last_line >= SECONDS_BETWEEN_LINES):
             return
         self._last_line = now
         self._open = self._live
-        self._write(f"\r{_fitting(text)}\x1b[K" if self._live else text + "\n")
+        columns = shutil.get_terminal_size().columns
+        self._write(f"\r{fitted(parts, columns)}\x1b[K" if self._live else f"{joined(parts)}\n")
 
     def _write(self, text: str) -> None:
         # A log on a full disk, or a terminal that was closed, must not end a run.
@@ -54,21 +90,40 @@ class TrainProgress(Line):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._done = 0
+        self._last: list[Part] = []
+        self._next = ""
 
     def __call__(self, record: dict[str, Any], steps: int) -> None:
         """After each step, with its record."""
         self._done += 1
         left = self.seconds_left(self._done, self._done + steps - record["step"])
         ends = self._done == 1 or record["step"] == steps
-        self.show(progress_line(record, steps, left), always=ends)
+        self.show(progress_parts(record, steps, left), always=ends)
+        self._last = [part for part in progress_parts(record, steps, left) if part[0] != STEP]
+        self._next = f"step {record['step'] + 1}/{steps}" if record["step"] < steps else ""
+
+    def parts_with(self, doing: str) -> list[Part]:
+        """The step and what it is doing, before the numbers of the last step."""
+        step = [(STEP, self._next)] if self._next else []
+        return [*step, (PHASE, doing), *self._last]
 
 
 class EvalProgress(Line):
     """Shows how many questions are done."""
 
+    _last: Sequence[Part] = ()
+
     def __call__(self, done: int, total: int) -> None:
         """After each batch."""
-        self.show(f"{done}/{total} answers  {duration(self.seconds_left(done, total))} left")
+        self._last = [
+            (STEP, f"{done}/{total} answers"),
+            (LEFT, f"{duration(self.seconds_left(done, total))} left"),
+        ]
+        self.show(self._last)
+
+    def parts_with(self, doing: str) -> list[Part]:
+        """What is done so far, and what is being done."""
+        return [*self._last, (PHASE, doing)]
 
 
 def quiet_libraries() -> None:
@@ -80,21 +135,37 @@ def quiet_libraries() -> None:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
-def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> str:
-    """One line of text for a step's record."""
-    shown = [
-        f"step {record['step']}/{steps}",
-        f"reward {_number(record['reward'])}",
-        f"accuracy {_number(record['accuracy'])}",
-        *([f"held out {_number(record['heldout']['accuracy'])}"] if "heldout" in record else []),
-        f"zero advantage {_number(record['zero_advantage_share'])}",
-        f"entropy {_number(record['entropy'])}",
-        f"{_rate(record['per_second']['tokens'])} tokens/s",
-        *([f"broken {len(record['broken'])}"] if record["broken"] else []),
-        *([f"dropped {len(record['dropped'])}"] if record["dropped"] else []),
-        f"{duration(seconds_left)} left",
+def progress_parts(record: dict[str, Any], steps: int, seconds_left: float) -> list[Part]:
+    """The line of a step's record."""
+    heldout = record.get("heldout")
+    return [
+        (STEP, f"step {record['step']}/{steps}"),
+        (OUTCOME, f"reward {_number(record['reward'])}"),
+        (OUTCOME, f"accuracy {_number(record['accuracy'])}"),
+        *([(OUTCOME, f"held out {_number(heldout['accuracy'])}")] if heldout else []),
+        (DETAIL, f"zero advantage {_number(record['zero_advantage_share'])}"),
+        (DETAIL, f"entropy {_number(record['entropy'])}"),
+        (SPEED, f"{_rate(record['per_second']['tokens'])} tokens/s"),
+        *([(PROBLEM, f"broken {len(record['broken'])}")] if record["broken"] else []),
+        *([(PROBLEM, f"dropped {len(record['dropped'])}")] if record["dropped"] else []),
+        (LEFT, f"{duration(seconds_left)} left"),
     ]
-    return "  ".join(shown)
+
+
+def joined(parts: Sequence[Part]) -> str:
+    """The whole line."""
+    return "  ".join(text for _, text in parts)
+
+
+def fitted(parts: Sequence[Part], columns: int) -> str:
+    """The line without the parts that a terminal of so many columns has no room for: one that wraps cannot be
+    written over. The last part is cut."""
+    kept = list(parts)
+    while len(kept) > 1 and len(joined(kept)) >= columns:
+        least = max(rank for rank, _ in kept)
+        del kept[max(place for place, part in enumerate(kept) if part[0] == least)]
+    text = joined(kept)
+    return text if len(text) < columns else text[: max(columns - 2, 1)] + "…"
 
 
 def duration(seconds: float) -> str:
@@ -105,12 +176,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-
-
-def _fitting(text: str) -> str:
-    """Cut to the terminal's width: a line that wraps cannot be written over."""
-    columns = shutil.get_terminal_size().columns
-    return text if len(text) < columns else text[: max(columns - 2, 1)] + "…"
 
 
 def _rate(value: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +20,13 @@ from strive_data.common.settings import choose, identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.errors import UsageError
-from strive_data.sample_stream import find_videos, sample_stream
+from strive_data.sample_stream import VideoResult, find_videos, sample_stream
 from strive_data.sampling.registry import SAMPLERS
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import oom_hint
-from strive_rl.common.progress import EvalProgress
+from strive_rl.common.progress import EvalProgress, phase
 from strive_rl.common.run_settings import library_versions, model_identity, require_finished, require_folder
 from strive_rl.data.views import UNIFORM, require_varied
 from strive_rl.eval import answer_log
@@ -232,7 +232,7 @@ def answer_share(
         engine=runtime.engine,
     )
     with closing(videos):
-        for answers, lost in answered(context, pending, videos):
+        for answers, lost in answered(context, pending, counted(videos, len(pending.jobs))):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
             answer_log.write(out, answer_log.PREDICTIONS, fresh)
             answer_log.write(out, answer_log.FAILURES, lost)
@@ -241,6 +241,14 @@ def answer_share(
                 observe(done, total)
     now = time.monotonic()
     return {"loading": loaded - started, "answering": now - loaded, **context.spent}
+
+
+def counted(videos: Iterable[VideoResult], total: int) -> Iterator[VideoResult]:
+    """The videos, each shown on the progress line while it is waited for."""
+    phase(f"decoding video 1 of {total}")
+    for number, video in enumerate(videos, start=1):
+        yield video
+        phase(f"decoding video {min(number + 1, total)} of {total}")
 
 
 def names_of(settings: BenchmarkSettings) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from strive_data.errors import StriveError
+from strive_rl.common.progress import phase
 from strive_rl.policy.architectures.experts import has_experts
 from strive_rl.policy.decode import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
@@ -144,6 +145,7 @@ class _Pass:
         graph: torch.cuda.CUDAGraph | None = None
         for step in range(1, self.sampling.max_new_tokens):
             if step % self.pace.look == 0:
+                phase(f"sampling, token {step} of {self.sampling.max_new_tokens}")
                 if bool(self.ended.all()):
                     break
                 if self._drop_ended_rows():

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from strive_data.errors import UsageError
 from strive_rl.common.preflight import require_model_folder
+from strive_rl.common.progress import phase
 from strive_rl.common.reading import reading
 from strive_rl.config import DEMOS, PolicySettings
 from strive_rl.policy import packing, vision
@@ -25,6 +26,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
 
     Raises UsageError where there is no such model, it is of no known architecture, or the device is absent.
     """
+    phase(f"loading model {name}", always=True)
     source = model_source(name)
     device = choose_device(settings.device)
     architecture = ARCHITECTURES[read_config(name).model_type]

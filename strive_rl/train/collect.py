@@ -23,6 +23,7 @@ from strive_data.errors import StriveError
 from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
+from strive_rl.common.progress import phase
 from strive_rl.config import RolloutSettings
 from strive_rl.data import Batch, Cursor, Loader
 from strive_rl.data.selection import Outcome, outcomes_of
@@ -73,8 +74,10 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
         newest_weights(run.engine, run.policy, run.step),
     ):
         while True:
+            phase("reading questions")
             batch = run.loader.take(cursor, size=wanted - found, alpha=run.alpha, next_alpha=expected_alpha)
             watch.lap("data")
+            phase(f"encoding {plural(len(batch.groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, batch.groups)
             watch.lap("encode")
             rewarded, unrewarded, counts = _roll_out(run, encoded, step)
@@ -127,6 +130,7 @@ def _roll_out(
     with _name_questions(groups, step):
         engine = run.engine or BuiltinEngine(run.policy)
         sampled = sample_groups(engine, groups, sampling(run.settings.rollout), run.settings.seed)
+    phase(f"rewarding {plural(len(sampled), 'question')}")
     return reward_or_skip(sampled, run.rules, step)
 
 

@@ -42,6 +42,7 @@ def launch(
             distributed.processes(settings.timeout_minutes),
             listening() as stop,
             distributed.locked_folder(out, AGAIN),
+            TrainProgress() as progress,
         ):
             with distributed.propagate_errors():
                 if resume or resume_from:
@@ -55,16 +56,15 @@ def launch(
                     )
                 else:
                     run = state.start(out, shards=shards, model=model, settings=settings, heldout=heldout)
-            return _train(run, stop)
+            return _train(run, stop, progress)
     except distributed.PeerFailedError:
         return FAILED
 
 
-def _train(run: state.TrainState, stop: StopRequest) -> int:
+def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) -> int:
     names = run.settings.log if distributed.is_first() else ()
     try:
         with (
-            TrainProgress() as progress,
             tracking(names, run.out, as_dict(run.settings), run.step) as track,
             oom_hint(run.settings.policy),
         ):

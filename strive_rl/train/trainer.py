@@ -21,6 +21,7 @@ from strive_rl.algorithm.advantage import VariancePool, batch_advantages, varian
 from strive_rl.algorithm.schedule import learning_rate, next_alpha
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
+from strive_rl.common.progress import phase
 from strive_rl.common.signals import StoppedError, StopRequest
 from strive_rl.config import AlgorithmSettings
 from strive_rl.data import state_of
@@ -47,6 +48,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     which is written too."""
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
     batch = collect(run, step, watch)
+    phase("updating")
     groups = with_advantages(batch.groups, settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
     stats = _learn(run, step, groups, rate)
@@ -135,6 +137,7 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
             if stop and not ended:
                 saver.wait()
                 raise StoppedError(stop, run.step)
+        phase("saving the model")
         model = checkpoint.snapshot(run.policy, copy=saver.background)
         if distributed.is_first():
             saver.submit(partial(checkpoint.write, folder, run.policy, model))
@@ -148,6 +151,7 @@ def _save_due(run: TrainState) -> bool:
 
 def _save(run: TrainState, saver: AsyncSaver) -> None:
     """A checkpoint of the run, written by the first process; the oldest but the best one are removed."""
+    phase(f"saving the checkpoint of step {run.step}")
     best = run.best.step if run.best else None
     folder = checkpoint.checkpoint_folder(run.out, run.step)
     taken = checkpoint.snapshot(run.policy, _state(run), copy=saver.background)

@@ -17,6 +17,7 @@ import torch
 from strive_data.errors import StriveError
 from strive_rl.algorithm.loss import TokenBatch, policy_loss
 from strive_rl.common import distributed
+from strive_rl.common.progress import phase
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, logprobs
 from strive_rl.policy.architectures.experts import RouterLoad, summed, take_load
@@ -142,6 +143,7 @@ def _accumulate(
     take_load(policy.model)
     for start in range(0, len(minibatch), size):
         part = minibatch[start : start + size]
+        phase(f"updating, question {start + 1} of {len(minibatch)}")
         batch = token_batch(policy, part, settings, temperature)
         loss, values = policy_loss(batch, settings, completions=completions, tokens=tokens)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete

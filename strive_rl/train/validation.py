@@ -20,6 +20,7 @@ from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
+from strive_rl.common.progress import phase
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
 from strive_rl.data.views import EVALUATION_SAMPLERS
@@ -78,9 +79,11 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
         distributed.propagate_errors(),
         newest_weights(run.engine, run.policy, run.step),
     ):
+        phase(f"evaluating {plural(len(mine), 'held-out question')}")
         for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
             rows += made
             dropped += lost
+            phase(f"evaluating, held-out question {len(rows) + len(dropped)} of {len(mine)}")
     rows, dropped = distributed.all_gather_list(rows), distributed.all_gather_list(dropped)
     rows.sort(key=lambda row: str(row["sample_id"]))
     record["heldout"] = heldout_record(rows, dropped, settings, run.step)

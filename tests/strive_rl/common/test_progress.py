@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import count
 from typing import Any
 
 import pytest
 
-from strive_rl.common.progress import EvalProgress, TrainProgress, duration, progress_line
+from strive_rl.common.progress import (
+    EvalProgress,
+    TrainProgress,
+    duration,
+    fitted,
+    joined,
+    phase,
+    progress_parts,
+)
 
 RECORD: dict[str, Any] = {
     "dropped": [],
@@ -20,6 +29,10 @@ RECORD: dict[str, Any] = {
     "entropy": 1.25,
     "per_second": {"tokens": 812.34},
 }
+
+
+def progress_line(record: dict[str, Any], steps: int, seconds_left: float) -> str:
+    return joined(progress_parts(record, steps, seconds_left))
 
 
 def test_the_line() -> None:
@@ -92,5 +105,71 @@ def test_a_terminal_shows_the_last_step_on_one_line_that_fits(monkeypatch: pytes
         for step in range(1, 4):
             progress(RECORD | {"step": step}, 3)
     line, end = screen(stream)
-    assert (line, end) == ("step 3/3  reward 0.500  accuracy 0.250…", "")
+    assert (line, end) == ("step 3/3  812 tokens/s  0s left", "")
     assert len(line) < 40
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            120,
+            "step 3/10  reward 0.500  accuracy 0.250  zero advantage -  entropy 1.250  812 tokens/s  2s left",
+        ),
+        (81, "step 3/10  reward 0.500  accuracy 0.250  zero advantage -  812 tokens/s  2s left"),
+        (50, "step 3/10  reward 0.500  812 tokens/s  2s left"),
+        (40, "step 3/10  812 tokens/s  2s left"),
+        (25, "812 tokens/s  2s left"),
+        (12, "2s left"),
+        (6, "2s l…"),
+    ],
+)
+def test_time_left_and_speed_are_the_last_to_go(columns: int, line: str) -> None:
+    assert fitted(progress_parts(RECORD, 10, 2.0), columns) == line
+
+
+def test_what_is_being_done_is_on_the_line_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    now = count(0.0, 0.15)
+    monkeypatch.setattr("strive_rl.common.progress.time.monotonic", lambda: next(now))
+    stream = Terminal()
+    phase("nobody looks")
+    with TrainProgress(stream) as progress:
+        phase("loading model m", always=True)
+        progress(RECORD, 10)
+        phase("sampling, token 5 of 768")
+        progress(RECORD | {"step": 10}, 10)
+        phase("saving the model", always=True)
+    phase("nobody looks any more")
+    shown = [line.removesuffix("\x1b[K") for line in stream.getvalue().split("\r")][1:]
+    assert [line.partition("  ")[0] for line in shown] == [
+        "loading model m",
+        "step 3/10",
+        "step 4/10",
+        "step 10/10",
+        "saving the model",
+    ]
+    assert shown[2].startswith("step 4/10  sampling, token 5 of 768  reward 0.500")
+    assert all(len(line.rstrip()) < 80 for line in shown)
+    assert " left" in shown[2]
+
+
+def test_of_several_processes_the_first_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    stream = io.StringIO()
+    with TrainProgress(stream):
+        phase("loading model m", always=True)
+    assert not stream.getvalue()
+
+
+def test_outside_a_terminal_phases_come_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("strive_rl.common.progress.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with EvalProgress(stream) as progress:
+        for seconds in range(12):
+            now[0] = 100.0 + seconds
+            if seconds == 6:
+                progress(5, 10)
+            phase(f"sampling, token {seconds} of 16")
+    assert stream.getvalue() == "sampling, token 5 of 16\n5/10 answers  6s left  sampling, token 10 of 16\n"
