@@ -16,6 +16,10 @@ from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.dry_run.shape import FLOAT_BYTES, ModelShape
 
 MASTER_BYTES, MOMENTS_BYTES = 4, 8
+# Python with torch and transformers loaded, measured on Linux.
+PROCESS_BYTES = int(0.9 * 1024**3)
+# A CPU has no fused attention: float32 scores [heads, N, N] of one prompt and what their backward pass makes.
+SCORE_COPIES = 4
 # A chunk of logits [tokens, V] in float32, and its gradient.
 LOGIT_COPIES = 2
 # And of [rows, G, V] that drawing a token makes: logits, masked, log-probabilities, probabilities, their
@@ -30,8 +34,10 @@ class Estimate:
 
     `merged_bytes` (adapted weights with their adapters added), `cache_bytes` and `draw_bytes` (the
     probabilities that tokens are drawn by) in sampling; `gradient_bytes`, `activation_bytes` and
-    `logit_bytes` in the update. Of several processes each holds all weights and its slice of them in
-    sampling, its slice and two layers at a time in the update.
+    `logit_bytes` in the update. On a CPU `process_bytes` are the program's own, and `score_bytes` those of
+    attention without a fused kernel. `saving_bytes` are main memory while a checkpoint is written: on a CPU
+    the process and what adapters are merged into, elsewhere a copy of the weights. Of several processes each
+    holds all weights and its slice of them in sampling, its slice and two layers at a time in the update.
     """
 
     video_tokens: int
@@ -49,11 +55,15 @@ class Estimate:
     draw_bytes: int
     activation_bytes: int
     logit_bytes: int
+    saving_bytes: int
+    process_bytes: int = 0
+    score_bytes: int = 0
 
     @property
     def sampling_parts(self) -> dict[str, int]:
         """What is held while completions are sampled."""
         return {
+            "process": self.process_bytes,
             "weights": self.weight_bytes,
             "reference": self.reference_bytes,
             "optimizer": self.optimizer_bytes,
@@ -66,12 +76,14 @@ class Estimate:
     def update_parts(self) -> dict[str, int]:
         """What is held at the start of a backward pass."""
         return {
+            "process": self.process_bytes,
             "weights": self.update_weight_bytes,
             "reference": self.reference_bytes,
             "optimizer": self.optimizer_bytes,
             "gradients": self.gradient_bytes,
             "activations": self.activation_bytes,
             "logits": self.logit_bytes,
+            "attention scores": self.score_bytes,
         }
 
     @property
@@ -110,6 +122,7 @@ def estimate(
     bytes_a_weight: int,
     text_tokens: int = 200,
     processes: int = 1,
+    on_cpu: bool = False,
 ) -> Estimate:
     """Estimate of a step for views of `frames` frames of `frame_pixels` at most (`policy.max_pixels` bounds
     them), questions of `text_tokens`, and weights of 2 (bfloat16) or 4 bytes (float32).
@@ -126,6 +139,10 @@ def estimate(
     weights = shape.parameters * bytes_a_weight
     apart = settings.algorithm.kl_beta > 0 and not policy.lora_rank
     key_values = 2 * shape.layers * shape.key_value_heads * shape.head_width * bytes_a_weight
+    optimizer = trained * (MOMENTS_BYTES + master) // processes
+    merged = shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0
+    process = PROCESS_BYTES if on_cpu else 0
+    saving = process + optimizer + merged if on_cpu else 0
     return Estimate(
         video_tokens=video,
         prompt_tokens=prompt,
@@ -137,9 +154,9 @@ def estimate(
         if processes == 1
         else weights // processes + _gathered(shape, bytes_a_weight),
         reference_bytes=weights // processes if apart else 0,
-        optimizer_bytes=trained * (MOMENTS_BYTES + master) // processes,
+        optimizer_bytes=optimizer,
         gradient_bytes=trained * (bytes_a_weight + master) // processes,
-        merged_bytes=shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0,
+        merged_bytes=merged,
         cache_bytes=rows.sampled
         * (row * key_values + settings.rollout.completions * shape.linear.state_bytes(bytes_a_weight)),
         draw_bytes=DRAW_COPIES * rows.sampled * settings.rollout.completions * shape.vocabulary * FLOAT_BYTES,
@@ -147,6 +164,9 @@ def estimate(
             shape, policy, rows.updated * update_row, rows.updated * rows.updated_behind, bytes_a_weight
         ),
         logit_bytes=LOGIT_COPIES * _logits(shape, policy, rows.updated * rows.updated_behind),
+        saving_bytes=weights + saving,
+        process_bytes=process,
+        score_bytes=SCORE_COPIES * shape.heads * prompt**2 * FLOAT_BYTES if on_cpu else 0,
     )
 
 

@@ -5,20 +5,18 @@ It loads the config and the index of the shards alone. It does not estimate the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from strive_data.common.settings import as_toml
 from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
-from strive_rl.config import PolicySettings, TrainSettings
+from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
 from strive_rl.dry_run.memory import Estimate, estimate
 from strive_rl.dry_run.shape import ModelShape, read_shape
 
 GIB = 1024**3
 TEXT_TOKENS = 200  # of a long question with its options and how to answer
-NOTABLE = 0.15  # advice names each part that takes more than this share of the whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +33,15 @@ class Plan:
     processes: int
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether the settings name the CPU: the planning machine may be another than the training one."""
+        return self.settings.policy.device == "cpu"
+
+    @property
     def bytes_a_weight(self) -> int:
-        """As a GPU holds them, unless the settings name the CPU: the planning machine may be another."""
-        policy = self.settings.policy
-        on_cpu = policy.dtype == "auto" and policy.device == "cpu"
-        return 4 if policy.dtype == "float32" or on_cpu else 2
+        """As a GPU holds them, unless the settings name the CPU."""
+        dtype = self.settings.policy.dtype
+        return 4 if dtype == "float32" or (dtype == "auto" and self.on_cpu) else 2
 
     @property
     def need(self) -> Estimate:
@@ -52,6 +54,7 @@ class Plan:
             bytes_a_weight=self.bytes_a_weight,
             text_tokens=TEXT_TOKENS,
             processes=self.processes,
+            on_cpu=self.on_cpu,
         )
 
 
@@ -75,11 +78,11 @@ def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, pro
     )
 
 
-def plan_text(made: Plan) -> str:
-    """Resolved settings as TOML, then their amounts as comments: the whole text can be a --config."""
-    need = made.need
-    lines = [*_work(made, need), "", *_memory(made, need), "", *_advice(made, need)]
-    return as_toml(made.settings) + "\n" + "\n".join(f"# {line}".rstrip() for line in lines)
+def amounts(made: Plan) -> Iterator[str]:
+    """The work of a step and the memory that it takes, as lines."""
+    yield from _work(made, made.need)
+    yield ""
+    yield from _memory(made, made.need)
 
 
 def _work(made: Plan, need: Estimate) -> Iterator[str]:
@@ -132,50 +135,14 @@ def _memory(made: Plan, need: Estimate) -> Iterator[str]:
     yield f"memory of {which}, GiB (an estimate; weights in {form})"
     yield f"{'':18}{'sampling':>10}{'update':>10}"
     for name in dict.fromkeys([*need.sampling_parts, *need.update_parts]):
-        columns = [_gib(parts.get(name, 0)) for parts in (need.sampling_parts, need.update_parts)]
+        columns = [gib(parts.get(name, 0)) for parts in (need.sampling_parts, need.update_parts)]
         if any(text != "-" for text in columns):
             yield f"{name:18}{columns[0]:>10}{columns[1]:>10}"
-    yield f"{'together':18}{_gib(need.sampling_bytes):>10}{_gib(need.update_bytes):>10}"
+    yield f"{'together':18}{gib(need.sampling_bytes):>10}{gib(need.update_bytes):>10}"
+    where = "at most" if made.on_cpu else "main memory of the first process"
+    yield f"saving a checkpoint: {gib(need.saving_bytes)} GiB, {where}"
     if made.settings.policy.train_vision:
         yield "and the activations of the vision tower (policy.train_vision), which the estimate leaves out"
-
-
-def _advice(made: Plan, need: Estimate) -> Iterator[str]:
-    """What to lower, the largest part of the larger phase first; what would drop every question."""
-    limit = made.settings.policy.max_prompt_tokens
-    if need.prompt_tokens > limit:
-        yield (
-            f"prompts of {need.prompt_tokens:,} tokens are longer than policy.max_prompt_tokens, {limit:,}: "
-            "raise it, or give fewer or smaller frames"
-        )
-    parts = need.update_parts if need.update_bytes >= need.sampling_bytes else need.sampling_parts
-    total = sum(parts.values())
-    lower = _settings_to_lower(made.settings.policy)
-    yield "if that is too much, the largest parts first:"
-    for name, size in sorted(parts.items(), key=lambda part: -part[1]):
-        if size > NOTABLE * total:
-            yield f"  {name}: {lower[name]}"
-
-
-def _settings_to_lower(policy: PolicySettings) -> Mapping[str, str]:
-    """The setting that makes each part smaller."""
-    spread = "more processes, or policy.lora_rank"
-    if policy.lora_rank:
-        spread = f"lower policy.lora_rank (now {policy.lora_rank})"
-    passes = f"lower policy.groups_per_pass (now {policy.groups_per_pass})"
-    recompute = "" if policy.gradient_checkpointing else ", or set policy.gradient_checkpointing=true"
-    prompts = f"lower policy.prompts_per_pass (now {policy.prompts_per_pass})"
-    return {
-        "weights": "a smaller model, or policy.dtype=bfloat16",
-        "reference": "algorithm.kl_beta=0, or policy.lora_rank, which needs no copy",
-        "optimizer": spread,
-        "gradients": spread,
-        "merged adapters": "policy.lora_rank=0 needs none, but more for the rest",
-        "keys and values": prompts,
-        "probabilities": prompts,
-        "activations": passes + recompute + ", or fewer frames or tokens",
-        "logits": f"lower policy.logits_chunk_tokens (now {policy.logits_chunk_tokens})",
-    }
 
 
 def _count(number: int) -> str:
@@ -185,7 +152,7 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-def _gib(size: int) -> str:
+def gib(size: int) -> str:
     """One decimal from 1 GiB, three below."""
     if not size:
         return "-"

@@ -12,6 +12,7 @@ import pytest
 from strive_data.errors import UsageError
 from strive_rl.config import AlgorithmSettings, DataSettings
 from strive_rl.dry_run import GIB, Plan, plan, plan_text
+from strive_rl.dry_run.advice import GPUS, changes, fitting
 from tests.strive_rl.dry_run.planned_runs import planned, settings_of
 from tests.strive_rl.made_shards import SAMPLED, make_shards
 
@@ -35,7 +36,7 @@ def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
     total = next(line for line in lines if line.startswith("together")).split()[1:]
     expected = [made.need.sampling_bytes, made.need.update_bytes]
     assert [float(each) for each in total] == [round(size / GIB, 1) for size in expected]
-    assert "if that is too much, the largest parts first:" in lines
+    assert "warning: 2,667 epochs: the policy learns 6 questions by heart. Set steps=7 for 20 epochs" in text
 
 
 def test_what_would_drop_every_question_is_said_before(tmp_path: Path) -> None:
@@ -83,5 +84,37 @@ def test_the_vision_tower_is_named_where_the_estimate_leaves_it_out(tmp_path: Pa
     made = planned(tmp_path, "strive-qwen2.5-vl-7b")
     assert "the vision tower" in plan_text(with_policy(made, train_vision=True))
     assert "the vision tower" not in plan_text(made)
-    adapters = plan_text(with_policy(made, lora_rank=8, groups_per_pass=16, gradient_checkpointing=False))
-    assert "activations: lower policy.groups_per_pass (now 16), or set policy.grad" in adapters
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_changes_are_planned_and_those_already_made_are_not_offered(tmp_path: Path, processes: int) -> None:
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b", processes=processes)
+    plain = with_policy(made, gradient_checkpointing=False, groups_per_pass=16)
+    offered = dict(changes(plain))
+    assert {"policy.gradient_checkpointing=true", "policy.groups_per_pass=1", "policy.lora_rank=64"} <= set(
+        offered
+    )
+    for text, other in offered.items():
+        assert other.need.peak_bytes <= plain.need.peak_bytes, text
+        assert text not in dict(changes(other)), text
+    less = offered["policy.gradient_checkpointing=true"].need
+    (line,) = (line for line in plan_text(plain).splitlines() if "policy.gradient_checkpointing=true" in line)
+    assert f"{less.peak_bytes / GIB:.1f} GiB" in line
+    done = with_policy(made, gradient_checkpointing=True, groups_per_pass=1, lora_rank=64, prompts_per_pass=1)
+    assert not {"policy.gradient_checkpointing", "policy.groups_per_pass", "policy.lora_rank"} & {
+        text.split("=")[0] for text, _ in changes(done)
+    }
+
+
+def test_devices_that_fit_have_a_tenth_to_spare(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-lora-qwen2.5-vl-7b")
+    room = {name: 0.9 * size * GIB for name, size in GPUS.items()}
+    assert fitting(made) == [name for name, size in room.items() if made.need.peak_bytes <= size]
+    assert 0 < len(fitting(made)) < len(GPUS)
+    assert f"fits: {', '.join(fitting(made))}; too small: RTX 4090 24 GB" in plan_text(made)
+    assert "fits" not in plan_text(with_policy(made, device="cpu"))
+
+
+def test_few_epochs_are_not_warned_of(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
+    assert "warning" not in plan_text(replace(made, questions=16_000))

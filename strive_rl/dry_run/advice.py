@@ -1,0 +1,114 @@
+"""Which common GPUs a plan fits, and what each change of a setting would bring: planned again, not guessed.
+
+A change is offered only where the setting is not there yet and the peak falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from strive_rl.dry_run.plan import GIB, Plan, gib
+
+# Memory that CUDA reports, GiB.
+GPUS = {
+    "RTX 4090 24 GB": 23.5,
+    "A100 40 GB": 39.4,
+    "L40S 48 GB": 44.5,
+    "A100/H100 80 GB": 79.1,
+    "H200 141 GB": 139.8,
+    "B200 180 GB": 178.3,
+}
+# Of a GPU: the rest is for CUDA's context, kernels and fragments.
+USABLE = 0.9
+# A change that lowers the peak by less is not worth a line.
+NOTABLE = 0.02
+MANY_EPOCHS = 20
+ADAPTER_RANK = 64
+SMALL_CHUNK = 256
+
+
+def fitting(made: Plan) -> list[str]:
+    """The GPUs that hold what one process needs."""
+    return [name for name, size in GPUS.items() if made.need.peak_bytes <= USABLE * size * GIB]
+
+
+def advice(made: Plan) -> Iterator[str]:
+    """What would drop every question, what repeats them absurdly often, which devices fit, what to change."""
+    need, limit = made.need, made.settings.policy.max_prompt_tokens
+    if need.prompt_tokens > limit:
+        yield (
+            f"prompts of {need.prompt_tokens:,} tokens are longer than policy.max_prompt_tokens, {limit:,}: "
+            "raise it, or give fewer or smaller frames"
+        )
+    yield from _epochs(made)
+    if not made.on_cpu:
+        fits, short = fitting(made), [name for name in GPUS if name not in fitting(made)]
+        yield f"fits: {', '.join(fits) or 'none of these'}; too small: {', '.join(short) or 'none'}"
+    offers = sorted(
+        ((text, other) for text, other in changes(made) if _lowers(other, made)),
+        key=lambda offer: offer[1].need.peak_bytes,
+    )
+    if not offers:
+        yield "no setting lowers the peak: take fewer or smaller frames, shorter completions, a smaller model"
+        return
+    yield f"peak {gib(need.peak_bytes)} GiB; one change at a time:"
+    width = max(len(text) for text, _ in offers)
+    for text, other in offers:
+        yield f"  {text:{width}}  {gib(other.need.peak_bytes):>6}{_gained(made, other)}"
+
+
+def _epochs(made: Plan) -> Iterator[str]:
+    each = made.settings.data.questions_per_step
+    epochs = made.settings.steps * each / made.questions
+    if epochs > MANY_EPOCHS:
+        fewer = max(1, MANY_EPOCHS * made.questions // each)
+        yield (
+            f"warning: {epochs:,.0f} epochs: the policy learns {made.questions:,} questions by heart. "
+            f"Set steps={fewer} for {MANY_EPOCHS} epochs, or build more questions"
+        )
+
+
+def _lowers(other: Plan, made: Plan) -> bool:
+    return other.need.peak_bytes < (1 - NOTABLE) * made.need.peak_bytes
+
+
+def _gained(made: Plan, other: Plan) -> str:
+    """The smallest GPU that a change adds."""
+    if made.on_cpu:
+        return ""
+    more = [name for name in fitting(other) if name not in fitting(made)]
+    return f" GiB, then fits {more[0]}" if more else " GiB"
+
+
+def changes(made: Plan) -> Iterator[tuple[str, Plan]]:
+    """(a setting with its value, the plan with it), for each that differs from the plan's."""
+    policy, settings = made.settings.policy, made.settings
+    questions = -(-settings.data.questions_per_step // made.processes)
+    wanted: dict[str, Any] = {
+        "gradient_checkpointing": True,
+        "logits_chunk_tokens": min(policy.logits_chunk_tokens, SMALL_CHUNK),
+    }
+    if min(policy.groups_per_pass, questions) > 1:
+        wanted["groups_per_pass"] = 1
+    sampled = min(policy.prompts_per_pass, questions * settings.data.variants)
+    if sampled > 1:
+        wanted["prompts_per_pass"] = max(1, sampled // 4)
+    if not policy.lora_rank and not policy.train_vision:
+        wanted["lora_rank"] = ADAPTER_RANK
+    if made.bytes_a_weight != 2:
+        wanted["dtype"] = "bfloat16"
+    for name, value in wanted.items():
+        if getattr(policy, name) != value:
+            shown = str(value).lower() if isinstance(value, bool) else value
+            yield f"policy.{name}={shown}", _with(made, policy=replace(policy, **{name: value}))
+    if settings.algorithm.kl_beta and not policy.lora_rank:
+        yield "algorithm.kl_beta=0", _with(made, algorithm=replace(settings.algorithm, kl_beta=0.0))
+    if not made.on_cpu:
+        more = 2 * made.processes
+        yield f"{more} devices (--nproc {more})", replace(made, processes=more)
+
+
+def _with(made: Plan, **sections: Any) -> Plan:
+    return replace(made, settings=replace(made.settings, **sections))
