@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 RESAMPLES_PER_CHUNK = 500
 PERCENTILES = (2.5, 97.5)
+Z_95 = 1.959964
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,28 @@ def estimate(
         means = _resampled(sums_V, counts_V, resamples, seed)
         low, high = (float(value) for value in np.percentile(means, PERCENTILES))
     return Estimate(mean=float(values.mean()), low=low, high=high, questions=len(values), videos=len(names))
+
+
+def share_estimate(
+    values_N: npt.ArrayLike, videos_N: Sequence[str], *, resamples: int, seed: int
+) -> Estimate | None:
+    """As `estimate`, for values from 0 to 1. Where every resample has one mean, as of answers that are all
+    right, the interval is Wilson's for as many independent draws as there are videos: equal answers are no
+    certainty."""
+    made = estimate(values_N, videos_N, resamples=resamples, seed=seed)
+    if made is None or made.low is None or made.low != made.high:
+        return made
+    low, high = wilson(made.mean, made.videos)
+    return replace(made, low=low, high=high)
+
+
+def wilson(share: float, draws: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share: centre (p + z²/2n)/(1 + z²/n), half width
+    z·√(p(1 − p)/n + z²/4n²)/(1 + z²/n) with z = 1.96 (Wilson 1927)."""
+    square = Z_95**2 / draws
+    centre = (share + square / 2) / (1 + square)
+    half = Z_95 * math.sqrt(share * (1 - share) / draws + square / (4 * draws)) / (1 + square)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def macro_estimate(

@@ -23,7 +23,7 @@ from strive_rl.answers.grounding import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
-from strive_rl.common.statistics import Estimate, estimate
+from strive_rl.common.statistics import Estimate, estimate, share_estimate
 from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen, require_varied
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
@@ -237,7 +237,8 @@ def _gain(
 
 def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:
     values, videos = [row["accuracy"] for row in rows], [row["video_id"] for row in rows]
-    return _shown(estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed))
+    made = share_estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
+    return _shown(made)
 
 
 def _shown(made: Estimate | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 FACTS = frozenset(
     {
         *("step", "sample_id", "variant", "place", "times", "view", "question", "prompt", "answer"),
-        *("completion", "tokens", "finished", "reward", "advantage"),
+        *("completion", "tokens", "finished", "reward", "advantage", "informative"),
     }
 )
 
@@ -72,6 +72,8 @@ def _question(rows: Sequence[Row]) -> str:
     """Prompt and truth once, then the completions, the best first."""
     first = rows[0]
     head = f"step {first['step']} · {first['sample_id']} · truth: {first['answer']}"
+    if not first.get("informative", True):
+        head += " · left out of the update: all completions have one accuracy"
     ranked = sorted(rows, key=lambda row: -row["reward"])
     return "\n".join(
         [head, "=" * len(head), str(first["prompt"]), *(line for row in ranked for line in _completion(row))]

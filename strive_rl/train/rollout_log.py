@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from strive_rl.policy.encode import user_text
+from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group
 
 QUESTIONS_KEPT = 2
@@ -49,4 +50,5 @@ def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:
         "reward": reward.total,
         **reward.parts,
         "advantage": round(float(group.advantages[m, g]), 4),
+        "informative": informative(group),
     }

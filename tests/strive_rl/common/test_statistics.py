@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_rl.common.statistics import Estimate, SignTest, estimate, macro_estimate, sign_test
+from strive_rl.common.statistics import (
+    Estimate,
+    SignTest,
+    estimate,
+    macro_estimate,
+    share_estimate,
+    sign_test,
+    wilson,
+)
 
 
 def test_two_videos_by_hand() -> None:
@@ -105,3 +113,26 @@ def test_p_is_the_share_of_splits_as_uneven(won: int, lost: int) -> None:
 
 def test_thousands_of_questions_do_not_overflow() -> None:
     assert 0 < sign_test([1.0] * 4000 + [-1.0] * 3700).p < 0.01
+
+
+@pytest.mark.parametrize(
+    ("share", "draws", "low", "high"),
+    [(1.0, 10, 0.7225, 1.0), (0.0, 10, 0.0, 0.2775), (0.5, 10, 0.2366, 0.7634), (0.8, 100, 0.7112, 0.8666)],
+)
+def test_wilsons_interval(share: float, draws: int, low: float, high: float) -> None:
+    assert wilson(share, draws) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_equal_answers_are_no_certainty() -> None:
+    videos = ["a", "a", "b", "b", "c"]
+    right = share_estimate([1.0] * 5, videos, resamples=100, seed=0)
+    assert right is not None
+    assert (right.mean, right.low, right.high) == (1.0, *wilson(1.0, 3))
+    mixed = [1.0, 0.0, 1.0, 1.0, 0.0]
+    assert share_estimate(mixed, videos, resamples=100, seed=0) == estimate(
+        mixed, videos, resamples=100, seed=0
+    )
+    one = share_estimate([1.0, 1.0], ["a", "a"], resamples=100, seed=0)
+    assert one is not None
+    assert one.low is None
+    assert share_estimate([], [], resamples=100, seed=0) is None

@@ -86,3 +86,12 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         show(run, question="q11")
     with pytest.raises(UsageError, match=r"rollouts\.jsonl"):
         show(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("informative", [True, False])
+def test_a_question_that_was_left_out_of_the_update_is_marked(tmp_path: Path, informative: bool) -> None:
+    """Its advantage, of a difference in format, was never used."""
+    jsonl.append(tmp_path / "rollouts.jsonl", [ROW | {"informative": informative}])
+    head = show(tmp_path).splitlines()[0]
+    assert head.endswith("left out of the update: all completions have one accuracy") is not informative
+    assert "informative" not in head

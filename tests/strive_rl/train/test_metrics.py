@@ -299,6 +299,9 @@ def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
     ]
     same = {(row["step"], row["sample_id"], row["tokens"], row["finished"]) for row in logged}
     assert same == {(4, "mixed", 2, True)}
+    assert all(row["informative"] for row in logged)
+    equal = rewarded(make_group("equal", TWO_VIEWS), ((wrong, wrong, wrong),) * 2, advantages)
+    assert not any(row["informative"] for row in log_rows(4, [equal]))
     assert logged[2]["times"] == [0.0, 2.123]
     assert logged[0]["view"] == "whole"
     assert logged[0]["prompt"] == user_text(group.question)
