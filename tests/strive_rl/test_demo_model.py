@@ -27,9 +27,17 @@ def policy() -> Policy:
     return load_policy("demo", PolicySettings(device="cpu", dtype="float32"))
 
 
+def test_the_tiny_weights_are_below_8_mb_together() -> None:
+    root = FOLDER.parents[1]
+    weights = [path for half in ("strive_data", "strive_rl") for path in (root / half).rglob("*.safetensors")]
+    assert len(weights) == 3
+    assert sum(path.stat().st_size for path in weights) < 8_000_000
+
+
 def test_it_is_small_and_holds_no_pickle() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_000_000
-    assert {path.suffix for path in FOLDER.iterdir()} == {".json", ".jinja", ".safetensors"}
+    for folder in (FOLDER, FOLDER.with_name("demo_model_hard")):
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
+        assert {path.suffix for path in folder.iterdir()} == {".json", ".jinja", ".safetensors"}
 
 
 def test_its_numbers_are_a_small_qwen2_5_vl() -> None:

@@ -36,7 +36,7 @@ class Phase:
 
 LETTERS = Phase(steps=200, batch=64, lr=2e-3, all_answers=True, crowded=0.0)
 READING = Phase(steps=1500, batch=24, lr=1e-3, all_answers=False, crowded=1.0)
-HARD = Phase(steps=350, batch=24, lr=1e-3, all_answers=True, crowded=1.0)
+HARD = Phase(steps=500, batch=24, lr=1e-3, all_answers=True, crowded=1.0)
 
 
 def composed(policy: Policy, examples: Sequence[Example]) -> Batches:

@@ -8,7 +8,7 @@ import pytest
 from strive_data.config import ScoreSettings
 from strive_data.engines.cache import FRAMES_ONLY
 from strive_data.score import BatchingScorer, EmbeddingScorer, FrameScores, Scorer, make_scorer
-from strive_data.score.scorer import FlatScorer
+from strive_data.score.scorer import FlatScorer, NoisyScorer
 from tests.strive_data.samples import a_question, some_candidates
 
 
@@ -40,3 +40,17 @@ def test_all_frames_score_alike_and_have_embeddings_of_no_width() -> None:
         assert made.scores.dtype == np.float32
         assert made.embeddings.shape == (count, 0)
     assert scorer.embedding_identity() == FRAMES_ONLY
+
+
+def test_noise_has_its_size_and_depends_on_the_sample_alone() -> None:
+    noisy, candidates = NoisyScorer(FlatScorer(), 0.8), some_candidates(400)
+    first, second = noisy.score(candidates, [a_question("a"), a_question("b")])
+    (again,) = NoisyScorer(FlatScorer(), 0.8).score(candidates, [a_question("a")])
+    assert isinstance(first, FrameScores)
+    assert isinstance(second, FrameScores)
+    assert isinstance(again, FrameScores)
+    assert first.scores.dtype == np.float32
+    assert first.scores.std() == pytest.approx(0.8, rel=0.1)
+    assert (first.scores == again.scores).all()
+    assert (first.scores != second.scores).any()
+    assert first.scorer == noisy.name == "flat+noise0.8"
