@@ -73,7 +73,7 @@ def test_a_folder_that_holds_a_run_or_none(tmp_path: Path) -> None:
 def test_a_folder_that_another_process_writes_to_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that goes on is not told to be resumed; a lock that nobody holds is none."""
+    """A running run is not advised to resume; a lock file without a holder does not count."""
     for name in ("settings.json", "metrics.jsonl"):
         (tmp_path / name).touch()
     with output_folder(tmp_path), pytest.raises(UsageError, match="another process is writing there"):
