@@ -16,6 +16,8 @@ from strive_data.shards.build_state import BuildState
 # A finished video may disappear: its samples stay valid.
 MISSING = frozenset({FailureKind.MISSING, FailureKind.OUTSIDE_ROOT})
 
+VideoKey = tuple[str, float, tuple[float, ...]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PendingJobs:
@@ -56,7 +58,7 @@ def plan_pending_jobs(
         jobs=tuple(jobs),
         settled=frozenset(wanted - pending),
         attempt=attempt,
-        videos=len({question.video for _, question in rows.questions}),
+        videos=len({_video_key(question) for _, question in rows.questions}),
     )
 
 
@@ -87,9 +89,9 @@ def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
 
     A folder of pictures to which rows give different times is a video for each.
     """
-    videos: dict[tuple[str, float, tuple[float, ...]], list[Row]] = {}
+    videos: dict[VideoKey, list[Row]] = {}
     for row in rows:
-        videos.setdefault((row[1].video, row[1].fps, row[1].frame_times), []).append(row)
+        videos.setdefault(_video_key(row[1]), []).append(row)
     names: Counter[str] = Counter()
     jobs = []
     for (video, *_), mine in videos.items():
@@ -97,6 +99,10 @@ def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
         name = video if names[video] == 1 else f"{video} ({names[video]})"
         jobs.append(VideoJob(name=name, path=_place(data_root, mine[0][1]), rows=tuple(mine)))
     return jobs
+
+
+def _video_key(question: Question) -> VideoKey:
+    return question.video, question.fps, question.frame_times
 
 
 def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:

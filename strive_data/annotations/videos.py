@@ -37,6 +37,7 @@ class VideoFolder:
         self._root, self._check_files = root, check_files
         self._found: dict[tuple[str, str, bool], str | tuple[FailureKind, str]] = {}
         self._real_folders: dict[str, Path] = {}
+        self._folders: dict[str, bool] = {}
 
     def find(self, path: str, *, label: str = "path", timed: bool = False) -> str:
         """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
@@ -59,11 +60,20 @@ class VideoFolder:
 
     def is_folder(self, path: str) -> bool:
         """Whether a path names a folder of pictures; where files are not looked for, by its form."""
+        known = self._folders.get(path)
+        if known is None:
+            known = self._folders[path] = self._is_folder(path.removeprefix("file://"))
+        return known
+
+    def _is_folder(self, path: str) -> bool:
         if PICTURES.search(posixpath.basename(path)):
             return True
         if not self._check_files:
             return not posixpath.splitext(path)[1]
-        return self._real(posixpath.normpath(path)).is_dir()
+        try:
+            return self._real(posixpath.normpath(path)).is_dir()
+        except OSError:  # as for a name that is too long, of which `find` tells
+            return False
 
     def _look(self, path: str, label: str, timed: bool) -> str:
         local = path.removeprefix("file://")

@@ -53,16 +53,19 @@ class FrameFolderReader:
 
         `video_id` hashes the pictures in their order, not their names or times. A picture that cannot be
         decoded, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of kind missing
-        (no folder), empty (no pictures), not_media (no times, or unusable ones), zero_frames or
-        partial_decode.
+        (no folder), empty (no pictures), not_media (no times, unusable ones, or pictures of several sizes),
+        zero_frames or partial_decode.
         """
         files = frame_files(path)
         times, duration_seconds = frame_times(path, len(files), self._fps, self._times)
         chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
         store = FrameStore(len(chosen), settings)
+        size: tuple[int, int] | None = None
         for slot, number in enumerate(chosen.tolist()):
             frame = _decode(files[number], settings.max_source_pixels)
             if frame is not None:
+                size = size or (frame.width, frame.height)
+                _refuse_other_size(files[number], frame, size)
                 store.orient(frame)
                 store.put(slot, frame)
         store.flush()
@@ -76,6 +79,16 @@ class FrameFolderReader:
             decode_errors=int((~store.filled).sum()),
         )
         return finish(path, store, times[chosen], info)
+
+
+def _refuse_other_size(file: Path, frame: Any, size: tuple[int, int]) -> None:
+    """A video has one size: others would be stretched to that of the first picture."""
+    if (frame.width, frame.height) != size:
+        raise _unusable(
+            file,
+            f"a picture of {frame.width}×{frame.height} pixels in a folder of {size[0]}×{size[1]}; expected "
+            "one size: scale the pictures, or put them into folders of their own",
+        )
 
 
 def frame_files(folder: Path) -> list[Path]:

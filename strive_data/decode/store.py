@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -92,7 +93,11 @@ class FrameStore:
             self._fix_size(orientation.size(*shown))
         height, width = self._frames.shape[1:3]
         width, height = orientation.size(width, height)
-        scaled = self._scaler.reformat(frame, width=width, height=height, format=_PLANES, **_SCALING)
+        try:
+            scaled = self._scaler.reformat(frame, width=width, height=height, format=_PLANES, **_SCALING)
+        except av.error.FFmpegError as error:
+            message = f"a frame of {frame.width}×{frame.height} pixels cannot be scaled to {width}×{height}"
+            raise SampleError(FailureKind.NOT_MEDIA, message) from error
         packed = self._joiner.reformat(scaled, format=_PIXELS, threads=1)
         _copy_pixels(packed, orientation.as_stored(self._frames[slot]))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
@@ -17,6 +18,7 @@ from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.grouping import cluster_frames
 from strive_data.sampling.registry import ORDERED, draw
 from strive_data.schema import (
+    GROUNDING,
     Candidates,
     FailedRow,
     Floats,
@@ -103,14 +105,29 @@ def _no_embeddings(what: str, settings: BuildSettings) -> str:
 BUILD_EPOCH = 0
 
 
+def _refuse_after_end(question: Question, duration_seconds: float) -> None:
+    """No answer can meet a span that begins after the video. One that only ends after it is left as it is:
+    published annotations round up."""
+    if question.problem_type != GROUNDING:
+        return
+    late = [span for span in read_spans(question.answer) or () if span[0] >= duration_seconds]
+    if late:
+        raise SampleError(
+            FailureKind.BAD_ROW,
+            f"answer: got {spans_text(late)}, which begins after the end of the video; expected seconds from "
+            f"0 to {duration_seconds:.3f}",
+        )
+
+
 def make_sample(
     question: Question, encoded: EncodedFrames, scored: FrameScores, settings: BuildSettings
 ) -> Sample:
     """Choose the variants of one question and encode the frames of them and the uniform control.
 
     Raises SampleError: score_failed for scores that are not finite or not one for each candidate,
-    encode_failed for a frame that cannot be encoded.
+    encode_failed for a frame that cannot be encoded, bad_row for temporal grounding after the video's end.
     """
+    _refuse_after_end(question, encoded.info.duration_seconds)
     count, scores = len(encoded.times), scored.scores
     if scores.shape != (count,) or not np.isfinite(scores).all():
         message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"

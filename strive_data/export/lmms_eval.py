@@ -33,7 +33,7 @@ from strive_data.decode.frame_times import ROUNDING_SECONDS
 from strive_data.decode.packet_index import read_index
 from strive_data.errors import SampleError, UsageError
 from strive_data.export.rows import ExportOptions, ExportRow
-from strive_data.schema import Times
+from strive_data.schema import Question, Times
 
 ONE = np.zeros(1)
 """Times of the frames of an image."""
@@ -90,8 +90,9 @@ class KeyFrames:
     def _numbers(self, row: ExportRow) -> list[int]:
         name = row.question.video
         try:
-            path = self._root / self._videos.find(name)
-            all_times, video_id = (ONE, "") if row.info.is_image else presented(path)
+            timed = bool(row.question.fps or row.question.frame_times)
+            path = self._root / self._videos.find(name, timed=timed)
+            all_times, video_id = (ONE, "") if row.info.is_image else _presented(path, row.question)
         except SampleError as error:
             raise UsageError(f"--data-root {self._root}: {error.message}") from error
         numbers = np.searchsorted(all_times, row.times + ROUNDING_SECONDS, side="right") - 1
@@ -104,13 +105,19 @@ class KeyFrames:
         return [int(number) for number in numbers]
 
 
-@lru_cache(maxsize=64)
-def presented(path: Path) -> tuple[Times, str]:
+def _presented(path: Path, question: Question) -> tuple[Times, str]:
     """Times of all frames that a video shows, float64 [F] seconds, and its id ("": it is known by its times).
 
     Raises SampleError as the reader does.
     """
     if path.is_dir():
-        return frame_times(path, len(frame_files(path)))[0], ""
+        count = len(frame_files(path))
+        return frame_times(path, count, question.fps or None, question.frame_times)[0], ""
+    return presented(path)
+
+
+@lru_cache(maxsize=64)
+def presented(path: Path) -> tuple[Times, str]:
+    """Times of all frames that a video file shows, float64 [F] seconds, and its id. Raises SampleError."""
     index = read_index(path, DecodeSettings())
     return index.times, index.video_id

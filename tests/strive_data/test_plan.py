@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,10 @@ def test_a_video_in_which_a_shard_ended_is_decoded_whole_and_first() -> None:
 )
 def test_an_interrupted_round_continues(complete: bool, attempt: int, retry: bool, wanted: int) -> None:
     assert next_attempt(BuildState(complete=complete, attempt=attempt), retry_failed=retry) == wanted
+
+
+def test_a_folder_with_several_rates_counts_once_a_rate() -> None:
+    """Else more videos would be to do than there are."""
+    rows = tuple((i, replace(a_question(str(i), video="clip"), fps=rate)) for i, rate in enumerate((1, 2, 1)))
+    pending = plan_pending_jobs(Annotations(questions=rows, failures=(), input_sha256={}), BuildState(), ROOT)
+    assert (len(pending.jobs), pending.videos) == (2, 2)

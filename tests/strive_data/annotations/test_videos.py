@@ -183,3 +183,12 @@ def test_times_in_a_csv(clip: Path) -> None:
     (clip / "t.csv").write_text('video,question,answer,frame_times,fps\nclip,Who?,x,"[0, 1, 4]",\n')
     ((_, question),) = read_annotations([clip / "t.csv"], clip).questions
     assert (question.frame_times, question.fps) == ((0.0, 1.0, 4.0), 0.0)
+
+
+def test_a_rate_beside_any_path_loses_no_other_row(clip: Path) -> None:
+    """The path is looked at for its times before it is looked for as a video."""
+    long, file_url = "x" * 300, f"file://{clip}/clip"
+    paths = [long, f"{long}/%05d.jpg", "clip/%05d.jpg/x", "../clip", "/", file_url, "clip"]
+    found = rows_of(clip, [{"video": path, "fps": 2} for path in paths])
+    assert [(q.video, q.fps) for _, q in found.questions] == [("clip", 2.0)] * 2
+    assert [failure.row for failure in found.failures] == [0, 1, 2, 3, 4]

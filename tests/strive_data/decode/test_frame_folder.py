@@ -153,3 +153,13 @@ def test_pictures_above_the_limit_are_not_decoded(tmp_path: Path) -> None:
     with pytest.raises(SampleError) as caught:
         FrameFolderReader(fps=1).read(folder, DecodeSettings(candidates=3, max_source_pixels=160 * 95))
     assert caught.value.kind is FailureKind.ZERO_FRAMES
+
+
+def test_pictures_of_several_sizes_are_no_video(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a", range(4), "{:05d}.png")
+    (folder / "00002.png").write_bytes(picture(2, "png", width=96, height=160))
+    with pytest.raises(
+        SampleError, match=r"00002\.png: a picture of 96×160 pixels in a folder of 160×96"
+    ) as no:
+        FrameFolderReader(fps=2).read(folder, SETTINGS)
+    assert no.value.kind == FailureKind.NOT_MEDIA

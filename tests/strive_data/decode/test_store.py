@@ -93,3 +93,10 @@ def test_planes_hold_the_bits_of_packed_rgb(pix_fmt: str, size: tuple[int, int])
         | Interpolation.FULL_CHR_H_INP,
     ).to_ndarray()
     np.testing.assert_array_equal(store.survivors()[0], packed)
+
+
+def test_a_frame_that_cannot_be_scaled_fails_its_video_alone() -> None:
+    store = filled(0, count=2)
+    with pytest.raises(SampleError, match="a frame of 20000×1 pixels cannot be scaled to 112×56") as caught:
+        store.put(1, picture(0, width=20000, height=1))
+    assert caught.value.kind == FailureKind.NOT_MEDIA

@@ -227,3 +227,29 @@ def test_a_video_that_fails_gives_one_row_for_each_of_its_questions() -> None:
             (4, stage, kind),
             (7, stage, kind),
         ]
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "answer", "fails"),
+    [
+        ("temporal grounding", "1 to 2; 100 to 101", True),
+        ("temporal grounding", "4 to 5", True),
+        ("temporal grounding", "3.5 to 999", False),
+        ("free-form", "100 to 101", False),
+    ],
+)
+def test_a_span_that_begins_after_the_video_is_no_answer(problem_type: str, answer: str, fails: bool) -> None:
+    candidates = some_candidates(8)
+    candidates = replace(candidates, info=replace(candidates.info, duration_seconds=4.0))
+    question = replace(a_question("0"), problem_type=problem_type, answer=answer)
+    scored = FrameScores(scores=np.arange(8, dtype=np.float32), windows=1, scorer="plain")
+
+    def make() -> Sample:
+        return make_sample(question, encode_frames(candidates, 90), scored, build_settings())
+
+    if fails:
+        with pytest.raises(SampleError, match=r"begins after the end of the video; .* 0 to 4\.000") as caught:
+            make()
+        assert caught.value.kind == FailureKind.BAD_ROW
+    else:
+        assert make().meta.question.answer == answer

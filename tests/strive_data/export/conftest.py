@@ -24,12 +24,18 @@ SETTINGS = BuildSettings(
 PICTURE_TIMES = [0.0, 0.7, 1.1, 3.0, 3.5, 4.25, 6.0, 7.5]
 ROWS = [
     {"problem_id": "count", "path": "frames/clip", "problem_type": "numerical", "solution": "8"},
-    {"problem_id": "how far?", "path": "frames/clip", "problem_type": "regression", "solution": "2.5"},
     {
         "problem_id": "when",
         "path": "frames/clip",
         "problem_type": "temporal grounding",
         "solution": "1 to 3.5",
+    },
+    {
+        "problem_id": "how far?",
+        "path": "frames/clip",
+        "frame_times": [2 * seconds for seconds in PICTURE_TIMES],
+        "problem_type": "regression",
+        "solution": "2.5",
     },
     {"problem_id": "sign", "path": "still.png", "problem_type": "OCR", "solution": "NO <b>EXIT</b> «ü»"},
     {"problem_id": "say", "path": "still.png", "problem_type": "free-form", "solution": "a red wall"},

@@ -137,7 +137,7 @@ def test_each_layout_holds_the_questions_frames_and_times_of_the_build(
 ) -> None:
     rows = READERS[layout](exported(layout))
     assert rows == expected(mixed / "build")
-    assert [row.sample_id for row in rows[::2]] == ["0", "1", "count", "how far?", "when", "sign", "say"]
+    assert [row.sample_id for row in rows[::2]] == ["0", "1", "count", "when", "how far?", "sign", "say"]
     assert [len(row.images) for row in rows[::2]] == [4, 4, 4, 4, 4, 1, 1]
 
 
