@@ -54,6 +54,8 @@ class VllmEngine:
             tensor_parallel_size=settings.tensor_parallel_size,
             enable_sleep_mode=self._sleeps,
             enable_prefix_caching=True,
+            # After a part of a prompt vLLM 0.32 rewinds the request's generator: one of the CPU cannot.
+            enable_chunked_prefill=None if on_gpu else False,
             limit_mm_per_prompt={"image": 1, "video": 1},
             enable_mm_embeds=True,
             mm_processor_cache_gb=0,

@@ -91,6 +91,18 @@ def test_other_positions_give_other_tokens(loaded: Loaded, prompts: list[Prompt]
     assert ids(engine.sample(even, GREEDY)) != ids(engine.sample(prompts[:2], GREEDY))
 
 
+def test_seeded_prompts_may_exceed_the_tokens_of_a_batch(loaded: Loaded) -> None:
+    """Some 6,000 tokens of prompts; in chunks they would rewind a generator, which the CPU's cannot."""
+    policy, engine = loaded
+    many = [encode(policy, group(times=((0.5, 1.0, 4.0, 9.5),), side=112, seed=i))[0] for i in range(30)]
+    assert sum(len(prompt.ids) for prompt in many) > 5000
+    keys = [RngKey(seed=0, position=position) for position in range(30)]
+    short = Sampling(completions=2, max_new_tokens=3)
+    made = ids(engine.sample(many, short, keys))
+    assert [len(row) for row in made] == [2] * 30
+    assert made[-1] == ids(engine.sample(many[-1:], short, keys[-1:]))[0]
+
+
 def test_suppressed_ids_are_never_sampled(loaded: Loaded, prompts: list[Prompt]) -> None:
     """Negative control: with nothing suppressed such ids do come, at this temperature, vLLM's highest."""
     policy, engine = loaded
