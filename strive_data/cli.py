@@ -31,6 +31,7 @@ from strive_data.export.cli import export
 from strive_data.options import (
     Build,
     BuildAnywhere,
+    BuildSettingsHelp,
     Cache,
     Candidates,
     ColumnNames,
@@ -73,13 +74,11 @@ def build(
     scorers: RayScorers = 0,
     gpus_per_scorer: RayGpus = None,
     retry_failed: RetryFailed = False,
+    help_settings: BuildSettingsHelp = None,
     config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:
-    """Decode, score and sample videos once, and write WebDataset shards and tables.
-
-    An interrupted build continues with the same command.
-    """
+    """Decode, score and sample videos once into WebDataset shards; the same command resumes a build."""
     options = {
         "score.scorer": scorer,
         "decode.candidates": candidates,

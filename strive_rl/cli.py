@@ -14,7 +14,7 @@ from strive_data.common import console
 from strive_data.common.console import Assignments, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
-from strive_rl.common.options import Model, RunFolder, Seed
+from strive_rl.common.options import Model, RunFolder, Seed, TrainSettingsHelp
 from strive_rl.eval.cli import compare, evaluate, probe, score
 from strive_rl.study.cli import study
 
@@ -48,6 +48,7 @@ def train(
         bool, typer.Option("--dry-run", help="Print settings and the memory estimate, then exit.")
     ] = False,
     nproc: Annotated[int, typer.Option(help="Processes that --dry-run plans for.", min=1)] = 1,
+    help_settings: TrainSettingsHelp = None,
     config: PublishedConfig = None,
     set_: Assignments = None,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from strive_data.common.console import option, written
+from strive_data.common.settings_help import settings_option
 
 BENCHMARKS = (
     "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, mvbench, longvideobench, mlvu, "
@@ -61,3 +62,12 @@ Format = Annotated[
     ),
 ]
 Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
+
+
+def _train_settings() -> type:
+    from strive_rl.config import TrainSettings
+
+    return TrainSettings
+
+
+TrainSettingsHelp = Annotated[str | None, settings_option(_train_settings)]

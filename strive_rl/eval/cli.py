@@ -13,6 +13,7 @@ import typer
 
 from strive_data.common.console import Assignments, Config, echo, option, written
 from strive_data.common.settings import load
+from strive_data.common.settings_help import settings_option
 from strive_data.errors import UsageError
 from strive_rl.common.options import (
     BENCHMARKS,
@@ -37,6 +38,15 @@ from strive_rl.common.options import (
 
 if TYPE_CHECKING:
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
+
+
+def _eval_settings() -> type:
+    from strive_rl.eval.config import BenchmarkSettings
+
+    return BenchmarkSettings
+
+
+EvalSettingsHelp = Annotated[str | None, settings_option(_eval_settings)]
 
 
 def evaluate(
@@ -68,6 +78,7 @@ def evaluate(
     workers: Workers = 0,
     recipe: Recipe = None,
     baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
+    help_settings: EvalSettingsHelp = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
