@@ -36,7 +36,8 @@ def imported(name: str, setting: str, kind: str) -> Any:
     except SyntaxError as error:
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}") from error
     except ImportError as error:
-        hint = f"is {module.split('.')[0]} installed, or its folder on PYTHONPATH?"
+        absent = error.name or module
+        hint = f"is {absent.split('.')[0]} installed, or its folder on PYTHONPATH?"
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}; {hint}") from error
     except KeyboardInterrupt:
         raise

@@ -37,7 +37,9 @@ THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 # HTTP status codes that pass by themselves; those from 500 on do too.
 PASSING = frozenset({408, 409, 425, 429})
 CONNECT_SECONDS = 5.0
-SHOWN_CHARACTERS = 200
+SHOWN_CHARACTERS, SHOWN_BYTES = 200, 4000
+# A grade is one digit, after some thousand tokens of thought at most.
+LARGEST_REPLY_BYTES = 1 << 20
 
 
 class JudgeError(NoAnswerError):
@@ -107,25 +109,42 @@ class Judge:
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(settings.key_variable):
+        if key := read_key(settings):
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # http, https
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                reply = json.load(response)["choices"][0]["message"]["content"]
+                content = response.read(LARGEST_REPLY_BYTES + 1)
+            if len(content) > LARGEST_REPLY_BYTES:
+                raise JudgeError(f"{url}: a reply of more than {LARGEST_REPLY_BYTES} bytes")
+            reply = json.loads(content)["choices"][0]["message"]["content"]
         except urllib.error.HTTPError as error:
-            raise _refusal(error, url) from error
+            raise _refusal(error, url, key) from error
         except (OSError, http.client.HTTPException) as error:
             raise JudgeError(f"{url}: {error}") from error
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise JudgeError(f"{url}: not an answer of a chat completion ({error!r})") from error
         if not isinstance(reply, str):
             raise JudgeError(f"{url}: got content {reply!r}, expected a text")
         return reply
 
 
+def read_key(settings: JudgeSettings) -> str | None:
+    """The key of the endpoint, None without one. Raises UsageError, which does not hold the key, for one that
+    an HTTP header cannot carry."""
+    key = os.environ.get(settings.key_variable, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(
+            f"reward.judge: the key in {settings.key_variable} has a space, a line break or a character "
+            "that is not ASCII; set it again"
+        )
+    return key or None
+
+
 def require_judge(settings: JudgeSettings) -> None:
-    """Raise UsageError where nothing listens at the judge's address. Behind a proxy that cannot be known."""
+    """Raise UsageError for a key that no request can carry, and where nothing listens at the judge's address.
+    Behind a proxy that cannot be known."""
+    read_key(settings)
     parts = urlsplit(settings.url)
     if urllib.request.getproxies().get(parts.scheme):
         return
@@ -147,10 +166,12 @@ def read_cache(path: Path) -> dict[str, float]:
     return grades
 
 
-def _refusal(error: urllib.error.HTTPError, url: str) -> Exception:
-    """The error of an HTTP status: one that may pass, or one that the settings must mend."""
+def _refusal(error: urllib.error.HTTPError, url: str, key: str | None) -> Exception:
+    """The error of an HTTP status: one that may pass, or one that the settings must mend. A server that
+    repeats the key is not quoted with it."""
     with error:
-        said = error.read(SHOWN_CHARACTERS).decode(errors="replace").strip()
+        said = error.read(SHOWN_BYTES).decode(errors="replace").strip()
+    said = (said.replace(key, "***") if key else said)[:SHOWN_CHARACTERS]
     reason = f"{url}: HTTP {error.code} {error.reason}: {said}"
     if error.code in PASSING or error.code >= 500:
         return JudgeError(reason)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from inspect import iscoroutinefunction
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from strive_data.errors import StriveError
@@ -98,8 +98,13 @@ async def _call_once(
 async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
     try:
         return Outcome(value=await function(*arguments))
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():  # The time-out's; else the user's code raised it.
+            raise
+        return Outcome(error=error)
     except BaseException as error:  # The user's code, sys.exit included.
         return Outcome(error=error)
 
@@ -124,9 +129,10 @@ async def _in_thread(function: Callable[..., Any], arguments: tuple[Any, ...]) -
 def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
     try:
         return Outcome(value=function(*arguments))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # The user's code, sys.exit included.
+        # Ctrl-C comes to the main thread only.
+        if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+            raise
         return Outcome(error=error)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from strive_data.common.settings import choose, require
 
@@ -89,7 +90,18 @@ class RewardSettings:
             return
         require(self.sees == "completion", "reward.sees: the judge sees one completion; leave it out")
         require(
-            judge.url.startswith(("http://", "https://")),
+            _is_address(judge.url),
             f"reward.judge.url: got {judge.url!r}, expected an address as http://127.0.0.1:8000/v1",
         )
         require(bool(judge.model), "reward.judge.model: expected a model's name at the endpoint")
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is http or https with a host and, where it has one, a possible port. A user and password in
+    it would be written to settings.json: the key has a variable."""
+    try:
+        parts = urlsplit(url)
+        plain = "@" not in parts.netloc and not any(map(str.isspace, url)) and parts.port != 0
+    except ValueError:  # An impossible port, an open bracket.
+        return False
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)

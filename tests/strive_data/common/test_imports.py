@@ -36,6 +36,13 @@ def test_what_is_not_there_is_said_with_the_setting(name: str, kind: str, says: 
     assert str(raised.value) == says
 
 
+def test_what_a_file_imports_and_is_absent_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "needs_more.py"
+    file.write_text("import no_such_package.part\n")
+    with pytest.raises(UsageError, match="is no_such_package installed"):
+        imported(f"{file}:f", "set", "function")
+
+
 @pytest.mark.parametrize("statement", ["raise SystemExit(3)", "1 / 0", "raise BaseException('no')"])
 def test_a_module_that_fails_on_import_is_named_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str

@@ -125,6 +125,7 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
         (float("nan"), "gave custom = nan, expected a number from 0 to 1"),
         (float("inf"), "gave custom = inf, expected"),
         (1.5, "gave custom = 1.5, expected"),
+        (10**400, "expected a number from 0 to 1"),
         (-0.1, "gave custom = -0.1, expected"),
         (None, "gave custom = None, expected"),
         ("1", "gave custom = '1', expected"),

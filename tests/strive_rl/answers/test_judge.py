@@ -127,8 +127,9 @@ def test_open_answers_are_judged_together_once_each_and_remembered(
         (lambda prompt, number: (500, "overloaded"), "HTTP 500 .*overloaded.* after 4 tries"),
         (lambda prompt, number: (200, "perhaps"), "the judge wrote 'perhaps', expected 0 or 1 after 4 tries"),
         (lambda prompt, number: (429, "slowly"), "HTTP 429"),
+        (lambda prompt, number: (200, "1" * (1 << 20)), "a reply of more than 1048576 bytes"),
     ],
-    ids=["500", "wrong", "429"],
+    ids=["500", "wrong", "429", "huge"],
 )
 def test_a_judge_that_fails_to_the_last_gives_no_grade(
     serve: Callable[..., Server], reply: Callable[[str, int], tuple[int, str]], says: str
@@ -165,6 +166,28 @@ def test_a_refused_key_stops_at_once(serve: Callable[..., Server]) -> None:
     assert sum(server.asked.values()) == 1
 
 
+@pytest.mark.parametrize("key", ["sk-a b", "sk-a\nb", "sk-\u0435"], ids=["space", "line break", "not ASCII"])
+def test_a_key_that_no_request_can_carry_is_refused_unquoted(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    server = serve(lambda prompt, number: (200, "1"))
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UsageError, match="the key in OPENAI_API_KEY has a space") as caught:
+        judged(server, "wet")
+    assert key not in str(caught.value)
+    assert not server.asked
+
+
+def test_a_key_that_the_server_repeats_is_not_quoted(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")  # As a file gives it: the line break is not sent.
+    server = serve(lambda prompt, number: (500, "x" * 190 + "no quota for sk-secret"))
+    (failure,) = judged(server, "wet", retries=0).grids
+    assert server.keys == {"Bearer sk-secret"}
+    assert "sk-" not in str(failure)
+
+
 def test_what_cannot_judge_is_refused_before_the_run(serve: Callable[..., Server]) -> None:
     server = serve(lambda prompt, number: (200, "1"))
     given = RewardSettings(function="judge", judge=JudgeSettings(url=server.url, model="m"))
@@ -179,7 +202,17 @@ def test_what_cannot_judge_is_refused_before_the_run(serve: Callable[..., Server
     ("changes", "says"),
     [
         ({"function": "judge"}, r"reward\.judge\.url: got '', expected an address"),
-        ({"function": "judge", "judge": {"url": "ftp://x", "model": "m"}}, "got 'ftp://x'"),
+        *(
+            ({"function": "judge", "judge": {"url": url, "model": "m"}}, f"got {url!r}, expected an address")
+            for url in (
+                "ftp://x",
+                "http:///v1",
+                "http://x:99999/v1",
+                "http://x:port/v1",
+                "http://u:p@x/",
+                "http://x/a b",
+            )
+        ),
         ({"function": "judge", "judge": {"url": "http://x"}}, r"reward\.judge\.model"),
         ({"function": "a:b", "judge": {"url": "http://x"}}, "function=a:b, expected judge"),
         ({"judge": {"types": ("open",)}}, r"reward\.judge\.types 'open'"),

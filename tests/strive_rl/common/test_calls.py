@@ -75,3 +75,17 @@ def test_errors_of_ours_are_final_and_those_of_others_are_kept(monkeypatch: pyte
     assert [outcome.error for outcome in outcomes] == list(errors)
     assert [outcome.tries for outcome in outcomes] == [1, 3, 3]
     assert isinstance(outcomes[0].error, StriveError)
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("seconds", [None, 5.0])
+def test_no_exception_of_the_function_ends_or_hangs_the_process(kind: str, seconds: float | None) -> None:
+    def plain(n: int) -> None:
+        raise KeyboardInterrupt("not from a terminal")
+
+    async def later(n: int) -> None:
+        raise asyncio.CancelledError("not by a time-out")
+
+    function, error = (plain, KeyboardInterrupt) if kind == "plain" else (later, asyncio.CancelledError)
+    outcomes = call_all(function, [(0,), (1,)], CallLimits(at_once=2, timeout_seconds=seconds))
+    assert [type(outcome.error) for outcome in outcomes] == [error, error]
