@@ -54,7 +54,7 @@ def custom_parts(result: object, where: str) -> dict[str, float]:
 def _checked(value: object, part: object, where: str) -> float:
     if not isinstance(part, str) or not part.isidentifier() or part == "total":
         raise StriveError(f"{where} gave a part called {part!r}, expected a plain name other than total")
-    if not isinstance(value, Real) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or value < 0 or not value <= 1:
         raise StriveError(f"{where} gave {part} = {value!r}, expected a number from 0 to 1")
     return float(value)
 
