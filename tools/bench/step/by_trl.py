@@ -96,9 +96,9 @@ class ByTrl:
     ways (TRL would recompute activations by default)."""
 
     def __init__(self, folder: Path, task: Task, *, images: bool = False) -> None:
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32", trust_remote_code=False)
         model.model.visual.requires_grad_(False)
-        processor = AutoProcessor.from_pretrained(folder, padding_side="left")
+        processor = AutoProcessor.from_pretrained(folder, padding_side="left", trust_remote_code=False)
         groups = task.groups()
         self.clock, self.prompt_tokens = _Clock(), 0
         self.trainer = VideoTrainer(

@@ -37,8 +37,10 @@ class Plain:
         questions_per_pass: int = 1024,
         recompute: bool = False,
     ) -> None:
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device)
+        self.processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, trust_remote_code=False
+        ).to(device)
         settings = PolicySettings(lora_rank=lora_rank, gradient_checkpointing=recompute)
         freeze(self.model, settings)
         if lora_rank:
