@@ -38,6 +38,12 @@ def require_free(out: Path) -> None:
         require_unlocked(out)
 
 
+def require_new(file: Path) -> None:
+    """Raise UsageError where the file that a command writes is there already."""
+    if file.exists():
+        raise UsageError(f"{file} is there already: move it, or give another --out")
+
+
 def require_model(name: str, device: str | None = None) -> None:
     """Raise UsageError where `name` is a folder without a model, or the device is absent, and DamagedError
     where the model is damaged. A hub name is not looked up."""

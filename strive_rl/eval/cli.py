@@ -201,22 +201,26 @@ def probe(
     """Pass rate of each question and variant of a build, to look at, to filter by, or for
     data.selection=variance."""
     from strive_data.shards.names import PASS_RATES_FILE
-    from strive_rl.common.preflight import require_model
+    from strive_rl.common.preflight import require_free, require_model, require_new
     from strive_rl.common.progress import quiet_libraries
-    from strive_rl.eval import probe as probing
+    from strive_rl.eval.config import ProbeSettings
 
     options: dict[str, object] = {"variants": variants, "answers": completions}
     options |= {"temperature": temperature, "seed": seed, "engine": engine}
-    settings = load(probing.ProbeSettings, config=config, options=options, assignments=set_ or ())
+    settings = load(ProbeSettings, config=config, options=options, assignments=set_ or ())
     if out is None and "://" in shards:
         raise UsageError(f"probe --shards {shards}: give --out, a local folder for {PASS_RATES_FILE}")
+    file = (out or Path(shards)) / PASS_RATES_FILE
+    require_free(file.parent)
+    require_new(file)
     require_model(model, settings.policy.device)
     from strive_data.shards.reader import ShardSet
 
     data = ShardSet.open(shards)
     quiet_libraries()
-    file = (out or Path(shards)) / PASS_RATES_FILE
-    raise typer.Exit(probing.launch(file, shards=data, model=model, settings=settings))
+    from strive_rl.eval.probe import launch
+
+    raise typer.Exit(launch(file, shards=data, model=model, settings=settings))
 
 
 def score(

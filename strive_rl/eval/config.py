@@ -158,3 +158,22 @@ class BenchmarkSettings(EvalSettings):
         super().__post_init__()
         require(1 <= self.quality <= 100, f"quality: got {self.quality}, expected 1 to 100")
         require_candidates(self.sampler, self.decode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings(EvalSettings):
+    """How `strive-rl probe` asks: as an evaluation does, by training's defaults of two variants with four
+    completions each at temperature 1."""
+
+    samplers: tuple[str, ...] = ("importance",)
+    temperature: float = 1.0
+    answers: int = 4
+    variants: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = ", ".join(self.samplers)
+        require(
+            len(self.samplers) == 1, f"samplers: got {given}, expected one: rates are of one kind of view"
+        )
+        require(not self.vote, "vote: a pass rate counts all completions; leave it out")

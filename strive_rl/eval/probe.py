@@ -17,25 +17,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from strive_data.common.console import echo
-from strive_data.common.settings import as_dict, require
+from strive_data.common.output_folder import disk_full, has_room
+from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_data.schema import Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
+from strive_rl.common.preflight import require_new
 from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import EvalProgress
 from strive_rl.common.run_settings import run_record
 from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer
-from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.config import ProbeSettings
 from strive_rl.policy import load_policy
 from strive_rl.rollout.engine import load_engine
 
@@ -61,24 +62,6 @@ PATIENCE_MINUTES = 7 * 24 * 60.0
 EXTREME = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeSettings(EvalSettings):
-    """As an evaluation, with training's defaults: two variants, four completions each at temperature 1."""
-
-    samplers: tuple[str, ...] = ("importance",)
-    temperature: float = 1.0
-    answers: int = 4
-    variants: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given = ", ".join(self.samplers)
-        require(
-            len(self.samplers) == 1, f"samplers: got {given}, expected one: rates are of one kind of view"
-        )
-        require(not self.vote, "vote: a pass rate counts all completions; leave it out")
-
-
 def probe(
     out: Path, *, shards: ShardSet, model: str, settings: ProbeSettings, observe: Observer = lambda *_: None
 ) -> pl.DataFrame:
@@ -87,8 +70,7 @@ def probe(
     Several processes (torchrun) share the questions; the first one writes. Raises UsageError where the file
     is there already, for a build without samples, and for a model that cannot be loaded.
     """
-    if out.exists():
-        raise UsageError(f"{out} is there already: move it, or give another --out")
+    require_new(out)
     if not len(shards):
         raise UsageError(f"{shards.folder}: the build holds no sample to probe")
     mine = range(len(shards))[distributed.rank() :: distributed.world_size()]
@@ -176,10 +158,22 @@ def summary(table: pl.DataFrame) -> str:
 
 
 def launch(out: Path, *, shards: ShardSet, model: str, settings: ProbeSettings) -> int:
-    """Probe as the command line starts it, with the other processes; the exit code."""
+    """Probe as the command line starts it, with the other processes; the exit code.
+
+    Raises UsageError where the folder of `out` cannot be written or another process writes there,
+    DiskFullError where it has no room, before anything is sampled.
+    """
     try:
-        with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy), EvalProgress() as progress:
+        with (
+            distributed.processes(PATIENCE_MINUTES),
+            distributed.locked_folder(out.parent),
+            oom_hint(settings.policy),
+            EvalProgress() as progress,
+        ):
             first = distributed.is_first()
+            with distributed.propagate_errors():
+                if first and not has_room(out.parent):
+                    raise disk_full(out.parent)
             observe = progress if first else lambda done, total: None
             table = probe(out, shards=shards, model=model, settings=settings, observe=observe)
     except distributed.PeerFailedError:

@@ -79,7 +79,7 @@ def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None
             for name in ordered
         ),
         points=points,
-        seeds=_seeds(tree.get("seeds"), path)[:seeds],
+        seeds=_first(_seeds(tree.get("seeds"), path), seeds, path),
         evaluation=load(EvalSettings, options=dict(flat(_section(tree, "eval", path)))),
     )
 
@@ -113,10 +113,16 @@ def _saved_at(arm: Arm, points: Sequence[float]) -> Arm:
     exact = [point * steps for point in points]
     require(
         all(abs(step - round(step)) < 1e-6 for step in exact),
-        f"arm {arm.name}: {steps} steps do not divide at the points {', '.join(f'{p:g}' for p in points)}",
+        f"arm {arm.name}: {steps} steps do not divide at the points {', '.join(f'{p:g}' for p in points)}; "
+        f"give a number of steps that does{_divisible(points)}",
     )
     every = math.gcd(*(round(step) for step in exact))
     return replace(arm, settings=replace(arm.settings, save_every=every, keep=0))
+
+
+def _divisible(points: Sequence[float]) -> str:
+    least = next((n for n in range(1, 101) if all(abs(n * p - round(n * p)) < 1e-6 for p in points)), None)
+    return f", a multiple of {least}" if least else ""
 
 
 def _seeds(given: object, path: Path) -> tuple[int, ...]:
@@ -128,6 +134,15 @@ def _seeds(given: object, path: Path) -> tuple[int, ...]:
         f"seeds in {path}: got {given!r}, expected a list of different whole numbers from 0",
     )
     return tuple(whole)
+
+
+def _first(all_seeds: tuple[int, ...], wanted: int | None, path: Path) -> tuple[int, ...]:
+    count = len(all_seeds)
+    require(
+        wanted is None or 1 <= wanted <= count,
+        f"--seeds: got {wanted}, expected 1 to {count}, the number of seeds in {path}",
+    )
+    return all_seeds[:wanted]
 
 
 def _section(tree: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:

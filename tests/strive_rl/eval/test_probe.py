@@ -8,11 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from strive_data.common.output_folder import output_folder
 from strive_data.errors import SettingsError, UsageError
 from strive_data.verify.build import verify_build
 from strive_rl.config import PolicySettings
 from strive_rl.data.selection import start_rates
-from strive_rl.eval.probe import ProbeSettings, probe, summary
+from strive_rl.eval.config import ProbeSettings
+from strive_rl.eval.probe import launch, probe, summary
 from tests.strive_rl.made_shards import make_shards
 from tests.strive_rl.test_cli import typed
 
@@ -43,6 +45,20 @@ def test_the_table_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.Cap
     assert "pass_rates.parquet is there already" in capfd.readouterr().err
     assert typed("probe", "--shards", "s3://a/b", "--model", tiny_folder) == 2
     assert "give --out" in capfd.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with output_folder(tmp_path / "busy"):
+        for name, says in (("file", "is a file"), ("busy", "another process")):
+            out = tmp_path / name
+            assert typed("probe", "--shards", tmp_path / "none", "--model", tiny_folder, "--out", out) == 2
+            assert says in capfd.readouterr().err
+    nowhere = Path("/proc/none/pass_rates.parquet")
+    with pytest.raises(UsageError, match="--out /proc/none: "):
+        launch(nowhere, shards=None, model="", settings=ProbeSettings())  # type: ignore[arg-type]
 
 
 def test_a_question_without_a_prompt_is_a_row_with_the_reason(tmp_path: Path, tiny_folder: Path) -> None:

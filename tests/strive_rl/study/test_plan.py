@@ -68,7 +68,11 @@ def test_arms_stand_over_what_all_share_the_baseline_first(write: Write) -> None
         ("[arms.grpo]", '[arms."../grpo"]', r"arm '\.\./grpo': expected letters"),
         ("[arms.strive]", "[arms.strive", "is not TOML"),
         ("[train]", "points = [0.5]\n[train]", "the last of them 1"),
-        ("[train]", "points = [0.5, 1]\n[train]", "5 steps do not divide at the points 0.5, 1"),
+        (
+            "[train]",
+            "points = [0.5, 1]\n[train]",
+            "5 steps do not divide at the points 0.5, 1; .* multiple of 2",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(write: Write, before: str, after: str, says: str) -> None:
@@ -77,6 +81,12 @@ def test_what_is_wrong_is_said(write: Write, before: str, after: str, says: str)
         text = text.replace('baseline = "grpo"', 'baseline = "../grpo"')
     with pytest.raises(SettingsError, match=says):
         read_study(write(text))
+
+
+@pytest.mark.parametrize("seeds", [-1, 0, 3])
+def test_seeds_that_the_study_has_not_are_refused(write: Write, seeds: int) -> None:
+    with pytest.raises(SettingsError, match=f"--seeds: got {seeds}, expected 1 to 2"):
+        read_study(write(STUDY), seeds=seeds)
 
 
 def test_points_are_saved_by_every_run(write: Write) -> None:
