@@ -31,7 +31,7 @@ from strive_data.common.storage import LocalFolder, place_of
 from strive_data.config import BuildSettings, ScoreSettings
 from strive_data.engines.engine import Engine, VideoJob
 from strive_data.engines.registry import make_engine
-from strive_data.errors import DamagedError, SampleError
+from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.inspect.tables import FILES as TABLES
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Question, Sample, Times
@@ -160,6 +160,10 @@ class StoredBuild(Sequence[SelectedFrames]):
             raise IndexError(f"sample {which} of {len(self)}")
         return SelectedFrames(self.shards.read(which % len(self)))
 
+    def __contains__(self, which: object) -> bool:
+        """Whether the build has a sample of this id."""
+        return which in self._places
+
     @property
     def settings(self) -> dict[str, Any]:
         """The resolved settings of the build."""
@@ -202,8 +206,12 @@ def _or(value: int | None, default: int) -> int:
 def _question(question: str | Question, video: str, options: Sequence[str], sample_id: str) -> Question:
     if isinstance(question, Question):
         return question
+    if not isinstance(question, str) or not question.strip():
+        raise SampleError(FailureKind.BAD_ROW, f"question: got {question!r}, expected a text")
+    if isinstance(options, str) or not all(isinstance(option, str) for option in options):
+        raise SampleError(FailureKind.BAD_ROW, f"options: got {options!r}, expected a list of texts")
     return Question(
-        sample_id=sample_id,
+        sample_id=str(sample_id),
         video=video,
         question=question,
         answer="",

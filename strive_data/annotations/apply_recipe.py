@@ -327,7 +327,7 @@ def _json_cell(cell: str, label: str) -> object:
         if isinstance(value, SampleError):
             raise value
     except SampleError as error:
-        _bad_row(f"{label}: got {short_repr(cell)}, {error.message}")
+        _bad_row(f"{label}: got {short_repr(cell)}, expected a list as JSON: {error.message}")
     return value
 
 

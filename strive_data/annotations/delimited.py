@@ -159,9 +159,14 @@ def _header(lines: _Lines, name: str) -> list[str]:
     except StopIteration:
         pass
     except csv.Error as error:
-        raise UsageError(f"annotation {name}: the CSV header cannot be read: {error}") from error
+        cr_alone = "new-line character" in str(error)
+        reason = "its lines end in CR alone; save it with LF or CR LF" if cr_alone else error
+        raise UsageError(f"annotation {name}: the CSV header cannot be read: {reason}") from error
     if not all(cell.isprintable() for cell in cells):
-        raise UsageError(f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names")
+        raise UsageError(
+            f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names; expected "
+            "UTF-8, UTF-16 with a byte order mark, or Latin-1"
+        )
     if "" in cells[1:] or len({*cells}) < len(cells):
         wrong = "a name is empty" if "" in cells[1:] else "a name appears twice"
         raise UsageError(f"annotation {name}: {wrong} in the CSV header {', '.join(cells)}")

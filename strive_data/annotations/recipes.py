@@ -295,6 +295,10 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
         for name, column in found.items()
         if name != "problem_type"
     }
+    # A column that is one field is no other, as `image` in a table of images alone, where it is the video.
+    texts = {
+        name: "" for name, text in vars(recipe.fields).items() if name in NAMES and text in found.values()
+    } | texts
     rule = replace(recipe.problem_type, field=found.get("problem_type", "problem_type"))
     return base, replace(recipe, fields=replace(recipe.fields, **texts), problem_type=rule)
 

@@ -305,7 +305,10 @@ def _tree(path: Path) -> Mapping[str, object] | None:
     if isinstance(whole, SampleError):
         raise _unusable(path, whole.message)
     if not any(isinstance(item.value, Mapping) for item in _line_items(path)):
-        raise _unusable(path, "no line is a JSON object")
+        reason = (
+            f" (line {first.number}: {first.value.message})" if isinstance(first.value, SampleError) else ""
+        )
+        raise _unusable(path, f"no line is a JSON object{reason}")
     return None
 
 

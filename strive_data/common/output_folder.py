@@ -65,6 +65,8 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
     If the block fails, nothing is left. What a killed process left is removed by the next. Raises UsageError
     where `out` holds something, and as `output_folder`; StriveError where it cannot be written.
     """
+    if out.name in ("", ".."):
+        raise UsageError(f"--out {out}: expected the name of a new folder, such as {out / 'export'}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists and is not an empty folder: name a new folder, or remove it")
     # Imported here: the command line imports this module, and these cost it a tenth of its start.

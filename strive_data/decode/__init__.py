@@ -11,6 +11,7 @@ from strive_data.decode.decord_reader import DecordReader
 from strive_data.decode.frame_folder import FrameFolderReader
 from strive_data.decode.image import ImageReader
 from strive_data.decode.pyav_reader import PyavReader
+from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, LocalVideo, TimedFolder
 
 __all__ = ["FrameReader", "read_candidates"]
@@ -50,14 +51,19 @@ def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:
     zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may
     take no more; UsageError if a forced reader is not installed.
     """
-    reader: FrameReader
     path = video.path if isinstance(video, TimedFolder) else video
+    try:
+        return _reader_of(video, settings).read(path, settings)
+    except OSError as error:
+        # A file that may not be read, a name that is too long: this video alone fails.
+        raise SampleError(FailureKind.MISSING, f"{path}: {error.strerror or error}") from error
+
+
+def _reader_of(video: LocalVideo, settings: DecodeSettings) -> FrameReader:
     if isinstance(video, TimedFolder):
-        reader = FrameFolderReader(fps=video.fps or None, times=video.frame_times)
-    elif path.is_dir():
-        reader = FrameFolderReader()
-    elif path.suffix.lower() in IMAGE_SUFFIXES:
-        reader = ImageReader()
-    else:
-        reader = DecordReader() if settings.reader == "decord" else PyavReader()
-    return reader.read(path, settings)
+        return FrameFolderReader(fps=video.fps or None, times=video.frame_times)
+    if video.is_dir():
+        return FrameFolderReader()
+    if video.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageReader()
+    return DecordReader() if settings.reader == "decord" else PyavReader()

@@ -49,7 +49,7 @@ def export(
     from strive_data.progress import ShardProgress
 
     options = ExportOptions(
-        variants=tuple(name.strip() for name in (variants or ALL).split(",")),
+        variants=tuple(name.strip() for name in (ALL if variants is None else variants).split(",")),
         time_stamps=time_stamps,
         instruction=instruction or "",
     )

@@ -11,6 +11,7 @@ from strive_data.schema import Floats, Indices, Question, Sample, Times, VideoIn
 from strive_data.shards.reader import ShardSet
 
 ALL, UNIFORM = "all", "uniform"
+NUMBER = re.compile("0|[1-9][0-9]{0,5}")
 IMAGE = "<image>"
 """The place of an image in a prompt, for the tools whose prompts are one text."""
 PLACEHOLDERS = re.compile("<image>|<video>|<audio>")
@@ -33,7 +34,7 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         for name in self.variants:
-            if name not in (ALL, UNIFORM) and not (name.isascii() and name.isdigit()):
+            if name not in (ALL, UNIFORM) and not NUMBER.fullmatch(name):
                 raise SettingsError(
                     f"--variants: got {name!r}, expected all, uniform, or numbers from 0, separated by commas"
                 )
@@ -41,6 +42,8 @@ class ExportOptions:
             raise SettingsError(
                 f"--variants: got {','.join(self.variants)!r}, expected all, or some by number"
             )
+        if len(set(self.variants)) < len(self.variants):
+            raise SettingsError(f"--variants: got {','.join(self.variants)!r}, expected each variant once")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from strive_data import __version__
 from strive_data.common.files import write_json
 from strive_data.common.output_folder import new_folder
 from strive_data.common.settings import choose
+from strive_data.common.storage import LocalFolder
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
 from strive_data.export.messages import messages
@@ -112,6 +113,8 @@ def export_build(
     _refuse_unused(layout, wanted, {"--data-root": data_root, "--table": table})
     write = chosen.write or _key_frames(layout, data_root, table)
     shards = ShardSet.open(build)
+    if isinstance(shards.folder, LocalFolder) and out.resolve().is_relative_to(shards.folder.path.resolve()):
+        raise UsageError(f"--out {out} is inside the build; name a new folder")
     counts = {"rows": 0, "frames": 0}
 
     def counted() -> Iterator[ExportRow]:

@@ -87,6 +87,11 @@ def test_what_cannot_be_selected_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(SampleError, match=r"broken\.mp4") as refused:
         strive_data.select_frames(tmp_path / "broken.mp4", "Which?", settings=SETTINGS)
     assert refused.value.kind == FailureKind.NOT_MEDIA
+    with pytest.raises(SampleError, match="File name too long"):
+        strive_data.select_frames("x" * 300, "Which?", settings=SETTINGS)
+    for question, options, says in [("", (), "question: got ''"), ("Who?", "AB", "options: got 'AB'")]:
+        with pytest.raises(SampleError, match=says):
+            strive_data.select_frames("clip.mp4", question, options=options, settings=SETTINGS)
     with pytest.raises(SettingsError, match=r"sampler\.frames: got 7"):
         strive_data.select_frames("clip.mp4", "Which?", frames=7)
     with pytest.raises(SettingsError, match="did you mean 'clip'"):
@@ -99,6 +104,7 @@ def test_a_build_is_a_sequence_of_samples(world: Path) -> None:
     assert ids == ["0", "1", "2", "3"]
     assert [one.question.sample_id for one in opened[1:3]] == ["1", "2"]
     assert opened[-1].question == opened["3"].question
+    assert ("3" in opened, "4" in opened) == (True, False)
     assert opened.settings["sampler"]["seed"] == 3
     with pytest.raises(IndexError, match="sample 4 of 4"):
         opened[4]

@@ -280,7 +280,7 @@ def test_bad_rows_are_reported_by_their_own_names(name, change, message):
 
 def test_tables_of_texts_are_reported_by_cell():
     assert refused_row("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
-        "options: got '[red', broken JSON"
+        "options: got '[red', expected a list as JSON: broken JSON"
     )
     assert "broken JSON" in refused_row("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
     twice = refused_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'}, textual=True)

@@ -46,6 +46,35 @@ ORDINARY = {
 }
 
 
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        ("image,question,answer", {}),
+        ("Image Path,prompt,label", {}),
+        ("image,question,answer", {"video": "image"}),
+    ],
+)
+def test_a_table_of_images_alone(root: Path, header: str, options: dict[str, str]) -> None:
+    (root / "v" / "x.png").touch()
+    rows, _ = read(root, "r.csv", f"{header}\nv/x.png,Who?,red\nv/no.png,Who?,red\n", columns=options)
+    assert [(row, question.video) for row, question in rows.questions] == [(0, "v/x.png")]
+    assert [(failure.row, failure.kind) for failure in rows.failures] == [(1, "missing")]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("r.csv", b"video,question,answer\rv/x.mp4,Who?,red\r", "lines end in CR alone"),
+        ("r.csv", "video,question,answer\nv/x.mp4,Who?,red\n".encode("utf-16-le"), "byte order mark"),
+        ("r.jsonl", '{"video": "v/x.mp4"}'.encode("utf-16"), r"line 1: not UTF-8 at byte 0"),
+        ("r.jsonl", '{"video": "v/ü.mp4"}'.encode("latin-1"), r"line 1: not UTF-8 at byte 13"),
+    ],
+)
+def test_an_encoding_that_is_not_read_is_named(root: Path, name: str, body: bytes, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        read(root, name, body)
+
+
 @pytest.mark.parametrize("case", ORDINARY)
 def test_ordinary_tables_are_read_and_the_guess_is_said(root: Path, case: str) -> None:
     name, body, guess = ORDINARY[case]

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.common.output_folder import DiskFullError, disk_full_named, has_room, output_folder
+from strive_data.common.output_folder import (
+    DiskFullError,
+    disk_full_named,
+    has_room,
+    new_folder,
+    output_folder,
+)
 from strive_data.errors import UsageError
 
 
@@ -86,3 +92,11 @@ def test_room_is_found_by_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.fsync", no_room)
     assert not has_room(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", [".", "..", "out/.."])
+def test_a_new_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(UsageError, match="expected the name of a new folder"), new_folder(Path(out)):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from contextlib import suppress
 from pathlib import Path
@@ -140,3 +141,22 @@ def test_damage_is_a_failure_and_no_crash(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(bad)
         with suppress(SampleError):
             assert read_candidates(tmp_path / name, SETTINGS).frames.shape[0] == 1
+
+
+@pytest.mark.parametrize("name", ["still.png", "clip"])
+def test_a_picture_that_may_not_be_read_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A build goes on with the other videos; tests may run as root, who may read everything."""
+
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "clip").mkdir()
+    for path in (tmp_path / "still.png", tmp_path / "clip" / "0.png"):
+        path.write_bytes(b"x")
+    (tmp_path / "clip" / "fps.txt").write_text("1\n")
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(SampleError, match=f"{name}: Permission denied") as caught:
+        read_candidates(tmp_path / name, DecodeSettings())
+    assert caught.value.kind == FailureKind.MISSING

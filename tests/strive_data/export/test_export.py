@@ -247,10 +247,19 @@ def test_the_variants_that_are_asked_for(tmp_path: Path, variants: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    ("variants", "says"), [(("first",), "got 'first'"), (("all", "1"), "got 'all,1'"), (("-1",), "got '-1'")]
+    ("variants", "says"),
+    [
+        (("first",), "got 'first'"),
+        (("all", "1"), "got 'all,1'"),
+        (("-1",), "got '-1'"),
+        (("",), "got ''"),
+        (("0", "0"), "got '0,0'"),
+        (("0", "00"), "got '00'"),
+        (("9999999",), "got '9999999'"),
+    ],
 )
 def test_variants_that_mean_nothing(variants: tuple[str, ...], says: str) -> None:
-    with pytest.raises(SettingsError, match=f"--variants: {says}, expected all"):
+    with pytest.raises(SettingsError, match=f"--variants: {says}, expected"):
         ExportOptions(variants=variants)
 
 
@@ -288,6 +297,18 @@ def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists and is not an empty folder"):
         export_build(build, "messages", out)
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("where", "says"), [("build/out", "inside the build"), ("build", "inside the build")]
+)
+def test_a_build_is_left_as_it_is(tmp_path: Path, where: str, says: str) -> None:
+    """Else `verify` finds in it what is no part of a build."""
+    build = write_build(tmp_path / "build", [a_sample()])
+    before = sorted(build.rglob("*"))
+    with pytest.raises(UsageError, match=says):
+        export_build(build, "trl", tmp_path / where)
+    assert sorted(build.rglob("*")) == before
 
 
 def test_the_source_is_recorded(tmp_path: Path) -> None:
