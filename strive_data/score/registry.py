@@ -27,7 +27,7 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
     name = settings.scorer
     if name not in SCORERS and (":" in name or name in entry_point_names()):
         return load_custom(name, settings)
-    return SCORERS[choose(name, [*SCORERS, *entry_point_names()], "scorer")](settings, threads)
+    return SCORERS[choose(name, {*SCORERS, *entry_point_names()}, "scorer")](settings, threads)
 
 
 def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:

@@ -10,6 +10,7 @@ from strive_rl.config.reward import (
 )
 from strive_rl.config.train import (
     DEMOS,
+    ENGINE_CAP,
     AlgorithmSettings,
     Condition,
     DataSettings,
@@ -28,6 +29,7 @@ from strive_rl.config.validation import (
 
 __all__ = [
     "DEMOS",
+    "ENGINE_CAP",
     "JUDGE",
     "JUDGE_CALLS_AT_ONCE",
     "JUDGE_RETRIES",
