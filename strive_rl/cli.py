@@ -68,9 +68,11 @@ def train(
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
-    from strive_rl.common.preflight import require_model, require_run_folder
+    from strive_rl.common.preflight import require_evaluated, require_model, require_run_folder
     from strive_rl.common.progress import quiet_libraries
 
+    if heldout is not None:
+        require_evaluated(settings)
     resumes = resume or resume_from is not None
     if not dry_run:
         from strive_rl.common.trackers import require_trackers

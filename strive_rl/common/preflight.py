@@ -11,10 +11,11 @@ import os
 from pathlib import Path
 
 from strive_data.common.output_folder import require_unlocked
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact
 from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
-from strive_rl.config import DEMOS
+from strive_rl.config import DEMOS, TrainSettings
 
 CONFIG_FILE = "config.json"
 
@@ -36,6 +37,16 @@ def require_free(out: Path) -> None:
     require_folder(out)
     if os.environ.get("RANK", "0") == "0":
         require_unlocked(out)
+
+
+def require_evaluated(settings: TrainSettings) -> None:
+    """Raise UsageError for a run that would end before its first evaluation."""
+    every, steps = settings.validation.every, settings.steps
+    if every > steps:
+        raise UsageError(
+            f"validation.every: got {every} with {plural(steps, 'step')}: --heldout would never be evaluated "
+            "on; lower --eval-every"
+        )
 
 
 def require_new(file: Path) -> None:

@@ -193,13 +193,15 @@ def sampling_of(column: Column, settings: EvalSettings) -> Sampling:
 
 
 def cost_of(lines: Sequence[Mapping[str, Any]], column: Column) -> dict[str, Any]:
-    """What the lines of a column cost: prompts and frames that were read, completions; how far they agree."""
+    """What the lines of a column cost: prompts and frames that were read, completions; how far they agree.
+    `views` counts those of a question that differ: few candidates hold fewer than V."""
     views = [line.get("views", [line]) for line in lines]
     agreements = [line["agreement"] for line in lines if "agreement" in line]
     return {
         "way": column.way,
         "questions": len(lines),
         "prompts": sum(map(len, views)),
+        "views": sum(len({tuple(view["frames"]) for view in each}) for each in views),
         "frames": sum(len(view["frames"]) for each in views for view in each),
         "completions": sum(len(line.get("outputs", [line["output"]])) for line in lines),
         "agreement": sum(agreements) / len(agreements) if agreements else None,

@@ -75,6 +75,13 @@ def vote_lines(results: Results, accuracies: Mapping[str, Results | None]) -> It
             accuracy = (mean(accuracies[name]), interval(accuracies[name]), agreement)
             rows.append((name, cost["way"], *accuracy, *counts, f"{cost['seconds']:.1f}"))
         yield from aligned(rows)
+        for name, cost in votes.items():
+            views = cost.get("views", cost["prompts"])  # Older results do not count them.
+            if views < cost["prompts"]:
+                yield (
+                    f"{name}: {views:,} of {cost['prompts']:,} views differ, the others repeat them: "
+                    "ask for fewer variants, or more candidates"
+                )
 
 
 def benchmark_table(results: Results) -> str:

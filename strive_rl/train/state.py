@@ -38,7 +38,7 @@ from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.reference import Reference, load_reference
-from strive_rl.train.validation import Best, link_best, require_heldout
+from strive_rl.train.validation import Best, link_best, require_heldout, require_readable
 
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
@@ -198,8 +198,9 @@ def _assemble(
         neighbours=neighbours,
     )
     require_alpha(loader.alpha, settings)
+    require_heldout(heldout, builds, settings)
     policy = load_policy(weights, settings.policy)
-    require_heldout(heldout, builds, policy, settings)
+    require_readable(heldout, policy, settings)
     reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
     longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
     _lay_out(policy, reference)

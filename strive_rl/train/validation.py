@@ -20,6 +20,7 @@ from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
+from strive_rl.common.preflight import require_evaluated
 from strive_rl.common.progress import phase
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
@@ -112,12 +113,11 @@ def chosen_places(samples: int, questions: int | None) -> list[int]:
     return [place * samples // count for place in range(count)]
 
 
-def require_heldout(
-    heldout: ShardSet | None, builds: Builds, policy: Policy, settings: TrainSettings
-) -> None:
-    """Raise UsageError for a held-out build that cannot measure this run, before its first step."""
+def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSettings) -> None:
+    """Raise UsageError for a held-out build that cannot measure this run, before its model is loaded."""
     if heldout is None:
         return
+    require_evaluated(settings)
     sampler = settings.validation.sampler
     choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
     if not len(heldout):
@@ -126,6 +126,12 @@ def require_heldout(
         raise UsageError(
             f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
         )
+
+
+def require_readable(heldout: ShardSet | None, policy: Policy, settings: TrainSettings) -> None:
+    """Raise UsageError where the frames of the held-out build cannot be chosen or read by this policy."""
+    if heldout is None:
+        return
     first = [Asked(sample=heldout.read(0), position=0)]
     groups_of(policy, first, chosen_frames(first, evaluation_settings(settings).columns[0]))
 

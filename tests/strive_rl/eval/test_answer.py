@@ -15,6 +15,7 @@ from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Asked, answer, chosen_frames, cost_of, groups_of, sampling_of
 from strive_rl.eval.config import Column, EvalSettings
 from strive_rl.eval.on_shards import elect_completion, prediction
+from strive_rl.eval.table import vote_lines
 from strive_rl.policy import Policy, RngKey, Sampling
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Completion, Prompt, PromptStyle
@@ -142,6 +143,12 @@ def test_variants_elect_one_answer_with_any_engine(tiny_policy: Policy) -> None:
         "completions": 6,
     }
     assert (cost["way"], cost["agreement"]) == ("3 variants", pytest.approx(2 / 3))
+    assert cost["views"] == 6
+    alike = [line | {"views": [line["views"][0]] * 3} for line in lines]
+    repeated = cost_of(alike, settings.columns[0]) | {"seconds": 1.0}
+    assert repeated["views"] == 2
+    shown = list(vote_lines({"votes": {"importance": repeated}}, {"importance": None}))
+    assert shown[-1].startswith("importance: 2 of 6 views differ")
 
 
 def test_sampled_variants_have_chances_of_their_own_and_without_a_vote_their_mean_counts(

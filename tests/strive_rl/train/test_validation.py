@@ -153,9 +153,11 @@ def test_a_heldout_build_that_cannot_measure_is_refused_before_the_first_step(
         )
 
     with pytest.raises(UsageError, match="trains on the same samples"):
-        begin(builds["shards"], validated(1))
+        begin(builds["shards"], validated(2))
+    with pytest.raises(UsageError, match=r"validation\.every: got 2 with 1 step: .*lower --eval-every"):
+        begin(builds["heldout"], validated(1))
     with pytest.raises(StriveError, match=r"validation\.sampler.*unform.*uniform"):
-        begin(builds["heldout"], validated(1, validation=ValidationSettings(sampler="unform")))
+        begin(builds["heldout"], validated(50, validation=ValidationSettings(sampler="unform")))
     assert not (tmp_path / "out").exists()
 
 
