@@ -202,9 +202,10 @@ def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
         return folders.get(item.path.stem) or _bad_row(
             f"no folder of videos is known for a file named {item.path.stem!r}, expected one of {known}"
         )
+    if name == "@row":
+        return str(item.row)
     if name.startswith("@"):
-        places = {"@file": item.path.stem, "@folder": item.path.absolute().parent.name, "@row": str(item.row)}
-        return places[name]
+        return item.path.stem if name == "@file" else item.path.absolute().parent.name
     value = row[name] if name in row else _at(row, steps_of(name))
     if isinstance(value, str):
         if not value.strip():
@@ -336,8 +337,8 @@ def _type_by_question(layout: Layout) -> str:
     if layout.get("options"):
         return "multiple choice"
     counts = isinstance(question, str) and HOW_MANY.search(question)
-    is_number = isinstance(answer, str) and parse_number(answer) is not None
-    return "numerical" if counts and is_number else "free-form"
+    is_number = counts and isinstance(answer, str) and parse_number(answer) is not None
+    return "numerical" if is_number else "free-form"
 
 
 def _type_by_answer(layout: Layout) -> str:

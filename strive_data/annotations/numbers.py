@@ -35,6 +35,8 @@ NUMBER = re.compile(
       |\s?[百千万萬亿億]|(?(currency)[kmbt](?!\w)|(?-i:k)(?!\w)))?""",
     re.ASCII | re.VERBOSE | re.IGNORECASE,
 )
+# Every number has a figure; beyond ASCII there are more of them than 0 to 9.
+FIGURE = re.compile(r"[0-9]|[^\x00-\x7f]")
 SIGNS = str.maketrans(dict.fromkeys("\u2212\u2013\u2012\u2010\u2011\ufe63\uff0d", "-"))
 SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 VULGAR = re.compile("[¼½¾⅐-⅞]")
@@ -62,6 +64,8 @@ def parse_number(text: str) -> Fraction | None:
     "50 percent" (½), "5 million", "5k", "5万". None for anything else: units or words beside it, two numbers,
     a zero denominator, nan, inf, a magnitude that no float holds, more than 64 characters.
     """
+    if not FIGURE.search(text):
+        return None
     plain = fold_number_text(text[: 2 * MAX_CHARACTERS]).strip()
     match = NUMBER.fullmatch(plain) if len(text.strip()) <= MAX_CHARACTERS else None
     return _value(match) if match else None

@@ -201,6 +201,7 @@ class Recipe:
             require(bool(step) and _well_formed(step), f"rows = {self.rows!r}: expected key/{{name}}/…")
 
 
+@cache
 def steps_of(path: str) -> tuple[Step, ...]:
     """The steps of a path into a row: names, positions, and the (key, value) of an object in a list."""
     return tuple(
