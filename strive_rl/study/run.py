@@ -11,12 +11,13 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import as_dict
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import holds_work, with_defaults
@@ -92,7 +93,10 @@ def _in_workers(
     observe: Observe,
     finished: Callable[[], None],
 ) -> None:
-    """Run jobs in processes of their own. The first that fails ends the study once the running ones end."""
+    """Run jobs in processes of their own. The first that fails ends the study once the running ones end.
+
+    Raises StriveError where a process dies.
+    """
     places = str(shards.folder), str(heldout.folder)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(run_job_in_worker, job, *places): job for job in jobs}
@@ -101,6 +105,11 @@ def _in_workers(
                 done.result()
                 observe(f"{running[done].name}: done")
                 finished()
+        except BrokenProcessPool as error:
+            raise StriveError(
+                "a process of the study died: it was killed, or the machine is out of memory; start the same "
+                "command again to go on, with fewer --workers if memory is short"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

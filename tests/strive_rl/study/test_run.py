@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.eval.config import EvalSettings
+from strive_rl.study import run
 from strive_rl.study.page import write_page
 from strive_rl.study.plan import Arm, Study
 from strive_rl.study.results import study_table
@@ -110,6 +113,25 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty and holds no study"):
         run_study(study(), tmp_path / "full", models=["demo"], **given)
+
+
+def test_a_worker_that_dies_is_said_in_words(
+    tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DyingPool(ThreadPoolExecutor):
+        def __init__(self, workers: int, mp_context: object) -> None:
+            super().__init__(workers)
+
+        def submit(self, *_: object) -> Future[Any]:  # type: ignore[override]
+            return super().submit(self.die)
+
+        def die(self) -> None:
+            raise BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(run, "ProcessPoolExecutor", DyingPool)
+    given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": ["demo"]}
+    with pytest.raises(StriveError, match=r"died: .*same command again .*fewer --workers"):
+        run_study(study(0), tmp_path / "out", observe=print, workers=2, **given)
 
 
 @pytest.mark.slow
