@@ -22,6 +22,7 @@ from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.engines.engine import Engine
 from strive_data.engines.registry import make_engine
 from strive_data.errors import UsageError
+from strive_data.inspect.tables import damaged_videos
 from strive_data.plan import MISSING, PendingJobs, all_failures, plan_pending_jobs
 from strive_data.progress import Observer, ProgressTotals
 from strive_data.run import (
@@ -94,6 +95,7 @@ def build(
             resumed=len(state.done),
             cached_videos=stats.cached_videos,
             damaged_entries=tuple(stats.damaged_entries),
+            damaged_videos=tuple(damaged_videos(output.folder)),
         )
 
 

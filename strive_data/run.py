@@ -160,6 +160,7 @@ def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, FailedR
 
 
 SHOWN_FAILURES = 10
+SHOWN_DAMAGED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,8 @@ class BuildSummary:
 
     `videos` gave samples, `tried_videos` are these and the videos whose rows all failed. `resumed` counts
     samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came from the cache;
-    `damaged_entries` of it were found. `versions` are packages whose version has changed: (at first, now).
+    `damaged_entries` of it were found. `damaged_videos`: (name, decode errors), the worst first.
+    `versions` are packages whose version has changed: (at first, now).
     """
 
     samples: int
@@ -182,6 +184,7 @@ class BuildSummary:
     unchanged: bool = False
     cached_videos: int = 0
     damaged_entries: tuple[Path, ...] = ()
+    damaged_videos: tuple[tuple[str, int], ...] = ()
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
@@ -215,6 +218,12 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
+        kinds = Counter(failure.kind for failure in summary.failures).most_common()
+        yield f"  by kind: {', '.join(f'{count} {kind}' for kind, count in kinds)}"
+    if damaged := summary.damaged_videos:
+        names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])
+        more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)
+        yield f"  decoded with errors: {names}{more}; strive-data report {out} shows their frames"
 
 
 def stopped_line(out: Path | str) -> str:

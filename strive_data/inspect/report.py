@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from PIL import Image
 
 from strive_data.common.page import render_pieces
 from strive_data.common.settings import choose
 from strive_data.common.text import listed, plural
 from strive_data.errors import UsageError
-from strive_data.inspect.tables import failures_by_kind, sample_ids, scan
+from strive_data.inspect.tables import damaged_videos, failures_by_kind, sample_ids
 from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows
 from strive_data.schema import Sample
 from strive_data.shards.frames import decode_jpeg, jpeg_size
@@ -89,13 +88,6 @@ def report_page(build: Path, shards: ShardSet, positions: Sequence[int]) -> Iter
         damaged=damaged_videos(build),
         samples=(_sample(shards.read(position), place) for place, position in enumerate(positions)),
     )
-
-
-def damaged_videos(build: Path) -> list[tuple[str, int]]:
-    """Videos of the samples that were decoded with errors, and how many; the worst first."""
-    rows = scan(build, "samples").filter(pl.col("decode_errors") > 0).group_by("video")
-    worst = rows.agg(pl.col("decode_errors").max()).sort("decode_errors", "video", descending=[True, False])
-    return worst.collect().rows()
 
 
 def embedded_frame(jpeg: bytes) -> str:

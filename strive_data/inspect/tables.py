@@ -88,6 +88,13 @@ def scan(build: Path, table: str) -> pl.LazyFrame:
     return pl.scan_parquet(build / name)
 
 
+def damaged_videos(build: Path) -> list[tuple[str, int]]:
+    """Videos of the samples that were decoded with errors, and how many; the worst first."""
+    rows = scan(build, "samples").filter(pl.col("decode_errors") > 0).group_by("video")
+    worst = rows.agg(pl.col("decode_errors").max()).sort("decode_errors", "video", descending=[True, False])
+    return worst.collect().rows()
+
+
 def select_rows(
     build: Path,
     table: str,

@@ -153,6 +153,13 @@ def test_videos_that_gave_no_sample_are_counted_apart() -> None:
     assert line == "out: 4 samples of 2 videos (7 tried) in 2 shards, 0 failures, 1.2 s"
 
 
+def test_damaged_videos_are_named_the_worst_first() -> None:
+    damaged = tuple((f"{i}.mp4", 9 - i) for i in range(7))
+    *_, line = summary_lines(replace(DONE, damaged_videos=damaged), OUT, None)
+    assert line.startswith("  decoded with errors: 0.mp4 (9 errors), 1.mp4 (8 errors), ")
+    assert "4.mp4 (5 errors) and 2 more; strive-data report out" in line
+
+
 def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     failures = tuple(
         FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=FailureKind.OOM, message="m")
@@ -169,7 +176,7 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     assert lines[1] == "cache: 1 of 4 videos came from the cache"
     assert lines[2] == "out: 3 samples kept from earlier starts"
     assert lines[4] == "  row 0, oom: m"
-    assert lines[-1] == "  and 2 more: strive-data inspect out --failures"
+    assert lines[-2:] == ["  and 2 more: strive-data inspect out --failures", "  by kind: 12 oom"]
     unchanged = list(summary_lines(replace(DONE, unchanged=True, resumed=8), OUT, CACHE))
     assert unchanged[0] == "out: already finished, nothing to do"
     assert len(unchanged) == 2
