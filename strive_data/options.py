@@ -74,8 +74,8 @@ Shards = Annotated[
 ScorerName = Annotated[
     str | None,
     option(
-        text="clip, demo, vlm, cascade, precomputed, your package.module:ClassName or entry point; "
-        "default clip."
+        text="clip, vlm, blip-itm, qwen3-vl-reranker, cascade, precomputed, flat (all frames alike), "
+        "demo, demo-noisy, your package.module:ClassName or entry point; default clip."
     ),
 ]
 Candidates = Annotated[int | None, option(text="Frames scored in each video; default 128.")]

@@ -24,7 +24,7 @@ from strive_data.score.windows import CountTokens
 SCHEMAS = ("local-dir:", "hf-hub:")
 OFFLINE_HINT = (
     "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors), "
-    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or try --scorer demo"
+    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or --scorer flat (even frames)"
 )
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (

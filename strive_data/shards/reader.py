@@ -171,6 +171,8 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
     folder = open_folder(where)
     path = f"{folder}/{RUN_FILE}"
     if not folder.exists(RUN_FILE):
+        if Path(str(where)).is_file():
+            raise UsageError(f"{where} is a file, expected the --out folder of `strive-data build`")
         if not folder.exists():
             raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
         raise UsageError(

@@ -37,7 +37,7 @@ from strive_rl.schema import Group, View
 UNIFORM, IMPORTANCE = "uniform", "importance"
 EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
 
-REBUILD = "build them again with --set shard.frames=all to draw other variants"
+REBUILD = "to draw other variants, build again, into a new folder, with --set shard.frames=all"
 SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from strive_data.common.console import echo
 from strive_data.common.settings import as_dict
+from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
-from strive_rl.common import distributed
+from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import TrainProgress
 from strive_rl.common.signals import StoppedError, StopRequest, listening
@@ -81,7 +82,20 @@ def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) ->
     _say(f"{folder}: the model after step {run.step}; metrics in {metrics}")
     for line in closing_lines(run):
         _say(line)
+    if warning := never_updated(jsonl.read(metrics)):
+        _say(warning, err=True)
     return 0
+
+
+def never_updated(records: Sequence[dict[str, Any]]) -> str:
+    """A warning where no step of a run changed the weights, with what its metrics say of the reason."""
+    if not records or any(record.get("updates") for record in records):
+        return ""
+    cut = sum(record.get("truncated_share") or 0 for record in records) / len(records)
+    return (
+        f"warning: the weights did not change; in none of {plural(len(records), 'step')} did completions "
+        f"of a question differ in accuracy; {cut:.0%} of completions reached rollout.max_new_tokens"
+    )
 
 
 def _say(line: str, *, err: bool = False) -> None:

@@ -13,10 +13,10 @@ from strive_rl.policy import Policy, Prompt, RngKey, Sampling, encode, load_poli
 from strive_rl.policy import sample as builtin_sample
 from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.policy.lora import plain_weights
-from strive_rl.rollout.engine import RolloutEngine, load_engine
+from strive_rl.rollout.engine import VLLM_MODELS, RolloutEngine, load_engine
 from strive_rl.schema import Completion
 from tests.strive_rl.conftest import group
-from tests.strive_rl.tiny_models import TINY_MODELS, save_wide
+from tests.strive_rl.tiny_models import save_wide
 
 Loaded = tuple[Policy, RolloutEngine]
 
@@ -25,7 +25,7 @@ DRAWN = Sampling(completions=4, max_new_tokens=16)
 KEYS = [RngKey(seed=0, position=position) for position in range(4)]
 
 
-@pytest.fixture(scope="module", params=sorted(TINY_MODELS))
+@pytest.fixture(scope="module", params=sorted(VLLM_MODELS))
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = save_wide(tmp_path_factory.mktemp(request.param), request.param)
     policy = load_policy(str(folder), PolicySettings(device="cpu"))

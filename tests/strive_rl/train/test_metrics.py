@@ -17,6 +17,7 @@ from strive_rl.policy.architectures.experts import RouterLoad, summed
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
+from strive_rl.train.launch import never_updated
 from strive_rl.train.metrics import (
     Grid,
     GroupStats,
@@ -305,3 +306,11 @@ def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
     assert logged[2]["times"] == [0.0, 2.123]
     assert logged[0]["view"] == "whole"
     assert logged[0]["prompt"] == user_text(group.question)
+
+
+def test_a_run_that_changed_no_weight_says_so() -> None:
+    """Regression: three steps of zero advantage ended as a success, without a word."""
+    still = [{"updates": 0, "truncated_share": share} for share in (0.5, 1.0)]
+    assert "the weights did not change; in none of 2 steps" in never_updated(still)
+    assert "75% of completions reached rollout.max_new_tokens" in never_updated(still)
+    assert never_updated([*still, {"updates": 1, "truncated_share": 0.0}]) == ""
