@@ -1,4 +1,4 @@
-"""The order of the offline stages (DESIGN.md section 1).
+"""The order of the offline stages.
 
 annotation rows → pending jobs → an engine (decode, score, sample) → shards → tables and run.json
 

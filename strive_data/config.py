@@ -1,6 +1,6 @@
 """Settings of `strive-data build`, one frozen dataclass a stage, and options of its commands.
 
-Names carry units; ranges are checked on construction. Values marked [paper] in METHOD.md are the paper's.
+Names carry units; ranges are checked on construction. Values marked [paper] are the paper's.
 This module imports neither numpy nor polars, so that the command line reports a wrong setting at once.
 """
 
@@ -68,7 +68,7 @@ DEFAULT_MODELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
-    """How frames are scored against the question (METHOD.md section 3).
+    """How frames are scored against the question.
 
     `scorer = "clip"` takes any open_clip `model` with `pretrained` a tag or a local checkpoint file;
     `"demo"` is the tiny CLIP that comes with the package; `"vlm"` any image-text-to-text `model` of
@@ -117,13 +117,13 @@ class ScoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerSettings:
-    """Which frames a variant takes (METHOD.md section 4).
+    """Which frames a variant takes.
 
     `frames` K and `variants` M [paper: 32, 2]; `alpha` temperature as the share of candidates that the
     density's perplexity covers; `epsilon` share of the uniform floor; `kappa` the largest inclusion of one
     frame (1/variants makes variants disjoint); `seed` keys the offset with the sample id and the epoch.
     The default `peaks` with α = .4 and ε = .6 is our choice, not the paper's: on real scores it meets more
-    moments than METHOD.md's comb with α = .3 and ε = .5, with gaps as small (strive_data/sampling/README.md).
+    moments than the plain comb with α = .3 and ε = .5, with gaps as small (strive_data/sampling/README.md).
     `peaks_cells`: each frame of `peaks` is the best of a cell of mass 1/`peaks_cells`, for any number of
     variants, so that one variant is the same kind of view at each; 0: of mass 1/`variants`, which keeps more
     than two variants disjoint.
@@ -192,7 +192,7 @@ class ShardSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """How variants may differ in space (METHOD.md section 4, views.py); off by default, and our own choice.
+    """How variants may differ in space (views.py); off by default, and our own choice.
 
     Applied at reading, to variants after the first. `crop` shows at most half of a variant's frames through
     one static window of `crop_least_side` to 1 of each side. `tiers` spends a variant's tokens on more

@@ -166,7 +166,7 @@ class SampleMeta:
     views: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON object with the member names of DESIGN.md section 3; `discontinuities` only if not 0, the
+        """Flat JSON object with the member names of a shard; `discontinuities` only if not 0, the
         added fields of a question only where they are set."""
         body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         body |= asdict(self.question) | asdict(self.info)

@@ -21,7 +21,7 @@ from strive_data.schema import Indices
 
 Group = list[int]
 STORED = "stored"
-# METHOD.md's suggestion, always shown beside the defaults.
+# The plain comb, always shown beside the defaults.
 METHODS_COMB = "comb:alpha=0.3,epsilon=0.5"
 
 

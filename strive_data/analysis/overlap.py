@@ -1,4 +1,4 @@
-"""Two builds → the pairs of videos that show the same (DESIGN.md section 4, contamination).
+"""Two builds → the pairs of videos that show the same (contamination).
 
 Each whole frame of one build is compared with every view of every frame of the other, both ways round, by an
 exact faiss index (inner products of unit vectors). Two videos are a pair where enough like frames agree on

@@ -1,4 +1,4 @@
-"""One row of an annotation in the Video-R1 layout → a Question, or the reason why not (REFERENCE.md).
+"""One row of an annotation in the Video-R1 layout → a Question, or the reason why not.
 
 Rows of other layouts are brought into this one first (apply_recipe.py); `labels` has the names that those
 use, so that a message names the fields of the row as it was written. Nothing is repaired: a row that does not

@@ -1,4 +1,4 @@
-"""Systematic sampling with interleaved offsets (METHOD.md section 4): relevance with coverage.
+"""Systematic sampling with interleaved offsets: relevance with coverage.
 
 Shapes: N candidates, M variants, K frames of a variant, Q samples. Indices are int32 and strictly increasing
 within a variant. A video with N ≤ K candidates gives all N in every variant: nothing is padded or repeated.

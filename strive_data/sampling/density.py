@@ -1,4 +1,4 @@
-"""Scores of the candidates → how often each should be taken (METHOD.md section 4).
+"""Scores of the candidates → how often each should be taken.
 
 Shapes: N candidates. All arithmetic is float64; nothing here knows of variants, files or models.
 `z_scores` and `density` also take many samples of equal length, [..., N]: each row as if it were alone.
@@ -79,7 +79,7 @@ def inclusion(p_N: Float64s, *, frames: int, kappa: float) -> Float64s:
     """Probability of each candidate to be in a variant, π = min(κ, c·p), float64 [N] with sum `frames`.
 
     Water-filling: one sort. N ≤ frames gives 1 for all. κ below frames/N cannot hold `frames` frames, so the
-    bound is max(κ, frames/N), METHOD.md's range: short videos thus share frames between variants even where
+    bound is max(κ, frames/N): short videos thus share frames between variants even where
     κ asks for disjoint ones.
     """
     if p_N.size <= frames:

@@ -1,4 +1,4 @@
-"""Semantic grouping: frames that look alike → the order of the comb (METHOD.md section 4).
+"""Semantic grouping: frames that look alike → the order of the comb.
 
 The paper groups semantically [paper]; this construction is ours. It changes no frame's inclusion, only which
 frames are neighbours in that order, so that a variant takes its frames from different groups of

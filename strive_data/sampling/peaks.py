@@ -1,6 +1,6 @@
 """The comb with each frame replaced by the best-scoring frame of its own cell.
 
-Our construction; the paper has no such step. π and comb: METHOD.md section 4. A grid of C = `cells`
+Our construction; the paper has no such step. π: density.py; comb: comb.py. A grid of C = `cells`
 interleaved combs cuts the candidates into C·K cells of mass about 1/C, one around each point of the combs. A
 variant at an offset is the comb of the grid that has this offset, with the best candidate of each cell. So a
 variant depends on its offset alone: it is the same kind of view for any number M of variants.

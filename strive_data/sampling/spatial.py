@@ -1,4 +1,4 @@
-"""Spatial views: how a variant shows its frames, so that the answer can still be seen (METHOD.md section 4).
+"""Spatial views: how a variant shows its frames, so that the answer can still be seen.
 
 A view is whole, or shows some frames through one static crop, or is of another resolution tier. Never
 flips, rotations, reversal, shuffling or inverted colours: they change answers. What could change the answer

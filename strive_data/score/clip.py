@@ -1,4 +1,4 @@
-"""Frames against a question by a bi-encoder of the CLIP family: s_i = e_i·q (METHOD.md section 3)."""
+"""Frames against a question by a bi-encoder of the CLIP family: s_i = e_i·q."""
 
 from __future__ import annotations
 

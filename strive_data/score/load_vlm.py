@@ -22,7 +22,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # The ways a model may start its answer; which of them are one token depends on the tokenizer.
 YES = ("yes", "Yes", "YES", " yes", " Yes", " YES")
 NO = ("no", "No", "NO", " no", " No", " NO")
-# Here an image costs five times a frame of a video (DESIGN.md 7.9), and positions just count: a prompt's
+# Here an image costs five times a frame of a video, and positions just count: a prompt's
 # beginning can be computed once and kept.
 FRAMES_AS_VIDEOS = ("llava_onevision",)
 HINT = "score.model takes an image-text-to-text model: a hub name or, without a network, a folder"

@@ -1,4 +1,4 @@
-"""Does this frame help to answer the question? s_i = logit(yes) - logit(no) (METHOD.md section 3).
+"""Does this frame help to answer the question? s_i = logit(yes) - logit(no).
 
 One frame a prompt, in one of two forms: FRAME_QUESTION for any model, the frame first and the question after
 it; RERANK, in which Qwen3-VL-Reranker was trained. Where a model reads several spellings of an answer as one

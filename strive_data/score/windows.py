@@ -1,6 +1,6 @@
 """A long query in windows: no token is cut off, whatever the text encoder's limit.
 
-CLIP's own tokenizer cuts at 77 tokens in silence (METHOD.md section 3).
+CLIP's own tokenizer cuts at 77 tokens in silence.
 """
 
 from __future__ import annotations

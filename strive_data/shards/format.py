@@ -1,4 +1,4 @@
-"""One sample as tar bytes, and back. Members and their order: DESIGN.md section 3. Pure: opens no file.
+"""One sample as tar bytes, and back. Members and their order are a contract. Pure: opens no file.
 
 Equal samples give equal bytes: fixed mtime, owner and mode, members in a fixed order.
 

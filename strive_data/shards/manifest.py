@@ -1,6 +1,6 @@
 """What a finished shard holds and which rows it settles: `shard-000000.json` beside `shard-000000.tar`.
 
-The manifest is the commit marker of its shard (DESIGN.md section 4). Resuming reads manifests only: every row
+The manifest is the commit marker of its shard. Resuming reads manifests only: every row
 that a build has finished is in one of them or in tail.json, as a sample or as a failure.
 """
 

@@ -1,6 +1,6 @@
 """Write a stream of samples and failures as numbered shards, each committed as soon as it is full.
 
-Commit protocol (DESIGN.md section 4): write a temporary tar, fsync, rename the tar, then write its manifest
+Commit protocol: write a temporary tar, fsync, rename the tar, then write its manifest
 by rename. The manifest is the commit marker; counts, offsets and checksums come from it. Where a shard ends
 depends on the samples only, not on interruptions.
 """

@@ -3,7 +3,7 @@
 Shapes: Q questions, M variants, G completions of a variant. A *set* is what a completion is compared with:
 the whole grid of its question, or its row, the completions of one variant.
 
-Settings → published algorithms (METHOD.md section 5):
+Settings → published algorithms:
 
     normalise=joint, M=1         GRPO        arXiv 2402.03300, section 4.1.2
     normalise=joint, M>1         STRIVE      arXiv 2604.01824 [paper]
@@ -50,7 +50,7 @@ def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings, *, weight
 
     `settings.normalise` names the set of baseline and std: `joint` the grid, `per_variant` the row, `both`
     the sum of the two. `weight` is λ of the empirical-Bayes baseline, whose std is over the grid. The std is
-    the population's (divided by n, not n − 1; METHOD.md leaves this open): an all-but-one group of G = 4 gets
+    the population's (divided by n, not n − 1; our choice): an all-but-one group of G = 4 gets
     1.73 and −.58. Where all rewards of a set are equal their advantages are exactly 0.
     """
     rewards = np.asarray(rewards_MG, dtype=np.float64)
@@ -99,7 +99,7 @@ class VariancePool:
 
     They give λ of the empirical-Bayes baseline b_mg = λ·R̄_{m,−g} + (1 − λ)·R̄_{−(m,g)}: the more the variants
     of a question differ, beside what chance explains, the more a completion is compared with those of its own
-    variant (METHOD.md section 5).
+    variant.
     """
 
     between: float = 0.0

@@ -1,6 +1,6 @@
 """What moves over the steps of a run: the learning rate, and α, how concentrated the variants are.
 
-α is the share of candidate frames that variants are drawn from (METHOD.md section 4). Its schedules are
+α is the share of candidate frames that variants are drawn from. Its schedules are
 beyond the paper, which names dynamic temperatures as future work. `next_alpha` decides the α of every step.
 """
 

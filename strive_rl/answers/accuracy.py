@@ -1,4 +1,4 @@
-"""How right a bare answer is, by its own question's type (METHOD.md section 6).
+"""How right a bare answer is, by its own question's type.
 
 Total functions of the text: any text gives a finite value in [0, 1].
 """

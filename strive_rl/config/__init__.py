@@ -1,4 +1,4 @@
-"""Settings of `strive-rl`, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
+"""Settings of `strive-rl`, one frozen dataclass a stage. Only what is marked [paper] is the paper's."""
 
 from strive_rl.config.reward import (
     JUDGE,

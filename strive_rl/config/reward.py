@@ -40,7 +40,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSettings:
-    """The reward is the sum of its parts, each in [0, 1], by their weights (METHOD.md section 6).
+    """The reward is the sum of its parts, each in [0, 1], by their weights.
 
     `accuracy` and `format` are this package's. `function`, `package.module:name` or `file.py:name`, adds a
     custom one, plain or async: called with (text, Question) it returns a number in [0, 1], the part `custom`,

@@ -1,4 +1,4 @@
-"""Settings of training, one frozen dataclass a stage. Only what METHOD.md marks [paper] is the paper's."""
+"""Settings of training, one frozen dataclass a stage. Only what is marked [paper] is the paper's."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ PUBLISHED_CLIP: dict[LossName, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSettings:
-    """Advantage and loss (METHOD.md section 5). `normalise = "joint"` over the M×G grid is STRIVE's.
+    """Advantage and loss. `normalise = "joint"` over the M×G grid is STRIVE's.
 
     Advantage. `baseline`: the mean of a set, of its other completions, or the empirical-Bayes mix of the
     others of row and grid (which needs `normalise = "joint"`). `divide_by_std`: None is as published, by the

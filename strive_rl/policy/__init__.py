@@ -1,4 +1,4 @@
-"""The policy: a vision-language model that reads each prompt once (DESIGN.md sections 5 and 7).
+"""The policy: a vision-language model that reads each prompt once.
 
 load           a hub name or a folder → Policy
 policy         Policy: the model, and the only calls into it; the protocol of an architecture

@@ -83,7 +83,7 @@ class Policy:
     """A loaded model with its processor.
 
     `suppressed` bool [V] marks the ids that are never sampled: vision tokens, which would break the next
-    forward pass (DESIGN.md 7.5), and ids beyond the tokenizer, which decode to nothing; `end_ids` end one.
+    forward pass, and ids beyond the tokenizer, which decode to nothing; `end_ids` end one.
     """
 
     model: Any

@@ -4,7 +4,7 @@ Shape letters: L tokens of the prompt, T temporal patches (merged frame pairs), 
 pair. Axes of the first dimension: temporal, height, width.
 
 `video_positions` and `prompt_positions` are Qwen2.5-VL's, from the true times of the frames. They differ from
-transformers' `get_rope_index` on purpose (DESIGN.md 7.1): it spaces all temporal patches by one interval and
+transformers' `get_rope_index` on purpose: it spaces all temporal patches by one interval and
 lets the text after a video continue from the spatial extent; here every patch has its own time and the text
 continues from the largest position in use, as the released weights were trained. `stamped_positions` are
 Qwen3-VL's, equal to its `get_rope_index`: the times are in the text.

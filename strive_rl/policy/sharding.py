@@ -1,4 +1,4 @@
-"""A policy laid over several processes by FSDP2: each holds a slice of every weight (DESIGN.md section 6).
+"""A policy laid over several processes by FSDP2: each holds a slice of every weight.
 
 Units that are put together for a pass: each vision block, the rest of the tower, each decoder layer, the rest
 of the model (embeddings, last norm, head). Gradients are summed over the processes in float32, and not

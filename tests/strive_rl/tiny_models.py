@@ -1,6 +1,6 @@
 """Tiny random models of the real classes, with a byte tokenizer: Qwen2.5-VL, Qwen3-VL, Qwen3.5.
 
-With the default initialisation attention is near uniform and wrong positions go unnoticed (DESIGN.md 7.8), so
+With the default initialisation attention is near uniform and wrong positions go unnoticed, so
 the weights are redrawn: q, k with deviation .25, v, o .1, embeddings .3; linear attention remembers long.
 """
 

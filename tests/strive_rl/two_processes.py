@@ -34,7 +34,7 @@ COMMON = (
     "steps=4",
     "save_every=2",
 )
-# Model and settings of each run. Together: every loss of METHOD.md, one pass or many, with questions for all
+# Model and settings of each run. Together: every loss, one pass or many, with questions for all
 # processes, for one of them only, and for none in some parts; every kind of weights and of memory setting.
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "plain": ("tiny", ()),

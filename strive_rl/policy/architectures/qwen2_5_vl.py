@@ -1,6 +1,6 @@
 """Qwen2.5-VL: one run of video tokens; the times of its frames are in the position ids.
 
-Differs from transformers on purpose (DESIGN.md 7.1), see `positions`.
+Differs from transformers on purpose, see `positions`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Qwen3-VL: each temporal patch has its own run of video tokens, with its time written before it.
 
-The text is that of the model's processor, given the true times (DESIGN.md 7.2). The tokens around the
+The text is that of the model's processor, given the true times. The tokens around the
 time stamps depend on the version of transformers (5.x and vLLM 0.32 keep the chat template's outer vision
 tokens, 4.57 drops them), so a run records them. The positions are those of the model's own `get_rope_index`.
 """
@@ -32,7 +32,7 @@ class Qwen3VL:
     patch_text_tokens = 12
 
     def pixel_limit(self, pixels: int, frames: int) -> int:
-        """This processor bounds the whole clip (DESIGN.md 7.3)."""
+        """This processor bounds the whole clip."""
         return pixels * frames
 
     def placeholder(self, processor: Any, clip: Clip) -> str:

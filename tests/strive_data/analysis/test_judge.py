@@ -113,7 +113,7 @@ def test_settings_after_the_name():
         Comparison(frames=())
 
 
-# METHOD.md section 4, K = 8, M = 2: recall of a variant / largest gap / recall of the worst / of the union.
+# K = 8, M = 2: recall of a variant / largest gap / recall of the worst / of the union.
 PUBLISHED = {
     "uniform": (0.833, 0.133, 0.759, 0.925),
     "topk": (0.720, 0.655, 0.720, 0.720),

@@ -1,4 +1,4 @@
-"""The comb: properties 2 to 4 and 6 of METHOD.md section 4, by hand, and the published numbers."""
+"""The comb: its properties, by hand, and the published numbers."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_6_scale_and_shift_change_nothing(scores_N, chosen):
     assert (first == draw("comb", 4 * scores_N + 7, chosen, offset=0.3141592653)).all()
 
 
-# METHOD.md section 4: moment recall of a variant / largest gap / recall of the worst variant / of the union.
+# Moment recall of a variant / largest gap / recall of the worst variant / of the union.
 PUBLISHED = {
     ("uniform", 1.0): (0.833, 0.133, 0.759, 0.925),
     ("comb", 0.3): (0.862, 0.235, 0.812, 0.928),

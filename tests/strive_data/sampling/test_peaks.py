@@ -1,4 +1,4 @@
-"""The comb on the peaks: by hand, what it keeps of METHOD.md section 4, and why it is the better default."""
+"""The comb on the peaks: by hand, what it keeps of the comb, and why it is the better default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every sampler: properties 1 and 6 of METHOD.md section 4, names, rows."""
+"""What holds for every sampler: exact sizes, order, names, rows."""
 
 from __future__ import annotations
 

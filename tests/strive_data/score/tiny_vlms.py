@@ -42,7 +42,7 @@ TEMPLATE = (
 
 
 def redraw(model: torch.nn.Module, seed: int) -> None:
-    """Weights wide enough that attention, positions and text matter (DESIGN.md 7.8)."""
+    """Weights wide enough that attention, positions and text matter."""
     draw = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if weight.ndim < 2:

@@ -111,7 +111,7 @@ def test_filter_is_on_accuracy() -> None:
 def test_share_of_equal_groups_under_a_uniform_success_rate(
     variants: int, completions: int, share: Fraction
 ) -> None:
-    """METHOD.md section 5: p_m ~ Beta(1, 1) and all M·G rewards equal: .222, .080, .025, integrated exactly.
+    """p_m ~ Beta(1, 1) and all M·G rewards equal: .222, .080, .025, integrated exactly.
 
     A row with s right answers of G has the chance ∫p^s(1−p)^(G−s)dp = 1/((G + 1)·C(G, s)).
     """
