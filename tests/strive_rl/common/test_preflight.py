@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,8 @@ from strive_rl.common.manifest import write_manifest
 from strive_rl.common.preflight import require_device, require_free, require_model, require_run_folder
 
 ROOT = Path(__file__).parents[3]
-# Measured .3 s on an idle core of 2026; the margin is for busy machines.
-CPU_SECONDS = 0.9
+# Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.
+SLOW = ["torch", "transformers", "ray", "open_clip", "matplotlib", "webdataset"]
 
 
 def made_model(folder: Path) -> Path:
@@ -96,19 +95,16 @@ def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch)
         require_device("cuda:2")
 
 
-def typed(*arguments: object) -> tuple[int, str, float]:
-    """Exit code, output and CPU seconds of a command, run where importing torch is an error."""
-    program = "import sys; sys.modules['torch'] = None; from strive_rl.cli import main; main()"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def typed(*arguments: object) -> tuple[int, str]:
+    """Exit code and output of a command, run where importing a slow package is an error."""
+    program = f"import sys; sys.modules.update(dict.fromkeys({SLOW})); from strive_rl.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.returncode, done.stdout + done.stderr, spent
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
@@ -124,9 +120,8 @@ def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
         ([*train, "--config", "nothing"], 2, "nothing"),
     ]
     for arguments, code, text in cases:
-        given, shown, seconds = typed(*arguments)
+        given, shown = typed(*arguments)
         assert (given, text in shown) == (code, True), (arguments, shown)
-        assert seconds < CPU_SECONDS, (arguments, seconds)
 
 
 def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
@@ -144,5 +139,5 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
         ({"--set": 'log=["nothing"]'}, "nothing"),
     ]
     for changes, text in cases:
-        code, shown, _ = typed("train", *(part for pair in (good | changes).items() for part in pair))
+        code, shown = typed("train", *(part for pair in (good | changes).items() for part in pair))
         assert (code, shown.count("\n"), text in shown) == (2, 1, True), shown
