@@ -6,7 +6,7 @@ Costly imports are inside the commands, after the arguments are checked: help an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from strive_data.errors import UsageError
 from strive_rl.common.options import Model, RunFolder, Seed, TrainSettingsHelp
 from strive_rl.eval.cli import compare, evaluate, probe, score
 from strive_rl.study.cli import study
+
+if TYPE_CHECKING:
+    from strive_rl.config import TrainSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
@@ -68,23 +71,16 @@ def train(
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
-    from strive_rl.common.preflight import require_evaluated, require_model, require_run_folder
-    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.preflight import require_evaluated, require_model
 
     if heldout is not None:
         require_evaluated(settings)
     resumes = resume or resume_from is not None
     if not dry_run:
-        from strive_rl.common.trackers import require_trackers
-
-        require_run_folder(out, resume=resumes)
-        require_trackers(settings.log)
-        if settings.reward.function:
-            from strive_rl.algorithm.reward import require_reward
-
-            require_reward(settings.reward)
+        _require_run(out, settings, resumes=resumes)
     require_model(model, None if dry_run else settings.policy.device)
     from strive_data.shards.reader import ShardSet
+    from strive_rl.common.progress import quiet_libraries
 
     cache = Path(settings.data.cache) if settings.data.cache else None
     data = [ShardSet.open(where, cache) for where in shards]
@@ -96,16 +92,30 @@ def train(
         return echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
     from strive_rl.train.launch import launch
 
-    code = launch(
-        data,
-        model=model,
-        out=out,
-        settings=settings,
-        resume=resumes,
-        resume_from=resume_from,
-        heldout=test,
+    raise typer.Exit(
+        launch(
+            data,
+            model=model,
+            out=out,
+            settings=settings,
+            resume=resumes,
+            resume_from=resume_from,
+            heldout=test,
+        )
     )
-    raise typer.Exit(code)
+
+
+def _require_run(out: Path, settings: TrainSettings, *, resumes: bool) -> None:
+    """Raise UsageError for an output, a tracker or a reward that cannot be used, before torch is imported."""
+    from strive_rl.common.preflight import require_run_folder
+    from strive_rl.common.trackers import require_trackers
+
+    require_run_folder(out, resume=resumes)
+    require_trackers(settings.log)
+    if settings.reward.function:
+        from strive_rl.algorithm.reward import require_reward
+
+        require_reward(settings.reward)
 
 
 @app.command()

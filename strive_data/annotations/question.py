@@ -18,7 +18,7 @@ from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.common.settings import choose
-from strive_data.common.text import short_repr
+from strive_data.common.text import is_finite_number, short_repr
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import GROUNDING, PROBLEM_TYPES, ProblemType, Question, Span
 
@@ -112,13 +112,9 @@ def _timing(row: Row, videos: VideoFolder) -> tuple[float, tuple[float, ...]]:
     number = parse_number(str(fps)) if isinstance(fps, int | float | str) else None
     if fps is not None and (number is None or not 0 < number < 1e6):
         _bad("fps", f": got {short_repr(fps)}, expected frames a second, a positive number")
-    if times is not None and not (isinstance(times, list) and times and all(map(_is_time, times))):
+    if times is not None and not (isinstance(times, list) and times and all(map(is_finite_number, times))):
         _bad("frame_times", f": got {short_repr(times)}, expected a list of seconds, one a picture")
     return float(number or 0), tuple(map(float, times)) if isinstance(times, list) else ()
-
-
-def _is_time(value: object) -> bool:
-    return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number
 
 
 def _check_data_type(row: Row) -> None:

@@ -97,3 +97,8 @@ def table_text(
         tbl_hide_column_data_types=True,
     ):
         return str(table)
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether it is a number below 1e15: JSON in Python also reads NaN, Infinity and huge integers."""
+    return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.common.npy import npy_bytes, read_npy
+from strive_data.common.text import is_finite_number
 from strive_data.errors import DamagedError
 from strive_data.schema import ADDED_FIELDS, PROBLEM_TYPES, SCHEMA_VERSION, Sample, SampleMeta
 
@@ -172,9 +173,9 @@ def _fits(name: str, value: object) -> bool:
     if name in COUNTS:
         return type(value) is int and 0 <= value < 1 << 31
     if name == "frame_times":
-        return isinstance(value, list) and all(map(_is_number, value))
+        return isinstance(value, list) and all(map(is_finite_number, value))
     if name in ("duration_seconds", "fps"):
-        return _is_number(value)
+        return is_finite_number(value)
     if name == "sampler":
         return isinstance(value, Mapping)
     if name == "evidence_spans":
@@ -183,12 +184,7 @@ def _fits(name: str, value: object) -> bool:
 
 
 def _is_span(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_is_number(end) for end in value)
-
-
-def _is_number(value: object) -> bool:
-    """Whether it is finite: Python's JSON also reads NaN, Infinity and integers beyond any float."""
-    return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number
+    return isinstance(value, list) and len(value) == 2 and all(is_finite_number(end) for end in value)
 
 
 def _by_suffix(block: bytes) -> Mapping[str, memoryview]:

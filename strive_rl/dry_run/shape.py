@@ -151,12 +151,14 @@ def read_shape(name: str) -> ModelShape:
 
 
 def packaged_config(name: str) -> Any:
-    """The config of a published model by its hub name, as far as sizes depend on it; None for other names.
-
-    `models.json` has the sizes of the public config.json files. Editions of a size share them.
-    """
-    known: dict[str, Any] = json.loads(files("strive_rl.dry_run").joinpath("models.json").read_text("utf-8"))
-    values = known.get(EDITION.sub("", name))
+    """The config of a published model by its hub name, as far as sizes depend on it; None for other names."""
+    values = published_sizes().get(EDITION.sub("", name))
     if values is None or Path(name).exists():
         return None
     return AutoConfig.for_model(**values)
+
+
+def published_sizes() -> dict[str, Any]:
+    """The sizes in the public config.json files by hub name; editions of a size share them."""
+    known: dict[str, Any] = json.loads(files("strive_rl.dry_run").joinpath("models.json").read_text("utf-8"))
+    return known

@@ -26,6 +26,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
+from strive_rl.dry_run.shape import published_sizes
 from tools.tiny.vlm_folder import CHAT_TEMPLATE, train_tokenizer
 
 
@@ -88,37 +89,19 @@ def _rope(sections: list[int], **more: Any) -> dict[str, Any]:
     return {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections, **more}
 
 
-# The published sizes of Qwen2.5-VL-7B and Qwen3-VL-8B.
+def published(name: str, rope: Mapping[str, Any], patch: int) -> Shape:
+    """The shape of a published model by its hub name."""
+    sizes = published_sizes()[name]
+    text = {**sizes["text_config"], "rope_parameters": rope}
+    return Shape(model_type=sizes["model_type"], text=text, vision=sizes["vision_config"], patch=patch)
+
+
 SHAPES = {
     "small": small(),
     "small-qwen3": small_qwen3_vl(),
-    "qwen2.5-vl-7b": Shape(
-        model_type="qwen2_5_vl",
-        text={
-            "hidden_size": 3584,
-            "num_hidden_layers": 28,
-            "intermediate_size": 18944,
-            "num_attention_heads": 28,
-            "num_key_value_heads": 4,
-            "vocab_size": 152064,
-            "rope_parameters": _rope([16, 24, 24]),
-        },
-        vision={"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 3584},
-    ),
-    "qwen3-vl-8b": Shape(
-        model_type="qwen3_vl",
-        text={
-            "hidden_size": 4096,
-            "num_hidden_layers": 36,
-            "intermediate_size": 12288,
-            "num_attention_heads": 32,
-            "num_key_value_heads": 8,
-            "head_dim": 128,
-            "vocab_size": 151936,
-            "rope_parameters": _rope([24, 20, 20], mrope_interleaved=True) | {"rope_theta": 5e6},
-        },
-        vision={"out_hidden_size": 4096},
-        patch=16,
+    "qwen2.5-vl-7b": published("Qwen/Qwen2.5-VL-7B", _rope([16, 24, 24]), patch=14),
+    "qwen3-vl-8b": published(
+        "Qwen/Qwen3-VL-8B", _rope([24, 20, 20], mrope_interleaved=True) | {"rope_theta": 5e6}, patch=16
     ),
 }
 CLASSES = {

@@ -9,11 +9,13 @@ from strive_data.common.settings import load, settings_file
 from strive_data.config import BuildSettings
 from strive_rl.config import TrainSettings
 from strive_rl.dry_run import Plan, plan
-from tests.strive_rl.dry_run.published_models import qwen2_5_vl_7b, qwen3_vl_8b, save_config
 from tests.strive_rl.made_shards import SETTINGS, make_shards
 
 # The model of a run by the end of its name, and the build that it is trained on.
-MODELS = {"qwen2.5-vl-7b": ("qwen2.5-vl", qwen2_5_vl_7b), "qwen3-vl-8b": ("qwen3-vl", qwen3_vl_8b)}
+MODELS = {
+    "qwen2.5-vl-7b": ("qwen2.5-vl", "Qwen/Qwen2.5-VL-7B-Instruct"),
+    "qwen3-vl-8b": ("qwen3-vl", "Qwen/Qwen3-VL-8B-Instruct"),
+}
 
 
 def settings_of(run: str) -> TrainSettings:
@@ -36,7 +38,6 @@ def planned(folder: Path, run: str, processes: int = 1) -> Plan:
     wanted = build_of(run)
     small = replace(wanted, sampler=SETTINGS.sampler, shard=SETTINGS.shard)
     shards = make_shards(home / "shards", settings=small)
-    (config,) = (config for model, (_, config) in MODELS.items() if run.endswith(model))
-    model = save_config(config(), home / "model")
-    made = plan([shards], model=str(model), settings=settings_of(run), processes=processes)
+    (model,) = (name for model, (_, name) in MODELS.items() if run.endswith(model))
+    made = plan([shards], model=model, settings=settings_of(run), processes=processes)
     return replace(made, frames=wanted.sampler.frames)
