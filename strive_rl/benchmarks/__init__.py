@@ -1,5 +1,5 @@
-"""Six benchmarks and any annotation of the user's own, scored as their authors do.
+"""Benchmarks, and any annotation of the user's own, scored as their authors do.
 
-One file a benchmark: the tags of its questions, its rules, its aggregation. Those files are pure;
-`items` and `readers/` read files.
+`rules/` has a file for each kind of answer: the tags of the questions, the rules, the aggregation. `items`,
+`formats` and `judgements` read files.
 """

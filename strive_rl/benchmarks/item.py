@@ -151,3 +151,15 @@ def text_of(row: Row, *names: str) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
     return ""
+
+
+def listed_text(row: Row, name: str) -> str:
+    """The texts of a field that is a list, as one value of a tag; else as `text_of`."""
+    value = row.get(name)
+    listed = [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+    return LIST.join(listed) or text_of(row, name)
+
+
+def tags_from(fields: Mapping[str, Sequence[str]]) -> Callable[[Row, Path], dict[str, str]]:
+    """A benchmark's `tags` where each is the first of some named fields, as `text_of`."""
+    return lambda row, path: {tag: text_of(row, *names) for tag, names in fields.items()}

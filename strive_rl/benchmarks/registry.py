@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from strive_data.common.settings import choose
-from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.rules.grounding import ACTIVITYNET_CAPTIONS, CHARADES_STA
-from strive_rl.benchmarks.rules.longvideobench import LONGVIDEOBENCH
-from strive_rl.benchmarks.rules.lvbench import LVBENCH
-from strive_rl.benchmarks.rules.mlvu import MLVU
-from strive_rl.benchmarks.rules.mmvu import MMVU
-from strive_rl.benchmarks.rules.mvbench import MVBENCH
-from strive_rl.benchmarks.rules.next_gqa import NEXT_GQA
-from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST
+from strive_rl.benchmarks.rules.choices import (
+    LONGVIDEOBENCH,
+    LVBENCH,
+    MLVU,
+    MVBENCH,
+    NEXT_GQA,
+    PERCEPTIONTEST,
+    VIDEO_HOLMES,
+    VIDEOMME,
+)
+from strive_rl.benchmarks.rules.numbers import ACTIVITYNET_CAPTIONS, CHARADES_STA, VSIBENCH
+from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU, VIDEOMMMU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.rules.video_holmes import VIDEO_HOLMES
-from strive_rl.benchmarks.rules.videomme import VIDEOMME
-from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
-from strive_rl.benchmarks.rules.vsibench import VSIBENCH
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark

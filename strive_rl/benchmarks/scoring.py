@@ -18,8 +18,7 @@ from strive_rl.benchmarks.item import (
     Verdict,
     values_of,
 )
-from strive_rl.benchmarks.open_answer import open_form
-from strive_rl.benchmarks.parsing import final_text
+from strive_rl.benchmarks.verdicts import final_text, open_form
 from strive_rl.common.statistics import Estimate, estimate, macro_estimate
 
 Missing = Literal["wrong", "exclude"]

@@ -15,12 +15,12 @@ from typing import Any
 from strive_data.common.settings import ADDED, as_dict, require
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
+from strive_rl.benchmarks.formats import read_predictions
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.benchmarks.judge import judge_rows, read_judgements
-from strive_rl.benchmarks.readers.detect import read_predictions
-from strive_rl.benchmarks.readers.join import Joined, join
-from strive_rl.benchmarks.readers.prediction import Prediction, PredictionFile
+from strive_rl.benchmarks.join import Joined, join
+from strive_rl.benchmarks.judgements import judge_rows, read_judgements
+from strive_rl.benchmarks.predictions import Prediction, PredictionFile
 from strive_rl.benchmarks.scoring import (
     Missing,
     elected,

@@ -22,8 +22,8 @@ from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
 from strive_data.sample_stream import find_videos, sample_stream
 from strive_data.schema import Sample
-from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.items import read_items
+from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.common.progress import quiet_libraries
 from strive_rl.config import PolicySettings
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of

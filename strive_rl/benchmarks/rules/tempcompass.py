@@ -30,9 +30,8 @@ from strive_rl.benchmarks.item import (
     Verdict,
     text_of,
 )
-from strive_rl.benchmarks.parsing import choice, final_text
-from strive_rl.benchmarks.rules.official import bare_output
-from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
+from strive_rl.benchmarks.verdicts import choice, final_text
 
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")

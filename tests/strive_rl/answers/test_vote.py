@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from strive_data.schema import GROUNDING, ProblemType, Question
 from strive_rl.answers.vote import elect
-from strive_rl.benchmarks.open_answer import open_form
+from strive_rl.benchmarks.verdicts import open_form
 
 OPTIONS = ("A. a red cup", "B. a blue cup", "C. a green cup")
 CHOICE: ProblemType = "multiple choice"

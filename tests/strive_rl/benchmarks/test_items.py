@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.custom import CUSTOM
+from strive_rl.benchmarks.item import text_of
 from strive_rl.benchmarks.items import find_annotations, read_items, tags_of
 from strive_rl.benchmarks.registry import BENCHMARKS
+from strive_rl.benchmarks.rules.choices import VIDEOMME
+from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.rules.videomme import VIDEOMME
-from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
 
 
 def touch(root: Path, *names: str) -> None:
@@ -71,3 +71,10 @@ def test_a_breakdown_by_two_tags_is_their_product() -> None:
     tags = tags_of(TEMPCOMPASS, {"dimension": "speed"}, Path("yes_no.json"))
     assert tags == {"task": "yes_no", "dimension": "speed", "task × dimension": "yes_no × speed"}
     assert tags_of(TEMPCOMPASS, "no row", Path("yes_no.json")) == {}
+
+
+def test_the_first_text_or_whole_number_of_the_named_fields() -> None:
+    row = {"a": None, "b": {"c": "deep"}, "n": 7, "flag": True, "empty": ""}
+    assert text_of(row, "a", "b.c") == "deep"
+    assert text_of(row, "empty", "n") == "7"
+    assert text_of(row, "flag", "missing", "b") == ""

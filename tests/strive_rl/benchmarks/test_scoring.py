@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from strive_rl.benchmarks.item import Scored, Unusable
-from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.rules.choices import VIDEOMME
+from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.rules.videomme import VIDEOMME
 from strive_rl.benchmarks.scoring import counts, rules_only, scored, scored_answers, summarise, unusable
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 

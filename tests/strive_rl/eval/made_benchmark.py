@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from strive_data.config import DecodeSettings, SamplerSettings
-from strive_rl.benchmarks.rules.videomme import VIDEOMME
+from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.config import PolicySettings
 from strive_rl.eval.config import BenchmarkSettings
 from strive_rl.eval.on_benchmark import Task

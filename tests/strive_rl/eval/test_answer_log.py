@@ -11,8 +11,8 @@ import pytest
 from strive_data.errors import FailureKind, UsageError
 from strive_data.sample_stream import VideoJob, VideoResult
 from strive_data.schema import FailedRow, Sample
-from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Item
+from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import AnswerContext, answered

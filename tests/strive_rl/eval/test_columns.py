@@ -17,7 +17,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.items import read_items
-from strive_rl.benchmarks.rules.videomme import VIDEOMME
+from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import on_benchmark as launching
 from strive_rl.eval.columns import (

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from strive_data.errors import SettingsError, UsageError
-from strive_rl.benchmarks.custom import CUSTOM
-from strive_rl.benchmarks.rules.videommmu import VIDEOMMMU
+from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU
 from strive_rl.common import jsonl
 from strive_rl.eval.compare import CompareSettings, compare, read_scored
 from strive_rl.eval.score import ScoreSettings, score

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from strive_rl.benchmarks.item import Scored
-from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.scoring import scored, summarise
 from strive_rl.eval.page import compare_page, score_page, spread
 from tests.strive_data.browser import browser, measure

@@ -11,12 +11,11 @@ import pytest
 
 from strive_data.errors import SettingsError, UsageError
 from strive_data.schema import Question
-from strive_rl.benchmarks.custom import CUSTOM
 from strive_rl.benchmarks.item import Benchmark, Item
-from strive_rl.benchmarks.readers.join import join
-from strive_rl.benchmarks.readers.prediction import Prediction
-from strive_rl.benchmarks.rules.mmvu import MMVU
-from strive_rl.benchmarks.rules.perceptiontest import PERCEPTIONTEST, TRAINED_ON
+from strive_rl.benchmarks.join import join
+from strive_rl.benchmarks.predictions import Prediction
+from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST
+from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.common import jsonl
 from strive_rl.eval.score import ScoreSettings, score
@@ -248,7 +247,7 @@ def test_perceptiontest_says_what_it_was_trained_on(tmp_path: Path) -> None:
     results = score(
         [predictions], tmp_path / "out", benchmark=PERCEPTIONTEST, annotations=[file], settings=QUICK
     )
-    assert TRAINED_ON in results["notes"]
+    assert PERCEPTIONTEST.notes[0] in results["notes"]
     assert "1 question, of 19140 that are published." in results["notes"]
     assert "Video-R1&#39;s training data" in (tmp_path / "out" / "page.html").read_text()
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from strive_rl.benchmarks.formats import FORMATS
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.benchmarks.readers.join import join
-from strive_rl.benchmarks.readers.prediction import read_records
-from strive_rl.benchmarks.readers.tempcompass import read
+from strive_rl.benchmarks.join import join
+from strive_rl.benchmarks.predictions import read_records
 from strive_rl.benchmarks.rules.tempcompass import (
     TASKS,
     TEMPCOMPASS,
@@ -47,7 +47,7 @@ def test_the_authors_ratings_of_a_real_model_are_reproduced(
     folder = shared_data / "benchmarks" / "tempcompass"
     items = [one for one in published.items if one.tags["task"] == task]
     rated = read_records(folder / f"video-llava.{task}.rated.json")
-    answers = join(items, read(rated).predictions).predictions
+    answers = join(items, FORMATS["tempcompass"].read(rated, TEMPCOMPASS).predictions).predictions
     rows = {
         f"{task}-{video}-{dimension}-{number}": row
         for video, dimensions in (rated.tree or {}).items()
@@ -81,7 +81,11 @@ def test_the_authors_ratings_of_a_real_model_are_reproduced(
 def test_the_authors_totals_of_other_models_are_reproduced(
     published: ItemSet, shared_data: Path, file: str, total: str, robust: int
 ) -> None:
-    predictions = read(read_records(shared_data / "benchmarks" / f"{file}.json")).predictions
+    predictions = (
+        FORMATS["tempcompass"]
+        .read(read_records(shared_data / "benchmarks" / f"{file}.json"), TEMPCOMPASS)
+        .predictions
+    )
     items = [one for one in published.items if one.tags["task"] == Path(file).name]
     answers = join(items, predictions).predictions
     rows = [

@@ -1,20 +1,28 @@
-"""VSI-Bench: 5,130 questions on indoor scenes, 2,640 of them answered by a number.
+"""Benchmarks whose answers are numbers or times: VSI-Bench, Charades-STA and ActivityNet Captions.
 
-Choices by accuracy, numbers by mean relative accuracy (MRA). The total is a mean over eight tasks; relative
-direction is one task, the mean of its three difficulties. Official reads the first word of the output and
-computes MRA in double precision (github.com/vision-x-nyu/thinking-in-space, tasks/vsibench/utils.py); robust
-reads the whole answer and computes MRA exactly.
+VSI-Bench has 5,130 questions on indoor scenes, 2,640 of them answered by a number: choices by accuracy,
+numbers by mean relative accuracy (MRA). The total is a mean over eight tasks; relative direction is one task,
+the mean of its three difficulties. Official reads the first word of the output and computes MRA in double
+precision (github.com/vision-x-nyu/thinking-in-space, tasks/vsibench/utils.py); robust reads the whole answer
+and computes MRA exactly.
+
+Grounding asks for the seconds at which an event happens. mIoU is the mean temporal IoU; R@m the share of
+answers whose IoU is at least m (R1@m of TALL, arXiv 1705.02101). Answers are read as in training; one that
+cannot be read has the IoU 0, as in Time-R1's evaluation.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_rl.answers.accuracy import mean_relative_accuracy
+from strive_rl.answers.grounding import IOU_THRESHOLDS, spans_in, temporal_iou
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,
@@ -24,12 +32,11 @@ from strive_rl.benchmarks.item import (
     Row,
     Tags,
     Verdict,
+    tags_from,
     text_of,
 )
-from strive_rl.benchmarks.open_answer import choice_verdict
-from strive_rl.benchmarks.parsing import one_number
-from strive_rl.benchmarks.rules.official import bare_output
-from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
+from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
+from strive_rl.benchmarks.verdicts import choice_verdict, final_text, one_number
 
 DIRECTION = "object_rel_direction"
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
@@ -120,4 +127,48 @@ VSIBENCH = Benchmark(
         ),
         VIDEO_R1,
     ),
+)
+
+
+def iou_verdict(output: str, item: Item, least: float | None = None) -> Verdict:
+    """The IoU, or with `least` whether it reaches that."""
+    spans, truth = spans_in(final_text(output)), read_spans(item.question.answer)
+    iou = temporal_iou(spans, truth or ())
+    return Verdict(
+        value=iou if least is None else float(iou >= least), extracted=spans_text(spans) if spans else None
+    )
+
+
+GROUNDING = (
+    Convention(name="mIoU", score=iou_verdict, note="mean temporal IoU"),
+    *(
+        Convention(
+            name=f"R@{least}",
+            score=partial(iou_verdict, least=least),
+            note=f"share of answers of IoU {least} or more",
+        )
+        for least in IOU_THRESHOLDS
+    ),
+)
+UNCHECKED = "Not checked against published outputs: there are none to compare with."
+
+CHARADES_STA = Benchmark(
+    name="charades-sta",
+    title="Charades-STA",
+    published=3720,
+    files=(("charades_sta_test.txt",),),
+    tags=tags_from({}),
+    breakdowns=(),
+    conventions=GROUNDING,
+    notes=(UNCHECKED,),
+)
+ACTIVITYNET_CAPTIONS = Benchmark(
+    name="activitynet-captions",
+    title="ActivityNet Captions",
+    published=17031,
+    files=(("val_2.json",),),
+    tags=tags_from({}),
+    breakdowns=(),
+    conventions=GROUNDING,
+    notes=("val_2.json is what grounding papers test on.", UNCHECKED),
 )

@@ -5,20 +5,52 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.schema import ProblemType
 from strive_rl.benchmarks.items import find_annotations, read_items
-from strive_rl.benchmarks.open_answer import letter_or_open
-from strive_rl.benchmarks.rules.videommmu import (
-    DISCIPLINE_OF,
+from strive_rl.benchmarks.rules.open_answers import (
+    CUSTOM,
+    MMVU,
+    MMVU_DISCIPLINE_OF,
     TRACKS,
     VIDEOMMMU,
+    VIDEOMMMU_DISCIPLINE_OF,
+    custom_score,
     marked_letter,
-    official_score,
+    videommmu_score,
 )
 from strive_rl.benchmarks.scoring import scored
+from strive_rl.benchmarks.verdicts import letter_or_open
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
-def test_all_published_questions_are_read(shared_data: Path) -> None:
+def test_all_published_questions_of_mmvu_are_read(shared_data: Path) -> None:
+    items = read_items([shared_data / "benchmarks" / "mmvu" / "validation.json"], MMVU)
+    kinds = Counter(one.tags["question type"] for one in items.items)
+    assert (items.rows, len(items.unusable), MMVU.published) == (1000, 0, 1000)
+    assert kinds == {"multiple-choice": 625, "open-ended": 375}
+    assert {one.tags["subject"] for one in items.items} == set(MMVU_DISCIPLINE_OF)
+    assert Counter(one.tags["discipline"] for one in items.items)["Engineering"] == 348
+
+
+def test_video_r1s_file_has_the_choices_and_the_same_subjects(shared_data: Path) -> None:
+    items = read_items([shared_data / "benchmarks" / "video_r1_layout" / "mmvu-mc.json"], MMVU).items
+    assert len(items) == 625
+    assert {one.tags["subject"] for one in items} == set(MMVU_DISCIPLINE_OF)
+
+
+def test_letters_by_rule_and_open_answers_where_the_rule_is_sure() -> None:
+    assert letter_or_open("B", choice_item("B")).value == 1
+    assert letter_or_open("", choice_item("B")).value == 0
+    assert letter_or_open("Salt", item("salt")).value == 1
+    assert letter_or_open("brine", item("salt")).value is None
+
+
+def test_open_questions_are_asked_for_a_short_answer() -> None:
+    assert MMVU.form(choice_item("B")) == ""
+    assert "few words" in MMVU.form(item("salt"))
+
+
+def test_all_published_questions_of_videommmu_are_read(shared_data: Path) -> None:
     items = read_items([shared_data / "benchmarks" / "video_r1_layout" / "videommmu.json"], VIDEOMMMU)
     assert items.rows == len(items.items) == VIDEOMMMU.published == 900
     assert Counter(one.tags["track"] for one in items.items) == {
@@ -26,7 +58,7 @@ def test_all_published_questions_are_read(shared_data: Path) -> None:
         "Comprehension": 300,
         "Perception": 300,
     }
-    assert {one.tags["subject"].replace(" ", "_") for one in items.items} <= set(DISCIPLINE_OF)
+    assert {one.tags["subject"].replace(" ", "_") for one in items.items} <= set(VIDEOMMMU_DISCIPLINE_OF)
     open_tracks = {one.tags["track"] for one in items.items if one.tags["question type"] == "open"}
     assert open_tracks == {"Adaptation"}
 
@@ -101,10 +133,35 @@ def test_official_is_the_last_marked_letter(output: str, letter: str | None) -> 
     ],
 )
 def test_official_compares_every_conclusion_of_an_open_answer(output: str, truth: str, value: float) -> None:
-    assert official_score(output, item(truth)).value == value
+    assert videommmu_score(output, item(truth)).value == value
 
 
 def test_official_leaves_out_empty_outputs() -> None:
     for one in (choice_item("B"), item("salt")):
         row = scored(VIDEOMMMU, one, "")
         assert (row.left_out, row.values["robust"]) == (("official",), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "output", "value"),
+    [
+        ("numerical", "5", "There are 5 dogs.", 1),
+        ("numerical", "5", "5 or 6", 0),
+        ("regression", "10", "9", 0.9),
+        ("OCR", "EXIT NOW", "<answer>EXIT</answer>", 0.5),
+        ("free-form", "a red ball", "a red ball", 1),
+        ("free-form", "a red ball", "", 0),
+    ],
+)
+def test_each_type_as_the_reward_scores_it(kind: ProblemType, truth: str, output: str, value: float) -> None:
+    assert custom_score(output, item(truth, kind)).value == pytest.approx(value)
+
+
+def test_choices_are_read_as_everywhere() -> None:
+    assert custom_score("The answer is B because", choice_item("B")).value == 1
+
+
+def test_an_annotation_of_the_users_own_is_read(shared_data: Path) -> None:
+    items = read_items([shared_data / "questions.jsonl"], CUSTOM)
+    assert len(items.items) == 26
+    assert len({one.tags.get("question type") for one in items.items}) > 1

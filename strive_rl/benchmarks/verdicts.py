@@ -1,21 +1,25 @@
-"""Questions with options, and open answers: surely right, surely wrong, or only for a judge to tell.
+"""What an output answers, and whether that is surely right, surely wrong, or only for a judge to tell.
 
-An open answer is surely right where all of it equals the truth once only its form is normalised. No sign is
-lost (n! is not n, C# is not C), and no part of an answer counts: an empty answer is a part of every truth,
-and a list of guesses holds every truth.
+Outputs need not follow any form. Total functions: any text gives an answer, or None where it is absent,
+empty or ambiguous. An open answer is surely right where all of it equals the truth once only its form is
+normalised. No sign is lost (n! is not n, C# is not C), and no part of an answer counts: an empty answer is a
+part of every truth, and a list of guesses holds every truth.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from strive_data.annotations.numbers import fold_number_text, parse_number
+from strive_rl.answers.accuracy import outside_thoughts, read_number
+from strive_rl.answers.choice import read_choice
 from strive_rl.answers.plain import plain_text
 from strive_rl.answers.statements import conclusion, statements
 from strive_rl.benchmarks.item import Item, Verdict
-from strive_rl.benchmarks.parsing import choice, final_text, one_number
 
+END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
 OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."
 
 ARTICLE = re.compile(r"\A(?:an?|the)\s+(?=[^\W\d_]{2})", re.IGNORECASE)
@@ -30,10 +34,42 @@ PLAIN_POWER = re.compile(r"\^\(([+-]?\d+)\)")
 WORD = re.compile(r"[^\W\d_]{3,}")
 
 
+def without_end_tokens(output: str) -> str:
+    """The output as the model wrote it, not stripped."""
+    for token in END_TOKENS:
+        output = output.replace(token, "")
+    return output
+
+
+def final_text(output: str) -> str:
+    """The part of an output in which its final answer is, stripped; "" where it never got that far.
+
+    The last `<answer>` outside of a thought, closed or at the very end (a stop string eats the closing tag);
+    else all that is outside of a thought.
+    """
+    text = outside_thoughts(without_end_tokens(output))
+    _, opened, rest = text.rpartition("<answer>")
+    return rest.partition("</answer>")[0].strip() if opened else text.strip()
+
+
+def choice(output: str, options: Sequence[str]) -> str | None:
+    """Letter of the one option ("A. text") that an output settles on."""
+    return read_choice(final_text(output), options)
+
+
+def one_number(output: str) -> Fraction | None:
+    """The one number that an output settles on, units aside."""
+    return read_number(final_text(output))
+
+
+def letter_verdict(letter: str | None, item: Item) -> Verdict:
+    """1 for the right letter, 0 for another one and for none ("" is none)."""
+    return Verdict(value=float(letter == item.question.answer), extracted=letter or None)
+
+
 def choice_verdict(output: str, item: Item) -> Verdict:
     """1 for the right letter, 0 for another one and for none that can be read."""
-    letter = choice(output, item.question.options)
-    return Verdict(value=float(letter == item.question.answer), extracted=letter)
+    return letter_verdict(choice(output, item.question.options), item)
 
 
 def letter_or_open(output: str, item: Item) -> Verdict:

@@ -6,8 +6,8 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Item
-from strive_rl.benchmarks.readers.join import join
-from strive_rl.benchmarks.readers.prediction import Prediction
+from strive_rl.benchmarks.join import join
+from strive_rl.benchmarks.predictions import Prediction
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

@@ -1,9 +1,15 @@
-"""VideoMMMU: 300 lecture videos, each with a question of perception, comprehension and adaptation.
+"""Benchmarks with open answers beside options: MMVU, VideoMMMU, and an annotation of the user's own.
 
-The total is over all 900 questions. Official follows the authors' code (lmms-eval, tasks/videommmu/utils.py):
-it leaves empty outputs out of the mean, takes the last option letter that an output marks, and for an open
-answer compares every conclusion and number of the output with the truth. Robust reads the final answer, and
-asks a judge where the rule is unsure.
+MMVU (validation) has 1,000 questions of experts, 625 with options; accuracy over questions. Official: a
+language model judges every answer (github.com/yale-nlp/MMVU, utils/eval_utils.py). A judgement that is given,
+such as the `correct` of the authors' processed outputs, therefore decides; without one the rules decide where
+they are sure: letters, and open answers equal to the truth.
+
+VideoMMMU has 300 lecture videos, each with a question of perception, comprehension and adaptation; the total
+is over all 900. Official follows the authors' code (lmms-eval, tasks/videommmu/utils.py): it leaves empty
+outputs out of the mean, takes the last option letter that an output marks, and for an open answer compares
+every conclusion and number of the output with the truth. Robust reads the final answer, and asks a judge
+where the rule is unsure.
 """
 
 from __future__ import annotations
@@ -12,11 +18,89 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from strive_rl.benchmarks.item import OFFICIAL, ROBUST, Benchmark, Convention, Item, Row, Verdict, text_of
-from strive_rl.benchmarks.open_answer import OPEN_FORM, letter_or_open
-from strive_rl.benchmarks.rules.official import bare_output
-from strive_rl.benchmarks.rules.video_r1 import VIDEO_R1
+from strive_rl.answers.accuracy import accuracy_of, read_number
+from strive_rl.benchmarks.item import (
+    OFFICIAL,
+    ROBUST,
+    Benchmark,
+    Convention,
+    Item,
+    Row,
+    Verdict,
+    tags_from,
+    text_of,
+)
+from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
+from strive_rl.benchmarks.verdicts import OPEN_FORM, choice_verdict, final_text, letter_or_open
 from strive_rl.policy.encode import ANSWER_FORM
+
+MMVU_DISCIPLINES = {
+    "Science": (
+        "Biology",
+        "Chemistry",
+        "Modern Physics",
+        "Astronomy",
+        "Geography",
+        "Materials Science",
+        "Neurobiology",
+        "Electromagnetism",
+        "Thermodynamics",
+        "Mechanics",
+    ),
+    "Engineering": (
+        "Civil Engineering",
+        "Electrical Engineering",
+        "Mechanical Engineering",
+        "Biomedical Engineering",
+        "Electronics and Communication",
+        "Computer Science",
+    ),
+    "Healthcare": ("Clinical Medicine", "Basic Medicine", "Preventive Medicine", "Pharmacy", "Dentistry"),
+    "Humanities and Social Science": ("Art", "Literature", "History", "Law", "Economics", "Management"),
+}
+MMVU_DISCIPLINE_OF = {subject: name for name, subjects in MMVU_DISCIPLINES.items() for subject in subjects}
+
+
+def _mmvu_form(item: Item) -> str:
+    return "" if item.question.problem_type == "multiple choice" else OPEN_FORM
+
+
+def _mmvu_tags(row: Row, path: Path) -> dict[str, str]:
+    folders = text_of(row, "video", "path").split("/")
+    subject = text_of(row, "metadata.subject") or (folders[-2] if len(folders) > 1 else "")
+    subject = subject.replace("_", " ")
+    return {
+        "question type": text_of(row, "question_type", "original_question_type"),
+        "discipline": MMVU_DISCIPLINE_OF.get(subject, ""),
+        "subject": subject,
+    }
+
+
+MMVU = Benchmark(
+    name="mmvu",
+    title="MMVU",
+    published=1000,
+    files=(("validation.json", "data/validation.json"),),
+    tags=_mmvu_tags,
+    breakdowns=("question type", "discipline", "subject"),
+    conventions=(
+        Convention(
+            name=OFFICIAL,
+            score=letter_or_open,
+            judge_overrides=True,
+            note="a judge's verdict where there is one, as the authors judge every answer; else by rule",
+        ),
+        Convention(name=ROBUST, score=letter_or_open, note="by rule; a judge only where the rule is unsure"),
+        VIDEO_R1,
+    ),
+    notes=("Video-R1 evaluates on the 625 questions with options only.",),
+    judge_task=(
+        "Say whether the model's answer is the same thing as the reference, in whatever words; a part of it, "
+        "or something broader, is not."
+    ),
+    form=_mmvu_form,
+)
+
 
 # The videos of two tracks end with a quiz that is not the question; that of the third ends with the
 # question's picture.
@@ -33,7 +117,7 @@ TRACKS = ("Perception", "Comprehension", "Adaptation")
 VIDEO_R1_TRACKS = ("Adaptation", "Comprehension", "Perception")
 ROWS_A_TRACK = 300
 VIDEO_ID = re.compile(r"(?:^|/)[a-z]+_(.+)_\d+(?:\.mp4)?$")
-DISCIPLINES = {
+VIDEOMMMU_DISCIPLINES = {
     "Art": ("Art", "Art_Theory", "Design", "Music"),
     "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
     "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
@@ -55,7 +139,9 @@ DISCIPLINES = {
         "Mechanical_Engineering",
     ),
 }
-DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
+VIDEOMMMU_DISCIPLINE_OF = {
+    subject: name for name, subjects in VIDEOMMMU_DISCIPLINES.items() for subject in subjects
+}
 
 
 # Words after which the authors expect a conclusion, and "=" in the last line.
@@ -98,7 +184,7 @@ NUMBERS = tuple(
 )
 
 
-def official_score(output: str, item: Item) -> Verdict:
+def videommmu_score(output: str, item: Item) -> Verdict:
     """The authors' rule for choices or open answers; an empty output is left out."""
     bare = bare_output(output)
     if not bare:
@@ -173,19 +259,19 @@ def _matches(form: str | float, truth: str | float) -> bool:
     return form == truth
 
 
-def _form(item: Item) -> str:
+def _videommmu_form(item: Item) -> str:
     """What the track asks for, then the form of the answer."""
     many = item.question.problem_type == "multiple choice"
     text = TRACK_TEXTS.get(item.tags.get("track", ""), "")
     return f"{text} {ANSWER_FORM['multiple choice'] if many else OPEN_FORM}".strip()
 
 
-def _tags(row: Row, path: Path) -> dict[str, str]:
+def _videommmu_tags(row: Row, path: Path) -> dict[str, str]:
     video = VIDEO_ID.search(text_of(row, "id", "path"))
     subject = video[1] if video else ""
     return {
         "track": _track(row, path),
-        "discipline": DISCIPLINE_OF.get(subject, ""),
+        "discipline": VIDEOMMMU_DISCIPLINE_OF.get(subject, ""),
         "subject": subject.replace("_", " "),
         "question type": "multiple choice" if row.get("options") else "open",
     }
@@ -209,12 +295,12 @@ VIDEOMMMU = Benchmark(
         (f"{track}/test-*.parquet", f"{track}/*.parquet", f"{track}/*.json", f"{track.lower()}_video.json")
         for track in TRACKS
     ),
-    tags=_tags,
+    tags=_videommmu_tags,
     breakdowns=("track", "discipline", "question type", "subject"),
     conventions=(
         Convention(
             name=OFFICIAL,
-            score=official_score,
+            score=videommmu_score,
             note="the authors' code: last marked letter, any conclusion or number of an open answer, empty "
             "outputs left out of the mean",
         ),
@@ -226,8 +312,35 @@ VIDEOMMMU = Benchmark(
     knowledge=("track", "Adaptation"),
     order=TRACKS,
     judge_task="Say whether the model's answer is the same as the reference, number and unit included.",
-    form=_form,
+    form=_videommmu_form,
     notes=(
         "Adaptation asks about a picture in the last seconds of a video: only frames from there show it.",
     ),
+)
+
+
+def custom_score(output: str, item: Item) -> Verdict:
+    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on."""
+    question = item.question
+    if question.problem_type == "multiple choice":
+        return choice_verdict(output, item)
+    answer = final_text(output)
+    if not answer:
+        return Verdict(value=0.0, extracted=None)
+    read = read_number(answer) if question.problem_type in ("numerical", "regression") else answer
+    return Verdict(value=accuracy_of(answer, question), extracted=None if read is None else str(read))
+
+
+CUSTOM = Benchmark(
+    name="own",
+    title="own annotation",
+    published=0,
+    tags=tags_from(
+        {
+            "source": ("data_source", "source"),
+            "question type": ("original_question_type", "question_type", "problem_type"),
+        }
+    ),
+    breakdowns=("source", "question type"),
+    conventions=(Convention(name="accuracy", score=custom_score), VIDEO_R1),
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.judge import judge_row, judge_rows, read_judgements
-from strive_rl.benchmarks.rules.mmvu import MMVU
+from strive_rl.benchmarks.judgements import judge_row, judge_rows, read_judgements
+from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.benchmarks.scoring import scored, scored_answers
 from tests.strive_rl.benchmarks.made_items import item

@@ -10,11 +10,11 @@ from typing import Any
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.answers.judge import grading_prompt
+from strive_rl.benchmarks.formats import FORMATS
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
-from strive_rl.benchmarks.readers import tempcompass
-from strive_rl.benchmarks.readers.join import join
-from strive_rl.benchmarks.readers.prediction import Records, read_records
-from strive_rl.benchmarks.rules.tempcompass import judged_letter
+from strive_rl.benchmarks.join import join
+from strive_rl.benchmarks.predictions import Records, read_records
+from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS, judged_letter
 from strive_rl.benchmarks.scoring import own_extracted, scored
 
 SCORES = ("score", "rating", "correct")
@@ -73,14 +73,14 @@ def read_judgements(path: Path, items: Sequence[Item]) -> dict[str, float]:
     judgement, a repeated id, an id that no question has, and a rated file of other questions.
     """
     records = read_records(path, "judgements", EXPECTED)
-    if tempcompass.fits(records):
+    if FORMATS["tempcompass"].fits(records):
         return _read_rated(records, items)
     return _read_lines(records, {item.question.sample_id: item for item in items})
 
 
 def _read_rated(records: Records, items: Sequence[Item]) -> dict[str, float]:
     """The ratings of the rows that have one; the rules decide the others."""
-    rows = join(items, tempcompass.read(records).predictions).predictions
+    rows = join(items, FORMATS["tempcompass"].read(records, TEMPCOMPASS).predictions).predictions
     if not rows:
         asked = plural(len(items), "question")
         raise UsageError(f"judgements {records.path}: its rows match none of {asked}; {EXPECTED}")

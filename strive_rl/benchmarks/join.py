@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Item
-from strive_rl.benchmarks.readers.prediction import Prediction, text_key, video_key
+from strive_rl.benchmarks.predictions import Prediction, text_key, video_key
 
 Key = tuple[str, str]
 

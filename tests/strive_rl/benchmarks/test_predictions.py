@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.readers.prediction import read_records, text_key, video_key
+from strive_rl.benchmarks.predictions import read_records, text_key, video_key
 
 
 def test_videos_are_reported_by_their_name_and_questions_by_their_words() -> None:
