@@ -90,9 +90,9 @@ def build(
     choose(engine, ENGINES, "engine")
     cluster = ClusterOptions(address=ray_address, scorers=scorers, gpus_per_scorer=gpus_per_scorer)
     from strive_data.annotations.recipes import column_names
-    from strive_data.build import build as run_build
-    from strive_data.progress import BuildProgress
-    from strive_data.run import stopped_line, summary_lines
+    from strive_data.build.pipeline import build as run_build
+    from strive_data.build.progress import BuildProgress
+    from strive_data.build.summary import stopped_line, summary_lines
 
     try:
         with terminable(), BuildProgress() as progress:
@@ -301,9 +301,9 @@ def verify(
 
     A build at a URL is copied to this machine first.
     """
-    from strive_data.progress import ShardProgress
+    from strive_data.build.progress import ShardProgress
+    from strive_data.build.verify import verify_build
     from strive_data.shards.finalize import local_copy
-    from strive_data.verify import verify_build
 
     with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
         result = verify_build(local, workers=workers, observe=progress)
@@ -336,9 +336,9 @@ def merge(
 ) -> None:
     """Join finished builds into one: shards unchanged under new numbers, and all tables."""
     policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
-    from strive_data.merge import merge_builds
-    from strive_data.merge import summary_lines as merge_lines
-    from strive_data.progress import ShardProgress
+    from strive_data.build.merge import merge_builds
+    from strive_data.build.merge import summary_lines as merge_lines
+    from strive_data.build.progress import ShardProgress
 
     with ShardProgress("joined") as progress:
         summary = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)

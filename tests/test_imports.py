@@ -20,8 +20,7 @@ LAYERS = {
         sampling
         shards demo
         inspect engines
-        analysis plan verify progress
-        merge run sample_stream selection
+        analysis
         build options
         export
         cli
@@ -39,7 +38,7 @@ LAYERS = {
         __init__ __main__""",
 }
 # What the trainer takes from the offline half: the contract, shard reading, and the drawing of variants.
-# A benchmark's questions are read by the annotation reader, and its videos by sample_stream, so that a policy
+# A benchmark's questions are read by the annotation reader, and its videos by an engine, so that a policy
 # is evaluated on the frames that it would be trained on.
 SHARED = {
     "errors",
@@ -49,7 +48,7 @@ SHARED = {
     "shards",
     "sampling",
     "annotations",
-    "sample_stream",
+    "engines",
 }
 
 

@@ -1,22 +1,29 @@
-"""What an engine is: it turns videos into samples, in order, and knows nothing of shards.
+"""What an engine is, engines by name, and videos as its jobs: questions → samples, in order, without shards.
 
-The driver (build.py) draws the results one by one and writes them, so the bytes of a build do not depend on
-the engine. An engine decides where videos are decoded and scored, and how many at once.
+Whoever draws the results (build/pipeline.py, or an evaluation by `sample_stream`) takes them one by one, so
+they do not depend on the engine. An engine decides where videos are decoded and scored, and how many at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from strive_data.annotations.videos import VideoFolder
+from strive_data.common.settings import choose, require
 from strive_data.common.stopwatch import Seconds
-from strive_data.schema import FailedRow, LocalVideo, Question, Sample
+from strive_data.config import ENGINES, BuildSettings, ClusterOptions
+from strive_data.errors import SampleError
+from strive_data.schema import FailedRow, LocalVideo, Question, Sample, TimedFolder, failed_row
 
 Row = tuple[int, Question]
 VideoPath = LocalVideo | str
 """A file or folder of this machine, or the URL of one in a storage that storage.py knows."""
+VideoKey = tuple[str, float, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +62,94 @@ class Engine(Protocol):
         ends what it started.
         """
         ...
+
+
+def make_engine(
+    name: str,
+    settings: BuildSettings,
+    *,
+    workers: int = 0,
+    cache: Path | None = None,
+    cluster: ClusterOptions | None = None,
+) -> Engine:
+    """The engine of that name, ready to run; imported here, as Ray costs a second, PyAV and torch more.
+
+    `workers` is the number of decoding processes, 0 for one a core; `cache` a folder that keeps decoded and
+    embedded videos for later builds (cache.py); `cluster` is for "ray".
+    Raises SettingsError for an unknown name and for what the settings do not allow, UsageError for a scorer,
+    cache folder or cluster that is not available.
+    """
+    choose(name, ENGINES, "engine")
+    cluster = cluster or ClusterOptions()
+    if name == "ray":
+        from strive_data.engines.ray import RayEngine
+
+        return RayEngine(settings, options=cluster, workers=workers, cache=cache)
+    require(cluster == ClusterOptions(), "--ray-address, --scorers and --gpus-per-scorer need --engine ray")
+    from strive_data.engines.local import LocalEngine
+
+    return LocalEngine(settings, workers=workers, cache=cache)
+
+
+def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
+    """One job a video, in the order of their first row: each video is decoded and embedded once.
+
+    A folder of pictures to which rows give different times is a video for each.
+    """
+    videos: dict[VideoKey, list[Row]] = {}
+    for row in rows:
+        videos.setdefault(video_key(row[1]), []).append(row)
+    names: Counter[str] = Counter()
+    jobs = []
+    for (video, *_), mine in videos.items():
+        names[video] += 1
+        name = video if names[video] == 1 else f"{video} ({names[video]})"
+        jobs.append(VideoJob(name=name, path=_place(data_root, mine[0][1]), rows=tuple(mine)))
+    return jobs
+
+
+def video_key(question: Question) -> VideoKey:
+    """What tells one video from another: its name, and the times that its rows give to its pictures."""
+    return question.video, question.fps, question.frame_times
+
+
+def _place(data_root: Path | str, question: Question) -> VideoPath:
+    if not isinstance(data_root, Path):
+        return f"{data_root}/{question.video}"
+    path = data_root / question.video
+    if question.fps or question.frame_times:
+        return TimedFolder(path, question.fps, question.frame_times)
+    return path
+
+
+def find_videos(rows: Sequence[Row], data_root: Path) -> tuple[list[VideoJob], list[FailedRow]]:
+    """One job for each video that exists, in the order of the first of its rows (number, question); a failed
+    row (missing, outside_root) for each other row."""
+    folder = VideoFolder(data_root)
+    found, failures = [], []
+    for row in rows:
+        try:
+            folder.find(row[1].video, timed=bool(row[1].fps or row[1].frame_times))
+        except SampleError as error:
+            failures.append(failed_row(row, "annotation", error))
+        else:
+            found.append(row)
+    return jobs_of(found, data_root), failures
+
+
+def sample_stream(
+    jobs: Iterable[VideoJob],
+    settings: BuildSettings,
+    *,
+    workers: int = 0,
+    cache: Path | None = None,
+    engine: str = "local",
+) -> Generator[VideoResult, None, None]:
+    """The result of each job, in their order: a sample or a failed row for each of its rows.
+
+    `workers`, `cache` and `engine` as for `build`. Decoding continues while the caller uses a result. Closing
+    the iterator ends the workers. Raises UsageError and SettingsError as `make_engine`.
+    """
+    results = make_engine(engine, settings, workers=workers, cache=cache).run(jobs)
+    with closing(results):  # type: ignore[type-var]  # an engine's iterator is a generator
+        yield from results

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import differences
+from strive_data.engines.engine import VideoResult
 from strive_data.errors import UsageError
-from strive_data.sample_stream import VideoResult
 from strive_data.schema import FailedRow, Question, Sample
 from strive_rl.answers.vote import Election
 from strive_rl.benchmarks.item import Benchmark, Item, Unusable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from strive_data.sample_stream import VideoJob
+from strive_data.engines.engine import VideoJob
 from strive_data.schema import Question
 
 Row = tuple[int, Question]

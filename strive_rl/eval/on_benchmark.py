@@ -19,8 +19,8 @@ from strive_data.common.console import echo
 from strive_data.common.settings import choose, identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
+from strive_data.engines.engine import VideoResult, find_videos, sample_stream
 from strive_data.errors import UsageError
-from strive_data.sample_stream import VideoResult, find_videos, sample_stream
 from strive_data.sampling.registry import SAMPLERS
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items

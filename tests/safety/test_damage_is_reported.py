@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.build.verify import verify_build
 from strive_data.cli import app
 from strive_data.errors import StriveError
 from strive_data.inspect.plot import write_plot
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview, sample_ids
 from strive_data.shards.reader import ShardSet
-from strive_data.verify import verify_build
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_sample
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations.read import read_annotations
+from strive_data.build.verify import verify_build
 from strive_data.cli import app
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.engines.cache import read_entry
@@ -16,7 +17,6 @@ from strive_data.errors import DamagedError, FailureKind, SampleError, StriveErr
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.shards.format import decode_sample, sample_members
 from strive_data.shards.reader import ShardSet
-from strive_data.verify import verify_build
 from tests.safety.forgeries import Bomb, annotation_of, forged_entry, object_array, plant, sample_tar, tar_of
 from tests.strive_data.samples import a_question, a_sample, some_candidates
 

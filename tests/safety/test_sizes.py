@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from strive_data.build.verify import verify_build
 from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.config import MAX_FRAME_PIXELS, DecodeSettings, ScoreSettings
 from strive_data.demo.write import write_world
@@ -26,7 +27,6 @@ from strive_data.score import FrameScores
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.shards.format import MAX_JSON_BYTES, decode_sample
 from strive_data.shards.frames import decode_jpeg, encode_frames, jpeg_size
-from strive_data.verify import verify_build
 from tests.safety.forgeries import forged_entry, npy_claiming, plant, sample_tar, signed_entry
 from tests.strive_data.samples import a_question, some_candidates
 

@@ -215,7 +215,7 @@ def test_a_table_of_ones_own_builds_without_a_recipe(folder: Path, tmp_path: Pat
 
 
 def test_a_cache_is_filled_and_changes_no_byte(folder: Path, tmp_path: Path) -> None:
-    """test_build.py has the second build, which is served from it."""
+    """test_pipeline.py has the second build, which is served from it."""
     questions = folder / "world" / "questions.jsonl"
     paths = ["--data-root", questions.parent, "--out", tmp_path / "out", "--cache", tmp_path / "cache"]
     done = strive_data("build", questions, *paths, *SMALL)

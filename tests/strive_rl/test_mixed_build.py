@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from strive_data.build import build
+from strive_data.build.pipeline import build
+from strive_data.build.verify import verify_build
 from strive_data.config import (
     BuildSettings,
     DecodeSettings,
@@ -24,7 +25,6 @@ from strive_data.demo.write import write_world
 from strive_data.inspect.report import Selection, write_report
 from strive_data.schema import PROBLEM_TYPES
 from strive_data.shards.reader import ShardSet
-from strive_data.verify import verify_build
 from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.data.views import plan_views, training_group
@@ -32,7 +32,7 @@ from strive_rl.policy import Policy
 from strive_rl.train import state
 from strive_rl.train.state import start
 from strive_rl.train.trainer import fit
-from tests.strive_data.test_build import Quiet
+from tests.strive_data.build.test_pipeline import Quiet
 from tests.strive_rl.tiny_models import TINY_MODELS
 
 SETTINGS = BuildSettings(

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
-from strive_data.sample_stream import find_videos, sample_stream
+from strive_data.engines.engine import find_videos, sample_stream
 from strive_data.schema import Sample
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.rules.open_answers import CUSTOM

@@ -91,7 +91,7 @@ def _connect(ray: Any, options: ClusterOptions, workers: int) -> None:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray takes over SIGTERM, which the build answers by itself (interrupt.py)."""
+    """Ray takes over SIGTERM, which the build answers by itself (`terminable`)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

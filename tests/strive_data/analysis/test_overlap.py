@@ -20,10 +20,10 @@ from strive_data.analysis.overlap import (
     vote,
 )
 from strive_data.analysis.overlap_frames import embed_by
-from strive_data.build import build
+from strive_data.build.pipeline import build
+from strive_data.build.progress import BuildProgress
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.errors import SettingsError
-from strive_data.progress import BuildProgress
 from strive_data.schema import Sample
 from tests.strive_data.analysis.copies import write_copy
 from tests.strive_data.builds import write_build

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from strive_data.annotations.read import Annotations, read_annotations
 from strive_data.annotations.videos import VideoFolder
+from strive_data.engines.engine import jobs_of
 from strive_data.errors import FailureKind, SampleError
-from strive_data.plan import jobs_of
 
 STEPS = ("a", "b", "x.mp4", "up", "in", "loop", "out.mp4", ".", "..", "gone")
 

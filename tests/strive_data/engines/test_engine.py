@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from strive_data.config import BuildSettings, ScoreSettings
-from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.engine import VideoJob, VideoResult, make_engine
 from strive_data.engines.local import LocalEngine
-from strive_data.engines.registry import make_engine
 from strive_data.errors import SettingsError
 from tests.strive_data.samples import a_question, a_sample
 

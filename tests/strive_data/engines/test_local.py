@@ -7,10 +7,9 @@ import pytest
 from strive_data.annotations.read import read_annotations
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
-from strive_data.engines.engine import VideoJob
+from strive_data.engines.engine import VideoJob, jobs_of
 from strive_data.engines.local import LocalEngine, TimedRead
 from strive_data.errors import SettingsError
-from strive_data.plan import jobs_of
 from strive_data.schema import FailedRow, Sample
 from tests.strive_data.samples import a_question, some_candidates
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from strive_data.build import build
+from strive_data.build.pipeline import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
 from strive_data.schema import PROBLEM_TYPES
-from tests.strive_data.test_build import Quiet
+from tests.strive_data.build.test_pipeline import Quiet
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=12, max_pixels=112 * 112),

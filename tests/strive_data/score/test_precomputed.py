@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.build import build
+from strive_data.build.pipeline import build
+from strive_data.build.progress import BuildProgress
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.progress import BuildProgress
 from strive_data.schema import sample_key
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.scorer import Scorer

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from strive_data import build as build_module
-from strive_data.build import build
+from strive_data.build import pipeline as build_module
+from strive_data.build.pipeline import build
+from strive_data.build.summary import BuildSummary
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.run import BuildSummary
 from strive_data.shards.output import open_output
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
-from tests.strive_data.test_resume import BROKEN, OTHER, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
+from tests.strive_data.build.test_resume import BROKEN, OTHER, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
 
 URL = "memory://bucket/built"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import FailureKind, UsageError
-from strive_data.sample_stream import VideoJob, VideoResult
 from strive_data.schema import FailedRow, Sample
 from strive_rl.benchmarks.item import Item
 from strive_rl.benchmarks.rules.open_answers import CUSTOM

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.build import build
+from strive_data.build.pipeline import build
+from strive_data.build.progress import Observer
 from strive_data.config import SamplerSettings
+from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import SettingsError, UsageError
-from strive_data.progress import Observer
-from strive_data.sample_stream import VideoJob, VideoResult
 from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl

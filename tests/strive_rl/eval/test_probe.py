@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from strive_data.build.verify import verify_build
 from strive_data.common.output_folder import output_folder
 from strive_data.errors import SettingsError, UsageError
-from strive_data.verify.build import verify_build
 from strive_rl.config import PolicySettings
 from strive_rl.data.selection import start_rates
 from strive_rl.eval.config import ProbeSettings

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from strive_data.annotations.read import read_annotations
-from strive_data.build import build
+from strive_data.build.pipeline import build
+from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.config import BuildSettings
-from strive_data.progress import ProgressTotals, VideoDone
 from tools.bench.resume import write_annotation, write_finished_build
 
 

@@ -9,10 +9,10 @@ from strive_data.annotations.read import read_annotations
 from strive_data.config import BuildSettings, DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
 from strive_data.demo.write import write_world
+from strive_data.engines.engine import jobs_of
 from strive_data.engines.local import LocalEngine
 from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.plan import jobs_of
 from strive_data.schema import Candidates, Sample
 from strive_data.shards.format import encode_sample
 from strive_data.shards.provenance import package_versions

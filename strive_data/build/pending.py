@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from strive_data.annotations.read import Annotations
-from strive_data.engines.engine import Row, VideoJob, VideoPath
+from strive_data.engines.engine import VideoJob, jobs_of, video_key
 from strive_data.errors import FailureKind, UsageError
-from strive_data.schema import FailedRow, Question, TimedFolder, question_hash
+from strive_data.schema import FailedRow, Question, question_hash
 from strive_data.shards.build_state import BuildState
 
 # A finished video may disappear: its samples stay valid.
 MISSING = frozenset({FailureKind.MISSING, FailureKind.OUTSIDE_ROOT})
-
-VideoKey = tuple[str, float, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +54,7 @@ def plan_pending_jobs(
         jobs=tuple(jobs),
         settled=frozenset(wanted - pending),
         attempt=attempt,
-        videos=len({_video_key(question) for _, question in rows.questions}),
+        videos=len({video_key(question) for _, question in rows.questions}),
     )
 
 
@@ -82,27 +78,6 @@ def is_settled(question: Question, state: BuildState, attempt: int) -> bool:
         and failure.attempt >= attempt
         and failure.question_hash == question_hash(question)
     )
-
-
-def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
-    """One job a video, in the order of their first row: each video is decoded and embedded once.
-
-    A folder of pictures to which rows give different times is a video for each.
-    """
-    videos: dict[VideoKey, list[Row]] = {}
-    for row in rows:
-        videos.setdefault(_video_key(row[1]), []).append(row)
-    names: Counter[str] = Counter()
-    jobs = []
-    for (video, *_), mine in videos.items():
-        names[video] += 1
-        name = video if names[video] == 1 else f"{video} ({names[video]})"
-        jobs.append(VideoJob(name=name, path=_place(data_root, mine[0][1]), rows=tuple(mine)))
-    return jobs
-
-
-def _video_key(question: Question) -> VideoKey:
-    return question.video, question.fps, question.frame_times
 
 
 def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:
@@ -139,15 +114,6 @@ def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:
         if question.sample_id in state.failed
     ]
     return unusable + tried
-
-
-def _place(data_root: Path | str, question: Question) -> VideoPath:
-    if not isinstance(data_root, Path):
-        return f"{data_root}/{question.video}"
-    path = data_root / question.video
-    if question.fps or question.frame_times:
-        return TimedFolder(path, question.fps, question.frame_times)
-    return path
 
 
 def _refusal(what: str) -> str:

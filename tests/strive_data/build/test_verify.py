@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from strive_data.build.verify import Problem, verify_build
 from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import FailureKind, UsageError
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import encode_sample, tar_members
-from strive_data.verify import Problem, verify_build
 from tests.strive_data.builds import rewrite_run, write_build
 from tests.strive_data.samples import a_sample, build_settings
 

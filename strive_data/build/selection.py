@@ -29,8 +29,7 @@ from strive_data.annotations.choices import with_letters
 from strive_data.common.settings import choose, load
 from strive_data.common.storage import LocalFolder, place_of
 from strive_data.config import BuildSettings, ScoreSettings
-from strive_data.engines.engine import Engine, VideoJob
-from strive_data.engines.registry import make_engine
+from strive_data.engines.engine import Engine, VideoJob, make_engine
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.inspect.tables import FILES as TABLES
 from strive_data.inspect.tables import scan
@@ -41,6 +40,7 @@ from strive_data.shards.reader import SEE_VERIFY, ShardSet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
 
 TableName = Literal["samples", "frames", "failures", "index"]
 

@@ -27,16 +27,34 @@ from strive_data.shards.frames import END_OF_IMAGE, decode_jpeg
 from strive_data.shards.manifest import Entry, Manifest, index_of, read_manifest
 from strive_data.shards.names import INDEX_FILE, PART_TABLES, manifest_name, part_name
 from strive_data.shards.tables import frames_table, samples_table
-from strive_data.verify.record import Problem
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
+
 
 # Computed columns: another processor may round them differently.
 COMPUTED = ("z", "inclusion")
 ROUNDING = 1e-9
 BLOCK_BYTES = 1 << 20
 STALE = "tables and shards are of two builds: restore both from one copy, or build again"
+
+RESTORE = "restore the file from a copy, or build again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One problem: `file` is a name in the build's folder, `offset` a byte in it, `remedy` what to do."""
+
+    file: str
+    what: str
+    sample_id: str | None = None
+    offset: int | None = None
+    remedy: str = RESTORE
+
+    def __str__(self) -> str:
+        sample = "" if self.sample_id is None else f", sample {self.sample_id!r}"
+        byte = "" if self.offset is None else f", byte {self.offset}"
+        return f"{self.file}{sample}{byte}: {self.what}; {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)

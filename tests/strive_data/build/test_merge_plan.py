@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from strive_data.build.merge import list_some, plan_merge, read_part, require_same_settings
 from strive_data.errors import DamagedError, FailureKind, UsageError
-from strive_data.merge.plan import list_some, plan_merge, read_part, require_same_settings
 from strive_data.schema import FailedRow
 from strive_data.shards.manifest import Entry, Manifest
 from tests.strive_data.builds import write_build

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from strive_data import build as build_module
-from strive_data.build import build
+from strive_data.build import pipeline as build_module
+from strive_data.build.pipeline import build
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
 from strive_data.demo.write import write_world
 from strive_data.errors import UsageError
-from tests.strive_data.killed_build import PROGRAM, command, start
-from tests.strive_data.test_resume import TIMES, Silent
+from tests.strive_data.build.killed_build import PROGRAM, command, start
+from tests.strive_data.build.test_resume import TIMES, Silent
 
 pytest.importorskip("s3fs", reason="the extra [s3] is not installed")
 pytest.importorskip("moto.server", reason="moto is not installed")

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from strive_data import build as build_module
-from strive_data.build import build
+from strive_data.build import pipeline as build_module
+from strive_data.build.pipeline import build
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine
-from tests.strive_data.test_resume import BROKEN, REFUSED, Silent
+from tests.strive_data.build.test_resume import BROKEN, REFUSED, Silent
 
 
 def run(annotation: Path, out: Path) -> None:

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from strive_data import sample_stream as streaming
 from strive_data.config import BuildSettings
-from strive_data.engines.engine import VideoJob
+from strive_data.engines import engine as streaming
+from strive_data.engines.engine import VideoJob, find_videos, sample_stream
 from strive_data.errors import FailureKind, SettingsError
-from strive_data.sample_stream import find_videos, sample_stream
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine
 from tests.strive_data.samples import a_question
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations.read import Annotations
+from strive_data.build.pending import next_attempt, plan_pending_jobs
+from strive_data.engines.engine import jobs_of
 from strive_data.errors import FailureKind, SampleError
-from strive_data.plan import jobs_of, next_attempt, plan_pending_jobs
 from strive_data.schema import failed_row, question_hash
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import Manifest

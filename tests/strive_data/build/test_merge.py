@@ -15,20 +15,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from strive_data.build import merge as join
+from strive_data.build.merge import MergeSummary, ShardMove, join_failures, merge_builds, move_shard
+from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview
-from strive_data.merge import MergeSummary, join, merge_builds
-from strive_data.merge.join import join_failures, move_shard
-from strive_data.merge.plan import ShardMove
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import read_build_state
 from strive_data.shards.format import decode_sample
 from strive_data.shards.manifest import Manifest, read_manifest
 from strive_data.shards.reader import ShardSet
 from strive_data.shards.tables import failures_table
-from strive_data.verify import verify_build
 from tests.strive_data.builds import write_build as write_any_build
 from tests.strive_data.samples import a_sample, build_settings
 

@@ -14,9 +14,9 @@ import pytest
 
 from strive_data.demo.write import write_world
 from tests.strive_data.fake_engine import write_annotation
-from tests.strive_data.killed_build import command, killed_after, stopped_when
+from tests.strive_data.build.killed_build import command, killed_after, stopped_when
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TIMES = ("seconds", "stage_seconds", "sha256")
 SHARDS = ["--set", "shard.max_samples=3"]
 
@@ -43,7 +43,7 @@ def content(folder: Path) -> dict[str, object]:
 def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
     """Kill after kill in one folder until its build is finished, then the next folder."""
     annotation = write_annotation(tmp_path / "data", "aabcbbdedffgghh")
-    script = [sys.executable, "-m", "tests.strive_data.forked_builds", annotation, tmp_path, "20", "0"]
+    script = [sys.executable, "-m", "tests.strive_data.build.forked_builds", annotation, tmp_path, "20", "0"]
     done = subprocess.run([*map(str, script)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     builds, kills = map(int, done.stdout.split())

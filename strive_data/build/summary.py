@@ -1,80 +1,18 @@
-"""Run the pending jobs of a build: draw results from the engine, write them, count failures, report.
-
-Also the limits on failures, and the closing lines of a build.
-"""
+"""What a build tells its user: when too much fails, what looks wrong, and its closing lines."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from strive_data.annotations.read import Annotations, Reading
-from strive_data.common.stopwatch import Stopwatch
 from strive_data.common.text import counted_samples, plural
 from strive_data.config import FailureSettings, ScoreSettings
-from strive_data.engines.engine import Engine, VideoResult
 from strive_data.errors import FailureKind, StriveError
-from strive_data.plan import PendingJobs
-from strive_data.progress import Observer, VideoDone
 from strive_data.schema import FailedRow
-from strive_data.shards.writer import ShardStream
-
-
-@dataclass
-class RunStats:
-    """What happened since the start: seconds by stage, videos from the cache, its damaged entries."""
-
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    cached_videos: int = 0
-    damaged_entries: list[Path] = field(default_factory=list)
-
-
-def run_jobs(
-    engine: Engine, pending: PendingJobs, stream: ShardStream, observer: Observer, limits: FailureLimits
-) -> RunStats:
-    """Write the engine's results for the pending jobs. Raises TooManyFailuresError at one of the limits."""
-    stats = RunStats()
-    results = engine.run(pending.jobs)
-    # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
-    with closing(results):  # type: ignore[type-var]
-        for video in results:
-            done, failures = write_video(video, pending, stream)
-            stats.watch.add(done.seconds)
-            stats.cached_videos += video.from_cache
-            if video.damaged_entry is not None:
-                stats.damaged_entries.append(video.damaged_entry)
-            observer.advance(done)
-            limits.add(done.questions, failures)
-    return stats
-
-
-def write_video(
-    video: VideoResult, pending: PendingJobs, stream: ShardStream
-) -> tuple[VideoDone, list[FailedRow]]:
-    """Write the results of one video that are not settled; what was done, and its failures."""
-    rows = zip(video.results, video.job.rows, strict=True)
-    results = [result for result, (_, question) in rows if question.sample_id not in pending.settled]
-    failures = [result for result in results if isinstance(result, FailedRow)]
-    watch, written_bytes, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
-    watch.add(video.seconds)
-    with watch.stage("write"):
-        stream.write(results, [question.sample_id for _, question in video.job.rows])
-    done = VideoDone(
-        video=video.job.name,
-        questions=len(results),
-        failures=Counter(failure.kind for failure in failures),
-        frames=video.frames,
-        written_bytes=stream.written_bytes - written_bytes,
-        shards=len(stream.manifests) - shards,
-        from_cache=video.from_cache,
-        seconds=watch.seconds,
-    )
-    return done, failures
-
 
 ADVICE = {
     FailureKind.MISSING: "check that --data-root is the folder that the video paths start from",

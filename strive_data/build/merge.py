@@ -1,14 +1,15 @@
-"""Write the joined build. It appears under its name only when all of it is there.
+"""Join finished builds of equal settings into one: shards unchanged under new numbers, and all tables.
 
-Everything is written into a hidden folder beside the output, run.json last; then the folder is renamed
-(`new_folder`).
+A sample that several builds hold with the same bytes is taken once. One id with different bytes is refused,
+unless the caller decides that the build named first wins. Everything is written into a hidden folder beside
+the output, run.json last; then the folder is renamed (`new_folder`).
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,27 +17,133 @@ from typing import Any
 
 import polars as pl
 
+from strive_data.build.verify import file_problems, read_record
 from strive_data.common.files import BLOCK_BYTES, file_sha256, replacing, write_json
 from strive_data.common.output_folder import new_folder
+from strive_data.common.settings import differences, identity
 from strive_data.common.text import counted_samples, plural
-from strive_data.config import Duplicates
+from strive_data.config import BuildSettings, Duplicates
 from strive_data.errors import DamagedError, FailureKind, UsageError
-from strive_data.merge.plan import (
-    MergePlan,
-    Part,
-    ShardMove,
-    list_some,
-    plan_merge,
-    read_part,
-    require_same_settings,
-)
-from strive_data.shards.build_state import BuildState, start_build
+from strive_data.schema import FailedRow
+from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import files_of, write_tables, write_trailing_failures
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import Entry, Manifest, PartFile, TrailingFailures, as_body
-from strive_data.shards.names import FAILURES_FILE, RUN_FILE, manifest_name, part_name
+from strive_data.shards.names import FAILURES_FILE, RUN_FILE, manifest_name, part_name, shard_name
 from strive_data.shards.provenance import CHECKSUM_KEY, FILES, file_hashes, run_record
+from strive_data.shards.reader import read_run
 from strive_data.shards.tables import SCHEMAS, write_table
+
+MAX_LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A finished build to be joined: `run` is its run.json."""
+
+    folder: Path
+    run: Mapping[str, Any]
+    settings: BuildSettings
+    state: BuildState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardMove:
+    """A shard of part number `part` that becomes `shard`, with the entries that are kept."""
+
+    part: int
+    manifest: Manifest
+    shard: str
+    kept: tuple[Entry, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all samples are kept, so that the bytes do not change."""
+        return len(self.kept) == len(self.manifest.samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePlan:
+    """`moves` in the order of the joined shards; `repeated` counts samples that an earlier part also holds.
+
+    `conflicts` names those of them with other bytes, each with the two builds; `failures` were recorded by
+    the manifests of shards of which nothing is kept.
+    """
+
+    moves: tuple[ShardMove, ...]
+    repeated: int
+    conflicts: tuple[str, ...]
+    failures: tuple[FailedRow, ...]
+
+
+def read_part(folder: Path) -> Part:
+    """The build in `folder`; checks the hashes of tables and manifests, and reads no shard.
+
+    Raises UsageError if it is not a finished build, DamagedError if a checksum differs.
+    """
+    record = read_record(folder)
+    problems = list(file_problems(folder, record))
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise DamagedError(f"{folder}/{problems[0]}{more}: `strive-data verify {folder}` lists all")
+    state = read_build_state(folder, record.settings)
+    return Part(folder=folder, run=read_run(folder), settings=record.settings, state=state)
+
+
+def require_same_settings(parts: Sequence[Part]) -> None:
+    """Raise UsageError that names every setting in which a build differs from the first."""
+    first, *others = parts
+    for other in others:
+        changed = differences(identity(first.settings), identity(other.settings))
+        if changed:
+            raise UsageError(
+                f"builds of different settings cannot be joined: {first.folder} has {'; '.join(changed)}, in "
+                f"{other.folder}; build one of them again"
+            )
+
+
+def plan_merge(
+    parts: Sequence[Sequence[Manifest]], names: Sequence[str], duplicates: Duplicates
+) -> MergePlan:
+    """The plan for the manifests of each part; messages use the `names` of the parts.
+
+    Raises UsageError for ids that several parts hold with different bytes, if they are refused.
+    """
+    owner: dict[str, tuple[str, int]] = {}
+    moves: list[ShardMove] = []
+    failures: list[FailedRow] = []
+    conflicts: list[str] = []
+    repeated = 0
+    for part, manifest in ((part, manifest) for part, of in enumerate(parts) for manifest in of):
+        kept = []
+        for entry in manifest.samples:
+            digest, first = owner.setdefault(entry.sample_id, (entry.sha256, part))
+            if first == part:
+                kept.append(entry)
+                continue
+            repeated += 1
+            if digest != entry.sha256:
+                conflicts.append(f"{entry.sample_id!r} in {names[first]} and {names[part]}")
+        if kept:
+            shard = shard_name(len(moves))
+            moves.append(ShardMove(part=part, manifest=manifest, shard=shard, kept=tuple(kept)))
+        else:
+            failures += manifest.failures
+    if conflicts and duplicates == "refuse":
+        raise UsageError(
+            f"different content in several builds: {plural(len(conflicts), 'sample id')}: "
+            f"{list_some(conflicts)}; --duplicates first takes the content of the build named first"
+        )
+    return MergePlan(
+        moves=tuple(moves), repeated=repeated, conflicts=tuple(conflicts), failures=tuple(failures)
+    )
+
+
+def list_some(conflicts: Sequence[str]) -> str:
+    """The first conflicts, and the number of the others."""
+    more = f" and {len(conflicts) - MAX_LISTED} more" if len(conflicts) > MAX_LISTED else ""
+    return "; ".join(conflicts[:MAX_LISTED]) + more
+
 
 Observe = Callable[[int, int, int], None]
 """Called with (shards done, shards in all, bytes done) after each shard."""

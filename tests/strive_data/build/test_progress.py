@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from strive_data.errors import FailureKind
-from strive_data.progress import (
+from strive_data.build.progress import (
     BuildProgress,
     ProgressCounts,
     ProgressTotals,
@@ -19,6 +18,7 @@ from strive_data.progress import (
     VideoDone,
     seconds_between_lines,
 )
+from strive_data.errors import FailureKind
 
 
 def test_failed_is_the_sum_over_kinds() -> None:

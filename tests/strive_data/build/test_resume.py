@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from strive_data import build as build_module
-from strive_data.build import build
+from strive_data.build import pipeline as build_module
+from strive_data.build.merge import merge_builds
+from strive_data.build.pipeline import build
+from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.summary import BuildSummary, TooManyFailuresError
+from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
-from strive_data.merge import merge_builds
-from strive_data.progress import ProgressTotals, VideoDone
-from strive_data.run import BuildSummary, TooManyFailuresError
-from strive_data.verify import verify_build
 from tests.strive_data.crash_images import recorded
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
 

@@ -9,30 +9,26 @@ at any moment continues with the same command and ends with the same bytes as an
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from strive_data.annotations.read import Annotations, read_inputs, video_root
+from strive_data.build.pending import MISSING, PendingJobs, all_failures, plan_pending_jobs
+from strive_data.build.progress import Observer, ProgressTotals, VideoDone
+from strive_data.build.summary import BuildSummary, FailureLimits, failure_lines, scorer_warnings
 from strive_data.common.settings import choose
+from strive_data.common.stopwatch import Stopwatch
 from strive_data.common.storage import place_of
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
-from strive_data.engines.engine import Engine
-from strive_data.engines.registry import make_engine
+from strive_data.engines.engine import Engine, VideoResult, make_engine
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import damaged_videos
-from strive_data.plan import MISSING, PendingJobs, all_failures, plan_pending_jobs
-from strive_data.progress import Observer, ProgressTotals
-from strive_data.run import (
-    BuildSummary,
-    FailureLimits,
-    RunStats,
-    failure_lines,
-    run_jobs,
-    scorer_warnings,
-)
+from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.names import FAILURES_FILE, TABLE_FILES
@@ -88,8 +84,9 @@ def build(
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
         warnings = scorer_warnings(settings.score, rows)
         observer.start(replace(progress_totals(rows, state, pending), warnings=warnings))
-        work = _Work(output=output, rows=rows, settings=settings, pending=pending, observer=observer)
-        finished, stats, counts = work.run(chosen, state, started)
+        finished, stats = write_shards(chosen, pending, state, output, settings, observer)
+        counts = write_tables(rows, finished, output, settings, time.monotonic() - started, stats.watch)
+        observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
         return replace(
             _summary(out, rows, finished, started, counts),
             resumed=len(state.done),
@@ -111,50 +108,101 @@ def publish_start(output: Output, settings: BuildSettings, state: BuildState, at
     return replace(state, started=True, attempt=attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """One start of a build that has something to write."""
+@dataclass
+class RunStats:
+    """What happened since the start: seconds by stage, videos from the cache, its damaged entries."""
 
-    output: Output
-    rows: Annotations
-    settings: BuildSettings
-    pending: PendingJobs
-    observer: Observer
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    cached_videos: int = 0
+    damaged_entries: list[Path] = field(default_factory=list)
 
-    def run(
-        self, engine: Engine | None, state: BuildState, started: float
-    ) -> tuple[BuildState, RunStats, Mapping[str, int]]:
-        """Write shards of the pending jobs, then the tables and `run.json` of all; its counts."""
-        output, attempt = self.output, self.pending.attempt
-        start_build(output.folder, self.settings, state, attempt)
-        output.publish()
-        with ShardStream(
-            output.folder,
-            self.settings,
-            manifests=state.manifests,
-            attempt=attempt,
-            committed=output.publish,
-        ) as stream:
-            limits = FailureLimits(self.settings.failures)
-            stats = RunStats()
-            if engine:
-                stats = run_jobs(engine, self.pending, stream, self.observer, limits)
-            stream.finish()
-        state = state.at_end(stream.manifests, stream.trailing, attempt)
-        output.fetch_parts(state.manifests)
-        counts = finalize(
-            output.folder,
-            self.settings,
-            state,
-            all_failures(self.rows, state),
-            inputs=self.rows.input_sha256,
-            recipes={path: reading.recipe for path, reading in self.rows.readings.items()},
-            seconds=time.monotonic() - started,
-            stage_seconds=stats.watch.seconds,
-        )
-        output.publish()
-        self.observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
-        return state, stats, counts
+
+def run_jobs(
+    engine: Engine, pending: PendingJobs, stream: ShardStream, observer: Observer, limits: FailureLimits
+) -> RunStats:
+    """Write the engine's results for the pending jobs. Raises TooManyFailuresError at one of the limits."""
+    stats = RunStats()
+    results = engine.run(pending.jobs)
+    # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
+    with closing(results):  # type: ignore[type-var]
+        for video in results:
+            done, failures = write_video(video, pending, stream)
+            stats.watch.add(done.seconds)
+            stats.cached_videos += video.from_cache
+            if video.damaged_entry is not None:
+                stats.damaged_entries.append(video.damaged_entry)
+            observer.advance(done)
+            limits.add(done.questions, failures)
+    return stats
+
+
+def write_video(
+    video: VideoResult, pending: PendingJobs, stream: ShardStream
+) -> tuple[VideoDone, list[FailedRow]]:
+    """Write the results of one video that are not settled; what was done, and its failures."""
+    rows = zip(video.results, video.job.rows, strict=True)
+    results = [result for result, (_, question) in rows if question.sample_id not in pending.settled]
+    failures = [result for result in results if isinstance(result, FailedRow)]
+    watch, written_bytes, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
+    watch.add(video.seconds)
+    with watch.stage("write"):
+        stream.write(results, [question.sample_id for _, question in video.job.rows])
+    done = VideoDone(
+        video=video.job.name,
+        questions=len(results),
+        failures=Counter(failure.kind for failure in failures),
+        frames=video.frames,
+        written_bytes=stream.written_bytes - written_bytes,
+        shards=len(stream.manifests) - shards,
+        from_cache=video.from_cache,
+        seconds=watch.seconds,
+    )
+    return done, failures
+
+
+def write_shards(
+    engine: Engine | None,
+    pending: PendingJobs,
+    state: BuildState,
+    output: Output,
+    settings: BuildSettings,
+    observer: Observer,
+) -> tuple[BuildState, RunStats]:
+    """Write shards of the pending jobs, each committed when it is full; the state with them."""
+    attempt, stats = pending.attempt, RunStats()
+    start_build(output.folder, settings, state, attempt)
+    output.publish()
+    with ShardStream(
+        output.folder, settings, manifests=state.manifests, attempt=attempt, committed=output.publish
+    ) as stream:
+        if engine:
+            stats = run_jobs(engine, pending, stream, observer, FailureLimits(settings.failures))
+        stream.finish()
+    return state.at_end(stream.manifests, stream.trailing, attempt), stats
+
+
+def write_tables(
+    rows: Annotations,
+    state: BuildState,
+    output: Output,
+    settings: BuildSettings,
+    seconds: float,
+    watch: Stopwatch,
+) -> dict[str, int]:
+    """Write the tables and `run.json` of all shards; its counts."""
+    output.fetch_parts(state.manifests)
+    counts = finalize(
+        output.folder,
+        settings,
+        state,
+        all_failures(rows, state),
+        inputs=rows.input_sha256,
+        recipes={path: reading.recipe for path, reading in rows.readings.items()},
+        seconds=seconds,
+        stage_seconds=watch.seconds,
+    )
+    output.publish()
+    return counts
 
 
 def is_up_to_date(output: Output, rows: Annotations, state: BuildState, pending: PendingJobs) -> bool:

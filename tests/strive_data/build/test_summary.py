@@ -6,21 +6,22 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations.read import Annotations
-from strive_data.config import FailureSettings, ScoreSettings
-from strive_data.errors import FailureKind
-from strive_data.plan import PendingJobs, jobs_of
-from strive_data.progress import ProgressTotals, VideoDone
-from strive_data.run import (
+from strive_data.build.pending import PendingJobs
+from strive_data.build.pipeline import run_jobs
+from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.summary import (
     BuildSummary,
     FailureLimits,
     TooManyFailuresError,
     failure_lines,
-    run_jobs,
     scorer_warnings,
     stop_reason,
     stopped_line,
     summary_lines,
 )
+from strive_data.config import FailureSettings, ScoreSettings
+from strive_data.engines.engine import jobs_of
+from strive_data.errors import FailureKind
 from strive_data.schema import FailedRow
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine

@@ -1,0 +1,1 @@
+"""A build: made, continued, verified, joined with others, and read from Python."""
