@@ -19,19 +19,13 @@ from strive_data.common.console import (
     echo,
     exit_code,
     option,
+    settings_option,
     terminable,
     written,
 )
-from strive_data.common.settings import choose, load, settings_file
-from strive_data.common.storage import place_of
-from strive_data.common.text import plural
-from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
-from strive_data.errors import UsageError
-from strive_data.export.cli import export
-from strive_data.options import (
+from strive_data.common.options import (
     Build,
     BuildAnywhere,
-    BuildSettingsHelp,
     Cache,
     Candidates,
     ColumnNames,
@@ -52,7 +46,14 @@ from strive_data.options import (
     Workers,
     folder_argument,
 )
+from strive_data.common.settings import choose, load, settings_file
+from strive_data.common.storage import place_of
+from strive_data.common.text import plural
+from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
+from strive_data.errors import UsageError
+from strive_data.export.cli import export
 
+BuildSettingsHelp = Annotated[str | None, settings_option(lambda: BuildSettings)]
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
 
 
@@ -231,8 +232,8 @@ def judge(
     out: TableOut = None,
 ) -> None:
     """Compare samplers on questions with known evidence: which part of each video matters."""
-    from strive_data.analysis.cases import read_cases
-    from strive_data.analysis.judge import Comparison, as_text, compare
+    from strive_data.inspect.cases import read_cases
+    from strive_data.inspect.compare_samplers import Comparison, as_text, compare
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:
@@ -277,8 +278,8 @@ def overlap(
     out: TableOut = None,
 ) -> None:
     """List videos of EVAL that TRAIN also holds: re-encoded, cropped or cut copies, and the same packets."""
-    from strive_data.analysis.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
-    from strive_data.analysis.overlap_frames import PICTURE, STORED, embed_by
+    from strive_data.inspect.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
+    from strive_data.inspect.overlap_frames import PICTURE, STORED, embed_by
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:

@@ -66,7 +66,7 @@ ADDED_FIELDS = ("fps", "frame_times")
 
 @dataclass(frozen=True, slots=True)
 class TimedFolder:
-    """A folder of pictures on this machine with a rate or times from its rows (frame_folder.py)."""
+    """A folder of pictures on this machine with a rate or times from its rows (decode/pictures.py)."""
 
     path: Path
     fps: float = 0.0

@@ -20,8 +20,7 @@ LAYERS = {
         sampling
         shards demo
         inspect engines
-        analysis
-        build options
+        build
         export
         cli
         __init__ __main__""",

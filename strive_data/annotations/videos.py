@@ -43,7 +43,7 @@ class VideoFolder:
         """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
 
         Raises SampleError where it or what its links lead to leaves the root (outside_root), and where no
-        file is there (missing). A folder of pictures is a video (frame_folder.py), also by a pattern of their
+        file is there (missing). A folder of pictures is a video (pictures.py), also by a pattern of their
         names: "frames/clip7/%05d.jpg" is "frames/clip7". It needs times, unless its row gives them (`timed`).
         """
         found = self._found.get((path, label, timed))

@@ -18,8 +18,7 @@ from typing import Any
 import polars as pl
 
 from strive_data.build.verify import file_problems, read_record
-from strive_data.common.files import BLOCK_BYTES, file_sha256, replacing, write_json
-from strive_data.common.output_folder import new_folder
+from strive_data.common.files import BLOCK_BYTES, file_sha256, new_folder, replacing, write_json
 from strive_data.common.settings import differences, identity
 from strive_data.common.text import counted_samples, plural
 from strive_data.config import BuildSettings, Duplicates
@@ -28,8 +27,18 @@ from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import files_of, write_tables, write_trailing_failures
 from strive_data.shards.format import END_OF_ARCHIVE
-from strive_data.shards.manifest import Entry, Manifest, PartFile, TrailingFailures, as_body
-from strive_data.shards.names import FAILURES_FILE, RUN_FILE, manifest_name, part_name, shard_name
+from strive_data.shards.manifest import (
+    FAILURES_FILE,
+    RUN_FILE,
+    Entry,
+    Manifest,
+    PartFile,
+    TrailingFailures,
+    as_body,
+    manifest_name,
+    part_name,
+    shard_name,
+)
 from strive_data.shards.provenance import CHECKSUM_KEY, FILES, file_hashes, run_record
 from strive_data.shards.reader import read_run
 from strive_data.shards.tables import SCHEMAS, write_table

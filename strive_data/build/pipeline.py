@@ -31,7 +31,7 @@ from strive_data.inspect.tables import damaged_videos
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import finalize
-from strive_data.shards.names import FAILURES_FILE, TABLE_FILES
+from strive_data.shards.manifest import FAILURES_FILE, TABLE_FILES
 from strive_data.shards.output import Output, open_output
 from strive_data.shards.provenance import package_versions
 from strive_data.shards.reader import read_run

@@ -26,8 +26,7 @@ from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveE
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import read_build_file
 from strive_data.shards.finalize import counts_of
-from strive_data.shards.manifest import read_trailing_failures
-from strive_data.shards.names import (
+from strive_data.shards.manifest import (
     BUILD_FILE,
     FAILURES_FILE,
     FRAMES_FILE,
@@ -39,6 +38,7 @@ from strive_data.shards.names import (
     TRAILING_FILE,
     is_manifest,
     manifest_name,
+    read_trailing_failures,
     shard_name,
     shard_of,
 )

@@ -24,8 +24,16 @@ from strive_data.sampling.registry import ORDERED
 from strive_data.schema import FailedRow, Sample, question_hash
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, encode_sample
 from strive_data.shards.frames import END_OF_IMAGE, decode_jpeg
-from strive_data.shards.manifest import Entry, Manifest, index_of, read_manifest
-from strive_data.shards.names import INDEX_FILE, PART_TABLES, manifest_name, part_name
+from strive_data.shards.manifest import (
+    INDEX_FILE,
+    PART_TABLES,
+    Entry,
+    Manifest,
+    index_of,
+    manifest_name,
+    part_name,
+    read_manifest,
+)
 from strive_data.shards.tables import frames_table, samples_table
 
 if TYPE_CHECKING:

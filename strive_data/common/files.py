@@ -1,7 +1,9 @@
-"""Write files that are whole or absent after any crash; read only regular files; hash files."""
+"""Files that are whole or absent after any crash, and folders that one command at a time writes to."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from strive_data.errors import StriveError, UsageError
 
 # A folder of pictures is a video: its frames, and what gives their times.
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -97,3 +101,154 @@ def read_regular_file(path: Path, *, max_bytes: int) -> bytes:
         if status.st_size > max_bytes:
             raise ValueError(f"{path.name} has {status.st_size} bytes, more than {max_bytes}")
         return file.read(max_bytes)
+
+
+# What an interrupted command has written, beside the output.
+PARTIAL = ".{name}.partial"
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Polars raises errors of its own, with the words of the system in them.
+FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+AGAIN = "start the same command again"
+
+
+class DiskFullError(StriveError):
+    """The storage of the output has no room left. Finished files stay."""
+
+
+@contextmanager
+def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
+    """Make `out` and lock it against a second writer. A folder made here that is empty at the end is removed.
+
+    `again` is what messages advise once there is room, or the folder can be written.
+    Raises UsageError where `out` cannot be made or written, is locked by another process, or goes away while
+    the block runs; DiskFullError where the block finds no room on the disk.
+    """
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except NotADirectoryError as error:
+        raise UsageError(f"--out {out}: a file is in its path; name a new folder") from error
+    except OSError as error:
+        if not isinstance(error, FileExistsError) and error.errno in FULL:
+            raise disk_full(out, again) from error
+        reason = "is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise UsageError(
+            f"--out {out}: {reason}, expected a folder that can be written; name a new one"
+        ) from error
+    try:
+        _lock(descriptor, out)
+        try:
+            with _refusals_named(out, again), disk_full_named(out, again):
+                yield
+        finally:
+            # Only under the lock: another process may just have made it.
+            if made and out.is_dir() and not any(out.iterdir()):
+                out.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
+    """A hidden folder beside `out` for the block to fill; it becomes `out` when the block ends.
+
+    If the block fails, nothing is left. What a killed process left is removed by the next. Raises UsageError
+    where `out` holds something, and as `output_folder`; StriveError where it cannot be written.
+    """
+    if out.name in ("", ".."):
+        raise UsageError(f"--out {out}: expected the name of a new folder, such as {out / 'export'}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists and is not an empty folder: name a new folder, or remove it")
+    # Imported here: the command line imports this module, and these cost it a tenth of its start.
+    import shutil
+
+    from strive_data.common.files import sync_folder
+
+    hidden = out.with_name(PARTIAL.format(name=out.name))
+    with output_folder(out, again):
+        try:
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir()
+            yield hidden
+            sync_folder(hidden)
+            hidden.replace(out)
+            sync_folder(out.parent)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            raise StriveError(f"--out {out}: cannot write: {error.strerror or error}; {again}") from error
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def require_unlocked(out: Path) -> None:
+    """Raise UsageError where another process writes to `out`, before anything costly is done for it."""
+    if not out.is_dir():
+        return
+    descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(descriptor, out)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_full_named(out: Path, again: str = AGAIN) -> Iterator[None]:
+    """Raise DiskFullError for what the block raises because there is no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL or any(words in str(error) for words in FULL_WORDS):
+            raise disk_full(out, again) from error
+        raise
+
+
+def disk_full(out: Path, again: str = AGAIN) -> DiskFullError:
+    """The error for an output without room."""
+    return DiskFullError(f"disk full: no room left to write {out}; free space and {again}")
+
+
+def has_room(folder: Path, size_bytes: int = 1 << 20) -> bool:
+    """Whether a file of that size can be written there, found by writing one: quotas count too."""
+    probe = folder / f".probe-{os.getpid()}.tmp"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(size_bytes))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in FULL:
+            return False
+        raise
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _refusals_named(out: Path, again: str) -> Iterator[None]:
+    """Raise UsageError where the system refuses the block a file of `out`: read-only, or gone."""
+    try:
+        yield
+    except OSError as error:
+        where = Path(error.filename) if isinstance(error.filename, str) else None
+        if where and error.errno not in FULL and out in (where, where.parent):
+            raise UsageError(
+                f"--out {out}: {error.strerror} ({where.name}); make the folder writable and {again}, or "
+                "name a new one"
+            ) from error
+        raise
+
+
+def _lock(descriptor: int, out: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"--out {out}: another process is writing there; wait until it ends, or stop it"
+        ) from error
+    except OSError:
+        # Some network file systems have no locks: nothing guards against a second writer there.
+        return

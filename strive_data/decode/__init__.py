@@ -8,8 +8,7 @@ from typing import Protocol
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.config import DecodeSettings
 from strive_data.decode.decord_reader import DecordReader
-from strive_data.decode.frame_folder import FrameFolderReader
-from strive_data.decode.image import ImageReader
+from strive_data.decode.pictures import FrameFolderReader, ImageReader
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, LocalVideo, TimedFolder
@@ -44,8 +43,8 @@ def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:
     counted in `info.decode_errors`, and never replaced by a neighbour. Jumps of the file's clock are closed
     and counted in `info.discontinuities`.
 
-    A folder is read as the frames of a video (frame_folder.py), a file whose name ends as those of pictures
-    as one still (image.py). For other files, `reader = "auto"` is the planned PyAV reader; the engines give a
+    A folder is read as the frames of a video (pictures.py), a file whose name ends as those of pictures
+    as one still. For other files, `reader = "auto"` is the planned PyAV reader; the engines give a
     video that hung or killed it to decord (engines/decode_pool.py), which refuses what it may get wrong.
     Raises SampleError of kind missing, empty, not_media, no_moov, no_video_stream, unsupported_codec,
     zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may

@@ -20,10 +20,9 @@ import numpy as np
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
-from strive_data.decode.orientation import UPRIGHT, Orientation, matrix_of, orientation_of
 from strive_data.decode.packet_index import PacketIndex, read_index
-from strive_data.decode.plan import is_leading
-from strive_data.decode.store import FrameStore, finish
+from strive_data.decode.runs import is_leading
+from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, matrix_of, orientation_of
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Times, VideoInfo
 

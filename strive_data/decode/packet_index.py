@@ -18,10 +18,9 @@ import av.error
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.file_bytes import is_cut_matroska
-from strive_data.decode.media import open_media, packets_until_error, video_stream
+from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
+from strive_data.decode.media import is_cut_matroska, open_media, packets_until_error, video_stream
 from strive_data.decode.packet_scan import Packet, PacketScan, scan_packets, with_true_keys
-from strive_data.decode.timeline import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 

@@ -1,7 +1,7 @@
 """The planned reader: index the packets, then decode only what the wanted frames need.
 
 1. One pass over the packets without decoding gives every frame's time and the key frames (packet_index.py).
-2. Wanted times become wanted frames, grouped by the key frame that their decoding begins at (plan.py).
+2. Wanted times become wanted frames, grouped by the key frame that their decoding begins at (runs.py).
 3. Seek to each of these key frames, decode up to the last wanted frame of the group. Where the clock of the
    file jumps, so that a time finds no packet, all packets are read and the needed ones decoded.
 4. Frames that are missing or damaged are read once more in a decode from the start. What is missing then is
@@ -29,7 +29,7 @@ from strive_data.decode.cross_check import STRICT, CrossCheck
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
 from strive_data.decode.packet_index import PacketIndex, index_stream
-from strive_data.decode.plan import (
+from strive_data.decode.runs import (
     DecodeErrors,
     Numbered,
     Run,

@@ -30,8 +30,8 @@ from strive_data.common.npy import read_npy
 from strive_data.common.settings import load
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.frame_folder import folder_sha256
 from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
+from strive_data.decode.pictures import folder_sha256
 from strive_data.errors import SampleError, StriveError, UsageError
 from strive_data.schema import Candidates, Floats, LocalVideo, TimedFolder, Times, VideoInfo
 from strive_data.shards.frames import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size

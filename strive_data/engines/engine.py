@@ -82,7 +82,7 @@ def make_engine(
     choose(name, ENGINES, "engine")
     cluster = cluster or ClusterOptions()
     if name == "ray":
-        from strive_data.engines.ray import RayEngine
+        from strive_data.engines.ray_engine import RayEngine
 
         return RayEngine(settings, options=cluster, workers=workers, cache=cache)
     require(cluster == ClusterOptions(), "--ray-address, --scorers and --gpus-per-scorer need --engine ray")

@@ -69,7 +69,7 @@ def score_video(
 ) -> tuple[EncodedFrames, Scored]:
     """The encoded frames and one result a question; after a cache miss the entry is written.
 
-    `embeddings` float32 [N, D] are those of the video's frames if already computed (batching.py). Raises
+    `embeddings` float32 [N, D] are those of the video's frames if already computed (`embed_videos`). Raises
     SampleError for frames that cannot be scored, or not encoded for the cache.
     """
     if isinstance(video, CacheHit):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from strive_data.common.console import echo, local_folder, local_path, option, written
+from strive_data.common.options import BuildAnywhere
 from strive_data.common.text import plural
-from strive_data.options import BuildAnywhere
 
 
 def export(

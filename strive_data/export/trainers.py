@@ -1,4 +1,4 @@
-"""The columns that each trainer reads, all in parquet with the images inside.
+"""The columns that each trainer reads: parquet with the images inside, or ms-swift's `messages`.
 
     easyr1     problem, answer, images[]                EasyR1, verl/utils/dataset.py (RLHFDataset)
     verl       prompt[], images[], reward_model,        verl, verl/utils/dataset/rl_dataset.py and
@@ -6,20 +6,24 @@
     trl        prompt[], images[], solution             TRL, trl/data_utils.py (prepare_multimodal_messages);
                                                         reward functions get the other columns
     datasets   question, answer, images[], times[] …    Hugging Face datasets: all that is known of a variant
+    messages   messages[], images[], solution …         ms-swift, LLaMA-Factory: a line a row, images as files
 
 A prompt that is one text has `<image>` for each frame; TRL's has the frames before its text, or, with time
-stamps, parts of type text and image.
+stamps, parts of type text and image. Sources of the layouts of files:
+https://huggingface.co/docs/datasets/repository_structure, /about_dataset_features;
+https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
-from strive_data.export.parquet import IMAGES, Row, card_head, images_of, write_parts
 from strive_data.export.rows import ExportOptions, ExportRow, prompt_text, question_text, time_stamps
 from strive_data.schema import Table
 
@@ -146,3 +150,119 @@ def _write(folder: Path, rows: Iterable[ExportRow], columns: Table, made: Any) -
     filled = (({**made(row), "images": images_of(row.jpegs)}, sum(map(len, row.jpegs))) for row in rows)
     write_parts(folder, filled, columns)
     return card_head(columns)
+
+
+ROWS_FILE, IMAGES_FOLDER = "train.jsonl", "images"
+
+
+def messages(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) -> str:
+    """Write the rows as JSON lines; a frame that several variants of a sample share is one file.
+
+        {"messages": [{"role": "user", "content": "<image><image>\\nWhich …"},
+                      {"role": "assistant", "content": "B"}],
+         "images": ["images/…", "images/…"], "solution": "B", …}
+
+    Image paths are relative to the folder, so that it can be moved: set ROOT_IMAGE_DIR to it (ms-swift), or
+    `media_dir` (LLaMA-Factory). GRPO drops the assistant's turn and gives `solution` to its rewards. There is
+    no list column but `images` and `times`: an empty list in the first rows has no type for readers of JSON
+    lines.
+    """
+    with (folder / ROWS_FILE).open("wb") as file:
+        for row in rows:
+            file.write(orjson.dumps(_line(row, options), option=orjson.OPT_APPEND_NEWLINE))
+            _write_images(folder / IMAGES_FOLDER, row)
+    return ""
+
+
+def _line(row: ExportRow, options: ExportOptions) -> dict[str, object]:
+    question = row.question
+    return {
+        "messages": [
+            {"role": "user", "content": prompt_text(row, options)},
+            {"role": "assistant", "content": question.answer},
+        ],
+        "images": [f"{IMAGES_FOLDER}/{name}" for name in row.frame_names],
+        "solution": question.answer,
+        "problem_type": question.problem_type,
+        "data_source": question.source or NO_SOURCE,
+        "sample_id": question.sample_id,
+        "variant": row.variant,
+        "video": question.video,
+        "times": row.times.tolist(),
+    }
+
+
+def _write_images(folder: Path, row: ExportRow) -> None:
+    for name, jpeg in zip(row.frame_names, row.jpegs, strict=True):
+        path = folder / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg)
+
+
+PART_BYTES = 128 << 20
+"""Bytes of images after which a file ends."""
+ROWS_A_GROUP = 64
+
+IMAGE = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+IMAGES = pl.List(IMAGE)
+VALUES = {pl.String: "string", pl.Float64: "float64", pl.Float32: "float32", pl.Int32: "int32"}
+
+Row = Mapping[str, Any]
+
+
+def images_of(jpegs: Iterable[bytes]) -> list[dict[str, bytes | None]]:
+    """The cell of a column of type IMAGES: `datasets` gives it as pictures, other readers as the JPEGs."""
+    return [{"bytes": jpeg, "path": None} for jpeg in jpegs]
+
+
+def write_parts(folder: Path, rows: Iterable[tuple[Row, int]], columns: Table) -> None:
+    """Write (row, bytes of its images) as parquet files of one split, named as a data set on the hub.
+
+    Files are cut by size, so that memory does not grow with the build.
+    """
+    parts, held, size_bytes = list[Path](), list[Row](), 0
+    (folder / "data").mkdir()
+
+    def write() -> None:
+        path = folder / "data" / f"part-{len(parts):05d}"
+        table = pl.DataFrame(held, schema=columns)
+        table.write_parquet(path, row_group_size=ROWS_A_GROUP, compression="uncompressed")
+        parts.append(path)
+        held.clear()
+
+    for row, row_bytes in rows:
+        held.append(row)
+        size_bytes += row_bytes
+        if size_bytes >= PART_BYTES:
+            write()
+            size_bytes = 0
+    if held or not parts:
+        write()
+    for number, path in enumerate(parts):
+        path.rename(path.with_name(f"train-{number:05d}-of-{len(parts):05d}.parquet"))
+
+
+def card_head(columns: Table) -> str:
+    """The head of README.md by which `datasets` finds files and types; JSON is YAML."""
+    body = {
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+        "dataset_info": {"features": [_feature(name, kind) for name, kind in columns.items()]},
+    }
+    return f"---\n{json.dumps(body, indent=1)}\n---\n"
+
+
+def _feature(name: str, kind: Any) -> dict[str, Any]:
+    """A column as the head of a card describes it."""
+    return {"name": name, **_typed(kind)}
+
+
+def _typed(kind: Any) -> dict[str, Any]:
+    if kind == IMAGE:
+        return {"dtype": "image"}
+    if isinstance(kind, pl.List):
+        inner = _typed(kind.inner)
+        return {"list": inner.get("dtype") or inner.get("struct") or inner}
+    if isinstance(kind, pl.Struct):
+        return {"struct": [_feature(member.name, member.dtype) for member in kind.fields]}
+    return {"dtype": VALUES[kind]}

@@ -18,13 +18,16 @@ from strive_data.common.settings import as_dict, differences, fingerprint, ident
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, UsageError
 from strive_data.schema import SCHEMA_VERSION, FailedRow
-from strive_data.shards.manifest import Manifest, TrailingFailures, read_manifest, read_trailing_failures
-from strive_data.shards.names import (
+from strive_data.shards.manifest import (
     BUILD_FILE,
     RUN_FILE,
     TRAILING_FILE,
+    Manifest,
+    TrailingFailures,
     is_manifest,
     manifest_name,
+    read_manifest,
+    read_trailing_failures,
     shard_name,
     shard_of,
 )

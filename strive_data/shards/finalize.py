@@ -19,8 +19,7 @@ from strive_data.config import BuildSettings
 from strive_data.errors import StriveError
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState
-from strive_data.shards.manifest import Manifest, TrailingFailures, as_body, index_of
-from strive_data.shards.names import (
+from strive_data.shards.manifest import (
     BUILD_FILE,
     FAILURES_FILE,
     INDEX_FILE,
@@ -28,6 +27,10 @@ from strive_data.shards.names import (
     SAMPLES_FILE,
     TABLE_FILES,
     TRAILING_FILE,
+    Manifest,
+    TrailingFailures,
+    as_body,
+    index_of,
     manifest_name,
 )
 from strive_data.shards.provenance import file_hashes, package_versions, run_record

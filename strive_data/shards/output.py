@@ -15,16 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from strive_data.common.files import is_temporary
-from strive_data.common.output_folder import disk_full_named, output_folder
+from strive_data.common.files import disk_full_named, is_temporary, output_folder
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards.manifest import Manifest
-from strive_data.shards.names import (
+from strive_data.shards.manifest import (
     BUILD_FILE,
     FAILURES_FILE,
     RUN_FILE,
     TRAILING_FILE,
+    Manifest,
     is_manifest,
     shard_of,
 )

@@ -17,8 +17,7 @@ from strive_data.sampling.comb import inclusion_of
 from strive_data.sampling.density import z_scores
 from strive_data.sampling.registry import ORDERED
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, Sample, Table
-from strive_data.shards.manifest import PartFile
-from strive_data.shards.names import PART_TABLES, part_name
+from strive_data.shards.manifest import PART_TABLES, PartFile, part_name
 
 SCHEMAS: dict[str, Table] = {"samples": SAMPLES_TABLE, "frames": FRAMES_TABLE}
 

@@ -21,8 +21,7 @@ from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings, ShardSettings
 from strive_data.schema import SCHEMA_VERSION, FailedRow, Sample, question_hash
 from strive_data.shards.format import END_OF_ARCHIVE, encode_sample
-from strive_data.shards.manifest import Entry, Manifest, PartFile, as_body
-from strive_data.shards.names import manifest_name, shard_name
+from strive_data.shards.manifest import Entry, Manifest, PartFile, as_body, manifest_name, shard_name
 from strive_data.shards.tables import write_parts
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from strive_data.common.output_folder import AGAIN, output_folder
+from strive_data.common.files import AGAIN, output_folder
 from strive_data.errors import StriveError
 
 T = TypeVar("T")

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from strive_data.common.console import option, written
-from strive_data.common.settings_help import settings_option
+from strive_data.common.console import option, settings_option, written
 
 BENCHMARKS = (
     "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, mvbench, longvideobench, mlvu, "

@@ -10,7 +10,7 @@ import difflib
 import os
 from pathlib import Path
 
-from strive_data.common.output_folder import require_unlocked
+from strive_data.common.files import require_unlocked
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from strive_data.common.console import Assignments, Config, echo, option, written
+from strive_data.common.console import Assignments, Config, echo, option, settings_option, written
 from strive_data.common.settings import load
-from strive_data.common.settings_help import settings_option
 from strive_data.errors import UsageError
 from strive_rl.common.options import (
     BENCHMARKS,
@@ -131,7 +130,7 @@ def _evaluate_shards(
 
     require_free(out)
     require_model(model, settings.policy.device)
-    from strive_data.common.output_folder import output_folder
+    from strive_data.common.files import output_folder
     from strive_data.shards.reader import ShardSet
 
     data = ShardSet.open(shards)
@@ -200,7 +199,7 @@ def probe(
 ) -> None:
     """Pass rate of each question and variant of a build, to look at, to filter by, or for
     data.selection=variance."""
-    from strive_data.shards.names import PASS_RATES_FILE
+    from strive_data.shards.manifest import PASS_RATES_FILE
     from strive_rl.common.preflight import require_free, require_model, require_new
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.config import ProbeSettings

@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from strive_data.common.console import echo
-from strive_data.common.output_folder import disk_full, has_room
+from strive_data.common.files import disk_full, has_room
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import UsageError

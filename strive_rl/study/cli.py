@@ -33,7 +33,7 @@ def study(
     require_free(out)
     for name in model:
         require_model(name, plan.arms[0].settings.policy.device)
-    from strive_data.common.output_folder import output_folder
+    from strive_data.common.files import output_folder
     from strive_data.shards.reader import ShardSet
 
     data, test = ShardSet.open(shards), ShardSet.open(heldout)

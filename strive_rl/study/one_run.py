@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from strive_data.common.output_folder import output_folder
+from strive_data.common.files import output_folder
 from strive_data.shards.reader import ShardSet
 from strive_rl.common.progress import quiet_libraries
 from strive_rl.common.run_settings import holds_work

@@ -19,8 +19,7 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 
-from strive_data.common.files import sync_folder
-from strive_data.common.output_folder import FULL_WORDS, DiskFullError, has_room
+from strive_data.common.files import FULL_WORDS, DiskFullError, has_room, sync_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import distributed
 from strive_rl.common.manifest import find_damage, write_manifest

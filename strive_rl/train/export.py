@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from strive_data.common.output_folder import output_folder
+from strive_data.common.files import output_folder
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.manifest import MANIFEST_FILE, require_intact, write_manifest

@@ -37,7 +37,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
 from strive_data.schema import Sample
-from strive_data.shards.names import RUN_FILE
+from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader

@@ -26,8 +26,7 @@ from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, Vid
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
-from strive_data.shards.manifest import Entry, Manifest, as_body
-from strive_data.shards.names import manifest_name, shard_name
+from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, shard_name
 from strive_data.shards.tables import write_parts
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.common.output_folder import (
+from strive_data.common.files import (
     DiskFullError,
     disk_full_named,
     has_room,

@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
-from strive_data.common.settings_help import describe, sections
+from strive_data.common.console import describe, sections
 from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError
 from strive_rl.config import TrainSettings

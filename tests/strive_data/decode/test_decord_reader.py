@@ -12,10 +12,10 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.decord_reader import DecordReader, why_inexact
-from strive_data.decode.orientation import Orientation
 from strive_data.decode.packet_index import PacketIndex
 from strive_data.decode.packet_scan import Packet
 from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.store import Orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
 from tools.barcodes.clip import Clip, numbers_of

@@ -9,7 +9,7 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.frame_folder import FrameFolderReader, folder_sha256, frame_files, frame_times
+from strive_data.decode.pictures import FrameFolderReader, folder_sha256, frame_files, frame_times
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import TimedFolder
 from tools.barcodes.clip import draw, numbers_of

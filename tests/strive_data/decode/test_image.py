@@ -14,7 +14,7 @@ from PIL import Image
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.frame_folder import FrameFolderReader
+from strive_data.decode.pictures import FrameFolderReader
 from strive_data.errors import FailureKind, SampleError
 
 SETTINGS = DecodeSettings(candidates=6, multiple=1, max_pixels=1 << 20)

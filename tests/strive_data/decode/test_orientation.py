@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.orientation import UPRIGHT, Orientation, orientation_of
 from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.store import UPRIGHT, Orientation, orientation_of
 from tools.barcodes.clip import Clip, encode
 from tools.barcodes.corpus import CLOSED
 from tools.barcodes.edits import rewrite, with_matrix

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.clock import ClockRules
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan, file_id, is_hidden
-from strive_data.decode.timeline import ClockRules
 from tools.barcodes.clip import Clip, encode
 from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
 

@@ -12,9 +12,8 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.decode.media import pixel_aspect
-from strive_data.decode.orientation import UPRIGHT
 from strive_data.decode.pyav_reader import PyavReader
-from strive_data.decode.store import FrameStore
+from strive_data.decode.store import UPRIGHT, FrameStore
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import Clip, encode, numbers_of
 from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264, x265

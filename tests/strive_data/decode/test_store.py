@@ -9,8 +9,7 @@ import pytest
 from av.video.reformatter import Interpolation
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.orientation import UPRIGHT
-from strive_data.decode.store import FrameStore, finish
+from strive_data.decode.store import UPRIGHT, FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import VideoInfo
 

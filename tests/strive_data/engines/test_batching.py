@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from strive_data.config import ScoreSettings
-from strive_data.engines.batching import MOST_VIDEOS, embed_videos
 from strive_data.engines.cache import CacheHit, CacheMiss
+from strive_data.engines.local import MOST_VIDEOS, embed_videos
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames
 from strive_data.score import FrameBatcher, make_scorer

@@ -20,7 +20,7 @@ import pytest
 
 from strive_data.build.selection import open_build
 from strive_data.errors import DamagedError, SettingsError, UsageError
-from strive_data.export import parquet
+from strive_data.export import trainers as parquet
 from strive_data.export.lmms_eval import presented
 from strive_data.export.rows import ExportOptions, export_rows
 from strive_data.export.run import LAYOUTS, export_build

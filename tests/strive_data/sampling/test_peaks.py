@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strive_data.analysis.cases import read_qvhighlights
-from strive_data.analysis.judge import Comparison, compare
 from strive_data.config import SamplerSettings
+from strive_data.inspect.cases import read_qvhighlights
+from strive_data.inspect.compare_samplers import Comparison, compare
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb
 from strive_data.sampling.peaks import peaks

@@ -21,7 +21,7 @@ from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import failed_row
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize, local_copy
-from strive_data.shards.names import TABLE_FILES
+from strive_data.shards.manifest import TABLE_FILES
 from strive_data.shards.provenance import add_checksum, checksum_matches, package_versions
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.builds import write_build

@@ -19,8 +19,8 @@ from strive_data.shards.manifest import (
     as_body,
     read_manifest,
     read_trailing_failures,
+    shard_of,
 )
-from strive_data.shards.names import shard_of
 from tests.strive_data.samples import a_question
 
 FAILURE = FailedRow(

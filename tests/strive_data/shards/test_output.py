@@ -16,8 +16,18 @@ from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.shards.output import open_output
+from tests.strive_data.build.test_resume import (
+    BROKEN,
+    OTHER,
+    REFUSED,
+    TIMES,
+    VIDEOS,
+    Killed,
+    Silent,
+    content,
+    run,
+)
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
-from tests.strive_data.build.test_resume import BROKEN, OTHER, REFUSED, TIMES, VIDEOS, Killed, Silent, content, run
 
 URL = "memory://bucket/built"
 

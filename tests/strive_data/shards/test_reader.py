@@ -13,8 +13,7 @@ from strive_data.common.files import write_json
 from strive_data.common.storage import LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import SCHEMA_VERSION
-from strive_data.shards.manifest import index_of
-from strive_data.shards.names import INDEX_FILE
+from strive_data.shards.manifest import INDEX_FILE, index_of
 from strive_data.shards.reader import ShardCache, ShardSet, read_run
 from strive_data.shards.writer import OpenShard
 from tests.strive_data.builds import write_build

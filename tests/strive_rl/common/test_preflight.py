@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.common.output_folder import output_folder
+from strive_data.common.files import output_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import preflight
 from strive_rl.common.manifest import write_manifest

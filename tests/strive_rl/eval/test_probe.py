@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from strive_data.build.verify import verify_build
-from strive_data.common.output_folder import output_folder
+from strive_data.common.files import output_folder
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import PolicySettings
 from strive_rl.data.selection import start_rates

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from strive_data.common.output_folder import DiskFullError
+from strive_data.common.files import DiskFullError
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.manifest import MANIFEST_FILE, find_damage, require_intact

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from strive_data.analysis.overlap_frames import PICTURE, Embed, VideoVectors, read_video_vectors
 from strive_data.common.settings import require
 from strive_data.common.text import plural, table_text
 from strive_data.errors import SettingsError
+from strive_data.inspect.overlap_frames import PICTURE, Embed, VideoVectors, read_video_vectors
 from strive_data.schema import Floats, Table, Times
 
 

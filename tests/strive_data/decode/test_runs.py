@@ -10,10 +10,11 @@ import av.error
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.clock import ClockRules
 from strive_data.decode.media import open_media, packets_until_error, video_stream
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan
-from strive_data.decode.plan import (
+from strive_data.decode.runs import (
     DecodeErrors,
     Run,
     merge_overlapping,
@@ -21,7 +22,6 @@ from strive_data.decode.plan import (
     packets_from_start,
     plan_runs,
 )
-from strive_data.decode.timeline import ClockRules
 from tools.barcodes.clip import Clip
 from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
 

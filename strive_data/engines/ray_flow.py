@@ -77,7 +77,7 @@ class InFlight:
 
 
 class Flow:
-    """The state between two results; `ray` is the package, actors are those of hosts.py."""
+    """The state between two results; `ray` is the package, actors are those of ray_engine.py."""
 
     def __init__(self, ray: Any, decoders: Actors, scorers: Actors, check: Check) -> None:
         self._ray, self._check = ray, check

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.ray.flow import CALLS_PER_ACTOR, MAX_TRIES, Actors, Flow
+from strive_data.engines.ray_flow import CALLS_PER_ACTOR, MAX_TRIES, Actors, Flow
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import FailedRow
-from tests.strive_data.engines.ray.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
+from tests.strive_data.engines.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
 from tests.strive_data.samples import a_question
 
 

@@ -5,10 +5,10 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from strive_data.analysis.cases import moment_of, read_cases, read_qvhighlights
 from strive_data.errors import UsageError
-from tests.strive_data.analysis.made_cases import a_case, qvhighlights_folder
+from strive_data.inspect.cases import moment_of, read_cases, read_qvhighlights
 from tests.strive_data.builds import write_build
+from tests.strive_data.inspect.made_cases import a_case, qvhighlights_folder
 from tests.strive_data.samples import a_sample, build_settings
 
 

@@ -11,7 +11,7 @@ from strive_data.decode import read_candidates
 from strive_data.demo.write import write_world
 from strive_data.engines.engine import jobs_of
 from strive_data.engines.local import LocalEngine
-from strive_data.engines.ray.hosts import DecodeHost, ScoreHost
+from strive_data.engines.ray_engine import DecodeHost, ScoreHost
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Sample
 from strive_data.shards.format import encode_sample

@@ -15,15 +15,13 @@ from strive_data.config import ClusterOptions
 from strive_data.demo.write import write_world
 from strive_data.engines.engine import VideoJob, VideoResult, jobs_of
 from strive_data.engines.local import LocalEngine
-from strive_data.engines.ray import RayEngine
-from strive_data.engines.ray.cluster import import_ray
-from strive_data.engines.ray.engine import check_versions
+from strive_data.engines.ray_engine import RayEngine, check_versions, import_ray
 from strive_data.errors import UsageError
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import encode_sample
 from strive_data.shards.provenance import package_versions
-from tests.strive_data.engines.test_local import SETTINGS
 from tests.strive_data.build.killed_build import command, stopped_when
+from tests.strive_data.engines.test_local import SETTINGS
 from tests.strive_data.samples import a_question
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")

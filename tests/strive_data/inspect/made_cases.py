@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from strive_data.analysis.cases import Case
+from strive_data.inspect.cases import Case
 
 
 def a_case(scores, moments, sample_id="1", video_id="v", stored=None):

@@ -4,14 +4,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.analysis.cases import read_qvhighlights
-from strive_data.analysis.judge import STORED, Comparison, as_text, compare, sampler_settings
-from strive_data.analysis.measure import METRICS, measure
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
+from strive_data.inspect.cases import read_qvhighlights
+from strive_data.inspect.compare_samplers import (
+    METRICS,
+    STORED,
+    Comparison,
+    as_text,
+    compare,
+    measure,
+    sampler_settings,
+)
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.registry import draw
-from tests.strive_data.analysis.made_cases import a_case, peaked_cases
+from tests.strive_data.inspect.made_cases import a_case, peaked_cases
 
 SMALL = Comparison(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
 

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from strive_data.config import ClusterOptions
-from strive_data.engines.ray.cluster import ActorCounts, connected, count_actors, import_ray
+from strive_data.engines.ray_engine import ActorCounts, connected, count_actors, import_ray
 from strive_data.errors import SettingsError, UsageError
 
 GPUS = {"CPU": 16.0, "GPU": 2.0}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.analysis.measure import METRICS, VideoBootstrap, largest_gaps, measure
+from strive_data.inspect.compare_samplers import METRICS, VideoBootstrap, largest_gaps, measure
 
 
 def test_the_interval_is_the_normal_one_for_many_videos():

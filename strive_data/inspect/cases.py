@@ -20,7 +20,7 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Times
-from strive_data.shards.names import RUN_FILE
+from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.reader import read_run
 
 Moment = tuple[int, int]

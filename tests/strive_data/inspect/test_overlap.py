@@ -10,7 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.analysis.overlap import (
+from strive_data.build.pipeline import build
+from strive_data.build.progress import BuildProgress
+from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
+from strive_data.errors import SettingsError
+from strive_data.inspect.overlap import (
     OVERLAP_TABLE,
     Hits,
     OverlapSettings,
@@ -19,14 +23,10 @@ from strive_data.analysis.overlap import (
     threshold_of,
     vote,
 )
-from strive_data.analysis.overlap_frames import embed_by
-from strive_data.build.pipeline import build
-from strive_data.build.progress import BuildProgress
-from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
-from strive_data.errors import SettingsError
+from strive_data.inspect.overlap_frames import embed_by
 from strive_data.schema import Sample
-from tests.strive_data.analysis.copies import write_copy
 from tests.strive_data.builds import write_build
+from tests.strive_data.inspect.copies import write_copy
 from tests.strive_data.samples import a_question, a_sample
 
 

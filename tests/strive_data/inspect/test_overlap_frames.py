@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from strive_data.analysis.overlap_frames import (
+from strive_data.config import ScoreSettings
+from strive_data.errors import SettingsError, UsageError
+from strive_data.inspect.overlap_frames import (
     COSINES,
     FREQUENCIES,
     SIDE,
@@ -17,8 +19,6 @@ from strive_data.analysis.overlap_frames import (
     read_video_vectors,
     stored_frames,
 )
-from strive_data.config import ScoreSettings
-from strive_data.errors import SettingsError, UsageError
 from strive_data.schema import Sample
 from strive_data.shards.frames import encode_jpeg
 from tests.strive_data.builds import write_build

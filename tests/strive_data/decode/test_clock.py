@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from strive_data.decode.timeline import ClockRules, Timeline, close_jumps
+from strive_data.decode.clock import ClockRules, Timeline, close_jumps
 
 FILE = ClockRules(may_jump=False, stores_dts=False)
 BROADCAST = ClockRules(may_jump=True, stores_dts=True)

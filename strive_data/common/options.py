@@ -15,8 +15,6 @@ from strive_data.common.console import (
     option,
     written,
 )
-from strive_data.common.settings_help import settings_option
-from strive_data.config import BuildSettings
 
 
 def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.ArgumentInfo:
@@ -114,10 +112,3 @@ RayGpus = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
 TableOut = Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")]
-
-
-def _build_settings() -> type:
-    return BuildSettings
-
-
-BuildSettingsHelp = Annotated[str | None, settings_option(_build_settings)]

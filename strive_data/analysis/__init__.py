@@ -1,1 +1,0 @@
-"""Compare samplers on known evidence; find videos that two builds share."""
