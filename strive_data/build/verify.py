@@ -1,7 +1,7 @@
 """Verify a finished build in the order in which one file protects the next, and name each problem.
 
-run.json by its own checksum → tables and manifests by run.json → tars by their manifests → samples by the
-contract → tables by the samples. All problems are collected; several processes read the shards.
+run.json by its own checksum → tables and manifests by run.json → tars by their manifests → tables by the
+samples. All problems are collected; several processes read the shards.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError, UsageError
 from strive_data.schema import FailedRow
-from strive_data.shards.build_state import read_build_file
 from strive_data.shards.finalize import counts_of
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -95,18 +94,6 @@ def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
             yield Problem(file=name, what=f"it does not have the sha256 of {RUN_FILE}")
 
 
-def settings_problems(folder: Path, record: Record) -> Iterator[Problem]:
-    """Settings in `build.json` that differ from those in `run.json`."""
-    try:
-        body = read_build_file(folder / BUILD_FILE)
-        started = fingerprint(load(BuildSettings, options=body["settings"]))
-    except StriveError as error:
-        yield Problem(file=BUILD_FILE, what=str(error).removeprefix(f"{folder / BUILD_FILE} "))
-        return
-    if not started == body.get("settings_fingerprint") == fingerprint(record.settings):
-        yield Problem(file=BUILD_FILE, what=f"its settings are not those of {RUN_FILE}")
-
-
 def extra_file_problems(folder: Path, record: Record) -> Iterator[Problem]:
     """Files and folders that are not part of the build; reports and notes of people are accepted."""
     known = {RUN_FILE, PASS_RATES_FILE, *record.files, *record.shards}
@@ -159,7 +146,6 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
         what = str(error).removeprefix(f"{folder / RUN_FILE} ").removesuffix(f": {SEE_VERIFY}")
         return VerifyResult(problems=(Problem(file=RUN_FILE, what=what),))
     problems = [*file_problems(folder, record), *extra_file_problems(folder, record)]
-    problems += settings_problems(folder, record)
     tables_sound = {problem.file for problem in problems}.isdisjoint(TABLE_FILES)
     try:
         first_rows = _first_rows(folder) if tables_sound else {}

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import FailureKind, UsageError
-from strive_data.schema import FailedRow, Sample
-from strive_data.shards.format import encode_sample, tar_members
+from strive_data.schema import FailedRow
 from tests.strive_data.builds import rewrite_run, write_build
 from tests.strive_data.samples import a_sample, build_settings
 
@@ -144,57 +142,41 @@ def test_samples_under_each_others_ids_are_found(build: Path) -> None:
 
     change_manifest(build, swap)
     text = problems_of(build)
-    assert "shard-000000.tar, sample 'b', byte 0: json: it is sample 'a'" in text
     assert "index.parquet, sample 'b': row 0, sample_id: 'a', expected 'b'" in text
 
 
-@pytest.mark.parametrize("key", ["shard", "settings", "parts", "sha256", "size_bytes"])
+@pytest.mark.parametrize("key", ["shard", "settings", "sha256", "size_bytes"])
 def test_a_manifest_that_describes_another_shard_is_found(build: Path, key: str) -> None:
-    other = {"shard": "shard-000005.tar", "parts": {}, "size_bytes": 7}
+    other = {"shard": "shard-000005.tar", "size_bytes": 7}
     change_manifest(build, lambda body: body.update({key: other.get(key, "0")}))
     assert "shard-000000." in problems_of(build)
 
 
-@pytest.mark.parametrize("where", ["table", "part"])
 @pytest.mark.parametrize(
     ("table", "column", "value"),
     [
         ("frames", "score", pl.lit(7.0, pl.Float32)),
         ("frames", "z", pl.col("z") + 1e-3),
-        ("frames", "cluster", pl.lit(1, pl.Int32)),
         ("frames", "variants", pl.lit([0], pl.List(pl.Int32))),
         ("samples", "answer", pl.lit("A")),
     ],
 )
 def test_a_table_that_differs_in_one_value_is_found(
-    build: Path, where: str, table: str, column: str, value: pl.Expr
+    build: Path, table: str, column: str, value: pl.Expr
 ) -> None:
-    name = f"{table}.parquet" if where == "table" else f"shard-000000.{table}.parquet"
-    row = 1 if table == "samples" else 13
+    name, row = f"{table}.parquet", 1 if table == "samples" else 13
     changed = pl.when(pl.int_range(pl.len()) == row).then(value).otherwise(pl.col(column)).alias(column)
     pl.read_parquet(build / name).with_columns(changed).write_parquet(build / name)
-    content = (build / name).read_bytes()
-    part = {"size_bytes": len(content), "sha256": sha256(content).hexdigest()}
-    if where == "part":
-        change_manifest(build, lambda body: body["parts"].update({name: part}))
-    else:
-        rewrite_run(build)
-    problems = verify_build(build, workers=1).problems
-    assert any(f"row {row}, {column}" in problem.what for problem in problems), problems
-    assert {problem.file for problem in problems} <= {name, f"{table}.parquet"}
+    rewrite_run(build)
+    (problem,) = verify_build(build, workers=1).problems
+    assert (problem.file, problem.what.partition(":")[0]) == (name, f"row {row}, {column}")
 
 
 def test_other_processors_may_round_computed_columns(build: Path) -> None:
-    name = "shard-000000.frames.parquet"
-    rounded = [pl.read_parquet(build / n).with_columns(pl.col("z") + 1e-12) for n in ("frames.parquet", name)]
-    rounded[0][:20].write_parquet(build / name)
-    content = (build / name).read_bytes()
-    part = {"size_bytes": len(content), "sha256": sha256(content).hexdigest()}
-    rounded[0].with_columns(
-        z=pl.when(pl.int_range(pl.len()) < 20).then(pl.col("z")).otherwise(pl.col("z") - 1e-12)
-    ).write_parquet(build / "frames.parquet")
-    change_manifest(build, lambda body: body["parts"].update({name: part}))
-    assert "shard-000000.frames.parquet" not in problems_of(build)
+    rounded = pl.read_parquet(build / "frames.parquet").with_columns(pl.col("z") + 1e-12)
+    rounded.write_parquet(build / "frames.parquet")
+    rewrite_run(build)
+    assert problems_of(build) == ""
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -236,16 +218,7 @@ def test_older_builds_count_tried_videos_as_videos(build: Path) -> None:
     assert problems_of(build) == ""
 
 
-def test_settings_are_those_of_the_start_and_of_the_samples(build: Path) -> None:
-    body = json.loads((build / "build.json").read_text())
-    body["settings"]["decode"]["candidates"] = 7
-    write_json(build / "build.json", body)
-    rewrite_run(build)
-    assert problems_of(build).startswith("build.json: its settings are not those of run.json")
-    body["settings"]["decode"]["candidatez"] = 7
-    write_json(build / "build.json", body)
-    rewrite_run(build)
-    assert problems_of(build).startswith("build.json: unknown setting 'decode.candidatez', did you mean")
+def test_settings_are_those_of_the_shards(build: Path) -> None:
     settings = json.loads((build / "run.json").read_text())["settings"]
     settings["sampler"]["seed"] = 5
     rewrite_run(build, settings=settings)
@@ -253,9 +226,7 @@ def test_settings_are_those_of_the_start_and_of_the_samples(build: Path) -> None
     rewrite_run(
         build, settings=settings, settings_fingerprint=fingerprint(load(BuildSettings, options=settings))
     )
-    text = problems_of(build)
-    assert "shard-000001.json: settings fingerprint" in text
-    assert "shard-000001.tar, sample 'c.c', byte 0: json: the sampler is not that of the settings" in text
+    assert "shard-000001.json: settings fingerprint" in problems_of(build)
 
 
 @pytest.mark.parametrize(
@@ -299,69 +270,9 @@ def test_a_folder_without_a_build_is_named(tmp_path: Path) -> None:
     assert problems_of(tmp_path).startswith("run.json: ")
 
 
-SAMPLE = a_sample()
-
-
-def changed(name: str, edit: Callable[[np.ndarray], object]) -> Sample:
-    array = getattr(SAMPLE, name).copy()
-    edit(array)
-    return replace(SAMPLE, **{name: array})
-
-
-BROKEN = {
-    "scores": changed("scores", lambda a: a.put(2, np.nan)),
-    "times: not": changed("times", lambda a: a.put(2, 0.1)),
-    "times:": changed("times", lambda a: a.put(0, -1.0)),
-    "times: 10.5 s, in a video of 10.0 s": changed("times", lambda a: a.put(9, 10.5)),
-    "variants: shape": replace(SAMPLE, variants=SAMPLE.variants[:1]),
-    "variants: not": replace(SAMPLE, variants=SAMPLE.variants[:, ::-1]),
-    "uniform": replace(SAMPLE, uniform=SAMPLE.uniform - 1),
-    "stored": replace(SAMPLE, stored=SAMPLE.stored[1:], jpegs=SAMPLE.jpegs[1:]),
-    "embeds": replace(SAMPLE, embeds=np.ones((10, 2), np.float16)),
-    "sampler": replace(SAMPLE, meta=replace(SAMPLE.meta, sampler={})),
-    "window": replace(SAMPLE, meta=replace(SAMPLE.meta, query_windows=0)),
-    "has no size": replace(SAMPLE, meta=replace(SAMPLE.meta, info=replace(SAMPLE.meta.info, width=0))),
-    "28×28 pixels": replace(SAMPLE, meta=replace(SAMPLE.meta, info=replace(SAMPLE.meta.info, width=28))),
-    "f0000.jpg: a stored frame": replace(SAMPLE, jpegs=(SAMPLE.jpegs[0][:-20], *SAMPLE.jpegs[1:])),
-    "f0001.jpg: not": replace(SAMPLE, jpegs=(SAMPLE.jpegs[0], SAMPLE.jpegs[1] + b"x", *SAMPLE.jpegs[2:])),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", BROKEN)
-def test_a_sample_that_breaks_a_rule_is_found(tmp_path: Path, rule: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("strive_data.shards.writer.encode_sample", lambda _: encode_sample(BROKEN[rule]))
-        build = write_build(tmp_path / "b", [SAMPLE])
-    problems = verify_build(build, workers=1).problems
-    assert any(rule in problem.what and problem.sample_id == "1" for problem in problems), problems
-
-
 def test_samples_of_all_settings_are_sound(tmp_path: Path) -> None:
     settings = build_settings(frames="all")
     assert problems_of(write_build(tmp_path / "b", [a_sample(frames="all")], settings=settings)) == ""
-
-
-def swapped(block: bytes) -> bytes:
-    """Times before scores."""
-    first, second, third = [m.offset for m in tar_members(block)][1:4]
-    return block[:first] + block[second:third] + block[first:second] + block[third:]
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda block: block[:147] + b"1" + block[148:],
-        lambda block: block + bytes(512),
-        lambda block: block[:-1] + b"x",
-        swapped,
-        lambda block: block.replace(b'"options": ', b'"options":  ').replace(b'"answer": ', b'"answer":'),
-    ],
-)
-def test_bytes_in_another_form_are_found(tmp_path: Path, edit: Callable[[bytes], bytes]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("strive_data.shards.writer.encode_sample", lambda sample: edit(encode_sample(sample)))
-        build = write_build(tmp_path / "b", [a_sample("7")])
-    assert "sample '7', byte 0: headers, padding or order" in problems_of(build)
 
 
 def test_a_problem_names_file_sample_byte_and_remedy() -> None:
