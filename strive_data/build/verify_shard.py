@@ -16,6 +16,7 @@ from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample
+from strive_data.shards.frames import jpeg_size
 from strive_data.shards.manifest import (
     FRAMES_FILE,
     INDEX_FILE,
@@ -143,6 +144,8 @@ def _read_samples(
             found.append(f"{len(block)} of {entry.length} bytes do not have the sha256 of its manifest")
         try:
             sample = decode_sample(block)
+            for jpeg in sample.jpegs:
+                jpeg_size(jpeg)
         except DamagedError as error:
             found.append(str(error))
         problems = [
