@@ -71,10 +71,8 @@ def train(
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
-    from strive_rl.common.preflight import require_evaluated, require_model
+    from strive_rl.common.preflight import require_model
 
-    if heldout is not None:
-        require_evaluated(settings)
     resumes = resume or resume_from is not None
     if not dry_run:
         _require_run(out, settings, resumes=resumes)

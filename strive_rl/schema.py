@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from strive_data.schema import Frames, Question, Times
+from strive_data.schema import Frames, ProblemType, Question, Times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,20 @@ class SampleRef:
 
     position: int
     epoch: int
+
+
+# How an answer is to be written, at the end of a prompt. Own words: the paper's prompts are not known here.
+ANSWER_FORM: dict[ProblemType, str] = {
+    "multiple choice": "The final answer is the letter of one option and nothing else.",
+    "numerical": "The final answer is one number and nothing else.",
+    "regression": "The final answer is one number and nothing else.",
+    "OCR": "The final answer is the text exactly as it is written in the video.",
+    "free-form": "The final answer is a short text.",
+    "temporal grounding": (
+        "The final answer is when it starts and ends in seconds of the video, as START to END, "
+        "with semicolons between several times."
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

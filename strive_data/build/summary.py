@@ -161,7 +161,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     if damaged := summary.damaged_videos:
         names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])
         more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)
-        yield f"  decoded with errors: {names}{more}; strive-data report {out} shows their frames"
+        yield f"  decoded with errors: {names}{more}"
+        yield f"  their frames: strive-data report {out} --where 'decode_errors > 0'"
 
 
 def stopped_line(out: Path | str) -> str:

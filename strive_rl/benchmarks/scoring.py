@@ -19,7 +19,7 @@ from strive_rl.benchmarks.item import (
     values_of,
 )
 from strive_rl.benchmarks.verdicts import final_text, open_form
-from strive_rl.common.statistics import Estimate, estimate, macro_estimate
+from strive_rl.common.statistics import Estimate, estimate, macro_estimate, widened
 
 Missing = Literal["wrong", "exclude"]
 Bootstrap = tuple[int, int]
@@ -203,12 +203,23 @@ def covered(convention: Convention, rows: Sequence[Scored]) -> list[Scored]:
 
 
 def mean_of(
-    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: Bootstrap
+    convention: Convention,
+    values: Sequence[float],
+    rows: Sequence[Scored],
+    bootstrap: Bootstrap,
+    *,
+    difference: bool = False,
 ) -> Estimate | None:
-    """The convention's mean of one value a row, with its interval.
+    """The convention's mean of one value a row, with its interval; of a `difference` from -1 to 1.
 
     A row without a task is left out of a mean over tasks.
     """
+    return widened(_mean_of(convention, values, rows, bootstrap), difference=difference)
+
+
+def _mean_of(
+    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: Bootstrap
+) -> Estimate | None:
     resamples, seed = bootstrap
     if convention.strata is None:
         return estimate(values, [row.video for row in rows], resamples=resamples, seed=seed)

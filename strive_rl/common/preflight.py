@@ -11,13 +11,12 @@ import os
 from pathlib import Path
 
 from strive_data.common.files import require_unlocked
-from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact
 from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
-from strive_rl.config import DEMOS, TrainSettings
+from strive_rl.config import DEMOS
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 
 
 def require_run_folder(out: Path, *, resume: bool) -> None:
@@ -39,20 +38,21 @@ def require_free(out: Path) -> None:
         require_unlocked(out)
 
 
-def require_evaluated(settings: TrainSettings) -> None:
-    """Raise UsageError for a run that would end before its first evaluation."""
-    every, steps = settings.validation.every, settings.steps
-    if every > steps:
-        raise UsageError(
-            f"validation.every: got {every} with {plural(steps, 'step')}: --heldout would never be evaluated "
-            "on; lower --eval-every"
-        )
-
-
 def require_new(file: Path) -> None:
     """Raise UsageError where the file that a command writes is there already."""
     if file.exists():
         raise UsageError(f"{file} is there already: move it, or give another --out")
+
+
+def require_results(folder: Path) -> None:
+    """Raise UsageError where the folder is no finished one of `strive-rl eval` or `score`."""
+    if not (folder / RESULTS_FILE).is_file():
+        inside = [path.parent for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
+        hint = f", did you mean {inside[0]}?" if inside else ""
+        raise UsageError(
+            f"{folder}: no {RESULTS_FILE} in it, expected a finished folder of `strive-rl eval` or "
+            f"`strive-rl score`{hint}"
+        )
 
 
 def require_model(name: str, device: str | None = None) -> None:

@@ -1,4 +1,5 @@
-"""Progress of a run on standard error: a live line on a terminal, a plain one every few seconds elsewhere."""
+"""Progress of a run on standard error: a live line on a terminal. Elsewhere, as in a log file, plain lines:
+one for a step or batch every few seconds, one for what is being done every minute in which there is none."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_OF_SILENCE = 60.0
 # On a terminal: between two phases, which may come with every token.
 SECONDS_BETWEEN_PHASES = 0.2
 
@@ -25,7 +27,7 @@ _open_lines: list[Line] = []
 def phase(text: str, *, always: bool = False) -> None:
     """Show what is being done now on the progress line of this process, if there is one.
 
-    Outside a terminal only every few seconds, unless `always`. May be called often.
+    Outside a terminal only after a minute of silence, unless `always`. May be called often.
     """
     if _open_lines:
         _open_lines[-1].show_phase(text, always=always)
@@ -63,7 +65,8 @@ class Line:
     def show_phase(self, text: str, *, always: bool = False) -> None:
         """Show what is being done, as `phase`."""
         now = time.monotonic()
-        if always or not self._live or now - self._last_phase >= SECONDS_BETWEEN_PHASES:
+        since = now - (self._last_phase if self._live else self._last_line)
+        if always or since >= (SECONDS_BETWEEN_PHASES if self._live else SECONDS_OF_SILENCE):
             self._last_phase = now
             self.show(self.parts_with(text), always=always)
 

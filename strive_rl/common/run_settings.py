@@ -101,10 +101,12 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     saved = {**saved, "settings": with_defaults(saved["settings"])}
     before, after = (dict(flat({name: record.get(name) for name in names})) for record in (saved, now))
     free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
+    held = any(record.get("heldout_fingerprint") for record in (saved, now))
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
         for name in sorted(before.keys() | after.keys())
         if name not in free and before.get(name) != after.get(name)
+        if held or not name.startswith("settings.validation.")
     ]
     if changed:
         raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")

@@ -52,13 +52,31 @@ def estimate(
 def share_estimate(
     values_N: npt.ArrayLike, videos_N: Sequence[str], *, resamples: int, seed: int
 ) -> Estimate | None:
-    """As `estimate`, for values from 0 to 1. Where every resample has one mean, as of answers that are all
-    right, the interval is Wilson's for as many independent draws as there are videos: equal answers are no
-    certainty."""
-    made = estimate(values_N, videos_N, resamples=resamples, seed=seed)
+    """As `estimate`, for values from 0 to 1, `widened`."""
+    return widened(estimate(values_N, videos_N, resamples=resamples, seed=seed))
+
+
+def difference_estimate(
+    values_N: npt.ArrayLike, videos_N: Sequence[str], *, resamples: int, seed: int
+) -> Estimate | None:
+    """As `estimate`, for differences from -1 to 1, `widened`."""
+    return widened(estimate(values_N, videos_N, resamples=resamples, seed=seed), difference=True)
+
+
+def widened(made: Estimate | None, *, difference: bool = False) -> Estimate | None:
+    """The estimate, with another interval where every resample has one mean: equal answers are no certainty.
+
+    Of values from 0 to 1, as of answers that are all right, it is Wilson's for as many independent draws as
+    there are videos. Of differences from -1 to 1 it is what remains possible if a share w of all videos were
+    unlike those seen: (1 - w)·mean ± w, w the upper end of Wilson's interval of 0 of these draws. For values
+    that are all 0 or all 1 the two are one formula.
+    """
     if made is None or made.low is None or made.low != made.high:
         return made
     low, high = wilson(made.mean, made.videos)
+    if difference:
+        other = wilson(0.0, made.videos)[1]
+        low, high = ((1 - other) * made.mean + sign * other for sign in (-1, 1))
     return replace(made, low=low, high=high)
 
 

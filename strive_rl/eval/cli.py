@@ -277,9 +277,15 @@ def compare(
     set_: Assignments = None,
 ) -> None:
     """B minus A, paired question by question, with intervals over videos and sign tests."""
+    from strive_rl.common.preflight import require_results
+
+    require_results(a)
+    require_results(b)
     from strive_rl.eval import compare as comparing
-    from strive_rl.eval.table import compare_table
+    from strive_rl.eval.table import compare_heading, compare_table
 
     options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
     settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
-    echo(compare_table(comparing.compare(a, b, settings=settings, common=common, out=out)))
+    results = comparing.compare(a, b, settings=settings, common=common, out=out)
+    echo(compare_heading(results))
+    echo(compare_table(results))

@@ -14,9 +14,10 @@ from strive_rl.common import jsonl
 from strive_rl.data.views import UNIFORM
 from strive_rl.eval.answer import cost_of
 from strive_rl.eval.answer_log import seconds_name
-from strive_rl.eval.compare import CompareSettings, compare
+from strive_rl.eval.compare import CompareSettings, paired_results
 from strive_rl.eval.config import RESULTS_FILE, BenchmarkSettings
 from strive_rl.eval.score import ScoreSettings, score
+from strive_rl.eval.scored_folder import read_scored
 
 Results = dict[str, Any]
 
@@ -92,8 +93,5 @@ def require_baseline(baseline: Path, settings: BenchmarkSettings) -> None:
 
 def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:
     """`strive-rl compare a b`, by this evaluation's bootstrap."""
-    return compare(
-        a,
-        b,
-        settings=CompareSettings(bootstrap_resamples=settings.bootstrap_resamples, seed=settings.seed),
-    )
+    bootstrap = CompareSettings(bootstrap_resamples=settings.bootstrap_resamples, seed=settings.seed)
+    return paired_results(read_scored(a), read_scored(b), settings=bootstrap)[0]

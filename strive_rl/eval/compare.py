@@ -7,7 +7,7 @@ The difference is B − A. Its interval is a bootstrap over videos. The sign tes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,92 +17,15 @@ from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.registry import BENCHMARKS
-from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import covered, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import sign_test
-from strive_rl.data.views import UNIFORM
-from strive_rl.eval.config import (
-    COMPARISON_FILE,
-    PAGE_FILE,
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    SCORED_FILE,
-)
+from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE
 from strive_rl.eval.page import compare_page
+from strive_rl.eval.scored_folder import ScoredFolder, read_scored, unlike
 
 LISTED = 3
 Pair = tuple[Scored, Scored]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredFolder:
-    """Scored questions by sample id, and what results.json says of them."""
-
-    path: Path
-    results: Mapping[str, Any]
-    rows: Mapping[str, Scored]
-
-
-def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
-    """A finished folder; of an evaluation the column of one frame sampler, by default uniform.
-
-    Scores of other systems have no sampler. Raises UsageError for another folder and another sampler.
-    """
-    results = jsonl.read_json(folder / RESULTS_FILE) if (folder / RESULTS_FILE).is_file() else {}
-    if "columns" in results:
-        return read_scored(folder / chosen(folder, results["columns"], sampler))
-    if "samplers" in results and (folder / PREDICTIONS_FILE).is_file():
-        return _of_shards(folder, chosen(folder, results["samplers"], sampler))
-    if not results or not (folder / SCORED_FILE).is_file():
-        raise UsageError(
-            f"{folder}: no finished folder of `strive-rl score` or `eval` (no {RESULTS_FILE} or no "
-            f"{SCORED_FILE})"
-        )
-    held = results["settings"].get("sampler")
-    if sampler is not None and held is not None and held != sampler:
-        raise UsageError(f"{folder}: it was scored for the sampler {held}, asked {sampler}")
-    return _named(folder, results, [_scored(row) for row in jsonl.read(folder / SCORED_FILE)])
-
-
-def chosen(folder: Path, held: Mapping[str, Any], sampler: str | None) -> str:
-    """The named frame sampler; by default uniform, or the only one there is."""
-    if sampler is None:
-        sampler = next(iter(held)) if len(held) == 1 else UNIFORM
-    return choose(sampler, held, f"sampler of {folder}")
-
-
-def _scored(row: Mapping[str, Any]) -> Scored:
-    tuples = {name: tuple(row.get(name, ())) for name in ("options", "outputs", "left_out", "by_judge")}
-    return Scored(**{**row, **tuples})
-
-
-def _of_shards(folder: Path, sampler: str) -> ScoredFolder:
-    """Questions of a build: their value is the reward's accuracy."""
-    lines = [line for line in jsonl.read(folder / PREDICTIONS_FILE) if line["sampler"] == sampler]
-    rows = [
-        Scored(
-            sample_id=line["sample_id"],
-            video=line["video_id"],
-            status="scored",
-            question=line.get("question", ""),
-            options=tuple(line.get("options", ())),
-            reference=line["answer"],
-            tags={"source": line["source"], "question type": line["problem_type"]},
-            output=line["output"],
-            extracted={CUSTOM.conventions[0].name: line["extracted"]},
-            values={CUSTOM.conventions[0].name: line["accuracy"]},
-            frames={"sampler": sampler, "times": line["times"]},
-        )
-        for line in lines
-    ]
-    by = {tag: sorted({row.tags[tag] for row in rows}) for tag in CUSTOM.breakdowns}
-    results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
-    return _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
-
-
-def _named(folder: Path, results: Mapping[str, Any], rows: list[Scored]) -> ScoredFolder:
-    return ScoredFolder(path=folder, results=results, rows={row.sample_id: row for row in rows})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +45,25 @@ def compare(
 ) -> dict[str, Any]:
     """The paired difference B − A, overall and by category; with `out`, also its page and JSON.
 
-    Raises UsageError for folders of other benchmarks, of another treatment of missing answers, and of other
-    questions, unless `common` keeps those that both hold.
+    `frames_a` and `frames_b` name the columns, `unlike` what differs beside the model. Raises UsageError for
+    folders of other benchmarks, of another treatment of missing answers, and of other questions, unless
+    `common` keeps those that both hold.
     """
-    second_sampler = settings.sampler_b or settings.sampler
-    first, second = read_scored(a, settings.sampler), read_scored(b, second_sampler)
+    if out is not None and (out / COMPARISON_FILE).exists():
+        raise UsageError(f"{out} already holds a comparison: give another --out")
+    first = read_scored(a, settings.sampler)
+    second = read_scored(b, settings.sampler_b or settings.sampler)
+    results, pairs = paired_results(first, second, settings=settings, common=common)
+    results |= {"frames_a": first.frames, "frames_b": second.frames, "unlike": unlike(first, second)}
+    if out is not None:
+        _write(out, results, pairs)
+    return results
+
+
+def paired_results(
+    first: ScoredFolder, second: ScoredFolder, *, settings: CompareSettings, common: bool = False
+) -> tuple[dict[str, Any], list[Pair]]:
+    """What `compare` says of two folders that are read, and the pairs in the mean."""
     _require_alike(first, second)
     pairs, left_out = paired(first, second, common=common)
     benchmark = BENCHMARKS[first.results["benchmark"]]
@@ -134,8 +71,9 @@ def compare(
     convention = _convention(benchmark, settings.convention, included)
     pairs = _covered(convention, included)
     if not pairs:
-        raise UsageError(f"{a} and {b} have no common question in the mean of {convention.name}")
-    body = _compared(convention, pairs, settings)
+        raise UsageError(
+            f"{first.path} and {second.path} have no common question in the mean of {convention.name}"
+        )
     results = {
         "title": first.results["title"],
         "benchmark": first.results["benchmark"],
@@ -143,7 +81,7 @@ def compare(
         "b": second.path.as_posix(),
         "convention": convention.name,
         "notes": [*benchmark.notes, *_notes(pairs, left_out, len(included) - len(pairs), convention)],
-        "overall": body,
+        "overall": _compared(convention, pairs, settings),
         "readings": {
             c.name: _compared(c, both, settings)
             for c in benchmark.conventions
@@ -155,9 +93,7 @@ def compare(
     }
     if benchmark.knowledge is not None:
         results["knowledge"] = _knowledge(benchmark, included)
-    if out is not None:
-        _write(out, results, pairs)
-    return results
+    return results, pairs
 
 
 def paired(a: ScoredFolder, b: ScoredFolder, *, common: bool) -> tuple[list[Pair], int]:
@@ -266,12 +202,13 @@ def _compared(convention: Convention, pairs: Sequence[Pair], settings: CompareSe
 
     name, bootstrap = convention.name, (settings.bootstrap_resamples, settings.seed)
 
-    def made(value: Callable[[Pair], float]) -> dict[str, Any] | None:
+    def made(value: Callable[[Pair], float], *, difference: bool = False) -> dict[str, Any] | None:
         first = [pair[0] for pair in pairs]
-        return shown(mean_of(convention, [value(pair) for pair in pairs], first, bootstrap))
+        values = [value(pair) for pair in pairs]
+        return shown(mean_of(convention, values, first, bootstrap, difference=difference))
 
     return {
-        "difference": made(lambda pair: _gain(pair, name)),
+        "difference": made(lambda pair: _gain(pair, name), difference=True),
         "a": made(lambda pair: pair[0].values[name] or 0.0),
         "b": made(lambda pair: pair[1].values[name] or 0.0),
     }
@@ -319,8 +256,6 @@ def _notes(pairs: Sequence[Pair], left_out: int, uncovered: int, convention: Con
 
 
 def _write(out: Path, results: dict[str, Any], pairs: Sequence[Pair]) -> None:
-    if (out / COMPARISON_FILE).exists():
-        raise UsageError(f"{out} already holds a comparison: give another --out")
     out.mkdir(parents=True, exist_ok=True)
     (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
     jsonl.write_json(out / COMPARISON_FILE, results)

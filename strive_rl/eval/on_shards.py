@@ -23,7 +23,7 @@ from strive_rl.answers.grounding import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
-from strive_rl.common.statistics import Estimate, estimate, share_estimate
+from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
 from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen, require_varied
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
@@ -232,7 +232,9 @@ def _gain(
     ids = sorted(after)
     differences = [after[i]["accuracy"] - before[i]["accuracy"] for i in ids]
     videos = [after[i]["video_id"] for i in ids]
-    return estimate(differences, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
+    return difference_estimate(
+        differences, videos, resamples=settings.bootstrap_resamples, seed=settings.seed
+    )
 
 
 def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from strive_data.common.page import render
 from strive_data.common.text import plural
 from strive_rl.benchmarks.item import Scored
-from strive_rl.eval.table import interval, judge_lines, knowledge_line, mean, points, readings
+from strive_rl.eval.table import compared_name, interval, judge_lines, knowledge_line, mean, points, readings
 
 T = TypeVar("T")
 Values = dict[str, Any]
@@ -38,7 +38,7 @@ def score_page(results: Mapping[str, Any], rows: Sequence[Scored]) -> str:
         totals=totals,
         facts=list(_facts(results)),
         notes=[*judge_lines(results), *results["notes"]],
-        tables=[_table(tag, values, names) for tag, values in results["by"].items()],
+        tables=[_table(tag, values, names) for tag, values in _dividing(results["by"])],
         examples=list(_score_examples(rows, names)),
     )
 
@@ -51,6 +51,11 @@ def _facts(results: Mapping[str, Any]) -> Iterator[str]:
         if counts[name]:
             yield f"{counts[name]} {name.replace('_', ' ')}"
     yield f"{counts['empty']} empty, {counts['unreadable']} without a readable answer"
+
+
+def _dividing(by: Mapping[str, Values]) -> Iterator[tuple[str, Values]]:
+    """The breakdowns that have more than one part."""
+    return ((tag, values) for tag, values in by.items() if len(values) > 1)
 
 
 def _table(tag: str, values: Mapping[str, Any], names: Sequence[str]) -> Values:
@@ -86,16 +91,19 @@ def compare_page(results: Mapping[str, Any], pairs: Sequence[tuple[Scored, Score
     ]
     return render(
         TEMPLATES / "compare.html",
-        title=f"{results['title']}: B − A",
+        title=f"{results['title'][:1].upper()}{results['title'][1:]}: B − A",
         totals=totals,
         sign=f"{results['convention']}: B is better on {plural(sign['won'], 'question')}, worse on "
         f"{sign['lost']}, equal on {sign['tied']}: sign test p = {sign['p']:.3g} (questions taken as "
         f"independent; over videos {videos['p']:.3g}).",
         knowledge=knowledge_line(results),
-        a=results["a"],
-        b=results["b"],
-        notes=results["notes"],
-        tables=[_compared_table(tag, values) for tag, values in results["by"].items()],
+        a=compared_name(results, "a"),
+        b=compared_name(results, "b"),
+        notes=[
+            *(f"A and B differ in more than the model: {line}" for line in results["unlike"]),
+            *results["notes"],
+        ],
+        tables=[_compared_table(tag, values) for tag, values in _dividing(results["by"])],
         examples=list(_compared_examples(pairs, results["convention"], list(results["readings"]))),
     )
 

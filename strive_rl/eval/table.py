@@ -131,6 +131,19 @@ def _score_row(label: str, part: Results, names: Sequence[str]) -> tuple[str, ..
     return (label, mean(lead, 2), interval(lead), *(mean(part[name], 2) for name in names[1:]), *counts)
 
 
+def compare_heading(results: Results) -> str:
+    """The two folders with the frames that are compared, and a warning for what makes them unlike."""
+    lines = [f"{side.upper()}: {compared_name(results, side)}" for side in ("a", "b")]
+    lines += [f"warning: A and B differ in more than the model: {line}" for line in results["unlike"]]
+    return "\n".join(lines)
+
+
+def compared_name(results: Results, side: str) -> str:
+    """The folder of one side, with its frame sampler where it is an evaluation's."""
+    frames = results[f"frames_{side}"]
+    return f"{results[side]}, {frames} frames" if frames else str(results[side])
+
+
 def compare_table(results: Results) -> str:
     """B − A in points with 95 % intervals, overall and by category; other readings, sign tests, notes."""
     header = ("B − A", "points", "95 % interval", "A", "B", "won", "lost", "questions")

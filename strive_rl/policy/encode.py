@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import ProblemType, Question
+from strive_data.schema import Question
 from strive_rl.policy.policy import Clip, Grid, Policy
 from strive_rl.policy.positions import Ids
-from strive_rl.schema import Group, Prompt, PromptStyle, View
+from strive_rl.schema import ANSWER_FORM, Group, Prompt, PromptStyle, View
 
 # The text of a question as the policy reads it. Own words: the paper's prompts are not known here.
 
@@ -28,19 +28,6 @@ THINK = (
 )
 
 DIRECT = "Answer at once, without reasoning."
-
-ANSWER_FORM: dict[ProblemType, str] = {
-    "multiple choice": "The final answer is the letter of one option and nothing else.",
-    "numerical": "The final answer is one number and nothing else.",
-    "regression": "The final answer is one number and nothing else.",
-    "OCR": "The final answer is the text exactly as it is written in the video.",
-    "free-form": "The final answer is a short text.",
-    "temporal grounding": (
-        "The final answer is when it starts and ends in seconds of the video, as START to END, "
-        "with semicolons between several times."
-    ),
-}
-
 
 USUAL = PromptStyle()
 

@@ -20,11 +20,10 @@ from strive_data.errors import UsageError
 from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
-from strive_rl.common.preflight import require_evaluated
 from strive_rl.common.progress import phase
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
-from strive_rl.data.views import EVALUATION_SAMPLERS
+from strive_rl.data.views import EVALUATION_SAMPLERS, IMPORTANCE
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from strive_rl.train.state import TrainState
 
 BEST_LINK = "best"
+TRAINING = "training"
+"""The value of `validation.sampler` that means the frames of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,8 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
     All processes must call it; each answers its part of the questions. Raises StriveError where no held-out
     question can be used, DamagedError for damaged stored data.
     """
-    every = run.settings.validation.every
-    if run.heldout is None or run.step % every:
+    due = run.step % run.settings.validation.every == 0 or run.step == run.settings.steps
+    if run.heldout is None or not due:
         return
     began = time.perf_counter()
     settings = evaluation_settings(run.settings)
@@ -80,11 +81,13 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
         distributed.propagate_errors(),
         newest_weights(run.engine, run.policy, run.step),
     ):
-        phase(f"evaluating {plural(len(mine), 'held-out question')}")
+        shown = f"{settings.samplers[0]} frames"
+        phase(f"evaluating {plural(len(mine), 'held-out question')}, {shown}")
         for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
             rows += made
             dropped += lost
-            phase(f"evaluating, held-out question {len(rows) + len(dropped)} of {len(mine)}")
+            done = len(rows) + len(dropped)
+            phase(f"evaluating, held-out question {done} of {len(mine)}, {shown}")
     rows, dropped = distributed.all_gather_list(rows), distributed.all_gather_list(dropped)
     rows.sort(key=lambda row: str(row["sample_id"]))
     record["heldout"] = heldout_record(rows, dropped, settings, run.step)
@@ -97,7 +100,7 @@ def evaluation_settings(settings: TrainSettings) -> EvalSettings:
     rollout = settings.rollout
     return EvalSettings(
         policy=settings.policy,
-        samplers=(settings.validation.sampler,),
+        samplers=(frame_sampler(settings),),
         max_new_tokens=rollout.max_new_tokens,
         seed=settings.seed,
         engine=rollout.engine,
@@ -105,6 +108,12 @@ def evaluation_settings(settings: TrainSettings) -> EvalSettings:
         tensor_parallel_size=rollout.tensor_parallel_size,
         sleep=rollout.sleep,
     )
+
+
+def frame_sampler(settings: TrainSettings) -> str:
+    """The sampler of the held-out frames, "training" resolved."""
+    given = settings.validation.sampler
+    return settings.data.sampler or IMPORTANCE if given == TRAINING else given
 
 
 def chosen_places(samples: int, questions: int | None) -> list[int]:
@@ -117,9 +126,8 @@ def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSet
     """Raise UsageError for a held-out build that cannot measure this run, before its model is loaded."""
     if heldout is None:
         return
-    require_evaluated(settings)
     sampler = settings.validation.sampler
-    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
+    choose(sampler, {TRAINING, *EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
     if not len(heldout):
         raise UsageError(f"--heldout {heldout.folder}: the build holds no sample to evaluate on")
     if heldout.fingerprint in (part.fingerprint for part in builds.parts):
@@ -143,7 +151,7 @@ def closing_lines(run: TrainState) -> list[str]:
         return []
     lines = [
         f"{run.out / BEST_LINK}: the checkpoint of the highest held-out accuracy, {best.accuracy:.3f} after "
-        f"step {best.step}"
+        f"step {best.step} ({frame_sampler(run.settings)} frames)"
     ]
     if exhausted(run) and run.step < run.settings.steps:
         after = plural(best.waited, "evaluation")

@@ -32,7 +32,7 @@ from strive_rl.benchmarks.item import (
 )
 from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
 from strive_rl.benchmarks.verdicts import OPEN_FORM, choice_verdict, final_text, letter_or_open
-from strive_rl.policy.encode import ANSWER_FORM
+from strive_rl.schema import ANSWER_FORM
 
 MMVU_DISCIPLINES = {
     "Science": (

@@ -156,9 +156,10 @@ def test_videos_that_gave_no_sample_are_counted_apart() -> None:
 
 def test_damaged_videos_are_named_the_worst_first() -> None:
     damaged = tuple((f"{i}.mp4", 9 - i) for i in range(7))
-    *_, line = summary_lines(replace(DONE, damaged_videos=damaged), OUT, None)
+    *_, line, how = summary_lines(replace(DONE, damaged_videos=damaged), OUT, None)
     assert line.startswith("  decoded with errors: 0.mp4 (9 errors), 1.mp4 (8 errors), ")
-    assert "4.mp4 (5 errors) and 2 more; strive-data report out" in line
+    assert line.endswith("4.mp4 (5 errors) and 2 more")
+    assert "strive-data report out --where 'decode_errors > 0'" in how
 
 
 def test_it_says_what_was_there_what_changed_and_what_failed() -> None:

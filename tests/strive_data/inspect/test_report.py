@@ -92,9 +92,9 @@ def test_failures_and_damage_come_first(tmp_path: Path) -> None:
     object.__setattr__(damaged.meta, "info", replace(damaged.meta.info, decode_errors=24))
     build = write_build(tmp_path / "build", [damaged, a_sample("2")], failures=failures)
     head = "".join(report_page(build, ShardSet.open(build), range(2))).partition("<section")[0]
-    assert "<td>no_moov</td><td>decode</td><td>3</td>" in head
+    assert "<li>3 × <b>no_moov</b> (decode)" in head
     assert "cut &lt;off&gt;" in head
-    assert "<li>videos/a.mp4: 24</li>" in head
+    assert "<li>videos/a.mp4: 24 errors</li>" in head
     assert "MB" in head
     sound = write_build(tmp_path / "sound", [a_sample("1")])
     assert 'class="note"' not in "".join(report_page(sound, ShardSet.open(sound), [0]))

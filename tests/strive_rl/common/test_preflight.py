@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -141,3 +142,17 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
     for changes, text in cases:
         code, shown = typed("train", *(part for pair in (good | changes).items() for part in pair))
         assert (code, shown.count("\n"), text in shown) == (2, 1, True), shown
+
+
+def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
+    """Regression: a wrong folder was refused after 24 s on a busy machine."""
+    (tmp_path / "out" / "after").mkdir(parents=True)
+    (tmp_path / "out" / "after" / "results.json").write_text('{"samplers": {"uniform": null}}')
+    line = {"sample_id": "1", "sampler": "uniform", "video_id": "v", "question": "Q", "options": []}
+    line |= {"answer": "B", "source": "s", "problem_type": "free-form", "times": [0.5]}
+    line |= {"output": "B", "extracted": "B", "accuracy": 1.0}
+    (tmp_path / "out" / "after" / "predictions.jsonl").write_text(json.dumps(line) + "\n")
+    good = tmp_path / "out" / "after"
+    for wrong, text in ((tmp_path / "out", f"did you mean {good}"), (tmp_path / "no", "no: no results.json")):
+        assert (typed("compare", good, wrong)[0], text in typed("compare", good, wrong)[1]) == (2, True)
+    assert typed("compare", good, good)[0] == 0

@@ -162,14 +162,20 @@ def test_of_several_processes_the_first_shows(monkeypatch: pytest.MonkeyPatch) -
     assert not stream.getvalue()
 
 
-def test_outside_a_terminal_phases_come_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_terminal_a_phase_comes_after_a_minute_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a log file got a line every 5 seconds of sampling."""
     now = [100.0]
     monkeypatch.setattr("strive_rl.common.progress.time.monotonic", lambda: now[0])
     stream = io.StringIO()
     with EvalProgress(stream) as progress:
-        for seconds in range(12):
+        for seconds in range(0, 150, 5):
             now[0] = 100.0 + seconds
-            if seconds == 6:
+            if seconds in (65, 70):
                 progress(5, 10)
-            phase(f"sampling, token {seconds} of 16")
-    assert stream.getvalue() == "sampling, token 5 of 16\n5/10 answers  6s left  sampling, token 10 of 16\n"
+            phase(f"sampling, token {seconds} of 160")
+    assert stream.getvalue().splitlines() == [
+        "sampling, token 60 of 160",
+        "5/10 answers  1m05s left",
+        "5/10 answers  1m10s left",
+        "5/10 answers  1m10s left  sampling, token 130 of 160",
+    ]

@@ -16,7 +16,7 @@ from strive_rl.common.run_settings import (
     require_same_prompts,
     run_record,
 )
-from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings
+from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings, ValidationSettings
 from tests.strive_rl.made_shards import make_shards
 
 
@@ -37,6 +37,15 @@ def test_more_steps_and_less_memory_are_the_same_run(saved: dict[str, Any]) -> N
     changed = TrainSettings(steps=5, save_every=7, policy=PolicySettings(groups_per_pass=1))
     now = saved | {"settings": as_dict(changed), "shards": "moved"}
     require_same(saved, now, Path("out"))
+
+
+def test_validation_matters_only_to_a_run_with_a_heldout_build(saved: dict[str, Any]) -> None:
+    changed = TrainSettings(validation=ValidationSettings(sampler="uniform"))
+    now = saved | {"settings": as_dict(changed)}
+    require_same(saved, now, Path("out"))
+    held = {"heldout_fingerprint": "1f"}
+    with pytest.raises(UsageError, match=r"validation\.sampler was training, now uniform"):
+        require_same(saved | held, now | held, Path("out"))
 
 
 @pytest.mark.parametrize(

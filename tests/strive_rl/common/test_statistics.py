@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strive_rl.common.statistics import (
     Estimate,
     SignTest,
+    difference_estimate,
     estimate,
     macro_estimate,
     share_estimate,
@@ -136,3 +137,11 @@ def test_equal_answers_are_no_certainty() -> None:
     assert one is not None
     assert one.low is None
     assert share_estimate([], [], resamples=100, seed=0) is None
+
+
+@pytest.mark.parametrize(("gain", "low", "high"), [(0.0, -0.5615, 0.5615), (1.0, -0.1230, 1.0)])
+def test_equal_differences_are_no_certainty(gain: float, low: float, high: float) -> None:
+    """Of 3 videos: w = z²/3 / (1 + z²/3) = .5615."""
+    made = difference_estimate([gain] * 4, ["a", "a", "b", "c"], resamples=100, seed=0)
+    assert made is not None
+    assert (made.mean, made.low, made.high) == pytest.approx((gain, low, high), abs=1e-4)

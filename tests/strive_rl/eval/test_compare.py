@@ -9,9 +9,11 @@ import pytest
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU
 from strive_rl.common import jsonl
-from strive_rl.eval.compare import CompareSettings, compare, read_scored
+from strive_rl.common.statistics import wilson
+from strive_rl.eval.compare import CompareSettings, compare
 from strive_rl.eval.score import ScoreSettings, score
-from strive_rl.eval.table import compare_table
+from strive_rl.eval.scored_folder import read_scored
+from strive_rl.eval.table import compare_heading, compare_table
 
 QUICK = CompareSettings(bootstrap_resamples=50)
 
@@ -76,6 +78,32 @@ def test_evaluations_on_shards_are_compared_too(tmp_path: Path) -> None:
     assert (made["overall"]["difference"]["mean"], made["sign_test"]["won"]) == (pytest.approx(1 / 4), 1)
     assert made["by"]["source"]["s"]["difference"]["mean"] == pytest.approx(1 / 4)
     assert read_scored(a, "importance").rows["0"].values == {"accuracy": 1.0}
+    assert (made["frames_a"], made["frames_b"], made["unlike"]) == ("uniform", "uniform", [])
+    assert compare_heading(made).splitlines() == [f"A: {a}, uniform frames", f"B: {b}, uniform frames"]
+
+
+def test_what_differs_beside_the_model_is_named(tmp_path: Path) -> None:
+    """Unequal builds, votes, prompts and frames are warned of; what only costs time or memory is not."""
+    settings = {"engine": "builtin", "sleep": True, "seed": 0, "policy": {"dtype": "auto", "device": "cpu"}}
+    a = of_shards(tmp_path / "a", uniform="AABB", importance="BBBA")
+    b = of_shards(tmp_path / "b", importance="BABB")
+    for folder_of, build, changes in (
+        (a, "1f", {}),
+        (b, "2e", {"vote": True, "variants": 4, "sleep": False, "seed": 1, "policy": {"dtype": "float32"}}),
+    ):
+        results = jsonl.read_json(folder_of / "results.json")
+        results |= {"settings": settings | changes, "shards": "held", "shards_fingerprint": build}
+        jsonl.write_json(folder_of / "results.json", results)
+    made = compare(a, b, settings=QUICK, out=tmp_path / "out")
+    assert sorted(made["unlike"]) == [
+        "build: held (1f) in A, held (2e) in B",
+        "frames: uniform in A, importance in B",
+        "policy.dtype: auto in A, float32 in B",
+        "variants: the default in A, 4 in B",
+        "vote: False in A, True in B",
+    ]
+    assert compare_heading(made).count("warning: ") == 5
+    assert "frames: uniform in A, importance in B" in (tmp_path / "out" / "page.html").read_text()
 
 
 def test_what_is_no_such_folder(tmp_path: Path) -> None:
@@ -142,7 +170,10 @@ def test_a_system_against_itself_and_swapped(tmp_path: Path) -> None:
     a = folder(tmp_path, "a", dict(enumerate("BBAABA")))
     b = folder(tmp_path, "b", dict(enumerate("ABBABB")))
     same = compare(a, a, settings=QUICK_COMPARE)
-    assert same["overall"]["difference"] == {"mean": 0, "low": 0, "high": 0, "questions": 6, "videos": 3}
+    # Three videos without a difference say little of others.
+    other = wilson(0, 3)[1]
+    none = {"mean": 0, "low": -other, "high": other, "questions": 6, "videos": 3}
+    assert same["overall"]["difference"] == pytest.approx(none)
     assert same["sign_test"]["p"] == 1
     there, back = compare(a, b, settings=QUICK_COMPARE), compare(b, a, settings=QUICK_COMPARE)
     assert there["overall"]["difference"]["mean"] == -back["overall"]["difference"]["mean"]

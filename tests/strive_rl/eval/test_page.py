@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,14 +54,25 @@ def test_won_and_lost_questions_stand_side_by_side() -> None:
     estimate = {"mean": 0.5, "low": -0.1, "high": 0.8, "questions": 2, "videos": 1}
     test = {"won": 1, "lost": 1, "tied": 0, "p": 1.0}
     part = {"difference": estimate, "a": estimate, "b": estimate}
-    by = {"size": {"big": part | test}}
-    results = {"title": "T", "convention": "official", "a": "a<b", "b": "b", "notes": [], "by": by}
+    by = {"size": {"big": part | test, "small": part | test}, "source": {"only": part | test}}
+    results: dict[str, Any] = {
+        "title": "T",
+        "convention": "official",
+        "a": "a<b",
+        "b": "b",
+        "notes": [],
+        "by": by,
+    }
+    results |= {"frames_a": "uniform", "frames_b": "uniform", "unlike": ["votes: 1 in A, 4 in B"]}
     results |= {"overall": part, "sign_test": test, "sign_test_videos": test, "readings": {"official": part}}
     html = compare_page(results, [(a, b), (b, a), (a, a)])
     assert "+50.00 points" in html
     assert "Won by B: 1, 1 shown" in html
     assert "Lost by B: 1, 1 shown" in html
-    assert "a&lt;b" in html
+    assert "A: a&lt;b, uniform frames" in html
+    assert "votes: 1 in A, 4 in B" in html
+    # A breakdown into one part says nothing.
+    assert ("By size" in html, "By source" in html) == (True, False)
 
 
 def test_examples_are_spread() -> None:

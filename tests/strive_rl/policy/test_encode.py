@@ -13,8 +13,8 @@ import torch
 from strive_data.errors import SampleError, UsageError
 from strive_data.schema import PROBLEM_TYPES, Question
 from strive_rl.policy import Policy, encode
-from strive_rl.policy.encode import ANSWER_FORM, DIRECT, THINK, user_text
-from strive_rl.schema import Group, PromptStyle
+from strive_rl.policy.encode import DIRECT, THINK, user_text
+from strive_rl.schema import ANSWER_FORM, Group, PromptStyle
 
 
 def question(problem_type, options=()):
