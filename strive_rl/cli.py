@@ -179,11 +179,14 @@ def show(
     run: RunFolder,
     step: Annotated[int | None, option(text="Step to print; default the last.")] = None,
     question: Annotated[str | None, option(text="Id of one question; default all that were kept.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Whole completions; default the ends of long ones.")
+    ] = False,
 ) -> None:
     """Completions of a run, the best and worst of each variant: prompt, frames, reward, advantage."""
     from strive_rl.inspect.show import show as shown
 
-    echo(shown(run, step=step, question=question))
+    echo(shown(run, step=step, question=question, full=full))
 
 
 app.command()(study)

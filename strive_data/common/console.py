@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType, NoneType
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
@@ -155,12 +156,18 @@ Version = Annotated[
 ]
 
 
+def _completed(arguments: list[str]) -> list[str]:
+    """The arguments; the option HELP_SETTINGS, which needs a value, gets SECTIONS where none follows it."""
+    bare = arguments[-1:] == [HELP_SETTINGS]
+    return [*arguments, SECTIONS] if bare else arguments
+
+
 def run(app: typer.Typer) -> NoReturn:
     """Run the application. A StriveError, or a standard output that is full, is one line and exit code 2."""
     code = 0
     try:
         try:
-            app()
+            app(_completed(sys.argv[1:]))
         except SystemExit as end:
             if not isinstance(end.code, int | None):
                 raise
@@ -181,6 +188,8 @@ def run(app: typer.Typer) -> NoReturn:
 
 ALL = "all"
 TOP = "top"
+HELP_SETTINGS, SECTIONS = "--help-settings", "sections"
+"""The option alone, which `run` completes to SECTIONS, lists the sections."""
 
 
 def settings_option(settings: Callable[[], type]) -> Any:
@@ -195,9 +204,9 @@ def settings_option(settings: Callable[[], type]) -> Any:
             raise typer.Exit
 
     return typer.Option(
-        "--help-settings",
-        metavar="SECTION",
-        help="Print the settings of a section (or of all) with defaults, then exit.",
+        HELP_SETTINGS,
+        metavar="[SECTION]",
+        help="Print the settings of a section (or of all) with defaults, then exit; default: the sections.",
         callback=show,
         is_eager=True,
         show_default=False,
@@ -205,8 +214,14 @@ def settings_option(settings: Callable[[], type]) -> Any:
 
 
 def describe(cls: type, section: str = ALL) -> str:
-    """The settings of one section, or of all. Raises SettingsError for an unknown section."""
+    """The settings of one section, or of all; for SECTIONS a line for each.
+
+    Raises SettingsError for an unknown section.
+    """
     known = dict(sections(cls))
+    if section == SECTIONS:
+        width = max(map(len, known))
+        return "\n".join(f"{name:{width}}  {_summary(each)}" for name, each in known.items())
     choose(section, [*known, ALL], "section")
     names = list(known) if section == ALL else [section]
     return "\n\n".join("\n".join(_lines(name, known[name])) for name in names)
@@ -218,6 +233,11 @@ def sections(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
     for name, hint in get_type_hints(cls).items():
         if isinstance(hint, type) and is_dataclass(hint):
             yield from sections(hint, f"{prefix}{name}.")
+
+
+def _summary(cls: type) -> str:
+    """The beginning of its docstring."""
+    return shorten(cleandoc(cls.__doc__ or "").partition("\n\n")[0], 60, placeholder=" …")
 
 
 def _lines(name: str, cls: type) -> Iterator[str]:

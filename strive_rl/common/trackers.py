@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -26,6 +27,7 @@ from strive_rl.common.reading import one_line
 WANDB_ID_FILE = "wandb-id"
 WANDB_URL = "https://api.wandb.ai"
 CONNECT_SECONDS = 5.0
+FINISH_SECONDS = 60.0
 # Not a value of a step: its number is given apart.
 LEFT_OUT = "step"
 
@@ -99,6 +101,8 @@ class WeightsAndBiases:
     def __init__(self, out: Path, settings: Mapping[str, Any], step: int) -> None:
         import wandb
 
+        # Versions that have this setting do not wait longer at the end of the process either.
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", f"{FINISH_SECONDS:g}")
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "strive-video"),
             name=out.resolve().name,
@@ -113,8 +117,25 @@ class WeightsAndBiases:
         self._run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Send what is queued."""
-        self._run.finish()
+        """Send what is queued. Raises TimeoutError where that takes longer than FINISH_SECONDS."""
+        done: list[Exception | None] = []
+        sending = Thread(target=_attempt, args=(self._run.finish, done), daemon=True)
+        sending.start()
+        sending.join(FINISH_SECONDS)
+        if not done:
+            raise TimeoutError(f"not all was sent within {FINISH_SECONDS:g} s; `wandb sync` sends the rest")
+        if done[0] is not None:
+            raise done[0]
+
+
+def _attempt(call: Callable[[], object], done: list[Exception | None]) -> None:
+    """Call it, and note its end and its error."""
+    try:
+        call()
+    except Exception as error:  # Any: it is raised again by the thread that waits.
+        done.append(error)
+    else:
+        done.append(None)
 
 
 Maker = Callable[[Path, Mapping[str, Any], int], Tracker]

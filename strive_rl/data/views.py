@@ -31,6 +31,7 @@ from strive_data.sampling.spatial import (
 )
 from strive_data.schema import Frames, Indices, Sample, Span
 from strive_data.shards.frames import decode_jpeg, jpeg_size
+from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
 
@@ -221,6 +222,16 @@ def evaluation_views(
     size = f" of {frames} frames" if frames_factor > 1 else ""
     phase = "its own phase" if noisy else "phase 1/2" if variants == 1 else f"phases (v + 1/2)/{variants}"
     return _drawn(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}"
+
+
+def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_factor: int = 1) -> None:
+    """Raise UsageError for an unknown sampler, for an empty build, and where the first sample does not hold
+    what `evaluation_views` needs: before a model is loaded."""
+    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
+    require_varied(sampler, variants)
+    if not len(shards):
+        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+    evaluation_views(shards.read(0), sampler, variants=variants, frames_factor=frames_factor)
 
 
 def require_varied(sampler: str, variants: int) -> None:

@@ -134,6 +134,10 @@ def _evaluate_shards(
     from strive_data.shards.reader import ShardSet
 
     data = ShardSet.open(shards)
+    from strive_rl.data.views import require_views
+
+    for each in settings.columns:
+        require_views(data, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation

@@ -13,9 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.settings import as_dict, choose
+from strive_data.common.settings import as_dict
 from strive_data.errors import UsageError
-from strive_data.sampling.registry import SAMPLERS
 from strive_data.schema import GROUNDING, Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.answers.accuracy import final_answer
@@ -24,7 +23,7 @@ from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
 from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
-from strive_rl.data.views import EVALUATION_SAMPLERS, evidence_seen, require_varied
+from strive_rl.data.views import evidence_seen, require_views
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.policy import Policy, load_policy
@@ -50,9 +49,6 @@ def evaluate(
     Raises UsageError where `out` already holds results, for an unknown frame sampler, a model that cannot be
     loaded, and a baseline of other questions.
     """
-    for sampler in settings.samplers:
-        choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
-        require_varied(sampler, settings.variants)
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -60,8 +56,8 @@ def evaluate(
         raise UsageError(
             f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
         )
-    if not len(shards):
-        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+    for each in settings.columns:
+        require_views(shards, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
     before = read_predictions(baseline) if baseline else None
     policy = load_policy(model, settings.policy)
     out.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,16 @@ FACTS = frozenset(
     }
 )
 
+# Of a completion that is not shown whole: its beginning, and its end, where the answer is.
+HEAD_CHARACTERS, TAIL_CHARACTERS = 500, 300
+
 Row = dict[str, Any]
 
 
-def show(run: Path, *, step: int | None = None, question: str | None = None) -> str:
+def show(run: Path, *, step: int | None = None, question: str | None = None, full: bool = False) -> str:
     """Completions of one step, the last by default, or those of one question at every step that kept some.
+
+    Long completions lose their middle unless `full`, which is said in its place.
 
     Raises UsageError for a run without completions, and for a step or question without kept ones.
     """
@@ -41,7 +46,7 @@ def show(run: Path, *, step: int | None = None, question: str | None = None) -> 
     rows = _of_step(path, step, steps) if step is not None or question is None else []
     if question is not None:
         rows = _of_question(path, rows if step is not None else None, question)
-    return "\n\n".join(_question(list(few)) for _, few in groupby(rows, _which))
+    return "\n\n".join(_question(list(few), full=full) for _, few in groupby(rows, _which))
 
 
 def _of_step(path: Path, step: int | None, steps: tuple[int, int]) -> list[Row]:
@@ -68,7 +73,7 @@ def _which(row: Row) -> tuple[int, str]:
     return row["step"], row["sample_id"]
 
 
-def _question(rows: Sequence[Row]) -> str:
+def _question(rows: Sequence[Row], *, full: bool) -> str:
     """Prompt and truth once, then the completions, the best first."""
     first = rows[0]
     head = f"step {first['step']} · {first['sample_id']} · truth: {first['answer']}"
@@ -76,11 +81,16 @@ def _question(rows: Sequence[Row]) -> str:
         head += " · left out of the update: all completions have one accuracy"
     ranked = sorted(rows, key=lambda row: -row["reward"])
     return "\n".join(
-        [head, "=" * len(head), str(first["prompt"]), *(line for row in ranked for line in _completion(row))]
+        [
+            head,
+            "=" * len(head),
+            str(first["prompt"]),
+            *(line for row in ranked for line in _completion(row, full=full)),
+        ]
     )
 
 
-def _completion(row: Row) -> Iterator[str]:
+def _completion(row: Row, *, full: bool) -> Iterator[str]:
     parts = ", ".join(f"{name} {value:g}" for name, value in row.items() if name not in FACTS)
     worth = f"reward {row['reward']:g} ({parts}) · advantage {row['advantage']:+g}"
     cut = "" if row["finished"] else " · cut at the limit"
@@ -88,4 +98,14 @@ def _completion(row: Row) -> Iterator[str]:
     yield ""
     yield f"--- variant {row['variant']}, {row['view']} · {worth}{cut}"
     yield f"    frames at {times} s"
-    yield row["completion"] or "(empty)"
+    yield (row["completion"] if full else shortened(row["completion"])) or "(empty)"
+
+
+def shortened(text: str) -> str:
+    """The text without its middle, where that is worth a line that says so."""
+    left_out = len(text) - HEAD_CHARACTERS - TAIL_CHARACTERS
+    if left_out <= TAIL_CHARACTERS:
+        return text
+    return (
+        f"{text[:HEAD_CHARACTERS]}\n[… {left_out} characters, --full shows them …]\n{text[-TAIL_CHARACTERS:]}"
+    )

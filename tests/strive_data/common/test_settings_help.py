@@ -35,3 +35,9 @@ def test_one_section_with_defaults_and_types() -> None:
     assert "  policy.train_vision = false   (true, false)" in describe(TrainSettings, "policy")
     with pytest.raises(SettingsError, match="'algoritm', did you mean 'algorithm'"):
         describe(TrainSettings, "algoritm")
+
+
+def test_the_sections_alone() -> None:
+    lines = describe(TrainSettings, "sections").splitlines()
+    assert [line.split()[0] for line in lines] == [name for name, _ in sections(TrainSettings)]
+    assert all(len(line.split()) > 1 for line in lines)

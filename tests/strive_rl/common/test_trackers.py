@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -131,6 +132,22 @@ def test_a_tracker_that_fails_warns_once_and_training_goes_on(
     assert done == [1, 2, 3]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: log=wandb failed: CommError: network; training goes on")
+
+
+def test_a_server_that_never_takes_the_rest_does_not_keep_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake, never = FakeWandb(), Event()
+    monkeypatch.setattr(fake, "finish", never.wait)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setattr("strive_rl.common.trackers.FINISH_SECONDS", 0.05)
+    with tracking(["wandb"], tmp_path, {}, 0) as track:
+        track(RECORD)
+    never.set()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "warning: log=wandb failed: TimeoutError: not all was sent within 0.05 s; `wandb sync`"
+    )
 
 
 def test_weights_and_biases_needs_a_key_and_a_network_before_anything_is_loaded(

@@ -147,6 +147,10 @@ def test_sampled_shards_say_where_their_frames_come_from(tmp_path: Path, tiny_fo
     shards = make_shards(tmp_path / "shards", samples=2, settings=SAMPLED)
     results = evaluate(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=SETTINGS)
     assert results["samplers"]["importance"]["frames_from"] == ["first stored variant of 2"]
+    # More views than are stored are refused before a model is loaded: there is none of this name.
+    four = replace(SETTINGS, samplers=("importance",), variants=4, vote=True)
+    with pytest.raises(UsageError, match="hold 2 variants of a sample, expected 4 variants"):
+        evaluate(tmp_path / "four", shards=shards, model="no such model", settings=four)
 
 
 def test_prompts_that_are_too_long_are_counted(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:

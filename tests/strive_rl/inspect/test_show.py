@@ -70,6 +70,17 @@ def test_an_answer_without_words_is_reported(tmp_path: Path) -> None:
     assert show(tmp_path).endswith("s\n(empty)")
 
 
+def test_a_long_completion_keeps_both_ends(tmp_path: Path) -> None:
+    text = "".join(f"thought {number:04d}. " for number in range(200)) + "<answer>B</answer>"
+    jsonl.append(tmp_path / "rollouts.jsonl", [ROW | {"completion": text}])
+    assert show(tmp_path, full=True).endswith(text)
+    head, _, rest = show(tmp_path).partition("\n[… ")
+    left_out, _, tail = rest.partition(" characters, --full shows them …]\n")
+    assert head.endswith(text[:500])
+    assert tail == text[-300:]
+    assert int(left_out) == len(text) - 800
+
+
 def test_the_last_step_by_default_and_a_question_at_every_step(run: Path) -> None:
     assert show(run).startswith("step 2 · q1")
     assert "step 1" not in show(run)
