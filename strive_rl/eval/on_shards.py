@@ -49,6 +49,8 @@ def evaluate(
     Raises UsageError where `out` already holds results, for an unknown frame sampler, a model that cannot be
     loaded, and a baseline of other questions.
     """
+    for each in settings.columns:
+        require_views(shards, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -56,8 +58,6 @@ def evaluate(
         raise UsageError(
             f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
         )
-    for each in settings.columns:
-        require_views(shards, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
     before = read_predictions(baseline) if baseline else None
     policy = load_policy(model, settings.policy)
     out.mkdir(parents=True, exist_ok=True)

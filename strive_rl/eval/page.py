@@ -91,7 +91,7 @@ def compare_page(results: Mapping[str, Any], pairs: Sequence[tuple[Scored, Score
     ]
     return render(
         TEMPLATES / "compare.html",
-        title=f"{results['title'][:1].upper()}{results['title'][1:]}: B − A",
+        title=f"{results['title'][:1].upper()}{results['title'][1:]}: B\u00a0−\u00a0A",
         totals=totals,
         sign=f"{results['convention']}: B is better on {plural(sign['won'], 'question')}, worse on "
         f"{sign['lost']}, equal on {sign['tied']}: sign test p = {sign['p']:.3g} (questions taken as "

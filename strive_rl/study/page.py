@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "templates" / "study.html"
 PAGE_FILE = "study.html"
+MOST_BANDS, BAR_SHIFT = 3, 0.008
 WIDTH_INCHES, CURVES_INCHES, ROW_INCHES = 5.6, 3.4, 0.34
 
 Record = Mapping[str, Any]
@@ -76,13 +77,18 @@ def accuracy_points(results: Record, sampler: str) -> dict[str, list[tuple[float
 
 
 def _curves(axes: Axes, *, points: Mapping[str, Sequence[tuple[float, Record]]]) -> None:
-    """Accuracy by share of the steps, with 95 % intervals over the seeds."""
+    """Accuracy by share of the steps, with 95 % intervals over seeds: bands, or bars where many overlap."""
     for place, known in enumerate(points.values()):
         colour = PALETTE[place % len(PALETTE)]
         shares, means = [share for share, _ in known], [100 * mean["mean"] for _, mean in known]
         half = [100 * _half(mean) for _, mean in known]
-        low, high = ([m + sign * h for m, h in zip(means, half, strict=True)] for sign in (-1, 1))
-        axes.fill_between(shares, low, high, color=colour, alpha=0.15, linewidth=0)
+        low = [max(0.0, m - h) for m, h in zip(means, half, strict=True)]
+        high = [min(100.0, m + h) for m, h in zip(means, half, strict=True)]
+        if len(points) <= MOST_BANDS:
+            axes.fill_between(shares, low, high, color=colour, alpha=0.15, linewidth=0)
+        else:
+            beside = [share + BAR_SHIFT * (place - len(points) / 2) for share in shares]
+            axes.vlines(beside, low, high, color=colour, linewidth=1.2)
         axes.plot(shares, means, marker="o", markersize=4, linewidth=1.8, color=colour)
     axes.grid(axis="y", color=GRID)
     axes.set_title("accuracy, 95 % interval", loc="left", weight="bold", fontsize=12)
@@ -101,8 +107,8 @@ def _forest(axes: Axes, *, compared: Sequence[Record], baseline: str) -> None:
     axes.set_yticks(range(len(shown)), [each["arm"] for _, each in shown])
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x", color=GRID)
-    axes.set_title(f"gain over {baseline}, 95 % interval", loc="left", weight="bold", fontsize=12)
-    axes.set(xlabel="points")
+    axes.set_title("gain, 95 % interval", loc="left", weight="bold", fontsize=12)
+    axes.set(xlabel=f"points over {baseline}")
 
 
 def _half(mean: Record) -> float:

@@ -145,9 +145,7 @@ def test_a_server_that_never_takes_the_rest_does_not_keep_the_run(
         track(RECORD)
     never.set()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(
-        "warning: log=wandb failed: TimeoutError: not all was sent within 0.05 s; `wandb sync`"
-    )
+    assert line.startswith("warning: log=wandb failed: not all was sent within 0.05 s; `wandb sync`")
 
 
 def test_weights_and_biases_needs_a_key_and_a_network_before_anything_is_loaded(
