@@ -3,6 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SHELL := /bin/bash -o pipefail
+# Of pip's some 500 lines: one that is written over on a terminal, every 25th package elsewhere. Errors come as they are.
+BRIEFLY := awk -v live=$$(test -t 2 && echo 1) '/^ *(Collecting|Processing)/ {n++} \
+  / *(Collecting|Processing|Downloading|Using|Building|Preparing|Installing|Successfully)/ { \
+    line = substr(sprintf("%d packages: %s %s %s %s", n, $$1, $$2, $$3, $$4), 1, 78); \
+    if (live) printf "\r\033[K%s", line; \
+    else if (/Installing collected|Successfully/ || (/Collecting/ && n % 25 == 0)) print line; \
+    fflush() } END { if (live) print "" }'
 
 .PHONY: setup demo study test test-slow test-vllm check clean
 
@@ -11,7 +19,8 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing the packages of constraints.txt into $(VENV): some minutes and several GB"
-	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev]' | $(BRIEFLY)
 	touch $@
 
 demo: setup
