@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import torch
 
 from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
-from strive_rl.policy.kernels import attend, fold
+from strive_rl.policy.kernels import attend, fold, join
 
 Layers = dict[int, torch.Tensor]
 """A tensor of each layer, by its index: not all layers have keys, or states."""
@@ -29,21 +29,13 @@ Layers = dict[int, torch.Tensor]
 
 @dataclass(kw_only=True, eq=False)
 class PromptCache:
-    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D]. A
-    linear layer stores its state after the prompts.
-
-    `grid` int64 [P, S]: the column of each token in the packed row; padded places repeat the first.
+    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D],
+    padded on the right. A linear layer stores its state after the prompts.
     """
 
-    grid: torch.Tensor
     keys: Layers = field(default_factory=dict)
     values: Layers = field(default_factory=dict)
     states: dict[int, State] = field(default_factory=dict)
-
-    def store(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Keys and values [1, A, N, D] of a layer."""
-        self.keys[layer] = key[0][:, self.grid].transpose(0, 1).contiguous()
-        self.values[layer] = value[0][:, self.grid].transpose(0, 1).contiguous()
 
 
 class Decoding:
@@ -117,8 +109,7 @@ class Decoding:
         out = out.view(prompts, heads, completions, width).transpose(1, 2)
         lse = lse.reshape(prompts, heads, completions).transpose(1, 2)
         own_out, own_lse = own_out.view_as(out), own_lse.reshape(lse.shape)
-        joint = torch.logaddexp(lse, own_lse)
-        attended = out * (lse - joint).exp()[..., None] + own_out * (own_lse - joint).exp()[..., None]
+        attended, _ = join(out, lse, own_out, own_lse)
         return attended.to(query.dtype)
 
     def linear(self, layer: int, delta: GatedDelta, inputs: Inputs) -> torch.Tensor:

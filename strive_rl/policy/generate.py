@@ -27,9 +27,9 @@ from strive_rl.policy.architectures.experts import has_experts
 from strive_rl.policy.decode import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
-from strive_rl.policy.packing import PackedAttention, pack
+from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import THROUGH, Policy
-from strive_rl.policy.vision import model_inputs
+from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
 
 # The last word of the Philox counter; 0 and 1 order the questions (strive_rl.data.sampler).
@@ -226,13 +226,9 @@ class _Pass:
 def _prefill(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[Decoding, torch.Tensor]:
     """Read the prompts; the decode state and the last hidden states [P, 1, D]."""
     device, lengths = policy.device, [len(prompt.ids) for prompt in prompts]
+    cache = PromptCache()
     packed = pack([(prompt.ids, prompt.positions) for prompt in prompts])
-    columns, starts = np.arange(max(lengths)), np.cumsum([0, *lengths[:-1]])[:, None]
-    grid = np.where(columns < np.array(lengths)[:, None], starts + columns, starts)
-    cache = PromptCache(grid=torch.from_numpy(grid).to(device))
-    rows = PackedAttention(packed, device, cache)
-    positions = torch.from_numpy(packed.positions)[:, None].to(device)
-    hidden = policy.forward(model_inputs(policy, packed, prompts), positions, rows)
+    hidden = read_packed(policy, packed, prompts, cache)
     following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
     # The last token is never fed.
     fed = max(1, sampling.max_new_tokens - 1)

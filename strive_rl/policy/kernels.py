@@ -76,6 +76,15 @@ def attend_backward(
     return products_backward(grad, query, key, value, out, lse, scale=scale, causal=causal)
 
 
+def join(
+    out: torch.Tensor, lse: torch.Tensor, other: torch.Tensor, other_lse: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention over two sets of keys from that over each: outputs [..., D], log-sum-exps [...]."""
+    joint = torch.logaddexp(lse, other_lse)
+    first, second = (lse - joint).exp()[..., None], (other_lse - joint).exp()[..., None]
+    return out * first + other * second, joint
+
+
 def products(
     query: torch.Tensor,
     key: torch.Tensor,

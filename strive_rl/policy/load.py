@@ -14,9 +14,9 @@ from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.progress import phase
 from strive_rl.common.reading import reading
 from strive_rl.config import DEMOS, PolicySettings
-from strive_rl.policy import packing, vision
-from strive_rl.policy.architectures import ARCHITECTURES, experts, linear_attention
+from strive_rl.policy.architectures import ARCHITECTURES, experts
 from strive_rl.policy.encode import prompt_form
+from strive_rl.policy.layers import replace_layers
 from strive_rl.policy.lora import add_adapters
 from strive_rl.policy.policy import Policy
 
@@ -32,9 +32,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     architecture = ARCHITECTURES[read_config(name).model_type]
     dtype = choose_dtype(settings.dtype, device)
     model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
-    packing.register(model)
-    vision.register(model)
-    linear_attention.register(model)
+    replace_layers(model)
     experts.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from strive_rl.policy.packing import PackedAttention, pack
+from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Policy
-from strive_rl.policy.vision import model_inputs
+from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
 
 
@@ -39,9 +39,7 @@ def _logprobs(
 ) -> torch.Tensor:
     policy.model.train(policy.settings.gradient_checkpointing)
     packed = pack([(p.ids, p.positions) for p in prompts], [[c.ids for c in row] for row in completions])
-    rows = PackedAttention(packed, policy.device)
-    positions = torch.from_numpy(packed.positions)[:, None].to(policy.device)
-    states_KD = policy.forward(model_inputs(policy, packed, prompts), positions, rows)[0]
+    states_KD = read_packed(policy, packed, prompts)[0]
     flat = [completion for row in completions for completion in row]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
     predictors = torch.from_numpy(packed.predictors).to(policy.device)

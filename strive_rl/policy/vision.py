@@ -5,10 +5,6 @@ each distinct patch once, however many variants chose it.
 
 The embeddings are put together here, so that no forward pass depends on `mm_token_type_ids` or on the state
 `rope_deltas` that transformers keeps between calls.
-
-Two parts of the towers of transformers are replaced by equal ones (`register`): the loop over attention
-windows by one call for all windows of one size, and the patch embedding, a convolution whose stride is its
-kernel, by a matrix product.
 """
 
 from __future__ import annotations
@@ -16,20 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, pairwise
-from types import MethodType
+from itertools import groupby
 from typing import Any
 
 import torch
-from torch.nn.functional import linear, scaled_dot_product_attention
-from transformers import AttentionInterface
 
-from strive_rl.policy.packing import Packed
+from strive_rl.policy.decode import PromptCache
+from strive_rl.policy.packing import Packed, PackedAttention
 from strive_rl.policy.policy import Grid, Policy
 from strive_rl.schema import Prompt, VideoFeatures
-
-# "flash" in the name makes transformers pass all windows at once.
-NAME = "strive_flash_windows"
 
 # Height and width in patches before merging, pixels.
 Patch = tuple[int, int, torch.Tensor]
@@ -103,6 +94,15 @@ def _joined(patches: Sequence[VideoFeatures]) -> VideoFeatures:
     return VideoFeatures(tokens=torch.cat([each.tokens for each in patches]), deep=deep)
 
 
+def read_packed(
+    policy: Policy, packed: Packed, prompts: Sequence[Prompt], cache: PromptCache | None = None
+) -> torch.Tensor:
+    """Hidden states [1, K, D] of the kept columns of a packed row of these prompts; see `PackedAttention`."""
+    rows = PackedAttention(packed, policy.device, cache)
+    positions = torch.from_numpy(packed.positions)[:, None].to(policy.device)
+    return policy.forward(model_inputs(policy, packed, prompts), positions, rows)
+
+
 def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Arguments of `Policy.forward` for a packed row of these prompts.
 
@@ -112,7 +112,7 @@ def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> d
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
     is_video = torch.zeros(1, len(packed.ids), dtype=torch.bool)
-    for prompt, (start, end) in zip(prompts, packed.spans.prompts, strict=True):
+    for prompt, (start, end) in zip(prompts, packed.prompts, strict=True):
         is_video[0, start:end] = torch.from_numpy(prompt.is_video)
     is_video = is_video.to(policy.device)
     joined = _joined(video)
@@ -121,51 +121,3 @@ def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> d
         "inputs_embeds": embeddings.masked_scatter(is_video[..., None], joined.tokens.to(embeddings.dtype))
     }
     return inputs | policy.architecture.injected(joined.deep, is_video)
-
-
-def register(model: Any) -> None:
-    """Let the vision tower of `model` attend over all windows of one size at once, and embed its patches by a
-    matrix product."""
-    AttentionInterface.register(NAME, window_attention)
-    model.set_attn_implementation({"vision_config": NAME})
-    patch_embed = model.model.visual.patch_embed
-    patch_embed.forward = MethodType(_embed_patches, patch_embed)
-
-
-def window_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None = None,
-    *,
-    cu_seq_lens_q: torch.Tensor,
-    scaling: float,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention [1, columns, heads, D] within windows; queries, keys and values are [1, heads, columns, D],
-    window i is the columns from `cu_seq_lens_q[i]` to `[i + 1]`."""
-    bounds = cu_seq_lens_q.tolist()
-    by_size: dict[int, list[int]] = {}
-    for start, end in pairwise(bounds):
-        by_size.setdefault(end - start, []).append(start)
-    tensors = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    if len(by_size) == 1:
-        return _attend_windows(tensors, next(iter(by_size)), scaling)[None], None
-    out = torch.empty_like(tensors[0])
-    for size, starts in by_size.items():
-        columns = (torch.tensor(starts)[:, None] + torch.arange(size)).flatten().to(query.device)
-        out = out.index_copy(0, columns, _attend_windows([each[columns] for each in tensors], size, scaling))
-    return out[None], None
-
-
-def _attend_windows(tensors: Sequence[torch.Tensor], size: int, scaling: float) -> torch.Tensor:
-    """Attention [columns, heads, D] of adjacent windows of one size."""
-    query, key, value = (each.reshape(-1, size, *each.shape[1:]).transpose(1, 2) for each in tensors)
-    return scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2).flatten(0, 1)
-
-
-def _embed_patches(patch_embed: Any, pixels: torch.Tensor) -> torch.Tensor:
-    projection = patch_embed.proj
-    weight = projection.weight.flatten(1)
-    return linear(pixels.to(weight.dtype).view(-1, weight.shape[1]), weight, projection.bias)

@@ -126,14 +126,7 @@ class GatedDelta:
         return fed.gather(1, columns[..., None].expand(-1, -1, fed.shape[2]))
 
 
-def register(model: Any) -> None:
-    """Let the linear layers of `model` start completions from the states of their prompts."""
-    for layer in model.model.language_model.layers:
-        if hasattr(layer, "linear_attn"):
-            layer.linear_attn.__class__ = _with_states(type(layer.linear_attn))
-
-
-def _with_states(kind: Any) -> Any:
+def with_rows(kind: Any) -> Any:
     """A class of linear layers that asks the `rows` of a pass (`PackedAttention`, `Decoding`) for states;
     without rows it is as before."""
 

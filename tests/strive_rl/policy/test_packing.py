@@ -27,9 +27,8 @@ def test_layout_by_hand() -> None:
     assert packed.kept.tolist() == [2, 3, 4, 5, 6, 7]
     # Of 20, 21, 22: the prompt's last token, 20, 21; of 30: the prompt's; of 40, 41 and 50, 51 likewise.
     assert packed.kept[packed.predictors].tolist() == [2, 4, 5, 2, 2, 6, 3, 7]
-    assert packed.spans.prompts == ((0, 3), (3, 4))
-    assert packed.spans.behind == ((4, 7), (7, 8))
-    assert packed.spans.completions == ((4, 6), (6, 6), (6, 7), (7, 8))
+    assert packed.prompts == ((0, 3), (3, 4))
+    assert packed.completions == (((4, 6), (6, 6), (6, 7)), ((7, 8),))
 
 
 def test_prompts_alone_are_a_row_of_prompts() -> None:
