@@ -28,8 +28,8 @@ demo: setup
 
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-# STRIVE against its controls on the hard level of the rendered world. One seed takes some 25 minutes on 2 cores, each
-# further one 20: six arms of seven minutes of one core. The same command with more SEEDS resumes it.
+# STRIVE against its controls on the moments of the hard level of the rendered world. One seed takes some 15 minutes on 2
+# cores, each further one 10: six arms of two to five minutes of one core. The same command with more SEEDS resumes it.
 SEEDS ?= 1
 SCORER ?= demo-noisy
 S := study/$(SCORER)
@@ -44,11 +44,11 @@ study: setup
 	cp $S/hard/study.json manifests/studies/$$(date +%F)-hard-$(SCORER).json
 	cp $S/hard/study.html manifests/studies/$$(date +%F)-hard-$(SCORER).html
 
-$S/train.shards: VIDEOS := 240 --seed 0
-$S/heldout.shards: VIDEOS := 500 --seed 1000000
+$S/train.shards: VIDEOS := 120 --seed 0
+$S/heldout.shards: VIDEOS := 260 --seed 1000000
 $S/%.shards:
 	rm -rf $S/$* $@.part
-	$(STRIVE)data synth --level hard --out $S/$* --videos $(VIDEOS)
+	$(STRIVE)data synth --level hard --kind moment --out $S/$* --videos $(VIDEOS)
 	$(STRIVE)data build $S/$*/questions.jsonl --data-root $S/$* --out $@.part $(BUILD)
 	mv $@.part $@
 

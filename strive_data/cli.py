@@ -7,7 +7,7 @@ workers, which import this module, stay small.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -359,13 +359,23 @@ def synth(
     level: Annotated[
         str, typer.Option(help="easy: one moment answers a question; hard: also order and counts.")
     ] = "easy",
+    kind: Annotated[
+        list[str] | None,
+        option(text="Kind of the hard level's questions: moment, order, count; repeatable; default all."),
+    ] = None,
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
-    from strive_data.demo.levels import LEVELS, Level
+    from strive_data.demo.levels import LEVELS, Kind, Level
     from strive_data.demo.write import write_world
 
-    chosen = cast(Level, choose(level, LEVELS, "--level"))
-    annotation = write_world(out, videos=videos, questions_per_video=questions, seed=seed, level=chosen)
+    annotation = write_world(
+        out,
+        videos=videos,
+        questions_per_video=questions,
+        seed=seed,
+        level=cast(Level, choose(level, LEVELS, "--level")),
+        kinds=[cast(Kind, choose(each, get_args(Kind), "--kind")) for each in kind or ()],
+    )
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
 
 

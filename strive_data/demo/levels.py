@@ -7,7 +7,7 @@ things may have the very look that is asked about, other needles are just as lar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ from strive_data.demo.world import COLOURS, OPTIONS, SHAPES, About, Asked, Asks,
 from strive_data.schema import Span
 
 Level = Literal["easy", "hard"]
+Kind = Literal["moment", "order", "count"]
 
 DURATION_SECONDS = (32.0, 48.0)
 NEEDLE_SHARE = (0.015, 0.06)
@@ -37,15 +38,17 @@ TEMPLATES: dict[tuple[Asks, About], str] = {
 }
 
 
-def plan_hard_video(*, seed: int, index: int, questions: int) -> VideoPlan:
-    """Video `index` of the hard world of `seed`.
+def plan_hard_video(
+    *, seed: int, index: int, questions: int, kinds: Sequence[Kind] = get_args(Kind)
+) -> VideoPlan:
+    """Video `index` of the hard world of `seed`, with questions of these kinds.
 
     Raises UsageError for a number of questions that cannot be asked.
     """
     world.require_questions(questions)
     rng = np.random.default_rng([seed, index, 1])
     frames = int(rng.uniform(*DURATION_SECONDS) * world.FRAMES_PER_SECOND)
-    looks = _looks(rng, questions)
+    looks = _looks(rng, questions, kinds)
     counts = [len(values) for *_, values in looks]
     lengths = [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(sum(counts))]
     spans = iter(world.spread(rng, frames, lengths))
@@ -69,7 +72,9 @@ def plan_hard_video(*, seed: int, index: int, questions: int) -> VideoPlan:
     )
 
 
-def _looks(rng: np.random.Generator, questions: int) -> list[tuple[Asks, About, str, list[str]]]:
+def _looks(
+    rng: np.random.Generator, questions: int, kinds: Sequence[Kind]
+) -> list[tuple[Asks, About, str, list[str]]]:
     """What each question asks: (asks, about, name, the values that its needles have).
 
     Colour and shape alternate, so at least MOST_COUNTED of each are left that no question names.
@@ -80,18 +85,18 @@ def _looks(rng: np.random.Generator, questions: int) -> list[tuple[Asks, About, 
     names = [str(shapes.pop() if kind == "colour" else colours.pop()) for kind in asks]
     return [
         (kind, about, name, [str(value) for value in rng.permutation(free)[: needle_count(rng, about)]])
-        for kind, about, name in zip(asks, _abouts(rng, questions), names, strict=True)
+        for kind, about, name in zip(asks, _abouts(rng, questions, kinds), names, strict=True)
         for free in [colours if kind == "colour" else shapes]
     ]
 
 
-def _abouts(rng: np.random.Generator, questions: int) -> list[About]:
-    """Each of moment, order and count once before one of them comes again."""
-    kinds = [kind for _ in range(0, questions, 3) for kind in rng.permutation(["moment", "order", "count"])]
+def _abouts(rng: np.random.Generator, questions: int, kinds: Sequence[Kind]) -> list[About]:
+    """Each of the kinds once before one of them comes again."""
+    drawn = [kind for _ in range(0, questions, len(kinds)) for kind in rng.permutation(list(kinds))]
     order = [ABOUT_ORDER[coin] for coin in rng.integers(0, 2, questions)]
     return [
         own if kind == "order" else "moment" if kind == "moment" else "count"
-        for kind, own in zip(kinds, order, strict=False)
+        for kind, own in zip(drawn, order, strict=False)
     ]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from strive_data.demo.draw import SIDE_PIXELS, draw_frame, write_h264
-from strive_data.demo.levels import LEVELS, Level
+from strive_data.demo.levels import LEVELS, Kind, Level
 from strive_data.demo.world import FRAMES_PER_SECOND, VideoPlan
 from strive_data.errors import UsageError
 
@@ -15,18 +17,27 @@ ANNOTATION = "questions.jsonl"
 
 
 def write_world(
-    folder: Path, *, videos: int, questions_per_video: int, seed: int, level: Level = "easy"
+    folder: Path,
+    *,
+    videos: int,
+    questions_per_video: int,
+    seed: int,
+    level: Level = "easy",
+    kinds: Sequence[Kind] = (),
 ) -> Path:
     """Write videos/*.mp4 and questions.jsonl under `folder`; returns the annotation.
 
-    Equal arguments give equal files (with the same FFmpeg). Raises UsageError for a folder that holds
-    something already, and for arguments out of range.
+    `kinds` are those of the hard level's questions, default all. Equal arguments give equal files (with the
+    same FFmpeg). Raises UsageError for a folder that holds something already, and for arguments out of range.
     """
     if videos < 1 or seed < 0:
         raise UsageError(f"world: got {videos} videos and seed {seed}, expected at least 1 and at least 0")
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder}: not empty; give a new folder for the world")
-    plans = [LEVELS[level](seed=seed, index=index, questions=questions_per_video) for index in range(videos)]
+    if kinds and level != "hard":
+        raise UsageError(f"kinds: got {', '.join(kinds)} for the level {level}; only hard has several kinds")
+    make = partial(LEVELS[level], kinds=kinds) if kinds else LEVELS[level]
+    plans = [make(seed=seed, index=index, questions=questions_per_video) for index in range(videos)]
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for index, plan in enumerate(plans):

@@ -12,7 +12,7 @@ from strive_rl.common.run_settings import flat
 from strive_rl.inspect.panels import GRID, INK, PALETTE
 from strive_rl.inspect.plot import svg
 from strive_rl.study.paired import t_quantile
-from strive_rl.study.results import GROUP_METRICS, table_rows
+from strive_rl.study.results import GROUP_METRICS, label_of, table_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def write_page(results: Record, out: Path, *, title: str) -> None:
     baseline = arms[0]
     parts = []
     for sampler, compared in results["samplers"].items():
-        header, *rows = table_rows(results, sampler)
+        (_, *header), *rows = table_rows(results, sampler)
         height = 1.0 + ROW_INCHES * len(compared)
         curves = svg(
             partial(_curves, points=accuracy_points(results, sampler)),
@@ -43,7 +43,7 @@ def write_page(results: Record, out: Path, *, title: str) -> None:
             size=(WIDTH_INCHES, max(height, 1.8)),
             salt=f"forest {sampler}",
         )
-        parts.append((sampler, curves, forest, header, rows))
+        parts.append((label_of(results, sampler), curves, forest, ["arm", *header], rows))
     versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
     page = render(
         PAGE,
@@ -53,7 +53,7 @@ def write_page(results: Record, out: Path, *, title: str) -> None:
         baseline=baseline,
         samplers=parts,
         arms=arms,
-        group_columns=GROUP_METRICS,
+        group_columns=[_words(name) for name in GROUP_METRICS],
         groups=[(arm, _group_row(results["groups"].get(arm, {}))) for arm in arms],
         differences=_differences(results["study"]["arms"]),
         versions=versions,
@@ -121,12 +121,19 @@ def _facts(results: Record) -> str:
     named = ", ".join(map(str, seeds)) or "none yet"
     start = next((point for point in results["points"] if point["share"] == 0), None)
     shown = (
-        [f"{name} frames {100 * mean['mean']:.1f}" for name, mean in start["samplers"].items()]
+        [
+            f"{100 * mean['mean']:.1f} % ({label_of(results, name)})"
+            for name, mean in start["samplers"].items()
+        ]
         if start
         else []
     )
-    begin = f"; before training {', '.join(shown)} %" if shown else ""
+    begin = f"; accuracy before training {', '.join(shown)}" if shown else ""
     return f"Seeds {named}; builds {study['shards']} and {study['heldout']}{begin}."
+
+
+def _words(metric: str) -> str:
+    return "η²" if metric == "eta2" else metric.removesuffix("_share").replace("_", " ")
 
 
 def _group_row(means: Record) -> list[str]:

@@ -2,7 +2,7 @@
 
 baseline = "grpo"          # the arm that the others are compared with
 seeds = [0, 1, 2, 3]
-points = [0.25, 0.5, 1.0]  # shares of the steps after which a run is evaluated; default only the end
+points = [0.25, 0.5, 1.0]  # shares of the steps after which a run is evaluated; default the end
 [train]                    # settings of `strive-rl train` for all arms
 [eval]                     # settings of `strive-rl eval`
 [arms.grpo]                # settings of this arm, over those of [train]

@@ -2,7 +2,8 @@
 
 study        the settings of all arms, of the evaluation and of the points; builds and models
 versions     of the libraries
-samplers     frame sampler → comparisons of the arms after the last step (paired.py)
+samplers     frame sampler, or column of a vote → comparisons of the arms after the last step (paired.py)
+labels       of a vote: its columns in words
 points       the same after each earlier share of the steps; share 0 is the accuracy of the warm starts
 costs        prompts and rollouts of each arm's training; `seconds` what they took
 groups       of each arm: means over steps and seeds of GROUP_METRICS (METRICS.md)
@@ -18,7 +19,7 @@ from typing import Any
 
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import library_versions
-from strive_rl.eval.config import RESULTS_FILE
+from strive_rl.eval.config import RESULTS_FILE, Column, EvalSettings
 from strive_rl.eval.table import aligned
 from strive_rl.study.one_run import Job
 from strive_rl.study.paired import comparisons, mean_of
@@ -46,7 +47,7 @@ def write_results(study: Study, out: Path, jobs: Sequence[Job]) -> None:
     # Seconds belong to the machine: all else is equal in two runs of one study.
     body = jsonl.read_json(out / STUDY_FILE) | {
         "versions": library_versions(),
-        "samplers": {name: _compared(study, done, -1, name) for name in study.evaluation.samplers},
+        "samplers": {name: _compared(study, done, -1, name) for name in _columns(study)},
         "points": [*_start(study, jobs), *_points(study, done)],
         "costs": {
             arm: {name: sum(row[name] for rows in runs.values() for row in rows) for name in COSTS}
@@ -62,6 +63,8 @@ def write_results(study: Study, out: Path, jobs: Sequence[Job]) -> None:
             for arm, runs in done.items()
         },
     }
+    if study.evaluation.variants > 1 or study.evaluation.vote:
+        body["labels"] = {each.name: _label(each, study.evaluation) for each in study.evaluation.columns}
     jsonl.write_json(out / STUDY_FILE, body)
 
 
@@ -73,7 +76,7 @@ def study_table(results: Record) -> str:
 
 def table_rows(results: Record, sampler: str) -> list[tuple[str, ...]]:
     """The header and a row for each arm of one frame sampler's table."""
-    header = (f"{sampler} frames", "accuracy", "gain", "95 % interval", "p", "seeds")
+    header = (label_of(results, sampler), "accuracy", "gain", "95 % interval", "p", "seeds")
     rows: list[tuple[str, ...]] = [(*header, *COSTS, "seconds")]
     for each in results["samplers"][sampler]:
         arm, gain = each["arm"], each["gain"]
@@ -82,6 +85,11 @@ def table_rows(results: Record, sampler: str) -> list[tuple[str, ...]]:
         costs = (f"{results['costs'][arm][name]:,}" for name in COSTS)
         rows.append((arm, *shown, seeds, *costs, f"{results['seconds'][arm]:,.0f}"))
     return rows
+
+
+def label_of(results: Record, sampler: str) -> str:
+    """The frame sampler, or column of a vote, in words."""
+    return str(results.get("labels", {}).get(sampler, f"{sampler} frames"))
 
 
 def shown_mean(mean: Record | None, sign: str = "") -> str:
@@ -104,6 +112,16 @@ def shown_p(gain: Record | None) -> str:
     return "-" if gain is None or gain["p"] is None else f"{gain['p']:.2g}"
 
 
+def _columns(study: Study) -> list[str]:
+    return [column.name for column in study.evaluation.columns]
+
+
+def _label(column: Column, settings: EvalSettings) -> str:
+    """Of one answer the view; of several how they count."""
+    counted = "vote over " if settings.vote else "mean of "
+    return f"{column.sampler} frames, {counted if column.answers > 1 else ''}{column.way}"
+
+
 def _compared(study: Study, done: Runs, point: int, sampler: str) -> list[dict[str, Any]]:
     """Comparisons of the arms at one of the points."""
     by_arm = {
@@ -121,7 +139,7 @@ def _points(study: Study, done: Runs) -> list[dict[str, Any]]:
     return [
         {
             "share": share,
-            "samplers": {name: _compared(study, done, place, name) for name in study.evaluation.samplers},
+            "samplers": {name: _compared(study, done, place, name) for name in _columns(study)},
         }
         for place, share in enumerate(study.points[:-1])
     ]
@@ -133,9 +151,7 @@ def _start(study: Study, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     if not starts or not all(job.finished for job in starts):
         return []
     known = [_accuracies(job, 0) for job in starts]
-    means = {
-        name: mean_of([each[name] for each in known if name in each]) for name in study.evaluation.samplers
-    }
+    means = {name: mean_of([each[name] for each in known if name in each]) for name in _columns(study)}
     return [{"share": 0.0, "samplers": {name: asdict(mean) for name, mean in means.items() if mean}}]
 
 

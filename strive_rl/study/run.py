@@ -1,8 +1,8 @@
 """All arms and seeds of a study: train, evaluate, compare. A stopped study resumes where it was.
 
-OUT/ARM/seed-N holds one run (one_run.py), OUT/start-K the evaluation of the K-th warm start where the study
-has points before the end. All arms of a seed come before the next seed, so that a study stopped early still
-compares equal seeds. Seed i of the list starts from model i modulo the number of models, for every arm.
+OUT/ARM/seed-N holds one run (one_run.py), OUT/start-K the evaluation of the K-th warm start. All arms of a
+seed come before the next seed, so that a study stopped early still compares equal seeds. Seed i of the list
+starts from model i modulo the number of models, for every arm.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run_study(
 
 
 def study_jobs(study: Study, out: Path, models: Sequence[str]) -> list[Job]:
-    """The warm starts, where the study has points before the end, then all arms seed by seed."""
+    """The warm starts, then all arms seed by seed."""
     starts = [
         Job(
             name=f"start, model {model}",
@@ -69,7 +69,6 @@ def study_jobs(study: Study, out: Path, models: Sequence[str]) -> list[Job]:
             evaluation=study.evaluation,
         )
         for place, model in enumerate(models)
-        if len(study.points) > 1
     ]
     return starts + [
         Job(

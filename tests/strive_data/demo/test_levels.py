@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -65,6 +66,24 @@ def test_kinds_counts_and_letters_are_balanced() -> None:
     assert all(counts[n] / 400 == pytest.approx(0.25, abs=0.06) for n in range(1, 5))
     letters = Counter(one.letter for one in asked)
     assert all(letters[letter] / 1200 == pytest.approx(0.25, abs=0.04) for letter in "ABCD")
+
+
+def test_a_hard_world_of_chosen_kinds(tmp_path: Path) -> None:
+    asked = [
+        one.about
+        for index in range(20)
+        for one in plan_hard_video(seed=7, index=index, questions=4, kinds=["moment", "order"]).asked
+    ]
+    assert Counter(asked)["moment"] == 40
+    assert set(asked) == {"moment", "first", "last"}
+    every = plan_hard_video(seed=7, index=0, questions=4, kinds=["moment", "order", "count"])
+    assert every == plan_hard_video(seed=7, index=0, questions=4)
+    world = {"videos": 1, "questions_per_video": 2, "seed": 5}
+    rows = write_world(tmp_path / "w", level="hard", kinds=["moment"], **world).read_text().splitlines()
+    assert [len(json.loads(row)["evidence_spans"]) for row in rows] == [1, 1]
+    with pytest.raises(UsageError, match="got moment for the level easy"):
+        write_world(tmp_path / "e", kinds=["moment"], **world)
+    assert not (tmp_path / "e").exists()
 
 
 def test_small_things_may_look_like_the_answer() -> None:

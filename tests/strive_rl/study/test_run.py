@@ -19,7 +19,7 @@ from strive_rl.eval.config import EvalSettings
 from strive_rl.study import run
 from strive_rl.study.page import write_page
 from strive_rl.study.plan import Arm, Study
-from strive_rl.study.results import study_table
+from strive_rl.study.results import _label, label_of, study_table
 from strive_rl.study.run import run_study
 from tests.strive_rl.made_shards import make_shards
 
@@ -60,7 +60,8 @@ def test_a_study_goes_on_where_it_was_and_takes_more_seeds(
         "observe": said.append,
     }
     first = run_study(study(0), out, **given)
-    assert said == ["grpo, seed 0", "strive, seed 0"]
+    assert said == [f"start, model {tiny_folder}", "grpo, seed 0", "strive, seed 0"]
+    assert [point["share"] for point in first["points"]] == [0.0]
     # Two steps of two questions of four answers; a prompt a variant.
     assert first["costs"] == {
         "grpo": {"prompts": 4, "rollouts": 16},
@@ -163,4 +164,15 @@ def test_two_runs_of_a_study_agree_exactly_in_workers_or_here(
     page = (tmp_path / "p.html").read_text()
     assert page.count("<svg") == 2
     assert "data.variants" in page
-    assert "zero_advantage_share" in page
+    assert "<th>zero advantage</th>" in page
+
+
+def test_a_vote_and_its_control_are_columns_with_labels() -> None:
+    voting = EvalSettings(samplers=("importance",), variants=4, vote=True, controls=("single",))
+    assert [_label(each, voting) for each in voting.columns] == [
+        "importance frames, vote over 4 variants",
+        "importance frames, one view",
+    ]
+    several = EvalSettings(samplers=("uniform",), variants=2)
+    assert [_label(each, several) for each in several.columns] == ["uniform frames, mean of 2 variants"]
+    assert label_of({}, "uniform") == "uniform frames"
