@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
-
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.config import DecodeSettings
 from strive_data.decode.decord_reader import DecordReader
 from strive_data.decode.pictures import FrameFolderReader, ImageReader
 from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.store import FrameReader
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, LocalVideo, TimedFolder
 
 __all__ = ["FrameReader", "read_candidates"]
-
-
-class FrameReader(Protocol):
-    """Reads candidate frames: a name and a version for the record, and `read`."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the settings."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Version of the library behind it."""
-        ...
-
-    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
-        """Candidates of one video, or SampleError."""
-        ...
 
 
 def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:

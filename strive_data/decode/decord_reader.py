@@ -24,7 +24,7 @@ from strive_data.decode.packet_index import PacketIndex, read_index
 from strive_data.decode.runs import is_leading
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, matrix_of, orientation_of
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import Candidates, Times, VideoInfo
+from strive_data.schema import Candidates, Times
 
 EXACT_FORMATS = frozenset({"mov", "matroska"})
 """FFmpeg's names of the containers in which decord finds the frame that it was asked for."""
@@ -127,16 +127,15 @@ class DecordReader:
             # Which ones it loses, and what it then takes for the next, changes from one run to the next.
             message = f"{path}: decord cannot decode {lost} of {len(chosen)} wanted frames"
             raise SampleError(FailureKind.PARTIAL_DECODE, message)
-        info = VideoInfo(
+        return finish(
+            path,
+            store,
+            starts_F[chosen],
+            self,
             video_id=index.video_id,
             duration_seconds=duration_seconds,
-            width=store.shown_size[0],
-            height=store.shown_size[1],
-            reader=self.name,
-            reader_version=self.version,
             decode_errors=index.errors + lost,
         )
-        return finish(path, store, starts_F[chosen], info)
 
     def _check(self, path: Path, reason: str | None) -> None:
         if reason and not self._trusting:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import av
 import av.error
 
+from strive_data.common.files import file_sha256
 from strive_data.decode.media import packets_of
 from strive_data.decode.nal import (
     begins_intra,
@@ -96,7 +97,7 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
         packets = [packet._replace(is_disposable=False) for packet in packets]
     scan = PacketScan(
         packets=tuple(packets),
-        video_id=digest.hexdigest()[:32] if packets else file_id(path),
+        video_id=digest.hexdigest()[:32] if packets else file_sha256(path)[:32],
         errors=errors + seen.torn,
         corrupt=frozenset(corrupt),
         gradual=seen.gradual,
@@ -159,15 +160,6 @@ def is_hidden(codec: str, packet: Any) -> bool:
     Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
     """
     return codec == "vp8" and not memoryview(packet)[0] & 0x10
-
-
-def file_id(path: Path) -> str:
-    """Hash of a file's bytes, in the form of `video_id`."""
-    with path.open("rb") as file:
-        digest = sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()[:32]
 
 
 def with_true_keys(scan: PacketScan, head: list[Any], codec: Any) -> PacketScan:

@@ -38,7 +38,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import IMAGE_READER, Candidates, Frames, Times, VideoInfo
+from strive_data.schema import IMAGE_READER, Candidates, Frames, Times
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # A phone's JPEG with a second picture in it, a depth map or a preview; the first one counts.
@@ -74,15 +74,14 @@ class ImageReader:
             ),
         )
         store.flush()
-        info = VideoInfo(
+        return finish(
+            path,
+            store,
+            np.zeros(1),
+            self,
             video_id=sha256(b"image" + content).hexdigest()[:32],
             duration_seconds=0.0,
-            width=store.shown_size[0],
-            height=store.shown_size[1],
-            reader=self.name,
-            reader_version=self.version,
         )
-        return finish(path, store, np.zeros(1), info)
 
 
 def upright_pixels(content: bytes, path: Path, most_pixels: int) -> Frames:
@@ -167,16 +166,15 @@ class FrameFolderReader:
                 store.orient(frame)
                 store.put(slot, frame)
         store.flush()
-        info = VideoInfo(
+        return finish(
+            path,
+            store,
+            times[chosen],
+            self,
             video_id=_identity(files),
             duration_seconds=duration_seconds,
-            width=store.shown_size[0],
-            height=store.shown_size[1],
-            reader=self.name,
-            reader_version=self.version,
             decode_errors=int((~store.filled).sum()),
         )
-        return finish(path, store, times[chosen], info)
 
 
 def _refuse_other_size(file: Path, frame: Any, size: tuple[int, int]) -> None:

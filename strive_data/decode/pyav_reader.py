@@ -41,7 +41,7 @@ from strive_data.decode.runs import (
 )
 from strive_data.decode.store import FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates, VideoInfo
+from strive_data.schema import Candidates
 
 _UNSUPPORTED = (av.error.PatchWelcomeError, av.error.DecoderNotFoundError, NotImplementedError)
 
@@ -88,7 +88,16 @@ class PyavReader:
             _read_through(path, search, settings)
         search.store.flush()
         _raise_unsupported(path, search)
-        return finish(path, search.store, index.times[chosen], _info(self, search))
+        return finish(
+            path,
+            search.store,
+            index.times[chosen],
+            self,
+            video_id=index.video_id,
+            duration_seconds=index.duration_seconds,
+            decode_errors=_count_errors(search),
+            discontinuities=index.discontinuities,
+        )
 
 
 def _slots(index: PacketIndex, chosen: list[int]) -> dict[int, int]:
@@ -101,20 +110,6 @@ def _slots(index: PacketIndex, chosen: list[int]) -> dict[int, int]:
         for slot, (first, last) in enumerate(zip(equal, chosen, strict=True))
         for place in places[first : last + 1]
     }
-
-
-def _info(reader: PyavReader, search: Search) -> VideoInfo:
-    width, height = search.store.shown_size
-    return VideoInfo(
-        video_id=search.index.video_id,
-        duration_seconds=search.index.duration_seconds,
-        width=width,
-        height=height,
-        reader=reader.name,
-        reader_version=reader.version,
-        decode_errors=_count_errors(search),
-        discontinuities=search.index.discontinuities,
-    )
 
 
 def _read_runs(container: Any, head: list[Any], search: Search, path: Path, settings: DecodeSettings) -> None:

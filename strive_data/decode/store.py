@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import hypot, radians, tan
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av.error
 import numpy as np
@@ -118,7 +118,35 @@ class FrameStore:
         self._frames = np.empty((len(self.filled), height, width, 3), dtype=np.uint8)
 
 
-def finish(path: Path, store: FrameStore, times: Times, info: VideoInfo) -> Candidates:
+class FrameReader(Protocol):
+    """Reads candidate frames: a name and a version for the record, and `read`."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the library behind it."""
+        ...
+
+    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
+        """Candidates of one video, or SampleError."""
+        ...
+
+
+def finish(
+    path: Path,
+    store: FrameStore,
+    times: Times,
+    reader: FrameReader,
+    *,
+    video_id: str,
+    duration_seconds: float,
+    decode_errors: int = 0,
+    discontinuities: int = 0,
+) -> Candidates:
     """Candidates of the frames that survived; `times` float64 [count] are those of all slots.
 
     A lost frame is never replaced by its neighbour: its candidate is gone and counted. Raises SampleError:
@@ -130,6 +158,17 @@ def finish(path: Path, store: FrameStore, times: Times, info: VideoInfo) -> Cand
     if 2 * survived < wanted:
         message = f"{path}: {survived} of {wanted} wanted frames could be decoded, at least half are needed"
         raise SampleError(FailureKind.PARTIAL_DECODE, message)
+    width, height = store.shown_size
+    info = VideoInfo(
+        video_id=video_id,
+        duration_seconds=duration_seconds,
+        width=width,
+        height=height,
+        reader=reader.name,
+        reader_version=reader.version,
+        decode_errors=decode_errors,
+        discontinuities=discontinuities,
+    )
     return Candidates(info=info, frames=store.survivors(), times=times[store.filled])
 
 

@@ -67,6 +67,11 @@ class CacheHit:
     frames: EncodedFrames
     embeddings: Floats
 
+    @property
+    def times(self) -> Times:
+        """Times of the candidates, float64 [N] seconds."""
+        return self.frames.times
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CacheMiss:
@@ -75,6 +80,11 @@ class CacheMiss:
     candidates: Candidates
     entry: Path | None
     damaged_entry: Path | None
+
+    @property
+    def times(self) -> Times:
+        """Times of the candidates, float64 [N] seconds."""
+        return self.candidates.times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +174,7 @@ def write_entry(entry: Path, frames: EncodedFrames, embeddings: Floats) -> None:
     Raises SampleError (encode_failed) for a frame that cannot be encoded, StriveError if the entry cannot be
     written.
     """
-    jpegs = frames.jpegs_of(range(len(frames.jpegs)))
+    jpegs = frames.jpegs_of(range(len(frames.times)))
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -219,9 +229,9 @@ def _read_checked(entry: Path, settings: DecodeSettings, embedding_size: int | N
     joined = arrays["jpegs"].tobytes()
     _require(bool((sizes >= 0).all()) and sum(sizes.tolist()) == len(joined), "its JPEG sizes differ")
     ends = np.cumsum(sizes)
-    jpegs = [joined[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    jpegs = {i: joined[end - size : end] for i, (size, end) in enumerate(zip(sizes, ends, strict=True))}
     wanted = storage_size(info.width, info.height, settings.max_pixels, settings.multiple)
-    for jpeg in jpegs:
+    for jpeg in jpegs.values():
         _require(jpeg_size(jpeg) == wanted and jpeg.endswith(END_OF_IMAGE), "a JPEG does not fit")
     return CacheHit(frames=EncodedFrames(info=info, times=times, jpegs=jpegs), embeddings=embeddings)
 

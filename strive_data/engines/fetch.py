@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,21 +27,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class FetchedRead(Generic[T]):
-    """`read` for videos of this machine and behind URLs; errors name the URL. Picklable if `read` is."""
+class TimedRead(Generic[T]):
+    """`read` for videos of this machine and behind URLs, with its seconds. Picklable if `read` is."""
 
     read: Callable[[LocalVideo, DecodeSettings], T]
 
-    def __call__(self, path: VideoPath, settings: DecodeSettings) -> T:
-        """What `read` gives; SampleError (missing) where there is no such video, StriveError where the
-        storage cannot be asked, or the disk has no room."""
-        if not isinstance(path, str):
-            return self.read(path, settings)
-        with fetched(path) as copy:
+    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[T, float]:
+        """What `read` gives, and the seconds that it took, a copy from a URL included; errors name the URL.
+
+        Raises SampleError (missing) where there is no such video, StriveError where the storage cannot be
+        asked, or the disk has no room.
+        """
+        started = time.perf_counter()
+        video = self._fetched(path, settings) if isinstance(path, str) else self.read(path, settings)
+        return video, time.perf_counter() - started
+
+    def _fetched(self, url: str, settings: DecodeSettings) -> T:
+        with fetched(url) as copy:
             try:
                 return self.read(copy, settings)
             except SampleError as error:
-                raise SampleError(error.kind, error.message.replace(str(copy), path)) from error
+                raise SampleError(error.kind, error.message.replace(str(copy), url)) from error
 
 
 @contextmanager

@@ -7,7 +7,6 @@ videos are decoded and written.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import CacheHit, CacheMiss
-from strive_data.engines.decode_pool import Read, decode_videos
+from strive_data.engines.decode_pool import decode_videos
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
-from strive_data.engines.fetch import FetchedRead
+from strive_data.engines.fetch import TimedRead
 from strive_data.engines.results import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
-from strive_data.schema import Candidates, FailedRow, Floats, Frames, LocalVideo, Sample
+from strive_data.schema import Candidates, Floats, LocalVideo
 from strive_data.score import BatchedVideo, BatchingScorer, FrameBatcher, Scorer, make_scorer
 
 MOST_VIDEOS = 32
@@ -53,70 +52,45 @@ def embed_videos(
         yield from (EmbeddedVideo(name=name, video=video) for name, video in videos)
         return
     with scorer.frame_batcher() as batcher:
-        held: deque[_Queued] = deque()
+        held: deque[_Held] = deque()
         for name, video in videos:
-            held.append(_Queued(name=name, video=video, queued=_put(batcher, video)))
+            held.append((name, video, _put(batcher, video)))
             if len(held) >= MOST_VIDEOS:
                 batcher.flush()
-                yield held.popleft().result()
+                yield _embedded(*held.popleft())
             yield from _done(held)
             while batcher.is_full():
                 batcher.wait()
                 yield from _done(held)
         batcher.flush()
         while held:
-            yield held.popleft().result()
+            yield _embedded(*held.popleft())
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Queued:
-    name: str
-    video: Video | SampleError
-    queued: BatchedVideo | None
-
-    def is_done(self) -> bool:
-        return self.queued is None or self.queued.is_done()
-
-    def result(self) -> EmbeddedVideo:
-        if self.queued is None:
-            return EmbeddedVideo(name=self.name, video=self.video)
-        done = self.queued.result()
-        return EmbeddedVideo(
-            name=self.name, video=self.video, embeddings=done.rows, model_seconds=done.seconds
-        )
-
-
-def _done(held: deque[_Queued]) -> Iterator[EmbeddedVideo]:
-    while held and held[0].is_done():
-        yield held.popleft().result()
+_Held = tuple[str, Video | SampleError, BatchedVideo | None]
 
 
 def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | None:
     """Queue the frames of a video; None if it needs no embedding, or scoring will refuse its frames."""
-    frames = _fresh_frames(video)
+    candidates = video.candidates if isinstance(video, CacheMiss) else video
+    if not isinstance(candidates, Candidates):
+        return None
     try:
-        return None if frames is None else batcher.put(frames)
+        return batcher.put(candidates.frames)
     except SampleError:
         return None
 
 
-def _fresh_frames(video: Video | SampleError) -> Frames | None:
-    """Frames that have no embedding yet."""
-    if isinstance(video, CacheMiss):
-        return video.candidates.frames
-    return video.frames if isinstance(video, Candidates) else None
+def _embedded(name: str, video: Video | SampleError, queued: BatchedVideo | None) -> EmbeddedVideo:
+    if queued is None:
+        return EmbeddedVideo(name=name, video=video)
+    done = queued.result()
+    return EmbeddedVideo(name=name, video=video, embeddings=done.rows, model_seconds=done.seconds)
 
 
-@dataclass(frozen=True)
-class TimedRead:
-    """`read`, with the seconds that it took in its process."""
-
-    read: Read[Video]
-
-    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[Video, float]:
-        """What `read` gives, and its seconds."""
-        started = time.perf_counter()
-        return self.read(path, settings), time.perf_counter() - started
+def _done(held: deque[_Held]) -> Iterator[EmbeddedVideo]:
+    while held and (held[0][2] is None or held[0][2].is_done()):
+        yield _embedded(*held.popleft())
 
 
 class LocalEngine:
@@ -133,7 +107,7 @@ class LocalEngine:
         read: Callable[[LocalVideo, DecodeSettings], Video] = read_candidates
         if cache is not None:
             read = open_cache(cache, self._scorer, settings).read
-        self._read = TimedRead(FetchedRead(read))
+        self._read = TimedRead(read)
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
         """One result for each job, in their order (engine.py)."""
@@ -165,26 +139,13 @@ def video_result(
     """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
     watch = Stopwatch()
     watch.add({"decode": decode_seconds, "model": done.model_seconds})
-    results = samples_of(job.rows, done.video, scorer, settings, embeddings=done.embeddings, stopwatch=watch)
-    return result_of(job, done.video, tuple(results), watch)
-
-
-def result_of(
-    job: VideoJob, video: Video | SampleError, results: tuple[Sample | FailedRow, ...], watch: Stopwatch
-) -> VideoResult:
-    """The result of a job whose questions are done."""
+    video = done.video
+    results = samples_of(job.rows, video, scorer, settings, embeddings=done.embeddings, stopwatch=watch)
     return VideoResult(
         job=job,
-        results=results,
-        frames=0 if isinstance(video, SampleError) else frame_count(video),
+        results=tuple(results),
+        frames=0 if isinstance(video, SampleError) else len(video.times),
         from_cache=isinstance(video, CacheHit),
         damaged_entry=video.damaged_entry if isinstance(video, CacheMiss) else None,
         seconds=watch.seconds,
     )
-
-
-def frame_count(video: Video) -> int:
-    """Candidate frames of a video."""
-    if isinstance(video, CacheHit):
-        return len(video.frames.times)
-    return len(video.candidates.times) if isinstance(video, CacheMiss) else len(video.times)

@@ -23,8 +23,8 @@ from strive_data.decode import read_candidates
 from strive_data.engines.cache import VideoCache
 from strive_data.engines.decode_pool import DecodingPool
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
-from strive_data.engines.fetch import FetchedRead
-from strive_data.engines.local import TimedRead, embed_videos, video_result
+from strive_data.engines.fetch import TimedRead
+from strive_data.engines.local import embed_videos, video_result
 from strive_data.engines.ray_flow import Actors, Flow, got
 from strive_data.engines.results import Video, open_cache, require_embeddings
 from strive_data.errors import SampleError, UsageError
@@ -182,7 +182,7 @@ class DecodeHost:
     engine: a video that hangs or kills its decoder costs neither this host nor another video."""
 
     def __init__(self, settings: DecodeSettings, read: Callable[[LocalVideo, DecodeSettings], Video]) -> None:
-        self._pool = DecodingPool(settings, 1, read=TimedRead(FetchedRead(read)))
+        self._pool = DecodingPool(settings, 1, read=TimedRead(read))
 
     def versions(self) -> Mapping[str, str | None]:
         """Versions of the packages where this host lives."""

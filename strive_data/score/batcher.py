@@ -16,9 +16,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import SampleError
 from strive_data.schema import Floats, Frames, Question
-from strive_data.score.scorer import FrameScores
+from strive_data.score.scorer import FrameScores, require_frames
 
 EmbedBatch = Callable[[Sequence[Frames]], Floats]
 """Frames uint8 RGB [H, W, 3] of any sizes → their unit embeddings float32 [B, D]; from any thread."""
@@ -67,9 +67,7 @@ class FrameBatcher:
 
     def put(self, frames: Frames) -> BatchedVideo:
         """Add the frames uint8 RGB [N, H, W, 3] of a video; SampleError (score_failed) for other shapes."""
-        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
-            message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
-            raise SampleError(FailureKind.SCORE_FAILED, message)
+        require_frames(frames)
         video = BatchedVideo(len(frames))
         for frame in frames:
             self._open.append((video, frame))

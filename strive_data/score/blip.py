@@ -9,31 +9,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from transformers import BlipForImageTextRetrieval
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates, Floats, Frames, Question
+from strive_data.schema import Floats, Frames
 from strive_data.score.load_clip import choose_device
-from strive_data.score.load_vlm import DTYPES, load_pretrained, reserved_marks, short_name
-from strive_data.score.scorer import FrameScores
-from strive_data.score.windows import query_text
+from strive_data.score.load_vlm import (
+    DTYPES,
+    Inputs,
+    PromptScorer,
+    load_pretrained,
+    reserved_marks,
+    short_name,
+)
 
 HINT = (
     "score.model takes a BLIP matching model (BlipForImageTextRetrieval): a hub name or, without a network, "
     "a folder"
 )
-FRAMES_A_BATCH = 32
 MATCH = 1  # the head's second output
 
-Inputs = dict[str, torch.Tensor]
 
-
-class BlipScorer:
-    """Scorer with a BLIP matching model. A question gets the same bits alone and among others."""
+class BlipScorer(PromptScorer):
+    """Scorer with a BLIP matching model; probabilities in [0, 1]."""
 
     def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
         if threads is not None:
@@ -46,41 +47,20 @@ class BlipScorer:
         self._capacity = int(self._model.config.text_config.max_position_embeddings)
         self.name = short_name(settings.model)
 
-    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
-        """One FrameScores a question, probabilities in [0, 1]; SampleError in place of a question that holds
-        a mark of the model's tokenizer, is too long for it, or gives scores that are not finite."""
-        frames, size = candidates.frames, self._settings.batch_size or FRAMES_A_BATCH
-        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
-            message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
-            raise SampleError(FailureKind.SCORE_FAILED, message)
-        texts = [self._tokens(question) for question in questions]
-        usable = [text for text in texts if not isinstance(text, SampleError)]
-        starts = range(0, len(frames) if usable else 0, size)
-        parts = [self._matches(frames[start : start + size], usable) for start in starts]
-        matches = iter(np.concatenate(parts, axis=1) if parts else ())
-        return [text if isinstance(text, SampleError) else self._result(next(matches)) for text in texts]
-
-    def _tokens(self, question: Question) -> Inputs | SampleError:
-        """The query's tokens [1, L]."""
-        query = query_text(question, self._settings.query)
-        for mark in self._reserved:
-            if mark in query:
-                what = f"{self.name}: the question holds {mark!r}, a mark of the model's own tokenizer"
-                return SampleError(FailureKind.SCORE_FAILED, what)
+    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
         made = self._processor.tokenizer(query, return_tensors="pt")
         if (length := made["input_ids"].shape[1]) > self._capacity:
             what = f"{self.name}: a question of {length} tokens, the model takes {self._capacity}"
             return SampleError(FailureKind.SCORE_FAILED, what)
         return {name: made[name].to(self._device) for name in ("input_ids", "attention_mask")}
 
-    def _matches(self, frames: Frames, texts: Sequence[Inputs]) -> Floats:
-        """Probabilities float32 [questions, B] of a batch of frames."""
+    def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
         images = [Image.fromarray(frame) for frame in frames]
         pixels = self._processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
             pixels = pixels.to(self._device, self._dtype)
             seen_BPD = self._model.vision_model(pixel_values=pixels).last_hidden_state
-            rows = [self._logits(text, seen_BPD).float().softmax(dim=1)[:, MATCH] for text in texts]
+            rows = [self._logits(text, seen_BPD).float().softmax(dim=1)[:, MATCH] for text in prompts]
         return torch.stack(rows).cpu().numpy()
 
     def _logits(self, text: Inputs, seen_BPD: torch.Tensor) -> torch.Tensor:
@@ -92,8 +72,3 @@ class BlipScorer:
         )
         logits: torch.Tensor = self._model.itm_head(read.last_hidden_state[:, 0])
         return logits
-
-    def _result(self, scores: Floats) -> FrameScores | SampleError:
-        if not np.isfinite(scores).all():
-            return SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
-        return FrameScores(scores=scores, windows=1, scorer=self.name)

@@ -5,18 +5,22 @@ Never a pickle, and no code from the hub.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 
 from strive_data.config import ScoreSettings
-from strive_data.errors import UsageError
+from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.schema import Candidates, Floats, Frames, Question
 from strive_data.score.load_clip import LOAD_ERRORS, choose_device, first_line, quiet
+from strive_data.score.scorer import FrameScores, require_frames
+from strive_data.score.windows import query_text
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # The ways a model may start its answer; which of them are one token depends on the tokenizer.
@@ -161,3 +165,49 @@ def reserved_marks(processor: Any) -> tuple[str, ...]:
 def short_name(name: str) -> str:
     """Name that is the same wherever a folder lies."""
     return Path(name).name if Path(name).is_dir() else name
+
+
+FRAMES_A_BATCH = 32
+Inputs = dict[str, torch.Tensor]
+
+
+class PromptScorer:
+    """A scorer whose model reads the whole query with a frame; a question gets the same bits alone and among
+    others. Subclasses have `_tokens` of a question and `_read`, its scores for a batch of frames."""
+
+    name: str
+    _settings: ScoreSettings
+    _reserved: tuple[str, ...]
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """One FrameScores a question; SampleError in place of a question that holds a mark of the model's
+        tokenizer, is too long for it, or gives scores that are not finite."""
+        frames, size = candidates.frames, self._settings.batch_size or FRAMES_A_BATCH
+        require_frames(frames)
+        prompts = [self._prompt(question, frames) for question in questions]
+        usable = [prompt for prompt in prompts if not isinstance(prompt, SampleError)]
+        starts = range(0, len(frames) if usable else 0, size)
+        parts = [self._read(frames[start : start + size], usable) for start in starts]
+        rows = iter(np.concatenate(parts, axis=1) if parts else ())
+        return [prompt if isinstance(prompt, SampleError) else self._result(next(rows)) for prompt in prompts]
+
+    def _prompt(self, question: Question, frames: Frames) -> Inputs | SampleError:
+        query = query_text(question, self._settings.query)
+        for mark in self._reserved:
+            if mark in query:
+                what = f"{self.name}: the question holds {mark!r}, a mark of the model's own tokenizer"
+                return SampleError(FailureKind.SCORE_FAILED, what)
+        return self._tokens(query, frames)
+
+    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
+        """The tokens [1, L], the same for each frame of the video."""
+        raise NotImplementedError
+
+    def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
+        """Scores float32 [questions, B] of a batch of frames."""
+        raise NotImplementedError
+
+    def _result(self, scores: Floats) -> FrameScores | SampleError:
+        if not np.isfinite(scores).all():
+            return SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
+        return FrameScores(scores=scores, windows=1, scorer=self.name)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from strive_data.errors import SampleError
+from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
 
 
@@ -42,6 +42,12 @@ class Scorer(Protocol):
         cannot be scored at all raise it.
         """
         ...
+
+
+def require_frames(frames: Frames) -> None:
+    """Raise SampleError (score_failed) for frames that are not [N, H, W, 3], N at least 1."""
+    if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
+        raise SampleError(FailureKind.SCORE_FAILED, f"frames of shape {frames.shape}, expected [N, H, W, 3]")
 
 
 NAME = "flat"

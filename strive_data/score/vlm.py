@@ -21,10 +21,8 @@ from PIL import Image
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.load_vlm import PromptForm, VlmModel, load_vlm
-from strive_data.score.scorer import FrameScores
-from strive_data.score.windows import query_text
+from strive_data.schema import Floats, Frames
+from strive_data.score.load_vlm import Inputs, PromptForm, PromptScorer, VlmModel, load_vlm
 
 FRAME_QUESTION = PromptForm(
     text="Does this frame help to answer the following question?\n{query}\nAnswer yes or no."
@@ -42,16 +40,13 @@ RERANK = PromptForm(
     image_mark="<|image_pad|>",
 )
 
-FRAMES_A_BATCH = 32
-
-Inputs = dict[str, torch.Tensor]
 Ask = Callable[[Inputs], torch.Tensor]
 """Tokens [B, L] of whole prompts, alike but for the frame → logits [B, V] of the next token."""
 
 
-class VlmScorer:
-    """Scorer with any image-text-to-text model. All frames of a video have one size, so that no prompt of a
-    batch is padded; a question gets the same bits alone and among others."""
+class VlmScorer(PromptScorer):
+    """Scorer with any image-text-to-text model, margins in nats. All frames of a video have one size, so that
+    no prompt of a batch is padded."""
 
     def __init__(
         self, settings: ScoreSettings, *, threads: int | None = None, form: PromptForm = FRAME_QUESTION
@@ -60,31 +55,9 @@ class VlmScorer:
             torch.set_num_threads(threads)
         self._settings = settings
         self._vlm: VlmModel = load_vlm(settings, form)
-        self.name = self._vlm.name
+        self.name, self._reserved = self._vlm.name, self._vlm.reserved
 
-    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
-        """One FrameScores a question, margins in nats; SampleError in place of a question that holds a mark
-        of the model's tokenizer, makes too long a prompt, or gives margins that are not finite."""
-        frames, size = candidates.frames, self._settings.batch_size or FRAMES_A_BATCH
-        if frames.ndim != 4 or frames.shape[3] != 3 or len(frames) == 0:
-            message = f"frames of shape {frames.shape}, expected [N, H, W, 3]"
-            raise SampleError(FailureKind.SCORE_FAILED, message)
-        prompts = [self._prompt(question, frames) for question in questions]
-        usable = [prompt for prompt in prompts if not isinstance(prompt, SampleError)]
-        starts = range(0, len(frames) if usable else 0, size)
-        parts = [self._margins(frames[start : start + size], usable) for start in starts]
-        margins = iter(np.concatenate(parts, axis=1) if parts else ())
-        return [
-            prompt if isinstance(prompt, SampleError) else self._result(next(margins)) for prompt in prompts
-        ]
-
-    def _prompt(self, question: Question, frames: Frames) -> Inputs | SampleError:
-        """The tokens [1, L], the same for each frame of the video."""
-        query = query_text(question, self._settings.query)
-        for mark in self._vlm.reserved:
-            if mark in query:
-                what = f"{self.name}: the question holds {mark!r}, a mark of the model's own tokenizer"
-                return SampleError(FailureKind.SCORE_FAILED, what)
+    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
         tokens, _ = split_text(encode(self._vlm, query, frames[:1]))
         length = tokens["input_ids"].shape[1]
         if length > self._vlm.capacity:
@@ -92,8 +65,7 @@ class VlmScorer:
             return SampleError(FailureKind.SCORE_FAILED, what)
         return tokens
 
-    def _margins(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
-        """Margins float32 [questions, B] of a batch of frames."""
+    def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
         vlm = self._vlm
         with torch.inference_mode():
             inputs = encode(vlm, "", frames)
@@ -101,11 +73,6 @@ class VlmScorer:
             rows = [ask(_repeat(prompt, len(frames))).float() for prompt in prompts]
             margins = [row[:, vlm.yes].logsumexp(1) - row[:, vlm.no].logsumexp(1) for row in rows]
         return torch.stack(margins).cpu().numpy()
-
-    def _result(self, scores: Floats) -> FrameScores | SampleError:
-        if not np.isfinite(scores).all():
-            return SampleError(FailureKind.SCORE_FAILED, f"{self.name}: scores are not finite")
-        return FrameScores(scores=scores, windows=1, scorer=self.name)
 
 
 def prompt_of(vlm: VlmModel, query: str) -> str:

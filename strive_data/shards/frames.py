@@ -6,10 +6,10 @@ Only JPEG is read, and its size is checked before anything is allocated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal, overload
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -54,56 +54,36 @@ ENCODERS = min(8, os.cpu_count() or 1)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedFrames:
-    """One video: times float64 [N] seconds, and one JPEG a candidate."""
+    """One video: times float64 [N] seconds, and the JPEGs of candidates, each encoded when first asked for.
+
+    `frames` uint8 RGB [N, H, W, 3] are there while some are not encoded.
+    """
 
     info: VideoInfo
     times: Times
-    jpegs: Sequence[bytes]
+    jpegs: dict[int, bytes] = field(default_factory=dict)
+    frames: Frames | None = None
+    quality: int = 90
 
     def jpegs_of(self, places: Iterable[int]) -> tuple[bytes, ...]:
-        """JPEGs of these candidates. Raises SampleError (encode_failed) for one that cannot be encoded."""
-        wanted = [int(place) for place in places]
-        if isinstance(self.jpegs, JpegsOnDemand):
-            self.jpegs.encode(wanted)
+        """JPEGs of these candidates, encoded in threads: the library frees the interpreter.
+
+        Raises SampleError (encode_failed) for one that cannot be encoded.
+        """
+        wanted, frames = [int(place) for place in places], self.frames
+        if frames is not None:
+            missing = [place for place in dict.fromkeys(wanted) if place not in self.jpegs]
+            with ThreadPoolExecutor(ENCODERS) as pool:
+                done = pool.map(lambda place: encode_jpeg(frames[place], self.quality), missing)
+                self.jpegs.update(zip(missing, done, strict=True))
         return tuple(self.jpegs[place] for place in wanted)
 
 
-class JpegsOnDemand(Sequence[bytes]):
-    """JPEGs of frames uint8 RGB [N, H, W, 3], each encoded once, when it is first asked for."""
-
-    def __init__(self, frames: Frames, quality: int) -> None:
-        self._frames, self._quality = frames, quality
-        self._done: dict[int, bytes] = {}
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def encode(self, places: Iterable[int]) -> None:
-        """Encode those of these that are not yet, in threads: the library frees the interpreter."""
-        missing = [place for place in dict.fromkeys(places) if place not in self._done]
-        with ThreadPoolExecutor(ENCODERS) as pool:
-            done = pool.map(lambda place: encode_jpeg(self._frames[place], self._quality), missing)
-            self._done.update(zip(missing, done, strict=True))
-
-    @overload
-    def __getitem__(self, place: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
-
-    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
-        """Raises SampleError (encode_failed) for a frame that cannot be encoded."""
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        if place not in self._done:
-            self._done[place] = encode_jpeg(self._frames[place], self._quality)
-        return self._done[place]
-
-
 def encode_frames(candidates: Candidates, quality: int) -> EncodedFrames:
-    """The encoded frames of decoded candidates; each is encoded when it is first read."""
-    jpegs = JpegsOnDemand(candidates.frames, quality)
-    return EncodedFrames(info=candidates.info, times=candidates.times, jpegs=jpegs)
+    """The encoded frames of decoded candidates."""
+    return EncodedFrames(
+        info=candidates.info, times=candidates.times, frames=candidates.frames, quality=quality
+    )
 
 
 def encode_jpeg(frame: Frames, quality: int) -> bytes:

@@ -32,7 +32,7 @@ from tests.strive_data.samples import a_question, some_candidates
 
 STORED = DecodeSettings(candidates=10)
 INFO = asdict(some_candidates().info)
-JPEG_BYTES = sum(len(jpeg) for jpeg in encode_frames(some_candidates(), 90).jpegs)
+JPEG_BYTES = sum(map(len, encode_frames(some_candidates(), 90).jpegs_of(range(10))))
 
 
 def json_array(body: object) -> bytes:

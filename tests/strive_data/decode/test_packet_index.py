@@ -11,7 +11,7 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode.clock import ClockRules
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
-from strive_data.decode.packet_scan import Packet, PacketScan, file_id, is_hidden
+from strive_data.decode.packet_scan import Packet, PacketScan, is_hidden
 from tools.barcodes.clip import Clip, encode
 from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
 
@@ -111,11 +111,3 @@ def test_decoding_does_not_begin_inside_a_gradual_refresh(make_clip: Callable[[C
     index = index_of_file(gradual)
     assert sum(called) == 4
     assert [place for place, packet in enumerate(index.packets) if packet.is_key] == [0]
-
-
-def test_file_id_follows_the_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"1" * 3_000_000)
-    (tmp_path / "b").write_bytes(b"1" * 3_000_000)
-    (tmp_path / "c").write_bytes(b"1" * 2_999_999 + b"2")
-    assert file_id(tmp_path / "a") == file_id(tmp_path / "b") != file_id(tmp_path / "c")
-    assert len(file_id(tmp_path / "a")) == 32

@@ -53,7 +53,7 @@ def test_an_entry_gives_back_every_bit(entry: Path) -> None:
     encoded = encode_frames(some_candidates(), 90)
     assert kept.frames.info == encoded.info
     assert kept.frames.times.tobytes() == encoded.times.tobytes()
-    assert list(kept.frames.jpegs) == list(encoded.jpegs)
+    assert kept.frames.jpegs_of(range(10)) == encoded.jpegs_of(range(10))
     assert kept.embeddings.dtype == np.float32
     np.testing.assert_array_equal(kept.embeddings, EMBEDDINGS)
 
@@ -114,7 +114,7 @@ def test_frames_alone_are_found_whatever_model_they_were_kept_for(video: Path, t
     assert isinstance(kept, CacheHit)
     assert isinstance(whole, CacheHit)
     assert kept.embeddings.shape == (6, 0)
-    assert list(kept.frames.jpegs) == list(whole.frames.jpegs)
+    assert kept.frames.jpegs == whole.frames.jpegs
     assert isinstance(bare.read(video, replace(SETTINGS, candidates=5)), CacheMiss)
     assert isinstance(replace(bare, quality=91).read(video, SETTINGS), CacheMiss)
     assert isinstance(other.read(video, SETTINGS), CacheMiss)  # its embeddings need the frames as decoded
@@ -198,7 +198,7 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    bad = EncodedFrames(info=some_candidates().info, times=np.zeros(1), jpegs=[b"x"])
+    bad = EncodedFrames(info=some_candidates().info, times=np.zeros(1), jpegs={0: b"x"})
     (tmp_path / "x.npz").mkdir()
     with pytest.raises(StriveError, match="cache entry"):
         write_entry(tmp_path / "x.npz", bad, EMBEDDINGS)

@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from strive_data.config import DecodeSettings
-from strive_data.engines.fetch import FetchedRead, fetched, own_folder
+from strive_data.engines.fetch import TimedRead, fetched, own_folder
 from strive_data.errors import FailureKind, SampleError, StriveError
 
 URL = "memory://bucket/in/a.mp4"
@@ -39,14 +39,14 @@ def test_errors_name_the_url_and_leave_no_copy(tmp_path: Path) -> None:
         raise SampleError(FailureKind.NO_MOOV, f"{path}: no moov in {path}")
 
     with pytest.raises(SampleError) as caught:
-        FetchedRead(refuse)(URL, DecodeSettings())
+        TimedRead(refuse)(URL, DecodeSettings())
     assert (caught.value.kind, caught.value.message) == (FailureKind.NO_MOOV, f"{URL}: no moov in {URL}")
     assert list(own_folder().iterdir()) == []
     with pytest.raises(SampleError) as caught:
-        FetchedRead(refuse)("memory://bucket/in/b.mp4", DecodeSettings())
+        TimedRead(refuse)("memory://bucket/in/b.mp4", DecodeSettings())
     assert (caught.value.kind, caught.value.message) == ("missing", "memory://bucket/in/b.mp4: no such file")
     with pytest.raises(SampleError, match=f"{tmp_path}/x: no moov"):
-        FetchedRead(refuse)(tmp_path / "x", DecodeSettings())
+        TimedRead(refuse)(tmp_path / "x", DecodeSettings())
 
 
 def test_copies_of_killed_processes_are_removed_and_those_of_others_kept() -> None:
@@ -63,3 +63,9 @@ def test_a_video_larger_than_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch
     refused = pytest.raises(StriveError, match=f"{URL} has 5 bytes, .* room for 4: free space, or set TMPDIR")
     with refused, fetched(URL):
         pass
+
+
+def test_a_read_is_timed_where_it_happens() -> None:
+    read, seconds = TimedRead(lambda path, settings: path)(Path("x"), DecodeSettings())
+    assert read == Path("x")
+    assert seconds >= 0

@@ -8,10 +8,10 @@ from strive_data.annotations.read import read_annotations
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
 from strive_data.engines.engine import VideoJob, jobs_of
-from strive_data.engines.local import LocalEngine, TimedRead
+from strive_data.engines.local import LocalEngine
 from strive_data.errors import SettingsError
 from strive_data.schema import FailedRow, Sample
-from tests.strive_data.samples import a_question, some_candidates
+from tests.strive_data.samples import a_question
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=8, max_pixels=784),
@@ -52,10 +52,3 @@ def test_what_the_scorer_cannot_do_is_refused_when_the_engine_is_made(tmp_path: 
     settings = BuildSettings(score=ScoreSettings(scorer="precomputed", scores=str(scores)))
     with pytest.raises(SettingsError, match="--cache needs frame embeddings"):
         LocalEngine(settings, cache=tmp_path)
-
-
-def test_a_read_is_timed_where_it_happens() -> None:
-    video = some_candidates()
-    read, seconds = TimedRead(lambda path, settings: video)(Path("x"), DecodeSettings())
-    assert read is video
-    assert seconds >= 0

@@ -86,7 +86,7 @@ def test_a_missed_video_is_kept_and_a_kept_one_needs_no_frames(tmp_path: Path) -
     assert kept is not None
     old, again = score_video(kept, [a_question("1"), a_question("2")], scorer, quality=90)
     assert scorer.frames_seen == 10
-    assert list(old.jpegs) == list(encoded.jpegs)
+    assert old.jpegs == encoded.jpegs
     assert isinstance(again[1], FrameScores)
     assert isinstance(scored[0], FrameScores)
     np.testing.assert_array_equal(again[1].scores, scored[0].scores)

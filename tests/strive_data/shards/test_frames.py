@@ -27,22 +27,11 @@ def test_a_frame_that_is_cut_off_is_damaged() -> None:
         decode_jpeg(encode_jpeg(FRAME, 90)[:-2])
 
 
-def test_a_jpeg_is_encoded_once_and_is_that_of_its_frame() -> None:
-    candidates = some_candidates()
-    encoded = encode_frames(candidates, 90)
-    assert len(encoded.jpegs) == 10
-    first = encoded.jpegs[3]
-    assert first == encode_jpeg(candidates.frames[3], 90) != encoded.jpegs[4]
-    candidates.frames[:] = 0
-    assert encoded.jpegs[3] is first
-    assert encoded.jpegs[2:4] == [encode_jpeg(candidates.frames[2], 90), first]
-
-
 def test_jpegs_made_side_by_side_are_those_of_their_frames_and_made_once() -> None:
     candidates = some_candidates()
     candidates.frames[:] = np.random.default_rng(0).integers(0, 256, candidates.frames.shape)
     encoded = encode_frames(candidates, 90)
-    first = encoded.jpegs[3]
+    (first,) = encoded.jpegs_of([3])
     made = encoded.jpegs_of(np.array([8, 3, 8, 0], np.int32))
     assert made == tuple(encode_jpeg(candidates.frames[place], 90) for place in (8, 3, 8, 0))
     assert made[0] is made[2]
