@@ -153,7 +153,8 @@ class SamplerSettings:
     grouping_duplicates: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.frames >= 2 and self.frames % 2 == 0, _even_frames(self.frames))
+        even = f"got {self.frames}, expected an even number, 2 or more (the models merge frame pairs)"
+        require(self.frames >= 2 and self.frames % 2 == 0, f"sampler.frames: {even}")
         require(self.variants >= 1, f"sampler.variants: got {self.variants}, expected at least 1")
         require(self.peaks_cells >= 0, f"sampler.peaks_cells: got {self.peaks_cells}, expected 0 or more")
         require(0 < self.alpha <= 1, f"sampler.alpha: got {self.alpha}, expected 0 < alpha <= 1")
@@ -282,7 +283,3 @@ def require_candidates(sampler: SamplerSettings, decode: DecodeSettings) -> None
         f"sampler.frames: got {frames}, expected at most decode.candidates, {candidates}, from which they "
         "are chosen: lower --frames, or raise decode.candidates (--candidates of a build, or --set)",
     )
-
-
-def _even_frames(frames: int) -> str:
-    return f"sampler.frames: got {frames}, expected an even number, 2 or more (the models merge frame pairs)"

@@ -206,14 +206,8 @@ def merge_builds(
 
 def summary_lines(summary: MergeSummary, out: Path, *, builds: int) -> Iterator[str]:
     """The closing lines of a merge."""
-    counts = counted_samples(
-        samples=summary.samples,
-        videos=summary.videos,
-        tried_videos=summary.tried_videos,
-        shards=summary.shards,
-        failures=summary.failures,
-    )
-    yield f"{out}: {counts}, of {plural(builds, 'build')}"
+    held = (summary.samples, summary.videos, summary.tried_videos, summary.shards, summary.failures)
+    yield f"{out}: {counted_samples(*held)}, of {plural(builds, 'build')}"
     if summary.repeated:
         yield f"  in several builds, taken once: {plural(summary.repeated, 'sample')}"
     if summary.conflicts:
@@ -239,7 +233,13 @@ def _write_build(
     """Write the joined build in the order of a build: build.json, shards, tables, run.json."""
     first = parts[0]
     attempt = max(part.state.attempt for part in parts)
-    records = tuple(_part_record(part) for part in parts)
+    # A part in run.json and build.json; its run.json is identified by its hash.
+    unlisted = ("settings", FILES, CHECKSUM_KEY)
+    records = tuple(
+        {"folder": part.folder.name, "run_sha256": part.run.get(CHECKSUM_KEY)}
+        | {name: value for name, value in part.run.items() if name not in unlisted}
+        for part in parts
+    )
     start_build(out, first.settings, BuildState(versions=first.state.versions, parts=records), attempt)
     manifests: list[Manifest] = []
     for move in plan.moves:
@@ -283,12 +283,6 @@ def join_failures(folders: Sequence[Path], samples: set[str]) -> tuple[pl.DataFr
     repeated_id = pl.col("kind") == FailureKind.DUPLICATE_ID.value
     left = rows.filter(repeated_id | ~pl.col("sample_id").is_in(list(samples)))
     return left, rows.height - left.height
-
-
-def _part_record(part: Part) -> dict[str, Any]:
-    """The record of a part in run.json and build.json; its run.json is identified by its hash."""
-    known = {name: value for name, value in part.run.items() if name not in ("settings", FILES, CHECKSUM_KEY)}
-    return {"folder": part.folder.name, "run_sha256": part.run.get(CHECKSUM_KEY), **known}
 
 
 def move_shard(move: ShardMove, source: Path, out: Path, *, copy: bool) -> Manifest:

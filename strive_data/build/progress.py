@@ -7,6 +7,7 @@ live on a terminal, otherwise as a line at growing intervals.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -101,15 +102,12 @@ class ProgressCounts:
 
     def after(self, done: VideoDone) -> ProgressCounts:
         """The counts including one more video."""
-        failures = dict(self.failures)
-        for kind, count in done.failures.items():
-            failures[kind] = failures.get(kind, 0) + count
         seconds = {name: self.seconds.get(name, 0.0) + done.seconds.get(name, 0.0) for name in WORK_STAGES}
         return replace(
             self,
             videos=self.videos + 1,
             questions=self.questions + done.questions,
-            failures=failures,
+            failures=Counter(self.failures) + Counter(done.failures),
             frames=self.frames + done.frames,
             shards=self.shards + done.shards,
             written_bytes=self.written_bytes + done.written_bytes,
@@ -266,7 +264,8 @@ def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
         f"{_clock_time(elapsed_seconds)} so far",
         f"{_left(counts, elapsed_seconds)} left",
     )
-    lines = [" · ".join(_count_texts(counts, elapsed_seconds)), _kinds(counts.failures), _stages(counts)]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.failures.items()))
+    lines = [" · ".join(_count_texts(counts, elapsed_seconds)), kinds, _stages(counts)]
     return Group(bar, *(Text(line) for line in lines if line))
 
 
@@ -279,10 +278,6 @@ def _count_texts(counts: ProgressCounts, elapsed_seconds: float) -> list[str]:
         f"{rate:.1f} frames/s",
         decimal(counts.bytes_done),
     ]
-
-
-def _kinds(failures: Mapping[FailureKind, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
 
 
 def _stages(counts: ProgressCounts) -> str:

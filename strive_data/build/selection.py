@@ -15,11 +15,9 @@ build, so it gives the frames that a build gives.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,16 +25,14 @@ import polars as pl
 
 from strive_data.annotations.choices import with_letters
 from strive_data.common.settings import choose, load
-from strive_data.common.storage import LocalFolder, place_of
+from strive_data.common.storage import place_of
 from strive_data.config import BuildSettings, ScoreSettings
 from strive_data.engines.engine import Engine, VideoJob, make_engine
-from strive_data.errors import DamagedError, FailureKind, SampleError
-from strive_data.inspect.tables import FILES as TABLES
+from strive_data.errors import FailureKind, SampleError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Question, Sample, Times
 from strive_data.shards.frames import decode_jpeg
-from strive_data.shards.provenance import FILES as HASHES
-from strive_data.shards.reader import SEE_VERIFY, ShardSet
+from strive_data.shards.reader import ShardSet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -175,14 +171,7 @@ class StoredBuild(Sequence[SelectedFrames]):
         A local table is scanned, one at a URL is read whole. Raises SettingsError for another name,
         DamagedError for a table that has changed.
         """
-        folder = self.shards.folder
-        if isinstance(folder, LocalFolder):
-            return scan(folder.path, name)
-        file = TABLES[choose(name, TABLES, "table")]
-        content = folder.read(file)
-        if self.shards.run.get(HASHES, {}).get(file) not in (None, sha256(content).hexdigest()):
-            raise DamagedError(f"{folder}/{file} does not have the checksum of run.json: {SEE_VERIFY}")
-        return pl.read_parquet(io.BytesIO(content)).lazy()
+        return scan(self.shards.folder, name)
 
 
 def open_build(where: str | Path, *, cache: Path | None = None) -> StoredBuild:

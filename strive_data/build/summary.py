@@ -144,14 +144,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"{out}: already finished, nothing to do"
     elif summary.resumed:
         yield f"{out}: {plural(summary.resumed, 'sample')} kept from earlier starts"
-    counts = counted_samples(
-        samples=summary.samples,
-        videos=summary.videos,
-        tried_videos=summary.tried_videos,
-        shards=summary.shards,
-        failures=len(summary.failures),
-    )
-    yield f"{out}: {counts}, {summary.seconds:.1f} s"
+    held = (summary.samples, summary.videos, summary.tried_videos, summary.shards, len(summary.failures))
+    yield f"{out}: {counted_samples(*held)}, {summary.seconds:.1f} s"
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:

@@ -23,7 +23,6 @@ from strive_data.common.process_pool import WorkerDiedError, WorkerPool
 from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError, UsageError
-from strive_data.schema import FailedRow
 from strive_data.shards.finalize import counts_of
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -225,16 +224,13 @@ def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[
     for sample_id in others.join(samples, on="sample_id", how="semi").collect()["sample_id"]:
         yield Problem(file=FAILURES_FILE, what="it is also a sample", sample_id=sample_id, remedy=STALE)
     trailing = read_trailing_failures(folder / TRAILING_FILE).failures
-    known = {_key(failure) for failure in (*trailing, *(f for report in reports for f in report.failures))}
+    recorded = (*trailing, *(failure for report in reports for failure in report.failures))
+    known = {(row.sample_id, row.stage, str(row.kind), row.message) for row in recorded}
     tried = failures.filter(pl.col("stage") != "annotation")
     for row in tried.select("sample_id", "stage", "kind", "message").collect().rows():
         if row not in known:
             what = "neither a manifest nor tail.json records this failure"
             yield Problem(file=FAILURES_FILE, what=what, sample_id=row[0], remedy=STALE)
-
-
-def _key(failure: FailedRow) -> tuple[str, str, str, str]:
-    return failure.sample_id, failure.stage, str(failure.kind), failure.message
 
 
 def _check_all(tasks: Sequence[ShardTask], workers: int) -> Iterator[ShardReport]:

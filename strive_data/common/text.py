@@ -29,7 +29,7 @@ def listed(counts: Mapping[str, int]) -> str:
     )
 
 
-def counted_samples(*, samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
+def counted_samples(samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
     """What a build holds, on one line."""
     tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
     held = f"{plural(samples, 'sample')} of {plural(videos, 'video')}{tried} in {plural(shards, 'shard')}"

@@ -75,16 +75,13 @@ def _same_picture(frame: Any, other: Any) -> bool:
     """Whether two frames show the same: alpha, which only one decoder may give, is never shown."""
     if (frame.width, frame.height, _shown(frame)) != (other.width, other.height, _shown(other)):
         return False
-    return all(_same_plane(*planes) for planes in zip(frame.planes[:3], other.planes[:3], strict=True))
+    planes = zip(frame.planes[:3], other.planes[:3], strict=True)
+    return all(np.array_equal(_pixels(plane), _pixels(same)) for plane, same in planes)
 
 
 def _shown(frame: Any) -> str:
     """Name of a frame's pixel format without its alpha."""
     return str(frame.format.name).replace("yuva", "yuv")
-
-
-def _same_plane(plane: Any, other: Any) -> bool:
-    return np.array_equal(_pixels(plane), _pixels(other))
 
 
 def _pixels(plane: Any) -> Any:

@@ -148,7 +148,8 @@ class DecordReader:
             video = self._decord.VideoReader(str(path), ctx=self._decord.cpu(0), num_threads=1)
             spans_F2 = np.asarray(video.get_frame_timestamp(range(len(video))), dtype=np.float64)
         except (self._decord.DECORDError, RuntimeError) as error:
-            message = f"{path}: decord cannot open it: {_first_line(error)}"
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            message = f"{path}: decord cannot open it: {said}"
             raise SampleError(FailureKind.UNSUPPORTED_CODEC, message) from error
         if len(spans_F2) == 0:
             raise SampleError(FailureKind.ZERO_FRAMES, f"{path}: decord finds no frames")
@@ -164,7 +165,3 @@ class DecordReader:
             return video[number].asnumpy()
         except (self._decord.DECORDError, RuntimeError):
             return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

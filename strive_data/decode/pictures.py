@@ -196,7 +196,11 @@ def frame_files(folder: Path) -> list[Path]:
         raise SampleError(
             FailureKind.EMPTY, f"{folder}: no frames in it ({', '.join(sorted(PICTURE_SUFFIXES))})"
         )
-    return sorted(files, key=_order)
+
+    def order(file: Path) -> tuple[list[int], str]:
+        return [int(digits) for digits in re.findall(r"[0-9]{1,18}", file.stem)], file.name
+
+    return sorted(files, key=order)
 
 
 def frame_times(
@@ -246,10 +250,6 @@ def _numbers(file: Path) -> list[float]:
 
 def _unusable(path: Path, what: str) -> SampleError:
     return SampleError(FailureKind.NOT_MEDIA, f"{path}: {what}")
-
-
-def _order(file: Path) -> tuple[list[int], str]:
-    return [int(digits) for digits in re.findall(r"[0-9]{1,18}", file.stem)], file.name
 
 
 def folder_sha256(folder: Path, fps: float | None = None, given: Sequence[float] = ()) -> str:

@@ -127,9 +127,10 @@ def plan_video(*, seed: int, index: int, questions: int) -> VideoPlan:
     frames = int(rng.uniform(*DURATION_SECONDS) * FRAMES_PER_SECOND)
     asks: list[Asks] = ["colour" if coin else "shape" for coin in rng.integers(0, 2, questions)]
     looks, free_shapes, free_colours = _needle_looks(rng, asks)
+    lengths = [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(questions)]
     needles = [
         make_needle(rng, shape, colour, span)
-        for (shape, colour), span in zip(looks, _needle_spans(rng, frames, questions), strict=True)
+        for (shape, colour), span in zip(looks, spread(rng, frames, lengths), strict=True)
     ]
     small = [
         thing
@@ -168,10 +169,6 @@ def _needle_looks(
         for kind, name in zip(asks, named, strict=True)
     ]
     return [(str(shape), str(colour)) for shape, colour in looks], shapes, colours
-
-
-def _needle_spans(rng: np.random.Generator, frames: int, count: int) -> list[Span]:
-    return spread(rng, frames, [max(1, round(rng.uniform(*NEEDLE_SHARE) * frames)) for _ in range(count)])
 
 
 def spread(rng: np.random.Generator, frames: int, lengths: Sequence[int]) -> list[Span]:

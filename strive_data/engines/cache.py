@@ -212,7 +212,8 @@ def read_entry(entry: Path, settings: DecodeSettings, embedding_size: int | None
 
 def _read_checked(entry: Path, settings: DecodeSettings, embedding_size: int | None) -> CacheHit:
     """`read_entry`, raising one of UNREADABLE."""
-    content = read_regular_file(entry, max_bytes=_max_bytes(settings))
+    most_bytes = MAX_BYTES_PER_PIXEL * settings.max_pixels + MAX_OTHER_BYTES_PER_FRAME
+    content = read_regular_file(entry, max_bytes=settings.candidates * most_bytes)
     payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     _require(digest == _digest(entry, payload), "its digest differs")
     arrays = {name: read_npy(_member(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
@@ -255,10 +256,6 @@ def _check_embeddings(embeddings: Floats, count: int, size: int | None) -> None:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
-
-
-def _max_bytes(settings: DecodeSettings) -> int:
-    return settings.candidates * (MAX_BYTES_PER_PIXEL * settings.max_pixels + MAX_OTHER_BYTES_PER_FRAME)
 
 
 def _member(payload: bytes, name: str) -> bytes:

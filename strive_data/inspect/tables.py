@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 
@@ -18,6 +20,7 @@ from rich.cells import cell_len
 
 from strive_data.common.files import file_sha256
 from strive_data.common.settings import choose
+from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.manifest import FAILURES_FILE, FRAMES_FILE, INDEX_FILE, RUN_FILE, SAMPLES_FILE
@@ -77,20 +80,27 @@ FILES = {
 }
 
 
-def scan(build: Path, table: str) -> pl.LazyFrame:
+def scan(build: Path | Folder, table: str) -> pl.LazyFrame:
     """A table of a finished build. Raises UsageError for no such build or table, DamagedError for a changed.
 
-    Its bytes are compared with their checksum first: a damaged table can end the reader, not only fail.
+    Its bytes are compared with their checksum first: a damaged table can end the reader, not only fail. A
+    local table is scanned, one at a URL is read whole.
     """
-    name = FILES[choose(table, FILES, "table")]
-    digest = read_run(build).get(HASHES, {}).get(name)
+    name, folder = FILES[choose(table, FILES, "table")], open_folder(build)
+    digest = read_run(folder).get(HASHES, {}).get(name)
+    if not isinstance(folder, LocalFolder):
+        content = folder.read(name)
+        if digest not in (None, sha256(content).hexdigest()):
+            raise DamagedError(f"{folder}/{name} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
+        return pl.read_parquet(BytesIO(content)).lazy()
+    path = folder.path / name
     try:
-        intact = digest is None or file_sha256(build / name) == digest
+        intact = digest is None or file_sha256(path) == digest
     except OSError as error:
-        raise DamagedError(f"cannot read {build / name}: {error.strerror}; {SEE_VERIFY}") from error
+        raise DamagedError(f"cannot read {path}: {error.strerror}; {SEE_VERIFY}") from error
     if not intact:
-        raise DamagedError(f"{build / name} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
-    return pl.scan_parquet(build / name)
+        raise DamagedError(f"{path} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
+    return pl.scan_parquet(path)
 
 
 def damaged_videos(build: Path) -> list[tuple[str, int]]:
@@ -155,7 +165,8 @@ def fitting_text(table: pl.DataFrame) -> str:
     width = shutil.get_terminal_size().columns
     text = pl.selectors.string().map_elements(escape_controls, return_dtype=pl.String)
     shown = table.with_columns(text.name.keep())
-    narrow = shown.drop(name for name in shown.columns if name == "video_id" or _is_empty(shown[name]))
+    empty = [column.name for column in shown if 0 < len(column) == column.null_count()]
+    narrow = shown.drop({"video_id", *empty} & set(shown.columns))
     for letters in (60, 40):
         text_table = table_text(narrow, width=None, letters=letters, decimals=3)
         if cell_len(text_table.partition("\n")[0]) <= width:
@@ -170,10 +181,6 @@ def fitting_text(table: pl.DataFrame) -> str:
         for row in shown.iter_rows(named=True)
     )
     return "\n\n".join(records)
-
-
-def _is_empty(column: pl.Series) -> bool:
-    return len(column) > 0 and column.null_count() == len(column)
 
 
 def _wrapped(line: str, indent: int = 2) -> str:

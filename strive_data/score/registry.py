@@ -143,10 +143,6 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
     return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
 
 
-def _demo_noisy(settings: ScoreSettings, threads: int | None) -> Scorer:
-    return NoisyScorer(_demo(settings, threads), DEMO_NOISE)
-
-
 def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
     from strive_data.score.vlm import VlmScorer
 
@@ -180,22 +176,14 @@ def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
     )
 
 
-def _flat(settings: ScoreSettings, threads: int | None) -> Scorer:
-    return FlatScorer()
-
-
-def _precomputed(settings: ScoreSettings, threads: int | None) -> Scorer:
-    return PrecomputedScorer(settings)
-
-
 SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
     "blip-itm": _blip,
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
-    "demo-noisy": _demo_noisy,
-    "flat": _flat,
-    "precomputed": _precomputed,
+    "demo-noisy": lambda settings, threads: NoisyScorer(_demo(settings, threads), DEMO_NOISE),
+    "flat": lambda settings, threads: FlatScorer(),
+    "precomputed": lambda settings, threads: PrecomputedScorer(settings),
     "qwen3-vl-reranker": _reranker,
     "vlm": _vlm,
 }

@@ -70,7 +70,10 @@ class VlmScorer(PromptScorer):
         with torch.inference_mode():
             inputs = encode(vlm, "", frames)
             ask = kept_prefix(vlm, inputs) if vlm.as_videos else kept_features(vlm, inputs)
-            rows = [ask(_repeat(prompt, len(frames))).float() for prompt in prompts]
+            repeated = (
+                {name: value.expand(len(frames), -1) for name, value in prompt.items()} for prompt in prompts
+            )
+            rows = [ask(prompt).float() for prompt in repeated]
             margins = [row[:, vlm.yes].logsumexp(1) - row[:, vlm.no].logsumexp(1) for row in rows]
         return torch.stack(margins).cpu().numpy()
 
@@ -147,10 +150,6 @@ def kept_prefix(vlm: VlmModel, inputs: Inputs) -> Ask:
     return lambda text: _next_logits(
         vlm, input_ids=text["input_ids"][:, length:], past_key_values=deepcopy(prefix.past_key_values)
     )
-
-
-def _repeat(tokens: Inputs, rows: int) -> Inputs:
-    return {name: value.expand(rows, -1) for name, value in tokens.items()}
 
 
 def _next_logits(vlm: VlmModel, **inputs: Any) -> torch.Tensor:

@@ -112,7 +112,7 @@ def read_build_state(
         _refuse_other_folder(out)
         return BuildState()
     body = read_build_file(out / BUILD_FILE)
-    held = _sizes_of(out) if sizes is None else sizes
+    held = {path.name: path.stat().st_size for path in out.iterdir()} if sizes is None else sizes
     if body.get("settings_fingerprint") != fingerprint(settings):
         if _holds_shards(held):
             raise UsageError(_other_settings(out, body, settings))
@@ -211,10 +211,6 @@ def _other_settings(out: Path, body: Mapping[str, Any], settings: BuildSettings)
     return (
         f"--out {out} holds a build with other settings: {changes}. Use the same ones, or name a new folder"
     )
-
-
-def _sizes_of(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_size for path in out.iterdir()}
 
 
 def _read_manifests(out: Path, settings_fingerprint: str, held: Mapping[str, int]) -> list[Manifest]:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 from strive_data.common.files import disk_full_named, is_temporary, output_folder
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
@@ -33,17 +32,21 @@ ATOMIC = frozenset(["abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "
 TRANSFERS = 16
 
 
-class Output(Protocol):
-    """The output of a build. `folder` is local and holds the files that a build needs to continue.
+class Output:
+    """The output of a build. `folder` is local and holds the files that a build needs to continue: in a local
+    folder all of them, so that nothing has to be published.
 
     `remote`: the output is at a URL, and only `publish` can show that it is writable.
     """
 
-    folder: Path
-    remote: bool
+    remote = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file of the build, by name."""
+        return {path.name: path.stat().st_size for path in self.folder.iterdir()}
 
     def publish(self) -> None:
         """Bring all changes of the folder to the output. Raises StriveError if it cannot be written."""
@@ -52,26 +55,7 @@ class Output(Protocol):
         """Fetch the table rows of these shards into the folder."""
 
 
-class LocalOutput:
-    """A local folder: nothing has to be published."""
-
-    remote = False
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def sizes(self) -> dict[str, int]:
-        """See Output."""
-        return {path.name: path.stat().st_size for path in self.folder.iterdir()}
-
-    def publish(self) -> None:
-        """See Output."""
-
-    def fetch_parts(self, manifests: Sequence[Manifest]) -> None:
-        """See Output."""
-
-
-class RemoteOutput:
+class RemoteOutput(Output):
     """A local folder whose changes are uploaded to a URL.
 
     Raises UsageError if the URL holds files but no build.
@@ -80,7 +64,8 @@ class RemoteOutput:
     remote = True
 
     def __init__(self, remote: RemoteFolder, folder: Path) -> None:
-        self.folder, self._remote = folder, remote
+        super().__init__(folder)
+        self._remote = remote
         self._sizes = remote.sizes()
         if self._sizes and BUILD_FILE not in self._sizes:
             raise UsageError(f"--out {remote} is not empty, and holds no build: name a new folder")
@@ -136,7 +121,7 @@ def open_output(out: Path | str) -> Iterator[Output]:
     place = place_of(out)
     if isinstance(place, Path):
         with output_folder(place):
-            yield LocalOutput(place)
+            yield Output(place)
         return
     scheme = place.split(":")[0].lower()
     if scheme not in ATOMIC:
