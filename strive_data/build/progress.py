@@ -1,6 +1,6 @@
 """Progress of a build, a verification and a merge on standard error.
 
-A build reports to an Observer; ProgressCounts adds up the reports (pure); BuildProgress shows the counts,
+A build reports to an Observer; ProgressCounts adds up the reports; BuildProgress shows the counts,
 live on a terminal, otherwise as a line at growing intervals.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Protocol
@@ -22,7 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from strive_data.common.stopwatch import WORK_STAGES, Seconds, WorkStage
+from strive_data.common.stopwatch import Seconds, Stopwatch, WorkStage
 from strive_data.common.text import plural
 from strive_data.errors import FailureKind
 
@@ -83,81 +83,46 @@ class Observer(Protocol):
         tars."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProgressCounts:
-    """Counts since this start; `totals` has those of earlier starts, `…_done` and `failed` are the sums.
+    """Counts of this and earlier starts; `frames`, failures by kind and seconds are those of this start.
 
-    `failures` by kind; `frames` decoded or taken from the cache; `written_bytes` of samples; `seconds` by
-    stage, summed over all processes and threads.
+    `written_bytes` are those of samples, until the build ends; seconds are summed over processes and threads.
     """
 
-    totals: ProgressTotals
-    videos: int = 0
-    questions: int = 0
-    failures: Mapping[FailureKind, int] = field(default_factory=dict)
-    frames: int = 0
-    shards: int = 0
-    written_bytes: int = 0
-    seconds: Mapping[WorkStage, float] = field(default_factory=dict)
+    def __init__(self, totals: ProgressTotals) -> None:
+        self.totals = totals
+        self.videos, self.questions = totals.videos_done, totals.questions_done
+        self.shards, self.written_bytes = totals.shards, totals.written_bytes
+        self.failures: Counter[FailureKind] = Counter()
+        self.frames = 0
+        self.watch = Stopwatch()
 
-    def after(self, done: VideoDone) -> ProgressCounts:
-        """The counts including one more video."""
-        seconds = {name: self.seconds.get(name, 0.0) + done.seconds.get(name, 0.0) for name in WORK_STAGES}
-        return replace(
-            self,
-            videos=self.videos + 1,
-            questions=self.questions + done.questions,
-            failures=Counter(self.failures) + Counter(done.failures),
-            frames=self.frames + done.frames,
-            shards=self.shards + done.shards,
-            written_bytes=self.written_bytes + done.written_bytes,
-            seconds=seconds,
-        )
-
-    def finished(self, *, shards: int, written_bytes: int) -> ProgressCounts:
-        """The counts at the end, when the whole build holds so many shards and bytes."""
-        before = self.totals
-        return replace(
-            self, shards=shards - before.shards, written_bytes=written_bytes - before.written_bytes
-        )
-
-    @property
-    def videos_done(self) -> int:
-        """Videos finished by this and earlier starts."""
-        return self.totals.videos_done + self.videos
-
-    @property
-    def questions_done(self) -> int:
-        """Questions finished by this and earlier starts."""
-        return self.totals.questions_done + self.questions
-
-    @property
-    def shards_done(self) -> int:
-        """Shards committed by this and earlier starts."""
-        return self.totals.shards + self.shards
-
-    @property
-    def bytes_done(self) -> int:
-        """Bytes of samples written by this and earlier starts."""
-        return self.totals.written_bytes + self.written_bytes
+    def add(self, done: VideoDone) -> None:
+        """Count one more video."""
+        self.videos += 1
+        self.questions += done.questions
+        self.failures.update(done.failures)
+        self.frames += done.frames
+        self.shards += done.shards
+        self.written_bytes += done.written_bytes
+        self.watch.add(done.seconds)
 
     @property
     def failed(self) -> int:
         """Failed rows, including unusable rows of the annotation."""
-        return self.totals.failures + sum(self.failures.values())
+        return self.totals.failures + self.failures.total()
 
     def seconds_left(self, elapsed_seconds: float) -> float | None:
         """Estimate from the pace since the start; 0 at the end, None before the first video."""
-        if self.videos_done == self.totals.videos:
+        left, since_start = self.totals.videos - self.videos, self.videos - self.totals.videos_done
+        if not left:
             return 0.0
-        if not self.videos:
-            return None
-        return elapsed_seconds / self.videos * (self.totals.videos - self.videos_done)
+        return elapsed_seconds / since_start * left if since_start else None
 
     def stage_shares(self) -> dict[WorkStage, float]:
         """The share of each stage in the seconds of all stages, 0 to 1; empty before the first video."""
-        total = sum(self.seconds.values())
-        return {name: self.seconds[name] / total for name in WORK_STAGES} if total > 0 else {}
+        total = sum(self.watch.seconds.values())
+        return {name: spent / total for name, spent in self.watch.seconds.items()} if total > 0 else {}
 
     def bottleneck(self) -> WorkStage | None:
         """The stage with the most seconds; None before the first video."""
@@ -200,7 +165,7 @@ class BuildProgress:
     def start(self, totals: ProgressTotals) -> None:
         """See Observer."""
         self._started = self._last_line = self._clock()
-        self._counts = ProgressCounts(totals=totals)
+        self._counts = ProgressCounts(totals)
         for warning in totals.warnings:
             self._print(warning)
         if not self._live:
@@ -210,7 +175,7 @@ class BuildProgress:
         """See Observer."""
         if self._counts is None:
             raise RuntimeError("progress: advance() was called before start()")
-        self._counts = self._counts.after(done)
+        self._counts.add(done)
         now = self._clock()
         elapsed = now - self._started
         if not self._live and now - self._last_line >= seconds_between_lines(elapsed):
@@ -221,7 +186,7 @@ class BuildProgress:
         """See Observer. The last line has the counts of `run.json`."""
         if self._counts is None:
             raise RuntimeError("progress: finish() was called before start()")
-        self._counts = self._counts.finished(shards=shards, written_bytes=written_bytes)
+        self._counts.shards, self._counts.written_bytes = shards, written_bytes
         if not self._live:
             self._print(progress_line(self._counts, self._clock() - self._started))
 
@@ -250,7 +215,7 @@ def start_line(totals: ProgressTotals) -> str:
 
 def progress_line(counts: ProgressCounts, elapsed_seconds: float) -> str:
     """All counts on one line, for a log."""
-    parts = [f"{counts.videos_done}/{counts.totals.videos} videos", *_count_texts(counts, elapsed_seconds)]
+    parts = [f"{counts.videos}/{counts.totals.videos} videos", *_count_texts(counts, elapsed_seconds)]
     stages = _stages(counts)
     return ", ".join([*parts, f"{_left(counts, elapsed_seconds)} left", *([stages] if stages else [])])
 
@@ -259,8 +224,8 @@ def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
     """Bar, counts and stages, on one line each."""
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
-        ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos_done, width=BAR_CHARACTERS),
-        f"{counts.videos_done}/{counts.totals.videos} videos",
+        ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos, width=BAR_CHARACTERS),
+        f"{counts.videos}/{counts.totals.videos} videos",
         f"{_clock_time(elapsed_seconds)} so far",
         f"{_left(counts, elapsed_seconds)} left",
     )
@@ -272,11 +237,11 @@ def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
 def _count_texts(counts: ProgressCounts, elapsed_seconds: float) -> list[str]:
     rate = counts.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     return [
-        f"{counts.questions_done}/{counts.totals.questions} questions",
-        plural(counts.shards_done, "shard"),
+        f"{counts.questions}/{counts.totals.questions} questions",
+        plural(counts.shards, "shard"),
         plural(counts.failed, "failure"),
         f"{rate:.1f} frames/s",
-        decimal(counts.bytes_done),
+        decimal(counts.written_bytes),
     ]
 
 

@@ -139,21 +139,14 @@ def threshold_of(by: str, given: float | None) -> float:
     return PICTURE_THRESHOLD
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Video:
-    """What stays in memory of a video, apart from the index."""
-
-    video: str
-    video_id: str
-    samples: int
-    spacing_seconds: float
-
-
 class WholeFrames:
-    """The whole frames of many videos in one index; `similar` finds those that are like given views."""
+    """The whole frames of many videos in one index; `similar` finds those that are like given views.
+
+    `videos` are kept without their vectors.
+    """
 
     def __init__(self) -> None:
-        self.videos: list[_Video] = []
+        self.videos: list[VideoVectors] = []
         self._vectors: list[np.ndarray] = []
         self._times: list[Times] = []
         self._owners: list[np.ndarray] = []
@@ -161,14 +154,7 @@ class WholeFrames:
     def add(self, video: VideoVectors) -> None:
         """One more video; call `build_index` after the last."""
         self._owners.append(np.full(len(video.times), len(self.videos)))
-        self.videos.append(
-            _Video(
-                video=video.video,
-                video_id=video.video_id,
-                samples=video.samples,
-                spacing_seconds=video.spacing_seconds,
-            )
-        )
+        self.videos.append(replace(video, vectors=np.empty((0, 0, 0), np.float32)))
         self._vectors.append(video.vectors[:, 0])
         self._times.append(video.times)
 
@@ -223,8 +209,8 @@ def find_overlap(train: Path, evaluation: Path, embed: Embed, settings: OverlapS
 
 
 def _table(
-    train: list[_Video],
-    evaluation: list[_Video],
+    train: list[VideoVectors],
+    evaluation: list[VideoVectors],
     found: dict[tuple[int, int], list[Hits]],
     settings: OverlapSettings,
 ) -> pl.DataFrame:
@@ -246,7 +232,9 @@ def _table(
     return table.sort("same_packets", "score", descending=True, nulls_last=True, maintain_order=True)
 
 
-def _vote(train: _Video, evaluation: _Video, hits: Iterable[Hits], settings: OverlapSettings) -> Match | None:
+def _vote(
+    train: VideoVectors, evaluation: VideoVectors, hits: Iterable[Hits], settings: OverlapSettings
+) -> Match | None:
     """Shifts are known no better than the candidates lie apart."""
     spacing = max(train.spacing_seconds, evaluation.spacing_seconds)
     return vote(
@@ -264,7 +252,9 @@ def _joined(parts: list[Hits]) -> Hits:
     )
 
 
-def _row(train: _Video, evaluation: _Video, match: Match | None, *, certain: bool) -> dict[str, object]:
+def _row(
+    train: VideoVectors, evaluation: VideoVectors, match: Match | None, *, certain: bool
+) -> dict[str, object]:
     return {
         "train_video": train.video,
         "eval_video": evaluation.video,
