@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -12,14 +14,19 @@ from strive_data import __version__
 from strive_data.common import console
 from strive_data.common.console import (
     Terminated,
+    describe,
     existing,
     exit_code,
     lasting_place,
     local_folder,
     local_path,
+    sections,
     terminable,
 )
-from strive_data.errors import UsageError
+from strive_data.config import BuildSettings
+from strive_data.errors import SettingsError, UsageError
+from strive_rl.config import TrainSettings
+from strive_rl.eval.config import BenchmarkSettings
 
 
 def test_sigterm_is_raised_in_the_block_only() -> None:
@@ -115,3 +122,32 @@ def test_a_build_may_go_where_it_stays(where: str) -> None:
 def test_memory_is_gone_with_the_command() -> None:
     with pytest.raises(UsageError, match="memory://"):
         lasting_place("Memory://bucket/out")
+
+
+@pytest.mark.parametrize("cls", [BuildSettings, TrainSettings, BenchmarkSettings])
+def test_every_setting_is_listed_once(cls: type) -> None:
+    lines = describe(cls).splitlines()
+    for name, section in sections(cls):
+        hints = get_type_hints(section)
+        for member in fields(section):
+            if not is_dataclass(hints[member.name]):
+                key = member.name if name == "top" else f"{name}.{member.name}"
+                assert sum(line.startswith(f"  {key} = ") for line in lines) == 1, key
+
+
+def test_one_section_with_defaults_and_types() -> None:
+    text = describe(TrainSettings, "validation")
+    assert text.startswith("[validation]\nHow a run with")
+    assert "  validation.every = 50   (whole number)" in text
+    assert "  validation.questions = none   (whole number, or none)" in text
+    assert "  algorithm.loss = grpo   (grpo, dr_grpo, dapo, gspo)" in describe(TrainSettings, "algorithm")
+    assert "  log = []   (list of tensorboard, wandb)" in describe(TrainSettings, "top")
+    assert "  policy.train_vision = false   (true, false)" in describe(TrainSettings, "policy")
+    with pytest.raises(SettingsError, match="'algoritm', did you mean 'algorithm'"):
+        describe(TrainSettings, "algoritm")
+
+
+def test_the_sections_alone() -> None:
+    lines = describe(TrainSettings, "sections").splitlines()
+    assert [line.split()[0] for line in lines] == [name for name, _ in sections(TrainSettings)]
+    assert all(len(line.split()) > 1 for line in lines)

@@ -1,24 +1,31 @@
 from __future__ import annotations
 
+import json
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
-from strive_data.inspect.cases import read_qvhighlights
+from strive_data.inspect.cases import Case, read_qvhighlights
 from strive_data.inspect.compare_samplers import (
     METRICS,
     STORED,
     Comparison,
+    VideoBootstrap,
     as_text,
     compare,
+    largest_gaps,
     measure,
     sampler_settings,
 )
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.registry import draw
-from tests.strive_data.inspect.made_cases import a_case, peaked_cases
 
 SMALL = Comparison(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
 
@@ -179,3 +186,134 @@ def test_the_screen_shows_the_mean_and_half_the_interval(table):
     half = (first["moment_recall_high"] - first["moment_recall_low"]) / 2
     assert rows[0][4] == f"{first['moment_recall']:.3f}±{half:.3f}".replace("±0", "±")
     assert rows[0][-1] == "–"
+
+
+def test_the_interval_is_the_normal_one_for_many_videos():
+    values = np.random.default_rng(1).normal(0.5, 0.2, 900)
+    low, high = VideoBootstrap([str(i) for i in range(900)], resamples=4000).interval(values)
+    half = 1.96 * values.std() / 30
+    assert low == pytest.approx(values.mean() - half, abs=0.05 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.05 * half)
+
+
+def test_questions_of_one_video_are_drawn_together():
+    # 100 videos of 9 equal questions: the interval of 100 values, three times that of 900.
+    values = np.random.default_rng(1).normal(0.5, 0.2, 100)
+    once = VideoBootstrap([str(i) for i in range(100)], resamples=500).interval(values)
+    repeated = VideoBootstrap([str(i // 9) for i in range(900)], resamples=500).interval(np.repeat(values, 9))
+    assert repeated[1] - repeated[0] > 0.9 * (once[1] - once[0])
+
+
+def test_the_mean_is_over_questions_and_not_over_videos():
+    low, high = VideoBootstrap(["a"] * 4, resamples=10).interval(np.array([1.0, 0, 0, 0]))
+    assert (low, high) == (0.25, 0.25)
+
+
+def test_deterministic_and_nan_stays_nan():
+    ids = [str(i) for i in range(30)]
+    values = np.random.default_rng(0).random(30)
+    first, second = (VideoBootstrap(ids, resamples=50, seed=3).interval(values) for _ in range(2))
+    assert first == second
+    assert first != VideoBootstrap(ids, resamples=50, seed=4).interval(values)
+    assert np.isnan(VideoBootstrap(ids, resamples=5).interval(np.full(30, np.nan))).all()
+
+
+COUNT = 20
+RANGES = st.tuples(st.integers(0, COUNT), st.integers(0, COUNT)).map(lambda pair: tuple(sorted(pair)))
+
+
+def test_by_hand():
+    drawn_QMK = np.array([[[1, 4], [0, 9]]], np.int32)
+    measured = measure(drawn_QMK, [[(0, 2), (4, 5), (6, 8)]], 10)
+    # Variant 0 meets moments 0 and 1; variant 1 moment 0. Gaps: 4→10 is 6; 0→9 is 9.
+    expected = {
+        "moment_recall": 1 / 2,
+        "hit_rate": 1,
+        "precision": 3 / 4,
+        "largest_gap": 0.75,
+        "worst_recall": 1 / 3,
+        "union_recall": 2 / 3,
+        "overlap": 0,
+    }
+    assert {name: pytest.approx(values.tolist()) for name, values in measured.items()} == {
+        name: [value] for name, value in expected.items()
+    }
+    assert tuple(measured) == METRICS
+
+
+def test_the_ends_of_the_video_count_as_gaps():
+    assert largest_gaps(np.array([[[7, 8, 9], [0, 1, 2], [1, 5, 8]]], np.int32), 10).tolist() == [[8, 8, 4]]
+
+
+def test_overlap_is_shared_frames_over_pairs():
+    drawn_QMK = np.array([[[0, 1], [0, 2], [0, 1]], [[0, 1], [0, 1], [0, 1]]], np.int32)
+    assert measure(drawn_QMK, [[(0, 1)], [(0, 1)]], 4)["overlap"].tolist() == pytest.approx([4 / 6, 1])
+    assert np.isnan(measure(drawn_QMK[:, :1], [[(0, 1)], [(0, 1)]], 4)["overlap"]).all()
+
+
+def test_a_moment_between_candidates_is_missed():
+    everything_QMK = np.arange(5, dtype=np.int32)[None, None]
+    measured = measure(everything_QMK, [[(2, 2), (0, 1)]], 5)
+    assert measured["moment_recall"].tolist() == [0.5]
+    assert measured["precision"].tolist() == [0.2]
+
+
+@given(
+    st.lists(st.lists(RANGES, min_size=1, max_size=4), min_size=1, max_size=3),
+    st.integers(1, 4),
+    st.integers(1, 8),
+    st.integers(0, 99),
+)
+def test_against_sets(moments, variants, frames, seed):
+    rng = np.random.default_rng(seed)
+    drawn_QMK = np.array(
+        [
+            [sorted(rng.choice(COUNT, frames, replace=False)) for _ in range(variants)]
+            for _ in range(len(moments))
+        ],
+        dtype=np.int32,
+    )
+    measured = measure(drawn_QMK, moments, COUNT)
+    for q, own in enumerate(moments):
+        truth = [set(range(a, b)) for a, b in own]
+        views = [set(row.tolist()) for row in drawn_QMK[q]]
+        recalls = [np.mean([bool(view & moment) for moment in truth]) for view in views]
+        union = np.mean([bool(set.union(*views) & moment) for moment in truth])
+        assert measured["moment_recall"][q] == pytest.approx(np.mean(recalls))
+        assert measured["worst_recall"][q] == pytest.approx(min(recalls))
+        assert measured["union_recall"][q] == pytest.approx(union)
+        assert measured["hit_rate"][q] == pytest.approx(np.mean([r > 0 for r in recalls]))
+        inside = [len(view & set.union(*truth)) / frames for view in views]
+        assert measured["precision"][q] == pytest.approx(np.mean(inside))
+        if variants > 1:
+            shared = [len(a & b) / frames for a, b in combinations(views, 2)]
+            assert measured["overlap"][q] == pytest.approx(np.mean(shared))
+
+
+def a_case(scores, moments, sample_id="1", video_id="v", stored=None):
+    return Case(
+        sample_id=sample_id,
+        video_id=video_id,
+        scores=np.array(scores, np.float32),
+        moments=tuple(moments),
+        stored=None if stored is None else np.array(stored, np.int32),
+    )
+
+
+def peaked_cases(count=40, length=30):
+    """Each with one moment of three candidates, which score 1 above noise of .1; two questions a video."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for i in range(count):
+        start = int(rng.integers(length - 3))
+        scores = rng.normal(0, 0.1, length)
+        scores[start : start + 3] += 1
+        cases.append(a_case(scores, [(start, start + 3)], f"q{i}", f"v{i // 2}"))
+    return cases
+
+
+def qvhighlights_folder(folder: Path, truths, scores) -> Path:
+    folder.mkdir()
+    for name, rows in (("highlight_val_release", truths), ("moment_detr_val_preds", scores)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
