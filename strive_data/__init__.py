@@ -1,6 +1,6 @@
 """Offline half of STRIVE: from videos and questions to scored, sampled, sharded training data.
 
-The public Python interface (`strive_data.build.selection`); each name is imported when it is first used:
+The public Python interface (`strive_data.build.api`); each name is imported when it is first used:
 
     select_frames    the frames of a video that matter for a question, in several variants
     open_build       the samples and tables of a finished build
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from strive_data.build.selection import SelectedFrames, StoredBuild, open_build, select_frames
+    from strive_data.build.api import SelectedFrames, StoredBuild, open_build, select_frames
 
 __version__ = "0.1.0"
 __all__ = ["SelectedFrames", "StoredBuild", "open_build", "select_frames"]
@@ -22,7 +22,7 @@ __all__ = ["SelectedFrames", "StoredBuild", "open_build", "select_frames"]
 def __getattr__(name: str) -> Any:
     from strive_data.common.imports import public
 
-    return public(__name__, name, {"strive_data.build.selection": __all__})
+    return public(__name__, name, {"strive_data.build.api": __all__})
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.decode_pool import decode_videos
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import TimedRead
-from strive_data.engines.results import Video, open_cache, require_embeddings, samples_of
+from strive_data.engines.samples import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, Floats, LocalVideo
 from strive_data.score import BatchedVideo, BatchingScorer, FrameBatcher, Scorer, make_scorer

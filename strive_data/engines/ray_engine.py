@@ -26,7 +26,7 @@ from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
 from strive_data.engines.fetch import TimedRead
 from strive_data.engines.local import embed_videos, video_result
 from strive_data.engines.ray_flow import Actors, Flow, got
-from strive_data.engines.results import Video, open_cache, require_embeddings
+from strive_data.engines.samples import Video, open_cache, require_embeddings
 from strive_data.errors import SampleError, UsageError
 from strive_data.schema import LocalVideo
 from strive_data.score import Scorer, make_scorer
@@ -228,7 +228,7 @@ class ScoreHost:
         return package_versions()
 
     def open_cache(self, folder: Path) -> VideoCache:
-        """The cache of videos embedded by this scorer; raises what `scoring.open_cache` does."""
+        """The cache of videos embedded by this scorer; raises what `open_cache` does."""
         return open_cache(folder, self._scorer, self._settings)
 
     def score(self, job: VideoJob, video: Video, decode_seconds: float) -> VideoResult:

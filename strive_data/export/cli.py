@@ -45,8 +45,8 @@ def export(
 ) -> None:
     """Write the chosen frames with their times, questions and answers as another tool reads them."""
     from strive_data.build.progress import ShardProgress
+    from strive_data.export.layouts import export_build
     from strive_data.export.rows import ALL, ExportOptions
-    from strive_data.export.run import export_build
 
     options = ExportOptions(
         variants=tuple(name.strip() for name in (ALL if variants is None else variants).split(",")),

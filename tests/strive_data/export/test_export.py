@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from strive_data.build.selection import open_build
+from strive_data.build.api import open_build
 from strive_data.errors import DamagedError, SettingsError, UsageError
 from strive_data.export import trainers as parquet
+from strive_data.export.layouts import LAYOUTS, export_build
 from strive_data.export.lmms_eval import presented
 from strive_data.export.rows import ExportOptions, export_rows
-from strive_data.export.run import LAYOUTS, export_build
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.builds import write_build
 from tests.strive_data.samples import a_question, a_sample

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from strive_data.build.selection import open_build
+from strive_data.build.api import open_build
+from strive_data.export.layouts import export_build
 from strive_data.export.rows import ExportOptions
-from strive_data.export.run import export_build
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
 

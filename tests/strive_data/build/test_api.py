@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import strive_data
+from strive_data.build.api import _engine
 from strive_data.build.pipeline import build
 from strive_data.build.progress import BuildProgress
-from strive_data.build.selection import _engine
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.write import write_world
 from strive_data.errors import DamagedError, FailureKind, SampleError, SettingsError, UsageError
@@ -156,7 +156,7 @@ import sys, strive_data
 assert not {heavy} & sys.modules.keys()
 assert not [name for name in sys.modules if name.startswith('strive_data.')]
 assert set(strive_data.__all__) <= set(dir(strive_data))
-assert strive_data.open_build.__module__ == 'strive_data.build.selection'
+assert strive_data.open_build.__module__ == 'strive_data.build.api'
 assert not {{'torch', 'av', 'typer'}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
