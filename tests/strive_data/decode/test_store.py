@@ -12,12 +12,16 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, orientation_of
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import VideoInfo
+from strive_data.schema import Candidates
 from tools.barcodes.clip import Clip, encode
 from tools.barcodes.corpus import CLOSED
 from tools.barcodes.edits import rewrite, with_matrix
 
-INFO = VideoInfo(video_id="x", duration_seconds=4.0, width=8, height=8, reader="test", reader_version="0")
+TIMES = np.array([0.5, 1.5, 2.5, 3.5])
+
+
+def finished(store: FrameStore) -> Candidates:
+    return finish(Path("v"), store, TIMES, PyavReader(), video_id="x", duration_seconds=4.0, decode_errors=2)
 
 
 def picture(value: int, width: int = 112, height: int = 56) -> av.VideoFrame:
@@ -32,21 +36,20 @@ def filled(*slots: int, count: int) -> FrameStore:
 
 
 def test_frames_keep_their_slots_and_lost_ones_leave_no_trace() -> None:
-    times = np.array([0.5, 1.5, 2.5, 3.5])
-    got = finish(Path("v"), filled(3, 0, 2, count=4), times, INFO)
+    got = finished(filled(3, 0, 2, count=4))
     assert got.frames.shape == (3, 56, 112, 3)
     assert got.frames[:, 0, 0, 0].tolist() == [0, 20, 30]
     assert got.times.tolist() == [0.5, 2.5, 3.5]
+    assert (got.info.width, got.info.height, got.info.reader, got.info.decode_errors) == (112, 56, "pyav", 2)
 
 
 def test_half_is_enough_and_less_is_not() -> None:
-    times = np.arange(4.0)
-    assert len(finish(Path("v"), filled(0, 1, count=4), times, INFO).frames) == 2
+    assert len(finished(filled(0, 1, count=4)).frames) == 2
     with pytest.raises(SampleError) as caught:
-        finish(Path("v"), filled(1, count=4), times, INFO)
+        finished(filled(1, count=4))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
     with pytest.raises(SampleError) as caught:
-        finish(Path("v"), filled(count=4), times, INFO)
+        finished(filled(count=4))
     assert caught.value.kind is FailureKind.ZERO_FRAMES
 
 
