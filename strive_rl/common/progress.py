@@ -20,6 +20,8 @@ SECONDS_BETWEEN_PHASES = 0.2
 Part = tuple[int, str]
 """Of a line, a part and its rank: where the line is too long, parts of the highest rank go first."""
 LEFT, SPEED, STEP, PHASE, OUTCOME, PROBLEM, DETAIL = range(7)
+# Characters of a phase that still say what is being done: "sampling, tok…".
+LEAST_OF_PHASE = 10
 
 _open_lines: list[Line] = []
 
@@ -51,7 +53,12 @@ class Line:
     def __exit__(self, *_: object) -> None:
         if self in _open_lines:
             _open_lines.remove(self)
+        self.end()
+
+    def end(self) -> None:
+        """End a line that is written over, so that other output begins on the next."""
         if self._open:
+            self._open = False
             self._write("\n")
 
     def seconds_left(self, done: int, total: int) -> float:
@@ -169,11 +176,16 @@ def joined(parts: Sequence[Part]) -> str:
 
 def fitted(parts: Sequence[Part], columns: int) -> str:
     """The line without the parts that a terminal of so many columns has no room for: one that wraps cannot be
-    written over. The last part is cut."""
+    written over. What is being done is cut before it goes, and so is the last part."""
     kept = list(parts)
     while len(kept) > 1 and len(joined(kept)) >= columns:
         least = max(rank for rank, _ in kept)
-        del kept[max(place for place, part in enumerate(kept) if part[0] == least)]
+        place = max(place for place, part in enumerate(kept) if part[0] == least)
+        room = columns - 1 - (len(joined(kept)) - len(kept[place][1]))
+        if least == PHASE and room >= LEAST_OF_PHASE:
+            kept[place] = (PHASE, f"{kept[place][1][: room - 1]}…")
+        else:
+            del kept[place]
     text = joined(kept)
     return text if len(text) < columns else text[: max(columns - 2, 1)] + "…"
 

@@ -74,7 +74,10 @@ def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) ->
                 progress(record, steps)
                 track(record)
 
-            folder = trainer.fit(run, observe, stop)
+            try:
+                folder = trainer.fit(run, observe, stop)
+            finally:
+                progress.end()
     except StoppedError as stopped:
         _say(f"{stopped}; to resume, {AGAIN}", err=True)
         return stopped.exit_code

@@ -19,11 +19,26 @@ from strive_rl.train import checkpoint
 from strive_rl.train.metrics import MEASURED
 from tests.strive_rl import two_processes
 from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl, save_tiny_qwen3_5_moe, save_tiny_qwen3_vl
+from tests.strive_rl.tiny_models import (
+    save_tiny_qwen2_5_vl,
+    save_tiny_qwen3_5_moe,
+    save_tiny_qwen3_vl,
+    save_tiny_qwen3_vl_moe,
+)
 
 pytestmark = pytest.mark.slow
 
-EQUAL = ("uneven", "one_question", "reference", "lora", "tower", "dynamic_sampling", "selection", "hybrid")
+EQUAL = (
+    "uneven",
+    "one_question",
+    "reference",
+    "lora",
+    "tower",
+    "dynamic_sampling",
+    "selection",
+    "hybrid",
+    "experts",
+)
 FAILING = ("bad_reward", "too_long", "not_a_number", "infinite")
 # The largest of many roundings: it depends on how a batch is cut into passes.
 ROUNDING = "logprob_gap"
@@ -37,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_shards(folder / "shards", samples=10)
     save_tiny_qwen2_5_vl(folder / "tiny")
     save_tiny_qwen3_vl(folder / "tiny3")
+    save_tiny_qwen3_vl_moe(folder / "tiny3_moe")
     save_tiny_qwen3_5_moe(folder / "tiny3_5")
     for task in (*(f"{name}:{name}-1" for name in EQUAL), "uneven_half:half-1"):
         two_processes.do(folder, task)
@@ -46,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("uneven_half:half-2", "uneven:whole-2:4:half-2", "uneven:one-two:4:half-1"),
         *("lora_half:lora-half-2", "lora:lora-whole-2:2:lora-half-2"),
         *("hybrid_half:hybrid-half-2", "hybrid:hybrid-whole-2:2:hybrid-half-2"),
+        *("experts_half:experts-half-2", "experts:experts-whole-2:2:experts-half-2"),
         *(f"{name}:{name}" for name in FAILING),
     )
     two_processes.do(folder, "uneven:two-one:4:half-2")
@@ -126,7 +143,10 @@ def test_bfloat16_on_two_processes_learns(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("whole", "parts", "steps"),
-    [("uneven-2", "whole-2", 4), ("lora-2", "lora-whole-2", 2), ("hybrid-2", "hybrid-whole-2", 2)],
+    [
+        ("uneven-2", "whole-2", 4),
+        *((f"{name}-2", f"{name}-whole-2", 2) for name in ("lora", "hybrid", "experts")),
+    ],
 )
 def test_a_resumed_run_of_two_processes_is_the_same_bit_for_bit(
     folder: Path, whole: str, parts: str, steps: int

@@ -76,6 +76,8 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     # Linear attention and experts.
     "hybrid": ("tiny3_5", ("policy.gradient_checkpointing=true", "steps=2")),
+    # Experts in a tower with deepstack.
+    "experts": ("tiny3_moe", ("steps=2",)),
     "bfloat16": ("tiny", ("policy.dtype=bfloat16", "steps=2")),
     "not_a_number": ("tiny", ()),
     "infinite": ("tiny", ()),
@@ -83,7 +85,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "too_long": ("tiny", ("policy.max_prompt_tokens=50",)),
 }
 
-HALVES = {"uneven": 2, "lora": 1, "hybrid": 1}
+HALVES = {"uneven": 2, "lora": 1, "hybrid": 1, "experts": 1}
 RUNS |= {f"{name}_half": (RUNS[name][0], (*RUNS[name][1], f"steps={half}")) for name, half in HALVES.items()}
 
 

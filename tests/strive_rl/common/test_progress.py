@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from strive_rl.common.progress import (
+    PHASE,
     EvalProgress,
     TrainProgress,
     duration,
@@ -62,6 +63,9 @@ def test_on_a_terminal_the_line_is_written_over() -> None:
     with EvalProgress(stream) as progress:
         progress(5, 10)
         progress(10, 10)
+        # What is printed now begins on a line of its own, and the end of the block adds none.
+        progress.end()
+        assert stream.getvalue().endswith("\n")
     shown = stream.getvalue()
     assert shown.startswith("\r5/10 answers")
     assert shown.count("\n") == 1
@@ -126,6 +130,21 @@ def test_a_terminal_shows_the_last_step_on_one_line_that_fits(monkeypatch: pytes
 )
 def test_time_left_and_speed_are_the_last_to_go(columns: int, line: str) -> None:
     assert fitted(progress_parts(RECORD, 10, 2.0), columns) == line
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (70, "step 3/10  sampling, token 5 of 768  812 tokens/s  2s left"),
+        (60, "step 3/10  sampling, token 5 of 768  812 tokens/s  2s left"),
+        (50, "step 3/10  sampling, toke…  812 tokens/s  2s left"),
+        (40, "step 3/10  812 tokens/s  2s left"),
+    ],
+)
+def test_what_is_being_done_is_cut_before_it_goes(columns: int, line: str) -> None:
+    """Regression: on 60 columns an evaluation was not on the screen."""
+    first, *rest = progress_parts(RECORD, 10, 2.0)
+    assert fitted([first, (PHASE, "sampling, token 5 of 768"), *rest], columns) == line
 
 
 def test_what_is_being_done_is_on_the_line_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
