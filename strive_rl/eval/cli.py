@@ -141,6 +141,7 @@ def _evaluate_shards(
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation
+    from strive_rl.eval.scored_folder import write_pages
     from strive_rl.eval.table import results_table
 
     quiet_libraries()
@@ -153,7 +154,9 @@ def _evaluate_shards(
         results = evaluation.evaluate(
             out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
         )
+        pages = write_pages(out, settings)
     echo(results_table(results))
+    echo(f"examples: {', '.join(map(str, pages))}")
 
 
 def _evaluate_benchmark(

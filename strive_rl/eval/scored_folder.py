@@ -11,10 +11,12 @@ from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Scored
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
+from strive_rl.benchmarks.scoring import summarise
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import flat
 from strive_rl.data.views import UNIFORM
-from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE
+from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, EvalSettings
+from strive_rl.eval.page import score_page
 
 DEFAULT = "the default"
 # Settings that change how an evaluation runs, or which columns it has, and no answer of a column.
@@ -131,6 +133,26 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
     results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
     named = _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
     return replace(named, frames=sampler, made=made_from(made))
+
+
+def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:
+    """Write a page for each column of an evaluation on the samples of a build, as `strive-rl score` does:
+    accuracy by source and question type, questions answered rightly and wrongly. Returns the files."""
+    convention = CUSTOM.conventions[0]
+    bootstrap: dict[str, Any] = {"resamples": settings.bootstrap_resamples, "seed": settings.seed}
+    pages = []
+    for column in settings.columns:
+        read = read_scored(folder, column.name)
+        rows = list(read.rows.values())
+        results: dict[str, Any] = {
+            "title": f"Samples of a build, {column.name} frames",
+            "conventions": {convention.name: f"answered under {column.way}"},
+            "notes": [],
+        }
+        results |= summarise(CUSTOM, rows, missing="wrong", **bootstrap)
+        pages.append(folder / f"page-{column.name}.html")
+        pages[-1].write_text(score_page(results, rows), encoding="utf-8")
+    return pages
 
 
 def _named(folder: Path, results: Mapping[str, Any], rows: list[Scored]) -> ScoredFolder:

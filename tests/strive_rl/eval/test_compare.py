@@ -11,8 +11,9 @@ from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import wilson
 from strive_rl.eval.compare import CompareSettings, compare
+from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.score import ScoreSettings, score
-from strive_rl.eval.scored_folder import read_scored
+from strive_rl.eval.scored_folder import read_scored, write_pages
 from strive_rl.eval.table import compare_heading, compare_table
 
 QUICK = CompareSettings(bootstrap_resamples=50)
@@ -80,6 +81,15 @@ def test_evaluations_on_shards_are_compared_too(tmp_path: Path) -> None:
     assert read_scored(a, "importance").rows["0"].values == {"accuracy": 1.0}
     assert (made["frames_a"], made["frames_b"], made["unlike"]) == ("uniform", "uniform", [])
     assert compare_heading(made).splitlines() == [f"A: {a}, uniform frames", f"B: {b}, uniform frames"]
+
+
+def test_an_evaluation_on_shards_has_a_page_for_each_column(tmp_path: Path) -> None:
+    folder = of_shards(tmp_path / "a", uniform="AABB", importance="BBBA")
+    pages = write_pages(folder, EvalSettings(bootstrap_resamples=20))
+    assert [page.name for page in pages] == ["page-uniform.html", "page-importance.html"]
+    page = pages[1].read_text()
+    for text in ("importance frames</h1>", "75.00 %", "Wrong: 1, 1 shown", "Right: 3, 3 shown"):
+        assert text in page
 
 
 def test_what_differs_beside_the_model_is_named(tmp_path: Path) -> None:
