@@ -28,9 +28,9 @@ THINK = (
 )
 
 DIRECT = "Answer at once, without reasoning."
-
 USUAL = PromptStyle()
 
+# The thought that a chat template opens, or writes as an empty one, at the end of the prompt.
 OPENED_THOUGHT = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
 
 
@@ -66,7 +66,8 @@ def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Pr
     read = _pixels(policy, [views[place] for place in fresh])
     seen |= {id(group.views[place]): pixels for place, pixels in zip(fresh, read, strict=True)}
     pixels = [seen[id(view)] for view in group.views]
-    chat = _chat(policy, group)
+    text = user_text(group.question, group.style, still=group.still)
+    chat = _chat(policy, [{"type": "image" if group.still else "video"}, {"type": "text", "text": text}])
     return [
         _prompt(policy, group, chat, Clip(grid=grid, times=view.times), patches)
         for view, (patches, grid) in zip(views, pixels, strict=True)
@@ -81,8 +82,7 @@ def prompt_form(policy: Policy) -> str:
     """
     merge = int(policy.model.config.vision_config.spatial_merge_size)
     clip = Clip(grid=(1, merge, merge), times=np.array([0.0, 1.0]))
-    turns = [{"role": "user", "content": [{"type": "video"}]}]
-    return _with_clip(policy, _templated(policy, turns), clip)
+    return _with_clip(policy, _chat(policy, [{"type": "video"}]), clip)
 
 
 def _prompt(policy: Policy, group: Group, chat: str, clip: Clip, pixels: torch.Tensor) -> Prompt:
@@ -104,33 +104,21 @@ def _prompt(policy: Policy, group: Group, chat: str, clip: Clip, pixels: torch.T
                 f"{over}; raise it, lower the frames or policy.max_pixels, or set over_length=drop"
             )
         raise SampleError(FailureKind.BAD_ROW, over)
-    positions = policy.architecture.positions(config, is_video, clip)
+    opened = OPENED_THOUGHT.search(chat)
     return Prompt(
         ids=ids,
-        positions=positions,
+        positions=policy.architecture.positions(config, is_video, clip),
         is_video=is_video,
         pixels=pixels,
         grid=clip.grid,
-        opening=opening_of(chat),
+        opening=opened[0] if opened else "",
         still=group.still,
     )
 
 
-def opening_of(chat: str) -> str:
-    """The thought that a chat template opens, or writes as an empty one, at the end of the prompt."""
-    written = OPENED_THOUGHT.search(chat)
-    return written[0] if written else ""
-
-
-def _chat(policy: Policy, group: Group) -> str:
-    """The chat with one video or image, so far one token, and the question."""
-    text = user_text(group.question, group.style, still=group.still)
-    content = [{"type": "image" if group.still else "video"}, {"type": "text", "text": text}]
+def _chat(policy: Policy, content: Sequence[Mapping[str, str]]) -> str:
+    """The chat up to the completion; its video or image is so far one token."""
     turns = [{"role": "user", "content": content}]
-    return _templated(policy, turns)
-
-
-def _templated(policy: Policy, turns: Sequence[Mapping[str, Any]]) -> str:
     return str(policy.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 

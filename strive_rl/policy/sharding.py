@@ -52,7 +52,7 @@ def unsharded(model: Any) -> Iterator[None]:
     For sampling and other passes that need no gradient, of which processes take different numbers. Costs the
     memory of all weights. Every process must enter and leave it.
     """
-    units = sharded_units(model)
+    units = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for unit in units:
         unit.unshard()
         unit.set_reshard_after_forward(False, recurse=False)
@@ -62,11 +62,6 @@ def unsharded(model: Any) -> Iterator[None]:
         for unit in units:
             unit.reshard()
             unit.set_reshard_after_forward(unit is not model, recurse=False)
-
-
-def sharded_units(model: Any) -> list[FSDPModule]:
-    """The units of a sharded model; none of another one."""
-    return [module for module in model.modules() if isinstance(module, FSDPModule)]
 
 
 def _call(model: Any, work: Callable[[], T]) -> T:

@@ -1,8 +1,7 @@
 """What differs between models, one file a family: see `strive_rl.policy.policy.Architecture`."""
 
 from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.architectures.qwen3_5 import Qwen35, Qwen35Moe
-from strive_rl.policy.architectures.qwen3_vl import Qwen3VL, Qwen3VLMoe
+from strive_rl.policy.architectures.qwen3_vl import Qwen3VL, Qwen3VLMoe, Qwen35, Qwen35Moe
 from strive_rl.policy.policy import Architecture
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -18,7 +18,20 @@ from strive_rl.policy.positions import Ids, prompt_positions, video_positions
 from strive_rl.schema import VideoFeatures
 
 
-class Qwen25VL:
+class PlainTower:
+    """Two methods of an `Architecture` whose tower has no deep features."""
+
+    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+        """The tower's tokens."""
+        output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
+        return [VideoFeatures(tokens=tokens) for tokens in output.pooler_output]
+
+    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
+        """Nothing enters above the embeddings."""
+        return {}
+
+
+class Qwen25VL(PlainTower):
     """See `policy.Architecture`."""
 
     model_class = Qwen2_5_VLForConditionalGeneration
@@ -38,17 +51,3 @@ class Qwen25VL:
         _, height, width = clip.merged(vision.spatial_merge_size)
         video = video_positions(clip.patch_times, height, width, float(vision.tokens_per_second))
         return prompt_positions(is_video_L, video)
-
-    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """The tower's tokens."""
-        return video_tokens(model, pixels, grids)
-
-    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
-        """Nothing enters above the embeddings."""
-        return {}
-
-
-def video_tokens(model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-    """The tokens of each clip, of a tower without deep features."""
-    output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
-    return [VideoFeatures(tokens=tokens) for tokens in output.pooler_output]

@@ -1,8 +1,10 @@
-"""Qwen3-VL: each temporal patch has its own run of video tokens, with its time written before it.
+"""Qwen3-VL and Qwen3.5: each temporal patch has its own run of video tokens, with its time written before it.
 
 The text is that of the model's processor, given the true times. The tokens around the
 time stamps depend on the version of transformers (5.x and vLLM 0.32 keep the chat template's outer vision
 tokens, 4.57 drops them), so a run records them. The positions are those of the model's own `get_rope_index`.
+
+Qwen3.5 has no deep features, and linear attention in three of four layers (`linear_attention`).
 """
 
 from __future__ import annotations
@@ -13,10 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import Qwen3VLForConditionalGeneration, Qwen3VLMoeForConditionalGeneration
+from transformers import (
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeForConditionalGeneration,
+)
 from transformers.video_utils import VideoMetadata
 
 from strive_data.schema import Times
+from strive_rl.policy.architectures.qwen2_5_vl import PlainTower
 from strive_rl.policy.policy import Clip, Grid
 from strive_rl.policy.positions import Ids, stamped_positions
 from strive_rl.schema import VideoFeatures
@@ -68,6 +76,18 @@ class Qwen3VLMoe(Qwen3VL):
     """The same with experts behind each attention."""
 
     model_class = Qwen3VLMoeForConditionalGeneration
+
+
+class Qwen35(PlainTower, Qwen3VL):
+    """See `policy.Architecture`."""
+
+    model_class = Qwen3_5ForConditionalGeneration
+
+
+class Qwen35Moe(Qwen35):
+    """The same with experts behind each attention, one of them for all tokens."""
+
+    model_class = Qwen3_5MoeForConditionalGeneration
 
 
 def metadata(times_K: Times) -> VideoMetadata:
