@@ -23,18 +23,15 @@ import torch
 from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
 from strive_rl.policy.kernels import attend, fold, join
 
-Layers = dict[int, torch.Tensor]
-"""A tensor of each layer, by its index: not all layers have keys, or states."""
+KeyValues = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(kw_only=True, eq=False)
 class PromptCache:
-    """Keys and values of packed prompts, stored by each layer as they are read: per layer [P, A, S, D],
-    padded on the right. A linear layer stores its state after the prompts.
-    """
+    """What each layer keeps of packed prompts, by its index: keys and values [P, A, S, D], padded on the
+    right, or of a linear layer the state after the prompts."""
 
-    keys: Layers = field(default_factory=dict)
-    values: Layers = field(default_factory=dict)
+    keys_values: dict[int, KeyValues] = field(default_factory=dict)
     states: dict[int, State] = field(default_factory=dict)
 
 
@@ -53,18 +50,17 @@ class Decoding:
         completions: int,
         tokens: int,
     ) -> None:
-        device, example = next_position.device, next(iter(cache.keys.values()))
-        self.prompt_keys, self.prompt_values = cache.keys, cache.values
+        device, (example, _) = next_position.device, next(iter(cache.keys_values.values()))
+        self.prompts = cache.keys_values
         columns = torch.arange(example.shape[2], device=device)
         hidden = columns >= torch.tensor(lengths, device=device)[:, None]
         self._prompt_mask = _additive(hidden, example.dtype)[:, None, None] if hidden.any() else None
         _, heads, _, width = example.shape
         shape = (len(lengths) * completions, heads, tokens, width)
         # Zeros, since a masked place still counts 0 times what it holds.
-        self.own_keys = {
-            layer: torch.zeros(shape, dtype=example.dtype, device=device) for layer in cache.keys
+        self.own: dict[int, KeyValues] = {
+            layer: (example.new_zeros(shape), example.new_zeros(shape)) for layer in cache.keys_values
         }
-        self.own_values = {layer: torch.zeros_like(each) for layer, each in self.own_keys.items()}
         prompt_of = torch.arange(len(lengths), device=device).repeat_interleave(completions)
         self.states = {layer: state.of(prompt_of) for layer, state in cache.states.items()}
         self.next_position, self.completions = next_position, completions
@@ -75,7 +71,7 @@ class Decoding:
     @property
     def capacity(self) -> int:
         """The most tokens that a row can feed."""
-        return next(iter(self.own_keys.values())).shape[2]
+        return next(iter(self.own.values()))[0].shape[2]
 
     @property
     def positions(self) -> torch.Tensor:
@@ -94,16 +90,17 @@ class Decoding:
         """Attention [P, G, H, D] of queries [P, H, G, D]; keys and values [P, A, G, D] are stored first."""
         prompts, heads, completions, width = query.shape
         shared = key.shape[1]
-        self._store(self.own_keys[layer], key)
-        self._store(self.own_values[layer], value)
+        for buffer, new in zip(self.own[layer], (key, value), strict=True):
+            # At this step's column of [R, A, T, D].
+            buffer.index_copy_(2, self.step, new.transpose(1, 2).flatten(0, 1)[:, :, None])
         out, lse = attend(
-            fold(query, shared), self.prompt_keys[layer], self.prompt_values[layer], scale=scale,
+            fold(query, shared), *self.prompts[layer], scale=scale,
             mask=self._expanded(self._prompt_mask, heads // shared * completions),
         )  # fmt: skip
         own_query = query.transpose(1, 2).reshape(prompts * completions, shared, heads // shared, width)
         own_out, own_lse = attend(
-            own_query, self.own_keys[layer][:, :, : self.width], self.own_values[layer][:, :, : self.width],
-            scale=scale, mask=self._expanded(self._own_mask, heads // shared),
+            own_query, *(each[:, :, : self.width] for each in self.own[layer]), scale=scale,
+            mask=self._expanded(self._own_mask, heads // shared),
         )  # fmt: skip
         # Both as [P, G, H].
         out = out.view(prompts, heads, completions, width).transpose(1, 2)
@@ -123,20 +120,12 @@ class Decoding:
 
     def keep(self, prompts: torch.Tensor, rows: torch.Tensor, completions: int) -> None:
         """Go on with these prompts, int64 [P'], and these rows, int64 [P'·completions], in their order."""
-        for kept, tensors in (
-            (prompts, (self.prompt_keys, self.prompt_values)),
-            (rows, (self.own_keys, self.own_values)),
-        ):
-            for layers in tensors:
-                layers.update({layer: tensor[kept] for layer, tensor in layers.items()})
+        self.prompts = {layer: (k[prompts], v[prompts]) for layer, (k, v) in self.prompts.items()}
+        self.own = {layer: (k[rows], v[rows]) for layer, (k, v) in self.own.items()}
         self.states = {layer: state.of(rows) for layer, state in self.states.items()}
         if self._prompt_mask is not None:
             self._prompt_mask = self._prompt_mask[prompts]
         self.next_position, self.completions = self.next_position[prompts], completions
-
-    def _store(self, buffer: torch.Tensor, new: torch.Tensor) -> None:
-        """Put [P, A, G, D] at this step's column of a buffer [R, A, T, D]."""
-        buffer.index_copy_(2, self.step, new.transpose(1, 2).flatten(0, 1)[:, :, None])
 
     def _expanded(self, mask: torch.Tensor | None, queries: int) -> torch.Tensor | None:
         return None if mask is None else mask.expand(-1, -1, queries, -1)

@@ -146,9 +146,8 @@ class PackedAttention:
         """Attention [1, columns, H, D] of queries [1, H, N or K, D] over keys and values [1, A, N, D]."""
         packed = [each[0].transpose(0, 1) for each in (query, key, value)]
         if self._cache is not None:
-            self._cache.keys[layer], self._cache.values[layer] = (
-                self._prompts.rows(each).contiguous() for each in packed[1:]
-            )
+            keys, values = (self._prompts.rows(each).contiguous() for each in packed[1:])
+            self._cache.keys_values[layer] = keys, values
         attended: torch.Tensor = _PackedFunction.apply(*packed, self, scale)
         return attended[None]
 

@@ -94,8 +94,8 @@ def test_keys_and_values_of_prompts_and_completions(
 
     monkeypatch.setattr(Decoding, "__init__", keep)
     sample(any_policy, prompts, Sampling(completions=3, max_new_tokens=11, greedy=True))
-    buffers = (made[0].prompt_keys, made[0].prompt_values, made[0].own_keys, made[0].own_values)
-    held = sum(tensor.nbytes for layers in buffers for tensor in layers.values())
+    layers = [*made[0].prompts.values(), *made[0].own.values()]
+    held = sum(key.nbytes + value.nbytes for key, value in layers)
     held += sum(state.conv.nbytes + state.matrix.nbytes for state in made[0].states.values())
     assert estimate(shape, SETTINGS, **size).cache_bytes == held
 

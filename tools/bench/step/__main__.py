@@ -6,7 +6,8 @@
 One thread, float32, a random Qwen2.5-VL (384 wide, 6 layers, a tower of 4), frozen tower, 2 questions × 8
 rollouts. A step encodes frames, samples, rewards, and updates the weights by AdamW. Every round measures
 each way once, so that a busy machine slows all alike. Printed are medians and the spread (most − least) of
-CPU seconds, the clock, and the peak of resident memory over that of the loaded model, in its own process.
+CPU seconds, the clock, the median over rounds of the ratio to `ours`, and the peak of resident memory over
+that of the loaded model, in its own process.
 
 Ways: `ours` (one variant, G completions), `ours-2` (two variants, G/2 each), `trl` (TRL's GRPOTrainer with a
 video, which `by_trl` mends), `trl-images` (an image for each frame), `plain` (`generate` and full rows).
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -174,14 +175,20 @@ def _status(name: str) -> int:
 
 
 def _line(row: Row, rows: list[Row]) -> str:
-    ours = next((each.median for each in rows if each.way == "ours"), row.median)
+    ours = next((each for each in rows if each.way == "ours"), row)
+    ratio = median_ratio(row.cpu_seconds, ours.cpu_seconds)
     spread = max(row.cpu_seconds) - min(row.cpu_seconds)
     memory = f"{row.peak_bytes / 2**20:>7.0f} MiB" if row.peak_bytes else ""
     return (
         f"{row.frames:>3} frames {row.tokens:>4} tokens  prompt {row.prompt_tokens:>4}  {row.way:<10} "
         f"{row.median:>7.2f} s CPU ± {spread:<5.2f} {statistics.median(row.wall_seconds):>7.2f} s wall "
-        f"{row.median / ours:>6.2f} × ours {memory}"
+        f"{ratio:>6.2f} × ours {memory}"
     )
+
+
+def median_ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
+    """Median over rounds of the ratio of two ways in one round: a busy moment slows both."""
+    return statistics.median(one / other for one, other in zip(seconds, others, strict=True))
 
 
 def _growth(rows: list[Row]) -> list[str]:

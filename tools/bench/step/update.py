@@ -29,7 +29,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, load_policy, logprobs, sample
 from strive_rl.schema import Completion, VideoFeatures
 from tools.bench.models import save_model, small
-from tools.bench.step.__main__ import Seconds, seconds_of
+from tools.bench.step.__main__ import Seconds, median_ratio, seconds_of
 
 WAYS = ("sample", "ours", "grouper", "plain")
 
@@ -48,9 +48,10 @@ def main() -> None:
         ways = update_ways(
             policy, other.model, prompts, random_completions(rng, prompts, arguments.completions, tokens)
         )
-        for name, seconds in _rounds({name: ways[name] for name in arguments.ways}, arguments.rounds).items():
+        rounds = _rounds({name: ways[name] for name in arguments.ways}, arguments.rounds)
+        for name, seconds in rounds.items():
             taken[name].append(statistics.median(each[0] for each in seconds))
-            print(_line(tokens, name, seconds, taken), flush=True)
+            print(_line(tokens, name, seconds, rounds.get("ours", seconds)), flush=True)
     if len(arguments.tokens) > 1:
         for name, medians in taken.items():
             slope, _ = np.polyfit(np.log(arguments.tokens), np.log(medians), 1)
@@ -65,11 +66,11 @@ def _rounds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, lis
     return taken
 
 
-def _line(tokens: int, name: str, seconds: list[Seconds], taken: dict[str, list[float]]) -> str:
+def _line(tokens: int, name: str, seconds: list[Seconds], ours: list[Seconds]) -> str:
     cpu, wall = ([each[i] for each in seconds] for i in (0, 1))
     ratio = ""
-    if name in ("grouper", "plain") and taken.get("ours"):
-        ratio = f"{statistics.median(cpu) / taken['ours'][-1]:>7.2f}"
+    if name in ("grouper", "plain"):
+        ratio = f"{median_ratio(cpu, [each[0] for each in ours]):>7.2f}"
     spread = max(cpu) - min(cpu)
     return (
         f"{tokens:>6} {name:>8} {statistics.median(cpu):>8.3f} {spread:>7.3f} "
