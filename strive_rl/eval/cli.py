@@ -148,15 +148,13 @@ def _evaluate_shards(
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
     if results is not None:
         echo(f"{out}: finished already, nothing to do")
-        echo(results_table(results))
-        return
-    with output_folder(out), EvalProgress() as progress, oom_hint(settings.policy):
-        results = evaluation.evaluate(
-            out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
-        )
-        pages = write_pages(out, settings)
+    else:
+        with output_folder(out), EvalProgress() as progress, oom_hint(settings.policy):
+            results = evaluation.evaluate(
+                out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
+            )
     echo(results_table(results))
-    echo(f"examples: {', '.join(map(str, pages))}")
+    echo(f"examples: {', '.join(map(str, write_pages(out, settings)))}")
 
 
 def _evaluate_benchmark(

@@ -62,7 +62,8 @@ def test_train_resume_and_evaluate(
     shown = capfd.readouterr()
     assert "uniform" in shown.out
     assert "gain, importance frames: +0.0 points" in shown.out
-    printed = shown.out.splitlines()[-5:]
+    printed = shown.out.splitlines()[-6:]
+    assert (tmp_path / "two" / "page-importance.html").is_file()
     assert typed(*evaluation, "--out", tmp_path / "two") == 0
     again = capfd.readouterr().out.splitlines()
     assert again[0] == f"{tmp_path / 'two'}: finished already, nothing to do"
