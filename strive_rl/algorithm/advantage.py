@@ -16,7 +16,7 @@ Settings → published algorithms:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 
 import numpy as np
@@ -94,8 +94,10 @@ def minus_mixed(rewards_MG: Rewards, weight: float) -> Rewards:
 
 @dataclass(frozen=True, kw_only=True)
 class VariancePool:
-    """Sums over the questions of a batch: squares between and within variants, and their degrees of freedom,
-    M − 1 and M·(G − 1) a question. Pools of parts of a batch add up, field by field.
+    """Nested one-way analysis of variance, summed over the questions of a batch.
+
+    Of a question: `between` SS_B = G·Σ_m(R̄_m − R̄)² and `within` SS_W = Σ(R_mg − R̄_m)², their degrees of
+    freedom M − 1 and M·(G − 1). Pools of parts of a batch add up, field by field.
 
     They give λ of the empirical-Bayes baseline b_mg = λ·R̄_{m,−g} + (1 − λ)·R̄_{−(m,g)}: the more the variants
     of a question differ, beside what chance explains, the more a completion is compared with those of its own
@@ -110,12 +112,7 @@ class VariancePool:
     @classmethod
     def joined(cls, parts: Sequence[VariancePool]) -> VariancePool:
         """The pool of a batch from those of its parts."""
-        return cls(
-            between=sum(part.between for part in parts),
-            within=sum(part.within for part in parts),
-            df_between=sum(part.df_between for part in parts),
-            df_within=sum(part.df_within for part in parts),
-        )
+        return cls(**{field.name: sum(getattr(part, field.name) for part in parts) for field in fields(cls)})
 
     def weight(self, completions: int) -> float:
         """λ = σ_a²/(σ_a² + σ_e²/(G − 1)) in [0, 1] for G = `completions`, with σ_e² = MSW and
@@ -127,42 +124,31 @@ class VariancePool:
         total = variants + error / (completions - 1)
         return variants / total if total else 0.0
 
+    @property
+    def eta2(self) -> float:
+        """η² = SS_B/SS_T in [0, 1]; NaN where all rewards are equal: 0/0 says nothing about the variants."""
+        total = self.between + self.within
+        return self.between / total if total else float("nan")
 
-def variance_pool(grids: Sequence[Rewards]) -> VariancePool:
+
+def variance_pool(grids: Sequence[npt.ArrayLike]) -> VariancePool:
     """Pool of grids [M, G], of any shapes."""
-    parts = [variance_parts(grid) for grid in grids]
+    return VariancePool.joined([_variances(np.asarray(grid, dtype=np.float64)) for grid in grids])
+
+
+def _variances(rewards_MG: Rewards) -> VariancePool:
+    if rewards_MG.ndim != 2:
+        raise ValueError(f"rewards of shape {rewards_MG.shape}, expected [M, G]")
+    variants, completions = rewards_MG.shape
+    means_M1 = rewards_MG.mean(axis=1, keepdims=True)
+    # Rounding would give equal rewards a variance.
+    differ = bool(rewards_MG.min() != rewards_MG.max())
     return VariancePool(
-        between=sum(part.between for part in parts),
-        within=sum(part.within for part in parts),
-        df_between=sum(grid.shape[0] - 1 for grid in grids),
-        df_within=sum(grid.shape[0] * (grid.shape[1] - 1) for grid in grids),
+        between=float(completions * ((means_M1 - rewards_MG.mean()) ** 2).sum()) if differ else 0.0,
+        within=float(((rewards_MG - means_M1) ** 2).sum()) if differ else 0.0,
+        df_between=variants - 1,
+        df_within=variants * (completions - 1),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class VarianceParts:
-    """Nested one-way analysis of variance of one grid.
-
-    `between` SS_B = G·Σ_m(R̄_m − R̄)², `within` SS_W = Σ(R_mg − R̄_m)², `eta2` = SS_B/SS_T in [0, 1]; NaN where
-    all rewards are equal, since 0/0 says nothing about the variants.
-    """
-
-    between: float
-    within: float
-    eta2: float
-
-
-def variance_parts(rewards_MG: npt.ArrayLike) -> VarianceParts:
-    """How much of the rewards' variance in one grid [M, G] lies between the means of the variants."""
-    rewards = np.asarray(rewards_MG, dtype=np.float64)
-    if rewards.ndim != 2:
-        raise ValueError(f"rewards of shape {rewards.shape}, expected [M, G]")
-    if rewards.min() == rewards.max():
-        return VarianceParts(between=0.0, within=0.0, eta2=float("nan"))
-    means_M1 = rewards.mean(axis=1, keepdims=True)
-    between = float(rewards.shape[1] * ((means_M1 - rewards.mean()) ** 2).sum())
-    within = float(((rewards - means_M1) ** 2).sum())
-    return VarianceParts(between=between, within=within, eta2=between / (between + within))
 
 
 def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:

@@ -14,7 +14,7 @@ completions differ.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.state import TrainState
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class RolloutBatch:
     """This process's rewarded groups of a step, in the order of the stream.
 
@@ -45,12 +45,12 @@ class RolloutBatch:
     `selection` says how the questions were selected (METRICS.md), None where each epoch takes all.
     """
 
-    groups: tuple[Group, ...]
-    broken: tuple[SkippedQuestion, ...]
-    dropped: tuple[SkippedQuestion, ...]
-    rounds: int
     after: Cursor
-    calls: Mapping[str, int] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
+    broken: list[SkippedQuestion] = field(default_factory=list)
+    dropped: list[SkippedQuestion] = field(default_factory=list)
+    rounds: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
     selection: dict[str, float] | None = None
 
 
@@ -60,12 +60,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     Raises StriveError where the policy's probabilities are not finite, and where no question of the step can
     be used.
     """
-    groups: list[Group] = []
-    broken: list[SkippedQuestion] = []
-    dropped: list[SkippedQuestion] = []
-    calls: Counter[str] = Counter()
-    cursor, rounds, found = run.cursor, 0, 0
-    selection: dict[str, float] | None = None
+    made, found = RolloutBatch(after=run.cursor), 0
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
     with (
@@ -75,34 +70,27 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     ):
         while True:
             phase("reading questions")
-            batch = run.loader.take(cursor, size=wanted - found, alpha=run.alpha, next_alpha=expected_alpha)
+            size = wanted - found
+            batch = run.loader.take(made.after, size=size, alpha=run.alpha, next_alpha=expected_alpha)
             watch.lap("data")
             phase(f"encoding {plural(len(batch.groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, batch.groups)
             watch.lap("encode")
             rewarded, unrewarded, counts = _roll_out(run, encoded, step)
             watch.lap("rollout")
-            groups += rewarded
-            broken += batch.broken
-            dropped += skipped + unrewarded
-            calls.update(counts)
-            cursor = batch.after
-            selection = selection or _selection(run.loader, batch)
+            made.groups += rewarded
+            made.broken += batch.broken
+            made.dropped += skipped + unrewarded
+            made.calls.update(counts)
+            made.after = batch.after
+            made.selection = made.selection or _selection(run.loader, batch)
             _observe(run.loader, outcomes_of(batch.refs, encoded, rewarded))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
-            if found >= wanted or rounds == limit:
+            if found >= wanted or made.rounds == limit:
                 break
-            rounds += 1
-    _require_usable(groups, broken + dropped, step)
-    return RolloutBatch(
-        groups=tuple(groups),
-        broken=tuple(broken),
-        dropped=tuple(dropped),
-        rounds=rounds,
-        after=cursor,
-        calls=dict(calls),
-        selection=selection,
-    )
+            made.rounds += 1
+    _require_usable(made.groups, made.broken + made.dropped, step)
+    return made
 
 
 def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:

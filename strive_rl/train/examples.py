@@ -1,14 +1,17 @@
 """Groups → what the update learns: completions under prompts, each with its advantage.
 
-The log-probabilities that stay fixed while the updates of a step move the policy are computed here too.
+The log-probabilities that stay fixed while the updates of a step move the policy are computed here too: those
+of the policy before the first update, and those of the reference of `algorithm.kl_beta`, the policy before
+its first step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, compress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +19,11 @@ import torch
 
 from strive_data.schema import Question
 from strive_rl.config import AlgorithmSettings, Condition
-from strive_rl.policy import Policy, logprobs
+from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.groups import encode_groups, informative
 from strive_rl.schema import Completion, Group, Prompt, Rewards, View
-from strive_rl.train.reference import Reference, reference_logprobs
 
 Completions = tuple[tuple[Completion, ...], ...]
 
@@ -91,11 +93,20 @@ def conditioned(
     return (group.clean_prompt,), (everything,), order
 
 
+def load_reference(name: str, policy: Policy) -> Any:
+    """The model of the reference of a policy loaded as `name`: with low-rank adapters the policy's own, whose
+    adapters are then off; otherwise a frozen copy."""
+    if policy.settings.lora_rank:
+        return policy.model
+    settings = replace(policy.settings, train_vision=False, gradient_checkpointing=False)
+    return load_policy(name, settings).model.requires_grad_(False)
+
+
 def with_fixed_logprobs(
     policy: Policy,
     examples: Sequence[TrainExample],
     settings: AlgorithmSettings,
-    reference: Reference | None,
+    reference: Any | None,
     temperature: float,
 ) -> list[TrainExample]:
     """The examples with the old and the reference log-probabilities that the loss uses.
@@ -105,34 +116,46 @@ def with_fixed_logprobs(
     """
     made = list(examples)
     if settings.epochs_per_rollout * settings.minibatches > 1 and settings.old_logprobs == "trainer":
-        with unsharded(policy.model), torch.no_grad():
-            vectors = _by_pass(policy, made, partial(logprobs, policy, temperature=temperature))
+        vectors = fixed_logprobs(policy, made, temperature)
         made = [replace(each, old_logprobs=vector) for each, vector in zip(made, vectors, strict=True)]
     if settings.kl_beta:
         if reference is None:
             raise ValueError("kl_beta without a reference")
-        with unsharded(policy.model if reference.model is None else reference.model):
-            compute = partial(reference_logprobs, reference, policy, temperature=temperature)
-            vectors = _by_pass(policy, made, compute)
+        with adapters_off(reference):
+            vectors = fixed_logprobs(replace(policy, model=reference), made, temperature)
         made = [replace(each, reference_logprobs=vector) for each, vector in zip(made, vectors, strict=True)]
     return made
 
 
-def _by_pass(
-    policy: Policy,
-    examples: Sequence[TrainExample],
-    compute: Callable[[Sequence[Prompt], Sequence[Sequence[Completion]]], torch.Tensor],
+def fixed_logprobs(
+    policy: Policy, examples: Sequence[TrainExample], temperature: float
 ) -> list[torch.Tensor]:
-    """One vector of log-probabilities an example, `policy.groups_per_pass` examples in a forward pass."""
+    """Log-probabilities without gradients of all tokens of each example, `policy.groups_per_pass` examples in
+    a forward pass."""
     size = policy.settings.groups_per_pass
     vectors: list[torch.Tensor] = []
-    for start in range(0, len(examples), size):
-        part = examples[start : start + size]
-        prompts = [prompt for example in part for prompt in example.prompts]
-        rows = [row for example in part for row in example.completions]
-        place = mask([completion for row in rows for completion in row]).to(policy.device)
-        vectors += torch.split(compute(prompts, rows)[place], [example.tokens for example in part])
+    with unsharded(policy.model), torch.no_grad():
+        for start in range(0, len(examples), size):
+            part = examples[start : start + size]
+            prompts = [prompt for example in part for prompt in example.prompts]
+            rows = [row for example in part for row in example.completions]
+            place = mask([completion for row in rows for completion in row]).to(policy.device)
+            chosen = logprobs(policy, prompts, rows, temperature)[place]
+            vectors += torch.split(chosen, [example.tokens for example in part])
     return vectors
+
+
+@contextmanager
+def adapters_off(model: Any) -> Iterator[None]:
+    """Disable the low-rank adapters of the model, where it has any, inside this context."""
+    adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
+    for module in adapted:
+        module.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for module in adapted:
+            module.enable_adapters(True)
 
 
 DUMMY_SIDE = 64

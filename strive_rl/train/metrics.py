@@ -1,4 +1,4 @@
-"""What is recorded of a step: plain stats of each process, and from all of them one record. Pure.
+"""What is recorded of a step: one record of numbers, and a few completions for people to read. Pure.
 
 METRICS.md has every name with its formula and its healthy range; a test holds the two together. With several
 processes each makes its own `StepStats`. The record is a function of all of them, so its means are over all
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from strive_rl.algorithm.advantage import variance_parts
+from strive_rl.algorithm.advantage import variance_pool
 from strive_rl.data.views import evidence_seen
 from strive_rl.policy.architectures.experts import summed
+from strive_rl.policy.encode import user_text
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, Rewards
 from strive_rl.train.collect import RolloutBatch
@@ -27,15 +29,15 @@ from strive_rl.train.update import UpdateStats
 MEASURED = ("seconds", "per_second", "memory_bytes", "reward_calls")
 # Of UpdateStats: means over tokens.
 TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped")
+# Questions of a step in the rollout log.
+QUESTIONS_KEPT = 2
 
-Grid = tuple[tuple[float, ...], ...]
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class GroupStats:
     """One question with its M×G completions, as plain numbers that can be sent to another process.
 
-    `rewards` by part, `total` among them, `advantages`, `lengths` in tokens and `finished` are [M][G];
+    `rewards` by part, `total` among them, `advantages`, `lengths` in tokens and `finished` are [M, G];
     `prompt_tokens` [M]. `entropy_nats` is the sum over the `entropy_tokens` tokens whose entropy is known.
     `evidence_seen` [M]: whether a frame of the variant lies in the evidence; empty where it is unknown.
     """
@@ -43,54 +45,31 @@ class GroupStats:
     sample_id: str
     problem_type: str
     informative: bool
-    rewards: Mapping[str, Grid]
-    advantages: Grid
-    lengths: tuple[tuple[int, ...], ...]
-    finished: tuple[tuple[bool, ...], ...]
+    rewards: Mapping[str, Rewards]
+    advantages: Rewards
+    lengths: npt.NDArray[np.int64]
+    finished: npt.NDArray[np.bool_]
     prompt_tokens: tuple[int, ...]
     entropy_nats: float
     entropy_tokens: int
     evidence_seen: tuple[bool, ...]
 
+    @property
+    def level(self) -> float:
+        """The one accuracy of all completions of a question that is not informative."""
+        return float(self.rewards["accuracy"][0, 0])
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StepStats:
-    """One process's part of a step.
-
-    `dropped` are the ids of questions whose prompt cannot be made or whose reward failed, `broken` ids and
-    reasons of those with damaged stored data; `rounds` counts the rounds of dynamic sampling, the same on all
-    processes; `update` counts this process's tokens, `calls` its calls of the user's reward function.
-    """
+    """One process's part of a step: its questions, beside them what `batch` says but its groups, and the
+    stats of its update."""
 
     groups: tuple[GroupStats, ...]
-    dropped: tuple[str, ...]
-    broken: tuple[Mapping[str, Any], ...]
-    rounds: int
+    batch: RolloutBatch
     update: UpdateStats
     seconds: Mapping[str, float]
     memory_bytes: Mapping[str, int]
-    calls: Mapping[str, int] = field(default_factory=dict)
-
-
-def step_stats(
-    batch: RolloutBatch,
-    groups: Sequence[Group],
-    update: UpdateStats,
-    *,
-    seconds: Mapping[str, float],
-    memory_bytes: Mapping[str, int],
-) -> StepStats:
-    """The stats of this process's batch; `groups` are those of the batch with their advantages."""
-    return StepStats(
-        groups=tuple(map(group_stats, groups)),
-        dropped=tuple(each.sample_id for each in batch.dropped),
-        broken=tuple(asdict(each) for each in batch.broken),
-        rounds=batch.rounds,
-        update=update,
-        seconds=seconds,
-        memory_bytes=memory_bytes,
-        calls=batch.calls,
-    )
 
 
 def group_stats(group: Group) -> GroupStats:
@@ -101,10 +80,10 @@ def group_stats(group: Group) -> GroupStats:
         sample_id=group.question.sample_id,
         problem_type=group.question.problem_type,
         informative=informative(group),
-        rewards={part: _rows(group.reward_grid(part)) for part in ("total", *group.rewards[0][0].parts)},
-        advantages=_rows(group.advantages),
-        lengths=tuple(tuple(len(each.ids) for each in row) for row in group.completions),
-        finished=tuple(tuple(each.finished for each in row) for row in group.completions),
+        rewards={part: group.reward_grid(part) for part in ("total", *group.rewards[0][0].parts)},
+        advantages=group.advantages,
+        lengths=np.array([[len(each.ids) for each in row] for row in group.completions]),
+        finished=np.array([[each.finished for each in row] for row in group.completions]),
         prompt_tokens=tuple(len(prompt.ids) for prompt in group.prompts),
         entropy_nats=float(sum(entropies)),
         entropy_tokens=len(entropies),
@@ -113,12 +92,10 @@ def group_stats(group: Group) -> GroupStats:
 
 
 def accuracy_lean(parts: Sequence[StepStats]) -> float:
-    """(questions all right − questions all wrong)/questions, which moves α (algorithm/schedule.py).
-
-    All completions of such a question have one accuracy, above ("right") or below one half.
-    """
+    """(questions all right − questions all wrong)/questions, which moves α (algorithm/schedule.py): those of
+    one accuracy above or below one half."""
     groups = [group for part in parts for group in part.groups]
-    levels = [group.rewards["accuracy"][0][0] for group in groups if not group.informative]
+    levels = [group.level for group in groups if not group.informative]
     return sum((level > 0.5) - (level < 0.5) for level in levels) / max(1, len(groups))
 
 
@@ -128,19 +105,21 @@ def step_record(
     """Record of one step from the stats of all processes; None for a number that does not exist (a mean over
     nothing)."""
     groups = [group for part in parts for group in part.groups]
+    batches = [part.batch for part in parts]
     seconds = _largest([part.seconds for part in parts])
     update = joined([part.update for part in parts])
     amounts = _amounts(groups)
+    eta2 = [variance_pool([group.rewards["total"]]).eta2 for group in groups]
     return {
         "step": step,
         "questions": len(groups),
-        "dropped": [sample_id for part in parts for sample_id in part.dropped],
-        "broken": [dict(each) for part in parts for each in part.broken],
+        "dropped": [each.sample_id for batch in batches for each in batch.dropped],
+        "broken": [asdict(each) for batch in batches for each in batch.broken],
         **_reward_means(groups),
         "by_problem_type": _by_problem_type(groups),
         **_shares(groups),
-        "reward_std": mean(np.std(_flat(group.rewards["total"])) for group in groups),
-        "eta2": mean(_known(variance_parts(group.rewards["total"]).eta2 for group in groups)),
+        "reward_std": mean(np.std(group.rewards["total"].ravel()) for group in groups),
+        "eta2": mean(value for value in eta2 if not math.isnan(value)),
         "reward_by_variant": by_variant([group.rewards["total"] for group in groups]),
         "advantage_by_variant": by_variant([group.advantages for group in groups]),
         **_evidence(groups),
@@ -152,8 +131,9 @@ def step_record(
         "per_second": _per_second(amounts, len(groups), update, seconds.get("total", 0.0)),
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
         "alpha": alpha,
-        **_sampling_counts(parts, groups, mask_truncated=mask_truncated),
-        **_reward_calls(parts),
+        **_sampling_counts(batches, groups, mask_truncated=mask_truncated),
+        **_reward_calls(batches),
+        **({"selection": batches[0].selection} if batches[0].selection else {}),
     }
 
 
@@ -187,36 +167,36 @@ def mean(values: Iterable[Any]) -> float | None:
     return float(np.mean(listed)) if listed else None
 
 
-def by_variant(grids: Sequence[Grid]) -> list[float]:
+def by_variant(grids: Sequence[Rewards]) -> list[float]:
     """Mean of each variant's row over all questions."""
     variants = range(len(grids[0]) if grids else 0)
     return [float(np.mean([np.mean(grid[m]) for grid in grids])) for m in variants]
 
 
 def _sampling_counts(
-    parts: Sequence[StepStats], groups: Sequence[GroupStats], *, mask_truncated: bool
+    batches: Sequence[RolloutBatch], groups: Sequence[GroupStats], *, mask_truncated: bool
 ) -> dict[str, int]:
     learned = [group for group in groups if group.informative]
-    truncated = sum(not finished for group in learned for finished in _flat(group.finished))
+    truncated = sum(int((~group.finished).sum()) for group in learned)
     return {
-        "drawn": len(groups) + sum(len(part.dropped) + len(part.broken) for part in parts),
+        "drawn": len(groups) + sum(len(batch.dropped) + len(batch.broken) for batch in batches),
         "informative": len(learned),
-        "dynamic_sampling_rounds": max(part.rounds for part in parts),
+        "dynamic_sampling_rounds": max(batch.rounds for batch in batches),
         "masked": truncated if mask_truncated else 0,
     }
 
 
-def _reward_calls(parts: Sequence[StepStats]) -> dict[str, dict[str, int]]:
+def _reward_calls(batches: Sequence[RolloutBatch]) -> dict[str, dict[str, int]]:
     """Calls of the user's reward function; nothing without one."""
-    if not any(part.calls for part in parts):
+    if not any(batch.calls for batch in batches):
         return {}
     names = ("made", "retried", "failed")
-    return {"reward_calls": {name: sum(part.calls.get(name, 0) for part in parts) for name in names}}
+    return {"reward_calls": {name: sum(batch.calls.get(name, 0) for batch in batches) for name in names}}
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
     def share(holds: Callable[[float], bool]) -> float | None:
-        return mean(not group.informative and holds(group.rewards["accuracy"][0][0]) for group in groups)
+        return mean(not group.informative and holds(group.level) for group in groups)
 
     return {
         "zero_advantage_share": share(lambda accuracy: True),
@@ -228,7 +208,7 @@ def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
 def _reward_means(groups: Sequence[GroupStats]) -> dict[str, Any]:
     parts = dict.fromkeys(chain.from_iterable(group.rewards for group in groups))
     means = {
-        part: mean(np.mean(_flat(group.rewards[part])) for group in groups if part in group.rewards)
+        part: mean(np.mean(group.rewards[part].ravel()) for group in groups if part in group.rewards)
         for part in parts
     }
     return {
@@ -261,14 +241,14 @@ def _evidence(groups: Sequence[GroupStats]) -> dict[str, float | None]:
 
 
 def _lengths(groups: Sequence[GroupStats]) -> dict[str, Any]:
-    lengths = [length for group in groups for length in _flat(group.lengths)]
+    lengths = [length for group in groups for length in group.lengths.ravel().tolist()]
     prompts = [tokens for group in groups for tokens in group.prompt_tokens]
     entropy_tokens = sum(group.entropy_tokens for group in groups)
     nats = sum(group.entropy_nats for group in groups)
     return {
         "completion_tokens": mean(lengths),
         "completion_tokens_max": max(lengths, default=None),
-        "truncated_share": mean(not finished for group in groups for finished in _flat(group.finished)),
+        "truncated_share": mean(not finished for group in groups for finished in group.finished.flat),
         "prompt_tokens": mean(prompts),
         "prompt_tokens_max": max(prompts, default=None),
         "entropy": nats / entropy_tokens if entropy_tokens else None,
@@ -279,8 +259,8 @@ def _amounts(groups: Sequence[GroupStats]) -> dict[str, int]:
     """What was read and sampled: both cost, so methods are compared at equal numbers of both."""
     return {
         "prompts": sum(len(group.prompt_tokens) for group in groups),
-        "rollouts": sum(len(_flat(group.lengths)) for group in groups),
-        "tokens": sum(sum(_flat(group.lengths)) for group in groups),
+        "rollouts": sum(group.lengths.size for group in groups),
+        "tokens": sum(int(group.lengths.sum()) for group in groups),
         "tokens_read": sum(sum(group.prompt_tokens) for group in groups),
     }
 
@@ -309,13 +289,43 @@ def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: max(each[name] for each in given if name in each) for name in names}
 
 
-def _rows(grid_MG: Rewards) -> Grid:
-    return tuple(tuple(float(value) for value in row) for row in grid_MG)
+def log_rows(step: int, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of rollouts.jsonl: of each question, the best and the worst completion under each variant.
+
+    Best and worst by reward, the first of equals; one row where they are the same.
+    """
+    return [
+        _row(step, group, m, g)
+        for group in groups
+        for m in range(len(group.completions))
+        for g in _extremes([reward.total for reward in group.rewards[m]])
+    ]
 
 
-def _known(values: Iterable[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
+def _extremes(rewards: Sequence[float]) -> list[int]:
+    """Places of the largest and of the smallest, the first of equals."""
+    places = range(len(rewards))
+    return list(dict.fromkeys([max(places, key=rewards.__getitem__), min(places, key=rewards.__getitem__)]))
 
 
-def _flat(grid: Sequence[Sequence[Any]]) -> list[Any]:
-    return [value for row in grid for value in row]
+def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:
+    question, view = group.question, group.views[m]
+    completion, reward = group.completions[m][g], group.rewards[m][g]
+    return {
+        "step": step,
+        "sample_id": question.sample_id,
+        "variant": m,
+        "place": g,
+        "times": [round(float(t), 3) for t in view.times],
+        "view": view.spatial,
+        "question": question.question,
+        "prompt": user_text(question, group.style, still=group.still),
+        "answer": question.answer,
+        "completion": completion.text,
+        "tokens": len(completion.ids),
+        "finished": completion.finished,
+        "reward": reward.total,
+        **reward.parts,
+        "advantage": round(float(group.advantages[m, g]), 4),
+        "informative": informative(group),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,9 +36,8 @@ from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard, unsharded
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.train import checkpoint
-from strive_rl.train.examples import TrainExample, make_dummy_example
+from strive_rl.train.examples import TrainExample, load_reference, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.reference import Reference, load_reference
 from strive_rl.train.validation import Best, link_best, require_heldout, require_readable
 
 METRICS_FILE = "metrics.jsonl"
@@ -59,7 +59,7 @@ class TrainState:
     optimizer: Optimizer
     rules: Rules
     engine: RolloutEngine | None = None
-    reference: Reference | None = None
+    reference: Any | None = None
     dummy: TrainExample | None = None
     heldout: ShardSet | None = None
     best: Best | None = None
@@ -201,7 +201,7 @@ def _assemble(
     require_heldout(heldout, builds, settings)
     policy = load_policy(weights, settings.policy)
     require_readable(heldout, policy, settings)
-    reference = load_reference(model, settings.policy) if settings.algorithm.kl_beta else None
+    reference = load_reference(model, policy) if settings.algorithm.kl_beta else None
     longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
     _lay_out(policy, reference)
     return TrainState(
@@ -235,12 +235,12 @@ def _require_own_device(settings: PolicySettings) -> None:
         )
 
 
-def _lay_out(policy: Policy, reference: Reference | None) -> None:
+def _lay_out(policy: Policy, reference: Any | None) -> None:
     """Shard the models over all processes, after each has loaded them."""
     distributed.barrier()
-    for model in (policy.model, reference.model if reference else None):
-        if model is not None:
-            shard(model, policy.device)
+    shard(policy.model, policy.device)
+    if reference is not None and reference is not policy.model:
+        shard(reference, policy.device)
 
 
 def _dummy_example(policy: Policy) -> TrainExample | None:

@@ -31,8 +31,14 @@ from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import AsyncSaver
 from strive_rl.train.collect import collect
 from strive_rl.train.examples import make_examples
-from strive_rl.train.metrics import accuracy_lean, step_record, step_stats
-from strive_rl.train.rollout_log import QUESTIONS_KEPT, log_rows
+from strive_rl.train.metrics import (
+    QUESTIONS_KEPT,
+    StepStats,
+    accuracy_lean,
+    group_stats,
+    log_rows,
+    step_record,
+)
 from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, TrainState
 from strive_rl.train.update import UpdateStats, update
 from strive_rl.train.validation import exhausted, link_best, validate
@@ -53,13 +59,16 @@ def train_step(run: TrainState) -> dict[str, Any]:
     rate = learning_rate(run.step, settings.optim, settings.steps)
     stats = _learn(run, step, groups, rate)
     watch.lap("update")
-    memory = peak_memory(run.policy.device)
-    own = step_stats(batch, groups, stats, seconds=watch.seconds(), memory_bytes=memory)
+    own = StepStats(
+        groups=tuple(map(group_stats, groups)),
+        batch=replace(batch, groups=[]),
+        update=stats,
+        seconds=watch.seconds(),
+        memory_bytes=peak_memory(run.policy.device),
+    )
     parts = distributed.all_gather(own)
     masked = settings.algorithm.mask_truncated
     record = step_record(step, parts, learning_rate=rate, alpha=run.alpha, mask_truncated=masked)
-    if batch.selection is not None:
-        record["selection"] = batch.selection
     run.step, run.cursor = step, batch.after
     run.alpha = next_alpha(run.alpha, settings, start=run.loader.alpha, step=step, lean=accuracy_lean(parts))
     validate(run, record)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,6 @@ from strive_rl.policy.architectures.experts import RouterLoad, summed, take_load
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.train.examples import TrainExample, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.reference import Reference
 
 NAN = float("nan")
 
@@ -80,7 +80,7 @@ def update(
     temperature: float,
     learning_rate: float,
     step: int,
-    reference: Reference | None = None,
+    reference: Any | None = None,
     dummy: TrainExample | None = None,
 ) -> UpdateStats:
     """All updates of one step over its examples, `policy.groups_per_pass` questions in a pass.

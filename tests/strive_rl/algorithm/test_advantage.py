@@ -26,7 +26,6 @@ from strive_rl.algorithm.advantage import (
     minus_mean,
     minus_mixed,
     minus_others,
-    variance_parts,
     variance_pool,
 )
 from strive_rl.config import AlgorithmSettings
@@ -73,27 +72,24 @@ def test_one_completion_has_no_others() -> None:
     assert minus_others(np.array([[0.7], [0.2]]), ROW).tolist() == [[0], [0]]
 
 
-def test_variance_parts_by_hand() -> None:
-    between = variance_parts(REWARDS_QMG[0])
+def test_variances_by_hand() -> None:
+    between = variance_pool([REWARDS_QMG[0]])
     assert (between.between, between.within, between.eta2) == (1, 0, 1)
     # Row means .5 and 0, grand mean .25: SS_B = 2·2·.0625, SS_W = 2·.25
-    mixed = variance_parts(REWARDS_QMG[1])
+    mixed = variance_pool([REWARDS_QMG[1]])
     assert (mixed.between, mixed.within) == (0.25, 0.5)
     assert mixed.eta2 == pytest.approx(1 / 3)
-    assert math.isnan(variance_parts(np.full((2, 4), 0.1)).eta2)
+    assert math.isnan(variance_pool([np.full((2, 4), 0.1)]).eta2)
+    with pytest.raises(ValueError, match="expected"):
+        variance_pool([REWARDS_QMG])
 
 
 @given(GRIDS)
-def test_variance_parts_add_up(rewards_MG: Rewards) -> None:
-    parts = variance_parts(rewards_MG)
+def test_variances_add_up(rewards_MG: Rewards) -> None:
+    pool = variance_pool([rewards_MG])
     total = ((rewards_MG - rewards_MG.mean()) ** 2).sum()
-    assert parts.between + parts.within == pytest.approx(total, abs=1e-12)
-    assert math.isnan(parts.eta2) or 0 <= parts.eta2 <= 1
-
-
-def test_one_grid_at_a_time() -> None:
-    with pytest.raises(ValueError, match="expected"):
-        variance_parts(REWARDS_QMG)
+    assert pool.between + pool.within == pytest.approx(total, abs=1e-12)
+    assert math.isnan(pool.eta2) or 0 <= pool.eta2 <= 1
 
 
 def test_filter_is_on_accuracy() -> None:

@@ -15,8 +15,14 @@ from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
-from strive_rl.train.examples import conditioned, make_dummy_example, make_examples, with_fixed_logprobs
-from strive_rl.train.reference import Reference, load_reference
+from strive_rl.train.examples import (
+    adapters_off,
+    conditioned,
+    load_reference,
+    make_dummy_example,
+    make_examples,
+    with_fixed_logprobs,
+)
 from tests.strive_rl.made_rollouts import (
     TEMPERATURE,
     TWO_VIEWS,
@@ -122,8 +128,8 @@ def policy(tiny_folder: Path, answering: Callable[[Policy], Policy]) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_folder: Path) -> Reference:
-    return load_reference(str(tiny_folder), PolicySettings(device="cpu"))
+def reference(tiny_folder: Path, policy: Policy) -> Any:
+    return load_reference(str(tiny_folder), policy)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +158,7 @@ def forwards(model: Any, act: Callable[[], object]) -> int:
     ],
 )
 def test_nothing_is_computed_that_the_loss_does_not_ask_for(
-    policy: Policy, reference: Reference, groups: list[Group], changes: dict[str, Any], old: int, kl: int
+    policy: Policy, reference: Any, groups: list[Group], changes: dict[str, Any], old: int, kl: int
 ) -> None:
     settings = AlgorithmSettings(**changes)
     examples = examples_of(groups, settings)
@@ -166,10 +172,10 @@ def test_nothing_is_computed_that_the_loss_does_not_ask_for(
         )
 
     assert forwards(policy.model, made) == old * passes
-    assert forwards(reference.model, made) == kl * passes
+    assert forwards(reference, made) == kl * passes
 
 
-def test_each_example_gets_its_own_tokens(policy: Policy, reference: Reference, groups: list[Group]) -> None:
+def test_each_example_gets_its_own_tokens(policy: Policy, reference: Any, groups: list[Group]) -> None:
     settings = AlgorithmSettings(kl_beta=0.1, minibatches=2)
     examples = examples_of(groups, settings)
     for example in with_fixed_logprobs(policy, examples, settings, reference, TEMPERATURE):
@@ -196,3 +202,45 @@ def test_passes_of_any_size_give_the_same(policy: Policy, groups: list[Group]) -
     for mine, theirs in zip(*both, strict=True):
         assert mine.old_logprobs is not None
         torch.testing.assert_close(mine.old_logprobs, theirs.old_logprobs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_the_reference_stays_where_the_policy_began(
+    tiny_folder: Path,
+    answering: Callable[[Policy], Policy],
+    make_group: Callable[..., Group],
+    lora_rank: int,
+) -> None:
+    policy = answering(load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=lora_rank)))
+    reference = load_reference(str(tiny_folder), policy)
+    assert (reference is policy.model) == bool(lora_rank)
+    settings = AlgorithmSettings(kl_beta=0.1)
+    example = examples_of(rolled_out(policy, make_group), settings)[0]
+
+    def under_policy() -> torch.Tensor:
+        made = logprobs(policy, example.prompts, example.completions, TEMPERATURE).detach()
+        return made[mask([completion for row in example.completions for completion in row])]
+
+    before = under_policy()
+    with torch.no_grad():
+        for _, weight in policy.trainable():
+            weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    (fixed,) = with_fixed_logprobs(policy, [example], settings, reference, TEMPERATURE)
+    assert fixed.reference_logprobs is not None
+    assert not fixed.reference_logprobs.requires_grad
+    torch.testing.assert_close(fixed.reference_logprobs, before, atol=1e-6, rtol=0)
+    assert float((under_policy() - before).abs().max()) > 1e-3
+
+
+def test_adapters_are_on_and_trained_again_afterwards(tiny_folder: Path) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=2))
+    names = [name for name, _ in policy.trainable()]
+    with adapters_off(policy.model):
+        assert not policy.trainable()
+    assert [name for name, _ in policy.trainable()] == names
+
+
+def test_the_copy_of_a_reference_is_not_trained(tiny_folder: Path) -> None:
+    policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", train_vision=True))
+    reference = load_reference(str(tiny_folder), policy)
+    assert not any(weight.requires_grad for weight in reference.parameters())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
+
+import numpy as np
 
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.data import Cursor
@@ -19,16 +22,14 @@ from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
 from strive_rl.train.launch import never_updated
 from strive_rl.train.metrics import (
-    Grid,
     GroupStats,
     StepStats,
     accuracy_lean,
     group_stats,
     joined,
+    log_rows,
     step_record,
-    step_stats,
 )
-from strive_rl.train.rollout_log import log_rows
 from strive_rl.train.update import UpdateStats
 from strive_rl.train.validation import heldout_record
 from tests.strive_rl.made_rollouts import completion, rewarded
@@ -41,32 +42,39 @@ RIGHT_ONE, WRONG_ONE = (
 ROWS = ((RIGHT_ONE, WRONG_ONE), (WRONG_ONE, completion("<answer>", 4, finished=False, entropy=0.25)))
 ADVANTAGES = ((2.0, -1.0), (-0.5, -0.50001))
 
+Grid = tuple[tuple[float, ...], ...]
+
 
 def question(accuracy: Grid, **changes: Any) -> GroupStats:
     """A question of these accuracies: reward as accuracy, completions of 2 tokens, prompts of 10."""
+    grid = np.array(accuracy)
     made = {
         "sample_id": "q",
         "problem_type": "multiple choice",
-        "informative": not has_zero_advantage(accuracy),
-        "rewards": {"total": accuracy, "accuracy": accuracy, "format": accuracy},
-        "advantages": accuracy,
-        "lengths": tuple((2,) * len(row) for row in accuracy),
-        "finished": tuple((True,) * len(row) for row in accuracy),
-        "prompt_tokens": (10,) * len(accuracy),
+        "informative": not has_zero_advantage(grid),
+        "rewards": {"total": grid, "accuracy": grid, "format": grid},
+        "advantages": grid,
+        "lengths": np.full(grid.shape, 2),
+        "finished": np.full(grid.shape, True),
+        "prompt_tokens": (10,) * len(grid),
         "entropy_nats": 0.0,
         "entropy_tokens": 0,
         "evidence_seen": (),
     }
+    for name in ("lengths", "finished"):
+        changes[name] = np.array(changes.get(name, made[name]))
     return GroupStats(**(made | changes))
 
 
-def part(*groups: GroupStats, **changes: Any) -> StepStats:
+def grids(**parts: Grid) -> dict[str, Any]:
+    return {name: np.array(grid) for name, grid in parts.items()}
+
+
+def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: Any) -> StepStats:
     """One process's part of a step with these questions."""
     made = {
         "groups": groups,
-        "dropped": (),
-        "broken": (),
-        "rounds": 0,
+        "batch": RolloutBatch(after=Cursor(), **(batch or {})),
         "update": UpdateStats(),
         "seconds": {"rollout": 1.5, "total": 2.0},
         "memory_bytes": {"process": 100},
@@ -85,27 +93,32 @@ def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
     made = group_stats(rewarded(group, ROWS, ADVANTAGES))
     assert (made.sample_id, made.problem_type, made.informative) == ("q7", "multiple choice", True)
-    assert made.rewards == {
-        "total": ((0.9, 0.0), (0.0, 0.0)),
-        "accuracy": ((1.0, 0.0), (0.0, 0.0)),
-        "format": ((0.0, 0.0), (0.0, 0.0)),
+    assert {name: grid.tolist() for name, grid in made.rewards.items()} == {
+        "total": [[0.9, 0.0], [0.0, 0.0]],
+        "accuracy": [[1.0, 0.0], [0.0, 0.0]],
+        "format": [[0.0, 0.0], [0.0, 0.0]],
     }
-    assert made.advantages == ADVANTAGES
-    assert made.lengths == ((1, 3), (3, 4))
-    assert made.finished == ((True, True), (True, False))
+    assert made.advantages.tolist() == [list(row) for row in ADVANTAGES]
+    assert made.lengths.tolist() == [[1, 3], [3, 4]]
+    assert made.finished.tolist() == [[True, True], [True, False]]
     assert (made.entropy_nats, made.entropy_tokens) == (7 * 0.5 + 4 * 0.25, 11)
     assert made.evidence_seen == (True, False)
     assert group_stats(rewarded(make_group("q", TWO_VIEWS), ROWS)).evidence_seen == ()
 
 
-def test_stats_of_a_step_are_plain_and_can_be_sent() -> None:
-    broken = (SkippedQuestion(sample_id="bad", reason="shard-000001.tar"),)
-    long = (SkippedQuestion(sample_id="long", reason="too long"),)
-    batch = RolloutBatch(groups=(), broken=broken, dropped=long, rounds=2, after=Cursor())
-    made = step_stats(batch, [], UpdateStats(tokens=3, loss=1.0), seconds={}, memory_bytes={})
-    sent = pickle.loads(pickle.dumps(made))
-    assert (sent.update.tokens, sent.groups, sent.dropped, sent.rounds) == (3, (), ("long",), 2)
-    assert sent.broken == ({"sample_id": "bad", "reason": "shard-000001.tar"},)
+BAD, LONG = (
+    SkippedQuestion(sample_id="bad", reason="shard-000001.tar"),
+    SkippedQuestion(sample_id="long", reason="too long"),
+)
+
+
+def test_stats_of_a_step_can_be_sent_and_name_what_was_left_out() -> None:
+    batch = {"broken": [BAD], "dropped": [LONG], "rounds": 2}
+    sent = pickle.loads(pickle.dumps(part(batch=batch, update=UpdateStats(tokens=3, loss=1.0))))
+    made = record(sent)
+    assert (made["update_tokens"], made["questions"], made["dynamic_sampling_rounds"]) == (3, 0, 2)
+    assert made["dropped"] == ["long"]
+    assert made["broken"] == [{"sample_id": "bad", "reason": "shard-000001.tar"}]
 
 
 MIXED, RIGHT, WRONG = ((1.0, 1.0), (0.0, 0.0)), ((1.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 0.0))
@@ -141,7 +154,9 @@ def test_the_record_by_hand() -> None:
     cut = question(
         WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompt_tokens=(10, 14)
     )
-    stats = part(question(MIXED), question(RIGHT), question(WRONG), cut, dropped=("long",), update=STATS)
+    stats = part(
+        question(MIXED), question(RIGHT), question(WRONG), cut, batch={"dropped": [LONG]}, update=STATS
+    )
     made = record(stats, step=4, learning_rate=1e-6)
     assert (made["step"], made["questions"], made["dropped"], made["broken"]) == (4, 4, ["long"], [])
     assert made["reward"] == made["accuracy"] == made["format"] == 6 / 16
@@ -188,7 +203,7 @@ def test_the_mean_entropy_is_over_tokens_not_over_questions() -> None:
 
 
 def test_types_and_custom_parts_are_recorded_apart() -> None:
-    rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
+    rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
     number = question(WRONG, problem_type="numerical")
     choice = question(MIXED, rewards=rewards)
     made = record(part(choice, number))
@@ -235,15 +250,15 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 
 
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
-    rewards = {"total": MIXED, "accuracy": MIXED, "format": RIGHT, "brief": WRONG}
+    rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
     calls = {"made": 4, "retried": 1, "failed": 0}
-    whole = part(question(MIXED, rewards=rewards), update=replace(STATS, router=LOAD))
-    made = record(replace(whole, calls=calls))
+    selection = dict.fromkeys(("expected_variance", "expected_variance_all", "sampled_share"), 0.1)
+    batch = {"calls": Counter(calls), "selection": selection}
+    made = record(part(question(MIXED, rewards=rewards), batch=batch, update=replace(STATS, router=LOAD)))
     assert made["reward_calls"] == calls
     assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
     answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}
-    made["selection"] = dict.fromkeys(("expected_variance", "expected_variance_all", "sampled_share"), 0.1)
     made["heldout"] = heldout_record([answered], [], EvalSettings(samplers=("uniform",)), 1)
     table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
@@ -262,9 +277,10 @@ def test_numbers_that_are_not_finite_are_none() -> None:
 def test_counts_of_dynamic_sampling() -> None:
     """Over all processes: questions drawn, informative ones, rounds, and their truncated completions."""
     cut = question(MIXED, finished=((True, False), (False, True)))
+    also = question(RIGHT, finished=((True, False), (True, True)))
     parts = [
-        part(cut, question(RIGHT, finished=((True, False), (True, True))), rounds=2, dropped=("long",)),
-        part(question(MIXED), rounds=2, broken=({"sample_id": "bad", "reason": "cut short"},)),
+        part(cut, also, batch={"rounds": 2, "dropped": [LONG]}),
+        part(question(MIXED), batch={"rounds": 2, "broken": [BAD]}),
     ]
     made = record(*parts, mask=True)
     names = ("drawn", "informative", "dynamic_sampling_rounds", "masked", "alpha")

@@ -18,9 +18,8 @@ from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group
-from strive_rl.train.examples import TrainExample, with_fixed_logprobs
+from strive_rl.train.examples import TrainExample, load_reference, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.reference import load_reference
 from strive_rl.train.trainer import with_advantages
 from strive_rl.train.update import UpdateStats, split, token_batch, update
 from tests.strive_rl.made_rollouts import TEMPERATURE, examples_of, rolled_out
@@ -193,7 +192,7 @@ def test_a_divergence_pulls_back_to_the_reference(
     ends = {}
     for beta in (0.0, 5.0):
         policy = answering(load_policy(str(tiny_folder), PolicySettings(device="cpu")))
-        reference = load_reference(str(tiny_folder), policy.settings) if beta else None
+        reference = load_reference(str(tiny_folder), policy) if beta else None
         settings = replace(ALGORITHM, kl_beta=beta, old_logprobs="rollout", epochs_per_rollout=10)
         stats = stepped(policy, groups, settings, reference=reference)
         assert np.isnan(stats.reference_kl) == (beta == 0)
