@@ -1,8 +1,8 @@
 """A sample of a shard → the views of it that the policy sees.
 
-Training sees the M variants, as stored or drawn from the stored scores each epoch, with their spatial views.
-Evaluation sees one whole view by each frame sampler. Settings that the shards cannot satisfy are refused
-before the first step, by name.
+Training sees the M variants, as stored or drawn from the stored scores each epoch, with their spatial views
+(an evaluation's are in strive_rl/eval/frames.py). Settings that the shards cannot satisfy are refused before
+the first step, by name.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
-from strive_data.sampling.registry import NOISY, ORDERED, SAMPLERS, SINGLE, draw
+from strive_data.sampling.comb import comb_offset
+from strive_data.sampling.registry import ORDERED, SAMPLERS, draw
 from strive_data.sampling.spatial import (
     Kind,
     SpatialView,
@@ -31,15 +31,10 @@ from strive_data.sampling.spatial import (
 )
 from strive_data.schema import Frames, Indices, Sample, Span
 from strive_data.shards.frames import decode_jpeg, jpeg_size
-from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
 
-UNIFORM, IMPORTANCE = "uniform", "importance"
-EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
-
 REBUILD = "to draw other variants, build again, into a new folder, with --set shard.frames=all"
-SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +74,7 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
         raise UsageError(
             f"the shards' stored variants differ from the settings ({_differences(built, wanted)}); {way}"
         )
-    if drawn and _needs_embeddings(wanted) and not build["shard"].get("embeds", False):
+    if drawn and needs_embeddings(wanted) and not build["shard"].get("embeds", False):
         raise UsageError(
             "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
             "data.draw=stored, or build them again with --set shard.embeds=true"
@@ -116,7 +111,9 @@ def training_group(
         return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
     at = comb_offset(seed, sample_id, epoch)
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
-    drawn = {count: _drawn(sample, replace(plan.sampler, frames=count), offset=at) for count in set(counts)}
+    drawn = {
+        count: drawn_variants(sample, replace(plan.sampler, frames=count), offset=at) for count in set(counts)
+    }
     variants = [drawn[count][m] for m, count in enumerate(counts)]
     return _shown(group_of(sample, variants, neighbours=plan.neighbours), chosen, plan)
 
@@ -138,11 +135,12 @@ def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
     return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
 
 
-def _needs_embeddings(settings: SamplerSettings) -> bool:
+def needs_embeddings(settings: SamplerSettings) -> bool:
+    """Whether the sampler draws by frame embeddings, which shards may not hold."""
     return settings.grouping == "semantic" and settings.name in ORDERED
 
 
-def _drawn(sample: Sample, settings: SamplerSettings, *, offset: float) -> Indices:
+def drawn_variants(sample: Sample, settings: SamplerSettings, *, offset: float) -> Indices:
     """Variants int32 [M, K] by the settings' sampler, from what the sample stores."""
     embeddings = None if sample.embeds is None else sample.embeds.astype(np.float32)
     return draw(
@@ -191,65 +189,6 @@ def _stored_size(sample: Sample) -> tuple[int, int]:
         return jpeg_size(sample.jpegs[0])
     except StriveError as error:
         raise _no_image(sample.meta.question.sample_id, error) from error
-
-
-def evaluation_views(
-    sample: Sample, sampler: str, *, variants: int = 1, frames_factor: int = 1
-) -> tuple[Indices, str]:
-    """Candidates int32 [V, K] that a frame sampler takes of a sample, and a description of their origin.
-
-    "importance" is the sampler of the build, or its first stored variants where nothing can be drawn. The V
-    `variants` interleave as in training, at the phases (v + ½)/V; each has `frames_factor` times the frames
-    of the build, at most all.
-
-    Raises UsageError for another sampler by name where the sample does not hold all that it needs, and for
-    several variants of a sampler that has only one.
-    """
-    if sampler == UNIFORM and variants == frames_factor == 1:
-        return sample.uniform[None], "midpoint-uniform"
-    built = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
-    frames = built.frames * frames_factor
-    settings = replace(built, variants=variants, kappa=1.0, frames=frames)
-    if sampler != IMPORTANCE:
-        settings = replace(settings, name=choose(sampler, SAMPLERS, "sampler"))
-    require_varied(settings.name, variants)
-    lacking = _needs_embeddings(settings) and sample.embeds is None
-    if not sample.holds_all or lacking:
-        return _stored_views(sample, sampler, variants, frames_factor)
-    noisy = settings.name in NOISY
-    at = comb_offset(settings.seed, sample.meta.question.sample_id, 0) if noisy else EVALUATION_OFFSET
-    number = "one variant" if variants == 1 else f"{variants} variants"
-    size = f" of {frames} frames" if frames_factor > 1 else ""
-    phase = "its own phase" if noisy else "phase 1/2" if variants == 1 else f"phases (v + 1/2)/{variants}"
-    return _drawn(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}"
-
-
-def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_factor: int = 1) -> None:
-    """Raise UsageError for an unknown sampler, for an empty build, and where the first sample does not hold
-    what `evaluation_views` needs: before a model is loaded."""
-    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
-    require_varied(sampler, variants)
-    if not len(shards):
-        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
-    evaluation_views(shards.read(0), sampler, variants=variants, frames_factor=frames_factor)
-
-
-def require_varied(sampler: str, variants: int) -> None:
-    """Raise UsageError for several variants of a sampler that has only one."""
-    if variants > 1 and sampler in SINGLE:
-        raise UsageError(f"samplers: got {sampler} with {variants} variants: they are identical; expected 1")
-
-
-def _stored_views(sample: Sample, sampler: str, variants: int, frames_factor: int) -> tuple[Indices, str]:
-    """The first stored variants. Raises UsageError where they are not what is asked for."""
-    held = len(sample.variants)
-    if sampler != IMPORTANCE:
-        raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
-    if variants > held or frames_factor > 1:
-        wanted = f"{variants} variants" if variants > held else "more frames in one view"
-        raise UsageError(f"the shards hold {held} variants of a sample, expected {wanted}; {REBUILD}")
-    which = "first stored variant" if variants == 1 else f"first {variants} stored variants"
-    return sample.variants[:variants], f"{which} of {held}"
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:

@@ -10,8 +10,9 @@ from typing import Any
 from strive_data.schema import Indices, Question, Sample
 from strive_rl.algorithm.reward import reward_of
 from strive_rl.answers.vote import Election, Voter
-from strive_rl.data.views import evaluation_views, group_of
+from strive_rl.data.views import group_of
 from strive_rl.eval.config import Column, EvalSettings
+from strive_rl.eval.frames import evaluation_views
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups

@@ -1,4 +1,13 @@
-"""Batches of questions → lines of predictions.jsonl, each as soon as its videos are decoded."""
+"""The questions of a benchmark in batches → lines of predictions.jsonl; what is written, and what is left.
+
+Batches follow from the questions and their size alone: not from how many processes share them, nor from where
+an evaluation was stopped. So each answer is made beside the same others, and its bits are the same.
+
+Answers are lines of predictions.jsonl, questions that cannot be answered lines of failures.jsonl; each of
+several processes writes files of its own (predictions.rank001.jsonl). A batch is on the disk before the next
+one starts, and a line that a crash cut short is cut off. When all is there, one file in the order of the
+questions takes the place of them all.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +22,92 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import differences
-from strive_data.engines.engine import VideoResult
+from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import UsageError
 from strive_data.schema import FailedRow, Question, Sample
 from strive_rl.answers.vote import Election
 from strive_rl.benchmarks.item import Benchmark, Item, Unusable
 from strive_rl.benchmarks.scoring import elected, scored_answers
 from strive_rl.common import distributed, jsonl
-from strive_rl.eval.answer import Answer, Asked, Dropped, answer
-from strive_rl.eval.batches import Key, Pending, Row
+from strive_rl.eval.answer import Answer, Asked, Dropped, answer, cost_of
 from strive_rl.eval.config import BenchmarkSettings, Column
+from strive_rl.eval.score import compared
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import PromptStyle
 
-# What an evaluation has written so far, and whether another call may go on with it.
-#
-# Answers are lines of predictions.jsonl, questions that cannot be answered lines of failures.jsonl; of
-# several
-# processes each writes files of its own (predictions.rank001.jsonl). Every batch is on the disk before the
-# next
-# begins; a line that a crash cut short is cut off. When all is there, one file in the order of the plan
-# takes
-# the place of them all.
+Row = tuple[int, Question]
+Key = tuple[str, str]
+"""(sample id, frame sampler) of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoBatch:
+    """Whole videos and their questions in batches: what one process takes, so that a video is read once."""
+
+    jobs: tuple[VideoJob, ...]
+    batches: tuple[tuple[Row, ...], ...]
+
+
+def video_batches_of(jobs: Sequence[VideoJob], size: int) -> list[VideoBatch]:
+    """Videos in their order, as many together as have `size` questions; one with more has several batches."""
+    video_batches: list[VideoBatch] = []
+    held: list[VideoJob] = []
+    for job in jobs:
+        held.append(job)
+        if sum(len(each.rows) for each in held) >= size:
+            video_batches.append(_video_batch(held, size))
+            held = []
+    return [*video_batches, _video_batch(held, size)] if held else video_batches
+
+
+def share(video_batches: Sequence[VideoBatch], rank: int, ranks: int) -> list[VideoBatch]:
+    """The video batches of one of several processes; each belongs to exactly one process."""
+    return list(video_batches[rank::ranks])
+
+
+def order_of(video_batches: Sequence[VideoBatch], samplers: Sequence[str]) -> dict[Key, int]:
+    """Place of each answer in predictions.jsonl: batch by batch, within it sampler by sampler."""
+    batches = [batch for video_batch in video_batches for batch in video_batch.batches]
+    keys = [(q.sample_id, sampler) for batch in batches for sampler in samplers for _, q in batch]
+    return {key: place for place, key in enumerate(keys)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What is left: `batches`, each with the samplers that it still needs answers of, and the jobs of their
+    videos, whole: a video's scores may depend on which of its questions are scored together."""
+
+    jobs: tuple[VideoJob, ...]
+    batches: tuple[tuple[tuple[Row, ...], tuple[str, ...]], ...]
+
+
+def pending_of(
+    video_batches: Sequence[VideoBatch], samplers: Sequence[str], settled: Mapping[Key, bool]
+) -> Pending:
+    """Batches some of whose answers are not settled, in their order."""
+    jobs: list[VideoJob] = []
+    batches = []
+    for video_batch in video_batches:
+        videos: set[str] = set()
+        for batch in video_batch.batches:
+            open_samplers = tuple(
+                sampler
+                for sampler in samplers
+                if not all((question.sample_id, sampler) in settled for _, question in batch)
+            )
+            if open_samplers:
+                batches.append((batch, open_samplers))
+                videos |= {question.video for _, question in batch}
+        jobs += [job for job in video_batch.jobs if job.name in videos]
+    return Pending(jobs=tuple(jobs), batches=tuple(batches))
+
+
+def _video_batch(jobs: Sequence[VideoJob], size: int) -> VideoBatch:
+    rows = [row for job in jobs for row in job.rows]
+    batches = tuple(tuple(rows[start : start + size]) for start in range(0, len(rows), size))
+    return VideoBatch(jobs=tuple(jobs), batches=batches)
+
 
 PREDICTIONS, FAILURES = "predictions", "failures"
 SETTINGS_FILE = "settings.json"
@@ -252,3 +324,20 @@ def _asked(context: AnswerContext, row: Row, sample: Sample) -> Asked:
         form=context.benchmark.form(context.items[question.sample_id]),
     )
     return Asked(sample=sample, position=number, wording=wording)
+
+
+def votes(
+    out: Path, lines: Sequence[Line], settings: BenchmarkSettings, spent: Sequence[Mapping[str, float]]
+) -> Line:
+    """What each column cost, and the paired gain of each vote over its controls.
+
+    `spent` are the seconds of each process in this call: of a resumed evaluation those of its last part.
+    """
+    costs, gains = {}, {}
+    for column in settings.columns:
+        mine = [line for line in lines if line["sampler"] == column.name]
+        seconds = sum(part.get(seconds_name(column.name), 0.0) for part in spent)
+        costs[column.name] = cost_of(mine, column) | {"seconds": seconds}
+        if column.name != column.sampler:
+            gains[column.name] = compared(out / column.name, out / column.sampler, settings)
+    return {"votes": costs, "vote_gains": gains}

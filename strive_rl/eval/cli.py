@@ -134,7 +134,7 @@ def _evaluate_shards(
     from strive_data.shards.reader import ShardSet
 
     data = ShardSet.open(shards)
-    from strive_rl.data.views import require_views
+    from strive_rl.eval.frames import require_views
 
     for each in settings.columns:
         require_views(data, each.sampler, variants=each.variants, frames_factor=each.frames_factor)

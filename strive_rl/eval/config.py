@@ -18,7 +18,7 @@ COMPARISON_FILE = "comparison.json"
 RESULTS_FILE = "results.json"
 """Written last: a folder with it is finished."""
 
-
+UNIFORM = "uniform"
 Control = Literal["single", "samples", "frames"]
 
 

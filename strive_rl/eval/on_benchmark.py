@@ -28,18 +28,28 @@ from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import EvalProgress, phase
 from strive_rl.common.run_settings import library_versions, model_identity, require_finished, require_folder
-from strive_rl.data.views import UNIFORM, require_varied
 from strive_rl.eval import answer_log
-from strive_rl.eval.answer_log import AnswerContext, answered, failure_line, unusable_line
-from strive_rl.eval.batches import Key, VideoBatch, order_of, pending_of, share, video_batches_of
-from strive_rl.eval.columns import (
+from strive_rl.eval.answer_log import (
+    AnswerContext,
+    Key,
+    VideoBatch,
+    answered,
+    failure_line,
+    order_of,
+    pending_of,
+    share,
+    unusable_line,
+    video_batches_of,
+    votes,
+)
+from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, UNIFORM, BenchmarkSettings
+from strive_rl.eval.frames import require_varied
+from strive_rl.eval.score import (
     gains_over_baseline,
     gains_over_uniform,
     require_baseline,
     score_columns,
-    votes,
 )
-from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, BenchmarkSettings
 from strive_rl.eval.table import benchmark_table
 from strive_rl.policy import load_policy
 from strive_rl.rollout.engine import load_engine

@@ -23,9 +23,10 @@ from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
 from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
-from strive_rl.data.views import evidence_seen, require_views
+from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
+from strive_rl.eval.frames import require_views
 from strive_rl.policy import Policy, load_policy
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 

@@ -31,10 +31,21 @@ from strive_rl.benchmarks.scoring import (
     unusable,
 )
 from strive_rl.common import jsonl
-from strive_rl.eval.config import JUDGE_FILE, PAGE_FILE, PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE
+from strive_rl.eval.compare import CompareSettings, paired_results
+from strive_rl.eval.config import (
+    JUDGE_FILE,
+    PAGE_FILE,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    SCORED_FILE,
+    UNIFORM,
+    BenchmarkSettings,
+)
 from strive_rl.eval.page import score_page
+from strive_rl.eval.scored_folder import read_scored
 
 SHOWN_IDS = 3
+Results = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,3 +295,61 @@ def _notes(
             f"{len(joined.unknown)}."
         )
     return notes
+
+
+def score_columns(
+    out: Path,
+    *,
+    benchmark: Benchmark,
+    items: ItemSet,
+    recipe: str | None,
+    settings: BenchmarkSettings,
+) -> dict[str, Results]:
+    """Score each column's predictions in `out` into the folder of its name; results.json of each."""
+    columns = {}
+    for sampler in (column.name for column in settings.columns):
+        folder = out / sampler
+        # One that an earlier call began: the whole evaluation is not done without its own results.json.
+        (folder / RESULTS_FILE).unlink(missing_ok=True)
+        wanted = ScoreSettings(
+            missing=settings.missing,
+            sampler=sampler,
+            recipe=recipe,
+            bootstrap_resamples=settings.bootstrap_resamples,
+            seed=settings.seed,
+        )
+        columns[sampler] = score([out], folder, benchmark=benchmark, items=items, settings=wanted)
+    return columns
+
+
+def gains_over_uniform(out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain of each other sampler over uniform frames: what the choice of frames alone gives."""
+    if UNIFORM not in settings.samplers:
+        return {}
+    others = [sampler for sampler in settings.samplers if sampler != UNIFORM]
+    return {sampler: compared(out / UNIFORM, out / sampler, settings) for sampler in others}
+
+
+def gains_over_baseline(baseline: Path, out: Path, settings: BenchmarkSettings) -> dict[str, Results]:
+    """The paired gain over another evaluation, of each frame sampler that it holds too.
+
+    Raises UsageError where it is none, holds none of them, or other questions.
+    """
+    held = jsonl.read_json(baseline / RESULTS_FILE).get("columns", {})
+    both = [sampler for sampler in settings.samplers if sampler in held]
+    return {sampler: compared(baseline / sampler, out / sampler, settings) for sampler in both}
+
+
+def require_baseline(baseline: Path, settings: BenchmarkSettings) -> None:
+    """Raise UsageError where it is no finished evaluation on a benchmark under one of the samplers."""
+    file = baseline / RESULTS_FILE
+    held = jsonl.read_json(file).get("columns", {}) if file.is_file() else {}
+    if not held.keys() & set(settings.samplers):
+        seen = f"it holds {', '.join(held)}" if held else "no finished evaluation on a benchmark"
+        raise UsageError(f"baseline {baseline}: {seen}, expected one of {', '.join(settings.samplers)}")
+
+
+def compared(a: Path, b: Path, settings: BenchmarkSettings) -> Results:
+    """`strive-rl compare a b`, by this evaluation's bootstrap."""
+    bootstrap = CompareSettings(bootstrap_resamples=settings.bootstrap_resamples, seed=settings.seed)
+    return paired_results(read_scored(a), read_scored(b), settings=bootstrap)[0]

@@ -14,8 +14,7 @@ from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import summarise
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import flat
-from strive_rl.data.views import UNIFORM
-from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, EvalSettings
+from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, UNIFORM, EvalSettings
 from strive_rl.eval.page import score_page
 
 DEFAULT = "the default"

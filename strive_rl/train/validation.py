@@ -23,9 +23,9 @@ from strive_rl.common import distributed
 from strive_rl.common.progress import phase
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
-from strive_rl.data.views import EVALUATION_SAMPLERS, IMPORTANCE
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.frames import EVALUATION_SAMPLERS, IMPORTANCE
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
 from strive_rl.policy.sharding import unsharded

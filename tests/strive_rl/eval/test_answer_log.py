@@ -15,8 +15,7 @@ from strive_rl.benchmarks.item import Item
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
-from strive_rl.eval.answer_log import AnswerContext, answered
-from strive_rl.eval.batches import pending_of, video_batches_of
+from strive_rl.eval.answer_log import AnswerContext, answered, pending_of, video_batches_of
 from strive_rl.policy import Policy
 from tests.strive_rl.eval.made_benchmark import QUICK
 from tests.strive_rl.made_shards import made_sample

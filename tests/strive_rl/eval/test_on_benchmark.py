@@ -22,7 +22,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
 from strive_rl.eval import on_benchmark as running
-from strive_rl.eval.batches import VideoBatch, order_of, pending_of, share, video_batches_of
+from strive_rl.eval.answer_log import VideoBatch, order_of, pending_of, share, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 from strive_rl.eval.on_benchmark import (
     RuntimeOptions,

@@ -20,18 +20,18 @@ from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import on_benchmark as launching
-from strive_rl.eval.columns import (
-    gains_over_baseline,
-    gains_over_uniform,
-    require_baseline,
-    score_columns,
-)
 from strive_rl.eval.on_benchmark import (
     RuntimeOptions,
     benchmark_table,
     evaluate_benchmark,
     finished_results,
     launch,
+)
+from strive_rl.eval.score import (
+    gains_over_baseline,
+    gains_over_uniform,
+    require_baseline,
+    score_columns,
 )
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, row
 from tests.strive_rl.test_cli import typed

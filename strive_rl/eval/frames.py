@@ -1,0 +1,78 @@
+"""Which frames of a sample an evaluation shows: one whole view, or several, by each frame sampler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from strive_data.common.settings import choose
+from strive_data.config import SamplerSettings
+from strive_data.errors import UsageError
+from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
+from strive_data.sampling.registry import NOISY, SAMPLERS, SINGLE
+from strive_data.schema import Indices, Sample
+from strive_data.shards.reader import ShardSet
+from strive_rl.data.views import REBUILD, drawn_variants, needs_embeddings
+from strive_rl.eval.config import UNIFORM
+
+IMPORTANCE = "importance"
+EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
+SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
+
+
+def evaluation_views(
+    sample: Sample, sampler: str, *, variants: int = 1, frames_factor: int = 1
+) -> tuple[Indices, str]:
+    """Candidates int32 [V, K] that a frame sampler takes of a sample, and a description of their origin.
+
+    "importance" is the sampler of the build, or its first stored variants where nothing can be drawn. The V
+    `variants` interleave as in training, at the phases (v + ½)/V; each has `frames_factor` times the frames
+    of the build, at most all.
+
+    Raises UsageError for another sampler by name where the sample does not hold all that it needs, and for
+    several variants of a sampler that has only one.
+    """
+    if sampler == UNIFORM and variants == frames_factor == 1:
+        return sample.uniform[None], "midpoint-uniform"
+    built = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
+    frames = built.frames * frames_factor
+    settings = replace(built, variants=variants, kappa=1.0, frames=frames)
+    if sampler != IMPORTANCE:
+        settings = replace(settings, name=choose(sampler, SAMPLERS, "sampler"))
+    require_varied(settings.name, variants)
+    lacking = needs_embeddings(settings) and sample.embeds is None
+    if not sample.holds_all or lacking:
+        return _stored_views(sample, sampler, variants, frames_factor)
+    noisy = settings.name in NOISY
+    at = comb_offset(settings.seed, sample.meta.question.sample_id, 0) if noisy else EVALUATION_OFFSET
+    number = "one variant" if variants == 1 else f"{variants} variants"
+    size = f" of {frames} frames" if frames_factor > 1 else ""
+    phase = "its own phase" if noisy else "phase 1/2" if variants == 1 else f"phases (v + 1/2)/{variants}"
+    return drawn_variants(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}"
+
+
+def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_factor: int = 1) -> None:
+    """Raise UsageError for an unknown sampler, for an empty build, and where the first sample does not hold
+    what `evaluation_views` needs: before a model is loaded."""
+    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
+    require_varied(sampler, variants)
+    if not len(shards):
+        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+    evaluation_views(shards.read(0), sampler, variants=variants, frames_factor=frames_factor)
+
+
+def require_varied(sampler: str, variants: int) -> None:
+    """Raise UsageError for several variants of a sampler that has only one."""
+    if variants > 1 and sampler in SINGLE:
+        raise UsageError(f"samplers: got {sampler} with {variants} variants: they are identical; expected 1")
+
+
+def _stored_views(sample: Sample, sampler: str, variants: int, frames_factor: int) -> tuple[Indices, str]:
+    """The first stored variants. Raises UsageError where they are not what is asked for."""
+    held = len(sample.variants)
+    if sampler != IMPORTANCE:
+        raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
+    if variants > held or frames_factor > 1:
+        wanted = f"{variants} variants" if variants > held else "more frames in one view"
+        raise UsageError(f"the shards hold {held} variants of a sample, expected {wanted}; {REBUILD}")
+    which = "first stored variant" if variants == 1 else f"first {variants} stored variants"
+    return sample.variants[:variants], f"{which} of {held}"

@@ -1,0 +1,91 @@
+"""Which frames an evaluation shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from strive_data.common.settings import as_dict
+from strive_data.config import SamplerSettings
+from strive_data.errors import SettingsError, UsageError
+from strive_rl.eval.frames import evaluation_views
+from tests.strive_rl.made_shards import SAMPLED, SETTINGS, made_sample
+
+
+def test_evaluation_frames_by_hand() -> None:
+    sample = made_sample(0)
+    flat = replace(sample, scores=np.zeros(12, dtype=np.float32))
+    (indices,), source = evaluation_views(flat, "uniform")
+    assert (indices.tolist(), source) == ([1, 4, 7, 10], "midpoint-uniform")
+    (indices,), source = evaluation_views(flat, "importance")
+    assert (indices.tolist(), source) == ([1, 4, 7, 10], "comb, one variant, phase 1/2")
+
+
+def test_importance_frames_follow_the_scores() -> None:
+    scores = np.full(12, -1.0, dtype=np.float32)
+    scores[[5, 6]] = 9.0
+    (indices,), _ = evaluation_views(replace(made_sample(0), scores=scores), "importance")
+    assert {5, 6} <= set(indices.tolist())
+
+
+def test_samplers_by_name_draw_again_and_need_all_frames() -> None:
+    scores = np.arange(12, dtype=np.float32)
+    sample = replace(made_sample(0), scores=scores)
+    (indices,), source = evaluation_views(sample, "topk")
+    assert (indices.tolist(), source) == ([8, 9, 10, 11], "topk, one variant, phase 1/2")
+    (indices,), source = evaluation_views(sample, "gumbel")
+    assert (len(set(indices.tolist())), source) == (4, "gumbel, one variant, its own phase")
+    others = [evaluation_views(replace(made_sample(2 * n), scores=scores), "gumbel")[0] for n in range(8)]
+    assert len({other.tobytes() for other in others}) > 1
+    with pytest.raises(UsageError, match=r"samplers: topk needs all frames.*shard.frames=all"):
+        evaluation_views(made_sample(0, SAMPLED), "topk")
+    with pytest.raises(SettingsError, match="did you mean 'topk'"):
+        evaluation_views(sample, "topq")
+
+
+def test_evaluation_of_sampled_frames_takes_the_first_stored_variant() -> None:
+    sample = made_sample(0, SAMPLED)
+    (indices,), source = evaluation_views(sample, "importance")
+    assert indices.tolist() == sample.variants[0].tolist()
+    assert source == "first stored variant of 2"
+
+
+def test_several_variants_interleave_and_one_view_may_hold_more_frames() -> None:
+    sample = made_sample(0)
+    flat = replace(sample, scores=np.zeros(12, dtype=np.float32))
+    variants, source = evaluation_views(flat, "uniform", variants=3)
+    assert variants.tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    assert source == "uniform, 3 variants, phases (v + 1/2)/3"
+    for sampler in ("importance", "uniform"):
+        more, source = evaluation_views(sample, sampler, frames_factor=2)
+        assert (more.shape, "one variant of 8 frames" in source) == ((1, 8), True)
+        assert evaluation_views(sample, sampler, frames_factor=9)[0].tolist() == [list(range(12))]
+    # One of V variants is the same kind of view as a single one.
+    three, (one,) = (evaluation_views(sample, "importance", variants=v)[0] for v in (3, 1))
+    assert three[1].tolist() == one.tolist()
+    with pytest.raises(UsageError, match="topk with 2 variants"):
+        evaluation_views(sample, "topk", variants=2)
+    stored = made_sample(0, SAMPLED)
+    assert evaluation_views(stored, "importance", variants=2)[0].tolist() == stored.variants.tolist()
+    for asked in ({"variants": 3}, {"frames_factor": 2}):
+        with pytest.raises(UsageError, match=r"hold 2 variants.*shard.frames=all"):
+            evaluation_views(stored, "importance", **asked)
+    with pytest.raises(UsageError, match="uniform needs all frames"):
+        evaluation_views(stored, "uniform", variants=2)
+
+
+def test_disjoint_variants_can_be_evaluated_by_one_view() -> None:
+    """The build's kappa of 1/2 is no inclusion for M = 1; the single view takes 1."""
+    disjoint = replace(SETTINGS, sampler=SamplerSettings(frames=4, variants=2, kappa=0.5))
+    (indices,), _ = evaluation_views(made_sample(0, disjoint), "importance")
+    assert len(indices) == 4
+
+
+def test_without_embeddings_semantic_variants_are_the_stored_ones() -> None:
+    semantic = replace(SETTINGS.sampler, grouping="semantic")
+    made = made_sample(0)
+    sample = replace(made, meta=replace(made.meta, sampler=as_dict(semantic)))
+    (indices,), source = evaluation_views(sample, "importance")
+    assert (indices.tolist(), source) == (made.variants[0].tolist(), "first stored variant of 2")
