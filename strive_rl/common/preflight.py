@@ -13,7 +13,7 @@ from pathlib import Path
 from strive_data.common.files import require_unlocked
 from strive_data.errors import UsageError
 from strive_rl.common.manifest import require_intact
-from strive_rl.common.run_settings import SETTINGS_FILE, holds_run, require_folder
+from strive_rl.common.run_settings import require_folder, require_run
 from strive_rl.config import DEMOS
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
@@ -22,12 +22,7 @@ CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 def require_run_folder(out: Path, *, resume: bool) -> None:
     """Raise UsageError where a run cannot start in `out`, or has nothing to resume there."""
     require_free(out)
-    if resume and not (out / SETTINGS_FILE).is_file():
-        raise UsageError(
-            f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
-        )
-    if not resume and holds_run(out):
-        raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
+    require_run(out, resume=resume)
 
 
 def require_free(out: Path) -> None:

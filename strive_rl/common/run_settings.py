@@ -85,6 +85,16 @@ def holds_run(out: Path) -> bool:
     return (out / SETTINGS_FILE).exists() and holds_work(out)
 
 
+def require_run(out: Path, *, resume: bool) -> None:
+    """Raise UsageError where `out` holds a run and none is resumed, or holds none to resume."""
+    if resume and not (out / SETTINGS_FILE).is_file():
+        raise UsageError(
+            f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
+        )
+    if not resume and holds_run(out):
+        raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
+
+
 def holds_work(out: Path) -> bool:
     """Whether there are steps, weights or predictions."""
     return any(next(out.glob(name), None) for name in WORK)

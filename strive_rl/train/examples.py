@@ -172,7 +172,8 @@ def make_dummy_example(policy: Policy) -> TrainExample:
     frames = np.zeros((2, DUMMY_SIDE, DUMMY_SIDE, 3), dtype=np.uint8)
     view = View(frames=frames, times=np.array([0.0, 1.0]), paired=True)
     question = Question(sample_id="dummy", video="", question="", answer="A", problem_type="free-form")
-    (group,), _ = encode_groups(unbounded, [Group(question=question, views=(view,))])
+    with unsharded(policy.model):
+        (group,), _ = encode_groups(unbounded, [Group(question=question, views=(view,))])
     completion = Completion(ids=(policy.pad_id,) * 2, logprobs=(0.0, 0.0), text="", finished=True)
     return TrainExample(
         sample_id=question.sample_id,

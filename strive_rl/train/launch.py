@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def launch(
     Raises UsageError where another process writes to `out`, DiskFullError where there is no room.
     """
     require_trackers(settings.log)
+    resuming = resume or resume_from is not None
+    made = partial(state.resume, resume_from=resume_from) if resuming else state.start
     try:
         with (
             distributed.processes(settings.timeout_minutes),
@@ -46,17 +49,7 @@ def launch(
             TrainProgress() as progress,
         ):
             with distributed.propagate_errors():
-                if resume or resume_from:
-                    run = state.resume(
-                        out,
-                        shards=shards,
-                        model=model,
-                        settings=settings,
-                        resume_from=resume_from,
-                        heldout=heldout,
-                    )
-                else:
-                    run = state.start(out, shards=shards, model=model, settings=settings, heldout=heldout)
+                run = made(out, shards=shards, model=model, settings=settings, heldout=heldout)
             return _train(run, stop, progress)
     except distributed.PeerFailedError:
         return FAILED

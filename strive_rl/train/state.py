@@ -22,8 +22,8 @@ from strive_rl.common.reading import reading
 from strive_rl.common.run_settings import (
     RECORD_KEYS,
     SETTINGS_FILE,
-    holds_run,
     require_folder,
+    require_run,
     require_same,
     require_same_prompts,
     run_record,
@@ -33,7 +33,7 @@ from strive_rl.data import Builds, Cursor, Loader, cursor_of
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
-from strive_rl.policy.sharding import shard, unsharded
+from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, load_reference, make_dummy_example
@@ -76,8 +76,7 @@ def start(
     With `heldout` it evaluates itself on that build (`settings.validation`). Raises UsageError where `out`
     already holds a run, for a bad model, and for builds that cannot be used.
     """
-    if holds_run(out):
-        raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
+    require_run(out, resume=False)
     require_folder(out)
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
@@ -105,10 +104,7 @@ def resume(
     Continues exactly: on the CPU, bit for bit. Raises UsageError where `out` holds no run, or one of other
     settings, model or shards, and names the difference; DamagedError where the checkpoint is damaged.
     """
-    if not (out / SETTINGS_FILE).is_file():
-        raise UsageError(
-            f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
-        )
+    require_run(out, resume=True)
     builds = Builds.of(shards)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
     saved = jsonl.read_json(out / SETTINGS_FILE, RECORD_KEYS)
@@ -186,16 +182,14 @@ def _assemble(
     """A run with the policy of `weights`; `model` is the one that the run started from."""
     _require_own_device(settings.policy)
     rules = load_rules(settings.reward, out / f"judge-{distributed.rank()}.ndjson")
-    clean = settings.algorithm.logprob_condition == "clean"
-    neighbours = settings.policy.frame_pairs == "neighbours"
     loader = Loader(
         builds,
         settings.data,
         seed=settings.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        clean=clean,
-        neighbours=neighbours,
+        clean=settings.algorithm.logprob_condition == "clean",
+        neighbours=settings.policy.frame_pairs == "neighbours",
     )
     require_alpha(loader.alpha, settings)
     require_heldout(heldout, builds, settings)
@@ -203,7 +197,10 @@ def _assemble(
     require_readable(heldout, policy, settings)
     reference = load_reference(model, policy) if settings.algorithm.kl_beta else None
     longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
-    _lay_out(policy, reference)
+    distributed.barrier()  # All processes have loaded the models that they share from here on.
+    shard(policy.model, policy.device)
+    if reference is not None and reference is not policy.model:
+        shard(reference, policy.device)
     return TrainState(
         out=out,
         loader=loader,
@@ -213,7 +210,7 @@ def _assemble(
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=reference,
-        dummy=_dummy_example(policy),
+        dummy=make_dummy_example(policy) if distributed.world_size() > 1 else None,
         alpha=loader.alpha,
         heldout=heldout,
     )
@@ -233,18 +230,3 @@ def _require_own_device(settings: PolicySettings) -> None:
             f"more processes than CUDA devices ({torch.cuda.device_count()}) on this machine: lower "
             "--nproc-per-node"
         )
-
-
-def _lay_out(policy: Policy, reference: Any | None) -> None:
-    """Shard the models over all processes, after each has loaded them."""
-    distributed.barrier()
-    shard(policy.model, policy.device)
-    if reference is not None and reference is not policy.model:
-        shard(reference, policy.device)
-
-
-def _dummy_example(policy: Policy) -> TrainExample | None:
-    if distributed.world_size() == 1:
-        return None
-    with unsharded(policy.model):
-        return make_dummy_example(policy)
