@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from strive_data.common.files import output_folder
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.manifest import MANIFEST_FILE, require_intact, write_manifest
+from strive_rl.common.model_folder import MANIFEST_FILE, require_intact, write_manifest
 from strive_rl.common.run_settings import SETTINGS_FILE
 from strive_rl.config import PolicySettings
 from strive_rl.policy.lora import NAME, adapter_config

@@ -1,15 +1,89 @@
-"""A model folder as transformers 5 writes it → one that transformers 4.57 and vLLM read to the same model.
+"""A folder of a model: its manifest, and the names of settings that older readers know.
 
-Version 5 has new names for a few settings, and drops the old ones. An older reader then falls back to its own
-defaults without a word: no rotary sections, a tied head. Both names are written here; version 5 reads either.
+manifest.json has size and sha256 of each file, so that damage is found before it is used. It is written last,
+under a checksum of its own. Folders of earlier versions have none.
+
+transformers 5 has new names for a few settings, and drops the old ones. An older reader (4.57, and vLLM)
+falls back to its own defaults without a word: no rotary sections, a tied head. Both names are written here;
+version 5 reads either.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.files import file_sha256, json_bytes, sync_folder, write_bytes
+from strive_data.errors import DamagedError, UsageError
+from strive_data.shards.provenance import add_checksum, checksum_matches
 from strive_rl.common import jsonl
+
+MANIFEST_FILE = "manifest.json"
+
+
+def write_manifest(folder: Path) -> None:
+    """Bring every file of the folder to the disk, and write its manifest."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST_FILE)
+    for path in paths:
+        _sync(path)
+    files = {path.name: {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in paths}
+    write_bytes(folder / MANIFEST_FILE, json_bytes(add_checksum({"files": files})))
+    sync_folder(folder)
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether the files of the folder can be checked."""
+    return (folder / MANIFEST_FILE).is_file()
+
+
+def find_damage(folder: Path) -> Iterator[str]:
+    """A line for each file that is not what the manifest says; nothing for a folder without one."""
+    if not has_manifest(folder):
+        return
+    path = folder / MANIFEST_FILE
+    try:
+        body = jsonl.read_json(path, ["files"])
+        intact = checksum_matches(path.read_bytes(), body)
+    except UsageError as error:
+        yield f"{error}: damaged"
+        return
+    if not intact:
+        yield f"{path}: its own checksum does not match: damaged"
+        return
+    for name, wanted in body["files"].items():
+        reason = _damage(folder / name, wanted)
+        if reason:
+            yield f"{folder / name}: {reason}"
+
+
+def require_intact(folder: Path) -> None:
+    """Raise DamagedError that names the first damaged file of the folder."""
+    damage = next(find_damage(folder), None)
+    if damage:
+        raise DamagedError(damage)
+
+
+def _damage(path: Path, wanted: dict[str, Any]) -> str | None:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != wanted["size_bytes"]:
+            return f"damaged: {size_bytes:,} bytes, expected {wanted['size_bytes']:,}"
+        return None if file_sha256(path) == wanted["sha256"] else "damaged: its sha256 does not match"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 # Tokenizer classes of version 5 alone, and what reads the same tokenizer.json before.
 OLD_TOKENIZERS = {"TokenizersBackend": "PreTrainedTokenizerFast"}
@@ -18,6 +92,7 @@ OLD_PROCESSORS = {
     "image_processor": "preprocessor_config.json",
     "video_processor": "video_preprocessor_config.json",
 }
+STANDARD_TOKENS = frozenset(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 
 
 def add_older_names(folder: Path) -> None:
@@ -50,12 +125,9 @@ def _tokenizer(config: dict[str, Any]) -> dict[str, Any]:
     """Special tokens of version 5 are a list, and those with a name stand beside; before, the list had a key
     of its own and the names were a dictionary."""
     special = config.get("extra_special_tokens")
-    named = {name: config[name] for name in config if name.endswith("_token") and name not in _STANDARD}
+    named = {name: config[name] for name in config if name.endswith("_token") and name not in STANDARD_TOKENS}
     old: dict[str, Any] = {}
     if isinstance(special, list):
         old = {"extra_special_tokens": named, "additional_special_tokens": special}
     kind = config.get("tokenizer_class", "")
     return config | old | {"tokenizer_class": OLD_TOKENIZERS.get(kind, kind)}
-
-
-_STANDARD = frozenset(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from strive_data.common.files import require_unlocked
 from strive_data.errors import UsageError
-from strive_rl.common.manifest import require_intact
+from strive_rl.common.model_folder import require_intact
 from strive_rl.common.run_settings import require_folder, require_run
 from strive_rl.config import DEMOS
 

@@ -1,12 +1,15 @@
 """Settings of `strive-rl`, one frozen dataclass a stage. Only what is marked [paper] is the paper's."""
 
-from strive_rl.config.reward import (
+from strive_rl.config.rollout import (
     JUDGE,
     JUDGE_CALLS_AT_ONCE,
     JUDGE_RETRIES,
     JUDGE_TIMEOUT_SECONDS,
+    EngineSettings,
     JudgeSettings,
+    PolicySettings,
     RewardSettings,
+    RolloutSettings,
 )
 from strive_rl.config.train import (
     DEMOS,
@@ -14,16 +17,11 @@ from strive_rl.config.train import (
     AlgorithmSettings,
     Condition,
     DataSettings,
-    EngineSettings,
     KlEstimator,
     LossName,
     Normalise,
     OptimSettings,
-    PolicySettings,
-    RolloutSettings,
     TrainSettings,
-)
-from strive_rl.config.validation import (
     ValidationSettings,
 )
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from strive_data.common.settings import ADDED, require
 from strive_data.config import ViewSettings
-from strive_rl.config.reward import RewardSettings
-from strive_rl.config.validation import ValidationSettings
+from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings
 
 # The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
 DEMOS = {"demo": "demo_model", "demo-hard": "demo_model_hard"}
-
-# Why there are no adaptive variants (six seeds, importance-aware frames).
-ADAPTIVE = "adaptive variants scored 1.5 points below STRIVE at the same number of rollouts"
 
 AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
 
@@ -105,107 +100,6 @@ class DataSettings:
             f"data.alpha_schedule={kind} draws other variants at each step, data.draw=stored reads those of "
             "the build; leave one of them out",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicySettings:
-    """How the model is loaded and run. `max_pixels` bounds a frame (128·28² = 100,352).
-
-    `frame_pairs`: the models merge two frames into one temporal patch. "consecutive" merges the view's frames
-    two by two as they come; "doubled" repeats each, so that a patch shows one moment; "neighbours" puts the
-    next candidate of the video beside each (needs shards with all frames). The last two give a patch, and so
-    twice the tokens, to each frame. A question whose prompt is longer than `max_prompt_tokens` is
-    dropped and counted, or with `over_length = "stop"` stops the run; nothing is ever cut.
-
-    `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
-    pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
-    `cuda_graphs`: on a GPU, sampling replays a captured decode step. `lora_rank` 0 trains all weights of the
-    language model, another number adapters of that rank beside frozen weights, their output scaled by
-    `lora_scale`.
-    """
-
-    RETIRED: ClassVar[Mapping[str, str]] = {
-        "attention": "removed: no way of attention needs a mask; leave it out"
-    }
-
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    max_pixels: int = 128 * 28 * 28
-    frame_pairs: Literal["consecutive", "doubled", "neighbours"] = "consecutive"
-    max_prompt_tokens: int = 16_384
-    over_length: Literal["drop", "stop"] = "drop"
-    train_vision: bool = False
-    lora_rank: int = 0
-    lora_scale: float = 2.0
-    gradient_checkpointing: bool = False
-    cuda_graphs: bool = True
-    prompts_per_pass: int = 64
-    groups_per_pass: int = 8
-    logits_chunk_tokens: int = 1024
-
-    def __post_init__(self) -> None:
-        tokens = ("max_pixels", "max_prompt_tokens", "logits_chunk_tokens")
-        for name in (*tokens, "prompts_per_pass", "groups_per_pass"):
-            got = getattr(self, name)
-            require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
-        require(self.lora_rank >= 0, f"policy.lora_rank: got {self.lora_rank}, expected at least 0")
-        require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
-        both = self.lora_rank > 0 and self.train_vision
-        require(
-            not both, "policy.lora_rank trains adapters of the language model only: leave train_vision off"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """What samples completions: "builtin", the policy's loop, or "vllm", an engine with its own weights.
-
-    `gpu_memory_utilization`, `tensor_parallel_size` and `sleep` are vLLM's: its share of a GPU's memory, the
-    processes that share one copy, and whether it frees its memory while the policy is updated.
-    """
-
-    engine: Literal["builtin", "vllm"] = "builtin"
-    gpu_memory_utilization: float = 0.4
-    tensor_parallel_size: int = 1
-    sleep: bool = True
-
-    def _check_engine(self, section: str = "") -> None:
-        share, size = self.gpu_memory_utilization, self.tensor_parallel_size
-        require(0 < share < 1, f"{section}gpu_memory_utilization: got {share}, expected between 0 and 1")
-        require(size >= 1, f"{section}tensor_parallel_size: got {size}, expected at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RolloutSettings(EngineSettings):
-    """How completions are sampled: `completions` G for each variant [paper: 4].
-
-    `dynamic_sampling_rounds`: at most so many times a step samples new questions in place of those whose
-    completions all get the same accuracy (DAPO's dynamic sampling, strive_rl/train/collect.py); 0 never does.
-    """
-
-    RETIRED: ClassVar[Mapping[str, str]] = {
-        "refill_rounds": "renamed: use rollout.dynamic_sampling_rounds",
-        "adaptive": f"removed: {ADAPTIVE}",
-        "max_variants": f"removed with rollout.adaptive: {ADAPTIVE}",
-        "focus": f"removed with rollout.adaptive: {ADAPTIVE}",
-    }
-
-    completions: int = 4
-    max_new_tokens: int = 768
-    temperature: float = 1.0
-    dynamic_sampling_rounds: int = 0
-
-    def __post_init__(self) -> None:
-        self._check_engine("rollout.")
-        require(
-            self.engine == "builtin" or self.temperature <= 2,
-            f"rollout.temperature: got {self.temperature}, expected at most 2 with rollout.engine=vllm",
-        )
-        require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
-        require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
-        require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
-        rounds = self.dynamic_sampling_rounds
-        require(rounds >= 0, f"rollout.dynamic_sampling_rounds: got {rounds}, expected at least 0")
 
 
 Normalise = Literal["joint", "per_variant", "both"]
@@ -333,6 +227,28 @@ class OptimSettings:
         over = self.decay_steps
         require(over is None or over >= 1, f"optim.decay_steps: got {over}, expected at least 1")
         require(len(self.betas) == 2, "optim.betas: expected two numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """How a run with `--heldout BUILD` evaluates its policy: greedily, every `every` steps and at the end.
+
+    `sampler` chooses the frames: "training", those of training (data.sampler, else the sampler of the build),
+    or a name as in `strive-rl eval`. `questions` asks that many of the build, always the same ones, spread evenly over it; None asks all. The checkpoint of the highest accuracy stays beside the
+    newest ones. `patience` ends the run after that many evaluations in a row without a higher accuracy; 0
+    never does.
+    """
+
+    every: int = 50
+    sampler: str = "training"
+    questions: int | None = None
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, f"validation.every: got {self.every}, expected at least 1")
+        require(self.patience >= 0, f"validation.patience: got {self.patience}, expected at least 0")
+        few = self.questions
+        require(few is None or few >= 1, f"validation.questions: got {few}, expected at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from strive_rl.dry_run.plan import GIB, Plan, gib
+from strive_rl.dry_run.train_plan import GIB, Plan, gib
 
 # Memory that CUDA reports, GiB.
 GPUS = {

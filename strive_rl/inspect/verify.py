@@ -10,7 +10,7 @@ from pathlib import Path
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.manifest import MANIFEST_FILE, find_damage, has_manifest
+from strive_rl.common.model_folder import MANIFEST_FILE, find_damage, has_manifest
 from strive_rl.common.run_settings import RECORD_KEYS, SETTINGS_FILE
 
 OWN_FOLDER = re.compile(r"checkpoint-\d+|model")

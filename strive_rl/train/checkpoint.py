@@ -22,8 +22,7 @@ from safetensors import SafetensorError
 from strive_data.common.files import FULL_WORDS, DiskFullError, has_room, sync_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import distributed
-from strive_rl.common.manifest import find_damage, write_manifest
-from strive_rl.common.model_folder import add_older_names
+from strive_rl.common.model_folder import add_older_names, find_damage, write_manifest
 from strive_rl.common.reading import reading
 from strive_rl.policy import Policy
 from strive_rl.policy.lora import plain_weights

@@ -17,7 +17,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
 from strive_rl.algorithm.schedule import require_alpha
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.manifest import has_manifest
+from strive_rl.common.model_folder import has_manifest
 from strive_rl.common.reading import reading
 from strive_rl.common.run_settings import (
     RECORD_KEYS,

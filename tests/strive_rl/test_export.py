@@ -11,7 +11,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.manifest import find_damage, has_manifest
+from strive_rl.common.model_folder import find_damage, has_manifest
 from strive_rl.config import PolicySettings
 from strive_rl.export import export
 from strive_rl.policy import Policy, load_policy

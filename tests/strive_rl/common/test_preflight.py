@@ -13,7 +13,7 @@ import pytest
 from strive_data.common.files import output_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import preflight
-from strive_rl.common.manifest import write_manifest
+from strive_rl.common.model_folder import write_manifest
 from strive_rl.common.preflight import require_device, require_free, require_model, require_run_folder
 
 ROOT = Path(__file__).parents[3]

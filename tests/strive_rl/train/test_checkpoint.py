@@ -20,7 +20,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from strive_data.common.files import DiskFullError
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.manifest import MANIFEST_FILE, find_damage, require_intact
+from strive_rl.common.model_folder import MANIFEST_FILE, find_damage, require_intact
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.train import checkpoint
