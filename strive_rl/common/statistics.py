@@ -1,4 +1,5 @@
-"""Exact sign test (McNemar's, for answers that are right or wrong). Pure."""
+"""Means with 95 % intervals by a bootstrap over videos, since the questions of one are no independent draws; an
+exact sign test (McNemar's, for answers that are right or wrong). Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +10,6 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-
-# 95 % intervals by a bootstrap over videos: the questions of one video are no independent draws. Pure.
 
 RESAMPLES_PER_CHUNK = 500
 PERCENTILES = (2.5, 97.5)

@@ -40,7 +40,7 @@ from strive_rl.train.metrics import (
     step_record,
 )
 from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, TrainState
-from strive_rl.train.update import UpdateStats, update
+from strive_rl.train.update import update
 from strive_rl.train.validation import exhausted, link_best, validate
 
 # Nats. Rounding in bfloat16 gives some 0.02.
@@ -57,7 +57,17 @@ def train_step(run: TrainState) -> dict[str, Any]:
     phase("updating")
     groups = with_advantages(batch.groups, settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
-    stats = _learn(run, step, groups, rate)
+    stats = update(
+        run.policy,
+        run.optimizer,
+        make_examples(groups, settings.algorithm),
+        settings.algorithm,
+        temperature=settings.rollout.temperature,
+        learning_rate=rate,
+        step=step,
+        reference=run.reference,
+        dummy=run.dummy,
+    )
     watch.lap("update")
     own = StepStats(
         groups=tuple(map(group_stats, groups)),
@@ -72,7 +82,10 @@ def train_step(run: TrainState) -> dict[str, Any]:
     run.step, run.cursor = step, batch.after
     run.alpha = next_alpha(run.alpha, settings, start=run.loader.alpha, step=step, lean=accuracy_lean(parts))
     validate(run, record)
-    _write(run, record, _rollout_log(step, groups))
+    log = _rollout_log(step, groups)
+    if distributed.is_first():
+        jsonl.append(run.out / METRICS_FILE, [record])
+        jsonl.append(run.out / ROLLOUTS_FILE, log)
     _require_agreement(run, record)
     return record
 
@@ -83,21 +96,6 @@ def with_advantages(groups: Sequence[Group], settings: AlgorithmSettings) -> lis
     pool = VariancePool.joined(distributed.all_gather(variance_pool(rewards)))
     grids = batch_advantages(rewards, settings, pool)
     return [replace(group, advantages=grid) for group, grid in zip(groups, grids, strict=True)]
-
-
-def _learn(run: TrainState, step: int, groups: Sequence[Group], learning_rate: float) -> UpdateStats:
-    """All updates of the step."""
-    return update(
-        run.policy,
-        run.optimizer,
-        make_examples(groups, run.settings.algorithm),
-        run.settings.algorithm,
-        temperature=run.settings.rollout.temperature,
-        learning_rate=learning_rate,
-        step=step,
-        reference=run.reference,
-        dummy=run.dummy,
-    )
 
 
 def _require_agreement(run: TrainState, record: dict[str, Any]) -> None:
@@ -116,12 +114,6 @@ def _rollout_log(step: int, groups: Sequence[Group]) -> list[dict[str, Any]]:
     before = sum(distributed.all_gather(len(groups))[: distributed.rank()])
     kept = groups[: max(0, QUESTIONS_KEPT - before)]
     return distributed.all_gather_list(log_rows(step, kept))
-
-
-def _write(run: TrainState, record: dict[str, Any], log: list[dict[str, Any]]) -> None:
-    if distributed.is_first():
-        jsonl.append(run.out / METRICS_FILE, [record])
-        jsonl.append(run.out / ROLLOUTS_FILE, log)
 
 
 def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:

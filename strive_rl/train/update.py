@@ -97,21 +97,16 @@ def update(
         return UpdateStats()
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
-    sums, norms, gaps = _Sums(), [], (NAN, NAN)
-    routers: list[RouterLoad] = []
+    done: list[_Sums] = []
+    norms: list[float] = []
     for number, minibatch in enumerate(minibatches, start=1):
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
-        own = _accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy)
-        _stop_if(own.failure)
-        norm = optimizer.clip()
-        _require_finite_gradient(norm, where, minibatch)
+        done.append(_accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy))
+        _stop_if(done[-1].failure)
+        norms.append(optimizer.clip())
+        _require_finite_gradient(norms[-1], where, minibatch)
         optimizer.step(learning_rate)
-        sums.add(own.values)
-        norms.append(norm)
-        routers += [own.router] if own.router else []
-        if number == 1 and settings.logprob_condition == "own":
-            gaps = own.gap, own.gap_total / max(1.0, own.values.get("tokens", 0.0))
-    return _stats(sums.values, norms, gaps, summed(routers))
+    return _stats(done, norms, has_gap=settings.logprob_condition == "own")
 
 
 def split(
@@ -218,21 +213,23 @@ def _gap(batch: TokenBatch) -> tuple[float, float]:
     return float(gaps.max()), float(gaps.sum())
 
 
-def _stats(
-    sums: dict[str, float], norms: Sequence[float], gaps: tuple[float, float], router: RouterLoad | None
-) -> UpdateStats:
+def _stats(updates: Sequence[_Sums], norms: Sequence[float], *, has_gap: bool) -> UpdateStats:
+    whole, first = _Sums(), updates[0]
+    for each in updates:
+        whole.add(each.values)
+    sums = whole.values
     if not sums.get("tokens"):
         return UpdateStats()
     means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
     return UpdateStats(
         **means,
         loss=sums["loss"] / len(norms),
-        logprob_gap=gaps[0],
-        logprob_gap_mean=gaps[1],
+        logprob_gap=first.gap if has_gap else NAN,
+        logprob_gap_mean=first.gap_total / max(1.0, first.values.get("tokens", 0.0)) if has_gap else NAN,
         grad_norm=sum(norms) / len(norms),
         tokens=int(sums["tokens"]),
         updates=len(norms),
-        router=router,
+        router=summed([each.router for each in updates if each.router]),
     )
 
 
