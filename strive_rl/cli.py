@@ -71,12 +71,35 @@ def train(
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
+    _train(
+        shards,
+        model=model,
+        out=out,
+        settings=settings,
+        heldout=heldout,
+        resume=resume or resume_from is not None,
+        resume_from=resume_from,
+        planned=nproc if dry_run else None,
+    )
+
+
+def _train(
+    shards: list[str],
+    *,
+    model: str,
+    out: Path,
+    settings: TrainSettings,
+    heldout: str | None,
+    resume: bool,
+    resume_from: Path | None,
+    planned: int | None,
+) -> None:
+    """Train, or print the plan for `planned` processes; cheap mistakes are refused before torch loads."""
     from strive_rl.common.preflight import require_model
 
-    resumes = resume or resume_from is not None
-    if not dry_run:
-        _require_run(out, settings, resumes=resumes)
-    require_model(model, None if dry_run else settings.policy.device)
+    if planned is None:
+        _require_run(out, settings, resume=resume)
+    require_model(model, settings.policy.device if planned is None else None)
     from strive_data.shards.reader import ShardSet
     from strive_rl.common.progress import quiet_libraries
 
@@ -84,10 +107,10 @@ def train(
     data = [ShardSet.open(where, cache) for where in shards]
     test = ShardSet.open(heldout, cache) if heldout else None
     quiet_libraries()
-    if dry_run:
+    if planned is not None:
         from strive_rl.dry_run import plan, plan_text
 
-        return echo(plan_text(plan(data, model=model, settings=settings, processes=nproc)))
+        return echo(plan_text(plan(data, model=model, settings=settings, processes=planned)))
     from strive_rl.train.launch import launch
 
     raise typer.Exit(
@@ -96,19 +119,19 @@ def train(
             model=model,
             out=out,
             settings=settings,
-            resume=resumes,
+            resume=resume,
             resume_from=resume_from,
             heldout=test,
         )
     )
 
 
-def _require_run(out: Path, settings: TrainSettings, *, resumes: bool) -> None:
+def _require_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
     """Raise UsageError for an output, a tracker or a reward that cannot be used, before torch is imported."""
     from strive_rl.common.preflight import require_run_folder
     from strive_rl.common.trackers import require_trackers
 
-    require_run_folder(out, resume=resumes)
+    require_run_folder(out, resume=resume)
     require_trackers(settings.log)
     if settings.reward.function:
         from strive_rl.algorithm.reward import require_reward

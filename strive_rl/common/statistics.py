@@ -1,5 +1,5 @@
-"""Means with 95 % intervals by a bootstrap over videos, since the questions of one are no independent draws; an
-exact sign test (McNemar's, for answers that are right or wrong). Pure."""
+"""Means with 95 % intervals by a bootstrap over videos (questions of one video are no independent draws), and
+an exact sign test (McNemar's, for answers that are right or wrong). Pure."""
 
 from __future__ import annotations
 
