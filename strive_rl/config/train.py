@@ -234,9 +234,9 @@ class ValidationSettings:
     """How a run with `--heldout BUILD` evaluates its policy: greedily, every `every` steps and at the end.
 
     `sampler` chooses the frames: "training", those of training (data.sampler, else the sampler of the build),
-    or a name as in `strive-rl eval`. `questions` asks that many of the build, always the same ones, spread evenly over it; None asks all. The checkpoint of the highest accuracy stays beside the
-    newest ones. `patience` ends the run after that many evaluations in a row without a higher accuracy; 0
-    never does.
+    or a name as in `strive-rl eval`. `questions` asks that many of the build, always the same ones, spread
+    evenly over it; None asks all. The checkpoint of the highest accuracy stays beside the newest ones.
+    `patience` ends the run after that many evaluations in a row without a higher accuracy; 0 never does.
     """
 
     every: int = 50
