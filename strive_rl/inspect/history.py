@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
+from strive_rl.common.run_settings import flat
 from strive_rl.common.trackers import numbers
 
 METRICS_FILE, SETTINGS_FILE = "metrics.jsonl", "settings.json"
@@ -146,7 +147,7 @@ def default_span(histories: Sequence[History]) -> int:
 
 def setting_differences(runs: Sequence[History]) -> dict[str, list[str]]:
     """Settings, model and shards that are not the same in all runs: name → the value of each run."""
-    flat = [dict(_flat(_recorded(run), "")) for run in runs]
+    flat = [dict(flat(_recorded(run))) for run in runs]
     names = dict.fromkeys(name for settings in flat for name in settings)
     rows = {name: [str(settings.get(name, "–")) for settings in flat] for name in names}
     return {name: row for name, row in rows.items() if len(set(row)) > 1}
@@ -208,10 +209,3 @@ def _arm_name(names: Sequence[str]) -> str:
 def _recorded(run: History) -> dict[str, Any]:
     kept = {name: run.settings[name] for name in ("model", "shards") if name in run.settings}
     return kept | dict(run.settings.get("settings", {}))
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
-    return pairs

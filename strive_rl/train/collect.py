@@ -26,7 +26,7 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
 from strive_rl.config import RolloutSettings
 from strive_rl.data import Batch, Cursor, Loader
-from strive_rl.data.selection import Outcome, outcomes_of
+from strive_rl.data.selection import outcomes_of
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
@@ -84,7 +84,9 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             made.calls.update(counts)
             made.after = batch.after
             made.selection = made.selection or _selection(run.loader, batch)
-            _observe(run.loader, outcomes_of(batch.refs, encoded, rewarded))
+            if run.loader.rates is not None:
+                outcomes = outcomes_of(batch.refs, encoded, rewarded)
+                run.loader.rates.observe(distributed.all_gather_list(outcomes))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
             if found >= wanted or made.rounds == limit:
                 break
@@ -103,12 +105,6 @@ def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:
         "expected_variance_all": float(rates.expected_variance.mean()),
         "sampled_share": float((rates.right + rates.wrong > 0).mean()),
     }
-
-
-def _observe(loader: Loader, outcomes: list[Outcome]) -> None:
-    """Move the estimates by the outcomes of all processes, the same in each."""
-    if loader.rates is not None:
-        loader.rates.observe(distributed.all_gather_list(outcomes))
 
 
 def _roll_out(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -55,20 +55,8 @@ class UpdateStats:
     router: RouterLoad | None = None
 
 
-@dataclass(kw_only=True, eq=False)
-class _Sums:
-    """Sums over the tokens of passes, by name; the largest log-probability gap; the first loss that is not
-    finite, as an error message."""
-
-    values: dict[str, float] = field(default_factory=dict)
-    gap: float = 0.0
-    gap_total: float = 0.0
-    failure: str | None = None
-    router: RouterLoad | None = None
-
-    def add(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.values[name] = self.values.get(name, 0.0) + value
+Sums = dict[str, float]
+"""Sums over tokens, by name; `logprob_gap` is the largest of a token."""
 
 
 def update(
@@ -97,12 +85,11 @@ def update(
         return UpdateStats()
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
-    done: list[_Sums] = []
+    done: list[tuple[Sums, RouterLoad | None]] = []
     norms: list[float] = []
     for number, minibatch in enumerate(minibatches, start=1):
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
         done.append(_accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy))
-        _stop_if(done[-1].failure)
         norms.append(optimizer.clip())
         _require_finite_gradient(norms[-1], where, minibatch)
         optimizer.step(learning_rate)
@@ -131,9 +118,10 @@ def _accumulate(
     temperature: float,
     where: str,
     dummy: TrainExample | None,
-) -> _Sums:
-    """Add the gradients of one update to the optimizer, pass by pass."""
-    size, sums = policy.settings.groups_per_pass, _Sums()
+) -> tuple[Sums, RouterLoad | None]:
+    """Add the gradients of one update to the optimizer, pass by pass. A loss that is not finite ends all
+    processes."""
+    size, sums, failure = policy.settings.groups_per_pass, Sums(), ""
     completions, tokens, most_passes = _global_counts(minibatch, size)
     take_load(policy.model)
     for start in range(0, len(minibatch), size):
@@ -143,15 +131,23 @@ def _accumulate(
         loss, values = policy_loss(batch, settings, completions=completions, tokens=tokens)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
         if not np.isfinite(values["loss"]):
-            sums.failure = sums.failure or _not_finite(values["loss"], "loss", where, _ids(part))
+            failure = failure or _not_finite(values["loss"], "loss", where, _ids(part))
         optimizer.gather()
-        sums.add(values)
-        largest, total = _gap(batch)
-        sums.gap, sums.gap_total = max(sums.gap, largest), sums.gap_total + total
-    sums.router = take_load(policy.model)
+        _add(sums, values | _gaps(batch))
+    router = take_load(policy.model)
     for _ in range(most_passes - math.ceil(len(minibatch) / size)):
         _dummy_pass(policy, optimizer, dummy, temperature)
-    return sums
+    with distributed.propagate_errors():
+        if failure:
+            raise StriveError(failure)
+    distributed.barrier()
+    return sums, router
+
+
+def _add(sums: Sums, values: Sums) -> None:
+    for name, value in values.items():
+        known = sums.get(name, 0.0)
+        sums[name] = max(known, value) if name == "logprob_gap" else known + value
 
 
 def _global_counts(minibatch: Sequence[TrainExample], groups_per_pass: int) -> tuple[int, int, int]:
@@ -205,40 +201,32 @@ def _padded(vectors: Sequence[torch.Tensor | None], mask_BL: torch.Tensor) -> to
     return torch.zeros(mask_BL.shape, device=mask_BL.device).masked_scatter(mask_BL, torch.cat(known))
 
 
-def _gap(batch: TokenBatch) -> tuple[float, float]:
-    """The largest and the sum of the gaps of a pass's tokens."""
+def _gaps(batch: TokenBatch) -> Sums:
+    """The largest of the gaps of a pass's tokens, and their sum."""
     if batch.rollout_logprobs is None:
-        return 0.0, 0.0
+        return {}
     gaps = (batch.logprobs.detach() - batch.rollout_logprobs).abs()
-    return float(gaps.max()), float(gaps.sum())
+    return {"logprob_gap": float(gaps.max()), "logprob_gap_mean": float(gaps.sum())}
 
 
-def _stats(updates: Sequence[_Sums], norms: Sequence[float], *, has_gap: bool) -> UpdateStats:
-    whole, first = _Sums(), updates[0]
-    for each in updates:
-        whole.add(each.values)
-    sums = whole.values
-    if not sums.get("tokens"):
+def _stats(
+    updates: Sequence[tuple[Sums, RouterLoad | None]], norms: Sequence[float], *, has_gap: bool
+) -> UpdateStats:
+    sums, first = Sums(), updates[0][0]
+    for each, _ in updates:
+        _add(sums, each)
+    tokens = sums.pop("tokens", 0.0)
+    if not tokens:
         return UpdateStats()
-    means = {name: value / sums["tokens"] for name, value in sums.items() if name not in ("loss", "tokens")}
-    return UpdateStats(
-        **means,
-        loss=sums["loss"] / len(norms),
-        logprob_gap=first.gap if has_gap else NAN,
-        logprob_gap_mean=first.gap_total / max(1.0, first.values.get("tokens", 0.0)) if has_gap else NAN,
-        grad_norm=sum(norms) / len(norms),
-        tokens=int(sums["tokens"]),
-        updates=len(norms),
-        router=summed([each.router for each in updates if each.router]),
-    )
-
-
-def _stop_if(failure: str | None) -> None:
-    """End all processes where one of them has failed."""
-    with distributed.propagate_errors():
-        if failure:
-            raise StriveError(failure)
-    distributed.barrier()
+    gap, gaps = (first.get(name, 0.0) for name in ("logprob_gap", "logprob_gap_mean"))
+    means = {name: value / tokens for name, value in sums.items()} | {
+        "loss": sums["loss"] / len(norms),
+        "logprob_gap": gap if has_gap else NAN,
+        "logprob_gap_mean": gaps / max(1.0, first.get("tokens", 0.0)) if has_gap else NAN,
+        "grad_norm": sum(norms) / len(norms),
+    }
+    router = summed([router for _, router in updates if router])
+    return UpdateStats(**means, tokens=int(tokens), updates=len(norms), router=router)
 
 
 def _require_finite_gradient(norm: float, where: str, minibatch: Sequence[TrainExample]) -> None:
