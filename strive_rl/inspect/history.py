@@ -147,9 +147,9 @@ def default_span(histories: Sequence[History]) -> int:
 
 def setting_differences(runs: Sequence[History]) -> dict[str, list[str]]:
     """Settings, model and shards that are not the same in all runs: name → the value of each run."""
-    flat = [dict(flat(_recorded(run))) for run in runs]
-    names = dict.fromkeys(name for settings in flat for name in settings)
-    rows = {name: [str(settings.get(name, "–")) for settings in flat] for name in names}
+    leaves = [dict(flat(_recorded(run))) for run in runs]
+    names = dict.fromkeys(name for settings in leaves for name in settings)
+    rows = {name: [str(settings.get(name, "–")) for settings in leaves] for name in names}
     return {name: row for name, row in rows.items() if len(set(row)) > 1}
 
 
