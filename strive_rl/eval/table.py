@@ -9,7 +9,8 @@ from strive_data.common.text import plural
 
 Results = Mapping[str, Any]
 
-HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence seen", "evidence missed", "format")
+# Fits 80 columns. "evidence" is the accuracy where the frames showed the evidence, "no evidence" where not.
+HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence", "no evidence", "format")
 MOST_VALUES = 12  # a breakdown of more values is in results.json and on the page only
 VOTE_HEADER = (
     "column",
@@ -255,9 +256,11 @@ def points(difference: Results, decimals: int) -> str:
 
 
 def interval(estimate: Results | None, sign: str = "") -> str:
-    """An estimate's interval in per cent."""
-    if estimate is None or estimate["low"] is None:
+    """An estimate's interval in per cent; one video gives none."""
+    if estimate is None:
         return "-"
+    if estimate["low"] is None:
+        return "too few"
     return f"{100 * estimate['low']:{sign}.1f} to {100 * estimate['high']:{sign}.1f}"
 
 

@@ -22,12 +22,21 @@ def test_the_table() -> None:
         "dropped": [{"sample_id": "q"}],
     }
     assert results_table(results).splitlines() == [
-        "frames   accuracy  95 % interval  questions  evidence seen  evidence missed  format",
-        "uniform      50.0   40.0 to 62.5         10       75.0 (4)                -   100.0",
+        "frames   accuracy  95 % interval  questions  evidence  no evidence  format",
+        "uniform      50.0   40.0 to 62.5         10  75.0 (4)            -   100.0",
         "temporal grounding, uniform frames: mIoU 41.0, R@0.3 50.0, R@0.5 50.0, R@0.7 0.0, 2 answers",
         "gain, uniform frames: +12.3 points, 95 % interval -2.0 to +20.0, 10 questions",
         "dropped: 1 prompt, see results.json",
     ]
+
+
+def test_the_columns_of_shards_fit_a_terminal_and_one_video_has_no_interval() -> None:
+    """Regression: the head was 86 characters wide."""
+    part = made(1.0, None, None, 320)
+    column = {"accuracy": part, "evidence_seen": part, "evidence_missed": part, "format": 1.0}
+    head, row = results_table({"samplers": {"importance": column}, "dropped": []}).splitlines()
+    assert len(head) == len(row) <= 80
+    assert "100.0        too few" in row
 
 
 def test_columns_are_aligned() -> None:
