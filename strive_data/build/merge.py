@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from strive_data.build.progress import Observe
 from strive_data.build.verify import file_problems, read_record
 from strive_data.common.files import BLOCK_BYTES, file_sha256, new_folder, replacing, write_json
 from strive_data.common.settings import differences, identity
@@ -152,10 +153,6 @@ def list_some(conflicts: Sequence[str]) -> str:
     """The first conflicts, and the number of the others."""
     more = f" and {len(conflicts) - MAX_LISTED} more" if len(conflicts) > MAX_LISTED else ""
     return "; ".join(conflicts[:MAX_LISTED]) + more
-
-
-Observe = Callable[[int, int, int], None]
-"""Called with (shards done, shards in all, bytes done) after each shard."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from strive_data.build.progress import Observe
 from strive_data.build.verify_shard import STALE, FirstRows, Problem, ShardReport, ShardTask, check_shard
 from strive_data.common.files import file_sha256
 from strive_data.common.process_pool import WorkerDiedError, WorkerPool
@@ -114,9 +115,6 @@ def _mapping(body: Mapping[str, Any], key: str, kind: type[T]) -> Mapping[str, T
         return value
     raise DamagedError(f"{RUN_FILE} has no {key}")
 
-
-Observe = Callable[[int, int, int], None]
-"""Called with (shards read, shards in all, bytes read) after each shard."""
 
 TASKS_PER_WORKER = 2
 

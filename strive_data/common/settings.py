@@ -1,4 +1,8 @@
-"""The TOML files of `manifests/`: in the source tree at its root, in a wheel inside the package."""
+"""Settings of both packages: TOML and `section.key=value` into nested frozen dataclasses, and back.
+
+Order of precedence, weakest first: defaults, TOML file, command-line options, `--set`. The files of
+`manifests/` are at the root of the source tree, in a wheel inside the package.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from strive_data.errors import SettingsError
-
-# Settings files: TOML and `section.key=value` into nested frozen dataclasses, and back.
-#
-# Used by both packages. Order of precedence, weakest first: defaults, TOML file, command-line options,
-# `--set`.
 
 T = TypeVar("T")
 

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from strive_data import __version__
+from strive_data.build.progress import Observe
 from strive_data.common.files import new_folder, write_json
 from strive_data.common.settings import choose
 from strive_data.common.storage import LocalFolder
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
-from strive_data.export.rows import ExportOptions, ExportRow, Observe, export_rows
+from strive_data.export.rows import ExportOptions, ExportRow, export_rows
 from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
 from strive_data.shards.provenance import CHECKSUM_KEY
 from strive_data.shards.reader import ShardSet

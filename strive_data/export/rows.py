@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from strive_data.build.progress import Observe
 from strive_data.errors import SettingsError, UsageError
 from strive_data.schema import Floats, Indices, Question, Sample, Times, VideoInfo
 from strive_data.shards.reader import ShardSet
@@ -15,9 +16,6 @@ NUMBER = re.compile("0|[1-9][0-9]{0,5}")
 IMAGE = "<image>"
 """The place of an image in a prompt, for the tools whose prompts are one text."""
 PLACEHOLDERS = re.compile("<image>|<video>|<audio>")
-
-Observe = Callable[[int, int, int], None]
-"""Called with (shards done, shards in all, bytes read) after each sample."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from strive_data.common.files import replacing
 from strive_data.common.page import render_pieces
 from strive_data.common.settings import choose
 from strive_data.common.text import listed, plural
@@ -49,12 +50,10 @@ def write_report(build: Path, out: Path, selection: Selection) -> int:
     """
     shards = ShardSet.open(build)
     positions = select_positions(build, shards.sample_ids, selection)
-    part = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
+        with replacing(out, durable=False) as part, part.open("w", encoding="utf-8") as file:
             file.writelines(report_page(build, shards, positions))
-        part.replace(out)
     except OSError as error:
         raise UsageError(f"cannot write the report to {out}: {error.strerror}") from error
     return len(positions)

@@ -18,7 +18,7 @@ from textwrap import wrap
 import polars as pl
 from rich.cells import cell_len
 
-from strive_data.common.files import file_sha256
+from strive_data.common.files import file_sha256, replacing
 from strive_data.common.settings import choose
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
@@ -47,14 +47,13 @@ def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
     """
     check_out(path)
     lists = [name for name, kind in rows.collect_schema().items() if isinstance(kind, pl.List)]
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".csv":
-            rows.with_columns(as_json(name) for name in lists).with_columns(_no_formula()).sink_csv(part)
-        else:
-            rows.sink_parquet(part)
-        part.replace(path)
+        with replacing(path, durable=False) as part:
+            if path.suffix == ".csv":
+                rows.with_columns(as_json(name) for name in lists).with_columns(_no_formula()).sink_csv(part)
+            else:
+                rows.sink_parquet(part)
     except OSError as error:
         raise UsageError(f"--out {path}: cannot write: {error.strerror or error}") from error
     return lists if path.suffix == ".csv" else []
