@@ -131,8 +131,6 @@ class ProgressCounts:
 
 
 LEAST_SECONDS_BETWEEN_LINES = 10.0
-Observe = Callable[[int, int, int], None]
-"""Called with (shards done, shards in all, bytes done) after each shard."""
 MOST_SECONDS_BETWEEN_LINES = 300.0
 LINES_OF_A_RUN = 20
 BAR_CHARACTERS = 40

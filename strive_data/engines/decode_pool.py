@@ -87,7 +87,7 @@ def both_failed(
     return SampleError(first[1].kind, prefix + "; ".join(messages))
 
 
-Job = tuple[str, VideoPath]
+K = TypeVar("K")
 T = TypeVar("T")
 Read = Callable[[VideoPath, DecodeSettings], T]
 
@@ -158,9 +158,9 @@ class DecodingPool(Generic[T]):
 
 
 def decode_videos(
-    jobs: Iterable[Job], settings: DecodeSettings, workers: int, *, read: Read[T]
-) -> Iterator[tuple[str, T | SampleError]]:
-    """Yield (name, what `read` gives or why it does not) for each job (name, path), in the order of the jobs.
+    jobs: Iterable[tuple[K, VideoPath]], settings: DecodeSettings, workers: int, *, read: Read[T]
+) -> Iterator[tuple[K, T | SampleError]]:
+    """Yield (key, what `read` gives or why it does not) for each job (key, path), in the order of the jobs.
 
     `workers` processes, 0: one a core. At most workers + 2 videos are in decoding or decoded and not yet
     taken, so memory stays flat; `jobs` is drawn from as needed. A video that takes longer than
@@ -170,16 +170,16 @@ def decode_videos(
     (a function of a module). Errors in the code are raised; UsageError if no worker can start.
     """
     count = workers or os.cpu_count() or 1
-    waiting: deque[tuple[str, Pending[T]]] = deque()
+    waiting: deque[tuple[K, Pending[T]]] = deque()
     source = iter(jobs)
     with DecodingPool(settings, count, read=read) as pool:
         while True:
-            for name, path in islice(source, count + _SPARE_JOBS - len(waiting)):
-                waiting.append((name, pool.submit(path)))
+            for key, path in islice(source, count + _SPARE_JOBS - len(waiting)):
+                waiting.append((key, pool.submit(path)))
             if not waiting:
                 return
-            name, pending = waiting.popleft()
-            yield name, pool.result(pending)
+            key, pending = waiting.popleft()
+            yield key, pool.result(pending)
 
 
 def _prepare(parent: int, memory_bytes: int) -> None:

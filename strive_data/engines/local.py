@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.decode_pool import decode_videos
-from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
+from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.fetch import TimedRead
 from strive_data.engines.samples import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
@@ -25,36 +26,38 @@ from strive_data.schema import Candidates, Floats, LocalVideo
 from strive_data.score import BatchedVideo, BatchingScorer, FrameBatcher, Scorer, make_scorer
 
 MOST_VIDEOS = 32
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EmbeddedVideo:
+class EmbeddedVideo(Generic[K]):
     """A decoded video and its unit embeddings float32 [N, D]; None if the scorer computes them itself.
 
-    `model_seconds` is the video's share, by frames, of the time of the image model.
+    `key` is the caller's own; `model_seconds` is the video's share, by frames, of the time of the image
+    model.
     """
 
-    name: str
+    key: K
     video: Video | SampleError
     embeddings: Floats | None = None
     model_seconds: float = 0.0
 
 
 def embed_videos(
-    videos: Iterable[tuple[str, Video | SampleError]], scorer: Scorer
-) -> Iterator[EmbeddedVideo]:
+    videos: Iterable[tuple[K, Video | SampleError]], scorer: Scorer
+) -> Iterator[EmbeddedVideo[K]]:
     """The videos in their order, with embeddings if these are all that the scorer needs of a video.
 
     Draws videos while the model can take more, and holds at most 32. A video is returned as soon as all
     before it are done.
     """
     if not isinstance(scorer, BatchingScorer):
-        yield from (EmbeddedVideo(name=name, video=video) for name, video in videos)
+        yield from (EmbeddedVideo(key=key, video=video) for key, video in videos)
         return
     with scorer.frame_batcher() as batcher:
-        held: deque[_Held] = deque()
-        for name, video in videos:
-            held.append((name, video, _put(batcher, video)))
+        held: deque[_Held[K]] = deque()
+        for key, video in videos:
+            held.append((key, video, _put(batcher, video)))
             if len(held) >= MOST_VIDEOS:
                 batcher.flush()
                 yield _embedded(*held.popleft())
@@ -67,7 +70,7 @@ def embed_videos(
             yield _embedded(*held.popleft())
 
 
-_Held = tuple[str, Video | SampleError, BatchedVideo | None]
+_Held = tuple[K, Video | SampleError, BatchedVideo | None]
 
 
 def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | None:
@@ -81,14 +84,14 @@ def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | No
         return None
 
 
-def _embedded(name: str, video: Video | SampleError, queued: BatchedVideo | None) -> EmbeddedVideo:
+def _embedded(key: K, video: Video | SampleError, queued: BatchedVideo | None) -> EmbeddedVideo[K]:
     if queued is None:
-        return EmbeddedVideo(name=name, video=video)
+        return EmbeddedVideo(key=key, video=video)
     done = queued.result()
-    return EmbeddedVideo(name=name, video=video, embeddings=done.rows, model_seconds=done.seconds)
+    return EmbeddedVideo(key=key, video=video, embeddings=done.rows, model_seconds=done.seconds)
 
 
-def _done(held: deque[_Held]) -> Iterator[EmbeddedVideo]:
+def _done(held: deque[_Held[K]]) -> Iterator[EmbeddedVideo[K]]:
     while held and (held[0][2] is None or held[0][2].is_done()):
         yield _embedded(*held.popleft())
 
@@ -111,30 +114,20 @@ class LocalEngine:
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
         """One result for each job, in their order (engine.py)."""
-        started: dict[str, VideoJob] = {}
-        decode_seconds: dict[str, float] = {}
-
-        def paths() -> Iterator[tuple[str, VideoPath]]:
-            for job in jobs:
-                started[job.name] = job
-                yield job.name, job.path
-
-        def videos() -> Iterator[tuple[str, Video | SampleError]]:
-            decoded = decode_videos(paths(), self._settings.decode, workers=self._workers, read=self._read)
-            for name, read in decoded:
-                if isinstance(read, SampleError):
-                    yield name, read
-                else:
-                    video, decode_seconds[name] = read
-                    yield name, video
-
-        for done in embed_videos(videos(), self._scorer):
-            job, seconds = started.pop(done.name), decode_seconds.pop(done.name, 0.0)
+        decoded = decode_videos(
+            ((job, job.path) for job in jobs), self._settings.decode, workers=self._workers, read=self._read
+        )
+        videos: Iterator[tuple[tuple[VideoJob, float], Video | SampleError]] = (
+            ((job, 0.0), read) if isinstance(read, SampleError) else ((job, read[1]), read[0])
+            for job, read in decoded
+        )
+        for done in embed_videos(videos, self._scorer):
+            job, seconds = done.key
             yield video_result(job, done, self._scorer, self._settings, decode_seconds=seconds)
 
 
 def video_result(
-    job: VideoJob, done: EmbeddedVideo, scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
+    job: VideoJob, done: EmbeddedVideo[K], scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
 ) -> VideoResult:
     """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
     watch = Stopwatch()

@@ -101,7 +101,7 @@ def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
     videos = [(str(i), video(10, 10 + i, width=28 if i % 2 else 56)) for i in range(9)]
     done = list(embed_videos(videos, scorer))
     assert scorer.batches == [20, 20, 20, 20, 10]
-    assert [each.name for each in done] == [str(i) for i in range(9)]
+    assert [each.key for each in done] == [str(i) for i in range(9)]
     for i, each in enumerate(done):
         assert each.embeddings is not None
         assert each.embeddings.tolist() == [[10 + i]] * 10
@@ -120,11 +120,11 @@ def test_nothing_waits_where_nothing_is_embedded() -> None:
             yield name, each
 
     stream = embed_videos(source(), Queues(64))
-    assert next(stream).name == "kept"
+    assert next(stream).key == "kept"
     assert drawn == ["kept"]
     assert next(stream).video is error
     assert drawn == ["kept", "error"]
-    assert [(each.name, each.embeddings is None) for each in stream] == [("fresh", False), ("last", True)]
+    assert [(each.key, each.embeddings is None) for each in stream] == [("fresh", False), ("last", True)]
     for scorer in (Plain(), Embeds()):
         assert [each.embeddings for each in embed_videos(source(), scorer)] == [None] * 4
 
@@ -140,7 +140,7 @@ def test_few_videos_are_held_at_once_however_many_there_are() -> None:
             yield str(i), missed
 
     for place, each in enumerate(embed_videos(source(), scorer)):
-        assert each.name == str(place)
+        assert each.key == str(place)
         assert len(drawn) <= place + MOST_VIDEOS
     assert scorer.batches == [MOST_VIDEOS] * 3 + [4]
 
