@@ -8,7 +8,6 @@ the output, run.json last; then the folder is renamed (`new_folder`).
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -26,11 +25,10 @@ from strive_data.config import BuildSettings, Duplicates
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
-from strive_data.shards.finalize import files_of, write_tables, write_trailing_failures
+from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import (
     FAILURES_FILE,
-    RUN_FILE,
     Entry,
     Manifest,
     PartFile,
@@ -40,7 +38,7 @@ from strive_data.shards.manifest import (
     part_name,
     shard_name,
 )
-from strive_data.shards.provenance import CHECKSUM_KEY, FILES, file_hashes, run_record
+from strive_data.shards.provenance import CHECKSUM_KEY, FILES
 from strive_data.shards.reader import read_run
 from strive_data.shards.tables import SCHEMAS, write_table
 
@@ -237,30 +235,28 @@ def _write_build(
         | {name: value for name, value in part.run.items() if name not in unlisted}
         for part in parts
     )
-    start_build(out, first.settings, BuildState(versions=first.state.versions, parts=records), attempt)
+    state = BuildState(versions=first.state.versions, parts=records)
+    start_build(out, first.settings, state, attempt)
     manifests: list[Manifest] = []
     for move in plan.moves:
         manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
         if observe:
             observe(len(manifests), len(plan.moves), sum(m.size_bytes for m in manifests))
     trailing = (*plan.failures, *(row for part in parts for row in part.state.trailing.failures))
-    write_trailing_failures(out, TrailingFailures(shards=len(manifests), attempt=attempt, failures=trailing))
     samples = {entry.sample_id for manifest in manifests for entry in manifest.samples}
     failures, resolved = join_failures([part.folder for part in parts], samples)
-    counts = write_tables(out, manifests, failures)
     inputs = {path: digest for part in reversed(parts) for path, digest in part.run["inputs_sha256"].items()}
-    record = run_record(
+    counts = finalize(
+        out,
         first.settings,
-        dict(sorted(inputs.items())),
-        counts,
+        state.with_records(
+            manifests, TrailingFailures(shards=len(manifests), attempt=attempt, failures=trailing)
+        ),
+        failures,
+        inputs=dict(sorted(inputs.items())),
         # The time that the parts took, so that the bytes do not depend on the time of the merge.
-        sum(float(part.run["seconds"]) for part in parts),
-        failures=Counter(failures["kind"]),
-        versions=first.state.versions,
-        files=file_hashes(out, files_of(out, manifests)),
-        parts=records,
+        seconds=sum(float(part.run["seconds"]) for part in parts),
     )
-    write_json(out / RUN_FILE, record)
     return MergeSummary(
         samples=counts["samples"],
         videos=counts["videos"],

@@ -195,7 +195,7 @@ def write_tables(
         output.folder,
         settings,
         state,
-        all_failures(rows, state),
+        failures_table(all_failures(rows, state)),
         inputs=rows.input_sha256,
         recipes={path: reading.recipe for path, reading in rows.readings.items()},
         seconds=seconds,

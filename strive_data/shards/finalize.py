@@ -17,7 +17,6 @@ from strive_data.common.stopwatch import Seconds
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
 from strive_data.errors import StriveError
-from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -28,14 +27,13 @@ from strive_data.shards.manifest import (
     TABLE_FILES,
     TRAILING_FILE,
     Manifest,
-    TrailingFailures,
     as_body,
     index_of,
     manifest_name,
 )
 from strive_data.shards.provenance import file_hashes, package_versions, run_record
 from strive_data.shards.reader import read_run
-from strive_data.shards.tables import failures_table, join_parts, write_table
+from strive_data.shards.tables import join_parts, write_table
 
 TRANSFERS = 16
 
@@ -44,20 +42,22 @@ def finalize(
     out: Path,
     settings: BuildSettings,
     state: BuildState,
-    failures: Sequence[FailedRow],
+    failures: pl.DataFrame,
     *,
     inputs: Mapping[str, str],
-    recipes: Mapping[str, str],
     seconds: float,
-    stage_seconds: Seconds,
+    recipes: Mapping[str, str] | None = None,
+    stage_seconds: Seconds | None = None,
 ) -> dict[str, int]:
     """Write tail.json, tables and `run.json`, each file whole; returns the counts of `run.json`.
 
-    It can be repeated at any time. `inputs` and `recipes` as for `run_record`.
+    It can be repeated at any time. `failures` is their table; `inputs` and `recipes` as for `run_record`.
     """
-    write_trailing_failures(out, state.trailing)
-    table = failures_table(failures)
-    counts = write_tables(out, state.manifests, table)
+    if state.trailing.failures:
+        write_json(out / TRAILING_FILE, as_body(state.trailing))
+    else:
+        (out / TRAILING_FILE).unlink(missing_ok=True)
+    counts = write_tables(out, state.manifests, failures)
     record = run_record(
         settings,
         inputs,
@@ -66,7 +66,7 @@ def finalize(
         recipes=recipes,
         stage_seconds=stage_seconds,
         versions=state.versions or package_versions(),
-        failures=Counter(table["kind"]),
+        failures=Counter(failures["kind"]),
         files=file_hashes(out, files_of(out, state.manifests)),
         parts=state.parts,
     )
@@ -74,14 +74,6 @@ def finalize(
     write_json(out / RUN_FILE, record)
     sync_folder(out)
     return counts
-
-
-def write_trailing_failures(out: Path, trailing: TrailingFailures) -> None:
-    """Write tail.json, or remove it if there are no trailing failures."""
-    if trailing.failures:
-        write_json(out / TRAILING_FILE, as_body(trailing))
-    else:
-        (out / TRAILING_FILE).unlink(missing_ok=True)
 
 
 def write_tables(out: Path, manifests: Sequence[Manifest], failures: pl.DataFrame) -> dict[str, int]:

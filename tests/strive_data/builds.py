@@ -14,6 +14,7 @@ from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.provenance import FILES, add_checksum, file_hashes
+from strive_data.shards.tables import failures_table
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.samples import build_settings
 
@@ -39,7 +40,7 @@ def write_build(
         stream.finish()
         stream.write(tried, [])
     state = BuildState().at_end(stream.manifests, stream.trailing, 0)
-    finalize(folder, settings, state, failures, inputs={}, recipes={}, seconds=1.0, stage_seconds={})
+    finalize(folder, settings, state, failures_table(failures), inputs={}, seconds=1.0)
     return folder
 
 

@@ -27,7 +27,7 @@ from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, shard_name
-from strive_data.shards.tables import write_parts
+from strive_data.shards.tables import failures_table, write_parts
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 
 QUESTIONS_PER_VIDEO = 4
@@ -74,7 +74,7 @@ def write_finished_build(annotation: Path, out: Path) -> None:
         out,
         settings,
         BuildState().at_end(manifests, (), 0),
-        (),
+        failures_table([]),
         inputs=rows.input_sha256,
         recipes={path: reading.recipe for path, reading in rows.readings.items()},
         seconds=1.0,

@@ -216,10 +216,10 @@ def test_an_interrupted_merge_leaves_no_build_and_can_be_run_again(
     left.mkdir()
     shutil.copy(parts[0] / "shard-000000.tar", left)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(join, "write_tables", full)
+    monkeypatch.setattr(join, "finalize", full)
     with pytest.raises(StriveError, match="disk full: no room left to write"):
         merge_builds(parts, out)
     monkeypatch.undo()

@@ -23,6 +23,7 @@ from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize, local_copy
 from strive_data.shards.manifest import TABLE_FILES
 from strive_data.shards.provenance import add_checksum, checksum_matches, package_versions
+from strive_data.shards.tables import failures_table
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.builds import write_build
 from tests.strive_data.fake_engine import SETTINGS, made_sample
@@ -37,10 +38,11 @@ def test_tables_and_record_are_written_with_checksums_and_can_be_written_again(t
         stream.finish()
         stream.write([failure], [])
     state = BuildState(versions={"av": "1"}).at_end(stream.manifests, stream.trailing, 0)
+    table = failures_table([failure])
     times = {"seconds": 1.0, "stage_seconds": {"model": 0.5}}
     contents = []
     for _ in range(2):
-        finalize(tmp_path, SETTINGS, state, [failure], inputs={"a": "1"}, recipes={"a": "mine"}, **times)  # type: ignore[arg-type]
+        finalize(tmp_path, SETTINGS, state, table, inputs={"a": "1"}, recipes={"a": "mine"}, **times)  # type: ignore[arg-type]
         contents.append({path.name: path.read_bytes() for path in tmp_path.iterdir()})
     assert contents[0] == contents[1]
     record = json.loads(contents[0]["run.json"])
