@@ -266,3 +266,16 @@ def test_judge_refuses_what_it_cannot_write_or_judge(folder: Path) -> None:
     done = strive_data("judge", folder / "out", "--sampler", "unifrom")
     assert done.returncode == 2
     assert "did you mean 'uniform'" in done.stderr
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "strive_data", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "Usage: " in done.stdout
+    assert "build" in done.stdout
+    assert done.stderr == ""

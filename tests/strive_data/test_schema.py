@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.errors import DamagedError
+from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.schema import SampleMeta, question_hash, sample_key
 from strive_data.shards.format import read_meta
 from tests.strive_data.samples import a_question, a_sample
@@ -66,3 +67,16 @@ def test_frames_that_are_not_stored_are_not_invented() -> None:
     absent = next(i for i in range(20) if i not in sample.stored)
     with pytest.raises(KeyError):
         sample.jpegs_of(sample.stored[:1] * 0 + absent)
+
+
+def test_a_sample_error_keeps_kind_and_message_across_processes() -> None:
+    error = pickle.loads(pickle.dumps(SampleError(FailureKind.NO_MOOV, "cut off")))
+    assert (error.kind, error.message, str(error)) == (FailureKind.NO_MOOV, "cut off", "cut off")
+
+
+def test_failure_kinds_are_those_of_the_design() -> None:
+    design = (
+        "missing empty not_media no_moov no_video_stream unsupported_codec zero_frames too_short "
+        "partial_decode timeout oom crash score_failed encode_failed bad_row duplicate_id outside_root"
+    )
+    assert [kind.value for kind in FailureKind] == design.split()

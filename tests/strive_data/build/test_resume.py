@@ -23,7 +23,7 @@ from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
-from tests.strive_data.crash_images import recorded
+from tests.strive_data.build.crash_images import recorded
 from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
 
 TIMES = ("seconds", "stage_seconds", "sha256")

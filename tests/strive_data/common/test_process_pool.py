@@ -12,7 +12,7 @@ import pytest
 
 from strive_data.common.process_pool import TookTooLongError, WorkerDiedError, WorkerPool
 from strive_data.errors import UsageError
-from tests.strive_data.worker_calls import answer, die, die_once
+from tests.strive_data.common.worker_calls import answer, die, die_once
 
 
 @pytest.fixture
