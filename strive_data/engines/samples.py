@@ -142,7 +142,8 @@ def make_sample(
         times=encoded.times,
     )
     uniform = uniform_indices(count, settings.sampler.frames)
-    stored = _stored(variants, uniform, count, everything=settings.shard.frames == "all")
+    everything = settings.shard.frames == "all"
+    stored = np.arange(count) if everything else np.union1d(variants.ravel(), uniform)
     return Sample(
         meta=SampleMeta(
             question=question,
@@ -155,7 +156,7 @@ def make_sample(
         times=encoded.times,
         variants=variants,
         uniform=uniform,
-        stored=stored,
+        stored=stored.astype(np.int32),
         jpegs=encoded.jpegs_of(stored),
         embeds=_embeds(scored, settings.shard),
         clusters=_clusters(scored, encoded, settings.sampler),
@@ -175,12 +176,6 @@ def _embeds(scored: FrameScores, settings: ShardSettings) -> Halves | None:
     if scored.embeddings is None:
         raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
     return scored.embeddings.astype(np.float16)
-
-
-def _stored(variants: Indices, uniform: Indices, count: int, *, everything: bool) -> Indices:
-    if everything:
-        return np.arange(count, dtype=np.int32)
-    return np.union1d(variants.ravel(), uniform).astype(np.int32)
 
 
 def samples_of(

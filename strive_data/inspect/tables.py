@@ -220,8 +220,7 @@ def failures_by_kind(build: Path) -> pl.DataFrame:
 def sample_overview(build: Path, sample_id: str) -> str:
     """One question: its text, and all its candidate frames with times, scores and variants."""
     samples = scan(build, "samples")
-    known = samples.select("sample_id").collect()["sample_id"].to_list()
-    choose(sample_id, known, "sample")
+    choose(sample_id, sample_ids(build), "sample")
     sample = samples.filter(pl.col("sample_id") == sample_id).collect().row(0, named=True)
     frames = select_rows(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
     facts = [_wrapped(f"{name}: {value}") for name, value in sample.items() if value not in (None, [])]
