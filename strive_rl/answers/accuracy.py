@@ -13,9 +13,8 @@ from strive_data.annotations.numbers import find_numbers, fold_number_text, pars
 from strive_data.annotations.time_spans import read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
-from strive_rl.answers.grounding import spans_in, temporal_iou
 from strive_rl.answers.plain import plain_text
-from strive_rl.answers.similarity import rouge_mean, split_words, word_error_rate
+from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate
 from strive_rl.answers.statements import ALTERNATIVES, conclusion, statements
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")

@@ -18,7 +18,7 @@ from strive_data.errors import UsageError
 from strive_data.schema import GROUNDING, Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.answers.accuracy import final_answer
-from strive_rl.answers.grounding import recalls
+from strive_rl.answers.similarity import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record

@@ -22,7 +22,7 @@ import numpy as np
 from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_rl.answers.accuracy import mean_relative_accuracy
-from strive_rl.answers.grounding import IOU_THRESHOLDS, spans_in, temporal_iou
+from strive_rl.answers.similarity import IOU_THRESHOLDS, spans_in, temporal_iou
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,
