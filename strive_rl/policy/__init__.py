@@ -8,7 +8,7 @@ positions      true times or time stamps → three-axis position ids, pure
 vision         prompts → features and what the language model reads
 packing        prompts and completions in one row, and attention over it
 layers         parts of transformers' models that are replaced by cheaper equal ones
-kernels        attention of one set of keys, forward and backward
+kernels        attention over one set of keys, forward and backward, and over two joined
 generate       prompts → completions; decode holds its state
 logprobs       prompts and completions → log-probabilities with gradients
 lora           low-rank adapters in place of all weights, merged again for a checkpoint

@@ -3,7 +3,7 @@
 An `Architecture` says how the frames of a clip become pixels, text and position ids, and how its vision
 features enter the language model. Everything else of the policy (sampling, packed rows, log-probabilities) is
 one code for all of them. To add one, write a class like those of `qwen2_5_vl` and `qwen3_vl` and add its name
-to `load.ARCHITECTURES`.
+to `architectures.ARCHITECTURES`.
 
 Shape letters: T temporal patches of a clip, H×W patches of each, N video tokens (after merging), D width of
 the language model, R rows, L tokens of a prompt.

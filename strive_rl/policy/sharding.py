@@ -2,7 +2,7 @@
 
 Units that are put together for a pass: each vision block, the rest of the tower, each decoder layer, the rest
 of the model (embeddings, last norm, head). Gradients are summed over the processes in float32, and not
-averaged, because a pass's loss is already its share of the whole (strive_rl.loss).
+averaged, because a pass's loss is already its share of the whole (`strive_rl.algorithm.loss`).
 
 FSDP2 wants the parts of a model called inside one forward pass of the whole. The policy calls them by
 themselves, so every stage that calls the model does it inside `Policy.fsdp_forward`, which is such a pass.
