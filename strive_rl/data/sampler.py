@@ -98,7 +98,7 @@ def cursor_of(state: Mapping[str, Any], stream: Stream) -> Cursor:
 @lru_cache(maxsize=4)
 def epoch_order(stream: Stream, epoch: int) -> Order:
     """Sample positions int64 [count] in the order of an epoch, read-only."""
-    bits = _bits(stream, epoch, SAMPLES, stream.count)
+    bits = random_bits(stream.seed, epoch, SAMPLES, stream.count)
     if stream.window:
         order = _shards_in_order(stream, epoch)[np.lexsort((bits, np.arange(stream.count) // stream.window))]
     else:
@@ -110,13 +110,13 @@ def epoch_order(stream: Stream, epoch: int) -> Order:
 def _shards_in_order(stream: Stream, epoch: int) -> Order:
     """Positions int64 [count], shard after shard, the shards in an order of the epoch."""
     ends = np.cumsum(stream.blocks)
-    shuffled = np.argsort(_bits(stream, epoch, BLOCKS, len(ends)), kind="stable")
+    shuffled = np.argsort(random_bits(stream.seed, epoch, BLOCKS, len(ends)), kind="stable")
     return np.concatenate([np.arange(ends[i] - stream.blocks[i], ends[i]) for i in shuffled])
 
 
-def _bits(stream: Stream, epoch: int, purpose: int, count: int) -> npt.NDArray[np.uint64]:
-    """Raw Philox bits, the same on every machine and numpy; keyed by (seed, epoch)."""
-    key = np.array([stream.seed, epoch], dtype=np.uint64)
+def random_bits(seed: int, number: int, purpose: int, count: int) -> npt.NDArray[np.uint64]:
+    """Raw Philox bits, the same on every machine and numpy; keyed by the seed and a number (an epoch)."""
+    key = np.array([seed, number], dtype=np.uint64)
     counter = np.array([0, 0, 0, purpose], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import polars as pl
 
 from strive_data.errors import UsageError
-from strive_rl.data.sampler import Cursor, Stream
+from strive_rl.data.sampler import Cursor, Stream, random_bits
 from strive_rl.schema import Group, SampleRef
 
 Floats = npt.NDArray[np.float64]
@@ -146,9 +146,7 @@ def draw_batch(
 
 
 def _draw(seed: int, number: int, weights_N: Floats, count: int) -> npt.NDArray[np.int64]:
-    key = np.array([seed, number], dtype=np.uint64)
-    counter = np.array([0, 0, 0, PURPOSE], dtype=np.uint64)
-    bits = np.random.Philox(key=key, counter=counter).random_raw(len(weights_N))
+    bits = random_bits(seed, number, PURPOSE, len(weights_N))
     uniforms = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     waits = np.full(len(weights_N), np.inf)
     np.divide(-np.log(uniforms), weights_N, out=waits, where=weights_N > 0)
