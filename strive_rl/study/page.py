@@ -129,7 +129,11 @@ def _facts(results: Record) -> str:
         else []
     )
     begin = f"; accuracy before training {', '.join(shown)}" if shown else ""
-    return f"Seeds {named}; builds {study['shards']} and {study['heldout']}{begin}."
+    evaluation = study["evaluation"]
+    sampled = (
+        f"; answers sampled at temperature {evaluation['temperature']:g}" if evaluation["temperature"] else ""
+    )
+    return f"Seeds {named}; builds {study['shards']} and {study['heldout']}{sampled}{begin}."
 
 
 def _words(metric: str) -> str:
