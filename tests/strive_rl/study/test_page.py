@@ -1,4 +1,4 @@
-"""The pictures of a study: nothing is cut off, and many arms can be told apart."""
+"""The pictures of a study: nothing is cut off, and many arms can be distinct."""
 
 from __future__ import annotations
 
