@@ -1,4 +1,4 @@
-"""The pictures of a study: nothing is cut off, and many arms can be distinct."""
+"""The pictures of a study: nothing is cut off, and many arms stay distinct."""
 
 from __future__ import annotations
 
