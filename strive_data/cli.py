@@ -29,7 +29,9 @@ from strive_data.common.options import (
     Cache,
     Candidates,
     ColumnNames,
+    ComparedBy,
     DataRoot,
+    DuplicateIds,
     EngineName,
     FramesPerVariant,
     RayAddress,
@@ -261,13 +263,7 @@ def judge(
 def overlap(
     train: Annotated[Path, folder_argument("Finished build to train on.", "TRAIN")],
     evaluation: Annotated[Path, folder_argument("Finished build to evaluate on.", "EVAL")],
-    by: Annotated[
-        str,
-        typer.Option(
-            help="What frames are compared by: picture (coarse grey shapes, no model), stored (embeddings of "
-            "shard.embeds), or a scorer that embeds: clip, demo."
-        ),
-    ] = "picture",
+    by: ComparedBy = "picture",
     threshold: Annotated[
         float | None,
         option(text="Least cosine of like frames; default 0.75 for picture, none for embeddings."),
@@ -324,13 +320,7 @@ def merge(
         list[Path], folder_argument("Finished builds of equal settings, two or more.", "FOLDERS...")
     ],
     out: Annotated[Path, written("New folder for the joined build.")],
-    duplicates: Annotated[
-        str,
-        typer.Option(
-            help="One sample id with different content in two builds: refuse, or first (take the content of "
-            "the build named first)."
-        ),
-    ] = "refuse",
+    duplicates: DuplicateIds = "refuse",
     copy: Annotated[
         bool, typer.Option("--copy", help="Copy the shards instead of hard-linking them.")
     ] = False,

@@ -112,3 +112,17 @@ RayGpus = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
 TableOut = Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")]
+ComparedBy = Annotated[
+    str,
+    typer.Option(
+        help="What frames are compared by: picture (coarse grey shapes, no model), stored (embeddings of "
+        "shard.embeds), or a scorer that embeds: clip, demo."
+    ),
+]
+DuplicateIds = Annotated[
+    str,
+    typer.Option(
+        help="One sample id with different content in two builds: refuse, or first (take the content of "
+        "the build named first)."
+    ),
+]
