@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
 from strive_data.annotations.choices import (
@@ -15,11 +17,12 @@ from strive_data.annotations.choices import (
     OPTION,
     Layout,
     options_by_letter,
+    options_of_columns,
     read_choices,
     take_from_question,
 )
 from strive_data.annotations.json_values import json_value
-from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.numbers import is_number
 from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item
 from strive_data.common.text import short_repr
@@ -43,6 +46,8 @@ SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 LARGEST = 1e15
+# Sets of columns that one file may have before the getters for them are looked up again.
+MOST_SHAPES = 1000
 BY_ANSWER = "by answer"
 
 Row = Mapping[str, object]
@@ -51,8 +56,6 @@ Getter = Callable[[Item, Row], object]
 
 
 NO_FOLDERS: Mapping[str, str] = {}
-# How tables with a column for each option fill the columns of questions that have fewer.
-NO_OPTION = ("", "N/A")
 
 
 class _Absent:
@@ -71,6 +74,8 @@ class RecipeReader:
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
         self._getters = [(LAYOUT[name], _getter(text, recipe.video_folders)) for name, text in fields.items()]
+        self._first_names = [_first_names(text) for text in fields.values()]
+        self._by_columns: dict[tuple[object, ...], list[tuple[str, Getter]]] = {}
         # Rows in the Video-R1 layout itself need no field moved.
         self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
         self._lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
@@ -88,15 +93,15 @@ class RecipeReader:
         layout: Layout = row.copy() if self._is_layout else {}
         for name, kind in self._lists.items():
             _refuse_many(row, name, kind)
-        for name, get in self._getters if not self._is_layout else ():
+        for name, get in self._getters_for(row) if not self._is_layout else ():
             found = get(item, row)
             if found is not ABSENT:
                 layout[name] = found
         rules = self.recipe.rules
-        if self.recipe.fields.image:
+        if self.recipe.fields.image and "image" in layout:
             _take_image(layout, self.labels)
         if rules.option_columns and layout.get("options") is None:
-            layout["options"] = _columns_of_options(row, rules.option_columns)
+            layout["options"] = options_of_columns(row, rules.option_columns)
         _clean(layout, self.recipe)
         if item.textual:
             _parse_cells(layout, self.labels)
@@ -109,6 +114,18 @@ class RecipeReader:
         if layout.get("problem_type") == "multiple choice":
             read_choices(layout, rules, self.labels)
         return layout
+
+    def _getters_for(self, row: Row) -> list[tuple[str, Getter]]:
+        """Those that can find something in a row of these columns; most rows of a file have the same ones."""
+        columns = tuple(row)
+        found = self._by_columns.get(columns)
+        if found is None:
+            if len(self._by_columns) > MOST_SHAPES:
+                self._by_columns.clear()
+            present = zip(self._getters, self._first_names, strict=True)
+            found = [getter for getter, names in present if names is None or not names.isdisjoint(columns)]
+            self._by_columns[columns] = found
+        return found
 
     def identity(self, item: Item) -> Layout:
         """As much as is known of a row's id and video, however bad the rest is."""
@@ -157,16 +174,28 @@ def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
         hole = HOLE.fullmatch(text)
         if hole:
             return lambda item, row: _whole(item, row, hole[1], folders)
-        return lambda item, row: HOLE.sub(lambda match: _filled(item, row, match[1], folders), text)
-    paths = [path.strip() for path in text.split("|")]
+        # Texts between the holes, and the holes at every second place.
+        parts = HOLE.split(text)
+        return lambda item, row: "".join(
+            [_filled(item, row, part, folders) if at % 2 else part for at, part in enumerate(parts)]
+        )
+    paths = [(path.strip(), steps_of(path.strip())) for path in text.split("|")]
     if len(paths) == 1 and len(steps_of(text)) == 1:
         return lambda item, row: row.get(text, ABSENT)
     return lambda item, row: _first_of(row, paths)
 
 
-def _first_of(row: Row, paths: list[str]) -> object:
-    for path in paths:
-        value = row[path] if path in row else _at(row, steps_of(path))
+def _first_names(text: str) -> frozenset[object] | None:
+    """The columns of which a row must have one for its field to be found; None where it is always read."""
+    if HOLE.search(text):
+        return None
+    paths = [path.strip() for path in text.split("|")]
+    return frozenset([*paths, *(steps_of(path)[0] for path in paths)])
+
+
+def _first_of(row: Row, paths: list[tuple[str, tuple[Step, ...]]]) -> object:
+    for path, steps in paths:
+        value = row[path] if path in row else _at(row, steps)
         if value is not ABSENT and value is not None:
             return value
     return ABSENT
@@ -193,7 +222,14 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
 def _whole(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> object:
     """A field as a text, or the list or object that it is."""
     value = row.get(name)
+    if type(value) is str and value and not value[0].isspace():
+        return value
     return value if isinstance(value, list | dict) else _filled(item, row, name, folders)
+
+
+@cache
+def _place(path: Path, name: str) -> str:
+    return path.stem if name == "@file" else path.absolute().parent.name
 
 
 def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
@@ -204,8 +240,8 @@ def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
         )
     if name == "@row":
         return str(item.row)
-    if name.startswith("@"):
-        return item.path.stem if name == "@file" else item.path.absolute().parent.name
+    if name[0] == "@":
+        return _place(item.path, name)
     value = row[name] if name in row else _at(row, steps_of(name))
     if isinstance(value, str):
         if not value.strip():
@@ -245,22 +281,11 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
-def _columns_of_options(row: Row, columns: tuple[str, ...]) -> list[object]:
-    """The options of a row that has a column for each."""
-    options = [row.get(column) for column in columns]
-    while options and (options[-1] is None or options[-1] in NO_OPTION):
-        options.pop()
-    for column, option in zip(columns, options, strict=False):
-        if option is None or option in NO_OPTION:
-            _bad_row(f"{column} is empty, but {columns[len(options) - 1]} has an option")
-    return options
-
-
 def _clean(layout: Layout, recipe: Recipe) -> None:
     """The video as a path, the question without place holders, the answer without tags, moments as spans."""
     for name in ("problem", "solution"):
         parts = layout.get(name)
-        if isinstance(parts, list) and any(isinstance(part, Mapping) and "text" in part for part in parts):
+        if type(parts) is list and any(isinstance(part, Mapping) and "text" in part for part in parts):
             layout[name] = _joined(parts)
     video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
     if recipe.rules.answer_in_tags and isinstance(answer, str):
@@ -337,8 +362,8 @@ def _type_by_question(layout: Layout) -> str:
     if layout.get("options"):
         return "multiple choice"
     counts = isinstance(question, str) and HOW_MANY.search(question)
-    is_number = counts and isinstance(answer, str) and parse_number(answer) is not None
-    return "numerical" if is_number else "free-form"
+    numerical = counts and isinstance(answer, str) and is_number(answer)
+    return "numerical" if numerical else "free-form"
 
 
 def _type_by_answer(layout: Layout) -> str:
@@ -347,8 +372,8 @@ def _type_by_answer(layout: Layout) -> str:
         _find_options(layout)
     if layout.get("options"):
         return "multiple choice"
-    is_number = isinstance(answer, str) and parse_number(answer) is not None
-    return "numerical" if is_number or isinstance(answer, int | float) else "free-form"
+    numerical = is_number(answer) if isinstance(answer, str) else isinstance(answer, int | float)
+    return "numerical" if numerical else "free-form"
 
 
 def _find_options(layout: Layout) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from strive_data.annotations.recipes import Rules
 from strive_data.common.text import short_repr
@@ -13,8 +13,21 @@ from strive_data.errors import FailureKind, SampleError
 
 Layout = dict[str, object]
 
+
+class Lettered(list[str]):
+    """Options that have the form "A. text" already, so that nothing matches them again."""
+
+
+class _Option(NamedTuple):
+    letter: str
+    text: str
+    written: str
+
+
 # The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
 OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
+# How tables with a column for each option fill the columns of questions that have fewer.
+NO_OPTION = ("", "N/A")
 HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 
@@ -26,18 +39,20 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     """
     if rules.options == "in question" and not layout.get("options"):
         take_from_question(layout)
-    if rules.options == "any":
-        options = layout.get("options")
-        if isinstance(options, list) and all(isinstance(option, str) for option in options):
-            layout["options"] = list(with_letters(options, labels.get("options", "options")))
     options = layout.get("options")
-    if isinstance(options, list) and all(isinstance(option, str) for option in options):
-        if rules.answer == "index":
-            layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
-        elif rules.answer == "text":
-            layout["solution"] = _of_text(layout.get("solution"), options, labels["solution"])
-        elif rules.answer == "option":
-            layout["solution"] = _of_option(layout.get("solution"), options, labels["solution"])
+    if not isinstance(options, list) or not {*map(type, options)} <= {str}:
+        return
+    split = _split(options)
+    if rules.options == "any":
+        split = _with_letters(options, split, labels.get("options", "options"))
+    if len(split) > 1:
+        options = layout["options"] = Lettered(map(_joined, split))
+    if rules.answer == "index":
+        layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
+    elif rules.answer == "text":
+        layout["solution"] = _of_text(layout.get("solution"), split, labels["solution"])
+    elif rules.answer == "option":
+        layout["solution"] = _of_option(layout.get("solution"), split, labels["solution"])
 
 
 def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
@@ -51,6 +66,17 @@ def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
         for letter, text in options.items()
         if isinstance(text, str) and text.strip()
     ]
+
+
+def options_of_columns(row: Mapping[str, object], columns: tuple[str, ...]) -> list[object]:
+    """The options of a row that has a column for each."""
+    options = [row.get(column) for column in columns]
+    while options and (options[-1] is None or options[-1] in NO_OPTION):
+        options.pop()
+    for column, option in zip(columns, options, strict=False):
+        if option is None or option in NO_OPTION:
+            _bad_row(f"{column} is empty, but {columns[len(options) - 1]} has an option")
+    return options
 
 
 def take_from_question(layout: Layout) -> None:
@@ -70,19 +96,44 @@ def take_from_question(layout: Layout) -> None:
 
 
 def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:
-    """Options "A. text": as they are where all have the letters of the alphabet in order, else with new ones.
+    """Options "A. text": with their letters where these are the alphabet in order, else with new ones.
 
     `label` names the field in messages. Raises SampleError for more options than letters.
     """
+    return tuple(map(_joined, _with_letters(options, _split(options), label)))
+
+
+def lettered(options: Sequence[str]) -> Sequence[str]:
+    """Options "A. text" from any of "A) text", "(A) text", "A: text"; [] where one has no letter."""
+    return options if isinstance(options, Lettered) else [*map(_joined, _split(options))]
+
+
+def _split(options: Sequence[str]) -> list[_Option]:
+    """The letter and the text of each option; [] where one of them has no letter."""
+    found = []
+    for option in options:
+        text = option[3:]
+        if option[1:3] == ". " and "A" <= option[0] <= "Z" and text and text == text.strip():
+            found.append(_Option(option[0], text, option))
+        elif match := OPTION.fullmatch(written := option.strip()):
+            found.append(_Option(match[1], match[2], written))
+        else:
+            return []
+    return found
+
+
+def _with_letters(options: Sequence[str], split: list[_Option], label: str) -> list[_Option]:
+    """`split` where its letters are those of the alphabet in order, else the options with new letters."""
     if len(options) > len(ascii_uppercase):
         _bad_row(f"{label}: got {len(options)} options, expected at most {len(ascii_uppercase)}")
-    letters = ascii_uppercase[: len(options)]
-    if all(
-        (match := OPTION.fullmatch(option.strip())) and match[1] == letter
-        for option, letter in zip(options, letters, strict=True)
-    ):
-        return tuple(options)
-    return tuple(f"{letter}. {option.strip()}" for option, letter in zip(options, letters, strict=True))
+    if split and ascii_uppercase.startswith("".join([option.letter for option in split])):
+        return split
+    new = zip(ascii_uppercase, [option.strip() for option in options], strict=False)
+    return [_Option(letter, text, f"{letter}. {text}") for letter, text in new]
+
+
+def _joined(option: _Option) -> str:
+    return f"{option.letter}. {option.text}" if option.text else f"{option.letter}."
 
 
 def _of_index(index: object, options: Sequence[str], label: str) -> object:
@@ -97,33 +148,32 @@ def _of_index(index: object, options: Sequence[str], label: str) -> object:
     return options[digits].strip().lstrip("(")[:1]
 
 
-def _of_text(answer: object, options: Sequence[str], label: str) -> object:
+def _of_text(answer: object, options: Sequence[_Option], label: str) -> object:
     """The letter of the one option whose text `answer` is; a letter alone may be such a text."""
     if not isinstance(answer, str):
         return answer
-    matches = [match for option in options if (match := OPTION.fullmatch(option.strip()))]
-    named = [match[1] for match in matches if match[2].strip() == answer.strip()]
+    named = [option.letter for option in options if option.text == answer.strip()]
     if len(named) != 1:
         found = f"of the options {', '.join(named)}" if named else "of no option"
         _bad_row(f"{label}: got {short_repr(answer)}, which is the text {found}, expected that of one")
     return named[0]
 
 
-def _of_option(answer: object, options: Sequence[str], label: str) -> object:
+def _of_option(answer: object, options: Sequence[_Option], label: str) -> object:
     """The letter of the option that `answer` names: by its letter, its text, or both as they are written.
 
     A text in other case, or with another full stop, names its option too, where only one fits.
     """
     if not isinstance(answer, str):
         return answer
-    matches = [match for option in options if (match := OPTION.fullmatch(option.strip()))]
     wanted = answer.strip()
-    letter = LETTER.fullmatch(wanted)
-    named = {match[1] for match in matches if letter and letter[1] == match[1]}
-    named |= {match[1] for match in matches if wanted in (match[2].strip(), match[0])}
+    letter = wanted if len(wanted) == 1 else (match[1] if (match := LETTER.fullmatch(wanted)) else "")
+    named = {name for name, text, written in options if wanted in (text, written) or letter == name}
     if not named:
         same = _bare(wanted)
-        named = {match[1] for match in matches if same in map(_bare, (match[1], match[2], match[0]))}
+        named = {
+            one.letter for one in options if same in (_bare(one.letter), _bare(one.text), _bare(one.written))
+        }
     if len(named) > 1:
         _bad_row(f"{label}: got {short_repr(answer)}, which names the options {', '.join(sorted(named))}")
     return named.pop() if named else answer

@@ -5,6 +5,7 @@ Not polars: it reads a file or refuses it, and with errors ignored it turns them
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -20,7 +21,14 @@ Row = dict[str, str] | SampleError
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 # The line before the header by which Excel knows the separator. The header shows it too.
 NAMED_SEPARATOR = re.compile(r"sep=.?\s*\Z", re.IGNORECASE)
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# A byte order mark, or the first character of JSON, which is ASCII.
+UTF16_STARTS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"[\0": "utf-16-le", b"{\0": "utf-16-le",
+                b"\0[": "utf-16-be", b"\0{": "utf-16-be"}  # fmt: skip
+ESCAPED = re.compile("[\udc80-\udcff]")
+BEYOND_ASCII = re.compile("[^\x00-\x7f\ud800-\udfff]")
+NOT_LATIN1 = re.compile("[\0\udc81\udc8d\udc8f\udc90\udc9d]")
+# Bytes that are no character become a lone surrogate, which no text may hold: they cost their row alone.
+codecs.register_error("lone-surrogate", lambda error: ("\ud800", error.end))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +48,13 @@ def delimited_rows(path: Path) -> Table:
     A quote that is never closed would swallow the rows below it, so reading goes on at the line after the one
     on which a wrong row began. Raises UsageError for a header that names no columns.
     """
-    encoding, guesses = _encoding(path)
-    with _open(path, encoding) as file:
+    encoding, guesses = encoding_of(path)
+    with open_text(path, encoding) as file:
         first = next((line for line in file if line.strip() and not NAMED_SEPARATOR.match(line)), "")
     separator = "\t" if path.suffix.lower() == ".tsv" else _separator(first)
     if separator != (expected := "\t" if path.suffix.lower() == ".tsv" else ","):
         guesses.append(f"cells separated by {SEPARATORS[separator]}, not {SEPARATORS[expected]}")
-    with _open(path, encoding) as file:
+    with open_text(path, encoding) as file:
         header = _header(_Lines(file, separator), str(path))
     if header[0] == "":
         guesses.append("column 1 has no name: an index, not read")
@@ -111,34 +119,35 @@ class _Lines:
 
 
 def _rows_of(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, Row]]:
-    with _open(path, encoding) as file:
+    with open_text(path, encoding) as file:
         yield from table_rows(file, str(path), separator)
 
 
-def _open(path: Path, encoding: str) -> TextIO:
-    # A byte that is not UTF-8 becomes a lone surrogate, which no text field may hold: it costs its row alone.
-    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+def open_text(path: Path, encoding: str) -> TextIO:
+    """The file as text, with a lone surrogate for bytes that are no characters."""
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "lone-surrogate"
     # "\n" alone ends a line: a text's own line separators may be in a cell.
     return io.TextIOWrapper(path.open("rb"), encoding=encoding, errors=errors, newline="\n")
 
 
-def _encoding(path: Path) -> tuple[str, list[str]]:
+def encoding_of(path: Path) -> tuple[str, list[str]]:
     """The encoding of a file, and what was guessed of it.
 
     A file is UTF-8 with damaged rows if any of its characters beyond ASCII is valid UTF-8, else Latin-1.
     """
-    valid = broken = 0
+    valid = broken = False
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     with path.open("rb") as file:
-        if file.read(2) in UTF16_MARKS:
-            return "utf-16", ["encoding UTF-16"]
+        if found := UTF16_STARTS.get(file.read(2)):
+            return found, ["encoding UTF-16"]
         file.seek(0)
-        for line in file:
-            if line.isascii():
+        while block := file.read(1 << 20):
+            if block.isascii() and not decoder.getstate()[0]:
                 continue
-            text = line.decode("utf-8", "surrogateescape")
-            escaped = sum("\udc80" <= character <= "\udcff" for character in text)
-            broken += escaped
-            valid += len(text) - escaped - sum(character.isascii() for character in text)
+            text = decoder.decode(block)
+            broken = broken or bool(ESCAPED.search(text))
+            # Bytes that are no Latin-1 as it is used (Windows-1252) speak against it as valid UTF-8 does.
+            valid = valid or bool(BEYOND_ASCII.search(text) or NOT_LATIN1.search(text))
             if valid and broken:
                 break
     if broken and not valid:

@@ -35,6 +35,8 @@ NUMBER = re.compile(
       |\s?[百千万萬亿億]|(?(currency)[kmbt](?!\w)|(?-i:k)(?!\w)))?""",
     re.ASCII | re.VERBOSE | re.IGNORECASE,
 )
+# Most answers: read without folding other forms.
+PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 # Every number has a figure; beyond ASCII there are more of them than 0 to 9.
 FIGURE = re.compile(r"[0-9]|[^\x00-\x7f]")
 SIGNS = str.maketrans(dict.fromkeys("\u2212\u2013\u2012\u2010\u2011\ufe63\uff0d", "-"))
@@ -64,11 +66,18 @@ def parse_number(text: str) -> Fraction | None:
     "50 percent" (½), "5 million", "5k", "5万". None for anything else: units or words beside it, two numbers,
     a zero denominator, nan, inf, a magnitude that no float holds, more than 64 characters.
     """
+    if PLAIN.fullmatch(text):
+        return Fraction(text)
     if not FIGURE.search(text):
         return None
     plain = fold_number_text(text[: 2 * MAX_CHARACTERS]).strip()
     match = NUMBER.fullmatch(plain) if len(text.strip()) <= MAX_CHARACTERS else None
     return _value(match) if match else None
+
+
+def is_number(text: str) -> bool:
+    """Whether `parse_number` reads the text."""
+    return bool(PLAIN.fullmatch(text)) or parse_number(text) is not None
 
 
 def find_numbers(text: str) -> list[Fraction | None]:
@@ -105,11 +114,11 @@ def fold_number_text(text: str) -> str:
 UNIT_POWER = re.compile(r"[^\W\d_]\)?\s?\^\(?\Z")
 # The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
 CUT_BEFORE = re.compile(
-    r"(?:[±√<>≤≥]\s?|[\d^.,]|\d[:/'*×·]\s?|\\[a-z]+[{\s]?|百分之|\b(?:half|twice|double|quarter|third)\s(?:of\s)?)\Z",
+    r"(?:[±√<>≤≥]\s?|[\d^.,]|\d[:/'*×·]\s?|\\[a-z]+[{\s]?|百分之|零下|(?:\bnot|n['’]t)\s(?:be\s)?|\b(?:half|twice|double|quarter|third)\s(?:of\s)?)\Z",
     re.IGNORECASE,
 )
 CUT_AFTER = re.compile(
-    r"\d|/|[.,:'^]\d|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)|\s+and\s+an?\s+(?:half|quarter|third)\b"
+    r"\d|/|\+(?!\s?\d)|[.,:'^]\d|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)|\s+and\s+an?\s+(?:half|quarter|third)\b"
     r"|e[+-]?\d|(?-i:[KMBT])(?!\w)|[\s-]*(?:°|degrees?)?\s?[CF]?\s?(?:below\s+(?:zero|0)\b|零下)",
     re.IGNORECASE,
 )

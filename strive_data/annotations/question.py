@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn, cast
 
-from strive_data.annotations.choices import LETTER, OPTION
-from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.choices import LETTER, lettered
+from strive_data.annotations.numbers import is_number, parse_number
 from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.files import IMAGE_SUFFIXES
@@ -151,12 +151,12 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
     _check_text("options", joined)
     if problem_type != "multiple choice":
         return tuple([option.strip() for option in options])
-    lettered = [_lettered(option) for option in options]
-    if None in lettered or len(options) < 2:
+    with_letters = lettered(options)
+    if len(with_letters) < max(len(options), 2):
         _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'")
-    if len({option[0] for option in lettered if option}) < len(lettered):
+    if len({option[0] for option in with_letters}) < len(with_letters):
         _bad("options", f": got {short_repr(options)}, expected each letter once")
-    return tuple([option for option in lettered if option])
+    return tuple(with_letters)
 
 
 def _joined(options: object) -> str | None:
@@ -165,19 +165,6 @@ def _joined(options: object) -> str | None:
         return "".join(options) if isinstance(options, list) else None
     except TypeError:
         return None
-
-
-def _lettered(option: str) -> str | None:
-    """ "A. text", from any of the forms that data sets use; None for an option without a letter."""
-    if (
-        option[1:3] == ". "
-        and "A" <= option[0] <= "Z"
-        and not option[3:4].isspace()
-        and option.strip() == option
-    ):
-        return option
-    match = OPTION.fullmatch(option.strip())
-    return f"{match[1]}. {match[2]}".rstrip() if match else None
 
 
 def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> str:
@@ -202,7 +189,7 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
         return _letter(answer, options)
     if problem_type == GROUNDING:
         return _time_spans(answer)
-    if problem_type in ("numerical", "regression") and parse_number(answer) is None:
+    if problem_type in ("numerical", "regression") and not is_number(answer):
         _bad(
             "solution",
             f": got {short_repr(answer)}, expected a finite number for problem_type {problem_type!r}",
@@ -222,6 +209,8 @@ def _time_spans(value: object) -> str:
 
 def _letter(answer: str, options: tuple[str, ...]) -> str:
     letters = [option[0] for option in options]
+    if answer in letters:
+        return answer
     match = LETTER.fullmatch(answer)
     if match is None or match[1] not in letters:
         hint = '; a recipe with rules.answer = "index" reads numbers of options' if answer.isdigit() else ""

@@ -20,8 +20,10 @@ from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
     OWN_TABLE,
     OWN_TABLE_WITH_IDS,
+    REQUIRED,
     Recipe,
     find_recipe,
+    missing_fields,
     names_read,
     one_of,
     own_table,
@@ -257,10 +259,18 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Cho
         )
     names = _printable(columns)
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    missing = missing_fields(columns, named)
+    if len(missing) < len(REQUIRED):
+        them = "it" if len(missing) == 1 else "them"
+        raise UsageError(
+            f"annotation {file.path}: no column for the {' and the '.join(missing)}: columns are {listed}; "
+            f"name {them} with --columns {','.join(f'{name}=…' for name in missing)}, or all fields by a "
+            "recipe (--recipe FILE.toml)"
+        )
     raise UsageError(
         f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Name the columns with "
-        f"--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); known: "
-        f"{', '.join(packaged_recipes())}"
+        "--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); `strive-data "
+        "recipes` lists those that are known"
     )
 
 

@@ -275,18 +275,7 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     `named` gives columns for fields by name; the others are found by common names (`NAMES`). None where
     video, question or answer is not found. Raises UsageError where two columns fit one field.
     """
-    for name, column in named.items():
-        if name not in NAMES:
-            raise UsageError(f"--columns {name}={column}: got {name!r}, expected one of {', '.join(NAMES)}")
-        if column not in columns:
-            raise UsageError(
-                f"--columns {name}={column}: no such column; the table has {', '.join(sorted(columns))}"
-            )
-    found = {
-        name: column for name in NAMES if (column := named.get(name) or _column_for(name, columns, named))
-    }
-    if "image" in found and "video" not in found:
-        found["video"] = found.pop("image")
+    found = _found_columns(columns, named)
     if not set(REQUIRED) <= found.keys():
         return None
     base = OWN_TABLE_WITH_IDS if "id" in found else OWN_TABLE
@@ -302,6 +291,30 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     } | texts
     rule = replace(recipe.problem_type, field=found.get("problem_type", "problem_type"))
     return base, replace(recipe, fields=replace(recipe.fields, **texts), problem_type=rule)
+
+
+def missing_fields(columns: Set[str], named: Mapping[str, str]) -> list[str]:
+    """Which of video, question and answer no column of a user's own table is named for."""
+    return [name for name in REQUIRED if name not in _found_columns(columns, named)]
+
+
+def _found_columns(columns: Set[str], named: Mapping[str, str]) -> dict[str, str]:
+    """Column of each field of a user's own table, by `named` or by common names."""
+    for name, column in named.items():
+        if name not in NAMES:
+            known = f"got {name!r}, expected one of {', '.join(NAMES)}"
+            swapped = f"the field comes first, then the table's column: --columns {column}={name}"
+            raise UsageError(f"--columns {name}={column}: {swapped if column in NAMES else known}")
+        if column not in columns:
+            raise UsageError(
+                f"--columns {name}={column}: no such column; the table has {', '.join(sorted(columns))}"
+            )
+    found = {
+        name: column for name in NAMES if (column := named.get(name) or _column_for(name, columns, named))
+    }
+    if "image" in found and "video" not in found:
+        found["video"] = found.pop("image")
+    return found
 
 
 def with_option_columns(recipe: Recipe, columns: Set[str]) -> Recipe:

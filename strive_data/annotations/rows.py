@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from strive_data.annotations.delimited import delimited_rows
+from strive_data.annotations.delimited import delimited_rows, encoding_of, open_text
 from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
 from strive_data.annotations.recipes import IN_LIST
 from strive_data.errors import FailureKind, SampleError, UsageError
@@ -53,6 +53,42 @@ class Item(NamedTuple):
     def place(self) -> str:
         """File name and place in it, for messages: "rows.csv line 7"."""
         return f"{self.path.name} {self.unit}" + (f" {self.number}" if self.number >= 0 else "")
+
+
+@dataclass(frozen=True)
+class JsonText:
+    """A file of JSON as UTF-8 bytes, whatever its encoding."""
+
+    path: Path
+    encoding: str
+
+    def lines(self) -> Iterator[bytes]:
+        """Its lines. Bytes, since a text would also be cut at U+2028 and its like, which JSON allows."""
+        if self.encoding != "utf-8-sig":
+            with open_text(self.path, self.encoding) as text:
+                for line in text:
+                    yield line.encode("utf-8", "surrogatepass")
+            return
+        with self.path.open("rb") as file:
+            yield next(file, b"").removeprefix(BYTE_ORDER_MARK)
+            yield from file
+
+    def blocks(self) -> Iterator[bytes]:
+        """Its content in pieces of about a MiB, without the blanks before it."""
+        if self.encoding != "utf-8-sig":
+            with open_text(self.path, self.encoding) as text:
+                yield text.read(1 << 20).lstrip().encode("utf-8", "surrogatepass")
+                while piece := text.read(1 << 20):
+                    yield piece.encode("utf-8", "surrogatepass")
+            return
+        with self.path.open("rb") as file:
+            yield file.read(1 << 20).removeprefix(BYTE_ORDER_MARK).lstrip()
+            while block := file.read(1 << 20):
+                yield block
+
+    def whole(self) -> object:
+        """The JSON value of the whole file. Raises SampleError where it is none."""
+        return json_value(b"".join(self.blocks()))
 
 
 @dataclass(frozen=True)
@@ -111,13 +147,17 @@ def read_rows(path: Path) -> RowFile:
         rows = _parquet_rows(path)
         header = frozenset(pl.scan_parquet(path).collect_schema().names())
         return RowFile(path=path, sha256=sha256, items=rows, header=header)
-    if start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") and not _is_lines(path, start):
-        return RowFile(path=path, sha256=sha256, items=Rows(partial(_list_items, path)))
-    tree = _tree(path)
+    encoding, guesses = encoding_of(path)
+    text = JsonText(path, encoding)
+    opened = partial(RowFile, path=path, sha256=sha256, guesses=tuple(guesses))
+    first = next(text.blocks())
+    if first.startswith(b"[") and not _is_lines(text, first):
+        return opened(items=Rows(partial(_list_items, text)))
+    tree = _tree(text)
     if tree is None:
-        return RowFile(path=path, sha256=sha256, items=Rows(partial(_line_items, path)))
+        return opened(items=Rows(partial(_line_items, text)))
     only = Item(path, "line", 1, 0, tree)
-    return RowFile(path=path, sha256=sha256, items=Rows(lambda: iter([only])), tree=tree)
+    return opened(items=Rows(lambda: iter([only])), tree=tree)
 
 
 def items_of(file: RowFile, steps: str) -> Iterable[Item]:
@@ -235,86 +275,70 @@ def _parquet_items(path: Path, count: int) -> Iterator[Item]:
             yield Item(path, "row", row, row, {k: v for k, v in fields.items() if v is not None})
 
 
-def _list_items(path: Path) -> Iterator[Item]:
+def _list_items(text: JsonText) -> Iterator[Item]:
     row = 0
     try:
-        for value in list_values(_blocks(path)):
-            yield Item(path, "item", row, row, value)
+        for value in list_values(text.blocks()):
+            yield Item(text.path, "item", row, row, value)
             row += 1
     except UnsplittableError:
         try:
-            whole = _whole(path)
+            whole = text.whole()
         except SampleError as error:
-            raise _unusable(path, error.message) from error
+            raise _unusable(text.path, error.message) from error
         for value in whole[row:] if isinstance(whole, list) else ():
-            yield Item(path, "item", row, row, value)
+            yield Item(text.path, "item", row, row, value)
             row += 1
     if not row:
-        raise _unusable(path, "the list is empty")
+        raise _unusable(text.path, "the list is empty")
 
 
-def _is_lines(path: Path, start: bytes) -> bool:
+def _is_lines(text: JsonText, start: bytes) -> bool:
     """Whether a file that begins with [ holds lines, the first of them a list or a broken row."""
     if b"\n" not in start.strip():
         return False
-    values = [item.value for item in islice(_line_items(path), LINES_TO_JUDGE)]
+    values = [item.value for item in islice(_line_items(text), LINES_TO_JUDGE)]
     if isinstance(values[0], list) and len(values) > 1:
         return True
     return 2 * sum(isinstance(value, Mapping) for value in values) >= len(values)
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        first = file.read(1 << 20).removeprefix(BYTE_ORDER_MARK)
-        yield first.lstrip()
-        while block := file.read(1 << 20):
-            yield block
+def _line_items(text: JsonText) -> Iterator[Item]:
+    row, path = 0, text.path
+    for line, raw in enumerate(text.lines(), start=1):
+        if raw.isspace() or not raw:
+            continue
+        try:
+            value = json_value(raw)
+        except SampleError as error:
+            value = error
+        yield Item(path, "line", line, row, value)
+        row += 1
 
 
-def _line_items(path: Path) -> Iterator[Item]:
-    # Bytes, since a text would also be cut at U+2028 and its like, which JSON allows within a string.
-    row = 0
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            body = raw.removeprefix(BYTE_ORDER_MARK) if line == 1 else raw
-            if body.isspace() or not body:
-                continue
-            try:
-                value = json_value(body)
-            except SampleError as error:
-                value = error
-            yield Item(path, "line", line, row, value)
-            row += 1
-
-
-def _tree(path: Path) -> Mapping[str, object] | None:
+def _tree(text: JsonText) -> Mapping[str, object] | None:
     """The one object that the whole file is, if it is one.
 
     Raises UsageError for a file without any object, rather than give one failure for each of its lines.
     """
-    items = _line_items(path)
+    items = _line_items(text)
     first, second = next(items), next(items, None)
     if isinstance(first.value, Mapping):
         return first.value if second is None else None
     try:
-        whole = _whole(path)
+        whole = text.whole()
     except SampleError:
         whole = None
     if isinstance(whole, Mapping):
         return whole
     if isinstance(whole, SampleError):
-        raise _unusable(path, whole.message)
-    if not any(isinstance(item.value, Mapping) for item in _line_items(path)):
+        raise _unusable(text.path, whole.message)
+    if not any(isinstance(item.value, Mapping) for item in _line_items(text)):
         reason = (
             f" (line {first.number}: {first.value.message})" if isinstance(first.value, SampleError) else ""
         )
-        raise _unusable(path, f"no line is a JSON object{reason}")
+        raise _unusable(text.path, f"no line is a JSON object{reason}")
     return None
-
-
-def _whole(path: Path) -> object:
-    """The JSON value of the whole file. Raises SampleError where it is none."""
-    return json_value(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
 
 
 def _bad(message: str) -> SampleError:

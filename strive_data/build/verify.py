@@ -133,10 +133,15 @@ class VerifyResult:
 def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = None) -> VerifyResult:
     """Read every byte of a finished build; `workers` processes, 0: one a core, 1: this process only.
 
-    Raises UsageError if there is no such folder. Memory does not grow with the number of shards.
+    Raises UsageError if there is no such folder, or no build in it. Memory does not grow with the shards.
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
+    if not any((folder / name).exists() for name in (BUILD_FILE, RUN_FILE)):
+        raise UsageError(
+            f"{folder} holds no build (no {RUN_FILE}, no {BUILD_FILE}): name the --out folder of "
+            "`strive-data build`"
+        )
     try:
         record = read_record(folder)
     except StriveError as error:

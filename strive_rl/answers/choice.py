@@ -27,7 +27,7 @@ CONTRADICTION = ""
 Texts = Mapping[str, str]
 """Options by letter, without it."""
 
-BULLET = re.compile(r"[-–—•·*]\s+(?=\(?[A-Za-z])")
+BULLET = re.compile(r"(?:[-–—•·*]\s+|(?:[-=]>|[→⇒➜∴])\s*)(?=\(?[A-Za-z])")
 # A letter, the sign behind it, and other words of its line. `sign` is None for "B candles".
 HEAD = re.compile(
     rf"(?:[(\[](?P<enclosed>[A-Za-z])[)\]]|(?P<bare>[A-Za-z]){END})(?P<sign>\s*[.):;,、。\]–—-]+|\s*(?=\())?(?P<words>.*)",

@@ -18,22 +18,31 @@ LATIN = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 END = rf"(?!{LATIN}|['’]\w)"
 NOUNS = (
     r"\b(?:ans|answer|option|choice|respuesta(?:\s+correcta)?|réponse|antwort|resposta|risposta|antwoord"
-    r"|cevap|jawaban|ответ|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|đáp\s+án|الجواب|الإجابة"
+    r"|cevap|jawaban|ответ|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|답(?=[은는이가]\s)|đáp\s+án|الجواب|الإجابة"
 )
 VERBS = r"(?:is|would\s+be|should\s+be|must\s+be|has\s+to\s+be|es|est|ist|lautet|é|è)"
 LINKS = rf"\s*[\"'”*_]*\s*[:=]|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
-LINKS += r"|\s+(?=\([A-Z]\))"
+LINKS += r"|\s+(?=\([A-Z]\))|(?:(?<=\bans)|(?<=\banswer))\s+(?=[A-Z][.)]?\s*(?:\Z|\n))"
+LINKS += r"|\s*(?:은|는|이|가)\s+"
+# Between the noun and its link: "the right choice here is B", "the option that fits best is B".
+BETWEEN = (
+    r"(?:\s+(?:here|then|in\s+this\s+case)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
+    r"|describes|corresponds|answers|captures)(?:\s+(?:best|it|this|(?:to\s+)?the\s+\w+))?)?"
+)
 HEDGES = (
     r"(?:(?:most\s+likely|probably|likely|clearly|definitely|indeed|therefore|thus|the|option|choice|letter)"
     r"\s+)*"
 )
-STRONG = re.compile(rf"(?:{NOUNS})(?P<link>{LINKS})\s*{HEDGES}", re.IGNORECASE)
+STRONG = re.compile(rf"(?:{NOUNS}){BETWEEN}(?P<link>{LINKS})\s*{HEDGES}", re.IGNORECASE)
 OPENS_CLAUSE = r"(?:^|(?<=[.!?,:;\n]))\s*(?:(?:so|thus|therefore|hence|then|and|well)\b,?\s*)*"
-SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+it(?:['’]s|\s+is))?"
+SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+that)?(?:\s+it(?:['’]s|\s+is))?"
+# Behind these a colon makes a label: "Prediction: B".
+LABELS = r"(?:letter|correct|result|solution|response|prediction|output|verdict|pick)(?=\s*[:=])"
 WEAK = re.compile(
     rf"\b(?:option|choice)\s+|(?:选项|選項|選択肢)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
-    r"|(?:it|that|this)(?:\s+(?:is|must\s+be|would\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)|definitely"
-    rf"|clearly|{SURE})\b[,:]?\s*{HEDGES}",
+    r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|has\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
+    rf"|definitely|clearly|yes|sure|{SURE}|{LABELS})\b\s*[,:=]?\s*{HEDGES}|\b(?:leaves|leaving)\s+(?:only\s+)?"
+    r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?",
     re.IGNORECASE,
 )
 LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECASE)
@@ -45,22 +54,23 @@ GUESSED = re.compile(
 )
 PRAISED = re.compile(
     r"(?<![\w'’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+is\s+(?:(?:definitely|clearly|most\s+likely|probably)\s+)?"
-    r"(?:the\s+)?(?:(?:most\s+)?(?:likely|correct|right|best|only)\s+)*(?:answer|option|choice|correct|right)\b"
+    r"(?:the\s+)?(?:(?:most\s+)?(?:likely|correct|right|best|better|only)\s+)*(?:answer|option|choice|correct|right"
+    r"|most\s+(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable))\b"
     r"|\s+(?:best\s+)?(?:fits|matches|describes|captures|corresponds|answers)\b"
-    r"|\s*[是为為]?\s*(?:最)?(?:正确|正確|对的|對的))"
+    r"|\s*(?:选项|選項|项|項)?\s*[是为為]?\s*(?:最)?(?:正确|正確|对的|對的))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
 LOWER = re.compile(r"\s*(?:\(([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
-    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[项項]|\n|\b(?:because|since|as|for|based|due|given)\b|\([^?]|是|です|因"
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead)\b|\([^?]|是|です|입니다|이다|因"
     r"|\band\s+(?:the|my|so|this|that|it)\b)",
     re.IGNORECASE,
 )
 # An alternative that is added after the letter's own clause: "A; alternatively B", "A, but maybe B".
 ADDED = re.compile(
     rf"[\s.,;:?!)]*(?:(?:but|and)\s+)?(?:it\s+)?"
-    rf"(?:(?:alternatively|perhaps|maybe|possibly|or|also|(?:could|might|may|can)\s+(?:also\s+)?be)\b[\s,:]*)+"
+    rf"(?:(?:alternatively|otherwise|else|actually|wait|no|perhaps|maybe|possibly|or|also|(?:could|might|may|can)\s+(?:also\s+)?be)\b[\s,:]*)+"
     rf"(?:the\s+|answer\s+|option\s+)*{WRAP}\(?([A-Z]){END}",
     re.IGNORECASE,
 )
@@ -124,8 +134,8 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
     praised = [(match, False) for match in PRAISED.finditer(text) if match["letter"] in letters]
     for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start()):
         before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
-        if match.re is WEAK:  # "not A, so B": it begins a clause of its own
-            before = re.split("[,;:]", before)[-1]
+        if match.re in (WEAK, PRAISED):  # "not A, so B": it begins a clause of its own
+            before = re.split("[,;:.!?]", before)[-1]
         if not DENIED.search(before):
             yield _statement(text, match, weak, before, letters)
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from strive_rl.answers.accuracy import accuracy_of, read_number
+from strive_rl.answers.accuracy import accuracy_of, final_answer, outside_thoughts, read_number
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,
@@ -320,8 +320,14 @@ VIDEOMMMU = Benchmark(
 
 
 def custom_score(output: str, item: Item) -> Verdict:
-    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on."""
+    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on.
+
+    As in training and in an evaluation on shards, an `<answer>` that is never closed was cut off, and is
+    none. Outputs without the tag are read as a whole, since other tools do not ask for it.
+    """
     question = item.question
+    if "<answer>" in outside_thoughts(output) and final_answer(output) is None:
+        return Verdict(value=0.0, extracted=None)
     if question.problem_type == "multiple choice":
         return choice_verdict(output, item)
     answer = final_text(output)

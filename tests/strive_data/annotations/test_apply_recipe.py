@@ -38,7 +38,7 @@ def refused(rules, **layout):
     [
         (["red", "blue"], ["A. red", "B. blue"]),
         (["A. red", "B. blue"], ["A. red", "B. blue"]),
-        (["(A) red", "(B) blue"], ["(A) red", "(B) blue"]),
+        (["(A) red", "B) blue "], ["A. red", "B. blue"]),
         # Not letters of their own: the second should be B, the third has none.
         (["A. Smith", "C. Jones"], ["A. A. Smith", "B. C. Jones"]),
         (["A. red", "blue"], ["A. A. red", "B. blue"]),

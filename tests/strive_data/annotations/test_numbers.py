@@ -94,7 +94,7 @@ def test_numbers_of_a_running_text(text, values):
         "- 5 m/s", "temperature - 5", "0x10", "1280x720",
         "±5", "√2", r"\sqrt{2}", "half of 10", "10 and a half",
         "5 degrees below zero", "1:30", "1.5.2", "10,5",
-        "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5",
+        "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5", "零下5度", "5+ dogs", "not 5",
     ],
 )  # fmt: skip
 def test_a_part_of_a_number_is_not_read_as_one(text):

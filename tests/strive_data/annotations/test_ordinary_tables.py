@@ -66,8 +66,8 @@ def test_a_table_of_images_alone(root: Path, header: str, options: dict[str, str
     [
         ("r.csv", b"video,question,answer\rv/x.mp4,Who?,red\r", "lines end in CR alone"),
         ("r.csv", "video,question,answer\nv/x.mp4,Who?,red\n".encode("utf-16-le"), "byte order mark"),
-        ("r.jsonl", '{"video": "v/x.mp4"}'.encode("utf-16"), r"line 1: not UTF-8 at byte 0"),
-        ("r.jsonl", '{"video": "v/ü.mp4"}'.encode("latin-1"), r"line 1: not UTF-8 at byte 13"),
+        ("r.jsonl", b'{"video": "v/\xff\xc3\xbc.mp4"}', r"line 1: not UTF-8 at byte 13"),
+        ("r.jsonl", b'{"video": "v/\x81.mp4"}', r"line 1: not UTF-8 at byte 13"),
     ],
 )
 def test_an_encoding_that_is_not_read_is_named(root: Path, name: str, body: bytes, says: str) -> None:
@@ -86,6 +86,35 @@ def test_ordinary_tables_are_read_and_the_guess_is_said(root: Path, case: str) -
     assert ("é" in question.question) == (case in ("UTF-16", "Latin-1"))
     assert guess in " ".join(reading.guesses)
     assert bool(guess) == bool(reading.guesses)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1", "utf-8-sig"])
+@pytest.mark.parametrize("form", ["lines", "list", "long list"])
+def test_json_in_other_encodings(root: Path, encoding: str, form: str) -> None:
+    """U+2028 is no end of a line; characters and rows lie across the blocks in which a list is read."""
+    words = "Où?" if encoding == "latin-1" else "Où?\u2028 是 𝄞"
+    count = 3000 if form == "long list" else 3
+    row = {"video": "v/x.mp4", "question": words, "answer": "é" * 350}
+    lines = [json.dumps({**row, "id": number}, ensure_ascii=False) for number in range(count)]
+    body = "\n".join(lines) if form == "lines" else f"[{', '.join(lines)}]"
+    rows, reading = read(root, "r.json", body.encode(encoding))
+    assert not rows.failures
+    assert [question.sample_id for _, question in rows.questions] == [str(number) for number in range(count)]
+    assert {question.question for _, question in rows.questions} == {words}
+    guess = {"latin-1": "encoding Latin-1", "utf-8-sig": ""}.get(encoding, "encoding UTF-16")
+    assert guess in " ".join(reading.guesses)
+    assert bool(guess) == bool(reading.guesses)
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv"])
+def test_half_a_character_of_utf16_costs_its_row_alone(root: Path, name: str) -> None:
+    lines = ["video,question,answer"] if name == "r.csv" else []
+    form = "{0},{1},red" if name == "r.csv" else '{{"video": "{0}", "question": "{1}", "answer": "red"}}'
+    lines += [form.format("v/x.mp4", question) for question in ("Who", "\ud800 half", "Where")]
+    body = "\n".join(lines).encode("utf-16", "surrogatepass")
+    rows, _ = read(root, name, body + b"\n\0x")
+    assert [question.question for _, question in rows.questions] == ["Who", "Where"]
+    assert [failure.row for failure in rows.failures] == [1, 3]
 
 
 OPTIONS = {
@@ -165,6 +194,11 @@ def test_named_columns_take_the_place_of_guesses(root: Path) -> None:
         read(root, "r.csv", body, columns={"video": "film"})
     with pytest.raises(UsageError, match="got 'movie', expected one of video, question"):
         read(root, "r.csv", body, columns={"movie": "clip"})
+    with pytest.raises(UsageError, match=r"the field comes first.*--columns video=clip$"):
+        read(root, "r.csv", body, columns={"clip": "video"})
+    with pytest.raises(UsageError, match=r"no column for the answer: columns are a, .*answer=…,") as said:
+        read(root, "r.csv", body, columns={"video": "clip", "question": "q"})
+    assert "easyr1" not in str(said.value)
     with pytest.raises(UsageError, match="Video, video"):
         read(root, "r.csv", "Video,video,query,label\na,b,c,d\n")
     with pytest.raises(UsageError, match=r"no recipe fits its columns a, b;.*--columns"):

@@ -263,7 +263,8 @@ def test_any_column_name_can_be_printed(root):
 def test_columns_that_no_recipe_knows(root):
     path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
     with pytest.raises(
-        UsageError, match=r"no recipe fits its columns ask, film, reply; .*--recipe FILE.toml"
+        UsageError,
+        match=r"the video and the answer: columns are ask, film, reply; .*--recipe FILE.toml",
     ):
         read_annotations([path], root)
     recipe = root / "mine.toml"

@@ -267,6 +267,9 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(build: Path, name: str) -> 
 def test_a_folder_without_a_build_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         verify_build(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"holds no build"):
+        verify_build(tmp_path)
+    (tmp_path / "build.json").touch()
     assert problems_of(tmp_path).startswith("run.json: ")
 
 

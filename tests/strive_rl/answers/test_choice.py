@@ -65,6 +65,8 @@ IS_B = (
     "The answer would be B", "Answer is B", "Ans: B", "correct option: b", "It's candles.",
     "B is the correct answer since A and C are not shown.", "Candles are the most common.",
     "My answer is B", "The best answer is B.", "Not A, so B.",
+    "The answer B", "The letter of the answer is B", "Correct: B", "Sure! B.",
+    "The option that describes it is B.",
     "A is wrong. C is wrong. D is wrong. The answer is B.", "It's not apples, it's candles.",
     "They use candles, not apples.", "It's either A or B. I choose B.",
 )  # fmt: skip

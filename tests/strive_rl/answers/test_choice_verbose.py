@@ -38,6 +38,14 @@ ANSWERS = (
     "正确答案为 {l}", "正解は{l}です。", "Not {m}, so {l}.", "{m} is wrong. The answer is {l}.",
     "Option {m}: not seen.\nOption {l}: seen.\n\n{l}", "The answer is {l}, not {m}.", "Let us see.\n\n{l}",
     "First I thought of {u}.\nFinal answer: {l}", "<b>{l}</b>", "{l} because of the first frames",
+    "Answer {l}", "ans {l}", "The right choice here is {l}.", "It should be {l}.", "Yes, {l}.",
+    "→ {l}", "=> {l}", "∴ {l}", "Prediction: {l}", "Letter: {l}", "Result: **{l}**", "Solution: ({l})",
+    "The option that best matches is {l}.", "Option {l} is the most accurate.",
+    "The answer is {l} rather than {m}.",
+    "It is not {m}. It is {l}.", "{m} is wrong, {l} is right.", "Not {m} but {l}.",
+    "I am confident that it is {l}.",
+    "Between {m} and {l}, {l} is the better choice.", "Eliminating {m} leaves {l}.", "{l}选项正确",
+    "답은 {l}입니다", "정답: {l}",
 )  # fmt: skip
 REMARKS = (
     "{}",
@@ -56,6 +64,10 @@ NO_ANSWERS = (
     "The question asks about \"{t}\".", "{l}. {u}", "{m}. {t}", "Neither {l} nor {m}.", "{l}/{m}", "{l}, {m}",
     "{t} or {u}", "It is impossible to say whether it is {t} or {u}.", "The video does not show {t}.",
     "答案不是{l}", "{l}还是{m}？", "Wrong answer: {l}", "I wouldn't choose {l}.", "The answer is {l} ({u}).",
+    "If it is dark, the answer is {l}; otherwise {m}.", "Response: {l} or {m}", "Yes, {l} or {m}.",
+    "Not {m} but {l} or Z.",
+    "Result: {l}. Actually {m}.", "It is not {m}. It is not {l}.", "The option that fits is not {l}.",
+    "{m} is wrong, {l} is wrong.", "Solution: {l} is wrong.", "답은 {l}가 아닙니다",
     "Z", "<answer>", "The sign says \"{t}\".", "Answer: {l}\nAnswer: {m}",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.schema import ProblemType
+from strive_rl.algorithm.reward import reward_of
 from strive_rl.benchmarks.items import find_annotations, read_items
 from strive_rl.benchmarks.rules.open_answers import (
     CUSTOM,
@@ -155,6 +156,26 @@ def test_official_leaves_out_empty_outputs() -> None:
 )
 def test_each_type_as_the_reward_scores_it(kind: ProblemType, truth: str, output: str, value: float) -> None:
     assert custom_score(output, item(truth, kind)).value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "<think>x</think><answer>B</answer>",
+        "<think>x</think><answer>B",
+        "<answer>B",
+        "x</think><answer>A</answer><answer>B",
+        "<think><answer>B",
+        "<answer></answer>",
+    ],
+)
+def test_a_tagged_output_has_the_rewards_accuracy(output: str) -> None:
+    """`score` and an evaluation on shards agree; an answer that was cut off is none."""
+    wanted = reward_of(output, choice_item("B").question).accuracy
+    assert wanted == ("B</answer>" in output)
+    assert custom_score(output, choice_item("B")).value == wanted
+    number = output.replace("A<", "1<").replace("B", "12")
+    assert custom_score(number, item("12", "numerical")).value == wanted
 
 
 def test_choices_are_read_as_everywhere() -> None:
