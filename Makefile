@@ -12,7 +12,7 @@ BRIEFLY := awk -v live=$$(test -t 2 && echo 1) '/^ *(Collecting|Processing)/ {n+
     else if (/Installing collected|Successfully/ || (/Collecting/ && n % 25 == 0)) print line; \
     fflush() } END { if (live) print "" }'
 
-.PHONY: setup demo study test test-slow test-vllm check clean
+.PHONY: setup demo study test test-slow test-vllm test-tools check clean
 
 setup: $(READY)
 
@@ -65,6 +65,18 @@ test-vllm: .venv-vllm/.ready
 
 .venv-vllm/.ready: tools/vllm_env.sh
 	tools/vllm_env.sh
+
+# Exports read by the libraries that they are for, datasets and TRL: an environment of its own beside the packages of
+# $(VENV), since neither is needed to develop.
+test-tools: .venv-tools/.ready
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-tools/bin/python -m pytest tests/strive_data/export/test_libraries.py
+
+.venv-tools/.ready: $(READY)
+	$(BIN)/python -m venv .venv-tools
+	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  >"$$(.venv-tools/bin/python -c 'import site; print(site.getsitepackages()[0])')/packages.pth"
+	.venv-tools/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[trl]'
+	touch $@
 
 check: setup
 	$(BIN)/ruff format --check .

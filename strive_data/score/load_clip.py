@@ -5,18 +5,24 @@ from __future__ import annotations
 import difflib
 import logging
 import pickle
+import ssl
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import open_clip
 import torch
+from huggingface_hub import constants as hub
 from PIL import Image
 from safetensors import SafetensorError
 
+from strive_data.common.console import echo
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
 from strive_data.score.windows import CountTokens
@@ -64,8 +70,9 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
     by_schema = settings.model.startswith(SCHEMAS)
     pretrained = None if by_schema else settings.pretrained
     tag_cfg = {} if by_schema else open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
+    local = settings.model.startswith("local-dir:") or (not by_schema and not tag_cfg)
     try:
-        with quiet():
+        with quiet(), nullcontext() if local else from_hub(f"{settings.model} {pretrained or ''}".rstrip()):
             model, _, transform = open_clip.create_model_and_transforms(
                 settings.model,
                 pretrained=pretrained,
@@ -91,6 +98,35 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
         device=device,
         dtype=open_clip.get_input_dtype(settings.precision) or torch.float32,
     )
+
+
+@contextmanager
+def from_hub(name: str) -> Iterator[None]:
+    """Say on standard error what is loaded from where; a hub that does not answer is not asked again.
+
+    One request, which waits for HF_HUB_ETAG_TIMEOUT (10 s), shows whether the hub can be reached. Its client
+    would try each file of a model six times, some two minutes in all. Files of its cache are read then.
+    """
+    echo(f"score: loading {name} from {hub.ENDPOINT} or its cache {hub.HF_HUB_CACHE}", err=True)
+    offline = hub.HF_HUB_OFFLINE
+    if not offline and not _answers(hub.ENDPOINT, hub.HF_HUB_ETAG_TIMEOUT):
+        echo(f"score: {hub.ENDPOINT} does not answer; only its cache is read", err=True)
+        hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = offline
+
+
+def _answers(url: str, seconds: float) -> bool:
+    """Whether anything answers at a URL, be it with an error."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=seconds):
+            return True
+    except HTTPError:
+        return True
+    except (OSError, HTTPException) as error:
+        return isinstance(getattr(error, "reason", None), ssl.SSLError)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Never a pickle, and no code from the hub.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.load_clip import LOAD_ERRORS, choose_device, first_line, quiet
+from strive_data.score.load_clip import LOAD_ERRORS, choose_device, first_line, from_hub, quiet
 from strive_data.score.scorer import FrameScores, require_frames
 from strive_data.score.windows import query_text
 
@@ -100,8 +101,7 @@ def load_vlm(settings: ScoreSettings, form: PromptForm) -> VlmModel:
 def load_pretrained(kind: Any, settings: ScoreSettings, hint: str) -> tuple[Any, Any]:
     """(model, processor) of `score.model`; `kind` is a model class of transformers. Raises UsageError."""
     try:
-        with quiet():
-            # First of all: without a network the hub's client retries for each file that is requested.
+        with quiet(), nullcontext() if Path(settings.model).exists() else from_hub(settings.model):
             config = AutoConfig.from_pretrained(settings.model, trust_remote_code=False)
             expected = getattr(kind, "config_class", None) or PreTrainedConfig
             if not isinstance(config, expected):

@@ -1,9 +1,11 @@
-"""Videos, images and folders of frames from one table: build, verify, report, train each architecture."""
+"""Videos, images and folders of frames, all problem types, from one table: build, verify, report, train each
+architecture, export to each layout, read back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from strive_data.config import (
     ViewSettings,
 )
 from strive_data.demo.write import write_world
+from strive_data.export.run import export_build
 from strive_data.inspect.report import Selection, write_report
 from strive_data.schema import PROBLEM_TYPES
 from strive_data.shards.reader import ShardSet
@@ -33,6 +36,7 @@ from strive_rl.train import state
 from strive_rl.train.state import start
 from strive_rl.train.trainer import fit
 from tests.strive_data.build.test_pipeline import Quiet
+from tests.strive_data.export.test_export import READERS, check_key_frames, expected
 from tests.strive_rl.tiny_models import TINY_MODELS
 
 SETTINGS = BuildSettings(
@@ -141,8 +145,30 @@ def test_spatial_views_are_the_variants_of_an_image(built: Path) -> None:
     assert seen == {"whole", "crop", "tier coarse"}
 
 
+@pytest.mark.parametrize("layout", [*READERS, "lmms-eval"])
+def test_each_export_has_the_questions_pixels_and_times_that_were_trained_on(
+    built: Path, tmp_path: Path, layout: str
+) -> None:
+    root = built.parent / "world" if layout == "lmms-eval" else None
+    assert export_build(built, layout, tmp_path / "out", data_root=root).rows == 2 * (2 + len(EXTRA))
+    if layout == "lmms-eval":
+        check_key_frames(tmp_path / "out", built, built.parent / "world")
+        return
+    rows = READERS[layout](tmp_path / "out")
+    assert rows == expected(built)
+    shards = ShardSet.open(built)
+    whole = json.loads((built / "run.json").read_text())["settings"]
+    for row in rows:
+        sample = shards.read(shards.sample_ids.index(row.sample_id))
+        group = training_group(sample, plan_views(whole, DataSettings()), seed=0, epoch=0)
+        if group.still:
+            (image,) = row.images
+            np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(image))), group.views[0].frames[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(TINY_MODELS))
-def test_two_steps_of_training_on_a_mixed_batch(
+def test_three_steps_of_training_on_mixed_batches(
     built: Path, tmp_path: Path, model_type: str, answering: Callable[[Policy], Policy]
 ) -> None:
     folder = TINY_MODELS[model_type](tmp_path / "model")
@@ -151,13 +177,13 @@ def test_two_steps_of_training_on_a_mixed_batch(
         policy=PolicySettings(device="cpu"),
         rollout=RolloutSettings(completions=4, max_new_tokens=5, temperature=4.0),
         optim=OptimSettings(lr=1e-3),
-        steps=2,
+        steps=3,
     )
     run = start(tmp_path / "run", shards=ShardSet.open(built), model=str(folder), settings=settings)
     run.policy = answering(run.policy)
     before = {name: weight.detach().clone() for name, weight in run.policy.trainable()}
     fit(run, lambda *_: None)
     records = jsonl.read(tmp_path / "run" / state.METRICS_FILE)
-    assert [record["step"] for record in records] == [1, 2]
+    assert [record["step"] for record in records] == [1, 2, 3]
     assert all(record["questions"] == 5 for record in records)
     assert any((weight != before[name]).any() for name, weight in run.policy.trainable())

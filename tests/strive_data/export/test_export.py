@@ -141,17 +141,16 @@ def test_each_layout_holds_the_questions_frames_and_times_of_the_build(
     assert [len(row.images) for row in rows[::2]] == [4, 4, 4, 4, 4, 1, 1]
 
 
-def test_key_frames_are_numbered_as_the_video_shows_them(mixed: Path, exported: Exported) -> None:
+def check_key_frames(folder: Path, build: Path, root: Path) -> None:
     """Frame n of a decode of the whole video is the picture and has the time of the build."""
-    folder = exported("lmms-eval")
     for variant in (0, 1):
         entries = json.loads((folder / f"keyframes-{variant}.json").read_text(encoding="utf-8"))
-        for entry, one in zip(entries, open_build(mixed / "build"), strict=True):
+        for entry, one in zip(entries, open_build(build), strict=True):
             assert entry["question_id"] == one.question.sample_id
             assert (entry["options"], entry["answer"]) == (list(one.question.options), one.question.answer)
             assert entry["keyframe_times"] == one.times[variant].tolist()
             if one.sample.meta.info.reader == "pyav":
-                with av.open(str(mixed / "world" / entry["video"])) as container:
+                with av.open(str(root / entry["video"])) as container:
                     frames = [
                         (frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)
                     ]
@@ -162,8 +161,12 @@ def test_key_frames_are_numbered_as_the_video_shows_them(mixed: Path, exported: 
             elif one.sample.meta.info.is_image:
                 assert entry["keyframe_indices"] == [0]
             else:
-                # Eight pictures are fewer than the cells, so every candidate is a picture.
+                # Its pictures are fewer than the cells, so every candidate is a picture.
                 assert entry["keyframe_indices"] == one.indices[variant].tolist()
+
+
+def test_key_frames_are_numbered_as_the_video_shows_them(mixed: Path, exported: Exported) -> None:
+    check_key_frames(exported("lmms-eval"), mixed / "build", mixed / "world")
 
 
 def test_key_frames_are_added_to_the_rows_of_the_benchmark(mixed: Path, tmp_path: Path) -> None:

@@ -1,16 +1,42 @@
 from __future__ import annotations
 
 import pickle
+import socket
+import time
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from huggingface_hub import constants as hub
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
 from strive_data.score.load_clip import check_names, choose_device, load_clip, token_counter
 from strive_data.score.registry import DEMO_MODEL
+
+
+@pytest.mark.parametrize("accepts", [False, True])
+def test_a_hub_that_does_not_answer_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], accepts: bool
+) -> None:
+    """A closed port, and a server that accepts and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if accepts:
+            server.listen()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(hub, "ENDPOINT", endpoint)
+        monkeypatch.setattr(hub, "HF_HUB_ETAG_TIMEOUT", 1)
+        monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
+        started = time.monotonic()
+        with pytest.raises(UsageError, match=r"cannot load hf-hub:nobody/none.*--scorer flat"):
+            load_clip(ScoreSettings(model="hf-hub:nobody/none"))
+    assert time.monotonic() - started < 15
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"score: loading hf-hub:nobody/none from {endpoint} or its cache ")
+    assert said[1:] == [f"score: {endpoint} does not answer; only its cache is read"]
+    assert hub.HF_HUB_OFFLINE is False
 
 
 class Bomb:
