@@ -24,7 +24,7 @@ from strive_data.config import (
     ViewSettings,
 )
 from strive_data.demo.write import write_world
-from strive_data.export.run import export_build
+from strive_data.export.layouts import export_build
 from strive_data.inspect.report import Selection, write_report
 from strive_data.schema import PROBLEM_TYPES
 from strive_data.shards.reader import ShardSet

@@ -60,8 +60,8 @@ def test_datasets_reads_the_lines_of_messages_and_the_key_frames(mixed: Path, tm
     rows = datasets.load_dataset("json", data_files=str(tmp_path / "messages" / "train.jsonl"))["train"]
     assert [row["solution"] for row in rows][4::2] == [
         "8",
-        "2.5",
         "1 to 3.5",
+        "2.5",
         "NO <b>EXIT</b> «ü»",
         "a red wall",
     ]
