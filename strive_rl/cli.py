@@ -127,12 +127,14 @@ def _train(
 
 
 def _require_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Raise UsageError for an output, a tracker or a reward that cannot be used, before torch is imported."""
-    from strive_rl.common.preflight import require_run_folder
+    """Raise UsageError for an output, a package, a tracker or a reward that cannot be used, before torch is
+    imported."""
+    from strive_rl.common.preflight import require_adapters, require_run_folder
     from strive_rl.common.trackers import require_trackers
 
     require_run_folder(out, resume=resume)
     require_trackers(settings.log)
+    require_adapters(settings.policy.lora_rank)
     if settings.reward.function:
         from strive_rl.algorithm.reward import require_reward
 

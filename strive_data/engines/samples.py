@@ -40,16 +40,17 @@ Scored = Sequence[FrameScores | SampleError]
 def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
     """Raise SettingsError if a setting needs frame embeddings and the scorer gives none."""
     grouped = settings.sampler.grouping != "none"
-    for needed, name in ((grouped, "sampler.grouping"), (settings.shard.embeds, "shard.embeds")):
+    turned_off = ((grouped, "sampler.grouping", "none"), (settings.shard.embeds, "shard.embeds", "false"))
+    for needed, name, off in turned_off:
         if needed and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
-            raise SettingsError(_no_embeddings(name, settings))
+            raise SettingsError(_no_embeddings(name, settings, f"--set {name}={off}"))
 
 
 def open_cache(folder: Path, scorer: Scorer, settings: BuildSettings) -> VideoCache:
     """The cache of videos embedded by this scorer. Raises SettingsError for a scorer that reads more than
     frame embeddings, UsageError for a folder that cannot be written."""
     if not isinstance(scorer, EmbeddingScorer):
-        raise SettingsError(_no_embeddings("--cache", settings))
+        raise SettingsError(_no_embeddings("--cache", settings, "leave it out"))
     check_cache_folder(folder)
     return VideoCache(
         folder=folder,
@@ -95,10 +96,10 @@ def _write_entry(entry: Path, encoded: EncodedFrames, scored: Scored) -> None:
         write_entry(entry, encoded, embeddings)
 
 
-def _no_embeddings(what: str, settings: BuildSettings) -> str:
+def _no_embeddings(what: str, settings: BuildSettings, remedy: str) -> str:
     return (
         f"{what} needs frame embeddings, and the scorer {settings.score.scorer!r} gives none: "
-        "leave it out, or use a scorer that does (clip, demo)"
+        f"{remedy}, or use a scorer that does (clip, demo)"
     )
 
 

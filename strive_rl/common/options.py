@@ -16,7 +16,7 @@ BENCHMARKS = (
 
 Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
 Model = Annotated[
-    str, option(text="Qwen2.5-VL or Qwen3-VL, a hub name or a folder; demo: the tiny model of the package.")
+    str, option(text="Qwen2.5-VL, Qwen3-VL or Qwen3.5: a hub name or a folder; demo: the packaged tiny one.")
 ]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of strive-rl train, finished or running.")]
 Frames = Annotated[int | None, option(text="Frames K of a video that the model sees; default 32.")]

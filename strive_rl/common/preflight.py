@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import difflib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from strive_data.common.files import require_unlocked
@@ -95,6 +96,12 @@ def require_device(name: str) -> None:
     count = _cuda_devices()
     if int(index or 0) >= count:
         raise UsageError(f"policy.device: got {name!r}, but there are {count} CUDA devices")
+
+
+def require_adapters(rank: int) -> None:
+    """Raise UsageError where adapters are asked for and the package that makes them is missing."""
+    if rank and find_spec("peft") is None:
+        raise UsageError(f"policy.lora_rank={rank} needs peft: install this package with its [lora] extra")
 
 
 def _cuda_devices() -> int:

@@ -126,7 +126,7 @@ def _updates(settings: TrainSettings) -> str:
         forward += 1
     if algorithm.kl_beta:
         forward += 1
-    return f"{text}: prompts and completions read {forward}× more"
+    return f"{text}, read {plural(forward, 'time')} after sampling"
 
 
 def _memory(made: Plan, need: Estimate) -> Iterator[str]:

@@ -65,7 +65,7 @@ class Embeds:
 def test_settings_that_need_embeddings_are_refused_for_a_scorer_without() -> None:
     grouped = BuildSettings(sampler=SamplerSettings(grouping="semantic"))
     for settings, name in ((grouped, "sampler.grouping"), (build_settings(embeds=True), "shard.embeds")):
-        with pytest.raises(SettingsError, match=f"{name} needs frame embeddings"):
+        with pytest.raises(SettingsError, match=rf"{name} needs frame embeddings.*--set {name}="):
             require_embeddings(Plain(), settings)
         require_embeddings(Embeds(), settings)
     require_embeddings(Plain(), BuildSettings())

@@ -14,7 +14,13 @@ from strive_data.common.files import output_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import preflight
 from strive_rl.common.model_folder import write_manifest
-from strive_rl.common.preflight import require_device, require_free, require_model, require_run_folder
+from strive_rl.common.preflight import (
+    require_adapters,
+    require_device,
+    require_free,
+    require_model,
+    require_run_folder,
+)
 
 ROOT = Path(__file__).parents[3]
 # Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.
@@ -106,6 +112,14 @@ def typed(*arguments: object) -> tuple[int, str]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def test_adapters_without_their_package_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_adapters(4)
+    monkeypatch.setattr(preflight, "find_spec", lambda _name: None)
+    require_adapters(0)
+    with pytest.raises(UsageError, match=r"policy.lora_rank=4 needs peft.*\[lora\]"):
+        require_adapters(4)
 
 
 def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
