@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from strive_rl.answers.mentions import mentioned_option
+from strive_rl.answers.mentions import DENIED_BEHIND, mentioned_option
 from strive_rl.answers.plain import WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
     ALTERNATIVE,
@@ -43,8 +43,17 @@ OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
 ENDING = re.compile(
     r"[a-z]{2}\S*[.!?)]\s+(?:so|thus|therefore|hence|answer)?[,:]?\s*\(?([A-Z])\)?[.!]?\s*\Z", re.IGNORECASE
 )
+# The text finds none of the options, or cannot say.
+UNDECIDED = re.compile(
+    r"\b(?:none\s+of\s+the|no\s+(?:correct|right)\s+(?:option|answer|choice)|not\s+(?:listed|(?:in|one\s+of|among)\s+the)"
+    r"\s+(?:\w+\s+)?(?:options|choices)|mistake\s+in\s+the\s+(?:question|problem|options)"
+    r"|(?:cannot|can['’]t|unable\s+to|(?:not\s+|im)possible\s+to)\s+(?:be\s+)?(?:determined?|say|tell|answer|identify)|无法确定|無法確定)\b",
+    re.IGNORECASE,
+)
+LONE = re.compile(r"\b[A-Z]\b")
 LEADING = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
-GLOSS = re.compile(r"[\s)*_\"'`]*(?:\(([^()\n]*)\)|[.:,;–—-]*\s*([^\n.!?;,()]+))")
+SENTENCE_STOP = re.compile(r"[.!?。][\"”'’)]*(?:\s|$)|[\"”],")
+CLAUSE_STOP = re.compile(r"[.!?。,;](?:\s|$)")
 ARTICLE = re.compile(r"(?:an?|the)\s+")
 LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
 
@@ -58,8 +67,8 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     """
     if found := verbatim_option(text, options):
         return found
-    plain = plain_text(text)
-    texts = {option[0]: option[2:].strip() for option in options}
+    texts = _texts(options)
+    plain = _without_names(plain_text(text), texts)
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
     if not lines:
         return None
@@ -71,7 +80,22 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     for reading in (*readings, _of_lines(lines, texts), _ending(plain, texts)):
         if reading is not None:
             return reading or None
-    return _in_full(plain, texts) or mentioned_option(plain, texts)
+    return None if UNDECIDED.search(plain) else _in_full(plain, texts) or mentioned_option(plain, texts)
+
+
+def _texts(options: Sequence[str]) -> Texts:
+    """The options' words by letter; "" where they are but the letter of an option, which the letter wins."""
+    letters = {option[0] for option in options}
+    words = {option[0]: option[2:].strip() for option in options}
+    return {letter: "" if bare(text).upper() in letters else text for letter, text in words.items()}
+
+
+def _without_names(plain: str, texts: Texts) -> str:
+    """The text with small letters where it says an option that holds a letter: "vitamin c"."""
+    for text in filter(LONE.search, texts.values()):
+        name = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE)
+        plain = name.sub(lambda found: found[0].casefold(), plain)
+    return plain
 
 
 def verbatim_option(text: str, options: Sequence[str]) -> str | None:
@@ -155,11 +179,15 @@ def _stated(plain: str, texts: Texts) -> tuple[str | None, bool]:
     if len({letter for said, letter in made if said.listed}) > 1:
         made = [pair for pair in made if not pair[0].listed]
     strong = [pair for pair in made if pair[1] and not pair[0].weak]
+    if not strong and UNDECIDED.search(plain):
+        return None, False
     named = strong or [pair for pair in made if pair[1]]
     if not named:
         return None, False
     last, letter = named[-1]
-    if letter == "?" or (any(other != letter for _, other in named) and not last.final):
+    others = [said for said, other in named if other != letter]
+    labelled = last.spelled and not any(said.spelled for said in others)
+    if letter == "?" or (others and not (last.final or labelled)):
         return CONTRADICTION, False
     return letter, last.final
 
@@ -170,13 +198,17 @@ def _letter_of(said: Statement, texts: Texts) -> str:
         return spelled
     if said.letter in ("", "?"):
         return said.letter
-    behind = said.rest.lstrip(WRAPPERS + "(")[1:]
-    gloss = GLOSS.match(behind)
-    words = (gloss[1] or gloss[2] or "") if gloss else ""
-    if _same(words, texts[said.letter]):
+    behind = said.rest.lstrip(WRAPPERS + "(")[1:].lstrip(WRAPPERS + "().:,;–—-").casefold()
+    if _opens(behind, texts[said.letter], ""):
         return said.letter
-    another = any(_same(words, text) for name, text in texts.items() if name != said.letter)
+    another = any(_opens(behind, text, r"[\s\"'”’*_]*(?:[.,;!?)]|\n|\Z)") for text in texts.values())
     return "?" if another else said.letter
+
+
+def _opens(words: str, text: str, end: str) -> bool:
+    """Whether the words begin with an option's, an article aside."""
+    own, words = (re.sub(rf"\A{ARTICLE.pattern}", "", each) for each in (bare(text), words))
+    return bool(own and re.match(rf"{re.escape(own)}(?!\w){end}", words))
 
 
 def _spelled(said: Statement, texts: Texts) -> str:
@@ -184,7 +216,7 @@ def _spelled(said: Statement, texts: Texts) -> str:
     if said.letter not in ("", "?") and said.clause == said.rest:
         return ""
     line = said.clause.strip().partition("\n")[0].strip()
-    for part in (line, re.split(r"[.!?。](?:\s|$)", line)[0], re.split(r"[.!?。,;](?:\s|$)", line)[0]):
+    for part in (line, SENTENCE_STOP.split(line)[0], CLAUSE_STOP.split(line)[0]):
         lone = LOWER_LETTER.fullmatch(part.strip(WRAPPERS))  # "a" may be an article that a cut left over
         if said.spelled or not lone:
             found = [name for name, text in texts.items() if _same(part, text)]
@@ -236,5 +268,6 @@ def _in_full(plain: str, texts: Texts) -> str | None:
             match := re.search(rf"(?<!\w)\(?{letter.casefold()}[.):]\s*{re.escape(bare(text))}(?!\w)", folded)
         )
         and not DENIED.search(folded[: match.start()])
+        and not DENIED_BEHIND.match(folded[match.end() :])
     ]
     return found[0] if len(found) == 1 else None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from strive_rl.answers.similarity import CJK
+from strive_rl.answers.statements import BEFORE
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
 # Words without which two phrases say the same.
@@ -26,8 +27,10 @@ DOUBT = re.compile(
     r"|n['’]t\b|不|没|沒|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )
+# A subordinate clause ends at its comma, and "but" opens another one.
+RESET = re.compile(r"\bbut\b|;|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},", re.IGNORECASE)
 DENIED_BEHIND = re.compile(
-    r"\W*(?:(?:is|was|are|were|does|do|did|can|could|seems?|has|have)(?:n['’]t\b|not\b"
+    r"\W*(?:(?:not\s+(?:what|shown|seen|visible|present|supported|correct|right|true)|incorrect|wrong|no)\b|(?:is|was|are|were|does|do|did|can|could|seems?|has|have)(?:n['’]t\b|not\b"
     r"|\s+(?:not|never|wrong|incorrect|false|unlikely|impossible|absent))"
     r"|or\b|cannot\b|can['’]t\b|/|或)",
     re.IGNORECASE,
@@ -92,7 +95,9 @@ def _kept(spoken: str, said: Sequence[tuple[str, int, int]], spans: Sequence[tup
     """The one option that is not denied or doubted ("running, not walking"), "" for none or several."""
     kept = set()
     for letter, start, end in spans:
-        before, behind = spoken[: said[start][1]], spoken[said[end - 1][2] :]
+        first, last = said[start][1], said[end - 1][2]
+        before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1]
+        behind = spoken[last:][:BEFORE]
         opener = start == 0
         if (DOUBT.search(before) and not opener) or DENIED_BEHIND.match(behind):
             continue

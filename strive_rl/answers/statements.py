@@ -11,18 +11,25 @@ from dataclasses import dataclass
 
 # Characters on either side of a statement that are read: enough for a sentence, and time stays linear.
 BEFORE, AFTER = 200, 500
+MOST = 200
+"""Statements of one text that are read, the last ones."""
 
 WRAP = r"[\s\"'`*_$“”‘’«»「」『』【】〔〕\[\]{}<>]*"
 # What ends a letter: no further Latin letter or digit, but a Chinese or Japanese character may follow.
 LATIN = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 END = rf"(?!{LATIN}|['’]\w)"
+RIGHT = r"(?:\s+(?:corre[ct]?t[ae]|đúng|الصحيحة))"
 NOUNS = (
-    r"\b(?:ans|answer|option|choice|respuesta(?:\s+correcta)?|réponse|antwort|resposta|risposta|antwoord"
-    r"|cevap|jawaban|ответ|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|답(?=[은는이가]\s)|đáp\s+án|الجواب|الإجابة"
+    rf"\b(?:ans|answer|option|choice|(?:best|correct|right|accurate)\s+(?:description|statement|match|sequence|order)"
+    rf"|(?:respuesta|opción|réponse|antwort|resposta|alternativa|risposta|antwoord|cevap|jawaban){RIGHT}?"
+    rf"|ответ|вариант|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|답(?=[은는이가]\s)|答(?=:)|đáp\s+án{RIGHT}?"
+    rf"|الجواب|الإجابة{RIGHT}?"
 )
-VERBS = r"(?:is|would\s+be|should\s+be|must\s+be|has\s+to\s+be|es|est|ist|lautet|é|è)"
-LINKS = rf"\s*[\"'”*_]*\s*[:=]|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
-LINKS += r"|\s+(?=\([A-Z]\))|(?:(?<=\bans)|(?<=\banswer))\s+(?=[A-Z][.)]?\s*(?:\Z|\n))"
+VERBS = (
+    r"(?:is|would\s+be|should\s+be|must\s+be|has\s+to\s+be|(?:es|est|é|è)(?:\s+(?-i:la|a))?|ist|lautet|là|هي)"
+)
+LINKS = rf"\s*[\"'”*_】]*\s*[:=]|\s*】|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
+LINKS += r"|(?:(?<=\bans)|(?<=\banswer))\s+(?=\([A-Z]\)|[A-Z][.)]?\s*(?:\Z|\n))"
 LINKS += r"|\s*(?:은|는|이|가)\s+"
 # Between the noun and its link: "the right choice here is B", "the option that fits best is B".
 BETWEEN = (
@@ -30,40 +37,46 @@ BETWEEN = (
     r"|describes|corresponds|answers|captures)(?:\s+(?:best|it|this|(?:to\s+)?the\s+\w+))?)?"
 )
 HEDGES = (
-    r"(?:(?:most\s+likely|probably|likely|clearly|definitely|indeed|therefore|thus|the|option|choice|letter)"
-    r"\s+)*"
+    r"(?:(?:most\s+likely|probably|likely|clearly|definitely|actually|indeed|therefore|thus|the|option|choice|letter"
+    r"|opción|l['’]option|it['’]s|it\s+is)\s+)*"
 )
 STRONG = re.compile(rf"(?:{NOUNS}){BETWEEN}(?P<link>{LINKS})\s*{HEDGES}", re.IGNORECASE)
 OPENS_CLAUSE = r"(?:^|(?<=[.!?,:;\n]))\s*(?:(?:so|thus|therefore|hence|then|and|well)\b,?\s*)*"
 SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+that)?(?:\s+it(?:['’]s|\s+is))?"
 # Behind these a colon makes a label: "Prediction: B".
-LABELS = r"(?:letter|correct|result|solution|response|prediction|output|verdict|pick)(?=\s*[:=])"
+LABELS = (
+    r"(?:my\s+)?(?:letter|correct|result|solution|response|assistant|prediction|output|verdict|pick)"
+    r"(?=\s*[:=])"
+)
 WEAK = re.compile(
-    rf"\b(?:option|choice)\s+|(?:选项|選項|選択肢)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
-    r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|has\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
+    rf"\b(?:option|choice|letter)\s+|(?:选项|選項|選択肢)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
+    r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|(?:has|seems|appears)\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
     rf"|definitely|clearly|yes|sure|{SURE}|{LABELS})\b\s*[,:=]?\s*{HEDGES}|\b(?:leaves|leaving)\s+(?:only\s+)?"
-    r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?",
+    r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?"
+    r"|\b(?:is|matches|(?:corresponds|points)\s+to|aligns\s+with)\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
     re.IGNORECASE,
 )
 LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECASE)
 GUESSED = re.compile(
-    r"\b(?:I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|think|believe|go\s+(?:with|for))"
+    r"\b(?:I['’]m\s+going\s+with|I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|think|believe|go\s+(?:with|for))"
     r"|my\s+(?:best\s+)?guess\s+(?:is|would\s+be))\b\s*:?\s*(?:that\s+)?(?:it\s+(?:is|must\s+be)\s+|it['’]s\s+)?"
     rf"{HEDGES}|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*",
     re.IGNORECASE,
 )
+ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable|probable)"
 PRAISED = re.compile(
-    r"(?<![\w'’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+is\s+(?:(?:definitely|clearly|most\s+likely|probably)\s+)?"
-    r"(?:the\s+)?(?:(?:most\s+)?(?:likely|correct|right|best|better|only)\s+)*(?:answer|option|choice|correct|right"
-    r"|most\s+(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable))\b"
-    r"|\s+(?:best\s+)?(?:fits|matches|describes|captures|corresponds|answers)\b"
-    r"|\s*(?:选项|選項|项|項)?\s*[是为為]?\s*(?:最)?(?:正确|正確|对的|對的))"
+    rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
+    r"\s+(?:(?:definitely|clearly|most\s+likely|probably|the)\s+)*"
+    rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only)|most\s+{ADJECTIVES})\s+)*"
+    rf"(?:answer|option|choice|correct|right|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|\s*:\s*(?i:correct|right|true)\b"
+    r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
+    r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|[가이]\s(?:정답|맞)))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
-LOWER = re.compile(r"\s*(?:\(([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
+LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
-    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead)\b|\([^?]|是|です|입니다|이다|因"
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead)\b|\([^?]|是|です|입니다|이다|因"
     r"|\band\s+(?:the|my|so|this|that|it)\b)",
     re.IGNORECASE,
 )
@@ -89,7 +102,7 @@ REFUSED = re.compile(
 )
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$",
+    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
 )
 FINAL = re.compile(
@@ -126,13 +139,13 @@ class Statement:
 
 
 def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
-    """All statements of a text in their order; `letters` are those of the options."""
+    """The statements of a text in their order; `letters` are those of the options."""
     found: dict[int, tuple[re.Match[str], bool]] = {}
     for pattern, weak in ((STRONG, False), (GUESSED, True), (WEAK, True)):
         for match in pattern.finditer(text):
             found.setdefault(match.end(), (match, weak))
-    praised = [(match, False) for match in PRAISED.finditer(text) if match["letter"] in letters]
-    for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start()):
+    praised = [(match, True) for match in PRAISED.finditer(text) if match["letter"] in letters]
+    for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start())[-MOST:]:
         before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
         if match.re in (WEAK, PRAISED):  # "not A, so B": it begins a clause of its own
             before = re.split("[,;:.!?]", before)[-1]

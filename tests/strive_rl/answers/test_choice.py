@@ -97,6 +97,7 @@ IS_NO_ANSWER = (
     "The candles or the apples", "It might be candles or apples", "apples, candles",
     "The answer is either B or C", "B/C", "B, C", "B & C", "A man.", "What is shown? candles?",
     "All of the above", "None of A, B, C", "Rather than B", "instead of candles",
+    "One by one:\nB. candles - not what is shown.\nNothing fits.",
 )  # fmt: skip
 
 

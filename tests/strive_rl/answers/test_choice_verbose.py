@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import cycle, product
 
 from strive_rl.answers.choice import read_choice
 
@@ -46,6 +46,24 @@ ANSWERS = (
     "I am confident that it is {l}.",
     "Between {m} and {l}, {l} is the better choice.", "Eliminating {m} leaves {l}.", "{l}选项正确",
     "답은 {l}입니다", "정답: {l}",
+    "The answer is {l}. {t}.\n\nOption ({m}) is not seen. Option ({m}), {u}, is incorrect.",
+    "The shape at the top is ({l}).", "The missing one is **{l}**.",
+    "Option {m} is partly right.\n\nAnswer: {l}",
+    "Let us look at each option:\n({m}) {u}: no.\n\nAnswer: {l}",
+    "{m}: incorrect\n{l}: correct", "{m} ❌\n{l} ✅: correct",
+    "**Answer:** {l} ✅", "Answer 👉 {l}", "{l} ✔️", "###Assistant: {l}", "My pick: {l}",
+    "I'm going with {l}.",
+    "<|begin_of_box|>{l}<|end_of_box|>", "<SUMMARY>A street.</SUMMARY><CONCLUSION>{l}</CONCLUSION>",
+    "It appears to be {l}.", "It could be {m}, but {l} is more likely.", "{l} seems to be the best choice.",
+    "{l} would be the most accurate answer.", "So it matches {l}.",
+    "The most accurate description is {l}. {t}",
+    "The correct answer is \"{t}.\" It is seen at the end.", "If one looks closely, it is {t}.",
+    "因此选择{l}选项。", "选项{m}不正确，选项{l}正确。", "{l}项符合题意。", "答：{l}", "【答案】{l}",
+    "選択肢{l}が正しいです。",
+    "{l}가 정답입니다.", "La respuesta correcta es la {l}.", "La opción correcta es {l}.",
+    "La réponse est {l}.",
+    "La réponse correcte est la {l}.", "A alternativa correta é a {l}.", "La risposta corretta è {l}.",
+    "Правильный вариант: {l}", "Đáp án đúng là {l}.", "الإجابة الصحيحة هي {l}", "\u200b{l}\u200e",
 )  # fmt: skip
 REMARKS = (
     "{}",
@@ -68,24 +86,30 @@ NO_ANSWERS = (
     "Not {m} but {l} or Z.",
     "Result: {l}. Actually {m}.", "It is not {m}. It is not {l}.", "The option that fits is not {l}.",
     "{m} is wrong, {l} is wrong.", "Solution: {l} is wrong.", "답은 {l}가 아닙니다",
+    "None of the options ({m}, {l}) is correct.", "The result is not among the options: {t}, {u}.",
+    "There may be a mistake in the question. It shows {t}.",
+    "It cannot be determined. The options mention {t}.",
+    "{l} would be right if it were dark.", "If it were dark, {l} would be right.", "{l} ❌", "❌ {l}",
+    "The answer is {l}. {u}.", "Answer: {l}) {u}, I think.",
     "Z", "<answer>", "The sign says \"{t}\".", "Answer: {l}\nAnswer: {m}",
 )  # fmt: skip
 
 
 def composed(forms: tuple[str, ...], remarks: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(text, options, letter) of each form and remark under each option of each set."""
-    for options, form, remark in product(OPTION_SETS, forms, remarks):
+    """(text, options, letter) of each form under the first and last option of each set, remarks in turn."""
+    remark = cycle(remarks)
+    for options, form in product(OPTION_SETS, forms):
         for place in (0, len(options) - 1):
             own, other = options[place], options[place - 1]
             text = form.format(l=own[0], t=own[3:], m=other[0], u=other[3:])
-            yield remark.format(text), options, own[0]
+            yield next(remark).format(text), options, own[0]
 
 
 def test_verbose_answers_are_read() -> None:
     rows = list(composed(ANSWERS, REMARKS))
     wrong = [row for row in rows if read_choice(row[0], row[1]) not in (row[2], None)]
     unread = [row for row in rows if read_choice(row[0], row[1]) is None]
-    assert len(rows) > 2000
+    assert len(rows) > 1500
     assert wrong == []
     assert len(unread) <= 0.02 * len(rows), unread[:20]
 
