@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
 
@@ -23,15 +22,11 @@ class Builds:
         twice = next((part for i, part in enumerate(parts) if part.fingerprint in fingerprints[:i]), None)
         if twice:
             raise UsageError(f"--shards {twice.folder}: got its samples twice, expected each build once")
+        self.parts, self.folder = tuple(parts), ", ".join(str(part.folder) for part in parts)
         if not any(map(len, parts)):
-            raise UsageError(f"{self._named(parts)}: the build holds no sample to train on")
-        self.parts = tuple(parts)
-        self.folder = self._named(parts)
-        self.fingerprint = (
-            fingerprints[0]
-            if len(fingerprints) == 1
-            else sha256("".join(fingerprints).encode()).hexdigest()[:16]
-        )
+            raise UsageError(f"{self.folder}: the build holds no sample to train on")
+        joined = sha256("".join(fingerprints).encode()).hexdigest()[:16]
+        self.fingerprint = joined if len(parts) > 1 else fingerprints[0]
         self.blocks = tuple(size for part in parts for size in part.blocks)
         self._ends = list(accumulate(map(len, parts)))
 
@@ -60,21 +55,10 @@ class Builds:
 
     def plans(self, settings: DataSettings, *, neighbours: bool = False) -> tuple[ViewPlan, ...]:
         """How to make each build's views. Raises UsageError that names a build that cannot give them."""
-        return tuple(self._plan(part, settings, neighbours) for part in self.parts)
-
-    def _plan(self, part: ShardSet, settings: DataSettings, neighbours: bool) -> ViewPlan:
-        if neighbours and part.settings["shard"]["frames"] != "all":
-            raise UsageError(
-                f"{part.folder}: policy.frame_pairs=neighbours: these shards hold only the sampled frames; "
-                "build them again with --set shard.frames=all, or use frame_pairs=doubled"
-            )
-        try:
-            return replace(plan_views(part.settings, settings), neighbours=neighbours)
-        except UsageError as error:
-            if len(self.parts) == 1:
-                raise
-            raise UsageError(f"{part.folder}: {error}") from error
-
-    @staticmethod
-    def _named(parts: Sequence[ShardSet]) -> str:
-        return ", ".join(str(part.folder) for part in parts)
+        plans = []
+        for part in self.parts:
+            try:
+                plans.append(plan_views(part.settings, settings, neighbours=neighbours))
+            except UsageError as error:
+                raise UsageError(f"{part.folder}: {error}") from error
+        return tuple(plans)

@@ -135,17 +135,16 @@ class Loader:
     ) -> None:
         """Start the reads that are not pending, this batch's first; drop pending ones of other batches."""
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
-        wanted = dict.fromkeys(self._following(after), next_alpha) | dict.fromkeys(mine, alpha)
+        wanted: dict[SampleRef, float | None] = {}
+        for _ in range(0 if self.rates else self._settings.prefetch):
+            refs, after = next_batch(after, self.stream)
+            wanted |= dict.fromkeys(rank_slice(refs, self._rank, self._world_size), next_alpha)
+        wanted |= dict.fromkeys(mine, alpha)
         for ref in self._pending.keys() - wanted.keys():
             self._pending.pop(ref)[1].cancel()
         for ref in (*mine, *wanted):
             if ref not in self._pending:
                 self._pending[ref] = wanted[ref], self._pool.submit(self._load, ref, wanted[ref])
-
-    def _following(self, cursor: Cursor) -> Iterable[SampleRef]:
-        for _ in range(0 if self.rates else self._settings.prefetch):
-            refs, cursor = next_batch(cursor, self.stream)
-            yield from rank_slice(refs, self._rank, self._world_size)
 
     def _result(self, ref: SampleRef, alpha: float | None) -> Loaded:
         """The group of a pending read; its frames are decoded again where it expected another α."""
@@ -158,14 +157,11 @@ class Loader:
     def _load(self, ref: SampleRef, alpha: float | None, sample: Sample | None = None) -> Loaded:
         try:
             sample = sample or self.builds.read(ref.position)
-            return sample, self._group(sample, ref, alpha)
+            plan = self._plans[self.builds.locate(ref.position)[0]]
+            drawn = training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch, alpha=alpha)
+            group = replace(drawn, ref=ref)
+            return sample, with_clean_view(group, sample, plan) if self._clean else group
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error
             return SkippedQuestion(sample_id=self.builds.sample_id(ref.position), reason=str(error))
-
-    def _group(self, sample: Sample, ref: SampleRef, alpha: float | None) -> Group:
-        plan = self._plans[self.builds.locate(ref.position)[0]]
-        drawn = training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch, alpha=alpha)
-        group = replace(drawn, ref=ref)
-        return with_clean_view(group, sample, plan) if self._clean else group

@@ -19,7 +19,6 @@ before training: here nothing is dropped, and the estimates follow the policy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,9 @@ KEPT = 0.5
 PROBE_COLUMNS = ("sample_id", "passed", "completions")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a step found out about the question at `position`: `passed`, the sum of the accuracies of its
-    `completions`; 0 completions where it cannot be used."""
-
-    position: int
-    passed: float
-    completions: int
+Outcome = tuple[int, float, int]
+"""What a step found out about a question: its position, the sum of the accuracies of its completions, and
+their number; 0 completions where it cannot be used."""
 
 
 class PassRates:
@@ -60,12 +54,11 @@ class PassRates:
 
     def observe(self, outcomes: Sequence[Outcome]) -> None:
         """Add outcomes of all processes."""
-        for each in outcomes:
-            place, known = each.position, each.completions > 0
-            self.usable[place] = known
-            if known:
-                self.right[place] = KEPT * self.right[place] + each.passed
-                self.wrong[place] = KEPT * self.wrong[place] + each.completions - each.passed
+        for place, passed, completions in outcomes:
+            self.usable[place] = completions > 0
+            if completions:
+                self.right[place] = KEPT * self.right[place] + passed
+                self.wrong[place] = KEPT * self.wrong[place] + completions - passed
 
     @property
     def expected_variance(self) -> Floats:
@@ -105,11 +98,7 @@ def start_rates(sample_ids: Sequence[str], file: str | None) -> PassRates:
     if file is None:
         return rates
     totals = _probed(Path(file))
-    outcomes = [
-        Outcome(position=place, passed=totals[sample_id][0], completions=totals[sample_id][1])
-        for place, sample_id in enumerate(sample_ids)
-        if sample_id in totals
-    ]
+    outcomes = [(place, *totals[name]) for place, name in enumerate(sample_ids) if name in totals]
     if not outcomes:
         raise UsageError(f"data.pass_rates {file}: it holds none of the {len(sample_ids)} questions")
     rates.observe(outcomes)
@@ -138,19 +127,14 @@ def draw_batch(
     refs: list[SampleRef] = []
     most = int((weights_N > 0).sum())
     while len(refs) < size:
-        count = min(size - len(refs), most)
-        positions = _draw(stream.seed, cursor.epoch, weights_N, count)
+        bits = random_bits(stream.seed, cursor.epoch, PURPOSE, len(weights_N))
+        uniforms = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+        waits = np.full(len(weights_N), np.inf)
+        np.divide(-np.log(uniforms), weights_N, out=waits, where=weights_N > 0)
+        positions = np.argsort(waits, kind="stable")[: min(size - len(refs), most)]
         refs += [SampleRef(position=int(position), epoch=cursor.epoch) for position in positions]
         cursor = Cursor(epoch=cursor.epoch + 1)
     return refs, cursor
-
-
-def _draw(seed: int, number: int, weights_N: Floats, count: int) -> npt.NDArray[np.int64]:
-    bits = random_bits(seed, number, PURPOSE, len(weights_N))
-    uniforms = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    waits = np.full(len(weights_N), np.inf)
-    np.divide(-np.log(uniforms), weights_N, out=waits, where=weights_N > 0)
-    return np.argsort(waits, kind="stable")[:count]
 
 
 def outcomes_of(
@@ -160,10 +144,5 @@ def outcomes_of(
     reward failed, has none: it may be drawn again."""
     grids = {group.ref: group.reward_grid("accuracy") for group in rewarded}
     prompted = {group.ref for group in encoded}
-    found = [
-        Outcome(position=ref.position, passed=float(grids[ref].sum()), completions=grids[ref].size)
-        for ref in refs
-        if ref in grids
-    ]
-    lost = [ref for ref in refs if ref not in prompted]
-    return found + [Outcome(position=ref.position, passed=0.0, completions=0) for ref in lost]
+    found = [(ref.position, float(grids[ref].sum()), grids[ref].size) for ref in refs if ref in grids]
+    return found + [(ref.position, 0.0, 0) for ref in refs if ref not in prompted]

@@ -7,13 +7,13 @@ the first step, by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from strive_data.common.settings import choose
+from strive_data.common.settings import choose, differences
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.comb import comb_offset
@@ -29,10 +29,12 @@ from strive_data.sampling.spatial import (
     view_frames,
     view_size,
 )
-from strive_data.schema import Frames, Indices, Sample, Span
+from strive_data.schema import Indices, Sample, Span
 from strive_data.shards.frames import decode_jpeg, jpeg_size
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
+
+T = TypeVar("T")
 
 REBUILD = "to draw other variants, build again, into a new folder, with --set shard.frames=all"
 
@@ -50,38 +52,42 @@ class ViewPlan:
     neighbours: bool = False
 
 
-def plan_views(build: Mapping[str, Any], settings: DataSettings) -> ViewPlan:
+def plan_views(build: Mapping[str, Any], settings: DataSettings, *, neighbours: bool = False) -> ViewPlan:
     """Decide for shards with these build settings.
 
     Raises UsageError where the settings ask for variants that the shards neither hold nor can give.
     """
     built = SamplerSettings(**build["sampler"])
     all_frames = build["shard"]["frames"] == "all"
-    overrides: dict[str, Any] = {
-        "name": settings.sampler,
-        "alpha": settings.alpha,
-        "epsilon": settings.epsilon,
-        "kappa": settings.kappa,
-    }
-    given = {name: value for name, value in overrides.items() if value is not None}
-    wanted = replace(built, variants=settings.variants, **given)
+    given: dict[str, Any] = {"name": settings.sampler, "alpha": settings.alpha, "epsilon": settings.epsilon}
+    given |= {"kappa": settings.kappa, "variants": settings.variants}
+    wanted = replace(built, **{name: value for name, value in given.items() if value is not None})
     choose(wanted.name, SAMPLERS, "data.sampler")
     if settings.draw == "epoch" and not all_frames:
         raise UsageError("data.draw=epoch: these shards hold only the sampled frames; " + REBUILD)
     drawn = all_frames and settings.draw != "stored"
     if not drawn and wanted != built:
         way = "use data.draw=auto" if all_frames else REBUILD
-        raise UsageError(
-            f"the shards' stored variants differ from the settings ({_differences(built, wanted)}); {way}"
-        )
+        changed = ", ".join(differences(asdict(built), asdict(wanted)))
+        raise UsageError(f"the shards' stored variants differ from the settings ({changed}); {way}")
     if drawn and needs_embeddings(wanted) and not build["shard"].get("embeds", False):
         raise UsageError(
             "sampler.grouping=semantic draws by frame embeddings, which these shards do not hold; use "
             "data.draw=stored, or build them again with --set shard.embeds=true"
         )
+    if neighbours and not all_frames:
+        raise UsageError(
+            "policy.frame_pairs=neighbours: these shards hold only the sampled frames; build them again with "
+            "--set shard.frames=all, or use frame_pairs=doubled"
+        )
     _check_tiers(build, settings.views, drawn=drawn)
-    multiple = int(build["decode"]["multiple"])
-    return ViewPlan(drawn=drawn, sampler=wanted, spatial=settings.views, multiple=multiple)
+    return ViewPlan(
+        drawn=drawn,
+        sampler=wanted,
+        spatial=settings.views,
+        multiple=int(build["decode"]["multiple"]),
+        neighbours=neighbours,
+    )
 
 
 def training_group(
@@ -93,46 +99,29 @@ def training_group(
     stored, and DamagedError for a frame that cannot be decoded.
     """
     if alpha is not None:
-        plan = _focused(plan, alpha)
-    sample_id = sample.meta.question.sample_id
-    kinds = [
-        kind for kind in allowed_kinds(sample.meta.question, plan.spatial) if _differs(sample, plan, kind)
-    ]
-    chosen = choose_views(
-        tuple(kinds),
-        plan.spatial,
-        variants=plan.sampler.variants,
-        seed=seed,
-        sample_id=sample_id,
-        epoch=epoch,
-    )
+        if not plan.drawn:
+            raise UsageError(
+                "alpha cannot change from step to step where stored variants are read: it needs "
+                "data.draw=auto, and shards built with --set shard.frames=all"
+            )
+        plan = replace(plan, sampler=replace(plan.sampler, alpha=alpha))
+    question, settings = sample.meta.question, plan.sampler
+    kinds = tuple(kind for kind in allowed_kinds(question, plan.spatial) if _differs(sample, plan, kind))
+    key: dict[str, Any] = {"seed": seed, "sample_id": question.sample_id, "epoch": epoch}
+    chosen = choose_views(kinds, plan.spatial, variants=settings.variants, **key)
     if not plan.drawn:
-        stored = tuple(map(parse_view, sample.meta.views)) or chosen
-        return _shown(group_of(sample, sample.variants, neighbours=plan.neighbours), stored, plan)
-    at = comb_offset(seed, sample_id, epoch)
+        return _shown(sample, sample.variants, tuple(map(parse_view, sample.meta.views)) or chosen, plan)
     counts = [_frame_count(sample, plan, view.kind) for view in chosen]
+    at = comb_offset(**key)
     drawn = {
-        count: drawn_variants(sample, replace(plan.sampler, frames=count), offset=at) for count in set(counts)
+        count: drawn_variants(sample, replace(settings, frames=count), offset=at) for count in set(counts)
     }
-    variants = [drawn[count][m] for m, count in enumerate(counts)]
-    return _shown(group_of(sample, variants, neighbours=plan.neighbours), chosen, plan)
+    return _shown(sample, [drawn[count][m] for m, count in enumerate(counts)], chosen, plan)
 
 
 def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
     """The group with the whole uniform view of its sample added."""
-    uniform = group_of(sample, [sample.uniform], neighbours=plan.neighbours)
-    shown = _shown(uniform, (SpatialView(),), plan)
-    return replace(group, clean=shown.views[0])
-
-
-def _focused(plan: ViewPlan, alpha: float) -> ViewPlan:
-    """The plan with another α. Raises UsageError where it reads stored variants."""
-    if not plan.drawn:
-        raise UsageError(
-            "alpha cannot change from step to step where stored variants are read: it needs data.draw=auto, "
-            "and shards built with --set shard.frames=all"
-        )
-    return replace(plan, sampler=replace(plan.sampler, alpha=alpha))
+    return replace(group, clean=_shown(sample, [sample.uniform], (SpatialView(),), plan).views[0])
 
 
 def needs_embeddings(settings: SamplerSettings) -> bool:
@@ -166,9 +155,11 @@ def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
     return kind == "crop" or (frames != plan.sampler.frames and enough)
 
 
-def _shown(group: Group, chosen: Sequence[SpatialView], plan: ViewPlan) -> Group:
-    """The group with each view's frames cropped, and in the size of its kind."""
-    views = []
+def _shown(
+    sample: Sample, variants: Iterable[Indices], chosen: Sequence[SpatialView], plan: ViewPlan
+) -> Group:
+    """The group of these variants, each view's frames cropped, and in the size of its kind."""
+    group, views = group_of(sample, variants, neighbours=plan.neighbours), []
     for view, spatial in zip(group.views, chosen, strict=True):
         height, width = view.frames.shape[1:3]
         frames = view.frames
@@ -185,10 +176,7 @@ def _size(stored: tuple[int, int], plan: ViewPlan, kind: Kind) -> tuple[int, int
 
 def _stored_size(sample: Sample) -> tuple[int, int]:
     """(width, height) of the stored frames."""
-    try:
-        return jpeg_size(sample.jpegs[0])
-    except StriveError as error:
-        raise _no_image(sample.meta.question.sample_id, error) from error
+    return _read(jpeg_size, sample.jpegs[0], sample)
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:
@@ -201,9 +189,8 @@ def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = 
     if neighbours:
         lists = [with_neighbours(indices, sample.stored, len(sample.times)) for indices in lists]
     needed = np.unique(np.concatenate(lists)).astype(np.int32)
-    sample_id = sample.meta.question.sample_id
-    jpegs = sample.jpegs_of(needed)
-    frames = {int(i): _decode(jpeg, sample_id) for i, jpeg in zip(needed, jpegs, strict=True)}
+    jpegs = zip(needed, sample.jpegs_of(needed), strict=True)
+    frames = {int(i): _read(decode_jpeg, jpeg, sample) for i, jpeg in jpegs}
     views = tuple(
         View(
             frames=np.stack([frames[int(i)] for i in indices]),
@@ -240,15 +227,11 @@ def evidence_seen(times: Sequence[float], spans: Sequence[Span]) -> bool | None:
     return any(start <= time <= end for start, end in spans for time in times)
 
 
-def _decode(jpeg: bytes, sample_id: str) -> Frames:
+def _read(read: Callable[[bytes], T], jpeg: bytes, sample: Sample) -> T:
     try:
-        return decode_jpeg(jpeg)
+        return read(jpeg)
     except StriveError as error:
-        raise _no_image(sample_id, error) from error
-
-
-def _no_image(sample_id: str, error: StriveError) -> DamagedError:
-    return DamagedError(f"sample {sample_id!r}: {error}")
+        raise DamagedError(f"sample {sample.meta.question.sample_id!r}: {error}") from error
 
 
 def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, drawn: bool) -> None:
@@ -261,10 +244,3 @@ def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, drawn: bool) 
             f"data.views.tiers: sharp frames have {2 * views.pixels} pixels, the shards' at most {held}; "
             "lower data.views.pixels, or build again with a larger decode.max_pixels"
         )
-
-
-def _differences(built: SamplerSettings, wanted: SamplerSettings) -> str:
-    old, new = asdict(built), asdict(wanted)
-    return ", ".join(
-        f"{name}: stored {old[name]}, settings {new[name]}" for name in old if old[name] != new[name]
-    )

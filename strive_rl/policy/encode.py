@@ -7,7 +7,7 @@ The processor never resamples frames and never enlarges them. Nothing is cut: a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -93,17 +93,14 @@ def _prompt(policy: Policy, group: Group, chat: str, clip: Clip, pixels: torch.T
     vision = (ids == config.video_token_id) | (ids == config.image_token_id)
     is_video = ids == (config.image_token_id if group.still else config.video_token_id)
     if vision.sum() != np.prod(clip.merged(config.vision_config.spatial_merge_size)):
-        kept = f"question {question.sample_id} itself holds a vision token"
-        raise SampleError(FailureKind.BAD_ROW, kept)
+        raise SampleError(FailureKind.BAD_ROW, f"question {question.sample_id} itself holds a vision token")
     if len(ids) > limit:
-        over = (
-            f"question {question.sample_id}: prompt of {len(ids)} tokens, policy.max_prompt_tokens is {limit}"
+        over = f"question {question.sample_id}: prompt of {len(ids)} tokens, policy.max_prompt_tokens is "
+        if policy.settings.over_length == "drop":
+            raise SampleError(FailureKind.BAD_ROW, f"{over}{limit}")
+        raise UsageError(
+            f"{over}{limit}; raise it, lower the frames or policy.max_pixels, or set over_length=drop"
         )
-        if policy.settings.over_length == "stop":
-            raise UsageError(
-                f"{over}; raise it, lower the frames or policy.max_pixels, or set over_length=drop"
-            )
-        raise SampleError(FailureKind.BAD_ROW, over)
     opened = OPENED_THOUGHT.search(chat)
     return Prompt(
         ids=ids,
@@ -136,43 +133,36 @@ def _pixels(policy: Policy, views: Sequence[View]) -> list[tuple[torch.Tensor, G
     """Patches and grid of each view, from the model's processors; views of one length in one call."""
     done: dict[int, tuple[torch.Tensor, Grid]] = {}
     kinds = [(view.still, len(view.frames)) for view in views]
-    for still, count in dict.fromkeys(kinds):
-        places = [i for i, kind in enumerate(kinds) if kind == (still, count)]
+    for kind in dict.fromkeys(kinds):
+        places = [i for i, other in enumerate(kinds) if other == kind]
         clips = [
             torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places
         ]
-        made = _images(policy, clips) if still else _videos(policy, clips, count)
-        done |= dict(zip(places, made, strict=True))
+        done |= zip(places, _patches(policy, clips, *kind), strict=True)
     return [done[i] for i in range(len(views))]
 
 
-def _videos(policy: Policy, clips: Sequence[torch.Tensor], frames: int) -> list[tuple[torch.Tensor, Grid]]:
-    processor = policy.processor.video_processor
-    options: dict[str, Any] = {"size": _size(policy, processor, frames)}
-    if "cap_pixels_per_frame" in processor.valid_kwargs.__annotations__:
-        options["cap_pixels_per_frame"] = False
-    made = processor(list(clips), do_sample_frames=False, return_tensors="pt", **options)
-    return _split(made["pixel_values_videos"], made["video_grid_thw"])
+def _patches(
+    policy: Policy, clips: Sequence[torch.Tensor], still: bool, frames: int
+) -> Iterator[tuple[torch.Tensor, Grid]]:
+    """Patches and grid of each clip of `frames` frames of at most `policy.max_pixels`.
 
-
-def _images(policy: Policy, clips: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, Grid]]:
-    """Each image as the image processor reads it: it fills the temporal patch with copies of it."""
-    processor = policy.processor.image_processor
-    size = _size(policy, processor, 1)
-    made = processor([clip[0] for clip in clips], size=size, return_tensors="pt")
-    return _split(made["pixel_values"], made["image_grid_thw"])
-
-
-def _size(policy: Policy, processor: Any, frames: int) -> dict[str, int]:
-    """The processor's bounds, for frames of at most `policy.max_pixels`."""
+    Of a still clip one image: the image processor fills the temporal patch with copies of it.
+    """
+    processor = policy.processor.image_processor if still else policy.processor.video_processor
     limit, least = policy.architecture.pixel_limit, (processor.patch_size * processor.merge_size) ** 2
-    most = max(policy.settings.max_pixels, least)
-    return {"shortest_edge": limit(least, frames), "longest_edge": limit(most, frames)}
-
-
-def _split(pixels: torch.Tensor, grids_thw: torch.Tensor) -> list[tuple[torch.Tensor, Grid]]:
-    grids = [(int(t), int(h), int(w)) for t, h, w in grids_thw]
-    return list(zip(torch.split(pixels, [t * h * w for t, h, w in grids]), grids, strict=True))
+    sides = {"shortest_edge": least, "longest_edge": max(policy.settings.max_pixels, least)}
+    options: dict[str, Any] = {
+        "size": {side: limit(pixels, 1 if still else frames) for side, pixels in sides.items()}
+    }
+    if not still:
+        options["do_sample_frames"] = False
+        if "cap_pixels_per_frame" in processor.valid_kwargs.__annotations__:
+            options["cap_pixels_per_frame"] = False
+    made = processor([clip[0] if still else clip for clip in clips], return_tensors="pt", **options)
+    grids = [(int(t), int(h), int(w)) for t, h, w in made["image_grid_thw" if still else "video_grid_thw"]]
+    pixels = made["pixel_values" if still else "pixel_values_videos"]
+    return zip(torch.split(pixels, [t * h * w for t, h, w in grids]), grids, strict=True)
 
 
 def _in_patches(view: View, policy: Policy) -> View:

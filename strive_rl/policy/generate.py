@@ -53,16 +53,15 @@ class RngKey:
     variant: int = 0
 
     def uniforms(self, completions: int, tokens: int) -> npt.NDArray[np.float64]:
-        """Numbers in [0, 1), float64 [G, L]: a smaller G or L gives the first of a larger one's."""
-        rows = [self._row(number, tokens) for number in range(completions)]
-        return np.stack(rows)
+        """Numbers in [0, 1), float64 [G, L]: a smaller G or L gives the first of a larger one's.
 
-    def _row(self, completion: int, tokens: int) -> npt.NDArray[np.float64]:
-        """Raw Philox bits, the same on every machine and numpy."""
+        Of raw Philox bits, the same on every machine and numpy.
+        """
         key = np.array([self.seed, self.epoch], dtype=np.uint64)
-        place = [0, self.position, (self.variant << 32) + completion, PURPOSE]
-        raw = np.random.Philox(key=key, counter=np.array(place, dtype=np.uint64)).random_raw(tokens)
-        return (raw >> np.uint64(64 - BITS)).astype(np.float64) * 2.0**-BITS
+        places = [[0, self.position, (self.variant << 32) + g, PURPOSE] for g in range(completions)]
+        counters = [np.array(place, dtype=np.uint64) for place in places]
+        raw = [np.random.Philox(key=key, counter=counter).random_raw(tokens) for counter in counters]
+        return (np.stack(raw) >> np.uint64(64 - BITS)).astype(np.float64) * 2.0**-BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +86,23 @@ def sample(
         raise ValueError(f"{len(keys)} random keys for {len(prompts)} prompts")
     policy.model.eval()
     size = policy.settings.prompts_per_pass
-    passes = [slice(start, start + size) for start in range(0, len(prompts), size)]
 
     def run() -> list[list[Completion]]:
+        rows: list[list[Completion]] = []
         with merged_adapters(policy.model):
-            return [
-                row for part in passes for row in _Pass(policy, prompts[part], sampling, keys[part]).run()
-            ]
+            for start in range(0, len(prompts), size):
+                part = slice(start, start + size)
+                rows += _Pass(policy, prompts[part], sampling, keys[part]).run()
+        return rows
 
     with torch.no_grad():
         return policy.fsdp_forward(run)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pace:
-    """`columns`: the width of a decode step grows by this many; `look`: tokens between two checks of which
-    rows have ended; `shrink`: rows leave once the remaining grid is at most this part of the present one."""
-
-    columns: int
-    look: int
-    shrink: float
-
-
-# On a GPU a look waits for the device, and each width and number of rows is a graph of its own.
-CPU_PACE = _Pace(columns=32, look=1, shrink=0.85)
-GPU_PACE = _Pace(columns=128, look=8, shrink=0.5)
+# By device: by how many columns the width of a decode step grows; tokens between two looks at which rows have
+# ended; rows leave once the remaining grid is at most this part of the present one. On a GPU a look waits for
+# the device, and each width and number of rows is a graph of its own.
+PACE = {"cpu": (32, 1, 0.85), "cuda": (128, 8, 0.5)}
 
 
 class _Pass:
@@ -122,7 +113,7 @@ class _Pass:
     ) -> None:
         self.policy, self.sampling = policy, sampling
         device, completions, tokens = policy.device, sampling.completions, sampling.max_new_tokens
-        self.pace = GPU_PACE if device.type == "cuda" else CPU_PACE
+        self.columns, self.look, self.shrink = PACE[device.type]
         rows = len(prompts) * completions
         self.rows = torch.arange(rows, device=device)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -144,13 +135,13 @@ class _Pass:
         """Decode to the end."""
         graph: torch.cuda.CUDAGraph | None = None
         for step in range(1, self.sampling.max_new_tokens):
-            if step % self.pace.look == 0:
+            if step % self.look == 0:
                 phase(f"sampling, token {step} of {self.sampling.max_new_tokens}")
                 if bool(self.ended.all()):
                     break
                 if self._drop_ended_rows():
                     graph = None
-            width = min(-(-step // self.pace.columns) * self.pace.columns, self.decoding.capacity)
+            width = min(-(-step // self.columns) * self.columns, self.decoding.capacity)
             if width != self.decoding.width:
                 self.decoding.width, graph = width, None
             if graph is not None:
@@ -172,10 +163,8 @@ class _Pass:
     def _captured(self) -> torch.cuda.CUDAGraph | None:
         """The step as a CUDA graph, after one was run; None on other devices, for a sharded model, and for
         experts, whose loads another step may not have."""
-        policy = self.policy
-        if policy.device.type != "cuda" or not policy.settings.cuda_graphs or hasattr(policy.model, THROUGH):
-            return None
-        if has_experts(policy.model):
+        model, on_gpu = self.policy.model, self.policy.device.type == "cuda"
+        if not (on_gpu and self.policy.settings.cuda_graphs) or hasattr(model, THROUGH) or has_experts(model):
             return None
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -204,7 +193,7 @@ class _Pass:
         ended_PG = self.ended.view(-1, self.decoding.completions)
         going_on = (~ended_PG).sum(dim=1)
         most, prompts = int(going_on.max()), going_on.nonzero()[:, 0]
-        if len(prompts) * most > self.pace.shrink * len(self.rows):
+        if len(prompts) * most > self.shrink * len(self.rows):
             return False
         first = ended_PG.int().argsort(dim=1, stable=True)[:, :most]
         kept = (prompts[:, None] * self.decoding.completions + first[prompts]).flatten()
@@ -219,8 +208,20 @@ class _Pass:
             raise NotFiniteError("sampling: the policy's probabilities are not finite numbers.")
         size, rows = self.sampling.completions, self.total_rows
         columns = [each.view(-1, rows).T.tolist() for each in (self.ids, self.logprobs, self.entropies)]
-        flat = [_completion(self.policy, *row) for row in zip(*columns, strict=True)]
+        flat = [self._completion(*row) for row in zip(*columns, strict=True)]
         return [flat[start : start + size] for start in range(0, rows, size)]
+
+    def _completion(self, ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
+        """The completion of one row of samples, cut after its first end token."""
+        ends = [place for place, token in enumerate(ids) if token in self.policy.end_ids]
+        length = ends[0] + 1 if ends else len(ids)
+        return Completion(
+            ids=tuple(ids[:length]),
+            logprobs=tuple(logprobs[:length]),
+            text=self.policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
+            finished=bool(ends),
+            entropies=tuple(entropies[:length]),
+        )
 
 
 def _prefill(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[Decoding, torch.Tensor]:
@@ -245,16 +246,3 @@ def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tens
     ids = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
     # Beyond the last id only where a probability is NaN, which raises NotFiniteError later.
     return ids.clamp(max=probabilities_RV.shape[-1] - 1)
-
-
-def _completion(policy: Policy, ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
-    """The completion of one row of samples, cut after its first end token."""
-    ends = [place for place, token in enumerate(ids) if token in policy.end_ids]
-    length = ends[0] + 1 if ends else len(ids)
-    return Completion(
-        ids=tuple(ids[:length]),
-        logprobs=tuple(logprobs[:length]),
-        text=policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
-        finished=bool(ends),
-        entropies=tuple(entropies[:length]),
-    )

@@ -95,15 +95,10 @@ def freeze(model: Any, settings: PolicySettings) -> None:
     model.model.visual.requires_grad_(settings.train_vision)
     model.eval()
     if settings.gradient_checkpointing:
-        _recompute(model)
-
-
-def _recompute(model: Any) -> None:
-    """Switch on recomputation of activations; transformers renamed the method after 5.17."""
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    else:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers renamed the method after 5.17.
+        name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        options = {f"{name}_checkpointing_kwargs": {"use_reentrant": False}}
+        getattr(model, f"{name}_checkpointing_enable")(**options)
 
 
 def model_source(name: str) -> str:

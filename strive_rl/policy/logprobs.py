@@ -31,20 +31,18 @@ def logprobs(
     Rows are padded with 0 on the right up to the longest completion (`mask` marks the tokens). Differentiable
     with respect to the policy's trainable parameters; the same distribution as in `sample`.
     """
-    return policy.fsdp_forward(lambda: _logprobs(policy, prompts, completions, temperature))
-
-
-def _logprobs(
-    policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]], temperature: float
-) -> torch.Tensor:
     policy.model.train(policy.settings.gradient_checkpointing)
     packed = pack([(p.ids, p.positions) for p in prompts], [[c.ids for c in row] for row in completions])
-    states_KD = read_packed(policy, packed, prompts)[0]
     flat = [completion for row in completions for completion in row]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
     predictors = torch.from_numpy(packed.predictors).to(policy.device)
-    picked = token_logprobs(policy, states_KD[predictors], ids, temperature)
+
+    def run() -> torch.Tensor:
+        states_KD = read_packed(policy, packed, prompts)[0]
+        return token_logprobs(policy, states_KD[predictors], ids, temperature)
+
     place = mask(flat).to(policy.device)
+    picked = policy.fsdp_forward(run)
     return torch.zeros(place.shape, device=policy.device).masked_scatter(place, picked)
 
 

@@ -79,12 +79,9 @@ def merged_adapters(model: Any) -> Iterator[None]:
     try:
         with torch.no_grad():
             for module in adapted:
-                base, down, up = (
-                    module.base_layer.weight,
-                    module.lora_A[NAME].weight,
-                    module.lora_B[NAME].weight,
-                )
-                base.copy_(_sum(base, down, up, module.scaling[NAME]))
+                base, down, up = module.base_layer, module.lora_A[NAME], module.lora_B[NAME]
+                summed = _sum(base.weight, down.weight, up.weight, module.scaling[NAME])
+                base.weight.copy_(summed)
                 module.forward = module.base_layer.forward
         yield
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -32,18 +33,25 @@ VLLM_DEFAULTS = {
 VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
 
 
-class RolloutEngine(Protocol):
-    """Samples completions; `version` is that of the weights it samples from."""
+class Sampler(Protocol):
+    """Samples completions."""
+
+    def sample(
+        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
+    ) -> list[list[Completion]]:
+        """G completions of each prompt, [P][G]; equal keys, prompts and weights give equal completions.
+
+        `keys` has one for each prompt, unless `sampling.greedy`.
+        """
+
+
+class RolloutEngine(Sampler, Protocol):
+    """Samples from a copy of the weights; `version` is that of the copy."""
 
     version: int
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""
-
-    def sample(
-        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
-    ) -> list[list[Completion]]:
-        """G completions of each prompt, [P][G]; `keys` as in `strive_rl.policy.sample`."""
 
     def sleep(self) -> None:
         """Free memory until `wake`; the weights may be lost."""
@@ -55,25 +63,8 @@ class RolloutEngine(Protocol):
 class BuiltinEngine:
     """The policy's own loop, on its own weights: always the newest."""
 
-    version = 0
-
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
-        """Nothing to take: the weights are the policy's."""
-
-    def sample(
-        self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
-    ) -> list[list[Completion]]:
-        """See `strive_rl.policy.sample`."""
-        return sample(self._policy, prompts, sampling, keys)
-
-    def sleep(self) -> None:
-        """Nothing to free."""
-
-    def wake(self) -> None:
-        """Nothing to take back."""
+        self.sample = partial(sample, policy)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
 from strive_data.errors import SampleError, StriveError
@@ -11,7 +11,7 @@ from strive_data.schema import Question
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.algorithm.reward import Rules, reward_of, rewards_of
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
-from strive_rl.rollout.engine import RolloutEngine
+from strive_rl.rollout.engine import Sampler
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
 
 RewardFunction = Callable[[str, Question], Reward]
@@ -32,65 +32,44 @@ def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group],
             skipped.append(SkippedQuestion(sample_id=group.question.sample_id, reason=error.message))
         else:
             encoded.append(replace(group, prompts=tuple(variants), clean_prompt=clean[0]))
-    return _with_features(policy, encoded), skipped
-
-
-def _with_features(policy: Policy, groups: Sequence[Group]) -> list[Group]:
-    prompts = [prompt for group in groups for prompt in group.prompts]
-    clean_prompts = [group.clean_prompt for group in groups if group.clean_prompt]
+    prompts = [prompt for group in encoded for prompt in group.prompts]
+    clean_prompts = [group.clean_prompt for group in encoded if group.clean_prompt]
     done = iter(with_features(policy, prompts + clean_prompts))
-    variants = [tuple(islice(done, len(group.prompts))) for group in groups]
-    clean = [next(done) if group.clean_prompt else None for group in groups]
-    return [
-        replace(group, prompts=each, clean_prompt=uniform)
-        for group, each, uniform in zip(groups, variants, clean, strict=True)
-    ]
+    encoded = [replace(group, prompts=tuple(islice(done, len(group.prompts)))) for group in encoded]
+    return [replace(group, clean_prompt=next(done)) if group.clean else group for group in encoded], skipped
 
 
-def sample_groups(
-    engine: RolloutEngine, groups: Sequence[Group], sampling: Sampling, seed: int = 0
-) -> list[Group]:
+def sample_groups(engine: Sampler, groups: Sequence[Group], sampling: Sampling, seed: int = 0) -> list[Group]:
     """The groups with G completions of each prompt.
 
     A completion is a function of the seed, the group's `ref` and the number of its variant, whatever else is
     in the batch: an exact resume needs no saved random state.
     """
     prompts = [prompt for group in groups for prompt in group.prompts]
-    keys = [] if sampling.greedy else [key for group in groups for key in rng_keys(group, seed)]
-    sampled = zip(prompts, engine.sample(prompts, sampling, keys), strict=True)
-    rows = iter([with_opening(prompt, row) for prompt, row in sampled])
-    return [replace(group, completions=tuple(islice(rows, len(group.prompts)))) for group in groups]
-
-
-def with_opening(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
-    """Completions whose text begins with the thought that the chat template opens in the prompt."""
-    if not prompt.opening:
-        return tuple(completions)
-    return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
-
-
-def rng_keys(group: Group, seed: int) -> list[RngKey]:
-    """The keys of the random numbers of each variant's completions."""
-    if group.ref is None:
-        raise ValueError(f"question {group.question.sample_id} has no ref to key its random numbers")
-    ref = group.ref
+    keys: list[RngKey] = []
+    for group in groups if not sampling.greedy else ():
+        if group.ref is None:
+            raise ValueError(f"question {group.question.sample_id} has no ref to key its random numbers")
+        keys += [RngKey(seed=seed, variant=m, **asdict(group.ref)) for m in range(len(group.views))]
+    rows = iter(engine.sample(prompts, sampling, keys))
     return [
-        RngKey(seed=seed, epoch=ref.epoch, position=ref.position, variant=m) for m in range(len(group.views))
+        replace(group, completions=tuple(_opened(prompt, next(rows)) for prompt in group.prompts))
+        for group in groups
     ]
+
+
+def _opened(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
+    """Completions whose text begins with the thought that the chat template opens in the prompt."""
+    return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
 
 
 def reward_groups(groups: Sequence[Group], reward: RewardFunction = reward_of) -> list[Group]:
     """The groups with the reward of each completion."""
-    return [
-        replace(
-            group,
-            rewards=tuple(
-                tuple(reward(completion.text, group.question) for completion in row)
-                for row in group.completions
-            ),
-        )
-        for group in groups
-    ]
+
+    def rewards(group: Group) -> tuple[tuple[Reward, ...], ...]:
+        return tuple(tuple(reward(each.text, group.question) for each in row) for row in group.completions)
+
+    return [replace(group, rewards=rewards(group)) for group in groups]
 
 
 def reward_or_skip(

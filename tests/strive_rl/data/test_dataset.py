@@ -50,8 +50,6 @@ def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Pa
     assert [(plan.sampler.frames, plan.drawn) for plan in plans] == [(4, True), (6, True), (4, False)]
     with pytest.raises(UsageError, match=r"/c: data\.draw=epoch: these shards hold only the sampled frames"):
         Builds.of(parts).plans(DataSettings(draw="epoch"))
-    with pytest.raises(UsageError, match=r"^data\.draw=epoch"):
-        Builds.of(parts[2]).plans(DataSettings(draw="epoch"))
 
 
 def test_neighbours_are_refused_before_a_run_begins_where_not_all_frames_are_held(tmp_path: Path) -> None:

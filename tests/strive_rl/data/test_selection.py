@@ -21,7 +21,7 @@ STREAM = Stream(blocks=(4, 4), seed=7, batch_size=3)
 
 
 def outcome(position: int, passed: float, completions: int = 8) -> Outcome:
-    return Outcome(position=position, passed=passed, completions=completions)
+    return position, passed, completions
 
 
 def test_the_expected_variance_by_hand() -> None:

@@ -132,10 +132,10 @@ def test_shards_without_all_frames_give_their_stored_variants() -> None:
 @pytest.mark.parametrize(
     ("build", "settings", "message"),
     [
-        (SOME, {"variants": 4}, r"variants: stored 2, .* 4.*shard.frames=all"),
-        (SOME, {"epsilon": 0.1}, r"epsilon: stored 0.5, .* 0.1.*shard.frames=all"),
+        (SOME, {"variants": 4}, r"variants: 2, now 4.*shard.frames=all"),
+        (SOME, {"epsilon": 0.1}, r"epsilon: 0.5, now 0.1.*shard.frames=all"),
         (SOME, {"draw": "epoch"}, r"draw=epoch.*shard.frames=all"),
-        (ALL, {"draw": "stored", "variants": 1}, r"variants: stored 2, .* 1.*data.draw=auto"),
+        (ALL, {"draw": "stored", "variants": 1}, r"variants: 2, now 1.*data.draw=auto"),
         (ALL, {"sampler": "combb"}, r"unknown data.sampler 'combb', did you mean 'comb'"),
         (ALL, {"alpha": 2.0}, r"alpha"),
     ],

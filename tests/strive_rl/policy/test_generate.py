@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from strive_rl.policy import (
     with_features,
 )
 from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.generate import CPU_PACE, RngKey, pick
+from strive_rl.policy.generate import PACE, RngKey, pick
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group
 
@@ -142,10 +141,12 @@ def test_rows_stop_after_their_end_token(any_policy: Policy, prompts: list[Promp
 
 
 @pytest.mark.parametrize(
-    "changed", [{"columns": 1}, {"columns": 7, "look": 5}, {"shrink": 0.0}, {"shrink": 1.0, "look": 1}]
+    "pace",
+    [(1, 1, 0.85), (7, 5, 0.85), (32, 1, 0.0), (32, 1, 1.0)],
+    ids=["columns", "look", "no row leaves", "rows leave at once"],
 )
 def test_the_pace_of_decoding_does_not_change_tokens(
-    any_policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+    any_policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch, pace: tuple[int, int, float]
 ) -> None:
     """Widths of a step, how often ends are checked, and whether ended rows leave."""
     sampling = Sampling(completions=12, max_new_tokens=20)
@@ -154,7 +155,7 @@ def test_the_pace_of_decoding_does_not_change_tokens(
     policy = ending_at(any_policy, max(set(tokens), key=tokens.count))
     expected = sample(policy, prompts, sampling, seeded())
     assert len({len(answer.ids) for row in expected for answer in row}) > 4
-    monkeypatch.setattr("strive_rl.policy.generate.CPU_PACE", replace(CPU_PACE, **changed))
+    monkeypatch.setitem(PACE, "cpu", pace)
     given = sample(policy, prompts, sampling, seeded())
     assert [[a.ids for a in row] for row in given] == [[a.ids for a in row] for row in expected]
 
