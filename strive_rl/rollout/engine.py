@@ -15,9 +15,11 @@ from typing import Protocol
 import torch
 
 from strive_data.errors import StriveError, UsageError
+from strive_rl.common import distributed
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
 from strive_rl.policy.lora import plain_weights
+from strive_rl.policy.sharding import unsharded
 from strive_rl.schema import Completion
 
 # Read by vLLM when it is imported. The engine lives in this process and does not bind itself to cores.
@@ -69,19 +71,23 @@ class BuiltinEngine:
 
 @contextmanager
 def newest_weights(engine: RolloutEngine | None, policy: Policy, version: int) -> Iterator[None]:
-    """An engine that holds the policy's weights, those after `version` steps; it sleeps after this context.
+    """Sampling by all processes with the policy's weights, those after `version` steps: each process holds
+    all of them (`unsharded`), and so does the engine, which sleeps after this context.
 
-    Raises StriveError where it sampled with others.
+    A StriveError of one process ends all others, as where the engine sampled with other weights.
     """
-    if engine is None:
+    with unsharded(policy.model), distributed.propagate_errors():
+        if engine is None:
+            yield
+            return
+        engine.wake()
+        engine.sync(plain_weights(policy.model, policy.settings.lora_scale), version)
         yield
-        return
-    engine.wake()
-    engine.sync(plain_weights(policy.model, policy.settings.lora_scale), version)
-    yield
-    if engine.version != version:
-        raise StriveError(f"after step {version}: sampled with weights {engine.version}, expected {version}")
-    engine.sleep()
+        if engine.version != version:
+            raise StriveError(
+                f"after step {version}: sampled with weights {engine.version}, expected {version}"
+            )
+        engine.sleep()
 
 
 def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> RolloutEngine | None:

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -50,9 +49,7 @@ class AsyncSaver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._pool:
             self._pool.shutdown()
         if error is None:
@@ -80,9 +77,10 @@ def checkpoint_folder(out: Path, step: int) -> Path:
 
 def checkpoints(out: Path) -> dict[int, Path]:
     """The checkpoints of a run by their steps, the oldest first. No other name counts as one."""
-    folders = [path for path in out.glob(PREFIX + "*") if NAME.fullmatch(path.name)]
-    found = {int(path.name.removeprefix(PREFIX)): path for path in folders if (path / STATE_FILE).is_file()}
-    return dict(sorted(found.items()))
+    named = [(NAME.fullmatch(path.name), path) for path in out.glob(PREFIX + "*")]
+    return dict(
+        sorted((int(name[1]), path) for name, path in named if name and (path / STATE_FILE).is_file())
+    )
 
 
 def latest(out: Path) -> Path | None:
@@ -170,9 +168,13 @@ def write(folder: Path, policy: Policy, taken: Snapshot) -> None:
     except (OSError, RuntimeError, SafetensorError) as error:
         full = any(words in str(error) for words in FULL_WORDS) or not has_room(folder.parent)
         shutil.rmtree(temporary, ignore_errors=True)
-        if full:
-            raise DiskFullError(_full(folder)) from error
-        raise
+        if not full:
+            raise
+        newest = latest(folder.parent)
+        stays = f"{newest.name} stays" if newest else "there is no earlier checkpoint"
+        raise DiskFullError(
+            f"disk full: no room left to save {folder} ({stays}); free space, then resume with --resume"
+        ) from error
 
 
 def _replace(folder: Path, temporary: Path) -> None:
@@ -185,18 +187,11 @@ def _replace(folder: Path, temporary: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _full(folder: Path) -> str:
-    newest = latest(folder.parent)
-    stays = f"{newest.name} stays" if newest else "there is no earlier checkpoint"
-    return f"disk full: no room left to save {folder} ({stays}); free space, then resume with --resume"
-
-
 def prune(out: Path, keep: int, best: int | None = None) -> None:
     """Remove all checkpoints of a run but the `keep` newest (0: all) and that of step `best`. Nothing else is
     ever touched."""
-    folders = [path for path in checkpoints(out).values() if not path.is_symlink()]
-    spared = None if best is None else checkpoint_folder(out, best)
-    for folder in (path for path in (folders[:-keep] if keep else []) if path != spared):
+    folders = [(step, path) for step, path in checkpoints(out).items() if not path.is_symlink()]
+    for folder in [path for step, path in (folders[:-keep] if keep else []) if step != best]:
         doomed = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)

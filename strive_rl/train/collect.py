@@ -24,11 +24,9 @@ from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
-from strive_rl.config import RolloutSettings
 from strive_rl.data import Batch, Cursor, Loader
 from strive_rl.data.selection import outcomes_of
 from strive_rl.policy import NotFiniteError, Sampling
-from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
 from strive_rl.rollout.groups import encode_groups, informative, reward_or_skip, sample_groups
 from strive_rl.schema import Group, SkippedQuestion
@@ -61,13 +59,14 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     be used.
     """
     made, found = RolloutBatch(after=run.cursor), 0
-    wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
+    wanted, rollout = run.settings.data.questions_per_step, run.settings.rollout
+    sampling = Sampling(
+        completions=rollout.completions,
+        max_new_tokens=rollout.max_new_tokens,
+        temperature=rollout.temperature,
+    )
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
-    with (
-        unsharded(run.policy.model),
-        distributed.propagate_errors(),
-        newest_weights(run.engine, run.policy, run.step),
-    ):
+    with newest_weights(run.engine, run.policy, run.step):
         while True:
             phase("reading questions")
             size = wanted - found
@@ -76,7 +75,12 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             phase(f"encoding {plural(len(batch.groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, batch.groups)
             watch.lap("encode")
-            rewarded, unrewarded, counts = _roll_out(run, encoded, step)
+            with _name_questions(encoded, step):
+                sampled = sample_groups(
+                    run.engine or BuiltinEngine(run.policy), encoded, sampling, run.settings.seed
+                )
+            phase(f"rewarding {plural(len(sampled), 'question')}")
+            rewarded, unrewarded, counts = reward_or_skip(sampled, run.rules, step)
             watch.lap("rollout")
             made.groups += rewarded
             made.broken += batch.broken
@@ -88,7 +92,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
                 outcomes = outcomes_of(batch.refs, encoded, rewarded)
                 run.loader.rates.observe(distributed.all_gather_list(outcomes))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
-            if found >= wanted or made.rounds == limit:
+            if found >= wanted or made.rounds == rollout.dynamic_sampling_rounds:
                 break
             made.rounds += 1
     _require_usable(made.groups, made.broken + made.dropped, step)
@@ -105,26 +109,6 @@ def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:
         "expected_variance_all": float(rates.expected_variance.mean()),
         "sampled_share": float((rates.right + rates.wrong > 0).mean()),
     }
-
-
-def _roll_out(
-    run: TrainState, groups: Sequence[Group], step: int
-) -> tuple[list[Group], list[SkippedQuestion], dict[str, int]]:
-    """Sample and reward the completions of encoded groups, as `reward_or_skip`."""
-    with _name_questions(groups, step):
-        engine = run.engine or BuiltinEngine(run.policy)
-        sampled = sample_groups(engine, groups, sampling(run.settings.rollout), run.settings.seed)
-    phase(f"rewarding {plural(len(sampled), 'question')}")
-    return reward_or_skip(sampled, run.rules, step)
-
-
-def sampling(settings: RolloutSettings) -> Sampling:
-    """How training samples its completions."""
-    return Sampling(
-        completions=settings.completions,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-    )
 
 
 @contextmanager

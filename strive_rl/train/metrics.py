@@ -8,8 +8,9 @@ questions and never means of means.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -28,7 +29,8 @@ from strive_rl.train.update import UpdateStats
 # Metrics that the machine decides and not the seed: two equal runs agree in all others.
 MEASURED = ("seconds", "per_second", "memory_bytes", "reward_calls")
 # Of UpdateStats: means over tokens.
-TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped")
+TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped", "logprob_gap_mean")
+REWARD_CALLS = ("made", "retried", "failed")
 # Questions of a step in the rollout log.
 QUESTIONS_KEPT = 2
 
@@ -107,9 +109,14 @@ def step_record(
     groups = [group for part in parts for group in part.groups]
     batches = [part.batch for part in parts]
     seconds = _largest([part.seconds for part in parts])
+    total = seconds.get("total")
     update = joined([part.update for part in parts])
     amounts = _amounts(groups)
-    eta2 = [variance_pool([group.rewards["total"]]).eta2 for group in groups]
+    done = {"questions": len(groups)} | amounts | {"update_tokens": update.tokens}
+    del done["prompts"]
+    rewards = [group.rewards["total"] for group in groups]
+    eta2 = [variance_pool([grid]).eta2 for grid in rewards]
+    calls = sum((batch.calls for batch in batches), Counter[str]())
     return {
         "step": step,
         "questions": len(groups),
@@ -118,9 +125,9 @@ def step_record(
         **_reward_means(groups),
         "by_problem_type": _by_problem_type(groups),
         **_shares(groups),
-        "reward_std": mean(np.std(group.rewards["total"].ravel()) for group in groups),
+        "reward_std": mean(np.std(grid.ravel()) for grid in rewards),
         "eta2": mean(value for value in eta2 if not math.isnan(value)),
-        "reward_by_variant": by_variant([group.rewards["total"] for group in groups]),
+        "reward_by_variant": by_variant(rewards),
         "advantage_by_variant": by_variant([group.advantages for group in groups]),
         **_evidence(groups),
         **_lengths(groups),
@@ -128,11 +135,11 @@ def step_record(
         **_update(update),
         "learning_rate": learning_rate,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "per_second": _per_second(amounts, len(groups), update, seconds.get("total", 0.0)),
+        "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
         "alpha": alpha,
         **_sampling_counts(batches, groups, mask_truncated=mask_truncated),
-        **_reward_calls(batches),
+        **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
         **({"selection": batches[0].selection} if batches[0].selection else {}),
     }
 
@@ -153,7 +160,6 @@ def joined(parts: Sequence[UpdateStats]) -> UpdateStats:
         **means,
         loss=sum(each.loss for each in learned),
         logprob_gap=max(each.logprob_gap for each in learned),
-        logprob_gap_mean=sum(each.logprob_gap_mean * each.tokens for each in learned) / tokens,
         grad_norm=learned[0].grad_norm,
         tokens=tokens,
         updates=max(each.updates for each in learned),
@@ -184,14 +190,6 @@ def _sampling_counts(
         "dynamic_sampling_rounds": max(batch.rounds for batch in batches),
         "masked": truncated if mask_truncated else 0,
     }
-
-
-def _reward_calls(batches: Sequence[RolloutBatch]) -> dict[str, dict[str, int]]:
-    """Calls of the user's reward function; nothing without one."""
-    if not any(batch.calls for batch in batches):
-        return {}
-    names = ("made", "retried", "failed")
-    return {"reward_calls": {name: sum(batch.calls.get(name, 0) for batch in batches) for name in names}}
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
@@ -267,20 +265,13 @@ def _amounts(groups: Sequence[GroupStats]) -> dict[str, int]:
 
 def _update(stats: UpdateStats) -> dict[str, Any]:
     """With `router` only for a mixture of experts."""
-    numbers = asdict(replace(stats, router=None))
-    del numbers["router"]
-    counts = {"update_tokens": numbers.pop("tokens"), "updates": numbers.pop("updates")}
-    means = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
-    router = {"router": stats.router.record()} if stats.router else {}
-    return counts | means | router
-
-
-def _per_second(
-    amounts: Mapping[str, int], questions: int, update: UpdateStats, seconds: float
-) -> dict[str, float | None]:
-    done = {"questions": questions} | {name: amounts[name] for name in ("rollouts", "tokens", "tokens_read")}
-    done["update_tokens"] = update.tokens
-    return {name: round(amount / seconds, 3) if seconds else None for name, amount in done.items()}
+    means = {name: value for name, value in vars(stats).items() if isinstance(value, float)}
+    return {
+        "update_tokens": stats.tokens,
+        "updates": stats.updates,
+        **{name: float(value) if math.isfinite(value) else None for name, value in means.items()},
+        **({"router": stats.router.record()} if stats.router else {}),
+    }
 
 
 def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

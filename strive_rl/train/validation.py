@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,13 @@ from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.common.progress import phase
-from strive_rl.config import TrainSettings
+from strive_rl.config import EngineSettings, TrainSettings
 from strive_rl.data import Builds
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.frames import EVALUATION_SAMPLERS, IMPORTANCE
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
-from strive_rl.policy.sharding import unsharded
 from strive_rl.rollout.engine import newest_weights
 
 if TYPE_CHECKING:
@@ -76,12 +74,8 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
     mine = places[distributed.rank() :: distributed.world_size()]
     rows: list[Prediction] = []
     dropped: list[Dropped] = []
-    with (
-        unsharded(run.policy.model),
-        distributed.propagate_errors(),
-        newest_weights(run.engine, run.policy, run.step),
-    ):
-        shown = f"{settings.samplers[0]} frames"
+    shown = f"{settings.samplers[0]} frames"
+    with newest_weights(run.engine, run.policy, run.step):
         phase(f"evaluating {plural(len(mine), 'held-out question')}, {shown}")
         for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
             rows += made
@@ -97,16 +91,13 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
 
 def evaluation_settings(settings: TrainSettings) -> EvalSettings:
     """How the run's policy is evaluated: greedily, with the run's own policy and engine settings."""
-    rollout = settings.rollout
+    engine = {field.name: getattr(settings.rollout, field.name) for field in fields(EngineSettings)}
     return EvalSettings(
         policy=settings.policy,
         samplers=(frame_sampler(settings),),
-        max_new_tokens=rollout.max_new_tokens,
+        max_new_tokens=settings.rollout.max_new_tokens,
         seed=settings.seed,
-        engine=rollout.engine,
-        gpu_memory_utilization=rollout.gpu_memory_utilization,
-        tensor_parallel_size=rollout.tensor_parallel_size,
-        sleep=rollout.sleep,
+        **engine,
     )
 
 
@@ -162,11 +153,9 @@ def closing_lines(run: TrainState) -> list[str]:
 def link_best(out: Path, folder: Path | None) -> None:
     """Make OUT/best a link to this checkpoint, or remove it; a reader sees the old or the new one."""
     link, temporary = out / BEST_LINK, out / f".{BEST_LINK}.tmp"
-    with suppress(FileNotFoundError):
-        temporary.unlink()
+    temporary.unlink(missing_ok=True)
     if folder is None:
-        with suppress(FileNotFoundError):
-            link.unlink()
+        link.unlink(missing_ok=True)
         return
     temporary.symlink_to(folder.name)
     temporary.replace(link)
