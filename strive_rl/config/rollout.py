@@ -9,6 +9,14 @@ from urllib.parse import urlsplit
 
 from strive_data.common.settings import choose, require
 
+
+def at_least(settings: object, section: str, **smallest: float) -> None:
+    """Require that these fields are not below their smallest value; None is none."""
+    for name, least in smallest.items():
+        got = getattr(settings, name)
+        require(got is None or got >= least, f"{section}{name}: got {got}, expected at least {least}")
+
+
 # Why there are no adaptive variants (six seeds, importance-aware frames).
 ADAPTIVE = "adaptive variants scored 1.5 points below STRIVE at the same number of rollouts"
 
@@ -50,11 +58,8 @@ class PolicySettings:
     logits_chunk_tokens: int = 1024
 
     def __post_init__(self) -> None:
-        tokens = ("max_pixels", "max_prompt_tokens", "logits_chunk_tokens")
-        for name in (*tokens, "prompts_per_pass", "groups_per_pass"):
-            got = getattr(self, name)
-            require(got >= 1, f"policy.{name}: got {got}, expected at least 1")
-        require(self.lora_rank >= 0, f"policy.lora_rank: got {self.lora_rank}, expected at least 0")
+        at_least(self, "policy.", max_pixels=1, max_prompt_tokens=1, logits_chunk_tokens=1)
+        at_least(self, "policy.", prompts_per_pass=1, groups_per_pass=1, lora_rank=0)
         require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
         both = self.lora_rank > 0 and self.train_vision
         require(
@@ -76,9 +81,9 @@ class EngineSettings:
     sleep: bool = True
 
     def _check_engine(self, section: str = "") -> None:
-        share, size = self.gpu_memory_utilization, self.tensor_parallel_size
+        share = self.gpu_memory_utilization
         require(0 < share < 1, f"{section}gpu_memory_utilization: got {share}, expected between 0 and 1")
-        require(size >= 1, f"{section}tensor_parallel_size: got {size}, expected at least 1")
+        at_least(self, section, tensor_parallel_size=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +112,8 @@ class RolloutSettings(EngineSettings):
             self.engine == "builtin" or self.temperature <= 2,
             f"rollout.temperature: got {self.temperature}, expected at most 2 with rollout.engine=vllm",
         )
-        require(self.completions >= 1, f"rollout.completions: got {self.completions}, expected at least 1")
-        require(self.max_new_tokens >= 1, "rollout.max_new_tokens: expected at least 1")
+        at_least(self, "rollout.", completions=1, max_new_tokens=1, dynamic_sampling_rounds=0)
         require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
-        rounds = self.dynamic_sampling_rounds
-        require(rounds >= 0, f"rollout.dynamic_sampling_rounds: got {rounds}, expected at least 0")
 
 
 # The value of reward.function that means the packaged judge, and how it is called unless the settings say.
@@ -186,11 +188,9 @@ class RewardSettings:
         )
 
     def _check_calls(self) -> None:
-        at_once, seconds, retries = self.calls_at_once, self.timeout_seconds, self.retries
-        require(at_once is None or at_once >= 1, f"reward.calls_at_once: got {at_once}, expected at least 1")
+        at_least(self, "reward.", calls_at_once=1, retries=0)
+        judge, seconds = self.judge, self.timeout_seconds
         require(seconds is None or seconds > 0, f"reward.timeout_seconds: got {seconds}, expected above 0")
-        require(retries is None or retries >= 0, f"reward.retries: got {retries}, expected at least 0")
-        judge = self.judge
         if self.function != JUDGE:
             require(not judge.url, f"reward.judge.url: got one with function={self.function}, expected judge")
             return

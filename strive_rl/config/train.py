@@ -7,7 +7,7 @@ from typing import Literal
 
 from strive_data.common.settings import ADDED, require
 from strive_data.config import ViewSettings
-from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings
+from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings, at_least
 
 # The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
 DEMOS = {"demo": "demo_model", "demo-hard": "demo_model_hard"}
@@ -62,10 +62,7 @@ class DataSettings:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        least = {"questions_per_step": 1, "variants": 1, "window": 0, "prefetch": 0, "threads": 1}
-        for name, smallest in least.items():
-            got = getattr(self, name)
-            require(got >= smallest, f"data.{name}: got {got}, expected at least {smallest}")
+        at_least(self, "data.", questions_per_step=1, variants=1, window=0, prefetch=0, threads=1)
         self._check_alpha_schedule()
         self._check_selection()
 
@@ -90,7 +87,7 @@ class DataSettings:
             "the others have none",
         )
         require(final is None or 0 < final <= 1, f"data.alpha_final: got {final}, expected 0 < alpha <= 1")
-        require(over is None or over >= 1, f"data.alpha_steps: got {over}, expected at least 1")
+        at_least(self, "data.", alpha_steps=1)
         require(over is None or falls, f"data.alpha_steps: alpha_schedule={kind} does not end; leave it out")
         least, gain = self.alpha_least, self.alpha_gain
         require(0 < least <= 1, f"data.alpha_least: got {least}, expected 0 < alpha_least <= 1")
@@ -165,13 +162,10 @@ class AlgorithmSettings:
             f"algorithm.normalise: got {self.normalise!r}; the empirical_bayes baseline mixes row and grid "
             "itself and expects joint",
         )
-        for name in ("loss_constant_tokens", "epochs_per_rollout", "minibatches"):
-            got = getattr(self, name)
-            require(got >= 1, f"algorithm.{name}: got {got}, expected at least 1")
-        low, high = self.clip
-        require(0 <= low < 1, f"algorithm.clip_low: got {low}, expected 0 or more, less than 1")
-        require(high >= 0, f"algorithm.clip_high: got {high}, expected 0 or more")
-        require(self.kl_beta >= 0, f"algorithm.kl_beta: got {self.kl_beta}, expected 0 or more")
+        at_least(self, "algorithm.", loss_constant_tokens=1, epochs_per_rollout=1, minibatches=1)
+        at_least(self, "algorithm.", clip_low=0, clip_high=0, kl_beta=0)
+        low, _ = self.clip
+        require(low < 1, f"algorithm.clip_low: got {low}, expected less than 1")
         self._check_old_logprobs()
 
     def _check_old_logprobs(self) -> None:
@@ -223,9 +217,7 @@ class OptimSettings:
         require(self.lr > 0, f"optim.lr: got {self.lr}, expected more than 0")
         least = self.final_lr
         require(0 <= least <= self.lr, f"optim.final_lr: got {least}, expected 0 to optim.lr, {self.lr}")
-        require(self.warmup_steps >= 0, f"optim.warmup_steps: got {self.warmup_steps}, expected 0 or more")
-        over = self.decay_steps
-        require(over is None or over >= 1, f"optim.decay_steps: got {over}, expected at least 1")
+        at_least(self, "optim.", warmup_steps=0, decay_steps=1)
         require(len(self.betas) == 2, "optim.betas: expected two numbers")
 
 
@@ -245,10 +237,7 @@ class ValidationSettings:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        require(self.every >= 1, f"validation.every: got {self.every}, expected at least 1")
-        require(self.patience >= 0, f"validation.patience: got {self.patience}, expected at least 0")
-        few = self.questions
-        require(few is None or few >= 1, f"validation.questions: got {few}, expected at least 1")
+        at_least(self, "validation.", every=1, patience=0, questions=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,14 +264,8 @@ class TrainSettings:
     log: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
+        at_least(self, "", seed=0, keep=0, timeout_minutes=1, steps=1, save_every=1)
         require(len(set(self.log)) == len(self.log), f"log: got {', '.join(self.log)}; expected each once")
-        require(self.keep >= 0, f"keep: got {self.keep}, expected at least 0")
-        require(
-            self.timeout_minutes >= 1, f"timeout_minutes: got {self.timeout_minutes}, expected at least 1"
-        )
-        require(self.steps >= 1, f"steps: got {self.steps}, expected at least 1")
-        require(self.save_every >= 1, f"save_every: got {self.save_every}, expected at least 1")
         views, most = self.data.views, self.policy.max_pixels
         sharp = 2 * views.pixels if "sharp" in views.tiers else 0
         require(sharp <= most, f"policy.max_pixels: got {most}, expected {sharp} or more for sharp frames")

@@ -42,12 +42,19 @@ def advice(made: Plan) -> Iterator[str]:
             f"prompts of {need.prompt_tokens:,} tokens are longer than policy.max_prompt_tokens, {limit:,}: "
             "raise it, or give fewer or smaller frames"
         )
-    yield from _epochs(made)
+    each = made.settings.data.questions_per_step
+    epochs = made.settings.steps * each / made.questions
+    if epochs > MANY_EPOCHS:
+        fewer = max(1, MANY_EPOCHS * made.questions // each)
+        yield (
+            f"warning: {epochs:,.0f} epochs: the policy learns {made.questions:,} questions by heart. "
+            f"Set steps={fewer} for {MANY_EPOCHS} epochs, or build more questions"
+        )
     if not made.on_cpu:
         fits, short = fitting(made), [name for name in GPUS if name not in fitting(made)]
         yield f"fits: {', '.join(fits) or 'none of these'}; too small: {', '.join(short) or 'none'}"
     offers = sorted(
-        ((text, other) for text, other in changes(made) if _lowers(other, made)),
+        (offer for offer in changes(made) if offer[1].need.peak_bytes < (1 - NOTABLE) * need.peak_bytes),
         key=lambda offer: offer[1].need.peak_bytes,
     )
     if not offers:
@@ -57,21 +64,6 @@ def advice(made: Plan) -> Iterator[str]:
     width = max(len(text) for text, _ in offers)
     for text, other in offers:
         yield f"  {text:{width}}  {gib(other.need.peak_bytes):>6}{_gained(made, other)}"
-
-
-def _epochs(made: Plan) -> Iterator[str]:
-    each = made.settings.data.questions_per_step
-    epochs = made.settings.steps * each / made.questions
-    if epochs > MANY_EPOCHS:
-        fewer = max(1, MANY_EPOCHS * made.questions // each)
-        yield (
-            f"warning: {epochs:,.0f} epochs: the policy learns {made.questions:,} questions by heart. "
-            f"Set steps={fewer} for {MANY_EPOCHS} epochs, or build more questions"
-        )
-
-
-def _lowers(other: Plan, made: Plan) -> bool:
-    return other.need.peak_bytes < (1 - NOTABLE) * made.need.peak_bytes
 
 
 def _gained(made: Plan, other: Plan) -> str:

@@ -102,17 +102,6 @@ class Estimate:
         return max(self.sampling_bytes, self.update_bytes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """What one process reads together: rows of a pass in sampling and in the update, and the completion
-    tokens behind a row's prompt in each."""
-
-    sampled: int
-    sampled_behind: int
-    updated: int
-    updated_behind: int
-
-
 def estimate(
     shape: ModelShape,
     settings: TrainSettings,
@@ -129,78 +118,62 @@ def estimate(
 
     Questions, optimizer state, gradients and a reference are spread over `processes`.
     """
-    policy = settings.policy
-    video, patches = _video_tokens(shape, policy, frames, frame_pixels)
+    policy, rollout = settings.policy, settings.rollout
+    patches = math.ceil(frames / (shape.frames_per_patch if policy.frame_pairs == "consecutive" else 1))
+    video = patches * max(1, min(frame_pixels, policy.max_pixels) // shape.token_pixels)
     prompt = video + patches * shape.patch_text_tokens + text_tokens
-    rows = _rows(settings, processes)
-    row, update_row = prompt + rows.sampled_behind, prompt + rows.updated_behind
-    trained = _trainable(shape, policy)
+    sampled, updated, copies = _rows(settings, processes)
+    behind = rollout.completions * rollout.max_new_tokens
+    row, learned = prompt + behind, updated * behind * copies
+    trained = shape.parameters - (0 if policy.train_vision else shape.vision_parameters)
+    if policy.lora_rank:
+        trained = shape.adapter_parameters * policy.lora_rank
     master = 0 if bytes_a_weight == FLOAT_BYTES else MASTER_BYTES
     weights = shape.parameters * bytes_a_weight
+    # Put together from all processes at a time in the update: two decoder layers and what is in none.
+    gathered = (2 * shape.layer_parameters + shape.outside_parameters) * bytes_a_weight
     apart = settings.algorithm.kl_beta > 0 and not policy.lora_rank
     key_values = 2 * shape.layers * shape.key_value_heads * shape.head_width * bytes_a_weight
+    state = shape.linear.state_bytes(bytes_a_weight)
     optimizer = trained * (MOMENTS_BYTES + master) // processes
     merged = shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0
     process = PROCESS_BYTES if on_cpu else 0
-    saving = process + optimizer + merged if on_cpu else 0
+    chunk = min(learned, policy.logits_chunk_tokens)
     return Estimate(
         video_tokens=video,
         prompt_tokens=prompt,
         row_tokens=row,
-        update_row_tokens=update_row,
+        update_row_tokens=prompt + behind * copies,
         trainable_parameters=trained,
         weight_bytes=weights + (weights // processes if processes > 1 else 0),
-        update_weight_bytes=weights
-        if processes == 1
-        else weights // processes + _gathered(shape, bytes_a_weight),
+        update_weight_bytes=weights // processes + (gathered if processes > 1 else 0),
         reference_bytes=weights // processes if apart else 0,
         optimizer_bytes=optimizer,
         gradient_bytes=trained * (bytes_a_weight + master) // processes,
         merged_bytes=merged,
-        cache_bytes=rows.sampled
-        * (row * key_values + settings.rollout.completions * shape.linear.state_bytes(bytes_a_weight)),
-        draw_bytes=DRAW_COPIES * rows.sampled * settings.rollout.completions * shape.vocabulary * FLOAT_BYTES,
-        activation_bytes=_activations(
-            shape, policy, rows.updated * update_row, rows.updated * rows.updated_behind, bytes_a_weight
-        ),
-        logit_bytes=LOGIT_COPIES * _logits(shape, policy, rows.updated * rows.updated_behind),
-        saving_bytes=weights + saving,
+        cache_bytes=sampled * (row * key_values + rollout.completions * state),
+        draw_bytes=DRAW_COPIES * sampled * rollout.completions * shape.vocabulary * FLOAT_BYTES,
+        activation_bytes=_activations(shape, policy, updated * prompt + learned, learned, bytes_a_weight),
+        logit_bytes=LOGIT_COPIES * chunk * shape.vocabulary * FLOAT_BYTES,
+        saving_bytes=weights + (process + optimizer + merged if on_cpu else 0),
         process_bytes=process,
         score_bytes=SCORE_COPIES * shape.heads * prompt**2 * FLOAT_BYTES if on_cpu else 0,
     )
 
 
-def _rows(settings: TrainSettings, processes: int) -> _Rows:
-    """Under `clean` all responses of a question stand behind one prompt, under `cross` behind each."""
-    policy, answers, variants = settings.policy, settings.rollout, settings.data.variants
+def _rows(settings: TrainSettings, processes: int) -> tuple[int, int, int]:
+    """Rows that one process reads together in sampling, and in the update; and how many times the
+    completions of a variant stand behind a prompt there: under `clean` all of a question stand behind one
+    prompt, under `cross` behind each."""
+    policy, variants = settings.policy, settings.data.variants
     condition = settings.algorithm.logprob_condition
     questions = math.ceil(settings.data.questions_per_step / processes)
-    behind = answers.completions * answers.max_new_tokens
     together = min(policy.groups_per_pass, questions)
-    return _Rows(
-        sampled=min(policy.prompts_per_pass, questions * variants),
-        sampled_behind=behind,
-        updated=together if condition == "clean" else together * variants,
-        updated_behind=behind if condition == "own" else behind * variants,
+    return (
+        min(policy.prompts_per_pass, questions * variants),
+        together if condition == "clean" else together * variants,
+        1 if condition == "own" else variants,
     )
-
-
-def _gathered(shape: ModelShape, bytes_a_weight: int) -> int:
-    """Weights that are put together from all processes at a time: two decoder layers and what is in none."""
-    return (2 * shape.layer_parameters + shape.outside_parameters) * bytes_a_weight
-
-
-def _video_tokens(shape: ModelShape, policy: PolicySettings, frames: int, pixels: int) -> tuple[int, int]:
-    """(video tokens of a view, its temporal patches)."""
-    merged = 1 if policy.frame_pairs != "consecutive" else shape.frames_per_patch
-    patches = math.ceil(frames / merged)
-    return patches * max(1, min(pixels, policy.max_pixels) // shape.token_pixels), patches
-
-
-def _trainable(shape: ModelShape, policy: PolicySettings) -> int:
-    if policy.lora_rank:
-        return shape.adapter_parameters * policy.lora_rank
-    return shape.parameters - (0 if policy.train_vision else shape.vision_parameters)
 
 
 def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind: int, value: int) -> int:
@@ -220,7 +193,3 @@ def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind:
         return tokens * (value * layers * shape.hidden + at_work)
     last = tokens * value * (3 * shape.hidden + 4 * shape.key_value_heads * shape.head_width) + behind * layer
     return tokens * ((shape.layers - 1) * layer + shape.linear.layers * linear) + last
-
-
-def _logits(shape: ModelShape, policy: PolicySettings, tokens: int) -> int:
-    return min(tokens, policy.logits_chunk_tokens) * shape.vocabulary * FLOAT_BYTES
