@@ -18,33 +18,40 @@ EMPTY = frozenset({
     "a", "an", "the", "is", "are", "was", "were", "be", "been", "being", "am", "his", "her", "their", "its",
     "my", "your", "our", "this", "that", "these", "those", "some",
 })  # fmt: skip
-# Before an option's words in its sentence, these deny it or leave it open.
-DOUBT = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|cannot|unable|unclear|unsure|uncertain|impossible|difficult|whether"
-    r"|if|unless|instead|rather|except|than|or|could|might|may|maybe|perhaps|possibly|unlike|either|both"
-    r"|although|though|while|wrong|incorrect|false|eliminat\w+|exclud\w+|rule\w*|options?\s+(?:are|include)"
-    r"|choices?\s+(?:are|include)|asks?|asked|says?|question|suggests?)\b"
-    r"|n['’]t\b|不|没|沒|或|吗|嗎|无法|無法|是否",
+# Before an option's words in its sentence, these deny it,
+DENIAL = re.compile(
+    r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
+    r"|instead|rather)\b|n['’]t\b|不|没|沒",
+    re.IGNORECASE,
+)
+# and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
+OPEN = re.compile(
+    r"\b(?:unable|unclear|unsure|uncertain|impossible|difficult|whether|if|unless|except|could|might|may|maybe"
+    r"|perhaps|possibly|either|both|although|though|while|because|options?\s+(?:are|include|mention)"
+    r"|choices?\s+(?:are|include)|asks?|asked|says?|question)\b|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )
 # A subordinate clause ends at its comma, and "but" opens another one.
 RESET = re.compile(r"\bbut\b|;|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},", re.IGNORECASE)
 DENIED_BEHIND = re.compile(
-    r"\W*(?:(?:not\s+(?:what|shown|seen|visible|present|supported|correct|right|true)|incorrect|wrong|no)\b|(?:is|was|are|were|does|do|did|can|could|seems?|has|have)(?:n['’]t\b|not\b"
-    r"|\s+(?:not|never|wrong|incorrect|false|unlikely|impossible|absent))"
-    r"|or\b|cannot\b|can['’]t\b|/|或)",
+    r"\W*(?:(?:not\s+(?:what|shown|seen|visible|present|supported|correct|right|true)|incorrect|wrong|no)\b"
+    r"|(?:is|was|are|were|does|do|did|can|could|seems?|has|have)"
+    r"(?:n['’]t\b|not\b|\s+(?:not|never|wrong|incorrect|false|unlikely|impossible|absent))|cannot\b|can['’]t\b)",
     re.IGNORECASE,
 )
+OPEN_BEHIND = re.compile(r"\W*(?:or\b|/|或)", re.IGNORECASE)
 SENTENCE = re.compile(
     r"[^.!?。！？；;\n]*(?:(?:[.!?。！？；;](?![\s'\"”’)」]|\Z))[^.!?。！？；;\n]*)*[.!?。！？；;\n]?['\"”’)」]*"
 )
 CONCLUDES = re.compile(
-    r"\s*(?:so|thus|therefore|hence|overall|in\s+conclusion|finally|因此|所以|故)\b", re.IGNORECASE
+    r"\s*(?:so|thus|therefore|hence|overall|in\s+conclusion|finally|(?:based\s+on|given)\s+th\w+|因此|所以|故)\b",
+    re.IGNORECASE,
 )
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
 OPENERS = frozenset({"yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否"})
-
+# "dunks" and "dunking" are the same word. Options that differ in nothing else are not looked for.
+INFLECTION = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|(?<!s)s|d|e)$")
 Tokens = tuple[str, ...]
 
 
@@ -56,18 +63,15 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     words = {letter: content_words(option) for letter, option in options.items()}
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     asserted: dict[str, bool] = {}
-    kept = last = ""
+    said, last = {}, ""
     for sentence in SENTENCE.findall(text):
-        spans, kept_here = _asserted(sentence, words)
-        if spans and sentence.lstrip().casefold().startswith("or "):
-            return None
-        if spans:
-            asserted |= {letter: letter == kept_here for letter in spans}
-            kept, last = kept_here, sentence
-    named = [letter for letter, said in asserted.items() if said]
-    if len(named) == 1:
-        return named[0]
-    return (kept or None) if CONCLUDES.match(last) else None
+        if found := _verdicts(sentence, words):
+            asserted, said, last = asserted | found, found, sentence
+    for verdicts in (asserted, said if CONCLUDES.match(last) else {}):
+        named = [letter for letter, is_said in verdicts.items() if is_said]
+        if len(named) == 1:
+            return named[0]
+    return None
 
 
 def content_words(text: str) -> Tokens:
@@ -78,31 +82,28 @@ def content_words(text: str) -> Tokens:
 def _words(text: str) -> Iterator[tuple[str, int, int]]:
     for match in WORD.finditer(text):
         word = match[0].casefold().replace("’", "'")
+        word = INFLECTION.sub("", word) if word not in EMPTY else word
         if word not in EMPTY:
             yield word, match.start(), match.end()
 
 
-def _asserted(sentence: str, options: Mapping[str, Tokens]) -> tuple[set[str], str]:
-    """The options that a sentence names, and the one of them that it asserts, "" for none or several."""
+def _verdicts(sentence: str, options: Mapping[str, Tokens]) -> dict[str, bool]:
+    """The options that a sentence asserts (true) or denies ("running, not walking"); it says nothing of one
+    that it leaves open, and where it asserts several, none of them."""
     spoken = QUOTES.sub(lambda quote: " " * len(quote[0]), sentence)
+    if spoken.rstrip().endswith(("?", "？")):
+        return {}
     said = list(_words(spoken))
-    spans = list(_maximal(list(_spans([word for word, _, _ in said], options))))
-    asks = sentence.rstrip().endswith(("?", "？"))
-    return {letter for letter, _, _ in spans}, "" if asks else _kept(spoken, said, spans)
-
-
-def _kept(spoken: str, said: Sequence[tuple[str, int, int]], spans: Sequence[tuple[str, int, int]]) -> str:
-    """The one option that is not denied or doubted ("running, not walking"), "" for none or several."""
-    kept = set()
-    for letter, start, end in spans:
+    verdicts = {}
+    for letter, start, end in _maximal(list(_spans([word for word, _, _ in said], options))):
         first, last = said[start][1], said[end - 1][2]
-        before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1]
+        before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1] if start else ""
         behind = spoken[last:][:BEFORE]
-        opener = start == 0
-        if (DOUBT.search(before) and not opener) or DENIED_BEHIND.match(behind):
-            continue
-        kept.add(letter)
-    return kept.pop() if len(kept) == 1 else ""
+        if DENIAL.search(before) or DENIED_BEHIND.match(behind):
+            verdicts[letter] = False
+        elif not OPEN.search(before) and not OPEN_BEHIND.match(behind):
+            verdicts[letter] = True
+    return verdicts if sum(verdicts.values()) < 2 else dict.fromkeys(verdicts, False)
 
 
 def _spans(said: Sequence[str], options: Mapping[str, Tokens]) -> Iterator[tuple[str, int, int]]:

@@ -33,7 +33,7 @@ LINKS += r"|(?:(?<=\bans)|(?<=\banswer))\s+(?=\([A-Z]\)|[A-Z][.)]?\s*(?:\Z|\n))"
 LINKS += r"|\s*(?:은|는|이|가)\s+"
 # Between the noun and its link: "the right choice here is B", "the option that fits best is B".
 BETWEEN = (
-    r"(?:\s+(?:here|then|in\s+this\s+case)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
+    r"(?:\s+(?:here|then|in\s+this\s+case|to\s+\w+\s+question)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
     r"|describes|corresponds|answers|captures)(?:\s+(?:best|it|this|(?:to\s+)?the\s+\w+))?)?"
 )
 HEDGES = (

@@ -89,7 +89,7 @@ IS_NO_ANSWER = (
     "The options are apples, candles, berries.", '"B" or "C"', 'The sign says "candles".',
     "Is it candles?", "Is it B?", "It is not B.", "No candles are seen.", "There are no candles.",
     "I don't know if the answer is B.", "Neither A nor B.", "The question asks about candles.",
-    "A man walks by", "A. candles", "The answer is B. The answer is C.", "candles and apples",
+    "A man sits there", "A. candles", "The answer is B. The answer is C.", "candles and apples",
     "candles. apples.", "The video does not show candles.", "If it is B, then",
     "I am unable to determine the answer.", "A. apples\nB. candles\nC. berries\nD. A man walking",
     "The options are:\nA. apples\nB. candles", "I can't answer B", "The answer is not A", "B is wrong",

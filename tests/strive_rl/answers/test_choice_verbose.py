@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import cycle, product
 
+import pytest
+
 from strive_rl.answers.choice import read_choice
 
 OPTION_SETS = (
@@ -118,3 +120,19 @@ def test_what_is_no_answer_is_never_read() -> None:
     rows = list(composed(NO_ANSWERS, ("{}",)))
     assert len(rows) > 500
     assert [row for row in rows if read_choice(row[0], row[1]) is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("If the seeds are gone, the number of mice decreases. This is because seeds increase it.", "B"),
+        ("Although the crowd increases at first, it may be said that it is decreasing.", None),
+        ("The crowd decreases. Without music the crowd might increase.", "B"),
+        ("The crowd decreases. The crowd does not decrease.", None),
+        ("It becomes larger than before, so it is increasing.", "A"),
+        ("The number goes up rather than decreasing.", None),
+        ("Based on the frames, it increases. Or it decreases.", None),
+    ],
+)
+def test_the_words_of_an_option_in_the_clauses_of_a_sentence(text: str, letter: str | None) -> None:
+    assert read_choice(text, ("A. increasing", "B. decreasing", "C. staying the same")) == letter
