@@ -40,22 +40,29 @@ class DecodeSettings:
     memory_bytes: int = field(default=4 << 30, metadata=LIMIT)
 
     def __post_init__(self) -> None:
-        require(self.candidates >= 1, f"decode.candidates: got {self.candidates}, expected at least 1")
-        require(self.multiple >= 1, f"decode.multiple: got {self.multiple}, expected at least 1")
-        least = self.multiple**2
-        require(
-            self.max_pixels >= least, f"decode.max_pixels: got {self.max_pixels}, expected {least} or more"
-        )
-        most = MAX_FRAME_PIXELS
-        require(
-            self.max_pixels <= most,
-            f"decode.max_pixels: got {self.max_pixels}, expected at most {most}: larger ones are not read",
-        )
-        require(self.timeout_seconds > 0, "decode.timeout_seconds: expected a positive number of seconds")
-        pixels = self.max_source_pixels
-        require(pixels >= 1, f"decode.max_source_pixels: got {pixels}, expected at least 1")
-        memory = self.memory_bytes
-        require(memory >= 1 << 26, f"decode.memory_bytes: got {memory}, expected at least {1 << 26} (64 MiB)")
+        _at_least(self, "decode", candidates=1, multiple=1, max_source_pixels=1, memory_bytes=1 << 26)
+        _at_least(self, "decode", max_pixels=self.multiple**2)
+        pixels, most = self.max_pixels, MAX_FRAME_PIXELS
+        require(pixels <= most, f"decode.max_pixels: got {pixels}, expected at most {most}")
+        _positive(self, "decode", "timeout_seconds")
+
+
+def _at_least(settings: object, section: str, **least: float) -> None:
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        require(value >= bound, f"{section}.{name}: got {value}, expected at least {bound}")
+
+
+def _positive(settings: object, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(value > 0, f"{section}.{name}: got {value}, expected more than 0")
+
+
+def _share(settings: object, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(0 <= value <= 1, f"{section}.{name}: got {value}, expected 0 to 1")
 
 
 DEFAULT_MODELS = {
@@ -100,9 +107,9 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         self._fill_in_models()
-        share = self.cascade_share
-        require(0 < share <= 1, f"score.cascade_share: got {share}, expected 0 < cascade_share <= 1")
-        require(self.batch_size >= 0, f"score.batch_size: got {self.batch_size}, expected 0 (chosen) or more")
+        _positive(self, "score", "cascade_share")
+        _share(self, "score", "cascade_share")
+        _at_least(self, "score", batch_size=0)
         overlap = self.window_overlap_tokens
         require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
 
@@ -155,22 +162,12 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         even = f"got {self.frames}, expected an even number, 2 or more (the models merge frame pairs)"
         require(self.frames >= 2 and self.frames % 2 == 0, f"sampler.frames: {even}")
-        require(self.variants >= 1, f"sampler.variants: got {self.variants}, expected at least 1")
-        require(self.peaks_cells >= 0, f"sampler.peaks_cells: got {self.peaks_cells}, expected 0 or more")
-        require(0 < self.alpha <= 1, f"sampler.alpha: got {self.alpha}, expected 0 < alpha <= 1")
-        require(0 <= self.epsilon <= 1, f"sampler.epsilon: got {self.epsilon}, expected 0 to 1")
+        _at_least(self, "sampler", variants=1, peaks_cells=0, seed=0)
+        _at_least(self, "sampler", grouping_bins=0, grouping_clusters=0, grouping_time=0)
+        _positive(self, "sampler", "alpha", "gumbel_tau", "bolt_power", "grouping_duplicates")
+        _share(self, "sampler", "alpha", "epsilon", "aks_threshold", "grouping_duplicates")
         low = 1 / self.variants
         require(low - 1e-9 <= self.kappa <= 1, f"sampler.kappa: got {self.kappa}, expected {low:.3g} to 1")
-        require(self.seed >= 0, f"sampler.seed: got {self.seed}, expected at least 0")
-        require(self.gumbel_tau > 0, f"sampler.gumbel_tau: got {self.gumbel_tau}, expected more than 0")
-        require(self.bolt_power > 0, f"sampler.bolt_power: got {self.bolt_power}, expected more than 0")
-        threshold = self.aks_threshold
-        require(0 <= threshold <= 1, f"sampler.aks_threshold: got {threshold}, expected 0 to 1")
-        for name in ("grouping_bins", "grouping_clusters", "grouping_time"):
-            value = getattr(self, name)
-            require(value >= 0, f"sampler.{name}: got {value}, expected 0 or more")
-        cosine = self.grouping_duplicates
-        require(0 < cosine <= 1, f"sampler.grouping_duplicates: got {cosine}, expected 0 < cosine <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +184,7 @@ class ShardSettings:
 
     def __post_init__(self) -> None:
         require(1 <= self.quality <= 100, f"shard.quality: got {self.quality}, expected 1 to 100")
-        require(self.max_samples >= 1, f"shard.max_samples: got {self.max_samples}, expected at least 1")
-        require(self.max_bytes >= 1 << 16, f"shard.max_bytes: got {self.max_bytes}, expected at least 65536")
+        _at_least(self, "shard", max_samples=1, max_bytes=1 << 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +207,7 @@ class ViewSettings:
         require(0.6 <= side <= 0.95, f"views.crop_least_side: got {side}, expected 0.6 to 0.95")
         for tier in self.tiers:
             choose(tier, ("coarse", "sharp"), "views.tiers")
-        require(self.pixels >= 0, f"views.pixels: got {self.pixels}, expected 0 or more")
+        _at_least(self, "views", pixels=0)
         sharp = "sharp" in self.tiers and not self.pixels
         require(not sharp, "views.tiers: sharp needs views.pixels, the pixels of a frame in the other views")
 
@@ -230,10 +226,8 @@ class FailureSettings:
     max_count: int = 0
 
     def __post_init__(self) -> None:
-        share = self.max_share
-        require(0 <= share <= 1, f"failures.max_share: got {share}, expected 0 to 1 (1: any share)")
-        require(self.min_rows >= 1, f"failures.min_rows: got {self.min_rows}, expected at least 1")
-        require(self.max_count >= 0, f"failures.max_count: got {self.max_count}, expected 0 or more")
+        _share(self, "failures", "max_share")
+        _at_least(self, "failures", min_rows=1, max_count=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ The same call goes on where an earlier one ended. Nothing that is there is delet
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import typer
+
 BUILD = "--scorer demo --candidates 32 --frames 8 --set decode.max_pixels=784 --set shard.frames=all"
 ANSWER = "max_new_tokens=16"
 TRAIN = f"--set data.questions_per_step=32 --set optim.lr=1e-4 --set rollout.{ANSWER}"
@@ -23,10 +24,9 @@ HELD_OUT_SEED = 1_000_000
 STATE_FILE = "demo.json"
 
 
-def main() -> None:
-    arguments = _arguments()
-    out: Path = arguments.out
-    wanted = {"videos": arguments.videos, "steps": arguments.steps, "seed": arguments.seed}
+def main(out: Path = Path("demo"), videos: int = 400, steps: int = 150, seed: int = 0) -> None:
+    """Train on so many rendered videos; the same call goes on in a folder of an earlier one."""
+    wanted = {"videos": videos, "steps": steps, "seed": seed}
     done = steps_done(out, wanted)
     started = time.monotonic()
     for number, command in enumerate(commands(out, **wanted), start=1):
@@ -128,14 +128,5 @@ def interval(estimate: dict[str, float]) -> str:
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="new folder, or one to go on in")
-    parser.add_argument("--videos", type=int, default=400, help="videos to train on")
-    parser.add_argument("--steps", type=int, default=150, help="optimizer steps")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -3,19 +3,18 @@
     python -m tools.train_tiny_clip                 # some four minutes on one core
 
 A frame and a question match where the needle that the question names is on the frame; each (frame, question)
-pair of a batch is a yes or no, as in SigLIP. Afterwards it reports, on videos of another seed, how often the
-evidence is among 8 of 32 frames.
+pair of a batch is a yes or no, as in SigLIP.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
+import typer
 from safetensors.torch import save_file
 from torch.nn import functional
 
@@ -49,8 +48,16 @@ def augment(frames_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tens
     return moved * gain + 0.03 * torch.randn(moved.shape, generator=generator)
 
 
-def train(folder: Path, *, videos: int, steps: int, batch: int, lr: float, seed: int) -> None:
-    """Write `folder`: tokenizer, config and weights."""
+def main(
+    folder: Path = FOLDER,
+    videos: int = 600,
+    steps: int = 700,
+    batch: int = 192,
+    lr: float = 2e-3,
+    seed: int = 0,
+) -> None:
+    """Write FOLDER: tokenizer, config and weights."""
+    torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder, [*question_texts(), INSTRUCTIONS])
     write_config(folder)
@@ -94,18 +101,5 @@ def train(folder: Path, *, videos: int, steps: int, batch: int, lr: float, seed:
     save_file(weights, folder / "open_clip_model.safetensors")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--videos", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--batch", type=int, default=192)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    train(args.folder, videos=args.videos, steps=args.steps, batch=args.batch, lr=args.lr, seed=args.seed)
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -12,13 +12,13 @@ Prompts are encoded by strive_rl itself, so the model is trained on the position
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+import typer
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
@@ -35,7 +35,7 @@ from tools.tiny.warm_start import HARD, LETTERS, READING, Phase, composed, froze
 
 FOLDER = Path(__file__).parents[1] / "strive_rl" / "demo_model"
 FramePairs = Literal["consecutive", "doubled"]
-STAGES = ("init", "vision", "letters", "reading")
+Stage = Literal["init", "vision", "letters", "reading", "all", "hard"]
 TRAIN_SEED, HELD_OUT_SEED = 910_000, 920_000
 HARD_SEED, HARD_HELD_OUT_SEED = 930_000, 940_000
 
@@ -86,20 +86,27 @@ def hard(folder: Path, *, seed: int) -> None:
     policy.model.save_pretrained(folder)
 
 
-def main() -> None:
-    args = _arguments()
+def main(
+    stage: Stage,
+    folder: Path = FOLDER,
+    videos: int = 300,
+    pairs: int = 20_000,
+    epochs: int = 8,
+    until: float = 0.72,
+    seed: int = 0,
+) -> None:
+    """Run one stage, or "all" of the easy level's."""
     torch.set_num_threads(1)
-    stages = STAGES if args.stage == "all" else (args.stage,)
-    if "init" in stages:
-        init(args.folder, seed=args.seed)
-    if "vision" in stages:
-        vision(args.folder, pairs=args.pairs, epochs=args.epochs, seed=args.seed)
-    if "letters" in stages:
-        warm(args.folder, LETTERS, videos=args.videos, until=args.until, seed=args.seed)
-    if "reading" in stages:
-        warm(args.folder, READING, videos=args.videos, until=args.until, seed=args.seed + 1)
-    if "hard" in stages:
-        hard(args.folder, seed=args.seed)
+    if stage in ("init", "all"):
+        init(folder, seed=seed)
+    if stage in ("vision", "all"):
+        vision(folder, pairs=pairs, epochs=epochs, seed=seed)
+    if stage in ("letters", "all"):
+        warm(folder, LETTERS, videos=videos, until=until, seed=seed)
+    if stage in ("reading", "all"):
+        warm(folder, READING, videos=videos, until=until, seed=seed + 1)
+    if stage == "hard":
+        hard(folder, seed=seed)
 
 
 def _policy(folder: Path, frame_pairs: FramePairs = "consecutive") -> Policy:
@@ -107,17 +114,5 @@ def _policy(folder: Path, frame_pairs: FramePairs = "consecutive") -> Policy:
     return load_policy(str(folder), settings)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("stage", choices=(*STAGES, "all", "hard"))
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--videos", type=int, default=300)
-    parser.add_argument("--pairs", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--until", type=float, default=0.72)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,7 +8,9 @@ the output, run.json last; then the folder is renamed (`new_folder`).
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +20,7 @@ import polars as pl
 
 from strive_data.build.progress import Observe
 from strive_data.build.verify import file_problems, read_record
-from strive_data.common.files import BLOCK_BYTES, file_sha256, new_folder, replacing, write_json
+from strive_data.common.files import file_sha256, new_folder, replacing, write_json
 from strive_data.common.settings import differences, identity
 from strive_data.common.text import counted_samples, plural
 from strive_data.config import BuildSettings, Duplicates
@@ -39,7 +41,6 @@ from strive_data.shards.manifest import (
     shard_name,
 )
 from strive_data.shards.provenance import CHECKSUM_KEY, FILES
-from strive_data.shards.reader import read_run
 from strive_data.shards.tables import SCHEMAS, write_table
 
 MAX_LISTED = 5
@@ -89,21 +90,18 @@ def read_part(folder: Path) -> Part:
 
     Raises UsageError if it is not a finished build, DamagedError if a checksum differs.
     """
-    record = read_record(folder)
-    problems = list(file_problems(folder, record))
-    if problems:
+    run, settings = read_record(folder)
+    if problems := list(file_problems(folder, run)):
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DamagedError(f"{folder}/{problems[0]}{more}: `strive-data verify {folder}` lists all")
-    state = read_build_state(folder, record.settings)
-    return Part(folder=folder, run=read_run(folder), settings=record.settings, state=state)
+    return Part(folder=folder, run=run, settings=settings, state=read_build_state(folder, settings))
 
 
 def require_same_settings(parts: Sequence[Part]) -> None:
     """Raise UsageError that names every setting in which a build differs from the first."""
     first, *others = parts
     for other in others:
-        changed = differences(identity(first.settings), identity(other.settings))
-        if changed:
+        if changed := differences(identity(first.settings), identity(other.settings)):
             raise UsageError(
                 f"builds of different settings cannot be joined: {first.folder} has {'; '.join(changed)}, in "
                 f"{other.folder}; build one of them again"
@@ -118,9 +116,7 @@ def plan_merge(
     Raises UsageError for ids that several parts hold with different bytes, if they are refused.
     """
     owner: dict[str, tuple[str, int]] = {}
-    moves: list[ShardMove] = []
-    failures: list[FailedRow] = []
-    conflicts: list[str] = []
+    moves, failures, conflicts = list[ShardMove](), list[FailedRow](), list[str]()
     repeated = 0
     for part, manifest in ((part, manifest) for part, of in enumerate(parts) for manifest in of):
         kept = []
@@ -155,18 +151,14 @@ def list_some(conflicts: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSummary:
-    """What a joined build holds.
+    """What a joined build holds: the `counts` of its run.json.
 
     `repeated` samples were in several parts with the same bytes and were taken once; `conflicts` names those
     with other bytes in a later part, which were dropped; `resolved` failed rows were dropped because another
     part has their sample.
     """
 
-    samples: int
-    videos: int
-    tried_videos: int
-    shards: int
-    failures: int
+    counts: Mapping[str, int]
     repeated: int
     conflicts: tuple[str, ...]
     resolved: int
@@ -190,7 +182,13 @@ def merge_builds(
     different content (`duplicates`); DamagedError if a checksum of a part differs; StriveError if the output
     cannot be written.
     """
-    _check_places(folders, out)
+    if len(folders) < 2:
+        raise UsageError(f"got {len(folders)} build, expected two or more to join")
+    resolved = [folder.resolve() for folder in folders]
+    if len(set(resolved)) < len(resolved):
+        raise UsageError("one build is named twice; name each once")
+    if any(out.resolve().is_relative_to(folder) for folder in resolved):
+        raise UsageError(f"--out {out} is inside one of the builds; name a new folder")
     parts = [read_part(folder) for folder in folders]
     require_same_settings(parts)
     manifests, names = [part.state.manifests for part in parts], [str(part.folder) for part in parts]
@@ -201,8 +199,7 @@ def merge_builds(
 
 def summary_lines(summary: MergeSummary, out: Path, *, builds: int) -> Iterator[str]:
     """The closing lines of a merge."""
-    held = (summary.samples, summary.videos, summary.tried_videos, summary.shards, summary.failures)
-    yield f"{out}: {counted_samples(*held)}, of {plural(builds, 'build')}"
+    yield f"{out}: {counted_samples(summary.counts)}, of {plural(builds, 'build')}"
     if summary.repeated:
         yield f"  in several builds, taken once: {plural(summary.repeated, 'sample')}"
     if summary.conflicts:
@@ -210,16 +207,6 @@ def summary_lines(summary: MergeSummary, out: Path, *, builds: int) -> Iterator[
         yield f"  other content in a later build, dropped: {count}: {list_some(summary.conflicts)}"
     if summary.resolved:
         yield f"  dropped, because another build has the sample: {plural(summary.resolved, 'failure')}"
-
-
-def _check_places(folders: Sequence[Path], out: Path) -> None:
-    if len(folders) < 2:
-        raise UsageError(f"got {len(folders)} build, expected two or more to join")
-    resolved = [folder.resolve() for folder in folders]
-    if len(set(resolved)) < len(resolved):
-        raise UsageError("one build is named twice; name each once")
-    if any(out.resolve() == folder or folder in out.resolve().parents for folder in resolved):
-        raise UsageError(f"--out {out} is inside one of the builds; name a new folder")
 
 
 def _write_build(
@@ -242,31 +229,22 @@ def _write_build(
         manifests.append(move_shard(move, parts[move.part].folder, out, copy=copy))
         if observe:
             observe(len(manifests), len(plan.moves), sum(m.size_bytes for m in manifests))
-    trailing = (*plan.failures, *(row for part in parts for row in part.state.trailing.failures))
-    samples = {entry.sample_id for manifest in manifests for entry in manifest.samples}
-    failures, resolved = join_failures([part.folder for part in parts], samples)
+    rows = (*plan.failures, *(row for part in parts for row in part.state.trailing.failures))
+    trailing = TrailingFailures(shards=len(manifests), attempt=attempt, failures=rows)
+    state = state.with_records(manifests, trailing)
+    failures, resolved = join_failures([part.folder for part in parts], set(state.done))
     inputs = {path: digest for part in reversed(parts) for path, digest in part.run["inputs_sha256"].items()}
     counts = finalize(
         out,
         first.settings,
-        state.with_records(
-            manifests, TrailingFailures(shards=len(manifests), attempt=attempt, failures=trailing)
-        ),
+        state,
         failures,
         inputs=dict(sorted(inputs.items())),
         # The time that the parts took, so that the bytes do not depend on the time of the merge.
         seconds=sum(float(part.run["seconds"]) for part in parts),
     )
-    return MergeSummary(
-        samples=counts["samples"],
-        videos=counts["videos"],
-        tried_videos=counts["tried_videos"],
-        shards=len(manifests),
-        failures=failures.height,
-        repeated=plan.repeated - len(plan.conflicts),
-        conflicts=plan.conflicts,
-        resolved=resolved,
-    )
+    repeated = plan.repeated - len(plan.conflicts)
+    return MergeSummary(counts=counts, repeated=repeated, conflicts=plan.conflicts, resolved=resolved)
 
 
 def join_failures(folders: Sequence[Path], samples: set[str]) -> tuple[pl.DataFrame, int]:
@@ -313,19 +291,12 @@ def _move_parts(move: ShardMove, source: Path, out: Path, *, copy: bool) -> dict
 
 def _link_or_copy(old: Path, new: Path, digest: str, *, copy: bool) -> None:
     if not copy:
-        try:
+        with suppress(OSError):  # another file system, or one without links
             os.link(old.resolve(), new)
-        except OSError:  # another file system, or one without links
-            pass
-        else:
             return
-    copied = sha256()
     with replacing(new) as temporary:
-        with old.open("rb") as source, temporary.open("wb") as target:
-            while block := source.read(BLOCK_BYTES):
-                copied.update(block)
-                target.write(block)
-        if copied.hexdigest() != digest:
+        shutil.copyfile(old, temporary)
+        if file_sha256(temporary) != digest:
             raise _damaged(old)
 
 

@@ -70,20 +70,14 @@ def next_attempt(state: BuildState, *, retry_failed: bool) -> int:
 
 def is_settled(question: Question, state: BuildState, attempt: int) -> bool:
     """Whether a row needs no work: it has a sample, or failed in this round with its present content."""
-    if question.sample_id in state.done:
-        return True
     failure = state.failed.get(question.sample_id)
-    return (
-        failure is not None
-        and failure.attempt >= attempt
-        and failure.question_hash == question_hash(question)
-    )
+    if failure is None or failure.attempt < attempt:
+        return question.sample_id in state.done
+    return failure.question_hash == question_hash(question)
 
 
 def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:
     """Raise UsageError for the first finished sample whose row has changed or is missing."""
-    if not state.done:
-        return
     now = {question.sample_id: (number, question) for number, question in rows.questions}
     unusable = {failure.sample_id: failure for failure in rows.failures if failure.sample_id not in now}
     for sample_id, built_from in state.done.items():
@@ -103,11 +97,7 @@ def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:
 
     Row numbers are those of the annotation as it is now.
     """
-    unusable = [
-        failure
-        for failure in rows.failures
-        if failure.kind not in MISSING or failure.sample_id not in state.done
-    ]
+    unusable = [row for row in rows.failures if row.kind not in MISSING or row.sample_id not in state.done]
     tried = [
         replace(state.failed[question.sample_id], row=number, video=question.video)
         for number, question in rows.questions

@@ -256,10 +256,7 @@ def _summary(
         raise UsageError("\n".join([reason, *failure_lines(failures)]))
     now = package_versions()
     return BuildSummary(
-        samples=len(state.done),
-        videos=counts["videos"],
-        tried_videos=counts.get("tried_videos", counts["videos"]),  # older builds have one count
-        shards=len(state.manifests),
+        counts={"tried_videos": counts["videos"], **counts},  # older builds have one count of videos
         failures=tuple(failures),
         seconds=time.monotonic() - started,
         readings=rows.readings,

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -126,8 +125,8 @@ class ProgressCounts:
 
     def bottleneck(self) -> WorkStage | None:
         """The stage with the most seconds; None before the first video."""
-        by_share = sorted(self.stage_shares().items(), key=lambda item: item[1])
-        return by_share[-1][0] if by_share else None
+        shares = self.stage_shares()
+        return max(shares, key=shares.__getitem__, default=None)
 
 
 LEAST_SECONDS_BETWEEN_LINES = 10.0
@@ -143,22 +142,18 @@ class BuildProgress:
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console or Console(stderr=True)
-        self._clock = clock
+        self._console, self._clock = console or Console(stderr=True), clock
         self._started = self._last_line = clock()
         self._counts: ProgressCounts | None = None
-        self._live: Live | None = None
-        if self._console.is_terminal:
-            self._live = Live(get_renderable=self._render, console=self._console)
+        terminal = self._console.is_terminal
+        self._live = Live(get_renderable=self._render, console=self._console) if terminal else None
 
     def __enter__(self) -> BuildProgress:
         if self._live:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live:
             self._live.stop()
 
@@ -169,7 +164,10 @@ class BuildProgress:
         for warning in totals.warnings:
             self._print(warning)
         if not self._live:
-            self._print(start_line(totals))
+            before = f", {totals.videos_done} of them done before" if totals.videos_done else ""
+            failed = f", {plural(totals.failures, 'failed row')}" if totals.failures else ""
+            questions = plural(totals.questions, "question")
+            self._print(f"{plural(totals.videos, 'video')}{before}, {questions}{failed}")
 
     def advance(self, done: VideoDone) -> None:
         """See Observer."""
@@ -206,57 +204,37 @@ def seconds_between_lines(elapsed_seconds: float) -> float:
     return min(longer, MOST_SECONDS_BETWEEN_LINES)
 
 
-def start_line(totals: ProgressTotals) -> str:
-    """What there is to do, on one line."""
-    before = f", {totals.videos_done} of them done before" if totals.videos_done else ""
-    failed = f", {plural(totals.failures, 'failed row')}" if totals.failures else ""
-    return f"{plural(totals.videos, 'video')}{before}, {plural(totals.questions, 'question')}{failed}"
-
-
 def progress_line(counts: ProgressCounts, elapsed_seconds: float) -> str:
     """All counts on one line, for a log."""
-    parts = [f"{counts.videos}/{counts.totals.videos} videos", *_count_texts(counts, elapsed_seconds)]
-    stages = _stages(counts)
-    return ", ".join([*parts, f"{_left(counts, elapsed_seconds)} left", *([stages] if stages else [])])
+    videos, more, left, stages = _texts(counts, elapsed_seconds)
+    return ", ".join([videos, *more, left, *([stages] if stages else [])])
 
 
 def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
     """Bar, counts and stages, on one line each."""
+    videos, more, left, stages = _texts(counts, elapsed_seconds)
+    done = ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos, width=BAR_CHARACTERS)
     bar = Table.grid(padding=(0, 2))
-    bar.add_row(
-        ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos, width=BAR_CHARACTERS),
-        f"{counts.videos}/{counts.totals.videos} videos",
-        f"{_clock_time(elapsed_seconds)} so far",
-        f"{_left(counts, elapsed_seconds)} left",
-    )
+    bar.add_row(done, videos, f"{_clock_time(elapsed_seconds)} so far", left)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.failures.items()))
-    lines = [" · ".join(_count_texts(counts, elapsed_seconds)), kinds, _stages(counts)]
-    return Group(bar, *(Text(line) for line in lines if line))
+    return Group(bar, *(Text(line) for line in (" · ".join(more), kinds, stages) if line))
 
 
-def _count_texts(counts: ProgressCounts, elapsed_seconds: float) -> list[str]:
+def _texts(counts: ProgressCounts, elapsed_seconds: float) -> tuple[str, list[str], str, str]:
+    """Videos, other counts, time left, and the slowest stage with the share of each in the seconds."""
     rate = counts.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
-    return [
+    more = [
         f"{counts.questions}/{counts.totals.questions} questions",
         plural(counts.shards, "shard"),
         plural(counts.failed, "failure"),
         f"{rate:.1f} frames/s",
         decimal(counts.written_bytes),
     ]
-
-
-def _stages(counts: ProgressCounts) -> str:
-    """The slowest stage, and the share of each stage in the seconds."""
-    shares = counts.stage_shares()
-    if not shares:
-        return ""
+    left, shares = counts.seconds_left(elapsed_seconds), counts.stage_shares()
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    return f"bottleneck {counts.bottleneck()} ({listed})"
-
-
-def _left(counts: ProgressCounts, elapsed_seconds: float) -> str:
-    seconds = counts.seconds_left(elapsed_seconds)
-    return "?" if seconds is None else _clock_time(seconds)
+    stages = f"bottleneck {counts.bottleneck()} ({listed})" if shares else ""
+    videos = f"{counts.videos}/{counts.totals.videos} videos"
+    return videos, more, f"{'?' if left is None else _clock_time(left)} left", stages
 
 
 def _clock_time(seconds: float) -> str:
@@ -292,9 +270,7 @@ class ShardProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, size_bytes: int) -> None:

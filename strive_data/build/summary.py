@@ -103,18 +103,14 @@ SHOWN_DAMAGED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSummary:
-    """What a build holds: counts, failed rows, and how each annotation file was read.
+    """What a build holds: the counts of its run.json, failed rows, and how each annotation file was read.
 
-    `videos` gave samples, `tried_videos` are these and the videos whose rows all failed. `resumed` counts
-    samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came from the cache;
-    `damaged_entries` of it were found. `damaged_videos`: (name, decode errors), the worst first.
-    `versions` are packages whose version has changed: (at first, now).
+    `resumed` counts samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came
+    from the cache; `damaged_entries` of it were found. `damaged_videos`: (name, decode errors), the worst
+    first. `versions` are packages whose version has changed: (at first, now).
     """
 
-    samples: int
-    videos: int
-    tried_videos: int
-    shards: int
+    counts: Mapping[str, int]
     failures: tuple[FailedRow, ...]
     seconds: float
     readings: dict[str, Reading] = field(default_factory=dict)
@@ -138,14 +134,13 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for entry in summary.damaged_entries:
         yield f"{entry}: damaged cache entry; its video was decoded again"
     if cache and not summary.unchanged:
-        tried = plural(summary.tried_videos, "video")
+        tried = plural(summary.counts["tried_videos"], "video")
         yield f"{cache}: {summary.cached_videos} of {tried} came from the cache"
     if summary.unchanged:
         yield f"{out}: already finished, nothing to do"
     elif summary.resumed:
         yield f"{out}: {plural(summary.resumed, 'sample')} kept from earlier starts"
-    held = (summary.samples, summary.videos, summary.tried_videos, summary.shards, len(summary.failures))
-    yield f"{out}: {counted_samples(*held)}, {summary.seconds:.1f} s"
+    yield f"{out}: {counted_samples(summary.counts)}, {summary.seconds:.1f} s"
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  row {failure.row}, {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:

@@ -7,20 +7,18 @@ samples. All problems are collected; several processes read the shards.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
+from itertools import starmap
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
 from strive_data.build.progress import Observe
-from strive_data.build.verify_shard import STALE, FirstRows, Problem, ShardReport, ShardTask, check_shard
+from strive_data.build.verify_shard import STALE, Problem, ShardReport, check_shard
 from strive_data.common.files import file_sha256
-from strive_data.common.process_pool import WorkerDiedError, WorkerPool
+from strive_data.common.process_pool import WorkerDiedError, WorkerPool, in_order
 from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError, UsageError
@@ -44,49 +42,46 @@ from strive_data.shards.manifest import (
 from strive_data.shards.provenance import CHECKSUM_KEY, FILES
 from strive_data.shards.reader import SEE_VERIFY, read_run
 
-T = TypeVar("T")
-
+Task = tuple[Path, str, str, tuple[int, int] | None]
+"""Arguments of `check_shard`."""
 REMOVE = "remove it"
 # Files that people put into a build: reports, plots, exported rows, notes.
 OTHER_SUFFIXES = frozenset({".csv", ".html", ".md", ".pdf", ".png", ".svg", ".txt"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """A sound `run.json`: `files` maps every file name except those of tars and its own to a sha256."""
+def read_record(folder: Path) -> tuple[dict[str, Any], BuildSettings]:
+    """`run.json`, and its settings; its `files` map every name but those of tars and its own to a sha256.
 
-    settings: BuildSettings
-    counts: Mapping[str, int]
-    files: Mapping[str, str]
-
-    @property
-    def shards(self) -> list[str]:
-        """Names of the tars, from the listed manifests."""
-        return sorted(shard_of(name) or "" for name in self.files if is_manifest(name))
-
-
-def read_record(folder: Path) -> Record:
-    """Read `run.json`. Raises UsageError if there is none, DamagedError if it is not as it was written."""
-    body = read_run(folder)
-    path = folder / RUN_FILE
-    if CHECKSUM_KEY not in body:
+    Raises UsageError if there is none, DamagedError if it is not as it was written.
+    """
+    run, path = read_run(folder), folder / RUN_FILE
+    if CHECKSUM_KEY not in run:
         raise DamagedError(f"{path} has no checksum of its own")
     try:
-        settings = load(BuildSettings, options=body["settings"])
+        settings = load(BuildSettings, options=run["settings"])
     except SettingsError as error:
         raise DamagedError(f"{path} has settings of another version: {error}") from error
-    if body["settings"] != as_dict(settings) or body.get("settings_fingerprint") != fingerprint(settings):
+    if run["settings"] != as_dict(settings) or run.get("settings_fingerprint") != fingerprint(settings):
         raise DamagedError(f"{path}: settings_fingerprint is not that of its settings")
-    return Record(settings=settings, files=_mapping(body, FILES, str), counts=_mapping(body, "counts", int))
+    for key, kind in ((FILES, str), ("counts", int)):
+        values = run.get(key)
+        if not isinstance(values, dict) or not all(type(value) is kind for value in values.values()):
+            raise DamagedError(f"{RUN_FILE} has no {key}")
+    return run, settings
 
 
-def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
+def shards_of(run: Mapping[str, Any]) -> list[str]:
+    """Names of the tars, from the listed manifests."""
+    return sorted(shard_of(name) or "" for name in run[FILES] if is_manifest(name))
+
+
+def file_problems(folder: Path, run: Mapping[str, Any]) -> Iterator[Problem]:
     """Files that are missing or changed, and files that `run.json` should list."""
-    manifests = (manifest_name(shard_name(number)) for number in range(len(record.shards)))
+    manifests = (manifest_name(shard_name(number)) for number in range(len(shards_of(run))))
     for name in (*TABLE_FILES, BUILD_FILE, *manifests):
-        if name not in record.files:
+        if name not in run[FILES]:
             yield Problem(file=RUN_FILE, what=f"it does not list {name}")
-    for name, digest in record.files.items():
+    for name, digest in run[FILES].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             yield Problem(file=name, what=f"{RUN_FILE} lists it, but there is no such file")
@@ -94,9 +89,9 @@ def file_problems(folder: Path, record: Record) -> Iterator[Problem]:
             yield Problem(file=name, what=f"it does not have the sha256 of {RUN_FILE}")
 
 
-def extra_file_problems(folder: Path, record: Record) -> Iterator[Problem]:
+def extra_file_problems(folder: Path, run: Mapping[str, Any]) -> Iterator[Problem]:
     """Files and folders that are not part of the build; reports and notes of people are accepted."""
-    known = {RUN_FILE, PASS_RATES_FILE, *record.files, *record.shards}
+    known = {RUN_FILE, PASS_RATES_FILE, *run[FILES], *shards_of(run)}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in known:
             continue
@@ -107,16 +102,6 @@ def extra_file_problems(folder: Path, record: Record) -> Iterator[Problem]:
         elif entry.is_dir() or Path(entry.name).suffix not in OTHER_SUFFIXES:
             remedy = f"{REMOVE}, or move it to another folder"
             yield Problem(file=entry.name, what="not part of a build", remedy=remedy)
-
-
-def _mapping(body: Mapping[str, Any], key: str, kind: type[T]) -> Mapping[str, T]:
-    value = body.get(key)
-    if isinstance(value, Mapping) and all(type(entry) is kind for entry in value.values()):
-        return value
-    raise DamagedError(f"{RUN_FILE} has no {key}")
-
-
-TASKS_PER_WORKER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,20 +128,19 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
             "`strive-data build`"
         )
     try:
-        record = read_record(folder)
+        run, settings = read_record(folder)
     except StriveError as error:
         what = str(error).removeprefix(f"{folder / RUN_FILE} ").removesuffix(f": {SEE_VERIFY}")
         return VerifyResult(problems=(Problem(file=RUN_FILE, what=what),))
-    problems = [*file_problems(folder, record), *extra_file_problems(folder, record)]
+    problems = [*file_problems(folder, run), *extra_file_problems(folder, run)]
     tables_sound = {problem.file for problem in problems}.isdisjoint(TABLE_FILES)
     try:
         first_rows = _first_rows(folder) if tables_sound else {}
     except pl.exceptions.PolarsError as error:
         problems.append(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"))
         tables_sound, first_rows = False, {}
-    tasks = [
-        ShardTask(folder=folder, shard=shard, settings=record.settings, first_rows=first_rows.get(shard))
-        for shard in record.shards
+    tasks: list[Task] = [
+        (folder, shard, fingerprint(settings), first_rows.get(shard)) for shard in shards_of(run)
     ]
     reports: list[ShardReport] = []
     for report in _check_all(tasks, workers or os.cpu_count() or 1):
@@ -165,7 +149,7 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
         if observe:
             observe(len(reports), len(tasks), sum(report.size_bytes for report in reports))
     if tables_sound:
-        problems += _table_problems(folder, record, reports)
+        problems += _table_problems(folder, run["counts"], reports)
     return VerifyResult(
         problems=tuple(problems),
         shards=len(reports),
@@ -175,20 +159,23 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
     )
 
 
-def _first_rows(folder: Path) -> dict[str, FirstRows]:
-    """Where the rows of each shard start in the tables."""
+def _first_rows(folder: Path) -> dict[str, tuple[int, int]]:
+    """Where the rows of each shard start, in the samples and in the frames table."""
     rows = pl.scan_parquet(folder / SAMPLES_FILE).select("shard", "candidates")
     counts = rows.group_by("shard", maintain_order=True).agg(
         samples=pl.len(), frames=pl.col("candidates").sum()
     )
     first = counts.with_columns(pl.col("samples", "frames").cum_sum().shift(1, fill_value=0)).collect()
-    return {shard: FirstRows(samples=samples, frames=frames) for shard, samples, frames in first.rows()}
+    return {shard: (samples, frames) for shard, samples, frames in first.rows()}
 
 
-def _table_problems(folder: Path, record: Record, reports: Sequence[ShardReport]) -> Iterator[Problem]:
+def _table_problems(
+    folder: Path, recorded: Mapping[str, int], reports: Sequence[ShardReport]
+) -> Iterator[Problem]:
     """Tables that do not agree with the shards as a whole: counts, repeated ids, failed rows."""
     try:
-        yield from _count_problems(folder, record, reports)
+        if not any(report.problems for report in reports):
+            yield from _count_problems(folder, recorded, reports)
         yield from _failure_problems(folder, reports)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).splitlines()[0][:200]
@@ -197,23 +184,24 @@ def _table_problems(folder: Path, record: Record, reports: Sequence[ShardReport]
         yield Problem(file=TRAILING_FILE, what=str(error))
 
 
-def _count_problems(folder: Path, record: Record, reports: Sequence[ShardReport]) -> Iterator[Problem]:
-    samples = sum(report.samples for report in reports)
-    if not any(report.problems for report in reports):
-        candidates = sum(report.candidates for report in reports)
-        for file, count in {SAMPLES_FILE: samples, INDEX_FILE: samples, FRAMES_FILE: candidates}.items():
-            found = pl.scan_parquet(folder / file).select(pl.len()).collect().item()
-            if found != count:
-                what = f"{found} rows, the shards account for {count}"
-                yield Problem(file=file, what=what, remedy=STALE)
-        size_bytes = sum(report.size_bytes for report in reports)
-        counts = counts_of(folder, samples=samples, shards=len(reports), size_bytes=size_bytes)
-        if "tried_videos" not in record.counts:  # older builds call these their videos
-            counts["videos"] = counts.pop("tried_videos")
-        for name, count in counts.items():
-            if record.counts.get(name) != count:
-                what = f"counts {record.counts.get(name)} {name}, but there are {count}"
-                yield Problem(file=RUN_FILE, what=what, remedy=STALE)
+def _count_problems(
+    folder: Path, recorded: Mapping[str, int], reports: Sequence[ShardReport]
+) -> Iterator[Problem]:
+    samples, candidates = (
+        sum(getattr(report, name) for report in reports) for name in ("samples", "candidates")
+    )
+    for file, count in {SAMPLES_FILE: samples, INDEX_FILE: samples, FRAMES_FILE: candidates}.items():
+        found = pl.scan_parquet(folder / file).select(pl.len()).collect().item()
+        if found != count:
+            yield Problem(file=file, what=f"{found} rows, the shards account for {count}", remedy=STALE)
+    size_bytes = sum(report.size_bytes for report in reports)
+    counts = counts_of(folder, samples=samples, shards=len(reports), size_bytes=size_bytes)
+    if "tried_videos" not in recorded:  # older builds call these their videos
+        counts["videos"] = counts.pop("tried_videos")
+    for name, count in counts.items():
+        if recorded.get(name) != count:
+            what = f"counts {recorded.get(name)} {name}, but there are {count}"
+            yield Problem(file=RUN_FILE, what=what, remedy=STALE)
 
 
 def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[Problem]:
@@ -236,23 +224,15 @@ def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[
             yield Problem(file=FAILURES_FILE, what=what, sample_id=row[0], remedy=STALE)
 
 
-def _check_all(tasks: Sequence[ShardTask], workers: int) -> Iterator[ShardReport]:
+def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[ShardReport]:
     """Reports in the order of the tasks. If a process dies, the report names the shard that it read."""
     if workers == 1 or len(tasks) < 2:
-        yield from map(check_shard, tasks)
+        yield from starmap(check_shard, tasks)
         return
     with WorkerPool(check_shard, min(workers, len(tasks)), name="reading") as pool:
-        source = iter(tasks)
-        waiting = deque((task, pool.submit(task)) for task in islice(source, workers * TASKS_PER_WORKER))
-        while waiting:
-            task, future = waiting.popleft()
-            waiting.extend((task, pool.submit(task)) for task in islice(source, 1))
-            yield _result(task, future)
-
-
-def _result(task: ShardTask, future: Future[ShardReport]) -> ShardReport:
-    try:
-        return future.result()
-    except WorkerDiedError as error:
-        what = f"the process that read it died with exit code {error.exit_code}"
-        return ShardReport(problems=(Problem(file=task.shard, what=what),))
+        for task, future in in_order(tasks, lambda task: pool.submit(*task), most=2 * workers):
+            try:
+                yield future.result()
+            except WorkerDiedError as error:
+                what = f"the process that read it died with exit code {error.exit_code}"
+                yield ShardReport(problems=(Problem(file=task[1], what=what),))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-from strive_data.common.settings import fingerprint
-from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample
@@ -27,9 +23,6 @@ from strive_data.shards.manifest import (
     read_manifest,
 )
 from strive_data.shards.tables import frames_table, samples_table
-
-if TYPE_CHECKING:
-    from hashlib import _Hash as HASH
 
 # Computed columns: another processor may round them differently.
 COMPUTED = ("z", "inclusion")
@@ -57,24 +50,6 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstRows:
-    """Where the rows of a shard start: in the samples table and the index, and in the frames table."""
-
-    samples: int
-    frames: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardTask:
-    """A shard to check. `first_rows` is None if the tables are damaged: then they are not compared."""
-
-    folder: Path
-    shard: str
-    settings: BuildSettings
-    first_rows: FirstRows | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ShardReport:
     """What was read of a shard, its problems, and the failed rows of its manifest."""
 
@@ -86,29 +61,35 @@ class ShardReport:
     failures: tuple[FailedRow, ...] = ()
 
 
-def check_shard(task: ShardTask) -> ShardReport:
-    """Read one shard from start to end. Memory: one sample's frames, and the table rows of the shard."""
-    name = manifest_name(task.shard)
+def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] | None) -> ShardReport:
+    """Read one shard from start to end. Memory: one sample's frames, and the table rows of the shard.
+
+    `settings` is the fingerprint of the build's. `first` is where the rows of the shard start, in the samples
+    table (and the index) and in the frames table; None if the tables are damaged: they are not compared.
+    """
+    name = manifest_name(shard)
     try:
-        manifest = read_manifest(task.folder / name)
+        manifest = read_manifest(folder / name)
     except DamagedError as error:
         return ShardReport(problems=(Problem(file=name, what=str(error)),))
-    problems = list(_manifest_problems(task, manifest))
-    samples: list[Sample] = []
-    frames, digest = 0, sha256()
-    path = task.folder / task.shard
-    if path.is_file():
-        with path.open("rb") as file:
-            for sample, found in _read_samples(file, digest, manifest, task):
-                problems += found
-                if sample is not None:
-                    frames += len(sample.jpegs)
-                    samples.append(replace(sample, jpegs=()))
-            problems += _end_problems(file, digest, path, manifest)
-    else:
-        problems.append(Problem(file=task.shard, what="there is no such file, but it has a manifest"))
-    if task.first_rows is not None:
-        problems += _table_problems(task, manifest, task.first_rows, samples)
+    problems, samples, frames = list[Problem](), list[Sample](), 0
+    if manifest.shard != shard:
+        problems.append(Problem(file=name, what=f"it is the manifest of {manifest.shard}"))
+    if manifest.settings != settings:
+        what = f"settings fingerprint {manifest.settings}, expected {settings}"
+        problems.append(Problem(file=name, what=what, remedy="the shard has other settings: build again"))
+    for found in _read_tar(folder / shard, manifest):
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            frames += len(found.jpegs)
+            samples.append(replace(found, jpegs=()))
+    if first is not None:
+        index = index_of([replace(manifest, shard=shard)])
+        problems += _differences(folder / INDEX_FILE, first[0], index)
+        if len(samples) == len(manifest.samples):  # else the shard has problems, and tells nothing of a table
+            problems += _differences(folder / SAMPLES_FILE, first[0], samples_table(samples, shard))
+            problems += _differences(folder / FRAMES_FILE, first[1], frames_table(samples))
     return ShardReport(
         problems=tuple(problems),
         samples=len(samples),
@@ -119,85 +100,64 @@ def check_shard(task: ShardTask) -> ShardReport:
     )
 
 
-def _manifest_problems(task: ShardTask, manifest: Manifest) -> Iterator[Problem]:
-    name = manifest_name(task.shard)
-    if manifest.shard != task.shard:
-        yield Problem(file=name, what=f"it is the manifest of {manifest.shard}")
-    wanted = fingerprint(task.settings)
-    if manifest.settings != wanted:
-        what = f"settings fingerprint {manifest.settings}, expected {wanted}"
-        yield Problem(file=name, what=what, remedy="the shard has other settings: build again")
-
-
-def _read_samples(
-    file: BufferedReader, digest: HASH, manifest: Manifest, task: ShardTask
-) -> Iterator[tuple[Sample | None, list[Problem]]]:
-    """Each sample of the tar (None if damaged), with its problems."""
-    at = 0
-    for entry in manifest.samples:
-        block = file.read(min(entry.length, max(manifest.size_bytes - at, 0)))
-        digest.update(block)
-        sample, found = None, []
-        if entry.offset != at:
-            found.append(f"its manifest has byte {entry.offset}")
-        if sha256(block).hexdigest() != entry.sha256:
-            found.append(f"{len(block)} of {entry.length} bytes do not have the sha256 of its manifest")
-        try:
-            sample = decode_sample(block)
-            for jpeg in sample.jpegs:
-                jpeg_size(jpeg)
-        except DamagedError as error:
-            found.append(str(error))
-        problems = [
-            Problem(file=task.shard, what=what, sample_id=entry.sample_id, offset=at) for what in found
-        ]
-        yield (None if found else sample), problems
-        at += len(block)
-
-
-def _end_problems(file: BufferedReader, digest: HASH, path: Path, manifest: Manifest) -> Iterator[Problem]:
-    at, end = file.tell(), file.read(len(END_OF_ARCHIVE) + 1)
-    digest.update(end)
-    if end != END_OF_ARCHIVE:
-        yield Problem(file=path.name, what="expected the end of the tar, two empty blocks", offset=at)
-        while rest := file.read(BLOCK_BYTES):
-            digest.update(rest)
-    if file.tell() != manifest.size_bytes:
-        yield Problem(file=path.name, what=f"{file.tell()} bytes, its manifest says {manifest.size_bytes}")
+def _read_tar(path: Path, manifest: Manifest) -> Iterator[Sample | Problem]:
+    """The sound samples, and a problem for whatever is not as the manifest says."""
+    if not path.is_file():
+        yield Problem(file=path.name, what="there is no such file, but it has a manifest")
+        return
+    digest, at = sha256(), 0
+    with path.open("rb") as file:
+        for entry in manifest.samples:
+            block = file.read(min(entry.length, max(manifest.size_bytes - at, 0)))
+            digest.update(block)
+            sample, wrong = None, []
+            if entry.offset != at:
+                wrong.append(f"its manifest has byte {entry.offset}")
+            if sha256(block).hexdigest() != entry.sha256:
+                wrong.append(f"{len(block)} of {entry.length} bytes do not have the sha256 of its manifest")
+            try:
+                sample = decode_sample(block)
+                for jpeg in sample.jpegs:
+                    jpeg_size(jpeg)
+            except DamagedError as error:
+                wrong.append(str(error))
+            for what in wrong:
+                yield Problem(file=path.name, what=what, sample_id=entry.sample_id, offset=at)
+            if sample and not wrong:
+                yield sample
+            at += len(block)
+        end = file.read(len(END_OF_ARCHIVE) + 1)
+        digest.update(end)
+        if end != END_OF_ARCHIVE:
+            yield Problem(file=path.name, what="expected the end of the tar, two empty blocks", offset=at)
+            while rest := file.read(BLOCK_BYTES):
+                digest.update(rest)
+        size_bytes = file.tell()
+    if size_bytes != manifest.size_bytes:
+        yield Problem(file=path.name, what=f"{size_bytes} bytes, its manifest says {manifest.size_bytes}")
     elif digest.hexdigest() != manifest.sha256:
         yield Problem(file=path.name, what="it does not have the sha256 of its manifest")
 
 
-def _table_problems(
-    task: ShardTask, manifest: Manifest, first: FirstRows, samples: Sequence[Sample]
-) -> Iterator[Problem]:
-    """Rows of the tables that differ from the manifest of the shard and from its samples."""
-    index = index_of([replace(manifest, shard=task.shard)])
-    yield from _differences(task, INDEX_FILE, first.samples, index)
-    if len(samples) == len(manifest.samples):  # else the shard has problems, and tells nothing of a table
-        yield from _differences(task, SAMPLES_FILE, first.samples, samples_table(samples, task.shard))
-        yield from _differences(task, FRAMES_FILE, first.frames, frames_table(samples))
-
-
-def _differences(task: ShardTask, file: str, first: int, expected: pl.DataFrame) -> Iterator[Problem]:
+def _differences(table: Path, first: int, expected: pl.DataFrame) -> Iterator[Problem]:
     """One problem a column: the first row of the table, from `first` on, that is not the expected one."""
     try:
-        rows = pl.scan_parquet(task.folder / file).slice(first, expected.height).collect()
+        rows = pl.scan_parquet(table).slice(first, expected.height).collect()
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         what = f"it cannot be read as a table: {str(error).splitlines()[0][:200]}"
-        yield Problem(file=file, what=what)
+        yield Problem(file=table.name, what=what)
         return
     if rows.schema != expected.schema or rows.height != expected.height:
         what = f"from row {first} it does not have {expected.height} rows with the columns of the schema"
-        yield Problem(file=file, what=what, remedy=STALE)
+        yield Problem(file=table.name, what=what, remedy=STALE)
         return
-    for name in expected.columns:
+    for name in expected.drop(UNKNOWN, strict=False).columns:
         wrong = _unequal(rows[name], expected[name])
-        if name not in UNKNOWN and wrong.any():
+        if wrong.any():
             row = int(wrong.arg_max() or 0)
             values = (repr(column[name].to_list()[row])[:80] for column in (rows, expected))
             what = f"row {first + row}, {name}: {', expected '.join(values)}"
-            yield Problem(file=file, what=what, sample_id=expected["sample_id"][row], remedy=STALE)
+            yield Problem(file=table.name, what=what, sample_id=expected["sample_id"][row], remedy=STALE)
 
 
 def _unequal(got: pl.Series, expected: pl.Series) -> pl.Series:

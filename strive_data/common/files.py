@@ -140,8 +140,16 @@ def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
     try:
         _lock(descriptor, out)
         try:
-            with _refusals_named(out, again), disk_full_named(out, again):
+            with disk_full_named(out, again):
                 yield
+        except OSError as error:
+            where = Path(error.filename) if isinstance(error.filename, str) else None
+            if where and out in (where, where.parent):
+                raise UsageError(
+                    f"--out {out}: {error.strerror} ({where.name}); make the folder writable and {again}, or "
+                    "name a new one"
+                ) from error
+            raise
         finally:
             # Only under the lock: another process may just have made it.
             if made and out.is_dir() and not any(out.iterdir()):
@@ -161,10 +169,8 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
         raise UsageError(f"--out {out}: expected the name of a new folder, such as {out / 'export'}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists and is not an empty folder: name a new folder, or remove it")
-    # Imported here: the command line imports this module, and these cost it a tenth of its start.
+    # Imported here: the command line imports this module, and it costs a tenth of its start.
     import shutil
-
-    from strive_data.common.files import sync_folder
 
     hidden = out.with_name(PARTIAL.format(name=out.name))
     with output_folder(out, again):
@@ -225,21 +231,6 @@ def has_room(folder: Path, size_bytes: int = 1 << 20) -> bool:
     finally:
         probe.unlink(missing_ok=True)
     return True
-
-
-@contextmanager
-def _refusals_named(out: Path, again: str) -> Iterator[None]:
-    """Raise UsageError where the system refuses the block a file of `out`: read-only, or gone."""
-    try:
-        yield
-    except OSError as error:
-        where = Path(error.filename) if isinstance(error.filename, str) else None
-        if where and error.errno not in FULL and out in (where, where.parent):
-            raise UsageError(
-                f"--out {out}: {error.strerror} ({where.name}); make the folder writable and {again}, or "
-                "name a new one"
-            ) from error
-        raise
 
 
 def _lock(descriptor: int, out: Path) -> None:

@@ -13,18 +13,21 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from strive_data.errors import UsageError
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 STARTS = 3
 """How often a worker may die before it is ready until the pool gives up."""
@@ -80,9 +83,7 @@ class WorkerPool(Generic[T]):
     def __enter__(self) -> WorkerPool[T]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def submit(self, *args: object, timeout_seconds: float | None = None) -> Future[T]:
@@ -164,6 +165,20 @@ class WorkerPool(Generic[T]):
         worker.process.join()
         worker.pipe.close()
         return worker.process.exitcode or 0
+
+
+def in_order(source: Iterable[A], submit: Callable[[A], B], *, most: int) -> Iterator[tuple[A, B]]:
+    """(item, what `submit` made of it) in the order of the items.
+
+    `source` is drawn from as needed: at most `most` are submitted and not yet taken.
+    """
+    waiting: deque[tuple[A, B]] = deque()
+    items = iter(source)
+    while True:
+        waiting.extend((item, submit(item)) for item in islice(items, most - len(waiting)))
+        if not waiting:
+            return
+        yield waiting.popleft()
 
 
 def _serve(pipe: Connection, call: Callable[..., object], prepare: Callable[[], None] | None) -> None:

@@ -18,15 +18,8 @@ from strive_data.errors import UsageError
 TIMEOUT_VARIABLE, TIMEOUT_SECONDS = "STRIVE_STORAGE_TIMEOUT_SECONDS", 20.0
 TRIES_VARIABLE, TRIES = "STRIVE_STORAGE_TRIES", 3.0
 # Errors that may pass: classes of client libraries by name, and numbers of the system.
-PASSING_CLASSES = frozenset(
-    [
-        "HTTPClientError",
-        "ClientConnectionError",
-        "ClientPayloadError",
-        "TransportError",
-        "ResponseParserError",
-    ]
-)
+PASSING_CLASSES = {"ClientConnectionError", "ClientPayloadError", "HTTPClientError", "ResponseParserError"}
+PASSING_CLASSES |= {"TransportError"}
 PASSING_ERRNOS = frozenset([errno.EBUSY, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
 GIVE_UP = Event()
 """Set by a signal that ends the process: no request is made again."""
@@ -50,20 +43,17 @@ class Retries:
             except errors as error:
                 if not may_pass(error):
                     raise
-                self._say_silent(error, tries)
+                if not self._silent:
+                    self._silent = True
+                    again = f"{tries - 1} more time{'s' if tries > 2 else ''}"
+                    line = f"{self._url}: no answer ({reason_of(error)}); trying {again}"
+                    print(line, file=sys.stderr, flush=True)
                 if GIVE_UP.wait(0.5 * 2**number):
                     raise
             else:
                 self._silent = False
                 return answer
         return request()
-
-    def _say_silent(self, error: Exception, tries: int) -> None:
-        """One line, until the storage answers again."""
-        if not self._silent:
-            self._silent = True
-            again = f"{tries - 1} more time{'s' if tries > 2 else ''}"
-            print(f"{self._url}: no answer ({reason_of(error)}); trying {again}", file=sys.stderr, flush=True)
 
 
 def client_options(url: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ plain storages: fsspec also knows schemes that chain, redirect, open archives or
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -59,12 +60,6 @@ class Folder(Protocol):
     def exists(self, name: str = "") -> bool:
         """Whether there is such a file; without a name, whether the folder is there."""
 
-    def size_bytes(self, name: str) -> int:
-        """Size of a file. Raises DamagedError where it does not exist."""
-
-    def names(self) -> list[str]:
-        """Names of the files right in the folder, sorted."""
-
 
 class LocalFolder:
     """A folder of this machine."""
@@ -90,16 +85,6 @@ class LocalFolder:
     def exists(self, name: str = "") -> bool:
         """See Folder."""
         return self._file(name).is_file() if name else self.path.is_dir()
-
-    def size_bytes(self, name: str) -> int:
-        """See Folder."""
-        with _named_errors(self, name):
-            return self._file(name).stat().st_size
-
-    def names(self) -> list[str]:
-        """See Folder."""
-        with _named_errors(self):
-            return sorted(path.name for path in self.path.iterdir() if path.is_file())
 
     def _file(self, name: str) -> Path:
         return self.path / _below(name)
@@ -150,13 +135,8 @@ class RemoteFolder:
         return self._ask(name, lambda: self._is_file(name) if name else self._is_folder())
 
     def size_bytes(self, name: str) -> int:
-        """See Folder."""
+        """Size of a file. Raises DamagedError where it does not exist."""
         return int(self._ask(name, lambda: self.file_system.size(self._file(name))))
-
-    def names(self) -> list[str]:
-        """See Folder."""
-        rows = self._ask("", lambda: self.file_system.ls(self.path, detail=True))
-        return sorted(PurePosixPath(row["name"]).name for row in rows if row["type"] == "file")
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file right in the folder, by name, as they are now; empty without a folder."""
@@ -185,7 +165,10 @@ class RemoteFolder:
             try:
                 self.file_system.put_file(str(source), self._file(name))
             except FileNotFoundError as error:
-                raise UsageError(f"cannot write {self}/{name}: {_missing(self.url)}") from error
+                parts = urlsplit(self.url)
+                place = "repository" if parts.scheme == "hf" else f"bucket or container {parts.netloc!r}"
+                likely = f"its {place} may be missing; make it, or name another"
+                raise UsageError(f"cannot write {self}/{name}: {likely}") from error
 
         self._ask(name, write, "write")
 
@@ -234,7 +217,7 @@ def open_folder(where: str | Path | Folder) -> Folder:
     if not isinstance(where, str | Path):
         return where
     place = place_of(where)
-    return _remote(place) if isinstance(place, str) else LocalFolder(place)
+    return open_remote(place) if isinstance(place, str) else LocalFolder(place)
 
 
 def place_of(where: str | Path) -> Path | str:
@@ -252,25 +235,20 @@ def place_of(where: str | Path) -> Path | str:
     if not match:
         return Path(where)
     scheme = match["scheme"].lower()
-    _require_plain(where, scheme)
-    if scheme in LOCAL_SCHEMES:
-        return Path(unquote(where[match.end() :]))
-    return where
-
-
-def _require_plain(url: str, scheme: str) -> None:
-    if urlsplit(url).password is not None:
+    if urlsplit(where).password is not None:
         raise UsageError(
             f"{scheme}://…: the URL holds a password, which would end in records and messages; give it to "
             "the storage's client by its environment variables or configuration file"
         )
     if scheme not in SCHEMES:
         raise UsageError(
-            f"{url}: scheme {scheme!r} is not among the storages read here: {', '.join(sorted(SCHEMES))}"
+            f"{where}: scheme {scheme!r} is not among the storages read here: {', '.join(sorted(SCHEMES))}"
         )
+    return Path(unquote(where[match.end() :])) if scheme in LOCAL_SCHEMES else where
 
 
-def _remote(url: str) -> RemoteFolder:
+def open_remote(url: str) -> RemoteFolder:
+    """The folder at a URL that `place_of` has passed. Raises UsageError as `open_folder`."""
     # Imported here: local builds need no client, and it takes a tenth of a second.
     import fsspec
 
@@ -286,6 +264,16 @@ def _remote(url: str) -> RemoteFolder:
     return RemoteFolder(url, file_system, path)
 
 
+def require_room(what: str, size_bytes: int, folder: Path) -> None:
+    """Raise StriveError where the disk of a temporary folder has no room for `what`."""
+    free_bytes = shutil.disk_usage(folder).free
+    if size_bytes > free_bytes:
+        raise StriveError(
+            f"{what} has {size_bytes} bytes, and {folder} has {free_bytes} bytes free: free space, or set "
+            "TMPDIR to a larger disk"
+        )
+
+
 @contextmanager
 def _named_errors(folder: Folder | str, name: str = "", what: str = "read") -> Iterator[None]:
     """Turn what storages raise into one line with the file's name."""
@@ -296,13 +284,6 @@ def _named_errors(folder: Folder | str, name: str = "", what: str = "read") -> I
         raise DamagedError(f"cannot {what} {where}: no such file") from error
     except _errors() as error:
         raise StriveError(f"cannot {what} {where}: {reason_of(error)}") from error
-
-
-def _missing(url: str) -> str:
-    """What is likely wrong where a file cannot be written because something is not there."""
-    parts = urlsplit(url)
-    place = "repository" if parts.scheme == "hf" else f"bucket or container {parts.netloc!r}"
-    return f"its {place} may be missing; make it, or name another"
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -29,11 +29,13 @@ def listed(counts: Mapping[str, int]) -> str:
     )
 
 
-def counted_samples(samples: int, videos: int, tried_videos: int, shards: int, failures: int) -> str:
-    """What a build holds, on one line."""
-    tried = f" ({tried_videos} tried)" if tried_videos != videos else ""
-    held = f"{plural(samples, 'sample')} of {plural(videos, 'video')}{tried} in {plural(shards, 'shard')}"
-    return f"{held}, {plural(failures, 'failure')}"
+def counted_samples(counts: Mapping[str, int]) -> str:
+    """What a build holds by the counts of `run.json`, on one line."""
+    samples, videos, shards, failures = (
+        plural(counts[f"{noun}s"], noun) for noun in ("sample", "video", "shard", "failure")
+    )
+    tried = f" ({counts['tried_videos']} tried)" if counts["tried_videos"] != counts["videos"] else ""
+    return f"{samples} of {videos}{tried} in {shards}, {failures}"
 
 
 MOST_CHARACTERS = 80

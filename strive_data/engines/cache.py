@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -204,58 +205,48 @@ def read_entry(entry: Path, settings: DecodeSettings, embedding_size: int | None
 
     `embedding_size` None accepts embeddings of any size.
     """
+    most_bytes = MAX_BYTES_PER_PIXEL * settings.max_pixels + MAX_OTHER_BYTES_PER_FRAME
     try:
-        return _read_checked(entry, settings, embedding_size)
+        content = read_regular_file(entry, max_bytes=settings.candidates * most_bytes)
+        payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+        if digest != _digest(entry, payload):
+            return None
+        arrays = {name: read_npy(_member(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
+        info = load(VideoInfo, options=dict(json.loads(arrays["info"].tobytes())))
+        return _checked_hit(info, arrays, settings, embedding_size)
     except UNREADABLE:
         return None
 
 
-def _read_checked(entry: Path, settings: DecodeSettings, embedding_size: int | None) -> CacheHit:
-    """`read_entry`, raising one of UNREADABLE."""
-    most_bytes = MAX_BYTES_PER_PIXEL * settings.max_pixels + MAX_OTHER_BYTES_PER_FRAME
-    content = read_regular_file(entry, max_bytes=settings.candidates * most_bytes)
-    payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    _require(digest == _digest(entry, payload), "its digest differs")
-    arrays = {name: read_npy(_member(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
-    body = json.loads(arrays["info"].tobytes())
-    _require(isinstance(body, dict), "its video is impossible")
-    info = load(VideoInfo, options=body)
+def _checked_hit(
+    info: VideoInfo,
+    arrays: dict[str, npt.NDArray[Any]],
+    settings: DecodeSettings,
+    embedding_size: int | None,
+) -> CacheHit | None:
+    """The content of an entry; None if it is impossible for a video that was decoded with these settings."""
     times, embeddings, sizes = arrays["times"], arrays["embeddings"], arrays["jpeg_sizes"]
-    count = len(sizes)
-    _require(
-        sizes.shape == times.shape == (count,) and 1 <= count <= settings.candidates, "its counts differ"
+    count, joined = len(sizes), arrays["jpegs"].tobytes()
+    sound = (
+        sizes.shape == times.shape == embeddings.shape[:1] == (count,)
+        and 1 <= count <= settings.candidates
+        and (embeddings.ndim == 2 and embedding_size in (None, embeddings.shape[1]))
+        and (np.linalg.norm(embeddings.astype(np.float64), axis=1) <= MAX_UNIT_NORM).all()
+        and (np.isfinite(times).all() and (times[1:] > times[:-1]).all() and times[0] >= 0)
+        and np.isfinite(info.duration_seconds)
+        and times[-1] <= info.duration_seconds + ROUNDING_SECONDS
+        and info.decode_errors >= 0
+        and (sizes >= 0).all()
+        and sum(sizes.tolist()) == len(joined)
     )
-    _check_times(times, info)
-    _check_embeddings(embeddings, count, embedding_size)
-    joined = arrays["jpegs"].tobytes()
-    _require(bool((sizes >= 0).all()) and sum(sizes.tolist()) == len(joined), "its JPEG sizes differ")
+    if not sound:
+        return None
     ends = np.cumsum(sizes)
     jpegs = {i: joined[end - size : end] for i, (size, end) in enumerate(zip(sizes, ends, strict=True))}
     wanted = storage_size(info.width, info.height, settings.max_pixels, settings.multiple)
-    for jpeg in jpegs.values():
-        _require(jpeg_size(jpeg) == wanted and jpeg.endswith(END_OF_IMAGE), "a JPEG does not fit")
+    if not all(jpeg_size(jpeg) == wanted and jpeg.endswith(END_OF_IMAGE) for jpeg in jpegs.values()):
+        return None
     return CacheHit(frames=EncodedFrames(info=info, times=times, jpegs=jpegs), embeddings=embeddings)
-
-
-def _check_times(times: Times, info: VideoInfo) -> None:
-    rising = bool(np.isfinite(times).all() and (times[1:] > times[:-1]).all())
-    duration = info.duration_seconds
-    _require(
-        rising and times[0] >= 0 and times[-1] <= duration + ROUNDING_SECONDS, "its times are impossible"
-    )
-    _require(info.decode_errors >= 0 and np.isfinite(duration), "its video is impossible")
-
-
-def _check_embeddings(embeddings: Floats, count: int, size: int | None) -> None:
-    _require(embeddings.ndim == 2 and len(embeddings) == count, "its embeddings do not fit its frames")
-    _require(size is None or embeddings.shape[1] == size, "its embeddings are not those of the model")
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    _require(bool((norms <= MAX_UNIT_NORM).all()), "its embeddings are not unit vectors")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
 
 
 def _member(payload: bytes, name: str) -> bytes:

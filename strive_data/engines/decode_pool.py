@@ -16,20 +16,17 @@ import os
 import resource
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Generic, TypeVar
 
 import av
 import av.logging
 
-from strive_data.common.process_pool import TookTooLongError, WorkerDiedError, WorkerPool
+from strive_data.common.process_pool import TookTooLongError, WorkerDiedError, WorkerPool, in_order
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.errors import FailureKind, SampleError
@@ -57,11 +54,8 @@ def data_bytes() -> int:
     raise OSError("/proc/self/status has no VmData")
 
 
-@dataclass(frozen=True)
-class WorkerFailure:
-    """The process that read a video timed out, died or exceeded its memory limit; `error` says which."""
-
-    error: SampleError
+class WorkerFailedError(SampleError):
+    """The process that read a video timed out, died or exceeded its memory limit."""
 
 
 def other_reader(settings: DecodeSettings) -> DecodeSettings | None:
@@ -96,14 +90,6 @@ _SPARE_JOBS = 2
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pending(Generic[T]):
-    """A video that a worker reads or will read."""
-
-    path: VideoPath
-    future: Future[T]
-
-
 class DecodingPool(Generic[T]):
     """`workers` processes that read videos; a context manager that ends them.
 
@@ -123,38 +109,28 @@ class DecodingPool(Generic[T]):
     def __enter__(self) -> DecodingPool[T]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End the processes and cancel what was submitted."""
         self._pool.close()
 
-    def submit(self, path: VideoPath) -> Pending[T]:
-        """Submit a video."""
-        return Pending(path=path, future=self._schedule(path, self._settings))
+    def submit(self, path: VideoPath, settings: DecodeSettings | None = None) -> Future[T]:
+        """Submit a video, to be read with these settings or those of the pool."""
+        settings = settings or self._settings
+        return self._pool.submit(path, settings, timeout_seconds=settings.timeout_seconds)
 
-    def result(self, pending: Pending[T]) -> T | SampleError:
-        """The result for a video, retried once after a WorkerFailure. Raises UsageError if no worker can
+    def result(self, path: VideoPath, future: Future[T]) -> T | SampleError:
+        """The result for a video, retried once after a WorkerFailedError. Raises UsageError if no worker can
         start."""
-        path, settings = pending.path, self._settings
-        first = _outcome(path, pending.future, settings)
-        if not isinstance(first, WorkerFailure):
+        first = _outcome(path, future, self._settings)
+        if not isinstance(first, WorkerFailedError) or (other := other_reader(self._settings)) is None:
             return first
-        other = other_reader(settings)
-        if other is None:
-            return first.error
-        second = _outcome(path, self._schedule(path, other), other)
-        if isinstance(second, WorkerFailure):
-            second = second.error
+        second = _outcome(path, self.submit(path, other), other)
         if not isinstance(second, SampleError):
             return second
-        return both_failed(path, (first_reader(settings), first.error), (other.reader, second))
-
-    def _schedule(self, path: VideoPath, settings: DecodeSettings) -> Future[T]:
-        return self._pool.submit(path, settings, timeout_seconds=settings.timeout_seconds)
+        return both_failed(path, (first_reader(self._settings), first), (other.reader, second))
 
 
 def decode_videos(
@@ -170,16 +146,9 @@ def decode_videos(
     (a function of a module). Errors in the code are raised; UsageError if no worker can start.
     """
     count = workers or os.cpu_count() or 1
-    waiting: deque[tuple[K, Pending[T]]] = deque()
-    source = iter(jobs)
     with DecodingPool(settings, count, read=read) as pool:
-        while True:
-            for key, path in islice(source, count + _SPARE_JOBS - len(waiting)):
-                waiting.append((key, pool.submit(path)))
-            if not waiting:
-                return
-            key, pending = waiting.popleft()
-            yield key, pool.result(pending)
+        for (key, path), future in in_order(jobs, lambda job: pool.submit(job[1]), most=count + _SPARE_JOBS):
+            yield key, pool.result(path, future)
 
 
 def _prepare(parent: int, memory_bytes: int) -> None:
@@ -196,21 +165,19 @@ def _prepare(parent: int, memory_bytes: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _outcome(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError | WorkerFailure:
-    """The result, the reader's own error, or the failure of the process."""
+def _outcome(path: VideoPath, future: Future[T], settings: DecodeSettings) -> T | SampleError:
+    """The result, the reader's own error, or a WorkerFailedError."""
     try:
         return future.result()
     except SampleError as error:
         return error
     except TookTooLongError:
-        message = f"{path}: not decoded within {settings.timeout_seconds:g} s"
-        return WorkerFailure(SampleError(FailureKind.TIMEOUT, message))
+        kind, what = FailureKind.TIMEOUT, f"not decoded within {settings.timeout_seconds:g} s"
     except WorkerDiedError as error:
-        hint = (
-            " (killed: perhaps the machine ran out of memory)" if error.exit_code == -signal.SIGKILL else ""
-        )
-        message = f"{path}: the decoding process died with exit code {error.exit_code}{hint}"
-        return WorkerFailure(SampleError(FailureKind.CRASH, message))
+        killed = error.exit_code == -signal.SIGKILL
+        hint = " (killed: perhaps the machine ran out of memory)" if killed else ""
+        kind, what = FailureKind.CRASH, f"the decoding process died with exit code {error.exit_code}{hint}"
     except MemoryError:
-        message = f"{path}: decoding needs more than decode.memory_bytes = {settings.memory_bytes}"
-        return WorkerFailure(SampleError(FailureKind.OOM, message))
+        kind = FailureKind.OOM
+        what = f"decoding needs more than decode.memory_bytes = {settings.memory_bytes}"
+    return WorkerFailedError(kind, f"{path}: {what}")

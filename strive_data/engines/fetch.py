@@ -7,17 +7,16 @@ nothing, and cost a request a packet.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import gettempdir
 from typing import Generic, TypeVar
 
-from strive_data.common.storage import Folder, RemoteFolder, open_folder
+from strive_data.common.storage import open_remote, require_room
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
 from strive_data.errors import DamagedError, FailureKind, SampleError, StriveError
@@ -39,28 +38,23 @@ class TimedRead(Generic[T]):
         asked, or the disk has no room.
         """
         started = time.perf_counter()
-        video = self._fetched(path, settings) if isinstance(path, str) else self.read(path, settings)
-        return video, time.perf_counter() - started
-
-    def _fetched(self, url: str, settings: DecodeSettings) -> T:
-        with fetched(url) as copy:
+        with fetched(path) if isinstance(path, str) else nullcontext(path) as video:
             try:
-                return self.read(copy, settings)
+                read = self.read(video, settings)
             except SampleError as error:
-                raise SampleError(error.kind, error.message.replace(str(copy), url)) from error
+                raise SampleError(error.kind, error.message.replace(str(video), str(path))) from error
+        return read, time.perf_counter() - started
 
 
 @contextmanager
 def fetched(url: str) -> Iterator[Path]:
     """A copy of the file at a URL, removed at the end; the name's ending is kept: it may tell the format."""
     above, _, name = url.rpartition("/")
-    folder = open_folder(above)
-    room = own_folder()
-    copy = room / f"{os.getpid()}{PurePosixPath(name).suffix}"
+    remote, folder = open_remote(above), own_folder()
+    copy = folder / f"{os.getpid()}{PurePosixPath(name).suffix}"
     try:
-        _require_room(folder, name, room)
-        if isinstance(folder, RemoteFolder):
-            folder.fetch(name, copy)
+        require_room(url, remote.size_bytes(name), folder)
+        remote.fetch(name, copy)
     except DamagedError as error:
         raise SampleError(FailureKind.MISSING, f"{url}: no such file") from error
     try:
@@ -84,17 +78,6 @@ def own_folder() -> Path:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
-
-
-def _require_room(folder: Folder, name: str, room: Path) -> None:
-    size_bytes, free_bytes = folder.size_bytes(name), shutil.disk_usage(room).free
-    if size_bytes > free_bytes:
-        raise StriveError(
-            f"{folder}/{name} has {size_bytes} bytes, and {room} room for {free_bytes}: free space, or set "
-            "TMPDIR to a larger disk"
-        )

@@ -22,8 +22,8 @@ from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.fetch import TimedRead
 from strive_data.engines.samples import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
-from strive_data.schema import Candidates, Floats, LocalVideo
-from strive_data.score import BatchedVideo, BatchingScorer, FrameBatcher, Scorer, make_scorer
+from strive_data.schema import Candidates, LocalVideo
+from strive_data.score import BatchedVideo, BatchingScorer, Embedded, FrameBatcher, Scorer, make_scorer
 
 MOST_VIDEOS = 32
 K = TypeVar("K")
@@ -31,16 +31,11 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedVideo(Generic[K]):
-    """A decoded video and its unit embeddings float32 [N, D]; None if the scorer computes them itself.
-
-    `key` is the caller's own; `model_seconds` is the video's share, by frames, of the time of the image
-    model.
-    """
+    """A decoded video under the caller's `key`, and its embeddings unless the scorer computes them itself."""
 
     key: K
     video: Video | SampleError
-    embeddings: Floats | None = None
-    model_seconds: float = 0.0
+    embedded: Embedded | None = None
 
 
 def embed_videos(
@@ -85,10 +80,7 @@ def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | No
 
 
 def _embedded(key: K, video: Video | SampleError, queued: BatchedVideo | None) -> EmbeddedVideo[K]:
-    if queued is None:
-        return EmbeddedVideo(key=key, video=video)
-    done = queued.result()
-    return EmbeddedVideo(key=key, video=video, embeddings=done.rows, model_seconds=done.seconds)
+    return EmbeddedVideo(key=key, video=video, embedded=queued.result() if queued else None)
 
 
 def _done(held: deque[_Held[K]]) -> Iterator[EmbeddedVideo[K]]:
@@ -130,10 +122,10 @@ def video_result(
     job: VideoJob, done: EmbeddedVideo[K], scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
 ) -> VideoResult:
     """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
-    watch = Stopwatch()
-    watch.add({"decode": decode_seconds, "model": done.model_seconds})
-    video = done.video
-    results = samples_of(job.rows, video, scorer, settings, embeddings=done.embeddings, stopwatch=watch)
+    watch, video, embedded = Stopwatch(), done.video, done.embedded
+    watch.add({"decode": decode_seconds, "model": embedded.seconds if embedded else 0.0})
+    embeddings = embedded.rows if embedded else None
+    results = samples_of(job.rows, video, scorer, settings, embeddings=embeddings, stopwatch=watch)
     return VideoResult(
         job=job,
         results=tuple(results),

@@ -13,10 +13,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from strive_data.config import BuildSettings, ClusterOptions, DecodeSettings
 from strive_data.decode import read_candidates
@@ -36,8 +35,7 @@ from strive_data.shards.provenance import package_versions
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActorCounts:
+class ActorCounts(NamedTuple):
     """The actors of a build; `gpus` is the number of GPUs of each scorer."""
 
     decoders: int
@@ -52,9 +50,13 @@ def connected(options: ClusterOptions, workers: int) -> Iterator[ActorCounts]:
     A cluster of this machine is made and ended here. Raises UsageError where ray is not installed, nothing
     answers at the address, or the cluster has not the room that is asked for.
     """
-    ray = import_ray()
-    with _signals_kept():
+    ray, in_main = import_ray(), threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
         _connect(ray, options, workers)
+    finally:
+        if in_main:  # Ray takes over SIGTERM, which the build answers by itself (`terminable`).
+            signal.signal(signal.SIGTERM, before)
     try:
         yield count_actors(ray.cluster_resources(), options, workers)
     finally:
@@ -106,19 +108,6 @@ def _connect(ray: Any, options: ClusterOptions, workers: int) -> None:
         raise UsageError(f"--ray-address {options.address}: no Ray cluster answers ({reason})") from error
 
 
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray takes over SIGTERM, which the build answers by itself (`terminable`)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class RayEngine:
     """Decodes and scores in actors of a cluster, whose machines read videos, weights and cache by the same
     paths as this one, or by URL.
@@ -129,12 +118,7 @@ class RayEngine:
     """
 
     def __init__(
-        self,
-        settings: BuildSettings,
-        *,
-        options: ClusterOptions,
-        workers: int = 0,
-        cache: Path | None = None,
+        self, settings: BuildSettings, *, options: ClusterOptions, workers: int = 0, cache: Path | None = None
     ) -> None:
         self._ray = import_ray()
         with ExitStack() as ended:
@@ -197,7 +181,7 @@ class DecodeHost:
 
         Two values, so that the driver looks at the first alone. Errors of the code are raised.
         """
-        read = self._pool.result(self._pool.submit(path))
+        read = self._pool.result(path, self._pool.submit(path))
         if isinstance(read, SampleError):
             return read, None
         video, seconds = read
@@ -233,8 +217,5 @@ class ScoreHost:
 
     def score(self, job: VideoJob, video: Video, decode_seconds: float) -> VideoResult:
         """The result of a job. One video at a time: an embedding's bits do not depend on its batch."""
-        results = [
-            video_result(job, done, self._scorer, self._settings, decode_seconds=decode_seconds)
-            for done in embed_videos([(job.name, video)], self._scorer)
-        ]
-        return results[0]
+        (done,) = embed_videos([(job.name, video)], self._scorer)
+        return video_result(job, done, self._scorer, self._settings, decode_seconds=decode_seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -24,39 +24,22 @@ class Actors:
     """Chooses the actor for the next call: actors of one kind, the calls of each, and which are paused."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
-        self._actors = actors
-        self._calls = dict.fromkeys(range(len(actors)), 0)
-        self._paused: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._actors)
+        self.actors = actors
+        self.calls = [0] * len(actors)
+        self.paused: set[int] = set()
 
     def has_room(self) -> bool:
-        """Whether an active actor can take one more call."""
-        return any(calls < CALLS_PER_ACTOR and self.is_active(place) for place, calls in self._calls.items())
+        """Whether an actor can take one more call."""
+        return any(self.calls[place] < CALLS_PER_ACTOR for place in self._active())
 
     def take(self) -> tuple[int, Any]:
-        """Give one more call to the active actor with the fewest; its place, and the actor."""
-        place = min((place for place in self._calls if self.is_active(place)), key=self._calls.__getitem__)
-        self._calls[place] += 1
-        return place, self._actors[place]
+        """Give one more call to the actor with the fewest; its place, and the actor."""
+        place = min(self._active(), key=self.calls.__getitem__)
+        self.calls[place] += 1
+        return place, self.actors[place]
 
-    def give_back(self, place: int) -> None:
-        """Count one call of this actor as done or lost."""
-        self._calls[place] -= 1
-
-    def is_active(self, place: int) -> bool:
-        """Whether this actor may take calls."""
-        return place not in self._paused
-
-    def pause(self, place: int) -> Any:
-        """Give no call to this actor until it is resumed; the actor."""
-        self._paused.add(place)
-        return self._actors[place]
-
-    def resume(self, place: int) -> None:
-        """Give calls to this actor again."""
-        self._paused.discard(place)
+    def _active(self) -> list[int]:
+        return [place for place in range(len(self.actors)) if place not in self.paused]
 
 
 MAX_TRIES = 4
@@ -89,11 +72,8 @@ class Flow:
         self._decoded: deque[InFlight] = deque()
         self._done: dict[str, VideoResult] = {}
         self._order: deque[str] = deque()
-
-    @property
-    def most_in_flight(self) -> int:
+        self.most_in_flight = CALLS_PER_ACTOR * (len(decoders.actors) + len(scorers.actors))
         """Largest number of videos between the first without a result and the last one started."""
-        return CALLS_PER_ACTOR * (len(self._decoders) + len(self._scorers))
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
         """One result for each job, in their order. Raises StriveError if the cluster loses a video MAX_TRIES
@@ -110,11 +90,13 @@ class Flow:
 
     def _hand_out(self, source: Iterator[VideoJob]) -> None:
         while self._decoded and self._scorers.has_room():
-            self._score(self._decoded.popleft())
-        while self._decoders.has_room() and (video := self._next(source)):
+            video, (place, actor) = self._decoded.popleft(), self._scorers.take()
+            scored = actor.score.remote(video.job, video.frames, video.decode_seconds)
+            self._scoring[scored] = InFlight(job=video.job, tries=video.tries, place=place)
+        while self._decoders.has_room() and (next_video := self._next(source)):
             place, actor = self._decoders.take()
-            status, frames = actor.decode.options(num_returns=2).remote(video.job.path)
-            self._decoding[status] = InFlight(job=video.job, tries=video.tries, place=place, frames=frames)
+            status, frames = actor.decode.options(num_returns=2).remote(next_video.job.path)
+            self._decoding[status] = replace(next_video, place=place, frames=frames)
 
     def _next(self, source: Iterator[VideoJob]) -> InFlight | None:
         """A lost video, or the next one if there is room for its result."""
@@ -127,48 +109,35 @@ class Flow:
             return InFlight(job=job, tries=1)
         return None
 
-    def _score(self, video: InFlight) -> None:
-        place, actor = self._scorers.take()
-        scored = actor.score.remote(video.job, video.frames, video.decode_seconds)
-        self._scoring[scored] = InFlight(job=video.job, tries=video.tries, place=place)
-
     def _wait(self) -> None:
         """Wait until a call is done, and process its result."""
         calls = [*self._decoding, *self._scoring, *self._paused]
         ready, _ = self._ray.wait(calls, num_returns=1)
         for reference in ready:
             if reference in self._paused:
-                self._resume(reference)
+                actors, place = self._paused.pop(reference)
+                self._check(got(self._ray, reference))
+                actors.paused.discard(place)
             elif reference in self._decoding:
-                self._take_decoded(reference, self._decoding.pop(reference))
+                self._take(reference, self._decoding.pop(reference), self._decoders)
             else:
-                self._take_scored(reference, self._scoring.pop(reference))
+                self._take(reference, self._scoring.pop(reference), self._scorers)
 
-    def _take_decoded(self, reference: Any, video: InFlight) -> None:
-        self._decoders.give_back(video.place)
+    def _take(self, reference: Any, video: InFlight, actors: Actors) -> None:
+        actors.calls[video.place] -= 1
         try:
-            status: float | SampleError = self._get(reference)
+            answer: float | SampleError | VideoResult = got(self._ray, reference)
         except self._ray.exceptions.RayError as error:
-            self._lost(video, self._decoders, error)
+            self._lost(video, actors, error)
             return
         job = video.job
-        if isinstance(status, SampleError):
-            results = tuple(failed_row(row, "decode", status) for row in job.rows)
+        if isinstance(answer, VideoResult):
+            self._done[job.name] = answer
+        elif isinstance(answer, SampleError):
+            results = tuple(failed_row(row, "decode", answer) for row in job.rows)
             self._done[job.name] = VideoResult(job=job, results=results)
         else:
-            decoded = InFlight(job=job, tries=video.tries, frames=video.frames, decode_seconds=status)
-            self._decoded.append(decoded)
-
-    def _take_scored(self, reference: Any, video: InFlight) -> None:
-        self._scorers.give_back(video.place)
-        try:
-            self._done[video.job.name] = self._get(reference)
-        except self._ray.exceptions.RayError as error:
-            self._lost(video, self._scorers, error)
-
-    def _get(self, reference: Any) -> Any:
-        """The result of a call. Raises what the code of an actor raised, and RayError for what Ray lost."""
-        return got(self._ray, reference)
+            self._decoded.append(replace(video, decode_seconds=answer))
 
     def _lost(self, video: InFlight, actors: Actors, error: Exception) -> None:
         """Start the video again; pause the actor, if the actor was lost."""
@@ -179,16 +148,11 @@ class Flow:
                 "then start the same command again"
             ) from error
         self._retries.append(InFlight(job=video.job, tries=video.tries + 1))
-        if isinstance(error, self._ray.exceptions.RayActorError) and actors.is_active(video.place):
-            actor = actors.pause(video.place)
+        if isinstance(error, self._ray.exceptions.RayActorError) and video.place not in actors.paused:
+            actors.paused.add(video.place)
             # Ray keeps this call until the actor is there again.
-            answer = actor.versions.options(max_task_retries=-1).remote()
+            answer = actors.actors[video.place].versions.options(max_task_retries=-1).remote()
             self._paused[answer] = (actors, video.place)
-
-    def _resume(self, reference: Any) -> None:
-        actors, place = self._paused.pop(reference)
-        self._check(self._get(reference))
-        actors.resume(place)
 
 
 def got(ray: Any, reference: Any) -> Any:

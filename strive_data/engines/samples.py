@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.common.stopwatch import Stopwatch
-from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
+from strive_data.config import BuildSettings
 from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.baselines import uniform_indices
@@ -22,15 +23,13 @@ from strive_data.schema import (
     Candidates,
     FailedRow,
     Floats,
-    Halves,
-    Indices,
     Question,
     Sample,
     SampleMeta,
     failed_row,
 )
 from strive_data.score import EmbeddingScorer, FrameEmbedder, FrameScores, Scorer
-from strive_data.score.scorer import NAME as FLAT
+from strive_data.score.scorer import FlatScorer
 from strive_data.shards.frames import EncodedFrames, encode_frames
 
 Video = Candidates | CacheMiss | CacheHit
@@ -42,7 +41,7 @@ def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
     grouped = settings.sampler.grouping != "none"
     turned_off = ((grouped, "sampler.grouping", "none"), (settings.shard.embeds, "shard.embeds", "false"))
     for needed, name, off in turned_off:
-        if needed and (not isinstance(scorer, FrameEmbedder) or scorer.name == FLAT):
+        if needed and (not isinstance(scorer, FrameEmbedder) or scorer.name == FlatScorer.name):
             raise SettingsError(_no_embeddings(name, settings, f"--set {name}={off}"))
 
 
@@ -159,24 +158,22 @@ def make_sample(
         uniform=uniform,
         stored=stored.astype(np.int32),
         jpegs=encoded.jpegs_of(stored),
-        embeds=_embeds(scored, settings.shard),
-        clusters=_clusters(scored, encoded, settings.sampler),
+        **_stored_embeddings(scored, encoded, settings),
     )
 
 
-def _clusters(scored: FrameScores, encoded: EncodedFrames, settings: SamplerSettings) -> Indices | None:
-    """The clusters by which the sampler orders frames; None if it does not group."""
-    if settings.grouping == "none" or settings.name not in ORDERED or scored.embeddings is None:
-        return None
-    return cluster_frames(scored.embeddings, encoded.times, settings)
-
-
-def _embeds(scored: FrameScores, settings: ShardSettings) -> Halves | None:
-    if not settings.embeds:
-        return None
-    if scored.embeddings is None:
-        raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
-    return scored.embeddings.astype(np.float16)
+def _stored_embeddings(
+    scored: FrameScores, encoded: EncodedFrames, settings: BuildSettings
+) -> dict[str, Any]:
+    """`embeds` where they are to be stored, and `clusters` where the sampler orders frames by them."""
+    found, sampler, embeddings = dict[str, Any](), settings.sampler, scored.embeddings
+    if settings.shard.embeds:
+        if embeddings is None:
+            raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
+        found["embeds"] = embeddings.astype(np.float16)
+    if sampler.grouping != "none" and sampler.name in ORDERED and embeddings is not None:
+        found["clusters"] = cluster_frames(embeddings, encoded.times, sampler)
+    return found
 
 
 def samples_of(

@@ -8,9 +8,10 @@ Shapes: H pairs of like frames (hits).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,7 @@ from strive_data.inspect.overlap_frames import PICTURE, Embed, VideoVectors, rea
 from strive_data.schema import Floats, Table, Times
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Hits:
+class Hits(NamedTuple):
     """Pairs of like frames: their times in seconds, each float64 [H], and cosines float32 [H]."""
 
     train_times: Times
@@ -54,13 +54,9 @@ def vote(hits: Hits, *, tolerance_seconds: float, least: int) -> Match | None:
     """
     offsets = hits.eval_times - hits.train_times
     steps = np.floor(offsets / tolerance_seconds).astype(np.int64)
-    matches: list[Match] = []
-    for step in np.unique(steps):
-        # Two steps wide, so that any set within one tolerance is whole in some window.
-        within = (steps == step) | (steps == step + 1)
-        match = _match(hits, within, offsets, least)
-        if match is not None:
-            matches.append(match)
+    # Two steps wide, so that any set within one tolerance is whole in some window.
+    windows = ((steps == step) | (steps == step + 1) for step in np.unique(steps))
+    matches = [match for within in windows if (match := _match(hits, within, offsets, least))]
     if not matches:
         return None
     most = max(matches, key=lambda match: match.evidence)
@@ -214,57 +210,27 @@ def _table(
     found: dict[tuple[int, int], list[Hits]],
     settings: OverlapSettings,
 ) -> pl.DataFrame:
-    matches = {
-        pair: _vote(train[pair[0]], evaluation[pair[1]], hits, settings) for pair, hits in found.items()
-    }
+    matches: dict[tuple[int, int], Match] = {}
+    for pair, hits in found.items():
+        # Shifts are known no better than the candidates lie apart.
+        spacing = max(train[pair[0]].spacing_seconds, evaluation[pair[1]].spacing_seconds)
+        tolerance = max(LEAST_TOLERANCE_SECONDS, spacing / 2)
+        joined = Hits(*map(np.concatenate, zip(*hits, strict=True)))
+        if match := vote(joined, tolerance_seconds=tolerance, least=settings.least_hits):
+            matches[pair] = match
     by_id: dict[str, list[int]] = {}
     for number, video in enumerate(train):
         by_id.setdefault(video.video_id, []).append(number)
     certain = {
         (number, other) for other, video in enumerate(evaluation) for number in by_id.get(video.video_id, [])
     }
-    kept = certain | {pair for pair, match in matches.items() if match is not None}
-    rows = [
-        _row(train[pair[0]], evaluation[pair[1]], matches.get(pair), certain=pair in certain)
-        for pair in sorted(kept)
-    ]
+    rows = []
+    for pair in sorted(certain | matches.keys()):
+        mine, theirs, agreed = train[pair[0]], evaluation[pair[1]], matches.get(pair)
+        shown = (agreed.score, agreed.hits, agreed.offset_seconds) if agreed else (None, 0, None)
+        rows.append((mine.video, theirs.video, pair in certain, *shown, mine.samples, theirs.samples))
     table = pl.DataFrame(rows, schema=OVERLAP_TABLE, orient="row")
     return table.sort("same_packets", "score", descending=True, nulls_last=True, maintain_order=True)
-
-
-def _vote(
-    train: VideoVectors, evaluation: VideoVectors, hits: Iterable[Hits], settings: OverlapSettings
-) -> Match | None:
-    """Shifts are known no better than the candidates lie apart."""
-    spacing = max(train.spacing_seconds, evaluation.spacing_seconds)
-    return vote(
-        _joined(list(hits)),
-        tolerance_seconds=max(LEAST_TOLERANCE_SECONDS, spacing / 2),
-        least=settings.least_hits,
-    )
-
-
-def _joined(parts: list[Hits]) -> Hits:
-    return Hits(
-        train_times=np.concatenate([part.train_times for part in parts]),
-        eval_times=np.concatenate([part.eval_times for part in parts]),
-        cosines=np.concatenate([part.cosines for part in parts]),
-    )
-
-
-def _row(
-    train: VideoVectors, evaluation: VideoVectors, match: Match | None, *, certain: bool
-) -> dict[str, object]:
-    return {
-        "train_video": train.video,
-        "eval_video": evaluation.video,
-        "same_packets": certain,
-        "score": match.score if match else None,
-        "hits": match.hits if match else 0,
-        "offset_seconds": match.offset_seconds if match else None,
-        "train_samples": train.samples,
-        "eval_samples": evaluation.samples,
-    }
 
 
 def as_overlap_text(table: pl.DataFrame) -> str:

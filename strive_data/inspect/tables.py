@@ -23,7 +23,7 @@ from strive_data.common.settings import choose
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards.manifest import FAILURES_FILE, FRAMES_FILE, INDEX_FILE, RUN_FILE, SAMPLES_FILE
+from strive_data.shards.manifest import FAILURES_FILE, RUN_FILE, SAMPLES_FILE, TABLE_FILES
 from strive_data.shards.provenance import FILES as HASHES
 from strive_data.shards.reader import SEE_VERIFY, read_run
 
@@ -71,12 +71,7 @@ def as_json(column: str) -> pl.Expr:
     return pl.when(pl.col(column).is_not_null()).then(inner).alias(column)
 
 
-FILES = {
-    "samples": SAMPLES_FILE,
-    "frames": FRAMES_FILE,
-    "failures": FAILURES_FILE,
-    "index": INDEX_FILE,
-}
+FILES = {file.removesuffix(".parquet"): file for file in TABLE_FILES}
 
 
 def scan(build: Path | Folder, table: str) -> pl.LazyFrame:
@@ -86,20 +81,16 @@ def scan(build: Path | Folder, table: str) -> pl.LazyFrame:
     local table is scanned, one at a URL is read whole.
     """
     name, folder = FILES[choose(table, FILES, "table")], open_folder(build)
+    path = folder.path / name if isinstance(folder, LocalFolder) else None
+    content = b"" if path else folder.read(name)
     digest = read_run(folder).get(HASHES, {}).get(name)
-    if not isinstance(folder, LocalFolder):
-        content = folder.read(name)
-        if digest not in (None, sha256(content).hexdigest()):
-            raise DamagedError(f"{folder}/{name} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
-        return pl.read_parquet(BytesIO(content)).lazy()
-    path = folder.path / name
     try:
-        intact = digest is None or file_sha256(path) == digest
+        found = digest and (file_sha256(path) if path else sha256(content).hexdigest())
     except OSError as error:
         raise DamagedError(f"cannot read {path}: {error.strerror}; {SEE_VERIFY}") from error
-    if not intact:
-        raise DamagedError(f"{path} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
-    return pl.scan_parquet(path)
+    if found != digest:
+        raise DamagedError(f"{folder}/{name} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}")
+    return pl.scan_parquet(path) if path else pl.read_parquet(BytesIO(content)).lazy()
 
 
 def damaged_videos(build: Path) -> list[tuple[str, int]]:
@@ -143,13 +134,22 @@ def sample_ids(build: Path, where: str | None = None) -> list[str]:
 
 
 def _filter(rows: pl.LazyFrame, where: str) -> pl.LazyFrame:
-    """The rows for which the condition holds. It is evaluated at once, so that a wrong one fails here."""
+    """The rows for which the condition holds. It is evaluated at once, so that a wrong one fails here.
+
+    Raises UsageError: the first word that is not admitted, or what polars says, and what is expected.
+    """
     columns = rows.collect_schema().names()
-    kept = rows.filter(parse_where(where, columns))
     try:
+        _check(where, columns)
+        kept = rows.filter(pl.sql_expr(where))
         kept.select(pl.len()).collect()
-    except pl.exceptions.PolarsError as error:
-        raise where_error(where, str(error), columns) from error
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        first = str(error).strip().split("\n")[0].partition("; valid columns")[0]
+        shown = where if len(where) <= 200 else f"{where[:200]}…"
+        raise UsageError(
+            f"--where {shown!r}: {first}; expected an SQL condition on {', '.join(columns)}, with "
+            f"comparisons and the functions {', '.join(FUNCTIONS)}"
+        ) from error
     return kept
 
 
@@ -279,25 +279,6 @@ TOKEN = re.compile(
     | <> | <= | >= | != | [-+*/%=<>(),]""",
     re.VERBOSE | re.ASCII,
 )
-
-
-def parse_where(where: str, columns: Sequence[str]) -> pl.Expr:
-    """The condition as an expression. Raises UsageError that names the first word that is not admitted."""
-    try:
-        _check(where, columns)
-        return pl.sql_expr(where)
-    except (ValueError, pl.exceptions.PolarsError) as error:
-        raise where_error(where, str(error), columns) from error
-
-
-def where_error(where: str, reason: str, columns: Sequence[str]) -> UsageError:
-    """One line: the condition, what is wrong with it, and what is expected."""
-    first = reason.strip().split("\n")[0].partition("; valid columns")[0]
-    shown = where if len(where) <= 200 else f"{where[:200]}…"
-    return UsageError(
-        f"--where {shown!r}: {first}; expected an SQL condition on {', '.join(columns)}, with comparisons "
-        f"and the functions {', '.join(FUNCTIONS)}"
-    )
 
 
 def _check(where: str, columns: Sequence[str]) -> None:

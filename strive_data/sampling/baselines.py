@@ -22,7 +22,7 @@ def uniform_indices(count: int, frames: int) -> Indices:
     return ((2 * np.arange(frames, dtype=np.int64) + 1) * count // (2 * frames)).astype(np.int32)
 
 
-def uniform_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+def uniform_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
     """Interleaved combs over equal shares, int32 [M, min(K, N)]. M = 1 and φ = ½: `uniform_indices`."""
     flat_N = np.full(len(scores_N), 1 / len(scores_N))
     pi_N = inclusion(flat_N, frames=settings.frames, kappa=1.0)
@@ -34,24 +34,20 @@ def best(values_N: Floats | Float64s, frames: int) -> Indices:
     return np.sort(np.argsort(-values_N, kind="stable")[:frames]).astype(np.int32)
 
 
-def topk_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+def topk_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
     """The best K scores, M times the same, int32 [M, min(K, N)]."""
     return np.tile(best(scores_N, settings.frames), (settings.variants, 1))
 
 
-def gumbel_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+def gumbel_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
     """K draws without replacement from softmax(z/τ), τ = `gumbel_tau`, int32 [M, min(K, N)].
 
     They are the best K of z/τ + Gumbel noise, with fresh noise for each variant.
     The noise is keyed by φ alone, so that an offset decides everything, as it does for the other samplers.
     """
-    return _noisy_best(z_scores(scores_N), settings, offset)
-
-
-def gumbel_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
-    """`gumbel_variants` of many samples of equal length, int32 [Q, M, min(K, N)]."""
-    pairs = zip(z_scores(scores_QN), offsets_Q, strict=True)
-    return np.stack([_noisy_best(z_N, settings, float(at)) for z_N, at in pairs])
+    z_N = z_scores(scores_N)
+    noise_MN = gumbel_noise(offset, settings.variants * z_N.size).reshape(settings.variants, -1)
+    return np.stack([best(row_N, settings.frames) for row_N in z_N / settings.gumbel_tau + noise_MN])
 
 
 def gumbel_noise(offset: float, count: int) -> Float64s:
@@ -62,12 +58,7 @@ def gumbel_noise(offset: float, count: int) -> Float64s:
     return noise
 
 
-def _noisy_best(z_N: Float64s, settings: SamplerSettings, offset: float) -> Indices:
-    noise_MN = gumbel_noise(offset, settings.variants * z_N.size).reshape(settings.variants, -1)
-    return np.stack([best(row_N, settings.frames) for row_N in z_N / settings.gumbel_tau + noise_MN])
-
-
-def bolt_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+def bolt_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
     """BOLT: the first i with C_i > (k+1)/(K+1), int32 [M, min(K, N)].
 
     C is the running share of ((s−min)/(max−min))^p, p = `bolt_power`. A frame found twice is replaced by its
@@ -88,7 +79,7 @@ DEEPEST = 5
 Leaf = tuple[int, int, int]
 
 
-def aks_variants(scores_N: Floats, settings: SamplerSettings, offset: float) -> Indices:
+def aks_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
     """AKS: each part gives its best ⌊K/2^depth⌋ frames; int32 [M, min(K, N)]. Flat scores: uniform.
 
     What the rounding leaves open, the best of all other frames fill, so that there are exactly K.

@@ -78,18 +78,12 @@ def inclusion_of(scores_N: Floats | Float64s, settings: SamplerSettings) -> Floa
 
 
 def comb_variants(
-    scores_N: Floats, settings: SamplerSettings, offset: float, order_N: Indices | None = None
+    scores_N: Floats | Float64s,
+    settings: SamplerSettings,
+    offset: float,
+    pi_N: Float64s | None = None,
+    order_N: Indices | None = None,
 ) -> Indices:
-    """The comb over the inclusion of the scores, int32 [M, min(K, N)]."""
-    pi_N = inclusion_of(scores_N, settings)
+    """The comb over the inclusion of the scores (`pi_N` where it is known), int32 [M, min(K, N)]."""
+    pi_N = inclusion_of(scores_N, settings) if pi_N is None else pi_N
     return comb(pi_N, frames=settings.frames, variants=settings.variants, offset=offset, order_N=order_N)
-
-
-def comb_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
-    """`comb_variants` of many samples of equal length: the search for τ runs over all at once."""
-    return np.stack(
-        [
-            comb(pi_N, frames=settings.frames, variants=settings.variants, offset=float(at))
-            for pi_N, at in zip(inclusion_of(scores_QN, settings), offsets_Q, strict=True)
-        ]
-    )

@@ -74,27 +74,15 @@ def grid_peaks(
 
 
 def peaks_variants(
-    scores_N: Floats | Float64s, settings: SamplerSettings, offset: float, order_N: Indices | None = None
-) -> Indices:
-    """Peaks over the inclusion of the scores, int32 [M, min(K, N)]."""
-    return _peaks(inclusion_of(scores_N, settings), scores_N, settings, offset, order_N)
-
-
-def peaks_rows(scores_QN: Floats | Float64s, settings: SamplerSettings, offsets_Q: Float64s) -> Indices:
-    """`peaks_variants` of many samples of equal length, int32 [Q, M, min(K, N)]."""
-    rows = zip(inclusion_of(scores_QN, settings), scores_QN, offsets_Q, strict=True)
-    return np.stack([_peaks(pi_N, scores_N, settings, float(at), None) for pi_N, scores_N, at in rows])
-
-
-def _peaks(
-    pi_N: Float64s,
     scores_N: Floats | Float64s,
     settings: SamplerSettings,
     offset: float,
-    order_N: Indices | None,
+    pi_N: Float64s | None = None,
+    order_N: Indices | None = None,
 ) -> Indices:
+    """Peaks over the inclusion of the scores (`pi_N` where it is known), int32 [M, min(K, N)]."""
     return peaks(
-        pi_N,
+        inclusion_of(scores_N, settings) if pi_N is None else pi_N,
         scores_N,
         frames=settings.frames,
         variants=settings.variants,

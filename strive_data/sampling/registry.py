@@ -12,20 +12,20 @@ from strive_data.errors import SettingsError
 from strive_data.sampling.baselines import (
     aks_variants,
     bolt_variants,
-    gumbel_rows,
     gumbel_variants,
     topk_variants,
     uniform_variants,
 )
-from strive_data.sampling.comb import comb_rows, comb_variants, inclusion_of
+from strive_data.sampling.comb import comb_variants, inclusion_of
 from strive_data.sampling.density import Float64s, finite
 from strive_data.sampling.grouping import comb_order
-from strive_data.sampling.peaks import peaks_rows, peaks_variants
+from strive_data.sampling.peaks import peaks_variants
 from strive_data.schema import Floats, Indices, Times
 
-Sampler = Callable[[Floats, SamplerSettings, float], Indices]
-OrderedSampler = Callable[[Floats, SamplerSettings, float, Indices], Indices]
-RowSampler = Callable[[Floats | Float64s, SamplerSettings, Float64s], Indices]
+Sampler = Callable[[Floats | Float64s, SamplerSettings, float], Indices]
+OrderedSampler = Callable[
+    [Floats | Float64s, SamplerSettings, float, Float64s | None, Indices | None], Indices
+]
 
 SAMPLERS: dict[str, Sampler] = {
     "aks": aks_variants,
@@ -36,7 +36,6 @@ SAMPLERS: dict[str, Sampler] = {
     "topk": topk_variants,
     "uniform": uniform_variants,
 }
-AT_ONCE: dict[str, RowSampler] = {"comb": comb_rows, "gumbel": gumbel_rows, "peaks": peaks_rows}
 ORDERED: dict[str, OrderedSampler] = {"comb": comb_variants, "peaks": peaks_variants}
 # To these φ is a key of noise and no position: φ = ½ for every video would give them all the same noise.
 NOISY = frozenset({"gumbel"})
@@ -68,20 +67,21 @@ def draw(
             "sampler.grouping = semantic: got no frame embeddings; set it to none, or use a "
             "scorer that gives embeddings (clip)"
         )
-    order_N = comb_order(inclusion_of(scores_N, settings), embeddings, times, settings)
-    return ORDERED[name](scores_N, settings, offset, order_N)
+    pi_N = inclusion_of(scores_N, settings)
+    return ORDERED[name](scores_N, settings, offset, pi_N, comb_order(pi_N, embeddings, times, settings))
 
 
 def draw_rows(
     name: str, scores_QN: Floats | Float64s, settings: SamplerSettings, *, offsets_Q: Float64s
 ) -> Indices:
-    """`draw` for many samples of equal length, int32 [Q, M, min(K, N)]; faster where the sampler can be.
+    """`draw` for many samples of equal length, int32 [Q, M, min(K, N)].
 
-    Without grouping: candidates are in the order of time.
+    Without grouping: candidates are in the order of time. The search for τ runs over all samples at once.
     """
     sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
-    if name in AT_ONCE:
-        return AT_ONCE[name](scores_QN, settings, offsets_Q)
     finite(scores_QN)
-    pairs = zip(scores_QN, offsets_Q, strict=True)
-    return np.stack([sampler(scores_N, settings, float(at)) for scores_N, at in pairs])
+    if name not in ORDERED:
+        pairs = zip(scores_QN, offsets_Q, strict=True)
+        return np.stack([sampler(scores_N, settings, float(at)) for scores_N, at in pairs])
+    rows = zip(scores_QN, offsets_Q, inclusion_of(scores_QN, settings), strict=True)
+    return np.stack([ORDERED[name](scores_N, settings, float(at), pi_N, None) for scores_N, at, pi_N in rows])

@@ -3,6 +3,7 @@
 from strive_data.score.batcher import (
     BatchedVideo,
     BatchingScorer,
+    Embedded,
     EmbeddingScorer,
     FrameBatcher,
     FrameEmbedder,
@@ -13,6 +14,7 @@ from strive_data.score.scorer import FrameScores, Scorer
 __all__ = [
     "BatchedVideo",
     "BatchingScorer",
+    "Embedded",
     "EmbeddingScorer",
     "FrameBatcher",
     "FrameEmbedder",

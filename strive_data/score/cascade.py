@@ -18,17 +18,22 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.errors import FailureKind, SampleError
-from strive_data.schema import Candidates, Floats, Frames, Indices, Question
+from strive_data.schema import Candidates, Floats, Indices, Question
 from strive_data.score.batcher import FrameEmbedder
 from strive_data.score.scorer import FrameScores, Scorer
 
 
 class CascadeScorer:
-    """Scorer of two: `second` sees only the best `share` of the candidates, question by question."""
+    """Scorer of two: `second` sees only the best `share` of the candidates, question by question.
+
+    Where the first embeds frames, so does the cascade (FrameEmbedder): they can be grouped and stored.
+    """
 
     def __init__(self, first: Scorer, second: Scorer, *, share: float) -> None:
         self._first, self._second, self._share = first, second, share
         self.name = f"{first.name} > {share:g} {second.name}"
+        if isinstance(first, FrameEmbedder):
+            self.embed_frames = first.embed_frames
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         """Scores on the second scorer's scale (module docstring). A question that either scorer cannot score
@@ -54,25 +59,6 @@ class CascadeScorer:
             return fine
         scores = join(coarse.scores, fine.scores, best)
         return replace(coarse, scores=scores, windows=max(coarse.windows, fine.windows), scorer=self.name)
-
-
-class EmbeddingCascade(CascadeScorer):
-    """A cascade whose first scorer embeds frames, so that they can be grouped and stored."""
-
-    def __init__(self, first: Scorer, second: Scorer, *, share: float, embedder: FrameEmbedder) -> None:
-        super().__init__(first, second, share=share)
-        self._embedder = embedder
-
-    def embed_frames(self, frames: Frames) -> Floats:
-        """Unit embeddings float32 [N, D] of the first scorer."""
-        return self._embedder.embed_frames(frames)
-
-
-def make_cascade(first: Scorer, second: Scorer, *, share: float) -> CascadeScorer:
-    """The cascade of two scorers; it embeds frames where the first does."""
-    if isinstance(first, FrameEmbedder):
-        return EmbeddingCascade(first, second, share=share, embedder=first)
-    return CascadeScorer(first, second, share=share)
 
 
 def best_share(scores: Floats, share: float) -> Indices:

@@ -34,15 +34,8 @@ OFFLINE_HINT = (
 )
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    EOFError,
-    OSError,
-    pickle.UnpicklingError,
-    SafetensorError,
+    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, OSError),
+    *(pickle.UnpicklingError, SafetensorError),
 )
 
 

@@ -7,9 +7,9 @@ of another build has this form. Folder: one `KEY.npy` [N] a sample, KEY as in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,8 @@ SAME_TIME_SECONDS = 1e-3
 MAX_NPY_BYTES = 1 << 26
 
 
-class Source(Protocol):
-    """Where the scores of one sample are looked up."""
-
-    def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """Scores in the order of the candidates. Raises SampleError if no scores fit the candidates."""
-        ...
+Lookup = Callable[[str, Candidates], npt.NDArray[np.generic]]
+"""Sample id → its scores in the order of the candidates. Raises SampleError if none fit the candidates."""
 
 
 class PrecomputedScorer:
@@ -46,7 +42,7 @@ class PrecomputedScorer:
                 f"score.scores: {got}; --scorer precomputed reads a parquet file (sample_id, score, and "
                 "candidate or time) or a folder of .npy files"
             )
-        self._source: Source = NpyFolder(path) if path.is_dir() else ScoresTable(path)
+        self._look_up: Lookup = partial(_npy_scores, path) if path.is_dir() else _table_scores(path)
         self.name = f"precomputed/{path.name}"
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
@@ -56,44 +52,35 @@ class PrecomputedScorer:
 
     def _score_one(self, candidates: Candidates, sample_id: str) -> FrameScores | SampleError:
         try:
-            scores = _checked(self._source.read(sample_id, candidates), len(candidates.times))
+            scores = _checked(self._look_up(sample_id, candidates), len(candidates.times))
         except SampleError as error:
             return SampleError(error.kind, f"{self.name}, sample {sample_id!r}: {error.message}")
         return FrameScores(scores=scores, windows=1, scorer=self.name)
 
 
-class NpyFolder:
-    """One .npy file a sample."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """The array of KEY.npy, unchanged."""
-        path = self._folder / f"{sample_key(sample_id)}.npy"
-        try:
-            return read_npy(read_regular_file(path, max_bytes=MAX_NPY_BYTES))
-        except FileNotFoundError as error:
-            raise _failed(f"no file {path.name}") from error
-        except (OSError, ValueError) as error:
-            raise _failed(f"{path.name} is not a .npy file of numbers: {error}") from error
+def _npy_scores(folder: Path, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
+    """The array of KEY.npy, unchanged."""
+    path = folder / f"{sample_key(sample_id)}.npy"
+    try:
+        return read_npy(read_regular_file(path, max_bytes=MAX_NPY_BYTES))
+    except FileNotFoundError as error:
+        raise _failed(f"no file {path.name}") from error
+    except (OSError, ValueError) as error:
+        raise _failed(f"{path.name} is not a .npy file of numbers: {error}") from error
 
 
-class ScoresTable:
-    """One row a candidate, in any order."""
+def _table_scores(path: Path) -> Lookup:
+    """Scores by candidate, or by time if the table has no candidate column; its rows may be in any order."""
+    table = _read_table(path)
+    match = _by_candidate if "candidate" in table.columns else _by_time
+    parts = table.partition_by("sample_id", as_dict=True, include_key=False)
 
-    def __init__(self, path: Path) -> None:
-        table = _read_table(path)
-        self._by_time = "candidate" not in table.columns
-        parts = table.partition_by("sample_id", as_dict=True, include_key=False)
-        self._rows = {str(key[0]): rows for key, rows in parts.items()}
-
-    def read(self, sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
-        """Scores by candidate, or by time if the table has no candidate column."""
-        rows = self._rows.get(sample_id)
-        if rows is None:
+    def look_up(sample_id: str, candidates: Candidates) -> npt.NDArray[np.generic]:
+        if (sample_id,) not in parts:
             raise _failed("no rows")
-        return _by_time(rows, candidates) if self._by_time else _by_candidate(rows, candidates)
+        return match(parts[sample_id,], candidates)
+
+    return look_up
 
 
 def _read_table(path: Path) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -22,7 +22,7 @@ from strive_data.common.settings import choose, require
 from strive_data.config import ScoreSettings
 from strive_data.errors import SampleError, UsageError
 from strive_data.schema import Candidates, Question
-from strive_data.score.cascade import make_cascade
+from strive_data.score.cascade import CascadeScorer
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import FlatScorer, FrameScores, NoisyScorer, Scorer
 
@@ -58,7 +58,11 @@ def load_custom(name: str, settings: ScoreSettings) -> CustomScorer:
 
     Raises UsageError where it cannot be imported, does not take the settings, or is no scorer.
     """
-    kind = _class_of(name)
+    if ":" in name:
+        kind = imported(name, "scorer", "class")
+    else:
+        (entry,) = entry_points(group=GROUP, name=name)
+        kind = imported(f"{entry.module}:{entry.attr}", f"scorer {name}, entry point", "class")
     try:
         scorer = kind(settings)
     except (TypeError, ValueError) as error:
@@ -68,23 +72,6 @@ def load_custom(name: str, settings: ScoreSettings) -> CustomScorer:
             f"scorer {name}: {type(scorer).__name__} has no `name` (str) and `score(candidates, questions)`"
         )
     return CustomScorer(scorer, name)
-
-
-def _class_of(name: str) -> Any:
-    if ":" not in name:
-        (entry,) = entry_points(group=GROUP, name=name)
-        return _loaded(entry, name)
-    return imported(name, "scorer", "class")
-
-
-def _loaded(entry: EntryPoint, name: str) -> Any:
-    try:
-        kind = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"scorer {name}: entry point {entry.value} cannot be loaded: {error}") from error
-    if not callable(kind):
-        raise UsageError(f"scorer {name}: entry point {entry.value} is no class")
-    return kind
 
 
 def _refusal(name: str, kind: Any, error: Exception) -> str:
@@ -104,13 +91,9 @@ def _check(result: object, count: int, wrong: str) -> None:
         return
     if not isinstance(result, FrameScores):
         raise UsageError(f"{wrong} a {type(result).__name__}, expected FrameScores or SampleError")
-    scores = result.scores
-    if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape != (count,):
-        got = (
-            f"{scores.dtype} {list(scores.shape)}"
-            if isinstance(scores, np.ndarray)
-            else type(scores).__name__
-        )
+    scores: object = result.scores
+    got = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, np.ndarray) else type(scores).__name__
+    if got != f"float32 [{count}]":
         raise UsageError(f"{wrong} scores {got}, expected float32 [{count}], one for each candidate")
 
 
@@ -144,15 +127,10 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 
 def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
-    from strive_data.score.vlm import VlmScorer
+    from strive_data.score.vlm import FRAME_QUESTION, RERANK, VlmScorer
 
-    return VlmScorer(settings, threads=threads)
-
-
-def _reranker(settings: ScoreSettings, threads: int | None) -> Scorer:
-    from strive_data.score.vlm import RERANK, VlmScorer
-
-    return VlmScorer(settings, threads=threads, form=RERANK)
+    form = RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION
+    return VlmScorer(settings, threads=threads, form=form)
 
 
 def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
@@ -169,11 +147,8 @@ def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
     require(not looked_up, "score.cascade_second: precomputed scores cost nothing; use --scorer precomputed")
     first = replace(settings, scorer=settings.cascade_first)
     second = replace(settings, scorer=settings.cascade_second, model=settings.cascade_model)
-    return make_cascade(
-        make_scorer(first, threads=threads),
-        make_scorer(second, threads=threads),
-        share=settings.cascade_share,
-    )
+    scorers = (make_scorer(part, threads=threads) for part in (first, second))
+    return CascadeScorer(*scorers, share=settings.cascade_share)
 
 
 SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
@@ -184,6 +159,6 @@ SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
     "demo-noisy": lambda settings, threads: NoisyScorer(_demo(settings, threads), DEMO_NOISE),
     "flat": lambda settings, threads: FlatScorer(),
     "precomputed": lambda settings, threads: PrecomputedScorer(settings),
-    "qwen3-vl-reranker": _reranker,
+    "qwen3-vl-reranker": _vlm,
     "vlm": _vlm,
 }

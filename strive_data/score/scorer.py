@@ -50,14 +50,11 @@ def require_frames(frames: Frames) -> None:
         raise SampleError(FailureKind.SCORE_FAILED, f"frames of shape {frames.shape}, expected [N, H, W, 3]")
 
 
-NAME = "flat"
-
-
 class FlatScorer:
     """Scores every frame 0, which is enough for uniform sampling. Its embeddings have no width, [N, 0]: the
     cache keeps the frames of a video alone."""
 
-    name = NAME
+    name = "flat"
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores]:
         """Zeros float32 [N] for each question."""
@@ -78,7 +75,8 @@ class FlatScorer:
     def score_embeddings(self, frames_ND: Floats, questions: Sequence[Question]) -> list[FrameScores]:
         """What `score` gives."""
         zeros = np.zeros(len(frames_ND), dtype=np.float32)
-        return [FrameScores(scores=zeros, windows=1, scorer=NAME, embeddings=frames_ND) for _ in questions]
+        scored = FrameScores(scores=zeros, windows=1, scorer=self.name, embeddings=frames_ND)
+        return [scored] * len(questions)
 
 
 class NoisyScorer:

@@ -7,8 +7,7 @@ that are done.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from strive_data.shards.manifest import (
     shard_of,
 )
 from strive_data.shards.provenance import PARTS, package_versions
-
-REMEDY = "restore it from a copy, or build again into a new folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +79,11 @@ class BuildState:
 
         Earlier trailing failures of the same round stay, unless their rows were tried again.
         """
-        later = {failure.sample_id for failure in failures}
-        for manifest in manifests[self.trailing.shards :]:
-            later |= {failure.sample_id for failure in manifest.failures}
+        since = [row for manifest in manifests[self.trailing.shards :] for row in manifest.failures]
+        later = {row.sample_id for row in (*failures, *since)}
         later |= {entry.sample_id for manifest in manifests for entry in manifest.samples}
-        earlier = {failure.sample_id: failure for failure in self.trailing.failures}
-        kept = [
-            failure
-            for sample_id, failure in earlier.items()
-            if failure.attempt == attempt and sample_id not in later
-        ]
+        earlier = {row.sample_id: row for row in self.trailing.failures}
+        kept = [row for name, row in earlier.items() if row.attempt == attempt and name not in later]
         trailing = TrailingFailures(shards=len(manifests), attempt=attempt, failures=(*kept, *failures))
         return replace(self, attempt=attempt).with_records(manifests, trailing)
 
@@ -117,9 +109,11 @@ def read_build_state(
         if _holds_shards(held):
             raise UsageError(_other_settings(out, body, settings))
         return BuildState()
-    manifests = _read_manifests(out, fingerprint(settings), held)
-    with _with_remedy():
+    try:
+        manifests = _read_manifests(out, fingerprint(settings), held)
         trailing = read_trailing_failures(out / TRAILING_FILE)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: restore it from a copy, or build again into a new folder") from error
     state = BuildState(
         attempt=body["attempt"],
         started=True,
@@ -185,14 +179,11 @@ def leftovers(out: Path, manifests: Sequence[Manifest]) -> list[Path]:
 
 def _refuse_other_folder(out: Path) -> None:
     """Raise UsageError unless `out` is absent, or empty except for files of an interrupted first start."""
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and all(is_temporary(path) for path in out.iterdir())):
         return
-    if out.is_dir() and all(is_temporary(path) for path in out.iterdir()):
-        return
-    if out.is_dir() and (out / RUN_FILE).is_file():
+    what = "is not an empty folder, and holds no build"
+    if (out / RUN_FILE).is_file():
         what = f"holds a build without {BUILD_FILE}, so that nothing can be added to it"
-    else:
-        what = "is not an empty folder, and holds no build"
     raise UsageError(f"--out {out} {what}: name a new folder, or remove this one first")
 
 
@@ -221,24 +212,14 @@ def _read_manifests(out: Path, settings_fingerprint: str, held: Mapping[str, int
     for shard in map(shard_name, range(last + 1)):
         path = out / manifest_name(shard)
         if path.name not in held:
-            raise DamagedError(f"{path} is missing, but {manifest_name(shard_name(last))} is there: {REMEDY}")
-        with _with_remedy():
-            manifest = read_manifest(path)
+            raise DamagedError(f"{path} is missing, but {manifest_name(shard_name(last))} is there")
+        manifest = read_manifest(path)
         if manifest.settings != settings_fingerprint or manifest.shard != shard:
-            raise DamagedError(f"{path} belongs to another build: {REMEDY}")
+            raise DamagedError(f"{path} belongs to another build")
         sizes = {shard: manifest.size_bytes} | {n: part.size_bytes for n, part in manifest.parts.items()}
         for name, size_bytes in sizes.items():
             if held.get(name) != size_bytes:
                 found = f"has {held[name]} bytes" if name in held else "is missing"
-                raise DamagedError(f"{out / name} {found}, its manifest says {size_bytes} bytes: {REMEDY}")
+                raise DamagedError(f"{out / name} {found}, its manifest says {size_bytes} bytes")
         manifests.append(manifest)
     return manifests
-
-
-@contextmanager
-def _with_remedy() -> Iterator[None]:
-    """Add to an error about a record what to do."""
-    try:
-        yield
-    except DamagedError as error:
-        raise DamagedError(f"{error}: {REMEDY}") from error

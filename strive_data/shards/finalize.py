@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,11 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from strive_data.common.files import sync_folder, write_json
+from strive_data.common.settings import as_dict, fingerprint
 from strive_data.common.stopwatch import Seconds
-from strive_data.common.storage import RemoteFolder, open_folder
+from strive_data.common.storage import RemoteFolder, open_folder, require_room
 from strive_data.config import BuildSettings
-from strive_data.errors import StriveError
+from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -26,12 +26,11 @@ from strive_data.shards.manifest import (
     SAMPLES_FILE,
     TABLE_FILES,
     TRAILING_FILE,
-    Manifest,
     as_body,
     index_of,
     manifest_name,
 )
-from strive_data.shards.provenance import file_hashes, package_versions, run_record
+from strive_data.shards.provenance import FILES, PARTS, add_checksum, file_hashes, package_versions
 from strive_data.shards.reader import read_run
 from strive_data.shards.tables import join_parts, write_table
 
@@ -51,49 +50,44 @@ def finalize(
 ) -> dict[str, int]:
     """Write tail.json, tables and `run.json`, each file whole; returns the counts of `run.json`.
 
-    It can be repeated at any time. `failures` is their table; `inputs` and `recipes` as for `run_record`.
+    It can be repeated at any time. `failures` is their table; `inputs` are sha256 and `recipes` names of
+    recipes, by path of the annotation file. `seconds` (wall clock) and `stage_seconds` (by stage, summed over
+    processes) are those of the last start. They and the checksum are all that differs between builds of
+    equal input. `run.json` lists the sha256 of all files but itself and the tars, which manifests protect.
     """
+    manifests, files = state.manifests, [*TABLE_FILES, BUILD_FILE]
     if state.trailing.failures:
         write_json(out / TRAILING_FILE, as_body(state.trailing))
+        files.append(TRAILING_FILE)
     else:
         (out / TRAILING_FILE).unlink(missing_ok=True)
-    counts = write_tables(out, state.manifests, failures)
-    record = run_record(
-        settings,
-        inputs,
-        counts,
-        seconds,
-        recipes=recipes,
-        stage_seconds=stage_seconds,
-        versions=state.versions or package_versions(),
-        failures=Counter(failures["kind"]),
-        files=file_hashes(out, files_of(out, state.manifests)),
-        parts=state.parts,
-    )
-    sync_folder(out)
-    write_json(out / RUN_FILE, record)
-    sync_folder(out)
-    return counts
-
-
-def write_tables(out: Path, manifests: Sequence[Manifest], failures: pl.DataFrame) -> dict[str, int]:
-    """Write all tables; returns the counts of the build."""
     join_parts(out, [manifest.shard for manifest in manifests])
     write_table(out / FAILURES_FILE, failures)
     write_table(out / INDEX_FILE, index_of(manifests))
-    return counts_of(
+    counts = counts_of(
         out,
         samples=sum(len(manifest.samples) for manifest in manifests),
         shards=len(manifests),
         size_bytes=sum(manifest.size_bytes for manifest in manifests),
     )
-
-
-def files_of(out: Path, manifests: Sequence[Manifest]) -> list[str]:
-    """Names of all files of a build except `run.json` and the tars, whose hashes are in the manifests."""
-    of_shards = [name for manifest in manifests for name in (manifest_name(manifest.shard), *manifest.parts)]
-    trailing = [TRAILING_FILE] if (out / TRAILING_FILE).is_file() else []
-    return [*TABLE_FILES, BUILD_FILE, *trailing, *of_shards]
+    files += [name for manifest in manifests for name in (manifest_name(manifest.shard), *manifest.parts)]
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": as_dict(settings),
+        "settings_fingerprint": fingerprint(settings),
+        "inputs_sha256": dict(inputs),
+        "recipes": dict(recipes or {}),
+        "versions": dict(state.versions or package_versions()),
+        "counts": counts,
+        "failures_by_kind": dict(sorted(Counter(failures["kind"]).items())),
+        FILES: file_hashes(out, files),
+        "seconds": round(seconds, 3),
+        "stage_seconds": {stage: round(spent, 3) for stage, spent in (stage_seconds or {}).items()},
+    }
+    sync_folder(out)
+    write_json(out / RUN_FILE, add_checksum(body | ({PARTS: list(state.parts)} if state.parts else {})))
+    sync_folder(out)
+    return counts
 
 
 def counts_of(out: Path, *, samples: int, shards: int, size_bytes: int) -> dict[str, int]:
@@ -137,16 +131,7 @@ def local_copy(where: str | Path, *, tables_only: bool) -> Iterator[Path]:
     tables = {*TABLE_FILES, BUILD_FILE, RUN_FILE}
     wanted = {name: size for name, size in remote.sizes().items() if not tables_only or name in tables}
     with TemporaryDirectory(prefix="strive-copy-") as folder:
-        _require_room(remote, sum(wanted.values()), Path(folder))
+        require_room(str(remote), sum(wanted.values()), Path(folder))
         with ThreadPoolExecutor(TRANSFERS) as pool:
             list(pool.map(lambda name: remote.fetch(name, Path(folder) / name), wanted))
         yield Path(folder)
-
-
-def _require_room(remote: RemoteFolder, size_bytes: int, folder: Path) -> None:
-    free_bytes = shutil.disk_usage(folder).free
-    if size_bytes > free_bytes:
-        raise StriveError(
-            f"{remote}: the copy needs {size_bytes} bytes, and {folder.parent} has {free_bytes} bytes free: "
-            "free space, or set TMPDIR to a larger disk"
-        )

@@ -30,8 +30,6 @@ INDEX_FILE = "index.parquet"
 PASS_RATES_FILE = "pass_rates.parquet"
 """Written beside a build by `strive-rl probe`; not part of it."""
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
-PART_TABLES = ("samples", "frames")
-"""Tables of which each shard has a part."""
 
 SHARD = r"shard-\d{6,9}"
 SHARD_TAR = rf"^{SHARD}\.tar$"
@@ -65,6 +63,9 @@ def is_manifest(name: str) -> bool:
 
 
 MAX_JSON_BYTES = 1 << 30
+# Keys of a failed row in JSON, and its fields.
+FAILURE_KEYS = {name: name for name in ("sample_id", "question", "stage", "kind", "message")}
+FAILURE_KEYS["question"] = "question_hash"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +121,7 @@ class TrailingFailures:
 
 def as_body(record: Manifest | TrailingFailures) -> dict[str, Any]:
     """The JSON object of a manifest or of tail.json."""
-    failures = [
-        {
-            "sample_id": failure.sample_id,
-            "question": failure.question_hash,
-            "stage": failure.stage,
-            "kind": failure.kind,
-            "message": failure.message,
-        }
-        for failure in record.failures
-    ]
+    failures = [{key: getattr(row, name) for key, name in FAILURE_KEYS.items()} for row in record.failures]
     # `failures` keeps its place among the keys.
     return asdict(record) | {"failures": failures}
 
@@ -182,43 +174,25 @@ _NESTED = ("parts", "failures", "samples")
 
 
 def _failed_rows(rows: Sequence[Mapping[str, Any]], attempt: int) -> tuple[FailedRow, ...]:
+    known = [{name: row[key] for key, name in FAILURE_KEYS.items()} for row in rows]
     return tuple(
-        FailedRow(
-            sample_id=row["sample_id"],
-            row=-1,
-            video="",
-            stage=row["stage"],
-            kind=FailureKind(row["kind"]),
-            message=row["message"],
-            question_hash=row["question"],
-            attempt=attempt,
-        )
-        for row in rows
+        FailedRow(row=-1, video="", attempt=attempt, **row | {"kind": FailureKind(row["kind"])})
+        for row in known
     )
 
 
 def _is_sound(manifest: Manifest) -> bool:
     """Whether the values are of their types: the file may be damaged or a stranger's."""
-    texts = (manifest.shard, manifest.settings, *manifest.unfinished)
-    files = [(manifest.size_bytes, manifest.sha256)]
-    files += [(part.size_bytes, part.sha256) for part in manifest.parts.values()]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and type(manifest.attempt) is int
-        and all(_is_size(size) and isinstance(digest, str) for size, digest in files)
-        and all(
-            _is_size(entry.offset)
-            and _is_size(entry.length)
-            and isinstance(entry.sample_id, str)
-            and isinstance(entry.sha256, str)
-            and isinstance(entry.question, str)
-            for entry in manifest.samples
-        )
+    texts: list[object] = [manifest.shard, manifest.settings, *manifest.unfinished]
+    sizes: list[object] = [manifest.attempt]
+    texts += [manifest.sha256, *(part.sha256 for part in manifest.parts.values())]
+    sizes += [manifest.size_bytes, *(part.size_bytes for part in manifest.parts.values())]
+    for entry in manifest.samples:
+        texts += (entry.sample_id, entry.sha256, entry.question)
+        sizes += (entry.offset, entry.length)
+    return all(isinstance(text, str) for text in texts) and all(
+        type(size) is int and size >= 0 for size in sizes
     )
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value >= 0
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.common.files import disk_full_named, is_temporary, output_folder
-from strive_data.common.storage import RemoteFolder, open_folder, place_of
+from strive_data.common.storage import RemoteFolder, open_remote, place_of
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -30,6 +30,7 @@ from strive_data.shards.manifest import (
 # Storages that never show a file before it is whole.
 ATOMIC = frozenset(["abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a", "tos"])
 TRANSFERS = 16
+READ_TO_CONTINUE = (BUILD_FILE, TRAILING_FILE, RUN_FILE, FAILURES_FILE)
 
 
 class Output:
@@ -71,7 +72,7 @@ class RemoteOutput(Output):
             raise UsageError(f"--out {remote} is not empty, and holds no build: name a new folder")
         committed = {None, *(shard_of(name) for name in self._sizes if is_manifest(name))}
         self._uncommitted = [name for name in self._sizes if shard_of(name) not in committed]
-        self._fetch(name for name in self._sizes if _is_needed(name))
+        self._fetch(name for name in self._sizes if name in READ_TO_CONTINUE or is_manifest(name))
         self._published = self._snapshot()
 
     def sizes(self) -> dict[str, int]:
@@ -129,39 +130,16 @@ def open_output(out: Path | str) -> Iterator[Output]:
             f"--out {place}: {scheme} shows files before they are whole; build into a local folder, or a URL "
             f"of {', '.join(sorted(ATOMIC))}"
         )
-    remote = open_folder(place)
-    if not isinstance(remote, RemoteFolder):
-        raise TypeError(f"{place} was opened as {remote}")
-    with (
-        TemporaryDirectory(prefix="strive-out-") as folder,
-        disk_full_named(Path(folder)),
-        _errors_name_url(place, folder),
-    ):
-        yield RemoteOutput(remote, Path(folder))
-
-
-@contextmanager
-def _errors_name_url(url: str, folder: str) -> Iterator[None]:
-    """Replace the temporary folder in messages by the URL: the folder no longer exists when they are read."""
-    try:
-        yield
-    except (UsageError, DamagedError) as error:
-        raise type(error)(str(error).replace(folder, url)) from error
-
-
-def _is_needed(name: str) -> bool:
-    """Whether a build reads this file to continue."""
-    return name in (BUILD_FILE, TRAILING_FILE, RUN_FILE, FAILURES_FILE) or is_manifest(name)
+    remote = open_remote(place)
+    with TemporaryDirectory(prefix="strive-out-") as folder, disk_full_named(Path(folder)):
+        try:
+            yield RemoteOutput(remote, Path(folder))
+        except (UsageError, DamagedError) as error:
+            # The temporary folder no longer exists when the message is read.
+            raise type(error)(str(error).replace(folder, place)) from error
 
 
 def _rank(name: str) -> tuple[int, str]:
     """Place in the order of uploads."""
-    if name == BUILD_FILE:
-        rank = 0
-    elif name == RUN_FILE:
-        rank = 4
-    elif is_manifest(name):
-        rank = 2
-    else:
-        rank = 1 if shard_of(name) else 3
-    return rank, name
+    other = 2 if is_manifest(name) else 1 if shard_of(name) else 3
+    return {BUILD_FILE: 0, RUN_FILE: 4}.get(name, other), name

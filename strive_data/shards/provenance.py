@@ -1,4 +1,4 @@
-"""`run.json`: what a build was made of, its counts, and the hashes that protect its files.
+"""Versions of what made a build, and the hashes that protect its files.
 
 `run.json` holds the sha256 of all tables and manifests, these hold those of the shards, and the last key of
 `run.json` holds its own: one flipped byte anywhere in a build breaks a link of that chain.
@@ -16,64 +16,15 @@ from typing import Any
 
 from strive_data import __version__
 from strive_data.common.files import file_sha256, json_bytes
-from strive_data.common.settings import as_dict, fingerprint
-from strive_data.common.stopwatch import Seconds
-from strive_data.config import BuildSettings
-from strive_data.schema import SCHEMA_VERSION
 
 CHECKSUM_KEY = "sha256"
 FILES = "files"
 PARTS = "parts"
 """Key of the records of the builds that a build was merged from, in run.json and build.json."""
 PACKAGES = (
-    "av",
-    "decord",
-    "numpy",
-    "open-clip-torch",
-    "polars",
-    "simplejpeg",
-    "torch",
-    "torchvision",
-    "transformers",
-    "webdataset",
+    *("av", "decord", "numpy", "open-clip-torch", "polars", "simplejpeg"),
+    *("torch", "torchvision", "transformers", "webdataset"),
 )
-
-
-def run_record(
-    settings: BuildSettings,
-    inputs: Mapping[str, str],
-    counts: Mapping[str, int],
-    seconds: float,
-    *,
-    recipes: Mapping[str, str] | None = None,
-    failures: Mapping[str, int] | None = None,
-    stage_seconds: Seconds | None = None,
-    versions: Mapping[str, str | None] | None = None,
-    files: Mapping[str, str] | None = None,
-    parts: Iterable[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    """The body of `run.json`: everything that the bytes of a build depend on, its counts, hashes, seconds.
-
-    `inputs` are sha256 and `recipes` names of recipes, by path of the annotation file; `failures` are counts
-    by kind; `files` are sha256 by file name; `parts` as in PARTS. `seconds` (wall clock) and `stage_seconds`
-    (by stage, summed over processes) are those of the last start. They and the checksum are all that differs
-    between builds of equal input.
-    """
-    body = {
-        "schema_version": SCHEMA_VERSION,
-        "settings": as_dict(settings),
-        "settings_fingerprint": fingerprint(settings),
-        "inputs_sha256": dict(inputs),
-        "recipes": dict(recipes or {}),
-        "versions": dict(versions or package_versions()),
-        "counts": dict(counts),
-        "failures_by_kind": dict(sorted((failures or {}).items())),
-        FILES: dict(files or {}),
-        "seconds": round(seconds, 3),
-        "stage_seconds": {stage: round(spent, 3) for stage, spent in (stage_seconds or {}).items()},
-    }
-    records = list(parts)
-    return add_checksum(body | ({PARTS: records} if records else {}))
 
 
 def package_versions() -> dict[str, str | None]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections import defaultdict
+from contextlib import suppress
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -27,7 +28,7 @@ SEE_VERIFY = "`strive-data verify` lists all damage"
 
 
 class ShardCache:
-    """A Folder whose shards are downloaded whole, once, into `local`; other files are read remotely.
+    """The shards of a Folder, each downloaded whole, once, into `local`.
 
     A download is checked against its manifest. Threads that need the same shard wait for one download; two
     processes may download it twice. `local` belongs to one build (its fingerprint); nothing is deleted.
@@ -38,13 +39,6 @@ class ShardCache:
         self.local = LocalFolder(local)
         self._locks: dict[str, Lock] = defaultdict(Lock)
 
-    def __str__(self) -> str:
-        return str(self.inner)
-
-    def read(self, name: str) -> bytes:
-        """See Folder."""
-        return self.inner.read(name)
-
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         """See Folder; the first range of a shard fetches the shard."""
         with self._locks[name]:
@@ -52,26 +46,14 @@ class ShardCache:
                 self._fetch(name)
         return self.local.read_range(name, offset, size_bytes)
 
-    def exists(self, name: str = "") -> bool:
-        """See Folder."""
-        return self.inner.exists(name)
-
-    def size_bytes(self, name: str) -> int:
-        """See Folder."""
-        return self.inner.size_bytes(name)
-
-    def names(self) -> list[str]:
-        """See Folder."""
-        return self.inner.names()
-
     def _fetch(self, name: str) -> None:
         """Download a shard under a temporary name; rename it when its bytes are those of the manifest."""
         size_bytes, expected = self._manifest(name)
-        self._make_room(name)
         target = self.local.path / name
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{get_ident()}")
         digest = sha256()
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 for start in range(0, size_bytes, CHUNK_BYTES):
                     chunk = self.inner.read_range(name, start, min(CHUNK_BYTES, size_bytes - start))
@@ -85,13 +67,8 @@ class ShardCache:
         except OSError as error:
             raise StriveError(f"data.cache: cannot write {target}: {error.strerror}") from error
         finally:
-            temporary.unlink(missing_ok=True)
-
-    def _make_room(self, name: str) -> None:
-        try:
-            (self.local.path / name).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StriveError(f"data.cache: cannot make {self.local}: {error.strerror}") from error
+            with suppress(OSError):
+                temporary.unlink()
 
     def _manifest(self, name: str) -> tuple[int, str]:
         """(size in bytes, sha256) of a shard by its manifest."""
@@ -106,12 +83,15 @@ class ShardCache:
 class ShardSet:
     """The finished shards of one build, read sample by sample in any order."""
 
-    def __init__(self, folder: Folder, run: dict[str, Any], index: pl.DataFrame, fingerprint: str) -> None:
-        self.folder = folder
-        self.run = run
-        self.fingerprint = fingerprint
+    def __init__(
+        self, folder: Folder, run: dict[str, Any], index: pl.DataFrame, fingerprint: str, cache: Path | None
+    ) -> None:
+        self.folder, self.run, self.fingerprint = folder, run, fingerprint
         self.sample_ids: list[str] = index["sample_id"].to_list()
         self._entries = index.select("shard", "offset", "length", "sha256")
+        self._shards: Folder | ShardCache = folder
+        if cache and not isinstance(folder, LocalFolder):
+            self._shards = ShardCache(folder, cache / fingerprint)
 
     @classmethod
     def open(cls, where: Path | str | Folder, cache: Path | None = None) -> ShardSet:
@@ -124,14 +104,11 @@ class ShardSet:
         run = read_run(folder)
         index = folder.read(INDEX_FILE)
         digest = sha256(index).hexdigest()
-        fingerprint = digest[:16]
         if run.get(FILES, {}).get(INDEX_FILE, digest) != digest:
             raise DamagedError(
                 f"{folder}/{INDEX_FILE} does not have the checksum of {RUN_FILE}: {SEE_VERIFY}"
             )
-        if cache and not isinstance(folder, LocalFolder):
-            folder = ShardCache(folder, cache / fingerprint)
-        return cls(folder, run, _read_index(index, f"{folder}/{INDEX_FILE}"), fingerprint)
+        return cls(folder, run, _read_index(index, f"{folder}/{INDEX_FILE}"), digest[:16], cache)
 
     def __len__(self) -> int:
         return self._entries.height
@@ -147,16 +124,16 @@ class ShardSet:
         Raises DamagedError, with the name of the shard, if its bytes are missing or have changed.
         """
         shard, offset, length, digest = self._entries.row(position)
-        block = self.folder.read_range(shard, offset, length)
+        block = self._shards.read_range(shard, offset, length)
+        where = f"{self.folder}/{shard}: sample {self.sample_ids[position]!r}"
         if sha256(block).hexdigest() != digest:
             raise DamagedError(
-                f"{self.folder}/{shard}: sample {self.sample_ids[position]!r} (bytes {offset} to "
-                f"{offset + length}) does not have the checksum of {INDEX_FILE}: the shard is damaged"
+                f"{where} (bytes {offset} to {offset + length}) does not have the checksum of {INDEX_FILE}: "
+                "the shard is damaged"
             )
         try:
             return decode_sample(block)
         except DamagedError as error:
-            where = f"{self.folder}/{shard}: sample {self.sample_ids[position]!r}"
             raise DamagedError(f"{where}, byte {offset}: {error}") from error
 
     @property

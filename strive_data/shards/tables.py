@@ -17,9 +17,10 @@ from strive_data.sampling.comb import inclusion_of
 from strive_data.sampling.density import z_scores
 from strive_data.sampling.registry import ORDERED
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, Sample, Table
-from strive_data.shards.manifest import PART_TABLES, PartFile, part_name
+from strive_data.shards.manifest import PartFile, part_name
 
 SCHEMAS: dict[str, Table] = {"samples": SAMPLES_TABLE, "frames": FRAMES_TABLE}
+"""Tables of which each shard has a part."""
 
 
 def samples_table(samples: Iterable[Sample], shard: str) -> pl.DataFrame:
@@ -48,13 +49,11 @@ def write_table(path: Path, rows: pl.DataFrame) -> None:
 
 def write_parts(folder: Path, shard: str, samples: Sequence[Sample]) -> dict[str, PartFile]:
     """Write the table rows of one shard beside it; size and hash of each file."""
-    rows = {"samples": samples_table(samples, shard), "frames": frames_table(samples)}
     parts: dict[str, PartFile] = {}
-    for table in PART_TABLES:
-        content = _parquet(rows[table])
-        write_bytes(folder / part_name(shard, table), content)
-        digest = sha256(content).hexdigest()
-        parts[part_name(shard, table)] = PartFile(size_bytes=len(content), sha256=digest)
+    for table, rows in {"samples": samples_table(samples, shard), "frames": frames_table(samples)}.items():
+        name, content = part_name(shard, table), _parquet(rows)
+        write_bytes(folder / name, content)
+        parts[name] = PartFile(size_bytes=len(content), sha256=sha256(content).hexdigest())
     return parts
 
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from hashlib import sha256
 from io import BufferedWriter
 from pathlib import Path
-from types import TracebackType
 
 from strive_data.common.files import sync_folder, temporary_of, write_json
 from strive_data.common.settings import fingerprint
@@ -43,17 +42,16 @@ class OpenShard:
 
     def add(self, sample: Sample) -> None:
         """Append one sample."""
-        block = encode_sample(sample)
-        digest = sha256(block).hexdigest()
-        sample_id = sample.meta.question.sample_id
-        entry = Entry(
-            sample_id=sample_id,
-            offset=self.size_bytes,
-            length=len(block),
-            sha256=digest,
-            question=question_hash(sample.meta.question),
+        block, question = encode_sample(sample), sample.meta.question
+        self._entries.append(
+            Entry(
+                sample_id=question.sample_id,
+                offset=self.size_bytes,
+                length=len(block),
+                sha256=sha256(block).hexdigest(),
+                question=question_hash(question),
+            )
         )
-        self._entries.append(entry)
         self._append(block)
 
     def commit(
@@ -132,9 +130,7 @@ class ShardStream:
     def __enter__(self) -> ShardStream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._shard is not None:
             self._shard.abandon()
 
@@ -164,9 +160,8 @@ class ShardStream:
 
     def _commit(self, shard: OpenShard, unfinished: Sequence[str]) -> None:
         parts = write_parts(self._out, shard.name, self._samples)
-        manifest = shard.commit(
-            attempt=self._attempt, failures=self.trailing, unfinished=unfinished, parts=parts
+        self.manifests.append(
+            shard.commit(attempt=self._attempt, failures=self.trailing, unfinished=unfinished, parts=parts)
         )
-        self.manifests.append(manifest)
         self._shard, self._samples, self.trailing = None, [], []
         self._committed()

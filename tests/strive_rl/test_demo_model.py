@@ -15,8 +15,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import user_text
 from tools.tiny.examples import answer_text, make_examples
-from tools.tiny.pool import make_pool
-from tools.tiny.recall import as_question
+from tools.tiny.pool import as_question, make_pool
 from tools.tiny.warm_start import accuracy, frozen
 
 FOLDER = Path(strive_rl.__file__).parent / "demo_model"

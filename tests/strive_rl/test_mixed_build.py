@@ -84,7 +84,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
     out = root / "built"
     summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
-    assert (summary.samples, summary.failures) == (2 + len(EXTRA), ())
+    assert (summary.counts["samples"], summary.failures) == (2 + len(EXTRA), ())
     return out
 
 

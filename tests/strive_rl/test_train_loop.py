@@ -52,16 +52,8 @@ def test_the_command_prints_each_step_and_writes_a_model(
 ) -> None:
     make_shards(tmp_path / "shards")
     out = tmp_path / "out"
-    options = {
-        "--shards": tmp_path / "shards",
-        "--model": tiny_folder,
-        "--out": out,
-        "--steps": 2,
-        "--questions": 2,
-        "--completions": 2,
-        "--max-new-tokens": 3,
-    }
-    train_loop.main([str(each) for option in options.items() for each in option])
+    sizes = {"steps": 2, "questions": 2, "completions": 2, "max_new_tokens": 3}
+    train_loop.main(str(tmp_path / "shards"), str(tiny_folder), out, **sizes)
     assert capsys.readouterr().out.count("\n") == 2
     before, after = load_policy(str(tiny_folder), CPU), load_policy(str(out), CPU)
     pairs = zip(before.model.parameters(), after.model.parameters(), strict=True)

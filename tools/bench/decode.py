@@ -12,7 +12,6 @@ minutes with rendering.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from typing import Any
 import av
 import decord
 import numpy as np
+import typer
 from decord._ffi.base import DECORDError
 from rich.console import Console
 from rich.table import Table
@@ -91,25 +91,16 @@ class Row:
         return TARGET_LONG if self.is_long else TARGET_ANY
 
 
-def main() -> int:
-    """Measure, print the table, end with 1 where a goal is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--videos", type=Path, help="folder of real videos")
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/bench-decode"), help="rendered videos are kept here"
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    rows = list(measure(list(videos(given.videos, given.out)), given.repeats))
+def main(videos: Path | None = None, out: Path = Path("out/bench-decode"), repeats: int = 5) -> None:
+    """Measure the videos of a folder and those rendered in OUT; the code is 1 where a goal is missed."""
+    rows = list(measure(list(measured_videos(videos, out)), repeats))
     print_table(rows)
     missed = [row for row in rows if row.ratio > row.target]
     print(f"{len(rows) - len(missed)} of {len(rows)} goals met")
-    return int(bool(missed))
+    raise typer.Exit(int(bool(missed)))
 
 
-def videos(folder: Path | None, out: Path) -> Iterator[tuple[Path, bool]]:
+def measured_videos(folder: Path | None, out: Path) -> Iterator[tuple[Path, bool]]:
     """Each video, and whether it counts as long."""
     for path in sorted(folder.iterdir()) if folder else ():
         yield path, False
@@ -239,4 +230,4 @@ def print_table(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -10,13 +10,14 @@ turns within a round; medians of rounds. On a busy machine only the ratios say a
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
+
+import typer
 
 from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
@@ -47,29 +48,29 @@ class Stages:
     alone_vision: float
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("annotation", type=Path)
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--candidates", type=int, default=32)
-    parser.add_argument("--pixels", type=int, default=128 * 28 * 28)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+def main(
+    root: Path,
+    annotation: Path,
+    model: str = "demo",
+    frames: int = 8,
+    candidates: int = 32,
+    pixels: int = 128 * 28 * 28,
+    tokens: int = 32,
+    rounds: int = 3,
+) -> None:
+    """Print the share of each stage in one pass over the questions of an annotation."""
     quiet_libraries()
     settings = BenchmarkSettings(
-        policy=PolicySettings(device="auto", max_pixels=given.pixels),
-        decode=DecodeSettings(candidates=given.candidates, max_pixels=given.pixels),
-        sampler=SamplerSettings(frames=given.frames),
+        policy=PolicySettings(device="auto", max_pixels=pixels),
+        decode=DecodeSettings(candidates=candidates, max_pixels=pixels),
+        sampler=SamplerSettings(frames=frames),
     )
-    samples, decode_seconds = decoded(given.root, given.annotation, settings)
-    policy = endless(load_policy(given.model, settings.policy))
+    samples, decode_seconds = decoded(root, annotation, settings)
+    policy = endless(load_policy(model, settings.policy))
     asked = [Asked(sample=one, position=place) for place, one in enumerate(samples)]
     groups = groups_of(policy, asked, chosen_frames(asked, settings.columns[0]))
-    rounds = [stages(policy, groups, given.tokens) for _ in range(given.rounds)]
-    for line in report(rounds, decode_seconds, samples):
+    passes = [stages(policy, groups, tokens) for _ in range(rounds)]
+    for line in report(passes, decode_seconds, samples):
         print(line)
 
 
@@ -135,4 +136,4 @@ def report(rounds: Sequence[Stages], decode_seconds: float, samples: Sequence[Sa
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

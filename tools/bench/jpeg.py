@@ -9,7 +9,6 @@ that other load on the machine weighs on all alike; CPU seconds are counted.
 
 from __future__ import annotations
 
-import argparse
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 import torch
+import typer
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
@@ -29,15 +29,15 @@ QUALITY = 90
 Codec = tuple[Callable[[Frames], bytes], Callable[[bytes], np.ndarray]]
 
 
-def main() -> None:
-    arguments = _arguments()
+def main(videos: Path, candidates: int = 16, most_videos: int = 11, rounds: int = 2) -> None:
+    """Print frames encoded and decoded a CPU second for the videos of a folder."""
     torch.set_num_threads(1)
-    settings = DecodeSettings(candidates=arguments.candidates)
-    videos = sorted(arguments.videos.iterdir())[: arguments.most_videos]
-    frames = [frame for video in videos for frame in read_candidates(video, settings).frames]
-    print(f"{len(frames)} frames of {len(videos)} videos, quality {QUALITY}, one thread")
+    settings = DecodeSettings(candidates=candidates)
+    taken = sorted(videos.iterdir())[:most_videos]
+    frames = [frame for video in taken for frame in read_candidates(video, settings).frames]
+    print(f"{len(frames)} frames of {len(taken)} videos, quality {QUALITY}, one thread")
     print(f"{'library':<12} {'encode/CPU s':>13} {'decode/CPU s':>13} {'bytes a frame':>14}")
-    for name, (encoded, decoded, size_bytes) in rates(frames, CODECS, rounds=arguments.rounds).items():
+    for name, (encoded, decoded, size_bytes) in rates(frames, CODECS, rounds=rounds).items():
         print(f"{name:<12} {encoded:13.0f} {decoded:13.0f} {size_bytes:14.0f}")
 
 
@@ -92,16 +92,5 @@ CODECS: dict[str, Codec] = {
 }
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("videos", type=Path, help="folder of videos")
-    parser.add_argument("--candidates", type=int, default=16)
-    parser.add_argument("--most-videos", type=int, default=11)
-    parser.add_argument("--rounds", type=int, default=2)
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

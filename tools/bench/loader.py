@@ -17,7 +17,6 @@ pixels of one epoch:
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -27,16 +26,17 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import decord
 import numpy as np
 import simplejpeg
 import torch
+import typer
 import webdataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
-from strive_data.schema import Sample
 from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
@@ -60,21 +60,29 @@ class Seconds:
     wall: float
 
 
-def main() -> None:
-    """Build the two workloads where they are not built yet, then measure."""
-    options = _options()
+def main(
+    videos: Path,
+    out: Annotated[Path, typer.Option()],
+    frames: int = 32,
+    copies: int = 1,
+    minutes: float = 2.0,
+    rounds: int = 5,
+) -> None:
+    """Build two workloads in OUT where they are not built yet, then measure.
+
+    They are COPIES of the clips of a folder with a questions.jsonl, and a rendered video of so many MINUTES.
+    """
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
-    clips, long = options.out / "clips", options.out / "long"
+    out.mkdir(parents=True, exist_ok=True)
+    clips, long = out / "clips", out / "long"
     if not clips.exists():
-        repeat_clips(options.videos, clips, copies=options.copies)
+        repeat_clips(videos, clips, copies=copies)
     if not long.exists():
-        video = render_long_video(options.out / "long.mp4", minutes=options.minutes)
-        ask_about(video, long, copies=1, questions=6)
-    for root, what in ((clips, "real clips"), (long, f"a rendered video of {options.minutes:g} minutes")):
-        build = _build(root, options.frames)
-        print(f"\n{what}: {len(build)} samples, M=2, K={options.frames}")
-        for line in report(measure(ways(build, root), options.rounds)):
+        ask_about(render_long_video(out / "long.mp4", minutes=minutes), long, copies=1, questions=6)
+    for root, what in ((clips, "real clips"), (long, f"a rendered video of {minutes:g} minutes")):
+        build = _build(root, frames)
+        print(f"\n{what}: {len(build)} samples, M=2, K={frames}")
+        for line in report(measure(ways(build, root), rounds)):
             print(line)
 
 
@@ -165,36 +173,21 @@ def webdataset_way(build: ShardSet) -> Way:
 
 def decode_way(build: ShardSet, root: Path, *, once: bool) -> Way:
     """Decodes the frames of each sample's variants from its video, in the size that the shards hold."""
-    asked = [_Asked.of(build.read(i), root, once=once) for i in range(len(build))]
+    asked: list[tuple[str, list[int], np.ndarray]] = []
+    for sample in map(build.read, range(len(build))):
+        video, size = root / sample.meta.question.video, simplejpeg.decode_jpeg_header(sample.jpegs[0])[:2]
+        views = [np.unique(sample.variants)] if once else sample.variants
+        asked += [(str(video), list(size), sample.times[indices]) for indices in views]
 
     def read() -> int:
-        for each in asked:
-            for seconds in each.views:
-                reader = decord.VideoReader(each.video, num_threads=1)
-                at = np.rint(seconds * reader.get_avg_fps()).astype(np.int64).clip(0, len(reader) - 1)
-                pixels = torch.from_numpy(reader.get_batch(at).asnumpy()).permute(0, 3, 1, 2)
-                resize(pixels, list(each.size), BICUBIC, antialias=True)
-        return len(asked)
+        for video, size, seconds in asked:
+            reader = decord.VideoReader(video, num_threads=1)
+            at = np.rint(seconds * reader.get_avg_fps()).astype(np.int64).clip(0, len(reader) - 1)
+            pixels = torch.from_numpy(reader.get_batch(at).asnumpy()).permute(0, 3, 1, 2)
+            resize(pixels, size, BICUBIC, antialias=True)
+        return len(build)
 
     return read
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What is decoded for a sample: the times of each view in seconds, or of all in one; height and width."""
-
-    video: str
-    size: tuple[int, int]
-    views: tuple[np.ndarray, ...]
-
-    @classmethod
-    def of(cls, sample: Sample, root: Path, *, once: bool) -> _Asked:
-        views = [np.unique(sample.variants)] if once else list(sample.variants)
-        return cls(
-            video=str(root / sample.meta.question.video),
-            size=simplejpeg.decode_jpeg_header(sample.jpegs[0])[:2],
-            views=tuple(sample.times[indices] for indices in views),
-        )
 
 
 def shown_frames(build: ShardSet) -> frozenset[str]:
@@ -221,16 +214,5 @@ def _build(root: Path, frames: int) -> ShardSet:
     return ShardSet.open(out)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("videos", type=Path, help="folder of clips with a questions.jsonl")
-    parser.add_argument("--out", type=Path, required=True, help="folder for workloads and builds; kept")
-    parser.add_argument("--frames", type=int, default=32, help="frames K of a variant")
-    parser.add_argument("--copies", type=int, default=1, help="copies of each real clip")
-    parser.add_argument("--minutes", type=float, default=2.0, help="length of the rendered video")
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

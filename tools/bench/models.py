@@ -41,6 +41,9 @@ class Shape:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
+SMALL_TOWER = {"depth": 4, "hidden_size": 256, "intermediate_size": 768, "num_heads": 4}
+
+
 def small(width: int = 384, layers: int = 6, vocabulary: int = 2048) -> Shape:
     """A Qwen2.5-VL for one CPU core: heads of 64, three to a key head, and a tower of 4 layers."""
     heads = width // 64
@@ -55,14 +58,7 @@ def small(width: int = 384, layers: int = 6, vocabulary: int = 2048) -> Shape:
             "vocab_size": vocabulary,
             "rope_parameters": _rope([8, 12, 12]),
         },
-        vision={
-            "depth": 4,
-            "hidden_size": 256,
-            "intermediate_size": 768,
-            "num_heads": 4,
-            "out_hidden_size": width,
-            "fullatt_block_indexes": [3],
-        },
+        vision=SMALL_TOWER | {"out_hidden_size": width, "fullatt_block_indexes": [3]},
     )
 
 
@@ -72,15 +68,8 @@ def small_qwen3_vl(width: int = 384, layers: int = 6, vocabulary: int = 2048) ->
     return Shape(
         model_type="qwen3_vl",
         text={**shape.text, "head_dim": 64, "rope_parameters": _rope([12, 10, 10], mrope_interleaved=True)},
-        vision={
-            "depth": 4,
-            "hidden_size": 256,
-            "intermediate_size": 768,
-            "num_heads": 4,
-            "out_hidden_size": width,
-            "num_position_embeddings": 576,
-            "deepstack_visual_indexes": [1, 2],
-        },
+        vision=SMALL_TOWER
+        | {"out_hidden_size": width, "num_position_embeddings": 576, "deepstack_visual_indexes": [1, 2]},
         patch=16,
     )
 

@@ -8,7 +8,6 @@ functions, but the tars are empty and the tables hold one sample a shard (resumi
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -17,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import typer
 
 from strive_data.annotations.read import read_annotations
 from strive_data.common.files import write_json
@@ -34,13 +34,12 @@ QUESTIONS_PER_VIDEO = 4
 TO_SECONDS = 6.0
 
 
-def main() -> None:
-    arguments = _arguments()
-    work: Path = arguments.work
+def main(work: Path = Path("bench/resume"), samples: int = 100_000) -> None:
+    """Time the start of a finished build in WORK, a scratch folder that is emptied first."""
     shutil.rmtree(work, ignore_errors=True)
-    annotation = write_annotation(work / "data", arguments.samples)
+    annotation = write_annotation(work / "data", samples)
     write_finished_build(annotation, work / "build")
-    print(f"{arguments.samples} samples")
+    print(f"{samples} samples")
     cost = start_again(annotation, work / "build", log=work / "log.txt")
     print(cost_line("started again", cost))
     for what, seconds in (("wall", cost.wall_seconds), ("CPU", cost.cpu_seconds)):
@@ -103,21 +102,19 @@ def _shards(questions: Sequence[Question], out: Path, settings: BuildSettings) -
             size_bytes=len(END_OF_ARCHIVE),
             sha256=digest,
             parts=parts,
-            samples=tuple(_entry(question, place, digest) for place, question in enumerate(of)),
+            samples=tuple(
+                Entry(
+                    sample_id=question.sample_id,
+                    offset=place << 20,
+                    length=1 << 20,
+                    sha256=digest,
+                    question=question_hash(question),
+                )
+                for place, question in enumerate(of)
+            ),
         )
         write_json(out / manifest_name(name), as_body(manifest))
         yield manifest
-
-
-def _entry(question: Question, place: int, digest: str) -> Entry:
-    size = 1 << 20
-    return Entry(
-        sample_id=question.sample_id,
-        offset=place * size,
-        length=size,
-        sha256=digest,
-        question=question_hash(question),
-    )
 
 
 def _sample(question: Question) -> Sample:
@@ -136,16 +133,5 @@ def _sample(question: Question) -> Sample:
     )
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--work", type=Path, default=Path("bench/resume"), help="scratch folder, emptied first"
-    )
-    parser.add_argument("--samples", type=int, default=100_000)
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -12,14 +12,15 @@ several updates a step, dynamic sampling, schedules of α, questions whose promp
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 
 from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
@@ -137,35 +138,33 @@ def token_batch(policy: Policy, groups: Sequence[Group], temperature: float) -> 
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--shards", required=True, help="folder of a finished build, with all frames")
-    parser.add_argument("--model", default="demo", help="name, folder, or demo")
-    parser.add_argument("--out", type=Path, help="folder for the trained model")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--questions", type=int, default=8, help="Q, questions a step")
-    parser.add_argument("--variants", type=int, default=2, help="M, frame variants of each question")
-    parser.add_argument("--completions", type=int, default=4, help="G, completions of each variant")
-    parser.add_argument("--max-new-tokens", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+def main(
+    shards: Annotated[str, typer.Option(help="Folder of a finished build, with all frames.")],
+    model: str = "demo",
+    out: Path | None = None,
+    steps: int = 20,
+    questions: Annotated[int, typer.Option(help="Q, questions a step.")] = 8,
+    variants: Annotated[int, typer.Option(help="M, frame variants of each question.")] = 2,
+    completions: Annotated[int, typer.Option(help="G, completions of each variant.")] = 4,
+    max_new_tokens: int = 64,
+    lr: float = 1e-4,
+    seed: int = 0,
+) -> None:
+    """Train, print each step, and write the model into OUT."""
     settings = Settings(
-        seed=given.seed,
-        data=DataSettings(questions_per_step=given.questions, variants=given.variants),
-        sampling=Sampling(completions=given.completions, max_new_tokens=given.max_new_tokens),
-        optim=OptimSettings(lr=given.lr),
+        seed=seed,
+        data=DataSettings(questions_per_step=questions, variants=variants),
+        sampling=Sampling(completions=completions, max_new_tokens=max_new_tokens),
+        optim=OptimSettings(lr=lr),
     )
-    for number, (policy, result) in enumerate(
-        train(given.shards, given.model, given.steps, settings), start=1
-    ):
+    for number, (policy, result) in enumerate(train(shards, model, steps, settings), start=1):
         print(
-            f"step {number}/{given.steps}  reward {result.reward:.3f}  informative {result.informative}/"
-            f"{given.questions}  loss {result.loss:.4f}  gradient {result.grad_norm:.3f}"
+            f"step {number}/{steps}  reward {result.reward:.3f}  informative {result.informative}/"
+            f"{questions}  loss {result.loss:.4f}  gradient {result.grad_norm:.3f}"
         )
-        if given.out and number == given.steps:
-            checkpoint.write(given.out, policy, checkpoint.snapshot(policy))
+        if out and number == steps:
+            checkpoint.write(out, policy, checkpoint.snapshot(policy))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -11,13 +11,13 @@ variants of a question; `strive-rl train` has it.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import datasets
 import torch
+import typer
 from trl import GRPOConfig, GRPOTrainer
 
 from strive_rl.algorithm import Question, reward_of
@@ -48,14 +48,21 @@ def strive_reward(
     return rewards
 
 
-def train(data: str, model: str, out: Path, steps: int, completions: int, tokens: int) -> GRPOTrainer:
-    """The trainer after `steps` steps; the model is saved in `out`."""
+def main(
+    data: Annotated[str, typer.Option(help="Folder of strive-data export --to trl.")],
+    model: Annotated[str, typer.Option(help="Name or folder of a vision language model.")],
+    out: Annotated[Path, typer.Option(help="Folder for the trained model.")],
+    steps: int = 100,
+    completions: int = 8,
+    max_new_tokens: int = 256,
+) -> None:
+    """Train, write the model, and print the reward of each step."""
     config = GRPOConfig(
         output_dir=str(out),
         max_steps=steps,
         per_device_train_batch_size=completions,
         num_generations=completions,
-        max_completion_length=tokens,
+        max_completion_length=max_new_tokens,
         learning_rate=1e-5,
         logging_steps=1,
         save_strategy="no",
@@ -70,23 +77,10 @@ def train(data: str, model: str, out: Path, steps: int, completions: int, tokens
     )
     trainer.train()
     trainer.save_model(str(out))
-    return trainer
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder of strive-data export --to trl")
-    parser.add_argument("--model", required=True, help="name or folder of a vision language model")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--completions", type=int, default=8)
-    parser.add_argument("--max-new-tokens", type=int, default=256)
-    given = parser.parse_args(arguments)
-    trainer = train(given.data, given.model, given.out, given.steps, given.completions, given.max_new_tokens)
     for record in trainer.state.log_history:
         if "reward" in record:
             print(f"step {record['step']}  reward {record['reward']:.3f}  loss {record['loss']:.4f}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

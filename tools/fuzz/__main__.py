@@ -10,13 +10,12 @@ what any player shows.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,7 @@ from strive_data.engines.decode_pool import decode_videos
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import encode
 from tools.barcodes.corpus import CORPUS, LONG
-from tools.fuzz.breaks import Broken, break_file
+from tools.fuzz.breaks import break_file, way_and_source
 from tools.fuzz.examine import Examine, Findings
 
 SETTINGS = DecodeSettings(
@@ -37,21 +36,14 @@ Outcome = Findings | SampleError
 
 def fuzz(
     sources: list[Path], folder: Path, *, numbers: Iterable[int], seed: int, workers: int = 1
-) -> Iterator[tuple[Broken, Outcome]]:
+) -> Iterator[tuple[Path, Outcome]]:
     """Break and examine files one after the other; those that show nothing wrong are deleted again."""
-    made: dict[str, Broken] = {}
-
-    def jobs() -> Iterator[tuple[str, Path]]:
-        for broken in (break_file(number, sources, folder, seed) for number in numbers):
-            made[broken.path.name] = broken
-            yield broken.path.name, broken.path
-
+    broken = (break_file(number, sources, folder, seed) for number in numbers)
     examine = Examine(sources=tuple(sources))
-    for name, outcome in decode_videos(jobs(), SETTINGS, workers, read=examine):
-        broken = made.pop(name)
-        yield broken, outcome
+    for path, outcome in decode_videos(((path, path) for path in broken), SETTINGS, workers, read=examine):
+        yield path, outcome
         if not is_wrong(outcome):
-            broken.path.unlink()
+            path.unlink()
 
 
 def is_wrong(outcome: Outcome) -> bool:
@@ -72,35 +64,26 @@ def label(outcome: Outcome) -> str:
     return "decoded, changed unnoticed" if outcome.changed else "decoded"
 
 
-def main() -> int:
-    """Fuzz, print the table, and end with 1 if anything is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--videos", type=Path, help="folder of real videos")
-    parser.add_argument("--files", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument(
-        "--out", type=Path, help="where broken files are made; kept there if they show a fault"
-    )
-    given = parser.parse_args()
-    folder = given.out or Path(tempfile.mkdtemp(prefix="fuzz-"))
+def main(
+    videos: Path | None = None, files: int = 100, seed: int = 0, workers: int = 1, out: Path | None = None
+) -> None:
+    """Break so many files, made of those of a folder too; files that show a fault stay in OUT.
+
+    The exit code is 1 if anything is wrong.
+    """
+    folder = out or Path(tempfile.mkdtemp(prefix="fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
-    real = sorted(given.videos.iterdir()) if given.videos else []
+    sources = [*(sorted(videos.iterdir()) if videos else []), *corpus(folder)]
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     wrong = 0
-    numbers = range(given.files)
-    for broken, outcome in fuzz(
-        [*real, *corpus(folder)], folder, numbers=numbers, seed=given.seed, workers=given.workers
-    ):
-        rows[broken.way][label(outcome)] += 1
+    for path, outcome in fuzz(sources, folder, numbers=range(files), seed=seed, workers=workers):
+        rows[way_and_source(path)[0]][label(outcome)] += 1
         if is_wrong(outcome):
             wrong += 1
-            print(f"{broken.path}: {outcome}", flush=True)
+            print(f"{path}: {outcome}", flush=True)
     print_table(rows)
-    print(f"{given.files} files, {wrong} to look at" + (f" in {folder}" if wrong else ""))
-    return int(wrong > 0)
+    print(f"{files} files, {wrong} to look at" + (f" in {folder}" if wrong else ""))
+    raise typer.Exit(int(wrong > 0))
 
 
 def corpus(folder: Path) -> list[Path]:
@@ -121,4 +104,4 @@ def print_table(rows: dict[str, Counter[str]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -103,26 +102,16 @@ SUFFIXES = (".mp4", ".mkv", ".avi", ".ts", ".webm", ".txt", ".jpg", "")
 _WEIGHTS = {"flip_body": 6, "flip_index": 4, "flip_header": 3, "cut": 3, "zero": 3, "splice": 3, "swap": 3}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Broken:
-    """A broken file: its number, how it was broken, the file that it was made of, and where it is."""
-
-    number: int
-    way: str
-    source: Path
-    path: Path
-
-
-def break_file(number: int, sources: list[Path], folder: Path, seed: int) -> Broken:
-    """Write broken file `number` of a seed; equal arguments give equal bytes."""
-    random = Random(f"{seed} {number}")  # equal arguments, equal bytes
+def break_file(number: int, sources: list[Path], folder: Path, seed: int) -> Path:
+    """Write broken file `number` of a seed, named by how it was made; equal arguments give equal bytes."""
+    random = Random(f"{seed} {number}")
     weights = [_WEIGHTS.get(way, 1) for way in BREAKS]
     (way,) = random.choices(list(BREAKS), weights)
     source, other = random.choice(sources), random.choice(sources)
     suffix = random.choice(SUFFIXES) if way == "wrong_name" else ""
     path = folder / f"{number:05d}-{way}-{source.name}{suffix}"
     path.write_bytes(BREAKS[way](source.read_bytes(), other.read_bytes(), random))
-    return Broken(number=number, way=way, source=source, path=path)
+    return path
 
 
 def way_and_source(path: Path) -> tuple[str, str]:

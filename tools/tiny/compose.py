@@ -51,7 +51,7 @@ def compose(
     the examples every pair shows some needle, so that only the question tells which one matters.
     """
     asked = example.asked
-    values, named_BV = _named(bank, asked)
+    values, named_BV = named_looks(bank, asked)
     options = sorted(asked.options, key=lambda option: option[0] != example.letter)
     right = int(rng.integers(len(options)))
     value = values.index(options[right][3:])
@@ -70,7 +70,7 @@ def compose(
     return replace(example, prompt=prompt, weights=_weights(example, right), letter=options[right][0])
 
 
-def _named(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
+def named_looks(bank: PairBank, asked: Asked) -> tuple[tuple[str, ...], npt.NDArray[np.bool_]]:
     """The possible answers V, and bool [B, V]: which of them pair B shows on what the question names."""
     if asked.asks == "colour":
         return COLOURS, bank.looks[:, :, SHAPES.index(asked.needles[0].shape)]

@@ -15,8 +15,7 @@ from strive_data.score import make_scorer
 from strive_rl.policy import Policy, Prompt, encode
 from strive_rl.schema import Completion, Group, View
 from tools.tiny.pairs import LOOKS, looks_at
-from tools.tiny.pool import PoolVideo
-from tools.tiny.recall import as_question
+from tools.tiny.pool import PoolVideo, as_question
 
 FRAMES = 8
 LETTER_FROM_END = -3  # letter, </answer>, end
@@ -70,7 +69,7 @@ def _examples(
     policy: Policy, video: PoolVideo, asked: Asked, views: Sequence[npt.NDArray[np.int32]]
 ) -> list[Example]:
     options = sorted(asked.options, key=lambda option: option[0] != asked.letter)
-    targets = tuple(_target(policy, answer_text(asked, option)) for option in options)
+    targets = tuple(target_of(policy, answer_text(asked, option)) for option in options)
     weights = np.zeros((len(options), max(len(target.ids) for target in targets)), dtype=np.float32)
     weights[0, : len(targets[0].ids)] = 1
     for row, target in enumerate(targets):
@@ -92,7 +91,8 @@ def _examples(
     ]
 
 
-def _target(policy: Policy, text: str) -> Completion:
+def target_of(policy: Policy, text: str) -> Completion:
+    """The text as a finished completion."""
     ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"] + [policy.end_ids[0]]
     return Completion(ids=tuple(ids), logprobs=(0.0,) * len(ids), text=text, finished=True)
 

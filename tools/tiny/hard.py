@@ -6,7 +6,7 @@ Frames are doubled (policy.frame_pairs), so a video token shows one moment and i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -20,11 +20,11 @@ from strive_data.demo.world import COLOURS, SHAPES, About, Asked, Asks
 from strive_data.sampling.registry import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, encode
-from strive_rl.schema import Completion, Group, VideoFeatures, View
-from tools.tiny.examples import FRAMES, Example
+from strive_rl.schema import Group, VideoFeatures, View
+from tools.tiny.compose import PairBank, named_looks
+from tools.tiny.examples import FRAMES, Example, target_of
 from tools.tiny.pairs import LOOKS, looks_at
-from tools.tiny.pool import FILTERS, SIDE_PIXELS, make_pool, shrink
-from tools.tiny.recall import as_question
+from tools.tiny.pool import FILTERS, SIDE_PIXELS, as_question, make_pool, shrink
 from tools.tiny.vision_warmup import pair_features
 
 FRAMES_OF_A_VIDEO = 24
@@ -34,16 +34,8 @@ BATCH = 128
 MISSED = 0.15
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FrameBank:
-    """Features [B, D] of doubled frames and what each shows, bool [B, colours, shapes]."""
-
-    features: torch.Tensor
-    looks: npt.NDArray[np.bool_]
-
-
-def make_frame_bank(policy: Policy, *, videos: int, seed: int) -> FrameBank:
-    """Frames of the hard world of `seed`, two thirds of them with a needle."""
+def make_frame_bank(policy: Policy, *, videos: int, seed: int) -> PairBank:
+    """Doubled frames of the hard world of `seed`, two thirds of them with a needle."""
     rng = np.random.default_rng(seed)
     frames, looks = [], []
     for index in range(videos):
@@ -62,10 +54,10 @@ def make_frame_bank(policy: Policy, *, videos: int, seed: int) -> FrameBank:
     with torch.no_grad():
         parts = [pair_features(policy, pairs[at : at + BATCH]) for at in range(0, len(pairs), BATCH)]
     shape = (-1, len(COLOURS), len(SHAPES))
-    return FrameBank(features=torch.cat(parts), looks=(np.stack(looks) > 0.5).reshape(shape))
+    return PairBank(features=torch.cat(parts), looks=(np.stack(looks) > 0.5).reshape(shape))
 
 
-def compose_hard(policy: Policy, bank: FrameBank, rng: np.random.Generator) -> Example:
+def compose_hard(policy: Policy, bank: PairBank, rng: np.random.Generator) -> Example:
     """A new question over FRAMES frames of the bank; the answer says what they show."""
     kind = get_args(Asks)[int(rng.integers(2))]
     about: About = ("moment", "first", "last", "count")[int(rng.choice(4, p=(0.3, 0.2, 0.2, 0.3)))]
@@ -75,10 +67,10 @@ def compose_hard(policy: Policy, bank: FrameBank, rng: np.random.Generator) -> E
     spans = [(float(place), place + 1.0) for place in range(len(values))]
     asked = ask(rng, kind, about, make_needles(rng, kind, named, values, spans))
     kept = [value for value in values if rng.random() >= MISSED] or values[:1]
-    places, shown = _frames(bank, asked, kept, rng)
+    places = _frames(bank, asked, kept, rng)
     times = np.cumsum(rng.uniform(*GAP_SECONDS, FRAMES))
     features = VideoFeatures(tokens=bank.features[torch.from_numpy(places)])
-    return _example(policy, asked, times, shown, features)
+    return _example(policy, asked, times, kept, features)
 
 
 def answer_text_hard(asked: Asked, values: Sequence[str], letter: str) -> str:
@@ -107,13 +99,11 @@ def held_out(policy: Policy, *, videos: int, seed: int, scorer: str) -> list[Exa
 
 
 def _frames(
-    bank: FrameBank, asked: Asked, values: Sequence[str], rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Frames int64 [FRAMES] in the order of time that show `values` of what is named, and the values in that
-    order; a needle may be on several frames."""
-    known = COLOURS if asked.asks == "colour" else SHAPES
-    place = (SHAPES if asked.asks == "colour" else COLOURS).index(asked.named)
-    named_BV = bank.looks[:, :, place] if asked.asks == "colour" else bank.looks[:, place, :]
+    bank: PairBank, asked: Asked, values: Sequence[str], rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Frames int64 [FRAMES] in the order of time that show `values` of what is named, in that order; a needle
+    may be on several frames."""
+    known, named_BV = named_looks(bank, asked)
     repeats = rng.integers(1, 3, len(values)) if len(values) < 4 else np.ones(len(values), dtype=np.int64)
     chosen: list[int] = []
     for value, count in zip(values, repeats, strict=True):
@@ -125,7 +115,7 @@ def _frames(
     frames = np.empty(FRAMES, dtype=np.int64)
     frames[slots] = chosen
     frames[np.setdiff1d(np.arange(FRAMES), slots)] = others
-    return frames, list(values)
+    return frames
 
 
 def _example(
@@ -141,13 +131,11 @@ def _example(
     (prompt,) = encode(policy, Group(question=as_question(asked, "x"), views=(blank,)), seen)
     options = {option[3:]: option[0] for option in asked.options}
     letter = options.get(answer_of(asked.about, list(values)), asked.letter)
-    text = answer_text_hard(asked, values, letter)
-    ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"] + [policy.end_ids[0]]
-    target = Completion(ids=tuple(ids), logprobs=(0.0,) * len(ids), text=text, finished=True)
+    target = target_of(policy, answer_text_hard(asked, values, letter))
     return Example(
         prompt=replace(prompt, features=features),
         targets=(target,),
-        weights=np.ones((1, len(ids)), dtype=np.float32),
+        weights=np.ones((1, len(target.ids)), dtype=np.float32),
         looks=np.zeros((FRAMES, LOOKS), dtype=np.float32),
         asked=asked,
         letter=asked.letter,

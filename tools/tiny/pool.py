@@ -15,8 +15,8 @@ from PIL import Image
 
 from strive_data.demo.draw import draw_frame
 from strive_data.demo.levels import LEVELS, Level
-from strive_data.demo.world import VideoPlan
-from strive_data.schema import Candidates, VideoInfo
+from strive_data.demo.world import Asked, VideoPlan
+from strive_data.schema import Candidates, Question, VideoInfo
 
 CANDIDATES: dict[Level, int] = {"easy": 32, "hard": 64}
 SIDE_PIXELS = 28
@@ -53,6 +53,19 @@ def make_pool(*, videos: int, seed: int, questions: int = 4, level: Level = "eas
         )
         for index in range(videos)
     ]
+
+
+def as_question(asked: Asked, sample_id: str) -> Question:
+    """The question as the annotation reader would give it."""
+    return Question(
+        sample_id=sample_id,
+        video="none.mp4",
+        question=asked.text,
+        answer=asked.letter,
+        problem_type="multiple choice",
+        options=asked.options,
+        evidence_spans=asked.spans,
+    )
 
 
 def needle_labels(video: PoolVideo, names: tuple[str, ...]) -> npt.NDArray[np.float32]:

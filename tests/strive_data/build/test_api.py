@@ -139,13 +139,13 @@ def test_the_tables_of_a_build_at_a_url(world: Path) -> None:
 
 def test_the_example(world: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     video = next((world / "world" / "videos").iterdir())
-    options = ["--frames", "4", "--candidates", "16", "--scorer", "flat"]
-    example.main(["select", str(video), "Which sign?", "--out", str(tmp_path / "out"), *options])
+    options = ["--frames", "4", "--candidates", "16", "--scorer", "flat", "--out", str(tmp_path / "out")]
+    example.app(["select", str(video), "Which sign?", *options], standalone_mode=False)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2
     assert said[0].startswith("variant 0: ")
     assert len(list((tmp_path / "out").glob("variant1-*s.jpg"))) == 4
-    example.main(["read", str(world / "build")])
+    example.app(["read", str(world / "build")], standalone_mode=False)
     assert "4 samples" in capsys.readouterr().out
 
 

@@ -75,7 +75,12 @@ def built(world: Path) -> tuple[Path, BuildSummary, Quiet]:
 
 def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
     out, summary, observer = built
-    assert (summary.samples, summary.videos, summary.shards, summary.failures) == (8, 4, 2, ())
+    assert (
+        summary.counts["samples"],
+        summary.counts["videos"],
+        summary.counts["shards"],
+        summary.failures,
+    ) == (8, 4, 2, ())
     assert (observer.expected, observer.videos, observer.questions) == ((4, 8), 4, 8)
     # The last shard is committed behind the last video.
     assert (observer.frames, observer.shards) == (4 * 16, 1)
@@ -150,9 +155,9 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     extra.write_text("".join(json.dumps(r) + "\n" for r in bad))
     out = tmp_path / "out"
     summary, observer = run([world, extra], out)
-    assert (summary.samples, observer.failures) == (8, 1)
+    assert (summary.counts["samples"], observer.failures) == (8, 1)
     # Regression: the broken video was counted among those of the samples.
-    assert (summary.videos, summary.tried_videos) == (4, observer.videos) == (4, 5)
+    assert (summary.counts["videos"], summary.counts["tried_videos"]) == (4, observer.videos) == (4, 5)
     failures = pl.read_parquet(out / "failures.parquet")
     assert failures.select("sample_id", "stage").rows() == [("x", "decode"), ("y", "annotation")]
     assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
@@ -185,7 +190,7 @@ def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
 
     monkeypatch.setattr(ClipScorer, "_embed_batch", no_image)
     again, _ = run(new, tmp_path / "again", cache=cache)
-    assert again.cached_videos == again.videos == 4  # a kept video has no pixels to decode
+    assert again.cached_videos == again.counts["videos"] == 4  # a kept video has no pixels to decode
     assert files_of(tmp_path / "again") == files_of(tmp_path / "plain")
     with pytest.raises(RuntimeError, match="the image model was run"):  # negative control
         run(
@@ -237,7 +242,7 @@ def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Pat
 def test_a_finished_build_is_left_alone(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
     summary, observer = run(world, built[0])
-    assert (summary.unchanged, summary.samples, summary.resumed) == (True, 8, 8)
+    assert (summary.unchanged, summary.counts["samples"], summary.resumed) == (True, 8, 8)
     assert observer.videos == 0
     assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
 
@@ -270,7 +275,11 @@ def test_all_real_questions_are_built_and_every_bad_row_has_its_reason(
 ) -> None:
     files = [shared_data / "questions.jsonl", shared_data / "bad_rows.jsonl"]
     summary, _ = run(files, tmp_path / "out", settings=REAL, workers=2)
-    assert (summary.samples, summary.videos, summary.tried_videos) == (26, 11, 12)
+    assert (summary.counts["samples"], summary.counts["videos"], summary.counts["tried_videos"]) == (
+        26,
+        11,
+        12,
+    )
     failures = pl.read_parquet(tmp_path / "out" / "failures.parquet")
     assert failures.select("row", "kind").rows() == [
         (26, "missing"),

@@ -115,7 +115,7 @@ def test_killed_before_any_step_it_ends_with_the_same_bytes(tmp_path: Path) -> N
     annotation, out = write_annotation(tmp_path / "data", VIDEOS), tmp_path / "out"
     with recorded(out, tmp_path / "images") as images:
         summary, _ = run(annotation, out)
-    assert (summary.samples, summary.shards, len(summary.failures)) == (7, 3, 4)
+    assert (summary.counts["samples"], summary.counts["shards"], len(summary.failures)) == (7, 3, 4)
     assert failed_ids(out) == ["d6", "e7", "h9", "h10"]
     assert all_resumed_alike(images, annotation, out) > 20
 
@@ -166,7 +166,7 @@ def test_rows_that_are_added_become_shards_behind_the_old_ones(tmp_path: Path) -
     base = shutil.copytree(out, tmp_path / "base")
     with recorded(out, tmp_path / "images") as images:
         summary, engine = run(annotation, out)
-    assert (summary.samples, summary.resumed, summary.shards) == (12, 7, 5)
+    assert (summary.counts["samples"], summary.resumed, summary.counts["shards"]) == (12, 7, 5)
     assert engine.videos == ["a.mp4", "i.mp4", "j.mp4"]
     assert {name: (out / name).read_bytes() for name in old} == old
     added = pl.read_parquet(out / "samples.parquet")["sample_id"].to_list()[7:]
@@ -198,7 +198,7 @@ def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
     with recorded(out, tmp_path / "images") as images:
         summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
     assert engine.videos == ["d.mp4", "e.mp4", "h.mp4"]
-    assert (summary.samples, summary.shards) == (9, 4)
+    assert (summary.counts["samples"], summary.counts["shards"]) == (9, 4)
     assert failed_ids(out) == ["h9", "h10"]
     assert {name: (out / name).read_bytes() for name in old} == old
     # With run.json of this round there, the round is over: the same command begins the next one.
@@ -207,9 +207,9 @@ def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
     # Nothing but failures again: no shard, one row each, and a new round each time.
     for _ in range(2):
         summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
-        assert (engine.videos, summary.shards, failed_ids(out)) == (["h.mp4"], 4, ["h9", "h10"])
+        assert (engine.videos, summary.counts["shards"], failed_ids(out)) == (["h.mp4"], 4, ["h9", "h10"])
     summary, _ = run(annotation, out, FakeEngine(), retry=True)
-    assert (summary.samples, summary.failures) == (11, ())
+    assert (summary.counts["samples"], summary.failures) == (11, ())
     assert not (out / "tail.json").exists()
 
 
@@ -268,7 +268,7 @@ def test_a_round_that_was_interrupted_tries_nothing_twice(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         run(annotation, out, Killed(2, "h"), retry=True)
     summary, engine = run(annotation, out, FakeEngine("h"), retry=True)
-    assert (engine.videos, summary.samples, failed_ids(out)) == ([], 4, ["h0", "h5"])
+    assert (engine.videos, summary.counts["samples"], failed_ids(out)) == ([], 4, ["h0", "h5"])
 
 
 def test_a_failed_row_that_was_corrected_is_tried_again(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_failed_row_that_was_corrected_is_tried_again(tmp_path: Path) -> None:
     (annotation.parent / "z.mp4").touch()
     annotation.write_text(annotation.read_text().replace('"h.mp4"', '"z.mp4"'))
     summary, engine = run(annotation, out)
-    assert (engine.videos, summary.samples) == (["z.mp4"], 9)
+    assert (engine.videos, summary.counts["samples"]) == (["z.mp4"], 9)
     assert failed_ids(out) == ["d6", "e7"]
 
 
@@ -304,13 +304,13 @@ def test_a_video_that_was_built_may_be_gone(tmp_path: Path) -> None:
     run(annotation, out)
     (annotation.parent / "a.mp4").unlink()
     summary, _ = run(annotation, out)
-    assert (summary.unchanged, summary.samples, len(summary.failures)) == (True, 7, 4)
+    assert (summary.unchanged, summary.counts["samples"], len(summary.failures)) == (True, 7, 4)
     write_annotation(tmp_path / "data", VIDEOS + "f")
     (annotation.parent / "a.mp4").unlink()
     summary, _ = run(annotation, out)
     # Its samples are still there, so it counts.
-    assert (summary.unchanged, summary.samples) == (False, 8)
-    assert (summary.videos, summary.tried_videos) == (5, 7)
+    assert (summary.unchanged, summary.counts["samples"]) == (False, 8)
+    assert (summary.counts["videos"], summary.counts["tried_videos"]) == (5, 7)
     assert (counts_of(out)["videos"], counts_of(out)["tried_videos"]) == (5, 7)
     assert verify_build(out, workers=1).problems == ()
 
@@ -331,7 +331,7 @@ def test_a_continued_joined_build_keeps_the_records_of_its_parts(tmp_path: Path)
         + '{"id": "n", "video": "a.mp4", "question": "?", "answer": "x"}\n'
     )
     summary, _ = run(both, tmp_path / "all")
-    assert (summary.resumed, summary.samples) == (6, 7)
+    assert (summary.resumed, summary.counts["samples"]) == (6, 7)
     record = json.loads((tmp_path / "all" / "run.json").read_text())
     assert record["parts"] == parts
     assert list(record["inputs_sha256"]) == [both.as_posix()]
@@ -387,6 +387,6 @@ def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> N
     assert not (out / "run.json").exists()
     assert len(list(out.glob("shard-*.tar"))) == 4
     summary, engine = run(annotation, out, FakeEngine())
-    assert (engine.videos, summary.samples, summary.failures) == (["g.mp4"], 72, ())
+    assert (engine.videos, summary.counts["samples"], summary.failures) == (["g.mp4"], 72, ())
     run(annotation, tmp_path / "plain", FakeEngine())
     assert content(out) == content(tmp_path / "plain")

@@ -140,7 +140,8 @@ def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequen
     assert failure_lines([]) == []
 
 
-DONE = BuildSummary(samples=8, videos=4, tried_videos=4, shards=2, failures=(), seconds=1.25)
+COUNTS = {"samples": 8, "videos": 4, "tried_videos": 4, "shards": 2, "failures": 0}
+DONE = BuildSummary(counts=COUNTS, failures=(), seconds=1.25)
 OUT, CACHE = Path("out"), Path("cache")
 
 
@@ -152,7 +153,9 @@ def test_a_plain_build_is_one_line() -> None:
 
 def test_videos_that_gave_no_sample_are_counted_apart() -> None:
     """Regression: "4 samples of 7 videos" counted five that had failed."""
-    (line,) = summary_lines(replace(DONE, samples=4, videos=2, tried_videos=7), OUT, None)
+    (line,) = summary_lines(
+        replace(DONE, counts=COUNTS | {"samples": 4, "videos": 2, "tried_videos": 7}), OUT, None
+    )
     assert line == "out: 4 samples of 2 videos (7 tried) in 2 shards, 0 failures, 1.2 s"
 
 

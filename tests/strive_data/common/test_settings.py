@@ -49,7 +49,7 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
         ("sampler.frames=eight", "'eight' (str), expected int"),
         ("sampler.frames=true", "expected int"),
         ("sampler.frames=7", "even number"),
-        ("sampler.alpha=0", "0 < alpha <= 1"),
+        ("sampler.alpha=0", "got 0.0, expected more than 0"),
         ("sampler.kappa=0.1", "sampler.kappa"),
         ("sampler=3", "is a section"),
         ("shard.frames=some", "one of sampled, all"),

@@ -60,7 +60,9 @@ def test_copies_of_killed_processes_are_removed_and_those_of_others_kept() -> No
 
 def test_a_video_larger_than_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4))
-    refused = pytest.raises(StriveError, match=f"{URL} has 5 bytes, .* room for 4: free space, or set TMPDIR")
+    refused = pytest.raises(
+        StriveError, match=f"{URL} has 5 bytes, and .* has 4 bytes free: free space, or set TMPDIR"
+    )
     with refused, fetched(URL):
         pass
 

@@ -103,10 +103,11 @@ def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
     assert scorer.batches == [20, 20, 20, 20, 10]
     assert [each.key for each in done] == [str(i) for i in range(9)]
     for i, each in enumerate(done):
-        assert each.embeddings is not None
-        assert each.embeddings.tolist() == [[10 + i]] * 10
-        assert each.model_seconds > 0
-    assert done[0].model_seconds == done[1].model_seconds  # equal shares of one batch
+        assert each.embedded is not None
+        assert each.embedded.rows.tolist() == [[10 + i]] * 10
+        assert each.embedded.seconds > 0
+    shares = [each.embedded.seconds for each in done if each.embedded]
+    assert shares[0] == shares[1]  # equal shares of one batch
 
 
 def test_nothing_waits_where_nothing_is_embedded() -> None:
@@ -124,9 +125,9 @@ def test_nothing_waits_where_nothing_is_embedded() -> None:
     assert drawn == ["kept"]
     assert next(stream).video is error
     assert drawn == ["kept", "error"]
-    assert [(each.key, each.embeddings is None) for each in stream] == [("fresh", False), ("last", True)]
+    assert [(each.key, each.embedded is None) for each in stream] == [("fresh", False), ("last", True)]
     for scorer in (Plain(), Embeds()):
-        assert [each.embeddings for each in embed_videos(source(), scorer)] == [None] * 4
+        assert [each.embedded for each in embed_videos(source(), scorer)] == [None] * 4
 
 
 def test_few_videos_are_held_at_once_however_many_there_are() -> None:
@@ -148,14 +149,14 @@ def test_few_videos_are_held_at_once_however_many_there_are() -> None:
 def test_a_video_of_many_batches_does_not_wait_for_the_next_one() -> None:
     scorer = Queues(4)
     done = list(embed_videos([("long", video(50, 7)), ("short", video(1, 8))], scorer))
-    assert [each.embeddings.shape for each in done if each.embeddings is not None] == [(50, 1), (1, 1)]
+    assert [each.embedded.rows.shape for each in done if each.embedded is not None] == [(50, 1), (1, 1)]
     assert scorer.batches == [4] * 12 + [3]
 
 
 def test_frames_that_cannot_be_embedded_are_left_to_scoring() -> None:
     flat = Candidates(info=video(1, 1).info, frames=np.zeros((4, 8, 8), np.uint8), times=np.arange(4.0))
     done = list(embed_videos([("a", video(4, 1)), ("flat", flat)], Queues(64)))
-    assert [each.embeddings is None for each in done] == [False, True]
+    assert [each.embedded is None for each in done] == [False, True]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -171,8 +172,8 @@ def test_a_frame_has_the_same_bits_among_others(batch_size: int, threads: int) -
         videos.append((str(i), one))
     together = embed_videos(videos, make_scorer(settings, threads=threads))
     for each, (_, one) in zip(together, videos, strict=True):
-        assert each.embeddings is not None
-        assert each.embeddings.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]
+        assert each.embedded is not None
+        assert each.embedded.rows.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]
 
 
 def test_engines_are_found_by_name() -> None:

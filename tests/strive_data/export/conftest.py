@@ -57,7 +57,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.writelines(json.dumps({"problem": "What is it?", **row}) + "\n" for row in ROWS)
     out = root / "build"
     summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
-    assert (summary.samples, summary.failures) == (7, ())
+    assert (summary.counts["samples"], summary.failures) == (7, ())
     kinds = pl.read_parquet(out / "samples.parquet")["problem_type"]
     assert set(kinds) == set(PROBLEM_TYPES)
     return root

@@ -14,7 +14,7 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import Candidates, Question
 from strive_data.score import FrameEmbedder, FrameScores, make_scorer
-from strive_data.score.cascade import best_share, join, make_cascade
+from strive_data.score.cascade import CascadeScorer, best_share, join
 from tests.strive_data.samples import a_question
 from tests.strive_data.score.videos import video_of
 
@@ -46,7 +46,7 @@ def test_a_hand_worked_cascade() -> None:
     """First: 0..7. The best quarter, 6 and 7, get -6 and -7 (std .5); the first's std over 0..7 is √5.25.
     Candidate 5 is 1 below the last refined: -7 - 1·.5/√5.25."""
     first, second = Brightness("first", 1), Brightness("second", -1)
-    (scored,) = make_cascade(first, second, share=0.25).score(VIDEO, [a_question("a")])
+    (scored,) = CascadeScorer(first, second, share=0.25).score(VIDEO, [a_question("a")])
     assert isinstance(scored, FrameScores)
     slope = 0.5 / np.sqrt(5.25)
     expected = [-7 - slope * (6 - i) for i in range(6)] + [-6, -7]
@@ -57,7 +57,7 @@ def test_a_hand_worked_cascade() -> None:
 
 
 def test_a_share_of_one_is_the_second_scorer() -> None:
-    cascade = make_cascade(Brightness("first", 1), Brightness("second", -1), share=1)
+    cascade = CascadeScorer(Brightness("first", 1), Brightness("second", -1), share=1)
     (scored,) = cascade.score(VIDEO, [a_question("a")])
     assert isinstance(scored, FrameScores)
     assert scored.scores.tolist() == [-float(i) for i in range(8)]
@@ -103,7 +103,7 @@ def test_the_scale_of_the_first_scorer_does_not_matter() -> None:
 
 
 def test_a_question_that_either_cannot_score_fails_alone() -> None:
-    cascade = make_cascade(Brightness("first", 1), Brightness("second", -1), share=0.5)
+    cascade = CascadeScorer(Brightness("first", 1), Brightness("second", -1), share=0.5)
     names = ["fail first", "fail second", "raise second", "a"]
     *failed, kept = cascade.score(VIDEO, [a_question(name) for name in names])
     messages = [result.message for result in failed if isinstance(result, SampleError)]
@@ -140,7 +140,7 @@ def test_clip_first_then_a_language_model(tiny_clip: Path, tiny_vlms: Path) -> N
     assert isinstance(scorer, FrameEmbedder)
     assert scored.embeddings is not None
     assert scored.embeddings.tobytes() == scorer.embed_frames(video.frames).tobytes()
-    assert not isinstance(make_cascade(Brightness("a", 1), Brightness("b", 1), share=1), FrameEmbedder)
+    assert not isinstance(CascadeScorer(Brightness("a", 1), Brightness("b", 1), share=1), FrameEmbedder)
 
 
 @pytest.mark.parametrize("part", ["cascade_first", "cascade_second"])

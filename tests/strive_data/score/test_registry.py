@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from strive_data.config import ScoreSettings
+from strive_data.config import SamplerSettings, ScoreSettings
 from strive_data.errors import SampleError, SettingsError, UsageError
+from strive_data.sampling.registry import draw
 from strive_data.score import FrameScores, make_scorer
 from tests.strive_data.samples import a_question
 from tests.strive_data.score.videos import video_of
-from tools.tiny.pool import make_pool
-from tools.tiny.recall import as_question, evidence_recall
+from tools.tiny.pool import as_question, make_pool
 
 
 def test_an_unknown_scorer_is_a_settings_error() -> None:
@@ -36,9 +36,17 @@ def test_the_demo_scorer_finds_the_evidence() -> None:
     """On videos it was not trained on; uniform sampling is the control."""
     scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"), threads=1)
     assert scorer.name == "demo_clip"
-    recall = evidence_recall(make_pool(videos=24, seed=4242), scorer, ("comb", "uniform"))
-    assert recall["comb"] > 0.94
-    assert 0.4 < recall["uniform"] < 0.75
+    settings, hits = SamplerSettings(frames=8, variants=1), {"comb": list[bool](), "uniform": list[bool]()}
+    for video in make_pool(videos=24, seed=4242):
+        asked = video.plan.asked
+        scored = scorer.score(video.candidates, [as_question(one, "x") for one in asked])
+        for one, result in zip(asked, scored, strict=True):
+            ((start, stop),) = one.spans
+            for name, found in hits.items():
+                times = video.times[draw(name, result.scores, settings, offset=0.5)[0]]
+                found.append(bool(((times >= start) & (times < stop)).any()))
+    assert np.mean(hits["comb"]) > 0.94
+    assert 0.4 < np.mean(hits["uniform"]) < 0.75
 
 
 def test_the_demo_scorer_takes_any_text() -> None:
@@ -157,7 +165,7 @@ def test_an_unknown_name_lists_the_entry_points_too(module: str) -> None:
         ("own_scorers:", "expected package.module:ClassName"),
         (":X", "expected package.module:ClassName"),
         ("own_scorers:Nameless", r"Nameless has no `name` \(str\) and `score"),
-        ("gone", "entry point own_scorers:Gone cannot be loaded"),
+        ("gone", "scorer gone, entry point own_scorers:Gone: own_scorers has no class Gone"),
     ],
 )
 def test_what_cannot_be_imported_is_said(module: str, name: str, message: str) -> None:

@@ -63,7 +63,7 @@ def run_remote(
 
 def objects(store: RemoteFolder) -> dict[str, object]:
     """All objects, run.json without its times, as `content` of a folder."""
-    found: dict[str, object] = {name: store.read(name) for name in store.names()}
+    found: dict[str, object] = {name: store.read(name) for name in store.sizes()}
     record = json.loads(store.read("run.json"))
     return found | {"run.json": {name: value for name, value in record.items() if name not in TIMES}}
 
@@ -106,7 +106,7 @@ def test_a_build_that_stops_at_any_upload_goes_on_and_ends_with_the_same_objects
     for at in range(len(expected)):
         failing = Failing(real, at)
         monkeypatch.setattr(
-            "strive_data.shards.output.open_folder", lambda _, f=failing: RemoteFolder(URL, f, store.path)
+            "strive_data.shards.output.open_remote", lambda _, f=failing: RemoteFolder(URL, f, store.path)
         )
         with pytest.raises(StriveError, match="the network is gone"):
             run_remote(annotation)
@@ -114,10 +114,10 @@ def test_a_build_that_stops_at_any_upload_goes_on_and_ends_with_the_same_objects
         monkeypatch.undo()
         run_remote(annotation)
         assert objects(store) == expected, at
-        for name in store.names():
+        for name in list(store.sizes()):
             store.remove(name)
     monkeypatch.setattr(
-        "strive_data.shards.output.open_folder",
+        "strive_data.shards.output.open_remote",
         lambda _: RemoteFolder(URL, Failing(real, at + 1), store.path),
     )
     run_remote(annotation)
@@ -203,7 +203,7 @@ def test_without_a_shard_another_build_may_start_at_the_url(
 ) -> None:
     with pytest.raises(UsageError, match="none of 11 rows"):
         run_remote(annotation, FakeEngine("abcdeh"))
-    assert {"build.json", "run.json", "tail.json"} <= set(store.names())
+    assert {"build.json", "run.json", "tail.json"} <= store.sizes().keys()
     store.put("shard-000000.tar", annotation)
     with pytest.raises(UsageError, match="other settings"):
         run_remote(annotation, settings=OTHER)

@@ -63,7 +63,7 @@ def test_a_local_build_is_not_copied(build: Path, tmp_path: Path) -> None:
 
 def test_threads_wait_for_one_download(build: Path, tmp_path: Path) -> None:
     inner = Counting(build)
-    cache, size = ShardCache(inner, tmp_path / "cache"), inner.size_bytes(SHARD)
+    cache, size = ShardCache(inner, tmp_path / "cache"), (build / SHARD).stat().st_size
     got: list[bytes] = []
     threads = [
         threading.Thread(target=lambda i=i: got.append(cache.read_range(SHARD, i, 1))) for i in range(8)
@@ -99,7 +99,7 @@ def test_a_damaged_download_is_refused_and_leaves_nothing(build: Path, tmp_path:
 def test_a_cache_that_cannot_be_written_is_named(build: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = ShardCache(open_folder(build), tmp_path / "file" / "cache")
-    with pytest.raises(StriveError, match=r"data\.cache: cannot make .*file/cache"):
+    with pytest.raises(StriveError, match=r"data\.cache: cannot write .*file/cache"):
         cache.read_range(SHARD, 0, 1)
 
 

@@ -92,7 +92,7 @@ def test_transformers_loads_the_folder_and_so_does_an_older_version(
     assert rope[0] == rope[1]
     processor = AutoProcessor.from_pretrained(folder)
     assert processor.chat_template == policy.processor.chat_template
-    # What transformers 4.57 reads (tools/older_readers.py runs it).
+    # What transformers 4.57 reads.
     config = jsonl.read_json(folder / "config.json")
     text = config["text_config"]
     assert text["rope_scaling"] == text["rope_parameters"]

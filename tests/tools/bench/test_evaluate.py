@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,16 +34,12 @@ def test_the_report_by_hand() -> None:
     assert "vision: each question by itself takes 2.50 times" in lines[8]
 
 
-def test_a_run_on_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = save_tiny_qwen2_5_vl(tmp_path / "model")
     task = make_benchmark(tmp_path / "root", model, videos=2, questions=2)
-    options = ["--model", str(model), "--frames", "4", "--candidates", "8", "--pixels", "3136"]
-    arguments = [str(task.data_root), str(task.annotations[0]), *options, "--tokens", "3", "--rounds", "1"]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+    sizes = {"frames": 4, "candidates": 8, "pixels": 3136, "tokens": 3, "rounds": 1}
     capsys.readouterr()
-    evaluate.main()
+    evaluate.main(task.data_root, task.annotations[0], model=str(model), **sizes)
     shown = capsys.readouterr()
     assert shown.out.startswith("4 questions on 2 videos")
     assert "questions a video: 2.00" in shown.out

@@ -32,4 +32,4 @@ def test_the_simulated_build_is_a_finished_one_to_the_build_itself(tmp_path: Pat
     )
     assert summary.unchanged
     # Videos are counted in the tables, which hold one sample a shard here.
-    assert (summary.samples, summary.videos, summary.shards) == (1100, 3, 3)
+    assert (summary.counts["samples"], summary.counts["videos"], summary.counts["shards"]) == (1100, 3, 3)

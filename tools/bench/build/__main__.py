@@ -16,9 +16,10 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from tools.bench.build.image_model import DEMO, RANDOM, ImageModel, choose_model
 from tools.bench.build.stages import CORES, StageCost
@@ -114,7 +115,7 @@ def run_stage(stage: str, job: Workload, bench: Bench, *, frames: int = 0) -> St
     command = [sys.executable, "-m", "tools.bench.build.stages", stage, str(job.root)]
     command += ["--candidates", str(bench.candidates), "--precision", model.precision]
     command += ["--model", model.open_clip_name, "--pretrained", model.pretrained]
-    command += ["--batch-sizes", *map(str, bench.batch_sizes), "--frames", str(frames)]
+    command += ["--frames", str(frames), *(f"--batch-size={size}" for size in bench.batch_sizes)]
     run_measured(command, log=bench.log)
     return StageCost(**json.loads(bench.log.read_text(encoding="utf-8").splitlines()[-1]))
 
@@ -152,14 +153,7 @@ def plain_once(job: Workload, bench: Bench) -> Cost:
 
 def scale(clips: Path, scales: Sequence[int], candidates: int, bench: Bench) -> None:
     """Builds of growing work with the package's tiny model: their peak memory, and whether cost is linear."""
-    tiny = Bench(
-        work=bench.work,
-        model=ImageModel(scorer=DEMO),
-        candidates=candidates,
-        batch_sizes=bench.batch_sizes,
-        repeats=1,
-        with_plain=False,
-    )
+    tiny = replace(bench, model=ImageModel(scorer=DEMO))
     print(f"\ngrowing work, tiny model, {candidates} candidates", flush=True)
     sets = ["--frames", str(min(32, candidates // 2 // 2 * 2)), "--set", "shard.max_samples=64"]
     costs: list[tuple[int, Cost]] = []
@@ -199,19 +193,15 @@ def _print_ratios(
                 (getattr(b, what) - less) / getattr(s, what) for b, s in zip(builds, longest, strict=True)
             ]
             label = f"  build{said} / bare {longest[0].stage}, {unit}"
-            print(ratio_line(label, _median(ratios), target=TO_STAGE, at_most=True))
+            print(ratio_line(label, median(ratios), target=TO_STAGE, at_most=True))
     busy = [build.cpu_seconds / build.wall_seconds / CORES for build in builds]
-    print(f"  {'share of the cores that the build had':<56} {_median(busy):6.2f}")
+    print(f"  {'share of the cores that the build had':<56} {median(busy):6.2f}")
     target = TO_PLAIN if several else 1.0
     for what in ("wall_seconds", "cpu_seconds") if plains else ():
         ratios = [getattr(p, what) / getattr(b, what) for p, b in zip(plains, builds, strict=True)]
         label = f"  plain script / build, {what.partition('_')[0]}"
-        print(ratio_line(label, _median(ratios), target=target, at_most=False))
+        print(ratio_line(label, median(ratios), target=target, at_most=False))
     sys.stdout.flush()
-
-
-def _median(values: Sequence[float]) -> float:
-    return median_cost([Cost(wall_seconds=value, cpu_seconds=0.0) for value in values]).wall_seconds
 
 
 def _arguments() -> argparse.Namespace:

@@ -8,7 +8,6 @@ torch with all cores, JPEGs of the same number and about the same size as a buil
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -17,37 +16,44 @@ import decord
 import numpy as np
 import open_clip
 import torch
+import typer
 import webdataset
 from PIL import Image
 
 
-def main() -> None:
-    arguments = _arguments()
-    precision = arguments.precision
-    model, _, preprocess = open_clip.create_model_and_transforms(
-        arguments.model, pretrained=arguments.pretrained, precision=precision
+def main(
+    annotation: Path,
+    out: Path,
+    model: str = "ViT-B-32",
+    pretrained: str = "openai",
+    precision: str = "fp32",
+    candidates: int = 128,
+    frames: int = 32,
+    max_pixels: int = 128 * 28 * 28,
+) -> None:
+    clip, _, preprocess = open_clip.create_model_and_transforms(
+        model, pretrained=pretrained, precision=precision
     )
-    model.eval()
+    clip.eval()
     dtype = open_clip.get_input_dtype(precision) or torch.float32
-    tokenizer = open_clip.get_tokenizer(arguments.model)
+    tokenizer = open_clip.get_tokenizer(model)
     rng = np.random.default_rng(0)
-    rows = [json.loads(line) for line in arguments.annotation.read_text().splitlines()]
-    with webdataset.TarWriter(str(arguments.out)) as tar:
+    rows = [json.loads(line) for line in annotation.read_text().splitlines()]
+    with webdataset.TarWriter(str(out)) as tar:
         for row in rows:
-            reader = decord.VideoReader(str(arguments.annotation.parent / row["path"]))
-            count = arguments.candidates
-            places = np.linspace(0, len(reader) - 1, count).round().astype(int)
-            frames = reader.get_batch(places).asnumpy()
-            images = torch.stack([preprocess(Image.fromarray(frame)) for frame in frames])
+            reader = decord.VideoReader(str(annotation.parent / row["path"]))
+            places = np.linspace(0, len(reader) - 1, candidates).round().astype(int)
+            pictures = reader.get_batch(places).asnumpy()
+            images = torch.stack([preprocess(Image.fromarray(each)) for each in pictures])
             text = " ".join([row["problem"], *row.get("options", [])])
             with torch.inference_mode():
-                frames_ND = model.encode_image(images.to(dtype)).float()
-                query_D = model.encode_text(tokenizer([text])).float()[0]
+                frames_ND = clip.encode_image(images.to(dtype)).float()
+                query_D = clip.encode_text(tokenizer([text])).float()[0]
             scores = torch.cosine_similarity(frames_ND, query_D[None]).numpy()
-            chosen = _two_variants(scores, arguments.frames, rng)
+            chosen = _two_variants(scores, frames, rng)
             sample = {"__key__": str(row["problem_id"]), "json": row, "scores.npy": scores}
             for slot, place in enumerate(chosen):
-                sample[f"f{slot:04d}.jpg"] = _jpeg(frames[place], arguments.max_pixels)
+                sample[f"f{slot:04d}.jpg"] = _jpeg(pictures[place], max_pixels)
             tar.write(sample)
 
 
@@ -70,20 +76,5 @@ def _jpeg(frame: np.ndarray, max_pixels: int) -> bytes:
     return buffer.getvalue()
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("annotation", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--pretrained", default="openai")
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--candidates", type=int, default=128)
-    parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--max-pixels", type=int, default=128 * 28 * 28)
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,17 +6,18 @@ Workers are warmed up first, so a stage's figure has no start-up in it: a bound 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+import typer
 
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
@@ -40,14 +41,8 @@ class StageCost:
 
     def for_frames(self, frames: int) -> StageCost:
         """The same stage for another number of frames, by its rate."""
-        scale = frames / self.frames
-        return StageCost(
-            stage=self.stage,
-            frames=frames,
-            wall_seconds=self.wall_seconds * scale,
-            cpu_seconds=self.cpu_seconds * scale,
-            how=self.how,
-        )
+        wall, cpu = (seconds * frames / self.frames for seconds in (self.wall_seconds, self.cpu_seconds))
+        return replace(self, frames=frames, wall_seconds=wall, cpu_seconds=cpu)
 
 
 def bare_decode(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
@@ -69,11 +64,12 @@ def bare_model(
     """The image tower on random pixels, `frames` of them: by the fastest of the batch sizes and ways of using
     the cores, each tried on `tried_frames` first. A short run is faster than a processor goes on to be."""
     import torch
+    from PIL import Image
 
     from strive_data.score.load_clip import load_clip
 
     clip = load_clip(settings)
-    side = clip.transform(_black_image()).shape[-1]
+    side = clip.transform(Image.new("RGB", (64, 64))).shape[-1]
 
     def run(size: int, workers: int, threads: int, frames: int) -> StageCost:
         pixels = torch.rand(size, 3, side, side).to(clip.device, clip.dtype)
@@ -89,12 +85,8 @@ def bare_model(
         return StageCost(stage="model", frames=batches * size, wall_seconds=wall, cpu_seconds=cpu, how=how)
 
     ways = [(size, *cores) for size in batch_sizes for cores in sorted({(1, CORES), (CORES, 1)})]
-    best = min(ways, key=lambda way: _seconds_per_frame(run(*way, tried_frames)))
+    best = min(ways, key=lambda way: run(*way, tried_frames).for_frames(1).wall_seconds)
     return run(*best, frames)
-
-
-def _seconds_per_frame(cost: StageCost) -> float:
-    return cost.wall_seconds / cost.frames
 
 
 def bare_jpeg(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:
@@ -115,12 +107,6 @@ def _in_threads(work: Callable[[T], object], items: Iterable[T], threads: int) -
         return time.perf_counter() - started, time.process_time() - cpu
 
 
-def _black_image():
-    from PIL import Image
-
-    return Image.new("RGB", (64, 64))
-
-
 def _warm_up(_: int) -> None:
     time.sleep(0.05)
 
@@ -131,36 +117,28 @@ def _decode(video: Path, settings: DecodeSettings) -> tuple[int, float]:
     return count, time.process_time() - started
 
 
-def main() -> None:
-    arguments = _arguments()
-    videos = sorted(path for path in arguments.folder.iterdir() if path.suffix != ".jsonl")
-    decode = DecodeSettings(candidates=arguments.candidates)
-    if arguments.stage == "decode":
+def main(
+    stage: Literal["decode", "model", "jpeg"],
+    folder: Path,
+    candidates: int = 128,
+    model: str = "",
+    pretrained: str = "",
+    precision: str = "fp32",
+    batch_size: list[int] | None = None,
+    frames: int = 256,
+) -> None:
+    """Print the cost of a stage on the videos of a folder as JSON; `frames` are those of the forward."""
+    videos = sorted(path for path in folder.iterdir() if path.suffix != ".jsonl")
+    decode = DecodeSettings(candidates=candidates)
+    if stage == "decode":
         cost = bare_decode(videos, decode)
-    elif arguments.stage == "jpeg":
+    elif stage == "jpeg":
         cost = bare_jpeg(videos[:12], decode)
     else:
-        settings = ScoreSettings(
-            model=arguments.model, pretrained=arguments.pretrained, precision=arguments.precision
-        )
-        cost = bare_model(settings, batch_sizes=arguments.batch_sizes, frames=arguments.frames)
+        settings = ScoreSettings(model=model, pretrained=pretrained, precision=precision)
+        cost = bare_model(settings, batch_sizes=batch_size or (16, 64), frames=frames)
     print(json.dumps(asdict(cost)))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("stage", choices=["decode", "model", "jpeg"])
-    parser.add_argument("folder", type=Path, help="videos")
-    parser.add_argument("--candidates", type=int, default=128)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--pretrained", default="")
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--frames", type=int, default=256, help="of the forward, for each way tried")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

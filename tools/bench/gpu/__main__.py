@@ -26,6 +26,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from tools.bench.gpu.run import Configuration, estimated_bytes, measure
@@ -104,13 +105,8 @@ def _result(given: Configuration, arguments: argparse.Namespace) -> dict[str, An
 def _made_shards(out: Path, arguments: argparse.Namespace) -> Path:
     folder = out / f"shards-{arguments.questions}x{arguments.frames}-{arguments.height}x{arguments.width}"
     if not folder.exists():
-        make_shards(
-            folder,
-            questions=arguments.questions,
-            frames=arguments.frames,
-            height=arguments.height,
-            width=arguments.width,
-        )
+        sizes = {name: getattr(arguments, name) for name in ("questions", "frames", "height", "width")}
+        make_shards(folder, **sizes)
     return folder
 
 
@@ -127,8 +123,7 @@ def _made_model(out: Path, name: str, device: str) -> Path:
 def _device_bytes(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemTotal"))
+    return int(psutil.virtual_memory().total)
 
 
 def _device_name(device: str) -> str:

@@ -102,7 +102,6 @@ def measure(given: Configuration) -> dict[str, Any]:
 
 def _of_records(given: Configuration, run: TrainState, records: list[dict[str, Any]]) -> dict[str, Any]:
     later = records[1:]
-    seconds = {name: _mean(each["seconds"][name] for each in later) for name in later[0]["seconds"]}
     rollouts, tokens, read = (
         _mean(each[name] for each in later) for name in ("rollouts", "tokens", "tokens_read")
     )
@@ -117,18 +116,13 @@ def _of_records(given: Configuration, run: TrainState, records: list[dict[str, A
     learned = [each for each in later if each["update_tokens"]] or later
     share = learned[-1]["informative"] / learned[-1]["questions"]
     flops = share * update_flops(run.policy.model, task, round(read / prompts), lora=given.lora_rank > 0)
-    return {
-        **asdict(given),
-        "dtype": str(run.policy.model.dtype).removeprefix("torch."),
-        "prompt_tokens": round(read / prompts),
-        "completion_tokens": round(tokens / rollouts),
-        "rollouts": rollouts,
-        "seconds": seconds,
-        "first_step_seconds": records[0]["seconds"]["total"],
-        "seconds_per_rollout": seconds["total"] / rollouts,
-        "sampled_tokens_per_second": tokens / seconds["rollout"],
+    taken = [each["seconds"] for each in records]
+    dtype = run.policy.model.dtype
+    return _figures(given, dtype, taken, rollouts=rollouts, prompt=read / prompts, tokens=tokens) | {
         "update_flops": flops,
-        "flop_use": flops / seconds["update"] / device_flops(run.policy.device, run.policy.model.dtype),
+        "flop_use": flops
+        / _mean(each["seconds"]["update"] for each in later)
+        / device_flops(run.policy.device, dtype),
         "memory_bytes": memory,
         "estimated_bytes": estimated_bytes(given),
         "logprob_gap": learned[-1]["logprob_gap"],
@@ -178,19 +172,33 @@ def _plain(given: Configuration, shards: ShardSet, settings: TrainSettings) -> d
     for _ in range(settings.steps):
         way.step()
         taken.append(way.seconds)
-    seconds = {name: _mean(each[name] for each in taken[1:]) for name in taken[0]}
     rollouts = sum(len(group.views) for group in groups) * given.completions
+    tokens = rollouts * given.tokens
+    found = _figures(given, dtype, taken, rollouts=rollouts, prompt=way.prompt_tokens, tokens=tokens)
+    return found | {"memory_bytes": peak_memory(device)}
+
+
+def _figures(
+    given: Configuration,
+    dtype: torch.dtype,
+    taken: list[dict[str, float]],
+    *,
+    rollouts: float,
+    prompt: float,
+    tokens: float,
+) -> dict[str, Any]:
+    """Figures of every way, by the seconds of each step (the first does not count); `tokens` are sampled."""
+    seconds = {name: _mean(each[name] for each in taken[1:]) for name in taken[1]}
     return {
         **asdict(given),
         "dtype": str(dtype).removeprefix("torch."),
-        "prompt_tokens": way.prompt_tokens,
-        "completion_tokens": given.tokens,
+        "prompt_tokens": round(prompt),
+        "completion_tokens": round(tokens / rollouts),
         "rollouts": rollouts,
         "seconds": seconds,
         "first_step_seconds": taken[0]["total"],
         "seconds_per_rollout": seconds["total"] / rollouts,
-        "sampled_tokens_per_second": rollouts * given.tokens / seconds["rollout"],
-        "memory_bytes": peak_memory(device),
+        "sampled_tokens_per_second": tokens / seconds["rollout"],
     }
 
 

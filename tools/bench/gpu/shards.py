@@ -13,12 +13,11 @@ from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ShardSettings
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.registry import draw
-from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
+from strive_data.schema import SCHEMA_VERSION, Sample, SampleMeta, VideoInfo
 from strive_data.shards.manifest import index_of
 from strive_data.shards.reader import ShardSet
 from strive_data.shards.writer import OpenShard
-
-CANDIDATES = 128
+from tools.bench.step.task import CANDIDATES, question_of, smooth_scores
 
 
 def make_shards(folder: Path, *, questions: int, frames: int, height: int, width: int) -> ShardSet:
@@ -39,7 +38,7 @@ def make_shards(folder: Path, *, questions: int, frames: int, height: int, width
 
 def _sample(number: int, settings: BuildSettings, height: int, width: int) -> Sample:
     rng = np.random.default_rng(number)
-    scores = np.convolve(rng.normal(size=CANDIDATES + 8), np.ones(9) / 9, mode="valid").astype(np.float32)
+    scores = smooth_scores(rng)
     variants = draw(settings.sampler.name, scores, settings.sampler, offset=0.5)
     uniform = uniform_indices(CANDIDATES, settings.sampler.frames)
     stored = np.union1d(variants, uniform).astype(np.int32)
@@ -51,16 +50,8 @@ def _sample(number: int, settings: BuildSettings, height: int, width: int) -> Sa
         reader="noise",
         reader_version="0",
     )
-    question = Question(
-        sample_id=f"q{number}",
-        video=f"{number}.mp4",
-        question=f"What happens in the video after that? ({number})",
-        answer="A",
-        problem_type="multiple choice",
-        options=("A. nothing", "B. something"),
-    )
     return Sample(
-        meta=SampleMeta(question=question, info=info, sampler=asdict(settings.sampler)),
+        meta=SampleMeta(question=question_of(number), info=info, sampler=asdict(settings.sampler)),
         scores=scores,
         times=np.arange(CANDIDATES) + 0.5,
         variants=variants,

@@ -41,16 +41,22 @@ class Task:
 
     def _group(self, rng: np.random.Generator, number: int) -> Group:
         candidates = rng.integers(0, 256, (CANDIDATES, self.side, self.side, 3), dtype=np.uint8)
-        scores = np.convolve(rng.normal(size=CANDIDATES + 8), np.ones(9) / 9, mode="valid").astype(np.float32)
+        scores = smooth_scores(rng)
         settings = SamplerSettings(frames=self.frames, variants=self.variants)
         chosen_MK = draw("peaks", scores, settings, offset=0.5)
         views = tuple(View(frames=candidates[row], times=row.astype(np.float64)) for row in chosen_MK)
         return Group(
-            question=_question(number), views=views, ref=SampleRef(position=number, epoch=0), style=STYLE
+            question=question_of(number), views=views, ref=SampleRef(position=number, epoch=0), style=STYLE
         )
 
 
-def _question(number: int) -> Question:
+def smooth_scores(rng: np.random.Generator) -> np.ndarray:
+    """Random scores float32 [CANDIDATES] that change little from one candidate to the next."""
+    return np.convolve(rng.normal(size=CANDIDATES + 8), np.ones(9) / 9, mode="valid").astype(np.float32)
+
+
+def question_of(number: int) -> Question:
+    """A question of two options."""
     return Question(
         sample_id=f"q{number}",
         video=f"{number}.mp4",
