@@ -19,6 +19,9 @@ from strive_rl.eval.cli import compare, evaluate, probe, score
 from strive_rl.study.cli import study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from strive_data.shards.reader import ShardSet
     from strive_rl.config import TrainSettings
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
@@ -71,16 +74,21 @@ def train(
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
-    _train(
-        shards,
-        model=model,
-        out=out,
-        settings=settings,
-        heldout=heldout,
-        resume=resume or resume_from is not None,
-        resume_from=resume_from,
-        planned=nproc if dry_run else None,
-    )
+    if dry_run:
+        return _plan(shards, model, settings, heldout, nproc)
+    from strive_rl.common.preflight import RESUME, locked
+
+    with locked(out, RESUME):
+        code = _train(
+            shards,
+            model=model,
+            out=out,
+            settings=settings,
+            heldout=heldout,
+            resume=resume or resume_from is not None,
+            resume_from=resume_from,
+        )
+    raise typer.Exit(code)
 
 
 def _train(
@@ -92,53 +100,98 @@ def _train(
     heldout: str | None,
     resume: bool,
     resume_from: Path | None,
-    planned: int | None,
-) -> None:
-    """Train, or print the plan for `planned` processes; cheap mistakes are refused before torch loads."""
-    from strive_rl.common.preflight import require_model
-
-    if planned is None:
-        _require_run(out, settings, resume=resume)
-    require_model(model, settings.policy.device if planned is None else None)
-    from strive_data.shards.reader import ShardSet
+) -> int:
+    """Train; the exit code. What is wrong without torch is refused before it is imported."""
+    from strive_rl.common.preflight import first_process
     from strive_rl.common.progress import quiet_libraries
 
-    cache = Path(settings.data.cache) if settings.data.cache else None
-    data = [ShardSet.open(where, cache) for where in shards]
-    test = ShardSet.open(heldout, cache) if heldout else None
+    if first_process():
+        _require_run(out, model, settings, resume=resume)
+    data, test = _opened(shards, settings, heldout)
+    if first_process():
+        _require_builds(data, test, settings)
+        if resume:
+            _require_resumable(out, data, test, model, settings, resume_from)
     quiet_libraries()
-    if planned is not None:
-        from strive_rl.dry_run import plan, plan_text
-
-        return echo(plan_text(plan(data, model=model, settings=settings, processes=planned)))
     from strive_rl.train.launch import launch
 
-    raise typer.Exit(
-        launch(
-            data,
-            model=model,
-            out=out,
-            settings=settings,
-            resume=resume,
-            resume_from=resume_from,
-            heldout=test,
-        )
+    return launch(
+        data,
+        model=model,
+        out=out,
+        settings=settings,
+        resume=resume,
+        resume_from=resume_from,
+        heldout=test,
     )
 
 
-def _require_run(out: Path, settings: TrainSettings, *, resume: bool) -> None:
-    """Raise UsageError for an output, a package, a tracker or a reward that cannot be used, before torch is
-    imported."""
-    from strive_rl.common.preflight import require_adapters, require_run_folder
+def _plan(
+    shards: list[str], model: str, settings: TrainSettings, heldout: str | None, processes: int
+) -> None:
+    """Print what a run would do and need."""
+    from strive_rl.common.preflight import require_model
+    from strive_rl.common.progress import quiet_libraries
+
+    require_model(model)
+    data, _ = _opened(shards, settings, heldout)
+    quiet_libraries()
+    from strive_rl.dry_run import plan, plan_text
+
+    echo(plan_text(plan(data, model=model, settings=settings, processes=processes)))
+
+
+def _opened(
+    shards: list[str], settings: TrainSettings, heldout: str | None
+) -> tuple[list[ShardSet], ShardSet | None]:
+    from strive_data.shards.reader import ShardSet
+
+    cache = Path(settings.data.cache) if settings.data.cache else None
+    data = [ShardSet.open(where, cache) for where in shards]
+    return data, ShardSet.open(heldout, cache) if heldout else None
+
+
+def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool) -> None:
+    """Raise UsageError for an output, a package, a tracker, a reward or a model that cannot be used."""
+    from strive_rl.common.preflight import require_extras, require_model
+    from strive_rl.common.run_settings import require_run
     from strive_rl.common.trackers import require_trackers
 
-    require_run_folder(out, resume=resume)
+    require_run(out, resume=resume)
     require_trackers(settings.log)
-    require_adapters(settings.policy.lora_rank)
+    require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine)
     if settings.reward.function:
         from strive_rl.algorithm.reward import require_reward
 
         require_reward(settings.reward)
+    require_model(model, settings.policy.device)
+
+
+def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings: TrainSettings) -> None:
+    """Raise UsageError for builds that cannot serve the settings."""
+    from strive_rl.data import Builds
+    from strive_rl.eval.frames import require_heldout
+
+    builds = Builds.of(data)
+    builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
+    require_heldout(heldout, builds, settings)
+
+
+def _require_resumable(
+    out: Path,
+    data: Sequence[ShardSet],
+    heldout: ShardSet | None,
+    model: str,
+    settings: TrainSettings,
+    wanted: Path | None,
+) -> None:
+    """Raise UsageError where the run of `out` was made otherwise, or has no such checkpoint."""
+    from strive_rl.common.run_settings import require_resumable
+    from strive_rl.data import Builds
+    from strive_rl.train.checkpoint import find
+
+    require_resumable(out, settings, model=model, shards=Builds.of(data), heldout=heldout)
+    find(out, wanted)
 
 
 @app.command()

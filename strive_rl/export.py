@@ -9,15 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from strive_data.common.files import output_folder
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.model_folder import MANIFEST_FILE, require_intact, write_manifest
 from strive_rl.common.run_settings import SETTINGS_FILE
 from strive_rl.config import PolicySettings
-from strive_rl.policy.lora import NAME, adapter_config
 from strive_rl.train.checkpoint import MODEL_FOLDER, STATE_FILE, latest, load_state
 
 # Where peft looks for a weight: the model is an attribute of its own wrapper.
@@ -75,6 +72,10 @@ def _checkpoint(source: Path) -> Path:
 
 def _write_adapter(folder: Path, out: Path) -> None:
     """adapter_config.json and adapter_model.safetensors, as peft writes them."""
+    from safetensors.torch import save_file
+
+    from strive_rl.policy.lora import NAME, adapter_config
+
     weights = load_state(folder)["adapters"]
     if not weights:
         raise UsageError(f"{folder}: trained without adapters (policy.lora_rank=0); leave out --adapter")

@@ -189,17 +189,6 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
-def require_unlocked(out: Path) -> None:
-    """Raise UsageError where another process writes to `out`, before anything costly is done for it."""
-    if not out.is_dir():
-        return
-    descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(descriptor, out)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def disk_full_named(out: Path, again: str = AGAIN) -> Iterator[None]:
     """Raise DiskFullError for what the block raises because there is no room."""

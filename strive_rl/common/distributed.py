@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from strive_data.common.files import AGAIN, output_folder
 from strive_data.errors import StriveError
 
 T = TypeVar("T")
@@ -113,16 +111,6 @@ def propagate_errors() -> Iterator[None]:
 def barrier() -> None:
     """Wait until all processes are here."""
     all_gather(None)
-
-
-@contextmanager
-def locked_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
-    """The output folder of all processes, as `output_folder`: the first one makes and locks it."""
-    with ExitStack() as stack:
-        with propagate_errors():
-            if is_first():
-                stack.enter_context(output_folder(out, again))
-        yield
 
 
 def stop(message: str) -> NoReturn:

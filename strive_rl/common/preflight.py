@@ -8,30 +8,32 @@ from __future__ import annotations
 import ctypes
 import difflib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-from strive_data.common.files import require_unlocked
+from strive_data.common.files import AGAIN, output_folder
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
-from strive_rl.common.run_settings import require_folder, require_run
 from strive_rl.config import DEMOS
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
+RESUME = "give the same command with --resume"
 
 
-def require_run_folder(out: Path, *, resume: bool) -> None:
-    """Raise UsageError where a run cannot start in `out`, or has nothing to resume there."""
-    require_free(out)
-    require_run(out, resume=resume)
+@contextmanager
+def locked(out: Path, again: str = AGAIN) -> Iterator[None]:
+    """`output_folder` for a command, from before it imports torch to its end. Under torchrun the first
+    process makes and locks the folder of all."""
+    with output_folder(out, again) if first_process() else nullcontext():
+        yield
 
 
-def require_free(out: Path) -> None:
-    """Raise UsageError where `out` cannot be a folder, or another process writes to it. Under torchrun the
-    first process checks: it is the one that holds the lock."""
-    require_folder(out)
-    if os.environ.get("RANK", "0") == "0":
-        require_unlocked(out)
+def first_process() -> bool:
+    """Whether this is the process that checks, writes and prints for all, as `distributed.is_first` says once
+    they have met."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def require_new(file: Path) -> None:
@@ -57,7 +59,7 @@ def require_model(name: str, device: str | None = None) -> None:
     if device is not None:
         require_device(device)
     require_model_folder(name)
-    if Path(name).is_dir() and os.environ.get("RANK", "0") == "0":
+    if Path(name).is_dir() and first_process():
         require_intact(Path(name))
 
 
@@ -91,17 +93,21 @@ def require_device(name: str) -> None:
     """Raise UsageError where CUDA is wanted and its driver sees no such device."""
     kind, _, index = name.partition(":")
     # An AMD device goes by the name of cuda too, and has another driver.
-    if kind != "cuda" or not (index == "" or index.isdigit()) or Path("/dev/kfd").exists():
+    if kind != "cuda" or Path("/dev/kfd").exists():
         return
     count = _cuda_devices()
     if int(index or 0) >= count:
         raise UsageError(f"policy.device: got {name!r}, but there are {count} CUDA devices")
 
 
-def require_adapters(rank: int) -> None:
-    """Raise UsageError where adapters are asked for and the package that makes them is missing."""
-    if rank and find_spec("peft") is None:
-        raise UsageError(f"policy.lora_rank={rank} needs peft: install this package with its [lora] extra")
+def require_extras(*, lora_rank: int = 0, engine: str = "builtin") -> None:
+    """Raise UsageError where adapters or vLLM are asked for and their package is missing."""
+    for wanted, what, package, extra in (
+        (lora_rank > 0, f"policy.lora_rank={lora_rank}", "peft", "lora"),
+        (engine == "vllm", "engine=vllm", "vllm", "vllm"),
+    ):
+        if wanted and find_spec(package) is None:
+            raise UsageError(f"{what} needs {package}: install this package with its [{extra}] extra")
 
 
 def _cuda_devices() -> int:

@@ -10,9 +10,12 @@ from typing import Any, Protocol
 
 from strive_data.common.settings import as_dict, differences
 from strive_data.errors import UsageError
+from strive_rl.common import jsonl
 from strive_rl.config import DEMOS, TrainSettings
 
 SETTINGS_FILE = "settings.json"
+METRICS_FILE = "metrics.jsonl"
+ROLLOUTS_FILE = "rollouts.jsonl"
 RECORD_KEYS = ("settings", "model", "shards_fingerprint", "versions")
 # Results that a folder may hold beside its settings: of training or of an evaluation.
 WORK = ("*.jsonl", "results.json", "checkpoint-*", "model")
@@ -51,7 +54,16 @@ class Source(Protocol):
 def run_record(
     settings: dict[str, Any], *, model: str, shards: Source, heldout: Source | None = None
 ) -> dict[str, Any]:
-    """The record of a run."""
+    """The record of a run: `run_identity` and the versions of libraries."""
+    return run_identity(settings, model=model, shards=shards, heldout=heldout) | {
+        "versions": library_versions()
+    }
+
+
+def run_identity(
+    settings: dict[str, Any], *, model: str, shards: Source, heldout: Source | None = None
+) -> dict[str, Any]:
+    """What a run that is resumed must share; known without torch."""
     held = {"heldout": str(heldout.folder), "heldout_fingerprint": heldout.fingerprint} if heldout else {}
     return {
         "settings": settings,
@@ -59,7 +71,6 @@ def run_record(
         "shards": str(shards.folder),
         "shards_fingerprint": shards.fingerprint,
         **held,
-        "versions": library_versions(),
     }
 
 
@@ -103,6 +114,16 @@ def holds_work(out: Path) -> bool:
 def model_identity(model: str) -> str:
     """A model folder by its full path, so that two ways to write it are one; other names as they are."""
     return str(Path(model).resolve()) if model not in DEMOS and Path(model).is_dir() else model
+
+
+def require_resumable(
+    out: Path, settings: TrainSettings, *, model: str, shards: Source, heldout: Source | None
+) -> dict[str, Any]:
+    """The saved record of the run that is resumed. Raises UsageError as `require_same`."""
+    saved = jsonl.read_json(out / SETTINGS_FILE, RECORD_KEYS)
+    now = run_identity(as_dict(settings), model=model, shards=shards, heldout=heldout)
+    require_same(saved, now, out)
+    return saved
 
 
 def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -60,6 +61,8 @@ class PolicySettings:
     def __post_init__(self) -> None:
         at_least(self, "policy.", max_pixels=1, max_prompt_tokens=1, logits_chunk_tokens=1)
         at_least(self, "policy.", prompts_per_pass=1, groups_per_pass=1, lora_rank=0)
+        known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device)
+        require(bool(known), f"policy.device: got {self.device!r}, expected auto, cpu, cuda or cuda:N")
         require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
         both = self.lora_rank > 0 and self.train_vision
         require(

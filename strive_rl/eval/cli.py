@@ -83,6 +83,7 @@ def evaluate(
 ) -> None:
     """Accuracy with a 95 % interval over videos, by frame sampler: on the samples of a build, or on a
     benchmark's own videos (the same command resumes it)."""
+    from strive_rl.common.preflight import locked
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
     if (shards is None) == (benchmark is None):
@@ -95,18 +96,18 @@ def evaluate(
     if shards is not None:
         _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
-        _evaluate_shards(out, shards, model, on_samples, baseline)
-        return
+        with locked(out):
+            return _evaluate_shards(out, shards, model, on_samples, baseline)
     options = {**common, **of_videos}
     on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
     files, name = tuple(annotations or ()), benchmark or ""
-    raise typer.Exit(
-        _evaluate_benchmark(
+    with locked(out):
+        code = _evaluate_benchmark(
             out, name, data_root, files, model, recipe, on_videos, workers, cache, baseline=baseline
         )
-    )
+    raise typer.Exit(code)
 
 
 def _refuse_of_videos(options: Mapping[str, object]) -> None:
@@ -125,19 +126,20 @@ def _refuse_of_videos(options: Mapping[str, object]) -> None:
 def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
-    from strive_rl.common.preflight import require_free, require_model
-    from strive_rl.common.progress import quiet_libraries
-
-    require_free(out)
-    require_model(model, settings.policy.device)
-    from strive_data.common.files import output_folder
     from strive_data.shards.reader import ShardSet
-
-    data = ShardSet.open(shards)
+    from strive_rl.common.preflight import require_extras, require_model, require_results
+    from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.frames import require_views
+    from strive_rl.eval.scored_folder import require_evaluation
 
+    require_model(model, settings.policy.device)
+    require_extras(engine=settings.engine)
+    if baseline:
+        require_results(baseline)
+    data = ShardSet.open(shards)
     for each in settings.columns:
         require_views(data, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
+    require_evaluation(out, shards=data, model=model, settings=settings)
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation
@@ -149,7 +151,7 @@ def _evaluate_shards(
     if results is not None:
         echo(f"{out}: finished already, nothing to do")
     else:
-        with output_folder(out), EvalProgress() as progress, oom_hint(settings.policy):
+        with EvalProgress() as progress, oom_hint(settings.policy):
             results = evaluation.evaluate(
                 out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
             )
@@ -170,16 +172,21 @@ def _evaluate_benchmark(
     *,
     baseline: Path | None,
 ) -> int:
-    from strive_rl.common.preflight import require_free, require_model
-    from strive_rl.common.progress import quiet_libraries
-
-    require_free(out)
-    require_model(model, settings.policy.device)
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.common.preflight import require_extras, require_model, require_results
+    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.eval.frames import require_samplers
 
+    require_model(model, settings.policy.device)
+    require_extras(engine=settings.engine)
+    require_samplers(settings)
+    if baseline:
+        require_results(baseline)
     found = find_benchmark(benchmark)
     files = annotations or find_annotations(found, data_root)
+    for absent in (file for file in files if not file.exists()):
+        raise UsageError(f"--annotations {absent}: no such file")
     from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
 
     quiet_libraries()
@@ -205,7 +212,7 @@ def probe(
     """Pass rate of each question and variant of a build, to look at, to filter by, or for
     data.selection=variance."""
     from strive_data.shards.manifest import PASS_RATES_FILE
-    from strive_rl.common.preflight import require_free, require_model, require_new
+    from strive_rl.common.preflight import locked, require_extras, require_model, require_new
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.config import ProbeSettings
 
@@ -215,16 +222,18 @@ def probe(
     if out is None and "://" in shards:
         raise UsageError(f"probe --shards {shards}: give --out, a local folder for {PASS_RATES_FILE}")
     file = (out or Path(shards)) / PASS_RATES_FILE
-    require_free(file.parent)
-    require_new(file)
-    require_model(model, settings.policy.device)
     from strive_data.shards.reader import ShardSet
 
-    data = ShardSet.open(shards)
-    quiet_libraries()
-    from strive_rl.eval.probe import launch
+    with locked(file.parent):
+        require_new(file)
+        require_model(model, settings.policy.device)
+        require_extras(engine=settings.engine)
+        data = ShardSet.open(shards)
+        quiet_libraries()
+        from strive_rl.eval.probe import launch
 
-    raise typer.Exit(launch(file, shards=data, model=model, settings=settings))
+        code = launch(file, shards=data, model=model, settings=settings)
+    raise typer.Exit(code)
 
 
 def score(

@@ -20,7 +20,7 @@ from strive_rl.benchmarks.registry import BENCHMARKS
 from strive_rl.benchmarks.scoring import covered, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import sign_test
-from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE
+from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE, RESULTS_FILE
 from strive_rl.eval.page import compare_page
 from strive_rl.eval.scored_folder import ScoredFolder, read_scored, unlike
 
@@ -49,8 +49,9 @@ def compare(
     folders of other benchmarks, of another treatment of missing answers, and of other questions, unless
     `common` keeps those that both hold.
     """
-    if out is not None and (out / COMPARISON_FILE).exists():
-        raise UsageError(f"{out} already holds a comparison: give another --out")
+    for name in (COMPARISON_FILE, RESULTS_FILE):
+        if out is not None and (out / name).exists():
+            raise UsageError(f"{out} already holds results ({name}): give another --out")
     first = read_scored(a, settings.sampler)
     second = read_scored(b, settings.sampler_b or settings.sampler)
     results, pairs = paired_results(first, second, settings=settings, common=common)

@@ -11,11 +11,15 @@ from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.registry import NOISY, SAMPLERS, SINGLE
 from strive_data.schema import Indices, Sample
 from strive_data.shards.reader import ShardSet
+from strive_rl.config import TrainSettings
+from strive_rl.data import Builds
 from strive_rl.data.views import REBUILD, drawn_variants, needs_embeddings
-from strive_rl.eval.config import UNIFORM
+from strive_rl.eval.config import UNIFORM, BenchmarkSettings
 
 IMPORTANCE = "importance"
 EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
+TRAINING = "training"
+"""The value of `validation.sampler` that means the frames of training."""
 SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 
@@ -58,6 +62,27 @@ def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_f
     if not len(shards):
         raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
     evaluation_views(shards.read(0), sampler, variants=variants, frames_factor=frames_factor)
+
+
+def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSettings) -> None:
+    """Raise UsageError for a held-out build that cannot measure this run, before its model is loaded."""
+    if heldout is None:
+        return
+    sampler = settings.validation.sampler
+    choose(sampler, {TRAINING, *EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
+    if not len(heldout):
+        raise UsageError(f"--heldout {heldout.folder}: the build holds no sample to evaluate on")
+    if heldout.fingerprint in (part.fingerprint for part in builds.parts):
+        raise UsageError(
+            f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
+        )
+
+
+def require_samplers(settings: BenchmarkSettings) -> None:
+    """Raise UsageError for a sampler that a benchmark's frames cannot be chosen by."""
+    for sampler in settings.samplers:
+        choose(sampler, SAMPLERS, "sampler")
+        require_varied(sampler, settings.variants)
 
 
 def require_varied(sampler: str, variants: int) -> None:

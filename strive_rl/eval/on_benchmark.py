@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.console import echo
-from strive_data.common.settings import choose, identity
+from strive_data.common.settings import identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.engines.engine import VideoResult, find_videos, sample_stream
 from strive_data.errors import UsageError
-from strive_data.sampling.registry import SAMPLERS
 from strive_rl.benchmarks.item import Benchmark
 from strive_rl.benchmarks.items import ItemSet, read_items
 from strive_rl.common import distributed, jsonl
@@ -43,7 +42,7 @@ from strive_rl.eval.answer_log import (
     votes,
 )
 from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, UNIFORM, BenchmarkSettings
-from strive_rl.eval.frames import require_varied
+from strive_rl.eval.frames import require_samplers
 from strive_rl.eval.score import (
     gains_over_baseline,
     gains_over_uniform,
@@ -176,9 +175,7 @@ def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, base
 
 def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
-    for sampler in settings.samplers:
-        choose(sampler, SAMPLERS, "sampler")
-        require_varied(sampler, settings.variants)
+    require_samplers(settings)
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder")
     items = read_items(task.annotations, task.benchmark, task.recipe)
@@ -324,7 +321,8 @@ def finished_results(
 def launch(
     out: Path, *, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
 ) -> int:
-    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all."""
+    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all. The caller
+    holds the lock of `out` (preflight.locked)."""
     try:
         with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy):
             with distributed.propagate_errors():
@@ -345,7 +343,7 @@ def launch(
 def _evaluated(
     out: Path, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
 ) -> dict[str, object]:
-    with distributed.locked_folder(out), EvalProgress() as progress:
+    with EvalProgress() as progress:
         return evaluate_benchmark(
             out,
             task=task,

@@ -21,12 +21,13 @@ from strive_rl.answers.accuracy import final_answer
 from strive_rl.answers.similarity import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import SETTINGS_FILE, require_finished, require_folder, run_record
+from strive_rl.common.run_settings import require_folder, run_record
 from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
 from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.eval.frames import require_views
+from strive_rl.eval.scored_folder import require_evaluation
 from strive_rl.policy import Policy, load_policy
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 
@@ -55,10 +56,7 @@ def evaluate(
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
-    if (out / SETTINGS_FILE).exists():
-        raise UsageError(
-            f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
-        )
+    require_evaluation(out, shards=shards, model=model, settings=settings)
     before = read_predictions(baseline) if baseline else None
     policy = load_policy(model, settings.policy)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,8 +90,7 @@ def finished_results(
     if not (out / RESULTS_FILE).is_file():
         return None
     results = jsonl.read_json(out / RESULTS_FILE)
-    now = run_record(as_dict(settings), model=model, shards=shards)
-    require_finished(results, {name: now[name] for name in ("settings", "model", "shards_fingerprint")}, out)
+    require_evaluation(out, shards=shards, model=model, settings=settings)
     if baseline:
         rows = jsonl.read(out / PREDICTIONS_FILE)
         gain = gains(read_predictions(baseline), rows, settings)

@@ -160,13 +160,12 @@ def summary(table: pl.DataFrame) -> str:
 def launch(out: Path, *, shards: ShardSet, model: str, settings: ProbeSettings) -> int:
     """Probe as the command line starts it, with the other processes; the exit code.
 
-    Raises UsageError where the folder of `out` cannot be written or another process writes there,
-    DiskFullError where it has no room, before anything is sampled.
+    Raises DiskFullError where its folder, which the caller has locked, has no room, before anything is
+    sampled.
     """
     try:
         with (
             distributed.processes(PATIENCE_MINUTES),
-            distributed.locked_folder(out.parent),
             oom_hint(settings.policy),
             EvalProgress() as progress,
         ):

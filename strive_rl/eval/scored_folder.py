@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.settings import choose
+from strive_data.common.settings import as_dict, choose
 from strive_data.errors import UsageError
+from strive_data.shards.reader import ShardSet
 from strive_rl.benchmarks.item import Scored
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import summarise
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import flat
+from strive_rl.common.run_settings import SETTINGS_FILE, flat, require_finished, run_identity
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, UNIFORM, EvalSettings
 from strive_rl.eval.page import score_page
 
@@ -132,6 +133,19 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
     results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
     named = _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
     return replace(named, frames=sampler, made=made_from(made))
+
+
+def require_evaluation(out: Path, *, shards: ShardSet, model: str, settings: EvalSettings) -> None:
+    """Raise UsageError where `out` holds a run, or a finished evaluation of other settings, model or shards,
+    and name the difference."""
+    if (out / RESULTS_FILE).is_file():
+        now = run_identity(as_dict(settings), model=model, shards=shards)
+        named = {name: now[name] for name in ("settings", "model", "shards_fingerprint")}
+        require_finished(jsonl.read_json(out / RESULTS_FILE), named, out)
+    elif (out / SETTINGS_FILE).exists():
+        raise UsageError(
+            f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
+        )
 
 
 def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:

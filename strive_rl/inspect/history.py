@@ -19,10 +19,9 @@ import numpy.typing as npt
 
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import flat
+from strive_rl.common.run_settings import METRICS_FILE, SETTINGS_FILE, flat
 from strive_rl.common.trackers import numbers
 
-METRICS_FILE, SETTINGS_FILE = "metrics.jsonl", "settings.json"
 # Settings that may differ between the seeds of one arm.
 FREE = ("seed", "steps", "save_every", "log")
 

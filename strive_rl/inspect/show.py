@@ -14,8 +14,8 @@ from typing import Any
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
+from strive_rl.common.run_settings import ROLLOUTS_FILE
 
-ROLLOUTS_FILE = "rollouts.jsonl"
 # Fields of a row that are not parts of the reward.
 FACTS = frozenset(
     {

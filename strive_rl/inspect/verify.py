@@ -11,10 +11,9 @@ from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.model_folder import MANIFEST_FILE, find_damage, has_manifest
-from strive_rl.common.run_settings import RECORD_KEYS, SETTINGS_FILE
+from strive_rl.common.run_settings import METRICS_FILE, RECORD_KEYS, ROLLOUTS_FILE, SETTINGS_FILE
 
 OWN_FOLDER = re.compile(r"checkpoint-\d+|model")
-RUN_FILES = ("metrics.jsonl", "rollouts.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ def verify(folder: Path) -> Report:
 def _damaged_logs(run: Path) -> Iterator[str]:
     try:
         jsonl.read_json(run / SETTINGS_FILE, RECORD_KEYS)
-        for name in RUN_FILES:
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
             for _ in jsonl.scan(run / name, ["step"]):
                 pass
     except UsageError as error:

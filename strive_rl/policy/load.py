@@ -69,10 +69,7 @@ def choose_device(name: str) -> torch.device:
     """The device asked for; "auto" is CUDA where there is one. UsageError for one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"policy.device: got {name!r}, expected auto, cpu, cuda or cuda:N") from error
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"policy.device: got {name!r}, but there are {torch.cuda.device_count()} CUDA devices"

@@ -24,25 +24,20 @@ def study(
     workers: Annotated[int, typer.Option(help="Runs at a time, each in a process of one thread.", min=1)] = 1,
 ) -> None:
     """Train and evaluate arms of settings with the same seeds: paired gains with intervals, a page."""
-    from strive_rl.common.preflight import require_free, require_model
-    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.preflight import locked, require_model
     from strive_rl.study.plan import read_study
 
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
-    require_free(out)
-    for name in model:
-        require_model(name, plan.arms[0].settings.policy.device)
-    from strive_data.common.files import output_folder
     from strive_data.shards.reader import ShardSet
-
-    data, test = ShardSet.open(shards), ShardSet.open(heldout)
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import run_study
 
-    quiet_libraries()
-    with output_folder(out):
+    with locked(out):
+        for name in model:
+            require_model(name, plan.arms[0].settings.policy.device)
+        data, test = ShardSet.open(shards), ShardSet.open(heldout)
         results = run_study(
             plan,
             out,

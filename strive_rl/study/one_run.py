@@ -7,7 +7,6 @@ checkpoint after STEP steps. Checkpoints are removed once all evaluations exist.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from strive_data.common.files import output_folder
@@ -15,31 +14,10 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common.progress import quiet_libraries
 from strive_rl.common.run_settings import holds_work
 from strive_rl.config import TrainSettings
-from strive_rl.eval.config import RESULTS_FILE, EvalSettings
+from strive_rl.eval.config import RESULTS_FILE
 from strive_rl.eval.on_shards import evaluate
+from strive_rl.study.plan import Job
 from strive_rl.train import checkpoint, state, trainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run of a study from `model`: `steps` are those after which it is evaluated, the last of them its
-    own. Without `settings` the model is evaluated as it is."""
-
-    name: str
-    folder: Path
-    model: str
-    evaluation: EvalSettings
-    settings: TrainSettings | None = None
-    steps: tuple[int, ...] = (0,)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every evaluation exists."""
-        return all((self.results(step) / RESULTS_FILE).is_file() for step in self.steps)
-
-    def results(self, step: int) -> Path:
-        """Folder of the evaluation after `step` steps."""
-        return self.folder / ("eval" if step == self.steps[-1] else f"eval-{step}")
 
 
 def run_job(job: Job, shards: ShardSet, heldout: ShardSet) -> None:

@@ -22,7 +22,7 @@ from strive_data.common.settings import choose, load, require
 from strive_data.errors import SettingsError
 from strive_rl.common.run_settings import flat
 from strive_rl.config import TrainSettings
-from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.config import RESULTS_FILE, EvalSettings
 
 KEYS = ("baseline", "seeds", "points", "train", "eval", "arms")
 
@@ -52,6 +52,28 @@ class Study:
     def steps(self, arm: Arm) -> tuple[int, ...]:
         """The steps after which a run of this arm is evaluated."""
         return tuple(max(1, round(point * arm.settings.steps)) for point in self.points)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a study from `model`: `steps` are those after which it is evaluated, the last of them its
+    own. Without `settings` the model is evaluated as it is."""
+
+    name: str
+    folder: Path
+    model: str
+    evaluation: EvalSettings
+    settings: TrainSettings | None = None
+    steps: tuple[int, ...] = (0,)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every evaluation exists."""
+        return all((self.results(step) / RESULTS_FILE).is_file() for step in self.steps)
+
+    def results(self, step: int) -> Path:
+        """Folder of the evaluation after `step` steps."""
+        return self.folder / ("eval" if step == self.steps[-1] else f"eval-{step}")
 
 
 def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None) -> Study:

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import library_versions
+from strive_rl.common.run_settings import METRICS_FILE, library_versions
 from strive_rl.eval.config import RESULTS_FILE, Column, EvalSettings
 from strive_rl.eval.table import aligned
-from strive_rl.study.one_run import Job
 from strive_rl.study.paired import comparisons, mean_of
-from strive_rl.study.plan import Study
-from strive_rl.train.state import METRICS_FILE
+from strive_rl.study.plan import Job, Study
 
 STUDY_FILE = "study.json"
 COSTS = ("prompts", "rollouts")

@@ -21,8 +21,7 @@ from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import holds_work, with_defaults
-from strive_rl.study.one_run import Job, run_job, run_job_in_worker
-from strive_rl.study.plan import Study
+from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
 
 Observe = Callable[[str], None]
@@ -46,6 +45,10 @@ def run_study(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
     _claim(study, out, shards, heldout, models)
+    from strive_rl.common.progress import quiet_libraries
+    from strive_rl.study.one_run import run_job  # Here: a wrong OUT is refused before torch is imported.
+
+    quiet_libraries()
     jobs = study_jobs(study, out, models)
     missing = [job for job in jobs if not job.finished]
     write_results(study, out, jobs)
@@ -96,6 +99,8 @@ def _in_workers(
 
     Raises StriveError where a process dies.
     """
+    from strive_rl.study.one_run import run_job_in_worker
+
     places = str(shards.folder), str(heldout.folder)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(run_job_in_worker, job, *places): job for job in jobs}

@@ -2,6 +2,8 @@
 
 OUT/checkpoint-000100 is written under another name and renamed when whole, its manifest last; so a folder of
 that name is complete, and damage that comes later is found by its manifest before anything is read.
+
+torch is imported by the functions that need it: `strive-rl export` looks for a checkpoint without it.
 """
 
 from __future__ import annotations
@@ -13,18 +15,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
-
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING, Any, Self
 
 from strive_data.common.files import FULL_WORDS, DiskFullError, has_room, sync_folder
 from strive_data.errors import DamagedError, UsageError
-from strive_rl.common import distributed
 from strive_rl.common.model_folder import add_older_names, find_damage, write_manifest
 from strive_rl.common.reading import reading
-from strive_rl.policy import Policy
-from strive_rl.policy.lora import plain_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from strive_rl.policy import Policy
 
 STATE_FILE = "trainer.pt"
 MODEL_FOLDER = "model"
@@ -88,22 +89,28 @@ def latest(out: Path) -> Path | None:
     return next(reversed(checkpoints(out).values()), None)
 
 
+def find(out: Path, wanted: Path | None) -> Path | None:
+    """As `choose`, without a look at its files."""
+    if wanted is None:
+        return latest(out)
+    known = checkpoints(out)
+    folder = next((path for path in known.values() if path.name == wanted.name), None)
+    if folder is None or (len(wanted.parts) > 1 and wanted.resolve() != folder.resolve()):
+        names = ", ".join(path.name for path in known.values()) or "no checkpoint"
+        raise UsageError(f"--resume-from {wanted}: not a checkpoint of {out}; it holds {names}")
+    return folder
+
+
 def choose(out: Path, wanted: Path | None = None) -> Path | None:
     """The checkpoint to resume from: the newest, or `wanted`, a folder or its name. None where there is none.
 
     Raises UsageError where `wanted` is no checkpoint of the run, DamagedError that names the damaged file and
     the newest intact checkpoint.
     """
-    known = checkpoints(out)
-    folder = next(reversed(known.values()), None)
-    if wanted is not None:
-        folder = next((path for path in known.values() if path.name == wanted.name), None)
-        if folder is None or (len(wanted.parts) > 1 and wanted.resolve() != folder.resolve()):
-            names = ", ".join(path.name for path in known.values()) or "no checkpoint"
-            raise UsageError(f"--resume-from {wanted}: not a checkpoint of {out}; it holds {names}")
+    folder = find(out, wanted)
     damage = next(find_damage(folder), None) if folder else None
     if damage:
-        others = (path for path in reversed(known.values()) if path != folder)
+        others = (path for path in reversed(checkpoints(out).values()) if path != folder)
         intact = next((path for path in others if not any(find_damage(path))), None)
         advice = (
             f"resume from the newest intact checkpoint with --resume-from {intact.name}"
@@ -132,6 +139,9 @@ def snapshot(policy: Policy, state: dict[str, Any] | None = None, *, copy: bool 
     Weights are merged and copied one by one. Without `copy`, on a CPU, those that need no merging are the
     policy's own: the snapshot must be written before the policy changes.
     """
+    from strive_rl.common import distributed
+    from strive_rl.policy.lora import plain_weights
+
     own = policy.model.state_dict(keep_vars=True)
     # The first name of each tensor: tied weights have two, and are written once.
     first_of = {id(tensor): name for name, tensor in reversed(own.items())}
@@ -145,6 +155,8 @@ def snapshot(policy: Policy, state: dict[str, Any] | None = None, *, copy: bool 
 
 def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> None:
     """Write a snapshot now, on the first process; with several all must call it."""
+    from strive_rl.common import distributed
+
     taken = snapshot(policy, state, copy=False)
     if distributed.is_first():
         write(folder, policy, taken)
@@ -155,6 +167,9 @@ def write(folder: Path, policy: Policy, taken: Snapshot) -> None:
 
     Raises DiskFullError where there is no room. What a failed write left is removed, older folders stay.
     """
+    import torch
+    from safetensors import SafetensorError
+
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -223,6 +238,8 @@ def set_aside_after(out: Path, step: int) -> list[Path]:
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The trainer's state of a checkpoint; only tensors and plain values are read, never code."""
+    import torch
+
     with reading(folder / STATE_FILE):
         state: dict[str, Any] = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     return state

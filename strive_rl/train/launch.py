@@ -12,8 +12,10 @@ from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed, jsonl
+from strive_rl.common.preflight import RESUME
 from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import TrainProgress
+from strive_rl.common.run_settings import METRICS_FILE
 from strive_rl.common.signals import StoppedError, StopRequest, listening
 from strive_rl.common.trackers import require_trackers, tracking
 from strive_rl.config import TrainSettings
@@ -21,7 +23,6 @@ from strive_rl.train import state, trainer
 from strive_rl.train.validation import closing_lines
 
 FAILED = 2
-AGAIN = "give the same command with --resume"
 
 
 def launch(
@@ -36,7 +37,7 @@ def launch(
 ) -> int:
     """Train, and say how it ended; the exit code. The first of several processes prints for all.
 
-    Raises UsageError where another process writes to `out`, DiskFullError where there is no room.
+    Raises DiskFullError where there is no room. The caller holds the lock of `out` (preflight.locked).
     """
     require_trackers(settings.log)
     resuming = resume or resume_from is not None
@@ -45,7 +46,6 @@ def launch(
         with (
             distributed.processes(settings.timeout_minutes),
             listening() as stop,
-            distributed.locked_folder(out, AGAIN),
             TrainProgress() as progress,
         ):
             with distributed.propagate_errors():
@@ -72,9 +72,9 @@ def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) ->
             finally:
                 progress.end()
     except StoppedError as stopped:
-        _say(f"{stopped}; to resume, {AGAIN}", err=True)
+        _say(f"{stopped}; to resume, {RESUME}", err=True)
         return stopped.exit_code
-    metrics = run.out / state.METRICS_FILE
+    metrics = run.out / METRICS_FILE
     _say(f"{folder}: the model after step {run.step}; metrics in {metrics}")
     for line in closing_lines(run):
         _say(line)

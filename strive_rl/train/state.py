@@ -20,16 +20,18 @@ from strive_rl.common import distributed, jsonl
 from strive_rl.common.model_folder import has_manifest
 from strive_rl.common.reading import reading
 from strive_rl.common.run_settings import (
-    RECORD_KEYS,
+    METRICS_FILE,
+    ROLLOUTS_FILE,
     SETTINGS_FILE,
     require_folder,
+    require_resumable,
     require_run,
-    require_same,
     require_same_prompts,
     run_record,
 )
 from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Builds, Cursor, Loader, cursor_of
+from strive_rl.eval.frames import require_heldout
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
@@ -38,10 +40,7 @@ from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, load_reference, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.validation import Best, link_best, require_heldout, require_readable
-
-METRICS_FILE = "metrics.jsonl"
-ROLLOUTS_FILE = "rollouts.jsonl"
+from strive_rl.train.validation import Best, link_best, require_readable
 
 Shards = ShardSet | Sequence[ShardSet]
 
@@ -106,9 +105,8 @@ def resume(
     """
     require_run(out, resume=True)
     builds = Builds.of(shards)
+    saved = require_resumable(out, settings, model=model, shards=builds, heldout=heldout)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
-    saved = jsonl.read_json(out / SETTINGS_FILE, RECORD_KEYS)
-    require_same(saved, record, out)
     folder = _choose_checkpoint(out, resume_from)
     # A checkpoint's model has its adapters merged: adapters resume on the model that the run started from.
     weights = folder if folder and not settings.policy.lora_rank else model

@@ -22,6 +22,7 @@ from strive_rl.algorithm.schedule import learning_rate, next_alpha
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
 from strive_rl.common.progress import phase
+from strive_rl.common.run_settings import METRICS_FILE, ROLLOUTS_FILE
 from strive_rl.common.signals import StoppedError, StopRequest
 from strive_rl.config import AlgorithmSettings
 from strive_rl.data import state_of
@@ -39,7 +40,7 @@ from strive_rl.train.metrics import (
     log_rows,
     step_record,
 )
-from strive_rl.train.state import METRICS_FILE, ROLLOUTS_FILE, TrainState
+from strive_rl.train.state import TrainState
 from strive_rl.train.update import update
 from strive_rl.train.validation import exhausted, link_best, validate
 

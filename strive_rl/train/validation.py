@@ -13,18 +13,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from strive_data.common.settings import choose
 from strive_data.common.text import plural
-from strive_data.errors import UsageError
-from strive_data.sampling.registry import SAMPLERS
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.common.progress import phase
 from strive_rl.config import EngineSettings, TrainSettings
-from strive_rl.data import Builds
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
-from strive_rl.eval.frames import EVALUATION_SAMPLERS, IMPORTANCE
+from strive_rl.eval.frames import IMPORTANCE, TRAINING
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import newest_weights
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
     from strive_rl.train.state import TrainState
 
 BEST_LINK = "best"
-TRAINING = "training"
-"""The value of `validation.sampler` that means the frames of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,20 +105,6 @@ def chosen_places(samples: int, questions: int | None) -> list[int]:
     """Places of the questions that are asked: all, or `questions` of them spread evenly. Pure."""
     count = min(samples, questions or samples)
     return [place * samples // count for place in range(count)]
-
-
-def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSettings) -> None:
-    """Raise UsageError for a held-out build that cannot measure this run, before its model is loaded."""
-    if heldout is None:
-        return
-    sampler = settings.validation.sampler
-    choose(sampler, {TRAINING, *EVALUATION_SAMPLERS, *SAMPLERS}, "validation.sampler")
-    if not len(heldout):
-        raise UsageError(f"--heldout {heldout.folder}: the build holds no sample to evaluate on")
-    if heldout.fingerprint in (part.fingerprint for part in builds.parts):
-        raise UsageError(
-            f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
-        )
 
 
 def require_readable(heldout: ShardSet | None, policy: Policy, settings: TrainSettings) -> None:

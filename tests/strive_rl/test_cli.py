@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("train", {"--set": "data.broken=ignore"}, "expected one of stop, skip"),
         ("eval", {"--shards": tmp_path / "empty"}, "has no run.json"),
         ("eval", {"--model": tmp_path / "empty"}, "not a model folder"),
-        ("eval", {"--baseline": tmp_path / "empty"}, "no finished evaluation"),
+        ("eval", {"--baseline": tmp_path / "empty"}, "expected a finished folder"),
     ]
     for command, changes, message in cases:
         arguments = [part for pair in (good | changes).items() for part in pair]

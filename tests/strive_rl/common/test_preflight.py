@@ -6,21 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from strive_data.common.files import output_folder
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import preflight
 from strive_rl.common.model_folder import write_manifest
-from strive_rl.common.preflight import (
-    require_adapters,
-    require_device,
-    require_free,
-    require_model,
-    require_run_folder,
-)
+from strive_rl.common.preflight import locked, require_device, require_extras, require_model
+from strive_rl.common.run_settings import require_run
+from tests.strive_rl.made_shards import make_shards
 
 ROOT = Path(__file__).parents[3]
 # Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.
@@ -65,61 +61,75 @@ def test_a_damaged_model_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_folder_that_holds_a_run_or_none(tmp_path: Path) -> None:
-    require_run_folder(tmp_path / "new", resume=False)
+    require_run(tmp_path / "new", resume=False)
     with pytest.raises(UsageError, match="no run to resume"):
-        require_run_folder(tmp_path / "new", resume=True)
+        require_run(tmp_path / "new", resume=True)
     (tmp_path / "settings.json").touch()
-    require_run_folder(tmp_path, resume=True)
-    require_run_folder(tmp_path, resume=False)
+    require_run(tmp_path, resume=True)
+    require_run(tmp_path, resume=False)
     (tmp_path / "metrics.jsonl").touch()
     with pytest.raises(UsageError, match="already holds a run"):
-        require_run_folder(tmp_path, resume=False)
+        require_run(tmp_path, resume=False)
 
 
-def test_a_folder_that_another_process_writes_to_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A running run is not advised to resume; a lock file without a holder does not count."""
-    for name in ("settings.json", "metrics.jsonl"):
-        (tmp_path / name).touch()
-    with output_folder(tmp_path), pytest.raises(UsageError, match="another process is writing there"):
-        require_run_folder(tmp_path, resume=False)
-    with pytest.raises(UsageError, match="already holds a run"):
-        require_run_folder(tmp_path, resume=False)
-    require_run_folder(tmp_path, resume=True)
-    # The first process of several holds the lock itself.
-    monkeypatch.setenv("RANK", "1")
-    with output_folder(tmp_path):
-        require_free(tmp_path)
-    require_free(tmp_path / "new")
+def test_one_command_at_a_time_holds_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(tmp_path / "new"):
+        with pytest.raises(UsageError, match="another process is writing there"), locked(tmp_path / "new"):
+            pass
+        # The first process of several holds the lock for all.
+        monkeypatch.setenv("RANK", "1")
+        with locked(tmp_path / "new"):
+            pass
+        monkeypatch.delenv("RANK")
+    assert not (tmp_path / "new").exists()
 
 
 def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_cuda_devices", lambda: 2)
-    for name in ("cpu", "auto", "cuda", "cuda:1", "cuda:x"):
+    for name in ("cpu", "auto", "cuda", "cuda:1"):
         require_device(name)
     with pytest.raises(UsageError, match="'cuda:2', but there are 2 CUDA devices"):
         require_device("cuda:2")
 
 
-def typed(*arguments: object) -> tuple[int, str]:
-    """Exit code and output of a command, run where importing a slow package is an error."""
-    program = f"import sys; sys.modules.update(dict.fromkeys({SLOW})); from strive_rl.cli import main; main()"
+# All commands in one process, where importing a slow package is an error.
+TYPED = f"""
+import contextlib, io, json, sys
+sys.modules.update(dict.fromkeys({SLOW}))
+from strive_rl.cli import main
+for arguments in json.load(sys.stdin):
+    sys.argv = ["strive-rl", *arguments]
+    shown, code = io.StringIO(), None
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, shown.getvalue()]))
+"""
+
+
+def typed(*commands: Sequence[object]) -> list[tuple[int, str]]:
+    """Exit code and output of each command."""
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        [sys.executable, "-c", TYPED],
+        input=json.dumps([[str(part) for part in command] for command in commands]),
         capture_output=True,
         text=True,
+        check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    return done.returncode, done.stdout + done.stderr
+    return [(code, shown) for code, shown in map(json.loads, done.stdout.splitlines())]
 
 
-def test_adapters_without_their_package_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_adapters(4)
+def test_extras_that_are_not_installed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_extras(lora_rank=4)
     monkeypatch.setattr(preflight, "find_spec", lambda _name: None)
-    require_adapters(0)
+    require_extras()
     with pytest.raises(UsageError, match=r"policy.lora_rank=4 needs peft.*\[lora\]"):
-        require_adapters(4)
+        require_extras(lora_rank=4)
+    with pytest.raises(UsageError, match=r"engine=vllm needs vllm.*\[vllm\]"):
+        require_extras(engine="vllm")
 
 
 def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
@@ -134,8 +144,8 @@ def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
         ([*train, "--set", "optim.lrr=1"], 2, "did you mean 'lr'"),
         ([*train, "--config", "nothing"], 2, "nothing"),
     ]
-    for arguments, code, text in cases:
-        given, shown = typed(*arguments)
+    results = typed(*(arguments for arguments, _, _ in cases))
+    for (arguments, code, text), (given, shown) in zip(cases, results, strict=True):
         assert (given, text in shown) == (code, True), (arguments, shown)
 
 
@@ -145,17 +155,41 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     for name in ("settings.json", "metrics.jsonl"):
         (tmp_path / "old" / name).touch()
-    good = {"--shards": tmp_path, "--out": tmp_path / "out", "--model": "demo"}
-    cases = [
-        ({"--model": tmp_path / "tt"}, "did you mean"),
-        ({"--out": tmp_path / "old"}, "already holds a run"),
-        ({"--set": "policy.device=cuda:77"}, "CUDA devices"),
-        ({"--set": "reward.function=no_such_module:name"}, "no_such_module"),
-        ({"--set": 'log=["nothing"]'}, "nothing"),
+    make_shards(tmp_path / "build", samples=2)
+    saved = {"settings": {}, "model": "demo", "shards_fingerprint": "0", "versions": {}}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(saved))
+    (tmp_path / "file").touch()
+    build = {"--shards": tmp_path / "build"}
+    cases: list[tuple[str, dict[str, object], str]] = [
+        ("train", {"--model": tmp_path / "tt"}, "did you mean"),
+        ("train", {"--out": tmp_path / "old"}, "already holds a run"),
+        ("train", {"--set": "policy.device=cuda:77"}, "CUDA devices"),
+        ("train", {"--set": "policy.device=gpu"}, "policy.device: got 'gpu'"),
+        ("train", {"--set": "reward.function=no_such_module:name"}, "no_such_module"),
+        ("train", {"--set": 'log=["nothing"]'}, "nothing"),
+        ("train", build | {"--set": "data.sampler=unifrom"}, "did you mean 'uniform'"),
+        ("train", build | {"--heldout": tmp_path / "build"}, "trains on the same samples"),
+        ("train --resume", build | {"--out": tmp_path / "run"}, "shards_fingerprint was 0"),
+        ("eval", build | {"--out": tmp_path / "old"}, "holds a run of training"),
+        ("eval", build | {"--baseline": tmp_path}, "expected a finished folder"),
+        ("probe", build | {"--set": "policy.device=cuda:77"}, "CUDA devices"),
+        (
+            "study demo",
+            build | {"--heldout": tmp_path / "build", "--out": tmp_path / "old"},
+            "holds no study",
+        ),
     ]
-    for changes, text in cases:
-        code, shown = typed("train", *(part for pair in (good | changes).items() for part in pair))
-        assert (code, shown.count("\n"), text in shown) == (2, 1, True), shown
+    good = {"--shards": tmp_path, "--out": tmp_path / "out", "--model": "demo"}
+    commands = [
+        [*command.split(), *(part for pair in (good | changes).items() for part in pair)]
+        for command, changes, _ in cases
+    ]
+    commands.append(["export", tmp_path, "--out", tmp_path / "out"])
+    texts = [*(text for _, _, text in cases), "no model in it"]
+    for command, text, (code, shown) in zip(commands, texts, typed(*commands), strict=True):
+        assert (code, shown.count("\n"), text in shown) == (2, 1, True), (command, shown)
+    assert not (tmp_path / "out").exists()
 
 
 def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
@@ -167,6 +201,7 @@ def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
     line |= {"output": "B", "extracted": "B", "accuracy": 1.0}
     (tmp_path / "out" / "after" / "predictions.jsonl").write_text(json.dumps(line) + "\n")
     good = tmp_path / "out" / "after"
-    for wrong, text in ((tmp_path / "out", f"did you mean {good}"), (tmp_path / "no", "no: no results.json")):
-        assert (typed("compare", good, wrong)[0], text in typed("compare", good, wrong)[1]) == (2, True)
-    assert typed("compare", good, good)[0] == 0
+    results = typed(*(["compare", good, b] for b in (tmp_path / "out", tmp_path / "no", good)))
+    assert [code for code, _ in results] == [2, 2, 0]
+    assert f"did you mean {good}" in results[0][1]
+    assert "no: no results.json" in results[1][1]

@@ -14,7 +14,7 @@ from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import PolicySettings
 from strive_rl.data.selection import start_rates
 from strive_rl.eval.config import ProbeSettings
-from strive_rl.eval.probe import launch, probe, summary
+from strive_rl.eval.probe import probe, summary
 from tests.strive_rl.made_shards import make_shards
 from tests.strive_rl.test_cli import typed
 
@@ -56,9 +56,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(
             out = tmp_path / name
             assert typed("probe", "--shards", tmp_path / "none", "--model", tiny_folder, "--out", out) == 2
             assert says in capfd.readouterr().err
-    nowhere = Path("/proc/none/pass_rates.parquet")
-    with pytest.raises(UsageError, match="--out /proc/none: "):
-        launch(nowhere, shards=None, model="", settings=ProbeSettings())  # type: ignore[arg-type]
+    assert typed("probe", "--shards", tmp_path, "--model", tiny_folder, "--out", "/proc/none") == 2
+    assert "--out /proc/none: " in capfd.readouterr().err
 
 
 def test_a_question_without_a_prompt_is_a_row_with_the_reason(tmp_path: Path, tiny_folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from strive_data.errors import UsageError
+from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.load import choose_device, choose_dtype
@@ -146,8 +146,8 @@ def test_a_hub_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_devices() -> None:
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(UsageError, match="expected auto, cpu, cuda"):
-        choose_device("gpu")
+    with pytest.raises(SettingsError, match="expected auto, cpu, cuda"):
+        PolicySettings(device="gpu")
     with pytest.raises(UsageError, match="CUDA devices"):
         choose_device("cuda:99")
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32

@@ -16,6 +16,7 @@ import torch
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.preflight import locked
 from strive_rl.train import checkpoint
 from strive_rl.train.launch import launch
 from strive_rl.train.metrics import MEASURED
@@ -52,8 +53,8 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
 ) -> None:
     make_shards(tmp_path / "shards")
     child = started(tmp_path, tiny_folder)
-    with pytest.raises(UsageError, match="another process is writing there"):
-        launch([], model=str(tiny_folder), out=tmp_path / "run", settings=settings("plain"), resume=True)
+    with pytest.raises(UsageError, match="another process is writing there"), locked(tmp_path / "run"):
+        pass
     child.send_signal(number)
     said = child.communicate(timeout=120)[0]
     assert child.returncode == 128 + number
