@@ -160,7 +160,7 @@ def require_judge(settings: JudgeSettings) -> None:
 def read_cache(path: Path) -> dict[str, float]:
     """The grades of this file and of those of other processes beside it; a line cut by a crash is dropped."""
     grades = {}
-    jsonl.drop_cut_line(path)
+    jsonl.cut_back(path)
     for file in path.parent.glob(f"{path.name.partition('-')[0]}-*{path.suffix}"):
         grades.update({record["key"]: record["grade"] for record in jsonl.scan(file, ["key", "grade"])})
     return grades

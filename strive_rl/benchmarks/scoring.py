@@ -15,7 +15,6 @@ from strive_rl.benchmarks.item import (
     Scored,
     Status,
     Unusable,
-    Verdict,
     values_of,
 )
 from strive_rl.benchmarks.verdicts import final_text, open_form
@@ -32,51 +31,41 @@ def scored(benchmark: Benchmark, item: Item, output: str | None, judgement: floa
 
     A judgement in [0, 1] counts where a rule is undecided, and in conventions with `judge_overrides`.
     """
-    verdicts = {
-        convention: verdict
-        for convention in benchmark.conventions
-        if (verdict := convention.score(output or "", item)) is not None
-    }
-    values = {c.name: _value(c, verdict, output, judgement) for c, verdict in verdicts.items()}
-    left_out = tuple(c.name for c, verdict in verdicts.items() if verdict.left_out and output is not None)
-    by_judge = tuple(c.name for c, verdict in verdicts.items() if _judged(c, verdict, output, judgement))
+    extracted: dict[str, str | None] = {}
+    values: dict[str, float | None] = {}
+    left_out, by_judge = [], []
+    for convention in benchmark.conventions:
+        verdict = convention.score(output or "", item)
+        if verdict is None:
+            continue
+        name = convention.name
+        extracted[name], values[name] = verdict.extracted, 0.0 if output is None else verdict.value
+        overridden = convention.judge_overrides and judgement is not None
+        if output is not None and (verdict.value is None or overridden):
+            values[name] = judgement
+            by_judge.append(name)
+        if verdict.left_out and output is not None:
+            left_out.append(name)
+    status: Status = "judged" if by_judge else "scored"
+    if output is None:
+        status = "missing"
+    elif any(value is None for value in values.values()):
+        status = "awaiting judge"
     question = item.question
     return Scored(
         sample_id=question.sample_id,
         video=question.video,
-        status=_status(output, values, by_judge),
+        status=status,
         question=question.question,
         options=question.options,
         reference=question.answer,
         tags=dict(item.tags),
         output=output,
-        extracted={c.name: verdict.extracted for c, verdict in verdicts.items()},
+        extracted=extracted,
         values={name: value for name, value in values.items() if name not in left_out},
-        left_out=left_out,
-        by_judge=by_judge,
+        left_out=tuple(left_out),
+        by_judge=tuple(by_judge),
     )
-
-
-def _judged(convention: Convention, verdict: Verdict, output: str | None, judgement: float | None) -> bool:
-    """Whether a judge decides: the rule does not, or its decision is overridden."""
-    overridden = convention.judge_overrides and judgement is not None
-    return output is not None and (verdict.value is None or overridden)
-
-
-def _value(
-    convention: Convention, verdict: Verdict, output: str | None, judgement: float | None
-) -> float | None:
-    if output is None:
-        return 0.0
-    return judgement if _judged(convention, verdict, output, judgement) else verdict.value
-
-
-def _status(output: str | None, values: dict[str, float | None], by_judge: Sequence[str]) -> Status:
-    if output is None:
-        return "missing"
-    if any(value is None for value in values.values()):
-        return "awaiting judge"
-    return "judged" if by_judge else "scored"
 
 
 def scored_answers(benchmark: Benchmark, item: Item, outputs: Sequence[str]) -> Scored:
@@ -250,27 +239,24 @@ def left_out(benchmark: Benchmark, rows: Sequence[Scored]) -> dict[str, int]:
 
 def _judge(benchmark: Benchmark, rows: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
     """By convention: how much a judge decides, and the totals without one: undecided as 0, and left out."""
-    return {
-        c.name: _judge_share(c, rows, bootstrap)
-        for c in benchmark.conventions
-        if any(c.name in row.by_judge for row in rows)
-    }
-
-
-def _judge_share(convention: Convention, rows: Sequence[Scored], bootstrap: Bootstrap) -> dict[str, Any]:
-    name = convention.name
-    undecided = [row for row in rows if name in row.by_judge]
-    awaiting = sum(row.values[name] is None for row in undecided)
-    decided = [row for row in rows if name not in row.by_judge]
-    alone = [rules_only(row, name) for row in rows]
-    return {
-        "asked": len(undecided),
-        "share": len(undecided) / len(rows),
-        "judged": len(undecided) - awaiting,
-        "awaiting": awaiting,
-        "rules_only": shown(total(convention, alone, bootstrap)),
-        "decided_by_rules": shown(total(convention, decided, bootstrap)),
-    }
+    shares = {}
+    for convention in benchmark.conventions:
+        name = convention.name
+        undecided = [row for row in rows if name in row.by_judge]
+        if not undecided:
+            continue
+        awaiting = sum(row.values[name] is None for row in undecided)
+        decided = [row for row in rows if name not in row.by_judge]
+        alone = [rules_only(row, name) for row in rows]
+        shares[name] = {
+            "asked": len(undecided),
+            "share": len(undecided) / len(rows),
+            "judged": len(undecided) - awaiting,
+            "awaiting": awaiting,
+            "rules_only": shown(total(convention, alone, bootstrap)),
+            "decided_by_rules": shown(total(convention, decided, bootstrap)),
+        }
+    return shares
 
 
 def rules_only(row: Scored, name: str) -> Scored:

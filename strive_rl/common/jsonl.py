@@ -69,28 +69,18 @@ def first_and_last_step(path: Path) -> tuple[int, int] | None:
         return (_step_of(first, path), _step_of(last, path)) if last else None
 
 
-def cut_back(path: Path, step: int) -> None:
-    """Drop the records after `step`, which no checkpoint holds, and a line that was cut by a crash.
+def cut_back(path: Path, step: int | None = None) -> None:
+    """Drop a last line that was cut by a crash, and the records after `step`, which no checkpoint holds.
 
     The file is truncated in place: a full disk does not stand in the way.
     """
     if not path.is_file():
         return
     with path.open("rb+") as file:
-        end = _offset_of(file, path, step + 1)
+        end = _whole_bytes(file) if step is None else _offset_of(file, path, step + 1)
         if end < os.fstat(file.fileno()).st_size:
             file.truncate(end)
             os.fsync(file.fileno())
-
-
-def drop_cut_line(path: Path) -> None:
-    """Drop a last line that was cut by a crash, so that lines may be appended."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        end = _whole_bytes(file)
-        if end < os.fstat(file.fileno()).st_size:
-            file.truncate(end)
 
 
 def write_json(path: Path, body: Record) -> None:

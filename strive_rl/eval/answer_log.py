@@ -11,13 +11,10 @@ questions takes the place of them all.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,23 +163,14 @@ def write(out: Path, name: str, lines: Iterable[Line]) -> None:
     """Append lines to this process's file, on the disk when this returns."""
     several = distributed.world_size() > 1
     path = out / (f"{name}.rank{distributed.rank():03d}.jsonl" if several else f"{name}.jsonl")
-    body = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
-    if not body:
-        return
-    with path.open("ab") as file:
-        file.write(body.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    if made := list(lines):
+        jsonl.append(path, made)
 
 
 def mend(out: Path) -> None:
     """Cut off lines that a crash cut short, so that others can be appended."""
     for path in _files(out, PREDICTIONS) + _files(out, FAILURES):
-        body = path.read_bytes()
-        whole = body.rfind(b"\n") + 1
-        if whole < len(body):
-            with path.open("r+b") as file:
-                file.truncate(whole)
+        jsonl.cut_back(path)
 
 
 def merge(out: Path, name: str, order: Mapping[Key, int]) -> list[Line]:
@@ -209,9 +197,6 @@ def _files(out: Path, name: str) -> list[Path]:
     return [*out.glob(f"{name}.jsonl"), *sorted(out.glob(f"{name}.rank*.jsonl"))]
 
 
-LineAnswers = dict[str, Any]
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnswerContext:
     """What answers are made by: the model, the benchmark and its items by sample id. `spent` adds up the
@@ -227,7 +212,7 @@ class AnswerContext:
 
 def answered(
     context: AnswerContext, pending: Pending, videos: Iterator[VideoResult]
-) -> Iterator[tuple[list[LineAnswers], list[LineAnswers]]]:
+) -> Iterator[tuple[list[Line], list[Line]]]:
     """Lines of answers and of failures, one pair a batch and column, in the order of `pending`.
 
     `videos` are the results of its jobs, in their order.
@@ -258,17 +243,15 @@ def _answer(
 ) -> tuple[list[Answer], list[Dropped]]:
     """The answers of one batch in one column, timed where columns are compared by their cost."""
     began, settings = time.monotonic(), context.settings
-    vote = partial(_vote, context) if settings.vote else None
-    made = answer(context.policy, asked, column, settings, context.engine, vote=vote)
+
+    def vote(texts: Sequence[str], question: Question, logprobs: Sequence[float]) -> Election:
+        return elected(context.benchmark, context.items[question.sample_id], texts, logprobs)
+
+    voter = vote if settings.vote else None
+    made = answer(context.policy, asked, column, settings, context.engine, vote=voter)
     if settings.variants > 1 or settings.vote:
         context.spent.update({seconds_name(column.name): time.monotonic() - began})
     return made
-
-
-def _vote(
-    context: AnswerContext, texts: Sequence[str], question: Question, logprobs: Sequence[float]
-) -> Election:
-    return elected(context.benchmark, context.items[question.sample_id], texts, logprobs)
 
 
 def seconds_name(column: str) -> str:
@@ -276,7 +259,7 @@ def seconds_name(column: str) -> str:
     return f"answering {column}"
 
 
-def answer_line(context: AnswerContext, one: Answer) -> LineAnswers:
+def answer_line(context: AnswerContext, one: Answer) -> Line:
     """The line of predictions.jsonl of one question under one sampler.
 
     `score` and `extracted` are those of the benchmark's first convention, a mean over several answers; None
@@ -292,7 +275,7 @@ def answer_line(context: AnswerContext, one: Answer) -> LineAnswers:
     }
 
 
-def failure_line(failure: FailedRow) -> LineAnswers:
+def failure_line(failure: FailedRow) -> Line:
     """The line of failures.jsonl of a question without an answer."""
     return {
         "sample_id": failure.sample_id,
@@ -304,13 +287,13 @@ def failure_line(failure: FailedRow) -> LineAnswers:
     }
 
 
-def unusable_line(row: Unusable) -> LineAnswers:
+def unusable_line(row: Unusable) -> Line:
     """The line of failures.jsonl of a row of the annotation that is no question."""
     seen = {"stage": "annotation", "kind": "bad_row", "message": row.message}
     return {"sample_id": row.sample_id, "sampler": EVERY, "video": row.video} | seen
 
 
-def _dropped_line(context: AnswerContext, dropped: Dropped, sampler: str) -> LineAnswers:
+def _dropped_line(context: AnswerContext, dropped: Dropped, sampler: str) -> Line:
     sample_id, reason = dropped
     video = context.items[sample_id].question.video
     seen = {"stage": "prompt", "kind": "bad_row", "message": reason}
