@@ -84,7 +84,9 @@ def policy_loss(
         weights_BL, seen = _importance(batch, mask_BL, settings.loss, settings.importance_cap)
         losses_BL, values = losses_BL * weights_BL, values | seen
     if settings.kl_beta:
-        divergence_BL = _divergence(batch, mask_BL, settings.kl_estimator)
+        reference_BL = _required(batch.reference_logprobs, "reference log-probabilities, for kl_beta")
+        log_ratio_BL = _difference(reference_BL.detach(), batch.logprobs, mask_BL)
+        divergence_BL = KL_ESTIMATORS[settings.kl_estimator](log_ratio_BL)
         losses_BL = losses_BL + settings.kl_beta * divergence_BL
         values["reference_kl"] = divergence_BL
     weights_B1 = token_weights(mask_BL, settings, completions=completions, tokens=tokens).to(losses_BL.dtype)
@@ -120,11 +122,6 @@ def _importance(batch: TokenBatch, mask_BL: Tensor, loss: LossName, cap: float) 
     ratio_BL = RATIOS[loss](log_ratio_BL, mask_BL)
     weights_BL = ratio_BL.clamp(max=cap)
     return weights_BL, {"importance": weights_BL, "capped": ratio_BL > cap}
-
-
-def _divergence(batch: TokenBatch, mask_BL: Tensor, estimator: KlEstimator) -> Tensor:
-    reference_BL = _required(batch.reference_logprobs, "reference log-probabilities, for kl_beta")
-    return KL_ESTIMATORS[estimator](_difference(reference_BL.detach(), batch.logprobs, mask_BL))
 
 
 def _difference(logprobs_BL: Tensor, others_BL: Tensor, mask_BL: Tensor) -> Tensor:

@@ -73,17 +73,10 @@ def gain_of(differences: Sequence[float]) -> Gain | None:
     if made is None:
         return None
     if made.error is None:
-        return Gain(mean=made.mean, error=None, count=1, low=None, high=None, p=None)
+        return Gain(**vars(made), low=None, high=None, p=None)
     half = made.error * t_quantile(made.count - 1)
     p = _p_value(made.mean, made.error, made.count - 1)
-    return Gain(
-        mean=made.mean,
-        error=made.error,
-        count=made.count,
-        low=made.mean - half,
-        high=made.mean + half,
-        p=p,
-    )
+    return Gain(**vars(made), low=made.mean - half, high=made.mean + half, p=p)
 
 
 def t_within(t: float, freedom: int) -> float:

@@ -14,8 +14,7 @@ completions differ.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from strive_data.common.text import plural
@@ -59,12 +58,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     be used.
     """
     made, found = RolloutBatch(after=run.cursor), 0
-    wanted, rollout = run.settings.data.questions_per_step, run.settings.rollout
-    sampling = Sampling(
-        completions=rollout.completions,
-        max_new_tokens=rollout.max_new_tokens,
-        temperature=rollout.temperature,
-    )
+    wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     expected_alpha = next_alpha(run.alpha, run.settings, start=run.loader.alpha, step=step)
     with newest_weights(run.engine, run.policy, run.step):
         while True:
@@ -75,10 +69,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             phase(f"encoding {plural(len(batch.groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, batch.groups)
             watch.lap("encode")
-            with _name_questions(encoded, step):
-                sampled = sample_groups(
-                    run.engine or BuiltinEngine(run.policy), encoded, sampling, run.settings.seed
-                )
+            sampled = _sampled(run, encoded, step)
             phase(f"rewarding {plural(len(sampled), 'question')}")
             rewarded, unrewarded, counts = reward_or_skip(sampled, run.rules, step)
             watch.lap("rollout")
@@ -92,7 +83,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
                 outcomes = outcomes_of(batch.refs, encoded, rewarded)
                 run.loader.rates.observe(distributed.all_gather_list(outcomes))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
-            if found >= wanted or made.rounds == rollout.dynamic_sampling_rounds:
+            if found >= wanted or made.rounds == limit:
                 break
             made.rounds += 1
     _require_usable(made.groups, made.broken + made.dropped, step)
@@ -111,11 +102,16 @@ def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:
     }
 
 
-@contextmanager
-def _name_questions(groups: Sequence[Group], step: int) -> Iterator[None]:
-    """Add the step and the questions to the error about probabilities that are not finite."""
+def _sampled(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:
+    """The groups with their completions. An error about probabilities names the step and the questions."""
+    rollout, engine = run.settings.rollout, run.engine or BuiltinEngine(run.policy)
+    sampling = Sampling(
+        completions=rollout.completions,
+        max_new_tokens=rollout.max_new_tokens,
+        temperature=rollout.temperature,
+    )
     try:
-        yield
+        return sample_groups(engine, groups, sampling, run.settings.seed)
     except NotFiniteError as error:
         ids = ", ".join(group.question.sample_id for group in groups)
         raise StriveError(
@@ -126,6 +122,6 @@ def _name_questions(groups: Sequence[Group], step: int) -> Iterator[None]:
 def _require_usable(groups: Sequence[Group], skipped: Sequence[SkippedQuestion], step: int) -> None:
     """Stop where no process has a group: a wrong setting, since one bad question would be skipped."""
     reasons = distributed.all_gather_list([each.reason for each in skipped])
-    if not sum(distributed.all_gather(len(groups))):
+    if not any(distributed.all_gather(len(groups))):
         count = plural(len(reasons), "question")
         distributed.stop(f"step {step}: none of {count} can be used; the first is {reasons[0]}")

@@ -158,19 +158,14 @@ def adapters_off(model: Any) -> Iterator[None]:
             module.enable_adapters(True)
 
 
-DUMMY_SIDE = 64
-NO_LIMIT = 1 << 20
-
-
 def make_dummy_example(policy: Policy) -> TrainExample:
     """An example of zero advantage for a process that has no question left while others have.
 
     One question about two small frames with one completion of two tokens: the shortest pass through every
     weight that a real example uses. With a frozen vision tower its features are computed here, once.
     """
-    unbounded = replace(policy, settings=replace(policy.settings, max_prompt_tokens=NO_LIMIT))
-    frames = np.zeros((2, DUMMY_SIDE, DUMMY_SIDE, 3), dtype=np.uint8)
-    view = View(frames=frames, times=np.array([0.0, 1.0]), paired=True)
+    unbounded = replace(policy, settings=replace(policy.settings, max_prompt_tokens=1 << 20))
+    view = View(frames=np.zeros((2, 64, 64, 3), dtype=np.uint8), times=np.array([0.0, 1.0]), paired=True)
     question = Question(sample_id="dummy", video="", question="", answer="A", problem_type="free-form")
     with unsharded(policy.model):
         (group,), _ = encode_groups(unbounded, [Group(question=question, views=(view,))])

@@ -118,8 +118,7 @@ def resume(
         raise UsageError(f"{out} has {plural(run.step, 'step')} already, more than steps={settings.steps}")
     distributed.barrier()
     if distributed.is_first():
-        _rewind(out, run.step)
-        _relink_best(run)
+        _rewind(run)
         jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
@@ -148,8 +147,9 @@ def _load_checkpoint(run: TrainState, folder: Path) -> None:
             run.loader.rates.load(state["selection"])
 
 
-def _rewind(out: Path, step: int) -> None:
-    """Make the folder that of a run after `step` steps, and say what is not as it should be."""
+def _rewind(run: TrainState) -> None:
+    """Make the folder that of a run after its steps so far, and say what is not as it should be."""
+    out, step = run.out, run.step
     for moved in checkpoint.set_aside_after(out, step):
         _warn(f"the run goes on before this checkpoint, which is kept under another name: {moved}")
     for name in (METRICS_FILE, ROLLOUTS_FILE):
@@ -159,15 +159,11 @@ def _rewind(out: Path, step: int) -> None:
     if missing:
         which = f"step {missing[0]}" if len(missing) == 1 else f"{len(missing)} steps from {missing[0]} on"
         _warn(f"{out / METRICS_FILE} was cut or lost: it lacks {which}, of {step}; curves and sums do too")
-
-
-def _relink_best(run: TrainState) -> None:
-    """Point OUT/best to the best checkpoint as of this step."""
-    folder = checkpoint.checkpoint_folder(run.out, run.best.step) if run.best else None
-    if folder and not folder.is_dir():
-        _warn(f"{folder}, the best checkpoint so far, is gone; the next one must exceed its accuracy")
-        folder = None
-    link_best(run.out, folder)
+    best = checkpoint.checkpoint_folder(out, run.best.step) if run.best else None
+    if best and not best.is_dir():
+        _warn(f"{best}, the best checkpoint so far, is gone; the next one must exceed its accuracy")
+        best = None
+    link_best(out, best)
 
 
 def _warn(text: str) -> None:

@@ -134,7 +134,8 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
                 observe(record, run.settings.steps)
             stop = _signal(request)
             ended = run.step == run.settings.steps or exhausted(run)
-            if stop or ended or _save_due(run):
+            improved = run.best is not None and run.best.step == run.step
+            if stop or ended or improved or run.step % run.settings.save_every == 0:
                 _save(run, saver)
             if stop and not ended:
                 saver.wait()
@@ -144,11 +145,6 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
         if distributed.is_first():
             saver.submit(partial(checkpoint.write, folder, run.policy, model))
     return folder
-
-
-def _save_due(run: TrainState) -> bool:
-    """Whether a checkpoint is due: by the number of steps, or as the best one so far."""
-    return run.step % run.settings.save_every == 0 or (run.best is not None and run.best.step == run.step)
 
 
 def _save(run: TrainState, saver: AsyncSaver) -> None:

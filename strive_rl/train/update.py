@@ -81,7 +81,7 @@ def update(
     every process; the weights are then those before that update.
     """
     held = distributed.all_gather(len(examples))
-    if not sum(held):
+    if not any(held):
         return UpdateStats()
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
@@ -91,7 +91,10 @@ def update(
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
         done.append(_accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy))
         norms.append(optimizer.clip())
-        _require_finite_gradient(norms[-1], where, minibatch)
+        # The norm is that of all processes, and the same on each.
+        if not math.isfinite(norms[-1]):
+            ids = distributed.all_gather_list(_ids(minibatch))
+            distributed.stop(_not_finite(norms[-1], "gradient", where, ids))
         optimizer.step(learning_rate)
     return _stats(done, norms, has_gap=settings.logprob_condition == "own")
 
@@ -122,20 +125,27 @@ def _accumulate(
     """Add the gradients of one update to the optimizer, pass by pass. A loss that is not finite ends all
     processes."""
     size, sums, failure = policy.settings.groups_per_pass, Sums(), ""
-    completions, tokens, most_passes = _global_counts(minibatch, size)
+    passes = math.ceil(len(minibatch) / size)
+    own = (
+        sum(example.advantages.size for example in minibatch),
+        sum(each.tokens for each in minibatch),
+        passes,
+    )
+    all_completions, all_tokens, all_passes = zip(*distributed.all_gather(own), strict=True)
+    count = {"completions": sum(all_completions), "tokens": sum(all_tokens)}
     take_load(policy.model)
     for start in range(0, len(minibatch), size):
         part = minibatch[start : start + size]
         phase(f"updating, question {start + 1} of {len(minibatch)}")
         batch = token_batch(policy, part, settings, temperature)
-        loss, values = policy_loss(batch, settings, completions=completions, tokens=tokens)
+        loss, values = policy_loss(batch, settings, **count)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
-        if not np.isfinite(values["loss"]):
+        if not math.isfinite(values["loss"]):
             failure = failure or _not_finite(values["loss"], "loss", where, _ids(part))
         optimizer.gather()
         _add(sums, values | _gaps(batch))
     router = take_load(policy.model)
-    for _ in range(most_passes - math.ceil(len(minibatch) / size)):
+    for _ in range(max(all_passes) - passes):
         _dummy_pass(policy, optimizer, dummy, temperature)
     with distributed.propagate_errors():
         if failure:
@@ -148,16 +158,6 @@ def _add(sums: Sums, values: Sums) -> None:
     for name, value in values.items():
         known = sums.get(name, 0.0)
         sums[name] = max(known, value) if name == "logprob_gap" else known + value
-
-
-def _global_counts(minibatch: Sequence[TrainExample], groups_per_pass: int) -> tuple[int, int, int]:
-    """Completions and their tokens over all processes; the most passes of any process."""
-    completions = sum(example.advantages.size for example in minibatch)
-    tokens = sum(example.tokens for example in minibatch)
-    passes = math.ceil(len(minibatch) / groups_per_pass)
-    each = distributed.all_gather((completions, tokens, passes))
-    all_completions, all_tokens, all_passes = zip(*each, strict=True)
-    return sum(all_completions), sum(all_tokens), max(all_passes)
 
 
 def _dummy_pass(policy: Policy, optimizer: Optimizer, dummy: TrainExample | None, temperature: float) -> None:
@@ -227,13 +227,6 @@ def _stats(
     }
     router = summed([router for _, router in updates if router])
     return UpdateStats(**means, tokens=int(tokens), updates=len(norms), router=router)
-
-
-def _require_finite_gradient(norm: float, where: str, minibatch: Sequence[TrainExample]) -> None:
-    """The norm is that of all processes, and the same on each."""
-    if not np.isfinite(norm):
-        ids = distributed.all_gather_list(_ids(minibatch))
-        distributed.stop(_not_finite(norm, "gradient", where, ids))
 
 
 def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:
