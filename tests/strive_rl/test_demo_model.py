@@ -18,7 +18,7 @@ from tools.tiny.examples import answer_text, make_examples
 from tools.tiny.pool import as_question, make_pool
 from tools.tiny.warm_start import accuracy, frozen
 
-FOLDER = Path(strive_rl.__file__).parent / "demo_model"
+FOLDER = Path(strive_rl.__file__).parent / "demo_models/demo"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_the_tiny_weights_are_below_8_mb_together() -> None:
 
 
 def test_it_is_small_and_holds_no_pickle() -> None:
-    for folder in (FOLDER, FOLDER.with_name("demo_model_hard")):
+    for folder in (FOLDER, FOLDER.with_name("demo-hard")):
         assert sum(path.stat().st_size for path in folder.iterdir()) < 4_000_000
         assert {path.suffix for path in folder.iterdir()} == {".json", ".jinja", ".safetensors"}
 

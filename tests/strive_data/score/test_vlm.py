@@ -40,7 +40,7 @@ from tests.strive_data.samples import a_question
 from tests.strive_data.score.tiny_vlms import write_llava
 from tests.strive_data.score.videos import video_of
 
-DEMO = Path(__file__).parents[3] / "strive_rl" / "demo_model"
+DEMO = Path(__file__).parents[3] / "strive_rl/demo_models/demo"
 
 
 def settings_of(model: object, **changes: object) -> ScoreSettings:
@@ -80,7 +80,7 @@ def test_the_precision_is_that_of_the_weights(tiny_vlms: Path) -> None:
 
 def test_a_tokenizer_without_the_answers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"tokenizer of .*demo_model has none of 'yes', 'Yes', .* as one token"
+        UsageError, match=r"tokenizer of .*demo_models/demo has none of 'yes', 'Yes', .* as one token"
     ):
         load_vlm(settings_of(DEMO))
     write_llava(tmp_path, answers=("yes", "nope"))
