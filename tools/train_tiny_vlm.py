@@ -5,7 +5,7 @@
     python -m tools.train_tiny_vlm letters      # imitate answers: the letter that follows from a thought
     python -m tools.train_tiny_vlm reading      # and the thought that follows from the frames, to a share
     python -m tools.train_tiny_vlm all          # some six minutes on a free core
-    python -m tools.train_tiny_vlm hard --folder strive_rl/demo_models/demo-hard    # from the demo's: one minute
+    python -m tools.train_tiny_vlm hard --folder strive_rl/demo_models/demo-hard     # one minute, from demo
 
 Prompts are encoded by strive_rl itself, so the model is trained on the positions that it is used with.
 """

@@ -11,6 +11,7 @@ import netrc
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from uuid import uuid4
 from strive_data.common.console import echo
 from strive_data.errors import UsageError
 from strive_rl.common.reading import one_line
+from strive_rl.common.run_settings import flat
 
 WANDB_ID_FILE = "wandb-id"
 WANDB_URL = "https://api.wandb.ai"
@@ -38,24 +40,16 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float]:
     Places of a list of numbers are names too (`reward_by_variant.0`); a list of anything else counts by its
     length (`dropped`). What is None is left out.
     """
-    return dict(_numbers(record, ""))
-
-
-def _numbers(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield from _listed(f"{prefix}{name}", value)
+    found: dict[str, float] = {}
+    for name, value in flat(record):
+        if isinstance(value, list):
+            if value and all(map(_is_number, value)):
+                found |= {f"{name}.{place}": float(each) for place, each in enumerate(value)}
+            elif not name.endswith("_by_variant"):
+                found[name] = float(len(value))
         elif _is_number(value):
-            yield prefix + name, float(value)
-
-
-def _listed(name: str, values: list[Any]) -> Iterator[tuple[str, float]]:
-    if values and all(_is_number(value) for value in values):
-        yield from ((f"{name}.{place}", float(value)) for place, value in enumerate(values))
-    elif not name.endswith("_by_variant"):
-        yield name, float(len(values))
+            found[name] = float(value)
+    return found
 
 
 def _is_number(value: object) -> bool:
@@ -118,24 +112,19 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         """Send what is queued. Raises TimeoutError where that takes longer than FINISH_SECONDS."""
-        done: list[Exception | None] = []
-        sending = Thread(target=_attempt, args=(self._run.finish, done), daemon=True)
-        sending.start()
-        sending.join(FINISH_SECONDS)
-        if not done:
+        sent: Future[None] = Future()
+
+        def send() -> None:
+            try:
+                self._run.finish()
+                sent.set_result(None)
+            except Exception as error:  # Any: it is raised again by the thread that waits.
+                sent.set_exception(error)
+
+        Thread(target=send, daemon=True).start()
+        if not wait([sent], FINISH_SECONDS).done:
             raise TimeoutError(f"not all was sent within {FINISH_SECONDS:g} s; `wandb sync` sends the rest")
-        if done[0] is not None:
-            raise done[0]
-
-
-def _attempt(call: Callable[[], object], done: list[Exception | None]) -> None:
-    """Call it, and note its end and its error."""
-    try:
-        call()
-    except Exception as error:  # Any: it is raised again by the thread that waits.
-        done.append(error)
-    else:
-        done.append(None)
+        sent.result()
 
 
 Maker = Callable[[Path, Mapping[str, Any], int], Tracker]

@@ -146,9 +146,16 @@ def default_span(histories: Sequence[History]) -> int:
 
 def setting_differences(runs: Sequence[History]) -> dict[str, list[str]]:
     """Settings, model and shards that are not the same in all runs: name → the value of each run."""
-    leaves = [dict(flat(_recorded(run))) for run in runs]
-    names = dict.fromkeys(name for settings in leaves for name in settings)
-    rows = {name: [str(settings.get(name, "–")) for settings in leaves] for name in names}
+    shown = ("model", "shards")
+    kept = [{name: run.settings[name] for name in shown if name in run.settings} for run in runs]
+    return differing([each | run.settings.get("settings", {}) for each, run in zip(kept, runs, strict=True)])
+
+
+def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Leaves that are not the same in all nested mappings: dotted name → the value in each."""
+    leaves = [dict(flat(tree)) for tree in trees]
+    names = dict.fromkeys(name for each in leaves for name in each)
+    rows = {name: [str(each.get(name, "–")) for each in leaves] for name in names}
     return {name: row for name, row in rows.items() if len(set(row)) > 1}
 
 
@@ -203,8 +210,3 @@ def _arm_name(names: Sequence[str]) -> str:
     columns = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     common = re.sub(r"[-_. ]*(seed|s)?[-_. ]*\d*$", "", "".join(letters[0] for letters in columns))
     return f"{common or names[0]} ({len(names)} seeds)"
-
-
-def _recorded(run: History) -> dict[str, Any]:
-    kept = {name: run.settings[name] for name in ("model", "shards") if name in run.settings}
-    return kept | dict(run.settings.get("settings", {}))

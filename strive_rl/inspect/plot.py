@@ -159,7 +159,7 @@ def curves_page(drawing: Drawing) -> str:
         ],
         left_out={"No values": drawing.without_values, "0 at every step": drawing.always_zero},
         columns=[panel.title for panel in PANELS if panel.key in LAST_VALUES],
-        runs=[(PALETTE[i], run.name, _progress(run), _last_values(run, drawing.span)) for i, run in runs],
+        runs=[(PALETTE[i], run.name, *_progress(run, drawing.span)) for i, run in runs],
         names=[run.name for _, run in runs],
         differences=setting_differences([run for _, run in runs]) if len(runs) > 1 else {},
     )
@@ -185,12 +185,9 @@ def svg(draw: Callable[[Axes], None], *, size: tuple[float, float], salt: str) -
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "var(--text)").replace(GRID, "var(--line)")
-    text = re.sub(r'<metadata>.*?</metadata>|<g id="[^"]+">', _without_id, text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]+">', "<g>", text)
     return Markup(re.sub(r'<svg ([^>]*?)width="[^"]*"|(?<=") height="[^"]*pt"', r"<svg \1", text, count=1))
-
-
-def _without_id(found: re.Match[str]) -> str:
-    return "" if found[0].startswith("<metadata") else "<g>"
 
 
 def _is_zero(curve: Curve) -> bool:
@@ -198,12 +195,10 @@ def _is_zero(curve: Curve) -> bool:
     return all((each[np.isfinite(each)] == 0).all() for each in values)
 
 
-def _progress(run: History) -> str:
-    planned = run.settings.get("settings", {}).get("steps")
-    return f"{int(run.steps[-1])} of {planned}" if planned else f"{int(run.steps[-1])}"
-
-
-def _last_values(run: History, span: int) -> list[str]:
+def _progress(run: History, span: int) -> tuple[str, list[str]]:
+    """The steps that are done, and the last values."""
+    planned, done = run.settings.get("settings", {}).get("steps"), f"{int(run.steps[-1])}"
     keys = [panel.key for panel in PANELS if panel.key in LAST_VALUES]
     lasts = [values[np.isfinite(values)][-1:] for values in (run.smoothed(key, span) for key in keys)]
-    return [f"{last[0]:.4g}" if len(last) else "–" for last in lasts]
+    shown = [f"{last[0]:.4g}" if len(last) else "–" for last in lasts]
+    return f"{done} of {planned}" if planned else done, shown

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strive_data.common.page import render
-from strive_rl.common.run_settings import flat
+from strive_rl.inspect.history import differing
 from strive_rl.inspect.panels import GRID, INK, PALETTE
 from strive_rl.inspect.plot import svg
 from strive_rl.study.paired import t_quantile
@@ -55,7 +55,7 @@ def write_page(results: Record, out: Path, *, title: str) -> None:
         arms=arms,
         group_columns=[_words(name) for name in GROUP_METRICS],
         groups=[(arm, _group_row(results["groups"].get(arm, {}))) for arm in arms],
-        differences=_differences(results["study"]["arms"]),
+        differences=differing(list(results["study"]["arms"].values())),
         versions=versions,
     )
     out.write_text(page, encoding="utf-8")
@@ -119,20 +119,15 @@ def _facts(results: Record) -> str:
     study = results["study"]
     seeds = sorted({int(seed) for runs in results["runs"].values() for seed in runs})
     named = ", ".join(map(str, seeds)) or "none yet"
-    start = next((point for point in results["points"] if point["share"] == 0), None)
-    shown = (
-        [
-            f"{100 * mean['mean']:.1f} % ({label_of(results, name)})"
-            for name, mean in start["samplers"].items()
-        ]
-        if start
-        else []
-    )
+    starts = [point["samplers"] for point in results["points"] if point["share"] == 0]
+    shown = [
+        f"{100 * mean['mean']:.1f} % ({label_of(results, name)})"
+        for start in starts
+        for name, mean in start.items()
+    ]
     begin = f"; accuracy before training {', '.join(shown)}" if shown else ""
-    evaluation = study["evaluation"]
-    sampled = (
-        f"; answers sampled at temperature {evaluation['temperature']:g}" if evaluation["temperature"] else ""
-    )
+    temperature = study["evaluation"]["temperature"]
+    sampled = f"; answers sampled at temperature {temperature:g}" if temperature else ""
     return f"Seeds {named}; builds {study['shards']} and {study['heldout']}{sampled}{begin}."
 
 
@@ -142,13 +137,3 @@ def _words(metric: str) -> str:
 
 def _group_row(means: Record) -> list[str]:
     return [f"{means[name]['mean']:.3f}" if name in means else "–" for name in GROUP_METRICS]
-
-
-def _differences(arms: Mapping[str, Record]) -> dict[str, list[str]]:
-    """Settings that are not the same in all arms."""
-    given = [dict(flat(settings)) for settings in arms.values()]
-    rows = {
-        name: [str(each.get(name, "–")) for each in given]
-        for name in dict.fromkeys(n for g in given for n in g)
-    }
-    return {name: row for name, row in rows.items() if len(set(row)) > 1}
