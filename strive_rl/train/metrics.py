@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from strive_rl.algorithm.advantage import variance_pool
 from strive_rl.data.views import evidence_seen
-from strive_rl.policy.architectures.experts import summed
+from strive_rl.policy.architectures.experts import router_record, summed
 from strive_rl.policy.encode import user_text
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, Rewards
@@ -163,7 +163,7 @@ def joined(parts: Sequence[UpdateStats]) -> UpdateStats:
         grad_norm=learned[0].grad_norm,
         tokens=tokens,
         updates=max(each.updates for each in learned),
-        router=summed([each.router for each in learned if each.router]),
+        router=summed([each.router for each in learned]),
     )
 
 
@@ -270,7 +270,7 @@ def _update(stats: UpdateStats) -> dict[str, Any]:
         "update_tokens": stats.tokens,
         "updates": stats.updates,
         **{name: float(value) if math.isfinite(value) else None for name, value in means.items()},
-        **({"router": stats.router.record()} if stats.router else {}),
+        **({} if stats.router is None else {"router": router_record(stats.router)}),
     }
 
 

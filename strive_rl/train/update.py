@@ -225,7 +225,7 @@ def _stats(
         "logprob_gap_mean": gaps / max(1.0, first.get("tokens", 0.0)) if has_gap else NAN,
         "grad_norm": sum(norms) / len(norms),
     }
-    router = summed([router for _, router in updates if router])
+    router = summed([router for _, router in updates])
     return UpdateStats(**means, tokens=int(tokens), updates=len(norms), router=router)
 
 

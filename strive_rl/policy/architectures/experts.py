@@ -10,48 +10,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 COUNTER = "strive_router_load"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RouterLoad:
-    """Loads [S][E], the choices of an expert by a token; `entropy` [S] summed over `tokens` [S], in units of
-    ln E, so that 1 a token is a uniform router. Plain numbers that can be sent to another process."""
-
-    loads: tuple[tuple[float, ...], ...]
-    entropy: tuple[float, ...]
-    tokens: tuple[float, ...]
-
-    def record(self) -> dict[str, float]:
-        """`entropy`: its mean over tokens and layers. `imbalance`: the load of a layer's busiest expert over
-        the mean load, less 1, mean over layers (MaxVio, arXiv 2408.15664). `unused_share`: experts without a
-        token."""
-        layers = len(self.loads)
-        means = [entropy / tokens for entropy, tokens in zip(self.entropy, self.tokens, strict=True)]
-        uneven = [max(loads) * len(loads) / sum(loads) - 1 for loads in self.loads]
-        unused = [sum(load == 0 for load in loads) / len(loads) for loads in self.loads]
-        return {
-            "entropy": sum(means) / layers,
-            "imbalance": sum(uneven) / layers,
-            "unused_share": sum(unused) / layers,
-        }
+RouterLoad = npt.NDArray[np.float64]
+"""[S, E + 2]: of each layer the choices of each expert by a token; the entropy summed over tokens, in units
+of ln E, so that 1 a token is a uniform router; and the tokens. Loads of processes or updates add up."""
 
 
-def summed(parts: Sequence[RouterLoad]) -> RouterLoad | None:
-    """The loads of several processes or updates together; None of none."""
-    if not parts:
-        return None
-    loads = zip(*(part.loads for part in parts), strict=True)
-    return RouterLoad(
-        loads=tuple(tuple(map(sum, zip(*layer, strict=True))) for layer in loads),
-        entropy=tuple(map(sum, zip(*(part.entropy for part in parts), strict=True))),
-        tokens=tuple(map(sum, zip(*(part.tokens for part in parts), strict=True))),
-    )
+def router_record(load: RouterLoad) -> dict[str, float]:
+    """`entropy`: its mean over tokens and layers. `imbalance`: the load of a layer's busiest expert over the
+    mean load, less 1, mean over layers (MaxVio, arXiv 2408.15664). `unused_share`: experts without a token.
+    """
+    chosen_SE, entropy_S, tokens_S = load[:, :-2], load[:, -2], load[:, -1]
+    of_layers = {
+        "entropy": entropy_S / tokens_S,
+        "imbalance": chosen_SE.max(axis=1) * chosen_SE.shape[1] / chosen_SE.sum(axis=1) - 1,
+        "unused_share": (chosen_SE == 0).mean(axis=1),
+    }
+    return {name: sum(values_S.tolist()) / len(load) for name, values_S in of_layers.items()}
+
+
+def summed(parts: Sequence[RouterLoad | None]) -> RouterLoad | None:
+    """The loads of several processes or updates together; None where there are none."""
+    known = [part for part in parts if part is not None]
+    return reduce(np.add, known) if known else None
 
 
 class _Counter:
@@ -88,13 +78,7 @@ def take_load(model: Any) -> RouterLoad | None:
     totals = [counter.total.tolist() for counter in counters if counter.total is not None]
     for counter in counters:
         counter.total = None
-    if not totals:
-        return None
-    return RouterLoad(
-        loads=tuple(tuple(row[:-2]) for row in totals),
-        entropy=tuple(row[-2] for row in totals),
-        tokens=tuple(row[-1] for row in totals),
-    )
+    return np.array(totals) if totals else None
 
 
 def has_experts(model: Any) -> bool:

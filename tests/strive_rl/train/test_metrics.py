@@ -16,7 +16,7 @@ import numpy as np
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.data import Cursor
 from strive_rl.eval.config import EvalSettings
-from strive_rl.policy.architectures.experts import RouterLoad, summed
+from strive_rl.policy.architectures.experts import summed
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
@@ -139,15 +139,16 @@ STATS = UpdateStats(
 
 
 # Two layers of four experts, two for each of eight tokens: even, and one expert idle.
-LOAD = RouterLoad(loads=((4, 4, 4, 4), (8, 4, 4, 0)), entropy=(8.0, 4.0), tokens=(8.0, 8.0))
+LOAD = np.array([[4, 4, 4, 4, 8.0, 8], [8, 4, 4, 0, 4.0, 8]])
 
 
 def test_routers_by_hand_and_over_processes() -> None:
     made = record(part(update=replace(STATS, router=LOAD)), part(update=replace(STATS, router=LOAD)))
     assert made["router"] == {"entropy": 0.75, "imbalance": 0.5, "unused_share": 0.125}
-    both = summed([LOAD, LOAD])
+    both = summed([LOAD, None, LOAD])
     assert both is not None
-    assert both.loads == ((8, 8, 8, 8), (16, 8, 8, 0))
+    assert both[:, :4].tolist() == [[8, 8, 8, 8], [16, 8, 8, 0]]
+    assert summed([None]) is None
 
 
 def test_the_record_by_hand() -> None:
