@@ -45,7 +45,6 @@ T = TypeVar("T")
 class Format:
     """A format: `fits` says whether some row of a file is in it."""
 
-    name: str
     fits: Callable[[Records], bool]
     rows: Callable[[Records, Benchmark], Rows]
 
@@ -53,7 +52,6 @@ class Format:
         """All predictions of the file, and its bad rows."""
         rows = list(self.rows(records, benchmark))
         return PredictionFile(
-            format=self.name,
             predictions=tuple(row for row in rows if isinstance(row, Prediction)),
             bad=records.bad + tuple(row for row in rows if isinstance(row, str)),
         )
@@ -76,14 +74,15 @@ def read_predictions(
     file = path / "predictions.jsonl" if path.is_dir() else path
     records = read_records(file)
     name = choose(format_name, FORMATS, "format") if format_name else format_of(records)
+    found = FORMATS[name]
     if name == "strive":
-        own = replace(FORMATS[name], rows=partial(_strive_rows, all_answers=all_answers))
-        return own.read(of_sampler(records, sampler), benchmark)
-    if sampler is not None:
+        records = of_sampler(records, sampler)
+        found = replace(found, rows=partial(_strive_rows, all_answers=all_answers))
+    elif sampler is not None:
         raise UsageError(
             f"predictions {file}: --sampler selects among our own predictions, but the format is {name}"
         )
-    return FORMATS[name].read(records, benchmark)
+    return replace(found.read(records, benchmark), format=name)
 
 
 def format_of(records: Records) -> str:
@@ -335,44 +334,33 @@ def _video_r1_rows(records: Records, benchmark: Benchmark) -> Rows:
 
 # The first one that fits reads a file.
 FORMATS = {
-    each.name: each
-    for each in (
-        Format(
-            name="strive",
-            fits=lambda records: any("sample_id" in row and "output" in row for _, row in records.rows),
-            rows=_strive_rows,
+    "strive": Format(
+        fits=lambda records: any("sample_id" in row and "output" in row for _, row in records.rows),
+        rows=_strive_rows,
+    ),
+    "lmms-eval": Format(
+        fits=lambda records: any(
+            _response(row) is not None and "doc" in row for _, row in records.listed("logs")
         ),
-        Format(
-            name="lmms-eval",
-            fits=lambda records: any(
-                _response(row) is not None and "doc" in row for _, row in records.listed("logs")
-            ),
-            rows=_lmms_eval_rows,
+        rows=_lmms_eval_rows,
+    ),
+    "tempcompass": Format(
+        fits=lambda records: any(name in row for *_, row in _leaves(records) for name in TEMPCOMPASS_OUTPUTS),
+        rows=_tempcompass_rows,
+    ),
+    "videomme": Format(
+        fits=lambda records: any("response" in question for *_, question in _videomme_questions(records)),
+        rows=_videomme_rows,
+    ),
+    "mmvu": Format(
+        fits=lambda records: any({"id", "choices", "response"} <= row.keys() for _, row in records.rows),
+        rows=_mmvu_rows,
+    ),
+    "video-r1": Format(
+        fits=lambda records: any(
+            ("problem" in row or "solution" in row) and ("output" in row or "prediction" in row)
+            for _, row in records.listed("results")
         ),
-        Format(
-            name="tempcompass",
-            fits=lambda records: any(
-                name in row for *_, row in _leaves(records) for name in TEMPCOMPASS_OUTPUTS
-            ),
-            rows=_tempcompass_rows,
-        ),
-        Format(
-            name="videomme",
-            fits=lambda records: any("response" in question for *_, question in _videomme_questions(records)),
-            rows=_videomme_rows,
-        ),
-        Format(
-            name="mmvu",
-            fits=lambda records: any({"id", "choices", "response"} <= row.keys() for _, row in records.rows),
-            rows=_mmvu_rows,
-        ),
-        Format(
-            name="video-r1",
-            fits=lambda records: any(
-                ("problem" in row or "solution" in row) and ("output" in row or "prediction" in row)
-                for _, row in records.listed("results")
-            ),
-            rows=_video_r1_rows,
-        ),
-    )
+        rows=_video_r1_rows,
+    ),
 }

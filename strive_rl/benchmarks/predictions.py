@@ -46,9 +46,9 @@ class Prediction:
 class PredictionFile:
     """Predictions in the order of a file; `bad` are the places and reasons of rows without one."""
 
-    format: str
     predictions: tuple[Prediction, ...]
     bad: tuple[str, ...] = ()
+    format: str = ""
 
 
 def video_key(video: str) -> str:

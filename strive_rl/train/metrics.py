@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -111,9 +111,9 @@ def step_record(
     seconds = _largest([part.seconds for part in parts])
     total = seconds.get("total")
     update = joined([part.update for part in parts])
-    amounts = _amounts(groups)
-    done = {"questions": len(groups)} | amounts | {"update_tokens": update.tokens}
-    del done["prompts"]
+    tokens = _tokens(groups)
+    done = {"questions": len(groups)} | {name: tokens[name] for name in ("rollouts", "tokens", "tokens_read")}
+    done["update_tokens"] = update.tokens
     rewards = [group.rewards["total"] for group in groups]
     eta2 = [variance_pool([grid]).eta2 for grid in rewards]
     calls = sum((batch.calls for batch in batches), Counter[str]())
@@ -130,8 +130,7 @@ def step_record(
         "reward_by_variant": by_variant(rewards),
         "advantage_by_variant": by_variant([group.advantages for group in groups]),
         **_evidence(groups),
-        **_lengths(groups),
-        **amounts,
+        **tokens,
         **_update(update),
         "learning_rate": learning_rate,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -193,13 +192,11 @@ def _sampling_counts(
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
-    def share(holds: Callable[[float], bool]) -> float | None:
-        return mean(not group.informative and holds(group.level) for group in groups)
-
+    levels = [None if group.informative else group.level for group in groups]
     return {
-        "zero_advantage_share": share(lambda accuracy: True),
-        "all_right_share": share(lambda accuracy: accuracy == 1),
-        "all_wrong_share": share(lambda accuracy: accuracy == 0),
+        "zero_advantage_share": mean(level is not None for level in levels),
+        "all_right_share": mean(level == 1 for level in levels),
+        "all_wrong_share": mean(level == 0 for level in levels),
     }
 
 
@@ -238,7 +235,8 @@ def _evidence(groups: Sequence[GroupStats]) -> dict[str, float | None]:
     }
 
 
-def _lengths(groups: Sequence[GroupStats]) -> dict[str, Any]:
+def _tokens(groups: Sequence[GroupStats]) -> dict[str, Any]:
+    """Lengths, and what was read and sampled: both cost, so methods are compared at equal numbers of both."""
     lengths = [length for group in groups for length in group.lengths.ravel().tolist()]
     prompts = [tokens for group in groups for tokens in group.prompt_tokens]
     entropy_tokens = sum(group.entropy_tokens for group in groups)
@@ -250,16 +248,10 @@ def _lengths(groups: Sequence[GroupStats]) -> dict[str, Any]:
         "prompt_tokens": mean(prompts),
         "prompt_tokens_max": max(prompts, default=None),
         "entropy": nats / entropy_tokens if entropy_tokens else None,
-    }
-
-
-def _amounts(groups: Sequence[GroupStats]) -> dict[str, int]:
-    """What was read and sampled: both cost, so methods are compared at equal numbers of both."""
-    return {
-        "prompts": sum(len(group.prompt_tokens) for group in groups),
-        "rollouts": sum(group.lengths.size for group in groups),
-        "tokens": sum(int(group.lengths.sum()) for group in groups),
-        "tokens_read": sum(sum(group.prompt_tokens) for group in groups),
+        "prompts": len(prompts),
+        "rollouts": len(lengths),
+        "tokens": sum(lengths),
+        "tokens_read": sum(prompts),
     }
 
 
