@@ -27,7 +27,7 @@ def policy() -> Policy:
 
 
 def test_the_tiny_weights_are_below_8_mb_together() -> None:
-    root = FOLDER.parents[1]
+    root = FOLDER.parents[2]
     weights = [path for half in ("strive_data", "strive_rl") for path in (root / half).rglob("*.safetensors")]
     assert len(weights) == 3
     assert sum(path.stat().st_size for path in weights) < 8_000_000
