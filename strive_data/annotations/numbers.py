@@ -39,7 +39,7 @@ NUMBER = re.compile(
 PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 # Every number has a figure; beyond ASCII there are more of them than 0 to 9.
 FIGURE = re.compile(r"[0-9]|[^\x00-\x7f]")
-SIGNS = str.maketrans(dict.fromkeys("\u2212\u2013\u2012\u2010\u2011\ufe63\uff0d", "-"))
+SIGNS = str.maketrans(dict.fromkeys("\u2212\u2013\u2012\u2010\u2011\u2796\ufe63\uff0d", "-"))
 SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 VULGAR = re.compile("[¼½¾⅐-⅞]")
 LATEX = (
@@ -53,7 +53,8 @@ LATEX = (
     (re.compile(r"<sup>([^<]*)</sup>", re.IGNORECASE), r"^(\1)"),
     (re.compile(r"<sub>[^<]*</sub>", re.IGNORECASE), ""),
     (re.compile(r"(?<=[\d)])\*\*(?=[\d(+-])"), "^"),
-    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\{([,+-])\}"), r"\1"),
+    (re.compile(r"(?<=[+-])~"), " "),
     (re.compile(r"\^\{([^{}]*)\}"), r"^(\1)"),
     (re.compile(r"_\{[^{}]*\}"), ""),
 )
@@ -114,12 +115,16 @@ def fold_number_text(text: str) -> str:
 UNIT_POWER = re.compile(r"[^\W\d_]\)?\s?\^\(?\Z")
 # The figure is a part of another number: "±5", "√5", "<5", "3·5", "12:5", "v1.2", "half of 5", "百分之5".
 CUT_BEFORE = re.compile(
-    r"(?:[±√<>≤≥]\s?|[\d^.,]|\d[:/'*×·]\s?|\\[a-z]+[{\s]?|百分之|零下|(?:\bnot|n['’]t)\s(?:be\s)?|\b(?:half|twice|double|quarter|third)\s(?:of\s)?)\Z",
+    r"(?:[±∓√<>≤≥≠%/]\s?|[\d^.,]|[+-]\s?\(?\s?|\d[:'*×·]\s?|\\[a-z]+[{\s]?|(?:百分之|零下)\s?"
+    r"|(?:\bnot|n['’]t)\s(?:be\s)?|\b(?:half|twice|double|quarter|third)\s(?:of\s)?"
+    r"|\b(?:log|ln|exp|sqrt|sin|cos|tan|(?:more|less|fewer|greater)\sthan)\s?\(?)\Z",
     re.IGNORECASE,
 )
 CUT_AFTER = re.compile(
-    r"\d|/|\+(?!\s?\d)|[.,:'^]\d|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)|\s+and\s+an?\s+(?:half|quarter|third)\b"
-    r"|e[+-]?\d|(?-i:[KMBT])(?!\w)|[\s-]*(?:°|degrees?)?\s?[CF]?\s?(?:below\s+(?:zero|0)\b|零下)",
+    r"\d|/|\s?\+(?!\s?\d)|[.,:'^_٫]\d|\s?-\s*\Z|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)"
+    r"|\s+and\s+an?\s+(?:half|quarter|third)\b"
+    r"|e(?![^\W\d_])|(?-i:[KMBTxyzin])(?!\w)|h\d|m\d+\s?s|\s(?:squared|cubed)\b|\s?[成折]"
+    r"|[\s-]*(?:°|degrees?)?\s?[CF]?\s?below\b",
     re.IGNORECASE,
 )
 EXPLAINED = re.compile(

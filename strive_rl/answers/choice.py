@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from strive_rl.answers.mentions import DENIED_BEHIND, mentioned_option
-from strive_rl.answers.plain import WRAPPERS, bare, plain_text
+from strive_rl.answers.plain import LONGEST, WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
     ALTERNATIVE,
     DENIED,
@@ -27,6 +27,10 @@ CONTRADICTION = ""
 Texts = Mapping[str, str]
 """Options by letter, without it."""
 
+# Tags of a section or of a chat template end what stands before them; pictures say nothing, but for a cross.
+TAGS = re.compile(r"</?(?!(?:b|i|u|p|em|strong|code|span|mark)>)[A-Za-z]{2,}>|<\|[^|<>\n]{1,40}\|>")
+CROSS = re.compile("[\u2716-\u2718\u274c\u274e\u26d4\U0001f6ab]")
+PICTURES = re.compile("[\ufe0e\ufe0f\u2600-\u27bf\U0001f000-\U0001faff]")
 BULLET = re.compile(r"(?:[-–—•·*]\s+|(?:[-=]>|[→⇒➜∴])\s*)(?=\(?[A-Za-z])")
 # A letter, the sign behind it, and other words of its line. `sign` is None for "B candles".
 HEAD = re.compile(
@@ -68,7 +72,8 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     if found := verbatim_option(text, options):
         return found
     texts = _texts(options)
-    plain = _without_names(plain_text(text), texts)
+    shown = PICTURES.sub("", CROSS.sub(" incorrect ", TAGS.sub("\n", text[-LONGEST:])))
+    plain = _without_names(plain_text(shown), texts)
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
     if not lines:
         return None

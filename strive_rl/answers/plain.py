@@ -17,29 +17,25 @@ TYPEFACE = re.compile(
 )
 BOXED = re.compile(r"\${0,2}\\f?box(?:ed)?\s*\{([^{}]*)\}\$*")
 DELIMITERS = re.compile(r"\\[()\[\]]|\*\*|`")
-LINE_MARKS = re.compile(r"^[ \t]*#{1,6}[ \t]*", re.MULTILINE)
+LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*•][ \t]+(?=\*\*))", re.MULTILINE)
 MARKUP = re.compile(r"<(b|i|u|p|em|strong|code|span|mark)>([^<]*)</\1>", re.IGNORECASE)
-# Tags of a section or of a chat template, which end what stands before them.
-TAGS = re.compile(r"</?[A-Za-z]{2,}>|<\|[^|<>\n]{1,40}\|>")
-CROSS = re.compile("[\u2716-\u2718\u274c\u274e\u26d4\U0001f6ab]")
-# Pictures, and characters without width: joiners and directions.
-UNSEEN = re.compile(
-    "[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0e\ufe0f\ufeff\u2600-\u27bf\U0001f000-\U0001faff]"
-)
-SPEAKER = re.compile(r"\A\s*(?:assistant|bot|model|ai)\s*:\s*", re.IGNORECASE)
+# Characters without width: joiners and directions.
+UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+SPEAKER = re.compile(r"\A\s*#*(?:assistant|bot|model|ai)\s*:\s*", re.IGNORECASE)
 
 
 def plain_text(text: str) -> str:
-    """The end of a text: full-width characters made plain, LaTeX and Markdown opened, pictures, tags and a
-    speaker's name cut. A LaTeX box becomes "answer: …", since it marks the result.
+    """The end of a text: full-width characters made plain, those without width dropped, LaTeX and Markdown
+    opened, a speaker's name cut.
+
+    A LaTeX box becomes "answer: …", since it marks the result.
     """
-    folded = UNSEEN.sub("", CROSS.sub(" incorrect ", text[-LONGEST:]))
-    folded = unicodedata.normalize("NFKC", folded)
+    folded = unicodedata.normalize("NFKC", UNSEEN.sub("", text[-LONGEST:]))
     for _ in range(3):
         folded = TYPEFACE.sub(r"\1", folded)
         folded = BOXED.sub(r" answer: \1 ", folded)
-    folded = LINE_MARKS.sub("", DELIMITERS.sub("", folded))
-    return SPEAKER.sub("", TAGS.sub("\n", MARKUP.sub(r"\2", folded)).strip()).strip()
+    folded = DELIMITERS.sub("", LINE_MARKS.sub("", folded))
+    return SPEAKER.sub("", MARKUP.sub(r"\2", folded)).strip()
 
 
 def bare(text: str) -> str:

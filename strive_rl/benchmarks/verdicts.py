@@ -119,8 +119,8 @@ def normalised(text: str) -> str:
     """
     plain = plain_text(fold_number_text(text)).translate(QUOTES).removeprefix("answer: ")
     plain = PLAIN_POWER.sub(r"^\1", SPOKEN_QUOTE.sub(" ", plain))
-    plain = " ".join(plain.split()).removesuffix(".").strip()
-    if len(plain) > 1 and plain[0] == plain[-1] == "$":
+    plain = " ".join(plain.split()).rstrip("。").removesuffix(".").strip()
+    while len(plain) > 1 and plain[0] == plain[-1] == "$":
         plain = plain[1:-1].strip()
     return WORD.sub(lambda word: word[0].casefold(), ARTICLE.sub("", plain))
 

@@ -30,7 +30,20 @@ from strive_data.annotations.numbers import find_numbers, parse_number
         ("1e299", 10**299),
         *[
             (text, -5)
-            for text in ("−5", "–5", "- 5", "minus 5", "Negative 5", "-$5", "$-5", "负5", "\uff0d5")
+            for text in (
+                "−5",
+                "–5",
+                "- 5",
+                "minus 5",
+                "Negative 5",
+                "-$5",
+                "$-5",
+                "负5",
+                "\uff0d5",
+                "{-}5",
+                "-~5",
+                "\u27965",
+            )
         ],
         *[
             (text, 1000)
@@ -95,6 +108,10 @@ def test_numbers_of_a_running_text(text, values):
         "±5", "√2", r"\sqrt{2}", "half of 10", "10 and a half",
         "5 degrees below zero", "1:30", "1.5.2", "10,5",
         "300K", "<5", "2π", "5/m", "百分之50", "5'11", "2^0.5", "零下5度", "5+ dogs", "not 5",
+        "-(5)", "−(5)", "--5", "- -5", "+-5", "5-", "5 + x", "5x", "2e", "1_000", "5 squared",
+        "log 5", "sin(30)",
+        "more than 5", "/5", r"\frac{a}{2}", r"\frac{1}{2}x", "％5", "5成", "零下 5 ℃",
+        "5 below", "≠5", "1h30m", "5٫5",
     ],
 )  # fmt: skip
 def test_a_part_of_a_number_is_not_read_as_one(text):

@@ -69,6 +69,7 @@ IS_B = (
     "The option that describes it is B.",
     "A is wrong. C is wrong. D is wrong. The answer is B.", "It's not apples, it's candles.",
     "They use candles, not apples.", "It's either A or B. I choose B.",
+    "###Assistant: B",
 )  # fmt: skip
 IS_NO_ANSWER = (
     "", " ", "\n", "None", "I don't know", "E", "The answer is E", "ABC", "BB", "?", "()", '""', "****",

@@ -53,7 +53,7 @@ ANSWERS = (
     "Option {m} is partly right.\n\nAnswer: {l}",
     "Let us look at each option:\n({m}) {u}: no.\n\nAnswer: {l}",
     "{m}: incorrect\n{l}: correct", "{m} ❌\n{l} ✅: correct",
-    "**Answer:** {l} ✅", "Answer 👉 {l}", "{l} ✔️", "###Assistant: {l}", "My pick: {l}",
+    "**Answer:** {l} ✅", "Answer 👉 {l}", "{l} ✔️", "My pick: {l}",
     "I'm going with {l}.",
     "<|begin_of_box|>{l}<|end_of_box|>", "<SUMMARY>A street.</SUMMARY><CONCLUSION>{l}</CONCLUSION>",
     "It appears to be {l}.", "It could be {m}, but {l} is more likely.", "{l} seems to be the best choice.",

@@ -67,6 +67,8 @@ def test_signs_alone_are_no_answer(output: str) -> None:
             ("-$5", "-5"),
             ("- 5", "-5"),
             ("Answer - 5", None),
+            ("- **5**", "5"),
+            ("the answer is -(5)", None),
             ("<5", None),
         ),
         *(("10³", "1000"), ("10**3", "1000"), ("10<sup>3</sup>", "1000"), (r"12\%", "0.12"), ("5k", "5000")),
@@ -132,6 +134,8 @@ def test_the_right_letter_another_one_and_none() -> None:
         ("First 3 is added to 2.\nSo we get 5.", "5"),
         ("The light bends.\nThus, the effect is refraction.", "refraction"),
         ("−5 m/s", "-5"),
+        ("$$x^{2}$$", "x^2"),
+        ("答案是肝炎。", "肝炎"),
     ],
 )
 def test_the_truth_itself_is_surely_right(output: str, truth: str) -> None:
@@ -170,6 +174,10 @@ def test_no_answer_and_another_number_are_surely_wrong(output: str, truth: str) 
         ("±5", "5"),
         ("n^2", "2"),
         ("<5", "5"),
+        ("≠5", "5"),
+        ("-(5)", "5"),
+        ("B♭", "B"),
+        ("yes 👎", "yes"),
         *LOOK_ALIKE,
         *[(truth, output) for output, truth in LOOK_ALIKE],
     ],
