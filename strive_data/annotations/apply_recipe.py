@@ -46,8 +46,6 @@ SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 LARGEST = 1e15
-# Sets of columns that one file may have before the getters for them are looked up again.
-MOST_SHAPES = 1000
 BY_ANSWER = "by answer"
 
 Row = Mapping[str, object]
@@ -73,14 +71,11 @@ class RecipeReader:
         self.recipe = recipe
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
-        self._getters = [(LAYOUT[name], _getter(text, recipe.video_folders)) for name, text in fields.items()]
-        self._first_names = [_first_names(text) for text in fields.values()]
-        self._by_columns: dict[tuple[object, ...], list[tuple[str, Getter]]] = {}
-        # Rows in the Video-R1 layout itself need no field moved.
-        self._is_layout = all(LAYOUT[name] == text for name, text in fields.items())
-        self._lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
-        self._lists |= dict.fromkeys(_lists_of(recipe.fields.image), "images")
-        self._word = _getter(recipe.problem_type.field) if recipe.problem_type.field else None
+        self._getters = [(LAYOUT[name], getter(text, recipe.video_folders)) for name, text in fields.items()]
+        # Lists of which the recipe takes the first item, by what they hold.
+        self.lists = dict.fromkeys(_lists_of(recipe.fields.video), "videos")
+        self.lists |= dict.fromkeys(_lists_of(recipe.fields.image), "images")
+        self._word = getter(recipe.problem_type.field) if recipe.problem_type.field else None
 
     def layout(self, item: Item) -> object:
         """The item's row in the Video-R1 layout; a value that is no row as it is.
@@ -90,10 +85,10 @@ class RecipeReader:
         row = item.value
         if not isinstance(row, dict):
             return row
-        layout: Layout = row.copy() if self._is_layout else {}
-        for name, kind in self._lists.items():
+        layout: Layout = {}
+        for name, kind in self.lists.items():
             _refuse_many(row, name, kind)
-        for name, get in self._getters_for(row) if not self._is_layout else ():
+        for name, get in self._getters:
             found = get(item, row)
             if found is not ABSENT:
                 layout[name] = found
@@ -114,18 +109,6 @@ class RecipeReader:
         if layout.get("problem_type") == "multiple choice":
             read_choices(layout, rules, self.labels)
         return layout
-
-    def _getters_for(self, row: Row) -> list[tuple[str, Getter]]:
-        """Those that can find something in a row of these columns; most rows of a file have the same ones."""
-        columns = tuple(row)
-        found = self._by_columns.get(columns)
-        if found is None:
-            if len(self._by_columns) > MOST_SHAPES:
-                self._by_columns.clear()
-            present = zip(self._getters, self._first_names, strict=True)
-            found = [getter for getter, names in present if names is None or not names.isdisjoint(columns)]
-            self._by_columns[columns] = found
-        return found
 
     def identity(self, item: Item) -> Layout:
         """As much as is known of a row's id and video, however bad the rest is."""
@@ -156,7 +139,11 @@ class RecipeReader:
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
         elif otherwise == "by question":
-            layout["problem_type"] = _type_by_question(layout)
+            layout["problem_type"] = (
+                "multiple choice"
+                if layout.get("options")
+                else type_by_question(layout.get("problem"), layout.get("solution"))
+            )
         elif otherwise == BY_ANSWER:
             layout["problem_type"] = _type_by_answer(layout)
         elif otherwise:
@@ -168,7 +155,7 @@ class RecipeReader:
             layout["problem_type"] = word
 
 
-def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
+def getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
     """Reads a field by its name, by a path, or as a text made of the fields in braces."""
     if HOLE.search(text):
         hole = HOLE.fullmatch(text)
@@ -185,12 +172,11 @@ def _getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
     return lambda item, row: _first_of(row, paths)
 
 
-def _first_names(text: str) -> frozenset[object] | None:
-    """The columns of which a row must have one for its field to be found; None where it is always read."""
-    if HOLE.search(text):
-        return None
-    paths = [path.strip() for path in text.split("|")]
-    return frozenset([*paths, *(steps_of(path)[0] for path in paths)])
+def column_of(text: str) -> str:
+    """The one column that a field is, by its name alone or in braces; "" where it is anything else."""
+    hole = HOLE.fullmatch(text)
+    name = hole[1] if hole else text
+    return name if steps_of(name) == (name,) and name[0] != "@" and not HOLE.search(name) else ""
 
 
 def _first_of(row: Row, paths: list[tuple[str, tuple[Step, ...]]]) -> object:
@@ -222,8 +208,6 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
 def _whole(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> object:
     """A field as a text, or the list or object that it is."""
     value = row.get(name)
-    if type(value) is str and value and not value[0].isspace():
-        return value
     return value if isinstance(value, list | dict) else _filled(item, row, name, folders)
 
 
@@ -289,8 +273,7 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
             layout[name] = _joined(parts)
     video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
     if recipe.rules.answer_in_tags and isinstance(answer, str):
-        tagged = IN_TAGS.findall(answer)
-        layout["solution"] = tagged[0].strip() if len(tagged) == 1 else answer
+        layout["solution"] = untagged(answer)
     if recipe.rules.moment_seconds and isinstance(moments := layout.get("evidence_spans"), list):
         layout["evidence_spans"] = [_span(moment, recipe.rules.moment_seconds) for moment in moments]
     if isinstance(video, dict):
@@ -312,6 +295,12 @@ def _clean(layout: Layout, recipe: Recipe) -> None:
         for holder in recipe.rules.strip:
             question = question.replace(holder, "")
         layout["problem"] = question.strip()
+
+
+def untagged(answer: str) -> str:
+    """What is between <answer> and </answer> where the text has them once, else all of it."""
+    tagged = IN_TAGS.findall(answer)
+    return tagged[0].strip() if len(tagged) == 1 else answer
 
 
 def _joined(message: list[object]) -> str:
@@ -357,10 +346,8 @@ def _json_cell(cell: str, label: str) -> object:
     return value
 
 
-def _type_by_question(layout: Layout) -> str:
-    question, answer = layout.get("problem"), layout.get("solution")
-    if layout.get("options"):
-        return "multiple choice"
+def type_by_question(question: object, answer: object) -> str:
+    """The type of a question without options: numerical where it asks "How many" and a number answers."""
     counts = isinstance(question, str) and HOW_MANY.search(question)
     numerical = counts and isinstance(answer, str) and is_number(answer)
     return "numerical" if numerical else "free-form"

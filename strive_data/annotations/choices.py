@@ -14,10 +14,6 @@ from strive_data.errors import FailureKind, SampleError
 Layout = dict[str, object]
 
 
-class Lettered(list[str]):
-    """Options that have the form "A. text" already, so that nothing matches them again."""
-
-
 class _Option(NamedTuple):
     letter: str
     text: str
@@ -46,9 +42,9 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     if rules.options == "any":
         split = _with_letters(options, split, labels.get("options", "options"))
     if len(split) > 1:
-        options = layout["options"] = Lettered(map(_joined, split))
+        options = layout["options"] = [*map(_joined, split)]
     if rules.answer == "index":
-        layout["solution"] = _of_index(layout.get("solution"), options, labels["solution"])
+        layout["solution"] = letter_of_index(layout.get("solution"), options, labels["solution"])
     elif rules.answer == "text":
         layout["solution"] = _of_text(layout.get("solution"), split, labels["solution"])
     elif rules.answer == "option":
@@ -105,17 +101,14 @@ def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:
 
 def lettered(options: Sequence[str]) -> Sequence[str]:
     """Options "A. text" from any of "A) text", "(A) text", "A: text"; [] where one has no letter."""
-    return options if isinstance(options, Lettered) else [*map(_joined, _split(options))]
+    return [*map(_joined, _split(options))]
 
 
 def _split(options: Sequence[str]) -> list[_Option]:
     """The letter and the text of each option; [] where one of them has no letter."""
     found = []
     for option in options:
-        text = option[3:]
-        if option[1:3] == ". " and "A" <= option[0] <= "Z" and text and text == text.strip():
-            found.append(_Option(option[0], text, option))
-        elif match := OPTION.fullmatch(written := option.strip()):
+        if match := OPTION.fullmatch(written := option.strip()):
             found.append(_Option(match[1], match[2], written))
         else:
             return []
@@ -136,7 +129,7 @@ def _joined(option: _Option) -> str:
     return f"{option.letter}. {option.text}" if option.text else f"{option.letter}."
 
 
-def _of_index(index: object, options: Sequence[str], label: str) -> object:
+def letter_of_index(index: object, options: Sequence[str], label: str) -> str:
     """The letter of option number `index`, from 0, as an integer or its digits."""
     digits = index.strip() if isinstance(index, str) else index
     if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 4:

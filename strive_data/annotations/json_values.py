@@ -10,6 +10,7 @@ import orjson
 
 from strive_data.errors import FailureKind, SampleError
 
+BLANK_AND_COLON = re.compile(rb"[ \t\n\r]:")
 KEY = re.compile(rb'"\s*:')
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 # A row is split at every "}, {" inside of it and joined again; what has more of them is read as one piece.
@@ -75,26 +76,26 @@ def _last_values(rest: bytes) -> Iterator[object]:
 
 
 def _fast(raw: bytes) -> object:
-    """By orjson where that is exact, else by the standard library. Raises orjson.JSONDecodeError."""
+    """By orjson where that is exact, else by the standard library. Raises orjson.JSONDecodeError.
+
+    A raw text has a colon once for each key, behind a quote. It has more where a key is there twice or a text
+    holds them; no JSON writer of note puts a blank before it.
+    """
     value = orjson.loads(raw)
     keys = _keys(value)
-    # No JSON writer of note puts anything between the quote and the colon; a text may end in a quote.
-    spaced = b'" ' in raw or b'"\t' in raw or b'"\n' in raw or b'"\r' in raw
-    written = len(KEY.findall(raw)) if spaced else raw.count(b'":')
-    if written != keys:
-        return _strict(raw)
-    return value
+    if raw.count(b":") == keys or (raw.count(b'":') == keys and not BLANK_AND_COLON.search(raw)):
+        return value
+    written = len(KEY.findall(raw))
+    return value if written == keys else _strict(raw)
 
 
 def _keys(value: object) -> int:
-    """How many keys all objects of a value have; negative where some number may not be exact.
-
-    A raw text has a quote and a colon once for each key, and more often where a key is there twice or a text
-    holds them.
-    """
+    """How many keys all objects of a value have; negative where some number may not be exact."""
     if type(value) is dict:
-        count, values = len(value), list(value.values())
+        count, values = len(value), [*value.values()]
     elif type(value) is list:
+        if {*map(type, value)} == {str}:
+            return 0
         count, values = 0, value
     else:
         return -(1 << 40) if type(value) is float and not -LARGEST_EXACT < value < LARGEST_EXACT else 0

@@ -34,7 +34,7 @@ WITH_ARTICLE = {"video": "a video", "image": "an image"}
 NO_LABELS: Mapping[str, str] = {}
 
 
-class _FieldError(Exception):
+class FieldError(Exception):
     """What is wrong with which field of the layout; the message calls it by the name that the row uses."""
 
     def __init__(self, field: str, what: str) -> None:
@@ -70,7 +70,7 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
     try:
         return _question_of(row, videos, labels.get("path", "path"))
-    except _FieldError as error:
+    except FieldError as error:
         name = labels.get(error.field, error.field)
         raise SampleError(FailureKind.BAD_ROW, f"{name}{error.what}") from error
 
@@ -87,7 +87,7 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
     answer = _answer(row, problem_type, options)
     fps, times = _timing(row, videos)
     video = videos.find(_text(row, "path"), label=path_label, timed=bool(fps or times))
-    evidence = _spans(row.get("evidence_spans"))
+    evidence = spans_of(row.get("evidence_spans"))
     if problem_type == GROUNDING and not evidence:
         evidence = read_spans(answer) or ()
     return Question(
@@ -218,7 +218,8 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
     return match[1]
 
 
-def _spans(spans: object) -> tuple[Span, ...]:
+def spans_of(spans: object) -> tuple[Span, ...]:
+    """Evidence as [start, end] in seconds. Raises FieldError for anything else."""
     if spans is None:
         return ()
     if not isinstance(spans, list):
@@ -250,8 +251,13 @@ def _text(row: Row, name: str) -> str:
     return stripped
 
 
+def is_writable(value: str) -> bool:
+    """Whether a text can be a file name and UTF-8."""
+    return (value.isascii() and "\0" not in value) or not UNWRITABLE.search(value)
+
+
 def _check_text(name: str, value: str) -> None:
-    if not (value.isascii() and "\0" not in value) and UNWRITABLE.search(value):
+    if not is_writable(value):
         _bad(name, f": got {short_repr(value)}, which holds NUL or a lone surrogate")
 
 
@@ -261,4 +267,4 @@ def _kind(value: object) -> str:
 
 
 def _bad(field: str, what: str) -> NoReturn:
-    raise _FieldError(field, what)
+    raise FieldError(field, what)

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
+from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
     OWN_TABLE,
@@ -47,6 +48,7 @@ from strive_data.errors import DamagedError, FailureKind, SampleError, UsageErro
 from strive_data.schema import FailedRow, Question
 
 NO_COLUMNS: Mapping[str, str] = {}
+MANY_OBJECTS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +84,17 @@ class _Reader:
     def __init__(self, file: RowFile, recipe: Recipe, videos: VideoFolder, before: Sequence[_Reader]) -> None:
         self._name, self._videos, self._all = file.path.name, videos, (*before, self)
         self._rows = RecipeReader(recipe)
+        self._plain = PlainReader(self._rows, videos)
         # Where an id was used first: its place, or in a list of rows just the number, which is smaller.
         self._first: dict[str, str | int] = {}
         self._unit = ""
 
     def question(self, item: Item) -> Question:
         """The item's question; notes its id as used. Raises SampleError for a bad row."""
+        plain = self._plain.question(item)
+        if plain is not None:
+            self._use(plain.sample_id, item)
+            return plain
         if isinstance(item.value, SampleError):
             raise item.value
         try:
@@ -177,8 +184,8 @@ def annotations_of(
         before = len(questions)
         with _collector_paused():
             for item in items_of(file, choice.recipe.rows):
-                if isinstance(item.value, dict) and not item.value.keys() <= seen:
-                    seen.update(map(str, item.value))
+                if type(item.value) is dict:
+                    seen.update(item.value)
                 try:
                     questions.append((row, reader.question(item)))
                 except SampleError as error:
@@ -221,6 +228,8 @@ def _collector_paused() -> Iterator[None]:
     try:
         yield
     finally:
+        if gc.get_count()[0] > MANY_OBJECTS:
+            gc.freeze()
         if enabled:
             gc.enable()
 

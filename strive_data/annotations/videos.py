@@ -38,6 +38,8 @@ class VideoFolder:
         self._found: dict[tuple[str, str, bool], str | tuple[FailureKind, str]] = {}
         self._real_folders: dict[str, Path] = {}
         self._folders: dict[str, bool] = {}
+        # The real path of each folder, "" for one that is outside of the root.
+        self._inside: dict[str, str] = {}
 
     def find(self, path: str, *, label: str = "path", timed: bool = False) -> str:
         """`path` relative to the root and normalised, "videos/x.mp4"; `label` names the field in messages.
@@ -84,7 +86,7 @@ class VideoFolder:
         if PICTURES.search(posixpath.basename(video)):
             video = posixpath.dirname(video) or "."
         inside = video.split("/")[0] != ".."
-        if inside and self._check_files:
+        if inside and self._check_files and not self._is_plain_file(video):
             real = self._real(video)
             inside = real.is_relative_to(self._real_folder(""))
             if inside and (problem := _missing(real, timed)):
@@ -94,6 +96,18 @@ class VideoFolder:
             message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
+
+    def _is_plain_file(self, video: str) -> bool:
+        """Whether a regular file and no link is there, in a folder below the root: one look at the disk."""
+        folder, _, name = video.rpartition("/")
+        if folder not in self._inside:
+            real = self._real_folder(folder)
+            self._inside[folder] = str(real) if real.is_relative_to(self._real_folder("")) else ""
+        above = self._inside[folder]
+        try:
+            return bool(above) and stat.S_ISREG(os.lstat(f"{above}/{name}").st_mode)
+        except OSError:
+            return False
 
     def _relative(self, path: str) -> str:
         """An absolute path as one relative to the root, as the root is written or as its links lead to it."""
