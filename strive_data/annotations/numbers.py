@@ -82,7 +82,8 @@ def is_number(text: str) -> bool:
 
 
 def find_numbers(text: str) -> list[Fraction | None]:
-    """The numbers of a running text in their order, units aside; None for one that cannot be read exactly.
+    """The numbers of a running text in their order, units aside; None for one that cannot be read exactly or
+    has more than 64 characters.
 
     A figure within a name (H2O, COVID-19, x_0) or the power of a unit (m²) is no number. What stands in
     parentheses behind a number explains it: "3.5 meters (11 feet)" is 3.5.
@@ -150,7 +151,7 @@ def _is_cut(before: str, match: re.Match[str], after: str) -> bool:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    if match["sign"] and match["inner"]:
+    if (match["sign"] and match["inner"]) or len(match[0]) > MAX_CHARACTERS:
         return None
     exact = _with_power(match, Fraction(match["mantissa"].replace(",", "")))
     if exact is None:

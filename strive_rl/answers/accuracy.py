@@ -13,7 +13,7 @@ from strive_data.annotations.numbers import find_numbers, fold_number_text, pars
 from strive_data.annotations.time_spans import read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
-from strive_rl.answers.plain import plain_text
+from strive_rl.answers.plain import LONGEST, UNSEEN, plain_text
 from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate
 from strive_rl.answers.statements import ALTERNATIVES, conclusion, statements
 
@@ -51,7 +51,7 @@ def has_form(text: str) -> bool:
     tail = tail.strip()
     if not (head.startswith("<think>") and tail.startswith("<answer>") and tail.endswith("</answer>")):
         return False
-    return bool(head.removeprefix("<think>").strip() and final_answer(text))
+    return _is_seen(head.removeprefix("<think>")) and _is_seen(final_answer(text) or "")
 
 
 def has_direct_form(text: str) -> bool:
@@ -59,7 +59,11 @@ def has_direct_form(text: str) -> bool:
     thought, closed, rest = text.strip().rpartition("</think>")
     answer = rest.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
     thinks_first = thought.startswith("<think>") if closed else True
-    return bool(answer) and thinks_first and not any(tag in thought[1:] + answer for tag in TAGS)
+    return _is_seen(answer) and thinks_first and not any(tag in thought[1:] + answer for tag in TAGS)
+
+
+def _is_seen(text: str) -> bool:
+    return bool(UNSEEN.sub("", text).strip())
 
 
 def read_number(answer: str) -> Fraction | None:
@@ -68,7 +72,7 @@ def read_number(answer: str) -> Fraction | None:
     Of several different numbers it is the one behind the last "answer is", in the concluding sentence, or
     behind the last "="; else None. None for a number that cannot be read exactly, too.
     """
-    text = plain_text(fold_number_text(answer))
+    text = plain_text(fold_number_text(answer[-LONGEST:]))
     whole = parse_number(text.strip(AROUND_NUMBERS).rstrip(". "))
     if whole is not None:
         return whole

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from strive_rl.answers.mentions import DENIED_BEHIND, mentioned_option
+from strive_rl.answers.mentions import DENIED_BEHIND, LISTING, mentioned_option
 from strive_rl.answers.plain import LONGEST, WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
     ALTERNATIVE,
+    BEFORE,
     DENIED,
     END,
     REFUSED,
@@ -265,14 +266,11 @@ BEFORE_ENDING = 120
 def _in_full(plain: str, texts: Texts) -> str | None:
     """The one option that the text holds with its letter: "the speed is C. time-lapse"."""
     folded = " ".join(plain.casefold().split())
-    found = [
-        letter
-        for letter, text in texts.items()
-        if text
-        and (
-            match := re.search(rf"(?<!\w)\(?{letter.casefold()}[.):]\s*{re.escape(bare(text))}(?!\w)", folded)
-        )
-        and not DENIED.search(folded[: match.start()])
-        and not DENIED_BEHIND.match(folded[match.end() :])
-    ]
-    return found[0] if len(found) == 1 else None
+    found = []
+    for letter, text in texts.items():
+        option = rf"(?<!\w)\(?{letter.casefold()}[.):]\s*{re.escape(bare(text))}(?!\w)"
+        if match := re.search(option, folded) if text else None:
+            before, behind = folded[max(match.start() - BEFORE, 0) : match.start()], folded[match.end() :]
+            if not DENIED.search(before) and not DENIED_BEHIND.match(behind):
+                found.append(letter)
+    return found[0] if len(found) == 1 and not LISTING.search(folded) else None

@@ -24,11 +24,13 @@ DENIAL = re.compile(
     r"|instead|rather)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
+# The options themselves are told.
+LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.IGNORECASE)
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
-    r"\b(?:unable|unclear|unsure|uncertain|impossible|difficult|whether|if|unless|except|could|might|may|maybe"
-    r"|perhaps|possibly|either|both|although|though|while|because|options?\s+(?:are|include|mention)"
-    r"|choices?\s+(?:are|include)|asks?|asked|says?|question)\b|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
+    rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|whether|if|unless|except|could|might|may|maybe"
+    r"|perhaps|possibly|either|both|although|though|while|because|asks?|asked|says?|question)\b"
+    r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )
 # A subordinate clause ends at its comma, and "but" opens another one.
@@ -50,6 +52,7 @@ CONCLUDES = re.compile(
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
 OPENERS = frozenset({"yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否"})
+LETTERED = re.compile(r"\b([A-Z])[.)]\s")
 # "dunks" and "dunking" are the same word. Options that differ in nothing else are not looked for.
 INFLECTION = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|(?<!s)s|d|e)$")
 Tokens = tuple[str, ...]
@@ -64,7 +67,7 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     asserted: dict[str, bool] = {}
     said, last = {}, ""
-    for sentence in SENTENCE.findall(text):
+    for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", text)):
         if found := _verdicts(sentence, words):
             asserted, said, last = asserted | found, found, sentence
     for verdicts in (asserted, said if CONCLUDES.match(last) else {}):

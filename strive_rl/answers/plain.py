@@ -30,7 +30,7 @@ def plain_text(text: str) -> str:
 
     A LaTeX box becomes "answer: …", since it marks the result.
     """
-    folded = unicodedata.normalize("NFKC", UNSEEN.sub("", text[-LONGEST:]))
+    folded = unicodedata.normalize("NFKC", UNSEEN.sub("", text[-LONGEST:]))[-LONGEST:]
     for _ in range(3):
         folded = TYPEFACE.sub(r"\1", folded)
         folded = BOXED.sub(r" answer: \1 ", folded)

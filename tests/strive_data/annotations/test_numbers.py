@@ -95,6 +95,7 @@ def test_no_numbers(text):
         ("v_{0} = 5 m s^{-1}", [5]),
         ("2.5 × 10^{3} m", [2500]),
         ("A dog, 5 cats.", [5]),
+        ("9" * 5000, [None]),
     ],
 )
 def test_numbers_of_a_running_text(text, values):

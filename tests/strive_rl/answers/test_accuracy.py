@@ -53,6 +53,8 @@ def test_last_answer(text, answer):
         ("<think></think><answer>B</answer>", False),
         ("<think>x</think><answer> </answer>", False),
         ("<think>x</think> so <answer>B</answer>", False),
+        ("<think>\u200b</think><answer>B</answer>", False),
+        ("<think>x</think><answer>\u200b</answer>", False),
         ("Well, <think>x</think><answer>B</answer>", False),
         ("<think>x</think><answer>B</answer> done", False),
         ("<answer>B</answer><think>x</think>", False),
@@ -128,7 +130,12 @@ def test_right_answer_in_form_is_worth_exactly_one(problem_type):
 
 @pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
 @pytest.mark.parametrize(
-    "text", ["", "<answer></answer>", "<answer> \n</answer>", "<answer>", "</answer><answer>"]
+    "text",
+    [
+        *("", "<answer></answer>", "<answer> \n</answer>", "<answer>", "</answer><answer>"),
+        *("<ANSWER>B</ANSWER>", "<think><answer>B</answer></think>", "<answer>\u200b</answer>"),
+        "<think>x<answer>B</answer>",
+    ],
 )
 def test_empty_answers_are_never_right(problem_type, text):
     assert reward_of(text, question(problem_type)).total == 0

@@ -98,6 +98,7 @@ IS_NO_ANSWER = (
     "The candles or the apples", "It might be candles or apples", "apples, candles",
     "The answer is either B or C", "B/C", "B, C", "B & C", "A man.", "What is shown? candles?",
     "All of the above", "None of A, B, C", "Rather than B", "instead of candles",
+    "The options are B. candles and others",
     "One by one:\nB. candles - not what is shown.\nNothing fits.",
 )  # fmt: skip
 
@@ -299,6 +300,7 @@ def test_signs_of_an_option_are_read_as_they_are(option: str) -> None:
         "apples ",
         ". ",
         "A. ",
+        *("apples, ", "选", "letter ", "if ", "$", "\ufdfa"),
     ],
 )
 def test_long_and_hostile_texts_come_to_an_end(part: str) -> None:
