@@ -39,11 +39,13 @@ class ClockRules:
     """How a container keeps time.
 
     `may_jump`: its clock may jump (MAX_GAP_SECONDS). `stores_dts`: it stores decoding times, which never step
-    back without a reset.
+    back without a reset. `dates_all`: it stores the times of all frames. A program stream stores those of
+    some, and FFmpeg may give a frame without one the time of the frame decoded after it.
     """
 
     may_jump: bool
     stores_dts: bool
+    dates_all: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,20 +68,22 @@ def close_jumps(
 ) -> Timeline:
     """Remove the jumps from presentation ticks in decode order.
 
-    `dts_P` are decoding ticks, `durations_P` ticks (0: unknown), `base` seconds a tick. The packets of a part
-    before its first key frame belong to part -1: what they refer to is missing.
+    `dts_P` are decoding ticks, `durations_P` ticks (0: unknown), `base` seconds a tick. Where files may have
+    been joined (`rules.may_jump`), the packets of a part before its first key frame belong to part -1, unless
+    a key frame is right before them: what they refer to is missing.
     """
     limits = _Limits.of(pts_P, base, rules)
-    if _is_steady(pts_P, dts_P, limits):
-        return Timeline(ticks=pts_P, parts=np.zeros(len(pts_P), np.int64))
-    ticks = _move(pts_P, _misdated(pts_P, dts_P, limits), limits)
+    misdated = _misdated(pts_P, dts_P, limits, dates_all=rules.dates_all)
+    ticks = _move(pts_P, misdated, limits)
+    if _is_steady(ticks, dts_P, limits):
+        return Timeline(ticks=ticks, parts=np.zeros(len(pts_P), np.int64))
     outliers = _outliers(ticks, limits)
     ticks, dts = _move(ticks, outliers, limits), dts_P.copy()
     for place in outliers:
         dts[place] = dts[place - 1] if place else dts[min(1, len(dts) - 1)]
     parts = _parts(ticks, dts, limits)
     starts = [int(np.argmax(parts == part)) for part in range(1, int(parts.max()) + 1)]
-    parts = _without_beheaded(parts, is_key_P)
+    parts = _without_beheaded(parts, is_key_P) if rules.may_jump else parts
     ticks = _lay_out(ticks, parts, durations_P, limits)
     return Timeline(ticks=ticks, parts=parts, jumps=tuple(sorted([*outliers, *starts])))
 
@@ -148,15 +152,16 @@ def _suspects(pts_P: Ints, limits: _Limits) -> list[int]:
     return sorted({int(place) for step in long for place in (step, step + 1)})
 
 
-def _misdated(pts_P: Ints, dts_P: Ints, limits: _Limits) -> list[int]:
-    """Places whose presentation time is far from their decoding time, unlike that of most packets.
-
-    FFmpeg gives a frame before a gap the time of the frame behind it where the container stores none.
+def _misdated(pts_P: Ints, dts_P: Ints, limits: _Limits, *, dates_all: bool) -> list[int]:
+    """Places whose presentation time is that of the next packet, or far from their decoding time, unlike that
+    of most packets, because the container stores none.
     """
-    if not limits.uses_dts:
+    if dates_all or not limits.uses_dts:
         return []
     ahead = pts_P - dts_P
-    return [int(place) for place in np.flatnonzero(np.abs(ahead - int(np.median(ahead))) > limits.outlier)]
+    far = np.abs(ahead - int(np.median(ahead))) > limits.outlier
+    same = np.append(np.diff(pts_P) == 0, False)
+    return np.flatnonzero(far | same).tolist()
 
 
 def _move(pts_P: Ints, places: list[int], limits: _Limits) -> Ints:
@@ -232,7 +237,7 @@ def _without_beheaded(parts_P: Ints, is_key_P: npt.NDArray[np.bool_]) -> Ints:
     for part in range(int(parts_P.max(initial=0)) + 1):
         places = np.flatnonzero(parts_P == part)
         keys = places[is_key_P[places]]
-        if len(keys):
+        if len(keys) and not is_key_P[max(places[0] - 1, 0)]:
             kept[places[places < keys[0]]] = -1
     return kept
 

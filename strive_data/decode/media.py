@@ -29,9 +29,10 @@ from strive_data.config import DecodeSettings
 from strive_data.errors import FailureKind, SampleError
 
 FORMATS = (
-    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,rm,nut,mxf,dv,swf,wtv"
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,rm,nut,mxf,dv,swf,"
+    "wtv,mp3,flac"
 )
-"""FFmpeg's names of the file formats that are opened."""
+"""FFmpeg's names of the file formats that are opened: songs as well, which say so and have covers."""
 
 MAX_PIXEL_ASPECT = Fraction(8)
 """Pixels wider or narrower than that are taken for damage: those of real formats lie between .5 and 2.5."""

@@ -33,11 +33,16 @@ NO_DTS_FORMATS = frozenset({"matroska", "ogg"})
 TS_DISCONT = 0x0200
 """FFmpeg's flag of the formats whose clock may jump (AVFMT_TS_DISCONT)."""
 
+STILL_CODECS = frozenset({"apng", "bmp", "gif", "mjpeg", "png", "webp"})
+"""FFmpeg's names of the formats for stills: a stream of one such picture is a still, or a song's cover."""
+
 REORDER_PROBE = 64
 """Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
 
 JOINT = 3
-"""Packets before a clock jump that the demuxer marks as damaged only because the file was joined there."""
+"""Packets before a joint that the demuxer marks as damaged only because the file was joined there. A joint is
+a clock jump, or a key frame that follows in time: were packets lost, time would be lost, too, or the decoder
+would tell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +94,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     Nothing is decoded but where key flags or times may lie.
     A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
     shown, partial_decode if less than half of the declared duration of a damaged file can be read,
-    no_video_stream for a GIF of one picture.
+    no_video_stream for a single picture of a format for stills.
     """
     stream, formats = video_stream(container), frozenset(container.format.name.split(","))
     scan, head = scan_packets(path, container, stream)
@@ -100,14 +105,17 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
         rate=stream.average_rate or stream.guessed_rate,
         timed=_is_timed(scan, path, stream, formats, settings),
         clock=ClockRules(
-            may_jump=bool(container.format.flags & TS_DISCONT), stores_dts=not NO_DTS_FORMATS & formats
+            may_jump=bool(container.format.flags & TS_DISCONT),
+            stores_dts=not NO_DTS_FORMATS & formats,
+            dates_all="mpeg" not in formats,
         ),
     )
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
         raise SampleError(FailureKind.ZERO_FRAMES, message)
-    if "gif" in formats and len(index.pts) == 1:
-        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: a GIF of one picture, not a video")
+    codec = stream.codec_context.name
+    if len(scan.packets) == 1 and codec in STILL_CODECS:
+        raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: one picture ({codec}), not a video")
     if "matroska" in formats and not index.errors and is_cut_matroska(path):
         index = replace(index, errors=1)
     if not index.discontinuities:
@@ -172,17 +180,21 @@ def index_packets(
     last = packets[places[-1]].duration
     absurd = last * time_base > MAX_GAP_SECONDS[clock.may_jump]
     jumps = shown[list(line.jumps)].tolist()
+    step = _typical_gap(pts, rate, time_base)
+    joints = set(jumps)
+    if scan.corrupt and not scan.silent:
+        joints.update(place for place in range(1, len(packets)) if _is_key_in_time(packets, place, step))
     return PacketIndex(
         packets=packets,
         pts=pts,
         places=places,
-        end=int(pts[-1]) + (_typical_gap(pts, rate, time_base) if absurd or not last else last),
+        end=int(pts[-1]) + (step if absurd or not last else last),
         time_base=time_base,
         first_key=first_key,
         timed=timed,
         video_id=scan.video_id,
         errors=scan.errors
-        + len(scan.corrupt - {place - back for place in jumps for back in range(JOINT + 1)}),
+        + len(scan.corrupt - {place - back for place in joints for back in range(JOINT + 1)}),
         discontinuities=len(jumps) + absurd,
         gradual=scan.gradual,
         needs_all=not timed or scan.has_state or scan.keyless,
@@ -223,10 +235,16 @@ def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], first_key
     kept = line.parts >= 0
     is_key = np.array([packets[place].is_key for place in shown])
     for part in range(int(line.parts.max()) + 1):
-        keys = np.flatnonzero(is_key & (line.parts == part))
-        if len(keys) and (part > 0 or shown[keys[0]] == first_key):
-            kept &= ~((line.parts == part) & (line.ticks < line.ticks[keys[0]]))
+        first = np.flatnonzero(line.parts == part)[:1]
+        if len(first) and is_key[first] and (part > 0 or shown[first] == first_key):
+            kept &= ~((line.parts == part) & (line.ticks < line.ticks[first]))
     return np.flatnonzero(kept)
+
+
+def _is_key_in_time(packets: Sequence[Packet], place: int, step: int) -> bool:
+    """Whether a key frame follows the packet before it as fast as frames do, one every `step` ticks."""
+    before, key = packets[place - 1].dts, packets[place]
+    return key.is_key and before is not None and key.dts is not None and key.dts - before < 1.5 * step
 
 
 def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:

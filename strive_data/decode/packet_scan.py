@@ -12,6 +12,7 @@ import av
 import av.error
 
 from strive_data.common.files import file_sha256
+from strive_data.decode.cross_check import STRICT
 from strive_data.decode.media import packets_of
 from strive_data.decode.nal import (
     begins_intra,
@@ -55,7 +56,7 @@ class PacketScan:
 
     `corrupt` are the places of packets that the demuxer marked; `gradual` as in PacketIndex; `has_state`:
     packets have side data named in STATE; `packed`: packed B pictures; `keyless`: no packet is a key frame by
-    its flag, so that the first one is taken for it.
+    its flag, so that the first one is taken for it; `silent`: the decoder may not tell that a packet is cut.
     """
 
     packets: tuple[Packet, ...]
@@ -66,6 +67,7 @@ class PacketScan:
     has_state: bool = False
     packed: bool = False
     keyless: bool = False
+    silent: bool = False
 
 
 def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
@@ -102,6 +104,7 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
         corrupt=frozenset(corrupt),
         gradual=seen.gradual,
         has_state=seen.has_state,
+        silent=codec in STRICT,
         packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + b"".join(map(bytes, head[:1])))),
     )
     return scan, head

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from math import hypot, radians, tan
+from math import cos, hypot, radians, sin, tan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -209,6 +209,9 @@ class Orientation:
 
 UPRIGHT = Orientation()
 
+UNIT = 1 << 16
+"""One, in a display matrix."""
+
 
 def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:
     """Orientation of a display matrix [9], row by row; upright for no matrix, None for one that is no
@@ -231,8 +234,11 @@ def matrix_of(frame: Any) -> tuple[int, ...] | None:
     """Display matrix [9] of an av.VideoFrame, None if it has none."""
     try:
         data = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV 18 reads none where one is of a kind that it does not know (EXIF of a JPEG)
-        return None
+    except ValueError:
+        # PyAV 18 reads none where one is of a kind that it does not know (EXIF): only the rotation is left.
+        turn = radians(frame.rotation)
+        a, b = round(cos(turn) * UNIT), round(-sin(turn) * UNIT)
+        return (a, b, 0, -b, a, 0, 0, 0, 1 << 30)
     return None if data is None else struct.unpack("=9i", bytes(data))
 
 

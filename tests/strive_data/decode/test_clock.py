@@ -13,6 +13,7 @@ from strive_data.decode.clock import ClockRules, Timeline, close_jumps
 
 FILE = ClockRules(may_jump=False, stores_dts=False)
 BROADCAST = ClockRules(may_jump=True, stores_dts=True)
+VOB = ClockRules(may_jump=True, stores_dts=True, dates_all=False)
 STEP = 4
 
 
@@ -95,13 +96,25 @@ def test_a_last_frame_after_a_long_pause_is_no_outlier() -> None:
     assert close(pts, FILE).ticks.tolist() == pts
 
 
-def test_a_time_that_only_the_presentation_time_has_is_not_believed() -> None:
+def test_a_time_that_a_vob_file_does_not_store_is_not_believed() -> None:
     """FFmpeg dates the last P picture before a gap of a VOB file by the first packet behind it."""
     pts, dts = group(101) + group(51, start=90_000), steady_dts((101, -4), (51, 90_000 - 4))
     pts[100 - 1] = 90_000
-    line = close(pts, BROADCAST, keys=(0, 101), dts=dts)
+    line = close(pts, VOB, keys=(0, 101), dts=dts)
     assert sorted(line.ticks.tolist()) == list(range(0, 152 * STEP, STEP))
     assert line.jumps == (101,)
+    pts = group(101)
+    pts[49] = pts[50]  # a P picture by its B picture
+    assert close(pts, VOB, dts=steady_dts((101, -4))).ticks.tolist() == group(101)
+
+
+@pytest.mark.parametrize("rules", [ClockRules(may_jump=False, stores_dts=True), BROADCAST])
+def test_frames_behind_a_pause_are_not_shown_before_it(rules: ClockRules) -> None:
+    """Decoding times lag behind: two frames behind the pause have those of the last two before it."""
+    pts = [4, 0, 12, 8, 20, 16, *(4000 + tick for tick in (4, 0, 12, 8, 20, 16))]
+    line = close(pts, rules, keys=(0, 6), dts=[-8, *sorted(pts)[:-1]])
+    moved = 4000 - 24 if rules.may_jump else 0
+    assert line.ticks.tolist() == [*pts[:6], *(tick - moved for tick in pts[6:])]
 
 
 def test_frames_of_a_part_before_its_key_frame_are_marked() -> None:
@@ -110,3 +123,10 @@ def test_frames_of_a_part_before_its_key_frame_are_marked() -> None:
     parts: npt.NDArray[np.int64] = line.parts
     assert parts.tolist() == [0] * 51 + [-1] * 9 + [1] * 42
     assert line.ticks[parts == 1].min() == 51 * STEP
+
+
+@pytest.mark.parametrize(("rules", "keys"), [(BROADCAST, (0, 50)), (FILE, (0,))])
+def test_frames_whose_key_frame_is_before_the_jump_are_kept(rules: ClockRules, keys: tuple[int, ...]) -> None:
+    """The join lost the time of the key frame, or the clock of one file was reset."""
+    line = close(group(51) + group(51), rules, keys=(*keys, 60), dts=steady_dts((51, -4), (51, -4)))
+    assert line.parts.tolist() == [0] * 51 + [1] * 51

@@ -5,6 +5,7 @@ The expected numbers are those of a full decode by the FFmpeg command line.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from PIL import Image
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.pyav_reader import PyavReader
@@ -315,11 +317,87 @@ def test_a_cover_beside_a_video_is_passed_over(make_clip: MakeClip, tmp_path: Pa
     check(read(path), 64, 3.6)
 
 
-def test_a_gif_of_one_picture_is_no_video(tmp_path: Path) -> None:
-    path = encode(Clip(name="one.gif", codec="gif", pix_fmt="rgb8", count=1), tmp_path)
+def test_a_song_with_a_cover_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp3"
+    with av.open(str(path), "w") as writer:
+        sound = writer.add_stream("libmp3lame", rate=16000, layout="mono")
+        cover = writer.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16p", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        writer.mux([*sound.encode(frame), *sound.encode(None)])
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        writer.mux([*cover.encode(picture), *cover.encode(None)])
+    with pytest.raises(SampleError, match="cover picture") as caught:
+        read(path)
+    assert caught.value.kind is FailureKind.NO_VIDEO_STREAM
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("one.gif", "gif", "rgb8"), ("one.avi", "mjpeg", "yuvj420p"), ("one.mov", "png", "rgb24")],
+)
+def test_one_picture_of_a_format_for_stills_is_no_video(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str
+) -> None:
+    path = encode(Clip(name=name, codec=codec, pix_fmt=pix_fmt, count=1), tmp_path)
     with pytest.raises(SampleError, match="picture") as caught:
         read(path)
     assert caught.value.kind is FailureKind.NO_VIDEO_STREAM
+
+
+def test_an_animated_png_is_a_video(tmp_path: Path) -> None:
+    check(read(encode(Clip(name="a.apng", codec="apng", pix_fmt="rgb24"), tmp_path)), 64, 3.6)
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_pictures_of_a_video_are_turned_by_their_exif(tmp_path: Path, orientation: int, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "exif.avi"
+    with av.open(str(path), "w") as writer:
+        stream = writer.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuvj420p"
+        for number in range(8):
+            file = io.BytesIO()
+            Image.fromarray(draw(number, 160, 96)).save(file, "JPEG", quality=92, exif=exif.tobytes())
+            packet = av.Packet(file.getvalue())
+            packet.pts = packet.dts = number
+            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), True, stream
+            writer.mux(packet)
+    assert numbers_of(np.rot90(read(path, 8).frames, -turn, axes=(1, 2))) == list(range(8))
+
+
+@pytest.mark.parametrize("made", [{"options": CLOSED.options}, {"codec": "mpeg2video", "max_b_frames": 2}])
+def test_segments_that_go_on_in_time_are_not_damaged(tmp_path: Path, made: dict[str, Any]) -> None:
+    """As those of a live stream: only the counters of their packets jump. Lost packets are still counted."""
+    files = [part(tmp_path, f"{n}.ts", 30 * n, 30, start=10 + 30 * n, **made).read_bytes() for n in range(3)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(files))
+    check(read(path), 64, 3.6)
+    path.write_bytes(files[0][: 188 * (len(files[0]) // 376)] + files[1])
+    assert read(path, 8).info.decode_errors >= 1
+
+
+@pytest.mark.parametrize("name", ["pause.mp4", "pause.mkv", "pause.flv", "pause.ts"])
+def test_frames_behind_a_pause_are_not_shown_before_it(tmp_path: Path, name: str) -> None:
+    """40 s in which nothing moves: a pause, but a jump in a transport stream."""
+    times = [*range(48), *range(1048, 1100)]
+    path = encode(Clip(name=name, options=CLOSED.options, count=100, times=times), tmp_path)
+    got, is_jump = read(path, 2000), name.endswith("ts")
+    assert numbers_of(got.frames) == list(range(100))
+    np.testing.assert_allclose(got.times, np.array(range(100) if is_jump else times) / 25, atol=2e-3)
+    assert got.info.discontinuities == is_jump
+
+
+@pytest.mark.parametrize("bit_rate", [80_000, 600_000])
+def test_frames_of_a_vob_file_without_a_time_keep_their_place(tmp_path: Path, bit_rate: int) -> None:
+    made: dict[str, Any] = {"codec": "mpeg2video", "max_b_frames": 2, "options": {"b": str(bit_rate)}}
+    one, two = (part(tmp_path, f"{n}.vob", 100 * n, 100, **made).read_bytes() for n in (0, 1))
+    path = tmp_path / "joined.vob"
+    path.write_bytes(one + two)
+    check(read(path, 200), 200, 8.0, discontinuities=1)
 
 
 def test_swf_has_no_key_flags(tmp_path: Path) -> None:
