@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def call_all(
     """The outcome of the function for each tuple of arguments, in their order.
 
     A plain function without concurrency and time-out is called in this thread, one call after the other.
-    An error of ours (StriveError) is final: it is not tried again. KeyboardInterrupt is raised.
+    An error of ours (StriveError) is final: it is not tried again. Ctrl-C is raised.
     """
     slow = limits.at_once > 1 or limits.timeout_seconds is not None or limits.retries > 0
     if not slow and not _is_async(function):
@@ -98,14 +99,14 @@ async def _call_once(
 async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
     try:
         return Outcome(value=await function(*arguments))
-    except KeyboardInterrupt:
-        raise
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():  # The time-out's; else the user's code raised it.
             raise
         return Outcome(error=error)
     except BaseException as error:  # The user's code, sys.exit included.
+        if _is_ctrl_c(error):
+            raise
         return Outcome(error=error)
 
 
@@ -130,10 +131,16 @@ def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outc
     try:
         return Outcome(value=function(*arguments))
     except BaseException as error:  # The user's code, sys.exit included.
-        # Ctrl-C comes to the main thread only.
-        if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+        if _is_ctrl_c(error):
             raise
         return Outcome(error=error)
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether the terminal may have raised it: in the main thread, by Python's own handler of SIGINT, which
+    training replaces."""
+    by_signal = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, KeyboardInterrupt) and by_signal and current_thread() is main_thread()
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import calls
 from strive_rl.common.calls import CallLimits, call_all
+from strive_rl.common.signals import listening
 
 
 def test_by_default_one_call_follows_the_other_in_this_thread() -> None:
@@ -89,3 +90,19 @@ def test_no_exception_of_the_function_ends_or_hangs_the_process(kind: str, secon
     function, error = (plain, KeyboardInterrupt) if kind == "plain" else (later, asyncio.CancelledError)
     outcomes = call_all(function, [(0,), (1,)], CallLimits(at_once=2, timeout_seconds=seconds))
     assert [type(outcome.error) for outcome in outcomes] == [error, error]
+
+
+def test_ctrl_c_ends_the_calls_but_in_training_it_is_the_functions_own() -> None:
+    """Training has its own handler of SIGINT, so that Ctrl-C raises nothing there."""
+
+    def plain() -> None:
+        raise KeyboardInterrupt("own")
+
+    async def later() -> None:
+        raise KeyboardInterrupt("own")
+
+    with pytest.raises(KeyboardInterrupt):
+        call_all(plain, [()], CallLimits())
+    with listening():
+        outcomes = [call_all(function, [()], CallLimits())[0] for function in (plain, later)]
+    assert [repr(outcome.error) for outcome in outcomes] == ["KeyboardInterrupt('own')"] * 2
