@@ -84,7 +84,15 @@ def all_gather(mine: T) -> list[T]:
 
     Raises StriveError with the reason where a process failed instead (`propagate_errors`).
     """
-    return _exchanged(mine)
+    if world_size() == 1:
+        return [mine]
+    sent: list[T | _Failure] = [mine] * world_size()
+    dist.all_gather_object(sent, mine)
+    failures = [each for each in sent if isinstance(each, _Failure)]
+    if failures:
+        first = failures[0]
+        stop(first.message if first.rank == 0 else f"process {first.rank}: {first.message}")
+    return [each for each in sent if not isinstance(each, _Failure)]
 
 
 def all_gather_list(mine: list[T]) -> list[T]:
@@ -104,7 +112,7 @@ def propagate_errors() -> Iterator[None]:
         raise
     except StriveError as error:
         if world_size() > 1:
-            _exchanged(_Failure(rank=rank(), message=str(error)))
+            all_gather(_Failure(rank=rank(), message=str(error)))
         raise
 
 
@@ -117,18 +125,6 @@ def stop(message: str) -> NoReturn:
     """End all processes with one message, which the first one prints; all must call it."""
     kind = SharedError if is_first() else PeerFailedError
     raise kind(message)
-
-
-def _exchanged(mine: T | _Failure) -> list[T]:
-    if world_size() == 1:
-        return [mine]  # type: ignore[list-item]  # one process has no failure of others to receive
-    sent: list[T | _Failure] = [mine] * world_size()
-    dist.all_gather_object(sent, mine)
-    failures = [each for each in sent if isinstance(each, _Failure)]
-    if failures:
-        first = failures[0]
-        stop(first.message if first.rank == 0 else f"process {first.rank}: {first.message}")
-    return [each for each in sent if not isinstance(each, _Failure)]
 
 
 K = TypeVar("K", bound=Hashable)

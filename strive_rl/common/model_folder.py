@@ -10,7 +10,6 @@ version 5 reads either.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def write_manifest(folder: Path) -> None:
     """Bring every file of the folder to the disk, and write its manifest."""
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST_FILE)
     for path in paths:
-        _sync(path)
+        sync_folder(path)  # Of a file: its content.
     files = {path.name: {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in paths}
     write_bytes(folder / MANIFEST_FILE, json_bytes(add_checksum({"files": files})))
     sync_folder(folder)
@@ -75,14 +74,6 @@ def _damage(path: Path, wanted: dict[str, Any]) -> str | None:
         return "missing"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Tokenizer classes of version 5 alone, and what reads the same tokenizer.json before.

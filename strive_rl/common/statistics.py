@@ -11,6 +11,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
+
 RESAMPLES_PER_CHUNK = 500
 PERCENTILES = (2.5, 97.5)
 Z_95 = 1.959964
@@ -41,11 +43,13 @@ def estimate(
     names, owner_N = np.unique(np.asarray(videos_N), return_inverse=True)
     sums_V = np.bincount(owner_N, weights=values).astype(np.float64)
     counts_V = np.bincount(owner_N).astype(np.float64)
-    low, high = None, None
-    if len(names) > 1:
-        means = _resampled(sums_V, counts_V, resamples, seed)
-        low, high = (float(value) for value in np.percentile(means, PERCENTILES))
-    return Estimate(mean=float(values.mean()), low=low, high=high, questions=len(values), videos=len(names))
+    means = _resampled(sums_V, counts_V, resamples, seed) if len(names) > 1 else None
+    return _estimate(float(values.mean()), means, len(values), len(names))
+
+
+def _estimate(mean: float, resampled: Floats | None, questions: int, videos: int) -> Estimate:
+    ends = [None, None] if resampled is None else np.percentile(resampled, PERCENTILES).tolist()
+    return Estimate(mean=mean, low=ends[0], high=ends[1], questions=questions, videos=videos)
 
 
 def share_estimate(
@@ -113,30 +117,25 @@ def macro_estimate(
     tasks = sorted({task for task, _ in parts})
     member_PT = np.array([[task == own for task in tasks] for own, _ in parts], dtype=np.float64)
     mean = float(_macro(sums_VP.sum(0, keepdims=True), counts_VP.sum(0, keepdims=True), member_PT)[0])
-    low, high = None, None
+    means = None
     if len(names) > 1:
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, len(names)], dtype=np.uint64)))
         share = np.full(len(names), 1 / len(names))
         drawn_RV = generator.multinomial(len(names), share, size=resamples).astype(np.float64)
         means = _macro(drawn_RV @ sums_VP, drawn_RV @ counts_VP, member_PT)
-        low, high = (float(value) for value in np.percentile(means, PERCENTILES))
-    return Estimate(mean=mean, low=low, high=high, questions=len(values), videos=len(names))
+    return _estimate(mean, means, len(values), len(names))
 
 
-def _macro(
-    sums_RP: npt.NDArray[np.float64], counts_RP: npt.NDArray[np.float64], member_PT: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _macro(sums_RP: Floats, counts_RP: Floats, member_PT: Floats) -> Floats:
     """Nested means [R] from the sums and counts of parts; parts and tasks without a question are left out."""
     means_RP = sums_RP / np.maximum(counts_RP, 1)
     parts_RT = (counts_RP > 0).astype(np.float64) @ member_PT
     means_RT = (means_RP * (counts_RP > 0)) @ member_PT / np.maximum(parts_RT, 1)
-    macro: npt.NDArray[np.float64] = means_RT.sum(axis=1) / np.maximum((parts_RT > 0).sum(axis=1), 1)
+    macro: Floats = means_RT.sum(axis=1) / np.maximum((parts_RT > 0).sum(axis=1), 1)
     return macro
 
 
-def _resampled(
-    sums_V: npt.NDArray[np.float64], counts_V: npt.NDArray[np.float64], resamples: int, seed: int
-) -> npt.NDArray[np.float64]:
+def _resampled(sums_V: Floats, counts_V: Floats, resamples: int, seed: int) -> Floats:
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, len(sums_V)], dtype=np.uint64)))
     means = []
     for start in range(0, resamples, RESAMPLES_PER_CHUNK):

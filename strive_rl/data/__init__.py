@@ -2,7 +2,7 @@
 
 from strive_rl.data.dataset import Builds
 from strive_rl.data.loader import Batch, Loader
-from strive_rl.data.sampler import Cursor, Stream, cursor_of, next_batch, rank_slice, state_of
+from strive_rl.data.sampler import Cursor, Stream, cursor_of, next_batch, state_of
 
 __all__ = [
     "Batch",
@@ -12,6 +12,5 @@ __all__ = [
     "Stream",
     "cursor_of",
     "next_batch",
-    "rank_slice",
     "state_of",
 ]

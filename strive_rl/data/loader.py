@@ -30,14 +30,15 @@ class Batch:
     """This rank's part of a global batch: its questions `refs`, their groups in the order of the stream, the
     damaged ones left out of them (`data.broken = "skip"`), and the cursor after the global batch.
 
-    `expected_variance` is the mean E[p(1 − p)] of the global batch when it was drawn, None without selection.
+    `selection` says how the global batch was selected when it was drawn (METRICS.md), None where each epoch
+    takes all questions.
     """
 
     refs: tuple[SampleRef, ...]
     groups: tuple[Group, ...]
     broken: tuple[SkippedQuestion, ...]
     after: Cursor
-    expected_variance: float | None = None
+    selection: dict[str, float] | None = None
 
 
 Loaded = tuple[Sample, Group] | SkippedQuestion
@@ -96,7 +97,7 @@ class Loader:
         costs time and never changes a result. Raises DamagedError for damaged stored data where
         `data.broken = "stop"`.
         """
-        refs, after, variance = self._next(cursor, size)
+        refs, after, selection = self._next(cursor, size)
         mine = rank_slice(refs, self._rank, self._world_size)
         self._read_ahead(mine, alpha, after, next_alpha)
         loaded = [self._result(ref, alpha) for ref in mine]
@@ -105,17 +106,27 @@ class Loader:
             groups=tuple(each[1] for each in loaded if not isinstance(each, SkippedQuestion)),
             broken=tuple(each for each in loaded if isinstance(each, SkippedQuestion)),
             after=after,
-            expected_variance=variance,
+            selection=selection,
         )
 
-    def _next(self, cursor: Cursor, size: int | None) -> tuple[list[SampleRef], Cursor, float | None]:
-        """The next global batch, the cursor after it, and its mean expected variance."""
+    def _next(
+        self, cursor: Cursor, size: int | None
+    ) -> tuple[list[SampleRef], Cursor, dict[str, float] | None]:
+        """The next global batch, the cursor after it, and how it was selected."""
         if self.rates is None:
             return *next_batch(cursor, self.stream, size), None
         weights_N = self.rates.weights(self._settings.selection_floor)
         refs, after = draw_batch(cursor, self.stream, weights_N, size or self.stream.batch_size)
         variance_N = self.rates.expected_variance
-        return refs, after, float(np.mean([variance_N[ref.position] for ref in refs]))
+        return (
+            refs,
+            after,
+            {
+                "expected_variance": float(np.mean([variance_N[ref.position] for ref in refs])),
+                "expected_variance_all": float(variance_N.mean()),
+                "sampled_share": float((self.rates.right + self.rates.wrong > 0).mean()),
+            },
+        )
 
     @property
     def alpha(self) -> float | None:

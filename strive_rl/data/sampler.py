@@ -24,6 +24,8 @@ T = TypeVar("T")
 Order = npt.NDArray[np.int64]
 
 SAMPLES, BLOCKS = 0, 1
+# Of a stream: what a checkpoint says of it.
+IDENTITY = ("seed", "batch_size", "window", "fingerprint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +81,15 @@ def rank_slice(items: Sequence[T], rank: int, world_size: int) -> list[T]:
 
 def state_of(cursor: Cursor, stream: Stream) -> dict[str, Any]:
     """The part of a checkpoint about the stream: the place, and the identity of the stream."""
-    return asdict(cursor) | _identity(stream)
+    return asdict(cursor) | {name: getattr(stream, name) for name in IDENTITY}
 
 
 def cursor_of(state: Mapping[str, Any], stream: Stream) -> Cursor:
     """The place in `stream` from a checkpoint. Raises UsageError for the place in another stream."""
     changed = [
-        f"{name} was {state.get(name)}, now {now}"
-        for name, now in _identity(stream).items()
-        if state.get(name) != now
+        f"{name} was {state.get(name)}, now {getattr(stream, name)}"
+        for name in IDENTITY
+        if state.get(name) != getattr(stream, name)
     ]
     if changed:
         raise UsageError(f"the checkpoint belongs to another stream of questions: {'; '.join(changed)}")
@@ -119,8 +121,3 @@ def random_bits(seed: int, number: int, purpose: int, count: int) -> npt.NDArray
     key = np.array([seed, number], dtype=np.uint64)
     counter = np.array([0, 0, 0, purpose], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter).random_raw(count)
-
-
-def _identity(stream: Stream) -> dict[str, Any]:
-    names = ("seed", "batch_size", "window", "fingerprint")
-    return {name: getattr(stream, name) for name in names}

@@ -8,6 +8,7 @@ from typing import Literal
 from strive_data.common.settings import ADDED, require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
 from strive_rl.config import EngineSettings, PolicySettings
+from strive_rl.config.rollout import at_least
 
 PREDICTIONS_FILE = "predictions.jsonl"
 FAILURES_FILE = "failures.jsonl"
@@ -78,21 +79,16 @@ class EvalSettings(EngineSettings):
 
     def __post_init__(self) -> None:
         self._check_engine()
-        require(self.seed >= 0, f"seed: got {self.seed}, expected at least 0")
-        require(self.max_new_tokens >= 1, "max_new_tokens: expected at least 1")
+        at_least(self, "", seed=0, max_new_tokens=1, answers=1, variants=1, bootstrap_resamples=1)
         require(self.temperature >= 0, f"temperature: got {self.temperature}, expected 0 (greedy) or more")
-        require(self.answers >= 1, f"answers: got {self.answers}, expected at least 1")
         require(
             self.answers == 1 or self.temperature > 0,
             f"answers: got {self.answers}, but greedy answers are all equal: set temperature too",
         )
         require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
-        got = self.bootstrap_resamples
-        require(got >= 1, f"bootstrap_resamples: got {got}, expected at least 1")
         self._check_vote()
 
     def _check_vote(self) -> None:
-        require(self.variants >= 1, f"variants: got {self.variants}, expected at least 1")
         several = self.variants * self.answers > 1
         require(
             several or not self.vote,

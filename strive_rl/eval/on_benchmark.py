@@ -227,7 +227,7 @@ def answer_share(
         benchmark=task.benchmark,
         items={item.question.sample_id: item for item in plan.items.items},
         settings=settings,
-        engine=load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens),
+        engine=load_engine(policy, settings, settings.max_new_tokens),
     )
     total = sum(key not in settled for key in order_of(mine, columns))
     done = 0

@@ -64,7 +64,7 @@ def evaluate(
     rows: list[Prediction] = []
     dropped: list[Dropped] = []
     spent: Seconds = defaultdict(float)
-    engine = load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens)
+    engine = load_engine(policy, settings, settings.max_new_tokens)
     for made, lost in predict(policy, shards, settings, engine, spent=spent):
         jsonl.append(out / PREDICTIONS_FILE, made)
         rows += made

@@ -95,7 +95,7 @@ def probed(
 ) -> Iterator[tuple[int, list[Row]]]:
     """(place in the build, its rows) of each question at `places`, batch by batch."""
     policy = load_policy(model, settings.policy)
-    engine = load_engine(policy, settings, settings.policy.max_prompt_tokens + settings.max_new_tokens)
+    engine = load_engine(policy, settings, settings.max_new_tokens)
     (column,), size = settings.columns, settings.questions_per_pass
     for start in range(0, len(places), size):
         asked = [Asked(sample=shards.read(place), position=place) for place in places[start : start + size]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ FACTS = frozenset(
 HEAD_CHARACTERS, TAIL_CHARACTERS = 500, 300
 
 Row = dict[str, Any]
+_which = itemgetter("step", "sample_id")
 
 
 def show(run: Path, *, step: int | None = None, question: str | None = None, full: bool = False) -> str:
@@ -67,10 +69,6 @@ def _of_question(path: Path, of_step: list[Row] | None, question: str) -> list[R
         source = jsonl.scan(path, ["sample_id"]) if of_step is None else of_step
         choose(question, {row["sample_id"] for row in source}, "question")
     return kept
-
-
-def _which(row: Row) -> tuple[int, str]:
-    return row["step"], row["sample_id"]
 
 
 def _question(rows: Sequence[Row], *, full: bool) -> str:

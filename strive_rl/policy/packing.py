@@ -136,8 +136,7 @@ class PackedAttention:
             if span[1] > span[0]
         ]
         self._prompt_of = torch.tensor([number for number, _ in fed], dtype=torch.int64, device=device)
-        self._completions = SpanGrid([span for _, span in fed], device)
-        # The completions' columns alone.
+        # Of the completions' columns alone.
         self.own = SpanGrid([(s - self.prompts_end, e - self.prompts_end) for _, (s, e) in fed], device)
 
     def __call__(
@@ -160,9 +159,9 @@ class PackedAttention:
         if self._cache is not None:
             self._cache.states[layer] = state
         if len(self._prompt_of):
-            read = inputs.at(self._completions.columns, self._completions.valid)
+            read = inputs.at(self.own.columns + self.prompts_end, self.own.valid)
             own, _ = delta.read(read, state.of(self._prompt_of))
-            parts.append(own[self._completions.valid])
+            parts.append(own[self.own.valid])
         return torch.cat(parts)[None]
 
     def calls(self, *, narrow: bool) -> tuple[list[_Call], list[_Call]]:

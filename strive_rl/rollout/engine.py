@@ -90,9 +90,9 @@ def newest_weights(engine: RolloutEngine | None, policy: Policy, version: int) -
         engine.sleep()
 
 
-def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> RolloutEngine | None:
-    """The engine of the settings, None for the builtin one; `longest` is the most tokens
-    of a prompt with its completion.
+def load_engine(policy: Policy, settings: EngineSettings, max_new_tokens: int) -> RolloutEngine | None:
+    """The engine of the settings, None for the builtin one; it takes prompts as long as the policy does, with
+    completions of `max_new_tokens`.
 
     Raises UsageError where vLLM is not installed, or the engine is not known to read this architecture as the
     policy does.
@@ -114,4 +114,4 @@ def load_engine(policy: Policy, settings: EngineSettings, longest: int) -> Rollo
         raise UsageError(
             f"rollout.engine=vllm: vllm cannot be imported ({error}); install the [vllm] extra"
         ) from error
-    return VllmEngine(policy, settings, longest)
+    return VllmEngine(policy, settings, policy.settings.max_prompt_tokens + max_new_tokens)

@@ -94,6 +94,11 @@ def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None
     ordered = [baseline, *(name for name in arms if name != baseline)]
     shared = dict(flat(_section(tree, "train", path)))
     given = {} if steps is None else {"steps": steps}
+    all_seeds = _seeds(tree.get("seeds"), path)
+    require(
+        seeds is None or 1 <= seeds <= len(all_seeds),
+        f"--seeds: got {seeds}, expected 1 to {len(all_seeds)}, the number of seeds in {path}",
+    )
     points = _points(tree.get("points", [1.0]), path)
     return Study(
         arms=tuple(
@@ -101,7 +106,7 @@ def read_study(path: Path, *, seeds: int | None = None, steps: int | None = None
             for name in ordered
         ),
         points=points,
-        seeds=_first(_seeds(tree.get("seeds"), path), seeds, path),
+        seeds=all_seeds[:seeds],
         evaluation=load(EvalSettings, options=dict(flat(_section(tree, "eval", path)))),
     )
 
@@ -156,15 +161,6 @@ def _seeds(given: object, path: Path) -> tuple[int, ...]:
         f"seeds in {path}: got {given!r}, expected a list of different whole numbers from 0",
     )
     return tuple(whole)
-
-
-def _first(all_seeds: tuple[int, ...], wanted: int | None, path: Path) -> tuple[int, ...]:
-    count = len(all_seeds)
-    require(
-        wanted is None or 1 <= wanted <= count,
-        f"--seeds: got {wanted}, expected 1 to {count}, the number of seeds in {path}",
-    )
-    return all_seeds[:wanted]
 
 
 def _section(tree: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:

@@ -42,11 +42,18 @@ def write_results(study: Study, out: Path, jobs: Sequence[Job]) -> None:
         if job.settings and job.finished:
             done[job.folder.parent.name][job.settings.seed] = job
     records = {name: {seed: _records(job) for seed, job in runs.items()} for name, runs in done.items()}
+    columns = _columns(study)
     # Seconds belong to the machine: all else is equal in two runs of one study.
     body = jsonl.read_json(out / STUDY_FILE) | {
         "versions": library_versions(),
-        "samplers": {name: _compared(study, done, -1, name) for name in _columns(study)},
-        "points": [*_start(study, jobs), *_points(study, done)],
+        "samplers": {name: _compared(study, done, -1, name) for name in columns},
+        "points": [
+            *_start(study, jobs),
+            *(
+                {"share": share, "samplers": {name: _compared(study, done, place, name) for name in columns}}
+                for place, share in enumerate(study.points[:-1])
+            ),
+        ],
         "costs": {
             arm: {name: sum(row[name] for rows in runs.values() for row in rows) for name in COSTS}
             for arm, runs in records.items()
@@ -131,16 +138,6 @@ def _compared(study: Study, done: Runs, point: int, sampler: str) -> list[dict[s
         for name, runs in done.items()
     }
     return [asdict(each) for each in comparisons(by_arm, study.arms[0].name)]
-
-
-def _points(study: Study, done: Runs) -> list[dict[str, Any]]:
-    return [
-        {
-            "share": share,
-            "samplers": {name: _compared(study, done, place, name) for name in _columns(study)},
-        }
-        for place, share in enumerate(study.points[:-1])
-    ]
 
 
 def _start(study: Study, jobs: Sequence[Job]) -> list[dict[str, Any]]:

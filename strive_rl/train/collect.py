@@ -23,7 +23,7 @@ from strive_rl.algorithm.schedule import next_alpha
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
-from strive_rl.data import Batch, Cursor, Loader
+from strive_rl.data import Cursor
 from strive_rl.data.selection import outcomes_of
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
@@ -39,7 +39,7 @@ class RolloutBatch:
     `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made or whose
     reward failed; `rounds` counts the rounds of dynamic sampling; `after` is the cursor after the questions
     of all processes; `calls` counts those of the user's reward function.
-    `selection` says how the questions were selected (METRICS.md), None where each epoch takes all.
+    `selection` as in `Batch`, of the first round.
     """
 
     after: Cursor
@@ -78,7 +78,7 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             made.dropped += skipped + unrewarded
             made.calls.update(counts)
             made.after = batch.after
-            made.selection = made.selection or _selection(run.loader, batch)
+            made.selection = made.selection or batch.selection
             if run.loader.rates is not None:
                 outcomes = outcomes_of(batch.refs, encoded, rewarded)
                 run.loader.rates.observe(distributed.all_gather_list(outcomes))
@@ -88,18 +88,6 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             made.rounds += 1
     _require_usable(made.groups, made.broken + made.dropped, step)
     return made
-
-
-def _selection(loader: Loader, batch: Batch) -> dict[str, float] | None:
-    """The section `selection` of a step's record: as its first questions were drawn."""
-    rates = loader.rates
-    if rates is None or batch.expected_variance is None:
-        return None
-    return {
-        "expected_variance": batch.expected_variance,
-        "expected_variance_all": float(rates.expected_variance.mean()),
-        "sampled_share": float((rates.right + rates.wrong > 0).mean()),
-    }
 
 
 def _sampled(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:

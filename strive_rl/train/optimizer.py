@@ -69,11 +69,8 @@ class Optimizer:
             if weight is not master
         }
         adamw = self._adamw.state_dict()
-        moments = {(i, kind): each for i, kinds in adamw["state"].items() for kind, each in kinds.items()}
-        copied: dict[int, dict[str, torch.Tensor]] = {}
-        for (i, kind), tensor in on_cpu(moments).items():
-            copied.setdefault(i, {})[kind] = tensor
-        return {"names": self._names, "adamw": adamw | {"state": copied}, "masters": on_cpu(masters)}
+        moments = {i: on_cpu(kinds) for i, kinds in adamw["state"].items()}
+        return {"names": self._names, "adamw": adamw | {"state": moments}, "masters": on_cpu(masters)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Inverse of `state`. ValueError for the state of other parameters."""

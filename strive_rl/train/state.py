@@ -190,7 +190,6 @@ def _assemble(
     policy = load_policy(weights, settings.policy)
     require_readable(heldout, policy, settings)
     reference = load_reference(model, policy) if settings.algorithm.kl_beta else None
-    longest = settings.policy.max_prompt_tokens + settings.rollout.max_new_tokens
     distributed.barrier()  # All processes have loaded the models that they share from here on.
     shard(policy.model, policy.device)
     if reference is not None and reference is not policy.model:
@@ -200,7 +199,7 @@ def _assemble(
         loader=loader,
         settings=settings,
         policy=policy,
-        engine=load_engine(policy, settings.rollout, longest),
+        engine=load_engine(policy, settings.rollout, settings.rollout.max_new_tokens),
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=reference,

@@ -28,8 +28,8 @@ KEYS = [RngKey(seed=0, position=position) for position in range(4)]
 @pytest.fixture(scope="module", params=sorted(VLLM_MODELS))
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = save_wide(tmp_path_factory.mktemp(request.param), request.param)
-    policy = load_policy(str(folder), PolicySettings(device="cpu"))
-    engine = load_engine(policy, EngineSettings(engine="vllm"), 2048)
+    policy = load_policy(str(folder), PolicySettings(device="cpu", max_prompt_tokens=2024))
+    engine = load_engine(policy, EngineSettings(engine="vllm"), GREEDY.max_new_tokens)
     assert engine is not None
     return policy, engine
 
