@@ -205,20 +205,15 @@ def _output(row: Scored, names: Sequence[str]) -> Values:
 def _reading(row: Scored, name: str) -> Values:
     extracted = row.extracted.get(name)
     read = "no answer found" if extracted is None else f"read as: {extracted[:MOST_READ]}"
-    verdict, style = _verdict(row, name)
-    return {"style": style, "verdict": verdict, "text": f"{name} · {read}"}
-
-
-def _verdict(row: Scored, name: str) -> tuple[str, str]:
-    """The verdict of a convention in words, and its style."""
+    value = row.values.get(name)
     if name in row.left_out:
-        return "left out", "partly"
-    value = row.values[name]
-    if value is None:
-        return "awaits a judge", "partly"
-    if value in (0, 1):
-        return ("right", "right") if value else ("wrong", "wrong")
-    return f"{value:.2f}", "partly"
+        verdict = "left out"
+    elif value is None:
+        verdict = "awaits a judge"
+    else:
+        verdict = {0.0: "wrong", 1.0: "right"}.get(value, f"{value:.2f}")
+    style = verdict if verdict in ("right", "wrong") else "partly"
+    return {"style": style, "verdict": verdict, "text": f"{name} · {read}"}
 
 
 def _frames(row: Scored) -> str:

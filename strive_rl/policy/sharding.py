@@ -10,10 +10,10 @@ themselves, so every stage that calls the model does it inside `Policy.fsdp_forw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.distributed.device_mesh import init_device_mesh
@@ -21,8 +21,6 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from strive_rl.common import distributed
 from strive_rl.policy.policy import THROUGH
-
-T = TypeVar("T")
 
 
 def shard(model: Any, device: torch.device) -> None:
@@ -41,7 +39,7 @@ def shard(model: Any, device: torch.device) -> None:
         unit.set_gradient_divide_factor(1.0)
         # Else FSDP2 asks for a scaled sum, which gloo does not have.
         unit.set_force_sum_reduction_for_comms(True)
-    setattr(model, THROUGH, MethodType(_call, model))
+    setattr(model, THROUGH, MethodType(lambda model, work: work(), model))
     register_fsdp_forward_method(model, THROUGH)
 
 
@@ -62,7 +60,3 @@ def unsharded(model: Any) -> Iterator[None]:
         for unit in units:
             unit.reshard()
             unit.set_reshard_after_forward(unit is not model, recurse=False)
-
-
-def _call(model: Any, work: Callable[[], T]) -> T:
-    return work()
