@@ -141,18 +141,18 @@ def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
     """Frames of a view: as many as the tokens of the plan's frames pay for."""
     if kind in ("whole", "crop"):
         return plan.sampler.frames
-    whole, size = (_size(_stored_size(sample), plan, each) for each in ("whole", kind))
-    return view_frames(plan.sampler.frames, whole, size)
+    return view_frames(plan.sampler.frames, *_sizes(sample, plan, kind))
 
 
 def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
     """Whether this kind of view shows other frames or pixels of the sample than a whole view."""
-    if sample.meta.info.is_image and kind != "crop":
-        stored = _stored_size(sample)
-        return _size(stored, plan, kind) != _size(stored, plan, "whole")
-    frames = _frame_count(sample, plan, kind)
+    if kind == "crop":
+        return True
+    if sample.meta.info.is_image:
+        whole, size = _sizes(sample, plan, kind)
+        return size != whole
     enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
-    return kind == "crop" or (frames != plan.sampler.frames and enough)
+    return enough and _frame_count(sample, plan, kind) != plan.sampler.frames
 
 
 def _shown(
@@ -165,18 +165,18 @@ def _shown(
         frames = view.frames
         if spatial.kind == "crop":
             frames = crop_frames(frames, spatial, still=view.still)
-        frames = resize_frames(frames, _size((width, height), plan, spatial.kind))
+        frames = resize_frames(frames, view_size(spatial.kind, (width, height), plan.spatial, plan.multiple))
         views.append(replace(view, frames=frames, spatial=str(spatial)))
     return replace(group, views=tuple(views))
 
 
-def _size(stored: tuple[int, int], plan: ViewPlan, kind: Kind) -> tuple[int, int]:
-    return view_size(kind, stored, plan.spatial, plan.multiple)
-
-
-def _stored_size(sample: Sample) -> tuple[int, int]:
-    """(width, height) of the stored frames."""
-    return _read(jpeg_size, sample.jpegs[0], sample)
+def _sizes(sample: Sample, plan: ViewPlan, kind: Kind) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(width, height) of the sample's frames in a whole view, and in one of this kind."""
+    stored = _read(jpeg_size, sample.jpegs[0], sample)
+    return (
+        view_size("whole", stored, plan.spatial, plan.multiple),
+        view_size(kind, stored, plan.spatial, plan.multiple),
+    )
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:

@@ -107,10 +107,8 @@ def score(
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
-    if settings.vote:
-        joined = join(items.items, spread(answers), elector(benchmark))
-    else:
-        joined = join(items.items, answers)
+    elect = elector(benchmark) if settings.vote else None
+    joined = join(items.items, spread(answers) if elect else answers, elect)
     if not joined.predictions:
         raise UsageError(_no_match(benchmark, items.items, answers))
     if judgements and any(prediction.outputs for prediction in joined.predictions.values()):
@@ -127,7 +125,6 @@ def score(
     results["counts"] |= _reading_counts(files, joined, judged, rows)
     if settings.vote:
         results["counts"] |= {"voters": joined.voters}
-        results["notes"].append(_vote_note(joined))
     write_scored(out, benchmark, items.items, rows, results)
     return results
 
@@ -243,14 +240,6 @@ def _sha256(path: Path) -> str:
     return sha256(file.read_bytes()).hexdigest()
 
 
-def _vote_note(joined: Joined) -> str:
-    elected, all_of_them = len(joined.predictions), plural(joined.voters, "prediction")
-    return (
-        f"elected by vote: {plural(elected, 'answer')} of {all_of_them}; "
-        "a gain over single answers is one at inference, not of training."
-    )
-
-
 def _reading_counts(
     files: Sequence[PredictionFile], joined: Joined, judged: Mapping[str, float], rows: Sequence[Scored]
 ) -> dict[str, int]:
@@ -293,6 +282,12 @@ def _notes(
         notes.append(
             f"rows of the predictions without an output: {bad}; outputs for unknown questions: "
             f"{len(joined.unknown)}."
+        )
+    if settings.vote:
+        notes.append(
+            f"elected by vote: {plural(len(joined.predictions), 'answer')} of "
+            f"{plural(joined.voters, 'prediction')}; a gain over single answers is one at inference, not of "
+            "training."
         )
     return notes
 
