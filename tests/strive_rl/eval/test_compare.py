@@ -172,7 +172,7 @@ def test_the_difference_is_paired_and_its_wins_are_tested(tmp_path: Path) -> Non
     assert low < 0.5 < high
     assert jsonl.read_json(tmp_path / "out" / "comparison.json") == made
     assert "Won by B: 5, 5 shown" in (tmp_path / "out" / "page.html").read_text()
-    with pytest.raises(UsageError, match="already holds a comparison"):
+    with pytest.raises(UsageError, match="already holds results"):
         compare(a, b, settings=QUICK_COMPARE, out=tmp_path / "out")
 
 
