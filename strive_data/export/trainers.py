@@ -163,9 +163,9 @@ def messages(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) ->
          "images": ["images/…", "images/…"], "solution": "B", …}
 
     Image paths are relative to the folder, so that it can be moved: set ROOT_IMAGE_DIR to it (ms-swift), or
-    `media_dir` (LLaMA-Factory). GRPO drops the assistant's turn and gives `solution` to its rewards. There is
-    no list column but `images` and `times`: an empty list in the first rows has no type for readers of JSON
-    lines.
+    `media_dir` (LLaMA-Factory). GRPO drops the assistant's turn and gives `solution` to its rewards. A column
+    named `video` or `options` would be an input to ms-swift. There is no list column but `images` and
+    `times`: an empty list in the first rows has no type for readers of JSON lines.
     """
     with (folder / ROWS_FILE).open("wb") as file:
         for row in rows:
@@ -187,7 +187,7 @@ def _line(row: ExportRow, options: ExportOptions) -> dict[str, object]:
         "data_source": question.source or NO_SOURCE,
         "sample_id": question.sample_id,
         "variant": row.variant,
-        "video": question.video,
+        "source_video": question.video,
         "times": row.times.tolist(),
     }
 

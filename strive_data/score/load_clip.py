@@ -79,7 +79,7 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
             tokenizer = open_clip.get_tokenizer(settings.model)
     except LOAD_ERRORS as error:
         where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
-        raise UsageError(f"score: cannot load {where}: {first_line(error)}; {OFFLINE_HINT}") from error
+        raise UsageError(f"score: cannot load {where}: {first_line(error)}; {OFFLINE_HINT}") from None
     count, capacity = token_counter(tokenizer)
     return ClipModel(
         name=_short_name(settings),

@@ -116,7 +116,7 @@ def load_pretrained(kind: Any, settings: ScoreSettings, hint: str) -> tuple[Any,
                 output_loading_info=True,
             )
     except (*LOAD_ERRORS, ImportError) as error:
-        raise UsageError(f"score: cannot load {settings.model}: {first_line(error)}; {hint}") from error
+        raise UsageError(f"score: cannot load {settings.model}: {first_line(error)}; {hint}") from None
     _check_complete(settings.model, info, hint)
     return model, processor
 

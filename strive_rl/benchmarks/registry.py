@@ -14,7 +14,7 @@ from strive_rl.benchmarks.rules.choices import (
     VIDEO_HOLMES,
     VIDEOMME,
 )
-from strive_rl.benchmarks.rules.numbers import ACTIVITYNET_CAPTIONS, CHARADES_STA, VSIBENCH
+from strive_rl.benchmarks.rules.numbers import ACTIVITYNET_CAPTIONS, CHARADES_STA, NEXT_GQA_GROUNDED, VSIBENCH
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU, VIDEOMMMU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         LVBENCH,
         VIDEO_HOLMES,
         NEXT_GQA,
+        NEXT_GQA_GROUNDED,
         CHARADES_STA,
         ACTIVITYNET_CAPTIONS,
         CUSTOM,

@@ -11,7 +11,7 @@ from strive_data.common.console import option, settings_option, written
 
 BENCHMARKS = (
     "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, mvbench, longvideobench, mlvu, "
-    "lvbench, video-holmes, next-gqa or own"
+    "lvbench, video-holmes, next-gqa, next-gqa-grounded, charades-sta, activitynet-captions or own"
 )
 
 Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]

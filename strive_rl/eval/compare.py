@@ -54,11 +54,22 @@ def compare(
             raise UsageError(f"{out} already holds results ({name}): give another --out")
     first = read_scored(a, settings.sampler)
     second = read_scored(b, settings.sampler_b or settings.sampler)
+    _require_used(first, second, settings)
     results, pairs = paired_results(first, second, settings=settings, common=common)
     results |= {"frames_a": first.frames, "frames_b": second.frames, "unlike": unlike(first, second)}
     if out is not None:
         _write(out, results, pairs)
     return results
+
+
+def _require_used(first: ScoredFolder, second: ScoredFolder, settings: CompareSettings) -> None:
+    """Raise UsageError for a frame sampler that neither folder it is asked of has."""
+    shared = settings.sampler and not settings.sampler_b and second.frames
+    for sampler, folder in ((settings.sampler, first), (settings.sampler_b, second)):
+        if sampler and not folder.frames and not shared:
+            raise UsageError(
+                f"{folder.path}: got sampler {sampler}, but its scores name no frame sampler; leave it out"
+            )
 
 
 def paired_results(

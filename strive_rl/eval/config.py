@@ -19,6 +19,7 @@ COMPARISON_FILE = "comparison.json"
 RESULTS_FILE = "results.json"
 """Written last: a folder with it is finished."""
 
+EQUAL_SCORES = ", all scores equal"
 UNIFORM = "uniform"
 Control = Literal["single", "samples", "frames"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
@@ -14,7 +16,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
 from strive_rl.data.views import REBUILD, drawn_variants, needs_embeddings
-from strive_rl.eval.config import UNIFORM, BenchmarkSettings
+from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings
 
 IMPORTANCE = "importance"
 EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
@@ -44,14 +46,16 @@ def evaluation_views(
         settings = replace(settings, name=choose(sampler, SAMPLERS, "sampler"))
     require_varied(settings.name, variants)
     lacking = needs_embeddings(settings) and sample.embeds is None
+    equal = EQUAL_SCORES if len(sample.scores) > 1 and np.ptp(sample.scores) == 0 else ""
     if not sample.holds_all or lacking:
-        return _stored_views(sample, sampler, variants, frames_factor)
+        views, source = _stored_views(sample, sampler, variants, frames_factor)
+        return views, source + equal
     noisy = settings.name in NOISY
     at = comb_offset(settings.seed, sample.meta.question.sample_id, 0) if noisy else EVALUATION_OFFSET
     number = "one variant" if variants == 1 else f"{variants} variants"
     size = f" of {frames} frames" if frames_factor > 1 else ""
     phase = "its own phase" if noisy else "phase 1/2" if variants == 1 else f"phases (v + 1/2)/{variants}"
-    return drawn_variants(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}"
+    return drawn_variants(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}{equal}"
 
 
 def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_factor: int = 1) -> None:

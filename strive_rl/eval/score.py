@@ -43,6 +43,7 @@ from strive_rl.eval.config import (
 )
 from strive_rl.eval.page import score_page
 from strive_rl.eval.scored_folder import read_scored
+from strive_rl.eval.table import even_note
 
 SHOWN_IDS = 3
 Results = dict[str, Any]
@@ -261,7 +262,7 @@ def _notes(
     settings: ScoreSettings,
 ) -> list[str]:
     """What changes the denominator, or makes it smaller than the published benchmark's."""
-    notes = []
+    notes = even_note(settings.sampler or "the", (str(row.frames.get("frames_from", "")) for row in rows))
     absent = sum(row.status in ("missing", "unusable") for row in rows)
     if absent:
         became = "count as wrong" if settings.missing == "wrong" else "are left out of the mean"

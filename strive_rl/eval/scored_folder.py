@@ -10,6 +10,7 @@ from typing import Any
 from strive_data.common.settings import as_dict, choose
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
+from strive_rl.benchmarks.formats import FRAME_FIELDS
 from strive_rl.benchmarks.item import Scored
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import summarise
@@ -17,6 +18,7 @@ from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, flat, require_finished, run_identity
 from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, UNIFORM, EvalSettings
 from strive_rl.eval.page import score_page
+from strive_rl.eval.table import even_note
 
 DEFAULT = "the default"
 # Settings that change how an evaluation runs, or which columns it has, and no answer of a column.
@@ -62,11 +64,11 @@ def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
             f"{folder}: no finished folder of `strive-rl score` or `eval` (no {RESULTS_FILE} or no "
             f"{SCORED_FILE})"
         )
-    held = results["settings"].get("sampler")
-    if sampler is not None and held is not None and held != sampler:
-        raise UsageError(f"{folder}: it was scored for the sampler {held}, asked {sampler}")
-    scored = _named(folder, results, [_scored(row) for row in jsonl.read(folder / SCORED_FILE)])
-    return replace(scored, frames=held or "")
+    rows = [_scored(row) for row in jsonl.read(folder / SCORED_FILE)]
+    held = next((str(row.frames["sampler"]) for row in rows if row.frames.get("sampler")), "")
+    if held:
+        choose(sampler or held, (held,), f"sampler of {folder}")
+    return replace(_named(folder, results, rows), frames=held)
 
 
 def chosen(folder: Path, held: Mapping[str, Any], sampler: str | None) -> str:
@@ -125,7 +127,7 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
             output=line["output"],
             extracted={CUSTOM.conventions[0].name: line["extracted"]},
             values={CUSTOM.conventions[0].name: line["accuracy"]},
-            frames={"sampler": sampler, "times": line["times"]},
+            frames={name: line[name] for name in FRAME_FIELDS if name in line},
         )
         for line in lines
     ]
@@ -160,7 +162,7 @@ def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:
         results: dict[str, Any] = {
             "title": f"Samples of a build, {column.name} frames",
             "conventions": {convention.name: f"answered under {column.way}"},
-            "notes": [],
+            "notes": even_note(column.name, (row.frames.get("frames_from", "") for row in rows)),
         }
         results |= summarise(CUSTOM, rows, missing="wrong", **bootstrap)
         pages.append(folder / f"page-{column.name}.html")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from strive_data.common.text import plural
+from strive_rl.eval.config import EQUAL_SCORES
 
 Results = Mapping[str, Any]
 
@@ -27,6 +28,13 @@ AT_INFERENCE = "of the same model, at inference: not a gain of training"
 NOT_TRAINING = "of the same model, by the choice of frames alone: not a gain of training"
 
 
+def even_note(sampler: str, sources: Iterable[str]) -> list[str]:
+    """A note where the origin of some frames (`evaluation_views`) says that only their times were known."""
+    even = any(source.endswith(EQUAL_SCORES) for source in sources)
+    said = "are spread by time alone: all scores of a video are equal, as with --scorer flat."
+    return [f"{sampler} frames {said}"] if even else []
+
+
 def results_table(results: Results) -> str:
     """Accuracy on shards by frame sampler in per cent, with intervals; below it the gain over a baseline."""
     rows = [HEADER]
@@ -45,6 +53,7 @@ def results_table(results: Results) -> str:
         )
     lines = aligned(rows)
     for sampler, summary in results["samplers"].items():
+        lines += [f"note: {note}" for note in even_note(sampler, summary.get("frames_from", ()))]
         if found := summary.get("grounding"):
             shown = ", ".join(f"{name} {100 * found[name]:.1f}" for name in found if name != "answers")
             lines.append(

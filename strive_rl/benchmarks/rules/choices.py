@@ -275,7 +275,8 @@ def next_gqa_score(output: str, item: Item) -> Verdict:
     return letter_verdict(named[0], item) if len(named) == 1 else choice_verdict(output, item)
 
 
-def _next_gqa_tags(row: Row, path: Path) -> dict[str, str]:
+def next_gqa_tags(row: Row, path: Path) -> dict[str, str]:
+    """Cause or time, and the question type as the authors' tables name it."""
     kind = text_of(row, "type")
     return {"group": NEXT_GQA_GROUPS.get(kind[:1], ""), "question type": NEXT_GQA_TYPES.get(kind, kind)}
 
@@ -286,12 +287,12 @@ NEXT_GQA = Benchmark(
     title="NExT-GQA",
     published=5553,
     files=(("test.csv", "datasets/nextgqa/test.csv"),),
-    tags=_next_gqa_tags,
+    tags=next_gqa_tags,
     breakdowns=("group", "question type"),
     conventions=letter_conventions(next_gqa_score, "the option's text or its letter"),
     notes=(
         UNCHECKED,
-        "Acc@GQA, IoP and IoU need time spans from the model; only the accuracy of answers is computed.",
+        "Only the accuracy of answers. Acc@GQA, IoP and IoU: --benchmark next-gqa-grounded.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Benchmarks whose answers are numbers or times: VSI-Bench, Charades-STA and ActivityNet Captions.
+"""Benchmarks whose answers are numbers or times: VSI-Bench, temporal grounding, grounded NExT-GQA.
 
 VSI-Bench has 5,130 questions on indoor scenes, 2,640 of them answered by a number: choices by accuracy,
 numbers by mean relative accuracy (MRA). The total is a mean over eight tasks; relative direction is one task,
@@ -6,22 +6,32 @@ the mean of its three difficulties. Official reads the first word of the output 
 precision (github.com/vision-x-nyu/thinking-in-space, tasks/vsibench/utils.py); robust reads the whole answer
 and computes MRA exactly.
 
-Grounding asks for the seconds at which an event happens. mIoU is the mean temporal IoU; R@m the share of
-answers whose IoU is at least m (R1@m of TALL, arXiv 1705.02101). Answers are read as in training; one that
-cannot be read has the IoU 0, as in Time-R1's evaluation.
+Charades-STA and ActivityNet Captions ask for the seconds at which an event happens. mIoU is the mean temporal
+IoU; R@m the share of answers whose IoU is at least m (R1@m of TALL, arXiv 1705.02101). Answers are read as in
+training; one that cannot be read has the IoU 0, as in Time-R1's evaluation.
+
+Grounded NExT-GQA asks for an option and the seconds that show it (`eval_ground` of
+github.com/doc-doc/NExT-GQA, code/TempGQA/eval_ground.py). IoP is the share of the predicted seconds inside a
+true span. IoP and IoU are each the best over a question's true spans; Acc@GQA counts right options with an
+IoP of .5 or more. Several predicted spans are read as one from the first start to the last end, as the
+authors do. Differs from the authors' script: an output without a span counts 0 instead of being left out.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.time_spans import read_spans, spans_text
-from strive_rl.answers.accuracy import mean_relative_accuracy
+from strive_data.schema import Span
+from strive_rl.answers.accuracy import mean_relative_accuracy, outside_thoughts
 from strive_rl.answers.similarity import IOU_THRESHOLDS, spans_in, temporal_iou
 from strive_rl.benchmarks.item import (
     OFFICIAL,
@@ -35,8 +45,10 @@ from strive_rl.benchmarks.item import (
     tags_from,
     text_of,
 )
+from strive_rl.benchmarks.predictions import read_records
+from strive_rl.benchmarks.rules.choices import next_gqa_score, next_gqa_tags
 from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
-from strive_rl.benchmarks.verdicts import choice_verdict, final_text, one_number
+from strive_rl.benchmarks.verdicts import choice_verdict, final_text, one_number, without_end_tokens
 
 DIRECTION = "object_rel_direction"
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
@@ -171,4 +183,80 @@ ACTIVITYNET_CAPTIONS = Benchmark(
     breakdowns=(),
     conventions=GROUNDING,
     notes=("val_2.json is what grounding papers test on.", UNCHECKED),
+)
+
+
+def overlaps(given: Sequence[Span], true: Sequence[Span]) -> tuple[float, float]:
+    """(IoP, IoU) of the given spans as one, each the best over the true ones; a moment without length has the
+    IoP 1 inside of a true span. 0, 0 without a span."""
+    if not given:
+        return 0.0, 0.0
+    start, end = min(a for a, _ in given), max(b for _, b in given)
+    shared = (max(0.0, min(end, b) - max(start, a)) for a, b in true)
+    inside = [s / (end - start) for s in shared] if start < end else [float(a <= start <= b) for a, b in true]
+    return max(inside), max(temporal_iou([(start, end)], [span]) for span in true)
+
+
+def grounded_verdict(
+    output: str, item: Item, measure: Callable[[float, float, float], float]
+) -> Verdict | None:
+    """A measure of (right, IoP, IoU); None for a question without true spans. The option is read as in
+    `next-gqa`, or from what precedes the first number."""
+    if "seconds" not in item.tags:
+        return None
+    spans = spans_in(outside_thoughts(without_end_tokens(output)))
+    answer = next_gqa_score(output, item)
+    if answer.extracted is None:
+        answer = next_gqa_score(BEFORE_NUMBERS.sub("", final_text(output)), item)
+    read = [answer.extracted, spans_text(spans)]
+    return Verdict(
+        value=measure(answer.value or 0.0, *overlaps(spans, json.loads(item.tags["seconds"]))),
+        extracted="; ".join(filter(None, read)) or None,
+    )
+
+
+def _grounded_tags(row: Row, path: Path) -> dict[str, str]:
+    """Those of NExT-GQA, and the true spans of gsub_test.json beside test.csv."""
+    tags, of_csv = next_gqa_tags(row, path), path.suffix == ".csv"
+    video = (
+        _true_spans(path.with_name(f"gsub_{path.stem}.json")).get(text_of(row, "video_id"))
+        if of_csv
+        else None
+    )
+    spans = video["location"].get(text_of(row, "qid")) if video else None
+    return tags | {"seconds": json.dumps(spans)} if spans else tags
+
+
+@lru_cache(maxsize=2)
+def _true_spans(file: Path) -> Row:
+    expected = "expected gsub_test.json of github.com/doc-doc/NExT-GQA beside test.csv"
+    return read_records(file, "time spans", expected).tree or {}
+
+
+BEFORE_NUMBERS = re.compile(r"[\s,;:(\[<]*\d.*", re.DOTALL)
+GROUNDED: dict[str, tuple[Callable[[float, float, float], float], str]] = {
+    "Acc@GQA": (lambda right, iop, iou: right * (iop >= 0.5), "right option and IoP of 0.5 or more"),
+    "Acc@QA": (lambda right, iop, iou: right, "right option"),
+    "mIoP": (lambda right, iop, iou: iop, "mean share of the predicted seconds in a true span"),
+    "IoP@0.3": (lambda right, iop, iou: float(iop >= 0.3), "share of answers of IoP 0.3 or more"),
+    "IoP@0.5": (lambda right, iop, iou: float(iop >= 0.5), "share of answers of IoP 0.5 or more"),
+    "mIoU": (lambda right, iop, iou: iou, "mean temporal IoU"),
+    "IoU@0.3": (lambda right, iop, iou: float(iou >= 0.3), "share of answers of IoU 0.3 or more"),
+    "IoU@0.5": (lambda right, iop, iou: float(iou >= 0.5), "share of answers of IoU 0.5 or more"),
+}
+NEXT_GQA_GROUNDED = Benchmark(
+    name="next-gqa-grounded",
+    title="NExT-GQA, grounded",
+    published=5553,
+    files=(("test.csv", "datasets/nextgqa/test.csv"),),
+    tags=_grounded_tags,
+    breakdowns=("group", "question type"),
+    conventions=tuple(
+        Convention(name=name, score=partial(grounded_verdict, measure=measure), note=note)
+        for name, (measure, note) in GROUNDED.items()
+    ),
+    notes=(UNCHECKED, "An output without seconds has IoP and IoU 0; the authors' script leaves it out."),
+    form=lambda item: (
+        "The final answer is the letter of the option and the seconds that show it, as in: B; 12.3 to 15.8"
+    ),
 )

@@ -96,6 +96,7 @@ def read_messages(folder: Path) -> list[Seen]:
     found = []
     for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
+        assert not row.keys() & {"video", "videos", "image", "audio", "options", "label", "state", "channel"}
         asked, answered = row["messages"]
         assert (asked["role"], answered) == ("user", {"role": "assistant", "content": row["solution"]})
         images = [(folder / path).read_bytes() for path in row["images"]]

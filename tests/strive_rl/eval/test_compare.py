@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from strive_rl.eval.table import compare_heading, compare_table
 QUICK = CompareSettings(bootstrap_resamples=50)
 
 
-def of_score(folder: Path, outputs: str) -> Path:
-    """A folder of `score`: questions 0, 1, …, whose truth is B."""
+def of_score(folder: Path, outputs: str, **more: str) -> Path:
+    """A folder of `score`: questions 0, 1, …, whose truth is B; their predictions say `more`."""
     rows = [
         {"sample_id": str(i), "question": f"Q{i}?", "problem_type": "multiple choice", "output": output}
-        | {"options": ["A. x", "B. y"], "answer": "B", "video": f"v{i // 2}.mp4"}
+        | {"options": ["A. x", "B. y"], "answer": "B", "video": f"v{i // 2}.mp4", **more}
         for i, output in enumerate(outputs)
     ]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def of_score(folder: Path, outputs: str) -> Path:
 
 def of_benchmark(folder: Path, **columns: str) -> Path:
     for sampler, outputs in columns.items():
-        of_score(folder / sampler, outputs)
+        of_score(folder / sampler, outputs, sampler=sampler)
     jsonl.write_json(folder / "results.json", {"columns": dict.fromkeys(columns)})
     return folder
 
@@ -126,13 +127,32 @@ def test_what_is_no_such_folder(tmp_path: Path) -> None:
 
 def test_other_systems_have_no_sampler_and_ours_their_own(tmp_path: Path) -> None:
     folder = of_score(tmp_path / "scored", "AB")
-    assert len(read_scored(folder, "peaks").rows) == 2
-    results = jsonl.read_json(folder / "results.json")
-    results["settings"]["sampler"] = "uniform"
-    jsonl.write_json(folder / "results.json", results)
-    assert len(read_scored(folder, "uniform").rows) == 2
-    with pytest.raises(UsageError, match="it was scored for the sampler uniform, asked peaks"):
-        read_scored(folder, "peaks")
+    ours = of_benchmark(tmp_path / "ours", uniform="AB", peaks="BB")
+    assert compare(folder, ours, settings=replace(QUICK, sampler="peaks"))["frames_b"] == "peaks"
+    assert compare(ours, folder, settings=replace(QUICK, sampler="peaks"))["frames_a"] == "peaks"
+    for asked in ({"sampler": "nope"}, {"sampler_b": "nope"}):
+        with pytest.raises(
+            UsageError, match=r"scored: got sampler nope, but its scores name no frame sampler"
+        ):
+            compare(folder, folder, settings=replace(QUICK, **asked))
+    single = of_score(tmp_path / "single", "AB", sampler="uniform")
+    assert read_scored(single, "uniform").frames == read_scored(single).frames == "uniform"
+    with pytest.raises(SettingsError, match=r"unknown sampler of .*single 'nope'; known: uniform"):
+        read_scored(single, "nope")
+
+
+def test_frames_that_no_score_chose_are_named(tmp_path: Path) -> None:
+    """A build with --scorer flat has importance frames by name only."""
+    folder = of_shards(tmp_path / "a", importance="AB", uniform="BB")
+    sources = {"importance": "comb, one variant, phase 1/2, all scores equal", "uniform": "midpoint-uniform"}
+    lines = [
+        line | {"frames_from": sources[line["sampler"]]} for line in jsonl.read(folder / "predictions.jsonl")
+    ]
+    (folder / "predictions.jsonl").unlink()
+    jsonl.append(folder / "predictions.jsonl", lines)
+    pages = write_pages(folder, EvalSettings(samplers=("importance", "uniform"), bootstrap_resamples=20))
+    named = ["frames are spread by time alone" in page.read_text() for page in pages]
+    assert named == [True, False]
 
 
 QUICK_COMPARE = CompareSettings(bootstrap_resamples=200)

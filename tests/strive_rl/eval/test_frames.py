@@ -20,7 +20,7 @@ def test_evaluation_frames_by_hand() -> None:
     (indices,), source = evaluation_views(flat, "uniform")
     assert (indices.tolist(), source) == ([1, 4, 7, 10], "midpoint-uniform")
     (indices,), source = evaluation_views(flat, "importance")
-    assert (indices.tolist(), source) == ([1, 4, 7, 10], "comb, one variant, phase 1/2")
+    assert (indices.tolist(), source) == ([1, 4, 7, 10], "comb, one variant, phase 1/2, all scores equal")
 
 
 def test_importance_frames_follow_the_scores() -> None:
@@ -57,7 +57,7 @@ def test_several_variants_interleave_and_one_view_may_hold_more_frames() -> None
     flat = replace(sample, scores=np.zeros(12, dtype=np.float32))
     variants, source = evaluation_views(flat, "uniform", variants=3)
     assert variants.tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
-    assert source == "uniform, 3 variants, phases (v + 1/2)/3"
+    assert source == "uniform, 3 variants, phases (v + 1/2)/3, all scores equal"
     for sampler in ("importance", "uniform"):
         more, source = evaluation_views(sample, sampler, frames_factor=2)
         assert (more.shape, "one variant of 8 frames" in source) == ((1, 8), True)

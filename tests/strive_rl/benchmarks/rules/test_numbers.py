@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from strive_data.errors import UsageError
 from strive_rl.benchmarks.items import find_annotations, read_items
 from strive_rl.benchmarks.rules.numbers import (
     CHARADES_STA,
     DIRECTION,
+    NEXT_GQA_GROUNDED,
     VSIBENCH,
     floating_mra,
     official_score,
@@ -125,3 +127,43 @@ def test_no_answer_has_the_iou_0(tmp_path: Path) -> None:
     item = read_items([tmp_path / "charades_sta_test.txt"], CHARADES_STA).items[0]
     for output in (None, "", "<answer></answer>", "sometime"):
         assert set(scored(CHARADES_STA, item, output).values.values()) == {0.0}
+
+
+GQA = (
+    "video_id,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4\n"
+    "10109006686,719,320,240,what then,lay down,0,TP,clap,sit,lay down,run,crawl\n"
+)
+SPANS = '{"10109006686": {"duration": 35, "location": {"0": [[-0.1, 10], [20, 24.0]]}, "fps": 29.97}}'
+
+
+@pytest.mark.parametrize(
+    ("output", "right", "iop", "iou"),
+    [
+        ("C; 5 to 15", 1, 5 / 10, 5 / 15.1),
+        ("<think>1 to 2 s</think><answer>lay down; 21.0s - 23.0s</answer>", 1, 1, 2 / 4),
+        ("<think>x</think><answer>C</answer> 20 to 24 seconds", 1, 1, 1),
+        ("C, 8 to 12 and 20 to 24", 1, 4 / 16, 4 / 16),  # read as 8 to 24
+        ("A [20, 30]", 0, 4 / 10, 4 / 10),
+        ("C, 12 to 15", 1, 0, 0),
+        ("C; 5 to 5", 1, 1, 0),
+        ("C", 1, 0, 0),
+        ("", 0, 0, 0),
+    ],
+)
+def test_grounded_answers_as_the_authors_script_measures_them(
+    tmp_path: Path, output: str, right: float, iop: float, iou: float
+) -> None:
+    (tmp_path / "test.csv").write_text(GQA)
+    (tmp_path / "gsub_test.json").write_text(SPANS)
+    (one,) = read_items(find_annotations(NEXT_GQA_GROUNDED, tmp_path), NEXT_GQA_GROUNDED).items
+    expected = {"Acc@GQA": right * (iop >= 0.5), "Acc@QA": right, "mIoP": iop, "mIoU": iou}
+    expected |= {"IoP@0.3": iop >= 0.3, "IoP@0.5": iop >= 0.5, "IoU@0.3": iou >= 0.3, "IoU@0.5": iou >= 0.5}
+    assert scored(NEXT_GQA_GROUNDED, one, output).values == pytest.approx(
+        {name: float(value) for name, value in expected.items()}
+    )
+
+
+def test_grounding_needs_the_file_of_spans(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text(GQA)
+    with pytest.raises(UsageError, match=r"gsub_test.json.*beside test.csv"):
+        read_items([tmp_path / "test.csv"], NEXT_GQA_GROUNDED)
