@@ -256,11 +256,8 @@ def _is_in_full(line: str, letter: str, text: str) -> bool:
 
 
 def _ending(plain: str, texts: Texts) -> str | None:
-    match = ENDING.search(plain[-BEFORE_ENDING:])
+    match = ENDING.search(plain[-BEFORE:])
     return match[1] if match and match[1] in texts else None
-
-
-BEFORE_ENDING = 120
 
 
 def _in_full(plain: str, texts: Texts) -> str | None:

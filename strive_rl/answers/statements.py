@@ -28,7 +28,9 @@ NOUNS = (
 VERBS = (
     r"(?:is|would\s+be|should\s+be|must\s+be|has\s+to\s+be|(?:es|est|é|è)(?:\s+(?-i:la|a))?|ist|lautet|là|هي)"
 )
-LINKS = rf"\s*[\"'”*_】]*\s*[:=]|\s*】|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
+LINKS = (
+    rf"\s*[\"'”*_】]*\s*[:=→]|\s*[】\]]|\s+[-–—]\s+|\s+{VERBS}\b\s*:?|\s*(?:應該|应该|应|應)?[是为為は]\s*:?"
+)
 LINKS += r"|(?:(?<=\bans)|(?<=\banswer))\s+(?=\([A-Z]\)|[A-Z][.)]?\s*(?:\Z|\n))"
 LINKS += r"|\s*(?:은|는|이|가)\s+"
 # Between the noun and its link: "the right choice here is B", "the option that fits best is B".
@@ -45,7 +47,7 @@ OPENS_CLAUSE = r"(?:^|(?<=[.!?,:;\n]))\s*(?:(?:so|thus|therefore|hence|then|and|
 SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+that)?(?:\s+it(?:['’]s|\s+is))?"
 # Behind these a colon makes a label: "Prediction: B".
 LABELS = (
-    r"(?:my\s+)?(?:letter|correct|result|solution|response|assistant|prediction|output|verdict|pick)"
+    r"(?:my\s+)?(?:letter|correct|final|conclusion|result|solution|response|assistant|prediction|output|verdict|pick)"
     r"(?=\s*[:=])"
 )
 WEAK = re.compile(
@@ -68,7 +70,7 @@ PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|the)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|correct|right|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|\s*:\s*(?i:correct|right|true)\b"
+    rf"(?:answer|option|choice|one|correct|right|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|\s*:\s*(?i:correct|right|true)\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|[가이]\s(?:정답|맞)))"
 )
@@ -102,7 +104,8 @@ REFUSED = re.compile(
 )
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$|\b(?:each|every|(?:an)?other)\s+$",
+    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
+    r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
 )
 FINAL = re.compile(

@@ -60,6 +60,8 @@ ANSWERS = (
     "{l} would be the most accurate answer.", "So it matches {l}.",
     "The most accurate description is {l}. {t}",
     "The correct answer is \"{t}.\" It is seen at the end.", "If one looks closely, it is {t}.",
+    "We can say that option {l} is the one that fits.", "Conclusion: {l}", "Final choice → {l}",
+    "[Answer] {l}",
     "因此选择{l}选项。", "选项{m}不正确，选项{l}正确。", "{l}项符合题意。", "答：{l}", "【答案】{l}",
     "選択肢{l}が正しいです。",
     "{l}가 정답입니다.", "La respuesta correcta es la {l}.", "La opción correcta es {l}.",
@@ -91,7 +93,8 @@ NO_ANSWERS = (
     "None of the options ({m}, {l}) is correct.", "The result is not among the options: {t}, {u}.",
     "There may be a mistake in the question. It shows {t}.",
     "It cannot be determined. The options mention {t}.",
-    "{l} would be right if it were dark.", "If it were dark, {l} would be right.", "{l} ❌", "❌ {l}",
+    "One might think that the answer is {l}, yet it is dark.", "{l} would be right if it were dark.",
+    "If it were dark, {l} would be right.", "{l} ❌", "❌ {l}",
     "The answer is {l}. {u}.", "Answer: {l}) {u}, I think.",
     "Z", "<answer>", "The sign says \"{t}\".", "Answer: {l}\nAnswer: {m}",
 )  # fmt: skip
