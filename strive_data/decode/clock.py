@@ -1,10 +1,11 @@
 """Clock jumps in the time stamps of a stream: where they are, and the ticks without them. Pure arithmetic.
 
 Joined recordings, lost packets and broken muxers leave three kinds of jumps: the clock steps back (a reset),
-the clock steps forward by far more than a frame lasts (a gap), or one frame has a time stamp far away from
-those on both sides (an outlier). FFmpeg's players show the parts before and after a jump one after the other.
-`close_jumps` does the same: each part begins where the part before it ends, and an outlier gets the place
-that its neighbours leave free. Gaps up to a limit are real: the last frame stays on the screen.
+the clock steps forward by far more than a frame lasts (a gap), or one frame, or a stretch of frames, has time
+stamps far away from those on both sides (an outlier). FFmpeg's players show the parts before and after a jump
+one after the other. `close_jumps` does the same: each part begins where the part before it ends, and an
+outlier gets the place that its neighbours leave free. Gaps up to a limit are real: the last frame stays on
+the screen.
 
 Letters: P packets in decode order. Ticks are of the stream's time base.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +83,10 @@ def close_jumps(
     ticks, dts = _move(ticks, outliers, limits), dts_P.copy()
     for place in outliers:
         dts[place] = dts[place - 1] if place else dts[min(1, len(dts) - 1)]
+    for first, stop, shift in _detours(ticks, limits):
+        ticks[first:stop] += shift
+        dts[first:stop] = dts[first - 1]
+        outliers.append(first)
     parts = _parts(ticks, dts, limits)
     starts = [int(np.argmax(parts == part)) for part in range(1, int(parts.max()) + 1)]
     parts = _without_beheaded(parts, is_key_P) if rules.may_jump else parts
@@ -150,6 +156,20 @@ def _suspects(pts_P: Ints, limits: _Limits) -> list[int]:
     """Places at which a step between neighbours in decode order is long."""
     long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier)
     return sorted({int(place) for step in long for place in (step, step + 1)})
+
+
+def _detours(pts_P: Ints, limits: _Limits) -> list[tuple[int, int, int]]:
+    """Stretches [first, stop) of frames far from those on both sides, which leave room for them and little
+    more; and the ticks by which they must be shifted to be in the middle of it."""
+    found = []
+    for leave, back in pairwise(np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier).tolist()):
+        before = int(pts_P[max(leave + 1 - MAX_REORDER, 0) : leave + 1].max())
+        after = int(pts_P[back + 1 : back + 1 + MAX_REORDER].min())
+        away = pts_P[leave + 1 : back + 1]
+        spare = after - before - (len(away) + 1) * limits.interval
+        if -MAX_REORDER * limits.interval <= spare <= limits.outlier:
+            found.append((leave + 1, back + 1, (before + after - int(away.min() + away.max())) // 2))
+    return found
 
 
 def _misdated(pts_P: Ints, dts_P: Ints, limits: _Limits, *, dates_all: bool) -> list[int]:

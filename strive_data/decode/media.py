@@ -37,8 +37,8 @@ FORMATS = (
 MAX_PIXEL_ASPECT = Fraction(8)
 """Pixels wider or narrower than that are taken for damage: those of real formats lie between .5 and 2.5."""
 
-OGG_HEADERS = {"theora": (b"\x80theora", b"\x81theora", b"\x82theora"), "vp8": (b"OVP80",)}
-"""What the header packets of a codec in Ogg begin with."""
+OGG_HEADERS = {"theora": b"\x81theora", "vp8": b"OVP80"}
+"""What the header packets begin with that a decoder in the middle of an Ogg file does not take."""
 
 PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -79,13 +79,14 @@ def pixel_aspect(stream: Any) -> Fraction:
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     """Packets with data, from the present position on. Raises av.error.FFmpegError where the demuxer fails.
 
-    The headers of a second stream that follows in an Ogg file come as packets; they are left out.
+    The headers of a second stream that follows in an Ogg file come as packets. Those that change the decoder
+    stay.
     """
-    headers = OGG_HEADERS.get(stream.codec_context.name, ()) if "ogg" in container.format.name else ()
+    header = OGG_HEADERS.get(stream.codec_context.name) if "ogg" in container.format.name else None
     while True:
         try:
             for packet in container.demux(stream):
-                if packet.size and not (headers and bytes(packet).startswith(headers)):
+                if packet.size and not (header and bytes(packet).startswith(header)):
                     yield packet
             return
         except IndexError:

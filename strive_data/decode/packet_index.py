@@ -258,8 +258,10 @@ def _declared_seconds(container: Any, stream: Any) -> float:
     """Length that a file declares for its video stream, 0 where it declares none.
 
     A Matroska file declares when a stream ends by its clock, which need not begin at 0: in a tag of the
-    stream, or for all streams together.
+    stream, or for all streams together. An Ogg file declares nothing: FFmpeg reads its last page.
     """
+    if "ogg" in container.format.name:
+        return 0.0
     if "matroska" not in container.format.name:
         return float(stream.duration * stream.time_base) if stream.duration else 0.0
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))

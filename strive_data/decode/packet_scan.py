@@ -133,7 +133,11 @@ class _SeenPackets:
         elif self.codec == "hevc":
             is_disposable = self._hevc(bytes(packet))
         self.met_key = self.met_key or is_key
-        self.has_state = self.has_state or any(data.data_type in STATE for data in packet.iter_sidedata())
+        self.has_state = (
+            self.has_state
+            or is_theora_header(self.codec, packet)
+            or any(data.data_type in STATE for data in packet.iter_sidedata())
+        )
         return Packet(
             pts=packet.pts,
             dts=packet.dts,
@@ -158,11 +162,19 @@ class _SeenPackets:
 
 
 def is_hidden(codec: str, packet: Any) -> bool:
-    """Whether a packet is a reference that is never shown: VP8 has such as packets of their own.
+    """Whether a packet is never shown: VP8 has references as packets of their own, and Theora has headers.
 
     Bit 4 of a VP8 frame's first byte is `show_frame` (RFC 6386, section 9.1).
     """
-    return codec == "vp8" and not memoryview(packet)[0] & 0x10
+    return is_theora_header(codec, packet) or (codec == "vp8" and not memoryview(packet)[0] & 0x10)
+
+
+def is_theora_header(codec: str, packet: Any) -> bool:
+    """Whether a packet gives a Theora decoder new tables: those of a second stream in an Ogg file.
+
+    Bit 7 of its first byte says so (Theora specification, section 6.1).
+    """
+    return codec == "theora" and bool(memoryview(packet)[0] & 0x80)
 
 
 def with_true_keys(scan: PacketScan, head: list[Any], codec: Any) -> PacketScan:

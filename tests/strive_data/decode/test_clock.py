@@ -91,6 +91,17 @@ def test_an_outlier_gets_the_place_that_its_neighbours_leave(place: int, far: in
     assert line.jumps == (place,)
 
 
+@pytest.mark.parametrize("far", [6_000, 700_000, -700_000])
+@pytest.mark.parametrize("rules", [FILE, BROADCAST])
+def test_a_stretch_of_outliers_gets_the_place_that_its_neighbours_leave(rules: ClockRules, far: int) -> None:
+    """As a fragment or a cluster with a wrong time of its own."""
+    true = group(151)
+    pts = [tick + far * (31 <= place < 51) for place, tick in enumerate(true)]
+    line = close(pts, rules, dts=[tick - 4 for tick in pts])
+    assert line.ticks.tolist() == true
+    assert line.jumps == (31,)
+
+
 def test_a_last_frame_after_a_long_pause_is_no_outlier() -> None:
     pts = [*group(99), 30_000]
     assert close(pts, FILE).ticks.tolist() == pts

@@ -67,6 +67,8 @@ def test_hidden_references_of_vp8() -> None:
     assert is_hidden("vp8", bytes([0b0000_0001]))
     assert not is_hidden("vp8", bytes([0b0001_0001]))
     assert not is_hidden("h264", bytes(1))
+    assert is_hidden("theora", b"\x82theora")
+    assert not is_hidden("theora", b"\x40")
 
 
 def test_nothing_to_show() -> None:
