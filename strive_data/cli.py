@@ -46,7 +46,7 @@ from strive_data.common.options import (
     TableSource,
     VariantsPerVideo,
     Workers,
-    folder_argument,
+    argument,
 )
 from strive_data.common.settings import choose, load, settings_file
 from strive_data.common.storage import place_of
@@ -210,7 +210,7 @@ def plot(
 def judge(
     folder: Annotated[
         Path,
-        folder_argument("A finished build whose samples have evidence spans, or the QVHighlights folder."),
+        argument("A finished build whose samples have evidence spans, or the QVHighlights folder."),
     ],
     sampler: Annotated[
         list[str] | None,
@@ -261,8 +261,8 @@ def judge(
 
 @app.command()
 def overlap(
-    train: Annotated[Path, folder_argument("Finished build to train on.", "TRAIN")],
-    evaluation: Annotated[Path, folder_argument("Finished build to evaluate on.", "EVAL")],
+    train: Annotated[Path, argument("Finished build to train on.", "TRAIN")],
+    evaluation: Annotated[Path, argument("Finished build to evaluate on.", "EVAL")],
     by: ComparedBy = "picture",
     threshold: Annotated[
         float | None,
@@ -316,9 +316,7 @@ def verify(
 
 @app.command()
 def merge(
-    folders: Annotated[
-        list[Path], folder_argument("Finished builds of equal settings, two or more.", "FOLDERS...")
-    ],
+    folders: Annotated[list[Path], argument("Finished builds of equal settings, two or more.", "FOLDERS...")],
     out: Annotated[Path, written("New folder for the joined build.")],
     duplicates: DuplicateIds = "refuse",
     copy: Annotated[

@@ -170,9 +170,7 @@ class SampleMeta:
         added fields of a question only where they are set."""
         body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         body |= asdict(self.question) | asdict(self.info)
-        if not self.info.discontinuities:
-            del body["discontinuities"]
-        for name in ADDED_FIELDS:
+        for name in ("discontinuities", *ADDED_FIELDS):
             if not body[name]:
                 del body[name]
         body |= {"sampler": self.sampler, "scorer": self.scorer}
@@ -181,17 +179,14 @@ class SampleMeta:
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> SampleMeta:
         """Inverse of `to_json`."""
-        body = {"discontinuities": 0} | body
-        names = {"question": Question.__dataclass_fields__, "info": VideoInfo.__dataclass_fields__}
-        question = {
-            name: body[name] for name in names["question"] if name in body or name not in ADDED_FIELDS
-        }
-        question["frame_times"] = tuple(question.get("frame_times", ()))
-        question["options"] = tuple(question["options"])
+        body = dict[str, Any](discontinuities=0, fps=0.0, frame_times=()) | body
+        question = {name: body[name] for name in Question.__dataclass_fields__}
+        for name in ("frame_times", "options"):
+            question[name] = tuple(question[name])
         question["evidence_spans"] = tuple((float(a), float(b)) for a, b in question["evidence_spans"])
         return cls(
             question=Question(**question),
-            info=VideoInfo(**{name: body[name] for name in names["info"]}),
+            info=VideoInfo(**{name: body[name] for name in VideoInfo.__dataclass_fields__}),
             sampler=body["sampler"],
             scorer=body["scorer"],
             query_windows=body["query_windows"],

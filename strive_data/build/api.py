@@ -115,12 +115,8 @@ def select_frames(
         scorer = load(ScoreSettings, options={"scorer": scorer})
     resolved = replace(
         base,
-        decode=replace(base.decode, candidates=_or(candidates, base.decode.candidates)),
-        sampler=replace(
-            base.sampler,
-            frames=_or(frames, base.sampler.frames),
-            variants=_or(variants, base.sampler.variants),
-        ),
+        decode=_with(base.decode, candidates=candidates),
+        sampler=_with(base.sampler, frames=frames, variants=variants),
         score=scorer or base.score,
     )
     asked = _question(question, str(video), options, sample_id)
@@ -188,8 +184,8 @@ def _engine(settings: BuildSettings) -> Engine:
     return make_engine("local", settings, workers=1)
 
 
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
+def _with(settings: Any, **given: int | None) -> Any:
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 def _question(question: str | Question, video: str, options: Sequence[str], sample_id: str) -> Question:

@@ -148,13 +148,11 @@ def write_video(
     with watch.stage("write"):
         stream.write(results, [question.sample_id for _, question in video.job.rows])
     done = VideoDone(
-        video=video.job.name,
         questions=len(results),
         failures=Counter(failure.kind for failure in failures),
         frames=video.frames,
         written_bytes=stream.written_bytes - written_bytes,
         shards=len(stream.manifests) - shards,
-        from_cache=video.from_cache,
         seconds=watch.seconds,
     )
     return done, failures

@@ -46,26 +46,19 @@ class ProgressTotals:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoDone:
-    """One finished video: its questions, their failures by kind, and its decoded candidate frames.
+    """One finished video: how many questions, their failures by kind, and its decoded candidate frames.
 
     `written_bytes` and `shards` count what was written since the previous video: bytes of samples, also in
     the open shard, and committed shards. `seconds` were spent on the video by stage, in workers and in this
     process. Stages run in parallel, so their sum may exceed the wall clock.
     """
 
-    video: str
     questions: int
     failures: Mapping[FailureKind, int] = field(default_factory=dict)
     frames: int = 0
     written_bytes: int = 0
     shards: int = 0
-    from_cache: bool = False
     seconds: Seconds = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        """How many of its questions failed."""
-        return sum(self.failures.values())
 
 
 class Observer(Protocol):

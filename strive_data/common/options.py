@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,42 +18,17 @@ from strive_data.common.console import (
 )
 
 
-def folder_argument(text: str, metavar: str = "FOLDER") -> typer.models.ArgumentInfo:
-    """An argument for a finished build on this machine."""
-    info: typer.models.ArgumentInfo = typer.Argument(
-        help=text, show_default=False, parser=local_folder, metavar=metavar
-    )
-    return info
+def argument(text: str, metavar: str = "FOLDER", parser: Callable[[str], Any] = local_folder) -> Any:
+    """An argument, as it stands a finished build on this machine."""
+    return typer.Argument(help=text, show_default=False, parser=parser, metavar=metavar)
 
 
-TableSource = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder of videos; or a parquet file with the videos or images in it.",
-        metavar="FOLDER|FILE",
-        show_default=False,
-        parser=local_folder_or_file,
-    ),
-]
-Build = Annotated[Path, folder_argument("Folder of a finished build.")]
-BuildAnywhere = Annotated[
-    str,
-    typer.Argument(
-        help="Folder or URL of a finished build.",
-        metavar="FOLDER",
-        show_default=False,
-        parser=existing("folder"),
-    ),
-]
-Rows = Annotated[
-    list[str],
-    typer.Argument(
-        help="Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs.",
-        show_default=False,
-        parser=existing("annotation file"),
-        metavar="ANNOTATIONS...",
-    ),
-]
+TABLE_SOURCE = "Folder of videos; or a parquet file with the videos or images in it."
+TableSource = Annotated[Path, argument(TABLE_SOURCE, "FOLDER|FILE", local_folder_or_file)]
+Build = Annotated[Path, argument("Folder of a finished build.")]
+BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=existing("folder"))]
+ROWS = "Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs."
+Rows = Annotated[list[str], argument(ROWS, "ANNOTATIONS...", existing("annotation file"))]
 DataRoot = Annotated[
     str,
     option(

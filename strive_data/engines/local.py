@@ -23,7 +23,8 @@ from strive_data.engines.fetch import TimedRead
 from strive_data.engines.samples import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, LocalVideo
-from strive_data.score import BatchedVideo, BatchingScorer, Embedded, FrameBatcher, Scorer, make_scorer
+from strive_data.score import Scorer, make_scorer
+from strive_data.score.batcher import BatchedVideo, BatchingScorer, Embedded, FrameBatcher
 
 MOST_VIDEOS = 32
 K = TypeVar("K")

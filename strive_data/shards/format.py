@@ -83,8 +83,7 @@ def decode_sample(block: bytes) -> Sample:
     another name, kind, type or shape, of two samples or of another schema; indices out of range.
     """
     members = _by_suffix(block)
-    missing = [name for name in ("json", *ARRAYS) if name not in members]
-    if missing:
+    if missing := [name for name in ("json", *ARRAYS) if name not in members]:
         raise DamagedError(f"not a STRIVE sample: members {', '.join(missing)} are missing")
     present = [name for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in members]
     arrays = {name.partition(".")[0]: _read_array(name, members[name]) for name in present}
@@ -165,24 +164,25 @@ def read_meta(content: bytes) -> SampleMeta:
     return SampleMeta.from_json(body)
 
 
-def _fits(name: str, value: object) -> bool:
+def _fits(name: str, value: Any) -> bool:
     if name in TEXTS:
         return isinstance(value, str)
     if name in COUNTS:
         return type(value) is int and 0 <= value < 1 << 31
-    if name == "frame_times":
-        return isinstance(value, list) and all(map(is_finite_number, value))
     if name in ("duration_seconds", "fps"):
         return is_finite_number(value)
     if name == "sampler":
-        return isinstance(value, Mapping)
-    if name == "evidence_spans":
-        return isinstance(value, list) and all(_is_span(span) for span in value)
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+        return isinstance(value, dict)
+    each = {"frame_times": is_finite_number, "evidence_spans": _is_span}.get(name, _is_text)
+    return isinstance(value, list) and all(map(each, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_span(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(is_finite_number(end) for end in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(is_finite_number, value))
 
 
 def _by_suffix(block: bytes) -> Mapping[str, memoryview]:
@@ -214,9 +214,8 @@ def _check_shapes(sample: Sample) -> None:
     """Raise DamagedError unless arrays agree in N and K and indices are those of candidates."""
     count, frames = len(sample.times), len(sample.uniform)
     if count == 0 or len(sample.scores) != count or sample.variants.shape[1] != frames:
-        shapes = {
-            name: list(getattr(sample, name).shape) for name in ("scores", "times", "variants", "uniform")
-        }
+        names = ("scores", "times", "variants", "uniform")
+        shapes = {name: list(getattr(sample, name).shape) for name in names}
         raise DamagedError(f"arrays of different lengths: {shapes}")
     if sample.embeds is not None and len(sample.embeds) != count:
         raise DamagedError(f"embeds.npy: {len(sample.embeds)} rows for {count} candidates")

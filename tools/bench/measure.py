@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -15,6 +16,11 @@ import psutil
 
 SECONDS_BETWEEN_LOOKS = 0.25
 LEAST_RISE = 0.01
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the text of a module."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 @dataclass(frozen=True, kw_only=True)

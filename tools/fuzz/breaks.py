@@ -77,25 +77,15 @@ def noise(data: bytes, other: bytes, random: Random) -> bytes:
     return random.randbytes(random.randrange(1, 1 << 16))
 
 
-def whole(data: bytes, other: bytes, random: Random) -> bytes:
+def wrong_name(data: bytes, other: bytes, random: Random) -> bytes:
     """The file as it is, under another container's name."""
     return data
 
 
-BREAKS: dict[str, Break] = {
-    "cut": cut,
-    "behead": behead,
-    "flip_header": flip_header,
-    "flip_body": flip_body,
-    "flip_index": flip_index,
-    "zero": zero,
-    "splice": splice,
-    "swap": swap,
-    "empty": empty,
-    "text": text,
-    "noise": noise,
-    "wrong_name": whole,
-}
+WAYS: list[Break] = [
+    *(cut, behead, flip_header, flip_body, flip_index, zero, splice, swap, empty, text, noise, wrong_name)
+]
+BREAKS = {way.__name__: way for way in WAYS}
 SUFFIXES = (".mp4", ".mkv", ".avi", ".ts", ".webm", ".txt", ".jpg", "")
 
 # The ways in which a file stays a video, most: what is no video at all is soon said.

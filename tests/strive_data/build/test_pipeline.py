@@ -45,7 +45,7 @@ class Quiet:
 
     def advance(self, done: VideoDone) -> None:
         self.videos, self.questions = self.videos + 1, self.questions + done.questions
-        self.failures += done.failed
+        self.failures += sum(done.failures.values())
         self.frames, self.shards = self.frames + done.frames, self.shards + done.shards
         self.written_bytes += done.written_bytes
         self.watch.add(done.seconds)

@@ -18,16 +18,8 @@ from strive_data.build.progress import (
 )
 from strive_data.errors import FailureKind
 
-
-def test_failed_is_the_sum_over_kinds() -> None:
-    kinds = {FailureKind.TIMEOUT: 2, FailureKind.OOM: 1}
-    assert VideoDone(video="a", questions=4, failures=kinds).failed == 3
-    assert VideoDone(video="a", questions=4).failed == 0
-
-
 WORK = ProgressTotals(videos=10, questions=30, videos_done=4, questions_done=11, failures=2)
 ONE = VideoDone(
-    video="a",
     questions=3,
     failures={FailureKind.TIMEOUT: 1},
     frames=128,
@@ -36,7 +28,6 @@ ONE = VideoDone(
     seconds={"decode": 0.5, "model": 1.5},
 )
 OTHER = VideoDone(
-    video="b",
     questions=2,
     failures={FailureKind.TIMEOUT: 1, FailureKind.CRASH: 1},
     frames=72,
@@ -64,7 +55,7 @@ def test_counts_add_up_with_those_of_earlier_starts_in_any_order(videos: tuple[V
 def test_nothing_is_estimated_before_the_first_video() -> None:
     assert counted(WORK).seconds_left(5.0) is None
     assert counted(WORK).bottleneck() is None
-    assert counted(WORK, VideoDone(video="a", questions=1)).stage_shares() == {}
+    assert counted(WORK, VideoDone(questions=1)).stage_shares() == {}
 
 
 def test_time_left_follows_the_pace_of_this_start() -> None:
@@ -79,8 +70,8 @@ def test_shards_and_bytes_of_earlier_starts_count() -> None:
 
 SHOWN = ProgressTotals(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
 SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
-GOOD = VideoDone(video="a", questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
-BAD = VideoDone(video="b", questions=2, failures={FailureKind.TIMEOUT: 2})
+GOOD = VideoDone(questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
+BAD = VideoDone(questions=2, failures={FailureKind.TIMEOUT: 2})
 
 
 class Clock:
@@ -163,9 +154,10 @@ def test_before_the_first_video_no_time_is_promised() -> None:
 
 def test_brackets_in_a_line_are_text() -> None:
     progress, clock, written = shown(terminal=False)
-    progress.start(ProgressTotals(videos=1, questions=1))
+    progress.start(ProgressTotals(videos=1, questions=1, warnings=("[red]",)))
     clock.now += 1.0
-    progress.advance(VideoDone(video="[red]", questions=1, seconds={"write": 1.0}))
+    progress.advance(VideoDone(questions=1, seconds={"write": 1.0}))
+    assert "[red]" in written.getvalue()
     progress.finish(shards=1, written_bytes=0)
     assert "bottleneck write (decode 0% model 0% encode 0% write 100%)" in written.getvalue()
 

@@ -7,7 +7,8 @@ import pytest
 
 from strive_data.config import ScoreSettings
 from strive_data.engines.cache import FRAMES_ONLY
-from strive_data.score import BatchingScorer, EmbeddingScorer, FrameScores, Scorer, make_scorer
+from strive_data.score import FrameScores, Scorer, make_scorer
+from strive_data.score.batcher import BatchingScorer, EmbeddingScorer
 from strive_data.score.scorer import FlatScorer, NoisyScorer
 from tests.strive_data.samples import a_question, some_candidates
 

@@ -21,10 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from tools.bench.build.image_model import DEMO, RANDOM, ImageModel, choose_model
-from tools.bench.build.stages import CORES, StageCost
+from strive_data.config import ScoreSettings
+from tools.bench.build.stages import CORES, StageCost, choose_model
 from tools.bench.build.workload import Workload, ask_about, render_long_video, repeat_clips
-from tools.bench.measure import Cost, cost_line, median_cost, ratio_line, run_measured
+from tools.bench.measure import Cost, cost_line, median_cost, parser, ratio_line, run_measured
 
 TO_STAGE, TO_PLAIN, TO_LINEAR, TO_MEMORY = 1.15, 3.0, 10.5, 1.25
 
@@ -34,7 +34,7 @@ class Bench:
     """What is the same for all measurements of one run."""
 
     work: Path
-    model: ImageModel
+    model: ScoreSettings
     candidates: int
     batch_sizes: tuple[int, ...]
     repeats: int
@@ -56,7 +56,7 @@ def main() -> None:
         candidates=arguments.candidates,
         batch_sizes=tuple(arguments.batch_sizes),
         repeats=arguments.repeats,
-        with_plain=model.scorer != DEMO and not arguments.no_plain,
+        with_plain=not arguments.no_plain,
     )
     shutil.rmtree(work / "jobs", ignore_errors=True)
     (work / "jobs").mkdir(parents=True)
@@ -114,7 +114,7 @@ def run_stage(stage: str, job: Workload, bench: Bench, *, frames: int = 0) -> St
     model = bench.model
     command = [sys.executable, "-m", "tools.bench.build.stages", stage, str(job.root)]
     command += ["--candidates", str(bench.candidates), "--precision", model.precision]
-    command += ["--model", model.open_clip_name, "--pretrained", model.pretrained]
+    command += ["--model", model.model, "--pretrained", model.pretrained]
     command += ["--frames", str(frames), *(f"--batch-size={size}" for size in bench.batch_sizes)]
     run_measured(command, log=bench.log)
     return StageCost(**json.loads(bench.log.read_text(encoding="utf-8").splitlines()[-1]))
@@ -126,7 +126,9 @@ def build_once(job: Workload, bench: Bench, *, candidates: int, sets: Sequence[s
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-c", "from strive_data.cli import main; main()", "build", str(job.annotation)]
     command += ["--data-root", str(job.root), "--out", str(out), "--candidates", str(candidates)]
-    cost = run_measured(command + bench.model.build_options + list(sets), log=bench.log)
+    for name in ("model", "pretrained", "precision"):
+        command += ["--set", f"score.{name}={getattr(bench.model, name)}"]
+    cost = run_measured([*command, *sets], log=bench.log)
     shutil.rmtree(out)
     return cost
 
@@ -153,7 +155,7 @@ def plain_once(job: Workload, bench: Bench) -> Cost:
 
 def scale(clips: Path, scales: Sequence[int], candidates: int, bench: Bench) -> None:
     """Builds of growing work with the package's tiny model: their peak memory, and whether cost is linear."""
-    tiny = replace(bench, model=ImageModel(scorer=DEMO))
+    tiny = replace(bench, model=choose_model("demo", "", "fp32", bench.work))
     print(f"\ngrowing work, tiny model, {candidates} candidates", flush=True)
     sets = ["--frames", str(min(32, candidates // 2 // 2 * 2)), "--set", "shard.max_samples=64"]
     costs: list[tuple[int, Cost]] = []
@@ -205,15 +207,13 @@ def _print_ratios(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
+    options = parser(__doc__)
+    add = options.add_argument
     add("--clips", type=Path, default=Path("../shared/data"), help="folder with videos and questions.jsonl")
     add("--work", type=Path, default=Path("bench"), help="scratch folder; weights and the long video stay")
     add("--parts", nargs="+", default=["clips", "long", "scale"], choices=["clips", "long", "scale"])
     add("--model", default="ViT-B-32", help="a model of open_clip, or demo for the package's tiny one")
-    add("--pretrained", default=RANDOM, help="tag or file; random: drawn weights, as fast as trained ones")
+    add("--pretrained", default="random", help="tag or file; random: drawn weights, as fast as trained ones")
     add("--precision", default="fp32", help="of build, bare forward and plain script")
     add("--batch-sizes", type=int, nargs="+", default=[16, 64], help="tried in the bare forward")
     add("--candidates", type=int, default=128)
@@ -224,7 +224,7 @@ def _arguments() -> argparse.Namespace:
     add("--scale-candidates", type=int, default=8)
     add("--repeats", type=int, default=1)
     add("--no-plain", action="store_true", help="without the plain script, which takes longest")
-    return parser.parse_args()
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import typer
 
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
+from strive_data.score.registry import DEMO_MODEL
 from strive_data.shards.frames import encode_jpeg
 
 T = TypeVar("T")
@@ -43,6 +44,30 @@ class StageCost:
         """The same stage for another number of frames, by its rate."""
         wall, cpu = (seconds * frames / self.frames for seconds in (self.wall_seconds, self.cpu_seconds))
         return replace(self, frames=frames, wall_seconds=wall, cpu_seconds=cpu)
+
+
+def choose_model(name: str, pretrained: str, precision: str, folder: Path) -> ScoreSettings:
+    """The image model by its open_clip name, or "demo", the package's tiny one.
+
+    `pretrained` is a tag or a file; "random" draws weights with a fixed seed, kept in `folder`: weights do
+    not change the speed, so no download is needed to measure it.
+    """
+    if name == "demo":
+        return ScoreSettings(model=f"local-dir:{DEMO_MODEL}", pretrained="", precision=precision)
+    if pretrained == "random":
+        path = folder / f"{name}-random.safetensors"
+        if not path.exists():
+            import open_clip
+            import torch
+            from safetensors.torch import save_model
+
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.manual_seed(0)
+            temporary = path.with_name(f"partial-{path.name}")
+            save_model(open_clip.create_model(name), str(temporary))
+            temporary.rename(path)
+        pretrained = str(path)
+    return ScoreSettings(model=name, pretrained=pretrained, precision=precision)
 
 
 def bare_decode(videos: Sequence[Path], settings: DecodeSettings) -> StageCost:

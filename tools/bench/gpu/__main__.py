@@ -31,6 +31,7 @@ import torch
 
 from tools.bench.gpu.run import Configuration, estimated_bytes, measure
 from tools.bench.gpu.shards import make_shards
+from tools.bench.measure import parser
 from tools.bench.models import SHAPES, save_model
 from tools.bench.step.__main__ import surroundings
 
@@ -171,27 +172,24 @@ GAPS = ("logprob_gap", "logprob_gap_mean")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench/gpu"))
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument(
-        "--models", nargs="+", choices=sorted(SHAPES), default=["qwen2.5-vl-7b", "qwen3-vl-8b"]
-    )
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["builtin", "plain"])
-    parser.add_argument("--lora-ranks", type=int, nargs="+", default=[64, 0], help="0: all weights")
-    parser.add_argument("--tokens", type=int, nargs="+", default=[256, 512])
-    parser.add_argument("--questions", type=int, default=8)
-    parser.add_argument("--completions", type=int, default=4, help="of each of two variants")
-    parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--height", type=int, default=252)
-    parser.add_argument("--width", type=int, default=392)
-    parser.add_argument("--steps", type=int, default=2, help="measured, after one that is not")
-    parser.add_argument("--shards", type=Path, help="a build to take instead of noise pictures")
-    parser.add_argument("--timeout", type=int, default=1800, help="seconds for one configuration")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser(__doc__)
+    add = options.add_argument
+    add("--out", type=Path, default=Path("bench/gpu"))
+    add("--device", default="cuda")
+    add("--models", nargs="+", choices=sorted(SHAPES), default=["qwen2.5-vl-7b", "qwen3-vl-8b"])
+    add("--ways", nargs="+", choices=WAYS, default=["builtin", "plain"])
+    add("--lora-ranks", type=int, nargs="+", default=[64, 0], help="0: all weights")
+    add("--tokens", type=int, nargs="+", default=[256, 512])
+    add("--questions", type=int, default=8)
+    add("--completions", type=int, default=4, help="of each of two variants")
+    add("--frames", type=int, default=32)
+    add("--height", type=int, default=252)
+    add("--width", type=int, default=392)
+    add("--steps", type=int, default=2, help="measured, after one that is not")
+    add("--shards", type=Path, help="a build to take instead of noise pictures")
+    add("--timeout", type=int, default=1800, help="seconds for one configuration")
+    add("--one", help=argparse.SUPPRESS)
+    return options.parse_args()
 
 
 if __name__ == "__main__":

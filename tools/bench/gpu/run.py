@@ -80,17 +80,17 @@ class Configuration:
 def estimated_bytes(given: Configuration) -> int:
     """Peak memory by `train --dry-run`."""
     shards = ShardSet.open(Path(given.shards))
-    return plan([shards], model=given.model, settings=_settings(given, shards)).need.peak_bytes
+    return plan([shards], model=given.model, settings=given.settings(_max_pixels(shards))).need.peak_bytes
 
 
-def _settings(given: Configuration, shards: ShardSet) -> TrainSettings:
-    return given.settings(int(shards.settings["decode"]["max_pixels"]))
+def _max_pixels(shards: ShardSet) -> int:
+    return int(shards.settings["decode"]["max_pixels"])
 
 
 def measure(given: Configuration) -> dict[str, Any]:
     """Seconds of a step by phase (means after a first step), tokens, memory, gap."""
     shards = ShardSet.open(Path(given.shards))
-    settings = _settings(given, shards)
+    settings = given.settings(_max_pixels(shards))
     if given.way == "plain":
         return _plain(given, shards, settings)
     with tempfile.TemporaryDirectory() as out:

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tools.bench.measure import parser
 from tools.bench.models import SHAPES, save_model
 from tools.bench.step.floor import floor
 from tools.bench.step.task import Task
@@ -226,21 +227,18 @@ def surroundings() -> dict[str, Any]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--ways", nargs="+", choices=WAYS, default=["ours", "ours-2", "trl", "plain", "floor"]
-    )
-    parser.add_argument("--frames", type=int, nargs="+", default=[32])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[32])
-    parser.add_argument("--completions", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", choices=sorted(SHAPES), default="small")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
-    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write figures, machine, date and versions here")
-    return parser.parse_args()
+    options = parser(__doc__)
+    add = options.add_argument
+    add("--ways", nargs="+", choices=WAYS, default=["ours", "ours-2", "trl", "plain", "floor"])
+    add("--frames", type=int, nargs="+", default=[32])
+    add("--tokens", type=int, nargs="+", default=[32])
+    add("--completions", type=int, default=8)
+    add("--rounds", type=int, default=3)
+    add("--model", choices=sorted(SHAPES), default="small")
+    add("--memory", action="store_true", help="measure peak memory too")
+    add("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
+    add("--json", type=Path, help="write figures, machine, date and versions here")
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, load_policy, logprobs, sample
 from strive_rl.schema import Completion, VideoFeatures
+from tools.bench.measure import parser
 from tools.bench.models import save_model, small
 from tools.bench.step.__main__ import Seconds, median_ratio, seconds_of
 
@@ -183,18 +184,17 @@ def _grouper_attention(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--tokens", type=int, nargs="+", default=[32, 128, 256, 768])
-    parser.add_argument("--prompt", type=int, default=325)
-    parser.add_argument("--prompts", type=int, default=2)
-    parser.add_argument("--completions", type=int, default=8)
-    parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
-    return parser.parse_args()
+    options = parser(__doc__)
+    add = options.add_argument
+    add("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    add("--tokens", type=int, nargs="+", default=[32, 128, 256, 768])
+    add("--prompt", type=int, default=325)
+    add("--prompts", type=int, default=2)
+    add("--completions", type=int, default=8)
+    add("--width", type=int, default=384)
+    add("--layers", type=int, default=6)
+    add("--rounds", type=int, default=3)
+    return options.parse_args()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.score.registry import DEMO_MODEL
-from tools.bench.build.stages import StageCost, bare_decode, bare_jpeg, bare_model
+from tools.bench.build.stages import StageCost, bare_decode, bare_jpeg, bare_model, choose_model
 from tools.bench.build.workload import render_long_video
 
 
@@ -24,7 +24,8 @@ def test_decode_and_jpeg_count_the_candidates(tmp_path: Path) -> None:
 
 
 def test_the_model_is_tried_in_each_way_and_the_best_is_kept() -> None:
-    settings = ScoreSettings(model=f"local-dir:{DEMO_MODEL}", pretrained="")
+    settings = choose_model("demo", "random", "fp32", Path())
+    assert settings == ScoreSettings(model=f"local-dir:{DEMO_MODEL}", pretrained="")
     cost = bare_model(settings, batch_sizes=[2, 4], frames=24, tried_frames=8)
     assert cost.frames == 24
     assert cost.how.startswith(("batches of 2,", "batches of 4,"))
