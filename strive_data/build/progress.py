@@ -116,11 +116,6 @@ class ProgressCounts:
         total = sum(self.watch.seconds.values())
         return {name: spent / total for name, spent in self.watch.seconds.items()} if total > 0 else {}
 
-    def bottleneck(self) -> WorkStage | None:
-        """The stage with the most seconds; None before the first video."""
-        shares = self.stage_shares()
-        return max(shares, key=shares.__getitem__, default=None)
-
 
 LEAST_SECONDS_BETWEEN_LINES = 10.0
 MOST_SECONDS_BETWEEN_LINES = 300.0
@@ -225,7 +220,7 @@ def _texts(counts: ProgressCounts, elapsed_seconds: float) -> tuple[str, list[st
     ]
     left, shares = counts.seconds_left(elapsed_seconds), counts.stage_shares()
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    stages = f"bottleneck {counts.bottleneck()} ({listed})" if shares else ""
+    stages = f"bottleneck {max(shares, key=shares.__getitem__)} ({listed})" if shares else ""
     videos = f"{counts.videos}/{counts.totals.videos} videos"
     return videos, more, f"{'?' if left is None else _clock_time(left)} left", stages
 

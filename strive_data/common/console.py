@@ -36,7 +36,12 @@ class Terminated(BaseException):
 @contextmanager
 def terminable() -> Iterator[None]:
     """Raise Terminated in the block when the process receives SIGTERM; for the main thread only."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        GIVE_UP.set()
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
@@ -47,11 +52,6 @@ def terminable() -> Iterator[None]:
 def exit_code(stop: BaseException) -> int:
     """The exit code that shells expect of a command ended by a signal: 128 + its number."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    GIVE_UP.set()
-    raise Terminated
 
 
 def option(*names: str, text: str, **checks: Any) -> Any:
@@ -156,18 +156,14 @@ Version = Annotated[
 ]
 
 
-def _completed(arguments: list[str]) -> list[str]:
-    """The arguments; the option HELP_SETTINGS, which needs a value, gets SECTIONS where none follows it."""
-    bare = arguments[-1:] == [HELP_SETTINGS]
-    return [*arguments, SECTIONS] if bare else arguments
-
-
 def run(app: typer.Typer) -> NoReturn:
     """Run the application. A StriveError, or a standard output that is full, is one line and exit code 2."""
-    code = 0
+    code, arguments = 0, sys.argv[1:]
+    if arguments[-1:] == [HELP_SETTINGS]:  # it needs a value
+        arguments.append(SECTIONS)
     try:
         try:
-            app(_completed(sys.argv[1:]))
+            app(arguments)
         except SystemExit as end:
             if not isinstance(end.code, int | None):
                 raise

@@ -102,9 +102,13 @@ class VideoCache:
 
     def read(self, path: LocalVideo, settings: DecodeSettings) -> CacheHit | CacheMiss:
         """The video from its entry, or decoded. Raises what `read_candidates` raises."""
-        entry = self._entry(path, settings)
+        entry, found = self._entry(path, settings), list[Path]()
+        if entry is not None and self.identity == FRAMES_ONLY:
+            found = sorted(entry.parent.glob("*.npz"))
+        elif entry is not None and os.path.lexists(entry):
+            found = [entry]
         damaged = None
-        for candidate in self._usable(entry):
+        for candidate in found:
             hit = read_entry(candidate, settings, self.embedding_size if self.identity else None)
             if hit is not None:
                 return hit if self.identity else replace(hit, embeddings=hit.embeddings[:, :0])
@@ -143,14 +147,6 @@ class VideoCache:
             return None
         frames = self.frames_key(video_sha256, settings)
         return self.folder / frames[:2] / frames / f"{self.key(video_sha256, settings)}.npz"
-
-    def _usable(self, entry: Path | None) -> list[Path]:
-        """Entries that hold what is needed: this one, or without an image model any with these frames."""
-        if entry is None:
-            return []
-        if self.identity == FRAMES_ONLY:
-            return sorted(entry.parent.glob("*.npz"))
-        return [entry] if os.path.lexists(entry) else []
 
 
 def _content_sha256(video: LocalVideo) -> str:

@@ -52,18 +52,17 @@ def read_qvhighlights(folder: Path) -> list[Case]:
     for row in _rows(folder / SCORES_FILE, ("qid", "pred_saliency_scores")):
         if row["qid"] not in truths:
             raise UsageError(f"{folder / SCORES_FILE}: query {row['qid']} is not in {TRUTH_FILE}")
-        cases.append(_case(row["pred_saliency_scores"], truths[row["qid"]]))
+        truth, scores = truths[row["qid"]], np.array(row["pred_saliency_scores"], dtype=np.float32)
+        moments = [(start // CLIP_SECONDS, end // CLIP_SECONDS) for start, end in truth["relevant_windows"]]
+        cases.append(
+            Case(
+                sample_id=str(truth["qid"]),
+                video_id=truth["vid"],
+                scores=scores,
+                moments=tuple((int(start), min(int(end), len(scores))) for start, end in moments),
+            )
+        )
     return cases
-
-
-def _case(scores: list[float], truth: dict[str, Any]) -> Case:
-    moments = [(start // CLIP_SECONDS, end // CLIP_SECONDS) for start, end in truth["relevant_windows"]]
-    return Case(
-        sample_id=str(truth["qid"]),
-        video_id=truth["vid"],
-        scores=np.array(scores, dtype=np.float32),
-        moments=tuple((int(start), min(int(end), len(scores))) for start, end in moments),
-    )
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ candidates, M variants, K frames, R moments of all cases together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -72,11 +72,16 @@ def compare(
     bootstrap = VideoBootstrap(
         [case.video_id for case in cases], resamples=comparison.resamples, seed=comparison.seed
     )
-    rows = list(_stored_rows(cases, bootstrap))
+    rows = []
+    stored = [case.stored for case in cases if case.stored is not None]
+    if len(stored) == len(cases):  # the variants of a build as they are; short videos have fewer frames
+        values = _judge(cases, (([place], row_MK[None]) for place, row_MK in enumerate(stored)))
+        variants, frames = (max(row_MK.shape[axis] for row_MK in stored) for axis in (0, 1))
+        rows.append(_row(STORED, 0.0, frames, variants, values, bootstrap))
     for sigma in comparison.noise:
         scored = list(_noisy(cases, sigma, comparison.seed))
         for text, settings in plan:
-            values = _judge(cases, scored, settings, drawn_offsets=comparison.drawn_offsets)
+            values = _judge(cases, _drawn(cases, scored, settings, drawn_offsets=comparison.drawn_offsets))
             rows.append(_row(text, sigma, settings.frames, settings.variants, values, bootstrap))
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))
 
@@ -92,53 +97,38 @@ def sampler_settings(text: str, base: SamplerSettings | None = None) -> SamplerS
     return replace(base, name=name, **{field: getattr(changed, field) for field in given})
 
 
-def _groups(cases: Sequence[Case]) -> Iterator[Group]:
-    """Positions of the cases of equal length."""
+def _noisy(cases: Sequence[Case], sigma: float, seed: int) -> Iterator[tuple[Group, Float64s]]:
+    """The positions of the cases of each length, and their scores with noise."""
+    rng = np.random.default_rng(seed)
     lengths = np.array([len(case.scores) for case in cases])
     for length in np.unique(lengths):
-        yield np.flatnonzero(lengths == length).tolist()
-
-
-def _noisy(cases: Sequence[Case], sigma: float, seed: int) -> Iterator[tuple[Group, Float64s]]:
-    rng = np.random.default_rng(seed)
-    for group in _groups(cases):
+        group = np.flatnonzero(lengths == length).tolist()
         scores_QN = np.stack([cases[i].scores for i in group]).astype(np.float64)
         yield group, scores_QN + sigma * spread(scores_QN) * rng.standard_normal(scores_QN.shape)
 
 
-def _judge(
+def _drawn(
     cases: Sequence[Case],
     scored: Sequence[tuple[Group, Float64s]],
     settings: SamplerSettings,
     *,
     drawn_offsets: bool,
-) -> dict[str, Float64s]:
-    values = {metric: np.zeros(len(cases)) for metric in METRICS}
+) -> Iterator[tuple[Group, Indices]]:
     for group, scores_QN in scored:
         offsets_Q = np.full(len(group), EVALUATION_OFFSET)
         if drawn_offsets or settings.name in NOISY:
             offsets_Q = np.array([comb_offset(settings.seed, cases[i].sample_id, 0) for i in group])
-        drawn_QMK = draw_rows(settings.name, scores_QN, settings, offsets_Q=offsets_Q)
-        _put(values, cases, group, drawn_QMK)
-    return values
+        yield group, draw_rows(settings.name, scores_QN, settings, offsets_Q=offsets_Q)
 
 
-def _put(values: dict[str, Float64s], cases: Sequence[Case], group: Group, drawn_QMK: Indices) -> None:
-    count = len(cases[group[0]].scores)
-    for metric, own_Q in measure(drawn_QMK, [cases[i].moments for i in group], count).items():
-        values[metric][group] = own_Q
-
-
-def _stored_rows(cases: Sequence[Case], bootstrap: VideoBootstrap) -> Iterator[dict[str, object]]:
-    """The variants of a build as they are, where all cases carry them; short videos have fewer frames."""
-    stored = [case.stored for case in cases if case.stored is not None]
-    if len(stored) < len(cases):
-        return
+def _judge(cases: Sequence[Case], drawn: Iterable[tuple[Group, Indices]]) -> dict[str, Float64s]:
+    """Each metric for each case, by the frames that are drawn for it."""
     values = {metric: np.zeros(len(cases)) for metric in METRICS}
-    for position, variants_MK in enumerate(stored):
-        _put(values, cases, [position], variants_MK[None])
-    frames, variants = max(row.shape[1] for row in stored), max(row.shape[0] for row in stored)
-    yield _row(STORED, 0.0, frames, variants, values, bootstrap)
+    for group, drawn_QMK in drawn:
+        count = len(cases[group[0]].scores)
+        for metric, own_Q in measure(drawn_QMK, [cases[i].moments for i in group], count).items():
+            values[metric][group] = own_Q
+    return values
 
 
 def _row(

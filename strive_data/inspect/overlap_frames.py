@@ -169,16 +169,13 @@ def _by_stored(samples: Sequence[Sample]) -> tuple[Times, npt.NDArray[np.float32
             f"--by stored: sample {sample_id!r} has no embeddings; build with --set shard.embeds=true, or "
             "use --by picture"
         )
-    return samples[0].times, _unit(embeds.astype(np.float32))[:, None]
+    # Half floats are of unit length to three digits only.
+    rows_ND = embeds.astype(np.float32)
+    unit_ND = rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-12)
+    return samples[0].times, unit_ND[:, None]
 
 
 def _by_scorer(samples: Sequence[Sample], scorer: FrameEmbedder) -> tuple[Times, npt.NDArray[np.float32]]:
     frames = stored_frames(samples)
     pictures = np.stack([decode_jpeg(jpeg) for jpeg in frames.values()])
     return samples[0].times[list(frames)], scorer.embed_frames(pictures)[:, None]
-
-
-def _unit(rows_ND: Floats) -> Floats:
-    """Half floats are of unit length to three digits only."""
-    unit: Floats = rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-12)
-    return unit

@@ -104,23 +104,7 @@ def _sample(sample: Sample, place: int) -> dict[str, Any]:
     """What the template needs of one sample."""
     question, info, rows = sample.meta.question, sample.meta.info, timeline_rows(sample)
     candidates = shown_candidates(rows)
-    return {
-        "place": place,
-        "key": sample.key,
-        "question": question,
-        "info": info,
-        "facts": _facts(sample),
-        "evidence": sum(row.evidence_frames for row in rows[:-1]),
-        "aspect": max(info.height, 1) / max(info.width, 1),
-        "jpegs": zip(candidates.tolist(), map(embedded_frame, sample.jpegs_of(candidates)), strict=True),
-        "chart": None if info.is_image else _chart(sample, rows),
-        "rows": rows,
-    }
-
-
-def _facts(sample: Sample) -> list[str]:
-    question, info = sample.meta.question, sample.meta.info
-    return [
+    facts = [
         f"sample {question.sample_id}",
         question.video,
         "image" if info.is_image else f"{info.duration_seconds:.1f} s",
@@ -130,6 +114,18 @@ def _facts(sample: Sample) -> list[str]:
         f"scorer {sample.meta.scorer}, {plural(sample.meta.query_windows, 'query window')}",
         f"reader {info.reader}",
     ]
+    return {
+        "place": place,
+        "key": sample.key,
+        "question": question,
+        "info": info,
+        "facts": facts,
+        "evidence": sum(row.evidence_frames for row in rows[:-1]),
+        "aspect": max(info.height, 1) / max(info.width, 1),
+        "jpegs": zip(candidates.tolist(), map(embedded_frame, sample.jpegs_of(candidates)), strict=True),
+        "chart": None if info.is_image else _chart(sample, rows),
+        "rows": rows,
+    }
 
 
 def _chart(sample: Sample, rows: Sequence[Row]) -> dict[str, Any]:

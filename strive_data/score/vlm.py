@@ -12,17 +12,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from strive_data.config import ScoreSettings
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Floats, Frames
-from strive_data.score.load_vlm import Inputs, PromptForm, PromptScorer, VlmModel, load_vlm
+from strive_data.score.load_vlm import Inputs, PromptScorer
+
+# The ways a model may start its answer; which of them are one token depends on the tokenizer.
+YES = ("yes", "Yes", "YES", " yes", " Yes", " YES")
+NO = ("no", "No", "NO", " no", " No", " NO")
+# Here an image costs five times a frame of a video, and positions just count: a prompt's
+# beginning can be computed once and kept.
+FRAMES_AS_VIDEOS = ("llava_onevision",)
+HINT = "score.model takes an image-text-to-text model: a hub name or, without a network, a folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptForm:
+    """How a model is asked about one frame.
+
+    `text` with {query} is the user's message, which the model's chat template wraps; with `image_mark`, the
+    text that stands for the frame in it, it is the whole prompt. `yes` and `no` are the spellings of the
+    answers that count.
+    """
+
+    text: str
+    yes: tuple[str, ...] = YES
+    no: tuple[str, ...] = NO
+    image_mark: str = ""
+
 
 FRAME_QUESTION = PromptForm(
     text="Does this frame help to answer the following question?\n{query}\nAnswer yes or no."
@@ -46,39 +72,68 @@ Ask = Callable[[Inputs], torch.Tensor]
 
 class VlmScorer(PromptScorer):
     """Scorer with any image-text-to-text model, margins in nats. All frames of a video have one size, so that
-    no prompt of a batch is padded."""
+    no prompt of a batch is padded.
+
+    `yes` and `no` int64: the ids of those spellings of `form` that are one token. `as_videos`: a frame is
+    given as a video of one frame. `forward_names`: parameters of the model's forward pass. Raises UsageError
+    too where the model cannot be asked in this form, or its tokenizer has no single tokens for yes and no.
+    """
 
     def __init__(
         self, settings: ScoreSettings, *, threads: int | None = None, form: PromptForm = FRAME_QUESTION
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._settings = settings
-        self._vlm: VlmModel = load_vlm(settings, form)
-        self.name, self._reserved = self._vlm.name, self._vlm.reserved
+        self.form = form
+        super().__init__(settings, AutoModelForImageTextToText, HINT, threads)
+        self.yes, self.no = self._single_tokens(form.yes), self._single_tokens(form.no)
+        self.as_videos = self.model.config.model_type in FRAMES_AS_VIDEOS
+        self.forward_names = frozenset(signature(self.model.forward).parameters)
+
+    def _check_processor(self) -> None:
+        name, tokenizer = self._settings.model, getattr(self.processor, "tokenizer", None)
+        template = tokenizer and (getattr(self.processor, "chat_template", None) or tokenizer.chat_template)
+        if not template:
+            raise UsageError(f"score: {name} has no chat template, so it cannot get a question; {HINT}")
+        mark, expected = getattr(self.processor, "image_token", ""), self.form.image_mark
+        if expected and mark != expected:
+            raise UsageError(
+                f"score: {name} marks an image by {mark!r}, expected {expected!r} as in the prompt of "
+                "scorer qwen3-vl-reranker; use --scorer vlm"
+            )
+
+    def _single_tokens(self, spellings: tuple[str, ...]) -> torch.Tensor:
+        """Distinct ids of the spellings that are one known token each."""
+        tokenizer = self.processor.tokenizer
+        encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in spellings]
+        ids = sorted({ids[0] for ids in encoded if len(ids) == 1 and ids[0] != tokenizer.unk_token_id})
+        if not ids:
+            tried = ", ".join(repr(text) for text in spellings)
+            raise UsageError(
+                f"score: the tokenizer of {self._settings.model} has none of {tried} as one token, so its "
+                "yes/no margin cannot be read; choose another score.model"
+            )
+        return torch.tensor(ids).to(self.device)
 
     def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
-        tokens, _ = split_text(encode(self._vlm, query, frames[:1]))
+        tokens, _ = split_text(encode(self, query, frames[:1]))
         length = tokens["input_ids"].shape[1]
-        if length > self._vlm.capacity:
-            what = f"{self.name}: a prompt of {length} tokens, the model takes {self._vlm.capacity}"
+        if length > self.capacity:
+            what = f"{self.name}: a prompt of {length} tokens, the model takes {self.capacity}"
             return SampleError(FailureKind.SCORE_FAILED, what)
         return tokens
 
     def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
-        vlm = self._vlm
         with torch.inference_mode():
-            inputs = encode(vlm, "", frames)
-            ask = kept_prefix(vlm, inputs) if vlm.as_videos else kept_features(vlm, inputs)
+            inputs = encode(self, "", frames)
+            ask = kept_prefix(self, inputs) if self.as_videos else kept_features(self, inputs)
             repeated = (
                 {name: value.expand(len(frames), -1) for name, value in prompt.items()} for prompt in prompts
             )
             rows = [ask(prompt).float() for prompt in repeated]
-            margins = [row[:, vlm.yes].logsumexp(1) - row[:, vlm.no].logsumexp(1) for row in rows]
+            margins = [row[:, self.yes].logsumexp(1) - row[:, self.no].logsumexp(1) for row in rows]
         return torch.stack(margins).cpu().numpy()
 
 
-def prompt_of(vlm: VlmModel, query: str) -> str:
+def prompt_of(vlm: VlmScorer, query: str) -> str:
     """The prompt that asks the model about one frame."""
     text = vlm.form.text.format(query=query)
     if vlm.form.image_mark:
@@ -90,7 +145,7 @@ def prompt_of(vlm: VlmModel, query: str) -> str:
     return prompt
 
 
-def encode(vlm: VlmModel, query: str, frames: Frames) -> Inputs:
+def encode(vlm: VlmScorer, query: str, frames: Frames) -> Inputs:
     """What the model's processor makes of the prompt for each frame uint8 [B, H, W, 3], on the device."""
     prompt = prompt_of(vlm, query)
     begin = vlm.processor.tokenizer.bos_token
@@ -120,13 +175,13 @@ def split_text(inputs: Inputs) -> tuple[Inputs, Inputs]:
     return {name: inputs[name] for name in text}, {name: inputs[name] for name in inputs.keys() - text}
 
 
-def plain(vlm: VlmModel, inputs: Inputs) -> Ask:
+def plain(vlm: VlmScorer, inputs: Inputs) -> Ask:
     """The whole forward pass for each question."""
     _, shown = split_text(inputs)
     return lambda text: _next_logits(vlm, **text, **shown, use_cache=False)
 
 
-def kept_features(vlm: VlmModel, inputs: Inputs) -> Ask:
+def kept_features(vlm: VlmScorer, inputs: Inputs) -> Ask:
     """The vision tower once; `plain` where the model cannot be handed its output (transformers 5.17)."""
     if "mm_encoder_outputs" not in vlm.forward_names or "pixel_values" not in inputs:
         return plain(vlm, inputs)
@@ -140,7 +195,7 @@ def kept_features(vlm: VlmModel, inputs: Inputs) -> Ask:
     )
 
 
-def kept_prefix(vlm: VlmModel, inputs: Inputs) -> Ask:
+def kept_prefix(vlm: VlmScorer, inputs: Inputs) -> Ask:
     """Keys and values up to the end of the frame once; only for models whose positions just count."""
     text, shown = split_text(inputs)
     ids_BL = text["input_ids"]
@@ -152,11 +207,11 @@ def kept_prefix(vlm: VlmModel, inputs: Inputs) -> Ask:
     )
 
 
-def _next_logits(vlm: VlmModel, **inputs: Any) -> torch.Tensor:
+def _next_logits(vlm: VlmScorer, **inputs: Any) -> torch.Tensor:
     logits: torch.Tensor = vlm.model(**inputs, **_last(vlm)).logits
     return logits[:, -1]
 
 
-def _last(vlm: VlmModel) -> dict[str, int]:
+def _last(vlm: VlmScorer) -> dict[str, int]:
     """Only the last position's logits are computed, where the model can leave out the others."""
     return {"logits_to_keep": 1} if "logits_to_keep" in vlm.forward_names else {}

@@ -49,12 +49,10 @@ def test_counts_add_up_with_those_of_earlier_starts_in_any_order(videos: tuple[V
     assert (counts.frames, counts.shards, counts.written_bytes) == (200, 1, 1000)
     assert counts.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
     assert counts.stage_shares() == {"decode": 0.25, "model": 0.375, "encode": 0.25, "write": 0.125}
-    assert counts.bottleneck() == "model"
 
 
 def test_nothing_is_estimated_before_the_first_video() -> None:
     assert counted(WORK).seconds_left(5.0) is None
-    assert counted(WORK).bottleneck() is None
     assert counted(WORK, VideoDone(questions=1)).stage_shares() == {}
 
 

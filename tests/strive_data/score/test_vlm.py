@@ -24,10 +24,7 @@ from transformers import (
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.score import FrameScores, make_scorer
-from strive_data.score.load_vlm import VlmModel
-from strive_data.score.load_vlm import load_vlm as load_form
 from strive_data.score.vlm import (
-    FRAME_QUESTION,
     VlmScorer,
     encode,
     kept_features,
@@ -47,10 +44,6 @@ def settings_of(model: object, **changes: object) -> ScoreSettings:
     return ScoreSettings(scorer="vlm", model=str(model), **({"device": "cpu"} | changes))
 
 
-def load_vlm(settings: ScoreSettings) -> VlmModel:
-    return load_form(settings, FRAME_QUESTION)
-
-
 def test_the_default_is_llava_onevision_and_the_settings_say_so() -> None:
     assert ScoreSettings(scorer="vlm").model == "llava-hf/llava-onevision-qwen2-0.5b-ov-hf"
     assert (ScoreSettings().model, ScoreSettings(scorer="demo").model) == ("ViT-B-32", "")
@@ -60,7 +53,7 @@ def test_the_default_is_llava_onevision_and_the_settings_say_so() -> None:
 
 def test_what_is_loaded(tiny_vlms: Path) -> None:
     """ANSWERS of the tiny tokenizer: three spellings of yes and two of no, right after its 300 tokens."""
-    llava, qwen = load_vlm(settings_of(tiny_vlms / "llava")), load_vlm(settings_of(tiny_vlms / "qwen"))
+    llava, qwen = VlmScorer(settings_of(tiny_vlms / "llava")), VlmScorer(settings_of(tiny_vlms / "qwen"))
     assert (llava.name, llava.as_videos, llava.capacity) == ("llava", True, 512)
     assert (qwen.name, qwen.as_videos, qwen.capacity) == ("qwen", False, 8192)
     assert (len(llava.yes), len(llava.no), len(qwen.yes), len(qwen.no)) == (3, 2, 3, 2)
@@ -74,7 +67,7 @@ def test_what_is_loaded(tiny_vlms: Path) -> None:
 
 def test_the_precision_is_that_of_the_weights(tiny_vlms: Path) -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        vlm = load_vlm(settings_of(tiny_vlms / "llava", precision=precision))
+        vlm = VlmScorer(settings_of(tiny_vlms / "llava", precision=precision))
         assert {weight.dtype for weight in vlm.model.parameters()} == {dtype}
 
 
@@ -82,10 +75,10 @@ def test_a_tokenizer_without_the_answers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"tokenizer of .*demo_models/demo has none of 'yes', 'Yes', .* as one token"
     ):
-        load_vlm(settings_of(DEMO))
+        VlmScorer(settings_of(DEMO))
     write_llava(tmp_path, answers=("yes", "nope"))
     with pytest.raises(UsageError, match="has none of 'no', 'No'"):
-        load_vlm(settings_of(tmp_path))
+        VlmScorer(settings_of(tmp_path))
 
 
 def test_missing_weights_are_refused_and_not_made_up(tiny_vlms: Path, tmp_path: Path) -> None:
@@ -94,7 +87,7 @@ def test_missing_weights_are_refused_and_not_made_up(tiny_vlms: Path, tmp_path: 
     lost = next(name for name in weights if "q_proj.weight" in name)
     save_file({k: v for k, v in weights.items() if k != lost}, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UsageError, match=r"lacks 1 weights, the first is .*q_proj\.weight"):
-        load_vlm(settings_of(folder))
+        VlmScorer(settings_of(folder))
 
 
 def test_what_is_no_such_model_is_refused(
@@ -105,15 +98,15 @@ def test_what_is_no_such_model_is_refused(
     with pytest.raises(
         UsageError, match=r"cannot load .*empty: .*; score\.model takes an image-text-to-text model"
     ):
-        load_vlm(settings_of(tmp_path / "empty"))
+        VlmScorer(settings_of(tmp_path / "empty"))
     with pytest.raises(UsageError, match=r"cannot load nobody/nothing: .*without a network, a folder"):
-        load_vlm(settings_of("nobody/nothing"))
+        VlmScorer(settings_of("nobody/nothing"))
     folder = Path(shutil.copytree(tiny_vlms / "llava", tmp_path / "silent"))
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(UsageError, match="has no chat template"):
-        load_vlm(settings_of(folder))
+        VlmScorer(settings_of(folder))
     with pytest.raises(UsageError, match=r"score\.device: got 'abacus'"):
-        load_vlm(settings_of(tiny_vlms / "llava", device="abacus"))
+        VlmScorer(settings_of(tiny_vlms / "llava", device="abacus"))
 
 
 KINDS = {"llava": LlavaOnevisionForConditionalGeneration, "qwen": Qwen2_5_VLForConditionalGeneration}
@@ -188,7 +181,7 @@ def counted(scorer: VlmScorer) -> Iterator[tuple[Counter[str], set[int]]]:
     """Calls of the vision tower and tokens read by the language model; positions that the head reads."""
     calls: Counter[str] = Counter()
     positions: set[int] = set()
-    model = scorer._vlm.model
+    model = scorer.model
     tower = getattr(model.model, "vision_tower", None) or model.model.visual
 
     def count_tokens(module: Any, args: Any, kwargs: Any) -> None:
@@ -207,22 +200,22 @@ def counted(scorer: VlmScorer) -> Iterator[tuple[Counter[str], set[int]]]:
 def test_what_questions_share_is_computed_once(tiny_vlms: Path, kind: str) -> None:
     """Five frames in batches of three, two questions: two calls of the tower, one logit row a prompt."""
     scorer = scorer_of(tiny_vlms / kind)
-    handed = "mm_encoder_outputs" in scorer._vlm.forward_names
+    handed = "mm_encoder_outputs" in scorer.forward_names
     with counted(scorer) as (calls, positions):
         scorer.score(VIDEO, [CAT, DOG])
     assert positions == {1}
     assert calls["tower"] == (2 if kind == "llava" or handed else 4)
-    rows = [encode(scorer._vlm, text, FRAMES[:1])["input_ids"].shape[1] for text in (CAT_QUERY, DOG_QUERY)]
+    rows = [encode(scorer, text, FRAMES[:1])["input_ids"].shape[1] for text in (CAT_QUERY, DOG_QUERY)]
     if kind == "llava":  # what stands before the frame, its 2×2 pooled patches, and a new line, once
-        ids = encode(scorer._vlm, "", FRAMES[:1])["input_ids"][0].tolist()
-        shared = ids.index(scorer._vlm.processor.video_token_id) + 4 + 1
+        ids = encode(scorer, "", FRAMES[:1])["input_ids"][0].tolist()
+        shared = ids.index(scorer.processor.video_token_id) + 4 + 1
         assert calls["tokens"] == 5 * (shared + rows[0] - shared + rows[1] - shared)
     else:
         assert calls["tokens"] == 5 * sum(rows)
 
 
 def test_what_is_kept_changes_no_logit(tiny_vlms: Path, kind: str) -> None:
-    vlm = scorer_of(tiny_vlms / kind)._vlm
+    vlm = scorer_of(tiny_vlms / kind)
     keep = kept_prefix if kind == "llava" else kept_features
     with torch.inference_mode():
         inputs = encode(vlm, "", FRAMES[:3])
@@ -266,7 +259,7 @@ def test_questions_that_cannot_be_asked_cost_only_themselves(tiny_vlms: Path) ->
 
 def test_margins_that_are_not_finite_fail_their_question(tiny_vlms: Path) -> None:
     scorer = scorer_of(tiny_vlms / "llava")
-    scorer._vlm.model.lm_head.weight.data[:] = float("nan")
+    scorer.model.lm_head.weight.data[:] = float("nan")
     (result,) = scorer.score(VIDEO, [CAT])
     assert isinstance(result, SampleError)
     assert "not finite" in result.message
@@ -303,7 +296,7 @@ def test_the_reranker_scores_as_its_authors_do(tiny_reranker: Path) -> None:
     results = scorer.score(VIDEO, [CAT, DOG])
     for result, query in zip(results, (CAT_QUERY, DOG_QUERY), strict=True):
         prompt = processor.apply_chat_template(published_messages(query), add_generation_prompt=True)
-        assert prompt == prompt_of(scorer._vlm, query)
+        assert prompt == prompt_of(scorer, query)
         expected = []
         for frame in FRAMES:
             inputs = processor(text=[prompt], images=[Image.fromarray(frame)], return_tensors="pt")

@@ -72,7 +72,7 @@ def test_objects_are_the_files_of_a_local_build(
     store: RemoteFolder, annotation: Path, tmp_path: Path
 ) -> None:
     run(annotation, tmp_path / "local")
-    assert run_remote(annotation).samples == len(VIDEOS) - 4
+    assert run_remote(annotation).counts["samples"] == len(VIDEOS) - 4
     assert objects(store) == content(tmp_path / "local")
     engine = FakeEngine(BROKEN, REFUSED)
     assert run_remote(annotation, engine).unchanged
