@@ -18,8 +18,10 @@ from strive_data.errors import UsageError
 TIMEOUT_VARIABLE, TIMEOUT_SECONDS = "STRIVE_STORAGE_TIMEOUT_SECONDS", 20.0
 TRIES_VARIABLE, TRIES = "STRIVE_STORAGE_TRIES", 3.0
 # Errors that may pass: classes of client libraries by name, and numbers of the system.
-PASSING_CLASSES = {"ClientConnectionError", "ClientPayloadError", "HTTPClientError", "ResponseParserError"}
-PASSING_CLASSES |= {"TransportError"}
+PASSING_CLASSES = {
+    *("ClientConnectionError", "ClientPayloadError", "HTTPClientError", "ResponseParserError"),
+    "TransportError",
+}
 PASSING_ERRNOS = frozenset([errno.EBUSY, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
 GIVE_UP = Event()
 """Set by a signal that ends the process: no request is made again."""

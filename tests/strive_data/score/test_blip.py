@@ -69,7 +69,7 @@ def test_questions_that_cannot_be_read_cost_only_themselves(tiny_blip: Path) -> 
 def test_the_vision_tower_sees_a_frame_once(tiny_blip: Path) -> None:
     scorer = scorer_of(tiny_blip)
     calls: list[int] = []
-    scorer._model.vision_model.register_forward_pre_hook(
+    scorer.model.vision_model.register_forward_pre_hook(
         lambda _, args, kwargs: calls.append(len(kwargs["pixel_values"])), with_kwargs=True
     )
     scorer.score(VIDEO, [CAT, DOG])

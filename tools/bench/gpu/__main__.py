@@ -70,16 +70,10 @@ def configurations(folder: Path, shards: Path, arguments: argparse.Namespace) ->
     graphs = (True, False) if arguments.device.startswith("cuda") else (False,)
     for tokens in arguments.tokens:
         for rank in arguments.lora_ranks:
-            one = Configuration(
-                model=str(folder),
-                shards=str(shards),
-                device=arguments.device,
-                lora_rank=rank,
-                questions=arguments.questions,
-                completions=arguments.completions,
-                tokens=tokens,
-                steps=arguments.steps,
-            )
+            same = {
+                name: getattr(arguments, name) for name in ("device", "questions", "completions", "steps")
+            }
+            one = Configuration(model=str(folder), shards=str(shards), lora_rank=rank, tokens=tokens, **same)
             for way in arguments.ways:
                 for graph in graphs if way == "builtin" else (False,):
                     yield replace(one, way=way, graphs=graph)

@@ -116,15 +116,11 @@ def _measured(folder: Path, task: Task, arguments: argparse.Namespace) -> list[R
     ways = {way: way_step(way, folder, task) for way in arguments.ways if way != "floor"}
     for step, _ in ways.values():
         step()
-    taken: dict[str, list[Seconds]] = {way: [] for way in arguments.ways}
     prompt = max((owner.prompt_tokens for _, owner in ways.values()), default=0)
-    for _ in range(arguments.rounds):
-        for way in arguments.ways:
-            if way == "floor":
-                model = ways["ours"][1].policy.model
-                taken[way].append(seconds_of(lambda model=model: floor(model, task, prompt)))
-            else:
-                taken[way].append(seconds_of(ways[way][0]))
+    steps = {way: step for way, (step, _) in ways.items()}
+    if "floor" in arguments.ways:
+        steps["floor"] = lambda: floor(ways["ours"][1].policy.model, task, prompt)
+    taken = take_turns({way: steps[way] for way in arguments.ways}, arguments.rounds)
     return [
         Row(
             frames=task.frames,
@@ -137,6 +133,20 @@ def _measured(folder: Path, task: Task, arguments: argparse.Namespace) -> list[R
         )
         for way, seconds in taken.items()
     ]
+
+
+def take_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Seconds]]:
+    """Seconds of each way in each round, in which all take turns."""
+    taken: dict[str, list[Seconds]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, work in ways.items():
+            taken[name].append(seconds_of(work))
+    return taken
+
+
+def growth(tokens: Sequence[int], seconds: Sequence[float]) -> float:
+    """The exponent with which seconds grow with tokens."""
+    return float(np.polyfit(np.log(tokens), np.log(seconds), 1)[0])
 
 
 def seconds_of(work: Callable[[], object]) -> Seconds:
@@ -198,7 +208,7 @@ def _growth(rows: list[Row]) -> list[str]:
     for frames, way in dict.fromkeys((row.frames, row.way) for row in rows):
         own = [row for row in rows if (row.frames, row.way) == (frames, way)]
         if len(own) > 1:
-            slope, _ = np.polyfit(np.log([r.tokens for r in own]), np.log([r.median for r in own]), 1)
+            slope = growth([row.tokens for row in own], [row.median for row in own])
             lines.append(f"{frames:>3} frames  {way:<10} grows as tokens^{slope:.2f}")
     return lines
 

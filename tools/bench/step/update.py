@@ -30,7 +30,7 @@ from strive_rl.policy import Policy, Prompt, Sampling, load_policy, logprobs, sa
 from strive_rl.schema import Completion, VideoFeatures
 from tools.bench.measure import parser
 from tools.bench.models import save_model, small
-from tools.bench.step.__main__ import Seconds, median_ratio, seconds_of
+from tools.bench.step.__main__ import Seconds, growth, median_ratio, take_turns
 
 WAYS = ("sample", "ours", "grouper", "plain")
 
@@ -49,22 +49,13 @@ def main() -> None:
         ways = update_ways(
             policy, other.model, prompts, random_completions(rng, prompts, arguments.completions, tokens)
         )
-        rounds = _rounds({name: ways[name] for name in arguments.ways}, arguments.rounds)
+        rounds = take_turns({name: ways[name] for name in arguments.ways}, arguments.rounds)
         for name, seconds in rounds.items():
             taken[name].append(statistics.median(each[0] for each in seconds))
             print(_line(tokens, name, seconds, rounds.get("ours", seconds)), flush=True)
     if len(arguments.tokens) > 1:
         for name, medians in taken.items():
-            slope, _ = np.polyfit(np.log(arguments.tokens), np.log(medians), 1)
-            print(f"{name} grows as tokens^{slope:.2f}")
-
-
-def _rounds(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Seconds]]:
-    taken: dict[str, list[Seconds]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, work in ways.items():
-            taken[name].append(seconds_of(work))
-    return taken
+            print(f"{name} grows as tokens^{growth(arguments.tokens, medians):.2f}")
 
 
 def _line(tokens: int, name: str, seconds: list[Seconds], ours: list[Seconds]) -> str:
