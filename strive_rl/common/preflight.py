@@ -9,10 +9,11 @@ import ctypes
 import difflib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, output_folder
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
@@ -24,10 +25,17 @@ RESUME = "give the same command with --resume"
 
 @contextmanager
 def locked(out: Path, again: str = AGAIN) -> Iterator[None]:
-    """`output_folder` for a command, from before it imports torch to its end. Under torchrun the first
-    process makes and locks the folder of all."""
-    with output_folder(out, again) if first_process() else nullcontext():
+    """`output_folder` for a command, from before it imports torch to its end; Ctrl-C is answered in a line.
+    Under torchrun the first process makes and locks the folder of all."""
+    if not first_process():
         yield
+        return
+    try:
+        with output_folder(out, again):
+            yield
+    except KeyboardInterrupt:
+        echo(f"stopped; to go on, {AGAIN}", err=True)
+        raise
 
 
 def first_process() -> bool:

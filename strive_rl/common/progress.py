@@ -139,11 +139,11 @@ class EvalProgress(Line):
 def quiet_libraries() -> None:
     """No progress bars and retry notes of libraries between our own lines; their errors reach the user.
 
-    On a terminal a line says that the libraries are loaded: it takes seconds, and the next line replaces it.
+    On a terminal a line says that the libraries are loaded: it takes seconds.
     """
     if sys.stderr.isatty():
         with suppress(OSError):
-            sys.stderr.write("\rloading torch and transformers\x1b[K\r")
+            sys.stderr.write("loading torch and transformers\n")
             sys.stderr.flush()
     from transformers.utils import logging as transformers_logging
 

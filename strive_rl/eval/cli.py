@@ -140,13 +140,13 @@ def _evaluate_shards(
     for each in settings.columns:
         require_views(data, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
     require_evaluation(out, shards=data, model=model, settings=settings)
+    quiet_libraries()
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation
     from strive_rl.eval.scored_folder import write_pages
     from strive_rl.eval.table import results_table
 
-    quiet_libraries()
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
     if results is not None:
         echo(f"{out}: finished already, nothing to do")
@@ -187,9 +187,9 @@ def _evaluate_benchmark(
     files = annotations or find_annotations(found, data_root)
     for absent in (file for file in files if not file.exists()):
         raise UsageError(f"--annotations {absent}: no such file")
+    quiet_libraries()
     from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
 
-    quiet_libraries()
     task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
     runtime = RuntimeOptions(workers=workers, cache=cache)
     return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)

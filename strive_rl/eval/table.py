@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from strive_data.common.text import plural
@@ -13,17 +13,7 @@ Results = Mapping[str, Any]
 # Fits 80 columns. "evidence" is the accuracy where the frames showed the evidence, "no evidence" where not.
 HEADER = ("frames", "accuracy", "95 % interval", "questions", "evidence", "no evidence", "format")
 MOST_VALUES = 12  # a breakdown of more values is in results.json and on the page only
-VOTE_HEADER = (
-    "column",
-    "answers under",
-    "accuracy",
-    "95 % interval",
-    "agreement",
-    "prompts",
-    "frames",
-    "completions",
-    "seconds",
-)
+VOTE_HEADER = ("column", "accuracy", "95 % interval", "agreed", "prompts", "frames", "seconds")  # Fits, too.
 AT_INFERENCE = "of the same model, at inference: not a gain of training"
 NOT_TRAINING = "of the same model, by the choice of frames alone: not a gain of training"
 
@@ -42,7 +32,7 @@ def results_table(results: Results) -> str:
         accuracy = summary["accuracy"]
         rows.append(
             (
-                sampler,
+                _short(sampler, results["samplers"]),
                 mean(accuracy),
                 interval(accuracy),
                 str(accuracy["questions"]) if accuracy else "0",
@@ -60,13 +50,21 @@ def results_table(results: Results) -> str:
                 f"temporal grounding, {sampler} frames: {shown}, {plural(found['answers'], 'answer')}"
             )
     lines += vote_lines(results, {name: each["accuracy"] for name, each in results["samplers"].items()})
-    for column, gain in results.get("vote_gains", {}).items():
-        lines += _gain_line(f"vote − {column}, {AT_INFERENCE}", gain)
+    if gains := results.get("vote_gains"):
+        lines.append(f"vote − control, {AT_INFERENCE}:")
+        for column, gain in gains.items():
+            lines += _gain_line(f"  {column}", gain)
     for sampler, gain in results.get("gain", {}).items():
         lines += _gain_line(f"gain, {sampler} frames", gain)
     if results["dropped"]:
         lines.append(f"dropped: {plural(len(results['dropped']), 'prompt')}, see results.json")
     return "\n".join(lines)
+
+
+def _short(name: str, names: Collection[str]) -> str:
+    """The name of a column; that of a control without its sampler, which stands above it."""
+    sampler, _, control = name.rpartition("-")
+    return f"  {control}" if sampler in names else name
 
 
 def _gain_line(label: str, gain: Results | None) -> Iterator[str]:
@@ -80,11 +78,15 @@ def vote_lines(results: Results, accuracies: Mapping[str, Results | None]) -> It
     if votes := results.get("votes"):
         rows = [VOTE_HEADER]
         for name, cost in votes.items():
-            counts = (f"{cost[each]:,}" for each in ("prompts", "frames", "completions"))
+            counts = (f"{cost[each]:,}" for each in ("prompts", "frames"))
             agreement = "-" if cost["agreement"] is None else f"{100 * cost['agreement']:.1f}"
             accuracy = (mean(accuracies[name]), interval(accuracies[name]), agreement)
-            rows.append((name, cost["way"], *accuracy, *counts, f"{cost['seconds']:.1f}"))
+            rows.append((_short(name, votes), *accuracy, *counts, f"{cost['seconds']:.1f}"))
         yield from aligned(rows)
+        yield from (
+            f"{name}: {cost['way']}, {plural(cost['completions'], 'completion', ',')}"
+            for name, cost in votes.items()
+        )
         for name, cost in votes.items():
             views = cost.get("views", cost["prompts"])  # Older results do not count them.
             if views < cost["prompts"]:

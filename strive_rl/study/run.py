@@ -14,12 +14,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from strive_data.common.settings import as_dict
+from strive_data.common.text import plural
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.progress import quiet_libraries
 from strive_rl.common.run_settings import holds_work, with_defaults
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
@@ -45,10 +48,9 @@ def run_study(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
     _claim(study, out, shards, heldout, models)
-    from strive_rl.common.progress import quiet_libraries
+    quiet_libraries()
     from strive_rl.study.one_run import run_job  # Here: a wrong OUT is refused before torch is imported.
 
-    quiet_libraries()
     jobs = study_jobs(study, out, models)
     missing = [job for job in jobs if not job.finished]
     write_results(study, out, jobs)
@@ -99,15 +101,14 @@ def _in_workers(
 
     Raises StriveError where a process dies.
     """
-    from strive_rl.study.one_run import run_job_in_worker
-
     places = str(shards.folder), str(heldout.folder)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(run_job_in_worker, job, *places): job for job in jobs}
+        running = {pool.submit(_run_in_worker, job, *places): job for job in jobs}
         try:
-            for done in as_completed(running):
+            observe(f"{plural(len(jobs), 'run')}, {workers} at a time")
+            for number, done in enumerate(as_completed(running), start=1):
                 done.result()
-                observe(f"{running[done].name}: done")
+                observe(f"{running[done].name}: done, {number} of {len(jobs)}")
                 finished()
         except BrokenProcessPool as error:
             raise StriveError(
@@ -116,6 +117,16 @@ def _in_workers(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run_in_worker(job: Job, shards: str, heldout: str) -> None:
+    """One job. Ctrl-C reaches the workers too: it ends each at once, while it imports torch as well."""
+    try:
+        from strive_rl.study.one_run import run_job_in_worker
+
+        run_job_in_worker(job, shards, heldout)
+    except KeyboardInterrupt:
+        os._exit(128 + SIGINT)
 
 
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models: Sequence[str]) -> None:

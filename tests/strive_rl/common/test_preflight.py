@@ -84,6 +84,13 @@ def test_one_command_at_a_time_holds_a_folder(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "new").exists()
 
 
+def test_ctrl_c_is_answered_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "new", "with --resume"):
+        raise KeyboardInterrupt
+    assert capfd.readouterr().err == "stopped; to go on, start the same command again\n"
+    assert not (tmp_path / "new").exists()
+
+
 def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_cuda_devices", lambda: 2)
     for name in ("cpu", "auto", "cuda", "cuda:1"):

@@ -120,7 +120,7 @@ def test_a_worker_that_dies_is_said_in_words(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class DyingPool(ThreadPoolExecutor):
-        def __init__(self, workers: int, mp_context: object) -> None:
+        def __init__(self, workers: int, **_: object) -> None:
             super().__init__(workers)
 
         def submit(self, *_: object) -> Future[Any]:  # type: ignore[override]
