@@ -27,6 +27,7 @@ NOTABLE = 0.02
 MANY_EPOCHS = 20
 ADAPTER_RANK = 64
 SMALL_CHUNK = 256
+TOGETHER = "all of policy.* together"
 
 
 def fitting(made: Plan) -> list[str]:
@@ -61,6 +62,10 @@ def advice(made: Plan) -> Iterator[str]:
         yield "no setting lowers the peak: take fewer or smaller frames, shorter completions, a smaller model"
         return
     yield f"peak {gib(need.peak_bytes)} GiB; one change at a time:"
+    shown = " ".join(text for text, _ in offers)
+    several = {name: value for name, value in _wanted(made).items() if f"policy.{name}=" in shown}
+    if len(several) > 1:
+        offers.append((TOGETHER, _with(made, policy=replace(made.settings.policy, **several))))
     width = max(len(text) for text, _ in offers)
     for text, other in offers:
         yield f"  {text:{width}}  {gib(other.need.peak_bytes):>6}{_gained(made, other)}"
@@ -74,8 +79,8 @@ def _gained(made: Plan, other: Plan) -> str:
     return f" GiB, then fits {more[0]}" if more else " GiB"
 
 
-def changes(made: Plan) -> Iterator[tuple[str, Plan]]:
-    """(a setting with its value, the plan with it), for each that differs from the plan's."""
+def _wanted(made: Plan) -> dict[str, Any]:
+    """Settings of the policy that may lower the peak, with other values than the plan's."""
     policy, settings = made.settings.policy, made.settings
     questions = -(-settings.data.questions_per_step // made.processes)
     wanted: dict[str, Any] = {
@@ -91,10 +96,15 @@ def changes(made: Plan) -> Iterator[tuple[str, Plan]]:
         wanted["lora_rank"] = ADAPTER_RANK
     if made.bytes_a_weight != 2:
         wanted["dtype"] = "bfloat16"
-    for name, value in wanted.items():
-        if getattr(policy, name) != value:
-            shown = str(value).lower() if isinstance(value, bool) else value
-            yield f"policy.{name}={shown}", _with(made, policy=replace(policy, **{name: value}))
+    return {name: value for name, value in wanted.items() if getattr(policy, name) != value}
+
+
+def changes(made: Plan) -> Iterator[tuple[str, Plan]]:
+    """(a setting with its value, the plan with it), for each that differs from the plan's."""
+    policy, settings = made.settings.policy, made.settings
+    for name, value in _wanted(made).items():
+        shown = str(value).lower() if isinstance(value, bool) else value
+        yield f"policy.{name}={shown}", _with(made, policy=replace(policy, **{name: value}))
     if settings.algorithm.kl_beta and not policy.lora_rank:
         yield "algorithm.kl_beta=0", _with(made, algorithm=replace(settings.algorithm, kl_beta=0.0))
     if not made.on_cpu:
