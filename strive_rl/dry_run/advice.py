@@ -64,8 +64,9 @@ def advice(made: Plan) -> Iterator[str]:
     yield f"peak {gib(need.peak_bytes)} GiB; one change at a time:"
     shown = " ".join(text for text, _ in offers)
     several = {name: value for name, value in _wanted(made).items() if f"policy.{name}=" in shown}
-    if len(several) > 1:
-        offers.append((TOGETHER, _with(made, policy=replace(made.settings.policy, **several))))
+    together = _with(made, policy=replace(made.settings.policy, **several))
+    if together.need.peak_bytes < (1 - NOTABLE) * offers[0][1].need.peak_bytes:
+        offers.append((TOGETHER, together))
     width = max(len(text) for text, _ in offers)
     for text, other in offers:
         yield f"  {text:{width}}  {gib(other.need.peak_bytes):>6}{_gained(made, other)}"

@@ -76,7 +76,7 @@ def _gain_line(label: str, gain: Results | None) -> Iterator[str]:
 def vote_lines(results: Results, accuracies: Mapping[str, Results | None]) -> Iterator[str]:
     """The columns of a vote and its controls side by side: accuracy, and what was read for it."""
     if votes := results.get("votes"):
-        rows = [VOTE_HEADER]
+        rows: list[tuple[str, ...]] = [VOTE_HEADER]
         for name, cost in votes.items():
             counts = (f"{cost[each]:,}" for each in ("prompts", "frames"))
             agreement = "-" if cost["agreement"] is None else f"{100 * cost['agreement']:.1f}"

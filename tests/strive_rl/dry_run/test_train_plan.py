@@ -100,10 +100,8 @@ def test_changes_are_planned_and_those_already_made_are_not_offered(tmp_path: Pa
     less = offered["policy.gradient_checkpointing=true"].need
     (line,) = (line for line in plan_text(plain).splitlines() if "policy.gradient_checkpointing=true" in line)
     assert f"{less.peak_bytes / GIB:.1f} GiB" in line
-    *alone, together = re.findall(
-        r"^#   (?:policy|all of policy).* ([\d.]+) GiB", plan_text(plain), re.MULTILINE
-    )
-    assert float(together) < min(map(float, alone))
+    # Together only where that needs less than the best alone: here not on 8 processes (31.0 GiB, not 30.4).
+    assert ("all of policy.* together" in plan_text(plain)) == (processes == 1)
     done = with_policy(made, gradient_checkpointing=True, groups_per_pass=1, lora_rank=64, prompts_per_pass=1)
     assert not {"policy.gradient_checkpointing", "policy.groups_per_pass", "policy.lora_rank"} & {
         text.split("=")[0] for text, _ in changes(done)
