@@ -147,6 +147,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
         kinds = Counter(failure.kind for failure in summary.failures).most_common()
         yield f"  by kind: {', '.join(f'{count} {kind}' for kind, count in kinds)}"
+    if summary.failures and not summary.unchanged:
+        yield "  correct these rows or files, then run the same command again (files: with --retry-failed)"
     if damaged := summary.damaged_videos:
         names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])
         more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)

@@ -60,6 +60,13 @@ EXTRA: list[dict[str, object]] = [
         "solution": "2",
     },
     {"problem_id": "folder", "path": "clip/%05d.jpg", "fps": 2, "problem_type": "multiple choice", **RED},
+    {
+        "problem_id": "timed",
+        "path": "timed",
+        "frame_times": [0, 0.4, 1.1, 3.0],
+        "problem_type": "multiple choice",
+        **RED,
+    },
     {"problem_id": "r", "path": "big.jpg", "problem_type": "regression", "problem": "Size?", "solution": 2.5},
     {
         "problem_id": "f",
@@ -77,9 +84,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = write_world(root / "world", videos=1, questions_per_video=2, seed=3)
     Image.new("RGB", (60, 40), (200, 0, 0)).save(root / "world" / "still.png")
     Image.effect_noise((400, 300), 90).convert("RGB").save(root / "world" / "big.jpg")
-    for number in range(6):
-        (root / "world" / "clip").mkdir(exist_ok=True)
-        Image.new("RGB", (64, 48), (40 * number, 0, 0)).save(root / "world" / "clip" / f"{number:05d}.jpg")
+    for name, count in (("clip", 6), ("timed", 4)):
+        (root / "world" / name).mkdir()
+        for number in range(count):
+            Image.new("RGB", (64, 48), (40 * number, 0, 0)).save(root / "world" / name / f"{number:05d}.jpg")
     with table.open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
     out = root / "built"
@@ -109,16 +117,18 @@ def test_a_folder_of_frames_keeps_the_times_of_its_column(built: Path) -> None:
     assert sample.times.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
     assert sample.meta.info.duration_seconds == 3.0
     assert sample.meta.question.fps == 2.0
+    timed = shards.read(shards.sample_ids.index("timed"))
+    assert timed.times.tolist() == [0.0, 0.4, 1.1, 3.0] == list(timed.meta.question.frame_times)
 
 
 def test_the_report_shows_images_without_a_time_line(built: Path) -> None:
-    write_report(built, built.parent / "page.html", Selection(limit=10))
+    write_report(built, built.parent / "page.html", Selection(limit=11))
     page = (built.parent / "page.html").read_text()
     still = page[page.index('id="sample-still"') :].partition("</section>")[0]
     assert "image" in still
     assert 'class="chart"' not in still
     assert still.count('class="frame"') == 1
-    assert page.count('aria-label="time line"') == 4
+    assert page.count('aria-label="time line"') == 5
 
 
 def test_spatial_views_are_the_variants_of_an_image(built: Path) -> None:

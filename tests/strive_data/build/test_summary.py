@@ -183,7 +183,8 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     assert lines[1] == "cache: 1 of 4 videos came from the cache"
     assert lines[2] == "out: 3 samples kept from earlier starts"
     assert lines[4] == "  row 0, oom: m"
-    assert lines[-2:] == ["  and 2 more: strive-data inspect out --failures", "  by kind: 12 oom"]
+    assert lines[-3:-1] == ["  and 2 more: strive-data inspect out --failures", "  by kind: 12 oom"]
+    assert "run the same command again" in lines[-1]
     unchanged = list(summary_lines(replace(DONE, unchanged=True, resumed=8), OUT, CACHE))
     assert unchanged[0] == "out: already finished, nothing to do"
     assert len(unchanged) == 2
