@@ -51,21 +51,24 @@ class Search:
     """The decoding of one video: `slots` has each wanted frame with its slot in the store.
 
     A frame is named by the place of its packet, or by its number where it has no time. Frames with equal
-    times share a slot, and the last one shown stays. `damaged` are the slots whose frames are damaged or
-    refer to something damaged; `errors` are those of the last try, `raised` those of all.
+    times share a slot, and the last one shown stays. `kept` are the frames that were put in; `damaged` the
+    slots whose frames are damaged or refer to something damaged; `errors` are those of the last try, `raised`
+    those of all.
     """
 
     index: PacketIndex
     slots: dict[int, int]
     store: FrameStore
+    kept: set[int] = field(default_factory=set)
     errors: DecodeErrors = field(default_factory=DecodeErrors)
     damaged: set[int] = field(default_factory=set)
     raised: list[Exception] = field(default_factory=list)
 
     def unfinished(self) -> list[int]:
-        """Wanted frames whose slots are empty or damaged."""
+        """Wanted frames whose slots are damaged, or miss the frame that is shown last."""
+        last = {slot: name for name, slot in self.slots.items()}
         return [
-            name for name, slot in self.slots.items() if not self.store.filled[slot] or slot in self.damaged
+            name for name, slot in self.slots.items() if last[slot] not in self.kept or slot in self.damaged
         ]
 
 
@@ -168,6 +171,7 @@ def _keep_timed(frames: Iterable[Any], runs: list[Run], search: Search) -> None:
             kept.add(frame.pts)
             if len(kept) == len(wanted):
                 break
+    search.kept |= kept
     search.damaged -= {search.slots[place] for place in kept}
     for run in runs:
         damaged = [place for place in run.wanted & kept if errors.reach(run.start, place)]
