@@ -85,8 +85,9 @@ class FailedRow:
     """A row of the annotation that gave no sample: one row of failures.parquet.
 
     `row` is its 0-based position in the annotation, -1 if that is not known: a manifest does not store it,
-    because positions change when rows are added. `question_hash` identifies the question that was tried (""
-    for a row that could not be read), `attempt` the round of `--retry-failed` in which it failed.
+    because positions change when rows are added. In the table, `message` names the file and the line.
+    `question_hash` identifies the question that was tried ("" for a row that could not be read), `attempt`
+    the round of `--retry-failed` in which it failed.
     """
 
     sample_id: str

@@ -77,13 +77,19 @@ def table_rows(file: TextIO, name: str, separator: str = ",") -> Iterator[tuple[
             lines.go_back_to_second()
             yield start + 1, _bad(f"broken CSV: {error}")
             continue
+        while len(cells) > len(header) and not cells[-1]:
+            cells.pop()
         if len(cells) == len(header):
             yield start + 1, {key: cell for key, cell in zip(header, cells, strict=True) if cell and key}
         elif cells:
             lines.go_back_to_second()
+            mark = SEPARATORS[separator]
             yield (
                 start + 1,
-                _bad(f"broken CSV: got {len(cells)} cells, expected {len(header)} as in the header"),
+                _bad(
+                    f"broken CSV: got {len(cells)} cells, expected {len(header)} as in the header; put "
+                    f"double quotes around a cell that holds a {mark}, and leave empty cells between {mark}s"
+                ),
             )
 
 

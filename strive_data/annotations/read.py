@@ -36,6 +36,7 @@ from strive_data.annotations.rows import (
     EXPECTED,
     ROWS_FOR_COLUMNS,
     Item,
+    Places,
     RowFile,
     columns_of,
     items_of,
@@ -68,41 +69,39 @@ class Annotations:
     """What the annotation files hold.
 
     Rows are counted from 0 over all files in the order given, blank lines aside. `questions` are
-    (row, question); every other row is in `failures`. `input_sha256` has the hash of each file by its path,
-    `readings` how it was read; a recipe file is among the hashes.
+    (row, question); every other row is in `failures`. `input_sha256` has the hash of each file by its path (a
+    recipe file is among them), `readings` how it was read, `places` where each row lies.
     """
 
     questions: tuple[tuple[int, Question], ...]
     failures: tuple[FailedRow, ...]
     input_sha256: dict[str, str]
     readings: dict[str, Reading] = field(default_factory=dict)
+    places: Places = field(default_factory=Places, compare=False)
 
 
 class _Reader:
-    """Reads the rows of one file. `before` are the readers of the files before it, which know used ids."""
+    """Reads the rows of one file. `used`, the row of each id, and `places` hold those of earlier files."""
 
-    def __init__(self, file: RowFile, recipe: Recipe, videos: VideoFolder, before: Sequence[_Reader]) -> None:
-        self._name, self._videos, self._all = file.path.name, videos, (*before, self)
+    def __init__(self, recipe: Recipe, videos: VideoFolder, used: dict[str, int], places: Places) -> None:
+        self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
-        # Where an id was used first: its place, or in a list of rows just the number, which is smaller.
-        self._first: dict[str, str | int] = {}
-        self._unit = ""
 
-    def question(self, item: Item) -> Question:
+    def question(self, row: int, item: Item) -> Question:
         """The item's question; notes its id as used. Raises SampleError for a bad row."""
         plain = self._plain.question(item)
         if plain is not None:
-            self._use(plain.sample_id, item)
+            self._use(plain.sample_id, row)
             return plain
         if isinstance(item.value, SampleError):
             raise item.value
         try:
             layout = self._rows.layout(item)
         except SampleError:
-            self._use(sample_id_of(self._rows.identity(item)), item)
+            self._use(sample_id_of(self._rows.identity(item)), row)
             raise
-        self._use(sample_id_of(layout), item)
+        self._use(sample_id_of(layout), row)
         return question_of(layout, self._videos, labels=self._rows.labels)
 
     def failure(self, row: int, item: Item, error: SampleError) -> FailedRow:
@@ -114,26 +113,14 @@ class _Reader:
             video=video_of(known),
             stage="annotation",
             kind=error.kind,
-            message=f"{item.place}: {error.message}",
+            message=f"{self._places.of(row)}: {error.message}",
         )
 
-    def _use(self, sample_id: str, item: Item) -> None:
-        for reader in self._all:
-            if sample_id in reader._first:
-                label, place = self._rows.labels["problem_id"], reader._place(sample_id)
-                raise SampleError(
-                    FailureKind.DUPLICATE_ID, f"{label} {sample_id} is used already, at {place}"
-                )
-        if not sample_id:
-            return
-        if item.unit in ("line", "item", "row"):
-            self._unit, self._first[sample_id] = item.unit, item.number
-        else:
-            self._first[sample_id] = item.place
-
-    def _place(self, sample_id: str) -> str:
-        first = self._first[sample_id]
-        return first if isinstance(first, str) else f"{self._name} {self._unit} {first}"
+    def _use(self, sample_id: str, row: int) -> None:
+        first = self._used.setdefault(sample_id, row)
+        if first != row and sample_id:
+            label, place = self._rows.labels["problem_id"], self._places.of(first)
+            raise SampleError(FailureKind.DUPLICATE_ID, f"{label} {sample_id} is used already, at {place}")
 
 
 def read_annotations(
@@ -174,28 +161,28 @@ def annotations_of(
     questions: list[tuple[int, Question]] = []
     failures: list[FailedRow] = []
     readings: dict[str, Reading] = {}
-    readers: list[_Reader] = []
+    used: dict[str, int] = {}
+    places = Places()
     videos = VideoFolder(data_root, check_files=check_files)
     row = 0
     for file, choice in zip(files, chosen, strict=True):
-        reader = _Reader(file, choice.recipe, videos, tuple(readers))
-        readers.append(reader)
+        reader = _Reader(choice.recipe, videos, used, places)
         seen: set[str] = set()
         before = len(questions)
         with _collector_paused():
             for item in items_of(file, choice.recipe.rows):
+                places.add(item)
                 if type(item.value) is dict:
                     seen.update(item.value)
                 try:
-                    questions.append((row, reader.question(item)))
+                    questions.append((row, reader.question(row, item)))
                 except SampleError as error:
                     failures.append(reader.failure(row, item, error))
                 row += 1
-        unread = tuple(_printable(seen - names_read(choice.recipe)))
         types = Counter(question.problem_type for _, question in questions[before:])
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
-            unread=unread,
+            unread=tuple(_printable(seen - names_read(choice.recipe))),
             guesses=file.guesses + choice.guesses,
             types=dict(types.most_common()),
         )
@@ -204,6 +191,7 @@ def annotations_of(
         failures=tuple(failures),
         input_sha256={file.path.as_posix(): file.sha256 for file in files} | _recipe_sha256(recipe),
         readings=readings,
+        places=places,
     )
 
 
@@ -261,6 +249,9 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Cho
         columns = columns_of(file.items, first)
         if choice := _fitting(file, columns, named):
             return choice
+    broken = file.header and any(isinstance(item.value, SampleError) for item in file.items)
+    if broken and (choice := _fitting(file, {*file.header}, named)):
+        return choice  # each broken row says what is wrong with it
     if empty := _empty_fields(file, columns, named):
         raise UsageError(
             f"annotation {file.path}: {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty in "

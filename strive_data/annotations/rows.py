@@ -8,6 +8,8 @@ column has one type by itself, so polars reads that.
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,14 +51,35 @@ class Item(NamedTuple):
     value: object
     textual: bool = False
 
-    @property
-    def place(self) -> str:
-        """File name and place in it, for messages: "rows.csv line 7"."""
-        return f"{self.path.name} {self.unit}" + (f" {self.number}" if self.number >= 0 else "")
-
 
 # The constructor of a named tuple takes twice as long.
 _item = tuple.__new__
+
+
+class Places:
+    """Where the rows of all files lie, for messages: "rows.csv line 7". Rows count from 0 as they come."""
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+        # The row from which on places begin with this text.
+        self._starts: list[int] = []
+        self._texts: list[str] = []
+        self._last: tuple[Path, str] | None = None
+
+    def add(self, item: Item) -> None:
+        """Note the next row."""
+        if (item.path, item.unit) != self._last:
+            self._last = item.path, item.unit
+            self._starts.append(len(self._numbers))
+            self._texts.append(f"{item.path.name} {item.unit}")
+        self._numbers.append(item.number)
+
+    def of(self, row: int) -> str:
+        """The place of a row; its number for one that was not noted."""
+        if row >= len(self._numbers):
+            return f"row {row}"
+        text, number = self._texts[bisect_right(self._starts, row) - 1], self._numbers[row]
+        return f"{text} {number}" if number >= 0 else text
 
 
 @dataclass(frozen=True)

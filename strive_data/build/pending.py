@@ -85,25 +85,31 @@ def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:
         if sample_id in now:
             number, question = now[sample_id]
             if question_hash(question) != built_from:
-                raise UsageError(_refusal(f"row {number} (sample {sample_id!r}) has changed"))
+                raise UsageError(_refusal(f"{rows.places.of(number)} (sample {sample_id!r}) has changed"))
         elif failure is None:
             raise UsageError(_refusal(f"the row of sample {sample_id!r} is missing"))
         elif failure.kind not in MISSING:
-            raise UsageError(_refusal(f"row {failure.row} (sample {sample_id!r}): {failure.message}"))
+            raise UsageError(_refusal(f"sample {sample_id!r}, {failure.message}"))
 
 
 def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:
     """All failures of a build: unusable rows of the annotation, and rows that were tried and failed.
 
-    Row numbers are those of the annotation as it is now.
+    Row numbers and places are those of the annotation as it is now.
     """
     unusable = [row for row in rows.failures if row.kind not in MISSING or row.sample_id not in state.done]
     tried = [
-        replace(state.failed[question.sample_id], row=number, video=question.video)
+        _with_place(state.failed[question.sample_id], rows, number, question)
         for number, question in rows.questions
         if question.sample_id in state.failed
     ]
     return unusable + tried
+
+
+def _with_place(failure: FailedRow, rows: Annotations, number: int, question: Question) -> FailedRow:
+    """A failure of a video with the place of its row behind its message, as in "v.mp4: … (q.csv line 7)"."""
+    message = f"{failure.message} ({rows.places.of(number)})"
+    return replace(failure, row=number, video=question.video, message=message)
 
 
 def _refusal(what: str) -> str:

@@ -89,10 +89,7 @@ def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
 
 def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, FailedRow]) -> list[str]:
     return [
-        *(
-            f"  {count} {kind}, for example row {examples[kind].row}: {examples[kind].message}"
-            for kind, count in kinds.most_common()
-        ),
+        *(f"  {count} {kind}, for example {examples[kind].message}" for kind, count in kinds.most_common()),
         *(f"  {ADVICE[kind]}" for kind, _ in kinds.most_common(1) if kind in ADVICE),
     ]
 
@@ -142,12 +139,15 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"{out}: {plural(summary.resumed, 'sample')} kept from earlier starts"
     yield f"{out}: {counted_samples(summary.counts)}, {summary.seconds:.1f} s"
     for failure in summary.failures[:SHOWN_FAILURES]:
-        yield f"  row {failure.row}, {failure.kind}: {failure.message}"
+        yield f"  {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
         yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
         kinds = Counter(failure.kind for failure in summary.failures).most_common()
         yield f"  by kind: {', '.join(f'{count} {kind}' for kind, count in kinds)}"
-    if summary.failures and not summary.unchanged:
+    failed = sum(failure.stage != "annotation" for failure in summary.failures)
+    if summary.unchanged and failed:
+        yield f"  {plural(failed, 'row')} failed when tried: --retry-failed tries them again"
+    elif summary.failures and not summary.unchanged:
         yield "  correct these rows or files, then run the same command again (files: with --retry-failed)"
     if damaged := summary.damaged_videos:
         names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])

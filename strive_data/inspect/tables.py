@@ -260,7 +260,7 @@ def _without_repeated_path(rows: pl.DataFrame) -> pl.DataFrame:
     if not {"video", "message"} <= set(rows.columns):
         return rows
     pairs = zip(rows["video"], rows["message"], strict=True)
-    texts = [message.split(f"{video}: ", maxsplit=1)[-1] for video, message in pairs]
+    texts = [message.split(f"{video}: ", maxsplit=1)[-1] if video else message for video, message in pairs]
     return rows.with_columns(message=pl.Series(texts, dtype=pl.String))
 
 

@@ -488,3 +488,21 @@ def test_a_root_that_is_not_there_or_seen_by_this_process_alone_is_refused(tmp_p
         video_root("pipe:ls")
     assert video_root(f"file://{tmp_path}") == tmp_path
     assert video_root("https://host/videos/") == "https://host/videos"
+
+
+def test_a_table_of_broken_rows_alone_says_what_each_needs(tmp_path):
+    """Regression: "question is empty in every row"."""
+    table = tmp_path / "q.csv"
+    table.write_text(
+        "video,question,answer,options\nv.mp4,Who, then?,A,x | y\nv.mp4,Who,me\nv.mp4,Who?,me,,,\n"
+    )
+    rows = read_annotations([table], tmp_path, check_files=False)
+    assert [row for row, _ in rows.questions] == [2]  # empty cells behind the last one hold nothing
+    table.write_text("video,question,answer\nv.mp4,Who, then?,me\nv.mp4,me\n")
+    rows = read_annotations([table], tmp_path, check_files=False)
+    assert [failure.kind for failure in rows.failures] == ["bad_row", "bad_row"]
+    for failure, said in zip(
+        rows.failures, ("line 2: broken CSV: got 4", "line 3: broken CSV: got 2"), strict=True
+    ):
+        assert f"q.csv {said} cells, expected 3" in failure.message
+        assert "double quotes around a cell that holds a comma" in failure.message

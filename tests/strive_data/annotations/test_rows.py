@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.annotations.delimited import table_rows
-from strive_data.annotations.rows import columns_of, nested_items, read_rows
+from strive_data.annotations.rows import Places, columns_of, nested_items, read_rows
 from strive_data.errors import SampleError, UsageError
 
 ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
@@ -24,6 +24,13 @@ def written(folder, name, body):
     return path
 
 
+def places_of(items):
+    places, items = Places(), list(items)
+    for item in items:
+        places.add(item)
+    return [places.of(row) for row in range(len(items))]
+
+
 def test_each_format_gives_the_same_rows(tmp_path):
     pl.DataFrame(ROWS).write_parquet(tmp_path / "rows.parquet")
     paths = [
@@ -33,7 +40,7 @@ def test_each_format_gives_the_same_rows(tmp_path):
     ]
     files = [read_rows(path) for path in paths]
     assert [[item.value for item in file.items] for file in files] == [ROWS] * 3
-    assert [[item.place for item in file.items] for file in files] == [
+    assert [places_of(file.items) for file in files] == [
         ["rows.json item 0", "rows.json item 1"],
         ["rows.jsonl line 1", "rows.jsonl line 2"],
         ["rows.parquet row 0", "rows.parquet row 1"],
@@ -44,9 +51,9 @@ def test_each_format_gives_the_same_rows(tmp_path):
 
 def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
     file = read_rows(written(tmp_path, "rows.CSV", b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
-    assert [(item.place, item.row, item.value) for item in file.items] == [
-        ("rows.CSV line 2", 0, {"a": "1", "b": "\udcff"}),
-        ("rows.CSV line 3", 1, {"a": "2", "b": "é"}),
+    assert [(item.number, item.row, item.value) for item in file.items] == [
+        (2, 0, {"a": "1", "b": "\udcff"}),
+        (3, 1, {"a": "2", "b": "é"}),
     ]
     assert all(item.textual for item in file.items)
 
@@ -67,7 +74,7 @@ def test_one_object_over_several_lines_is_a_tree_and_one_row(tmp_path):
     file = read_rows(written(tmp_path, "t.json", json.dumps(tree, indent=1)))
     assert (file.tree, [item.value for item in file.items]) == (tree, [tree])
     items = list(nested_items(file.path, tree, "{key}/{dimension}"))
-    assert [(item.place, item.row) for item in items] == [
+    assert [*zip(places_of(items), [item.row for item in items], strict=True)] == [
         ("t.json v/speed item 0", 0),
         ("t.json v/speed item 1", 1),
         ("t.json v/order item 0", 0),
@@ -158,7 +165,7 @@ def test_cells_may_hold_commas_quotes_and_lines():
 def test_a_wrong_number_of_cells_costs_one_row():
     rows = read("a,b\n1\n2,2\n3,3,3\n4,4\n")
     assert [line for line, row in rows if isinstance(row, dict)] == [3, 5]
-    assert rows[0] == (2, "broken CSV: got 1 cells, expected 2 as in the header")
+    assert rows[0][1].startswith("broken CSV: got 1 cells, expected 2 as in the header; put double quotes")
     assert rows[2][1].startswith("broken CSV: got 3 cells")
 
 

@@ -257,7 +257,7 @@ def test_an_unknown_engine_is_refused_where_nothing_is_left_to_do_too(
 def test_no_usable_row_is_an_error_but_leaves_its_reasons(world: Path, tmp_path: Path) -> None:
     annotation = tmp_path / "a.jsonl"
     annotation.write_text('{"problem_id": 1, "path": "x.mp4"}\n')
-    with pytest.raises(UsageError, match=r"none of 1 rows [^\n]*\n  1 bad_row, for example row 0: "):
+    with pytest.raises(UsageError, match=r"none of 1 rows [^\n]*\n  1 bad_row, for example "):
         run(annotation, tmp_path / "out")
     assert pl.read_parquet(tmp_path / "out" / "failures.parquet").height == 1
 

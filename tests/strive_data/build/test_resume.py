@@ -284,9 +284,9 @@ def test_a_failed_row_that_was_corrected_is_tried_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ('"answer": "x"', '"answer": "y"', r"row 0 \(sample 'a0'\) has changed"),
+        ('"answer": "x"', '"answer": "y"', r"rows.jsonl line 1 \(sample 'a0'\) has changed"),
         ('{"id": "a0", ', '{"id": "a99", ', "the row of sample 'a0' is missing"),
-        ('"question": "?"', '"question": ""', r"row 0 \(sample 'a0'\): .*question"),
+        ('"question": "?"', '"question": ""', r"sample 'a0', rows.jsonl line 1: .*question"),
     ],
 )
 def test_rows_of_samples_may_not_change(tmp_path: Path, before: str, after: str, says: str) -> None:
@@ -383,10 +383,22 @@ def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> N
         run(annotation, out, FakeEngine("g"))
     lines = str(raised.value).splitlines()
     assert lines[0] == "stopped: 60 of 72 rows failed, failures.max_share is 0.5"
-    assert lines[1] == "  60 timeout, for example row 12: too slow"
+    assert lines[1] == "  60 timeout, for example too slow"
     assert not (out / "run.json").exists()
     assert len(list(out.glob("shard-*.tar"))) == 4
     summary, engine = run(annotation, out, FakeEngine())
     assert (engine.videos, summary.counts["samples"], summary.failures) == (["g.mp4"], 72, ())
     run(annotation, tmp_path / "plain", FakeEngine())
     assert content(out) == content(tmp_path / "plain")
+
+
+def test_each_failure_names_the_line_of_its_row(tmp_path: Path) -> None:
+    """Regression: a video that failed later had no file and no line."""
+    annotation, out = write_annotation(tmp_path / "data", "afa"), tmp_path / "out"
+    rows = annotation.read_text()
+    annotation.write_text("\n" + rows + '{"problem_id": "x"}\n')
+    summary, _ = run(annotation, out, FakeEngine("f"))
+    assert [(row.row, row.stage) for row in summary.failures] == [(3, "annotation"), (1, "decode")]
+    assert summary.failures[0].message.startswith("rows.jsonl line 5: ")
+    assert summary.failures[1].message.endswith(" (rows.jsonl line 3)")
+    assert verify_build(out, workers=1).problems == ()

@@ -111,8 +111,8 @@ def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> No
         limits.add(2, rows[2:])
     assert str(raised.value).splitlines()[:4] == [
         "stopped: 4 of 4 rows failed, failures.max_count is 3",
-        "  3 missing, for example row 1: m1",
-        "  1 no_moov, for example row 0: m0",
+        "  3 missing, for example m1",
+        "  1 no_moov, for example m0",
         "  check that --data-root is the folder that the video paths start from",
     ]
     # Regression: the share alone was named, where the count stood in the way.
@@ -133,8 +133,8 @@ def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequen
         for i, kind in enumerate(kinds)
     ]
     assert failure_lines(rows) == [
-        "  2 timeout, for example row 1: m1",
-        "  1 bad_row, for example row 0: m0",
+        "  2 timeout, for example m1",
+        "  1 bad_row, for example m0",
         "  check the speed of the storage, or raise decode.timeout_seconds",
     ]
     assert failure_lines([]) == []
@@ -182,12 +182,14 @@ def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
     assert lines[0].startswith("out: started with av 1, now 2")
     assert lines[1] == "cache: 1 of 4 videos came from the cache"
     assert lines[2] == "out: 3 samples kept from earlier starts"
-    assert lines[4] == "  row 0, oom: m"
+    assert lines[4] == "  oom: m"
     assert lines[-3:-1] == ["  and 2 more: strive-data inspect out --failures", "  by kind: 12 oom"]
     assert "run the same command again" in lines[-1]
     unchanged = list(summary_lines(replace(DONE, unchanged=True, resumed=8), OUT, CACHE))
     assert unchanged[0] == "out: already finished, nothing to do"
     assert len(unchanged) == 2
+    stale = list(summary_lines(replace(DONE, unchanged=True, failures=failures), OUT, CACHE))
+    assert stale[-1] == "  12 rows failed when tried: --retry-failed tries them again"
     assert "out" in stopped_line(OUT)
 
 

@@ -279,6 +279,9 @@ def test_a_failures_message_does_not_repeat_the_path_on_the_screen(tmp_path: Pat
     build = write_build(tmp_path / "b", [a_sample("1")], failures=[failure])
     assert f"message    {why}\n" in table_rows(build, "failures")
     assert "/root/" not in table_rows(build, "failures")
+    # Regression: without a video's name, the line of the row was cut off.
+    row = replace(failure, video="", stage="annotation", message="q.csv line 2: broken CSV: got 1 cells")
+    assert "q.csv line 2: broken" in table_rows(write_build(tmp_path / "c", [], failures=[row]), "failures")
     table_rows(build, "failures", out=tmp_path / "f.csv")
     assert failure.message in (tmp_path / "f.csv").read_text()
 
