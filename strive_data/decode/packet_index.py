@@ -34,7 +34,7 @@ TS_DISCONT = 0x0200
 """FFmpeg's flag of the formats whose clock may jump (AVFMT_TS_DISCONT)."""
 
 STILL_CODECS = frozenset({"apng", "bmp", "gif", "mjpeg", "png", "webp"})
-"""FFmpeg's names of the formats for stills: a stream of one such picture is a still, or a song's cover."""
+"""FFmpeg's names of the formats for pictures: a stream of a single one is a picture, or a song's cover."""
 
 REORDER_PROBE = 64
 """Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
@@ -94,7 +94,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     Nothing is decoded but where key flags or times may lie.
     A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
     shown, partial_decode if less than half of the declared duration of a damaged file can be read,
-    no_video_stream for a single picture of a format for stills.
+    no_video_stream for a single picture of a format for pictures.
     """
     stream, formats = video_stream(container), frozenset(container.format.name.split(","))
     scan, head = scan_packets(path, container, stream)

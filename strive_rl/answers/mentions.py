@@ -24,7 +24,7 @@ DENIAL = re.compile(
     r"|instead|rather)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
-# The options themselves are told.
+# A listing of the options.
 LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.IGNORECASE)
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(

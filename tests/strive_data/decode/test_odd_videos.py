@@ -338,7 +338,7 @@ def test_a_song_with_a_cover_says_so(tmp_path: Path) -> None:
     ("name", "codec", "pix_fmt"),
     [("one.gif", "gif", "rgb8"), ("one.avi", "mjpeg", "yuvj420p"), ("one.mov", "png", "rgb24")],
 )
-def test_one_picture_of_a_format_for_stills_is_no_video(
+def test_one_picture_of_a_picture_format_is_no_video(
     tmp_path: Path, name: str, codec: str, pix_fmt: str
 ) -> None:
     path = encode(Clip(name=name, codec=codec, pix_fmt=pix_fmt, count=1), tmp_path)
