@@ -59,6 +59,7 @@ def train(
     set_: Assignments = None,
 ) -> None:
     """Train a policy: M variants of each video, G completions of each variant, one joint advantage."""
+    from strive_rl.common.preflight import RESUME, locked
     from strive_rl.config import TrainSettings
 
     options = {
@@ -76,8 +77,6 @@ def train(
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
     if dry_run:
         return _plan(shards, model, settings, heldout, nproc)
-    from strive_rl.common.preflight import RESUME, locked
-
     with locked(out, RESUME):
         code = _train(
             shards,

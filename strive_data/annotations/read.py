@@ -261,11 +261,10 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Cho
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     missing = missing_fields(columns, named)
     if len(missing) < len(REQUIRED):
-        them = "it" if len(missing) == 1 else "them"
         raise UsageError(
             f"annotation {file.path}: no column for the {' and the '.join(missing)}: columns are {listed}; "
-            f"name {them} with --columns {','.join(f'{name}=…' for name in missing)}, or all fields by a "
-            "recipe (--recipe FILE.toml)"
+            f"name {'it' if len(missing) == 1 else 'them'} with "
+            f"--columns {','.join(f'{name}=…' for name in missing)}, or all by a recipe (--recipe FILE.toml)"
         )
     raise UsageError(
         f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Name the columns with "

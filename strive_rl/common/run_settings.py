@@ -159,13 +159,13 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
-    """Raise UsageError that names where the results of a finished evaluation are not those of `now`."""
+    """Raise UsageError that names where the record of an evaluation is not that of `now`."""
     if now.keys() - results.keys():
         raise UsageError(f"{out} already holds results of something else: give another --out")
     changed = differences({name: results[name] for name in now}, now)
     if changed:
         raise UsageError(
-            f"{out} holds a finished evaluation, made otherwise ({'; '.join(changed)}): restore that, or "
+            f"{out} holds an evaluation, made otherwise ({'; '.join(changed)}): restore that, or "
             "give another --out"
         )
 

@@ -17,6 +17,7 @@ JUDGE_FILE = "for_judge.jsonl"
 PAGE_FILE = "page.html"
 COMPARISON_FILE = "comparison.json"
 RESULTS_FILE = "results.json"
+PROGRESS_FILE = "progress.jsonl"
 """Written last: a folder with it is finished."""
 
 EQUAL_SCORES = ", all scores equal"

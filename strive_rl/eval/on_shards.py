@@ -2,6 +2,9 @@
 
 predictions.jsonl has a line for each (question, column); results.json what they add up to. With a baseline,
 the gain over it is paired question by question; so is the gain of a vote over its controls.
+
+Until results.json is there, progress.jsonl holds what is evaluated, then a line for each batch on the disk.
+Started again, the evaluation goes on behind the last of them and ends with the same predictions.jsonl.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +25,11 @@ from strive_rl.answers.accuracy import final_answer
 from strive_rl.answers.similarity import recalls
 from strive_rl.answers.vote import Election, elect
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import require_folder, run_record
+from strive_rl.common.run_settings import require_folder, run_identity, run_record
 from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
 from strive_rl.data.views import evidence_seen
 from strive_rl.eval.answer import Answer, Asked, answer, cost_of
-from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, EvalSettings
+from strive_rl.eval.config import PREDICTIONS_FILE, PROGRESS_FILE, RESULTS_FILE, EvalSettings
 from strive_rl.eval.frames import require_views
 from strive_rl.eval.scored_folder import require_evaluation
 from strive_rl.policy import Policy, load_policy
@@ -46,10 +50,10 @@ def evaluate(
     baseline: Path | None = None,
     observe: Observer = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Evaluate a model into `out`; the content of results.json.
+    """Evaluate a model into `out`, or go on with an evaluation that was stopped; the content of results.json.
 
-    Raises UsageError where `out` already holds results, for an unknown frame sampler, a model that cannot be
-    loaded, and a baseline of other questions.
+    Raises UsageError where `out` already holds results or an evaluation of something else, for an unknown
+    frame sampler, a model that cannot be loaded, and a baseline of other questions.
     """
     for each in settings.columns:
         require_views(shards, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
@@ -60,13 +64,14 @@ def evaluate(
     before = read_predictions(baseline) if baseline else None
     policy = load_policy(model, settings.policy)
     out.mkdir(parents=True, exist_ok=True)
-    (out / PREDICTIONS_FILE).unlink(missing_ok=True)
-    rows: list[Prediction] = []
-    dropped: list[Dropped] = []
-    spent: Seconds = defaultdict(float)
+    rows, done = _go_on(out, run_identity(as_dict(settings), model=model, shards=shards))
+    dropped = [each for batch in done for each in batch["dropped"]]
+    spent: Seconds = defaultdict(float, done[-1]["seconds"] if done else {})
     engine = load_engine(policy, settings, settings.max_new_tokens)
-    for made, lost in predict(policy, shards, settings, engine, spent=spent):
+    for made, lost in predict(policy, shards, settings, engine, spent=spent, skip=len(done)):
         jsonl.append(out / PREDICTIONS_FILE, made)
+        batch = {"predictions": len(made), "dropped": lost, "seconds": dict(spent)}
+        jsonl.append(out / PROGRESS_FILE, [batch])
         rows += made
         dropped += lost
         observe(len(rows) + len(dropped), len(shards) * len(settings.columns))
@@ -77,7 +82,20 @@ def evaluate(
     if before is not None:
         results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
     jsonl.write_json(out / RESULTS_FILE, results)
+    (out / PROGRESS_FILE).unlink()
     return results
+
+
+def _go_on(out: Path, identity: jsonl.Record) -> tuple[list[Prediction], list[jsonl.Record]]:
+    """The predictions of whole batches, which the file is cut back to, and the lines of these batches."""
+    batches = jsonl.read(out / PROGRESS_FILE)[1:]
+    rows = jsonl.read(out / PREDICTIONS_FILE)[: sum(batch["predictions"] for batch in batches)]
+    for name, lines in ((PREDICTIONS_FILE, rows), (PROGRESS_FILE, [identity, *batches])):
+        temporary = out / f".{name}.tmp"
+        temporary.unlink(missing_ok=True)
+        jsonl.append(temporary, lines)
+        temporary.replace(out / name)
+    return rows, batches
 
 
 def finished_results(
@@ -105,21 +123,22 @@ def predict(
     engine: RolloutEngine | None = None,
     places: Sequence[int] | None = None,
     spent: Seconds | None = None,
+    skip: int = 0,
 ) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
     """Predictions and dropped questions of the samples at `places` (None: of all), batch by batch, column
-    after column; `spent` adds up the seconds of each."""
+    after column, but for the first `skip` batches; `spent` adds up the seconds of each column."""
     size, asked_for = settings.questions_per_pass, range(len(shards)) if places is None else places
     spent = defaultdict(float) if spent is None else spent
-    for column in settings.columns:
-        for start in range(0, len(asked_for), size):
-            began = time.monotonic()
-            batch = asked_for[start : start + size]
-            asked = [Asked(sample=shards.read(place), position=place) for place in batch]
-            vote = elect_completion if settings.vote else None
-            answers, dropped = answer(policy, asked, column, settings, engine, vote=vote)
-            spent[column.name] += time.monotonic() - began
-            lost = [{"sample_id": i, "sampler": column.name, "reason": reason} for i, reason in dropped]
-            yield [prediction(each) for each in answers], lost
+    vote = elect_completion if settings.vote else None
+    batches = product(settings.columns, range(0, len(asked_for), size))
+    for column, start in islice(batches, skip, None):
+        began = time.monotonic()
+        batch = asked_for[start : start + size]
+        asked = [Asked(sample=shards.read(place), position=place) for place in batch]
+        answers, dropped = answer(policy, asked, column, settings, engine, vote=vote)
+        spent[column.name] += time.monotonic() - began
+        lost = [{"sample_id": i, "sampler": column.name, "reason": reason} for i, reason in dropped]
+        yield [prediction(each) for each in answers], lost
 
 
 def elect_completion(texts: Sequence[str], question: Question, logprobs: Sequence[float]) -> Election:

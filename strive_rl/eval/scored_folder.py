@@ -16,7 +16,14 @@ from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import summarise
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import SETTINGS_FILE, flat, require_finished, run_identity
-from strive_rl.eval.config import PREDICTIONS_FILE, RESULTS_FILE, SCORED_FILE, UNIFORM, EvalSettings
+from strive_rl.eval.config import (
+    PREDICTIONS_FILE,
+    PROGRESS_FILE,
+    RESULTS_FILE,
+    SCORED_FILE,
+    UNIFORM,
+    EvalSettings,
+)
 from strive_rl.eval.page import score_page
 from strive_rl.eval.table import even_note
 
@@ -138,12 +145,14 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
 
 
 def require_evaluation(out: Path, *, shards: ShardSet, model: str, settings: EvalSettings) -> None:
-    """Raise UsageError where `out` holds a run, or a finished evaluation of other settings, model or shards,
-    and name the difference."""
-    if (out / RESULTS_FILE).is_file():
+    """Raise UsageError where `out` holds a run, or an evaluation of other settings, model or shards, finished
+    or not, and name the difference."""
+    finished = (out / RESULTS_FILE).is_file()
+    before = [jsonl.read_json(out / RESULTS_FILE)] if finished else jsonl.read(out / PROGRESS_FILE)[:1]
+    if before:
         now = run_identity(as_dict(settings), model=model, shards=shards)
         named = {name: now[name] for name in ("settings", "model", "shards_fingerprint")}
-        require_finished(jsonl.read_json(out / RESULTS_FILE), named, out)
+        require_finished(before[0], named, out)
     elif (out / SETTINGS_FILE).exists():
         raise UsageError(
             f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"

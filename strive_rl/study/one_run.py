@@ -29,7 +29,6 @@ def run_job(job: Job, shards: ShardSet, heldout: ShardSet, stream: TextIO | None
     for step in job.steps:
         folder = job.results(step)
         if not (folder / RESULTS_FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
             model = trained if step == job.steps[-1] else str(checkpoint.checkpoint_folder(run, step))
             with EvalProgress(stream) as progress:
                 evaluate(folder, shards=heldout, model=model, settings=job.evaluation, observe=progress)

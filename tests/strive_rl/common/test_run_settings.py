@@ -125,7 +125,7 @@ def test_a_finished_evaluation_is_the_same_or_its_difference_is_named() -> None:
     with pytest.raises(UsageError) as raised:
         require_finished(results, {"settings": {"seed": 1, "answers": 1}, "model": "b"}, Path("out"))
     assert str(raised.value) == (
-        "out holds a finished evaluation, made otherwise (settings.seed: 0, now 1; model: 'a', now 'b'): "
+        "out holds an evaluation, made otherwise (settings.seed: 0, now 1; model: 'a', now 'b'): "
         "restore that, or give another --out"
     )
     with pytest.raises(UsageError, match="results of something else"):

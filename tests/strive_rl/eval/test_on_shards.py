@@ -164,6 +164,40 @@ def test_prompts_that_are_too_long_are_counted(tmp_path: Path, shards: ShardSet,
     assert results["samplers"]["uniform"]["accuracy"] is None
 
 
+@pytest.mark.parametrize("longest", [16_384, 50], ids=["answered", "dropped"])
+def test_a_stopped_evaluation_goes_on(
+    tmp_path: Path, shards: ShardSet, tiny_folder: Path, longest: int
+) -> None:
+    settings = replace(SETTINGS, policy=replace(SETTINGS.policy, max_prompt_tokens=longest))
+    whole = evaluate(tmp_path / "whole", shards=shards, model=str(tiny_folder), settings=settings)
+
+    def stop(done: int, total: int) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    out, seen = tmp_path / "out", []
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(out, shards=shards, model=str(tiny_folder), settings=settings, observe=stop)
+    # Killed between the predictions of a batch and its line of progress.
+    jsonl.append(out / "predictions.jsonl", [row(6, 1.0, None)])
+    with (out / "progress.jsonl").open("a") as file:
+        file.write('{"predictions": 4, "dro')
+    with pytest.raises(UsageError, match=r"holds an evaluation, made otherwise .*max_new_tokens: 4, now 5"):
+        evaluate(out, shards=shards, model=str(tiny_folder), settings=replace(settings, max_new_tokens=5))
+    resumed = evaluate(
+        out,
+        shards=shards,
+        model=str(tiny_folder),
+        settings=settings,
+        observe=lambda done, _: seen.append(done),
+    )
+    assert (resumed, seen) == (whole, [10, 12])
+    assert len(resumed["dropped"]) == (12 if longest == 50 else 0)
+    texts = [(folder / "predictions.jsonl").read_text() for folder in (out, tmp_path / "whole")]
+    assert texts[0] == texts[1]
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.jsonl", "results.json"]
+
+
 def test_what_cannot_be_evaluated(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
     model = str(tiny_folder)
     with pytest.raises(UsageError, match="no finished evaluation"):
