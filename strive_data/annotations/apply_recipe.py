@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +47,7 @@ SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 LARGEST = 1e15
+NUMBERS = (int, float, Decimal)
 BY_ANSWER = "by answer"
 
 Row = Mapping[str, object]
@@ -139,6 +141,8 @@ class RecipeReader:
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
         elif otherwise == "by question":
+            if names_option(layout.get("solution")):
+                _find_options(layout)
             layout["problem_type"] = (
                 "multiple choice"
                 if layout.get("options")
@@ -233,7 +237,7 @@ def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
         return value
     if value is ABSENT or value is None:
         _bad_row(f"{name} is missing")
-    if isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST:
+    if isinstance(value, NUMBERS) and not isinstance(value, bool) and -LARGEST < value < LARGEST:
         return str(value)
     return _bad_row(f"{name}: got {short_repr(value)}, expected a text or a number below {LARGEST:.0e}")
 
@@ -353,9 +357,16 @@ def type_by_question(question: object, answer: object) -> str:
     return "numerical" if numerical else "free-form"
 
 
+def names_option(answer: object) -> bool:
+    """Whether an answer is "B", "(B)" or "B. text": the options may be lines of the question."""
+    return isinstance(answer, str) and bool(
+        LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())
+    )
+
+
 def _type_by_answer(layout: Layout) -> str:
     answer = layout.get("solution")
-    if isinstance(answer, str) and (LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())):
+    if names_option(answer):
         _find_options(layout)
     if layout.get("options"):
         return "multiple choice"

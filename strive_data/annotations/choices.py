@@ -155,7 +155,7 @@ def _of_text(answer: object, options: Sequence[_Option], label: str) -> object:
 def _of_option(answer: object, options: Sequence[_Option], label: str) -> object:
     """The letter of the option that `answer` names: by its letter, its text, or both as they are written.
 
-    A text in other case, or with another full stop, names its option too, where only one fits.
+    A text in other case, or within other brackets and stops, names its option too, where only one fits.
     """
     if not isinstance(answer, str):
         return answer
@@ -173,7 +173,7 @@ def _of_option(answer: object, options: Sequence[_Option], label: str) -> object
 
 
 def _bare(text: str) -> str:
-    return text.strip().removesuffix(".").casefold()
+    return text.strip().strip("(.:)").strip().casefold()
 
 
 def _bad_row(message: str) -> NoReturn:

@@ -21,6 +21,7 @@ from strive_data.annotations.apply_recipe import (
     Row,
     column_of,
     getter,
+    names_option,
     type_by_question,
     untagged,
 )
@@ -166,7 +167,7 @@ class PlainReader:
         if options and kind:
             return "multiple choice"
         if kind == "by question":
-            return type_by_question(text, answer)
+            return "" if names_option(answer) else type_by_question(text, answer)
         return "free-form" if kind == "by options" else ""
 
     def _choices(self, written: list[str], answer: str) -> tuple[tuple[str, ...], str] | None:

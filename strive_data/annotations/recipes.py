@@ -108,8 +108,9 @@ class TypeRule:
     itself. `by_answer` are words such as "math", whose rows get their type as by otherwise = "by answer".
     `otherwise` is for a word in no list, and for rows without one: a type; "by options" (multiple choice
     with options, else free-form); "by question" (the same, but numerical where "How many" is asked and the
-    answer is a number); "by answer" (multiple choice with options, also those at the end of the
-    question, else numerical where the answer is a number, else free-form). "" makes such a row a bad one.
+    answer is a number, and the options may end the question where the answer is a letter); "by answer"
+    (multiple choice with options, also those at the end of the question, else numerical where the answer is a
+    number, else free-form). "" makes such a row a bad one.
     `absent` takes the place of `otherwise` for rows without a word.
     """
 

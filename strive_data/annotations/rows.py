@@ -150,6 +150,12 @@ def columns_of(items: Iterable[Item], first: int | None = None) -> set[str]:
     return {str(name) for row in rows if isinstance(row, Mapping) for name in row}
 
 
+PACKED = {
+    b"\x1f\x8b": "is compressed by gzip: unpack it",
+    b"PK\x03\x04": "is a zip archive, as Excel's files are: unpack it, or save the table as CSV",
+}
+
+
 def read_rows(path: Path) -> RowFile:
     """Open one file. Raises UsageError for one that is absent, empty, or no file of rows as a whole."""
     try:
@@ -161,6 +167,8 @@ def read_rows(path: Path) -> RowFile:
         raise UsageError(f"annotation {path}: {error.strerror}; {EXPECTED}") from error
     if not start.removeprefix(BYTE_ORDER_MARK).strip():
         raise _unusable(path, "is empty")
+    if packed := [what for mark, what in PACKED.items() if start.startswith(mark)]:
+        raise _unusable(path, packed[0])
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         table = delimited_rows(path)

@@ -67,7 +67,7 @@ def test_an_index_that_is_none(index):
     assert message.endswith("expected the number of an option, 0 to 2")
 
 
-@pytest.mark.parametrize("answer", ["B", "(B)", "blue", "B. blue", " blue "])
+@pytest.mark.parametrize("answer", ["B", "(B)", "(b)", "b)", "blue", "B. blue", " blue ", "Blue."])
 def test_an_option_by_its_letter_or_text(answer):
     layout = read({"answer": "option"}, options=["A. red", "B. blue"], solution=answer)
     assert layout["solution"] == "B"

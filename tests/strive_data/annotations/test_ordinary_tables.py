@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -68,6 +69,8 @@ def test_a_table_of_images_alone(root: Path, header: str, options: dict[str, str
         ("r.csv", "video,question,answer\nv/x.mp4,Who?,red\n".encode("utf-16-le"), "byte order mark"),
         ("r.jsonl", b'{"video": "v/\xff\xc3\xbc.mp4"}', r"line 1: not UTF-8 at byte 13"),
         ("r.jsonl", b'{"video": "v/\x81.mp4"}', r"line 1: not UTF-8 at byte 13"),
+        ("r.jsonl.gz", b"\x1f\x8b\x08" + bytes(20), "compressed by gzip"),
+        ("r.xlsx", b"PK\x03\x04" + bytes(90), "save the table as CSV"),
     ],
 )
 def test_an_encoding_that_is_not_read_is_named(root: Path, name: str, body: bytes, says: str) -> None:
@@ -86,6 +89,31 @@ def test_ordinary_tables_are_read_and_the_guess_is_said(root: Path, case: str) -
     assert ("é" in question.question) == (case in ("UTF-16", "Latin-1"))
     assert guess in " ".join(reading.guesses)
     assert bool(guess) == bool(reading.guesses)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Who?\n(A) red\n(B) blue", "B", ("multiple choice", "Who?", ("A. red", "B. blue"), "B")),
+        ("Who?\nOptions:\nA. red\nB. blue", "(A)", ("multiple choice", "Who?", ("A. red", "B. blue"), "A")),
+        ("Which letter is on the roof?", "B", ("free-form", "Which letter is on the roof?", (), "B")),
+        ("Who?\nA. red\nB. blue", "red", ("free-form", "Who?\nA. red\nB. blue", (), "red")),
+    ],
+)
+def test_options_in_the_question_where_a_letter_answers(
+    root: Path, question: str, answer: str, expected: tuple[object, ...]
+) -> None:
+    """Regression: the letter was the answer of a free-form question."""
+    rows, _ = read(root, "r.jsonl", json.dumps({"video": "v/x.mp4", "question": question, "answer": answer}))
+    ((_, made),) = rows.questions
+    assert (made.problem_type, made.question, made.options, made.answer) == expected
+
+
+def test_a_decimal_of_parquet_is_a_number(root: Path) -> None:
+    row = {"video": ["v/x.mp4"], "question": ["How many?"], "answer": [Decimal("2.50")]}
+    pl.DataFrame(row).write_parquet(root / "r.parquet")
+    ((_, made),) = read_annotations([root / "r.parquet"], root).questions
+    assert (made.problem_type, made.answer) == ("numerical", "2.50")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1", "utf-8-sig"])
