@@ -58,6 +58,7 @@ def test_two_variants_are_the_samplers(folder: Path) -> None:
     assert all(len(group.views) == 2 and len(group.views[0].frames) == 4 for group in task.groups())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL names settings that transformers renames
 def test_trl_learns_with_the_video(folder: Path) -> None:
     """Its loss gets the pixels, so the first log-probabilities are those of our policy on its completions."""
     pytest.importorskip("trl", reason="TRL is in the [bench] extra")
@@ -70,6 +71,18 @@ def test_trl_learns_with_the_video(folder: Path) -> None:
     assert wall > 0
     assert theirs.prompt_tokens == ours.prompt_tokens
     assert theirs.trainer.passes_with_video >= 1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL names settings that transformers renames
+def test_trl_takes_an_image_for_each_frame(folder: Path) -> None:
+    """Regression: the prompt had no placeholders, so TRL refused the images."""
+    pytest.importorskip("trl", reason="TRL is in the [bench] extra")
+    from tools.bench.step.by_trl import ByTrl
+
+    video, images = Ours(folder, TASK), ByTrl(folder, TASK, images=True)
+    video.step()
+    images.step()
+    assert images.prompt_tokens > video.prompt_tokens
 
 
 @pytest.mark.parametrize("name", ["small", "small-qwen3"])

@@ -18,7 +18,6 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from strive_rl.schema import Group
 from tools.bench.step.plain import video_options, video_part, vision_ids
 from tools.bench.step.task import Task, reward_of, text_of
 
@@ -26,18 +25,20 @@ Parts = dict[str, list[dict[str, Any]]]
 
 
 class VideoTrainer(GRPOTrainer):
-    """GRPOTrainer on prompts whose pictures come from `parts`, by the text of the prompt: a data set of TRL
-    would hold them as tables. A video also reaches the loss."""
+    """GRPOTrainer on prompts whose videos come from `parts`, by the text of the prompt: a data set of TRL
+    would hold them as tables. A video also reaches the loss. Images, without `parts`, are TRL's own way."""
 
     parts: Parts
     passes_with_video = 0
+    prompt_tokens = 0
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
-        shown = [
-            [{"role": "user", "content": [*self.parts[text], {"type": "text", "text": text}]}]
-            for text in (prompt[0]["content"] for prompt in prompts)
-        ]
-        ids, images, fields = super()._tokenize_prompts(shown)
+        if self.parts:
+            texts = [prompt[0]["content"] for prompt in prompts]
+            contents = [[*self.parts[text], {"type": "text", "text": text}] for text in texts]
+            prompts = [[{"role": "user", "content": content}] for content in contents]
+        ids, images, fields = super()._tokenize_prompts(prompts)
+        self.prompt_tokens = len(ids[0])
         self._videos: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
         if "pixel_values_videos" in fields:
             grids = torch.as_tensor(fields["video_grid_thw"])
@@ -100,25 +101,27 @@ class ByTrl:
         model.model.visual.requires_grad_(False)
         processor = AutoProcessor.from_pretrained(folder, padding_side="left", trust_remote_code=False)
         groups = task.groups()
+        rows: dict[str, list[Any]] = {
+            "prompt": [[{"role": "user", "content": text_of(group)}] for group in groups]
+        }
+        if images:
+            rows["images"] = [[*map(Image.fromarray, group.views[0].frames)] for group in groups]
         self.clock, self.prompt_tokens = _Clock(), 0
         self.trainer = VideoTrainer(
             model=model,
             processing_class=processor,
             reward_funcs=_reward,
             args=_config(folder, task, model.config, {} if images else video_options(groups)),
-            train_dataset=Dataset.from_dict(
-                {"prompt": [[{"role": "user", "content": text_of(group)}] for group in groups]}
-            ),
+            train_dataset=Dataset.from_dict(rows),
             callbacks=[self.clock],
         )
-        self.trainer.parts = {
-            text_of(group): _pictures(group) if images else [video_part(group.views[0])] for group in groups
-        }
+        shown = () if images else groups
+        self.trainer.parts = {text_of(group): [video_part(group.views[0])] for group in shown}
 
     def step(self) -> tuple[float, float]:
         """One step; its CPU and wall seconds."""
         self.trainer.train()
-        self.prompt_tokens = len(next(iter(self.trainer._videos), ()))
+        self.prompt_tokens = self.trainer.prompt_tokens
         return self.clock.seconds
 
 
@@ -144,7 +147,3 @@ def _config(folder: Path, task: Task, config: Any, options: dict[str, Any]) -> G
 
 def _reward(completions: list[Any], **columns: Any) -> list[float]:
     return [reward_of(completion[0]["content"]) for completion in completions]
-
-
-def _pictures(group: Group) -> list[dict[str, Any]]:
-    return [{"type": "image", "image": Image.fromarray(frame)} for frame in group.views[0].frames]
