@@ -202,7 +202,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the model as a plain folder of transformers, without the trainer's state."""
-    from strive_rl.export import export as write
+    from strive_rl.train.export import export as write
 
     taken = write(source, out, adapter=adapter)
     echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")

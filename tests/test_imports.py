@@ -32,7 +32,7 @@ LAYERS = {
         rollout benchmarks
         eval inspect dry_run
         train
-        study export
+        study
         cli
         __init__ __main__""",
 }

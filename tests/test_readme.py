@@ -16,8 +16,8 @@ from strive_data.config import BuildSettings
 from strive_data.demo.draw import write_h264
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import BenchmarkSettings
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "strive_data" / "README.md"

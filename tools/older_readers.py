@@ -55,7 +55,7 @@ def save_models(home: Path) -> list[Path]:
     from strive_rl.config import PolicySettings
     from strive_rl.policy import load_policy
     from strive_rl.train import checkpoint
-    from tests.strive_rl.tiny_models import TINY_MODELS, redraw
+    from tests.strive_rl.made.models import TINY_MODELS, redraw
 
     folders = []
     for name, make in TINY_MODELS.items():

@@ -1,11 +1,11 @@
-"""Make the tiny vision-language model of the demonstration: strive_rl/demo_models.
+"""Make the tiny vision-language model of the demonstration: strive_rl/study/demo_models.
 
     python -m tools.train_tiny_vlm init         # tokenizer, processor and random weights
     python -m tools.train_tiny_vlm vision       # teach the vision tower to tell needles apart
     python -m tools.train_tiny_vlm letters      # imitate answers: the letter that follows from a thought
     python -m tools.train_tiny_vlm reading      # and the thought that follows from the frames, to a share
     python -m tools.train_tiny_vlm all          # some six minutes on a free core
-    python -m tools.train_tiny_vlm hard --folder strive_rl/demo_models/demo-hard     # one minute, from demo
+    python -m tools.train_tiny_vlm hard --folder strive_rl/study/demo_models/demo-hard  # a minute, from demo
 
 Prompts are encoded by strive_rl itself, so the model is trained on the positions that it is used with.
 """
@@ -33,7 +33,7 @@ from tools.tiny.vision_warmup import warm_up_vision
 from tools.tiny.vlm_folder import make_config, make_model, make_processor, train_tokenizer
 from tools.tiny.warm_start import HARD, LETTERS, READING, Phase, composed, frozen, warm_start
 
-FOLDER = Path(__file__).parents[1] / "strive_rl/demo_models/demo"
+FOLDER = Path(__file__).parents[1] / "strive_rl/study/demo_models/demo"
 FramePairs = Literal["consecutive", "doubled"]
 Stage = Literal["init", "vision", "letters", "reading", "all", "hard"]
 TRAIN_SEED, HELD_OUT_SEED = 910_000, 920_000

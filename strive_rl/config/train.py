@@ -10,7 +10,7 @@ from strive_data.config import ViewSettings
 from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings, at_least
 
 # The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
-DEMOS = {name: f"demo_models/{name}" for name in ("demo", "demo-hard")}
+DEMOS = {name: f"study/demo_models/{name}" for name in ("demo", "demo-hard")}
 
 AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
 

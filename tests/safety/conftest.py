@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 
 @pytest.fixture

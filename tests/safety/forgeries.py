@@ -19,8 +19,8 @@ from strive_data.common.files import write_json
 from strive_data.engines.cache import write_entry
 from strive_data.shards.format import sample_members
 from strive_data.shards.frames import encode_frames
-from tests.strive_data.builds import rewrite_run
-from tests.strive_data.samples import a_sample, some_candidates
+from tests.strive_data.made.builds import rewrite_run
+from tests.strive_data.made.samples import a_sample, some_candidates
 
 
 class Bomb:

@@ -16,8 +16,8 @@ from strive_data.errors import FailureKind
 from strive_data.schema import FailedRow
 from strive_rl import cli as rl_cli
 from strive_rl.common import jsonl
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample
 
 # Sets the clipboard, the title and a colour, in 7 and 8 bit; turns the direction; rings; erases a line.
 EVIL = "\x1b]52;c;aGk=\x07\x1b]0;t\x07\x1b[31m\x9b31m\u202e\u2066\x08\r\x00"

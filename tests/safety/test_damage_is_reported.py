@@ -16,8 +16,8 @@ from strive_data.inspect.plot import write_plot
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview, sample_ids
 from strive_data.shards.reader import ShardSet
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 
 def test_questions_are_no_html(tmp_path: Path) -> None:

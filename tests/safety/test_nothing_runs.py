@@ -18,7 +18,7 @@ from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.shards.format import decode_sample, sample_members
 from strive_data.shards.reader import ShardSet
 from tests.safety.forgeries import Bomb, annotation_of, forged_entry, object_array, plant, sample_tar, tar_of
-from tests.strive_data.samples import a_question, a_sample, some_candidates
+from tests.strive_data.made.samples import a_question, a_sample, some_candidates
 
 
 @pytest.mark.parametrize("suffix", ["pyd", "pkl", "pickle", "pth", "pt", "dill"])

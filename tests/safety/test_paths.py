@@ -19,8 +19,8 @@ from strive_data.shards.format import decode_sample, sample_members
 from strive_data.shards.provenance import add_checksum
 from strive_data.shards.reader import ShardSet
 from tests.safety.forgeries import annotation_of, tar_of
-from tests.strive_data.builds import rewrite_run
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import rewrite_run
+from tests.strive_data.made.samples import a_sample
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.shards.format import MAX_JSON_BYTES, decode_sample
 from strive_data.shards.frames import decode_jpeg, encode_frames, jpeg_size
 from tests.safety.forgeries import forged_entry, npy_claiming, plant, sample_tar, signed_entry
-from tests.strive_data.samples import a_question, some_candidates
+from tests.strive_data.made.samples import a_question, some_candidates
 
 STORED = DecodeSettings(candidates=10)
 INFO = asdict(some_candidates().info)

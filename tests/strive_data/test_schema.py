@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.schema import SampleMeta, question_hash, sample_key
 from strive_data.shards.format import read_meta
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.samples import a_question, a_sample
 
 
 def test_meta_survives_json() -> None:

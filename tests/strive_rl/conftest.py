@@ -1,4 +1,4 @@
-"""Fixtures of the trainer's tests: a tiny random model (`tiny_models`), groups of made-up views."""
+"""Fixtures of the trainer's tests: a tiny random model (`made.models`), groups of made-up views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strive_data.schema import Question
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.schema import Group, View
-from tests.strive_rl.tiny_models import ANSWERS, DENSE, SPECIAL, TINY_MODELS, save_tiny_qwen2_5_vl
+from tests.strive_rl.made.models import ANSWERS, DENSE, SPECIAL, TINY_MODELS, save_tiny_qwen2_5_vl
 
 
 @pytest.fixture(scope="session", autouse=True)

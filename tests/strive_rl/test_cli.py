@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from strive_rl import cli
 from strive_rl.common import jsonl
 from strive_rl.train.metrics import MEASURED
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 SMALL = [
     *("--set", "policy.device=cpu", "--set", "data.questions_per_step=2"),
@@ -216,7 +216,7 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert not run.exists()
     assert typed(*common, "--steps", "1", "--set", 'log=["tensorboard"]') == 0
     assert len(list((run / "tensorboard").iterdir())) == 1
-    table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
+    table = files("strive_rl").joinpath("train/METRICS.md").read_text(encoding="utf-8")
     documented = {name.split(".")[0] for name in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE)}
     absent = {"heldout", "reward_calls", "router", "selection"}
     assert set(jsonl.read(run / "metrics.jsonl")[0]) == documented - absent

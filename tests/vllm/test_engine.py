@@ -16,7 +16,7 @@ from strive_rl.policy.lora import plain_weights
 from strive_rl.rollout.engine import VLLM_MODELS, RolloutEngine, load_engine
 from strive_rl.schema import Completion
 from tests.strive_rl.conftest import group
-from tests.strive_rl.tiny_models import save_wide
+from tests.strive_rl.made.models import save_wide
 
 Loaded = tuple[Policy, RolloutEngine]
 

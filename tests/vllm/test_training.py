@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.tiny_models import save_wide
+from tests.strive_rl.made.models import save_wide
+from tests.strive_rl.made.shards import make_shards
 
 
 @pytest.mark.parametrize("more", [(), ("policy.lora_rank=4",)])
@@ -22,7 +22,7 @@ def test_the_gap_to_the_trainer_is_rounding(tmp_path: Path, model_type: str, mor
     settings = (
         "steps=3", "rollout.engine=vllm", "rollout.completions=4", "rollout.max_new_tokens=8",
         "data.questions_per_step=2", "policy.max_prompt_tokens=1000", "policy.device=cpu",
-        "reward.function=tests.strive_rl.two_processes:by_hash",
+        "reward.function=tests.strive_rl.made.two_processes:by_hash",
         *more,
     )  # fmt: skip
     command = [sys.executable, "-m", "strive_rl", "train", "--shards", str(tmp_path / "shards")]

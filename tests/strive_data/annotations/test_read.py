@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from strive_data.annotations.read import Reading, read_annotations, read_inputs, video_root
 from strive_data.errors import FailureKind, UsageError
-from tests.strive_data.fake_engine import write_annotation
+from tests.strive_data.made.engine import write_annotation
 
 
 def row(problem_id, **changes):

@@ -16,7 +16,7 @@ from pathlib import Path
 from strive_data.build import pipeline as build_module
 from strive_data.build.pipeline import build
 from tests.strive_data.build.test_resume import BROKEN, REFUSED, Silent
-from tests.strive_data.fake_engine import SETTINGS, FakeEngine
+from tests.strive_data.made.engine import SETTINGS, FakeEngine
 
 
 def run(annotation: Path, out: Path) -> None:

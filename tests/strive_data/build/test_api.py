@@ -21,7 +21,7 @@ from strive_data.shards.frames import decode_jpeg
 from strive_data.shards.reader import ShardSet
 from tools.examples import select_frames as example
 
-SCORER = "tests.strive_data.samples:WaveScorer"
+SCORER = "tests.strive_data.made.samples:WaveScorer"
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),
     score=ScoreSettings(scorer=SCORER),

@@ -14,7 +14,7 @@ import pytest
 
 from strive_data.demo.write import write_world
 from tests.strive_data.build.killed_build import command, killed_after, stopped_when
-from tests.strive_data.fake_engine import write_annotation
+from tests.strive_data.made.engine import write_annotation
 
 ROOT = Path(__file__).parents[3]
 TIMES = ("seconds", "stage_seconds", "sha256")

@@ -9,8 +9,8 @@ from strive_data.build.merge import list_some, plan_merge, read_part, require_sa
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.schema import FailedRow
 from strive_data.shards.manifest import Entry, Manifest
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample, build_settings
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample, build_settings
 
 FAILURE = FailedRow(
     sample_id="x",

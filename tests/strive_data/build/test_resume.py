@@ -24,7 +24,7 @@ from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
 from tests.strive_data.build.crash_images import recorded
-from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, write_annotation
 
 TIMES = ("seconds", "stage_seconds", "sha256")
 # Videos of one to three rows, mixed; e and h are broken, row d6 is refused; the last rows fail.

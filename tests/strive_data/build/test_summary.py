@@ -26,8 +26,8 @@ from strive_data.schema import FailedRow, failed_row, question_hash
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import Manifest
 from strive_data.shards.writer import ShardStream
-from tests.strive_data.fake_engine import SETTINGS, FakeEngine
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.engine import SETTINGS, FakeEngine
+from tests.strive_data.made.samples import a_question
 
 
 class Notes:

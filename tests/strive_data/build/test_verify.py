@@ -20,8 +20,8 @@ from strive_data.common.settings import fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import FailureKind, UsageError
 from strive_data.schema import FailedRow
-from tests.strive_data.builds import rewrite_run, write_build
-from tests.strive_data.samples import a_sample, build_settings
+from tests.strive_data.made.builds import rewrite_run, write_build
+from tests.strive_data.made.samples import a_sample, build_settings
 
 FLIPS_PER_FILE = 16
 TABLES = ("samples", "frames", "failures", "index")

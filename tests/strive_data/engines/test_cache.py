@@ -23,7 +23,7 @@ from strive_data.engines.cache import (
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import Candidates
 from strive_data.shards.frames import EncodedFrames, encode_frames
-from tests.strive_data.samples import some_candidates
+from tests.strive_data.made.samples import some_candidates
 
 SETTINGS = DecodeSettings(candidates=6, max_pixels=784)
 STORED = DecodeSettings(candidates=10)

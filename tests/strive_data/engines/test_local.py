@@ -22,7 +22,7 @@ from strive_data.score import make_scorer
 from strive_data.score.batcher import FrameBatcher
 from strive_data.shards.frames import encode_frames
 from tests.strive_data.engines.test_samples import Embeds, Plain
-from tests.strive_data.samples import a_question, a_sample, some_candidates
+from tests.strive_data.made.samples import a_question, a_sample, some_candidates
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=8, max_pixels=784),

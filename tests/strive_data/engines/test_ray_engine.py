@@ -22,7 +22,7 @@ from strive_data.shards.format import encode_sample
 from strive_data.shards.provenance import package_versions
 from tests.strive_data.build.killed_build import command, stopped_when
 from tests.strive_data.engines.test_local import SETTINGS
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 

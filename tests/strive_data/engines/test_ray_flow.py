@@ -10,7 +10,7 @@ from strive_data.engines.ray_flow import CALLS_PER_ACTOR, MAX_TRIES, Actors, Flo
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import FailedRow
 from tests.strive_data.engines.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 
 
 def test_calls_go_to_the_actor_with_the_fewest() -> None:

@@ -10,8 +10,8 @@ from strive_data.config import BuildSettings
 from strive_data.engines import engine as streaming
 from strive_data.engines.engine import VideoJob, find_videos, sample_stream
 from strive_data.errors import FailureKind, SettingsError
-from tests.strive_data.fake_engine import SETTINGS, FakeEngine
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.engine import SETTINGS, FakeEngine
+from tests.strive_data.made.samples import a_question
 
 
 def test_videos_that_are_there_become_jobs_and_the_others_failures(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Question, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames
-from tests.strive_data.samples import a_question, a_sample, build_settings, some_candidates
+from tests.strive_data.made.samples import a_question, a_sample, build_settings, some_candidates
 
 
 class Plain:

@@ -18,7 +18,7 @@ from tests.strive_data.build.test_pipeline import Quiet
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=12, max_pixels=112 * 112),
-    score=ScoreSettings(scorer="tests.strive_data.samples:WaveScorer"),
+    score=ScoreSettings(scorer="tests.strive_data.made.samples:WaveScorer"),
     sampler=SamplerSettings(frames=4, variants=2),
 )
 PICTURE_TIMES = [0.0, 0.7, 1.1, 3.0, 3.5, 4.25, 6.0, 7.5]

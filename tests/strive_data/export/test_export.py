@@ -26,8 +26,8 @@ from strive_data.export.layouts import LAYOUTS, export_build
 from strive_data.export.lmms_eval import presented
 from strive_data.export.rows import ExportOptions, export_rows
 from strive_data.shards.reader import ShardSet
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample
 
 Exported = Callable[[str], Path]
 

@@ -91,7 +91,7 @@ def test_the_example_trains_with_trl_on_videos_and_images(mixed: Path, tmp_path:
     root = Path(__file__).parents[3]
     options = {
         "--data": tmp_path / "frames",
-        "--model": root / "strive_rl/demo_models/demo",
+        "--model": root / "strive_rl/study/demo_models/demo",
         "--out": tmp_path / "trained",
         "--steps": 3,
         "--completions": 4,

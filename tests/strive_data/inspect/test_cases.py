@@ -7,9 +7,9 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_data.inspect.cases import moment_of, read_cases, read_qvhighlights
-from tests.strive_data.builds import write_build
 from tests.strive_data.inspect.test_compare_samplers import a_case, qvhighlights_folder
-from tests.strive_data.samples import a_sample, build_settings
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample, build_settings
 
 
 def test_a_case_cannot_be_changed():

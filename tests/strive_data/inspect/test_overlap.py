@@ -26,8 +26,8 @@ from strive_data.inspect.overlap import (
 )
 from strive_data.inspect.overlap_frames import embed_by
 from strive_data.schema import Sample
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample
 
 
 def hits_of(*rows: tuple[float, float, float]) -> Hits:

@@ -21,8 +21,8 @@ from strive_data.inspect.overlap_frames import (
 )
 from strive_data.schema import Sample
 from strive_data.shards.frames import encode_jpeg
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample
 
 RNG = np.random.default_rng(0)
 

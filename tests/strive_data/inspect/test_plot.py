@@ -23,8 +23,8 @@ from strive_data.inspect.plot import (
 )
 from strive_data.inspect.timeline import CONTROL_COLOUR, timeline_rows
 from strive_data.schema import Sample
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 
 def many_frames(count: int) -> Sample:

@@ -25,9 +25,9 @@ from strive_data.schema import FailedRow, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
-from tests.strive_data.browser import browser, measure
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample, some_candidates
+from tests.strive_data.made.browser import browser, measure
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample, some_candidates
 
 
 def sections(page: Path) -> list[str]:

@@ -22,8 +22,8 @@ from strive_data.inspect.tables import (
     write_rows,
 )
 from strive_data.schema import FailedRow
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 ROWS = {
     "name": ['with "quotes", and comma', "line\nbreak", None],

@@ -20,7 +20,7 @@ from strive_data.sampling.spatial import (
     view_frames,
     view_size,
 )
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 
 ALL = ViewSettings(crop=True, tiers=("coarse", "sharp"), pixels=128 * 28 * 28)
 CROP = SpatialView(kind="crop", side=0.6, left=0.4, top=0.2)

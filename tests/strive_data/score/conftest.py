@@ -36,7 +36,7 @@ def tiny_vlms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of two model folders: `llava` (LLaVA-OneVision) and `qwen` (Qwen2.5-VL)."""
     folder = tmp_path_factory.mktemp("tiny_vlms")
     write_llava(folder / "llava")
-    write_qwen(folder / "qwen", Path(__file__).parents[3] / "strive_rl/demo_models/demo")
+    write_qwen(folder / "qwen", Path(__file__).parents[3] / "strive_rl/study/demo_models/demo")
     return folder
 
 

@@ -15,7 +15,7 @@ from strive_data.schema import Floats, Frames
 from strive_data.score import FrameScores
 from strive_data.score.batcher import EmbeddingScorer, FrameBatcher, FrameEmbedder
 from strive_data.score.clip import ClipScorer, thread_count, threads
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 
 

@@ -14,7 +14,7 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.blip import BlipScorer
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 28, 56, 3), dtype=np.uint8)

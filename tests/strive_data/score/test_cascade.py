@@ -16,7 +16,7 @@ from strive_data.schema import Candidates, Question
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.batcher import FrameEmbedder
 from strive_data.score.cascade import CascadeScorer, best_share, join
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 
 # Frame i is i·20 bright.

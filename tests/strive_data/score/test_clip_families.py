@@ -19,7 +19,7 @@ from strive_data.score.clip import ClipScorer
 from strive_data.score.load_clip import load_clip
 from strive_data.score.scorer import FrameScores
 from strive_data.score.windows import split_query
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 
 # As the configurations of ViT-*-SigLIP2 and PE-Core-* in open_clip, but for the sizes.

@@ -15,8 +15,8 @@ from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import sample_key
 from strive_data.score import FrameScores, make_scorer
 from strive_data.score.scorer import Scorer
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_question, a_sample
 from tests.strive_data.score.videos import video_of
 
 VIDEO = video_of(np.zeros((4, 2, 2, 3), dtype=np.uint8))  # times .5, 1.5, 2.5, 3.5

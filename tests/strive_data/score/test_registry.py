@@ -14,7 +14,7 @@ from strive_data.config import SamplerSettings, ScoreSettings
 from strive_data.errors import SampleError, SettingsError, UsageError
 from strive_data.sampling.registry import draw
 from strive_data.score import FrameScores, make_scorer
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 from tools.tiny.pool import as_question, make_pool
 

@@ -10,7 +10,7 @@ from strive_data.engines.cache import FRAMES_ONLY
 from strive_data.score import FrameScores, Scorer, make_scorer
 from strive_data.score.batcher import BatchingScorer, EmbeddingScorer
 from strive_data.score.scorer import FlatScorer, NoisyScorer
-from tests.strive_data.samples import a_question, some_candidates
+from tests.strive_data.made.samples import a_question, some_candidates
 
 
 def test_scores_without_embeddings_are_the_least_that_a_scorer_gives() -> None:

@@ -33,11 +33,11 @@ from strive_data.score.vlm import (
     prompt_of,
     split_text,
 )
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.tiny_vlms import write_llava
 from tests.strive_data.score.videos import video_of
 
-DEMO = Path(__file__).parents[3] / "strive_rl/demo_models/demo"
+DEMO = Path(__file__).parents[3] / "strive_rl/study/demo_models/demo"
 
 
 def settings_of(model: object, **changes: object) -> ScoreSettings:

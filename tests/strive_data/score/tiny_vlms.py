@@ -25,7 +25,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
+from tests.strive_rl.made.models import save_tiny_qwen3_vl
 
 ANSWERS = ("yes", "Yes", " yes", "no", "No")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")

@@ -25,9 +25,9 @@ from strive_data.shards.manifest import TABLE_FILES
 from strive_data.shards.provenance import add_checksum, checksum_matches, package_versions
 from strive_data.shards.tables import failures_table
 from strive_data.shards.writer import ShardStream
-from tests.strive_data.builds import write_build
-from tests.strive_data.fake_engine import SETTINGS, made_sample
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.engine import SETTINGS, made_sample
+from tests.strive_data.made.samples import a_question, a_sample
 
 
 def test_tables_and_record_are_written_with_checksums_and_can_be_written_again(tmp_path: Path) -> None:

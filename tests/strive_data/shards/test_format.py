@@ -17,7 +17,7 @@ from strive_data.shards.format import (
     sample_members,
     tar_members,
 )
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.samples import a_sample
 
 BODY = a_sample().meta.to_json()
 

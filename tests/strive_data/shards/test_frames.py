@@ -10,7 +10,7 @@ from PIL import Image
 
 from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.shards.frames import decode_jpeg, encode_frames, encode_jpeg, jpeg_size
-from tests.strive_data.samples import some_candidates
+from tests.strive_data.made.samples import some_candidates
 
 FRAME = np.random.default_rng(0).integers(0, 256, (28, 56, 3), dtype=np.uint8)
 

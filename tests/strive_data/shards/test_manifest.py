@@ -21,7 +21,7 @@ from strive_data.shards.manifest import (
     read_trailing_failures,
     shard_of,
 )
-from tests.strive_data.samples import a_question
+from tests.strive_data.made.samples import a_question
 
 FAILURE = FailedRow(
     sample_id="b",

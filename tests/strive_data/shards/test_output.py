@@ -27,7 +27,7 @@ from tests.strive_data.build.test_resume import (
     content,
     run,
 )
-from tests.strive_data.fake_engine import SETTINGS, FakeEngine, write_annotation
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, write_annotation
 
 URL = "memory://bucket/built"
 

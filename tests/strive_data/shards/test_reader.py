@@ -16,8 +16,8 @@ from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.manifest import INDEX_FILE, index_of
 from strive_data.shards.reader import ShardCache, ShardSet, read_run
 from strive_data.shards.writer import OpenShard
-from tests.strive_data.builds import write_build
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.builds import write_build
+from tests.strive_data.made.samples import a_sample
 
 URL, SHARD = "memory://bucket/build", "shard-000000.tar"
 

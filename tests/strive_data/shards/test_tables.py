@@ -10,7 +10,7 @@ import pytest
 from strive_data.errors import FailureKind
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow
 from strive_data.shards.tables import failures_table, frames_table, join_parts, samples_table, write_parts
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.samples import a_sample
 
 
 def test_a_frames_row_says_what_was_scored_and_who_took_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from strive_data.shards.tables import join_parts, write_parts
 from strive_data.shards.writer import OpenShard
-from tests.strive_data.samples import a_sample
+from tests.strive_data.made.samples import a_sample
 
 
 @pytest.fixture

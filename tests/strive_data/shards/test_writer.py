@@ -10,8 +10,8 @@ from strive_data.schema import failed_row
 from strive_data.shards.format import encode_sample
 from strive_data.shards.manifest import index_of, read_manifest
 from strive_data.shards.writer import OpenShard, ShardStream
-from tests.strive_data.fake_engine import SETTINGS, made_sample
-from tests.strive_data.samples import a_question, a_sample
+from tests.strive_data.made.engine import SETTINGS, made_sample
+from tests.strive_data.made.samples import a_question, a_sample
 
 
 def test_a_shard_is_visible_only_when_committed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from strive_rl.common import preflight
 from strive_rl.common.model_folder import write_manifest
 from strive_rl.common.preflight import locked, require_device, require_extras, require_model
 from strive_rl.common.run_settings import require_run
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 ROOT = Path(__file__).parents[3]
 # Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.

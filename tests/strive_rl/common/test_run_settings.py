@@ -17,7 +17,7 @@ from strive_rl.common.run_settings import (
     run_record,
 )
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings, ValidationSettings
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds
-from tests.strive_rl.made_shards import SAMPLED, SETTINGS, make_shards
+from tests.strive_rl.made.shards import SAMPLED, SETTINGS, make_shards
 
 
 def test_samples_of_several_builds_follow_each_other(tmp_path: Path) -> None:

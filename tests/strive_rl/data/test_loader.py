@@ -17,7 +17,7 @@ from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader, next_batch
 from strive_rl.data.views import plan_views, training_group
 from strive_rl.schema import Group
-from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import SAMPLED, make_shards
 
 
 @pytest.fixture

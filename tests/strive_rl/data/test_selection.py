@@ -15,7 +15,7 @@ from strive_rl.data import Builds, Cursor, Loader, Stream
 from strive_rl.data.selection import Outcome, PassRates, draw_batch, outcomes_of, start_rates
 from strive_rl.schema import Reward, SampleRef
 from tests.strive_rl.conftest import group as make_group
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 STREAM = Stream(blocks=(4, 4), seed=7, batch_size=3)
 

@@ -28,7 +28,7 @@ from strive_rl.data.views import (
     with_clean_view,
     with_neighbours,
 )
-from tests.strive_rl.made_shards import SAMPLED, SETTINGS, jpeg, made_sample, make_shards
+from tests.strive_rl.made.shards import SAMPLED, SETTINGS, jpeg, made_sample, make_shards
 
 EVERYTHING = np.arange(12, dtype=np.int32)
 DISJOINT = replace(SETTINGS, sampler=SamplerSettings(frames=4, variants=2, kappa=0.5))

@@ -14,7 +14,7 @@ from strive_rl.config import AlgorithmSettings, DataSettings
 from strive_rl.dry_run import GIB, Plan, plan, plan_text
 from strive_rl.dry_run.advice import GPUS, changes, fitting
 from tests.strive_rl.dry_run.planned_runs import planned, settings_of
-from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import SAMPLED, make_shards
 
 
 def with_policy(made: Plan, **changes: Any) -> Plan:

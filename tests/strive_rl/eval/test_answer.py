@@ -19,7 +19,7 @@ from strive_rl.eval.table import vote_lines
 from strive_rl.policy import Policy, RngKey, Sampling
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Completion, Prompt, PromptStyle
-from tests.strive_rl.made_shards import made_sample
+from tests.strive_rl.made.shards import made_sample
 
 SETTINGS = EvalSettings(policy=PolicySettings(device="cpu"), max_new_tokens=3)
 UNIFORM = SETTINGS.columns[0]

@@ -18,7 +18,7 @@ from strive_rl.eval import answer_log
 from strive_rl.eval.answer_log import AnswerContext, answered, pending_of, video_batches_of
 from strive_rl.policy import Policy
 from tests.strive_rl.eval.made_benchmark import QUICK
-from tests.strive_rl.made_shards import made_sample
+from tests.strive_rl.made.shards import made_sample
 
 
 def line(sample_id: str, sampler: str = "uniform", **more: object) -> dict[str, object]:

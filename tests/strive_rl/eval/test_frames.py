@@ -11,7 +11,7 @@ from strive_data.common.settings import as_dict
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.eval.frames import evaluation_views
-from tests.strive_rl.made_shards import SAMPLED, SETTINGS, made_sample
+from tests.strive_rl.made.shards import SAMPLED, SETTINGS, made_sample
 
 
 def test_evaluation_frames_by_hand() -> None:

@@ -15,7 +15,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.on_shards import evaluate, finished_results, gains, summarise
 from strive_rl.eval.table import results_table
-from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import SAMPLED, make_shards
 
 SETTINGS = EvalSettings(
     policy=PolicySettings(device="cpu", prompts_per_pass=4), max_new_tokens=4, bootstrap_resamples=200

@@ -15,7 +15,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.data.selection import start_rates
 from strive_rl.eval.config import ProbeSettings
 from strive_rl.eval.probe import probe, summary
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.test_cli import typed
 
 

@@ -139,7 +139,7 @@ def test_tick_labels_are_short(value: float, text: str) -> None:
 
 
 def test_panels_are_documented_metrics() -> None:
-    table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
+    table = files("strive_rl").joinpath("train/METRICS.md").read_text(encoding="utf-8")
     for panel in PANELS:
         section = panel.key.partition(".")[0]
         assert f"| `{panel.key}` |" in table or f"| `{section}.*` |" in table, panel.key

@@ -20,7 +20,7 @@ from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Clip
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
-from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
+from tests.strive_rl.made.models import save_tiny_qwen3_vl
 
 HOURS = (0.25, 1.25, 3600.0, 3660.0, 10799.9, 10800.0)
 

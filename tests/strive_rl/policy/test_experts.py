@@ -17,8 +17,8 @@ from strive_rl.policy.lora import adapter_weights
 from strive_rl.rollout.engine import load_engine
 from strive_rl.schema import Group
 from tests.strive_rl.dry_run import test_memory
+from tests.strive_rl.made.models import DENSE, TINY_MODELS
 from tests.strive_rl.policy import test_generate, test_logprobs, test_lora
-from tests.strive_rl.tiny_models import DENSE, TINY_MODELS
 
 
 @pytest.fixture(scope="module", params=sorted(TINY_MODELS.keys() - set(DENSE)))

@@ -15,7 +15,7 @@ from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logp
 from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
 from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.schema import Completion, Group
-from tests.strive_rl.tiny_models import TINY_MODELS
+from tests.strive_rl.made.models import TINY_MODELS
 
 ANSWER = [Completion(ids=(65, 66, 67, 68, 69), logprobs=(0.0,) * 5, text="", finished=True)] * 2
 

@@ -13,7 +13,7 @@ from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, informative, reward_groups, sample_groups
 from strive_rl.schema import Group, SampleRef
-from tests.strive_rl.made_rollouts import TWO_VIEWS, completion, rewarded
+from tests.strive_rl.made.rollouts import TWO_VIEWS, completion, rewarded
 
 
 def test_rewards_have_the_places_of_their_completions(make_group: Callable[..., Group]) -> None:

@@ -21,7 +21,7 @@ from strive_rl.study.page import write_page
 from strive_rl.study.plan import Arm, Study
 from strive_rl.study.results import _label, label_of, study_table
 from strive_rl.study.run import run_study
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 POLICY = PolicySettings(device="cpu")
 

@@ -25,7 +25,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import AsyncSaver, checkpoint_folder
-from tests.strive_rl.tiny_models import TINY_MODELS
+from tests.strive_rl.made.models import TINY_MODELS
 
 
 def failing() -> None:

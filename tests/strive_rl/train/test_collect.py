@@ -37,8 +37,8 @@ from strive_rl.train import collect
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group as make_group
-from tests.strive_rl.made_rollouts import TWO_VIEWS, completion
-from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.made.rollouts import TWO_VIEWS, completion
+from tests.strive_rl.made.shards import SAMPLED, make_shards
 
 START = Cursor()
 STREAM = Stream(blocks=(7, 5), seed=3, batch_size=4)

@@ -26,7 +26,7 @@ from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
 from strive_rl.schema import Completion
 from strive_rl.train.state import TrainState, start
 from strive_rl.train.trainer import fit
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 
 STEPS = 2
 

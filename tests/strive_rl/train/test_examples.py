@@ -23,7 +23,8 @@ from strive_rl.train.examples import (
     make_examples,
     with_fixed_logprobs,
 )
-from tests.strive_rl.made_rollouts import (
+from tests.strive_rl.made.models import TINY_MODELS
+from tests.strive_rl.made.rollouts import (
     TEMPERATURE,
     TWO_VIEWS,
     completion,
@@ -31,7 +32,6 @@ from tests.strive_rl.made_rollouts import (
     rewarded,
     rolled_out,
 )
-from tests.strive_rl.tiny_models import TINY_MODELS
 
 RIGHT, WRONG = completion("<answer>A</answer>", 2), completion("<answer>B</answer>")
 FORMED = completion("<think>a</think><answer>A</answer>")

@@ -20,8 +20,8 @@ from strive_rl.common.preflight import locked
 from strive_rl.train import checkpoint
 from strive_rl.train.launch import launch
 from strive_rl.train.metrics import MEASURED
-from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.two_processes import COMMON, settings
+from tests.strive_rl.made.shards import make_shards
+from tests.strive_rl.made.two_processes import COMMON, settings
 
 pytestmark = pytest.mark.slow
 

@@ -32,7 +32,7 @@ from strive_rl.train.metrics import (
 )
 from strive_rl.train.update import UpdateStats
 from strive_rl.train.validation import heldout_record
-from tests.strive_rl.made_rollouts import completion, rewarded
+from tests.strive_rl.made.rollouts import completion, rewarded
 
 TWO_VIEWS = ((0.5, 1.0), (0.0, 2.12345))
 RIGHT_ONE, WRONG_ONE = (
@@ -261,7 +261,7 @@ def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
     answered |= {"accuracy": 1.0, "format": 1.0, "reward": 1.0, "evidence_seen": None}
     made["heldout"] = heldout_record([answered], [], EvalSettings(samplers=("uniform",)), 1)
-    table = files("strive_rl").joinpath("METRICS.md").read_text(encoding="utf-8")
+    table = files("strive_rl").joinpath("train/METRICS.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \| (.+) \|$", table, flags=re.MULTILINE)
     documented = [name for name, *_ in rows]
     assert len(documented) == len(set(documented))

@@ -14,7 +14,7 @@ from strive_rl.common import jsonl
 from strive_rl.config import DataSettings, PolicySettings
 from strive_rl.train.state import resume, start
 from strive_rl.train.trainer import fit
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.train.test_trainer import quiet, settings
 
 

@@ -29,8 +29,8 @@ from strive_rl.train import state
 from strive_rl.train.metrics import MEASURED
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit
-from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.tiny_models import save_tiny_qwen3_vl
+from tests.strive_rl.made.models import save_tiny_qwen3_vl
+from tests.strive_rl.made.shards import make_shards
 
 
 @pytest.fixture(scope="module")

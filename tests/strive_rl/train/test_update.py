@@ -22,7 +22,7 @@ from strive_rl.train.examples import TrainExample, load_reference, with_fixed_lo
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
 from strive_rl.train.update import UpdateStats, split, token_batch, update
-from tests.strive_rl.made_rollouts import TEMPERATURE, examples_of, rolled_out
+from tests.strive_rl.made.rollouts import TEMPERATURE, examples_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()
 SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "logprob_gap_mean", "grad_norm", "tokens", "updates"}

@@ -22,7 +22,7 @@ from strive_rl.train.metrics import MEASURED
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit
 from strive_rl.train.validation import Best, chosen_places, closing_lines, updated
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.train.test_trainer import quiet, settings
 
 PEAK, END = 4, 12

@@ -11,8 +11,8 @@ import pytest
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.policy import Policy
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark
-from tests.strive_rl.made_shards import made_sample
-from tests.strive_rl.tiny_models import save_tiny_qwen2_5_vl
+from tests.strive_rl.made.models import save_tiny_qwen2_5_vl
+from tests.strive_rl.made.shards import made_sample
 from tools.bench import evaluate
 from tools.bench.evaluate import Stages, endless, greedy, prompts_of, report
 

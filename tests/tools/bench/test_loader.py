@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from strive_data.shards.reader import ShardSet
-from tests.strive_rl.made_shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import SAMPLED, make_shards
 from tools.bench.loader import (
     Seconds,
     measure,

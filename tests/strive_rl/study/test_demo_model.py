@@ -18,7 +18,7 @@ from tools.tiny.examples import answer_text, make_examples
 from tools.tiny.pool import as_question, make_pool
 from tools.tiny.warm_start import accuracy, frozen
 
-FOLDER = Path(strive_rl.__file__).parent / "demo_models/demo"
+FOLDER = Path(strive_rl.__file__).parent / "study/demo_models/demo"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def policy() -> Policy:
 
 
 def test_the_tiny_weights_are_below_8_mb_together() -> None:
-    root = FOLDER.parents[2]
+    root = FOLDER.parents[3]
     weights = [path for half in ("strive_data", "strive_rl") for path in (root / half).rglob("*.safetensors")]
     assert len(weights) == 3
     assert sum(path.stat().st_size for path in weights) < 8_000_000

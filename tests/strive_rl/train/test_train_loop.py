@@ -13,7 +13,7 @@ from strive_rl.config import DataSettings, OptimSettings, PolicySettings, Rollou
 from strive_rl.policy import Policy, Sampling, load_policy
 from strive_rl.train.state import start
 from strive_rl.train.trainer import train_step
-from tests.strive_rl.made_shards import make_shards
+from tests.strive_rl.made.shards import make_shards
 from tools.examples import train_loop
 
 CPU = PolicySettings(device="cpu")

@@ -13,10 +13,10 @@ from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.model_folder import find_damage, has_manifest
 from strive_rl.config import PolicySettings
-from strive_rl.export import export
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.lora import adapter_weights
 from strive_rl.train import checkpoint
+from strive_rl.train.export import export
 
 
 @pytest.fixture(scope="module")

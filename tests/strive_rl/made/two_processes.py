@@ -1,7 +1,7 @@
 """Runs of tiny models that the tests take in one process and in two.
 
-`torchrun … -m tests.strive_rl.two_processes FOLDER TASK …` does these tasks, one after the other in one start
-of Python. FOLDER has shards/ and the models. A task is `RUN:OUT`, a new run into FOLDER/OUT, or
+`torchrun … -m tests.strive_rl.made.two_processes FOLDER TASK …` does these tasks, one after the other in one
+start of Python. FOLDER has shards/ and the models. A task is `RUN:OUT`, a new run into FOLDER/OUT, or
 `RUN:OUT:STEPS:FROM`, a copy of FOLDER/FROM resumed up to so many steps. Errors go to FOLDER/OUT.RANK.txt.
 """
 
@@ -28,7 +28,7 @@ COMMON = (
     "data.questions_per_step=4",
     "rollout.completions=4",
     "rollout.max_new_tokens=5",
-    "reward.function=tests.strive_rl.two_processes:by_hash",
+    "reward.function=tests.strive_rl.made.two_processes:by_hash",
     "algorithm.loss=dr_grpo",
     "optim.lr=1e-3",
     "steps=4",
@@ -81,7 +81,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bfloat16": ("tiny", ("policy.dtype=bfloat16", "steps=2")),
     "not_a_number": ("tiny", ()),
     "infinite": ("tiny", ()),
-    "bad_reward": ("tiny", ("reward.function=tests.strive_rl.two_processes:fails_on_second",)),
+    "bad_reward": ("tiny", ("reward.function=tests.strive_rl.made.two_processes:fails_on_second",)),
     "too_long": ("tiny", ("policy.max_prompt_tokens=50",)),
 }
 

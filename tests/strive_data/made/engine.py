@@ -16,7 +16,7 @@ from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import FailedRow, Question, Sample, failed_row
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames
-from tests.strive_data.samples import some_candidates
+from tests.strive_data.made.samples import some_candidates
 
 SETTINGS = BuildSettings(
     sampler=SamplerSettings(frames=4, variants=2), shard=ShardSettings(max_samples=3, max_bytes=1 << 20)

@@ -16,7 +16,7 @@ from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.provenance import FILES, add_checksum, file_hashes
 from strive_data.shards.tables import failures_table
 from strive_data.shards.writer import ShardStream
-from tests.strive_data.samples import build_settings
+from tests.strive_data.made.samples import build_settings
 
 
 def write_build(

@@ -37,7 +37,7 @@ from strive_rl.train.state import start
 from strive_rl.train.trainer import fit
 from tests.strive_data.build.test_pipeline import Quiet
 from tests.strive_data.export.test_export import READERS, check_key_frames, expected
-from tests.strive_rl.tiny_models import TINY_MODELS
+from tests.strive_rl.made.models import TINY_MODELS
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=8, max_pixels=4 * 784),

@@ -17,14 +17,14 @@ import torch
 from strive_rl.common import jsonl
 from strive_rl.train import checkpoint
 from strive_rl.train.metrics import MEASURED
-from tests.strive_rl import two_processes
-from tests.strive_rl.made_shards import make_shards
-from tests.strive_rl.tiny_models import (
+from tests.strive_rl.made import two_processes
+from tests.strive_rl.made.models import (
     save_tiny_qwen2_5_vl,
     save_tiny_qwen3_5_moe,
     save_tiny_qwen3_vl,
     save_tiny_qwen3_vl_moe,
 )
+from tests.strive_rl.made.shards import make_shards
 
 pytestmark = pytest.mark.slow
 
@@ -71,10 +71,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def torchrun(folder: Path, *tasks: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    module = ["-m", "tests.strive_rl.two_processes", str(folder), *tasks]
+    module = ["-m", "tests.strive_rl.made.two_processes", str(folder), *tasks]
     done = subprocess.run(
         [*command, *module],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
