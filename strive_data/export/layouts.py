@@ -13,7 +13,7 @@ from strive_data.common.settings import choose
 from strive_data.common.storage import LocalFolder
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
-from strive_data.export.rows import ExportOptions, ExportRow, export_rows
+from strive_data.export.rows import ALL, ExportOptions, ExportRow, export_rows
 from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
 from strive_data.shards.provenance import CHECKSUM_KEY
 from strive_data.shards.reader import ShardSet
@@ -24,9 +24,10 @@ Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A layout: who reads it, how, and its writer. `{out}` in `usage` is the folder.
+    """A layout: who reads it, how, and its writer.
 
-    `write` is None for key frames, whose writer needs the videos. `prompts`: it holds texts of prompts.
+    In `usage`, `{out}` is the folder, `{variant}` the first variant. `write` is None for key frames, whose
+    writer needs the videos. `prompts`: it holds texts of prompts.
     """
 
     reader: str
@@ -39,19 +40,21 @@ LAYOUTS = {
     "easyr1": Layout(
         reader="EasyR1 (https://github.com/hiyouga/EasyR1)",
         usage="data.train_files={out}/data data.prompt_key=problem data.answer_key=answer "
-        "data.image_key=images",
+        "data.image_key=images data.max_prompt_length=… (it must hold all frames)",
         write=easyr1,
     ),
     "verl": Layout(
         reader="verl (https://github.com/volcengine/verl)",
         usage="data.train_files={out}/data/train-00000-of-….parquet (or a list of all) "
-        "data.image_key=images; name a reward by custom_reward_function.path, since verl's own are chosen by "
-        "data_source",
+        "data.image_key=images data.max_prompt_length=… (it must hold all frames); name a reward by "
+        "custom_reward_function.path, since verl's own are chosen by data_source",
         write=verl,
     ),
     "messages": Layout(
-        reader="ms-swift (https://github.com/modelscope/ms-swift), LLaMA-Factory",
-        usage="ROOT_IMAGE_DIR={out} swift rlhf --dataset {out}/train.jsonl",
+        reader="ms-swift (https://github.com/modelscope/ms-swift) and LLaMA-Factory "
+        "(https://github.com/hiyouga/LLaMA-Factory)",
+        usage="ROOT_IMAGE_DIR={out} swift rlhf --rlhf_type grpo --dataset {out}/train.jsonl; in "
+        "LLaMA-Factory dataset_dir: {out}, dataset: strive",
         write=messages,
     ),
     "trl": Layout(
@@ -68,7 +71,7 @@ LAYOUTS = {
     "lmms-eval": Layout(
         reader="lmms-eval with the patch of https://github.com/MAC-AutoML/WFS-SB",
         usage="python -m lmms_eval --model_args …,use_keyframe=True --data_files "
-        """'{{"test": "{out}/keyframes-0.json"}}'""",
+        """'{{"test": "{out}/keyframes-{variant}.json"}}' ("validation" for LongVideoBench)""",
         prompts=False,
     ),
 }
@@ -122,7 +125,8 @@ def export_build(
             counts["frames"] += len(row.times)
             yield row
 
-    usage = chosen.usage.format(out=out)
+    first = wanted.variants[0]
+    usage = chosen.usage.format(out=out, variant="0" if first == ALL else first)
     with new_folder(out) as folder:
         head = write(folder, counted(), wanted)
         record = {

@@ -153,6 +153,20 @@ def _write(folder: Path, rows: Iterable[ExportRow], columns: Table, made: Any) -
 
 
 ROWS_FILE, IMAGES_FOLDER = "train.jsonl", "images"
+# How LLaMA-Factory finds rows and images: https://github.com/hiyouga/LLaMA-Factory, data/README.md.
+LLAMA_FACTORY = {
+    "strive": {
+        "file_name": ROWS_FILE,
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+        },
+    }
+}
 
 
 def messages(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) -> str:
@@ -163,14 +177,16 @@ def messages(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) ->
          "images": ["images/…", "images/…"], "solution": "B", …}
 
     Image paths are relative to the folder, so that it can be moved: set ROOT_IMAGE_DIR to it (ms-swift), or
-    `media_dir` (LLaMA-Factory). GRPO drops the assistant's turn and gives `solution` to its rewards. A column
-    named `video` or `options` would be an input to ms-swift. There is no list column but `images` and
-    `times`: an empty list in the first rows has no type for readers of JSON lines.
+    `dataset_dir` (LLaMA-Factory, which reads dataset_info.json there). GRPO drops the assistant's turn and
+    gives `solution` to its rewards. A column named `video` or `options` would be an input to ms-swift. There
+    is no list column but `images` and `times`: an empty list in the first rows has no type for readers of
+    JSON lines.
     """
     with (folder / ROWS_FILE).open("wb") as file:
         for row in rows:
             file.write(orjson.dumps(_line(row, options), option=orjson.OPT_APPEND_NEWLINE))
             _write_images(folder / IMAGES_FOLDER, row)
+    (folder / "dataset_info.json").write_text(json.dumps(LLAMA_FACTORY, indent=1), encoding="utf-8")
     return ""
 
 

@@ -94,7 +94,13 @@ def read_verl(folder: Path) -> list[Seen]:
 
 def read_messages(folder: Path) -> list[Seen]:
     found = []
-    for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines():
+    (described,) = json.loads(
+        (folder / "dataset_info.json").read_text()
+    ).values()  # as LLaMA-Factory reads it
+    assert described["columns"] == {"messages": "messages", "images": "images"}
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    assert (described["formatting"], described["tags"]) == ("sharegpt", tags)
+    for line in (folder / described["file_name"]).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         assert not row.keys() & {"video", "videos", "image", "audio", "options", "label", "state", "channel"}
         asked, answered = row["messages"]
@@ -193,6 +199,19 @@ def test_key_frames_are_added_to_the_rows_of_the_benchmark(mixed: Path, tmp_path
         export_build(mixed / "build", "lmms-eval", tmp_path / "new", data_root=root, table=short)
     with pytest.raises(UsageError, match="--table changes nothing in the layout trl"):
         export_build(mixed / "build", "trl", tmp_path / "new", table=table)
+
+
+@pytest.mark.parametrize(
+    ("variants", "first"), [(("all",), "0"), (("1",), "1"), (("uniform", "0"), "uniform")]
+)
+def test_the_command_names_key_frames_that_are_there(
+    mixed: Path, tmp_path: Path, variants: tuple[str, ...], first: str
+) -> None:
+    options = ExportOptions(variants=variants)
+    out = tmp_path / "out"
+    usage = export_build(mixed / "build", "lmms-eval", out, options=options, data_root=mixed / "world").usage
+    assert f'{{"test": "{out}/keyframes-{first}.json"}}' in usage
+    assert (out / f"keyframes-{first}.json").exists()
 
 
 def test_key_frames_need_the_videos_of_the_build(mixed: Path, tmp_path: Path) -> None:
@@ -326,7 +345,7 @@ def test_the_source_is_recorded(tmp_path: Path) -> None:
     assert record["build_run_sha256"] == run["sha256"]
     assert record["options"]["variants"] == ["0", "uniform"]
     assert record["counts"] == {"samples": 1, "rows": 2, "frames": 8}
-    assert f"swift rlhf --dataset {out}/train.jsonl" in (out / "README.md").read_text()
+    assert f"swift rlhf --rlhf_type grpo --dataset {out}/train.jsonl" in (out / "README.md").read_text()
 
 
 def test_rows_go_into_several_files_and_samples_are_read_one_by_one(
