@@ -98,7 +98,7 @@ def build(
     from strive_data.build.summary import stopped_line, summary_lines
 
     try:
-        with terminable(), BuildProgress() as progress:
+        with BuildProgress() as progress, terminable(progress.say):
             summary = run_build(
                 annotations,
                 data_root=data_root,

@@ -159,7 +159,7 @@ def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool
     require_run(out, resume=resume)
     require_trackers(settings.log)
     require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine)
-    if settings.reward.function:
+    if settings.reward.function is not None:
         from strive_rl.algorithm.reward import require_reward
 
         require_reward(settings.reward)

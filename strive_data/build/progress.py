@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from strive_data.common.console import say_now
 from strive_data.common.stopwatch import Seconds, Stopwatch, WorkStage
 from strive_data.common.text import plural
 from strive_data.errors import FailureKind
@@ -133,6 +134,7 @@ class BuildProgress:
         self._console, self._clock = console or Console(stderr=True), clock
         self._started = self._last_line = clock()
         self._counts: ProgressCounts | None = None
+        self._answer = ""
         terminal = self._console.is_terminal
         self._live = Live(get_renderable=self._render, console=self._console) if terminal else None
 
@@ -176,13 +178,22 @@ class BuildProgress:
         if not self._live:
             self._print(progress_line(self._counts, self._clock() - self._started))
 
+    def say(self, text: str) -> None:
+        """Answer a signal: below the live view, which is drawn again at once, or as a line."""
+        self._answer = text
+        if not self._live:
+            say_now(text)
+
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
-        if self._counts is None:
-            return Text("reading the annotation, loading the model")
-        return live_view(self._counts, self._clock() - self._started)
+        doing = (
+            Text("reading the annotation, loading the model")
+            if self._counts is None
+            else live_view(self._counts, self._clock() - self._started)
+        )
+        return Group(doing, Text(self._answer)) if self._answer else doing
 
 
 def seconds_between_lines(elapsed_seconds: float) -> float:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
 from pathlib import Path
@@ -30,28 +30,69 @@ from strive_data.errors import StriveError, UsageError
 
 
 class Terminated(BaseException):
-    """The process received SIGTERM. Not an Exception, like KeyboardInterrupt: no handler swallows it."""
+    """The process received a signal of ENDING. Not an Exception, like KeyboardInterrupt: no handler swallows
+    it."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+# A closed terminal sends SIGHUP, Slurm's warning is SIGUSR1.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)
+SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Raise Terminated in the block when the process receives SIGTERM; for the main thread only."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        GIVE_UP.set()
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call this in the block for each signal of ENDING; for the main thread only. A SIGHUP that is ignored, as
+    under nohup, stays so."""
+    numbers = [each for each in ENDING if (each, signal.getsignal(each)) != (signal.SIGHUP, signal.SIG_IGN)]
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        GIVE_UP.clear()
+        for number, was in before.items():
+            signal.signal(number, was)
+
+
+def say_now(text: str) -> None:
+    """A line on standard error from a signal handler, which may have interrupted a write to the stream."""
+    with suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
+
+
+@contextmanager
+def terminable(say: Callable[[str], None] = say_now) -> Iterator[None]:
+    """In the block a signal of ENDING is answered at once by `say` and raises: KeyboardInterrupt for SIGINT,
+    else Terminated. A second one ends the process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if GIVE_UP.is_set():
+            end_by(number)
+        GIVE_UP.set()
+        say(f"{signal.Signals(number).name}: stopping; again to stop now")
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    with handling(stop):
+        try:
+            yield
+        finally:
+            GIVE_UP.clear()
+
+
+def end_by(number: int) -> None:
+    """End the process by this signal. A terminal gets back the cursor that a live view hides."""
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), SHOW_CURSOR.encode())
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def exit_code(stop: BaseException) -> int:
     """The exit code that shells expect of a command ended by a signal: 128 + its number."""
-    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    return stop.exit_code if isinstance(stop, Terminated) else 128 + signal.SIGINT
 
 
 def option(*names: str, text: str, **checks: Any) -> Any:

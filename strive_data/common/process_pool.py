@@ -16,8 +16,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
@@ -148,7 +150,8 @@ class WorkerPool(Generic[T]):
             process = self._context.Process(
                 target=_serve, args=(theirs, self._call, self._prepare), name=self._name, daemon=True
             )
-            process.start()
+            with _without_ctrl_c():
+                process.start()
             # If only the child holds it, it closes with the child, and reading our end raises EOFError.
             theirs.close()
             worker = _Worker(process=process, pipe=ours)
@@ -181,10 +184,20 @@ def in_order(source: Iterable[A], submit: Callable[[A], B], *, most: int) -> Ite
         yield waiting.popleft()
 
 
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that the block starts never see Ctrl-C, which reaches all of a terminal, not even while they
+    import: the pool's own process ends them."""
+    resource_tracker.ensure_running()  # its own start unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, call: Callable[..., object], prepare: Callable[[], None] | None) -> None:
     """The main loop of a worker: one answer for each call, until the pipe is closed."""
-    # Ctrl-C reaches all processes of a terminal; the pool's own one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if prepare is not None:
         prepare()
     pipe.send(None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import tomllib
 import types
@@ -118,7 +119,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"settings file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
 
 
@@ -139,7 +140,7 @@ def _toml_value(raw: str) -> object:
         return float(raw)  # TOML wants a digit on either side of the point; people write .5
     try:
         return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or more digits than Python reads
         return raw
 
 
@@ -215,6 +216,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
         return {str(key): _convert(args[1], item, f"{name}.{key}") for key, item in value.items()}
+    if (type(value) is float and not math.isfinite(value)) or (type(value) is int and abs(value) >= 2**63):
+        raise SettingsError(
+            f"setting {name!r}: got {value!r}, expected a finite number; whole ones below 2**63"
+        )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:

@@ -1,16 +1,16 @@
-"""SIGTERM, SIGINT and SIGUSR1 (Slurm's warning) ask a run to end after its step; a second ends it at once."""
+"""A signal that ends a process (`console.ENDING`) asks a run to end after its step; a second ends it at once."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+from strive_data.common.console import end_by, handling, say_now
+
 # A terminal sends Ctrl-C to torchrun and to its processes, and torchrun forwards it to them: that is one.
 ONE_WITHIN_SECONDS = 1.0
 
@@ -40,25 +40,14 @@ class StopRequest:
         if self.signal is None:
             self.signal, self._at = int(number), now
             if os.environ.get("RANK", "0") == "0":
-                _answer(f"{signal.Signals(number).name}: {ANSWER}")
+                say_now(f"{signal.Signals(number).name}: {ANSWER}")
         elif now - self._at > ONE_WITHIN_SECONDS:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-
-def _answer(text: str) -> None:
-    """One line on standard error, at once: the handler may have interrupted a write to the stream itself."""
-    with suppress(OSError):
-        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
+            end_by(number)
 
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
     """Note the signals that end a process inside of this context; only in the main thread."""
     asked = StopRequest()
-    before = {number: signal.signal(number, asked.note) for number in STOPPING}
-    try:
+    with handling(asked.note):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -62,7 +62,11 @@ class PolicySettings:
         at_least(self, "policy.", max_pixels=1, max_prompt_tokens=1, logits_chunk_tokens=1)
         at_least(self, "policy.", prompts_per_pass=1, groups_per_pass=1, lora_rank=0)
         known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device)
-        require(bool(known), f"policy.device: got {self.device!r}, expected auto, cpu, cuda or cuda:N")
+        require(
+            bool(known),
+            f"policy.device: got {self.device!r}, expected auto, cpu, cuda or cuda:N (several GPUs: leave it "
+            "out and start with torchrun)",
+        )
         require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
         both = self.lora_rank > 0 and self.train_vision
         require(
@@ -141,6 +145,7 @@ class JudgeSettings:
     temperature: float | None = 0.0
 
     def __post_init__(self) -> None:
+        at_least(self, "reward.judge.", temperature=0)
         if self.types == OPEN_TYPES:
             return
         from strive_data.schema import PROBLEM_TYPES  # Here: it takes longer than an error of arguments may.

@@ -217,8 +217,12 @@ class OptimSettings:
         require(self.lr > 0, f"optim.lr: got {self.lr}, expected more than 0")
         least = self.final_lr
         require(0 <= least <= self.lr, f"optim.final_lr: got {least}, expected 0 to optim.lr, {self.lr}")
-        at_least(self, "optim.", warmup_steps=0, decay_steps=1)
-        require(len(self.betas) == 2, "optim.betas: expected two numbers")
+        at_least(self, "optim.", warmup_steps=0, decay_steps=1, weight_decay=0)
+        inside = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(inside, f"optim.betas: got {list(self.betas)}, expected two numbers from 0 to below 1")
+        # 0 would scale every gradient to nothing, less would turn it around.
+        most = self.max_grad_norm
+        require(most > 0, f"optim.max_grad_norm: got {most}, expected more than 0; a large one never clips")
 
 
 @dataclass(frozen=True, kw_only=True)

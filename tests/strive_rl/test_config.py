@@ -63,6 +63,9 @@ def test_algorithms_that_cannot_be(changes: dict[str, Any], says: str) -> None:
         ({"decay_steps": 0}, "optim.decay_steps: got 0"),
         ({"warmup_steps": -1}, "optim.warmup_steps: got -1"),
         ({"betas": (0.9,)}, "optim.betas"),
+        ({"betas": (-1.0, 0.9)}, r"optim.betas: got \[-1.0, 0.9\]"),
+        ({"weight_decay": -0.1}, "optim.weight_decay: got -0.1"),
+        ({"max_grad_norm": 0.0}, "optim.max_grad_norm: got 0.0"),
     ],
 )
 def test_optimizers_that_cannot_be(changes: dict[str, Any], says: str) -> None:

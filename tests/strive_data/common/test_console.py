@@ -13,6 +13,7 @@ import pytest
 from strive_data import __version__
 from strive_data.common import console
 from strive_data.common.console import (
+    ENDING,
     Terminated,
     describe,
     existing,
@@ -29,11 +30,28 @@ from strive_rl.config import TrainSettings
 from strive_rl.eval.config import BenchmarkSettings
 
 
-def test_sigterm_is_raised_in_the_block_only() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), terminable():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_is_answered_and_raised_in_the_block_only(number: signal.Signals) -> None:
+    before, said = signal.getsignal(number), []
+    with pytest.raises((Terminated, KeyboardInterrupt)) as raised, terminable(said.append):
+        os.kill(os.getpid(), number)
+    assert exit_code(raised.value) == 128 + number
+    assert said == [f"{number.name}: stopping; again to stop now"]
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_ends_the_process() -> None:
+    program = (
+        "import os, signal\n"
+        "from strive_data.common.console import terminable\n"
+        "with terminable():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "\nSIGINT: stopping; again to stop now\n")
 
 
 def test_a_full_standard_output_is_one_line() -> None:

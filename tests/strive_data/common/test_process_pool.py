@@ -36,6 +36,20 @@ def test_a_process_that_dies_costs_its_call_and_tells_its_exit_code(pool: Worker
     assert [futures[1].result(), futures[3].result()] == [2, 3]
 
 
+def test_workers_do_not_see_ctrl_c_even_while_they_start(pool: WorkerPool[object]) -> None:
+    future = pool.submit("pid")
+    while not (started := psutil.Process().children()) or not any(map(_is_worker, started)):
+        time.sleep(0.001)
+    for worker in filter(_is_worker, started):
+        worker.send_signal(signal.SIGINT)
+    assert future.result() in [worker.pid for worker in started]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    return any("spawn_main" in part for part in process.cmdline())
+
+
 def test_one_that_is_killed_in_the_middle_of_its_answer_costs_no_other_call() -> None:
     with WorkerPool[object](answer, 2, name="test") as pool:
         half = pool.submit("half")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from strive_rl.common.signals import STOPPING, StoppedError, StopRequest, listening
+from strive_data.common.console import ENDING
+from strive_rl.common.signals import StoppedError, StopRequest, listening
 
 LOOP = """
 import sys, time
@@ -38,7 +39,7 @@ def looping(*arguments: str) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", ENDING)
 def test_the_first_signal_is_only_noted(number: signal.Signals) -> None:
     child = looping()
     child.send_signal(number)
@@ -68,10 +69,20 @@ def test_the_same_signal_by_two_ways_is_one() -> None:
 
 
 def test_handlers_are_put_back() -> None:
-    before = [signal.getsignal(number) for number in STOPPING]
+    before = [signal.getsignal(number) for number in ENDING]
     with listening():
         assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in STOPPING] == before
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_a_closed_terminal_is_ignored_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert asked.signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_a_stop_says() -> None:
