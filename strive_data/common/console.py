@@ -45,9 +45,10 @@ SHOW_CURSOR = "\x1b[?25h"
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call this in the block for each signal of ENDING; for the main thread only. A SIGHUP that is ignored, as
-    under nohup, stays so."""
-    numbers = [each for each in ENDING if (each, signal.getsignal(each)) != (signal.SIGHUP, signal.SIG_IGN)]
+    """Call this in the block for each signal of ENDING; for the main thread only. SIGHUP stays ignored where
+    it is, as under nohup."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = [each for each in ENDING if not (nohup and each == signal.SIGHUP)]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

@@ -1,4 +1,4 @@
-"""A signal that ends a process (`console.ENDING`) asks a run to end after its step; a second ends it at once."""
+"""A signal of `console.ENDING` asks a run to end after its step; a second ends it at once."""
 
 from __future__ import annotations
 
