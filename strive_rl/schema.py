@@ -6,8 +6,8 @@ L tokens, D width of the language model.
 A *group* is one question with the M views of its video and its M×G completions. It is the one object that
 passes through a step; each stage returns it with its own fields filled:
 
-    data        question, ref, views (and clean, the uniform view)
-    encode      prompts (and clean_prompt)
+    data        question, ref, views
+    encode      prompts
     rollout     completions
     reward      rewards
     advantage   advantages
@@ -138,18 +138,15 @@ class Reward:
 class Group:
     """One question with M views and M×G completions; a stage that has not run has left its fields empty.
 
-    `clean` is the uniform view beside the variants, where a setting asks for it. `ref` keys the random
-    numbers of the completions; a group that is only decoded greedily needs no `ref`. `prompts` [M],
-    `completions` and `rewards` [M][G], `advantages` float64 [M, G].
+    `ref` keys the random numbers of the completions; a group that is only decoded greedily needs no `ref`.
+    `prompts` [M], `completions` and `rewards` [M][G], `advantages` float64 [M, G].
     """
 
     question: Question
     views: tuple[View, ...]
-    clean: View | None = None
     ref: SampleRef | None = None
     style: PromptStyle = field(default_factory=PromptStyle)
     prompts: tuple[Prompt, ...] = ()
-    clean_prompt: Prompt | None = None
     completions: tuple[tuple[Completion, ...], ...] = ()
     rewards: tuple[tuple[Reward, ...], ...] = ()
     advantages: Rewards = field(default_factory=lambda: np.empty((0, 0)))

@@ -38,6 +38,9 @@ FREE = frozenset(
     }
 )
 
+# Settings that are gone, with the value under which a run of an earlier version is one of today's.
+GONE = {"algorithm.logprob_condition": "own"}
+
 
 class Source(Protocol):
     """What is trained or evaluated on: one build, or several."""
@@ -144,9 +147,14 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings of training, with the defaults of those that came later: a run of an earlier version may
-    be resumed."""
-    return _filled(settings, as_dict(TrainSettings()))
+    """Saved settings of training, with the defaults of those that came later and without those that are gone:
+    a run of an earlier version may be resumed."""
+    filled = _filled(settings, as_dict(TrainSettings()))
+    for name, value in GONE.items():
+        section, key = name.split(".")
+        if filled[section].get(key) == value:
+            del filled[section][key]
+    return filled
 
 
 def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

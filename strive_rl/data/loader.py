@@ -19,7 +19,7 @@ from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
 from strive_rl.data.selection import PassRates, draw_batch, start_rates
-from strive_rl.data.views import training_group, with_clean_view
+from strive_rl.data.views import training_group
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 
 STOPPED = "`strive-data verify` lists all damage; data.broken=skip leaves such questions out"
@@ -47,9 +47,9 @@ Loaded = tuple[Sample, Group] | SkippedQuestion
 class Loader:
     """Gives batches of groups by cursor. Each rank of `world_size` processes reads its own slice.
 
-    `clean` adds the uniform view to each group, `neighbours` the next candidate to each frame. `rates` are
-    the estimates of `data.selection = "variance"`, None without: a batch then follows from the outcomes of
-    the one before, so no later batch is read ahead.
+    `neighbours` adds the next candidate to each frame. `rates` are the estimates of
+    `data.selection = "variance"`, None without: a batch then follows from the outcomes of the one before, so
+    no later batch is read ahead.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class Loader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        clean: bool = False,
         neighbours: bool = False,
     ) -> None:
         self.builds = builds
@@ -77,7 +76,6 @@ class Loader:
             ids = [builds.sample_id(position) for position in range(len(builds))]
             self.rates = start_rates(ids, settings.pass_rates)
         self._plans = builds.plans(settings, neighbours=neighbours)
-        self._clean = clean
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[SampleRef, tuple[float | None, Future[Loaded]]] = {}
@@ -170,8 +168,7 @@ class Loader:
             sample = sample or self.builds.read(ref.position)
             plan = self._plans[self.builds.locate(ref.position)[0]]
             drawn = training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch, alpha=alpha)
-            group = replace(drawn, ref=ref)
-            return sample, with_clean_view(group, sample, plan) if self._clean else group
+            return sample, replace(drawn, ref=ref)
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error

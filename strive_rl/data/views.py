@@ -119,11 +119,6 @@ def training_group(
     return _shown(sample, [drawn[count][m] for m, count in enumerate(counts)], chosen, plan)
 
 
-def with_clean_view(group: Group, sample: Sample, plan: ViewPlan) -> Group:
-    """The group with the whole uniform view of its sample added."""
-    return replace(group, clean=_shown(sample, [sample.uniform], (SpatialView(),), plan).views[0])
-
-
 def needs_embeddings(settings: SamplerSettings) -> bool:
     """Whether the sampler draws by frame embeddings, which shards may not hold."""
     return settings.grouping == "semantic" and settings.name in ORDERED

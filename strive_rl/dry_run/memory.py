@@ -29,8 +29,7 @@ DRAW_COPIES = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Tokens of a prompt, of a row in sampling (a prompt with its G longest completions) and of a row in the
-    update, and bytes on one device.
+    """Tokens of a prompt and of a row (a prompt with its G longest completions), and bytes on one device.
 
     `merged_bytes` (adapted weights with their adapters added), `cache_bytes` and `draw_bytes` (the
     probabilities that tokens are drawn by) in sampling; `gradient_bytes`, `activation_bytes` and
@@ -43,7 +42,6 @@ class Estimate:
     video_tokens: int
     prompt_tokens: int
     row_tokens: int
-    update_row_tokens: int
     trainable_parameters: int
     weight_bytes: int
     update_weight_bytes: int
@@ -122,9 +120,12 @@ def estimate(
     patches = math.ceil(frames / (shape.frames_per_patch if policy.frame_pairs == "consecutive" else 1))
     video = patches * max(1, min(frame_pixels, policy.max_pixels) // shape.token_pixels)
     prompt = video + patches * shape.patch_text_tokens + text_tokens
-    sampled, updated, copies = _rows(settings, processes)
+    questions = math.ceil(settings.data.questions_per_step / processes)
+    # Rows that one process reads together in sampling, and in the update.
+    sampled = min(policy.prompts_per_pass, questions * settings.data.variants)
+    updated = min(policy.groups_per_pass, questions) * settings.data.variants
     behind = rollout.completions * rollout.max_new_tokens
-    row, learned = prompt + behind, updated * behind * copies
+    row, learned = prompt + behind, updated * behind
     trained = shape.parameters - (0 if policy.train_vision else shape.vision_parameters)
     if policy.lora_rank:
         trained = shape.adapter_parameters * policy.lora_rank
@@ -143,7 +144,6 @@ def estimate(
         video_tokens=video,
         prompt_tokens=prompt,
         row_tokens=row,
-        update_row_tokens=prompt + behind * copies,
         trainable_parameters=trained,
         weight_bytes=weights + (weights // processes if processes > 1 else 0),
         update_weight_bytes=weights // processes + (gathered if processes > 1 else 0),
@@ -158,21 +158,6 @@ def estimate(
         saving_bytes=weights + (process + optimizer + merged if on_cpu else 0),
         process_bytes=process,
         score_bytes=SCORE_COPIES * shape.heads * prompt**2 * FLOAT_BYTES if on_cpu else 0,
-    )
-
-
-def _rows(settings: TrainSettings, processes: int) -> tuple[int, int, int]:
-    """Rows that one process reads together in sampling, and in the update; and how many times the
-    completions of a variant stand behind a prompt there: under `clean` all of a question stand behind one
-    prompt, under `cross` behind each."""
-    policy, variants = settings.policy, settings.data.variants
-    condition = settings.algorithm.logprob_condition
-    questions = math.ceil(settings.data.questions_per_step / processes)
-    together = min(policy.groups_per_pass, questions)
-    return (
-        min(policy.prompts_per_pass, questions * variants),
-        together if condition == "clean" else together * variants,
-        1 if condition == "own" else variants,
     )
 
 

@@ -115,18 +115,12 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
 def _updates(settings: TrainSettings) -> str:
     algorithm = settings.algorithm
     count = algorithm.epochs_per_rollout * algorithm.minibatches
-    passes = {
-        "own": "under its own variant",
-        "clean": "under the uniform view",
-        "cross": "under every variant",
-    }
-    text = f"{plural(count, 'update')}, each completion {passes[algorithm.logprob_condition]}"
     forward = algorithm.epochs_per_rollout
     if count > 1 and algorithm.old_logprobs == "trainer":
         forward += 1
     if algorithm.kl_beta:
         forward += 1
-    return f"{text}, read {plural(forward, 'time')} after sampling"
+    return f"{plural(count, 'update')}, each completion read {plural(forward, 'time')} after sampling"
 
 
 def _memory(made: Plan, need: Estimate) -> Iterator[str]:

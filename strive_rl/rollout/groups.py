@@ -26,17 +26,13 @@ def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group],
     seen: Patches = {}
     for group in groups:
         try:
-            variants = encode(policy, group, seen)
-            clean = encode(policy, replace(group, views=(group.clean,))) if group.clean else [None]
+            prompts = encode(policy, group, seen)
         except SampleError as error:
             skipped.append(SkippedQuestion(sample_id=group.question.sample_id, reason=error.message))
         else:
-            encoded.append(replace(group, prompts=tuple(variants), clean_prompt=clean[0]))
-    prompts = [prompt for group in encoded for prompt in group.prompts]
-    clean_prompts = [group.clean_prompt for group in encoded if group.clean_prompt]
-    done = iter(with_features(policy, prompts + clean_prompts))
-    encoded = [replace(group, prompts=tuple(islice(done, len(group.prompts)))) for group in encoded]
-    return [replace(group, clean_prompt=next(done)) if group.clean else group for group in encoded], skipped
+            encoded.append(replace(group, prompts=tuple(prompts)))
+    done = iter(with_features(policy, [prompt for group in encoded for prompt in group.prompts]))
+    return [replace(group, prompts=tuple(islice(done, len(group.prompts)))) for group in encoded], skipped
 
 
 def sample_groups(engine: Sampler, groups: Sequence[Group], sampling: Sampling, seed: int = 0) -> list[Group]:

@@ -1,4 +1,4 @@
-"""Groups → what the update learns: completions under prompts, each with its advantage.
+"""Groups → what the update learns: completions under the prompts of their variants, each with its advantage.
 
 The log-probabilities that stay fixed while the updates of a step move the policy are computed here too: those
 of the policy before the first update, and those of the reference of `algorithm.kl_beta`, the policy before
@@ -14,11 +14,10 @@ from itertools import chain, compress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from strive_data.schema import Question
-from strive_rl.config import AlgorithmSettings, Condition
+from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.policy.sharding import unsharded
@@ -61,36 +60,15 @@ def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[
 
 
 def _example(group: Group, settings: AlgorithmSettings) -> TrainExample:
-    prompts, rows, order_B = conditioned(group, settings.logprob_condition)
+    rows = group.completions
     kept = [[each.finished or not settings.mask_truncated for each in row] for row in rows]
     learned = [tuple(compress(row, keep)) for row, keep in zip(rows, kept, strict=True)]
     return TrainExample(
         sample_id=group.question.sample_id,
-        prompts=tuple(compress(prompts, learned)),
+        prompts=tuple(compress(group.prompts, learned)),
         completions=tuple(row for row in learned if row),
-        advantages=group.advantages.ravel()[order_B][np.concatenate(kept)],
+        advantages=group.advantages[np.array(kept)],
     )
-
-
-def conditioned(
-    group: Group, condition: Condition
-) -> tuple[tuple[Prompt, ...], Completions, npt.NDArray[np.int64]]:
-    """Prompts, the completions learned under each, and which of the M×G each of these is, int64 [B].
-
-    `own`: each under the variant it was sampled under. `clean`: all under the uniform view (NoisyRollout,
-    arXiv 2504.13055). `cross`: each under every variant (Share-GRPO, arXiv 2505.16673): M times the
-    completions, so the loss, a mean over completions, is also the mean over variants. Differs from
-    Share-GRPO, whose variants are rewritten questions: ours are views of the video.
-    """
-    everything = tuple(chain.from_iterable(group.completions))
-    order = np.arange(len(everything))
-    if condition == "own":
-        return group.prompts, group.completions, order
-    if condition == "cross":
-        return group.prompts, (everything,) * len(group.prompts), np.tile(order, len(group.prompts))
-    if group.clean_prompt is None:
-        raise ValueError("logprob_condition=clean: the group has no uniform view")
-    return (group.clean_prompt,), (everything,), order
 
 
 def load_reference(name: str, policy: Policy) -> Any:

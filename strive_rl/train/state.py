@@ -182,7 +182,6 @@ def _assemble(
         seed=settings.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        clean=settings.algorithm.logprob_condition == "clean",
         neighbours=settings.policy.frame_pairs == "neighbours",
     )
     require_alpha(loader.alpha, settings)

@@ -36,8 +36,8 @@ class UpdateStats:
     Means over tokens: `ratio`, `clipped`, `kl`, `reference_kl`, `importance`, `capped` (algorithm/loss.py).
     Means over the updates: `loss`, `grad_norm`. `tokens` counts a token once for each update that it is in.
     `logprob_gap` is the largest |log π in training − log π in sampling| of a token of the first update:
-    rounding, unless something is wrong; only where completions are learned under their own variant.
-    `logprob_gap_mean` is the mean over its tokens. `router` is of a mixture of experts.
+    rounding, unless something is wrong. `logprob_gap_mean` is the mean over its tokens. `router` is of a
+    mixture of experts.
     """
 
     loss: float = NAN
@@ -96,7 +96,7 @@ def update(
             ids = distributed.all_gather_list(_ids(minibatch))
             distributed.stop(_not_finite(norms[-1], "gradient", where, ids))
         optimizer.step(learning_rate)
-    return _stats(done, norms, has_gap=settings.logprob_condition == "own")
+    return _stats(done, norms)
 
 
 def split(
@@ -209,9 +209,7 @@ def _gaps(batch: TokenBatch) -> Sums:
     return {"logprob_gap": float(gaps.max()), "logprob_gap_mean": float(gaps.sum())}
 
 
-def _stats(
-    updates: Sequence[tuple[Sums, RouterLoad | None]], norms: Sequence[float], *, has_gap: bool
-) -> UpdateStats:
+def _stats(updates: Sequence[tuple[Sums, RouterLoad | None]], norms: Sequence[float]) -> UpdateStats:
     sums, first = Sums(), updates[0][0]
     for each, _ in updates:
         _add(sums, each)
@@ -221,8 +219,8 @@ def _stats(
     gap, gaps = (first.get(name, 0.0) for name in ("logprob_gap", "logprob_gap_mean"))
     means = {name: value / tokens for name, value in sums.items()} | {
         "loss": sums["loss"] / len(norms),
-        "logprob_gap": gap if has_gap else NAN,
-        "logprob_gap_mean": gaps / max(1.0, first.get("tokens", 0.0)) if has_gap else NAN,
+        "logprob_gap": gap,
+        "logprob_gap_mean": gaps / max(1.0, first.get("tokens", 0.0)),
         "grad_norm": sum(norms) / len(norms),
     }
     router = summed([router for _, router in updates])

@@ -31,7 +31,7 @@ def test_the_defaults_cost_one_update_and_no_second_model() -> None:
     default = AlgorithmSettings()
     assert (default.kl_beta, default.importance_cap) == (0, None)
     assert default.epochs_per_rollout * default.minibatches == 1
-    assert (default.normalise, default.baseline, default.logprob_condition) == ("joint", "mean", "own")
+    assert (default.normalise, default.baseline) == ("joint", "mean")
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,6 @@ def test_the_defaults_cost_one_update_and_no_second_model() -> None:
         ({"kl_beta": -1.0}, "algorithm.kl_beta: got -1.0"),
         ({"importance_cap": 0.0}, "algorithm.importance_cap: got 0.0"),
         ({"importance_cap": 2.0, "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
-        ({"logprob_condition": "clean", "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
-        ({"logprob_condition": "cross", "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
     ],
 )
 def test_algorithms_that_cannot_be(changes: dict[str, Any], says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,19 @@ def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any])
         else:
             with pytest.raises(UsageError, match="steps was 1000, now 2000"):
                 require_same(before, after, Path("out"))
+
+
+@pytest.mark.parametrize(("name", "default", "other"), [("algorithm.logprob_condition", "own", "clean")])
+def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(
+    saved: dict[str, Any], name: str, default: Any, other: Any
+) -> None:
+    section, key = name.split(".")
+    before = [copy.deepcopy(saved) for _ in range(2)]
+    for record, value in zip(before, (default, other), strict=True):
+        record["settings"][section][key] = value
+    require_same(before[0], saved, Path("out"))
+    with pytest.raises(UsageError, match=f"{name} was {other}, now None"):
+        require_same(before[1], saved, Path("out"))
 
 
 def test_every_other_difference_is_named(saved: dict[str, Any]) -> None:

@@ -71,14 +71,6 @@ def test_reading_ahead_changes_nothing(shards: ShardSet, changes: dict[str, int]
     assert run(loader(shards, **changes), 6) == run(loader(shards), 6)
 
 
-def test_the_uniform_view_is_added_by_setting(shards: ShardSet) -> None:
-    for clean in (False, True):
-        settings = DataSettings(questions_per_step=3)
-        with closing(Loader(Builds.of(shards), settings, seed=5, clean=clean)) as of:
-            batch = of.take(Cursor())
-        assert [group.clean is not None for group in batch.groups] == [clean] * 3
-
-
 def test_reading_ahead_is_bounded(shards: ShardSet) -> None:
     with closing(loader(shards, prefetch=2)) as of:
         cursor = Cursor()

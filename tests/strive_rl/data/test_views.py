@@ -25,7 +25,6 @@ from strive_rl.data.views import (
     group_of,
     plan_views,
     training_group,
-    with_clean_view,
     with_neighbours,
 )
 from tests.strive_rl.made.shards import SAMPLED, SETTINGS, jpeg, made_sample, make_shards
@@ -65,10 +64,6 @@ def test_views_of_shards_show_them_with_their_times(tmp_path: Path) -> None:
         np.testing.assert_array_equal(two.times[::2], one.times)
         np.testing.assert_array_equal(two.frames[::2], one.frames)
         np.testing.assert_array_equal(two.times[1::2], np.minimum(one.times + 1, 11.5))
-    clean = with_clean_view(plain, sample, plan).clean
-    assert clean is not None
-    assert clean.paired
-    np.testing.assert_array_equal(clean.times[::2], sample.times[sample.uniform])
 
 
 def test_shards_of_the_sampled_frames_alone_have_none() -> None:
@@ -213,18 +208,6 @@ def test_views_change_no_times_and_come_again() -> None:
     for a, b, c in zip(first.views, again.views, plain.views, strict=True):
         np.testing.assert_array_equal(a.frames, b.frames)
         np.testing.assert_array_equal(a.times, c.times)
-
-
-def test_the_clean_view_is_uniform_and_whole_beside_cropped_variants() -> None:
-    sample, plan = wide_sample(), planned(crop=True)
-    group = training_group(sample, plan, seed=5, epoch=2)
-    clean = with_clean_view(group, sample, plan).clean
-    (uniform,) = group_of(sample, [sample.uniform]).views
-    assert group.clean is None
-    assert clean is not None
-    assert clean.spatial == "whole"
-    np.testing.assert_array_equal(clean.times, uniform.times)
-    np.testing.assert_array_equal(clean.frames, uniform.frames)
 
 
 def test_a_coarse_tier_shows_more_frames_for_the_same_tokens() -> None:

@@ -165,22 +165,6 @@ def test_a_frozen_reference_is_one_more_copy_and_adapters_need_none(any_policy: 
     assert estimate_of(shape, replace(near, policy=with_policy(lora_rank=2).policy)).reference_bytes == 0
 
 
-def test_rows_of_the_update_follow_the_condition(any_policy: Policy) -> None:
-    """Two variants of three answers of ten tokens: 30 tokens behind each of two prompts, or 60 behind one or
-    behind each."""
-    shape = read_shape(any_policy.name)
-
-    def made(condition: Any) -> Estimate:
-        algorithm = AlgorithmSettings(logprob_condition=condition)
-        return estimate_of(shape, replace(SETTINGS, algorithm=algorithm))
-
-    own, clean, cross = made("own"), made("clean"), made("cross")
-    assert own.row_tokens == clean.row_tokens == cross.row_tokens == own.prompt_tokens + 30
-    assert [each.update_row_tokens - each.prompt_tokens for each in (own, clean, cross)] == [30, 60, 60]
-    assert cross.activation_bytes == 2 * clean.activation_bytes
-    assert own.cache_bytes == clean.cache_bytes == cross.cache_bytes
-
-
 def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
     """Two of the largest decoder layers and what is outside of layers and tower."""
     shape = read_shape(any_policy.name)

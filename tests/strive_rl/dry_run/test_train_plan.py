@@ -31,7 +31,7 @@ def test_numbers_of_a_plan_by_hand(tmp_path: Path) -> None:
     assert re.search(r"prompt +2,248 tokens at most: 2,048 of 32 frames", text)
     assert re.search(r"each step +32 prompts read: 71,936 tokens at most", text)
     assert "128 rollouts: 98,304 tokens at most (768 each)" in text
-    assert "1 update, each completion under its own variant, read 1 time after sampling" in text
+    assert "1 update, each completion read 1 time after sampling" in text
     assert "memory of each of 8 processes" in text
     total = next(line for line in lines if line.startswith("together")).split()[1:]
     expected = [made.need.sampling_bytes, made.need.update_bytes]
@@ -74,8 +74,8 @@ def test_what_a_step_reads_again_is_counted(tmp_path: Path) -> None:
         return plan_text(replace(made, settings=settings))
 
     assert "read 2 times after sampling" in said(kl_beta=0.1)
-    several = said(epochs_per_rollout=2, minibatches=2, logprob_condition="cross")
-    assert "4 updates, each completion under every variant, read 3 times after sampling" in several
+    several = said(epochs_per_rollout=2, minibatches=2)
+    assert "4 updates, each completion read 3 times after sampling" in several
     assert "read 2 times after sampling" in said(epochs_per_rollout=2, old_logprobs="rollout")
     assert "reference" in said(kl_beta=0.1)
 

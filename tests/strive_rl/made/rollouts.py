@@ -40,13 +40,9 @@ def rewarded(
 
 
 def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int = 4) -> list[Group]:
-    """Two variants and four completions of each question, with a uniform view of other frames beside them."""
+    """Two variants and four completions of each question."""
     groups = [
-        replace(
-            make_group(f"q{i}", TWO_VIEWS, seed=i),
-            clean=make_group(seed=100 + i).views[0],
-            ref=SampleRef(position=i, epoch=0),
-        )
+        replace(make_group(f"q{i}", TWO_VIEWS, seed=i), ref=SampleRef(position=i, epoch=0))
         for i in range(questions)
     ]
     encoded, _ = encode_groups(policy, groups)

@@ -55,14 +55,12 @@ def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
     tiny_policy: Policy, make_group: Callable[..., Group]
 ) -> None:
     good, bad = make_group("good"), make_group("bad")
-    good = replace(good, clean=make_group(seed=3).views[0])
     bad = replace(bad, question=replace(bad.question, question="word " * 400))
     policy = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=1000))
     (encoded,), (skipped,) = encode_groups(policy, [bad, good])
     assert (encoded.question.sample_id, skipped.sample_id) == ("good", "bad")
     assert "max_prompt_tokens" in skipped.reason
-    assert encoded.clean_prompt is not None
-    assert all(prompt.features is not None for prompt in (*encoded.prompts, encoded.clean_prompt))
+    assert all(prompt.features is not None for prompt in encoded.prompts)
 
 
 def test_no_groups_give_none(tiny_policy: Policy) -> None:

@@ -1,4 +1,4 @@
-"""What is learned under which prompt, what an update holds fixed, and what that costs in forward passes."""
+"""What is learned, what an update holds fixed, and what that costs in forward passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
 from strive_rl.train.examples import (
     adapters_off,
-    conditioned,
     load_reference,
     make_dummy_example,
     make_examples,
@@ -38,13 +37,12 @@ FORMED = completion("<think>a</think><answer>A</answer>")
 CUT = replace(WRONG, finished=False)
 ROWS = ((RIGHT, WRONG), (RIGHT, FORMED))
 ADVANTAGES = ((1.0, 2.0), (3.0, 4.0))
-CUSTOM, CROSS = AlgorithmSettings(), AlgorithmSettings(logprob_condition="cross")
+CUSTOM = AlgorithmSettings()
 
 
 @pytest.fixture(scope="module")
 def group(tiny_policy: Policy, make_group: Callable[..., Group]) -> Group:
-    made = replace(make_group("q", TWO_VIEWS), clean=make_group(seed=9).views[0])
-    (encoded,), _ = encode_groups(tiny_policy, [made])
+    (encoded,), _ = encode_groups(tiny_policy, [make_group("q", TWO_VIEWS)])
     return encoded
 
 
@@ -57,40 +55,12 @@ def test_only_informative_questions_become_examples(make_group: Callable[..., Gr
     assert example.completions == mixed.completions
 
 
-@pytest.mark.parametrize(
-    ("condition", "rows", "order"),
-    [
-        ("own", ROWS, [0, 1, 2, 3]),
-        ("clean", ((RIGHT, WRONG, RIGHT, FORMED),), [0, 1, 2, 3]),
-        ("cross", ((RIGHT, WRONG, RIGHT, FORMED),) * 2, [0, 1, 2, 3] * 2),
-    ],
-)
-def test_a_condition_names_the_prompts_of_each_completion(
-    group: Group, condition: Any, rows: Any, order: list[int]
-) -> None:
-    group = rewarded(group, ROWS, ADVANTAGES)
-    prompts, completions, places = conditioned(group, condition)
-    assert prompts == ((group.clean_prompt,) if condition == "clean" else group.prompts)
-    assert (completions, places.tolist()) == (rows, order)
-    (example,) = make_examples([group], AlgorithmSettings(logprob_condition=condition))
-    assert (example.prompts, example.completions) == (prompts, rows)
-    assert example.advantages.tolist() == [place + 1 for place in order]
-
-
-def test_clean_without_a_uniform_view_is_refused(group: Group) -> None:
-    with pytest.raises(ValueError, match="no uniform view"):
-        conditioned(replace(group, clean_prompt=None), "clean")
-
-
 def test_truncated_completions_are_left_out_and_their_prompts_with_them(group: Group) -> None:
     cut = rewarded(group, ((CUT, RIGHT), (CUT, CUT)), ADVANTAGES)
     assert make_examples([cut], CUSTOM)[0].tokens == 5
     (example,) = make_examples([cut], replace(CUSTOM, mask_truncated=True))
     assert (example.prompts, example.completions) == (group.prompts[:1], ((RIGHT,),))
     assert example.advantages.tolist() == [2]
-    (example,) = make_examples([cut], replace(CROSS, mask_truncated=True))
-    assert example.completions == ((RIGHT,), (RIGHT,))
-    assert example.advantages.tolist() == [2, 2]
     nothing = rewarded(group, ((CUT, replace(RIGHT, finished=False)), (CUT, CUT)), ADVANTAGES)
     assert make_examples([nothing], replace(CUSTOM, mask_truncated=True)) == []
 

@@ -61,7 +61,7 @@ def answering_run(run: TrainState, answering: Callable[[Policy], Policy]) -> Tra
     return run
 
 
-# Each with what else a step then holds: a reference, old log-probabilities, a pooled weight, a clean view.
+# Each with what else a step then holds: a reference, old log-probabilities, a pooled weight.
 RUNS = {
     "full": (0, AlgorithmSettings(), {}),
     "lora": (4, AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2), {}),
@@ -72,8 +72,7 @@ RUNS = {
         ),
         {"schedule": "cosine", "decay_steps": 4, "warmup_steps": 1},
     ),
-    "clean": (0, AlgorithmSettings(loss="dapo", logprob_condition="clean"), {}),
-    "cross": (0, AlgorithmSettings(normalise="both", logprob_condition="cross"), {}),
+    "dapo": (0, AlgorithmSettings(loss="dapo", normalise="per_variant"), {}),
 }
 
 
