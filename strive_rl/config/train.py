@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from strive_data.common.settings import ADDED, require
+from strive_data.common.settings import require
 from strive_data.config import ViewSettings
 from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings, at_least
 
@@ -14,6 +14,10 @@ from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSett
 DEMOS = {name: f"study/demo_models/{name}" for name in ("demo", "demo-hard")}
 
 AlphaSchedule = Literal["constant", "linear", "cosine", "zero_advantage"]
+
+
+# Why each question comes once an epoch (four seeds, the hard rendered world).
+SELECTION = "questions drawn by their expected variance scored 2.9 ± .6 points below STRIVE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +30,6 @@ class DataSettings:
     `broken = "skip"` is left out of its batch and counted. `cache` is a local folder that keeps remote
     shards. `prefetch` steps are read ahead by `threads` threads.
 
-    `selection`: "epoch" takes every question once an epoch; "variance" draws questions ∝ the expected
-    variance of their accuracy, E[p(1 − p)], beside a uniform share of `selection_floor`
-    (strive_rl/data/selection.py); its estimates start from `pass_rates`, a file of `strive-rl probe`.
-
     `variants` M; `draw = "stored"` takes the variants as the shards hold them, `"epoch"` draws them
     from the stored scores with another offset each epoch (needs shards built with shard.frames=all), `"auto"`
     draws where it can. `sampler` and `alpha` .. `kappa` as in the build; None keeps the build's value.
@@ -39,6 +39,12 @@ class DataSettings:
     cosine to `alpha_final`, reached after `alpha_steps` steps (None: at the last); or, "zero_advantage", by a
     factor of exp(`alpha_gain`·(share of questions all right − share all wrong)), never below `alpha_least`.
     """
+
+    RETIRED: ClassVar[Mapping[str, str]] = {
+        "selection": f"removed: {SELECTION}",
+        "selection_floor": f"removed with data.selection: {SELECTION}",
+        "pass_rates": f"removed with data.selection: {SELECTION}; `strive-rl probe` shows pass rates",
+    }
 
     questions_per_step: int = 8
     variants: int = 2
@@ -54,9 +60,6 @@ class DataSettings:
     alpha_gain: float = 0.2
     views: ViewSettings = field(default_factory=ViewSettings)
     window: int = 0
-    selection: Literal["epoch", "variance"] = field(default="epoch", metadata=ADDED)
-    selection_floor: float = field(default=0.2, metadata=ADDED)
-    pass_rates: str | None = field(default=None, metadata=ADDED)
     broken: Literal["stop", "skip"] = "stop"
     cache: str | None = None
     prefetch: int = 1
@@ -65,19 +68,6 @@ class DataSettings:
     def __post_init__(self) -> None:
         at_least(self, "data.", questions_per_step=1, variants=1, window=0, prefetch=0, threads=1)
         self._check_alpha_schedule()
-        self._check_selection()
-
-    def _check_selection(self) -> None:
-        floor, by_variance = self.selection_floor, self.selection == "variance"
-        require(0 < floor <= 1, f"data.selection_floor: got {floor}, expected 0 < selection_floor <= 1")
-        require(
-            not (by_variance and self.window),
-            f"data.window: got {self.window}; data.selection=variance draws from all questions: expected 0",
-        )
-        require(
-            by_variance or self.pass_rates is None,
-            f"data.pass_rates: got {self.pass_rates}; it is read with data.selection=variance only",
-        )
 
     def _check_alpha_schedule(self) -> None:
         kind, final, over = self.alpha_schedule, self.alpha_final, self.alpha_steps

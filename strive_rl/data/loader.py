@@ -10,15 +10,12 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from strive_data.errors import DamagedError
 from strive_data.sampling.registry import ORDERED
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
-from strive_rl.data.selection import PassRates, draw_batch, start_rates
 from strive_rl.data.views import training_group
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 
@@ -27,18 +24,12 @@ STOPPED = "`strive-data verify` lists all damage; data.broken=skip leaves such q
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """This rank's part of a global batch: its questions `refs`, their groups in the order of the stream, the
-    damaged ones left out of them (`data.broken = "skip"`), and the cursor after the global batch.
+    """This rank's part of a global batch: its groups in the order of the stream, its damaged questions
+    (`data.broken = "skip"`), and the cursor after the global batch."""
 
-    `selection` says how the global batch was selected when it was drawn (METRICS.md), None where each epoch
-    takes all questions.
-    """
-
-    refs: tuple[SampleRef, ...]
     groups: tuple[Group, ...]
     broken: tuple[SkippedQuestion, ...]
     after: Cursor
-    selection: dict[str, float] | None = None
 
 
 Loaded = tuple[Sample, Group] | SkippedQuestion
@@ -47,9 +38,7 @@ Loaded = tuple[Sample, Group] | SkippedQuestion
 class Loader:
     """Gives batches of groups by cursor. Each rank of `world_size` processes reads its own slice.
 
-    `neighbours` adds the next candidate to each frame. `rates` are the estimates of
-    `data.selection = "variance"`, None without: a batch then follows from the outcomes of the one before, so
-    no later batch is read ahead.
+    `neighbours` adds the next candidate to each frame.
     """
 
     def __init__(
@@ -71,10 +60,6 @@ class Loader:
             fingerprint=builds.fingerprint,
         )
         self._settings = settings
-        self.rates: PassRates | None = None
-        if settings.selection == "variance":
-            ids = [builds.sample_id(position) for position in range(len(builds))]
-            self.rates = start_rates(ids, settings.pass_rates)
         self._plans = builds.plans(settings, neighbours=neighbours)
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
@@ -95,35 +80,14 @@ class Loader:
         costs time and never changes a result. Raises DamagedError for damaged stored data where
         `data.broken = "stop"`.
         """
-        refs, after, selection = self._next(cursor, size)
+        refs, after = next_batch(cursor, self.stream, size)
         mine = rank_slice(refs, self._rank, self._world_size)
         self._read_ahead(mine, alpha, after, next_alpha)
         loaded = [self._result(ref, alpha) for ref in mine]
         return Batch(
-            refs=tuple(mine),
             groups=tuple(each[1] for each in loaded if not isinstance(each, SkippedQuestion)),
             broken=tuple(each for each in loaded if isinstance(each, SkippedQuestion)),
             after=after,
-            selection=selection,
-        )
-
-    def _next(
-        self, cursor: Cursor, size: int | None
-    ) -> tuple[list[SampleRef], Cursor, dict[str, float] | None]:
-        """The next global batch, the cursor after it, and how it was selected."""
-        if self.rates is None:
-            return *next_batch(cursor, self.stream, size), None
-        weights_N = self.rates.weights(self._settings.selection_floor)
-        refs, after = draw_batch(cursor, self.stream, weights_N, size or self.stream.batch_size)
-        variance_N = self.rates.expected_variance
-        return (
-            refs,
-            after,
-            {
-                "expected_variance": float(np.mean([variance_N[ref.position] for ref in refs])),
-                "expected_variance_all": float(variance_N.mean()),
-                "sampled_share": float((self.rates.right + self.rates.wrong > 0).mean()),
-            },
         )
 
     @property
@@ -145,7 +109,7 @@ class Loader:
         """Start the reads that are not pending, this batch's first; drop pending ones of other batches."""
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
         wanted: dict[SampleRef, float | None] = {}
-        for _ in range(0 if self.rates else self._settings.prefetch):
+        for _ in range(self._settings.prefetch):
             refs, after = next_batch(after, self.stream)
             wanted |= dict.fromkeys(rank_slice(refs, self._rank, self._world_size), next_alpha)
         wanted |= dict.fromkeys(mine, alpha)

@@ -209,8 +209,7 @@ def probe(
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Pass rate of each question and variant of a build, to look at, to filter by, or for
-    data.selection=variance."""
+    """Pass rate of each question and variant of a build, to look at or to filter by."""
     from strive_data.shards.manifest import PASS_RATES_FILE
     from strive_rl.common.preflight import locked, require_extras, require_model, require_new
     from strive_rl.common.progress import quiet_libraries

@@ -9,8 +9,8 @@ each question and variant:
     evidence_seen                            whether a frame of the variant lies in the evidence, if known
     reason                                   why there are no completions, else null
 
-Its metadata holds the settings, the model, the build and the versions. With `data.selection = "variance"` the
-setting `data.pass_rates` starts a training run from it.
+Its metadata holds the settings, the model, the build and the versions. strive_rl/README.md shows how to drop
+questions by it.
 """
 
 from __future__ import annotations

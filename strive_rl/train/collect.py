@@ -24,7 +24,6 @@ from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
 from strive_rl.data import Cursor
-from strive_rl.data.selection import outcomes_of
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
 from strive_rl.rollout.groups import encode_groups, informative, reward_or_skip, sample_groups
@@ -39,7 +38,6 @@ class RolloutBatch:
     `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made or whose
     reward failed; `rounds` counts the rounds of dynamic sampling; `after` is the cursor after the questions
     of all processes; `calls` counts those of the user's reward function.
-    `selection` as in `Batch`, of the first round.
     """
 
     after: Cursor
@@ -48,7 +46,6 @@ class RolloutBatch:
     dropped: list[SkippedQuestion] = field(default_factory=list)
     rounds: int = 0
     calls: Counter[str] = field(default_factory=Counter)
-    selection: dict[str, float] | None = None
 
 
 def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
@@ -78,10 +75,6 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
             made.dropped += skipped + unrewarded
             made.calls.update(counts)
             made.after = batch.after
-            made.selection = made.selection or batch.selection
-            if run.loader.rates is not None:
-                outcomes = outcomes_of(batch.refs, encoded, rewarded)
-                run.loader.rates.observe(distributed.all_gather_list(outcomes))
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
             if found >= wanted or made.rounds == limit:
                 break

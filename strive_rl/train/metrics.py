@@ -139,7 +139,6 @@ def step_record(
         "alpha": alpha,
         **_sampling_counts(batches, groups, mask_truncated=mask_truncated),
         **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
-        **({"selection": batches[0].selection} if batches[0].selection else {}),
     }
 
 

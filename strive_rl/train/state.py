@@ -143,8 +143,6 @@ def _load_checkpoint(run: TrainState, folder: Path) -> None:
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
         run.alpha = state["alpha"]
         run.best = Best(**state["best"]) if "best" in state else None
-        if run.loader.rates is not None:
-            run.loader.rates.load(state["selection"])
 
 
 def _rewind(run: TrainState) -> None:

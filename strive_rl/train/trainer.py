@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from strive_data.errors import StriveError
 from strive_rl.algorithm.advantage import VariancePool, batch_advantages, variance_pool
 from strive_rl.algorithm.schedule import learning_rate, next_alpha
@@ -171,14 +169,11 @@ def _signal(request: StopRequest | None) -> int | None:
 
 
 def _state(run: TrainState) -> dict[str, Any]:
-    rates = run.loader.rates
     return {
         "step": run.step,
         "data": state_of(run.cursor, run.loader.stream),
         "alpha": run.alpha,
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
-        # Copies: a checkpoint may be written while training goes on.
-        **({"selection": {k: torch.tensor(v) for k, v in rates.state().items()}} if rates else {}),
         **({"best": asdict(run.best)} if run.best else {}),
     }

@@ -218,7 +218,7 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert len(list((run / "tensorboard").iterdir())) == 1
     table = files("strive_rl").joinpath("train/METRICS.md").read_text(encoding="utf-8")
     documented = {name.split(".")[0] for name in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE)}
-    absent = {"heldout", "reward_calls", "router", "selection"}
+    absent = {"heldout", "reward_calls", "router"}
     assert set(jsonl.read(run / "metrics.jsonl")[0]) == documented - absent
     assert typed(*common, "--steps", "2", "--resume") == 0
     for name in ("curves.png", "curves.html"):

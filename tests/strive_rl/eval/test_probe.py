@@ -1,4 +1,4 @@
-"""Pass rates by question and variant: the table as typed, what training and filters read of it."""
+"""Pass rates by question and variant: the table as typed, what filters read of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from strive_data.build.verify import verify_build
 from strive_data.common.files import output_folder
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import PolicySettings
-from strive_rl.data.selection import start_rates
 from strive_rl.eval.config import ProbeSettings
 from strive_rl.eval.probe import probe, summary
 from tests.strive_rl.made.shards import make_shards
@@ -37,10 +36,8 @@ def test_the_table_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.Cap
     assert set(table.filter(sample_id="q0")["evidence_seen"]) <= {True, False}
     record = json.loads(pl.read_parquet_metadata(file)["strive"])
     assert (record["shards_fingerprint"], record["settings"]["answers"]) == (shards.fingerprint, 3)
-    # It is beside the build and not part of it; training starts from it.
+    # It is beside the build and not part of it.
     assert "pass_rates.parquet" not in {each.file for each in verify_build(folder, workers=1).problems}
-    rates = start_rates(shards.sample_ids, str(file))
-    assert (rates.right + rates.wrong).tolist() == [6, 6, 6]
     assert typed(*command) == 2
     assert "pass_rates.parquet is there already" in capfd.readouterr().err
     assert typed("probe", "--shards", "s3://a/b", "--model", tiny_folder) == 2
@@ -68,7 +65,6 @@ def test_a_question_without_a_prompt_is_a_row_with_the_reason(tmp_path: Path, ti
     assert table["pass_rate"].to_list() == [None] * 4
     assert all("prompt of" in reason for reason in table["reason"])
     assert "without completions: 2 questions" in summary(table)
-    assert start_rates(shards.sample_ids, str(tmp_path / "new" / "p.parquet")).usable.tolist() == [False] * 2
 
 
 def test_what_is_no_probe() -> None:

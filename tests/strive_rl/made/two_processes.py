@@ -65,15 +65,6 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         "tiny3",
         ("rollout.dynamic_sampling_rounds=2", "policy.logits_chunk_tokens=4", "steps=2"),
     ),
-    "selection": (
-        "tiny",
-        (
-            "data.selection=variance",
-            "rollout.dynamic_sampling_rounds=1",
-            "data.questions_per_step=3",
-            "steps=3",
-        ),
-    ),
     # Linear attention and experts.
     "hybrid": ("tiny3_5", ("policy.gradient_checkpointing=true", "steps=2")),
     # Experts in a tower with deepstack.

@@ -29,7 +29,6 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.data import Batch, Cursor, Stream, next_batch
-from strive_rl.data.selection import PassRates
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
@@ -51,13 +50,11 @@ class FakeLoader:
 
     damaged: Sequence[int] = ()
     alpha: float | None = None
-    rates: PassRates | None = None
 
     def take(self, cursor: Cursor, *, size: int, **alphas: float | None) -> Batch:
         refs, after = next_batch(cursor, STREAM, size)
         kept = [ref for ref in refs if ref.position not in self.damaged]
         return Batch(
-            refs=tuple(refs),
             groups=tuple(replace(make_group(f"q{ref.position}", TWO_VIEWS), ref=ref) for ref in kept),
             broken=tuple(
                 SkippedQuestion(sample_id=f"q{ref.position}", reason="damaged")
@@ -178,6 +175,9 @@ def test_the_steps_together_take_the_stream_in_its_order(mixed: set[int], rounds
         ("rollout.max_variants=3", "removed"),
         ("rollout.focus=0.5", "removed"),
         ("algorithm.logprob_condition=clean", "5.3 ± .7 points below"),
+        ("data.selection=variance", "2.9 ± .6 points below"),
+        ("data.selection_floor=0.5", "removed with data.selection"),
+        ("data.pass_rates=a.parquet", "removed with data.selection"),
         ("rollout.dynamic_sampling_rounds=-1", "at least 0"),
     ],
 )

@@ -253,8 +253,7 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
     calls = {"made": 4, "retried": 1, "failed": 0}
-    selection = dict.fromkeys(("expected_variance", "expected_variance_all", "sampled_share"), 0.1)
-    batch = {"calls": Counter(calls), "selection": selection}
+    batch = {"calls": Counter(calls)}
     made = record(part(question(MIXED, rewards=rewards), batch=batch, update=replace(STATS, router=LOAD)))
     assert made["reward_calls"] == calls
     assert "router" not in record(part(question(MIXED), update=STATS))

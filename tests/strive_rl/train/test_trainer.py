@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from strive_data.config import SamplerSettings
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import StriveError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import (
@@ -111,28 +111,6 @@ def test_four_steps_are_two_and_two_more_bit_for_bit(
     assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
     assert any(record["update_tokens"] for record in records[0])
     assert any(record["reference_kl"] for record in records[0]) == bool(algorithm.kl_beta)
-
-
-def test_selected_questions_are_the_same_after_a_resume(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Callable[[Policy], Policy]
-) -> None:
-    data = DataSettings(questions_per_step=2, selection="variance")
-    for name, parts in {"whole": (3,), "parts": (1, 3)}.items():
-        for steps in parts:
-            opened = resume if (tmp_path / name).exists() else start
-            made = settings(steps, data=data)
-            run = opened(tmp_path / name, shards=shards, model=str(tiny_folder), settings=made)
-            fit(answering_run(run, answering), quiet)
-    records = [jsonl.read(tmp_path / name / state.METRICS_FILE) for name in ("whole", "parts")]
-    one, other = ([{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records)
-    assert one == other
-    shares = [record["selection"]["sampled_share"] for record in one]
-    assert shares[0] == 0
-    assert shares == sorted(shares)
-    assert one[0]["selection"]["expected_variance"] == pytest.approx(1 / 6)
-    assert 0 < one[2]["selection"]["expected_variance_all"] < 1 / 4
-    with pytest.raises(UsageError, match=r"data\.selection was variance, now None"):
-        resume(tmp_path / "whole", shards=shards, model=str(tiny_folder), settings=settings(3))
 
 
 def test_what_a_run_writes(

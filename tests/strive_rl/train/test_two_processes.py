@@ -35,7 +35,6 @@ EQUAL = (
     "lora",
     "tower",
     "dynamic_sampling",
-    "selection",
     "hybrid",
     "experts",
 )
