@@ -4,7 +4,6 @@ The public names; each is imported when it is first used, and none imports the r
 
     AlgorithmSettings     which advantage and which loss; the default is STRIVE's
     advantages            rewards [M, G] of one question → advantages [M, G]                     (numpy)
-    batch_advantages      the same for the questions of a batch, whose grids may differ          (numpy)
     has_zero_advantage    whether a question's completions all got the same accuracy             (numpy)
     TokenBatch            log-probabilities and mask [B, L], advantages [B]                      (torch)
     policy_loss           a TokenBatch → loss to minimise, and metrics                           (torch)
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from strive_data.schema import Question
-    from strive_rl.algorithm.advantage import advantages, batch_advantages, has_zero_advantage
+    from strive_rl.algorithm.advantage import advantages, has_zero_advantage
     from strive_rl.algorithm.loss import TokenBatch, policy_loss
     from strive_rl.algorithm.reward import Rules, load_rules, reward_of
     from strive_rl.config import AlgorithmSettings
@@ -32,7 +31,6 @@ __all__ = [
     "Rules",
     "TokenBatch",
     "advantages",
-    "batch_advantages",
     "has_zero_advantage",
     "load_rules",
     "policy_loss",
@@ -42,7 +40,7 @@ __all__ = [
 MODULES = {
     "strive_data.schema": ("Question",),
     "strive_rl.config": ("AlgorithmSettings",),
-    "strive_rl.algorithm.advantage": ("advantages", "batch_advantages", "has_zero_advantage"),
+    "strive_rl.algorithm.advantage": ("advantages", "has_zero_advantage"),
     "strive_rl.algorithm.loss": ("TokenBatch", "policy_loss"),
     "strive_rl.algorithm.reward": ("Rules", "load_rules", "reward_of"),
 }

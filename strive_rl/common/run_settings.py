@@ -39,7 +39,7 @@ FREE = frozenset(
 )
 
 # Settings that are gone, with the value under which a run of an earlier version is one of today's.
-GONE = {"algorithm.logprob_condition": "own"}
+GONE = {"algorithm.baseline": "mean", "algorithm.logprob_condition": "own"}
 
 
 class Source(Protocol):

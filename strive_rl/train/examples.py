@@ -53,7 +53,7 @@ def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[
     """The examples of the informative groups that have advantages.
 
     With `mask_truncated` they hold the completions that ended by themselves (DAPO's overlong filtering, arXiv
-    2503.14476): the rewards of truncated ones count in the baselines, but none of their tokens is learned.
+    2503.14476): the rewards of truncated ones count in the means, but none of their tokens is learned.
     """
     examples = [_example(group, settings) for group in groups if informative(group)]
     return [example for example in examples if example.completions]

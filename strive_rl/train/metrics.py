@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from strive_rl.algorithm.advantage import variance_pool
+from strive_rl.algorithm.advantage import eta2
 from strive_rl.data.views import evidence_seen
 from strive_rl.policy.architectures.experts import router_record, summed
 from strive_rl.policy.encode import user_text
@@ -115,7 +115,7 @@ def step_record(
     done = {"questions": len(groups)} | {name: tokens[name] for name in ("rollouts", "tokens", "tokens_read")}
     done["update_tokens"] = update.tokens
     rewards = [group.rewards["total"] for group in groups]
-    eta2 = [variance_pool([grid]).eta2 for grid in rewards]
+    shares_between = map(eta2, rewards)
     calls = sum((batch.calls for batch in batches), Counter[str]())
     return {
         "step": step,
@@ -126,7 +126,7 @@ def step_record(
         "by_problem_type": _by_problem_type(groups),
         **_shares(groups),
         "reward_std": mean(np.std(grid.ravel()) for grid in rewards),
-        "eta2": mean(value for value in eta2 if not math.isnan(value)),
+        "eta2": mean(share for share in shares_between if not math.isnan(share)),
         "reward_by_variant": by_variant(rewards),
         "advantage_by_variant": by_variant([group.advantages for group in groups]),
         **_evidence(groups),

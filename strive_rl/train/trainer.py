@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.errors import StriveError
-from strive_rl.algorithm.advantage import VariancePool, batch_advantages, variance_pool
+from strive_rl.algorithm.advantage import advantages
 from strive_rl.algorithm.schedule import learning_rate, next_alpha
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
@@ -90,11 +90,8 @@ def train_step(run: TrainState) -> dict[str, Any]:
 
 
 def with_advantages(groups: Sequence[Group], settings: AlgorithmSettings) -> list[Group]:
-    """The groups with their advantages, which may depend on the groups of all processes."""
-    rewards = [group.reward_grid() for group in groups]
-    pool = VariancePool.joined(distributed.all_gather(variance_pool(rewards)))
-    grids = batch_advantages(rewards, settings, pool)
-    return [replace(group, advantages=grid) for group, grid in zip(groups, grids, strict=True)]
+    """The groups with the advantage of each completion."""
+    return [replace(group, advantages=advantages(group.reward_grid(), settings)) for group in groups]
 
 
 def _require_agreement(run: TrainState, record: dict[str, Any]) -> None:

@@ -31,13 +31,12 @@ def test_the_defaults_cost_one_update_and_no_second_model() -> None:
     default = AlgorithmSettings()
     assert (default.kl_beta, default.importance_cap) == (0, None)
     assert default.epochs_per_rollout * default.minibatches == 1
-    assert (default.normalise, default.baseline) == ("joint", "mean")
+    assert (default.normalise, default.by_std) == ("joint", True)
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"baseline": "empirical_bayes", "normalise": "both"}, "algorithm.normalise: got 'both'"),
         ({"minibatches": 0}, "algorithm.minibatches: got 0"),
         ({"epochs_per_rollout": 0}, "algorithm.epochs_per_rollout: got 0"),
         ({"loss_constant_tokens": 0}, "algorithm.loss_constant_tokens: got 0"),
@@ -117,7 +116,6 @@ def test_another_engine_needs_the_trainers_log_probabilities() -> None:
         (1, 1, "joint", False),
         (2, 1, "joint", True),
         (1, 2, "joint", True),
-        (2, 1, "both", True),
         (2, 1, "per_variant", False),
         (2, 2, "per_variant", True),
     ],

@@ -84,7 +84,10 @@ def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any])
                 require_same(before, after, Path("out"))
 
 
-@pytest.mark.parametrize(("name", "default", "other"), [("algorithm.logprob_condition", "own", "clean")])
+@pytest.mark.parametrize(
+    ("name", "default", "other"),
+    [("algorithm.logprob_condition", "own", "clean"), ("algorithm.baseline", "mean", "leave_one_out")],
+)
 def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(
     saved: dict[str, Any], name: str, default: Any, other: Any
 ) -> None:

@@ -58,7 +58,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "lora": (
         "tiny",
-        ("policy.lora_rank=4", "algorithm.kl_beta=0.1", "algorithm.baseline=empirical_bayes", "steps=2"),
+        ("policy.lora_rank=4", "algorithm.kl_beta=0.1", "steps=2"),
     ),
     "tower": ("tiny3", ("policy.train_vision=true", "policy.gradient_checkpointing=true", "steps=2")),
     "dynamic_sampling": (

@@ -174,6 +174,8 @@ def test_the_steps_together_take_the_stream_in_its_order(mixed: set[int], rounds
         ("rollout.adaptive=true", "removed"),
         ("rollout.max_variants=3", "removed"),
         ("rollout.focus=0.5", "removed"),
+        ("algorithm.baseline=leave_one_out", "leave-one-out scored .8 ± .7"),
+        ("algorithm.normalise=both", "joint, per_variant"),
         ("algorithm.logprob_condition=clean", "5.3 ± .7 points below"),
         ("data.selection=variance", "2.9 ± .6 points below"),
         ("data.selection_floor=0.5", "removed with data.selection"),
@@ -227,7 +229,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "linear": {"data": LINEAR},
     "cosine": {"data": COSINE},
     "driven, lora": {"data": DRIVEN, "policy": {"lora_rank": 4}},
-    "pooled": {"algorithm": {"baseline": "empirical_bayes", "minibatches": 2}},
+    "minibatches": {"algorithm": {"minibatches": 2}},
     "dynamic sampling, dapo": {
         "rollout": {"dynamic_sampling_rounds": 2},
         "algorithm": {"loss": "dapo", "mask_truncated": True},
@@ -236,7 +238,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "data": DRIVEN,
         "policy": {"lora_rank": 4},
         "rollout": {"dynamic_sampling_rounds": 2},
-        "algorithm": {"normalise": "both", "kl_beta": 0.1},
+        "algorithm": {"normalise": "per_variant", "kl_beta": 0.1},
     },
 }
 

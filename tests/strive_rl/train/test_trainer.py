@@ -61,15 +61,13 @@ def answering_run(run: TrainState, answering: Callable[[Policy], Policy]) -> Tra
     return run
 
 
-# Each with what else a step then holds: a reference, old log-probabilities, a pooled weight.
+# Each with what else a step then holds: a reference, old log-probabilities, importance weights.
 RUNS = {
     "full": (0, AlgorithmSettings(), {}),
     "lora": (4, AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2), {}),
     "everything": (
         0,
-        AlgorithmSettings(
-            loss="gspo", baseline="empirical_bayes", kl_beta=0.1, importance_cap=2.0, minibatches=2
-        ),
+        AlgorithmSettings(loss="gspo", kl_beta=0.1, importance_cap=2.0, minibatches=2),
         {"schedule": "cosine", "decay_steps": 4, "warmup_steps": 1},
     ),
     "dapo": (0, AlgorithmSettings(loss="dapo", normalise="per_variant"), {}),
