@@ -1,7 +1,7 @@
 """What moves over the steps of a run: the learning rate, and α, how concentrated the variants are.
 
 α is the share of candidate frames that variants are drawn from. Its schedules are
-beyond the paper, which names dynamic temperatures as future work. `next_alpha` decides the α of every step.
+beyond the paper, which names dynamic temperatures as future work. `alpha_at` gives the α of every step.
 """
 
 from __future__ import annotations
@@ -30,30 +30,20 @@ def learning_rate(step: int, settings: OptimSettings, steps: int) -> float:
     return settings.lr
 
 
-def next_alpha(
-    alpha: float | None, settings: TrainSettings, *, start: float | None, step: int, lean: float = 0.0
-) -> float | None:
-    """α of the 0-based `step` of a run that began with α = `start`, after a step with `alpha`.
+def alpha_at(step: int, settings: TrainSettings, start: float | None) -> float | None:
+    """α of the 0-based `step` of a run that begins with α = `start`; None where the variants have no one α.
 
-    None where the variants have no one α. `linear` and `cosine` go from `start` to `alpha_final` over
-    `alpha_steps` steps, or up to the last step of the run, and depend on `step` alone. `zero_advantage`
-    multiplies by exp(alpha_gain·lean), within `alpha_least` and 1. `lean` is (questions all right −
-    questions all wrong)/questions of the last step: above 0 the variants become more diffuse, and so harder;
-    below 0 more concentrated. Without `lean` this is the expected α, for which frames are read ahead.
+    `linear` and `cosine` go from `start` to `alpha_final` over `alpha_steps` steps, or up to the last step of
+    the run.
     """
     data = settings.data
-    if alpha is None or start is None:
-        return None
-    if data.alpha_schedule == "constant":
+    if start is None or data.alpha_final is None:
         return start
-    if data.alpha_schedule == "zero_advantage":
-        return min(1.0, max(data.alpha_least, alpha * math.exp(data.alpha_gain * lean)))
     last = data.alpha_steps or settings.steps - 1
     progress = min(1.0, step / max(1, last))
     if data.alpha_schedule == "cosine":
         progress = (1 - math.cos(math.pi * progress)) / 2
-    final = start if data.alpha_final is None else data.alpha_final
-    return start + (final - start) * progress
+    return start + (data.alpha_final - start) * progress
 
 
 def require_alpha(alpha: float | None, settings: TrainSettings) -> None:

@@ -39,7 +39,12 @@ FREE = frozenset(
 )
 
 # Settings that are gone, with the value under which a run of an earlier version is one of today's.
-GONE = {"algorithm.baseline": "mean", "algorithm.logprob_condition": "own"}
+GONE = {
+    "algorithm.baseline": "mean",
+    "algorithm.logprob_condition": "own",
+    "data.alpha_gain": 0.2,
+    "data.alpha_least": 0.1,
+}
 
 
 class Source(Protocol):
@@ -182,7 +187,7 @@ def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:
     """Whether neither the learning rate of a step nor its α depends on how many steps there are."""
     optim, data = settings["optim"], settings["data"]
     rate = optim["schedule"] == "constant" or optim["decay_steps"] is not None
-    return rate and (data["alpha_schedule"] not in ("linear", "cosine") or data["alpha_steps"] is not None)
+    return rate and (data["alpha_schedule"] == "constant" or data["alpha_steps"] is not None)
 
 
 def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:

@@ -93,14 +93,6 @@ def group_stats(group: Group) -> GroupStats:
     )
 
 
-def accuracy_lean(parts: Sequence[StepStats]) -> float:
-    """(questions all right − questions all wrong)/questions, which moves α (algorithm/schedule.py): those of
-    one accuracy above or below one half."""
-    groups = [group for part in parts for group in part.groups]
-    levels = [group.level for group in groups if not group.informative]
-    return sum((level > 0.5) - (level < 0.5) for level in levels) / max(1, len(groups))
-
-
 def step_record(
     step: int, parts: Sequence[StepStats], *, learning_rate: float, alpha: float | None, mask_truncated: bool
 ) -> dict[str, Any]:

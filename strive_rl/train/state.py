@@ -47,9 +47,9 @@ Shards = ShardSet | Sequence[ShardSet]
 
 @dataclass(kw_only=True, eq=False)
 class TrainState:
-    """A run between two steps: `step` steps are done, `cursor` points to the next questions, and `alpha` is
-    the α of their variants (None: they have no common one). `engine` samples (None: the policy itself).
-    `heldout` is evaluated on while it trains, `best` the highest accuracy there so far."""
+    """A run between two steps: `step` steps are done, `cursor` points to the next questions. `engine` samples
+    (None: the policy itself). `heldout` is evaluated on while it trains, `best` the highest accuracy there so
+    far."""
 
     out: Path
     loader: Loader
@@ -64,7 +64,6 @@ class TrainState:
     best: Best | None = None
     step: int = 0
     cursor: Cursor = field(default_factory=Cursor)
-    alpha: float | None = None
 
 
 def start(
@@ -141,7 +140,6 @@ def _load_checkpoint(run: TrainState, folder: Path) -> None:
         load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)
-        run.alpha = state["alpha"]
         run.best = Best(**state["best"]) if "best" in state else None
 
 
@@ -201,7 +199,6 @@ def _assemble(
         rules=rules,
         reference=reference,
         dummy=make_dummy_example(policy) if distributed.world_size() > 1 else None,
-        alpha=loader.alpha,
         heldout=heldout,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from strive_data.errors import StriveError
 from strive_rl.algorithm.advantage import advantages
-from strive_rl.algorithm.schedule import learning_rate, next_alpha
+from strive_rl.algorithm.schedule import alpha_at, learning_rate
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
 from strive_rl.common.progress import phase
@@ -33,7 +33,6 @@ from strive_rl.train.examples import make_examples
 from strive_rl.train.metrics import (
     QUESTIONS_KEPT,
     StepStats,
-    accuracy_lean,
     group_stats,
     log_rows,
     step_record,
@@ -49,7 +48,7 @@ Observer = Callable[[dict[str, Any], int], None]
 
 
 def train_step(run: TrainState) -> dict[str, Any]:
-    """One step: moves policy, optimizer, cursor, α and step; evaluates where that is due; its record,
+    """One step: moves policy, optimizer, cursor and step; evaluates where that is due; its record,
     which is written too."""
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
     batch = collect(run, step, watch)
@@ -77,9 +76,9 @@ def train_step(run: TrainState) -> dict[str, Any]:
     )
     parts = distributed.all_gather(own)
     masked = settings.algorithm.mask_truncated
-    record = step_record(step, parts, learning_rate=rate, alpha=run.alpha, mask_truncated=masked)
+    alpha = alpha_at(run.step, settings, run.loader.alpha)
+    record = step_record(step, parts, learning_rate=rate, alpha=alpha, mask_truncated=masked)
     run.step, run.cursor = step, batch.after
-    run.alpha = next_alpha(run.alpha, settings, start=run.loader.alpha, step=step, lean=accuracy_lean(parts))
     validate(run, record)
     log = _rollout_log(step, groups)
     if distributed.is_first():
@@ -169,7 +168,6 @@ def _state(run: TrainState) -> dict[str, Any]:
     return {
         "step": run.step,
         "data": state_of(run.cursor, run.loader.stream),
-        "alpha": run.alpha,
         "adapters": adapter_weights(run.policy.model),
         "optimizer": run.optimizer.state(),
         **({"best": asdict(run.best)} if run.best else {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.errors import SettingsError
-from strive_rl.algorithm.schedule import learning_rate, next_alpha
+from strive_rl.algorithm.schedule import alpha_at, learning_rate
 from strive_rl.config import DataSettings, OptimSettings, TrainSettings
 
 
@@ -55,24 +54,12 @@ def test_warm_up_longer_than_the_run() -> None:
 
 def alphas(steps: int, of: int | None = None, start: float = 0.2, **data: Any) -> list[float]:
     settings = TrainSettings(data=DataSettings(**data), steps=of or steps)
-    made = [start]
-    for step in range(1, steps):
-        alpha = next_alpha(made[-1], settings, start=start, step=step)
-        assert alpha is not None
-        made.append(alpha)
-    return made
-
-
-def driven(alpha: float, lean: float, **data: Any) -> float:
-    settings = TrainSettings(data=DataSettings(alpha_schedule="zero_advantage", **data))
-    following = next_alpha(alpha, settings, start=0.4, step=3, lean=lean)
-    assert following is not None
-    return following
+    made = [alpha_at(step, settings, start) for step in range(steps)]
+    return [alpha for alpha in made if alpha is not None]
 
 
 def test_variants_without_one_alpha_keep_none() -> None:
-    assert next_alpha(None, TrainSettings(), start=0.4, step=1) is None
-    assert next_alpha(0.4, TrainSettings(), start=None, step=1) is None
+    assert alpha_at(1, TrainSettings(), None) is None
 
 
 def test_constant() -> None:
@@ -107,33 +94,15 @@ def test_a_way_is_monotone_and_stays_between_its_ends(
     assert made[-1] == pytest.approx(final)
 
 
-def test_driven_by_hand() -> None:
-    assert driven(0.4, 0.25) == pytest.approx(0.4 * math.exp(0.2 / 4))
-    assert driven(0.4, -1.0) == pytest.approx(0.4 * math.exp(-0.2))
-    assert driven(0.9, 1.0, alpha_gain=3.0) == 1.0
-    assert driven(0.4, -1.0, alpha_gain=3.0, alpha_least=0.25) == 0.25
-    assert driven(0.4, 0.0) == 0.4
-
-
-@given(alpha=st.floats(0.1, 1), lean=st.floats(-1, 1), more=st.floats(0, 1))
-def test_driven_rises_with_the_lean(alpha: float, lean: float, more: float) -> None:
-    assert driven(alpha, min(1.0, lean + more)) >= driven(alpha, lean)
-    assert 0.1 <= driven(alpha, lean) <= 1
-    if abs(lean) > 1e-6:
-        assert (driven(alpha, lean) > alpha) == (lean > 0 and alpha < 1)
-
-
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"alpha_schedule": "linear"}, r"data\.alpha_final: got None with alpha_schedule=linear"),
-        ({"alpha_final": 0.5}, "linear and cosine need one, the others have none"),
+        ({"alpha_final": 0.5}, "linear and cosine need one, constant has none"),
         ({"alpha_schedule": "cosine", "alpha_final": 1.5}, "expected 0 < alpha <= 1"),
-        ({"alpha_schedule": "zero_advantage", "alpha_steps": 5}, "does not end; leave it out"),
+        ({"alpha_steps": 5}, "alpha_steps: got 5 with alpha_schedule=constant"),
         ({"alpha_schedule": "linear", "alpha_final": 0.5, "alpha_steps": 0}, "expected at least 1"),
-        ({"alpha_schedule": "zero_advantage", "alpha_least": 0.0}, r"data\.alpha_least: got 0"),
-        ({"alpha_schedule": "zero_advantage", "alpha_gain": 0.0}, r"data\.alpha_gain: got 0"),
-        ({"alpha_schedule": "zero_advantage", "draw": "stored"}, "leave one of them out"),
+        ({"alpha_schedule": "linear", "alpha_final": 0.5, "draw": "stored"}, "leave one of them out"),
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], says: str) -> None:

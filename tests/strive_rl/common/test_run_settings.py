@@ -54,7 +54,7 @@ def test_validation_matters_only_to_a_run_with_a_heldout_build(saved: dict[str, 
     [
         (DataSettings(alpha_schedule="linear", alpha_final=1.0), False),
         (DataSettings(alpha_schedule="cosine", alpha_final=1.0, alpha_steps=50), True),
-        (DataSettings(alpha_schedule="zero_advantage"), True),
+        (DataSettings(), True),
     ],
 )
 def test_an_alpha_that_moves_to_the_end_fixes_where_that_is(
@@ -86,7 +86,11 @@ def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any])
 
 @pytest.mark.parametrize(
     ("name", "default", "other"),
-    [("algorithm.logprob_condition", "own", "clean"), ("algorithm.baseline", "mean", "leave_one_out")],
+    [
+        ("algorithm.logprob_condition", "own", "clean"),
+        ("algorithm.baseline", "mean", "leave_one_out"),
+        ("data.alpha_gain", 0.2, 0.3),
+    ],
 )
 def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(
     saved: dict[str, Any], name: str, default: Any, other: Any

@@ -24,7 +24,6 @@ from strive_rl.train.launch import never_updated
 from strive_rl.train.metrics import (
     GroupStats,
     StepStats,
-    accuracy_lean,
     group_stats,
     joined,
     log_rows,
@@ -286,14 +285,6 @@ def test_counts_of_dynamic_sampling() -> None:
     names = ("drawn", "informative", "dynamic_sampling_rounds", "masked", "alpha")
     assert [made[name] for name in names] == [5, 2, 2, 2, 0.4]
     assert record(*parts)["masked"] == 0
-
-
-def test_the_lean_counts_equal_accuracies_above_and_below_one_half() -> None:
-    levels = ((0.7, 0.7), (0.7, 0.7)), ((0.2, 0.2), (0.2, 0.2)), ((0.5, 0.5), (0.5, 0.5))
-    above, below, half = map(question, levels)
-    parts = [part(above, half, question(RIGHT)), part(below, question(MIXED))]
-    assert accuracy_lean(parts) == (2 - 1) / 5
-    assert accuracy_lean([part()]) == 0
 
 
 def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
