@@ -11,7 +11,7 @@ The public names; each is imported when it is first used, and none imports the r
     reward_of             completion text, Question → Reward (total, accuracy, format, custom parts)
     Rules, load_rules     weights of the parts, and a reward function of your own
 
-`tools/examples/train_loop.py` puts them together. Schedules of the trainer are in `schedule.py`.
+`tools/examples/train_loop.py` puts them together.
 """
 
 from __future__ import annotations

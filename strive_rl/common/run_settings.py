@@ -44,6 +44,7 @@ GONE = {
     "algorithm.logprob_condition": "own",
     "data.alpha_gain": 0.2,
     "data.alpha_least": 0.1,
+    "data.alpha_schedule": "constant",
 }
 
 
@@ -184,10 +185,9 @@ def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Pa
 
 
 def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:
-    """Whether neither the learning rate of a step nor its α depends on how many steps there are."""
-    optim, data = settings["optim"], settings["data"]
-    rate = optim["schedule"] == "constant" or optim["decay_steps"] is not None
-    return rate and (data["alpha_schedule"] == "constant" or data["alpha_steps"] is not None)
+    """Whether the learning rate of a step does not depend on how many steps there are."""
+    optim = settings["optim"]
+    return optim["schedule"] == "constant" or optim["decay_steps"] is not None
 
 
 def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:

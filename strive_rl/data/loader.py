@@ -6,13 +6,11 @@ taken batches only. The memory is bounded by `data.prefetch` + 1 batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from strive_data.errors import DamagedError
-from strive_data.sampling.registry import ORDERED
-from strive_data.schema import Sample
 from strive_rl.config import DataSettings
 from strive_rl.data.dataset import Builds
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
@@ -32,7 +30,7 @@ class Batch:
     after: Cursor
 
 
-Loaded = tuple[Sample, Group] | SkippedQuestion
+Loaded = Group | SkippedQuestion
 
 
 class Loader:
@@ -63,39 +61,22 @@ class Loader:
         self._plans = builds.plans(settings, neighbours=neighbours)
         self._rank, self._world_size = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: dict[SampleRef, tuple[float | None, Future[Loaded]]] = {}
+        self._pending: dict[SampleRef, Future[Loaded]] = {}
 
-    def take(
-        self,
-        cursor: Cursor,
-        *,
-        size: int | None = None,
-        alpha: float | None = None,
-        next_alpha: float | None = None,
-    ) -> Batch:
+    def take(self, cursor: Cursor, size: int | None = None) -> Batch:
         """The batch at `cursor`, or the `size` questions there; reading of the next batches starts.
 
-        `alpha` overrides the sampler's for this batch (needs variants that are drawn each epoch).
-        `next_alpha` is the α expected of the next call, for which frames are decoded ahead: a wrong value
-        costs time and never changes a result. Raises DamagedError for damaged stored data where
-        `data.broken = "stop"`.
+        Raises DamagedError for damaged stored data where `data.broken = "stop"`.
         """
         refs, after = next_batch(cursor, self.stream, size)
-        mine = rank_slice(refs, self._rank, self._world_size)
-        self._read_ahead(mine, alpha, after, next_alpha)
-        loaded = [self._result(ref, alpha) for ref in mine]
+        mine = self._slice(refs)
+        self._read_ahead(mine, after)
+        loaded = [self._pending.pop(ref).result() for ref in mine]
         return Batch(
-            groups=tuple(each[1] for each in loaded if not isinstance(each, SkippedQuestion)),
+            groups=tuple(each for each in loaded if isinstance(each, Group)),
             broken=tuple(each for each in loaded if isinstance(each, SkippedQuestion)),
             after=after,
         )
-
-    @property
-    def alpha(self) -> float | None:
-        """The α that variants are drawn with; None for stored variants and for builds of several α."""
-        drawn = all(plan.drawn and plan.sampler.name in ORDERED for plan in self._plans)
-        alphas = {plan.sampler.alpha for plan in self._plans}
-        return alphas.pop() if drawn and len(alphas) == 1 else None
 
     def close(self) -> None:
         """Stop reading ahead; the next `take` starts it again."""
@@ -103,36 +84,27 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
         self._pool, self._pending = None, {}
 
-    def _read_ahead(
-        self, mine: Iterable[SampleRef], alpha: float | None, after: Cursor, next_alpha: float | None
-    ) -> None:
+    def _slice(self, refs: Sequence[SampleRef]) -> list[SampleRef]:
+        return rank_slice(refs, self._rank, self._world_size)
+
+    def _read_ahead(self, mine: Iterable[SampleRef], after: Cursor) -> None:
         """Start the reads that are not pending, this batch's first; drop pending ones of other batches."""
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
-        wanted: dict[SampleRef, float | None] = {}
+        wanted = dict.fromkeys(mine)
         for _ in range(self._settings.prefetch):
             refs, after = next_batch(after, self.stream)
-            wanted |= dict.fromkeys(rank_slice(refs, self._rank, self._world_size), next_alpha)
-        wanted |= dict.fromkeys(mine, alpha)
+            wanted |= dict.fromkeys(self._slice(refs))
         for ref in self._pending.keys() - wanted.keys():
-            self._pending.pop(ref)[1].cancel()
-        for ref in (*mine, *wanted):
+            self._pending.pop(ref).cancel()
+        for ref in wanted:
             if ref not in self._pending:
-                self._pending[ref] = wanted[ref], self._pool.submit(self._load, ref, wanted[ref])
+                self._pending[ref] = self._pool.submit(self._load, ref)
 
-    def _result(self, ref: SampleRef, alpha: float | None) -> Loaded:
-        """The group of a pending read; its frames are decoded again where it expected another α."""
-        expected, future = self._pending.pop(ref)
-        if expected == alpha:
-            return future.result()
-        loaded = None if future.exception() else future.result()
-        return self._load(ref, alpha, loaded[0] if isinstance(loaded, tuple) else None)
-
-    def _load(self, ref: SampleRef, alpha: float | None, sample: Sample | None = None) -> Loaded:
+    def _load(self, ref: SampleRef) -> Loaded:
         try:
-            sample = sample or self.builds.read(ref.position)
             plan = self._plans[self.builds.locate(ref.position)[0]]
-            drawn = training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch, alpha=alpha)
-            return sample, replace(drawn, ref=ref)
+            sample = self.builds.read(ref.position)
+            return replace(training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch), ref=ref)
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error

@@ -90,21 +90,11 @@ def plan_views(build: Mapping[str, Any], settings: DataSettings, *, neighbours: 
     )
 
 
-def training_group(
-    sample: Sample, plan: ViewPlan, *, seed: int, epoch: int, alpha: float | None = None
-) -> Group:
+def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> Group:
     """The M variants of a sample in this epoch, each with its spatial view.
 
-    `alpha` overrides the plan's, for a schedule. Raises UsageError for an `alpha` where the variants are
-    stored, and DamagedError for a frame that cannot be decoded.
+    Raises DamagedError for a frame that cannot be decoded.
     """
-    if alpha is not None:
-        if not plan.drawn:
-            raise UsageError(
-                "alpha cannot change from step to step where stored variants are read: it needs "
-                "data.draw=auto, and shards built with --set shard.frames=all"
-            )
-        plan = replace(plan, sampler=replace(plan.sampler, alpha=alpha))
     question, settings = sample.meta.question, plan.sampler
     kinds = tuple(kind for kind in allowed_kinds(question, plan.spatial) if _differs(sample, plan, kind))
     key: dict[str, Any] = {"seed": seed, "sample_id": question.sample_id, "epoch": epoch}

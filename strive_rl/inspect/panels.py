@@ -82,7 +82,6 @@ PANELS = (
     Panel(topic=POLICY, title="gradient norm", unit="norm", key="grad_norm", log=True),
     Panel(topic=POLICY, title="gap between sampler and trainer", unit="nats", key="logprob_gap", log=True),
     Panel(topic=POLICY, title="learning rate", unit="rate", key="learning_rate", smooth=False),
-    Panel(topic=POLICY, title="α", unit="α of the sampler", key="alpha", smooth=False),
     Panel(topic=SPEED, title="tokens sampled", unit="tokens per second", key="per_second.tokens"),
     Panel(topic=SPEED, title="prompt tokens read", unit="tokens per second", key="per_second.tokens_read"),
     Panel(topic=SPEED, title="time of a step", unit="seconds", key="seconds.total"),

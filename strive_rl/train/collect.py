@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 from strive_data.common.text import plural
 from strive_data.errors import StriveError
-from strive_rl.algorithm.schedule import alpha_at
 from strive_rl.common import distributed
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
@@ -56,12 +55,10 @@ def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
     """
     made, found = RolloutBatch(after=run.cursor), 0
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
-    alpha, next_alpha = (alpha_at(run.step + more, run.settings, run.loader.alpha) for more in (0, 1))
     with newest_weights(run.engine, run.policy, run.step):
         while True:
             phase("reading questions")
-            size = wanted - found
-            batch = run.loader.take(made.after, size=size, alpha=alpha, next_alpha=next_alpha)
+            batch = run.loader.take(made.after, wanted - found)
             watch.lap("data")
             phase(f"encoding {plural(len(batch.groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, batch.groups)

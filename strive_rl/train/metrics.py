@@ -94,7 +94,7 @@ def group_stats(group: Group) -> GroupStats:
 
 
 def step_record(
-    step: int, parts: Sequence[StepStats], *, learning_rate: float, alpha: float | None, mask_truncated: bool
+    step: int, parts: Sequence[StepStats], *, learning_rate: float, mask_truncated: bool
 ) -> dict[str, Any]:
     """Record of one step from the stats of all processes; None for a number that does not exist (a mean over
     nothing)."""
@@ -128,7 +128,6 @@ def step_record(
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
-        "alpha": alpha,
         **_sampling_counts(batches, groups, mask_truncated=mask_truncated),
         **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
     }

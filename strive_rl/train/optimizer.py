@@ -1,4 +1,4 @@
-"""AdamW in float32, whatever the model's dtype.
+"""AdamW in float32, whatever the model's dtype, and its learning rate.
 
 At a learning rate of 1e-6 a step is far below the resolution of bfloat16 weights and would vanish. So weights
 of lower precision get a float32 master copy: gradients are added to it, the step is taken there, and the
@@ -8,6 +8,7 @@ are sharded as the weights are, and the norm of the gradient is that of all shar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,24 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from strive_rl.common.distributed import full, like, on_cpu
 from strive_rl.config import OptimSettings
+
+
+def learning_rate(step: int, settings: OptimSettings, steps: int) -> float:
+    """Rate of the 0-based `step` of a run of `steps`.
+
+    Rises linearly to `lr` over `warmup_steps` steps; then constant, or on a line or half a cosine down to
+    `final_lr`, which is reached after `decay_steps` steps, or at the end of the run.
+    """
+    first, end = settings.warmup_steps, settings.decay_steps or steps
+    if step < first:
+        return settings.lr * (step + 1) / first
+    progress = min(1.0, (step - first) / max(1, end - first))
+    height = settings.lr - settings.final_lr
+    if settings.schedule == "linear":
+        return settings.final_lr + height * (1 - progress)
+    if settings.schedule == "cosine":
+        return settings.final_lr + height * (1 + math.cos(math.pi * progress)) / 2
+    return settings.lr
 
 
 class Optimizer:

@@ -15,7 +15,6 @@ from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
-from strive_rl.algorithm.schedule import require_alpha
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.model_folder import has_manifest
 from strive_rl.common.reading import reading
@@ -180,7 +179,6 @@ def _assemble(
         world_size=distributed.world_size(),
         neighbours=settings.policy.frame_pairs == "neighbours",
     )
-    require_alpha(loader.alpha, settings)
     require_heldout(heldout, builds, settings)
     policy = load_policy(weights, settings.policy)
     require_readable(heldout, policy, settings)

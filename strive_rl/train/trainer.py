@@ -16,7 +16,6 @@ from typing import Any
 
 from strive_data.errors import StriveError
 from strive_rl.algorithm.advantage import advantages
-from strive_rl.algorithm.schedule import alpha_at, learning_rate
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import Stopwatch, peak_memory
 from strive_rl.common.progress import phase
@@ -37,6 +36,7 @@ from strive_rl.train.metrics import (
     log_rows,
     step_record,
 )
+from strive_rl.train.optimizer import learning_rate
 from strive_rl.train.state import TrainState
 from strive_rl.train.update import update
 from strive_rl.train.validation import exhausted, link_best, validate
@@ -76,8 +76,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     )
     parts = distributed.all_gather(own)
     masked = settings.algorithm.mask_truncated
-    alpha = alpha_at(run.step, settings, run.loader.alpha)
-    record = step_record(step, parts, learning_rate=rate, alpha=alpha, mask_truncated=masked)
+    record = step_record(step, parts, learning_rate=rate, mask_truncated=masked)
     run.step, run.cursor = step, batch.after
     validate(run, record)
     log = _rollout_log(step, groups)

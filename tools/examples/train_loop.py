@@ -7,7 +7,7 @@ normalises the rewards jointly over the M×G grid of a question, and takes one o
 policy-gradient loss. Copy it and change what you want to try: the reward, the advantage, the loss.
 
 What `strive-rl train` does beside this: several processes, checkpoints and exact resuming, KL to a reference,
-several updates a step, dynamic sampling, schedules of α, questions whose prompt is too long, all metrics.
+several updates a step, dynamic sampling, questions whose prompt is too long, all metrics.
 """
 
 from __future__ import annotations

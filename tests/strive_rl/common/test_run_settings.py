@@ -49,25 +49,6 @@ def test_validation_matters_only_to_a_run_with_a_heldout_build(saved: dict[str, 
         require_same(saved | held, now | held, Path("out"))
 
 
-@pytest.mark.parametrize(
-    ("data", "same"),
-    [
-        (DataSettings(alpha_schedule="linear", alpha_final=1.0), False),
-        (DataSettings(alpha_schedule="cosine", alpha_final=1.0, alpha_steps=50), True),
-        (DataSettings(), True),
-    ],
-)
-def test_an_alpha_that_moves_to_the_end_fixes_where_that_is(
-    saved: dict[str, Any], data: DataSettings, same: bool
-) -> None:
-    before, longer = (saved | {"settings": as_dict(TrainSettings(data=data, steps=n))} for n in (1000, 2000))
-    if same:
-        require_same(before, longer, Path("out"))
-    else:
-        with pytest.raises(UsageError, match="steps was 1000, now 2000"):
-            require_same(before, longer, Path("out"))
-
-
 def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any]) -> None:
     for optim, same in (
         (OptimSettings(schedule="cosine"), False),
@@ -90,6 +71,7 @@ def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any])
         ("algorithm.logprob_condition", "own", "clean"),
         ("algorithm.baseline", "mean", "leave_one_out"),
         ("data.alpha_gain", 0.2, 0.3),
+        ("data.alpha_schedule", "constant", "linear"),
     ],
 )
 def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(

@@ -11,13 +11,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from strive_data.errors import DamagedError, UsageError
+from strive_data.errors import DamagedError
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader, next_batch
 from strive_rl.data.views import plan_views, training_group
 from strive_rl.schema import Group
-from tests.strive_rl.made.shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import make_shards
 
 
 @pytest.fixture
@@ -97,36 +97,6 @@ def test_ranks_read_their_slices_of_the_global_batch(shards: ShardSet) -> None:
     whole = run(loader(shards), 5)
     ranks = [run(loader(shards, rank, 2), 5) for rank in range(2)]
     assert [one + other for one, other in zip(*ranks, strict=True)] == whole
-
-
-def test_alpha_may_change_from_step_to_step(shards: ShardSet) -> None:
-    """Read ahead for the right α, a wrong one or none: the frames are those of the α that is asked."""
-    focused = run(loader(shards, alpha=0.2), 4)
-    assert run(loader(shards), 4, alpha=0.2, next_alpha=0.2) == focused
-    assert run(loader(shards), 4, alpha=0.2, next_alpha=0.9) == focused
-    assert run(loader(shards), 4, alpha=0.2) == focused
-    assert run(loader(shards), 4) != focused
-
-
-def test_a_wrong_guess_of_alpha_changes_nothing_where_frames_are_broken(
-    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame that only the guess would have shown is not the asked batch's damage."""
-
-    def shown_unless_guessed(*args: Any, alpha: float | None, **kwargs: Any) -> Group:
-        if alpha == 0.9:
-            raise DamagedError("a frame of the guess")
-        return training_group(*args, alpha=alpha, **kwargs)
-
-    expected = run(loader(shards), 4, alpha=0.2)
-    monkeypatch.setattr("strive_rl.data.loader.training_group", shown_unless_guessed)
-    assert run(loader(shards), 4, alpha=0.2, next_alpha=0.9) == expected
-
-
-def test_alpha_cannot_change_stored_variants(tmp_path: Path) -> None:
-    stored = make_shards(tmp_path / "stored", settings=SAMPLED)
-    with closing(loader(stored)) as of, pytest.raises(UsageError, match=r"alpha cannot change .* stored"):
-        of.take(Cursor(), alpha=0.2)
 
 
 def flip(path: Path) -> str:

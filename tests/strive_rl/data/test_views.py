@@ -94,19 +94,13 @@ def test_with_all_frames_variants_are_drawn_each_epoch() -> None:
             np.testing.assert_array_equal(view.times, indices + 0.5)
 
 
-def test_a_schedule_may_override_alpha_where_variants_are_drawn() -> None:
-    sample, plan = made_sample(0), plan_views(ALL, DataSettings(draw="epoch"))
-    focused = plan_views(ALL, DataSettings(draw="epoch", alpha=0.15))
-    for alpha, like in ((0.15, focused), (None, plan)):
-        group = training_group(sample, plan, seed=5, epoch=3, alpha=alpha)
-        expected = training_group(sample, like, seed=5, epoch=3)
-        for view, same in zip(group.views, expected.views, strict=True):
-            np.testing.assert_array_equal(view.times, same.times)
-    with pytest.raises(SettingsError, match="alpha"):
-        training_group(sample, plan, seed=5, epoch=3, alpha=1.5)
-    stored = plan_views(ALL, DataSettings(draw="stored"))
-    with pytest.raises(UsageError, match=r"alpha cannot change .* data\.draw=auto"):
-        training_group(sample, stored, seed=5, epoch=3, alpha=0.5)
+def test_drawn_variants_follow_the_alpha_of_the_settings() -> None:
+    sample = made_sample(0)
+    plain, focused = (
+        training_group(sample, plan_views(ALL, DataSettings(alpha=alpha)), seed=5, epoch=3)
+        for alpha in (None, 0.15)
+    )
+    assert [v.times.tolist() for v in plain.views] != [v.times.tolist() for v in focused.views]
 
 
 def test_stored_variants_are_taken_as_they_are() -> None:

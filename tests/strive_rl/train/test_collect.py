@@ -1,4 +1,4 @@
-"""Dynamic sampling and schedules inside of a run: what is sampled, what the record says, exact resume."""
+"""Dynamic sampling inside of a run: what is sampled, what the record says, exact resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from strive_data.common.settings import load
-from strive_data.errors import SettingsError, StriveError, UsageError
+from strive_data.errors import SettingsError, StriveError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules
 from strive_rl.common import jsonl
@@ -37,7 +37,7 @@ from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group as make_group
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion
-from tests.strive_rl.made.shards import SAMPLED, make_shards
+from tests.strive_rl.made.shards import make_shards
 
 START = Cursor()
 STREAM = Stream(blocks=(7, 5), seed=3, batch_size=4)
@@ -49,9 +49,8 @@ class FakeLoader:
     """The next questions of a stream, without shards; those at `damaged` are broken."""
 
     damaged: Sequence[int] = ()
-    alpha: float | None = None
 
-    def take(self, cursor: Cursor, *, size: int, **alphas: float | None) -> Batch:
+    def take(self, cursor: Cursor, size: int) -> Batch:
         refs, after = next_batch(cursor, STREAM, size)
         kept = [ref for ref in refs if ref.position not in self.damaged]
         return Batch(
@@ -175,9 +174,9 @@ def test_the_steps_together_take_the_stream_in_its_order(mixed: set[int], rounds
         ("rollout.focus=0.5", "removed"),
         ("algorithm.baseline=leave_one_out", "leave-one-out scored .8 ± .7"),
         ("algorithm.normalise=both", "joint, per_variant"),
-        ("data.alpha_schedule=zero_advantage", "constant, linear, cosine"),
-        ("data.alpha_gain=0.5", ".4 ± .6 points below"),
-        ("data.alpha_least=0.5", ".4 ± .6 points below"),
+        ("data.alpha_schedule=linear", "2.1 points below"),
+        ("data.alpha_final=1", "removed with data.alpha_schedule"),
+        ("data.alpha_least=0.5", "removed with data.alpha_schedule"),
         ("algorithm.logprob_condition=clean", "5.3 ± .7 points below"),
         ("data.selection=variance", "2.9 ± .6 points below"),
         ("data.selection_floor=0.5", "removed with data.selection"),
@@ -192,7 +191,6 @@ def test_renamed_removed_and_impossible_settings_are_refused(assignment: str, sa
 
 
 Answering = Callable[[Policy], Policy]
-ALPHA = 0.3  # of the shards
 
 
 @pytest.fixture(scope="module")
@@ -224,18 +222,13 @@ def trained(run: TrainState, answering: Answering) -> list[dict[str, Any]]:
     return jsonl.read(run.out / "metrics.jsonl")
 
 
-LINEAR = {"alpha_schedule": "linear", "alpha_final": 1.0, "alpha_steps": 3}
-COSINE = {"alpha_schedule": "cosine", "alpha_final": 0.9, "alpha_steps": 3}
 RUNS: dict[str, dict[str, Any]] = {
-    "linear": {"data": LINEAR},
-    "cosine": {"data": COSINE},
     "minibatches": {"algorithm": {"minibatches": 2}},
     "dynamic sampling, dapo": {
         "rollout": {"dynamic_sampling_rounds": 2},
         "algorithm": {"loss": "dapo", "mask_truncated": True},
     },
     "all": {
-        "data": LINEAR,
         "policy": {"lora_rank": 4},
         "rollout": {"dynamic_sampling_rounds": 2},
         "algorithm": {"normalise": "per_variant", "kl_beta": 0.1},
@@ -276,14 +269,6 @@ def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None
         elif record["informative"] < 3:
             assert record["dynamic_sampling_rounds"] == 2
         assert bool(record["masked"]) <= bool(changes.get("algorithm", {}).get("mask_truncated"))
-    alphas = [record["alpha"] for record in records]
-    schedule = changes.get("data", {}).get("alpha_schedule", "constant")
-    if schedule == "constant":
-        assert alphas == [ALPHA] * 4
-    elif schedule == "linear":
-        assert alphas == pytest.approx([ALPHA, 0.3 + 0.7 / 3, 0.3 + 1.4 / 3, 1.0])
-    else:
-        assert alphas == pytest.approx([ALPHA, 0.45, 0.75, 0.9])
 
 
 def test_dynamic_sampling_moves_the_cursor_over_every_question(
@@ -298,31 +283,6 @@ def test_dynamic_sampling_moves_the_cursor_over_every_question(
         (12, 0, 0)
     ] * 3
     assert 10 * run.cursor.epoch + run.cursor.taken == 36
-
-
-def test_shards_that_cannot_give_other_variants_are_refused_before_the_first_step(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path
-) -> None:
-    uniform = settings(1, data={**LINEAR, "sampler": "uniform"})
-    with pytest.raises(UsageError, match=r"data\.alpha_schedule=linear .* sampler comb or peaks"):
-        start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=uniform)
-    few = make_shards(tmp_path / "few", samples=3, settings=SAMPLED)
-    with pytest.raises(UsageError, match=r"shard\.frames=all"):
-        start(tmp_path / "out", shards=few, model=str(tiny_folder), settings=settings(1, data=LINEAR))
-    assert not (tmp_path / "out").exists()
-
-
-def test_stored_variants_have_no_alpha(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
-) -> None:
-    run = start(
-        tmp_path / "out",
-        shards=shards,
-        model=str(tiny_folder),
-        settings=settings(1, data={"draw": "stored"}),
-    )
-    (record,) = trained(run, answering)
-    assert record["alpha"] is None
 
 
 def test_probabilities_that_are_no_numbers_stop_the_run_with_step_and_questions(

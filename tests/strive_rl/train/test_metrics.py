@@ -84,7 +84,7 @@ def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: An
 def record(
     *parts: StepStats, step: int = 1, learning_rate: float = 0.0, mask: bool = False
 ) -> dict[str, Any]:
-    return step_record(step, parts, learning_rate=learning_rate, alpha=0.4, mask_truncated=mask)
+    return step_record(step, parts, learning_rate=learning_rate, mask_truncated=mask)
 
 
 def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
@@ -282,8 +282,8 @@ def test_counts_of_dynamic_sampling() -> None:
         part(question(MIXED), batch={"rounds": 2, "broken": [BAD]}),
     ]
     made = record(*parts, mask=True)
-    names = ("drawn", "informative", "dynamic_sampling_rounds", "masked", "alpha")
-    assert [made[name] for name in names] == [5, 2, 2, 2, 0.4]
+    names = ("drawn", "informative", "dynamic_sampling_rounds", "masked")
+    assert [made[name] for name in names] == [5, 2, 2, 2]
     assert record(*parts)["masked"] == 0
 
 
