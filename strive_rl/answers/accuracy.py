@@ -9,16 +9,15 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number
+from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.time_spans import read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
-from strive_rl.answers.plain import LONGEST, UNSEEN, plain_text
+from strive_rl.answers.plain import UNSEEN
 from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate
-from strive_rl.answers.statements import ALTERNATIVES, conclusion, statements
+from strive_rl.answers.statements import read_number
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-AROUND_NUMBERS = " \n\t\"'`*_$“”"
 
 
 def outside_thoughts(text: str) -> str:
@@ -64,26 +63,6 @@ def has_direct_form(text: str) -> bool:
 
 def _is_seen(text: str) -> bool:
     return bool(UNSEEN.sub("", text).strip())
-
-
-def read_number(answer: str) -> Fraction | None:
-    """The one number that an answer gives, units aside: "3.5 meters (11 feet)", "The answer is 4."
-
-    Of several different numbers it is the one behind the last "answer is", in the concluding sentence, or
-    behind the last "="; else None. None for a number that cannot be read exactly, too.
-    """
-    text = plain_text(fold_number_text(answer[-LONGEST:]))
-    whole = parse_number(text.strip(AROUND_NUMBERS).rstrip(". "))
-    if whole is not None:
-        return whole
-    stated = [said for said in statements(text, frozenset()) if not said.weak and not said.dashed]
-    result = "" if ALTERNATIVES.search(text) else text.rpartition("=")[2]
-    ends = [said.rest.partition("\n")[0] for said in stated[-1:]]
-    for part in (*ends, conclusion(text), text, result):
-        found = set(find_numbers(part))
-        if len(found) == 1 or (found and part in ends):
-            return found.pop() if len(found) == 1 else None
-    return None
 
 
 # Exact, since 1 − .9 < .1 in floating point would refuse an error of exactly ten per cent.

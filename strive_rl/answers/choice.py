@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from strive_rl.answers.mentions import DENIED_BEHIND, LISTING, mentioned_option
+from strive_rl.answers.mentions import DENIED_BEHIND, LISTING, mentioned_option, opening_option
 from strive_rl.answers.plain import LONGEST, WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
     ALTERNATIVE,
@@ -30,6 +30,7 @@ Texts = Mapping[str, str]
 
 # Tags of a section or of a chat template end what stands before them; pictures say nothing, but for a cross.
 TAGS = re.compile(r"</?(?!(?:b|i|u|p|em|strong|code|span|mark)>)[A-Za-z]{2,}>|<\|[^|<>\n]{1,40}\|>")
+CHECK = re.compile("[\u2705\u2713\u2714]\ufe0f?(?=[ \t]*(?:[,;.\n]|\\Z))")
 CROSS = re.compile("[\u2716-\u2718\u274c\u274e\u26d4\U0001f6ab]")
 PICTURES = re.compile("[\ufe0e\ufe0f\u2600-\u27bf\U0001f000-\U0001faff]")
 BULLET = re.compile(r"(?:[-–—•·*]\s+|(?:[-=]>|[→⇒➜∴])\s*)(?=\(?[A-Za-z])")
@@ -40,7 +41,7 @@ HEAD = re.compile(
 )
 EXPLAINS = re.compile(
     r"(?:because|since|as|for|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
-    r"|most\s+likely|definitely|for\s+sure|因为|因為)\b|因",
+    r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因",
     re.IGNORECASE,
 )
 OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
@@ -52,9 +53,13 @@ ENDING = re.compile(
 UNDECIDED = re.compile(
     r"\b(?:none\s+of\s+the|no\s+(?:correct|right)\s+(?:option|answer|choice)|not\s+(?:listed|(?:in|one\s+of|among)\s+the)"
     r"\s+(?:\w+\s+)?(?:options|choices)|mistake\s+in\s+the\s+(?:question|problem|options)"
-    r"|(?:cannot|can['’]t|unable\s+to|(?:not\s+|im)possible\s+to)\s+(?:be\s+)?(?:determined?|say|tell|answer|identify)|无法确定|無法確定)\b",
+    r"|(?:cannot|can['’]t|unable\s+to|(?:not\s+|im)possible\s+to)\s+(?:be\s+)?(?:determined?|say|tell|answer|identify)"
+    r"|(?:cannot|can['’]t|unable\s+to)\s+(?:\w+\s+)?(?:see|watch|view|access)\s+(?:any|the|this|your)\s+(?:\w+\s+)?(?:videos?|images?|frames?)|无法确定|無法確定)\b",
     re.IGNORECASE,
 )
+# A walk through the options that ends without a statement has not come to its end.
+WALKED = re.compile(r"\b(?:option|choice)\s+\(?([A-Z])\b", re.IGNORECASE)
+NEXT = re.compile(r"\n[ \t]*(?:Question|Q):")
 LONE = re.compile(r"\b[A-Z]\b")
 LEADING = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
 SENTENCE_STOP = re.compile(r"[.!?。][\"”'’)]*(?:\s|$)|[\"”],")
@@ -72,9 +77,11 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     """
     if found := verbatim_option(text, options):
         return found
+    if (more := NEXT.search(text)) and (found := read_choice(text[: more.start()], options)):
+        return found  # it went on with a question of its own
     texts = _texts(options)
-    shown = PICTURES.sub("", CROSS.sub(" incorrect ", TAGS.sub("\n", text[-LONGEST:])))
-    plain = _without_names(plain_text(shown), texts)
+    shown = CHECK.sub(" - correct", CROSS.sub(" incorrect ", TAGS.sub("\n", text[-LONGEST:])))
+    plain = _without_names(plain_text(PICTURES.sub("", shown)), texts)
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
     if not lines:
         return None
@@ -83,10 +90,16 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     if whole and said not in (None, whole) and not concluded:
         return None
     readings = (said, whole) if concluded else (whole, said)
-    for reading in (*readings, _of_lines(lines, texts), _ending(plain, texts)):
+    for reading in (*readings, _of_lines(lines, texts), _ending(plain, texts), opening_option(plain, texts)):
         if reading is not None:
             return reading or None
-    return None if UNDECIDED.search(plain) else _in_full(plain, texts) or mentioned_option(plain, texts)
+    if _is_undecided(plain, texts) or len(set(WALKED.findall(plain))) > 1:
+        return None
+    return _in_full(plain, texts) or mentioned_option(plain, texts)
+
+
+def _is_undecided(plain: str, texts: Texts) -> bool:
+    return bool(UNDECIDED.search(plain)) and not any(map(UNDECIDED.search, texts.values()))
 
 
 def _texts(options: Sequence[str]) -> Texts:
@@ -185,7 +198,7 @@ def _stated(plain: str, texts: Texts) -> tuple[str | None, bool]:
     if len({letter for said, letter in made if said.listed}) > 1:
         made = [pair for pair in made if not pair[0].listed]
     strong = [pair for pair in made if pair[1] and not pair[0].weak]
-    if not strong and UNDECIDED.search(plain):
+    if not strong and _is_undecided(plain, texts):
         return None, False
     named = strong or [pair for pair in made if pair[1]]
     if not named:
@@ -199,7 +212,11 @@ def _stated(plain: str, texts: Texts) -> tuple[str | None, bool]:
 
 
 def _letter_of(said: Statement, texts: Texts) -> str:
-    """The letter of one statement; "?" where the words behind it are another option's, "" where none is."""
+    """The letter of one statement; "?" where the words behind it are another option's, "" where none is, or a
+    list of options is ("Choose the correct option:")."""
+    heads = [LEADING.match(line) for line in said.rest.strip().split("\n")[:2]]
+    if len({head and head[1] for head in heads} - {None}) > 1:
+        return ""
     if spelled := _spelled(said, texts):
         return spelled
     if said.letter in ("", "?"):

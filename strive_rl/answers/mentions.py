@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 
+from strive_data.annotations.numbers import parse_number
+from strive_rl.answers.plain import bare
 from strive_rl.answers.similarity import CJK
-from strive_rl.answers.statements import BEFORE
+from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, read_number
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
 # Words without which two phrases say the same.
@@ -18,6 +21,11 @@ EMPTY = frozenset({
     "a", "an", "the", "is", "are", "was", "were", "be", "been", "being", "am", "his", "her", "their", "its",
     "my", "your", "our", "this", "that", "these", "those", "some",
 })  # fmt: skip
+# "one" is more often a pronoun. The tens are here since "twenty two" is not 2.
+SPELLED = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100,
+}  # fmt: skip
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
     r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
@@ -51,19 +59,36 @@ CONCLUDES = re.compile(
 )
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
-OPENERS = frozenset({"yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否"})
-LETTERED = re.compile(r"\b([A-Z])[.)]\s")
+OPENERS = ("yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否")
+OPENING = re.compile(
+    rf"\W*({'|'.join(OPENERS)})(?:\s*[.,;:!)。，–—-]|\s*\Z|\s+(?:it|he|she|they|the|there|this|that|in|I|we|you|an?)\b)"
+    r"(?![^.!。\n]*\?)",
+    re.IGNORECASE,
+)
+LETTERED = re.compile(r"(?<!\b[Nn]ot )\b([A-Z])[.)][ \t]")
+LAST = re.compile(r"[^()]*\(([A-Z])\)\W*")
+ENCLOSED = re.compile(r"\(([A-Z])\W*\Z")
 # "dunks" and "dunking" are the same word. Options that differ in nothing else are not looked for.
 INFLECTION = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|(?<!s)s|d|e)$")
+SHORT = re.compile(r"(?<=\bhe|\bit)'s\Z|(?<=\bshe)'s\Z|(?<=\bthey)'re\Z")
 Tokens = tuple[str, ...]
 
 
 def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     """Letter of the one option (words by letter) that the sentences of `text` assert.
 
-    Sentences that name different options contradict each other, unless the last one of them concludes.
+    Options that are numbers are named by the one number of the text. Sentences that name different options
+    contradict each other, unless the last one of them concludes.
     """
-    words = {letter: content_words(option) for letter, option in options.items()}
+    numbers = {letter: parse_number(option.strip(AROUND_NUMBERS + "°")) for letter, option in options.items()}
+    said_number = [letter for letter, number in numbers.items() if number in _number_of(text)]
+    if said_number:
+        return said_number[0] if len(said_number) == 1 else None
+    for name in [option for option in options.values() if option.endswith(" A")]:  # which is no article
+        text = re.sub(re.escape(name), name.replace("\\", r"\\"), text, flags=re.IGNORECASE)
+    words = {letter: content_words(option) for letter, option in options.items() if numbers[letter] is None}
+    while len(options) == 2 and _tell_more(words):  # what both begin with tells none of them
+        words = {letter: own[1:] for letter, own in words.items()}
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     asserted: dict[str, bool] = {}
     said, last = {}, ""
@@ -77,6 +102,28 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     return None
 
 
+def _number_of(text: str) -> set[Fraction]:
+    """The one number that a text or its last sentence asserts, in figures or spelled; else none."""
+    spoken = [QUOTES.sub(" ", sentence) for sentence in SENTENCE.findall(text) if sentence.strip()]
+    said = [
+        one for one in spoken if not (OPEN.search(one) or DENIAL.search(one) or one.rstrip()[-1:] in "?？:")
+    ]
+    for part in ("\n".join(said), said[-1] if said else ""):
+        found = {Fraction(SPELLED[word]) for word in WORD.findall(part.casefold()) if word in SPELLED}
+        if (number := read_number(part)) is not None:
+            found.add(number)
+        if len(found) == 1:
+            return found
+    return set()
+
+
+def opening_option(text: str, options: Mapping[str, str]) -> str | None:
+    """Letter of the "yes" or "no" that the text opens with; what follows explains it."""
+    match = OPENING.match(text)
+    named = [letter for letter, option in options.items() if match and bare(option) == match[1].casefold()]
+    return named[0] if len(named) == 1 else None
+
+
 def content_words(text: str) -> Tokens:
     """The words of a text that carry its meaning, folded; a Chinese or Japanese character is a word."""
     return tuple(word for word, _, _ in _words(text))
@@ -85,8 +132,8 @@ def content_words(text: str) -> Tokens:
 def _words(text: str) -> Iterator[tuple[str, int, int]]:
     for match in WORD.finditer(text):
         word = match[0].casefold().replace("’", "'")
-        word = INFLECTION.sub("", word) if word not in EMPTY else word
-        if word not in EMPTY:
+        word = word if word in EMPTY else INFLECTION.sub("", SHORT.sub("", word))
+        if word not in EMPTY or (match[0] == "A" and text[: match.start()].strip()):  # "Person A"
             yield word, match.start(), match.end()
 
 
@@ -102,10 +149,17 @@ def _verdicts(sentence: str, options: Mapping[str, Tokens]) -> dict[str, bool]:
         first, last = said[start][1], said[end - 1][2]
         before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1] if start else ""
         behind = spoken[last:][:BEFORE]
+        if spoken[first:last].casefold() in OPENERS and not OPENING.match(spoken):
+            continue
+        if (named := ENCLOSED.search(before)) and named[1] != letter:  # "(C) 5:30", which is D
+            continue
         if DENIAL.search(before) or DENIED_BEHIND.match(behind):
             verdicts[letter] = False
         elif not OPEN.search(before) and not OPEN_BEHIND.match(behind):
             verdicts[letter] = True
+    closing = LAST.fullmatch(spoken)
+    if not verdicts and closing and not DENIAL.search(spoken) and not OPEN.search(spoken):
+        return {closing[1]: True} if closing[1] in options else {}
     return verdicts if sum(verdicts.values()) < 2 else dict.fromkeys(verdicts, False)
 
 
@@ -117,17 +171,20 @@ def _spans(said: Sequence[str], options: Mapping[str, Tokens]) -> Iterator[tuple
     for letter, own in options.items():
         for start in places.get(own[0], ()):
             end = start + len(own)
-            if tuple(said[start:end]) == own and _may_be_meant(own, said, start):
+            if tuple(said[start:end]) == own and _may_be_meant(own):
                 yield letter, start, end
 
 
-def _may_be_meant(own: Tokens, said: Sequence[str], start: int) -> bool:
-    """Whether a short option is an answer: "yes" opens its sentence, a figure is the only one in it."""
-    if own[0] in OPENERS and len(own) == 1:
-        return start == 0
-    if len(own) == 1 and own[0].isascii() and len(own[0]) == 1 and own[0].isalpha():
-        return False
-    return not own[0].isdigit() or len(own) > 1 or sum(word[:1].isdigit() for word in said) == 1
+def _may_be_meant(own: Tokens) -> bool:
+    """Whether the words are enough to go by: a lone letter or figure is not."""
+    return len(own) > 1 or not (not own or own[0].isdigit() or (len(own[0]) == 1 and own[0].isascii()))
+
+
+def _tell_more(words: Mapping[str, Tokens]) -> bool:
+    """Whether all begin with the same word and say enough without it."""
+    return len({own[:1] for own in words.values()}) == 1 and all(
+        _may_be_meant(own[1:]) for own in words.values()
+    )
 
 
 def _maximal(spans: Sequence[tuple[str, int, int]]) -> Iterator[tuple[str, int, int]]:

@@ -15,7 +15,7 @@ WRAPPERS = " \n\t\"'`*_$“”‘’«»「」『』【】〔〕[]{}<>"
 TYPEFACE = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal)|mbox|operatorname)\s*\{([^{}]*)\}"
 )
-BOXED = re.compile(r"\${0,2}\\f?box(?:ed)?\s*\{([^{}]*)\}\$*")
+BOXED = re.compile(r"\${0,2}\\f?box(?:ed)?\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}\$*")
 DELIMITERS = re.compile(r"\\[()\[\]]|\*\*|`")
 LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|[-*•][ \t]+(?=\*\*))", re.MULTILINE)
 MARKUP = re.compile(r"<(b|i|u|p|em|strong|code|span|mark)>([^<]*)</\1>", re.IGNORECASE)

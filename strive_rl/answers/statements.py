@@ -8,19 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from fractions import Fraction
+
+from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number
+from strive_rl.answers.plain import LONGEST, plain_text
 
 # Characters on either side of a statement that are read: enough for a sentence, and time stays linear.
 BEFORE, AFTER = 200, 500
 MOST = 200
 """Statements of one text that are read, the last ones."""
 
+AROUND_NUMBERS = " \n\t\"'`*_$“”"
 WRAP = r"[\s\"'`*_$“”‘’«»「」『』【】〔〕\[\]{}<>]*"
 # What ends a letter: no further Latin letter or digit, but a Chinese or Japanese character may follow.
 LATIN = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 END = rf"(?!{LATIN}|['’]\w)"
 RIGHT = r"(?:\s+(?:corre[ct]?t[ae]|đúng|الصحيحة))"
 NOUNS = (
-    rf"\b(?:ans|answer|option|choice|(?:best|correct|right|accurate)\s+(?:description|statement|match|sequence|order)"
+    rf"\b(?:ans|answer|option|choice|(?:best|correct|right|accurate)\s+(?:description|statement|caption|sentence|match|sequence|order)"
     rf"|(?:respuesta|opción|réponse|antwort|resposta|alternativa|risposta|antwoord|cevap|jawaban){RIGHT}?"
     rf"|ответ|вариант|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|답(?=[은는이가]\s)|答(?=:)|đáp\s+án{RIGHT}?"
     rf"|الجواب|الإجابة{RIGHT}?"
@@ -35,7 +40,7 @@ LINKS += r"|(?:(?<=\bans)|(?<=\banswer))\s+(?=\([A-Z]\)|[A-Z][.)]?\s*(?:\Z|\n))"
 LINKS += r"|\s*(?:은|는|이|가)\s+"
 # Between the noun and its link: "the right choice here is B", "the option that fits best is B".
 BETWEEN = (
-    r"(?:\s+(?:here|then|in\s+this\s+case|to\s+\w+\s+question)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
+    r"(?:\s+(?:letter|here|then|in\s+this\s+case|to\s+\w+\s+question)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
     r"|describes|corresponds|answers|captures)(?:\s+(?:best|it|this|(?:to\s+)?the\s+\w+))?)?"
 )
 HEDGES = (
@@ -51,9 +56,9 @@ LABELS = (
     r"(?=\s*[:=])"
 )
 WEAK = re.compile(
-    rf"\b(?:option|choice|letter)\s+|(?:选项|選項|選択肢)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
+    rf"\b(?:option|choice|letter)\s+|(?:选项|選項|選択肢|而是)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
     r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|(?:has|seems|appears)\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
-    rf"|definitely|clearly|yes|sure|{SURE}|{LABELS})\b\s*[,:=]?\s*{HEDGES}|\b(?:leaves|leaving)\s+(?:only\s+)?"
+    rf"|definitely|clearly|yes|sure|{SURE}|{LABELS})\b\s*[,:=]?\s*{HEDGES}|\b(?:leaves|leaving|left\s+with)\s+(?:only\s+)?"
     r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?"
     r"|\b(?:is|matches|(?:corresponds|points)\s+to|aligns\s+with)\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
     re.IGNORECASE,
@@ -67,18 +72,18 @@ GUESSED = re.compile(
 )
 ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable|probable)"
 PRAISED = re.compile(
-    rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
+    rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|the)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|one|correct|right|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|\s*:\s*(?i:correct|right|true)\b"
+    rf"(?:answer|option|choice|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?\s[:–—-])\s*(?i:correct|right|true)\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
-    r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|[가이]\s(?:정답|맞)))"
+    r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
 LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
-    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead)\b|\([^?]|是|です|입니다|이다|因"
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead|best)\b|\([^?]|是|です|입니다|이다|因"
     r"|\band\s+(?:the|my|so|this|that|it)\b)",
     re.IGNORECASE,
 )
@@ -163,6 +168,26 @@ def conclusion(text: str) -> str:
         return ""
     said = re.split(r"[.!?。](?:\s|$)", found[-1])[0].strip()
     return said if ALTERNATIVES.search(said) else said.rpartition("=")[2].strip()
+
+
+def read_number(answer: str) -> Fraction | None:
+    """The one number that an answer gives, units aside: "3.5 meters (11 feet)", "The answer is 4."
+
+    Of several different numbers it is the one behind the last "answer is", in the concluding sentence, or
+    behind the last "="; else None. None for a number that cannot be read exactly, too.
+    """
+    text = plain_text(fold_number_text(answer[-LONGEST:]))
+    whole = parse_number(text.strip(AROUND_NUMBERS).rstrip(". "))
+    if whole is not None:
+        return whole
+    stated = [said for said in statements(text, frozenset()) if not said.weak and not said.dashed]
+    result = "" if ALTERNATIVES.search(text) else text.rpartition("=")[2]
+    ends = [said.rest.partition("\n")[0] for said in stated[-1:]]
+    for part in (*ends, conclusion(text), text, result):
+        found = set(find_numbers(part))
+        if len(found) == 1 or (found and part in ends):
+            return found.pop() if len(found) == 1 else None
+    return None
 
 
 def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters: Set[str]) -> Statement:

@@ -23,9 +23,9 @@ from math import exp
 from statistics import median
 
 from strive_data.schema import GROUNDING, Question
-from strive_rl.answers.accuracy import read_number
 from strive_rl.answers.choice import read_choice
 from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate
+from strive_rl.answers.statements import read_number
 
 Places = list[int]
 Similarity = Callable[[str, str], float]

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from strive_data.annotations.numbers import fold_number_text, parse_number
-from strive_rl.answers.accuracy import outside_thoughts, read_number
+from strive_rl.answers.accuracy import outside_thoughts
 from strive_rl.answers.choice import read_choice
 from strive_rl.answers.plain import plain_text
-from strive_rl.answers.statements import conclusion, statements
+from strive_rl.answers.statements import conclusion, read_number, statements
 from strive_rl.benchmarks.item import Item, Verdict
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
@@ -31,7 +31,9 @@ SHORTEST_NAME = 4
 QUOTES = str.maketrans("‘’“”", "''\"\"")
 SPOKEN_QUOTE = re.compile(r"(?<!\d)\"")
 PLAIN_POWER = re.compile(r"\^\(([+-]?\d+)\)")
-WORD = re.compile(r"[^\W\d_]{3,}")
+# Words whose case says nothing: not WHO, NaCl or mW.
+WORD = re.compile(r"(?<![^\W_])[^\W\d_](?=[^\W\d_]{2})[a-zß-ÿ]+(?![^\W_])")
+CURRENCY = re.compile("[$€£¥¢]")
 
 
 def without_end_tokens(output: str) -> str:
@@ -90,7 +92,7 @@ def open_verdict(output: str, item: Item) -> Verdict:
     if any(normalised(answer) in accepted(truth) for answer in answers):
         return Verdict(value=1.0, extracted=extracted)
     value = None if wanted is None else one_number(text)
-    if wanted is None or value is None:
+    if wanted is None or value is None or not set(CURRENCY.findall(normalised(truth))) <= set(text):
         return Verdict(value=None, extracted=extracted)
     return Verdict(value=_number_verdict(value, wanted), extracted=extracted)
 

@@ -18,7 +18,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from strive_rl.answers.accuracy import accuracy_of, final_answer, outside_thoughts, read_number
+from strive_rl.answers.accuracy import accuracy_of, final_answer, outside_thoughts
+from strive_rl.answers.statements import read_number
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from strive_data.schema import Question
 from strive_rl.answers.plain import WRAPPERS
-from strive_rl.answers.statements import statements
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,
@@ -45,7 +44,11 @@ FORMS = {
     "captioning": "The final answer is the caption and nothing else.",
 }
 INFORMATION = re.compile(r"^Information ([A-Z]): ", re.MULTILINE)
-WORD = re.compile(r"(yes|no)\b(?!\s+(?:one|other|more|longer|doubt|matter)\b)", re.IGNORECASE)
+# "the second caption matches", "I'd pick the former"
+PLACES = [
+    rf"(?:the\s+)?(?:{word})(?:\s+(?:caption|sentence|description|option|statement|one)\b|(?=\s*[.,]|\s*$|\s+is\b))"
+    for word in ("first|former", "second|latter")
+]
 JUDGE_TASK = "Say whether the model's answer means the right one, in whatever words."
 META_FILE = "meta_info.json"
 
@@ -74,7 +77,8 @@ def robust_score(output: str, item: Item) -> Verdict:
         return Verdict(value=0.0, extracted=None)
     answer, task = item.question.answer, item.tags.get("task")
     if task == "yes_no":
-        word = stated_yes_or_no(text)
+        letter = choice(text, ("A. yes", "B. no"))
+        word = {"A": "yes", "B": "no"}.get(letter or "")
         return _verdict(word, word == answer.lower())
     if task == "caption_matching":
         return _named(stated_caption(text, item.question.question), answer)
@@ -84,27 +88,17 @@ def robust_score(output: str, item: Item) -> Verdict:
     return _verdict(letter, letter == answer[:1])
 
 
-def stated_yes_or_no(text: str) -> str | None:
-    """The word yes or no that the text begins with, or that follows its last "answer is"."""
-    rests = [statement.rest for statement in statements(text, frozenset()) if not statement.weak]
-    for part in (*rests[-1:], text):
-        if found := WORD.match(part.strip(WRAPPERS)):
-            return found[1].lower()
-    return None
-
-
 def stated_caption(text: str, question: str) -> str | None:
     """What the text names: as the official rule, else the one option that it settles on."""
     if named := matched_caption(text.strip(WRAPPERS), question):
         return named
     options = [line for line in question.split("\n")[1:] if ": " in line]
-    names = [_names(option)[-1] for option in options]
-    if not all(len(name) == 1 and name.isalpha() for name in names):
-        return None
-    letter = choice(
-        text, [f"{name}. {_sentence(option)}" for name, option in zip(names, options, strict=True)]
-    )
-    return next((option for name, option in zip(names, options, strict=True) if name == letter), None)
+    for letter, place, option in zip(LETTERS, PLACES, options, strict=False):
+        name = rf"\b(?:{re.escape(_names(option)[0])}|{place})\b"
+        text = re.sub(name, f"option {letter}", text, flags=re.IGNORECASE)
+    read = [f"{letter}. {_sentence(option)}" for letter, option in zip(LETTERS, options, strict=False)]
+    found = choice(text, read)
+    return options[LETTERS.index(found)] if found else None
 
 
 def leading_letter(output: str) -> str | None:

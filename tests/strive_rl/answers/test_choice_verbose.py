@@ -139,3 +139,60 @@ def test_what_is_no_answer_is_never_read() -> None:
 )
 def test_the_words_of_an_option_in_the_clauses_of_a_sentence(text: str, letter: str | None) -> None:
     assert read_choice(text, ("A. increasing", "B. decreasing", "C. staying the same")) == letter
+
+
+RUNS = ("A. Running", "B. Jumping", "C. Swimming")
+COUNTS = ("A. 2", "B. 3", "C. 4")
+CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "letter"),
+    [
+        # a walk through the options: settled by its verdicts, nothing where it was cut short
+        ("Option A: no. Option B: no. Option C: Swimming. This would need her", RUNS, None),
+        (
+            "A. Running - Incorrect, no.\nB. Jumping - Incorrect.\nC. Swimming - Correct, she swims.",
+            RUNS,
+            "C",
+        ),
+        ("A ✗, B ✓, C ✗", RUNS, "B"),
+        ("Statement A is false. Statement B is true. Statement C is false.", RUNS, "B"),
+        ("Choose the correct option:\nA. Running\nB. Jumping\nC. Swimming", RUNS, None),
+        # its own next question, as base models go on
+        ("The answer is A.\n\nQuestion: How many dogs?\nAnswer: C", RUNS, "A"),
+        ("Question: What is she doing?\nAnswer: C", RUNS, "C"),
+        # options that are numbers: by the one number of the text, in figures or words
+        ("There are three people in total.", COUNTS, "B"),
+        ("There are twenty two people.", COUNTS, None),
+        ("AC = 2. Then AB = 2 · AC. Let me count: 1, 2 and", COUNTS, None),
+        ("- Jump 1: 0:02\n- Jump 2: 0:05\n- Jump 3:", COUNTS, None),
+        ('The question asks about "2".', COUNTS, None),
+        ("P = 1 - \\frac{1}{3}", ("A. $\\frac{1}{2}$", "B. $\\frac{1}{3}$", "C. $1$"), None),
+        ("The length is \\sqrt{3} - 1.", ("A. 1", "B. √{3}"), None),
+        # what cannot be told is an answer where an option says so, or where a letter follows
+        ("It cannot be determined from the video.", CHARGE, "C"),
+        ("We cannot determine it. Therefore the correct option letter is (B).", RUNS, "B"),
+        ("I cannot see the video, but people at the beach are often swimming.", RUNS, None),
+        # letters
+        ("C, not A.", RUNS, "C"),
+        ("C seems right: she is in the pool.", RUNS, "C"),
+        ("Ruling out A and B, we're left with C.", RUNS, "C"),
+        ("Not A. She is clearly jumping.", RUNS, "B"),
+        ("What she does is in the water (C).", RUNS, "C"),
+        ("The first is compared (A) with the second (C).", RUNS, None),
+        ("The clock shows (C) running.", RUNS, None),
+        ("\\boxed{\\textbf{(A)}\\ 2-\\frac{\\sqrt{3}}{3}}", ("A. $2-\\frac{\\sqrt{3}}{3}$", "B. √{3}"), "A"),
+        ("Person C", ("A. Person A", "B. Person B"), None),
+        ("The door is opened by person A.", ("A. Person A", "B. Person B"), "A"),
+        ("不是A，而是B。", RUNS, "B"),
+        ("よって、Bを選びます。", RUNS, "B"),
+        # yes and no
+        ("No. Whether he is a man cannot be determined.", ("A. yes", "B. no"), "B"),
+        ("No answer.", ("A. yes", "B. no"), None),
+        ("Yes, it grows? No, it shrinks? I cannot tell.", ("A. yes", "B. no"), None),
+        ("He isn't running; he's walking slowly.", ("A. He is running.", "B. He is walking slowly."), "B"),
+    ],
+)
+def test_kinds_of_real_answers(text: str, options: tuple[str, ...], letter: str | None) -> None:
+    assert read_choice(text, options) == letter

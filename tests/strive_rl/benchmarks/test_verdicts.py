@@ -79,6 +79,15 @@ def test_signs_alone_are_no_answer(output: str) -> None:
         ),
         *(
             ("V = 3 + 5.4 = 8.4", "8.4"),
+            ("180^\\circ", "180"),
+            ("2 thirds", None),
+            ("5!", None),
+            ("the square root of 2", None),
+            ("2 to the power of 2", None),
+            ("13 013", None),
+            ("2 lakh", None),
+            ("5 months", "5"),
+            ("√{2}", None),
             ("So x = 3 or x = 4", None),
             ("The answer is 4 or 5. So 3 ran.", None),
         ),
@@ -101,7 +110,8 @@ def test_the_one_number_of_an_output(output: str, value: str | None) -> None:
 LOOK_ALIKE = [
     ("n!", "n"), ("A ∪ B", "A ∩ B"), ("C#", "C"), ("C++", "C"), ("√x", "x"), ("±a", "a"), ("n^2", "n2"),
     ("f(x)", "f"), ("mW", "MW"), ("A*", "A"), ("f'", "f"), ("[0, 1]", "0, 1"), ("x_1", "x1"), ("a<b", "a b"),
-    ("≥ 5 m", "5 m"), ("an x", "x"), ("¬p", "p"), ("sin (x)", "sin"),
+    ("WHO", "who"), ("NaCl", "NACL"), ("SAT", "sat"), ("$5", "€5"), ("£5", "¥5"), ("≥ 5 m", "5 m"),
+    ("an x", "x"), ("¬p", "p"), ("sin (x)", "sin"),
 ]  # fmt: skip
 
 
@@ -177,6 +187,7 @@ def test_no_answer_and_another_number_are_surely_wrong(output: str, truth: str) 
         ("≠5", "5"),
         ("-(5)", "5"),
         ("B♭", "B"),
+        ("5", "£5"),
         ("yes 👎", "yes"),
         *LOOK_ALIKE,
         *[(truth, output) for output, truth in LOOK_ALIKE],

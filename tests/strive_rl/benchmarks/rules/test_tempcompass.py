@@ -192,6 +192,10 @@ def test_the_rules_apply_to_the_stripped_answer(output: str) -> None:
         ("caption_matching", "**Caption A**", None, 1),
         ("caption_matching", "The answer is A.", None, 1),
         ("caption_matching", "The man dunks", None, 1),
+        ("caption_matching", "The first caption matches best.", None, 1),
+        ("caption_matching", "Caption A: The man dunks.\nHe does not sit.", None, 1),
+        ("caption_matching", "Not the first, but the second.", None, 0),
+        ("caption_matching", "Neither caption matches.", None, None),
     ],
 )
 def test_two_readings_of_one_output(
