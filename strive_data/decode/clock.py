@@ -42,12 +42,14 @@ class ClockRules:
 
     `may_jump`: its clock may jump (MAX_GAP_SECONDS). `stores_dts`: it stores decoding times, which never step
     back without a reset. `dates_all`: it stores the times of all frames. A program stream stores those of
-    some, and FFmpeg may give a frame without one the time of the frame decoded after it.
+    some, and FFmpeg may give a frame without one the time of the frame decoded after it. `marks_losses`: it
+    counts its packets, so that the demuxer marks where some are missing.
     """
 
     may_jump: bool
     stores_dts: bool
     dates_all: bool = True
+    marks_losses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,15 +66,17 @@ def close_jumps(
     dts_P: Ints,
     durations_P: Ints,
     is_key_P: npt.NDArray[np.bool_],
+    is_lost_P: npt.NDArray[np.bool_],
     *,
     base: Fraction,
     rules: ClockRules,
 ) -> Timeline:
     """Remove the jumps from presentation ticks in decode order.
 
-    `dts_P` are decoding ticks, `durations_P` ticks (0: unknown), `base` seconds a tick. Where files may have
-    been joined (`rules.may_jump`), the packets of a part before its first key frame belong to part -1, unless
-    a key frame is right before them: what they refer to is missing.
+    `dts_P` are decoding ticks, `durations_P` ticks (0: unknown), `base` seconds a tick; `is_lost_P`: whether
+    packets may be missing before this one. Where files may have been joined (`rules.may_jump`) and packets
+    may be missing, those of a part before its first key frame belong to part -1, unless a key frame is right
+    before them: what they refer to is missing.
     """
     limits = _Limits.of(pts_P, base, rules)
     misdated = _misdated(pts_P, dts_P, limits, dates_all=rules.dates_all)
@@ -89,7 +93,7 @@ def close_jumps(
         outliers.append(first)
     parts = _parts(ticks, dts, limits)
     starts = [int(np.argmax(parts == part)) for part in range(1, int(parts.max()) + 1)]
-    parts = _without_beheaded(parts, is_key_P) if rules.may_jump else parts
+    parts = _without_beheaded(parts, is_key_P, is_lost_P) if rules.may_jump else parts
     ticks = _lay_out(ticks, parts, durations_P, limits)
     return Timeline(ticks=ticks, parts=parts, jumps=tuple(sorted([*outliers, *starts])))
 
@@ -163,12 +167,16 @@ def _detours(pts_P: Ints, limits: _Limits) -> list[tuple[int, int, int]]:
     more; and the ticks by which they must be shifted to be in the middle of it."""
     found = []
     for leave, back in pairwise(np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier).tolist()):
-        before = int(pts_P[max(leave + 1 - MAX_REORDER, 0) : leave + 1].max())
-        after = int(pts_P[back + 1 : back + 1 + MAX_REORDER].min())
+        before = pts_P[max(leave + 1 - MAX_REORDER, 0) : leave + 1]
+        after = pts_P[back + 1 : back + 1 + MAX_REORDER]
         away = pts_P[leave + 1 : back + 1]
-        spare = after - before - (len(away) + 1) * limits.interval
+        near = np.concatenate([before, after])
+        if np.maximum(away.min() - near, near - away.max()).min() <= limits.outlier:
+            continue  # frames of before and behind a gap, reordered
+        start, end = int(before.max()), int(after.min())
+        spare = end - start - (len(away) + 1) * limits.interval
         if -MAX_REORDER * limits.interval <= spare <= limits.outlier:
-            found.append((leave + 1, back + 1, (before + after - int(away.min() + away.max())) // 2))
+            found.append((leave + 1, back + 1, (start + end - int(away.min() + away.max())) // 2))
     return found
 
 
@@ -251,13 +259,15 @@ def _is_jump(place: int, tick: int, latest: list[int], dts_P: Ints, limits: _Lim
     return later > MAX_REORDER
 
 
-def _without_beheaded(parts_P: Ints, is_key_P: npt.NDArray[np.bool_]) -> Ints:
-    """Parts, -1 for the packets before the first key frame of a part that has one."""
+def _without_beheaded(
+    parts_P: Ints, is_key_P: npt.NDArray[np.bool_], is_lost_P: npt.NDArray[np.bool_]
+) -> Ints:
+    """Parts, -1 for the packets before the first key frame of a part that has one and may lack packets."""
     kept = parts_P.copy()
     for part in range(int(parts_P.max(initial=0)) + 1):
         places = np.flatnonzero(parts_P == part)
         keys = places[is_key_P[places]]
-        if len(keys) and not is_key_P[max(places[0] - 1, 0)]:
+        if len(keys) and is_lost_P[places[0]] and not is_key_P[max(places[0] - 1, 0)]:
             kept[places[places < keys[0]]] = -1
     return kept
 

@@ -22,7 +22,7 @@ from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
 from strive_data.decode.packet_index import PacketIndex, read_index
 from strive_data.decode.runs import is_leading
-from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, matrix_of, orientation_of
+from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, frame_orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Times
 
@@ -63,17 +63,17 @@ def why_inexact(
     return None
 
 
-def _first_matrix(container: Any, stream: Any) -> tuple[int, ...] | None:
-    """Display matrix of the first frame that can be decoded."""
+def _first_orientation(container: Any, stream: Any) -> Orientation | None:
+    """Orientation of the first frame that can be decoded, None if its matrix is no orientation."""
     for packet in packets_until_error(container, stream):
         try:
             for frame in stream.codec_context.decode(packet):
-                return matrix_of(frame)
+                return frame_orientation(frame, packet)
         except MemoryError:
             raise
         except av.error.FFmpegError:
             continue
-    return None
+    return UPRIGHT
 
 
 def _has_open_group(index: PacketIndex) -> bool:
@@ -108,7 +108,7 @@ class DecordReader:
         with open_media(path, settings) as container:
             stream = video_stream(container)
             formats = frozenset(container.format.name.split(","))
-            orientation = orientation_of(_first_matrix(container, stream))
+            orientation = _first_orientation(container, stream)
             aspect = pixel_aspect(stream)
         video, starts_F, duration_seconds = self._open(path)
         self._check(path, why_inexact(index, formats, starts_F, orientation))

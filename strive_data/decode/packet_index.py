@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ import numpy as np
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.clock import MAX_GAP_SECONDS, ClockRules, Ints, Timeline, close_jumps
-from strive_data.decode.media import is_cut_matroska, open_media, packets_until_error, video_stream
-from strive_data.decode.packet_scan import Packet, PacketScan, scan_packets, with_true_keys
+from strive_data.decode.container_bytes import is_torn
+from strive_data.decode.media import open_media, packets_until_error, video_stream
+from strive_data.decode.packet_scan import JOINT, Packet, PacketScan, scan_packets, with_true_keys
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Times
 
-UNTIMED_FORMATS = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
+UNTIMED_FORMATS = frozenset({"asf", "avi", "h264", "hevc", "m4v", "mpegvideo", "obu"})
 """Formats that store no presentation times: what FFmpeg reports for them is a guess."""
 
 NO_DTS_FORMATS = frozenset({"matroska", "ogg"})
@@ -38,11 +39,6 @@ STILL_CODECS = frozenset({"apng", "bmp", "gif", "mjpeg", "png", "webp"})
 
 REORDER_PROBE = 64
 """Packets that are decoded to see whether a decoder reorders frames where the file has no reordered times."""
-
-JOINT = 3
-"""Packets before a joint that the demuxer marks as damaged only because the file was joined there. A joint is
-a clock jump, or a key frame that follows in time: were packets lost, time would be lost, too, or the decoder
-would tell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +88,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     """Index the video stream of a container that was just opened, in one pass; also the first packets.
 
     Nothing is decoded but where key flags or times may lie.
-    A Matroska file that was cut off counts as an error. Raises SampleError: zero_frames if no frame can be
+    A break in the file's structure counts as an error. Raises SampleError: zero_frames if no frame can be
     shown, partial_decode if less than half of the declared duration of a damaged file can be read,
     no_video_stream for a single picture of a format for pictures.
     """
@@ -108,6 +104,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
             may_jump=bool(container.format.flags & TS_DISCONT),
             stores_dts=not NO_DTS_FORMATS & formats,
             dates_all="mpeg" not in formats,
+            marks_losses="mpegts" in formats,
         ),
     )
     if index is None:
@@ -116,7 +113,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     codec = stream.codec_context.name
     if len(scan.packets) == 1 and codec in STILL_CODECS:
         raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: one picture ({codec}), not a video")
-    if "matroska" in formats and not index.errors and is_cut_matroska(path):
+    if not index.errors and is_torn(path, formats):
         index = replace(index, errors=1)
     if not index.discontinuities:
         _require_half(path, index, _declared_seconds(container, stream))
@@ -181,9 +178,11 @@ def index_packets(
     absurd = last * time_base > MAX_GAP_SECONDS[clock.may_jump]
     jumps = shown[list(line.jumps)].tolist()
     step = _typical_gap(pts, rate, time_base)
-    joints = set(jumps)
-    if scan.corrupt and not scan.silent:
-        joints.update(place for place in range(1, len(packets)) if _is_key_in_time(packets, place, step))
+    # Were packets lost at a joint, time would be lost, too.
+    joints = {
+        *jumps,
+        *(place for place in scan.joints if _is_in_time(packets[place - 1], packets[place], step)),
+    }
     return PacketIndex(
         packets=packets,
         pts=pts,
@@ -218,12 +217,16 @@ def _timeline(scan: PacketScan, shown: Ints, *, timed: bool, base: Fraction, clo
     else:
         pts = [0, *accumulate(max(duration, 1) for duration in durations[:-1])]
     is_key = [timed and packet.is_key for packet in own]
+    marked = {place + ahead for place in scan.corrupt for ahead in range(JOINT + 1)}
+    steps_back = [True, *(later < earlier for earlier, later in pairwise(dts))]
+    is_lost = [place in marked for place in shown.tolist()] if clock.marks_losses else steps_back
     rules = replace(clock, stores_dts=clock.stores_dts and dated)
     return close_jumps(
         np.array(pts, dtype=np.int64),
         np.array(dts, dtype=np.int64),
         np.array(durations, dtype=np.int64),
         np.array(is_key, dtype=np.bool_),
+        np.array(is_lost, dtype=np.bool_),
         base=base,
         rules=rules,
     )
@@ -241,10 +244,9 @@ def _decodable(line: Timeline, shown: Ints, packets: Sequence[Packet], first_key
     return np.flatnonzero(kept)
 
 
-def _is_key_in_time(packets: Sequence[Packet], place: int, step: int) -> bool:
-    """Whether a key frame follows the packet before it as fast as frames do, one every `step` ticks."""
-    before, key = packets[place - 1].dts, packets[place]
-    return key.is_key and before is not None and key.dts is not None and key.dts - before < 1.5 * step
+def _is_in_time(before: Packet, packet: Packet, step: int) -> bool:
+    """Whether a packet follows the one before it as fast as frames do, one every `step` ticks."""
+    return before.dts is not None and packet.dts is not None and packet.dts - before.dts < 1.5 * step
 
 
 def _typical_gap(pts: Ints, rate: Fraction | None, time_base: Fraction) -> int:

@@ -12,7 +12,7 @@ import av
 import av.error
 
 from strive_data.common.files import file_sha256
-from strive_data.decode.cross_check import STRICT
+from strive_data.decode.container_bytes import is_joint
 from strive_data.decode.media import packets_of
 from strive_data.decode.nal import (
     begins_intra,
@@ -29,6 +29,9 @@ STATE = ("palette", "new_extradata", "param_change")
 # User data of an MPEG-4 stream whose packets hold a picture and the B picture shown before it.
 _PACKED = re.compile(rb"DivX\d+(?:b|Build)\d+p")
 
+
+JOINT = 3
+"""Packets before a joint that the demuxer marks as damaged only because the file was joined there."""
 
 HEAD_BYTES = 1 << 24
 """The packets that a file begins with are kept up to this size, to be decoded without a seek to the start."""
@@ -54,20 +57,21 @@ class Packet(NamedTuple):
 class PacketScan:
     """Packets of one pass over a file, their hash, how many errors the demuxer and the packets show.
 
-    `corrupt` are the places of packets that the demuxer marked; `gradual` as in PacketIndex; `has_state`:
-    packets have side data named in STATE; `packed`: packed B pictures; `keyless`: no packet is a key frame by
-    its flag, so that the first one is taken for it; `silent`: the decoder may not tell that a packet is cut.
+    `corrupt` are the places of packets that the demuxer marked, `joints` those before which the bytes of a
+    transport stream show a joint; `gradual` as in PacketIndex; `has_state`: packets have side data named in
+    STATE; `packed`: packed B pictures; `keyless`: no packet is a key frame by its flag, so that the first one
+    is taken for it.
     """
 
     packets: tuple[Packet, ...]
     video_id: str
     errors: int
     corrupt: frozenset[int] = frozenset()
+    joints: frozenset[int] = frozenset()
     gradual: bool = False
     has_state: bool = False
     packed: bool = False
     keyless: bool = False
-    silent: bool = False
 
 
 def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, list[Any]]:
@@ -81,6 +85,7 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
     digest = sha256(codec.encode())
     packets: list[Packet] = []
     corrupt: set[int] = set()
+    joints: set[int] = set()
     head: list[Any] = []
     keys = head_bytes = errors = 0
     try:
@@ -89,6 +94,9 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
             head_bytes += packet.size
             if packet.is_corrupt:
                 corrupt.add(len(packets))
+            is_near = not corrupt.isdisjoint(range(len(packets) - JOINT, len(packets) + 1))
+            if is_near and packet.pos is not None and is_joint(path, packet.pos):
+                joints.add(len(packets))
             packets.append(seen.add(packet))
             keys += packets[-1].is_key
             if not head or (keys < 3 and head_bytes <= HEAD_BYTES):
@@ -102,9 +110,9 @@ def scan_packets(path: Path, container: Any, stream: Any) -> tuple[PacketScan, l
         video_id=digest.hexdigest()[:32] if packets else file_sha256(path)[:32],
         errors=errors + seen.torn,
         corrupt=frozenset(corrupt),
+        joints=frozenset(joints),
         gradual=seen.gradual,
         has_state=seen.has_state,
-        silent=codec in STRICT,
         packed=codec == "mpeg4" and bool(_PACKED.search(seen.extradata + b"".join(map(bytes, head[:1])))),
     )
     return scan, head

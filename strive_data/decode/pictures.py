@@ -20,7 +20,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import struct
 import warnings
 from collections.abc import Sequence
 from hashlib import sha256
@@ -36,7 +35,7 @@ from PIL import Image, ImageOps
 from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
-from strive_data.decode.store import FrameStore, finish
+from strive_data.decode.store import UNREADABLE, UPRIGHT, FrameStore, finish
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import IMAGE_READER, Candidates, Frames, Times
 
@@ -44,9 +43,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # A phone's JPEG with a second picture in it, a depth map or a preview; the first one counts.
 DOUBLE = "MPO"
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L")
-
-# What Pillow raises for damaged files, by format.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
 
 class ImageReader:
@@ -66,14 +62,13 @@ class ImageReader:
         content = path.read_bytes()
         if not content:
             raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
-        store = FrameStore(1, settings)
+        store = FrameStore(1, settings, orientation=UPRIGHT)
         store.put(
             0,
             av.VideoFrame.from_ndarray(
                 upright_pixels(content, path, settings.max_source_pixels), format="rgb24"
             ),
         )
-        store.flush()
         return finish(
             path,
             store,
@@ -156,16 +151,14 @@ class FrameFolderReader:
         files = frame_files(path)
         times, duration_seconds = frame_times(path, len(files), self._fps, self._times)
         chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
-        store = FrameStore(len(chosen), settings)
+        store = FrameStore(len(chosen), settings, orientation=UPRIGHT)
         size: tuple[int, int] | None = None
         for slot, number in enumerate(chosen.tolist()):
             frame = _decode(files[number], settings.max_source_pixels)
             if frame is not None:
                 size = size or (frame.width, frame.height)
                 _refuse_other_size(files[number], frame, size)
-                store.orient(frame)
                 store.put(slot, frame)
-        store.flush()
         return finish(
             path,
             store,

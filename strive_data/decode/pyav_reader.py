@@ -219,7 +219,7 @@ def _decode(codec: Any, packet: Any, place: int, search: Search) -> list[Any]:
         search.raised.append(error)
         return []
     for frame in frames[:2]:
-        search.store.orient(frame)
+        search.store.orient(frame, packet)
     return frames
 
 

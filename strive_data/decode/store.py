@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from math import cos, hypot, radians, sin, tan
+from io import BytesIO
+from math import hypot, radians, tan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
+from PIL import ExifTags, Image
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import shown_size, storage_size
@@ -25,6 +27,9 @@ from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Frames, Times, VideoInfo
 
 SQUARE = Fraction(1)
+
+# What Pillow raises for damaged files, by format.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
 # Bicubic widens its kernel when it shrinks, so it does not alias; the flags make its bits independent of
 # the processor's vector units.
@@ -71,10 +76,10 @@ class FrameStore:
         self.filled: npt.NDArray[np.bool_] = np.zeros(count, dtype=np.bool_)
         self.shown_size = (0, 0)
 
-    def orient(self, frame: Any) -> None:
-        """Learn the orientation from an av.VideoFrame that was decoded, stored or not."""
+    def orient(self, frame: Any, packet: Any) -> None:
+        """Learn the orientation from a frame that was decoded from a packet, stored or not."""
         if self._orientation is None:
-            self._seen.append(orientation_of(matrix_of(frame)) or UPRIGHT)
+            self._seen.append(frame_orientation(frame, packet) or UPRIGHT)
             if len(self._seen) == 2:
                 self.flush()
 
@@ -230,16 +235,25 @@ def orientation_of(matrix: tuple[int, ...] | None) -> Orientation | None:
     return None
 
 
-def matrix_of(frame: Any) -> tuple[int, ...] | None:
-    """Display matrix [9] of an av.VideoFrame, None if it has none."""
+def frame_orientation(frame: Any, packet: Any) -> Orientation | None:
+    """Orientation of a frame decoded from a packet; None if its display matrix is no orientation."""
     try:
         data = frame.side_data.get(Type.DISPLAYMATRIX)
     except ValueError:
-        # PyAV 18 reads none where one is of a kind that it does not know (EXIF): only the rotation is left.
-        turn = radians(frame.rotation)
-        a, b = round(cos(turn) * UNIT), round(-sin(turn) * UNIT)
-        return (a, b, 0, -b, a, 0, 0, 0, 1 << 30)
-    return None if data is None else struct.unpack("=9i", bytes(data))
+        # PyAV 18 reads none where one is of a kind that it does not know: EXIF, which gave the matrix.
+        return _exif_orientation(bytes(packet))
+    return orientation_of(None if data is None else struct.unpack("=9i", bytes(data)))
+
+
+def _exif_orientation(content: bytes) -> Orientation:
+    try:
+        with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as picture:
+            number = picture.getexif().get(ExifTags.Base.Orientation)
+    except (*UNREADABLE, Image.DecompressionBombError):
+        return UPRIGHT
+    return Orientation(
+        transpose=number in (5, 6, 7, 8), flip_x=number in (2, 3, 6, 7), flip_y=number in (3, 4, 7, 8)
+    )
 
 
 def _is_axis(along: int, across: int) -> bool:

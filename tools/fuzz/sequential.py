@@ -28,8 +28,8 @@ def differing_frames(path: Path, settings: DecodeSettings, got: Candidates) -> l
     with open_media(path, settings) as container:
         stream = video_stream(container)
         store = FrameStore(len(slots), settings, pixel_aspect=pixel_aspect(stream))
-        for number, frame in enumerate(_all_frames(container, stream, index.first_key)):
-            store.orient(frame)
+        for number, (frame, packet) in enumerate(_all_frames(container, stream, index.first_key)):
+            store.orient(frame, packet)
             slot = slots.get(tick_of.get(frame.pts if index.timed else number, -1))
             if slot is not None:
                 store.put(slot, frame)
@@ -44,8 +44,9 @@ def _same(store: FrameStore, slot: int, got: Candidates) -> bool:
     return np.array_equal(store.survivors()[place], got.frames[slot])
 
 
-def _all_frames(container: Any, stream: Any, first_key: int) -> Iterator[Any]:
-    """Frames of a decode from the start, with the place of their packet as their time stamp."""
+def _all_frames(container: Any, stream: Any, first_key: int) -> Iterator[tuple[Any, Any]]:
+    """Frames of a decode from the start, with the place of their packet as their time stamp, and the packet
+    that was decoded last."""
     packets = (
         (place, packet)
         for place, packet in enumerate(packets_until_error(container, stream))
@@ -55,7 +56,8 @@ def _all_frames(container: Any, stream: Any, first_key: int) -> Iterator[Any]:
         try:
             if packet is not None:
                 packet.pts = place
-            yield from stream.codec_context.decode(packet)
+            for frame in stream.codec_context.decode(packet):
+                yield frame, packet
         except MemoryError:
             raise
         except av.error.FFmpegError:

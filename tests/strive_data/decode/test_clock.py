@@ -25,14 +25,26 @@ def group(count: int, start: int = 0) -> list[int]:
 
 
 def close(
-    pts: list[int], rules: ClockRules, keys: tuple[int, ...] = (0,), dts: list[int] | None = None
+    pts: list[int],
+    rules: ClockRules,
+    keys: tuple[int, ...] = (0,),
+    dts: list[int] | None = None,
+    *,
+    lost: bool = True,
 ) -> Timeline:
     is_key = np.zeros(len(pts), dtype=np.bool_)
     is_key[list(keys)] = True
     decoding = np.array(dts if dts is not None else pts, dtype=np.int64)
     durations = np.full(len(pts), STEP)
+    is_lost = np.full(len(pts), lost)
     return close_jumps(
-        np.array(pts, dtype=np.int64), decoding, durations, is_key, base=Fraction(1, 100), rules=rules
+        np.array(pts, dtype=np.int64),
+        decoding,
+        durations,
+        is_key,
+        is_lost,
+        base=Fraction(1, 100),
+        rules=rules,
     )
 
 
@@ -136,8 +148,13 @@ def test_frames_of_a_part_before_its_key_frame_are_marked() -> None:
     assert line.ticks[parts == 1].min() == 51 * STEP
 
 
-@pytest.mark.parametrize(("rules", "keys"), [(BROADCAST, (0, 50)), (FILE, (0,))])
-def test_frames_whose_key_frame_is_before_the_jump_are_kept(rules: ClockRules, keys: tuple[int, ...]) -> None:
-    """The join lost the time of the key frame, or the clock of one file was reset."""
-    line = close(group(51) + group(51), rules, keys=(*keys, 60), dts=steady_dts((51, -4), (51, -4)))
+@pytest.mark.parametrize(
+    ("rules", "keys", "lost"), [(BROADCAST, (0, 50), True), (FILE, (0,), True), (BROADCAST, (0,), False)]
+)
+def test_frames_whose_key_frame_is_before_the_jump_are_kept(
+    rules: ClockRules, keys: tuple[int, ...], lost: bool
+) -> None:
+    """The join lost the time of the key frame, or the clock was reset and no packet is missing."""
+    dts = steady_dts((51, -4), (51, -4))
+    line = close(group(51) + group(51), rules, keys=(*keys, 60), dts=dts, lost=lost)
     assert line.parts.tolist() == [0] * 51 + [1] * 51

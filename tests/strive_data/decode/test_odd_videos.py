@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from PIL import Image
+from PIL import Image, ImageOps
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.pyav_reader import PyavReader
@@ -351,33 +351,37 @@ def test_an_animated_png_is_a_video(tmp_path: Path) -> None:
     check(read(encode(Clip(name="a.apng", codec="apng", pix_fmt="rgb24"), tmp_path)), 64, 3.6)
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 2), (6, 3), (8, 1)])
-def test_pictures_of_a_video_are_turned_by_their_exif(tmp_path: Path, orientation: int, turn: int) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_of_a_video_are_turned_and_mirrored_by_their_exif(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "exif.avi"
+    path, shown = tmp_path / "exif.avi", []
     with av.open(str(path), "w") as writer:
         stream = writer.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuvj420p"
         for number in range(8):
             file = io.BytesIO()
             Image.fromarray(draw(number, 160, 96)).save(file, "JPEG", quality=92, exif=exif.tobytes())
+            shown.append(np.asarray(ImageOps.exif_transpose(Image.open(file))).astype(int))
             packet = av.Packet(file.getvalue())
             packet.pts = packet.dts = number
             packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), True, stream
             writer.mux(packet)
-    assert numbers_of(np.rot90(read(path, 8).frames, -turn, axes=(1, 2))) == list(range(8))
+    assert np.abs(read(path, 8).frames - np.array(shown)).mean() < 2
 
 
-@pytest.mark.parametrize("made", [{"options": CLOSED.options}, {"codec": "mpeg2video", "max_b_frames": 2}])
-def test_segments_that_go_on_in_time_are_not_damaged(tmp_path: Path, made: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.ts", "hevc.ts"])
+def test_segments_that_go_on_in_time_are_not_damaged(tmp_path: Path, name: str) -> None:
     """As those of a live stream: only the counters of their packets jump. Lost packets are still counted."""
+    made: dict[str, Any] = JOINED[name]
     files = [part(tmp_path, f"{n}.ts", 30 * n, 30, start=10 + 30 * n, **made).read_bytes() for n in range(3)]
     path = tmp_path / "joined.ts"
     path.write_bytes(b"".join(files))
     check(read(path), 64, 3.6)
-    path.write_bytes(files[0][: 188 * (len(files[0]) // 376)] + files[1])
-    assert read(path, 8).info.decode_errors >= 1
+    half = 188 * (len(files[0]) // 376)
+    for lost in (files[0][:half] + files[1], files[0][:half] + files[0][half + 4 * 188 :]):
+        path.write_bytes(lost)
+        assert read(path, 8).info.decode_errors >= 1
 
 
 @pytest.mark.parametrize("name", ["pause.mp4", "pause.mkv", "pause.flv", "pause.ts"])
@@ -402,3 +406,57 @@ def test_frames_of_a_vob_file_without_a_time_keep_their_place(tmp_path: Path, bi
 
 def test_swf_has_no_key_flags(tmp_path: Path) -> None:
     check(read(encode(Clip(name="a.swf", codec="flv"), tmp_path)), 64, 3.6)
+
+
+@pytest.mark.parametrize(
+    ("clip", "mark"),
+    [
+        (
+            Clip(name="a.mp4", options=CLOSED.options, muxing={"movflags": "frag_keyframe+empty_moov"}),
+            b"moof",
+        ),
+        (
+            Clip(name="a.mkv", options=CLOSED.options, muxing={"cluster_time_limit": "400"}),
+            b"\x1f\x43\xb6\x75",
+        ),
+        (Clip(name="a.gif", codec="gif", pix_fmt="rgb8"), b"\x21\xf9\x04"),
+    ],
+    ids=["fragments", "matroska", "gif"],
+)
+def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
+    tmp_path: Path, clip: Clip, mark: bytes
+) -> None:
+    """FFmpeg ends there, or goes on behind it, without an error."""
+    path = encode(clip, tmp_path)
+    check(read(path), 64, 3.6)
+    data = path.read_bytes()
+    at = data.index(mark, len(data) * 2 // 3) - 4
+    for broken in (data[:at] + bytes(100) + data[at + 100 :], data[: at + 10]):
+        path.write_bytes(broken)
+        got = read(path, 200)
+        assert len(got.frames) < 90
+        assert got.info.decode_errors >= 1
+
+
+def test_times_of_asf_are_decoding_times(make_clip: MakeClip, tmp_path: Path) -> None:
+    def edit(place: int, packet: Any) -> None:
+        del place, packet
+
+    check(read(remux(make_clip(CLOSED), tmp_path / "a.asf", edit)), 64, 3.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"), [("a.y4m", "wrapped_avframe", "yuv420p"), ("a.mjpeg", "mjpeg", "yuvj420p")]
+)
+def test_raw_pictures_are_videos(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    check(read(encode(Clip(name=name, codec=codec, pix_fmt=pix_fmt), tmp_path)), 64, 3.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("mpeg2.ts", 44), ("mpeg2.ts", 45), ("h264.ts", 44), ("mpeg2.vob", 51)]
+)
+def test_a_pause_of_the_clock_costs_no_frame(tmp_path: Path, name: str, first: int) -> None:
+    """Where no packet is missing, the frames behind it refer to those before it."""
+    times = [*range(first), *range(1500 + first, 1600)]
+    path = encode(Clip(name=name, count=100, times=times, **JOINED[name]), tmp_path)
+    check(read(path, 200), 200, 4.0, discontinuities=1)

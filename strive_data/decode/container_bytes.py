@@ -1,0 +1,186 @@
+"""What the bytes of a file show and FFmpeg does not.
+
+ISO files (MP4, MOV, HEIF) are a list of boxes, whose types show whether a video was cut off, or is a still
+picture. FFmpeg reads a file of fragments, a Matroska file or a GIF that was cut off, or has zeros in the
+middle, without an error, and what it lost is missing: there the chain of boxes, elements or blocks breaks.
+Flash videos (FLV) that were joined byte for byte have a header in the middle: FFmpeg takes it for a tag of
+several megabytes and skips the rest of the file. Where transport streams were joined, the counter of the
+packets jumps between two frames, behind a new table of programs.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
+_JOINT_BYTES = 1 << 18
+
+# Signature, version, flags (sound, pictures), size of the header, size of the tag before the first.
+_HEADER = re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09\x00\x00\x00\x00", re.DOTALL)
+
+
+def iso_boxes(path: Path) -> list[bytes]:
+    """Types of the top-level boxes of an ISO base media file, until one does not fit."""
+    return [kind for kind, _ in _iso_chain(path)]
+
+
+def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Type and end of each top-level box, until one does not fit."""
+    offset = 0
+    with path.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        while offset + 8 <= size_bytes:
+            file.seek(offset)
+            header = file.read(16)
+            length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if not all(0x20 <= letter < 0x7F for letter in kind):
+                return
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            offset = offset + length if length else size_bytes
+            yield kind, offset
+            if 0 < length < 8:
+                return
+
+
+def is_torn(path: Path, formats: frozenset[str]) -> bool:
+    """Whether a file of fragments, a Matroska file or a GIF ends, or breaks off, inside of its structure."""
+    if "mov" in formats:
+        boxes = list(_iso_chain(path))
+        return any(kind == b"moof" for kind, _ in boxes) and boxes[-1][1] != path.stat().st_size
+    check = _is_torn_matroska if "matroska" in formats else _is_torn_gif if "gif" in formats else None
+    if check is None:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return check(content)
+
+
+def _is_torn_matroska(content: mmap.mmap) -> bool:
+    """Whether the elements of the segment and of its clusters do not follow each other up to its end."""
+    at, end = 0, len(content)
+    while at + 2 < end:
+        width = 9 - content[at].bit_length()
+        if width > 4 or not content[at + width]:
+            return True
+        element, at = content[at : at + width], at + width
+        size, at, known = _ebml_size(content[at : at + 8], at)
+        if element == _SEGMENT and known:
+            end = at + size
+            if end > len(content):
+                return True
+        at += 0 if element in (_SEGMENT, _CLUSTER) else size
+    return at > end
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int, int, bool]:
+    """Size of an EBML element (RFC 8794, section 6), where its content begins, whether the size is known.
+
+    `data` begins at `at` in the file.
+    """
+    width = 9 - data[0].bit_length()
+    raw = int.from_bytes(data[:width], "big") & ((1 << 7 * width) - 1)
+    return raw, at + width, raw != (1 << 7 * width) - 1
+
+
+def _is_torn_gif(content: mmap.mmap) -> bool:
+    """Whether the blocks of a GIF do not follow each other up to its trailer or its end."""
+    at = 13 + _gif_colours(content[10:11])
+    while at < len(content) and content[at : at + 1] != b";":
+        if content[at : at + 1] == b"!":
+            at += 2
+        elif content[at : at + 1] == b",":
+            at += 11 + _gif_colours(content[at + 9 : at + 10])
+        else:
+            return True
+        while at < len(content) and content[at]:
+            at += content[at] + 1
+        at += 1
+    return at > len(content)
+
+
+def _gif_colours(flags: bytes) -> int:
+    """Bytes of a colour table, by the flags that say whether there is one."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+def is_joint(path: Path, position: int) -> bool:
+    """Whether transport streams were joined before the frame that begins at the byte `position`.
+
+    FFmpeg takes the jump of the counter for lost packets. Those that are lost leave no table in their place.
+    """
+    start = max(position - _JOINT_BYTES, 0)
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read(position - start + 4)
+    at = position - start
+    if len(data) < at + 4 or data[at] != _TS_SYNC:
+        return False
+    stride = next((size for size in _TS_PACKETS if at >= size and data[at - size] == _TS_SYNC), len(data))
+    key, has_table = _ts_header(data, at), False
+    while at >= stride:
+        at -= stride
+        stream, counter = _ts_header(data, at)
+        if stream == key[0]:
+            return has_table and (counter + 1) % 16 != key[1]
+        has_table = has_table or stream == 0
+    return False
+
+
+def _ts_header(data: bytes, at: int) -> tuple[int, int]:
+    """Stream and counter of the packet of a transport stream at `at`; the table of programs is stream 0."""
+    return int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF, data[at + 3] & 15
+
+
+def open_joined_flash(path: Path) -> BinaryIO | None:
+    """A joined Flash video as one file; None if the file is not one."""
+    with path.open("rb") as file:
+        if file.read(3) != b"FLV":
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            headers = [match.span() for match in _HEADER.finditer(content) if match.start()]
+            end = len(content)
+    if not headers:
+        return None
+    starts, stops = [0, *(stop for _, stop in headers)], [*(start for start, _ in headers), end]
+    return io.BufferedReader(_Parts(path, list(zip(starts, stops, strict=True))))
+
+
+class _Parts(io.RawIOBase):
+    """The byte ranges `parts` of a file, one after the other."""
+
+    def __init__(self, path: Path, parts: list[tuple[int, int]]) -> None:
+        self._file, self._parts, self._at = path.open("rb"), parts, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        size_bytes = sum(stop - start for start, stop in self._parts)
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size_bytes}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        at = self._at
+        for start, stop in self._parts:
+            if at < stop - start:
+                self._file.seek(start + at)
+                data = self._file.read(min(len(buffer), stop - start - at))
+                buffer[: len(data)] = data
+                self._at += len(data)
+                return len(data)
+            at -= stop - start
+        return 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
