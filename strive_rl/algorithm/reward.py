@@ -14,6 +14,7 @@ from traceback import extract_tb
 from typing import Any
 
 from strive_data.common.imports import imported
+from strive_data.common.text import short_repr
 from strive_data.errors import StriveError, UsageError
 from strive_data.schema import Question
 from strive_rl.answers.accuracy import (
@@ -24,6 +25,7 @@ from strive_rl.answers.accuracy import (
     outside_thoughts,
 )
 from strive_rl.common.calls import CallLimits, NoAnswerError, Outcome, call_all
+from strive_rl.common.reading import one_line
 from strive_rl.config import JUDGE, JUDGE_CALLS_AT_ONCE, JUDGE_RETRIES, JUDGE_TIMEOUT_SECONDS, RewardSettings
 from strive_rl.schema import Reward
 
@@ -55,15 +57,21 @@ def _checked(value: object, part: object, where: str) -> float:
     if not isinstance(part, str) or not part.isidentifier() or part == "total":
         raise StriveError(f"{where} gave a part called {part!r}, expected a plain name other than total")
     if not isinstance(value, Real) or value < 0 or not value <= 1:
-        raise StriveError(f"{where} gave {part} = {value!r}, expected a number from 0 to 1")
+        raise StriveError(f"{where} gave {part} = {_shown(value)}, expected a number from 0 to 1")
     return float(value)
 
 
 def _described(error: BaseException) -> str:
     if isinstance(error, NoAnswerError):
         return f"failed: {error}"
-    last = extract_tb(error.__traceback__)[-1]
-    return f"raised {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    last, name, said = extract_tb(error.__traceback__)[-1], type(error).__name__, one_line(error)
+    said = said if said.startswith(name) else f"{name}: {said}"
+    return f"raised {said} ({Path(last.filename).name}, line {last.lineno})"
+
+
+def _shown(value: object) -> str:
+    """The value on one line: arrays and tensors show theirs on several."""
+    return " ".join(short_repr(value).split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +223,9 @@ def _results(
     shape = [len(row) for row in texts]
     nested = isinstance(value, Sequence) and all(isinstance(row, Sequence) for row in value)
     if not nested or [len(row) for row in value] != shape:
-        raise StriveError(f"{where} gave {value!r}, expected lists of lengths {shape}, one for each variant")
+        raise StriveError(
+            f"{where} gave {_shown(value)}, expected lists of lengths {shape}, one for each variant"
+        )
     return [list(row) for row in value]
 
 

@@ -174,5 +174,6 @@ def _refusal(error: urllib.error.HTTPError, url: str, key: str | None) -> Except
     said = (said.replace(key, "***") if key else said)[:SHOWN_CHARACTERS]
     reason = f"{url}: HTTP {error.code} {error.reason}: {said}"
     if error.code in PASSING or error.code >= 500:
-        return JudgeError(reason)
+        after = error.headers.get("Retry-After", "")
+        return JudgeError(reason, float(after) if after.isdecimal() else 0.0)
     return UsageError(f"reward.judge: {reason}; check url, model and the key in its key_variable")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -44,7 +45,12 @@ class Outcome:
 
 
 class NoAnswerError(Exception):
-    """A call took longer than its time-out, or what it asked gave no answer that can be used."""
+    """A call took longer than its time-out, or what it asked gave no answer that can be used. `wait_seconds`:
+    what it asked wants so long a pause before the next try."""
+
+    def __init__(self, text: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds
 
 
 def call_all(
@@ -79,7 +85,8 @@ async def _tried(function: Callable[..., Any], arguments: tuple[Any, ...], limit
         outcome = await _call_once(function, arguments, limits.timeout_seconds)
         if outcome.error is None or isinstance(outcome.error, StriveError) or tries > limits.retries:
             break
-        await asyncio.sleep(wait)
+        asked = outcome.error.wait_seconds if isinstance(outcome.error, NoAnswerError) else 0.0
+        await asyncio.sleep(min(max(wait, asked), LONGEST_WAIT_SECONDS))
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
     return Outcome(value=outcome.value, error=outcome.error, tries=tries)
 
@@ -128,12 +135,16 @@ async def _in_thread(function: Callable[..., Any], arguments: tuple[Any, ...]) -
 
 
 def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    process = os.getpid()
     try:
         return Outcome(value=function(*arguments))
     except BaseException as error:  # The user's code, sys.exit included.
         if _is_ctrl_c(error):
             raise
         return Outcome(error=error)
+    finally:
+        if os.getpid() != process:  # One that the function forked would go on with the run, as a second.
+            os._exit(0)
 
 
 def _is_ctrl_c(error: BaseException) -> bool:

@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from signal import SIGINT
+from threading import Thread
 from typing import Any
 
 from strive_data.common.settings import as_dict
@@ -102,7 +103,8 @@ def _in_workers(
     Raises StriveError where a process dies.
     """
     places = str(shards.folder), str(heldout.folder)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         running = {pool.submit(_run_in_worker, job, *places): job for job in jobs}
         try:
             observe(f"{plural(len(jobs), 'run')}, {workers} at a time")
@@ -117,6 +119,18 @@ def _in_workers(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A study that is killed leaves no worker behind, which would train for hours."""
+    parent = parent_process()
+
+    def wait() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _run_in_worker(job: Job, shards: str, heldout: str) -> None:

@@ -119,8 +119,8 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
     """
     folder = run.out / checkpoint.MODEL_FOLDER
     with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as saver:
-        if not run.step and (early := _signal(request)):
-            raise StoppedError(early, 0)
+        if early := _signal(request):
+            raise StoppedError(early, run.step)
         while run.step < run.settings.steps and not exhausted(run):
             record = train_step(run)
             if distributed.is_first():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
@@ -122,7 +123,9 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
         ),
         (SystemExit(3), r"raised SystemExit: 3 \(test_reward.py, line \d+\)$"),
         (BaseException("odd"), r"raised BaseException: odd \(test_reward.py, line \d+\)$"),
+        (ValueError("two\nlines"), r"raised ValueError: two \(test_reward.py, line \d+\)$"),
         (float("nan"), "gave custom = nan, expected a number from 0 to 1"),
+        (np.eye(2), r"gave custom = array\(\[\[1., 0.\], \[0., 1.\]\]\), expected a number"),
         (float("inf"), "gave custom = inf, expected"),
         (1.5, "gave custom = 1.5, expected"),
         (10**400, "expected a number from 0 to 1"),

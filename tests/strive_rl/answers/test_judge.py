@@ -7,15 +7,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.schema import Question
 from strive_rl.algorithm.reward import Rewarded, load_rules, require_reward, rewards_of
+from strive_rl.answers import judge
 from strive_rl.answers.judge import JudgeError, read_grade
 from strive_rl.common import calls
 from strive_rl.config import JudgeSettings, RewardSettings
@@ -140,6 +144,17 @@ def test_a_judge_that_fails_to_the_last_gives_no_grade(
         raise next(each for each in made.grids if isinstance(each, StriveError))
     assert (made.calls, made.retried, made.failed) == (1, 1, 1)
     assert sum(server.asked.values()) == 4
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("soon", 0), (None, 0)])
+def test_a_judge_that_is_asked_too_often_says_when_to_try_again(header: str | None, seconds: int) -> None:
+    headers = Message()
+    headers["Retry-After"] = header or ""
+    refusal = judge._refusal(
+        HTTPError("http://judge", 429, "Too Many", headers, BytesIO(b"wait")), "url", None
+    )
+    assert isinstance(refusal, JudgeError)
+    assert refusal.wait_seconds == seconds
 
 
 def test_a_judge_that_recovers_gives_its_grade(serve: Callable[..., Server]) -> None:

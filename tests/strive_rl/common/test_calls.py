@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,7 +13,7 @@ import pytest
 
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import calls
-from strive_rl.common.calls import CallLimits, call_all
+from strive_rl.common.calls import CallLimits, NoAnswerError, call_all
 from strive_rl.common.signals import listening
 
 
@@ -63,6 +65,37 @@ def test_a_call_that_sleeps_too_long_ends_and_is_tried_again(monkeypatch: pytest
     assert (awake.value, awake.tries) == (0, 1)
     assert (str(asleep.error), asleep.tries) == ("no answer within 0.15 s", 2)
     assert (once.value, once.tries) == (2, 2)
+
+
+def test_the_next_try_waits_as_long_as_what_was_asked_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    def busy(wait: float) -> None:
+        raise NoAnswerError("busy", wait)
+
+    monkeypatch.setattr(calls.asyncio, "sleep", sleep)
+    call_all(busy, [(7.0,), (0.0,), (3600.0,)], CallLimits(retries=2))
+    assert waits == [7, 7, 1, 2, 30, 30]
+
+
+@pytest.mark.parametrize("end", ["return 1", "sys.exit(3)"])
+def test_a_process_that_the_function_forks_does_not_go_on_with_the_run(end: str) -> None:
+    program = (
+        "import os, sys\n"
+        "from strive_rl.common.calls import CallLimits, NoAnswerError, call_all\n"
+        "def reward():\n"
+        "    if (child := os.fork()) == 0:\n"
+        f"        {end}\n"
+        "    os.waitpid(child, 0)\n"
+        "    return 2\n"
+        "for outcome in call_all(reward, [()], CallLimits()):\n"
+        "    print(outcome.value, outcome.error, flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("2 None\n", 0)
 
 
 def test_errors_of_ours_are_final_and_those_of_others_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

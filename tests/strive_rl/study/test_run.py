@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -133,6 +138,39 @@ def test_a_worker_that_dies_is_said_in_words(
     given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": ["demo"]}
     with pytest.raises(StriveError, match=r"died: .*same command again .*fewer --workers"):
         run_study(study(0), tmp_path / "out", observe=print, workers=2, **given)
+
+
+def test_a_study_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"  # A file: a spawned process cannot import the main module of `-c`.
+    script.write_text(
+        "import os, signal, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "from strive_rl.study.run import _end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    context = get_context('spawn')\n"
+        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 60)\n"
+        "    time.sleep(0.2)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    worker = int(killed.stdout)
+    deadline = time.monotonic() + 20
+    while _runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(worker)
+
+
+def _runs(number: int) -> bool:
+    return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.slow
