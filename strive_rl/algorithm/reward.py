@@ -5,6 +5,7 @@ The settings name code to import here and for scorers only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -127,17 +128,6 @@ def require_reward(settings: RewardSettings) -> None:
         require_judge(settings.judge)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rewarded:
-    """Rewards [M][G] of each question, or why it has none; calls of the user's function: `calls` were made,
-    `retried` were tried again, `failed` to the last."""
-
-    grids: tuple[Grid | StriveError, ...]
-    calls: int = 0
-    retried: int = 0
-    failed: int = 0
-
-
 def reward_of(
     text: str,
     question: Question,
@@ -156,7 +146,7 @@ def reward_of(
     and the question where the user's function fails or breaks its contract, UsageError where its parts
     are not those that have a weight, and ValueError for a question whose own answer cannot be read.
     """
-    (grid,) = rewards_of([([[text]], question)], rules, reason=reason, step=step).grids
+    (grid,), _ = rewards_of([([[text]], question)], rules, reason=reason, step=step)
     if isinstance(grid, StriveError):
         raise grid
     return grid[0][0]
@@ -168,33 +158,29 @@ def rewards_of(
     *,
     reason: bool = True,
     step: int | None = None,
-) -> Rewarded:
+) -> tuple[list[Grid | StriveError], Counter[str]]:
     """Rewards of the completions [M][G] of several questions, as `reward_of`; a user's function is called for
-    all of them together.
+    all of them together, and its calls are counted: those `made`, `retried`, and `failed` at the last try.
 
     A call that fails gives its question a StriveError; what breaks the contract is raised.
     """
     if rules.function is None:
-        grids = [_grid(texts, question, None, rules, reason, "") for texts, question in asked]
-        return Rewarded(grids=tuple(grids))
+        return [_grid(texts, question, None, rules, reason, "") for texts, question in asked], Counter()
     jobs = [_arguments(texts, question, rules) for texts, question in asked]
     outcomes = call_all(rules.function, [each for job in jobs for each in job], rules.limits)
     rest = iter(outcomes)
     at = "" if step is None else f"step {step}, "
-    made: list[Grid | StriveError] = []
+    grids: list[Grid | StriveError] = []
     for job, (texts, question) in zip(jobs, asked, strict=True):
         where = f"{at}question {question.sample_id}: reward.function {rules.name}"
         results = _results(list(islice(rest, len(job))), texts, rules, where)
         if isinstance(results, StriveError):
-            made.append(results)
+            grids.append(results)
         else:
-            made.append(_grid(texts, question, results, rules, reason, where))
-    return Rewarded(
-        grids=tuple(made),
-        calls=len(outcomes),
-        retried=sum(outcome.tries > 1 for outcome in outcomes),
-        failed=sum(outcome.error is not None for outcome in outcomes),
-    )
+            grids.append(_grid(texts, question, results, rules, reason, where))
+    retried = sum(outcome.tries > 1 for outcome in outcomes)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    return grids, Counter(made=len(outcomes), retried=retried, failed=failed)
 
 
 def _arguments(texts: Texts, question: Question, rules: Rules) -> list[tuple[Any, ...]]:

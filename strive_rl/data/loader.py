@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from strive_data.errors import DamagedError
 from strive_rl.config import DataSettings
@@ -18,16 +18,6 @@ from strive_rl.data.views import training_group
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 
 STOPPED = "`strive-data verify` lists all damage; data.broken=skip leaves such questions out"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """This rank's part of a global batch: its groups in the order of the stream, its damaged questions
-    (`data.broken = "skip"`), and the cursor after the global batch."""
-
-    groups: tuple[Group, ...]
-    broken: tuple[SkippedQuestion, ...]
-    after: Cursor
 
 
 Loaded = Group | SkippedQuestion
@@ -63,8 +53,12 @@ class Loader:
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[SampleRef, Future[Loaded]] = {}
 
-    def take(self, cursor: Cursor, size: int | None = None) -> Batch:
-        """The batch at `cursor`, or the `size` questions there; reading of the next batches starts.
+    def take(
+        self, cursor: Cursor, size: int | None = None
+    ) -> tuple[list[Group], list[SkippedQuestion], Cursor]:
+        """This rank's groups of the global batch at `cursor`, or of the `size` questions there; its damaged
+        questions (`data.broken = "skip"`), and the cursor after the global batch. Reading of the next batches
+        starts.
 
         Raises DamagedError for damaged stored data where `data.broken = "stop"`.
         """
@@ -72,11 +66,8 @@ class Loader:
         mine = self._slice(refs)
         self._read_ahead(mine, after)
         loaded = [self._pending.pop(ref).result() for ref in mine]
-        return Batch(
-            groups=tuple(each for each in loaded if isinstance(each, Group)),
-            broken=tuple(each for each in loaded if isinstance(each, SkippedQuestion)),
-            after=after,
-        )
+        groups = [each for each in loaded if isinstance(each, Group)]
+        return groups, [each for each in loaded if isinstance(each, SkippedQuestion)], after
 
     def close(self) -> None:
         """Stop reading ahead; the next `take` starts it again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -70,24 +71,23 @@ def reward_groups(groups: Sequence[Group], reward: RewardFunction = reward_of) -
 
 def reward_or_skip(
     groups: Sequence[Group], rules: Rules, step: int
-) -> tuple[list[Group], list[SkippedQuestion], dict[str, int]]:
-    """The groups with their rewards by `rules`, the questions whose reward failed, and how often the user's
-    function was called (empty without one).
+) -> tuple[list[Group], list[SkippedQuestion], Counter[str]]:
+    """The groups with their rewards by `rules`, the questions whose reward failed, and the counts of
+    `rewards_of`.
 
     Raises StriveError for a reward that fails, unless the rules skip its question.
     """
     asked = [([[each.text for each in row] for row in group.completions], group.question) for group in groups]
-    made = rewards_of(asked, rules, step=step)
+    grids, calls = rewards_of(asked, rules, step=step)
     rewarded, skipped = [], []
-    for group, grid in zip(groups, made.grids, strict=True):
+    for group, grid in zip(groups, grids, strict=True):
         if not isinstance(grid, StriveError):
             rewarded.append(replace(group, rewards=grid))
         elif rules.skip:
             skipped.append(SkippedQuestion(sample_id=group.question.sample_id, reason=str(grid)))
         else:
             raise grid
-    counts = {"made": made.calls, "retried": made.retried, "failed": made.failed}
-    return rewarded, skipped, counts if rules.function else {}
+    return rewarded, skipped, calls
 
 
 def informative(group: Group) -> bool:

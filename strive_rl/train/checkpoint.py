@@ -12,7 +12,6 @@ import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -121,23 +120,12 @@ def choose(out: Path, wanted: Path | None = None) -> Path | None:
     return folder
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Snapshot:
-    """The content of a folder, on the CPU; copied, so that training that goes on does not change it.
+def snapshot(policy: Policy, *, copy: bool = True) -> dict[str, torch.Tensor]:
+    """The weights as they are, on the CPU, under the names of the plain model; empty on all processes but the
+    first. With several processes all must call it.
 
-    `weights` under the names of the plain model, adapters merged; `state` is the trainer's, None for a model
-    alone. Both are empty on all processes but the first.
-    """
-
-    weights: dict[str, torch.Tensor]
-    state: dict[str, Any] | None = None
-
-
-def snapshot(policy: Policy, state: dict[str, Any] | None = None, *, copy: bool = True) -> Snapshot:
-    """Snapshot of the policy as it is; with several processes all must call it.
-
-    Weights are merged and copied one by one. Without `copy`, on a CPU, those that need no merging are the
-    policy's own: the snapshot must be written before the policy changes.
+    They are merged and copied one by one, so that training may go on. Without `copy`, on a CPU, those that
+    need no merging are the policy's own: they must be written before the policy changes.
     """
     from strive_rl.common import distributed
     from strive_rl.policy.lora import plain_weights
@@ -150,19 +138,21 @@ def snapshot(policy: Policy, state: dict[str, Any] | None = None, *, copy: bool 
         if distributed.is_first():
             first = first_of[id(own[name])] if name in own else name
             weights[name] = weights[first] if first in weights else tensor.to("cpu", copy=copy)
-    return Snapshot(weights=weights, state=state)
+    return weights
 
 
 def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> None:
-    """Write a snapshot now, on the first process; with several all must call it."""
+    """Write the policy as it is, on the first process; with several all must call it."""
     from strive_rl.common import distributed
 
-    taken = snapshot(policy, state, copy=False)
+    weights = snapshot(policy, copy=False)
     if distributed.is_first():
-        write(folder, policy, taken)
+        write(folder, policy, weights, state)
 
 
-def write(folder: Path, policy: Policy, taken: Snapshot) -> None:
+def write(
+    folder: Path, policy: Policy, weights: dict[str, torch.Tensor], state: dict[str, Any] | None = None
+) -> None:
     """Write model, processor and, for a checkpoint, the trainer's state; replaces a folder of that name.
 
     Raises DiskFullError where there is no room. What a failed write left is removed, older folders stay.
@@ -173,11 +163,11 @@ def write(folder: Path, policy: Policy, taken: Snapshot) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        policy.model.save_pretrained(temporary, state_dict=dict(taken.weights))
+        policy.model.save_pretrained(temporary, state_dict=dict(weights))
         policy.processor.save_pretrained(temporary)
         add_older_names(temporary)
-        if taken.state is not None:
-            torch.save(taken.state, temporary / STATE_FILE)
+        if state is not None:
+            torch.save(state, temporary / STATE_FILE)
         write_manifest(temporary)
         _replace(folder, temporary)
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -47,31 +47,30 @@ class RolloutBatch:
     calls: Counter[str] = field(default_factory=Counter)
 
 
-def collect(run: TrainState, step: int, watch: Stopwatch) -> RolloutBatch:
-    """Sample and reward this process's part of the questions of a 1-based step; all processes must call it.
+def collect(run: TrainState, watch: Stopwatch) -> RolloutBatch:
+    """Sample and reward this process's part of the questions of the next step; all processes must call it.
 
     Raises StriveError where the policy's probabilities are not finite, and where no question of the step can
     be used.
     """
-    made, found = RolloutBatch(after=run.cursor), 0
+    made, found, step = RolloutBatch(after=run.cursor), 0, run.step + 1
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     with newest_weights(run.engine, run.policy, run.step):
         while True:
             phase("reading questions")
-            batch = run.loader.take(made.after, wanted - found)
+            groups, broken, made.after = run.loader.take(made.after, wanted - found)
             watch.lap("data")
-            phase(f"encoding {plural(len(batch.groups), 'question')}")
-            encoded, skipped = encode_groups(run.policy, batch.groups)
+            phase(f"encoding {plural(len(groups), 'question')}")
+            encoded, skipped = encode_groups(run.policy, groups)
             watch.lap("encode")
             sampled = _sampled(run, encoded, step)
             phase(f"rewarding {plural(len(sampled), 'question')}")
-            rewarded, unrewarded, counts = reward_or_skip(sampled, run.rules, step)
+            rewarded, unrewarded, calls = reward_or_skip(sampled, run.rules, step)
             watch.lap("rollout")
             made.groups += rewarded
-            made.broken += batch.broken
+            made.broken += broken
             made.dropped += skipped + unrewarded
-            made.calls.update(counts)
-            made.after = batch.after
+            made.calls += calls
             found += sum(distributed.all_gather(sum(map(informative, rewarded))))
             if found >= wanted or made.rounds == limit:
                 break

@@ -55,20 +55,20 @@ def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[
     With `mask_truncated` they hold the completions that ended by themselves (DAPO's overlong filtering, arXiv
     2503.14476): the rewards of truncated ones count in the means, but none of their tokens is learned.
     """
-    examples = [_example(group, settings) for group in groups if informative(group)]
-    return [example for example in examples if example.completions]
-
-
-def _example(group: Group, settings: AlgorithmSettings) -> TrainExample:
-    rows = group.completions
-    kept = [[each.finished or not settings.mask_truncated for each in row] for row in rows]
-    learned = [tuple(compress(row, keep)) for row, keep in zip(rows, kept, strict=True)]
-    return TrainExample(
-        sample_id=group.question.sample_id,
-        prompts=tuple(compress(group.prompts, learned)),
-        completions=tuple(row for row in learned if row),
-        advantages=group.advantages[np.array(kept)],
-    )
+    made: list[TrainExample] = []
+    for group in filter(informative, groups):
+        rows = group.completions
+        kept_MG = [[each.finished or not settings.mask_truncated for each in row] for row in rows]
+        learned = [tuple(compress(row, keep)) for row, keep in zip(rows, kept_MG, strict=True)]
+        if any(learned):
+            example = TrainExample(
+                sample_id=group.question.sample_id,
+                prompts=tuple(compress(group.prompts, learned)),
+                completions=tuple(filter(None, learned)),
+                advantages=group.advantages[np.array(kept_MG)],
+            )
+            made.append(example)
+    return made
 
 
 def load_reference(name: str, policy: Policy) -> Any:

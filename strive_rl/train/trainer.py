@@ -51,7 +51,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     """One step: moves policy, optimizer, cursor and step; evaluates where that is due; its record,
     which is written too."""
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
-    batch = collect(run, step, watch)
+    batch = collect(run, watch)
     phase("updating")
     groups = with_advantages(batch.groups, settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
@@ -134,9 +134,9 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
                 saver.wait()
                 raise StoppedError(stop, run.step)
         phase("saving the model")
-        model = checkpoint.snapshot(run.policy, copy=saver.background)
+        weights = checkpoint.snapshot(run.policy, copy=saver.background)
         if distributed.is_first():
-            saver.submit(partial(checkpoint.write, folder, run.policy, model))
+            saver.submit(partial(checkpoint.write, folder, run.policy, weights))
     return folder
 
 
@@ -145,10 +145,10 @@ def _save(run: TrainState, saver: AsyncSaver) -> None:
     phase(f"saving the checkpoint of step {run.step}")
     best = run.best.step if run.best else None
     folder = checkpoint.checkpoint_folder(run.out, run.step)
-    taken = checkpoint.snapshot(run.policy, _state(run), copy=saver.background)
+    state, weights = _state(run), checkpoint.snapshot(run.policy, copy=saver.background)
 
     def write() -> None:
-        checkpoint.write(folder, run.policy, taken)
+        checkpoint.write(folder, run.policy, weights, state)
         if best is not None:
             link_best(run.out, checkpoint.checkpoint_folder(run.out, best))
         checkpoint.prune(run.out, run.settings.keep, best)

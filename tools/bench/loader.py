@@ -134,8 +134,8 @@ def read_by_loader(build: ShardSet, batch: int = 4) -> int:
     cursor, count = Cursor(), 0
     with closing(Loader(Builds.of(build), settings, seed=0)) as loader:
         while count < len(build):
-            taken = loader.take(cursor, size=min(batch, len(build) - count))
-            cursor, count = taken.after, count + len(taken.groups)
+            groups, _, cursor = loader.take(cursor, size=min(batch, len(build) - count))
+            count += len(groups)
     return count
 
 

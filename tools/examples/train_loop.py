@@ -68,9 +68,8 @@ def train(shards: str, model: str, steps: int, settings: Settings) -> Iterator[t
     cursor = Cursor()
     with closing(Loader(Builds.of(ShardSet.open(shards)), settings.data, seed=settings.seed)) as loader:
         for _ in range(steps):
-            batch = loader.take(cursor)
-            cursor = batch.after
-            groups = roll_out(policy, batch.groups, settings)
+            groups, _, cursor = loader.take(cursor)
+            groups = roll_out(policy, groups, settings)
             groups = [with_advantages(group, settings.algorithm) for group in groups]
             yield policy, learn(policy, optimizer, groups, settings)
 

@@ -202,7 +202,7 @@ def test_a_function_that_sees_the_group_is_called_once_a_question() -> None:
         return [[flat.index(text) / len(flat) for text in row] for row in texts]
 
     grouped = Rules(weights=WEIGHTS, function=rank, name="mine:rank", sees_group=True)
-    (grid,) = rewards_of([([["a", "d"], ["c", "b"]], QUESTION)], grouped).grids
+    (grid,), _ = rewards_of([([["a", "d"], ["c", "b"]], QUESTION)], grouped)
     assert [[reward.custom["custom"] for reward in row] for row in grid] == [[0, 0.75], [0.5, 0.25]]
     assert seen == ["q7"]
 
@@ -224,10 +224,9 @@ def test_a_call_that_fails_leaves_out_its_question_and_never_gives_a_0() -> None
         return 1.0
 
     mine = Rules(weights=WEIGHTS, function=picky, name="mine:picky", limits=CallLimits(at_once=4))
-    made = rewards_of([([["good"]], QUESTION), ([["good", "bad"]], QUESTION)], mine, step=5)
-    good, bad = made.grids
+    (good, bad), calls = rewards_of([([["good"]], QUESTION), ([["good", "bad"]], QUESTION)], mine, step=5)
     assert not isinstance(good, StriveError)
     assert good[0][0].custom == {"custom": 1.0}
     assert isinstance(bad, StriveError)
     assert re.match(r"step 5, question q7: reward.function mine:picky raised ConnectionError: gone", str(bad))
-    assert (made.calls, made.retried, made.failed) == (3, 0, 1)
+    assert calls == {"made": 3, "retried": 0, "failed": 1}

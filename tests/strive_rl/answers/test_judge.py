@@ -18,7 +18,7 @@ import pytest
 
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.schema import Question
-from strive_rl.algorithm.reward import Rewarded, load_rules, require_reward, rewards_of
+from strive_rl.algorithm.reward import Grid, load_rules, require_reward, rewards_of
 from strive_rl.answers import judge
 from strive_rl.answers.judge import JudgeError, read_grade
 from strive_rl.common import calls
@@ -82,6 +82,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
         server.http.server_close()
 
 
+Rewarded = tuple[list[Grid | StriveError], Counter[str]]
+
+
 def judged(
     server: Server, *answers: str, cache: Path | None = None, problem_type: str = "free-form", **changes: Any
 ) -> Rewarded:
@@ -91,7 +94,7 @@ def judged(
 
 
 def accuracies(made: Rewarded) -> list[float]:
-    (grid,) = made.grids
+    ((grid,), _) = made
     assert not isinstance(grid, StriveError), grid
     return [reward.accuracy for row in grid for reward in row]
 
@@ -141,8 +144,8 @@ def test_a_judge_that_fails_to_the_last_gives_no_grade(
     server = serve(reply)
     made = judged(server, "wet")
     with pytest.raises(StriveError, match=f"^step 1, question q1: reward.function judge failed: .*{says}"):
-        raise next(each for each in made.grids if isinstance(each, StriveError))
-    assert (made.calls, made.retried, made.failed) == (1, 1, 1)
+        raise next(each for each in made[0] if isinstance(each, StriveError))
+    assert made[1] == {"made": 1, "retried": 1, "failed": 1}
     assert sum(server.asked.values()) == 4
 
 
@@ -161,7 +164,7 @@ def test_a_judge_that_recovers_gives_its_grade(serve: Callable[..., Server]) -> 
     replies = {1: (503, "loading"), 2: (200, "one"), 3: (200, "1")}
     made = judged(serve(lambda prompt, number: replies[number]), "wet")
     assert accuracies(made) == [1]
-    assert (made.retried, made.failed) == (1, 0)
+    assert (made[1]["retried"], made[1]["failed"]) == (1, 0)
 
 
 def test_a_judge_that_is_too_slow_is_left(serve: Callable[..., Server]) -> None:
@@ -170,8 +173,8 @@ def test_a_judge_that_is_too_slow_is_left(serve: Callable[..., Server]) -> None:
         return 200, "1"
 
     made = judged(serve(reply), "wet", timeout_seconds=0.1, retries=0)
-    assert isinstance(made.grids[0], StriveError)
-    assert made.failed == 1
+    assert isinstance(made[0][0], StriveError)
+    assert made[1]["failed"] == 1
 
 
 def test_a_refused_key_stops_at_once(serve: Callable[..., Server]) -> None:
@@ -198,7 +201,7 @@ def test_a_key_that_the_server_repeats_is_not_quoted(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")  # As a file gives it: the line break is not sent.
     server = serve(lambda prompt, number: (500, "x" * 190 + "no quota for sk-secret"))
-    (failure,) = judged(server, "wet", retries=0).grids
+    (failure,), _ = judged(server, "wet", retries=0)
     assert server.keys == {"Bearer sk-secret"}
     assert "sk-" not in str(failure)
 

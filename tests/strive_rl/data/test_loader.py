@@ -48,9 +48,8 @@ def run(of: Loader, steps: int, **asked: Any) -> list[list[tuple[Any, ...]]]:
     cursor, made = Cursor(), []
     with closing(of):
         for _ in range(steps):
-            batch = of.take(cursor, **asked)
-            made.append(shown(batch.groups))
-            cursor = batch.after
+            groups, _, cursor = of.take(cursor, **asked)
+            made.append(shown(groups))
     return made
 
 
@@ -75,22 +74,22 @@ def test_reading_ahead_is_bounded(shards: ShardSet) -> None:
     with closing(loader(shards, prefetch=2)) as of:
         cursor = Cursor()
         for _ in range(4):
-            cursor = of.take(cursor).after
+            _, _, cursor = of.take(cursor)
             assert len(of._pending) == 2 * 3
 
 
 def test_a_cursor_may_jump(shards: ShardSet) -> None:
     """A resumed run, and a step that took more questions than a batch, read from where they are."""
     with closing(loader(shards)) as of:
-        first = of.take(Cursor())
-        extra = of.take(first.after, size=2)
-        again = of.take(Cursor())
-        assert shown(again.groups) == shown(first.groups)
-        assert again.after == first.after
+        first, _, after = of.take(Cursor())
+        extra, _, end = of.take(after, size=2)
+        again, _, same = of.take(Cursor())
+        assert shown(again) == shown(first)
+        assert same == after
     with closing(loader(shards)) as of:
-        both = of.take(Cursor(), size=5)
-        assert shown(both.groups) == shown(first.groups + extra.groups)
-        assert both.after == extra.after
+        both, _, cursor = of.take(Cursor(), size=5)
+        assert shown(both) == shown(first + extra)
+        assert cursor == end
 
 
 def test_ranks_read_their_slices_of_the_global_batch(shards: ShardSet) -> None:
@@ -125,11 +124,10 @@ def test_a_broken_shard_stops_the_run_or_is_skipped_and_counted(shards: ShardSet
     cursor, made, broken = Cursor(), [], []
     with closing(loader(shards, broken="skip")) as of:
         for _ in range(5):
-            batch = of.take(cursor)
-            made.append(shown(batch.groups))
-            broken.append([each.sample_id for each in batch.broken])
-            assert all(reason in each.reason and "shard-000001.tar" in each.reason for each in batch.broken)
-            cursor = batch.after
+            groups, lost, cursor = of.take(cursor)
+            made.append(shown(groups))
+            broken.append([each.sample_id for each in lost])
+            assert all(reason in each.reason and "shard-000001.tar" in each.reason for each in lost)
     gone = {sample_id for each in broken for sample_id in each}
     assert gone <= {"q4", "q5", "q6"}
     assert made == [[group for group in batch if group[0] not in gone] for batch in whole]
@@ -143,7 +141,7 @@ def test_damage_that_is_read_ahead_stops_only_the_step_that_needs_it(shards: Sha
         remove(Path(str(shards.folder)) / "shard-000001.tar")
         cursor = Cursor()
         for _ in range(first_bad):
-            cursor = of.take(cursor, size=1).after
+            _, _, cursor = of.take(cursor, size=1)
         with pytest.raises(DamagedError, match="no such file"):
             of.take(cursor, size=1)
 

@@ -131,7 +131,7 @@ def test_saving_on_a_cpu_copies_only_what_is_merged(adapted: Policy, any_policy:
     own = {each.data_ptr() for each in adapted.model.parameters()}
 
     def copied(copy: bool) -> set[str]:
-        weights = checkpoint.snapshot(adapted, copy=copy).weights
+        weights = checkpoint.snapshot(adapted, copy=copy)
         return {name for name, weight in weights.items() if weight.data_ptr() not in own}
 
     everything = set(any_policy.model.state_dict())

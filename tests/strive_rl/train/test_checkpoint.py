@@ -226,7 +226,7 @@ def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Pa
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
     taken = checkpoint.snapshot(policy)
     # Tied weights are one tensor, and written once.
-    assert taken.weights["lm_head.weight"] is taken.weights["model.language_model.embed_tokens.weight"]
+    assert taken["lm_head.weight"] is taken["model.language_model.embed_tokens.weight"]
     before = {name: weight.detach().clone() for name, weight in policy.model.named_parameters()}
     with torch.no_grad():
         for _, weight in policy.trainable():
@@ -299,8 +299,8 @@ def test_a_checkpoint_written_beside_the_training_is_whole(tiny_folder: Path, tm
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu", lora_rank=2))
     with AsyncSaver(background=True) as saver:
         for step in (1, 2, 3):
-            taken = checkpoint.snapshot(policy, {"step": step})
-            saver.submit(partial(checkpoint.write, checkpoint_folder(tmp_path, step), policy, taken))
+            folder, taken = checkpoint_folder(tmp_path, step), checkpoint.snapshot(policy)
+            saver.submit(partial(checkpoint.write, folder, policy, taken, {"step": step}))
             with torch.no_grad():
                 for name, weight in policy.trainable():
                     weight.add_(0.1 if "lora_B" in name else 0.0)

@@ -28,7 +28,7 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.data import Batch, Cursor, Stream, next_batch
+from strive_rl.data import Cursor, Stream, next_batch
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import informative
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
@@ -50,18 +50,15 @@ class FakeLoader:
 
     damaged: Sequence[int] = ()
 
-    def take(self, cursor: Cursor, size: int) -> Batch:
+    def take(self, cursor: Cursor, size: int) -> tuple[list[Group], list[SkippedQuestion], Cursor]:
         refs, after = next_batch(cursor, STREAM, size)
         kept = [ref for ref in refs if ref.position not in self.damaged]
-        return Batch(
-            groups=tuple(replace(make_group(f"q{ref.position}", TWO_VIEWS), ref=ref) for ref in kept),
-            broken=tuple(
-                SkippedQuestion(sample_id=f"q{ref.position}", reason="damaged")
-                for ref in refs
-                if ref.position in self.damaged
-            ),
-            after=after,
-        )
+        broken = [
+            SkippedQuestion(sample_id=f"q{ref.position}", reason="damaged")
+            for ref in refs
+            if ref.position in self.damaged
+        ]
+        return [replace(make_group(f"q{ref.position}", TWO_VIEWS), ref=ref) for ref in kept], broken, after
 
 
 @dataclass
@@ -119,7 +116,7 @@ def collected(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect, "encode_groups", fake.encode_groups)
         patch.setattr(collect, "sample_groups", fake.sample_groups)
-        return collect.collect(cast(TrainState, run), 1, Stopwatch()), fake.calls
+        return collect.collect(cast(TrainState, run), Stopwatch()), fake.calls
 
 
 def test_without_rounds_a_step_is_one_batch() -> None:

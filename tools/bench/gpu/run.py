@@ -205,7 +205,7 @@ def _figures(
 def _groups(shards: ShardSet, settings: TrainSettings) -> Iterator[Group]:
     """The questions of the first step, as the loader gives them."""
     with closing(Loader(Builds.of([shards]), settings.data, seed=settings.seed)) as loader:
-        yield from loader.take(Cursor(), size=settings.data.questions_per_step).groups
+        yield from loader.take(Cursor(), size=settings.data.questions_per_step)[0]
 
 
 def _mean(values: Any) -> float:
