@@ -5,7 +5,6 @@ Values are moved, chosen and lettered, never guessed: a value that no rule fores
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -14,16 +13,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from strive_data.annotations.choices import (
-    LETTER,
-    OPTION,
     Layout,
+    find_options,
+    names_option,
     options_by_letter,
     options_of_columns,
+    parse_cells,
     read_choices,
-    take_from_question,
+    type_by_answer,
+    type_by_question,
 )
-from strive_data.annotations.json_values import json_value
-from strive_data.annotations.numbers import is_number
 from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item
 from strive_data.common.text import short_repr
@@ -43,9 +42,13 @@ LAYOUT = {
     "fps": "fps",
     "frame_times": "frame_times",
 }
-SEPARATOR = "|"
 IN_TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
+BOXED = re.compile(r"\s*\$*\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}\$*\s*")
+# A place holder that is a part of a sentence: "In <video>, who …?".
+IN_SENTENCE = {
+    holder: re.compile(rf"(?<!video )(?<!image )((?<=[^\s>.?!:] ){holder}(?!\s*(?:\n|$))|{holder}(?=[,;'’]))")
+    for holder in ("<video>", "<image>")
+}
 LARGEST = 1e15
 NUMBERS = (int, float, Decimal)
 BY_ANSWER = "by answer"
@@ -66,11 +69,12 @@ ABSENT = _Absent()
 
 
 class RecipeReader:
-    """Reads rows by one recipe. `labels` has the names that the data set's own rows use, for messages."""
+    """Reads rows by one recipe. `labels` has the names that the data set's own rows use, for messages;
+    `guesses`, how values were read that do not say it themselves."""
 
     def __init__(self, recipe: Recipe) -> None:
         fields = {name: text for name, text in vars(recipe.fields).items() if text}
-        self.recipe = recipe
+        self.recipe, self.guesses = recipe, set[str]()
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
         self._getters = [(LAYOUT[name], getter(text, recipe.video_folders)) for name, text in fields.items()]
@@ -99,9 +103,10 @@ class RecipeReader:
             _take_image(layout, self.labels)
         if rules.option_columns and layout.get("options") is None:
             layout["options"] = options_of_columns(row, rules.option_columns)
-        _clean(layout, self.recipe)
-        if item.textual:
-            _parse_cells(layout, self.labels)
+        _clean(layout, self.recipe, self.guesses)
+        options = layout.get("options")
+        if item.textual or (isinstance(options, str) and options.lstrip()[:1] == "["):
+            parse_cells(layout, self.labels, self.guesses)
         options = layout.get("options")
         if rules.options == "any" and isinstance(options, dict):
             layout["options"] = options_by_letter(options, self.labels["options"])
@@ -135,21 +140,21 @@ class RecipeReader:
         if word is not ABSENT and word is not None and not known:
             layout["problem_type"] = word
         elif isinstance(word, str) and (kind := known.get(word.casefold())):
-            layout["problem_type"] = _type_by_answer(layout) if kind == BY_ANSWER else kind
-            if rule.absent == BY_ANSWER and kind == "multiple choice":
-                _find_options(layout)
+            layout["problem_type"] = type_by_answer(layout) if kind == BY_ANSWER else kind
+            if rule.absent and kind == "multiple choice":
+                find_options(layout)
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
         elif otherwise == "by question":
             if names_option(layout.get("solution")):
-                _find_options(layout)
+                find_options(layout)
             layout["problem_type"] = (
                 "multiple choice"
                 if layout.get("options")
                 else type_by_question(layout.get("problem"), layout.get("solution"))
             )
         elif otherwise == BY_ANSWER:
-            layout["problem_type"] = _type_by_answer(layout)
+            layout["problem_type"] = type_by_answer(layout)
         elif otherwise:
             layout["problem_type"] = otherwise
         elif isinstance(word, str):
@@ -170,10 +175,9 @@ def getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
         return lambda item, row: "".join(
             [_filled(item, row, part, folders) if at % 2 else part for at, part in enumerate(parts)]
         )
-    paths = [(path.strip(), steps_of(path.strip())) for path in text.split("|")]
-    if len(paths) == 1 and len(steps_of(text)) == 1:
+    if "|" not in text and len(steps_of(text)) == 1:
         return lambda item, row: row.get(text, ABSENT)
-    return lambda item, row: _first_of(row, paths)
+    return lambda item, row: _first_of(row, text)
 
 
 def column_of(text: str) -> str:
@@ -183,8 +187,13 @@ def column_of(text: str) -> str:
     return name if steps_of(name) == (name,) and name[0] != "@" and not HOLE.search(name) else ""
 
 
-def _first_of(row: Row, paths: list[tuple[str, tuple[Step, ...]]]) -> object:
-    for path, steps in paths:
+@cache
+def _paths(text: str) -> list[tuple[str, tuple[Step, ...]]]:
+    return [(path.strip(), steps_of(path.strip())) for path in text.split("|")]
+
+
+def _first_of(row: Row, text: str) -> object:
+    for path, steps in _paths(text):
         value = row[path] if path in row else _at(row, steps)
         if value is not ABSENT and value is not None:
             return value
@@ -230,7 +239,7 @@ def _filled(item: Item, row: Row, name: str, folders: Mapping[str, str]) -> str:
         return str(item.row)
     if name[0] == "@":
         return _place(item.path, name)
-    value = row[name] if name in row else _at(row, steps_of(name))
+    value = row[name] if name in row else _first_of(row, name)
     if isinstance(value, str):
         if not value.strip():
             _bad_row(f"{name} is empty")
@@ -269,42 +278,65 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
-def _clean(layout: Layout, recipe: Recipe) -> None:
+def _clean(layout: Layout, recipe: Recipe, guesses: set[str]) -> None:
     """The video as a path, the question without place holders, the answer without tags, moments as spans."""
     for name in ("problem", "solution"):
         parts = layout.get(name)
         if type(parts) is list and any(isinstance(part, Mapping) and "text" in part for part in parts):
             layout[name] = _joined(parts)
-    video, question, answer = layout.get("path"), layout.get("problem"), layout.get("solution")
+    question, answer = layout.get("problem"), layout.get("solution")
+    if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str):
+        answer = layout["solution"] = answer[0]
     if recipe.rules.answer_in_tags and isinstance(answer, str):
         layout["solution"] = untagged(answer)
     if recipe.rules.moment_seconds and isinstance(moments := layout.get("evidence_spans"), list):
         layout["evidence_spans"] = [_span(moment, recipe.rules.moment_seconds) for moment in moments]
+    _clean_video(layout, recipe)
+    if recipe.rules.strip and isinstance(question, str):
+        for holder in recipe.rules.strip:
+            if holder in IN_SENTENCE and holder in question:
+                question, replaced = IN_SENTENCE[holder].subn(f"the {holder.strip('<>')}", question)
+                if replaced:
+                    guesses.add(f'{holder} within a sentence read as "the {holder.strip("<>")}"')
+            question = question.replace(holder, "")
+        layout["problem"] = question.strip()
+
+
+def _clean_video(layout: Layout, recipe: Recipe) -> None:
+    """The video as a path."""
+    video, label = layout.get("path"), _label(recipe.fields.video, "video")
+    if isinstance(video, list) and len(video) == 1:
+        video = layout["path"] = video[0]
     if isinstance(video, dict):
         # {"video": path, "fps": …} as in verl, {"path": …, "bytes": …} as in Hugging Face datasets.
         if video.get("bytes"):
-            label = _label(recipe.fields.video, "video")
             _bad_row(
                 f"{label}: the bytes of the video are in the table, expected a path below the data root: "
                 "`strive-data init TABLE.parquet --out FOLDER` writes the files, and a table with their paths"
             )
         video = layout["path"] = video.get("video") or video.get("image") or video.get("path")
+    if isinstance(video, list) and len(video) > 1:
+        _bad_row(
+            f"{label}: got a list of {len(video)} files, {short_repr(video)}, expected one video; frames are "
+            "read as the path of their folder, with their rate in a column fps"
+        )
+    if type(video) is int:
+        video = layout["path"] = str(video)
     if recipe.rules.video_after and isinstance(video, str):
         _, found, path = video.partition(recipe.rules.video_after)
         if not found:
-            label = _label(recipe.fields.video, "video")
             _bad_row(f"{label}: got {short_repr(video)}, expected {recipe.rules.video_after!r} in it")
         layout["path"] = path
-    if recipe.rules.strip and isinstance(question, str):
-        for holder in recipe.rules.strip:
-            question = question.replace(holder, "")
-        layout["problem"] = question.strip()
 
 
 def untagged(answer: str) -> str:
-    """What is between <answer> and </answer> where the text has them once, else all of it."""
-    tagged = IN_TAGS.findall(answer)
-    return tagged[0].strip() if len(tagged) == 1 else answer
+    """What is between <answer> and </answer> where the text has them once, else all of it; without the
+    \\boxed{} that is around all of that."""
+    if "<answer>" in answer:
+        tagged = IN_TAGS.findall(answer)
+        answer = tagged[0].strip() if len(tagged) == 1 else answer
+    boxed = BOXED.fullmatch(answer) if "\\boxed" in answer else None
+    return boxed[1].strip() if boxed else answer
 
 
 def _joined(message: list[object]) -> str:
@@ -321,72 +353,11 @@ def _span(moment: object, seconds: float) -> object:
     return [max(time - seconds, 0.0), time + seconds]
 
 
-def _parse_cells(layout: Layout, labels: Mapping[str, str]) -> None:
-    """Lists in the cells of a table of texts: JSON, or options with | between them."""
-    for name in ("options", "evidence_spans", "frame_times"):
-        cell = layout.get(name)
-        if not isinstance(cell, str):
-            continue
-        if cell.lstrip()[:1] in ("[", "{") or name != "options":
-            layout[name] = _json_cell(cell, labels[name])
-        else:
-            layout[name] = [option.strip() for option in cell.split(SEPARATOR)]
-
-
-# Texts between commas, as Python and so pandas write a list.
-QUOTED = r"""(?:'(?:[^'\\]|\\['"\\nrt])*'|"(?:[^"\\]|\\['"\\nrt])*")"""
-PYTHON_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s*,\s*{QUOTED})*\s*\]")
-
-
-def _json_cell(cell: str, label: str) -> object:
-    if PYTHON_LIST.fullmatch(cell.strip()):
-        return ast.literal_eval(cell.strip())
-    try:
-        value = json_value(cell.encode("utf-8", "surrogateescape"))
-        if isinstance(value, SampleError):
-            raise value
-    except SampleError as error:
-        _bad_row(f"{label}: got {short_repr(cell)}, expected a list as JSON: {error.message}")
-    return value
-
-
-def type_by_question(question: object, answer: object) -> str:
-    """The type of a question without options: numerical where it asks "How many" and a number answers."""
-    counts = isinstance(question, str) and HOW_MANY.search(question)
-    numerical = counts and isinstance(answer, str) and is_number(answer)
-    return "numerical" if numerical else "free-form"
-
-
-def names_option(answer: object) -> bool:
-    """Whether an answer is "B", "(B)" or "B. text": the options may be lines of the question."""
-    return isinstance(answer, str) and bool(
-        LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())
-    )
-
-
-def _type_by_answer(layout: Layout) -> str:
-    answer = layout.get("solution")
-    if names_option(answer):
-        _find_options(layout)
-    if layout.get("options"):
-        return "multiple choice"
-    numerical = is_number(answer) if isinstance(answer, str) else isinstance(answer, int | float)
-    return "numerical" if numerical else "free-form"
-
-
-def _find_options(layout: Layout) -> None:
-    """Options from the end of the question, where the row has none and the question two or more."""
-    if layout.get("options"):
-        return
-    found: Layout = {"problem": layout.get("problem")}
-    take_from_question(found)
-    options = found.get("options")
-    if isinstance(options, list) and len(options) > 1:
-        layout.update(found)
-
-
 def _label(text: str, name: str) -> str:
-    """A field is called as the row calls it; a text made of several fields by the recipe's `name` for it."""
+    """A field is called as the row calls it, "videos or messages" where it may be in several places; a text
+    made of several fields goes by the recipe's `name` for it."""
+    if "|" in text and not HOLE.search(text):
+        return " or ".join(dict.fromkeys(str(steps_of(path.strip())[0]) for path in text.split("|")))
     if not HOLE.search(text):
         return text or name
     hole = HOLE.fullmatch(text)

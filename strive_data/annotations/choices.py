@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import NamedTuple, NoReturn
 
+from strive_data.annotations.json_values import json_value
+from strive_data.annotations.numbers import is_number
 from strive_data.annotations.recipes import Rules
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
@@ -22,10 +25,12 @@ class _Option(NamedTuple):
 
 # The text may be empty: "Which of the arrows A to D ...", the arrows being labelled in the video (VideoMMMU).
 OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
-# How tables with a column for each option fill the columns of questions that have fewer.
+# How tables fill the places of options that a question does not have.
 NO_OPTION = ("", "N/A")
+SEPARATOR = "|"
 HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 
 
 def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> None:
@@ -38,6 +43,9 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     options = layout.get("options")
     if not isinstance(options, list) or not {*map(type, options)} <= {str}:
         return
+    if rules.options == "any":
+        while options and options[-1].strip() in NO_OPTION:
+            options = options[:-1]
     split = _split(options)
     if rules.options == "any":
         split = _with_letters(options, split, labels.get("options", "options"))
@@ -49,6 +57,39 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
         layout["solution"] = _of_text(layout.get("solution"), split, labels["solution"])
     elif rules.answer == "option":
         layout["solution"] = _of_option(layout.get("solution"), split, labels["solution"])
+
+
+def parse_cells(layout: Layout, labels: Mapping[str, str], guesses: set[str]) -> None:
+    """Lists in the cells of a table of texts: JSON, or options with | between them."""
+    for name in ("options", "evidence_spans", "frame_times"):
+        cell = layout.get(name)
+        if not isinstance(cell, str):
+            continue
+        if cell.lstrip()[:1] in ("[", "{") or name != "options":
+            layout[name] = _list_cell(cell, labels[name], guesses)
+        else:
+            layout[name] = [option.strip() for option in cell.split(SEPARATOR)]
+
+
+# Texts between commas, as Python and so pandas write a list.
+QUOTED = r"""(?:'(?:[^'\\]|\\['"\\nrt])*'|"(?:[^"\\]|\\['"\\nrt])*")"""
+PYTHON_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s*,\s*{QUOTED})*\s*\]")
+NUMPY_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s+{QUOTED})+\s*\]")
+
+
+def _list_cell(cell: str, label: str, guesses: set[str]) -> object:
+    if PYTHON_LIST.fullmatch(cell.strip()):
+        return ast.literal_eval(cell.strip())
+    if NUMPY_LIST.fullmatch(cell.strip()):
+        guesses.add(f"{label} without commas, as numpy prints a list")
+        return [ast.literal_eval(text) for text in re.findall(QUOTED, cell)]
+    try:
+        value = json_value(cell.encode("utf-8", "surrogateescape"))
+        if isinstance(value, SampleError):
+            raise value
+    except SampleError as error:
+        _bad_row(f"{label}: got {short_repr(cell)}, expected a list as JSON: {error.message}")
+    return value
 
 
 def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
@@ -76,19 +117,65 @@ def options_of_columns(row: Mapping[str, object], columns: tuple[str, ...]) -> l
 
 
 def take_from_question(layout: Layout) -> None:
-    """Move the lines "A. text" at the end of the question to the options."""
+    """Move the lines "A. text" at the end of the question to the options; other text may follow them where
+    their letters are A, B, … in order."""
     question = layout.get("problem")
     if not isinstance(question, str):
         return
     lines = question.strip().split("\n")
-    first = len(lines)
-    while first and OPTION.fullmatch(lines[first - 1].strip()):
+    marks = [OPTION.fullmatch(line.strip()) for line in lines]
+    end = next((at for at in range(len(lines), 0, -1) if marks[at - 1]), 0)
+    first = end
+    while first and (marks[first - 1] or not lines[first - 1].strip()):
         first -= 1
-    options = [line.strip() for line in lines[first:]]
+    found = [mark for mark in marks[first:end] if mark]
+    if end < len(lines) and (not found or not _in_order([mark[1] for mark in found])):
+        first = end = len(lines)
+    options = [line.strip() for line in lines[first:end] if line.strip()]
     if options and first and HEADING.fullmatch(lines[first - 1].strip()):
         first -= 1
-    layout["problem"] = "\n".join(lines[:first]).rstrip()
+    layout["problem"] = "\n".join([*lines[:first], *lines[end:]]).rstrip()
     layout["options"] = options
+
+
+def _in_order(letters: Sequence[str]) -> bool:
+    return "".join(letters) == ascii_uppercase[: len(letters)]
+
+
+def type_by_question(question: object, answer: object) -> str:
+    """The type of a question without options: numerical where it asks "How many" and a number answers."""
+    counts = isinstance(question, str) and HOW_MANY.search(question)
+    numerical = counts and isinstance(answer, str) and is_number(answer)
+    return "numerical" if numerical else "free-form"
+
+
+def names_option(answer: object) -> bool:
+    """Whether an answer is "B", "(B)" or "B. text": the options may be lines of the question."""
+    return isinstance(answer, str) and bool(
+        LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())
+    )
+
+
+def type_by_answer(layout: Layout) -> str:
+    """Multiple choice with options, which may be in the question, numerical with a number, else free-form."""
+    answer = layout.get("solution")
+    if names_option(answer):
+        find_options(layout)
+    if layout.get("options"):
+        return "multiple choice"
+    numerical = is_number(answer) if isinstance(answer, str) else isinstance(answer, int | float)
+    return "numerical" if numerical else "free-form"
+
+
+def find_options(layout: Layout) -> None:
+    """Options from the lines of the question, where the row has none and the question two or more."""
+    if layout.get("options"):
+        return
+    found: Layout = {"problem": layout.get("problem")}
+    take_from_question(found)
+    options = found.get("options")
+    if isinstance(options, list) and len(options) > 1:
+        layout.update(found)
 
 
 def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:
@@ -116,11 +203,13 @@ def _split(options: Sequence[str]) -> list[_Option]:
 
 
 def _with_letters(options: Sequence[str], split: list[_Option], label: str) -> list[_Option]:
-    """`split` where its letters are those of the alphabet in order, else the options with new letters."""
+    """`split` where its letters are the first of the alphabet, else the options with new letters."""
     if len(options) > len(ascii_uppercase):
         _bad_row(f"{label}: got {len(options)} options, expected at most {len(ascii_uppercase)}")
-    if split and ascii_uppercase.startswith("".join([option.letter for option in split])):
+    if split and _in_order(sorted(option.letter for option in split)):
         return split
+    if not all(map(str.strip, options)):
+        _bad_row(f"{label}: got {short_repr(options)}, of which one is empty")
     new = zip(ascii_uppercase, [option.strip() for option in options], strict=False)
     return [_Option(letter, text, f"{letter}. {text}") for letter, text in new]
 
@@ -156,12 +245,17 @@ def _of_option(answer: object, options: Sequence[_Option], label: str) -> object
     """The letter of the option that `answer` names: by its letter, its text, or both as they are written.
 
     A text in other case, or within other brackets and stops, names its option too, where only one fits.
+    Options that got new letters, as their own are not the first of the alphabet, also go by their own.
     """
     if not isinstance(answer, str):
         return answer
     wanted = answer.strip()
     letter = wanted if len(wanted) == 1 else (match[1] if (match := LETTER.fullmatch(wanted)) else "")
     named = {name for name, text, written in options if wanted in (text, written) or letter == name}
+    if letter and all(own := [OPTION.fullmatch(option.text) for option in options]):
+        named |= {
+            option.letter for option, mark in zip(options, own, strict=True) if mark and mark[1] == letter
+        }
     if not named:
         same = _bare(wanted)
         named = {

@@ -24,6 +24,8 @@ NAMED_SEPARATOR = re.compile(r"sep=.?\s*\Z", re.IGNORECASE)
 # A byte order mark, or the first character of JSON, which is ASCII.
 UTF16_STARTS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"[\0": "utf-16-le", b"{\0": "utf-16-le",
                 b"\0[": "utf-16-be", b"\0{": "utf-16-be"}  # fmt: skip
+CR_ALONE = "lines end in CR alone"
+FIRST_BYTES = 1 << 16
 ESCAPED = re.compile("[\udc80-\udcff]")
 BEYOND_ASCII = re.compile("[^\x00-\x7f\ud800-\udfff]")
 NOT_LATIN1 = re.compile("[\0\udc81\udc8d\udc8f\udc90\udc9d]")
@@ -133,7 +135,15 @@ def open_text(path: Path, encoding: str) -> TextIO:
     """The file as text, with a lone surrogate for bytes that are no characters."""
     errors = "surrogateescape" if encoding == "utf-8-sig" else "lone-surrogate"
     # "\n" alone ends a line: a text's own line separators may be in a cell.
-    return io.TextIOWrapper(path.open("rb"), encoding=encoding, errors=errors, newline="\n")
+    newline = "\r" if _ends_in_cr(path) else "\n"
+    return io.TextIOWrapper(path.open("rb"), encoding=encoding, errors=errors, newline=newline)
+
+
+def _ends_in_cr(path: Path) -> bool:
+    """Whether CR alone ends the first line, as in tables of old Macs."""
+    with path.open("rb") as file:
+        start = file.read(FIRST_BYTES)
+    return b"\r" in start.rstrip() and b"\n" not in start
 
 
 def encoding_of(path: Path) -> tuple[str, list[str]]:
@@ -142,10 +152,11 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
     A file is UTF-8 with damaged rows if any of its characters beyond ASCII is valid UTF-8, else Latin-1.
     """
     valid = broken = False
+    guesses = [CR_ALONE] if _ends_in_cr(path) else []
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     with path.open("rb") as file:
         if found := UTF16_STARTS.get(file.read(2)):
-            return found, ["encoding UTF-16"]
+            return found, ["encoding UTF-16", *guesses]
         file.seek(0)
         while block := file.read(1 << 20):
             if block.isascii() and not decoder.getstate()[0]:
@@ -157,8 +168,8 @@ def encoding_of(path: Path) -> tuple[str, list[str]]:
             if valid and broken:
                 break
     if broken and not valid:
-        return "cp1252", ["encoding Latin-1 (not UTF-8): save it as UTF-8 if texts look wrong"]
-    return "utf-8-sig", []
+        return "cp1252", ["encoding Latin-1 (not UTF-8): save it as UTF-8 if texts look wrong", *guesses]
+    return "utf-8-sig", guesses
 
 
 def _separator(header: str) -> str:
@@ -174,9 +185,7 @@ def _header(lines: _Lines, name: str) -> list[str]:
     except StopIteration:
         pass
     except csv.Error as error:
-        cr_alone = "new-line character" in str(error)
-        reason = "its lines end in CR alone; save it with LF or CR LF" if cr_alone else error
-        raise UsageError(f"annotation {name}: the CSV header cannot be read: {reason}") from error
+        raise UsageError(f"annotation {name}: the CSV header cannot be read: {error}") from error
     if not all(cell.isprintable() for cell in cells):
         raise UsageError(
             f"annotation {name}: the CSV header {','.join(cells)!a} is no list of names; expected "

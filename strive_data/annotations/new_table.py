@@ -7,12 +7,10 @@ import os
 from pathlib import Path
 
 from strive_data.annotations.embedded import MEDIA, write_embedded
+from strive_data.common.files import VIDEO_SUFFIXES
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 
-SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
-)
 COLUMNS = ("video", "question", "answer", "options", "duration_seconds")
 
 
@@ -40,7 +38,7 @@ def write_new_table(folder: Path, out: Path) -> int:
         raise UsageError(f"--out {out}: expected a name that ends in .csv")
     videos = find_video_files(folder)
     if not videos:
-        raise UsageError(f"{folder}: no video below it; expected files {', '.join(sorted(SUFFIXES))}")
+        raise UsageError(f"{folder}: no video below it; expected files {', '.join(sorted(VIDEO_SUFFIXES))}")
     try:
         with out.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -59,7 +57,7 @@ def find_video_files(folder: Path) -> list[str]:
         found += [
             Path(above, name).relative_to(folder).as_posix()
             for name in sorted(names)
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
         ]
     return found
 

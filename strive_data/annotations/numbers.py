@@ -65,14 +65,16 @@ def parse_number(text: str) -> Fraction | None:
     """The number that the whole of `text` is, exactly.
 
     Read: "1,234.5", "-2", "minus 2", "- 2", "$-2", "3e-4", "10³", "2 × 10^3", "3/4", "1 1/2", "½", "50%" and
-    "50 percent" (½), "5 million", "5k", "5万". None for anything else: units or words beside it, two numbers,
-    a zero denominator, nan, inf, a magnitude that no float holds, more than 64 characters.
+    "50 percent" (½), "5 million", "5k", "5万", "$$3$$". None for anything else: units or words beside it, two
+    numbers, a zero denominator, nan, inf, a magnitude that no float holds, more than 64 characters.
     """
     if PLAIN.fullmatch(text):
         return Fraction(text)
     if not FIGURE.search(text):
         return None
     plain = fold_number_text(text[: 2 * MAX_CHARACTERS]).strip()
+    if plain[:1] == plain[-1:] == "$":  # a formula
+        plain = plain.strip("$").strip()
     match = NUMBER.fullmatch(plain) if len(text.strip()) <= MAX_CHARACTERS else None
     return _value(match) if match else None
 

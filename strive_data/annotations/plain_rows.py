@@ -21,11 +21,15 @@ from strive_data.annotations.apply_recipe import (
     Row,
     column_of,
     getter,
-    names_option,
-    type_by_question,
     untagged,
 )
-from strive_data.annotations.choices import letter_of_index, options_by_letter, options_of_columns
+from strive_data.annotations.choices import (
+    letter_of_index,
+    names_option,
+    options_by_letter,
+    options_of_columns,
+    type_by_question,
+)
 from strive_data.annotations.numbers import is_number
 from strive_data.annotations.question import NO_ANSWER, FieldError, is_writable, spans_of
 from strive_data.annotations.rows import Item
@@ -94,7 +98,9 @@ class PlainReader:
         if data_type != kind and (data_type is not None or self._column["data_type"] in row):
             return None
         for holder in self._recipe.rules.strip:
-            text = text.replace(holder, "")
+            text = text.removeprefix(holder).removesuffix(holder)
+            if holder in text:  # within the question
+                return None
         text = text.strip()
         if type(answer) is str:
             said = untagged(answer) if self._recipe.rules.answer_in_tags else answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -16,31 +16,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
+from strive_data.annotations.choose_recipe import choose, printable
+from strive_data.annotations.nested_rows import items_of
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
-    OWN_TABLE,
-    OWN_TABLE_WITH_IDS,
-    REQUIRED,
     Recipe,
-    find_recipe,
-    missing_fields,
     names_read,
-    one_of,
-    own_table,
-    packaged_recipes,
-    recipe_that_fits,
-    with_option_columns,
 )
 from strive_data.annotations.rows import (
     EXPECTED,
-    ROWS_FOR_COLUMNS,
     Item,
     Places,
     RowFile,
-    columns_of,
-    items_of,
-    nested_items,
     read_rows,
 )
 from strive_data.annotations.videos import VideoFolder
@@ -87,6 +75,7 @@ class _Reader:
         self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
+        self.guesses = self._rows.guesses
 
     def question(self, row: int, item: Item) -> Question:
         """The item's question; notes its id as used. Raises SampleError for a bad row."""
@@ -157,7 +146,7 @@ def annotations_of(
         raise UsageError(f"no annotation given; {EXPECTED}")
     if recipe and columns:
         raise UsageError(f"--columns and --recipe {recipe} both name the columns: leave one of them out")
-    chosen = [_choose(file, recipe, columns) for file in files]
+    chosen = [choose(file, recipe, columns) for file in files]
     questions: list[tuple[int, Question]] = []
     failures: list[FailedRow] = []
     readings: dict[str, Reading] = {}
@@ -165,7 +154,8 @@ def annotations_of(
     places = Places()
     videos = VideoFolder(data_root, check_files=check_files)
     row = 0
-    for file, choice in zip(files, chosen, strict=True):
+    for choice in chosen:
+        file = choice.file
         reader = _Reader(choice.recipe, videos, used, places)
         seen: set[str] = set()
         before = len(questions)
@@ -182,10 +172,11 @@ def annotations_of(
         types = Counter(question.problem_type for _, question in questions[before:])
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
-            unread=tuple(_printable(seen - names_read(choice.recipe))),
-            guesses=file.guesses + choice.guesses,
+            unread=tuple(printable(seen - names_read(choice.recipe))),
+            guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses | videos.guesses)),
             types=dict(types.most_common()),
         )
+        videos.guesses.clear()
     return Annotations(
         questions=tuple(questions),
         failures=tuple(failures),
@@ -203,7 +194,8 @@ def rows_by_id(path: Path, *, recipe: str | None = None) -> dict[str, Mapping[st
     file = read_rows(path)
     questions = annotations_of([file], "", recipe=recipe, check_files=False).questions
     ids = {row: question.sample_id for row, question in questions}
-    items = items_of(file, _choose(file, recipe, NO_COLUMNS).recipe.rows)
+    choice = choose(file, recipe, NO_COLUMNS)
+    items = items_of(choice.file, choice.recipe.rows)
     values = ((ids.get(row), item.value) for row, item in enumerate(items))
     return {name: value for name, value in values if name is not None and isinstance(value, Mapping)}
 
@@ -222,119 +214,11 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """The recipe of one file, the name it goes by, and which columns were found by common names."""
-
-    name: str
-    recipe: Recipe
-    guesses: tuple[str, ...] = ()
-
-
 def _recipe_sha256(recipe: str | None) -> dict[str, str]:
     """Hash of a recipe file of the user's own; the package's version stands for those of the package."""
     if recipe is None or not recipe.endswith(".toml"):
         return {}
     return {recipe: sha256(Path(recipe).read_bytes()).hexdigest()}
-
-
-def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> _Choice:
-    """The recipe that was asked for, or that the columns of the first rows fit, or else those of all rows.
-
-    Raises UsageError where none does.
-    """
-    if recipe:
-        return _Choice(name=recipe, recipe=find_recipe(recipe))
-    for first in (ROWS_FOR_COLUMNS, None):
-        columns = columns_of(file.items, first)
-        if choice := _fitting(file, columns, named):
-            return choice
-    broken = file.header and any(isinstance(item.value, SampleError) for item in file.items)
-    if broken and (choice := _fitting(file, {*file.header}, named)):
-        return choice  # each broken row says what is wrong with it
-    if empty := _empty_fields(file, columns, named):
-        raise UsageError(
-            f"annotation {file.path}: {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty in "
-            f"every row; write a question and its answer into the rows of {file.path}, then build again"
-        )
-    names = _printable(columns)
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    missing = missing_fields(columns, named)
-    if len(missing) < len(REQUIRED):
-        raise UsageError(
-            f"annotation {file.path}: no column for the {' and the '.join(missing)}: columns are {listed}; "
-            f"name {'it' if len(missing) == 1 else 'them'} with "
-            f"--columns {','.join(f'{name}=…' for name in missing)}, or all by a recipe (--recipe FILE.toml)"
-        )
-    raise UsageError(
-        f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Name the columns with "
-        "--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); `strive-data "
-        "recipes` lists those that are known"
-    )
-
-
-def _empty_fields(file: RowFile, columns: set[str], named: Mapping[str, str]) -> list[str]:
-    """The columns without a value of an own table that its header shows: `strive-data init` leaves them."""
-    found = own_table(set(file.header), named) if file.header else None
-    if found is None:
-        return []
-    fields = found[1].fields
-    needed = [text.strip("{}") for text in (fields.video, fields.question, fields.answer)]
-    return [column for column in needed if column not in columns]
-
-
-def _fitting(file: RowFile, columns: set[str], named: Mapping[str, str]) -> _Choice | None:
-    known = packaged_recipes()
-    if not named:
-        flat = [name for name, recipe in known.items() if not recipe.rows]
-        if name := recipe_that_fits(columns, flat):
-            if name not in (OWN_TABLE, OWN_TABLE_WITH_IDS):
-                return _Choice(name=name, recipe=known[name])
-            recipe = with_option_columns(known[name], columns | file.header)
-            return _Choice(name=name, recipe=recipe, guesses=_guessed(_options_guess(recipe)))
-        if file.tree is not None:
-            # Each recipe leads to other rows of the tree, so each is tried on its own.
-            fits = [name for name, recipe in known.items() if recipe.rows and _fits_tree(file, name, recipe)]
-            if name := recipe_that_fits(_all_columns(known[name] for name in fits), fits):
-                return _Choice(name=name, recipe=known[name])
-    if (found := own_table(columns, named)) is None:
-        if file.tree is not None:
-            raise UsageError(
-                f"annotation {file.path}: one JSON object, which is not a question; {EXPECTED}. "
-                'A recipe reads rows inside it: rows = "KEY" (--recipe FILE.toml)'
-            )
-        return None
-    name, recipe = found[0], with_option_columns(found[1], columns | file.header)
-    used = vars(recipe.fields) | {"problem_type": recipe.problem_type.field}
-    renamed = {field: column.strip("{}") for field, column in used.items() if column and column[0] != "{@"}
-    shown = [
-        f"{field}={column}" for field, column in renamed.items() if column != field and column in columns
-    ]
-    return _Choice(name=name, recipe=recipe, guesses=_guessed([*shown, *_options_guess(recipe)]))
-
-
-def _options_guess(recipe: Recipe) -> list[str]:
-    """The columns of a user's own table that were taken for options by their names."""
-    columns = recipe.rules.option_columns
-    return [f"options={' + '.join(columns)}"] if columns else []
-
-
-def _guessed(columns: Sequence[str]) -> tuple[str, ...]:
-    return (f"columns {', '.join(columns)}",) if columns else ()
-
-
-def _all_columns(recipes: Iterable[Recipe]) -> set[str]:
-    return {column for recipe in recipes for text in recipe.columns for column in one_of(text)}
-
-
-def _printable(names: Iterable[str]) -> list[str]:
-    """Names in order, fit for one line of a terminal: JSON allows anything for a key."""
-    return [name if name.isprintable() else ascii(name) for name in sorted(names)]
-
-
-def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:
-    columns = columns_of(nested_items(file.path, file.tree or {}, recipe.rows))
-    return recipe_that_fits(columns, [name]) == name
 
 
 # These cannot be listed, which shows that a folder exists; files of them can be read all the same.

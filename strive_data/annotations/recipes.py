@@ -7,7 +7,8 @@ A field is named in one of three ways:
 - `answer = "solution"`: the row's field as it is; `"videos[0]"`, `"reward_model.ground_truth"` and
   `"messages[role=user].content"` lead into lists and objects; `"video | videos[0]"` is the first one present.
   Of several messages of that role, or several videos, none is chosen: such a row fails.
-- `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them.
+- `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them; in `{a | b}` the first
+  one present.
 - `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row;
   `{@videos}`: the folder that `video_folders` gives for the file's name.
 """
@@ -48,9 +49,22 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "file",
         "filename",
         "clip",
+        "videos",
+        "video_id",
+        "vid",
     ),
     "question": ("question", "problem", "prompt", "query", "instruction", "ask"),
-    "answer": ("answer", "label", "solution", "ground_truth", "gt", "target", "correct_answer"),
+    "answer": (
+        "answer",
+        "label",
+        "solution",
+        "ground_truth",
+        "gt",
+        "target",
+        "correct_answer",
+        "response",
+        "output",
+    ),
     "options": ("options", "choices", "candidates"),
     "id": ("id", "question_id", "qid", "sample_id", "uid", "problem_id"),
     "evidence_spans": ("evidence_spans",),
@@ -212,10 +226,10 @@ def steps_of(path: str) -> tuple[Step, ...]:
 
 def names_read(recipe: Recipe) -> set[str]:
     """The fields of a row that the recipe takes anything from; of nested ones the outermost."""
-    texts = [*vars(recipe.fields).values(), recipe.problem_type.field]
-    holes = {hole for text in texts for hole in HOLE.findall(text)}.difference(PLACES)
-    paths = {path.strip() for text in texts if text and not HOLE.search(text) for path in text.split("|")}
-    return {str(steps_of(path)[0]) for path in holes | paths} | paths | {*recipe.rules.option_columns}
+    texts = [text for text in (*vars(recipe.fields).values(), recipe.problem_type.field) if text]
+    fields = [field for text in texts for field in HOLE.findall(text) or [text]]
+    paths = {path for field in fields for path in one_of(field)}.difference(PLACES)
+    return {str(steps_of(path)[0]) for path in paths} | paths | {*recipe.rules.option_columns}
 
 
 def one_of(columns: str) -> set[str]:
@@ -245,7 +259,8 @@ def find_recipe(name: str) -> Recipe:
 def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     """The name of that one of `recipes` whose columns are all there; "" if there is none.
 
-    The Video-R1 layout comes first, then the most columns. Raises UsageError for a tie.
+    The Video-R1 layout comes first, then the most columns, then a user's own table. Raises UsageError for any
+    other tie.
     """
     known = packaged_recipes()
     sizes = {
@@ -256,6 +271,8 @@ def recipe_that_fits(columns: Set[str], recipes: Iterable[str]) -> str:
     if FIRST in sizes or not sizes:
         return FIRST if sizes else ""
     most = [name for name, size in sizes.items() if size == max(sizes.values())]
+    if OWN_TABLE in most:
+        return OWN_TABLE
     if len(most) > 1:
         raise UsageError(f"the recipes {', '.join(most)} fit equally well: choose by --recipe")
     return most[0]
@@ -290,7 +307,10 @@ def own_table(columns: Set[str], named: Mapping[str, str]) -> tuple[str, Recipe]
     texts = {
         name: "" for name, text in vars(recipe.fields).items() if name in NAMES and text in found.values()
     } | texts
-    rule = replace(recipe.problem_type, field=found.get("problem_type", "problem_type"))
+    # A column `type` may hold words of any kind; one called problem_type is to name a problem type.
+    column = found.get("problem_type", "problem_type")
+    exact = _common_form(column) == "problem_type" or "problem_type" in named
+    rule = replace(recipe.problem_type, field=column, otherwise="" if exact else recipe.problem_type.absent)
     return base, replace(recipe, fields=replace(recipe.fields, **texts), problem_type=rule)
 
 
@@ -338,8 +358,8 @@ def _option_columns(columns: Set[str]) -> tuple[str, ...]:
 
 
 def _common_form(column: str) -> str:
-    """A column's name in small letters, with _ between words."""
-    return re.sub(r"[\s-]+", "_", column.strip().lower())
+    """A column's name in small letters, with _ between words, also those of "videoPath"."""
+    return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", column.strip()).lower()
 
 
 def _column_for(name: str, columns: Set[str], named: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
@@ -20,14 +20,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from strive_data.annotations.delimited import delimited_rows, encoding_of, open_text
+from strive_data.annotations.delimited import CR_ALONE, FIRST_BYTES, delimited_rows, encoding_of, open_text
 from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
-from strive_data.annotations.recipes import IN_LIST
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-FIRST_BYTES = 1 << 16
 ROWS_PER_SLICE = 20_000
 # Enough rows to know the columns of a file without reading all of it.
 ROWS_FOR_COLUMNS = 1000
@@ -84,14 +82,15 @@ class Places:
 
 @dataclass(frozen=True)
 class JsonText:
-    """A file of JSON as UTF-8 bytes, whatever its encoding."""
+    """A file of JSON as UTF-8 bytes, whatever its encoding. `cr_alone`: CR ends its lines."""
 
     path: Path
     encoding: str
+    cr_alone: bool = False
 
     def lines(self) -> Iterator[bytes]:
         """Its lines. Bytes, since a text would also be cut at U+2028 and its like, which JSON allows."""
-        if self.encoding != "utf-8-sig":
+        if self.encoding != "utf-8-sig" or self.cr_alone:
             with open_text(self.path, self.encoding) as text:
                 for line in text:
                     yield line.encode("utf-8", "surrogatepass")
@@ -183,7 +182,7 @@ def read_rows(path: Path) -> RowFile:
         header = frozenset(pl.scan_parquet(path).collect_schema().names())
         return RowFile(path=path, sha256=sha256, items=rows, header=header)
     encoding, guesses = encoding_of(path)
-    text = JsonText(path, encoding)
+    text = JsonText(path, encoding, CR_ALONE in guesses)
     opened = partial(RowFile, path=path, sha256=sha256, guesses=tuple(guesses))
     first = next(text.blocks())
     if first.startswith(b"[") and not _is_lines(text, first):
@@ -191,82 +190,11 @@ def read_rows(path: Path) -> RowFile:
     tree = _tree(text)
     if tree is None:
         return opened(items=Rows(partial(_line_items, text)))
+    if columns := _columns(tree):
+        rows = Rows(partial(_rows_of_columns, path, columns))
+        return opened(items=rows, guesses=(*guesses, "an object of columns, not a list of rows"))
     only = Item(path, "line", 1, 0, tree)
     return opened(items=Rows(lambda: iter([only])), tree=tree)
-
-
-def items_of(file: RowFile, steps: str) -> Iterable[Item]:
-    """The rows of a file that a recipe's `rows` lead to. Raises UsageError where they do not fit the file."""
-    if not steps:
-        return file.items
-    if steps.startswith(IN_LIST):
-        return _items_in_list(file, steps.removeprefix(IN_LIST))
-    if file.tree is None:
-        raise UsageError(
-            f"annotation {file.path}: got a list or a table, expected one JSON object that leads to the rows "
-            f"by {steps}, as the recipe says"
-        )
-    return nested_items(file.path, file.tree, steps)
-
-
-def _items_in_list(file: RowFile, steps: str) -> Iterator[Item]:
-    """The rows below each object of a list; texts and numbers beside them become fields of the rows."""
-    for item in file.items:
-        if not isinstance(item.value, Mapping):
-            yield item
-            continue
-        above = {name: value for name, value in item.value.items() if isinstance(value, str | int | float)}
-        for row in _descend(file.path, item.value, steps.split("/"), {}, [f"{item.unit} {item.number}"]):
-            yield row._replace(value={**above, **row.value}) if isinstance(row.value, Mapping) else row
-
-
-def nested_items(path: Path, tree: Mapping[str, object], steps: str) -> Iterator[Item]:
-    """The rows that `steps` ("{video_id}/{dimension}") lead to; what does not fit them is one bad item."""
-    yield from _descend(path, tree, steps.split("/"), {}, [])
-
-
-def _descend(
-    path: Path, value: object, steps: Sequence[str], names: Mapping[str, str], keys: Sequence[str]
-) -> Iterator[Item]:
-    where = "/".join(keys)
-    if not steps and value and isinstance(value, Mapping) and all(map(_is_row, value.values())):
-        value = list(value.values())  # rows by their numbers: {"0": {...}, "1": {...}}
-    if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
-        wanted = "an object" if steps else "a list of rows"
-        problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
-        yield Item(path, where, -1, 0, _bad(problem))
-    elif isinstance(value, Mapping):
-        step, rest = steps[0], steps[1:]
-        if step.startswith("{"):
-            for key, below in value.items():
-                yield from _descend(path, below, rest, {**names, step.strip("{}"): key}, [*keys, key])
-        elif "&" in step:
-            yield from _parallel_rows(path, value, step.split("&"), names, where)
-        elif step in value:
-            yield from _descend(path, value[step], rest, names, [*keys, step])
-        else:
-            yield Item(path, where, -1, 0, _bad(f"{step} is missing"))
-    elif isinstance(value, list):
-        for row, fields in enumerate(value):
-            merged = {**fields, **names} if isinstance(fields, Mapping) else fields
-            yield Item(path, f"{where} item", row, row, merged)
-
-
-def _parallel_rows(
-    path: Path, value: Mapping[str, object], fields: Sequence[str], names: Mapping[str, str], where: str
-) -> Iterator[Item]:
-    """A row of each place in the lists called `fields`, with the object's other fields."""
-    lists = [each for field in fields if isinstance(each := value.get(field), list)]
-    if len(lists) < len(fields) or len({len(each) for each in lists}) > 1:
-        yield Item(path, where, -1, 0, _bad(f"expected lists of one length as {', '.join(fields)}"))
-        return
-    for row, values in enumerate(zip(*lists, strict=True)):
-        merged = {**value, **dict(zip(fields, values, strict=True)), **names}
-        yield Item(path, f"{where} item", row, row, merged)
-
-
-def _is_row(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _table_items(
@@ -282,7 +210,7 @@ def _charades_items(path: Path) -> Iterator[Item]:
         for line, text in enumerate(file, start=1):
             match = CHARADES.match(text)
             names = ("video", "start", "end", "sentence")
-            value: object = _bad("expected VIDEO START END##SENTENCE")
+            value: object = bad_row("expected VIDEO START END##SENTENCE")
             if match:
                 parts = (part.decode("utf-8", "surrogateescape").strip() for part in match.groups())
                 value = dict(zip(names, parts, strict=True))
@@ -308,6 +236,27 @@ def _parquet_items(path: Path, count: int) -> Iterator[Item]:
         for row, fields in enumerate(table.iter_rows(named=True), start=start):
             # A null is how a table says that a row has no such field.
             yield Item(path, "row", row, row, {k: v for k, v in fields.items() if v is not None})
+
+
+def _columns(tree: Mapping[str, object]) -> dict[str, list[object]]:
+    """The columns of {"video": {"0": …, "1": …}, …}, as pandas writes a table, or of {"video": […], …}."""
+    columns: list[list[object]] = [value for value in tree.values() if isinstance(value, list)]
+    tables = [value for value in tree.values() if isinstance(value, dict)]
+    if not columns and len({tuple(table) for table in tables}) == 1 and all(map(str.isdigit, tables[0])):
+        columns = [[*table.values()] for table in tables]
+    cells = [cell for column in columns for cell in column]
+    same = len(columns) == len(tree) and len({len(column) for column in columns}) == 1
+    return dict(zip(tree, columns, strict=True)) if cells and same and not any(map(_is_row, cells)) else {}
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _rows_of_columns(path: Path, columns: Mapping[str, list[object]]) -> Iterator[Item]:
+    for row, values in enumerate(zip(*columns.values(), strict=True)):
+        fields = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        yield Item(path, "row", row, row, fields)
 
 
 def _list_items(text: JsonText) -> Iterator[Item]:
@@ -360,23 +309,27 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
     first, second = next(items), next(items, None)
     if isinstance(first.value, Mapping):
         return first.value if second is None else None
+    broken = ""
     try:
         whole = text.whole()
-    except SampleError:
-        whole = None
+    except SampleError as error:
+        whole, broken = None, f"; read as one object: {error.message}"
     if isinstance(whole, Mapping):
         return whole
     if isinstance(whole, SampleError):
         raise _unusable(text.path, whole.message)
     if not any(isinstance(item.value, Mapping) for item in _line_items(text)):
         reason = (
-            f" (line {first.number}: {first.value.message})" if isinstance(first.value, SampleError) else ""
+            f" (line {first.number}: {first.value.message}{broken})"
+            if isinstance(first.value, SampleError)
+            else ""
         )
         raise _unusable(text.path, f"no line is a JSON object{reason}")
     return None
 
 
-def _bad(message: str) -> SampleError:
+def bad_row(message: str) -> SampleError:
+    """What stands in the place of a row that cannot be read."""
     return SampleError(FailureKind.BAD_ROW, message)
 
 

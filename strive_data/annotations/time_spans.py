@@ -25,6 +25,8 @@ _RANGE = re.compile(
     rf"|[\[(]\s*(?P<first>{_TIME}){_UNIT}\s*,\s*(?P<second>{_TIME}){_UNIT}\s*[\])]",
     re.IGNORECASE,
 )
+# "<t>12.3</t>", as some data sets write a time.
+_TAG = re.compile(r"</?[A-Za-z]+>")
 _PAIR = re.compile(rf"\s*({_TIME}){_UNIT}\s*[,;\s]\s*({_TIME}){_UNIT}\s*\.?\s*", re.IGNORECASE)
 
 
@@ -34,6 +36,7 @@ def find_spans(text: str) -> tuple[Span, ...]:
 
     Clock times are m:ss or h:mm:ss. What ends before it starts is no span.
     """
+    text = _TAG.sub("", text) if "</" in text else text
     found = [
         (match["start"] or match["first"], match["end"] or match["second"]) for match in _RANGE.finditer(text)
     ]

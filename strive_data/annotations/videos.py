@@ -11,14 +11,22 @@ import posixpath
 import re
 import stat
 from pathlib import Path
+from unicodedata import normalize
 
-from strive_data.common.files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
+from strive_data.common.files import (
+    IMAGE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    RATE_FILE,
+    TIMES_FILE,
+    VIDEO_SUFFIXES,
+)
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
 
 # frames/clip7/%05d.jpg: the pictures of a folder, which is the video.
 PICTURES = re.compile(r"(%0?[0-9]*d|\*)[^/]*\.(jpe?g|png)", re.IGNORECASE)
 IMAGE_ENDINGS = tuple(IMAGE_SUFFIXES)
+_Names = dict[str, list[str]]
 WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
 
 
@@ -31,13 +39,17 @@ def is_image(path: str) -> bool:
 
 
 class VideoFolder:
-    """The data root, or its URL. With `check_files` off, videos may be absent, and links are not followed."""
+    """The data root, or its URL. With `check_files` off, videos may be absent, and links are not followed.
+
+    `guesses` are the ways in which files were found that are called otherwise than the path says."""
 
     def __init__(self, root: Path | str, *, check_files: bool = True) -> None:
         self._root, self._check_files = root, check_files
         self._found: dict[tuple[str, str, bool], str | tuple[FailureKind, str]] = {}
         self._real_folders: dict[str, Path] = {}
         self._folders: dict[str, bool] = {}
+        self._listings: dict[str, tuple[_Names, _Names]] = {}
+        self.guesses = set[str]()
         # The real path of each folder, "" for one that is outside of the root.
         self._inside: dict[str, str] = {}
 
@@ -64,7 +76,7 @@ class VideoFolder:
         """Whether a path names a folder of pictures; where files are not looked for, by its form."""
         known = self._folders.get(path)
         if known is None:
-            known = self._folders[path] = self._is_folder(path.removeprefix("file://"))
+            known = self._folders[path] = self._is_folder(self._local(path))
         return known
 
     def _is_folder(self, path: str) -> bool:
@@ -73,20 +85,21 @@ class VideoFolder:
         if not self._check_files:
             return not posixpath.splitext(path)[1]
         try:
-            return self._real(posixpath.normpath(path)).is_dir()
+            return self._real(self._on_disk(posixpath.normpath(path))).is_dir()
         except OSError:  # as for a name that is too long, of which `find` tells
             return False
 
     def _look(self, path: str, label: str, timed: bool) -> str:
-        local = path.removeprefix("file://")
-        if "\\" in local or "://" in local or WINDOWS_DRIVE.match(local):
-            expected = "expected a path below the data root, with forward slashes"
+        local = self._local(path)
+        if "://" in local or WINDOWS_DRIVE.match(local):
+            expected = "expected a path below the data root"
             raise SampleError(FailureKind.OUTSIDE_ROOT, f"{label} {short_repr(path)}: {expected}")
         video = posixpath.normpath(self._relative(local) if local.startswith("/") else local)
         if PICTURES.search(posixpath.basename(video)):
             video = posixpath.dirname(video) or "."
         inside = video.split("/")[0] != ".."
         if inside and self._check_files and not self._is_plain_file(video):
+            video = self._on_disk(video)
             real = self._real(video)
             inside = real.is_relative_to(self._real_folder(""))
             if inside and (problem := _missing(real, timed)):
@@ -96,6 +109,46 @@ class VideoFolder:
             message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
+
+    def _local(self, path: str) -> str:
+        local = path.removeprefix("file://")
+        if "\\" in local:
+            self.guesses.add("backslashes in paths read as /")
+            local = local.replace("\\", "/")
+        return local
+
+    def _on_disk(self, video: str) -> str:
+        """A path as the disk writes it where one file differs in its Unicode form alone, or is a video whose
+        name has an ending; else as it is."""
+        if os.path.lexists(Path(self._root, video)) or video.startswith(("/", "../")):
+            return video
+        found, guess = "", "file names in another Unicode form"
+        for part in video.split("/"):
+            last = f"{found}/{part}".lstrip("/").count("/") == video.count("/")
+            names, stems = self._listing(found)
+            same = names.get(normalize("NFC", part), [])
+            if last and not same:
+                same, guess = stems.get(normalize("NFC", part), []), "names of videos without their ending"
+            if part not in same and len(same) != 1:
+                return video
+            found = posixpath.join(found, part if part in same else same[0])
+        self.guesses.add(guess)
+        return found
+
+    def _listing(self, folder: str) -> tuple[_Names, _Names]:
+        """The files of a folder by their names in one Unicode form, and the videos by their names' stems."""
+        if folder not in self._listings:
+            names, stems = self._listings[folder] = {}, {}
+            try:
+                files = sorted(file.name for file in self._real_folder(folder).iterdir())
+            except OSError:
+                files = []
+            for name in files:
+                stem, ending = posixpath.splitext(normalize("NFC", name))
+                names.setdefault(stem + ending, []).append(name)
+                if ending.lower() in VIDEO_SUFFIXES:
+                    stems.setdefault(stem, []).append(name)
+        return self._listings[folder]
 
     def _is_plain_file(self, video: str) -> bool:
         """Whether a regular file and no link is there, in a folder below the root: one look at the disk."""

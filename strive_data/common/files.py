@@ -19,6 +19,10 @@ from strive_data.errors import StriveError, UsageError
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 # A file with such a name is an image, a sample of one still; all other files are videos.
 IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".webp", ".bmp"}
+# Where only the name tells what may be a video: in a listing of a folder.
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
+)
 TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 BLOCK_BYTES = 1 << 20
 

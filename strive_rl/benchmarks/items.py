@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from strive_data.annotations.nested_rows import items_of
 from strive_data.annotations.read import Annotations, annotations_of
 from strive_data.annotations.recipes import FIRST, find_recipe
-from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, items_of, read_rows
+from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, read_rows
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
 

@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
         ("sub/../../secret.mp4", FailureKind.OUTSIDE_ROOT),
         ("link.mp4", FailureKind.OUTSIDE_ROOT),
         ("far/secret.mp4", FailureKind.OUTSIDE_ROOT),
-        ("sub\\..\\secret.mp4", FailureKind.OUTSIDE_ROOT),
+        ("sub\\..\\..\\secret.mp4", FailureKind.OUTSIDE_ROOT),
         ("C:/secret.mp4", FailureKind.OUTSIDE_ROOT),
         ("\\\\host\\share", FailureKind.OUTSIDE_ROOT),
         ("inside.mp4\0.txt", FailureKind.BAD_ROW),

@@ -248,7 +248,7 @@ def test_a_table_of_texts():
     ("name", "change", "message"),
     [
         ("mmvu", {"video": "https://example.org/7.mp4"}, "video: got 'https://example.org/7.mp4', expected"),
-        ("mmvu", {"video": 7}, "video: got 7, expected a text"),
+        ("mmvu", {"video": 7.5}, "video: got 7.5, expected a text"),
         ("mmvu", {"question_type": "riddle"}, "question_type: got 'riddle', expected one of multiple-choice"),
         ("mmvu", {"question_type": None}, "question_type is missing"),
         ("mmvu", {"question_type": 5}, "question_type: got 5, expected a text"),
@@ -271,7 +271,7 @@ def test_a_table_of_texts():
         ("vsibench", {"question_type": "new"}, "question_type: got 'new', expected one of"),
         ("tempcompass", {"answer": "C. up"}, "answer: got 'C. up', not among the options A, B"),
         ("tempcompass", {"question": "A. left\nB. right"}, "question is empty"),
-        ("plain", {"problem_type": "riddle"}, "unknown problem_type 'riddle'"),
+        ("plain", {"problem_type": "riddle"}, "problem_type: got 'riddle', expected one of multiple choice"),
     ],
 )
 def test_bad_rows_are_reported_by_their_own_names(name, change, message):

@@ -24,6 +24,10 @@ from strive_data.errors import SettingsError, UsageError
 
 ROOT = Path(__file__).parents[3]
 NAMES = {
+    "qvhighlights",
+    "temporal-grounding",
+    "timelens",
+    "timelens-100k",
     "conversations",
     "easyr1",
     "messages",
@@ -113,7 +117,7 @@ def test_what_is_wrong_with_a_recipe_is_said(tmp_path, old, new, says):
 
 def test_names_read():
     assert names_read(find_recipe("mmvu")) == {
-        *("id", "video", "question", "answer", "choices", "metadata", "question_type")
+        *("id", "video", "question", "answer", "choices", "metadata", "metadata.subject", "question_type")
     }
     assert names_read(find_recipe("tempcompass")) == {"video_id", "dimension", "question", "answer"}
 

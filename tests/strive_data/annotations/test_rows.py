@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.annotations.delimited import table_rows
-from strive_data.annotations.rows import Places, columns_of, nested_items, read_rows
+from strive_data.annotations.nested_rows import nested_items
+from strive_data.annotations.rows import Places, columns_of, read_rows
 from strive_data.errors import SampleError, UsageError
 
 ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]

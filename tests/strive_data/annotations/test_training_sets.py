@@ -51,6 +51,10 @@ def verl(question: str, answer: str, **extra: object) -> dict[str, object]:
 
 
 EASYR1 = {"videos": [VIDEO], "images": [], "problem": "<video>Who?", "answer": "a man"}
+SPAN = ("When does this happen in the video: a man walks", "temporal grounding", (), "1 to 2.5")
+SPANS = (*SPAN[:3], "1 to 2.5; 4 to 5")
+VIRL = {"qid": "q", "question": "<image>Who?", "answer": "\\boxed{a man}"}
+PARTS = [{"type": "video", "video": VIDEO}, {"type": "text", "text": "Who?"}]
 STGR = {"source": "STR_plm", "video_path": VIDEO, "question": "Who?", "answer": "a man", "key_frames": []}
 SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]] = {
     "easyr1": (
@@ -77,6 +81,11 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
             (verl("How many?", "3"), NUMBER),
             (verl(MENU, "<answer>B</answer>", problem_type="multiple choice"), CHOICE),
             (verl("Who?", "a man", problem_type="open-ended"), WORDS),
+            # As VideoKR writes them: what to do follows the options.
+            (
+                verl(f"{MENU}\n\nThink in tags.", "<answer>B</answer>", problem_type="multiple choice"),
+                ("Who?\n\nThink in tags.", *CHOICE[1:]),
+            ),
         ],
     ),
     "messages": (
@@ -105,6 +114,16 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
                         [{"type": "text", "text": "a man"}],
                     ),
                     "videos": [VIDEO],
+                },
+                WORDS,
+            ),
+            ({"messages": messages(PARTS, [{"type": "text", "text": "a man"}])}, WORDS),
+            ({"messages": messages("<video>How many?", "\\boxed{3}"), "videos": [VIDEO]}, NUMBER),
+            (
+                {
+                    "messages": [{"role": "user", "content": "<video>Who?"}],
+                    "videos": [VIDEO],
+                    "answer": "a man",
                 },
                 WORDS,
             ),
@@ -168,6 +187,55 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
         [
             (STGR | {"task": "temporal-spatial free-form QA"}, WORDS),
             (STGR | {"task": "General video QA MCQ", "question": MENU, "answer": "B"}, CHOICE),
+            (
+                STGR | {"task": "temporal QA", "answer": "From <t>1.0</t>s to <t>2.5</t>s"},
+                ("Who?", "temporal grounding", (), "1 to 2.5"),
+            ),
+        ],
+    ),
+    "Time-R1": (
+        "temporal-grounding",
+        [
+            ({"qid": "a|1", "video": VIDEO, "sentence": "a man walks", "timestamp": [1.0, 2.5]}, SPAN),
+            ({"video": VIDEO, "description": "a man walks", "timestamps": [1.0, 2.5]}, SPAN),
+            (
+                {
+                    "source": "cosmo_cap",
+                    "video_path": VIDEO,
+                    "query": "a man walks",
+                    "span": [[1.0, 2.5], [4, 5]],
+                    "answer": "The event happens in 1.0 - 2.5 seconds.",
+                },
+                SPANS,
+            ),
+        ],
+    ),
+    "TimeLens-100K": (
+        "timelens-100k",
+        [
+            (
+                {
+                    "source": "cosmo_cap",
+                    "video_path": VIDEO,
+                    "duration": 9.5,
+                    "events": [{"query": "a man walks", "span": [[1.0, 2.5], [4.0, 5.0]]}],
+                },
+                SPANS,
+            )
+        ],
+    ),
+    "QVHighlights": (
+        "qvhighlights",
+        [
+            (
+                {
+                    "qid": 1,
+                    "query": "a man walks",
+                    "vid": "v/x",
+                    "relevant_windows": [[1.0, 2.5], [4.0, 5.0]],
+                },
+                SPANS,
+            )
         ],
     ),
     "TinyLLaVA-Video-R1": (
@@ -252,7 +320,7 @@ def test_each_published_shape(root: Path, name: str, suffix: str) -> None:
 def test_no_layout_is_mistaken_for_another_or_for_a_table_of_ones_own() -> None:
     flat = [name for name, recipe in packaged_recipes().items() if not recipe.rows]
     for recipe, cases in SHAPES.values():
-        for row, _ in cases:
+        for row, _ in cases if recipe in flat else []:
             assert recipe_that_fits(set(row), flat) == recipe
     for columns in ({"video", "problem", "answer"}, {"video_path", "question", "solution"}):
         assert recipe_that_fits(columns, flat) == ""
@@ -286,8 +354,19 @@ TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
         (EASYR1 | {"images": ["a.jpg"]}, "got a video and an image"),
         (EASYR1 | {"videos": [], "images": [VIDEO]}, "data_type: got 'image', but 'v/x.mp4' names a video"),
         ({"messages": TWICE, "videos": [VIDEO]}, "2 entries of role 'user'"),
-        ({"messages": [], "videos": [VIDEO]}, "content is missing"),
-        (STGR | {"task": "temporal QA", "answer": "[1, 2]"}, "task: got 'temporal QA'"),
+        ({"messages": [], "videos": [VIDEO]}, "messages is missing"),
+        (STGR | {"task": "temporal QA (MCQ)", "answer": "[1, 2]"}, "task: got 'temporal QA (MCQ)'"),
+        (EASYR1 | {"videos": []} | {"images": []}, "videos: got []"),
+        (VIRL | {"image": ["a.jpg", "b.jpg"]}, "image: got a list of 2 files, ['a.jpg', 'b.jpg']"),
+        (
+            verl("Who?", "a man") | {"videos": [{"video": ["1.jpg", "2.jpg"]}]},
+            "videos or prompt: got a list of 2",
+        ),
+        (
+            EASYR1 | {"options": ["C. Ann", "C.", "A. Bob"], "answer": "C"},
+            "got 'C', which names the options A, B, C",
+        ),
+        (EASYR1 | {"options": ["Ann", "", "Bob"], "answer": "Bob"}, "of which one is empty"),
     ],
 )
 def test_a_row_that_no_rule_reads_is_a_failure(root: Path, row: Mapping[str, Any], mentions: str) -> None:
@@ -295,3 +374,91 @@ def test_a_row_that_no_rule_reads_is_a_failure(root: Path, row: Mapping[str, Any
     assert not found.questions
     assert found.failures[0].kind == "bad_row"
     assert mentions in found.failures[0].message
+
+
+ORDER = ["B. Bob", "A. Ann"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        # Regression: the letter was taken for the place in the list, so that "B" was Ann.
+        (EASYR1 | {"options": ORDER, "answer": "B"}, (("B. Bob", "A. Ann"), "B")),
+        (EASYR1 | {"options": ORDER, "answer": "Ann"}, (("B. Bob", "A. Ann"), "A")),
+        (EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A"}, None),
+        (
+            EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A. Einstein"},
+            (("A. I. Newton", "B. A. Einstein"), "B"),
+        ),
+        # As MMR-V fills the places of options that a question does not have.
+        (
+            {
+                "video": VIDEO,
+                "question": "Who?",
+                "options": ["(A) Ann", "(B) Bob", "", ""],
+                "correctAnswer": "(B)",
+            },
+            (("A. Ann", "B. Bob"), "B"),
+        ),
+        # As TVBench and NExT-GQA name them; regression: such options were not read.
+        (
+            {"video": VIDEO, "question": "Who?", "candidates": ["Ann", "Bob"], "answer": "Bob"},
+            (("A. Ann", "B. Bob"), "B"),
+        ),
+        (
+            {"id": "1", "video": VIDEO, "question": "Who?", "options": ["(A) x", "(B) y"], "answer": "(B)"}
+            | {"type": "CW"},
+            (("A. x", "B. y"), "B"),
+        ),
+    ],
+)
+def test_options_of_public_sets(
+    root: Path, row: Mapping[str, Any], expected: tuple[tuple[str, ...], str] | None
+) -> None:
+    found, _ = read(root, [row])
+    assert [(one.options, one.answer) for _, one in found.questions] == ([expected] if expected else [])
+    assert len(found.questions) + len(found.failures) == 1
+
+
+def test_a_formula_is_a_number_and_one_image_in_a_list_an_image(root: Path) -> None:
+    (root / IMAGE).touch()
+    rows = [
+        VIRL | {"image": [IMAGE], "answer": answer} for answer in ("\\boxed{3}", "$$-\\dfrac{3}{2}$$", "red")
+    ]
+    found, _ = read(root, [row | {"qid": at, "problem_type": "math"} for at, row in enumerate(rows)])
+    assert [(one.video, one.question, one.problem_type, one.answer) for _, one in found.questions] == [
+        (IMAGE, "Who?", "numerical", "3"),
+        (IMAGE, "Who?", "numerical", "$$-\\dfrac{3}{2}$$"),
+        (IMAGE, "Who?", "free-form", "red"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        ("In <video>, who is it?", "In the video, who is it?"),
+        ("Look at <video> and say who.", "Look at the video and say who."),
+        ("Watch the video <video> and say who.", "Watch the video  and say who."),
+        ("Frame 1: <video> Who?", "Frame 1:  Who?"),
+        ("Who? <video>", "Who?"),
+    ],
+)
+def test_a_place_holder_within_a_sentence_is_a_word_of_it(root: Path, asked: str, question: str) -> None:
+    """Regression: it was cut out: "In , who is it?"."""
+    found, _ = read(root, [{"messages": messages(asked, "a man"), "videos": [VIDEO]}])
+    assert found.questions[0][1].question == question
+    (reading,) = found.readings.values()
+    assert (reading.guesses != ()) == ("the video" in question and "Watch" not in question)
+
+
+def test_spans_by_video_are_rows(root: Path) -> None:
+    """As TimeLens-Bench has them."""
+    (root / "x.mp4").touch()
+    body = {"x": {"duration": 9.0, "spans": [[1.0, 2.5], [4.0, 5.0]], "queries": ["a man walks", "a dog"]}}
+    file = root / "charades-timelens.json"
+    file.write_text(json.dumps(body))
+    found = read_annotations([file], root)
+    assert [(one.sample_id, one.video, one.answer) for _, one in found.questions] == [
+        ("x-0", "x.mp4", "1 to 2.5"),
+        ("x-1", "x.mp4", "4 to 5"),
+    ]

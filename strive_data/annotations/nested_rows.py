@@ -1,0 +1,116 @@
+"""Rows that are inside other values of a file: below keys of one JSON object, or in lists of other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from strive_data.annotations.recipes import IN_LIST
+from strive_data.annotations.rows import Item, RowFile, Rows, bad_row
+from strive_data.errors import SampleError, UsageError
+
+
+def inner_rows(file: RowFile) -> RowFile | None:
+    """The file by the rows inside its one JSON object: the only list of objects, or the objects by their
+    ids. None where there are none or several such lists."""
+    tree = file.tree or {}
+    lists = [key for key, value in tree.items() if _is_list_of_rows(value)]
+    if len(lists) == 1:
+        rows = partial(_descend, file.path, tree[lists[0]], [], {}, [lists[0]])
+        return _with_rows(file, rows, f"rows under the key {lists[0]!r}")
+    if lists or not tree:
+        return None
+    if all(isinstance(value, dict) for value in tree.values()):
+        return _with_rows(file, partial(_rows_by_id, file.path, tree), "rows by their ids")
+    return None
+
+
+def _with_rows(file: RowFile, rows: Callable[[], Iterator[Item]], guess: str) -> RowFile:
+    return replace(file, items=Rows(rows), tree=None, guesses=(*file.guesses, guess))
+
+
+def _is_list_of_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_row, value))
+
+
+def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
+    for row, (key, fields) in enumerate(tree.items()):
+        yield Item(
+            path, f"key {key!r}", -1, row, {"id": key, **fields} if isinstance(fields, dict) else fields
+        )
+
+
+def items_of(file: RowFile, steps: str) -> Iterable[Item]:
+    """The rows of a file that a recipe's `rows` lead to. Raises UsageError where they do not fit the file."""
+    if not steps:
+        return file.items
+    if steps.startswith(IN_LIST):
+        return _items_in_list(file, steps.removeprefix(IN_LIST))
+    if file.tree is None:
+        raise UsageError(
+            f"annotation {file.path}: got a list or a table, expected one JSON object that leads to the rows "
+            f"by {steps}, as the recipe says"
+        )
+    return nested_items(file.path, file.tree, steps)
+
+
+def _items_in_list(file: RowFile, steps: str) -> Iterator[Item]:
+    """The rows below each object of a list; texts and numbers beside them become fields of the rows."""
+    for item in file.items:
+        if not isinstance(item.value, Mapping):
+            yield item
+            continue
+        above = {name: value for name, value in item.value.items() if isinstance(value, str | int | float)}
+        for row in _descend(file.path, item.value, steps.split("/"), {}, [f"{item.unit} {item.number}"]):
+            yield row._replace(value={**above, **row.value}) if isinstance(row.value, Mapping) else row
+
+
+def nested_items(path: Path, tree: Mapping[str, object], steps: str) -> Iterator[Item]:
+    """The rows that `steps` ("{video_id}/{dimension}") lead to; what does not fit them is one bad item."""
+    yield from _descend(path, tree, steps.split("/"), {}, [])
+
+
+def _descend(
+    path: Path, value: object, steps: Sequence[str], names: Mapping[str, str], keys: Sequence[str]
+) -> Iterator[Item]:
+    where = "/".join(keys)
+    if not steps and value and isinstance(value, Mapping) and all(map(_is_row, value.values())):
+        value = list(value.values())  # rows by their numbers: {"0": {...}, "1": {...}}
+    if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
+        wanted = "an object" if steps else "a list of rows"
+        problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
+        yield Item(path, where, -1, 0, bad_row(problem))
+    elif isinstance(value, Mapping):
+        step, rest = steps[0], steps[1:]
+        if step.startswith("{"):
+            for key, below in value.items():
+                yield from _descend(path, below, rest, {**names, step.strip("{}"): key}, [*keys, key])
+        elif "&" in step:
+            yield from _parallel_rows(path, value, step.split("&"), names, where)
+        elif step in value:
+            yield from _descend(path, value[step], rest, names, [*keys, step])
+        else:
+            yield Item(path, where, -1, 0, bad_row(f"{step} is missing"))
+    elif isinstance(value, list):
+        for row, fields in enumerate(value):
+            merged = {**fields, **names} if isinstance(fields, Mapping) else fields
+            yield Item(path, f"{where} item", row, row, merged)
+
+
+def _parallel_rows(
+    path: Path, value: Mapping[str, object], fields: Sequence[str], names: Mapping[str, str], where: str
+) -> Iterator[Item]:
+    """A row of each place in the lists called `fields`, with the object's other fields."""
+    lists = [each for field in fields if isinstance(each := value.get(field), list)]
+    if len(lists) < len(fields) or len({len(each) for each in lists}) > 1:
+        yield Item(path, where, -1, 0, bad_row(f"expected lists of one length as {', '.join(fields)}"))
+        return
+    for row, values in enumerate(zip(*lists, strict=True)):
+        merged = {**value, **dict(zip(fields, values, strict=True)), **names}
+        yield Item(path, f"{where} item", row, row, merged)
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, Mapping)
