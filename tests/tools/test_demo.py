@@ -41,12 +41,23 @@ def test_the_demo_goes_on_or_refuses_and_deletes_nothing(tmp_path: Path) -> None
     assert resumption(out, "strive-rl eval") == ""
 
 
+def test_too_few_videos_are_refused(tmp_path: Path) -> None:
+    """Regression: fewer than 10 gave two held-out videos without a word."""
+    out = tmp_path / "demo"
+    command = [sys.executable, ROOT / "tools" / "demo.py", "--out", out, "--videos", "9"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, out.exists()) == (2, False)
+    assert "9 is not in the range x>=10" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_demo_runs_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    command = [sys.executable, ROOT / "tools" / "demo.py", "--out", out, "--videos", "4", "--steps", "2"]
+    command = [sys.executable, ROOT / "tools" / "demo.py", "--out", out, "--videos", "10", "--steps", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Accuracy on 2 videos not seen in training" in done.stdout
+    assert "2 videos are few" in done.stdout
     assert "gain with uniform frames: " in done.stdout
     assert "gain with importance frames: " in done.stdout
     assert (out / "train.shards" / "report.html").is_file()
