@@ -210,7 +210,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _convert(next(arg for arg in args if arg is not type(None)), value, name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise SettingsError(f"setting {name!r}: got {value!r}, expected a list")
+            example = json.dumps([value], default=str)
+            raise SettingsError(f"setting {name!r}: got {value!r}, expected a list, as {name}={example}")
         return tuple(_convert(args[0], item, name) for item in value)
     if origin is dict:
         if not isinstance(value, Mapping):

@@ -25,6 +25,9 @@ from strive_rl.common.trackers import numbers
 # Settings that may differ between the seeds of one arm.
 FREE = ("seed", "steps", "save_every", "log")
 
+# A greater value, as of a run that bursts, has no place on an axis: it counts as infinite.
+LARGEST = 1e150
+
 Values = npt.NDArray[np.float64]
 
 
@@ -173,9 +176,14 @@ def _read(file: Path, folder: Path, name: str) -> History:
         name=name,
         folder=folder,
         steps=np.array(sorted(records), dtype=np.float64),
-        values={key: np.array([row.get(key, np.nan) for row in rows]) for key in names},
+        values={key: _bounded([row.get(key, np.nan) for row in rows]) for key in names},
         settings=jsonl.read_json(settings) if settings.is_file() else {},
     )
+
+
+def _bounded(numbers: Sequence[float]) -> Values:
+    values = np.array(numbers)
+    return np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
 
 
 def _records(file: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from strive_data.common.files import FULL_WORDS, DiskFullError, has_room, sync_folder
 from strive_data.errors import DamagedError, UsageError
-from strive_rl.common.model_folder import add_older_names, find_damage, write_manifest
+from strive_rl.common.model_folder import add_older_names, find_damage, has_manifest, write_manifest
 from strive_rl.common.reading import reading
 
 if TYPE_CHECKING:
@@ -76,10 +76,15 @@ def checkpoint_folder(out: Path, step: int) -> Path:
 
 
 def checkpoints(out: Path) -> dict[int, Path]:
-    """The checkpoints of a run by their steps, the oldest first. No other name counts as one."""
+    """The checkpoints of a run by their steps, the oldest first. No other name counts as one. One with a
+    manifest that has lost its state is damaged, not absent."""
     named = [(NAME.fullmatch(path.name), path) for path in out.glob(PREFIX + "*")]
     return dict(
-        sorted((int(name[1]), path) for name, path in named if name and (path / STATE_FILE).is_file())
+        sorted(
+            (int(name[1]), path)
+            for name, path in named
+            if name and ((path / STATE_FILE).is_file() or has_manifest(path))
+        )
     )
 
 

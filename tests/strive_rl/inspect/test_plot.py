@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from strive_data.errors import UsageError
-from strive_rl.inspect.history import Curve, History, group_arms
+from strive_rl.inspect.history import Curve, History, group_arms, read_histories
 from strive_rl.inspect.panels import PALETTE, PANELS, ROOM, draw_panel, limits, tick_text
 from strive_rl.inspect.plot import Drawing, caption, curves_page, draw, plot
 from tests.strive_rl.inspect.made_runs import history, make_run
@@ -195,6 +195,13 @@ def test_a_picture_and_a_page_are_written(tmp_path: Path) -> None:
     assert set(PALETTE[:2]) <= colours
     assert plot(runs, tmp_path / "curves.html", smooth=2, group=True) == 1
     assert "arm (2 seeds)" in (tmp_path / "curves.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_bursts_is_drawn_up_to_there(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [0.5, 0.6, 1e308, -1e308])
+    (read,) = read_histories([run])
+    assert np.isfinite(read.values["reward"]).tolist() == [True, True, False, False]
+    assert plot([run], tmp_path / "out.html") == 1
 
 
 def test_wrong_names_and_places_are_refused(tmp_path: Path) -> None:
