@@ -1,8 +1,9 @@
 """What the bytes of a file show and FFmpeg does not.
 
 ISO files (MP4, MOV, HEIF) are a list of boxes, whose types show whether a video was cut off, or is a still
-picture. FFmpeg reads a file of fragments, a Matroska file or a GIF that was cut off, or has zeros in the
-middle, without an error, and what it lost is missing: there the chain of boxes, elements or blocks breaks.
+picture. FFmpeg reads a file of fragments, a Matroska, Ogg or AVI file or a GIF that was cut off, or has zeros
+in the middle, without an error, and what it lost is missing: there the chain of boxes, elements, pages,
+chunks or blocks breaks.
 Flash videos (FLV) that were joined byte for byte have a header in the middle: FFmpeg takes it for a tag of
 several megabytes and skips the rest of the file. Where transport streams were joined, the counter of the
 packets jumps between two frames, behind a new table of programs.
@@ -14,11 +15,13 @@ import io
 import mmap
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
 
@@ -51,15 +54,13 @@ def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
 
 
 def is_torn(path: Path, formats: frozenset[str]) -> bool:
-    """Whether a file of fragments, a Matroska file or a GIF ends, or breaks off, inside of its structure."""
+    """Whether a file of fragments, a Matroska, Ogg or AVI file or a GIF ends, or breaks off, inside of its
+    structure."""
     if "mov" in formats:
         boxes = list(_iso_chain(path))
         return any(kind == b"moof" for kind, _ in boxes) and boxes[-1][1] != path.stat().st_size
-    check = _is_torn_matroska if "matroska" in formats else _is_torn_gif if "gif" in formats else None
-    if check is None:
-        return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return check(content)
+        return any(check(content) for name, check in _TORN.items() if name in formats)
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
@@ -105,9 +106,47 @@ def _is_torn_gif(content: mmap.mmap) -> bool:
     return at > len(content)
 
 
+def _is_torn_ogg(content: mmap.mmap) -> bool:
+    """Whether a page of an Ogg file (RFC 3533, section 6) is cut off or does not have its checksum.
+
+    That is a CRC-32 of the bits in the reverse order of zlib's, which begins at 0. FFmpeg drops such a page.
+    """
+    at = 0
+    while at < len(content):
+        lengths = content[at + 27 : at + 27 + content[at + 26]] if at + 27 < len(content) else b""
+        end = at + 27 + len(lengths) + sum(lengths)
+        if content[at : at + 4] != b"OggS" or end > len(content):
+            return True
+        page = content[at : at + 22] + bytes(4) + content[at + 26 : end]
+        check = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        if check.to_bytes(4, "little").translate(_REVERSED)[::-1] != content[at + 22 : at + 26]:
+            return True
+        at = end
+    return False
+
+
+def _is_torn_avi(content: mmap.mmap) -> bool:
+    """Whether the chunks of an AVI file do not follow each other up to its end, or to zeros that fill it.
+
+    Not all writers pad chunks of an odd size.
+    """
+    at = 0
+    while at < len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if not all(0x20 <= letter < 0x7F for letter in name):
+            return any(content[at:])
+        is_list = name in (b"RIFF", b"LIST")
+        at += 12 if is_list else 8 + size
+        at += size % 2 and not is_list and content[at : at + 1] == b"\0"
+    return at > len(content)
+
+
 def _gif_colours(flags: bytes) -> int:
     """Bytes of a colour table, by the flags that say whether there is one."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+_TORN = {"matroska": _is_torn_matroska, "ogg": _is_torn_ogg, "avi": _is_torn_avi, "gif": _is_torn_gif}
 
 
 def is_joint(path: Path, position: int) -> bool:
