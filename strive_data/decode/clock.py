@@ -3,9 +3,10 @@
 Joined recordings, lost packets and broken muxers leave three kinds of jumps: the clock steps back (a reset),
 the clock steps forward by far more than a frame lasts (a gap), or one frame, or a stretch of frames, has time
 stamps far away from those on both sides (an outlier). FFmpeg's players show the parts before and after a jump
-one after the other. `close_jumps` does the same: each part begins where the part before it ends, and an
-outlier gets the place that its neighbours leave free. Gaps up to a limit are real: the last frame stays on
-the screen.
+one after the other. `close_jumps` does the same: each part begins where the part before it ends (one that
+begins inside a group of pictures by its decoding times, since pictures of both are reordered), and an outlier
+gets the place that its neighbours leave free. Gaps up to a limit are real: the last frame stays on the
+screen.
 
 Letters: P packets in decode order. Ticks are of the stream's time base.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 MAX_REORDER = 16
 """Frames that a decoder may hold back: the most of H.264 and HEVC, and more than any other codec."""
@@ -65,8 +67,8 @@ def close_jumps(
     pts_P: Ints,
     dts_P: Ints,
     durations_P: Ints,
-    is_key_P: npt.NDArray[np.bool_],
-    is_lost_P: npt.NDArray[np.bool_],
+    is_key_P: Bools,
+    is_lost_P: Bools,
     *,
     base: Fraction,
     rules: ClockRules,
@@ -94,7 +96,9 @@ def close_jumps(
     parts = _parts(ticks, dts, limits)
     starts = [int(np.argmax(parts == part)) for part in range(1, int(parts.max()) + 1)]
     parts = _without_beheaded(parts, is_key_P, is_lost_P) if rules.may_jump else parts
-    ticks = _lay_out(ticks, parts, durations_P, limits)
+    lasting = np.where((durations_P > 0) & (durations_P <= limits.gap), durations_P, limits.interval)
+    jumps = np.abs(np.diff(dts, prepend=dts[:1])) > limits.reset
+    ticks = _lay_out(ticks, dts, parts, lasting, jumps & ~is_key_P & limits.uses_dts)
     return Timeline(ticks=ticks, parts=parts, jumps=tuple(sorted([*outliers, *starts])))
 
 
@@ -259,9 +263,7 @@ def _is_jump(place: int, tick: int, latest: list[int], dts_P: Ints, limits: _Lim
     return later > MAX_REORDER
 
 
-def _without_beheaded(
-    parts_P: Ints, is_key_P: npt.NDArray[np.bool_], is_lost_P: npt.NDArray[np.bool_]
-) -> Ints:
+def _without_beheaded(parts_P: Ints, is_key_P: Bools, is_lost_P: Bools) -> Ints:
     """Parts, -1 for the packets before the first key frame of a part that has one and may lack packets."""
     kept = parts_P.copy()
     for part in range(int(parts_P.max(initial=0)) + 1):
@@ -272,16 +274,25 @@ def _without_beheaded(
     return kept
 
 
-def _lay_out(ticks_P: Ints, parts_P: Ints, durations_P: Ints, limits: _Limits) -> Ints:
-    """Ticks with each part moved to where the part before it ends."""
+def _lay_out(ticks_P: Ints, dts_P: Ints, parts_P: Ints, lasting_P: Ints, goes_on_P: Bools) -> Ints:
+    """Ticks with each part moved to where the part before it ends.
+
+    Where a part goes on with the stream of the one before (`goes_on_P` at its first packet), its decoding
+    times do: pictures of both are reordered.
+    """
     laid, end = ticks_P.copy(), None
-    lasting = np.where((durations_P > 0) & (durations_P <= limits.gap), durations_P, limits.interval)
     for part in range(int(parts_P.max(initial=0)) + 1):
-        own = parts_P == part
-        if not own.any():
+        own = np.flatnonzero(parts_P == part)
+        if not len(own):
             continue
-        first, length = int(ticks_P[own].min()), int((ticks_P[own] + lasting[own]).max() - ticks_P[own].min())
-        start = first if end is None else end
+        begin, first = int(own[0]), int(ticks_P[own].min())
+        if end is None:
+            start = first
+        elif goes_on_P[begin]:
+            before = int(laid[begin - 1] - ticks_P[begin - 1] + dts_P[begin - 1] + lasting_P[begin - 1])
+            start = first + before - int(dts_P[begin])
+        else:
+            start = end
         laid[own] += start - first
-        end = start + length
+        end = int((laid[own] + lasting_P[own]).max())
     return laid

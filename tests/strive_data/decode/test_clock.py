@@ -148,6 +148,17 @@ def test_frames_of_a_part_before_its_key_frame_are_marked() -> None:
     assert line.ticks[parts == 1].min() == 51 * STEP
 
 
+@pytest.mark.parametrize("jump", [90_000, -100])
+def test_pictures_are_reordered_across_a_jump_inside_a_group(jump: int) -> None:
+    """The clock of packets 50 and later is another one, and 50 is shown before 49."""
+    true, dts = group(101), steady_dts((101, -4))
+    pts, decoding = ([t + jump * (n >= 50) for n, t in enumerate(ticks)] for ticks in (true, dts))
+    line = close(pts, BROADCAST, dts=decoding, lost=False)
+    assert true[50] < true[49]
+    assert line.ticks.tolist() == true
+    assert line.jumps == (50,)
+
+
 @pytest.mark.parametrize(
     ("rules", "keys", "lost"), [(BROADCAST, (0, 50), True), (FILE, (0,), True), (BROADCAST, (0,), False)]
 )
