@@ -95,6 +95,7 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     stream, formats = video_stream(container), frozenset(container.format.name.split(","))
     scan, head = scan_packets(path, container, stream)
     scan = with_true_keys(scan, head, stream.codec_context)
+    scan = _without_negative(scan) if "matroska" in formats else scan
     index = index_packets(
         scan,
         time_base=stream.time_base,
@@ -118,6 +119,18 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     if not index.discontinuities:
         _require_half(path, index, _declared_seconds(container, stream))
     return index, head
+
+
+def _without_negative(scan: PacketScan) -> PacketScan:
+    """The scan without leading pictures of a first key frame, which a stream was cut at, before time 0.
+
+    FFmpeg gives no time to a Matroska packet whose time is negative.
+    """
+    packets = scan.packets
+    if not packets or not packets[0].is_key or packets[0].pts is None:
+        return scan
+    hidden = (packet._replace(is_shown=False) if packet[:2] == (None, None) else packet for packet in packets)
+    return replace(scan, packets=tuple(hidden))
 
 
 def _is_timed(

@@ -462,3 +462,23 @@ def test_a_pause_of_the_clock_costs_no_frame(tmp_path: Path, name: str, first: i
     times = [*range(first), *range(1500 + first, 1600)]
     path = encode(Clip(name=name, count=100, times=times, **JOINED[name]), tmp_path)
     check(read(path, 200), 200, 4.0, discontinuities=1)
+
+
+def test_leading_pictures_before_the_start_of_a_matroska_file_are_not_missed(tmp_path: Path) -> None:
+    """Cut at an open group: FFmpeg gives them no time, since theirs is negative."""
+    options = x265(keyint=30, min_keyint=30, scenecut=0, bframes=3, open_gop=1)
+    source, path = (
+        encode(Clip(name="a.mkv", codec="libx265", options=options), tmp_path),
+        tmp_path / "cut.mkv",
+    )
+    with av.open(str(source)) as reader:
+        packets = [packet for packet in reader.demux(video=0) if packet.size]
+        keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+        with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as writer:
+            stream, start = writer.add_stream_from_template(reader.streams.video[0]), packets[keys[1]].pts
+            for place, packet in enumerate(packets[keys[1] :]):
+                packet.pts, packet.dts, packet.stream = packet.pts - start, place - 1000, stream
+                writer.mux(packet)
+    got, first = read(path), round(start * 25 / 1000)
+    assert numbers_of(got.frames) == list(range(first, 90))
+    assert (got.info.decode_errors, got.times[0]) == (0, 0)
