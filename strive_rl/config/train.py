@@ -125,13 +125,10 @@ class AlgorithmSettings:
         at_least(self, "algorithm.", clip_low=0, clip_high=0, kl_beta=0)
         low, _ = self.clip
         require(low < 1, f"algorithm.clip_low: got {low}, expected less than 1")
-        self._check_old_logprobs()
-
-    def _check_old_logprobs(self) -> None:
-        cap, from_rollout = self.importance_cap, self.old_logprobs == "rollout"
+        cap = self.importance_cap
         require(cap is None or cap > 0, f"algorithm.importance_cap: got {cap}, expected more than 0")
         require(
-            cap is None or not from_rollout,
+            cap is None or self.old_logprobs == "trainer",
             "algorithm.importance_cap corrects from rollout to trainer: it needs old_logprobs=trainer",
         )
 

@@ -19,7 +19,6 @@ from strive_rl.schema import Group, SampleRef, SkippedQuestion
 
 STOPPED = "`strive-data verify` lists all damage; data.broken=skip leaves such questions out"
 
-
 Loaded = Group | SkippedQuestion
 
 
