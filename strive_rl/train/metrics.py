@@ -56,11 +56,6 @@ class GroupStats:
     entropy_tokens: int
     evidence_seen: tuple[bool, ...]
 
-    @property
-    def level(self) -> float:
-        """The one accuracy of all completions of a question that is not informative."""
-        return float(self.rewards["accuracy"][0, 0])
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepStats:
@@ -182,7 +177,8 @@ def _sampling_counts(
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
-    levels = [None if group.informative else group.level for group in groups]
+    # The one accuracy of all completions of a question that is not informative.
+    levels = [None if group.informative else group.rewards["accuracy"][0, 0] for group in groups]
     return {
         "zero_advantage_share": mean(level is not None for level in levels),
         "all_right_share": mean(level == 1 for level in levels),
