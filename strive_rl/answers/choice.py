@@ -11,9 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from strive_rl.answers.mentions import DENIED_BEHIND, LISTING, mentioned_option, opening_option
+from strive_rl.answers.mentions import (
+    DENIAL,
+    DENIED_BEHIND,
+    LISTING,
+    OPEN,
+    SENTENCE,
+    mentioned_option,
+    opening_option,
+)
 from strive_rl.answers.plain import LONGEST, WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
+    AFTER,
     ALTERNATIVE,
     BEFORE,
     DENIED,
@@ -41,20 +50,21 @@ HEAD = re.compile(
 )
 EXPLAINS = re.compile(
     r"(?:because|since|as|for|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
-    r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因",
+    r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因|(?:です|选项|選項)[。.]?\Z",
     re.IGNORECASE,
 )
 OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
-# A lone letter at the end of a text that has said more before: "... are being lit. B"
+# The last sentence begins or ends with a letter: "A is my choice.", "The evidence supports A."
 ENDING = re.compile(
-    r"[a-z]{2}\S*[.!?)]\s+(?:so|thus|therefore|hence|answer)?[,:]?\s*\(?([A-Z])\)?[.!]?\s*\Z", re.IGNORECASE
+    r"\A\W*(?:(?i:option|choice)\s+)?\(?([A-Z])\)?\s+(?:is|it\s+is|seems|would|has|appears)\b|(?<![\w'’/])([A-Z])\W*\Z"
 )
+NAMED = re.compile(r"\b[A-Z]\W*\Z")  # "Person B", "vitamin C"
 # The text finds none of the options, or cannot say.
 UNDECIDED = re.compile(
     r"\b(?:none\s+of\s+the|no\s+(?:correct|right)\s+(?:option|answer|choice)|not\s+(?:listed|(?:in|one\s+of|among)\s+the)"
     r"\s+(?:\w+\s+)?(?:options|choices)|mistake\s+in\s+the\s+(?:question|problem|options)"
-    r"|(?:cannot|can['’]t|unable\s+to|(?:not\s+|im)possible\s+to)\s+(?:be\s+)?(?:determined?|say|tell|answer|identify)"
-    r"|(?:cannot|can['’]t|unable\s+to)\s+(?:\w+\s+)?(?:see|watch|view|access)\s+(?:any|the|this|your)\s+(?:\w+\s+)?(?:videos?|images?|frames?)|无法确定|無法確定)\b",
+    r"|(?:cannot|can['’]t|unable\s+to|(?:not\s+|im)possible\s+to)\s+(?:be\s+)?(?:determined?|say|tell|answer|identify|predict)"
+    r"|(?:cannot|can['’]t|unable\s+to)\s+(?:\w+\s+)?(?:see|watch|view|access)\s+(?:(?:any|the|this|your)\s+)?(?:\w+\s+)?(?:videos?|images?|frames?)|无法确定|無法確定)\b",
     re.IGNORECASE,
 )
 # A walk through the options that ends without a statement has not come to its end.
@@ -65,7 +75,6 @@ LEADING = re.compile(r"\(?([A-Z])[.):](?:\s|$)")
 SENTENCE_STOP = re.compile(r"[.!?。][\"”'’)]*(?:\s|$)|[\"”],")
 CLAUSE_STOP = re.compile(r"[.!?。,;](?:\s|$)")
 ARTICLE = re.compile(r"(?:an?|the)\s+")
-LOWER_LETTER = re.compile(r"\(?[a-z]\)?[.:)]?")
 
 
 def read_choice(text: str, options: Sequence[str]) -> str | None:
@@ -85,12 +94,14 @@ def read_choice(text: str, options: Sequence[str]) -> str | None:
     lines = [line for line in (_unmarked(line) for line in plain.split("\n")) if line]
     if not lines:
         return None
-    said, concluded = _stated(plain, texts)
     whole = _of_line(lines[0], texts) if len(lines) == 1 else None
-    if whole and said not in (None, whole) and not concluded:
-        return None
-    readings = (said, whole) if concluded else (whole, said)
-    for reading in (*readings, _of_lines(lines, texts), _ending(plain, texts), opening_option(plain, texts)):
+    for reading in (
+        _stated(plain, texts),
+        whole,
+        _of_lines(lines, texts),
+        _ending(plain, texts),
+        opening_option(plain, texts),
+    ):
         if reading is not None:
             return reading or None
     if _is_undecided(plain, texts) or len(set(WALKED.findall(plain))) > 1:
@@ -157,9 +168,7 @@ def _of_line(line: str, texts: Texts) -> str | None:
     own = _same(words.strip("() "), texts[letter])
     if not words or own:
         return letter if sign or not words or own or head["enclosed"] else None
-    firm = (
-        bool(head["enclosed"]) or sign[:1] in (".", ")", ":", "、", "。", "]", ";") or words.startswith("(")
-    )
+    firm = bool(head["enclosed"]) or sign[:1] in tuple(".):、。];–—-") or words.startswith("(")
     glued = not head["words"][:1].isspace() and not words.startswith("(") and words[:1].isascii()
     if not (firm and not glued) and not EXPLAINS.match(words):
         return None
@@ -189,26 +198,21 @@ def _holds(words: str, text: str) -> bool:
     return any(not DENIED.search(words[: place.start()]) for place in places)
 
 
-def _stated(plain: str, texts: Texts) -> tuple[str | None, bool]:
-    """The letter that the text's statements agree on, or that the last one concludes with; None without any.
-
-    Also whether the last one concludes.
-    """
+def _stated(plain: str, texts: Texts) -> str | None:
+    """The letter that the text's statements agree on, or the last one concludes with; None without any."""
     made = [(said, _letter_of(said, texts)) for said in statements(plain, texts.keys())]
     if len({letter for said, letter in made if said.listed}) > 1:
         made = [pair for pair in made if not pair[0].listed]
     strong = [pair for pair in made if pair[1] and not pair[0].weak]
     if not strong and _is_undecided(plain, texts):
-        return None, False
+        return None
     named = strong or [pair for pair in made if pair[1]]
     if not named:
-        return None, False
+        return None
     last, letter = named[-1]
-    others = [said for said, other in named if other != letter]
-    labelled = last.spelled and not any(said.spelled for said in others)
-    if letter == "?" or (others and not (last.final or labelled)):
-        return CONTRADICTION, False
-    return letter, last.final
+    if letter == "?" or (not last.final and any(other != letter for _, other in named)):
+        return CONTRADICTION
+    return letter
 
 
 def _letter_of(said: Statement, texts: Texts) -> str:
@@ -240,11 +244,9 @@ def _spelled(said: Statement, texts: Texts) -> str:
         return ""
     line = said.clause.strip().partition("\n")[0].strip()
     for part in (line, SENTENCE_STOP.split(line)[0], CLAUSE_STOP.split(line)[0]):
-        lone = LOWER_LETTER.fullmatch(part.strip(WRAPPERS))  # "a" may be an article that a cut left over
-        if said.spelled or not lone:
-            found = [name for name, text in texts.items() if _same(part, text)]
-            if len(found) == 1:
-                return found[0]
+        found = [name for name, text in texts.items() if _same(part, text)]
+        if len(found) == 1:
+            return found[0]
     return ""
 
 
@@ -256,25 +258,22 @@ def _of_lines(lines: Sequence[str], texts: Texts) -> str | None:
     first, last = _of_line(lines[0], texts), _of_line(lines[-1], texts)
     bodies = [line.strip("(). :") for line in lines]
     lone = {body.upper() for body in bodies if len(body) == 1} & texts.keys()
-    full = {name for body in bodies for name, text in texts.items() if _is_in_full(body, name, text)}
     leading = {match[1] for line in lines if (match := LEADING.match(line))} & texts.keys()
     ends = {letter for letter in (first, last) if letter is not None}
     if len(ends | leading) == 1:
         return ends.pop() if ends else None
     if len(lone) == 1 and len(lines) > 2 and len(leading - lone) != 1:
         return lone.pop()
-    if first and full | lone == {first}:
-        return first
     return CONTRADICTION if ends else None
 
 
-def _is_in_full(line: str, letter: str, text: str) -> bool:
-    return line[:1].upper() == letter and line[1:2] in (".", ")", ":") and _same(line[2:], text)
-
-
 def _ending(plain: str, texts: Texts) -> str | None:
-    match = ENDING.search(plain[-BEFORE:])
-    return match[1] if match and match[1] in texts else None
+    """The letter that the last sentence begins or ends with, where it is the only one and not denied."""
+    sentence = [one for one in SENTENCE.findall(plain[-AFTER:]) if one.strip()][-1].strip()
+    match, letters = ENDING.search(sentence), set(LONE.findall(sentence)) & texts.keys()
+    if DENIAL.search(sentence) or OPEN.search(sentence) or any(map(NAMED.search, texts.values())):
+        return None
+    return letters.pop() if match and letters == {match[1] or match[2]} and sentence[-1] != "?" else None
 
 
 def _in_full(plain: str, texts: Texts) -> str | None:

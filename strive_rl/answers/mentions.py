@@ -29,14 +29,14 @@ SPELLED = {
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
     r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
-    r"|instead|rather)\b|n['’]t\b|不|没|沒",
+    r"|instead\s+of|rather\s+than)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
 # A listing of the options.
 LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.IGNORECASE)
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
-    rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|whether|if|unless|except|could|might|may|maybe"
+    rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
     r"|perhaps|possibly|either|both|although|though|while|because|asks?|asked|says?|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
@@ -53,10 +53,6 @@ OPEN_BEHIND = re.compile(r"\W*(?:or\b|/|或)", re.IGNORECASE)
 SENTENCE = re.compile(
     r"[^.!?。！？；;\n]*(?:(?:[.!?。！？；;](?![\s'\"”’)」]|\Z))[^.!?。！？；;\n]*)*[.!?。！？；;\n]?['\"”’)」]*"
 )
-CONCLUDES = re.compile(
-    r"\s*(?:so|thus|therefore|hence|overall|in\s+conclusion|finally|(?:based\s+on|given)\s+th\w+|因此|所以|故)\b",
-    re.IGNORECASE,
-)
 QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|(?<!\w)'[^'\n]*'(?!\w)")
 # Words that are no answer within a sentence, but only where they open it: "No, the man ...".
 OPENERS = ("yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否")
@@ -66,7 +62,6 @@ OPENING = re.compile(
     re.IGNORECASE,
 )
 LETTERED = re.compile(r"(?<!\b[Nn]ot )\b([A-Z])[.)][ \t]")
-LAST = re.compile(r"[^()]*\(([A-Z])\)\W*")
 ENCLOSED = re.compile(r"\(([A-Z])\W*\Z")
 # "dunks" and "dunking" are the same word. Options that differ in nothing else are not looked for.
 INFLECTION = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|(?<!s)s|d|e)$")
@@ -78,7 +73,7 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
     """Letter of the one option (words by letter) that the sentences of `text` assert.
 
     Options that are numbers are named by the one number of the text. Sentences that name different options
-    contradict each other, unless the last one of them concludes.
+    contradict each other.
     """
     numbers = {letter: parse_number(option.strip(AROUND_NUMBERS + "°")) for letter, option in options.items()}
     said_number = [letter for letter, number in numbers.items() if number in _number_of(text)]
@@ -91,28 +86,24 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
         words = {letter: own[1:] for letter, own in words.items()}
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     asserted: dict[str, bool] = {}
-    said, last = {}, ""
     for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", text)):
-        if found := _verdicts(sentence, words):
-            asserted, said, last = asserted | found, found, sentence
-    for verdicts in (asserted, said if CONCLUDES.match(last) else {}):
-        named = [letter for letter, is_said in verdicts.items() if is_said]
-        if len(named) == 1:
-            return named[0]
-    return None
+        asserted |= _verdicts(sentence, words)
+    named = [letter for letter, is_said in asserted.items() if is_said]
+    return named[0] if len(named) == 1 else None
 
 
-def _number_of(text: str) -> set[Fraction]:
+def _number_of(text: str) -> set[Fraction | None]:
     """The one number that a text or its last sentence asserts, in figures or spelled; else none."""
     spoken = [QUOTES.sub(" ", sentence) for sentence in SENTENCE.findall(text) if sentence.strip()]
     said = [
         one for one in spoken if not (OPEN.search(one) or DENIAL.search(one) or one.rstrip()[-1:] in "?？:")
     ]
     for part in ("\n".join(said), said[-1] if said else ""):
-        found = {Fraction(SPELLED[word]) for word in WORD.findall(part.casefold()) if word in SPELLED}
-        if (number := read_number(part)) is not None:
-            found.add(number)
-        if len(found) == 1:
+        words = [word for word in WORD.findall(part.casefold()) if word in SPELLED]
+        found: set[Fraction | None] = {Fraction(SPELLED[word]) for word in words}
+        if re.search(r"\d", part):
+            found.add(read_number(part))
+        if len(found) == 1 and None not in found:
             return found
     return set()
 
@@ -150,16 +141,13 @@ def _verdicts(sentence: str, options: Mapping[str, Tokens]) -> dict[str, bool]:
         before = RESET.split(spoken[max(first - BEFORE, 0) : first])[-1] if start else ""
         behind = spoken[last:][:BEFORE]
         if spoken[first:last].casefold() in OPENERS and not OPENING.match(spoken):
-            continue
+            return {}
         if (named := ENCLOSED.search(before)) and named[1] != letter:  # "(C) 5:30", which is D
             continue
         if DENIAL.search(before) or DENIED_BEHIND.match(behind):
             verdicts[letter] = False
         elif not OPEN.search(before) and not OPEN_BEHIND.match(behind):
             verdicts[letter] = True
-    closing = LAST.fullmatch(spoken)
-    if not verdicts and closing and not DENIAL.search(spoken) and not OPEN.search(spoken):
-        return {closing[1]: True} if closing[1] in options else {}
     return verdicts if sum(verdicts.values()) < 2 else dict.fromkeys(verdicts, False)
 
 

@@ -43,44 +43,40 @@ BETWEEN = (
     r"(?:\s+(?:letter|here|then|in\s+this\s+case|to\s+\w+\s+question)|\s+(?:that|which)\s+(?:best\s+|most\s+closely\s+)?(?:fits|matches"
     r"|describes|corresponds|answers|captures)(?:\s+(?:best|it|this|(?:to\s+)?the\s+\w+))?)?"
 )
-HEDGES = (
-    r"(?:(?:most\s+likely|probably|likely|clearly|definitely|actually|indeed|therefore|thus|the|option|choice|letter"
-    r"|opción|l['’]option|it['’]s|it\s+is)\s+)*"
-)
-STRONG = re.compile(rf"(?:{NOUNS}){BETWEEN}(?P<link>{LINKS})\s*{HEDGES}", re.IGNORECASE)
+STRONG = re.compile(rf"(?:{NOUNS}){BETWEEN}(?P<link>{LINKS})\s*", re.IGNORECASE)
 OPENS_CLAUSE = r"(?:^|(?<=[.!?,:;\n]))\s*(?:(?:so|thus|therefore|hence|then|and|well)\b,?\s*)*"
-SURE = r"(?:I\s+am|I['’]m)\s+(?:fairly\s+|quite\s+)?(?:sure|confident)(?:\s+that)?(?:\s+it(?:['’]s|\s+is))?"
 # Behind these a colon makes a label: "Prediction: B".
 LABELS = (
     r"(?:my\s+)?(?:letter|correct|final|conclusion|result|solution|response|assistant|prediction|output|verdict|pick)"
     r"(?=\s*[:=])"
 )
 WEAK = re.compile(
-    rf"\b(?:option|choice|letter)\s+|(?:选项|選項|選択肢|而是)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
+    rf"\b(?:option|choice|letter)\s+|(?:选项|選項|選択肢は?|而是|ではなく[、,]?)\s*|{OPENS_CLAUSE}(?:so|thus|therefore|hence"
     r"|(?:it|that|this)(?:\s+(?:is|(?:must|would|should|(?:has|seems|appears)\s+to)\s+be)|['’]s)|(?:most\s+)?(?:probably|likely)"
-    rf"|definitely|clearly|yes|sure|{SURE}|{LABELS})\b\s*[,:=]?\s*{HEDGES}|\b(?:leaves|leaving|left\s+with)\s+(?:only\s+)?"
+    rf"|definitely|certainly|clearly|yes|sure|{LABELS})\b\s*[,:=]?\s*|\b(?:leaves|leaving|left\s+with)\s+(?:only\s+)?"
     r"|\bnot\s+\(?[A-Z]\)?,?\s+but\s+(?:rather\s+)?"
-    r"|\b(?:is|matches|(?:corresponds|points)\s+to|aligns\s+with)\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
+    r"|(?<!\bso )\b(?:is|matches|(?:corresponds|points)\s+to|aligns\s+with)"
+    r"\s+(?=\W?\([A-Z]\)|\W?(?-i:[A-Z])\W{0,2}\s*(?:\n|\Z)|\W?(?-i:[A-Z])\.\s)",
     re.IGNORECASE,
 )
 LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECASE)
 GUESSED = re.compile(
     r"\b(?:I['’]m\s+going\s+with|I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|think|believe|go\s+(?:with|for))"
-    r"|my\s+(?:best\s+)?guess\s+(?:is|would\s+be))\b\s*:?\s*(?:that\s+)?(?:it\s+(?:is|must\s+be)\s+|it['’]s\s+)?"
-    rf"{HEDGES}|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*",
+    r")\b\s*:?\s*(?:that\s+)?(?:it\s+(?:is|must\s+be)\s+|it['’]s\s+)?"
+    r"|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*",
     re.IGNORECASE,
 )
 ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable|probable)"
 PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
-    r"\s+(?:(?:definitely|clearly|most\s+likely|probably|the)\s+)*"
+    r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?\s[:–—-])\s*(?i:correct|right|true)\b"
+    rf"(?:answer|option|choice|match|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
-LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
+LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]|a(?=\.\s*(?:\Z|\n))))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
     rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|based|due|given|rather|instead|best)\b|\([^?]|是|です|입니다|이다|因"
@@ -109,9 +105,12 @@ REFUSED = re.compile(
 )
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|incorrect|false|if|whether|unless|except|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
+    r"|nor|wrong|incorrect|false|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
     r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
+)
+EQUALLY = re.compile(
+    r"\b(?:equally|just\s+as)\s+(?:plausible|likely|possible|correct|right|valid)\b", re.IGNORECASE
 )
 FINAL = re.compile(
     r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
@@ -133,7 +132,7 @@ class Statement:
     `letter` is the one it names, "" without one, "?" for several. `rest` is the text behind it, `clause`
     that with words like "the option" before it. A `final`
     statement says that it concludes, a `weak` one may be about anything, a `listed` one walks through options
-    ("Option A shows ..."), a `spelled` one has a colon; `dashed` is one whose link is a dash ("Answer - 5").
+    ("Option A shows ..."); `dashed` is one whose link is a dash ("Answer - 5").
     """
 
     letter: str
@@ -142,7 +141,6 @@ class Statement:
     final: bool
     weak: bool
     listed: bool
-    spelled: bool
     dashed: bool
 
 
@@ -201,7 +199,6 @@ def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters
         final=bool(FINAL.search(before + match[0])),
         weak=weak,
         listed=match.re is WEAK and bool(LISTED.match(match[0])),
-        spelled=":" in link or "=" in link,
         dashed=link.strip() in ("-", "–", "—") and bool(link),
     )
 
@@ -218,6 +215,8 @@ def named_letter(rest: str, letters: Set[str]) -> str:
     if REFUSED.match(tail):
         return ""
     if re.match(r"\W*or\b", tail, re.IGNORECASE):
+        return "?"
+    if EQUALLY.search(SENTENCE_END.split(tail)[0]):
         return "?"
     others = {other[1] for other in ALTERNATIVE.finditer(REASON.split(tail)[0])} & letters
     if (added := ADDED.match(tail)) and ENDED.match(tail[added.end() :]):

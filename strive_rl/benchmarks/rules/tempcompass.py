@@ -44,10 +44,11 @@ FORMS = {
     "captioning": "The final answer is the caption and nothing else.",
 }
 INFORMATION = re.compile(r"^Information ([A-Z]): ", re.MULTILINE)
-# "the second caption matches", "I'd pick the former"
-PLACES = [
-    rf"(?:the\s+)?(?:{word})(?:\s+(?:caption|sentence|description|option|statement|one)\b|(?=\s*[.,]|\s*$|\s+is\b))"
-    for word in ("first|former", "second|latter")
+# "Caption A", "Option 1", "the first caption", "the former": what either description may be called.
+NAMES = [
+    rf"\b(?:(?:caption|sentence|option|description)\s+{name}\b|(?:the\s+)?(?:{word})"
+    r"(?:\s+(?:caption|sentence|option|description|one)\b|(?=\s*[.,;]|\s*$|\s+is\b)))"
+    for name, word in (("[A1]", "first|former"), ("[B2]", "second|latter"))
 ]
 JUDGE_TASK = "Say whether the model's answer means the right one, in whatever words."
 META_FILE = "meta_info.json"
@@ -93,8 +94,7 @@ def stated_caption(text: str, question: str) -> str | None:
     if named := matched_caption(text.strip(WRAPPERS), question):
         return named
     options = [line for line in question.split("\n")[1:] if ": " in line]
-    for letter, place, option in zip(LETTERS, PLACES, options, strict=False):
-        name = rf"\b(?:{re.escape(_names(option)[0])}|{place})\b"
+    for letter, name in zip(LETTERS, NAMES, strict=False):
         text = re.sub(name, f"option {letter}", text, flags=re.IGNORECASE)
     read = [f"{letter}. {_sentence(option)}" for letter, option in zip(LETTERS, options, strict=False)]
     found = choice(text, read)

@@ -162,8 +162,8 @@ def test_statements_in_their_order(text: str, letters: list[str]) -> None:
 
 def test_how_a_statement_is_made() -> None:
     first, last = statements("Option A looks fine, and the final answer: B", ABCD)
-    assert (first.weak, first.listed, first.final, first.spelled) == (True, True, False, False)
-    assert (last.weak, last.listed, last.final, last.spelled, last.letter) == (False, False, True, True, "B")
+    assert (first.weak, first.listed, first.final) == (True, True, False)
+    assert (last.weak, last.listed, last.final, last.letter) == (False, False, True, "B")
 
 
 @pytest.mark.parametrize(
