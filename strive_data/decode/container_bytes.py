@@ -66,12 +66,13 @@ def is_torn(path: Path, formats: frozenset[str]) -> bool:
 def _is_torn_matroska(content: mmap.mmap) -> bool:
     """Whether the elements of the segment and of its clusters do not follow each other up to its end."""
     at, end = 0, len(content)
-    while at + 2 < end:
-        width = 9 - content[at].bit_length()
-        if width > 4 or not content[at + width]:
+    while at < end:
+        head = content[at : at + 12]
+        width = 9 - head[0].bit_length()
+        if width > 4 or not any(head[width : width + 1]):
             return True
-        element, at = content[at : at + width], at + width
-        size, at, known = _ebml_size(content[at : at + 8], at)
+        element = head[:width]
+        size, at, known = _ebml_size(head[width:], at + width)
         if element == _SEGMENT and known:
             end = at + size
             if end > len(content):
