@@ -1,9 +1,9 @@
 """What the bytes of a file show and FFmpeg does not.
 
 ISO files (MP4, MOV, HEIF) are a list of boxes, whose types show whether a video was cut off, or is a still
-picture. FFmpeg reads a file of fragments, a Matroska, Ogg or AVI file or a GIF that was cut off, or has zeros
-in the middle, without an error, and what it lost is missing: there the chain of boxes, elements, pages,
-chunks or blocks breaks.
+picture. FFmpeg reads a file of fragments, a Matroska, Ogg or AVI file, a transport stream or a GIF that was
+cut off, or has zeros in the middle, without an error, and what it lost is missing: there the chain of boxes,
+elements, pages, chunks, packets or blocks breaks.
 Flash videos (FLV) that were joined byte for byte have a header in the middle: FFmpeg takes it for a tag of
 several megabytes and skips the rest of the file. Where transport streams were joined, the counter of the
 packets jumps between two frames, behind a new table of programs.
@@ -54,8 +54,7 @@ def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
 
 
 def is_torn(path: Path, formats: frozenset[str]) -> bool:
-    """Whether a file of fragments, a Matroska, Ogg or AVI file or a GIF ends, or breaks off, inside of its
-    structure."""
+    """Whether a file of fragments, or of a format in `_TORN`, ends or breaks off inside of its structure."""
     if "mov" in formats:
         boxes = list(_iso_chain(path))
         return any(kind == b"moof" for kind, _ in boxes) and boxes[-1][1] != path.stat().st_size
@@ -142,12 +141,34 @@ def _is_torn_avi(content: mmap.mmap) -> bool:
     return at > len(content)
 
 
+def _is_torn_ts(content: mmap.mmap) -> bool:
+    """Whether a transport stream lacks sync bytes or ends inside of a packet.
+
+    Not where bytes were put between its packets: FFmpeg finds the next one. Packets of 192 bytes have their
+    time in 4 bytes before the sync byte.
+    """
+    aligned = bytes([_TS_SYNC] * 5)
+    for size in _TS_PACKETS:
+        for at in range(size):
+            if content[at : at + 5 * size : size] == aligned:
+                syncs, rest = content[at::size], (len(content) - at) % size
+                is_whole = syncs.count(_TS_SYNC) == len(syncs) and rest in (0, size - 4)
+                return syncs.endswith(aligned) and not is_whole
+    return False
+
+
 def _gif_colours(flags: bytes) -> int:
     """Bytes of a colour table, by the flags that say whether there is one."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
-_TORN = {"matroska": _is_torn_matroska, "ogg": _is_torn_ogg, "avi": _is_torn_avi, "gif": _is_torn_gif}
+_TORN = {
+    "matroska": _is_torn_matroska,
+    "ogg": _is_torn_ogg,
+    "avi": _is_torn_avi,
+    "mpegts": _is_torn_ts,
+    "gif": _is_torn_gif,
+}
 
 
 def is_joint(path: Path, position: int) -> bool:

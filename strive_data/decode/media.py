@@ -23,7 +23,7 @@ from strive_data.errors import FailureKind, SampleError
 
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,gif,apng,rm,nut,mxf,dv,swf,"
-    "wtv,mjpeg,yuv4mpegpipe,mp3,flac"
+    "wtv,gxf,mjpeg,yuv4mpegpipe,mp3,flac"
 )
 """FFmpeg's names of the file formats that are opened: songs as well, which say so and have covers."""
 

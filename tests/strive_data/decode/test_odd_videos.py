@@ -422,8 +422,10 @@ def test_swf_has_no_key_flags(tmp_path: Path) -> None:
         (Clip(name="a.gif", codec="gif", pix_fmt="rgb8"), b"\x21\xf9\x04"),
         (Clip(name="a.ogg", **JOINED["vp8.ogg"]), b"OggS"),
         (Clip(name="a.avi", codec="huffyuv", pix_fmt="rgb24"), b"00dc"),
+        (Clip(name="a.ts", options=CLOSED.options), b"\x47\x41\x00"),
+        (Clip(name="a.m2ts", options=CLOSED.options), b"\x47\x50\x11"),
     ],
-    ids=["fragments", "matroska", "gif", "ogg", "avi"],
+    ids=["fragments", "matroska", "gif", "ogg", "avi", "ts", "m2ts"],
 )
 def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
     tmp_path: Path, clip: Clip, mark: bytes
