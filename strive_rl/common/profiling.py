@@ -22,7 +22,9 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Add the time since the last lap to `name`."""
+        """Add the time since the last lap to `name`, with what a GPU has not finished."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self._laps[name] = self._laps.get(name, 0.0) + now - self._last
         self._last = now

@@ -28,7 +28,7 @@ from strive_rl.policy.decode import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
 from strive_rl.policy.packing import pack
-from strive_rl.policy.policy import THROUGH, Policy
+from strive_rl.policy.policy import THROUGH, WHOLE, Policy
 from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
 
@@ -161,13 +161,15 @@ class _Pass:
         self._draw(hidden)
 
     def _captured(self) -> torch.cuda.CUDAGraph | None:
-        """The step as a CUDA graph, after one was run; None on other devices, for a sharded model, and for
-        experts, whose loads another step may not have."""
+        """The step as a CUDA graph, after one was run; None on other devices, for weights that are sharded
+        now (their passes exchange), and for experts, whose loads another step may not have."""
         model, on_gpu = self.policy.model, self.policy.device.type == "cuda"
-        if not (on_gpu and self.policy.settings.cuda_graphs) or hasattr(model, THROUGH) or has_experts(model):
+        sharded = hasattr(model, THROUGH) and not getattr(model, WHOLE, False)
+        if not (on_gpu and self.policy.settings.cuda_graphs) or sharded or has_experts(model):
             return None
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # What other threads do, as those that write a checkpoint, does not end a capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.step()
         return graph
 

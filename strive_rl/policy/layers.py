@@ -132,18 +132,30 @@ def window_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention [1, columns, heads, D] within windows; queries, keys and values are [1, heads, columns, D],
     window i is the columns from `cu_seq_lens_q[i]` to `[i + 1]`."""
-    bounds = cu_seq_lens_q.tolist()
-    by_size: dict[int, list[int]] = {}
-    for start, end in pairwise(bounds):
-        by_size.setdefault(end - start, []).append(start)
+    by_size = _columns_by_size(cu_seq_lens_q)
     tensors = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
     if len(by_size) == 1:
         return _attend_windows(tensors, next(iter(by_size)), scaling)[None], None
     out = torch.empty_like(tensors[0])
-    for size, starts in by_size.items():
-        columns = (torch.tensor(starts)[:, None] + torch.arange(size)).flatten().to(query.device)
-        out = out.index_copy(0, columns, _attend_windows([each[columns] for each in tensors], size, scaling))
+    for size, columns in by_size.items():
+        out.index_copy_(0, columns, _attend_windows([each[columns] for each in tensors], size, scaling))
     return out[None], None
+
+
+def _columns_by_size(bounds: torch.Tensor) -> dict[int, torch.Tensor]:
+    """The columns of the windows of each size. Kept on the tensor, which all layers share: so a GPU is waited
+    for once a pass."""
+    known: dict[int, torch.Tensor] | None = getattr(bounds, "strive_columns", None)
+    if known is None:
+        starts: dict[int, list[int]] = {}
+        for start, end in pairwise(bounds.tolist()):
+            starts.setdefault(end - start, []).append(start)
+        known = {
+            size: (torch.tensor(firsts)[:, None] + torch.arange(size)).flatten().to(bounds.device)
+            for size, firsts in starts.items()
+        }
+        bounds.strive_columns = known  # type: ignore[attr-defined]
+    return known
 
 
 def _attend_windows(tensors: Sequence[torch.Tensor], size: int, scaling: float) -> torch.Tensor:

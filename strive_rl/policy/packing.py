@@ -97,7 +97,11 @@ class SpanGrid:
 
     def packed(self, rows: torch.Tensor) -> torch.Tensor:
         """Inverse of `rows` for the columns of the spans, in their order; without what was padded."""
-        return rows.transpose(1, 2).flatten(0, 1).index_select(0, self._places)
+        return self.flat(rows.transpose(1, 2))
+
+    def flat(self, rows: torch.Tensor) -> torch.Tensor:
+        """The same of rows [spans, longest, …]. A mask as index would wait for a GPU."""
+        return rows.flatten(0, 1).index_select(0, self._places)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +159,13 @@ class PackedAttention:
         state."""
         read = inputs.at(self._prompts.columns, self._prompts.valid)
         out, state = delta.read(read, delta.start(read), self._prompts.lengths)
-        parts = [out[self._prompts.valid]]
+        parts = [self._prompts.flat(out)]
         if self._cache is not None:
             self._cache.states[layer] = state
         if len(self._prompt_of):
             read = inputs.at(self.own.columns + self.prompts_end, self.own.valid)
             own, _ = delta.read(read, state.of(self._prompt_of))
-            parts.append(own[self.own.valid])
+            parts.append(self.own.flat(own))
         return torch.cat(parts)[None]
 
     def calls(self, *, narrow: bool) -> tuple[list[_Call], list[_Call]]:

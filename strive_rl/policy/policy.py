@@ -74,8 +74,10 @@ class Architecture(Protocol):
         """Further arguments of the language model, for features `deep` (each [all video tokens, D])."""
 
 
-# The method of a sharded model that runs a function as one forward pass (`sharding`).
+# The method of a sharded model that runs a function as one forward pass, and its mark while every process
+# holds all weights (`sharding`).
 THROUGH = "strive_through"
+WHOLE = "strive_whole"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +117,9 @@ class Policy:
 
     def encode_vision(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
         """Vision features of each clip, by one call of the tower."""
-        return self.architecture.features(self.model.model, pixels.to(self.device), grids)
+        # In the model's type, as the tower reads them: half the bytes to copy.
+        pixels = pixels.to(self.device, self.model.dtype)
+        return self.architecture.features(self.model.model, pixels, grids)
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Input embeddings [..., D] of token ids."""

@@ -20,7 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from strive_rl.common import distributed
-from strive_rl.policy.policy import THROUGH
+from strive_rl.policy.policy import THROUGH, WHOLE
 
 
 def shard(model: Any, device: torch.device) -> None:
@@ -54,9 +54,11 @@ def unsharded(model: Any) -> Iterator[None]:
     for unit in units:
         unit.unshard()
         unit.set_reshard_after_forward(False, recurse=False)
+    setattr(model, WHOLE, True)
     try:
         yield
     finally:
+        setattr(model, WHOLE, False)
         for unit in units:
             unit.reshard()
             unit.set_reshard_after_forward(unit is not model, recurse=False)

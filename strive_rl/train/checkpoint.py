@@ -165,10 +165,15 @@ def write(
     import torch
     from safetensors import SafetensorError
 
+    from strive_rl.policy.architectures.experts import published
+
+    # Else transformers writes the layout that it knows as published.
+    own_layout = policy.model.config.model_type == "qwen3_vl_moe"
+    laid_out = {name: published(name, tensor) if own_layout else tensor for name, tensor in weights.items()}
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        policy.model.save_pretrained(temporary, state_dict=dict(weights))
+        policy.model.save_pretrained(temporary, state_dict=laid_out, save_original_format=not own_layout)
         policy.processor.save_pretrained(temporary)
         add_older_names(temporary)
         if state is not None:

@@ -45,8 +45,10 @@ class Optimizer:
         self._weights = [parameter for _, parameter in parameters]
         self._masters = [_master(weight) for weight in self._weights]
         low, high = settings.betas
+        # One kernel on GPUs; else AdamW makes temporary copies of all weights, or a loop over sharded ones.
+        fused = all(master.is_cuda for master in self._masters) or None
         self._adamw = torch.optim.AdamW(
-            self._masters, lr=settings.lr, betas=(low, high), weight_decay=settings.weight_decay
+            self._masters, lr=settings.lr, betas=(low, high), weight_decay=settings.weight_decay, fused=fused
         )
         self._max_grad_norm = settings.max_grad_norm
 
@@ -99,7 +101,10 @@ class Optimizer:
             i: {kind: like(each, self._masters[i]) if each.ndim else each for kind, each in kinds.items()}
             for i, kinds in state["adamw"]["state"].items()
         }
-        self._adamw.load_state_dict(state["adamw"] | {"state": moments})
+        # The devices are those of now.
+        own = self._adamw.param_groups[0]["fused"]
+        groups = [group | {"fused": own} for group in state["adamw"]["param_groups"]]
+        self._adamw.load_state_dict({"param_groups": groups, "state": moments})
         with torch.no_grad():
             for name, master in zip(self._names, self._masters, strict=True):
                 if name in state["masters"]:

@@ -56,8 +56,10 @@ class _Counter:
         logits_NE, _, chosen = (each.detach() for each in output)
         logprobs = torch.log_softmax(logits_NE.float(), dim=-1)
         entropy = -(logprobs.exp() * logprobs).sum() / math.log(logits_NE.shape[-1])
-        loads = torch.bincount(chosen.flatten(), minlength=logits_NE.shape[-1])
-        made = torch.cat([loads.to(entropy), entropy[None], entropy.new_tensor([float(len(logits_NE))])])
+        # Nothing here waits for a GPU, as bincount and new_tensor would.
+        one = entropy.new_ones(()).expand(chosen.numel())
+        loads = entropy.new_zeros(logits_NE.shape[-1]).index_add_(0, chosen.flatten(), one)
+        made = torch.cat([loads, entropy[None], entropy.new_full((1,), len(logits_NE))])
         self.total = made if self.total is None else self.total + made
 
 
@@ -79,6 +81,14 @@ def take_load(model: Any) -> RouterLoad | None:
     for counter in counters:
         counter.total = None
     return np.array(totals) if totals else None
+
+
+def published(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A weight of Qwen3-VL as its published folders have it: experts [E, in, out]. Version 5 of transformers
+    loads these and [E, out, in], by the shape, and saves the latter, which vLLM and version 4.57 cannot read.
+    A square one, which it would not turn back, stays."""
+    turned = name.endswith((".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"))
+    return tensor.mT if turned and tensor.shape[1] != tensor.shape[2] else tensor
 
 
 def has_experts(model: Any) -> bool:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from strive_data.errors import UsageError
 from strive_rl.config import EngineSettings, PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
-from strive_rl.policy.architectures.experts import take_load
+from strive_rl.policy.architectures.experts import published, take_load
 from strive_rl.policy.lora import adapter_weights
 from strive_rl.rollout.engine import load_engine
 from strive_rl.schema import Group
+from strive_rl.train import checkpoint
 from tests.strive_rl.dry_run import test_memory
 from tests.strive_rl.made.models import DENSE, TINY_MODELS
 from tests.strive_rl.policy import test_generate, test_logprobs, test_lora
@@ -57,6 +59,28 @@ def test_adapters_are_on_attention_and_shared_experts_alone(adapted: Policy) -> 
     names = {name.split(".lora_")[0].rsplit(".", 2)[-2] for name in adapter_weights(adapted.model)}
     hybrid = adapted.model.config.model_type == "qwen3_5_moe"
     assert names == ({"self_attn", "linear_attn", "shared_expert"} if hybrid else {"self_attn"})
+
+
+def test_a_folder_has_the_layout_of_published_ones(tmp_path: Path) -> None:
+    """Experts [E, in, out] of Qwen3-VL, which vLLM turns; and they are read as what they were."""
+    made = load_policy(str(TINY_MODELS["qwen3_vl_moe"](tmp_path / "made")), PolicySettings(device="cpu"))
+    checkpoint.save(tmp_path / "saved", made)
+    stored = load_file(tmp_path / "saved" / "model.safetensors")
+    experts = "model.language_model.layers.0.mlp.experts"
+    hidden, width = made.model.config.text_config.hidden_size, 24
+    assert stored[f"{experts}.gate_up_proj"].shape == (6, hidden, 2 * width)
+    assert stored[f"{experts}.down_proj"].shape == (6, width, hidden)
+    own = made.model.state_dict()
+    assert stored.keys() == own.keys() - {"lm_head.weight"}
+    again = load_policy(str(tmp_path / "saved"), PolicySettings(device="cpu")).model.state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in own.items())
+
+
+def test_square_experts_stay() -> None:
+    """transformers tells the layouts apart by the shape: it would read turned ones as they lie."""
+    assert published("a.mlp.experts.down_proj", torch.zeros(2, 3, 4)).shape == (2, 4, 3)
+    square = torch.arange(8.0).view(2, 2, 2)
+    assert published("a.mlp.experts.down_proj", square) is square
 
 
 def test_what_routers_do_is_counted_in_the_update_alone(
