@@ -25,7 +25,7 @@ from strive_data.common.files import FULL
 from strive_data.common.retries import GIVE_UP
 from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
-from strive_data.common.text import escape_controls
+from strive_data.common.text import escape_controls, short_repr
 from strive_data.errors import StriveError, UsageError
 
 
@@ -198,8 +198,13 @@ Version = Annotated[
 ]
 
 
+# Of arguments: every look at such a path raises.
+PATHS_THAT_CANNOT_BE = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+
+
 def run(app: typer.Typer) -> NoReturn:
-    """Run the application. A StriveError, or a standard output that is full, is one line and exit code 2."""
+    """Run the application. A StriveError, a path that cannot be, and a standard output that is full are one
+    line and exit code 2."""
     code, arguments = 0, sys.argv[1:]
     if arguments[-1:] == [HELP_SETTINGS]:  # it needs a value
         arguments.append(SECTIONS)
@@ -215,6 +220,9 @@ def run(app: typer.Typer) -> NoReturn:
         echo(f"error: {error}", err=True)
         code = 2
     except OSError as error:
+        if error.errno in PATHS_THAT_CANNOT_BE:
+            echo(f"error: {short_repr(error.filename)}: {error.strerror}", err=True)
+            raise SystemExit(2) from error
         if error.filename is not None or error.errno not in (*FULL, errno.EIO):
             raise
         # Without a file name it comes from a stream; Python must not flush it again at its end.

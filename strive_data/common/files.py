@@ -148,6 +148,8 @@ def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
                 yield
         except OSError as error:
             where = Path(error.filename) if isinstance(error.filename, str) else None
+            if where and out in (where, where.parent) and not out.is_dir():
+                raise UsageError(f"--out {out}: it was removed while this command wrote to it") from error
             if where and out in (where, where.parent):
                 raise UsageError(
                     f"--out {out}: {error.strerror} ({where.name}); make the folder writable and {again}, or "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +24,7 @@ from strive_data.common.text import plural
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
-from strive_rl.common.progress import quiet_libraries
+from strive_rl.common.progress import duration, quiet_libraries
 from strive_rl.common.run_settings import holds_work, with_defaults
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
@@ -108,9 +109,11 @@ def _in_workers(
         running = {pool.submit(_run_in_worker, job, *places): job for job in jobs}
         try:
             observe(f"{plural(len(jobs), 'run')}, {workers} at a time")
+            began = time.monotonic()
             for number, done in enumerate(as_completed(running), start=1):
                 done.result()
-                observe(f"{running[done].name}: done, {number} of {len(jobs)}")
+                left = duration((time.monotonic() - began) / number * (len(jobs) - number))
+                observe(f"{running[done].name}: done, {number} of {len(jobs)}, {left} left")
                 finished()
         except BrokenProcessPool as error:
             raise StriveError(

@@ -71,6 +71,26 @@ def test_a_full_standard_output_is_one_line() -> None:
     assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "loop/file"])
+def test_a_path_that_cannot_be_is_one_line(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    app = console.make_app("test")
+
+    @app.command()
+    def look() -> None:
+        Path(path).stat()
+
+    monkeypatch.setattr("sys.argv", ["test", "look"])
+    with pytest.raises(SystemExit) as ended:
+        console.run(app)
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n"), len(said) < 150) == (2, 1, True)
+    assert said.startswith(f"error: '{path[:60]}")
+
+
 def test_exit_codes_are_those_of_a_shell() -> None:
     assert (exit_code(KeyboardInterrupt()), exit_code(Terminated())) == (130, 143)
 
