@@ -17,6 +17,7 @@ BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 MOST_JOINS = 200
 # The fast reader turns larger integers into floats.
 LARGEST_EXACT = 2.0**53
+TEXTS = {str}
 
 
 class UnsplittableError(Exception):
@@ -33,6 +34,15 @@ def json_value(raw: bytes) -> object:
         return _fast(raw)
     except orjson.JSONDecodeError:
         return _strict(raw)
+
+
+def quick_value(raw: bytes) -> object:
+    """As `json_value`, but a whole number beyond 2^53 in an object may be a float."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _strict(raw)
+    return value if type(value) is dict and raw.count(b":") == len(value) else _checked(raw, value)
 
 
 def list_values(blocks: Iterable[bytes]) -> Iterator[object]:
@@ -81,7 +91,10 @@ def _fast(raw: bytes) -> object:
     A raw text has a colon once for each key, behind a quote. It has more where a key is there twice or a text
     holds them; no JSON writer of note puts a blank before it.
     """
-    value = orjson.loads(raw)
+    return _checked(raw, orjson.loads(raw))
+
+
+def _checked(raw: bytes, value: object) -> object:
     keys = _keys(value)
     if raw.count(b":") == keys or (raw.count(b'":') == keys and not BLANK_AND_COLON.search(raw)):
         return value
@@ -94,13 +107,13 @@ def _keys(value: object) -> int:
     if type(value) is dict:
         count, values = len(value), [*value.values()]
     elif type(value) is list:
-        if {*map(type, value)} == {str}:
-            return 0
         count, values = 0, value
     else:
         return -(1 << 40) if type(value) is float and not -LARGEST_EXACT < value < LARGEST_EXACT else 0
     for below in values:
         kind = type(below)
+        if kind is list and {*map(type, below)} == TEXTS:
+            continue
         if kind is not str and kind is not int and below:
             count += _keys(below)
     return count

@@ -42,10 +42,10 @@ def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
         )
 
 
-def items_of(file: RowFile, steps: str) -> Iterable[Item]:
+def items_of(file: RowFile, steps: str, *, quick: bool = False) -> Iterable[Item]:
     """The rows of a file that a recipe's `rows` lead to. Raises UsageError where they do not fit the file."""
     if not steps:
-        return file.items
+        return file.items.quick() if quick else file.items
     if steps.startswith(IN_LIST):
         return _items_in_list(file, steps.removeprefix(IN_LIST))
     if file.tree is None:

@@ -83,6 +83,7 @@ class _Reader:
         if plain is not None:
             self._use(plain.sample_id, row)
             return plain
+        item = item.exact()
         if isinstance(item.value, SampleError):
             raise item.value
         try:
@@ -95,7 +96,7 @@ class _Reader:
 
     def failure(self, row: int, item: Item, error: SampleError) -> FailedRow:
         """The row of failures.parquet, with as much of the item as is known."""
-        known = self._rows.identity(item)
+        known = self._rows.identity(item.exact())
         return FailedRow(
             sample_id=sample_id_of(known),
             row=row,
@@ -160,7 +161,7 @@ def annotations_of(
         seen: set[str] = set()
         before = len(questions)
         with _collector_paused():
-            for item in items_of(file, choice.recipe.rows):
+            for item in items_of(file, choice.recipe.rows, quick=True):
                 places.add(item)
                 if type(item.value) is dict:
                     seen.update(item.value)

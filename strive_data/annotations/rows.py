@@ -21,7 +21,7 @@ from typing import NamedTuple
 import polars as pl
 
 from strive_data.annotations.delimited import CR_ALONE, FIRST_BYTES, delimited_rows, encoding_of, open_text
-from strive_data.annotations.json_values import UnsplittableError, json_value, list_values
+from strive_data.annotations.json_values import UnsplittableError, json_value, list_values, quick_value
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
@@ -39,7 +39,8 @@ class Item(NamedTuple):
     """One row and where it is: `unit` and `number`, "line" 7, negative where the unit says all.
 
     `value` is a SampleError for a row that cannot be parsed. `row` counts from 0 in its list or table.
-    `textual`: all values are texts, as in a CSV.
+    `textual`: all values are texts, as in a CSV. `raw` is the JSON of a row that was read quickly: a whole
+    number beyond 2^53 in its value may be a float.
     """
 
     path: Path
@@ -48,6 +49,11 @@ class Item(NamedTuple):
     row: int
     value: object
     textual: bool = False
+    raw: bytes = b""
+
+    def exact(self) -> Item:
+        """The item with its value as it is written."""
+        return self._replace(value=_value(self.raw, json_value), raw=b"") if self.raw else self
 
 
 # The constructor of a named tuple takes twice as long.
@@ -119,12 +125,12 @@ class JsonText:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file; each iteration reads the file once more."""
+    """The rows of a file; each iteration reads it once more. Those of `quick` are yet to be made exact."""
 
-    read: Callable[[], Iterator[Item]]
+    quick: Callable[[], Iterator[Item]]
 
     def __iter__(self) -> Iterator[Item]:
-        return self.read()
+        return map(Item.exact, self.quick())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +269,7 @@ def _list_items(text: JsonText) -> Iterator[Item]:
     row = 0
     try:
         for value in list_values(text.blocks()):
-            yield _item(Item, (text.path, "item", row, row, value, False))
+            yield _item(Item, (text.path, "item", row, row, value, False, b""))
             row += 1
     except UnsplittableError:
         try:
@@ -292,12 +298,15 @@ def _line_items(text: JsonText) -> Iterator[Item]:
     for line, raw in enumerate(text.lines(), start=1):
         if raw.isspace() or not raw:
             continue
-        try:
-            value = json_value(raw)
-        except SampleError as error:
-            value = error
-        yield _item(Item, (path, "line", line, row, value, False))
+        yield _item(Item, (path, "line", line, row, _value(raw, quick_value), False, raw))
         row += 1
+
+
+def _value(raw: bytes, read: Callable[[bytes], object]) -> object:
+    try:
+        return read(raw)
+    except SampleError as error:
+        return error
 
 
 def _tree(text: JsonText) -> Mapping[str, object] | None:
@@ -305,7 +314,7 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
 
     Raises UsageError for a file without any object, rather than give one failure for each of its lines.
     """
-    items = _line_items(text)
+    items = map(Item.exact, _line_items(text))
     first, second = next(items), next(items, None)
     if isinstance(first.value, Mapping):
         return first.value if second is None else None

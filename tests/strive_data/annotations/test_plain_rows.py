@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strive_data.annotations.apply_recipe import RecipeReader
+from strive_data.annotations.json_values import quick_value
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of
 from strive_data.annotations.recipes import own_table, packaged_recipes, with_option_columns
@@ -105,10 +107,13 @@ ROWS = {name: rows_of(recipe) for name, recipe in RECIPES.items()}
 @given(data=st.data(), name=st.sampled_from(sorted(RECIPES)), textual=st.booleans())
 def test_a_plain_row_is_read_as_by_the_full_rules(data, name, textual):
     reader, plain = READERS[name]
-    item = Item(Path("rows.jsonl"), "line", 8, 7, data.draw(ROWS[name]), textual)
-    found = plain.question(item)
-    if found is not None:
-        assert found == by_full_rules(reader, item)
+    raw = json.dumps(data.draw(ROWS[name]), ensure_ascii=data.draw(st.booleans())).encode()
+    quick = Item(Path("rows.jsonl"), "line", 8, 7, quick_value(raw), textual, raw)
+    exact = quick.exact()
+    for item in (quick, exact):
+        found = plain.question(item)
+        if found is not None:
+            assert found == by_full_rules(reader, exact)
 
 
 @pytest.mark.parametrize(

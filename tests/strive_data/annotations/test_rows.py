@@ -50,6 +50,16 @@ def test_each_format_gives_the_same_rows(tmp_path):
     assert [file.tree for file in files] == [None] * 3
 
 
+def test_quick_rows_are_made_exact(tmp_path):
+    lines = '{"a": 100000000000000000000}\n{"a": 1, "a": 2}\n{"a": NaN\n{"a": "b: c"}\n'
+    file = read_rows(written(tmp_path, "r.jsonl", lines))
+    quick, exact = [*file.items.quick()], [*file.items]
+    assert quick[0].value == {"a": 1e20}
+    assert repr(exact[0].value) == "{'a': 100000000000000000000}"
+    assert [str(item.value) for item in quick[1:]] == [str(item.value) for item in exact[1:]]
+    assert str(exact[1].value) == "the key 'a' appears twice in one object"
+
+
 def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
     file = read_rows(written(tmp_path, "rows.CSV", b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
     assert [(item.number, item.row, item.value) for item in file.items] == [
