@@ -56,7 +56,7 @@ EXPLAINS = re.compile(
 OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
 # The last sentence begins or ends with a letter: "A is my choice.", "The evidence supports A."
 ENDING = re.compile(
-    r"\A\W*(?:(?i:option|choice)\s+)?\(?([A-Z])\)?\s+(?:is|it\s+is|seems|would|has|appears)\b|(?<![\w'’/])([A-Z])\W*\Z"
+    r"\A\W*(?:(?i:option|choice)\s+)?\(?([A-Z])\)?\s+(?:it\s+is|is\s+(?:my|what))\b|(?<![\w'’/])([A-Z])\W*\Z"
 )
 NAMED = re.compile(r"\b[A-Z]\W*\Z")  # "Person B", "vitamin C"
 # The text finds none of the options, or cannot say.
@@ -172,7 +172,9 @@ def _of_line(line: str, texts: Texts) -> str | None:
     glued = not head["words"][:1].isspace() and not words.startswith("(") and words[:1].isascii()
     if not (firm and not glued) and not EXPLAINS.match(words):
         return None
-    return CONTRADICTION if _names_another(words, letter, texts) or REFUSED.match(words) else letter
+    behind = words[len(texts[letter]) :] if words.casefold().startswith(texts[letter].casefold()) else ""
+    refused = REFUSED.match(words) or DENIED_BEHIND.match(behind)
+    return CONTRADICTION if refused or _names_another(words, letter, texts) else letter
 
 
 def _same(words: str, text: str) -> bool:

@@ -37,7 +37,7 @@ LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
     rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
-    r"|perhaps|possibly|either|both|although|though|while|because|asks?|asked|says?|question)\b"
+    r"|perhaps|possibly|either|both|although|though|while|because|asks?|asked|says?|states|mention\w*|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )

@@ -68,10 +68,10 @@ GUESSED = re.compile(
 )
 ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable|probable)"
 PRAISED = re.compile(
-    rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
+    rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the)\s+)*"
-    rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|match|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
+    rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest)|most\s+{ADJECTIVES})\s+)*"
+    rf"(?:answer|option|choice|match|closest|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
@@ -112,6 +112,7 @@ DENIED = re.compile(
 EQUALLY = re.compile(
     r"\b(?:equally|just\s+as)\s+(?:plausible|likely|possible|correct|right|valid)\b", re.IGNORECASE
 )
+UNREAL = re.compile(r"\bif\b(?!\s+I\b).*\bwere\b", re.IGNORECASE)  # "If it were dark, it would be B."
 FINAL = re.compile(
     r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
 )
@@ -153,9 +154,10 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
     praised = [(match, True) for match in PRAISED.finditer(text) if match["letter"] in letters]
     for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start())[-MOST:]:
         before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
+        unreal = UNREAL.search(before)
         if match.re in (WEAK, PRAISED):  # "not A, so B": it begins a clause of its own
             before = re.split("[,;:.!?]", before)[-1]
-        if not DENIED.search(before):
+        if not DENIED.search(before) and not (weak and unreal):
             yield _statement(text, match, weak, before, letters)
 
 
