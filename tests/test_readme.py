@@ -17,7 +17,8 @@ from strive_data.demo.draw import write_h264
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import BenchmarkSettings
 from tests.strive_data.made.builds import write_build
-from tests.strive_data.made.samples import a_sample
+from tests.strive_data.made.samples import a_question, a_sample
+from tests.strive_data.score.videos import video_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "strive_data" / "README.md"
@@ -41,9 +42,12 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     write_h264(tmp_path / "clip.mp4", pictures, frames_per_second=4, height=28, width=28)
     for block in BLOCKS:
         exec(block.replace('scorer="clip"', 'scorer="flat"'), names)
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     assert names["jpegs"] == sample.jpegs_of(sample.variants[0])
     assert names["chosen"].times.shape == (2, 16)
+    frames = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    (scored,) = names["Brightness"](None).score(video_of(frames), [a_question()])
+    assert (scored.scores.tolist(), scored.scores.dtype) == ([0.0, 1.0, 2.0], np.float32)
 
 
 def test_the_polars_lines_say_what_the_readme_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

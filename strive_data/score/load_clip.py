@@ -34,7 +34,7 @@ OFFLINE_HINT = (
 )
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (
-    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, OSError),
+    *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, OSError, AssertionError),
     *(pickle.UnpicklingError, SafetensorError),
 )
 
@@ -63,7 +63,11 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
     by_schema = settings.model.startswith(SCHEMAS)
     pretrained = None if by_schema else settings.pretrained
     tag_cfg = {} if by_schema else open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
-    local = settings.model.startswith("local-dir:") or (not by_schema and not tag_cfg)
+    # With a local checkpoint, too, the tokenizer of SigLIP2 comes from the hub.
+    text = {} if by_schema else (open_clip.get_model_config(settings.model) or {}).get("text_cfg", {})
+    local = settings.model.startswith("local-dir:") or not (
+        by_schema or tag_cfg or "hf_tokenizer_name" in text
+    )
     try:
         with quiet(), nullcontext() if local else from_hub(f"{settings.model} {pretrained or ''}".rstrip()):
             model, _, transform = open_clip.create_model_and_transforms(

@@ -45,7 +45,10 @@ class CustomScorer:
             raise UsageError(f"{wrong} {size}, expected a list of {len(questions)}, one for each question")
         for result in results:
             _check(result, len(candidates.times), wrong)
-        return list(results)
+        return [
+            replace(result, scorer=result.scorer or self.name) if isinstance(result, FrameScores) else result
+            for result in results
+        ]
 
 
 def entry_point_names() -> list[str]:

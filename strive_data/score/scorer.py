@@ -18,13 +18,14 @@ class FrameScores:
     """Scores of one video's candidates for one question.
 
     scores float32 [N], higher is more relevant, on the scorer's own scale; `windows` into which the query was
-    cut (1: it fitted); `scorer` names the model and its weights. `embeddings` are the unit embeddings float32
-    [N, D] of the frames where the scorer has any (batcher.py), the same for all questions of a video.
+    cut (1: it fitted); `scorer` names the model and its weights (empty: the scorer's name). `embeddings` are
+    the unit embeddings float32 [N, D] of the frames where the scorer has any (batcher.py), the same for all
+    questions of a video.
     """
 
     scores: Floats
-    windows: int
-    scorer: str
+    windows: int = 1
+    scorer: str = ""
     embeddings: Floats | None = None
 
 

@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 from huggingface_hub import constants as hub
+from safetensors.torch import save_file
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
@@ -79,6 +80,31 @@ def test_weights_that_are_none_are_a_usage_error(tmp_path: Path, name: str) -> N
     (tmp_path / name).write_bytes(b"this is no checkpoint")
     with pytest.raises(UsageError, match="cannot load ViT-B-32 with pretrained="):
         load_clip(ScoreSettings(model="ViT-B-32", pretrained=str(tmp_path / name)))
+
+
+def test_weights_of_another_architecture_are_a_usage_error(tmp_path: Path) -> None:
+    """Regression: an AssertionError of open_clip ended the command with a traceback."""
+    weights = tmp_path / "weights.safetensors"
+    save_file({"positional_embedding": torch.zeros(5, 8)}, weights)
+    with pytest.raises(UsageError, match=r"cannot load ViT-B-32 with pretrained=.*width changed"):
+        load_clip(ScoreSettings(model="ViT-B-32", pretrained=str(weights)))
+
+
+def test_a_tokenizer_from_the_hub_is_announced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: with a local checkpoint, the hub was asked for it for more than a minute without a word."""
+
+    def large(*_: object, **__: object) -> None:
+        raise OSError("not made here")
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", large)
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+    with pytest.raises(UsageError, match="local-dir:/path/to/folder"):
+        load_clip(ScoreSettings(model="ViT-B-16-SigLIP2", pretrained=str(weights)))
+    assert "score: loading ViT-B-16-SigLIP2" in capsys.readouterr().err
 
 
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:

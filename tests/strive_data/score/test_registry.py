@@ -76,7 +76,7 @@ class Brightness:
         scores = candidates.frames.mean(axis=(1, 2, 3)).astype(np.float32)
         return [
             SampleError(FailureKind.SCORE_FAILED, "dark") if question.sample_id == "dark"
-            else FrameScores(scores=scores, windows=1, scorer=self.name)
+            else FrameScores(scores=scores)
             for question in questions
         ]
 
@@ -86,7 +86,7 @@ class Short(Brightness):
 
 class Wide(Brightness):
     def score(self, candidates, questions):
-        return [FrameScores(scores=np.ones(2), windows=1, scorer="wide") for _ in questions]
+        return [FrameScores(scores=np.ones(2)) for _ in questions]
 
 class Bare(Brightness):
     def score(self, candidates, questions):
