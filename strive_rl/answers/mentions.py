@@ -28,7 +28,7 @@ SPELLED = {
 }  # fmt: skip
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
-    r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
+    r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|worst|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
     r"|instead\s+of|rather\s+than)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )

@@ -100,12 +100,12 @@ ALTERNATIVE = re.compile(
 )
 REFUSED = re.compile(
     rf"{WRAP}\)?{WRAP}(?:(?:is|was|are|were|seems|does|do|did|can|could)(?:n't|n’t|\s*not\b"
-    r"|\s+(?:wrong|incorrect|false|unlikely|impossible|ruled\s+out))|不对|不對|不正|错|錯|\?)",
+    r"|\s+(?:wrong|incorrect|false|unlikely|impossible|ruled\s+out))|would\s+(?!be\b)|不对|不對|不正|错|錯|\?)",
     re.IGNORECASE,
 )
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|incorrect|false|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
+    r"|nor|wrong|worst|incorrect|false|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
     r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
 )
@@ -214,7 +214,7 @@ def named_letter(rest: str, letters: Set[str]) -> str:
     if match is None or match[1] not in letters:
         return ""
     tail = rest[match.end() :]
-    if REFUSED.match(tail):
+    if REFUSED.match(re.sub(r"\A\s*\([^()\n]*\)", "", tail)):  # 'Option A ("its words") is not'
         return ""
     if re.match(r"\W*or\b", tail, re.IGNORECASE):
         return "?"
