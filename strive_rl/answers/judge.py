@@ -170,7 +170,7 @@ def _refusal(error: urllib.error.HTTPError, url: str, key: str | None) -> Except
     """The error of an HTTP status: one that may pass, or one that the settings must mend. A server that
     repeats the key is not quoted with it."""
     with error:
-        said = error.read(SHOWN_BYTES).decode(errors="replace").strip()
+        said = " ".join(error.read(SHOWN_BYTES).decode(errors="replace").split())
     said = (said.replace(key, "***") if key else said)[:SHOWN_CHARACTERS]
     reason = f"{url}: HTTP {error.code} {error.reason}: {said}"
     if error.code in PASSING or error.code >= 500:

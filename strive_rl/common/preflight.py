@@ -8,10 +8,12 @@ from __future__ import annotations
 import ctypes
 import difflib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, output_folder
@@ -20,6 +22,7 @@ from strive_rl.common.model_folder import require_intact
 from strive_rl.config import DEMOS
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
+CONNECT_SECONDS = 5.0
 RESUME = "give the same command with --resume"
 
 
@@ -62,13 +65,37 @@ def require_results(folder: Path) -> None:
 
 
 def require_model(name: str, device: str | None = None) -> None:
-    """Raise UsageError where `name` is a folder without a model, or the device is absent, and DamagedError
-    where the model is damaged. A hub name is not looked up."""
-    if device is not None:
-        require_device(device)
+    """Raise UsageError where `name` is a folder without a model, and DamagedError where the model is damaged.
+
+    With the `device` that it is loaded on, also where that is absent, and for a hub name without a way to it.
+    """
     require_model_folder(name)
     if Path(name).is_dir() and first_process():
         require_intact(Path(name))
+    if device is not None:
+        require_device(device)
+        if name not in DEMOS and not Path(name).exists():
+            require_hub(name)
+
+
+def require_hub(name: str) -> None:
+    """Raise UsageError where a model is neither in the hub's cache nor at a hub that can be reached: its own
+    client takes most of a minute to find out. Behind a proxy that cannot be known."""
+    from urllib.request import getproxies  # Here: it takes long to import, and only hub names need it.
+
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    url = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    if (cache / f"models--{name.replace('/', '--')}").is_dir() or getproxies().get(url.scheme):
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"model {name}: no such folder, not in the cache {cache}, and {url.hostname} cannot be reached "
+            f"({error}); give a model folder"
+        ) from error
 
 
 def require_model_folder(name: str) -> None:

@@ -154,10 +154,10 @@ def test_a_judge_that_is_asked_too_often_says_when_to_try_again(header: str | No
     headers = Message()
     headers["Retry-After"] = header or ""
     refusal = judge._refusal(
-        HTTPError("http://judge", 429, "Too Many", headers, BytesIO(b"wait")), "url", None
+        HTTPError("http://judge", 429, "Too Many", headers, BytesIO(b"wait\na bit")), "url", None
     )
     assert isinstance(refusal, JudgeError)
-    assert refusal.wait_seconds == seconds
+    assert (refusal.wait_seconds, str(refusal)) == (seconds, "url: HTTP 429 Too Many: wait a bit")
 
 
 def test_a_judge_that_recovers_gives_its_grade(serve: Callable[..., Server]) -> None:
