@@ -23,8 +23,8 @@ AXES: dict[Normalise, tuple[int, ...]] = {"joint": (-2, -1), "per_variant": (-1,
 def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings) -> Rewards:
     """Advantages in the shape of the rewards, [..., M, G].
 
-    The std is the population's (divided by n, not n − 1; our choice): an all-but-one group of G = 4 gets 1.73
-    and −.58. Where all rewards that are compared are equal their advantages are exactly 0.
+    The std is the population's (divided by n, not n − 1; our choice): one right of G = 4 gets 1.73, the
+    three wrong ones −.58. Where all rewards that are compared are equal their advantages are exactly 0.
     """
     rewards = np.asarray(rewards_MG, dtype=np.float64)
     if rewards.ndim < 2:
@@ -32,8 +32,7 @@ def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings) -> Reward
     over = AXES[settings.normalise]
     centred = rewards - rewards.mean(axis=over, keepdims=True)
     # The mean of equal numbers can differ from them in the last bit, and over the std's floor that counts.
-    equal = rewards.min(axis=over, keepdims=True) == rewards.max(axis=over, keepdims=True)
-    centred = np.where(equal, 0.0, centred)
+    centred = np.where(_equal(rewards, over), 0.0, centred)
     if not settings.by_std:
         return centred
     return np.asarray(centred / (rewards.std(axis=over, keepdims=True) + STD_FLOOR))
@@ -63,5 +62,16 @@ def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
     It takes the accuracy part of the reward, never the shaped total: a difference in format alone would keep
     a question from which nothing but format is learned.
     """
+    return not differs(accuracy_MG, "joint").any()
+
+
+def differs(accuracy_MG: npt.ArrayLike, normalise: Normalise) -> npt.NDArray[np.bool_]:
+    """Of each completion [M, G], whether those that it is compared with differ in accuracy; if not, it is not
+    learned: per variant, a variant of equally accurate completions is left out too."""
     accuracy = np.asarray(accuracy_MG, dtype=np.float64)
-    return bool(accuracy.min() == accuracy.max())
+    return np.broadcast_to(~_equal(accuracy, AXES[normalise]), accuracy.shape)
+
+
+def _equal(values: Rewards, over: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Whether all values along these axes are the same; the axes stay, with one entry."""
+    return np.asarray(values.min(axis=over, keepdims=True) == values.max(axis=over, keepdims=True))

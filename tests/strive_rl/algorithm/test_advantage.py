@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strive_rl.algorithm.advantage import advantages, eta2, has_zero_advantage
+from strive_rl.algorithm.advantage import advantages, differs, eta2, has_zero_advantage
 from strive_rl.config import AlgorithmSettings
 from strive_rl.schema import Rewards
 
@@ -145,6 +145,12 @@ def test_filter_is_on_accuracy() -> None:
     assert has_zero_advantage(accuracy)
     assert not has_zero_advantage(shaped)
     assert not has_zero_advantage(np.eye(2, 4))
+
+
+def test_what_is_learned_is_compared_with_another_accuracy() -> None:
+    accuracy = [[1.0, 1.0], [1.0, 0.0]]
+    assert differs(accuracy, "joint").tolist() == [[True, True], [True, True]]
+    assert differs(accuracy, "per_variant").tolist() == [[False, False], [True, True]]
 
 
 @pytest.mark.parametrize(

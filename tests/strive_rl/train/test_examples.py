@@ -55,6 +55,14 @@ def test_only_informative_questions_become_examples(make_group: Callable[..., Gr
     assert example.completions == mixed.completions
 
 
+def test_a_variant_that_differs_in_format_alone_is_not_learned_per_variant(group: Group) -> None:
+    mixed = rewarded(group, ((RIGHT, WRONG), (RIGHT, FORMED)), ADVANTAGES)
+    assert make_examples([mixed], CUSTOM)[0].completions == mixed.completions
+    (example,) = make_examples([mixed], replace(CUSTOM, normalise="per_variant"))
+    assert (example.prompts, example.completions) == (group.prompts[:1], ((RIGHT, WRONG),))
+    assert example.advantages.tolist() == [1, 2]
+
+
 def test_truncated_completions_are_left_out_and_their_prompts_with_them(group: Group) -> None:
     cut = rewarded(group, ((CUT, RIGHT), (CUT, CUT)), ADVANTAGES)
     assert make_examples([cut], CUSTOM)[0].tokens == 5
