@@ -168,14 +168,20 @@ def type_by_answer(layout: Layout) -> str:
 
 
 def find_options(layout: Layout) -> None:
-    """Options from the lines of the question, where the row has none and the question two or more."""
+    """Options from the lines of the question, where the row has none and the question two or more.
+
+    Raises SampleError where A is not among them, as where an option goes over several lines."""
     if layout.get("options"):
         return
     found: Layout = {"problem": layout.get("problem")}
     take_from_question(found)
     options = found.get("options")
-    if isinstance(options, list) and len(options) > 1:
-        layout.update(found)
+    if not isinstance(options, list) or len(options) < 2:
+        return
+    letters = sorted(option.letter for option in _split(options))
+    if not _in_order(letters):
+        _bad_row(f"the question ends in the options {', '.join(letters)}, expected A, B, …, each on one line")
+    layout.update(found)
 
 
 def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from strive_data.annotations.recipes import IN_LIST
-from strive_data.annotations.rows import Item, RowFile, Rows, bad_row
+from strive_data.annotations.rows import Item, RowFile, Rows, bad_row, is_row
 from strive_data.errors import SampleError, UsageError
 
 
 def inner_rows(file: RowFile) -> RowFile | None:
     """The file by the rows inside its one JSON object: the only list of objects, or the objects by their
-    ids. None where there are none or several such lists."""
-    tree = file.tree or {}
-    lists = [key for key, value in tree.items() if _is_list_of_rows(value)]
+    ids. None where there are none or several such lists. A row that is no object, among objects, is kept."""
+    if file.tree is None or next(iter(file.items)).value is not file.tree:  # its columns are read already
+        return None
+    tree = file.tree
+    lists = [key for key, value in tree.items() if isinstance(value, list) and _mostly_rows(value)]
     if len(lists) == 1:
         rows = partial(_descend, file.path, tree[lists[0]], [], {}, [lists[0]])
         return _with_rows(file, rows, f"rows under the key {lists[0]!r}")
     if lists or not tree:
         return None
-    if all(isinstance(value, dict) for value in tree.values()):
+    if _mostly_rows(tree.values()):
         return _with_rows(file, partial(_rows_by_id, file.path, tree), "rows by their ids")
     return None
 
@@ -31,8 +33,8 @@ def _with_rows(file: RowFile, rows: Callable[[], Iterator[Item]], guess: str) ->
     return replace(file, items=Rows(rows), tree=None, guesses=(*file.guesses, guess))
 
 
-def _is_list_of_rows(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_row, value))
+def _mostly_rows(values: Collection[object]) -> bool:
+    return 0 < len(values) <= 2 * sum(map(is_row, values))
 
 
 def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
@@ -76,7 +78,7 @@ def _descend(
     path: Path, value: object, steps: Sequence[str], names: Mapping[str, str], keys: Sequence[str]
 ) -> Iterator[Item]:
     where = "/".join(keys)
-    if not steps and value and isinstance(value, Mapping) and all(map(_is_row, value.values())):
+    if not steps and value and isinstance(value, Mapping) and all(map(is_row, value.values())):
         value = list(value.values())  # rows by their numbers: {"0": {...}, "1": {...}}
     if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
         wanted = "an object" if steps else "a list of rows"
@@ -110,7 +112,3 @@ def _parallel_rows(
     for row, values in enumerate(zip(*lists, strict=True)):
         merged = {**value, **dict(zip(fields, values, strict=True)), **names}
         yield Item(path, f"{where} item", row, row, merged)
-
-
-def _is_row(value: object) -> bool:
-    return isinstance(value, Mapping)

@@ -111,7 +111,7 @@ class PlainReader:
             return None
         for holder in self._rules.strip:
             text = text.removeprefix(holder).removesuffix(holder)
-            if holder in text:  # within the question
+            if holder in text or text[:1] in ",;'’":  # within the question
                 return None
         text = text.strip()
         if type(answer) is not str:

@@ -198,7 +198,7 @@ def read_rows(path: Path) -> RowFile:
         return opened(items=Rows(partial(_line_items, text)))
     if columns := _columns(tree):
         rows = Rows(partial(_rows_of_columns, path, columns))
-        return opened(items=rows, guesses=(*guesses, "an object of columns, not a list of rows"))
+        return opened(items=rows, tree=tree, guesses=(*guesses, "an object of columns, not a list of rows"))
     only = Item(path, "line", 1, 0, tree)
     return opened(items=Rows(lambda: iter([only])), tree=tree)
 
@@ -252,10 +252,11 @@ def _columns(tree: Mapping[str, object]) -> dict[str, list[object]]:
         columns = [[*table.values()] for table in tables]
     cells = [cell for column in columns for cell in column]
     same = len(columns) == len(tree) and len({len(column) for column in columns}) == 1
-    return dict(zip(tree, columns, strict=True)) if cells and same and not any(map(_is_row, cells)) else {}
+    return dict(zip(tree, columns, strict=True)) if cells and same and not any(map(is_row, cells)) else {}
 
 
-def _is_row(value: object) -> bool:
+def is_row(value: object) -> bool:
+    """Whether a value can be a row."""
     return isinstance(value, Mapping)
 
 

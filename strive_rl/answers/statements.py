@@ -71,7 +71,7 @@ PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|match|closest|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|[.:]?[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
+    rf"(?:answer|option|choice|match|closest|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )

@@ -42,9 +42,11 @@ FREE = frozenset(
 GONE = {
     "algorithm.baseline": "mean",
     "algorithm.logprob_condition": "own",
+    "data.alpha_final": None,
     "data.alpha_gain": 0.2,
     "data.alpha_least": 0.1,
     "data.alpha_schedule": "constant",
+    "data.alpha_steps": None,
 }
 
 
@@ -159,7 +161,7 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in GONE.items():
         section, key = name.split(".")
         if filled[section].get(key) == value:
-            del filled[section][key]
+            filled[section].pop(key, None)
     return filled
 
 

@@ -272,6 +272,11 @@ def test_a_table_of_texts():
         ("tempcompass", {"answer": "C. up"}, "answer: got 'C. up', not among the options A, B"),
         ("tempcompass", {"question": "A. left\nB. right"}, "question is empty"),
         ("plain", {"problem_type": "riddle"}, "problem_type: got 'riddle', expected one of multiple choice"),
+        (
+            "plain",
+            {"question": "Which?\nA. a\nb\nB. c\nC. d", "answer": "A"},
+            "the question ends in the options B, C, expected A, B",
+        ),
     ],
 )
 def test_bad_rows_are_reported_by_their_own_names(name, change, message):

@@ -352,6 +352,10 @@ def test_rows_inside_an_object_are_named_where_they_fail_and_read_by_what_is_ask
     assert rows.failures[0].message == "r.json data item 1: q: got 3, expected a text"
     rows, _ = read(root, "r.json", json.dumps({"q1": ROW, "q2": ROW | {"answer": 2.5}}), recipe="plain-id")
     assert [one.sample_id for _, one in rows.questions] == ["q1", "q2"]
+    # A row that is no object, or has a key twice, costs no other.
+    for body in ('{"data": [%s, null, {"answer": 1, "answer": 2}, %s]}', '{"q1": %s, "q2": null, "q3": %s}'):
+        rows, _ = read(root, "r.json", body % (json.dumps(ROW), json.dumps(ROW)))
+        assert (len(rows.questions), {failure.kind for failure in rows.failures}) == (2, {"bad_row"})
     # A row that is alone in its file stays one, whatever lists it holds.
     rows, reading = read(root, "r.jsonl", json.dumps(ROW | {"notes": [{"by": "me"}]}))
     assert (len(rows.questions), reading.unread) == (1, ("notes",))

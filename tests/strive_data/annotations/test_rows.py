@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.annotations.delimited import table_rows
-from strive_data.annotations.nested_rows import nested_items
+from strive_data.annotations.nested_rows import items_of, nested_items
 from strive_data.annotations.rows import Places, columns_of, read_rows
 from strive_data.errors import SampleError, UsageError
 
@@ -221,3 +221,11 @@ def test_numbered_rows_are_a_list_of_rows(tmp_path):
     items = list(nested_items(tmp_path / "t.json", tree, "{track}"))
     assert [item.value for item in items[:2]] == [{"q": n, "track": "Perception"} for n in (1, 2)]
     assert str(items[2].value) == "expected a list of rows"
+
+
+def test_the_columns_of_one_object_are_rows_by_themselves_and_by_a_recipe(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text('{"a": [1, 2], "b": [3, 4]}')
+    file = read_rows(path)
+    for steps in ("", "a&b"):
+        assert [item.value for item in items_of(file, steps)] == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]

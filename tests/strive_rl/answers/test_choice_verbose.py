@@ -157,6 +157,8 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
             "C",
         ),
         ("A ✗, B ✓, C ✗", RUNS, "B"),
+        ("A - correct", RUNS, "A"),
+        ("A man jumps over the wall: right behind it stands a dog.", ("A. a wall", "B. a man"), None),
         ("Statement A is false. Statement B is true. Statement C is false.", RUNS, "B"),
         ("Choose the correct option:\nA. Running\nB. Jumping\nC. Swimming", RUNS, None),
         # its own next question, as base models go on

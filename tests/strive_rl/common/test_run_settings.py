@@ -16,6 +16,7 @@ from strive_rl.common.run_settings import (
     require_same,
     require_same_prompts,
     run_record,
+    with_defaults,
 )
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, TrainSettings, ValidationSettings
 from tests.strive_rl.made.shards import make_shards
@@ -72,6 +73,8 @@ def test_a_rate_that_falls_to_the_end_fixes_where_that_is(saved: dict[str, Any])
         ("algorithm.baseline", "mean", "leave_one_out"),
         ("data.alpha_gain", 0.2, 0.3),
         ("data.alpha_schedule", "constant", "linear"),
+        ("data.alpha_final", None, 1.0),
+        ("data.alpha_steps", None, 50),
     ],
 )
 def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(
@@ -82,6 +85,7 @@ def test_a_setting_that_is_gone_stops_a_resume_only_where_it_was_in_use(
     for record, value in zip(before, (default, other), strict=True):
         record["settings"][section][key] = value
     require_same(before[0], saved, Path("out"))
+    assert with_defaults(before[0]["settings"]) == saved["settings"]  # as a study compares them
     with pytest.raises(UsageError, match=f"{name} was {other}, now None"):
         require_same(before[1], saved, Path("out"))
 
