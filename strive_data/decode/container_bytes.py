@@ -17,9 +17,12 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# Of a file that is crafted, each 8 bytes are a box.
+MOST_BOXES = 1000
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
@@ -30,8 +33,8 @@ _HEADER = re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09\x00\x00\x00\x00", 
 
 
 def iso_boxes(path: Path) -> list[bytes]:
-    """Types of the top-level boxes of an ISO base media file, until one does not fit."""
-    return [kind for kind, _ in _iso_chain(path)]
+    """Types of the first top-level boxes of an ISO base media file, until one does not fit."""
+    return [kind for kind, _ in islice(_iso_chain(path), MOST_BOXES)]
 
 
 def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
@@ -56,8 +59,10 @@ def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
 def is_torn(path: Path, formats: frozenset[str]) -> bool:
     """Whether a file of fragments, or of a format in `_TORN`, ends or breaks off inside of its structure."""
     if "mov" in formats:
-        boxes = list(_iso_chain(path))
-        return any(kind == b"moof" for kind, _ in boxes) and boxes[-1][1] != path.stat().st_size
+        fragments, last = False, 0
+        for kind, end in _iso_chain(path):
+            fragments, last = fragments or kind == b"moof", end
+        return fragments and last != path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return any(check(content) for name, check in _TORN.items() if name in formats)
 

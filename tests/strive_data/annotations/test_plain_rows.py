@@ -73,7 +73,8 @@ VALUES = st.one_of(
 LIKELY = {
     "id": st.sampled_from(["7", 7, " 7", "", 1.5, "\n"]),
     "video": st.sampled_from(["v.mp4", " v.mp4", "pic.png"]),
-    "question": st.sampled_from(["Which?", "How many?", "Which?\nA. red\nB. blue", "<video>Who?", "<video>, who?"]),
+    "question": st.sampled_from(["Which?", "How many?", "Which?\nA. red\nB. blue", "<video>Who?",
+                                 "<video>, who?"]),
     "answer": st.sampled_from(["A", "red", "B. blue", "3", 3, "<answer>A</answer>"]),
     "options": LISTS,
    "source": st.sampled_from(["s", " s", ""]),

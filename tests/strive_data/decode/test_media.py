@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
+from strive_data.decode.container_bytes import is_torn, iso_boxes
 from strive_data.decode.media import open_media, packets_of, packets_until_error, video_stream
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes.clip import Clip
@@ -158,3 +159,11 @@ def test_name_that_looks_like_a_protocol_is_a_file_name(
     Path("concat:a|b.mp4").write_bytes(make_clip(CLOSED).read_bytes())
     with open_media(Path("concat:a|b.mp4"), DecodeSettings()) as container:
         assert container.streams.best("video").frames == CLOSED.count
+
+
+def test_a_file_of_countless_boxes_is_read_through_only_where_it_has_fragments(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    for ending, is_cut in ((b"", False), (b"\0\0\0\x08moof", False), (b"\0\0\0\x08moof\0\0", True)):
+        path.write_bytes(b"\0\0\0\x08free" * 5000 + ending)
+        assert len(iso_boxes(path)) == 1000
+        assert is_torn(path, frozenset({"mov", "mp4"})) == is_cut
