@@ -41,7 +41,7 @@ def advantages(rewards_MG: npt.ArrayLike, settings: AlgorithmSettings) -> Reward
 def eta2(rewards_MG: npt.ArrayLike) -> float:
     """Share of the variance of one question's rewards [M, G] that lies between its variants, in [0, 1].
 
-    Of a nested one-way analysis of variance, η² = SS_B/(SS_B + SS_W): SS_B = G·Σ_m(R̄_m − R̄)², SS_W =
+    One-way analysis of variance by variant: η² = SS_B/(SS_B + SS_W): SS_B = G·Σ_m(R̄_m − R̄)², SS_W =
     Σ(R_mg − R̄_m)². NaN where all rewards are equal: 0/0 says nothing about the variants.
     """
     rewards = np.asarray(rewards_MG, dtype=np.float64)

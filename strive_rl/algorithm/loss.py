@@ -3,8 +3,8 @@
 Shapes: B completions of a micro-batch, L tokens of the longest of them (right padding is masked out). A
 suffix _B1 broadcasts over tokens.
 
-Each token contributes −w·min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + kl_beta·KL, and `token_weights`
-says how much of the loss it is. The losses differ in the ratio ρ and in that weight:
+Each token contributes −w·min(ρ·A, clip(ρ, 1 − clip_low, 1 + clip_high)·A) + kl_beta·KL, times its
+`token_weights`. The losses differ in the ratio ρ and in that weight:
 
     grpo      arXiv 2402.03300 eq. 3      token ratio      mean over tokens, then over completions
     dr_grpo   arXiv 2503.20783            token ratio      sum over tokens / constant
@@ -12,7 +12,7 @@ says how much of the loss it is. The losses differ in the ratio ρ and in that w
     gspo      arXiv 2507.18071 eq. 5, 7   sequence ratio   mean over tokens, then over completions
 
 Finite by construction: a log-ratio is bounded by LOG_RATIO_BOUND before exp, so a clipped token's gradient is
-exactly 0 and never 0·∞. Differs from the papers beyond that bound alone, where ρ is constant.
+exactly 0 and never 0·∞. Only beyond the bound does it differ from the papers: ρ is constant there.
 """
 
 from __future__ import annotations

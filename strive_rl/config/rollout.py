@@ -61,7 +61,7 @@ class PolicySettings:
     def __post_init__(self) -> None:
         at_least(self, "policy.", max_pixels=1, max_prompt_tokens=1, logits_chunk_tokens=1)
         at_least(self, "policy.", prompts_per_pass=1, groups_per_pass=1, lora_rank=0)
-        known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device)
+        known = re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", self.device)
         require(
             bool(known),
             f"policy.device: got {self.device!r}, expected auto, cpu, cuda or cuda:N (several GPUs: leave it "

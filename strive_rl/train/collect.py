@@ -1,4 +1,4 @@
-"""The rollouts of a step: its questions, sampled and rewarded, and new ones in place of uninformative ones.
+"""The rollouts of a step: its questions, sampled and rewarded; with dynamic sampling, further questions too.
 
 Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2). A question whose completions all get the same accuracy
 has zero advantage and is left out of the update; so is one that is damaged or whose prompt cannot be made. A

@@ -48,8 +48,11 @@ Observer = Callable[[dict[str, Any], int], None]
 
 
 def train_step(run: TrainState) -> dict[str, Any]:
-    """One step: moves policy, optimizer, cursor and step; evaluates where that is due; its record,
-    which is written too."""
+    """Run one step and return its record, which is appended to metrics.jsonl; some completions go to
+    rollouts.jsonl.
+
+    Changes the run's policy, optimizer, cursor, step and best; validates where that is due.
+    """
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
     batch = collect(run, watch)
     phase("updating")
@@ -58,7 +61,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     stats = update(
         run.policy,
         run.optimizer,
-        make_examples(groups, settings.algorithm),
+        make_examples(groups, settings.algorithm),  # of what is learned: the filter is here
         settings.algorithm,
         temperature=settings.rollout.temperature,
         learning_rate=rate,
@@ -69,7 +72,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     watch.lap("update")
     own = StepStats(
         groups=tuple(map(group_stats, groups)),
-        batch=replace(batch, groups=[]),
+        batch=replace(batch, groups=[]),  # they hold pixels: only their stats go to the other processes
         update=stats,
         seconds=watch.seconds(),
         memory_bytes=peak_memory(run.policy.device),
@@ -78,12 +81,12 @@ def train_step(run: TrainState) -> dict[str, Any]:
     masked = settings.algorithm.mask_truncated
     record = step_record(step, parts, learning_rate=rate, mask_truncated=masked)
     run.step, run.cursor = step, batch.after
-    validate(run, record)
+    validate(run, record)  # adds to the record, sets run.best
     log = _rollout_log(step, groups)
     if distributed.is_first():
         jsonl.append(run.out / METRICS_FILE, [record])
         jsonl.append(run.out / ROLLOUTS_FILE, log)
-    _require_agreement(run, record)
+    _require_agreement(run, record)  # after writing, so that the step can be read; its update is applied
     return record
 
 

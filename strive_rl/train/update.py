@@ -1,7 +1,7 @@
 """Examples → optimizer steps: the loss pass by pass, the gradient clipped, the weights moved.
 
-The rollouts of a step may serve several updates: each of `minibatches` parts of the questions once in each of
-`epochs_per_rollout` epochs, in their order, which is the random order of the data.
+The questions of a step are cut into `minibatches` parts. Each part is one optimizer step, and all parts are
+gone through `epochs_per_rollout` times, unshuffled: the order of the data is random already.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def update(
 ) -> UpdateStats:
     """All updates of one step over its examples, `policy.groups_per_pass` questions in a pass.
 
-    With the examples split over processes all of them call this and take the updates of one process with all
-    examples; the stats are those of this process's part. `dummy` is computed, without effect, while other
+    Every process calls this with its share of the examples, and the result equals that of one process with
+    all of them; the stats are those of this process's share. `dummy` is computed, without effect, while other
     processes have more passes.
 
     Raises StriveError that names the step and the questions where the loss or the gradient is not finite, on
@@ -140,7 +140,7 @@ def _accumulate(
         batch = token_batch(policy, part, settings, temperature)
         loss, values = policy_loss(batch, settings, **count)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
-        if not math.isfinite(values["loss"]):
+        if not math.isfinite(values["loss"]):  # reported after the last pass: all take the same number
             failure = failure or _not_finite(values["loss"], "loss", where, _ids(part))
         optimizer.gather()
         _add(sums, values | _gaps(batch))

@@ -138,7 +138,9 @@ def token_batch(policy: Policy, groups: Sequence[Group], temperature: float) -> 
 
 
 def main(
-    shards: Annotated[str, typer.Option(help="Folder of a finished build, with all frames.")],
+    shards: Annotated[
+        str, typer.Option(help="Folder of a finished build (another M than its own needs shard.frames=all).")
+    ],
     model: str = "demo",
     out: Path | None = None,
     steps: int = 20,

@@ -1,0 +1,81 @@
+"""Make the forest plot of the studies in the README: `python -m tools.pictures.gains`.
+
+Each line is a mean difference of paired seeds with its 95 % interval, from the tables in manifests/studies.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from strive_rl.inspect.panels import GRID, INK, PALETTE, STYLE
+from strive_rl.study.paired import Gain, gain_of
+
+PICTURE = Path(__file__).with_name("gains.png")
+STUDIES = Path(__file__).parents[2] / "manifests" / "studies"
+NOISY = "2026-11-29-hard-demo-noisy"
+GRPO, UNIFORM, VIEWS, STRIVE = "grpo-importance", "grpo-uniform", "per-variant", "strive"
+# (arm, the arm that it is compared with, the title of their lines, the study of each line)
+COMPARED = (
+    (
+        *(GRPO, UNIFORM, "frames: GRPO on importance-aware over uniform"),
+        {"hard, noisy scorer": f"{NOISY}-arms", "demo": "2026-11-29-demo"},
+    ),
+    (
+        *(VIEWS, GRPO, "two views: 2×4 per variant over GRPO 1×8"),
+        {
+            "hard, noisy scorer": f"{NOISY}-per-variant",
+            "hard, clean scorer": "2026-11-29-hard-demo",
+            "demo": "2026-11-29-demo",
+        },
+    ),
+    (
+        *(STRIVE, GRPO, "views and joint grid: STRIVE 2×4 over GRPO 1×8"),
+        {
+            "hard, noisy scorer": NOISY,
+            "the same, two other warm starts": f"{NOISY}-warm-starts",
+            "hard, clean scorer": "2026-11-29-hard-demo",
+            "demo": "2026-11-29-demo",
+        },
+    ),
+)
+
+
+def main() -> None:
+    rows: list[tuple[str, Gain | None, str]] = []
+    for place, (arm, baseline, title, studies) in enumerate(COMPARED):
+        rows.append((title, None, INK))
+        rows += [(name, paired_gain(study, arm, baseline), PALETTE[place]) for name, study in studies.items()]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 0.34 * len(rows) + 0.9), dpi=120, layout="constrained")
+        axes = figure.add_subplot()
+        for row, (_, gain, colour) in enumerate(rows):
+            if gain:
+                axes.plot(
+                    [100 * (gain.low or 0), 100 * (gain.high or 0)], [row, row], color=colour, linewidth=2
+                )
+                axes.plot([100 * gain.mean], [row], marker="s", color=colour)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        names = [f"{name}, {gain.count} seeds" if gain else name for name, gain, _ in rows]
+        axes.set_yticks(range(len(rows)), names)
+        for label, (_, gain, _) in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set_weight("normal" if gain else "bold")
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="x", color=GRID)
+        axes.set_xlabel("points, 95 % interval")
+        figure.savefig(PICTURE, format="png", metadata={"Software": None})
+
+
+def paired_gain(study: str, arm: str, baseline: str) -> Gain | None:
+    """The mean difference of two arms over the seeds that both have, on importance-aware frames."""
+    runs = json.loads((STUDIES / f"{study}.json").read_text(encoding="utf-8"))["runs"]
+    mine, theirs = runs[arm], runs[baseline]
+    return gain_of([mine[seed]["importance"] - theirs[seed]["importance"] for seed in mine if seed in theirs])
+
+
+if __name__ == "__main__":
+    main()
