@@ -71,7 +71,7 @@ PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+the\s+(?:best|most)))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|match|closest|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?i:correct|right|true|yes)\b"
+    rf"(?:answer|option|choice|match|closest|one|correct|right|true|more\s+likely|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b)|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?P<word>(?i:correct|right|true|yes))\b"
     r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects)\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
@@ -192,7 +192,9 @@ def read_number(answer: str) -> Fraction | None:
 
 def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters: Set[str]) -> Statement:
     praised = match.re is PRAISED
-    rest = "" if praised else text[match.end() : match.end() + AFTER]
+    # The word behind a colon may be another option: "A: yes" where B is yes.
+    own = f"{match['letter']} {match['word'] or ''}" if praised else ""
+    rest = own or text[match.end() : match.end() + AFTER]
     link = match["link"] if match.re is STRONG else ""
     return Statement(
         letter=match["letter"] if praised else named_letter(rest, letters),

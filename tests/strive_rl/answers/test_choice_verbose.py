@@ -158,6 +158,8 @@ CHARGE = ("A. It increases", "B. It decreases", "C. It cannot be determined")
         ),
         ("A ✗, B ✓, C ✗", RUNS, "B"),
         ("A - correct", RUNS, "A"),
+        ("A: Yes, it is.", ("A. No", "B. Yes"), None),
+        ("A: Yes, it is.", ("A. Yes", "B. No"), "A"),
         ("A man jumps over the wall: right behind it stands a dog.", ("A. a wall", "B. a man"), None),
         ("Statement A is false. Statement B is true. Statement C is false.", RUNS, "B"),
         ("Choose the correct option:\nA. Running\nB. Jumping\nC. Swimming", RUNS, None),
