@@ -23,6 +23,7 @@ from strive_data.annotations.apply_recipe import (
     untagged,
 )
 from strive_data.annotations.choices import (
+    NO_OPTION,
     letter_of_index,
     names_option,
     options_by_letter,
@@ -181,7 +182,7 @@ class PlainReader:
     def _choices(self, written: list[str], answer: str) -> tuple[tuple[str, ...], str]:
         """Options "A. text" and the letter of the right one; "" for what the full rules are to judge."""
         count, first, rule = len(written), written[0] if written else "", self._rules.answer
-        if not 2 <= count <= len(LETTERS) or "" in written:
+        if not 2 <= count <= len(LETTERS) or "" in written or written[-1] in NO_OPTION:
             return (), ""
         texts = written
         if first[:3] == "A. ":

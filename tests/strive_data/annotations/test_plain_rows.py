@@ -59,7 +59,15 @@ TEXTS = ["red", "blue", "A", "B", "b", "A. red", "A. ", "B. blue", "(B) blue", "
          "image", "mc", "[1]", "."]  # fmt: skip
 LISTS = st.one_of(
     st.sampled_from(
-        [["A. red", "B. blue"], ["red", "blue"], ["1", "3"], ["A", "B"], ["B. red", "A. blue"], ["x"]]
+        [
+            ["A. red", "B. blue"],
+            ["red", "blue"],
+            ["red", "N/A"],
+            ["1", "3"],
+            ["A", "B"],
+            ["B. red", "A. blue"],
+            ["x"],
+        ]
     ),
     st.lists(st.sampled_from(TEXTS), max_size=4),
 )
