@@ -180,7 +180,8 @@ def find_options(layout: Layout) -> None:
         return
     letters = sorted(option.letter for option in _split(options))
     if not _in_order(letters):
-        _bad_row(f"the question ends in the options {', '.join(letters)}, expected A, B, …, each on one line")
+        listed = short_repr(", ".join(letters))
+        _bad_row(f"the question ends in the options {listed}, expected A, B, …, each on one line")
     layout.update(found)
 
 

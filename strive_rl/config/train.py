@@ -16,7 +16,7 @@ DEMOS = {name: f"study/demo_models/{name}" for name in ("demo", "demo-hard")}
 
 # Why each question comes once an epoch (four seeds, the hard rendered world).
 SELECTION = "questions drawn by their expected variance scored 2.9 ± .6 points below STRIVE"
-# Why α is the same at every step (one seed with clean scores; four seeds with noisy ones).
+# Why α is the same at every step (three seeds with clean scores; four seeds with noisy ones).
 ALPHA = "an α that fell from 1 to .4 scored 1.8 ± .4 points below STRIVE, one led by zero advantage .4 ± .6"
 
 

@@ -275,7 +275,7 @@ def test_a_table_of_texts():
         (
             "plain",
             {"question": "Which?\nA. a\nb\nB. c\nC. d", "answer": "A"},
-            "the question ends in the options B, C, expected A, B",
+            "the question ends in the options 'B, C', expected A, B",
         ),
     ],
 )
