@@ -110,7 +110,8 @@ DENIED = re.compile(
     re.IGNORECASE,
 )
 EQUALLY = re.compile(
-    r"\b(?:equally|just\s+as)\s+(?:plausible|likely|possible|correct|right|valid)\b", re.IGNORECASE
+    r"\b(?:equally|just\s+as)\s+(?:plausible|likely|possible|correct|right|valid)\b|\bso\s+(?:is|does)\b",
+    re.IGNORECASE,
 )
 UNREAL = re.compile(r"\bif\b(?!\s+I\b).*\bwere\b", re.IGNORECASE)  # "If it were dark, it would be B."
 FINAL = re.compile(
@@ -192,12 +193,17 @@ def read_number(answer: str) -> Fraction | None:
 
 def _statement(text: str, match: re.Match[str], weak: bool, before: str, letters: Set[str]) -> Statement:
     praised = match.re is PRAISED
+    behind = text[match.end() : match.end() + AFTER]
+    said = re.split(r"\b(?:because|since)\b", SENTENCE_END.split(behind)[0])[0]
     # The word behind a colon may be another option: "A: yes" where B is yes.
-    own = f"{match['letter']} {match['word'] or ''}" if praised else ""
-    rest = own or text[match.end() : match.end() + AFTER]
+    rest = f"{match['letter']} {match['word'] or ''}" if praised else behind
     link = match["link"] if match.re is STRONG else ""
     return Statement(
-        letter=match["letter"] if praised else named_letter(rest, letters),
+        letter=named_letter(rest, letters)
+        if not praised
+        else "?"
+        if EQUALLY.search(said)
+        else match["letter"],
         rest=rest,
         clause=text[match.end("link") :][:AFTER] if link else rest,
         final=bool(FINAL.search(before + match[0])),
