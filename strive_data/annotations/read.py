@@ -187,18 +187,23 @@ def annotations_of(
     )
 
 
-def rows_by_id(path: Path, *, recipe: str | None = None) -> dict[str, Mapping[str, object]]:
-    """The usable rows of one file as they are written, by the sample ids that a build gives them.
+def rows_by_id(
+    path: Path, *, recipe: str | None = None
+) -> tuple[dict[str, tuple[Question, Mapping[str, object]]], int]:
+    """The questions of one file and their rows as they are written, by the sample ids that a build gives
+    them, and how many rows the file has, unusable ones among them.
 
     Raises UsageError as `read_annotations`.
     """
     file = read_rows(path)
-    questions = annotations_of([file], "", recipe=recipe, check_files=False).questions
-    ids = {row: question.sample_id for row, question in questions}
+    questions = dict(annotations_of([file], "", recipe=recipe, check_files=False).questions)
     choice = choose(file, recipe, NO_COLUMNS)
-    items = items_of(choice.file, choice.recipe.rows)
-    values = ((ids.get(row), item.value) for row, item in enumerate(items))
-    return {name: value for name, value in values if name is not None and isinstance(value, Mapping)}
+    found: dict[str, tuple[Question, Mapping[str, object]]] = {}
+    row = -1
+    for row, item in enumerate(items_of(choice.file, choice.recipe.rows)):
+        if row in questions and isinstance(item.value, Mapping):
+            found[questions[row].sample_id] = questions[row], item.value
+    return found, row + 1
 
 
 @contextmanager

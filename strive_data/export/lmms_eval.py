@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
+from unicodedata import normalize
 
 import numpy as np
 import orjson
@@ -45,7 +46,7 @@ class KeyFrames:
 
     def __init__(self, data_root: Path, table: Path | None = None) -> None:
         self._root, self._videos = data_root, VideoFolder(data_root)
-        self._table, self._rows = table, rows_by_id(table) if table else {}
+        self._table, (self._rows, self._count) = table, rows_by_id(table) if table else ({}, 0)
 
     def __call__(self, folder: Path, rows: Iterable[ExportRow], options: ExportOptions) -> str:
         """Write a file a variant, row by row. Raises UsageError for a video that is gone or another one."""
@@ -65,7 +66,7 @@ class KeyFrames:
 
     def left_out(self, sample_ids: Iterable[str]) -> int:
         """How many rows of the table have none of these samples, and so no key frames."""
-        return len(self._rows.keys() - set(sample_ids))
+        return self._count - len(self._rows.keys() & set(sample_ids))
 
     def _entry(self, row: ExportRow) -> dict[str, object]:
         frames = {"keyframe_indices": self._numbers(row), "keyframe_times": row.times.tolist()}
@@ -79,7 +80,14 @@ class KeyFrames:
                 "answer": question.answer,
             }
         elif question.sample_id in self._rows:
-            about = self._rows[question.sample_id]
+            written, about = self._rows[question.sample_id]
+            if not _is_same(written, question):
+                raise UsageError(
+                    f"--table {self._table}: the row of sample {question.sample_id!r} asks "
+                    f"{written.question!r} of {written.video}, the build {question.question!r} of "
+                    f"{question.video}; name the table that the build was made from, its rows in the same "
+                    "order: a row without an id is known by its number"
+                )
         else:
             raise UsageError(
                 f"--table {self._table} has no row of sample {question.sample_id!r}; name the table that the "
@@ -103,6 +111,17 @@ class KeyFrames:
                 "build was made from"
             )
         return [int(number) for number in numbers]
+
+
+def _is_same(a: Question, b: Question) -> bool:
+    """Whether two rows ask the same. Of a video its name counts, with its ending or without: a build may
+    write another path."""
+    names = [
+        {normalize("NFC", part) for part in (path.name, path.stem)}
+        for path in map(PureWindowsPath, (a.video, b.video))
+    ]
+    asked = (a.question, a.options, a.answer) == (b.question, b.options, b.answer)
+    return asked and not names[0].isdisjoint(names[1])
 
 
 def _presented(path: Path, question: Question) -> tuple[Times, str]:

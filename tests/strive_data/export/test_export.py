@@ -190,9 +190,16 @@ def test_key_frames_are_added_to_the_rows_of_the_benchmark(mixed: Path, tmp_path
     assert [len(row) for row in numbers] == [4, 4, 4, 4, 4, 1, 1]
     assert times == [one.times[1].tolist() for one in open_build(mixed / "build")]
     longer = tmp_path / "longer.jsonl"
-    longer.write_text(table.read_text() + json.dumps({**rows[0], "problem_id": "failed"}) + "\n")
+    unusable = json.dumps({**rows[0], "problem_id": "bad", "solution": None})
+    longer.write_text(
+        table.read_text() + json.dumps({**rows[0], "problem_id": "failed"}) + "\n" + unusable + "\n"
+    )
     more = export_build(mixed / "build", "lmms-eval", tmp_path / "more", data_root=root, table=longer)
-    assert (more.rows, more.left_out) == (14, 1)
+    assert (more.rows, more.left_out) == (14, 2)
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({**row, "problem": f"{row['problem']} Why?"}) + "\n" for row in rows))
+    with pytest.raises(UsageError, match=r"other\.jsonl: the row of sample .* asks .* Why\?"):
+        export_build(mixed / "build", "lmms-eval", tmp_path / "new", data_root=root, table=other)
     short = tmp_path / "short.jsonl"
     short.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
     with pytest.raises(UsageError, match=r"short\.jsonl has no row of sample 'count'"):
