@@ -365,6 +365,11 @@ def synth(
         kinds=[cast(Kind, choose(each, get_args(Kind), "--kind")) for each in kind or ()],
     )
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
+    candidates = {"easy": 32, "hard": 64}[level]
+    echo(
+        f"next, as the demo's models need it: strive-data build {annotation} --data-root {out} --out shards "
+        f"--scorer demo --candidates {candidates} --frames 8 --set decode.max_pixels=784 --set shard.frames=all"
+    )
 
 
 @app.command()

@@ -30,7 +30,8 @@ from strive_data.score.windows import CountTokens
 SCHEMAS = ("local-dir:", "hf-hub:")
 OFFLINE_HINT = (
     "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors), "
-    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or --scorer flat (even frames)"
+    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or even frames (--scorer flat "
+    "--set sampler.grouping=none --set shard.embeds=false)"
 )
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (
