@@ -368,7 +368,8 @@ def synth(
     candidates = {"easy": 32, "hard": 64}[level]
     echo(
         f"next, as the demo's models need it: strive-data build {annotation} --data-root {out} --out shards "
-        f"--scorer demo --candidates {candidates} --frames 8 --set decode.max_pixels=784 --set shard.frames=all"
+        f"--scorer demo --candidates {candidates} --frames 8 --set decode.max_pixels=784 "
+        "--set shard.frames=all"
     )
 
 
