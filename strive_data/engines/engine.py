@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -129,11 +129,11 @@ def find_videos(rows: Sequence[Row], data_root: Path) -> tuple[list[VideoJob], l
     found, failures = [], []
     for row in rows:
         try:
-            folder.find(row[1].video, timed=bool(row[1].fps or row[1].frame_times))
+            video = folder.find(row[1].video, timed=bool(row[1].fps or row[1].frame_times))
         except SampleError as error:
             failures.append(failed_row(row, "annotation", error))
         else:
-            found.append(row)
+            found.append((row[0], replace(row[1], video=video)))
     return jobs_of(found, data_root), failures
 
 

@@ -51,11 +51,14 @@ class ItemSet:
         return len(self.items) + len(self.unusable)
 
 
-def read_items(paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None) -> ItemSet:
-    """All questions of the files; videos are not looked for. Raises UsageError as `read_annotations` does."""
+def read_items(
+    paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None, data_root: Path = Path()
+) -> ItemSet:
+    """All questions of the files; videos are not looked for, but absolute paths lie below `data_root`. Raises
+    UsageError as `read_annotations` does."""
     files = [read_rows(path) for path in paths]
     recipe = recipe or _recipe_of(benchmark, files)
-    annotations = annotations_of(files, Path(), recipe=recipe, check_files=False)
+    annotations = annotations_of(files, data_root, recipe=recipe, check_files=False)
     tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(files, annotations)]
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
     unusable = tuple(

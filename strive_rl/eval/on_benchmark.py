@@ -178,7 +178,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     require_samplers(settings)
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder")
-    items = read_items(task.annotations, task.benchmark, task.recipe)
+    items = read_items(task.annotations, task.benchmark, task.recipe, task.data_root)
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
@@ -305,7 +305,7 @@ def finished_results(
     if not (out / RESULTS_FILE).is_file():
         return None
     results = jsonl.read_json(out / RESULTS_FILE)
-    now = record_of(task, read_items(task.annotations, task.benchmark, task.recipe), settings)
+    now = record_of(task, read_items(task.annotations, task.benchmark, task.recipe, task.data_root), settings)
     # Other versions would have given other bytes; those that are there stay what they are.
     del now["versions"]
     # Older results do not say by how many resamples their intervals were made.

@@ -19,7 +19,7 @@ def test_videos_that_are_there_become_jobs_and_the_others_failures(tmp_path: Pat
     (tmp_path / "b.mp4").touch()
     (tmp_path / "out.mp4").symlink_to(tmp_path.parent / "elsewhere.mp4")
     (tmp_path.parent / "elsewhere.mp4").touch()
-    names = ["b.mp4", "gone.mp4", "a.mp4", "b.mp4", "out.mp4"]
+    names = ["b.mp4", "gone.mp4", "a.mp4", "b", "out.mp4"]  # "b": without its ending
     rows = [(number, a_question(str(number), video=name)) for number, name in enumerate(names)]
     jobs, failures = find_videos(rows, tmp_path)
     assert [(job.name, [number for number, _ in job.rows]) for job in jobs] == [

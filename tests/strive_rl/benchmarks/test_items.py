@@ -78,3 +78,13 @@ def test_the_first_text_or_whole_number_of_the_named_fields() -> None:
     assert text_of(row, "a", "b.c") == "deep"
     assert text_of(row, "empty", "n") == "7"
     assert text_of(row, "flag", "missing", "b") == ""
+
+
+def test_absolute_paths_lie_below_the_data_root(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text(
+        f"video,question,answer\n{tmp_path}/a.mp4,Is it red?,yes\n/elsewhere/b.mp4,Is it red?,no\n"
+    )
+    items = read_items([table], CUSTOM, None, tmp_path)
+    assert [item.question.video for item in items.items] == ["a.mp4"]
+    assert f"leaves the data root {tmp_path}" in items.unusable[0].message
