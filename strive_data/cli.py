@@ -353,24 +353,21 @@ def synth(
     ] = None,
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
-    from strive_data.demo.levels import LEVELS, Kind, Level
+    from strive_data.demo.levels import LEVELS, Kind, Level, build_options
     from strive_data.demo.write import write_world
 
+    chosen = cast(Level, choose(level, LEVELS, "--level"))
     annotation = write_world(
         out,
         videos=videos,
         questions_per_video=questions,
         seed=seed,
-        level=cast(Level, choose(level, LEVELS, "--level")),
+        level=chosen,
         kinds=[cast(Kind, choose(each, get_args(Kind), "--kind")) for each in kind or ()],
     )
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
-    candidates = {"easy": 32, "hard": 64}[level]
-    echo(
-        f"next, as the demo's models need it: strive-data build {annotation} --data-root {out} --out shards "
-        f"--scorer demo --candidates {candidates} --frames 8 --set decode.max_pixels=784 "
-        "--set shard.frames=all"
-    )
+    build = f"strive-data build {annotation} --data-root {out} --out shards {build_options(chosen)}"
+    echo(f"next, as the demo's models need it: {build}")
 
 
 @app.command()
@@ -391,9 +388,8 @@ def recipes() -> None:
     from strive_data.annotations.recipes import packaged_recipes
 
     for name, recipe in packaged_recipes().items():
-        columns = ", ".join(recipe.columns) or f"by --recipe {name} only"
         echo(f"{name}: {recipe.title}")
-        echo(f"  columns: {columns}")
+        echo(f"  columns: {', '.join(recipe.columns) or f'by --recipe {name} only'}")
         for project in recipe.project.split():
             echo(f"  {project}")
 

@@ -17,7 +17,9 @@ from typing import Annotated, Any
 
 import typer
 
-BUILD = "--scorer demo --candidates 32 --frames 8 --set decode.max_pixels=784 --set shard.frames=all"
+from strive_data.demo.levels import build_options
+
+BUILD = build_options("easy")
 ANSWER = "max_new_tokens=16"
 TRAIN = f"--set data.questions_per_step=32 --set optim.lr=1e-4 --set rollout.{ANSWER}"
 HELD_OUT_SEED = 1_000_000

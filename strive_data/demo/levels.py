@@ -19,6 +19,8 @@ from strive_data.schema import Span
 Level = Literal["easy", "hard"]
 Kind = Literal["moment", "order", "count"]
 
+# Candidate frames of a video, as the tiny models of the demo were trained on.
+CANDIDATES: dict[Level, int] = {"easy": 32, "hard": 64}
 DURATION_SECONDS = (32.0, 48.0)
 NEEDLE_SHARE = (0.015, 0.06)
 CAMERA_REACH = (0.04, 0.10)
@@ -36,6 +38,14 @@ TEMPLATES: dict[tuple[Asks, About], str] = {
     ("shape", "last"): "What shape is the {named} object at last? It is large.",
     ("shape", "count"): "What shape is the {named} object? How many shapes are there? It is large.",
 }
+
+
+def build_options(level: Level) -> str:
+    """Options of `strive-data build` that the demo's models need of a build of this level."""
+    return (
+        f"--scorer demo --candidates {CANDIDATES[level]} --frames 8 --set decode.max_pixels=784 "
+        "--set shard.frames=all"
+    )
 
 
 def plan_hard_video(

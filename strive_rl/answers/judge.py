@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -19,13 +18,13 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 from strive_data.errors import UsageError
 from strive_data.schema import Question
 from strive_rl.answers.accuracy import final_answer
 from strive_rl.common import jsonl
 from strive_rl.common.calls import NoAnswerError
+from strive_rl.common.preflight import unreachable
 from strive_rl.config import JudgeSettings
 
 TASK = (
@@ -36,7 +35,6 @@ GRADES = {"0": 0.0, "1": 1.0}
 THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 # HTTP status codes that pass by themselves; those from 500 on do too.
 PASSING = frozenset({408, 409, 425, 429})
-CONNECT_SECONDS = 5.0
 SHOWN_CHARACTERS, SHOWN_BYTES = 200, 4000
 # A grade is one digit, after some thousand tokens of thought at most.
 LARGEST_REPLY_BYTES = 1 << 20
@@ -142,19 +140,13 @@ def read_key(settings: JudgeSettings) -> str | None:
 
 
 def require_judge(settings: JudgeSettings) -> None:
-    """Raise UsageError for a key that no request can carry, and where nothing listens at the judge's address.
-    Behind a proxy that cannot be known."""
+    """Raise UsageError for a key that no request can carry, and where nothing listens at the judge's
+    address."""
     read_key(settings)
-    parts = urlsplit(settings.url)
-    if urllib.request.getproxies().get(parts.scheme):
-        return
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
+    if error := unreachable(settings.url):
         raise UsageError(
             f"reward.judge.url {settings.url}: cannot connect: {error}; start the judge's server"
-        ) from error
+        )
 
 
 def read_cache(path: Path) -> dict[str, float]:

@@ -80,22 +80,33 @@ def require_model(name: str, device: str | None = None) -> None:
 
 def require_hub(name: str) -> None:
     """Raise UsageError where a model is neither in the hub's cache nor at a hub that can be reached: its own
-    client takes most of a minute to find out. Behind a proxy that cannot be known."""
-    from urllib.request import getproxies  # Here: it takes long to import, and only hub names need it.
-
+    client takes most of a minute to find out."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    url = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    if (cache / f"models--{name.replace('/', '--')}").is_dir() or getproxies().get(url.scheme):
+    if (cache / f"models--{name.replace('/', '--')}").is_dir():
         return
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        socket.create_connection((url.hostname or "", port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
+    url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if error := unreachable(url):
         raise UsageError(
-            f"model {name}: no such folder, not in the cache {cache}, and {url.hostname} cannot be reached "
-            f"({error}); give a model folder"
-        ) from error
+            f"model {name}: no such folder, not in the cache {cache}, and {urlsplit(url).hostname} cannot be "
+            f"reached ({error}); give a model folder"
+        )
+
+
+def unreachable(url: str) -> OSError | None:
+    """Why nobody listens at the host of this address; None where somebody does, or behind a proxy, where it
+    cannot be known."""
+    from urllib.request import getproxies  # Here: it takes long to import, and few commands need it.
+
+    parts = urlsplit(url)
+    if getproxies().get(parts.scheme):
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def require_model_folder(name: str) -> None:

@@ -14,11 +14,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from strive_data.demo.draw import draw_frame
-from strive_data.demo.levels import LEVELS, Level
+from strive_data.demo.levels import CANDIDATES, LEVELS, Level
 from strive_data.demo.world import Asked, VideoPlan
 from strive_data.schema import Candidates, Question, VideoInfo
 
-CANDIDATES: dict[Level, int] = {"easy": 32, "hard": 64}
 SIDE_PIXELS = 28
 FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 

@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from strive_data.annotations.embedded import write_embedded
-from strive_data.annotations.new_table import start_table
+from strive_data.annotations.new_table import start_table, write_embedded
 from strive_data.annotations.read import read_annotations
 from strive_data.errors import UsageError
 
