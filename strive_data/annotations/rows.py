@@ -307,7 +307,8 @@ def _value(raw: bytes, read: Callable[[bytes], object]) -> object:
     try:
         return read(raw)
     except SampleError as error:
-        return error
+        # Without its traceback, whose frames would hold the open file in a cycle until a collection.
+        return SampleError(error.kind, error.message)
 
 
 def _tree(text: JsonText) -> Mapping[str, object] | None:

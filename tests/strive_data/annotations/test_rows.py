@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 
@@ -48,6 +49,27 @@ def test_each_format_gives_the_same_rows(tmp_path):
     ]
     assert [columns_of(file.items) for file in files] == [{"a", "b"}] * 3
     assert [file.tree for file in files] == [None] * 3
+
+
+def test_a_broken_row_holds_no_frames_that_keep_its_file_open(tmp_path):
+    pieces = ['{"a":\n1,\n"b": [{"c": 1}]}', '{"a": 1}\n{"a\n{"a": 2}\n']
+    for number, body in enumerate(pieces):
+        file = read_rows(written(tmp_path, f"{number}.json", body))
+        assert [i.value.__traceback__ for i in file.items if isinstance(i.value, SampleError)] == [
+            None
+        ] * number
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for number in range(2):
+            read_rows(tmp_path / f"{number}.json")
+        gc.collect()
+        assert not [
+            each for each in gc.garbage if isinstance(each, io.IOBase) and str(tmp_path) in repr(each)
+        ]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 def test_quick_rows_are_made_exact(tmp_path):
