@@ -76,7 +76,8 @@ def _question(rows: Sequence[Row], *, full: bool) -> str:
     first = rows[0]
     head = f"step {first['step']} · {first['sample_id']} · truth: {first['answer']}"
     if not first.get("informative", True):
-        head += " · left out of the update: all completions have one accuracy"
+        cut = "" if all(row["finished"] for row in rows) else " or were cut"
+        head += f" · left out of the update: completions that are compared have equal accuracy{cut}"
     ranked = sorted(rows, key=lambda row: -row["reward"])
     return "\n".join(
         [

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 
+import numpy as np
+import numpy.typing as npt
+
 from strive_data.errors import SampleError, StriveError
 from strive_data.schema import Question
-from strive_rl.algorithm.advantage import has_zero_advantage
+from strive_rl.algorithm.advantage import differs
 from strive_rl.algorithm.reward import Rules, reward_of, rewards_of
+from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
 from strive_rl.rollout.engine import Sampler
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
@@ -90,9 +94,16 @@ def reward_or_skip(
     return rewarded, skipped, calls
 
 
-def informative(group: Group) -> bool:
-    """Whether the completions differ in accuracy; other questions have zero advantage and are not learned.
+def learned(group: Group, settings: AlgorithmSettings) -> npt.NDArray[np.bool_]:
+    """Which completions the update learns, [M, G]; a question with one of them is informative.
 
-    Accuracy decides, never the shaped total: a difference in format alone would teach format alone.
+    Completions that are compared with equally accurate ones only are not learned. Accuracy decides, never
+    the shaped total: a difference in format alone would teach format alone. With `mask_truncated` those that
+    did not end by themselves are not, either (DAPO's overlong filtering, arXiv 2503.14476): their rewards
+    count in the means, but none of their tokens is learned.
     """
-    return not has_zero_advantage(group.reward_grid("accuracy"))
+    kept_MG = differs(group.reward_grid("accuracy"), settings.normalise)
+    if not settings.mask_truncated:
+        return kept_MG
+    finished_MG = np.array([[each.finished for each in row] for row in group.completions])
+    return np.asarray(kept_MG & finished_MG)

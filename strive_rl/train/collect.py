@@ -1,7 +1,7 @@
 """The rollouts of a step: its questions, sampled and rewarded; with dynamic sampling, further questions too.
 
-Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2). A question whose completions all get the same accuracy
-has zero advantage and is left out of the update; so is one that is damaged or whose prompt cannot be made. A
+Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2). A question without a completion to learn
+(`groups.learned`) is left out of the update; so is one that is damaged or whose prompt cannot be made. A
 step takes as many new questions of the stream as are missing, until `data.questions_per_step` are informative
 or `rollout.dynamic_sampling_rounds` is reached. The cursor moves over every question taken, so an epoch still
 takes each question once.
@@ -25,7 +25,7 @@ from strive_rl.common.progress import phase
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
-from strive_rl.rollout.groups import encode_groups, informative, reward_or_skip, sample_groups
+from strive_rl.rollout.groups import encode_groups, learned, reward_or_skip, sample_groups
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.state import TrainState
 
@@ -71,7 +71,8 @@ def collect(run: TrainState, watch: Stopwatch) -> RolloutBatch:
             made.broken += broken
             made.dropped += skipped + unrewarded
             made.calls += calls
-            found += sum(distributed.all_gather(sum(map(informative, rewarded))))
+            informative = sum(learned(group, run.settings.algorithm).any() for group in rewarded)
+            found += sum(distributed.all_gather(int(informative)))
             if found >= wanted or made.rounds == limit:
                 break
             made.rounds += 1

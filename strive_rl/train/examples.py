@@ -17,12 +17,11 @@ import numpy as np
 import torch
 
 from strive_data.schema import Question
-from strive_rl.algorithm.advantage import differs
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.policy.sharding import unsharded
-from strive_rl.rollout.groups import encode_groups
+from strive_rl.rollout.groups import encode_groups, learned
 from strive_rl.schema import Completion, Group, Prompt, Rewards, View
 
 Completions = tuple[tuple[Completion, ...], ...]
@@ -51,24 +50,16 @@ class TrainExample:
 
 
 def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:
-    """The examples of the groups with advantages, of their completions that are learned.
-
-    Completions that are compared with equally accurate ones only are not learned. With `mask_truncated` those
-    that did not end by themselves are not, either (DAPO's overlong filtering, arXiv 2503.14476): their
-    rewards count in the means, but none of their tokens is learned.
-    """
+    """The examples of the groups with advantages, of their completions that are `learned`."""
     made: list[TrainExample] = []
     for group in groups:
-        rows = group.completions
-        kept_MG = differs(group.reward_grid("accuracy"), settings.normalise)
-        if settings.mask_truncated:
-            kept_MG = kept_MG & np.array([[each.finished for each in row] for row in rows])
-        learned = [tuple(compress(row, keep)) for row, keep in zip(rows, kept_MG, strict=True)]
-        if any(learned):
+        kept_MG = learned(group, settings)
+        rows = [tuple(compress(row, keep)) for row, keep in zip(group.completions, kept_MG, strict=True)]
+        if any(rows):
             example = TrainExample(
                 sample_id=group.question.sample_id,
-                prompts=tuple(compress(group.prompts, learned)),
-                completions=tuple(filter(None, learned)),
+                prompts=tuple(compress(group.prompts, rows)),
+                completions=tuple(filter(None, rows)),
                 advantages=group.advantages[kept_MG],
             )
             made.append(example)

@@ -90,7 +90,7 @@ def never_updated(records: Sequence[dict[str, Any]]) -> str:
     cut = sum(record.get("truncated_share") or 0 for record in records) / len(records)
     return (
         f"warning: the weights did not change; in none of {plural(len(records), 'step')} did completions "
-        f"of a question differ in accuracy; {cut:.0%} of completions reached rollout.max_new_tokens"
+        f"that are compared differ in accuracy; {cut:.0%} of completions reached rollout.max_new_tokens"
     )
 
 

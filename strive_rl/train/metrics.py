@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from strive_rl.algorithm.advantage import eta2
+from strive_rl.algorithm.advantage import differs, eta2
+from strive_rl.config import AlgorithmSettings
 from strive_rl.data.views import evidence_seen
 from strive_rl.policy.architectures.experts import router_record, summed
 from strive_rl.policy.encode import user_text
-from strive_rl.rollout.groups import informative
+from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, Rewards
 from strive_rl.train.collect import RolloutBatch
 from strive_rl.train.update import UpdateStats
@@ -42,11 +43,15 @@ class GroupStats:
     `rewards` by part, `total` among them, `advantages`, `lengths` in tokens and `finished` are [M, G];
     `prompt_tokens` [M]. `entropy_nats` is the sum over the `entropy_tokens` tokens whose entropy is known.
     `evidence_seen` [M]: whether a frame of the variant lies in the evidence; empty where it is unknown.
+    `zero_advantage`: no completion differs in accuracy from those that it is compared with; `masked` counts
+    truncated ones that do, but are not learned; `informative`: some completion is learned.
     """
 
     sample_id: str
     problem_type: str
+    zero_advantage: bool
     informative: bool
+    masked: int
     rewards: Mapping[str, Rewards]
     advantages: Rewards
     lengths: npt.NDArray[np.int64]
@@ -69,14 +74,18 @@ class StepStats:
     memory_bytes: Mapping[str, int]
 
 
-def group_stats(group: Group) -> GroupStats:
+def group_stats(group: Group, settings: AlgorithmSettings) -> GroupStats:
     """The stats of one question."""
+    differs_MG = differs(group.reward_grid("accuracy"), settings.normalise)
+    learned_MG = learned(group, settings)
     entropies = [value for row in group.completions for each in row for value in each.entropies]
     seen = (evidence_seen(view.times.tolist(), group.question.evidence_spans) for view in group.views)
     return GroupStats(
         sample_id=group.question.sample_id,
         problem_type=group.question.problem_type,
-        informative=informative(group),
+        zero_advantage=not differs_MG.any(),
+        informative=bool(learned_MG.any()),
+        masked=int((differs_MG & ~learned_MG).sum()),
         rewards={part: group.reward_grid(part) for part in ("total", *group.rewards[0][0].parts)},
         advantages=group.advantages,
         lengths=np.array([[len(each.ids) for each in row] for row in group.completions]),
@@ -88,9 +97,7 @@ def group_stats(group: Group) -> GroupStats:
     )
 
 
-def step_record(
-    step: int, parts: Sequence[StepStats], *, learning_rate: float, mask_truncated: bool
-) -> dict[str, Any]:
+def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) -> dict[str, Any]:
     """Record of one step from the stats of all processes; None for a number that does not exist (a mean over
     nothing)."""
     groups = [group for part in parts for group in part.groups]
@@ -123,7 +130,7 @@ def step_record(
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
-        **_sampling_counts(batches, groups, mask_truncated=mask_truncated),
+        **_sampling_counts(batches, groups),
         **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
     }
 
@@ -163,26 +170,20 @@ def by_variant(grids: Sequence[Rewards]) -> list[float]:
     return [float(np.mean([np.mean(grid[m]) for grid in grids])) for m in variants]
 
 
-def _sampling_counts(
-    batches: Sequence[RolloutBatch], groups: Sequence[GroupStats], *, mask_truncated: bool
-) -> dict[str, int]:
-    learned = [group for group in groups if group.informative]
-    truncated = sum(int((~group.finished).sum()) for group in learned)
+def _sampling_counts(batches: Sequence[RolloutBatch], groups: Sequence[GroupStats]) -> dict[str, int]:
     return {
         "drawn": len(groups) + sum(len(batch.dropped) + len(batch.broken) for batch in batches),
-        "informative": len(learned),
+        "informative": sum(group.informative for group in groups),
         "dynamic_sampling_rounds": max(batch.rounds for batch in batches),
-        "masked": truncated if mask_truncated else 0,
+        "masked": sum(group.masked for group in groups),
     }
 
 
 def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
-    # The one accuracy of all completions of a question that is not informative.
-    levels = [None if group.informative else group.rewards["accuracy"][0, 0] for group in groups]
     return {
-        "zero_advantage_share": mean(level is not None for level in levels),
-        "all_right_share": mean(level == 1 for level in levels),
-        "all_wrong_share": mean(level == 0 for level in levels),
+        "zero_advantage_share": mean(group.zero_advantage for group in groups),
+        "all_right_share": mean((group.rewards["accuracy"] == 1).all() for group in groups),
+        "all_wrong_share": mean((group.rewards["accuracy"] == 0).all() for group in groups),
     }
 
 
@@ -258,14 +259,15 @@ def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: max(each[name] for each in given if name in each) for name in names}
 
 
-def log_rows(step: int, groups: Sequence[Group]) -> list[dict[str, Any]]:
+def log_rows(step: int, groups: Sequence[Group], settings: AlgorithmSettings) -> list[dict[str, Any]]:
     """Rows of rollouts.jsonl: of each question, the best and the worst completion under each variant.
 
     Best and worst by reward, the first of equals; one row where they are the same.
     """
     return [
-        _row(step, group, m, g)
+        _row(step, group, m, g) | {"informative": informative}
         for group in groups
+        for informative in [bool(learned(group, settings).any())]
         for m in range(len(group.completions))
         for g in _extremes([reward.total for reward in group.rewards[m]])
     ]
@@ -296,5 +298,4 @@ def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:
         "reward": reward.total,
         **reward.parts,
         "advantage": round(float(group.advantages[m, g]), 4),
-        "informative": informative(group),
     }

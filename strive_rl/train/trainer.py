@@ -71,18 +71,17 @@ def train_step(run: TrainState) -> dict[str, Any]:
     )
     watch.lap("update")
     own = StepStats(
-        groups=tuple(map(group_stats, groups)),
+        groups=tuple(group_stats(group, settings.algorithm) for group in groups),
         batch=replace(batch, groups=[]),  # they hold pixels: only their stats go to the other processes
         update=stats,
         seconds=watch.seconds(),
         memory_bytes=peak_memory(run.policy.device),
     )
     parts = distributed.all_gather(own)
-    masked = settings.algorithm.mask_truncated
-    record = step_record(step, parts, learning_rate=rate, mask_truncated=masked)
+    record = step_record(step, parts, learning_rate=rate)
     run.step, run.cursor = step, batch.after
     validate(run, record)  # adds to the record, sets run.best
-    log = _rollout_log(step, groups)
+    log = _rollout_log(step, groups, settings.algorithm)
     if distributed.is_first():
         jsonl.append(run.out / METRICS_FILE, [record])
         jsonl.append(run.out / ROLLOUTS_FILE, log)
@@ -106,11 +105,11 @@ def _require_agreement(run: TrainState, record: dict[str, Any]) -> None:
         )
 
 
-def _rollout_log(step: int, groups: Sequence[Group]) -> list[dict[str, Any]]:
+def _rollout_log(step: int, groups: Sequence[Group], settings: AlgorithmSettings) -> list[dict[str, Any]]:
     """Completions of the first questions of the step, whichever processes have them."""
     before = sum(distributed.all_gather(len(groups))[: distributed.rank()])
     kept = groups[: max(0, QUESTIONS_KEPT - before)]
-    return distributed.all_gather_list(log_rows(step, kept))
+    return distributed.all_gather_list(log_rows(step, kept, settings))
 
 
 def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:

@@ -102,7 +102,10 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("informative", [True, False])
 def test_a_question_that_was_left_out_of_the_update_is_marked(tmp_path: Path, informative: bool) -> None:
     """Its advantage, of a difference in format, was never used."""
-    jsonl.append(tmp_path / "rollouts.jsonl", [ROW | {"informative": informative}])
-    head = show(tmp_path).splitlines()[0]
-    assert head.endswith("left out of the update: all completions have one accuracy") is not informative
-    assert "informative" not in head
+    for step, finished in ((1, True), (2, False)):
+        row = ROW | {"step": step, "informative": informative, "finished": finished}
+        jsonl.append(tmp_path / "rollouts.jsonl", [row])
+        head = show(tmp_path).splitlines()[0]
+        reason = "left out of the update: completions that are compared have equal accuracy"
+        assert head.endswith(reason + ("" if finished else " or were cut")) is not informative
+        assert "informative" not in head

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.engine import BuiltinEngine
-from strive_rl.rollout.groups import encode_groups, informative, reward_groups, sample_groups
+from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
 from strive_rl.schema import Group, SampleRef
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion, rewarded
 
@@ -25,11 +26,21 @@ def test_rewards_have_the_places_of_their_completions(make_group: Callable[..., 
     np.testing.assert_array_equal(group.reward_grid("format"), [[0, 1], [0, 0]])
 
 
-def test_a_question_is_informative_by_accuracy_and_not_by_format(make_group: Callable[..., Group]) -> None:
+def test_what_is_learned_differs_in_accuracy_not_in_format_and_is_whole(
+    make_group: Callable[..., Group],
+) -> None:
     plain, formed = completion("<answer>A</answer>"), completion("<think>r</think><answer>A</answer>")
-    group = make_group(times=TWO_VIEWS)
-    assert not informative(rewarded(group, ((plain, formed), (plain, plain))))
-    assert informative(rewarded(group, ((plain, plain), (plain, completion("<answer>B</answer>")))))
+    wrong, cut = completion("<answer>B</answer>"), completion("<answer>B</answer>", finished=False)
+    joint, apart = AlgorithmSettings(), AlgorithmSettings(normalise="per_variant")
+    masked = AlgorithmSettings(mask_truncated=True)
+    for rows, settings, kept in (
+        (((plain, formed), (plain, plain)), joint, [[False, False], [False, False]]),
+        (((plain, plain), (plain, wrong)), joint, [[True, True], [True, True]]),
+        (((plain, plain), (plain, wrong)), apart, [[False, False], [True, True]]),
+        (((plain, plain), (wrong, wrong)), apart, [[False, False], [False, False]]),
+        (((plain, cut), (wrong, cut)), masked, [[True, False], [True, False]]),
+    ):
+        assert learned(rewarded(make_group(times=TWO_VIEWS), rows), settings).tolist() == kept
 
 
 def test_each_group_gets_its_own_m_by_g_completions(

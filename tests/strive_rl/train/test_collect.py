@@ -30,7 +30,7 @@ from strive_rl.config import (
 )
 from strive_rl.data import Cursor, Stream, next_batch
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.groups import informative
+from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 from strive_rl.train import collect
 from strive_rl.train.state import TrainState, resume, start
@@ -63,10 +63,12 @@ class FakeLoader:
 
 @dataclass
 class FakePolicy:
-    """Stands in for encoding and sampling: completions of the questions at `mixed` differ, all others are
-    right; those at `unreadable` cannot be encoded. Keeps the positions of each call."""
+    """Stands in for encoding and sampling: completions of the questions at `mixed` differ, those at `apart`
+    between their variants alone, all others are right; those at `unreadable` cannot be encoded. Keeps the
+    positions of each call."""
 
     mixed: Sequence[int]
+    apart: Sequence[int]
     unreadable: Sequence[int]
     calls: list[list[int]]
 
@@ -84,9 +86,11 @@ class FakePolicy:
         positions = [cast(SampleRef, each.ref).position for each in groups]
         self.calls.append(positions)
         right, wrong = completion("<answer>A</answer>"), completion("<answer>B</answer>")
-        rows = {False: ((right, right),) * 2, True: ((right, right), (right, wrong))}
+        rows = dict.fromkeys(positions, ((right, right), (right, right)))
+        rows |= dict.fromkeys(self.mixed, ((right, right), (right, wrong)))
+        rows |= dict.fromkeys(self.apart, ((right, right), (wrong, wrong)))
         return [
-            replace(each, completions=rows[position in self.mixed])
+            replace(each, completions=rows[position])
             for each, position in zip(groups, positions, strict=True)
         ]
 
@@ -98,11 +102,15 @@ def collected(
     *,
     damaged: Sequence[int] = (),
     unreadable: Sequence[int] = (),
+    apart: Sequence[int] = (),
+    **algorithm: Any,
 ) -> tuple[collect.RolloutBatch, list[list[int]]]:
     """The batch of a step of four questions, and the positions sampled in each round."""
-    fake = FakePolicy(mixed, unreadable, [])
+    fake = FakePolicy(mixed, apart, unreadable, [])
     settings = TrainSettings(
-        data=DataSettings(questions_per_step=4), rollout=RolloutSettings(dynamic_sampling_rounds=rounds)
+        data=DataSettings(questions_per_step=4),
+        rollout=RolloutSettings(dynamic_sampling_rounds=rounds),
+        algorithm=AlgorithmSettings(**algorithm),
     )
     run = SimpleNamespace(
         policy=SimpleNamespace(model=torch.nn.Identity()),
@@ -124,7 +132,7 @@ def test_without_rounds_a_step_is_one_batch() -> None:
     assert sampled == [ORDER[:4]]
     assert batch.rounds == 0
     assert batch.after == Cursor(epoch=0, taken=4)
-    assert list(map(informative, batch.groups)) == [True, False, False, False]
+    assert informative(batch) == [True, False, False, False]
 
 
 def test_each_round_samples_as_many_as_are_missing() -> None:
@@ -134,7 +142,21 @@ def test_each_round_samples_as_many_as_are_missing() -> None:
     assert batch.rounds == 2
     assert batch.after == Cursor(epoch=0, taken=7)
     assert [group.question.sample_id for group in batch.groups] == [f"q{i}" for i in ORDER[:7]]
-    assert sum(map(informative, batch.groups)) == 4
+    assert sum(informative(batch)) == 4
+
+
+def informative(batch: collect.RolloutBatch, **algorithm: Any) -> list[bool]:
+    return [bool(learned(group, AlgorithmSettings(**algorithm)).any()) for group in batch.groups]
+
+
+def test_a_question_whose_variants_alone_differ_is_replaced_per_variant() -> None:
+    """Regression: it made no example, and was counted as informative."""
+    mixed, apart = [ORDER[i] for i in (0, 4)], [ORDER[i] for i in (1, 2, 3)]
+    _, sampled = collected(mixed, rounds=1, apart=apart)
+    assert sampled == [ORDER[:4]]
+    batch, sampled = collected(mixed, rounds=1, apart=apart, normalise="per_variant")
+    assert sampled == [ORDER[:4], ORDER[4:7]]
+    assert informative(batch, normalise="per_variant") == [True, False, False, False, True, False, False]
 
 
 def test_the_limit_of_rounds_ends_it() -> None:
@@ -260,7 +282,8 @@ def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None
         assert record["drawn"] == record["questions"]
         assert record["prompts"] == 2 * record["questions"]
         assert record["rollouts"] == 3 * record["prompts"]
-        assert record["informative"] == round(record["questions"] * (1 - record["zero_advantage_share"]))
+        differ = round(record["questions"] * (1 - record["zero_advantage_share"]))
+        assert record["informative"] == differ or (record["masked"] and record["informative"] < differ)
         if not rollout.get("dynamic_sampling_rounds"):
             assert (record["drawn"], record["dynamic_sampling_rounds"]) == (3, 0)
         elif record["informative"] < 3:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from strive_rl.algorithm.advantage import has_zero_advantage
+from strive_rl.config import AlgorithmSettings
 from strive_rl.data import Cursor
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy.architectures.experts import summed
@@ -41,6 +42,8 @@ RIGHT_ONE, WRONG_ONE = (
 ROWS = ((RIGHT_ONE, WRONG_ONE), (WRONG_ONE, completion("<answer>", 4, finished=False, entropy=0.25)))
 ADVANTAGES = ((2.0, -1.0), (-0.5, -0.50001))
 
+JOINT = AlgorithmSettings()
+
 Grid = tuple[tuple[float, ...], ...]
 
 
@@ -50,7 +53,9 @@ def question(accuracy: Grid, **changes: Any) -> GroupStats:
     made = {
         "sample_id": "q",
         "problem_type": "multiple choice",
+        "zero_advantage": has_zero_advantage(grid),
         "informative": not has_zero_advantage(grid),
+        "masked": 0,
         "rewards": {"total": grid, "accuracy": grid, "format": grid},
         "advantages": grid,
         "lengths": np.full(grid.shape, 2),
@@ -81,17 +86,16 @@ def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: An
     return StepStats(**(made | changes))
 
 
-def record(
-    *parts: StepStats, step: int = 1, learning_rate: float = 0.0, mask: bool = False
-) -> dict[str, Any]:
-    return step_record(step, parts, learning_rate=learning_rate, mask_truncated=mask)
+def record(*parts: StepStats, step: int = 1, learning_rate: float = 0.0) -> dict[str, Any]:
+    return step_record(step, parts, learning_rate=learning_rate)
 
 
 def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
     group = make_group("q7", TWO_VIEWS)
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
-    made = group_stats(rewarded(group, ROWS, ADVANTAGES))
+    made = group_stats(rewarded(group, ROWS, ADVANTAGES), JOINT)
     assert (made.sample_id, made.problem_type, made.informative) == ("q7", "multiple choice", True)
+    assert (made.zero_advantage, made.masked) == (False, 0)
     assert {name: grid.tolist() for name, grid in made.rewards.items()} == {
         "total": [[0.9, 0.0], [0.0, 0.0]],
         "accuracy": [[1.0, 0.0], [0.0, 0.0]],
@@ -102,7 +106,25 @@ def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
     assert made.finished.tolist() == [[True, True], [True, False]]
     assert (made.entropy_nats, made.entropy_tokens) == (7 * 0.5 + 4 * 0.25, 11)
     assert made.evidence_seen == (True, False)
-    assert group_stats(rewarded(make_group("q", TWO_VIEWS), ROWS)).evidence_seen == ()
+    assert group_stats(rewarded(make_group("q", TWO_VIEWS), ROWS), JOINT).evidence_seen == ()
+
+
+def test_what_is_counted_is_what_is_learned(make_group: Callable[..., Group]) -> None:
+    apart, cut = replace(JOINT, normalise="per_variant"), replace(JOINT, mask_truncated=True)
+    halves = ((RIGHT_ONE, RIGHT_ONE), (WRONG_ONE, WRONG_ONE))
+    ended = replace(RIGHT_ONE, finished=False)
+    for rows, settings, counts in (
+        (halves, JOINT, (False, True, 0)),
+        (halves, apart, (True, False, 0)),
+        (ROWS, cut, (False, True, 1)),
+        (((ended, ROWS[1][1]),) * 2, cut, (False, False, 4)),
+        (((ended, ended),) * 2, cut, (True, False, 0)),
+    ):
+        made = group_stats(rewarded(make_group("q", TWO_VIEWS), rows), settings)
+        assert (made.zero_advantage, made.informative, made.masked) == counts
+    made = record(part(group_stats(rewarded(make_group("q", TWO_VIEWS), halves), apart)))
+    shares = ("zero_advantage_share", "all_right_share", "all_wrong_share", "informative")
+    assert [made[name] for name in shares] == [1, 0, 0, 0]
 
 
 BAD, LONG = (
@@ -275,16 +297,14 @@ def test_numbers_that_are_not_finite_are_none() -> None:
 
 def test_counts_of_dynamic_sampling() -> None:
     """Over all processes: questions drawn, informative ones, rounds, and their truncated completions."""
-    cut = question(MIXED, finished=((True, False), (False, True)))
-    also = question(RIGHT, finished=((True, False), (True, True)))
+    cut = question(MIXED, masked=2)
     parts = [
-        part(cut, also, batch={"rounds": 2, "dropped": [LONG]}),
+        part(cut, question(RIGHT), batch={"rounds": 2, "dropped": [LONG]}),
         part(question(MIXED), batch={"rounds": 2, "broken": [BAD]}),
     ]
-    made = record(*parts, mask=True)
+    made = record(*parts)
     names = ("drawn", "informative", "dynamic_sampling_rounds", "masked")
     assert [made[name] for name in names] == [5, 2, 2, 2]
-    assert record(*parts)["masked"] == 0
 
 
 def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
@@ -294,7 +314,7 @@ def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
     advantages = ((-0.5, 1.00001, -0.5), (0.0, 0.0, 0.0))
     rows = ((wrong, right, wrong), (wrong, wrong, wrong))
     group = rewarded(make_group("mixed", TWO_VIEWS), rows, advantages)
-    logged = log_rows(4, [group])
+    logged = log_rows(4, [group], JOINT)
     assert [(row["variant"], row["place"], row["completion"]) for row in logged] == [
         (0, 1, "<answer>A</answer>"),
         (0, 0, "<answer>B</answer>"),
@@ -309,7 +329,7 @@ def test_the_rollout_log_keeps_the_best_and_the_worst_of_each_variant(
     assert same == {(4, "mixed", 2, True)}
     assert all(row["informative"] for row in logged)
     equal = rewarded(make_group("equal", TWO_VIEWS), ((wrong, wrong, wrong),) * 2, advantages)
-    assert not any(row["informative"] for row in log_rows(4, [equal]))
+    assert not any(row["informative"] for row in log_rows(4, [equal], JOINT))
     assert logged[2]["times"] == [0.0, 2.123]
     assert logged[0]["view"] == "whole"
     assert logged[0]["prompt"] == user_text(group.question)

@@ -16,7 +16,7 @@ from strive_data.errors import StriveError
 from strive_rl.algorithm.loss import policy_loss
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
-from strive_rl.rollout.groups import informative
+from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group
 from strive_rl.train.examples import TrainExample, load_reference, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
@@ -235,7 +235,9 @@ def test_each_completion_is_learned_under_its_own_variant(policy: Policy, groups
 def plain_backward(policy: Policy, groups: list[Group]) -> None:
     """Gradient of −(1/N)Σ A·mean_t log π(token | prompt), GRPO's on-policy gradient, term by term."""
     terms = []
-    for group in filter(informative, with_advantages(groups, ALGORITHM)):
+    for group in with_advantages(groups, ALGORITHM):
+        if not learned(group, ALGORITHM).any():
+            continue
         for m, row in enumerate(group.completions):
             for g, completion in enumerate(row):
                 mean = logprobs(policy, [group.prompts[m]], [[completion]], TEMPERATURE).mean()
