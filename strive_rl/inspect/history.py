@@ -34,13 +34,15 @@ Values = npt.NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True, eq=False)
 class History:
     """One run: `steps` float64 [S], increasing; `values` float64 [S] by dotted metric name, NaN where a step
-    has no such number; `settings`, the resolved ones with model and shards, empty where they are unknown."""
+    has no such number; `settings`, the resolved ones with model and shards, empty where they are unknown.
+    Steps without a record, as of a file that was cut, are one step of `gaps`, without a value."""
 
     name: str
     folder: Path
     steps: Values
     values: Mapping[str, Values]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    gaps: frozenset[float] = frozenset()
 
     def smoothed(self, key: str, span: int) -> Values:
         """The averaged values of one metric; NaN at every step for a metric that the run does not have."""
@@ -112,20 +114,28 @@ def arm_curve(arm: Arm, key: str, span: int) -> Curve | None:
 
 
 def sparse_curve(arm: Arm, key: str) -> Curve | None:
-    """The curve of a metric that only some steps have, joined over the others: of one run with its interval,
-    of several seeds at the steps that all have. None where no run has a value."""
+    """The curve of a metric that only some steps have, joined over the others but for gaps: of one run with
+    its interval, of several seeds at the steps that all have. None where no run has a value."""
     known = [run for run in arm.runs if key in run.values]
     at = [run.steps[np.isfinite(run.values[key])] for run in known]
     if not known or not any(map(len, at)):
         return None
     steps = reduce(np.intersect1d, at)
-    rows_RS = np.array([run.values[key][np.searchsorted(run.steps, steps)] for run in known])
+    gaps = {gap for run in known for gap in run.gaps if len(steps) and steps[0] < gap < steps[-1]}
+    steps = np.array(sorted(gaps.union(steps)))
+    rows_RS = np.array([_at(run, run.values[key], steps) for run in known])
     if len(arm.runs) > 1:
         return Curve(steps=steps, line=rows_RS.mean(0), low=rows_RS.min(0), high=rows_RS.max(0))
     (run,) = known
     bounds = (run.values.get(f"{key}_{end}", np.full(len(run.steps), np.nan)) for end in ("low", "high"))
-    low, high = (each[np.searchsorted(run.steps, steps)] for each in bounds)
+    low, high = (_at(run, each, steps) for each in bounds)
     return Curve(steps=steps, line=rows_RS[0], low=low, high=high)
+
+
+def _at(run: History, values_S: Values, steps: Values) -> Values:
+    """The run's values at these steps; NaN at a gap of any run, which breaks the line."""
+    places = np.minimum(np.searchsorted(run.steps, steps), len(run.steps) - 1)
+    return np.where(run.steps[places] == steps, values_S[places], np.nan)
 
 
 def smoothed(values_S: Values, span: int) -> Values:
@@ -169,15 +179,18 @@ def _read(file: Path, folder: Path, name: str) -> History:
     records = {record["step"]: record for record in _records(file)}
     if not records:
         raise UsageError(f"{file}: no step is finished yet")
-    rows = [numbers(records[step]) for step in sorted(records)]
+    gaps = {step + 1 for step in records if step + 1 not in records} - {max(records) + 1}
+    steps = sorted(gaps.union(records))
+    rows = [numbers(records.get(step, {})) for step in steps]
     names = dict.fromkeys(key for row in rows for key in row)
     settings = folder / SETTINGS_FILE
     return History(
         name=name,
         folder=folder,
-        steps=np.array(sorted(records), dtype=np.float64),
+        steps=np.array(steps, dtype=np.float64),
         values={key: _bounded([row.get(key, np.nan) for row in rows]) for key in names},
         settings=jsonl.read_json(settings) if settings.is_file() else {},
+        gaps=frozenset(map(float, gaps)),
     )
 
 

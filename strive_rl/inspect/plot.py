@@ -109,7 +109,7 @@ def caption(drawing: Drawing) -> str:
         text = "Values as logged"
     if any(len(arm.runs) > 1 for arm in drawing.arms):
         text += "; several seeds: their mean at the steps that all have, in a band from least to greatest"
-    return f"{text}. A gap is a step without a finite value."
+    return f"{text}. A gap is a step without a record or a finite value."
 
 
 def curves_figure(drawing: Drawing) -> Figure:

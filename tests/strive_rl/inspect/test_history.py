@@ -15,6 +15,7 @@ from strive_rl.inspect.history import (
     read_histories,
     setting_differences,
     smoothed,
+    sparse_curve,
 )
 from tests.strive_rl.inspect.made_runs import history, make_run
 
@@ -43,6 +44,31 @@ def test_the_last_record_of_a_step_counts(tmp_path: Path) -> None:
     (read,) = read_histories([run])
     assert read.steps.tolist() == [1, 2, 3]
     assert read.values["reward"].tolist() == [0.1, 0.9, 0.3]
+
+
+def test_a_curve_breaks_where_steps_are_missing(tmp_path: Path) -> None:
+    """Regression: of a run whose metrics were cut, one line led over the steps that are lost."""
+    for name, missing in (("cut", {4, 5, 6}), ("whole", set[int]())):
+        run = make_run(tmp_path / name, [], seed=int(name == "cut"))
+        kept = [step for step in range(1, 9) if step not in missing]
+        for step in kept:
+            heldout = {"heldout": {"accuracy": step / 10}} if step % 2 else {}
+            jsonl.append(run / "metrics.jsonl", [{"step": step, "reward": step / 10, **heldout}])
+    cut, whole = read_histories([tmp_path / "cut", tmp_path / "whole"])
+    assert (cut.steps.tolist(), cut.gaps) == ([1, 2, 3, 4, 7, 8], {4})
+    assert (len(whole.steps), whole.gaps) == (8, frozenset())
+    (arm,) = group_arms([cut], group=False)
+    curve, sparse = arm_curve(arm, "reward", 1), sparse_curve(arm, "heldout.accuracy")
+    assert curve is not None
+    assert sparse is not None
+    np.testing.assert_array_equal(curve.line, [0.1, 0.2, 0.3, NAN, 0.7, 0.8])
+    np.testing.assert_array_equal([sparse.steps, sparse.line], [[1, 3, 4, 7], [0.1, 0.3, NAN, 0.7]])
+    (both,) = group_arms([cut, whole], group=True)
+    curve, sparse = arm_curve(both, "reward", 1), sparse_curve(both, "heldout.accuracy")
+    assert curve is not None
+    assert sparse is not None
+    np.testing.assert_allclose(curve.line, [0.1, 0.2, 0.3, NAN, 0.7, 0.8])
+    np.testing.assert_allclose([sparse.steps, sparse.line], [[1, 3, 4, 7], [0.1, 0.3, NAN, 0.7]])
 
 
 def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
