@@ -29,8 +29,8 @@ from strive_data.schema import (
     failed_row,
 )
 from strive_data.score import FrameScores, Scorer
-from strive_data.score.batcher import EmbeddingScorer, FrameEmbedder
-from strive_data.score.scorer import FlatScorer
+from strive_data.score.batcher import EmbeddingScorer
+from strive_data.score.scorer import FlatScorer, FrameEmbedder
 from strive_data.shards.frames import EncodedFrames, encode_frames
 
 Video = Candidates | CacheMiss | CacheHit

@@ -23,7 +23,7 @@ from strive_data.errors import SettingsError, UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Frames, Sample, Times
 from strive_data.score import make_scorer
-from strive_data.score.batcher import FrameEmbedder
+from strive_data.score.scorer import FrameEmbedder
 from strive_data.shards.frames import decode_jpeg
 from strive_data.shards.reader import ShardSet
 

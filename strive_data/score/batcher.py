@@ -18,7 +18,7 @@ import numpy as np
 
 from strive_data.errors import SampleError
 from strive_data.schema import Floats, Frames, Question
-from strive_data.score.scorer import FrameScores, require_frames
+from strive_data.score.scorer import FrameEmbedder, FrameScores, require_frames
 
 EmbedBatch = Callable[[Sequence[Frames]], Floats]
 """Frames uint8 RGB [H, W, 3] of any sizes → their unit embeddings float32 [B, D]; from any thread."""
@@ -102,15 +102,6 @@ class FrameBatcher:
 def _timed(embed: EmbedBatch, frames: Sequence[Frames]) -> tuple[Floats, float]:
     started = time.perf_counter()
     return embed(frames), time.perf_counter() - started
-
-
-@runtime_checkable
-class FrameEmbedder(Protocol):
-    """A scorer whose FrameScores carry the embeddings of the frames."""
-
-    def embed_frames(self, frames: Frames) -> Floats:
-        """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
-        ...
 
 
 @runtime_checkable

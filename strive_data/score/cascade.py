@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Indices, Question
-from strive_data.score.batcher import FrameEmbedder
-from strive_data.score.scorer import FrameScores, Scorer
+from strive_data.score.scorer import FrameEmbedder, FrameScores, Scorer
 
 
 class CascadeScorer:

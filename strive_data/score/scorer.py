@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -80,15 +80,27 @@ class FlatScorer:
         return [scored] * len(questions)
 
 
+@runtime_checkable
+class FrameEmbedder(Protocol):
+    """A scorer whose FrameScores carry the embeddings of the frames."""
+
+    def embed_frames(self, frames: Frames) -> Floats:
+        """Unit embeddings float32 [N, D] of frames uint8 RGB [N, H, W, 3]."""
+        ...
+
+
 class NoisyScorer:
     """Another scorer whose scores get normal noise of `sigma`, in the scorer's own units.
 
-    The noise of a question depends on its sample id alone, so equal builds stay equal.
+    The noise of a question depends on its sample id alone, so equal builds stay equal. Where the scorer
+    embeds frames, so does this one (FrameEmbedder): they can be grouped and stored.
     """
 
     def __init__(self, scorer: Scorer, sigma: float) -> None:
         self._scorer, self._sigma = scorer, sigma
         self.name = f"{scorer.name}+noise{sigma:g}"
+        if isinstance(scorer, FrameEmbedder):
+            self.embed_frames = scorer.embed_frames
 
     def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
         """What the scorer gives, with noise."""

@@ -14,8 +14,8 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import Candidates, Question
 from strive_data.score import FrameScores, make_scorer
-from strive_data.score.batcher import FrameEmbedder
 from strive_data.score.cascade import CascadeScorer, best_share, join
+from strive_data.score.scorer import FrameEmbedder
 from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 

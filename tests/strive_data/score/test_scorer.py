@@ -9,7 +9,7 @@ from strive_data.config import ScoreSettings
 from strive_data.engines.cache import FRAMES_ONLY
 from strive_data.score import FrameScores, Scorer, make_scorer
 from strive_data.score.batcher import BatchingScorer, EmbeddingScorer
-from strive_data.score.scorer import FlatScorer, NoisyScorer
+from strive_data.score.scorer import FlatScorer, FrameEmbedder, NoisyScorer
 from tests.strive_data.made.samples import a_question, some_candidates
 
 
@@ -55,3 +55,4 @@ def test_noise_has_its_size_and_depends_on_the_sample_alone() -> None:
     assert (first.scores == again.scores).all()
     assert (first.scores != second.scores).any()
     assert first.scorer == noisy.name == "flat+noise0.8"
+    assert isinstance(noisy, FrameEmbedder)  # as the scorer that it disturbs: its frames can be grouped
