@@ -21,7 +21,7 @@ from strive_data.errors import UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Times
 from strive_data.shards.manifest import RUN_FILE
-from strive_data.shards.reader import read_run
+from strive_data.shards.reader import ShardSet, read_run
 
 Moment = tuple[int, int]
 
@@ -31,7 +31,8 @@ class Case:
     """Scores float32 [N] of a video's candidates for a question, and its moments.
 
     `moments`: half-open ranges of candidates in which the answer can be seen; an empty range is a moment that
-    no candidate meets, missed by every sampler. `stored`: the variants of a build, int32 [M, K].
+    no candidate meets, missed by every sampler. `stored`: the variants of a build, int32 [M, K]. Grouping
+    needs `times` [N] in seconds and `embeddings` [N, D], of a build with shard.embeds=true.
     """
 
     sample_id: str
@@ -39,6 +40,8 @@ class Case:
     scores: Floats
     moments: tuple[Moment, ...]
     stored: Indices | None = None
+    times: Times | None = None
+    embeddings: Floats | None = None
 
 
 TRUTH_FILE, SCORES_FILE = "highlight_val_release.jsonl", "moment_detr_val_preds.jsonl"
@@ -108,7 +111,7 @@ def read_cases(folder: Path) -> Cases:
 
 def read_build_cases(folder: Path) -> Cases:
     """Cases of a finished build: its own scores and stored variants, its annotation's evidence spans."""
-    built = SamplerSettings(**read_run(folder)["settings"]["sampler"])
+    settings = read_run(folder)["settings"]
     columns = ("sample_id", "video_id", "variants", "evidence_spans")
     samples = scan(folder, "samples").select(columns).collect()
     known = samples.filter(pl.col("evidence_spans").list.len() > 0)
@@ -125,8 +128,21 @@ def read_build_cases(folder: Path) -> Cases:
         .collect()
     )
     rows = known.join(frames, on="sample_id", how="inner", maintain_order="left").iter_rows(named=True)
-    cases = [_case_truth(row) for row in rows]
+    embeddings = _embeddings(folder) if settings["shard"].get("embeds", False) else {}
+    cases = [_case_truth(row, embeddings.get(row["sample_id"])) for row in rows]
+    built = SamplerSettings(**settings["sampler"])
     return Cases(source=str(folder), cases=cases, without=samples.height - len(cases), built=built)
+
+
+def _embeddings(folder: Path) -> dict[str, Floats]:
+    """Those of the candidates of each sample, float32 [N, D], from the shards."""
+    shards = ShardSet.open(folder)
+    samples = map(shards.read, range(len(shards)))
+    return {
+        sample.meta.question.sample_id: sample.embeds.astype(np.float32)
+        for sample in samples
+        if sample.embeds is not None
+    }
 
 
 def moment_of(times_N: Times, start_seconds: float, end_seconds: float) -> Moment:
@@ -135,7 +151,7 @@ def moment_of(times_N: Times, start_seconds: float, end_seconds: float) -> Momen
     return int(first), int(np.searchsorted(times_N, end_seconds, side="right"))
 
 
-def _case_truth(row: dict[str, Any]) -> Case:
+def _case_truth(row: dict[str, Any], embeddings: Floats | None) -> Case:
     times_N = np.array(row["time"])
     stored = [[i for i, taken in enumerate(row["taken"]) if m in taken] for m in range(row["variants"])]
     return Case(
@@ -144,4 +160,6 @@ def _case_truth(row: dict[str, Any]) -> Case:
         scores=np.array(row["score"], dtype=np.float32),
         moments=tuple(moment_of(times_N, start, end) for start, end in row["evidence_spans"]),
         stored=np.array(stored, dtype=np.int32),
+        times=times_N,
+        embeddings=embeddings,
     )

@@ -20,7 +20,7 @@ from strive_data.config import SamplerSettings
 from strive_data.inspect.cases import Case, Moment
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.density import Float64s, spread
-from strive_data.sampling.registry import NOISY, SAMPLERS, draw_rows
+from strive_data.sampling.registry import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings
 from strive_data.schema import Indices
 
 Group = list[int]
@@ -118,7 +118,15 @@ def _drawn(
         offsets_Q = np.full(len(group), EVALUATION_OFFSET)
         if drawn_offsets or settings.name in NOISY:
             offsets_Q = np.array([comb_offset(settings.seed, cases[i].sample_id, 0) for i in group])
-        yield group, draw_rows(settings.name, scores_QN, settings, offsets_Q=offsets_Q)
+        if not needs_embeddings(settings):
+            yield group, draw_rows(settings.name, scores_QN, settings, offsets_Q=offsets_Q)
+            continue
+        for i, scores_N, offset in zip(group, scores_QN, offsets_Q, strict=True):
+            own, at = cases[i], float(offset)
+            drawn_MK = draw(
+                settings.name, scores_N, settings, offset=at, embeddings=own.embeddings, times=own.times
+            )
+            yield [i], drawn_MK[None]
 
 
 def _judge(cases: Sequence[Case], drawn: Iterable[tuple[Group, Indices]]) -> dict[str, Float64s]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,6 +44,11 @@ NOISY = frozenset({"gumbel"})
 SINGLE = frozenset({"aks", "bolt", "topk"})
 
 
+def needs_embeddings(settings: SamplerSettings) -> bool:
+    """Whether the sampler draws by frame embeddings."""
+    return settings.grouping == "semantic" and settings.name in ORDERED
+
+
 def draw(
     name: str,
     scores_N: Floats,
@@ -60,12 +66,12 @@ def draw(
     """
     sampler = SAMPLERS[choose(name, SAMPLERS, "sampler")]
     finite(scores_N)
-    if settings.grouping == "none" or name not in ORDERED:
+    if not needs_embeddings(replace(settings, name=name)):
         return sampler(scores_N, settings, offset)
     if embeddings is None or times is None:
         raise SettingsError(
-            "sampler.grouping = semantic: got no frame embeddings; set it to none, or use a "
-            "scorer that gives embeddings (clip)"
+            "sampler.grouping = semantic: got no frame embeddings; set it to none, or build with a "
+            "scorer that gives embeddings (clip), and shard.embeds=true to draw from shards"
         )
     pi_N = inclusion_of(scores_N, settings)
     return ORDERED[name](scores_N, settings, offset, pi_N, comb_order(pi_N, embeddings, times, settings))

@@ -17,7 +17,7 @@ from strive_data.common.settings import choose, differences
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.registry import ORDERED, SAMPLERS, draw
+from strive_data.sampling.registry import SAMPLERS, draw, needs_embeddings
 from strive_data.sampling.spatial import (
     Kind,
     SpatialView,
@@ -107,11 +107,6 @@ def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> 
         count: drawn_variants(sample, replace(settings, frames=count), offset=at) for count in set(counts)
     }
     return _shown(sample, [drawn[count][m] for m, count in enumerate(counts)], chosen, plan)
-
-
-def needs_embeddings(settings: SamplerSettings) -> bool:
-    """Whether the sampler draws by frame embeddings, which shards may not hold."""
-    return settings.grouping == "semantic" and settings.name in ORDERED
 
 
 def drawn_variants(sample: Sample, settings: SamplerSettings, *, offset: float) -> Indices:

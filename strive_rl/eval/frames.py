@@ -10,12 +10,12 @@ from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
-from strive_data.sampling.registry import NOISY, SAMPLERS, SINGLE
+from strive_data.sampling.registry import NOISY, SAMPLERS, SINGLE, needs_embeddings
 from strive_data.schema import Indices, Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
-from strive_rl.data.views import REBUILD, drawn_variants, needs_embeddings
+from strive_rl.data.views import REBUILD, drawn_variants
 from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings
 
 IMPORTANCE = "importance"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -97,6 +98,31 @@ def test_drawn_phases_are_those_of_training():
     for metric in METRICS:
         expected = np.mean([own[metric][0] for own in alone])
         assert compare(cases, comparison)[metric].item() == pytest.approx(expected)
+
+
+def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
+    rng = np.random.default_rng(0)
+    plain = peaked_cases(6, 30) + peaked_cases(5, 41)
+    cases = [
+        replace(case, times=np.arange(n) + 0.5, embeddings=rng.normal(size=(n, 8)).astype(np.float32))
+        for case in plain
+        for n in [len(case.scores)]
+    ]
+    for name in ("comb", "peaks"):
+        text = f"{name}:grouping=semantic"
+        comparison = Comparison(samplers=(text, name), frames=(4,), variants=(3,), noise=(0,), resamples=5)
+        table = compare(cases, comparison)
+        chosen = SamplerSettings(frames=4, variants=3, grouping="semantic")
+        drawn = [
+            draw(name, c.scores, chosen, offset=0.5, embeddings=c.embeddings, times=c.times) for c in cases
+        ]
+        alone = [measure(d[None], [c.moments], len(c.scores)) for d, c in zip(drawn, cases, strict=True)]
+        for metric in METRICS:
+            grouped = table.filter(sampler=text)[metric].item()
+            assert grouped == pytest.approx(np.mean([own[metric][0] for own in alone]))
+        assert table["largest_gap"].n_unique() == 2
+        with pytest.raises(SettingsError, match="got no frame embeddings"):
+            compare(plain, comparison)
 
 
 def test_stored_variants_are_judged_as_they_are():
