@@ -1,7 +1,8 @@
 """A folder of a model: its manifest, and the names of settings that older readers know.
 
 manifest.json has size and sha256 of each file, so that damage is found before it is used. It is written last,
-under a checksum of its own. Folders of earlier versions have none.
+under a checksum of its own. Folders of the first versions have none, nor the older names below: a checkpoint
+with these names and no manifest has lost it, and counts as damaged.
 
 transformers 5 has new names for a few settings, and drops the old ones. An older reader (4.57, and vLLM)
 falls back to its own defaults without a word: no rotary sections, a tied head. Both names are written here;
@@ -20,6 +21,7 @@ from strive_data.shards.provenance import add_checksum, checksum_matches
 from strive_rl.common import jsonl
 
 MANIFEST_FILE = "manifest.json"
+STATE_FILE = "trainer.pt"  # of a checkpoint alone
 
 
 def write_manifest(folder: Path) -> None:
@@ -37,11 +39,19 @@ def has_manifest(folder: Path) -> bool:
     return (folder / MANIFEST_FILE).is_file()
 
 
+def has_lost_manifest(folder: Path) -> bool:
+    """Whether it is a checkpoint that was written with a manifest, which is gone."""
+    written = all((folder / name).is_file() for name in (STATE_FILE, *OLD_PROCESSORS.values()))
+    return written and not has_manifest(folder)
+
+
 def find_damage(folder: Path) -> Iterator[str]:
-    """A line for each file that is not what the manifest says; nothing for a folder without one."""
+    """A line for each file that is not what the manifest says; nothing for a folder that never had one."""
+    path = folder / MANIFEST_FILE
+    if has_lost_manifest(folder):
+        yield f"{path}: missing"
     if not has_manifest(folder):
         return
-    path = folder / MANIFEST_FILE
     try:
         body = jsonl.read_json(path, ["files"])
         intact = checksum_matches(path.read_bytes(), body)

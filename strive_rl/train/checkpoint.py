@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from strive_data.common.files import FULL_WORDS, DiskFullError, has_room, sync_folder
 from strive_data.errors import DamagedError, UsageError
-from strive_rl.common.model_folder import add_older_names, find_damage, has_manifest, write_manifest
+from strive_rl.common.model_folder import (
+    STATE_FILE,
+    add_older_names,
+    find_damage,
+    has_manifest,
+    write_manifest,
+)
 from strive_rl.common.reading import reading
 
 if TYPE_CHECKING:
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
 
     from strive_rl.policy import Policy
 
-STATE_FILE = "trainer.pt"
 MODEL_FOLDER = "model"
 PREFIX = "checkpoint-"
 NAME = re.compile(rf"{PREFIX}(\d+)")

@@ -12,10 +12,10 @@ from typing import Any
 from strive_data.common.files import output_folder
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.model_folder import MANIFEST_FILE, require_intact, write_manifest
+from strive_rl.common.model_folder import MANIFEST_FILE, STATE_FILE, require_intact, write_manifest
 from strive_rl.common.run_settings import SETTINGS_FILE
 from strive_rl.config import PolicySettings
-from strive_rl.train.checkpoint import MODEL_FOLDER, STATE_FILE, latest, load_state
+from strive_rl.train.checkpoint import MODEL_FOLDER, latest, load_state
 
 # Where peft looks for a weight: the model is an attribute of its own wrapper.
 PEFT_PREFIX = "base_model.model."

@@ -16,7 +16,7 @@ from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.model_folder import has_manifest
+from strive_rl.common.model_folder import STATE_FILE, has_manifest
 from strive_rl.common.reading import reading
 from strive_rl.common.run_settings import (
     METRICS_FILE,
@@ -135,7 +135,7 @@ def _choose_checkpoint(out: Path, wanted: Path | None) -> Path | None:
 
 def _load_checkpoint(run: TrainState, folder: Path) -> None:
     state = checkpoint.load_state(folder)
-    with reading(folder / checkpoint.STATE_FILE):
+    with reading(folder / STATE_FILE):
         load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
         run.step, run.cursor = state["step"], cursor_of(state["data"], run.loader.stream)

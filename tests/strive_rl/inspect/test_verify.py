@@ -37,8 +37,17 @@ def test_every_damaged_file_is_named(run: Path) -> None:
     (run / "model" / "model.safetensors").write_bytes(b"abd")
     (run / "checkpoint-000002" / "model.safetensors").unlink()
     (run / "metrics.jsonl").write_text("[]\n")
+    for name in ("trainer.pt", "preprocessor_config.json", "video_preprocessor_config.json"):
+        (run / "checkpoint-000001" / name).touch()  # with these it was written with a manifest
     problems = verify(run).problems
-    named = ("checkpoint-000002/model.safetensors: missing", "model/model.safetensors: damaged", "line 1")
+    lost = "checkpoint-000001/manifest.json: missing"
+    assert verify(run / "checkpoint-000001").problems == (f"{run}/{lost}",)
+    named = (
+        lost,
+        "checkpoint-000002/model.safetensors: missing",
+        "model/model.safetensors: damaged",
+        "line 1",
+    )
     assert all(text in problem for text, problem in zip(named, problems, strict=True))
 
 

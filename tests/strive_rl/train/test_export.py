@@ -11,7 +11,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.model_folder import find_damage, has_manifest
+from strive_rl.common.model_folder import STATE_FILE, find_damage, has_manifest
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.lora import adapter_weights
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
 def test_the_model_is_plain_and_without_the_state(run: Path, tmp_path: Path) -> None:
     taken = export(run, tmp_path / "deep" / "model")
     assert taken == run / "checkpoint-000003"
-    assert not list((tmp_path / "deep").rglob(checkpoint.STATE_FILE))
+    assert not list((tmp_path / "deep").rglob(STATE_FILE))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
     assert has_manifest(tmp_path / "deep" / "model")
     assert not list(find_damage(tmp_path / "deep" / "model"))

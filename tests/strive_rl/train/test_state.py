@@ -175,6 +175,12 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning_and_its_st
     folder = out / "checkpoint-000003"
     (folder / "manifest.json").unlink()
     given = {"shards": shards, "model": str(tiny_folder), "settings": settings(3, save_every=1, keep=0)}
+    with pytest.raises(
+        DamagedError, match=r"000003/manifest\.json: missing; .*--resume-from checkpoint-000002$"
+    ):
+        resume(out, **given)
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        (folder / name).unlink()  # what no version without manifests wrote
     assert resume(out, **given).step == 3
     assert f"warning: {folder} has no manifest" in capsys.readouterr().err
     state = torch.load(folder / "trainer.pt", weights_only=True)

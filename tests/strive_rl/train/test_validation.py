@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.model_folder import STATE_FILE
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings, ValidationSettings
 from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
@@ -174,7 +175,7 @@ def test_pruning_spares_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         folder = checkpoint.checkpoint_folder(tmp_path, step)
         folder.mkdir()
-        (folder / checkpoint.STATE_FILE).touch()
+        (folder / STATE_FILE).touch()
     checkpoint.prune(tmp_path, 1, best=2)
     assert list(checkpoint.checkpoints(tmp_path)) == [2, 4]
 
