@@ -14,7 +14,7 @@ from strive_data.common import console
 from strive_data.common.console import Assignments, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
 from strive_data.errors import UsageError
-from strive_rl.common.options import Model, RunFolder, Seed, TrainSettingsHelp
+from strive_rl.common.options import MaxNewTokens, Model, RunFolder, Seed, TrainSettingsHelp
 from strive_rl.eval.cli import compare, evaluate, probe, score
 from strive_rl.study.cli import study
 
@@ -35,6 +35,7 @@ def train(
     steps: Annotated[int | None, option(text="Training steps; default 1000.")] = None,
     variants: Annotated[int | None, option(text="Variants M of each video; default 2.")] = None,
     completions: Annotated[int | None, option(text="Completions G of each variant; default 4.")] = None,
+    max_new_tokens: MaxNewTokens = None,
     seed: Seed = None,
     keep: Annotated[int | None, option(text="Newest checkpoints to keep, 0 for all; default 2.")] = None,
     heldout: Annotated[
@@ -51,7 +52,7 @@ def train(
         Path | None, option(text="Resume from this checkpoint of --out; later ones are renamed.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print settings and the memory estimate, then exit.")
+        bool, typer.Option("--dry-run", help="Print settings, the work and the memory estimate, then exit.")
     ] = False,
     nproc: Annotated[int, typer.Option(help="Processes that --dry-run plans for.", min=1)] = 1,
     help_settings: TrainSettingsHelp = None,
@@ -66,6 +67,7 @@ def train(
         "steps": steps,
         "data.variants": variants,
         "rollout.completions": completions,
+        "rollout.max_new_tokens": max_new_tokens,
         "seed": seed,
         "keep": keep,
         "validation.every": eval_every,
@@ -133,11 +135,12 @@ def _plan(
     from strive_rl.common.progress import quiet_libraries
 
     require_model(model)
-    data, _ = _opened(shards, settings, heldout)
+    data, test = _opened(shards, settings, heldout)
+    _require_builds(data, test, settings)
     quiet_libraries()
     from strive_rl.dry_run import plan, plan_text
 
-    echo(plan_text(plan(data, model=model, settings=settings, processes=processes)))
+    echo(plan_text(plan(data, model=model, settings=settings, processes=processes, heldout=test)))
 
 
 def _opened(

@@ -20,8 +20,8 @@ import typer
 from strive_data.demo.levels import build_options
 
 BUILD = build_options("easy")
-ANSWER = "max_new_tokens=16"
-TRAIN = f"--set data.questions_per_step=32 --set optim.lr=1e-4 --set rollout.{ANSWER}"
+ANSWER = "--max-new-tokens 16"
+TRAIN = f"--set data.questions_per_step=32 --set optim.lr=1e-4 {ANSWER}"
 HELD_OUT_SEED = 1_000_000
 FEW = 40
 """Held-out videos below which the intervals are not to be trusted."""
@@ -101,11 +101,11 @@ def commands(out: Path, *, videos: int, steps: int, seed: int) -> list[str]:
             for name, folder in shards.items()
         ),
         f"strive-data report {shards['train']}",
-        f"strive-rl eval --shards {shards['heldout']} --model demo --out {out}/before --set {ANSWER}",
+        f"strive-rl eval --shards {shards['heldout']} --model demo --out {out}/before {ANSWER}",
         f"strive-rl train --shards {shards['train']} --model demo --out {out}/run --steps {steps} "
         f"--seed {seed} {TRAIN}",
         f"strive-rl eval --shards {shards['heldout']} --model {out}/run/model --out {out}/after "
-        f"--baseline {out}/before --set {ANSWER}",
+        f"--baseline {out}/before {ANSWER}",
         f"strive-rl plot {out}/run --out {out}/curves.html",
     ]
 

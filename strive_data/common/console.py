@@ -9,10 +9,12 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from textwrap import shorten
 from types import FrameType, NoneType
@@ -238,7 +240,11 @@ HELP_SETTINGS, SECTIONS = "--help-settings", "sections"
 """The option alone, which `run` completes to SECTIONS, lists the sections."""
 
 
-def settings_option(settings: Callable[[], type]) -> Any:
+Ways = Mapping[str, type]
+"""The settings of a command by the way that it is used: of a second way what the first one lacks."""
+
+
+def settings_option(settings: Callable[[], type | Ways]) -> Any:
     """The option --help-settings SECTION of a command: prints the settings of that class and exits.
 
     `settings` imports the class when it is needed. "top" are the settings outside of sections.
@@ -259,18 +265,39 @@ def settings_option(settings: Callable[[], type]) -> Any:
     )
 
 
-def describe(cls: type, section: str = ALL) -> str:
+def describe(settings: type | Ways, section: str = ALL) -> str:
     """The settings of one section, or of all; for SECTIONS a line for each.
 
     Raises SettingsError for an unknown section.
     """
-    known = dict(sections(cls))
+    parts = list(_parts(settings if isinstance(settings, Mapping) else {"": settings}))
+    names = dict.fromkeys(name for _, name, _, _ in parts)
     if section == SECTIONS:
-        width = max(map(len, known))
-        return "\n".join(f"{name:{width}}  {_summary(each)}" for name, each in known.items())
-    choose(section, [*known, ALL], "section")
-    names = list(known) if section == ALL else [section]
-    return "\n\n".join("\n".join(_lines(name, known[name])) for name in names)
+        width = max(map(len, names))
+        lines = [(way, f"{name:{width}}  {_summary(cls)}") for way, name, cls, _ in parts]
+    else:
+        choose(section, [*names, ALL], "section")
+        wanted = names if section == ALL else [section]
+        lines = [(way, _text_of(name, cls, new)) for way, name, cls, new in parts if name in wanted]
+    between = "\n" if section == SECTIONS else "\n\n"
+    ways = groupby(lines, key=itemgetter(0))
+    return "\n\n".join(
+        (f"{way}:\n{between[1:]}" if way else "") + between.join(text for _, text in few) for way, few in ways
+    )
+
+
+def _parts(ways: Ways) -> Iterator[tuple[str, str, type, list[Field[Any]]]]:
+    """(way, section, its class, its settings) of each section, without those that an earlier way has with the
+    same default, and without sections of which nothing is left."""
+    known: set[tuple[str, str, str]] = set()
+    for way, cls in ways.items():
+        for name, each in sections(cls):
+            hints = get_type_hints(each)
+            values = [member for member in fields(each) if not is_dataclass(hints[member.name])]
+            new = [member for member in values if (name, member.name, _default(member)) not in known]
+            known |= {(name, member.name, _default(member)) for member in new}
+            if new:
+                yield way, name, each, new
 
 
 def sections(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
@@ -286,14 +313,10 @@ def _summary(cls: type) -> str:
     return shorten(cleandoc(cls.__doc__ or "").partition("\n\n")[0], 60, placeholder=" …")
 
 
-def _lines(name: str, cls: type) -> Iterator[str]:
-    yield f"[{name}]"
-    yield from cleandoc(cls.__doc__ or "").splitlines()
-    yield ""
+def _text_of(name: str, cls: type, members: Iterable[Field[Any]]) -> str:
     hints, prefix = get_type_hints(cls), "" if name == TOP else f"{name}."
-    for member in fields(cls):
-        if not is_dataclass(hints[member.name]):
-            yield f"  {prefix}{member.name} = {_default(member)}   ({_type(hints[member.name])})"
+    lines = (f"  {prefix}{one.name} = {_default(one)}   ({_type(hints[one.name])})" for one in members)
+    return "\n".join([f"[{name}]", *cleandoc(cls.__doc__ or "").splitlines(), "", *lines])
 
 
 def _default(member: Field[Any]) -> str:

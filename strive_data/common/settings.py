@@ -180,12 +180,11 @@ def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
     names = [member.name for member in members]
     retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
-    for name in tree:
+    for name in (each for each in tree if each not in names):
         if name in retired:
             raise SettingsError(f"setting {prefix + name!r} is {retired[name]}")
-        if name not in names:
-            hint = _did_you_mean(name, names)
-            raise SettingsError(f"unknown setting {prefix + name!r}{hint}; known: {', '.join(names)}")
+        shown, hint = _elsewhere(hints, name, tree[name]) or (name, _did_you_mean(name, names))
+        raise SettingsError(f"unknown setting {prefix + shown!r}{hint}; known: {', '.join(names)}")
     for member in members:
         required = member.default is MISSING and member.default_factory is MISSING
         if required and member.name not in tree:
@@ -227,6 +226,18 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         got = f"{value!r} ({type(value).__name__})"
         raise SettingsError(f"setting {name!r}: got {got}, expected {hint.__name__}")
     return value
+
+
+def _elsewhere(hints: Mapping[str, Any], name: str, value: object) -> tuple[str, str] | None:
+    """The setting as it was given, and a hint to that of the same name in another section: commands differ in
+    their sections."""
+    for key in value if isinstance(value, Mapping) else ():
+        if key in hints:
+            return f"{name}.{key}", f", did you mean {key!r}?"
+    for section, hint in hints.items():
+        if is_dataclass(hint) and name in hint.__dataclass_fields__:
+            return name, f", did you mean '{section}.{name}'?"
+    return None
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

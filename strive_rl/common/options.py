@@ -28,6 +28,7 @@ Scorer = Annotated[
 ]
 Prompt = Annotated[str | None, option(text="reason (default): think first; or direct: answer at once.")]
 Temperature = Annotated[float | None, option(text="Of sampling; default 0, greedy.")]
+MaxNewTokens = Annotated[int | None, option(text="Most tokens of a completion; default 768.")]
 Answers = Annotated[
     int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
 ]

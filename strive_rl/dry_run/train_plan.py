@@ -21,7 +21,8 @@ TEXT_TOKENS = 200  # of a long question with its options and how to answer
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run before its start. `frames` and `frame_pixels` of a view: the most of any build."""
+    """A run before its start. `frames` and `frame_pixels` of a view: the most of any build. `heldout` is the
+    build to evaluate on, `heldout_questions` are those that each evaluation asks."""
 
     model: str
     settings: TrainSettings
@@ -31,6 +32,8 @@ class Plan:
     frames: int
     frame_pixels: int
     processes: int
+    heldout: str = ""
+    heldout_questions: int = 0
 
     @property
     def on_cpu(self) -> bool:
@@ -58,7 +61,14 @@ class Plan:
         )
 
 
-def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, processes: int = 1) -> Plan:
+def plan(
+    shards: Sequence[ShardSet],
+    *,
+    model: str,
+    settings: TrainSettings,
+    processes: int = 1,
+    heldout: ShardSet | None = None,
+) -> Plan:
     """The plan of a run on `processes` processes, each with a device.
 
     Raises UsageError where a run could not start: for an unsupported model, and for builds that lack what the
@@ -75,6 +85,8 @@ def plan(shards: Sequence[ShardSet], *, model: str, settings: TrainSettings, pro
         frames=max(part.settings["sampler"]["frames"] for part in builds.parts),
         frame_pixels=max(part.settings["decode"]["max_pixels"] for part in builds.parts),
         processes=processes,
+        heldout=str(heldout.folder) if heldout else "",
+        heldout_questions=min(len(heldout), settings.validation.questions or len(heldout)) if heldout else 0,
     )
 
 
@@ -110,6 +122,30 @@ def _work(made: Plan, need: Estimate) -> Iterator[str]:
         f"most ({rollout.max_new_tokens} each)"
     )
     yield f"            {_updates(settings)}"
+    if rounds := rollout.dynamic_sampling_rounds:
+        yield f"            up to {rounds + 1} times as many prompts and rollouts by dynamic sampling"
+    if made.heldout:
+        yield from _validation(made, prompts, rollouts)
+
+
+def _validation(made: Plan, prompts: int, rollouts: int) -> Iterator[str]:
+    """What evaluating costs beside the prompts and rollouts of a step."""
+    steps, wanted, count = made.settings.steps, made.settings.validation, made.heldout_questions
+    times = -(-steps // wanted.every)  # after the last step too
+    fewer = f"; fewer by validation.patience={wanted.patience}" if wanted.patience else ""
+    yield (
+        f"validation  {made.heldout}: {plural(count, 'question', ',')}, {plural(times, 'time', ',')} (every "
+        f"{plural(wanted.every, 'step')} and after the last{fewer})"
+    )
+    of_prompts, of_rollouts = (_share(times * count, steps * each) for each in (prompts, rollouts))
+    yield (
+        f"            each time {plural(count, 'prompt', ',')} read, {plural(count, 'completion', ',')}: in "
+        f"all {times * count:,}, {of_prompts} of the steps' prompts and {of_rollouts} of their rollouts"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2g} %" if part < whole else f"{part / whole:.1f} times"
 
 
 def _updates(settings: TrainSettings) -> str:

@@ -22,6 +22,7 @@ from strive_rl.common.options import (
     Controls,
     Format,
     Frames,
+    MaxNewTokens,
     Missing,
     Model,
     Prompt,
@@ -39,13 +40,35 @@ if TYPE_CHECKING:
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 
-def _eval_settings() -> type:
-    from strive_rl.eval.config import BenchmarkSettings
+def _eval_settings() -> Mapping[str, type]:
+    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
-    return BenchmarkSettings
+    both, alone = "--shards and --benchmark", "--benchmark alone, or with another default there"
+    return {both: EvalSettings, alone: BenchmarkSettings}
+
+
+def _probe_settings() -> type:
+    from strive_rl.eval.config import ProbeSettings
+
+    return ProbeSettings
+
+
+def _score_settings() -> type:
+    from strive_rl.eval.score import ScoreSettings
+
+    return ScoreSettings
+
+
+def _compare_settings() -> type:
+    from strive_rl.eval.compare import CompareSettings
+
+    return CompareSettings
 
 
 EvalSettingsHelp = Annotated[str | None, settings_option(_eval_settings)]
+ProbeSettingsHelp = Annotated[str | None, settings_option(_probe_settings)]
+ScoreSettingsHelp = Annotated[str | None, settings_option(_score_settings)]
+CompareSettingsHelp = Annotated[str | None, settings_option(_compare_settings)]
 
 
 def evaluate(
@@ -64,6 +87,7 @@ def evaluate(
     scorer: Scorer = None,
     prompt: Prompt = None,
     temperature: Temperature = None,
+    max_new_tokens: MaxNewTokens = None,
     answers: Answers = None,
     variants: Variants = None,
     vote: Vote = False,
@@ -90,7 +114,7 @@ def evaluate(
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
     common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "answers": answers}
     common |= {"seed": seed, "engine": engine, "variants": variants, "controls": control}
-    common["vote"] = vote or None
+    common |= {"max_new_tokens": max_new_tokens, "vote": vote or None}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
     reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
     if shards is not None:
@@ -202,10 +226,12 @@ def probe(
     variants: Annotated[int | None, option(text="Variants V of each video; default 2.")] = None,
     completions: Annotated[int | None, option(text="Completions of each variant; default 4.")] = None,
     temperature: Annotated[float | None, option(text="Of sampling; default 1.")] = None,
+    max_new_tokens: MaxNewTokens = None,
     seed: Seed = None,
     engine: Annotated[
         str | None, option(text="What samples the answers: builtin, or vllm (the [vllm] extra).")
     ] = None,
+    help_settings: ProbeSettingsHelp = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -216,7 +242,7 @@ def probe(
     from strive_rl.eval.config import ProbeSettings
 
     options: dict[str, object] = {"variants": variants, "answers": completions}
-    options |= {"temperature": temperature, "seed": seed, "engine": engine}
+    options |= {"temperature": temperature, "seed": seed, "engine": engine, "max_new_tokens": max_new_tokens}
     settings = load(ProbeSettings, config=config, options=options, assignments=set_ or ())
     if out is None and "://" in shards:
         raise UsageError(f"probe --shards {shards}: give --out, a local folder for {PASS_RATES_FILE}")
@@ -250,6 +276,7 @@ def score(
     vote: Annotated[
         bool, typer.Option("--vote", help="Of several predictions of a question count the one they elect.")
     ] = False,
+    help_settings: ScoreSettingsHelp = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
@@ -286,6 +313,7 @@ def compare(
         str | None, option(text="Frame sampler of an evaluation; default uniform, or its only one.")
     ] = None,
     sampler_b: Annotated[str | None, option(text="Frame sampler of B; default that of A.")] = None,
+    help_settings: CompareSettingsHelp = None,
     config: Config = None,
     set_: Assignments = None,
 ) -> None:

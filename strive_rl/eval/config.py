@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from strive_data.common.settings import ADDED, require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
@@ -67,6 +68,11 @@ class EvalSettings(EngineSettings):
     what one view gives; "samples", V times the answers under one view, at temperature 1 where the rest is
     greedy; "frames", V times the frames in one view.
     """
+
+    RETIRED: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("prompt", "missing", "decode", "score", "sampler", "quality"),
+        "one of eval --benchmark, which reads videos itself; the samples of a build hold their frames",
+    )
 
     policy: PolicySettings = field(default_factory=PolicySettings)
     samplers: tuple[str, ...] = ("uniform", "importance")

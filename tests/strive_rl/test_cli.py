@@ -20,7 +20,7 @@ from tests.strive_rl.made.shards import make_shards
 
 SMALL = [
     *("--set", "policy.device=cpu", "--set", "data.questions_per_step=2"),
-    *("--set", "rollout.max_new_tokens=3", "--completions", "2"),
+    *("--max-new-tokens", "3", "--completions", "2"),
 ]
 
 
@@ -155,6 +155,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("train", {"--seed": "-1"}, "seed: got -1"),
         ("train", {"--set": "data.window=-1"}, "data.window: got -1, expected at least 0"),
         ("train", {"--set": "data.broken=ignore"}, "expected one of stop, skip"),
+        ("train", {"--set": "max_new_tokens=4"}, "'max_new_tokens', did you mean 'rollout.max_new_tokens'?"),
+        ("eval", {"--set": "rollout.max_new_tokens=4"}, "'rollout.max_new_tokens', did you mean 'max_new_"),
+        ("eval", {"--set": "decode.candidates=8"}, "setting 'decode' is one of eval --benchmark"),
         ("eval", {"--shards": tmp_path / "empty"}, "has no run.json"),
         ("eval", {"--model": tmp_path / "empty"}, "not a model folder"),
         ("eval", {"--baseline": tmp_path / "empty"}, "expected a finished folder"),
@@ -179,6 +182,14 @@ def test_help_states_defaults(capfd: pytest.CaptureFixture[str]) -> None:
     shown = capfd.readouterr().out
     for text in ("--shards", "--resume", "default 1000.", "default 2.", "default 4."):
         assert text in shown
+    for command, section, says in (
+        ("eval", "sections", "--benchmark alone, or with another default there:\ntop      How a model is"),
+        ("probe", "top", "  answers = 4   (whole number)"),
+        ("score", "top", "  missing = wrong   (wrong, exclude)"),
+        ("compare", "top", "  convention = none   (text, or none)"),
+    ):
+        assert typed(command, "--help-settings", section) == 0
+        assert says in capfd.readouterr().out
 
 
 def test_score_and_compare_need_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,6 +224,9 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert typed(*common, "--steps", "1", "--dry-run", "--nproc", "2") == 0
     planned = capfd.readouterr().out
     assert "memory of each of 2 processes" in planned
+    assert "(3 each)" in planned
+    assert typed(*common, "--dry-run", "--heldout", tmp_path / "shards") == 2
+    assert "the run trains on the same samples" in capfd.readouterr().err
     assert not run.exists()
     assert typed(*common, "--steps", "1", "--set", 'log=["tensorboard"]') == 0
     assert len(list((run / "tensorboard").iterdir())) == 1

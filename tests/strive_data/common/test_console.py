@@ -27,7 +27,7 @@ from strive_data.common.console import (
 from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import TrainSettings
-from strive_rl.eval.config import BenchmarkSettings
+from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -183,6 +183,20 @@ def test_one_section_with_defaults_and_types() -> None:
     assert "  policy.train_vision = false   (true, false)" in describe(TrainSettings, "policy")
     with pytest.raises(SettingsError, match="'algoritm', did you mean 'algorithm'"):
         describe(TrainSettings, "algoritm")
+
+
+def test_of_a_second_way_to_use_a_command_what_the_first_one_lacks() -> None:
+    ways = {"shards": EvalSettings, "videos": BenchmarkSettings}
+    first, second = describe(ways, "top").split("videos:\n\n")
+    assert first.startswith("shards:\n\n[top]\nHow a model is evaluated by frame sampler")
+    assert "  samplers = ['uniform', 'importance']   (list of text)" in first
+    assert [line.split()[0] for line in second.splitlines() if " = " in line] == [
+        *("samplers", "prompt", "missing", "quality")
+    ]
+    assert describe(ways, "decode").startswith("videos:\n\n[decode]\n")
+    assert describe(ways, "policy") == "shards:\n\n" + describe(EvalSettings, "policy")
+    names = [line.split()[0] for line in describe(ways, "sections").splitlines() if line]
+    assert names == ["shards:", "top", "policy", "videos:", "top", "decode", "score", "sampler"]
 
 
 def test_the_sections_alone() -> None:

@@ -46,6 +46,7 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
     [
         ("sampler.frmes=8", "did you mean 'frames'"),
         ("smpler.frames=8", "did you mean 'sampler'"),
+        ("frames=8", "'frames', did you mean 'sampler.frames'"),
         ("sampler.frames=eight", "'eight' (str), expected int"),
         ("sampler.frames=true", "expected int"),
         ("sampler.frames=7", "even number"),

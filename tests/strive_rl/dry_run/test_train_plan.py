@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.config import AlgorithmSettings, DataSettings
+from strive_rl.config import AlgorithmSettings, DataSettings, ValidationSettings
 from strive_rl.dry_run import GIB, Plan, plan, plan_text
 from strive_rl.dry_run.advice import GPUS, changes, fitting
 from tests.strive_rl.dry_run.planned_runs import planned, settings_of
@@ -78,6 +78,20 @@ def test_what_a_step_reads_again_is_counted(tmp_path: Path) -> None:
     assert "4 updates, each completion read 3 times after sampling" in several
     assert "read 2 times after sampling" in said(epochs_per_rollout=2, old_logprobs="rollout")
     assert "reference" in said(kl_beta=0.1)
+
+
+def test_what_validation_and_dynamic_sampling_cost_is_counted(tmp_path: Path) -> None:
+    """Of 6 questions 4 are asked, after steps 300, 600, 900 and 1000: 16 prompts beside 32,000."""
+    made = planned(tmp_path, "strive-qwen2.5-vl-7b")
+    assert "# validation " not in plan_text(made)
+    validated = replace(made.settings, validation=ValidationSettings(every=300, questions=4, patience=2))
+    validated = replace(validated, rollout=replace(validated.rollout, dynamic_sampling_rounds=2))
+    heldout = make_shards(tmp_path / "held")
+    text = plan_text(plan([heldout], model=made.model, settings=validated, heldout=heldout))
+    assert f"{tmp_path / 'held'}: 4 questions, 4 times (every 300 steps and after the last; fewer by " in text
+    assert "each time 4 prompts read, 4 completions: in all 16, 0.05 % of the steps' prompts" in text
+    assert "prompts and 0.012 % of their rollouts" in text
+    assert "up to 3 times as many prompts and rollouts by dynamic sampling" in text
 
 
 def test_the_vision_tower_is_named_where_the_estimate_leaves_it_out(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_the_table_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.Cap
     folder = tmp_path / "shards"
     shards = make_shards(folder, samples=3)
     command = ["probe", "--shards", folder, "--model", tiny_folder, "--variants", "2", "--completions", "3"]
-    command += ["--set", "policy.device=cpu", "--set", "max_new_tokens=3"]
+    command += ["--set", "policy.device=cpu", "--max-new-tokens", "3"]
     assert typed(*command) == 0
     file = folder / "pass_rates.parquet"
     shown = capfd.readouterr().out
