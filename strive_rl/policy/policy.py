@@ -1,9 +1,8 @@
 """A loaded policy, and what differs from one architecture to the next, behind a protocol.
 
-An `Architecture` says how the frames of a clip become pixels, text and position ids, and how its vision
-features enter the language model. Everything else of the policy (sampling, packed rows, log-probabilities) is
-one code for all of them. To add one, write a class like those of `qwen2_5_vl` and `qwen3_vl` and add its name
-to `architectures.ARCHITECTURES`.
+An `Architecture` says how the frames of a clip become pixels, text and position ids. Everything else of the
+policy (vision, sampling, packed rows, log-probabilities) is one code for all of them. To add one, write a
+class like those of `qwen2_5_vl` and `qwen3_vl` and add its name to `architectures.ARCHITECTURES`.
 
 Shape letters: T temporal patches of a clip, H×W patches of each, N video tokens (after merging), D width of
 the language model, R rows, L tokens of a prompt.
@@ -48,15 +47,11 @@ class Clip:
 
 
 class Architecture(Protocol):
-    """One family of models of transformers, by its `model_type`."""
+    """One family of models of transformers, by its `model_type`: the class `model_class` loads it, and about
+    `patch_text_tokens` tokens of text stand around each temporal patch (for estimates)."""
 
-    @property
-    def model_class(self) -> Any:
-        """The class of transformers that loads it."""
-
-    @property
-    def patch_text_tokens(self) -> int:
-        """About how many tokens of text stand around each temporal patch, for estimates."""
+    model_class: Any
+    patch_text_tokens: int
 
     def pixel_limit(self, pixels: int, frames: int) -> int:
         """The video processor's `size` that bounds a frame to `pixels` in a clip of `frames`."""
@@ -66,12 +61,6 @@ class Architecture(Protocol):
 
     def positions(self, config: Any, is_video_L: npt.NDArray[np.bool_], clip: Clip) -> Ids:
         """Three-axis position ids of the prompt, int64 [3, L]. ValueError: the marks do not fit the clip."""
-
-    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """Vision features of each clip, by one call of the tower; pixels [all T·H·W, values of a patch]."""
-
-    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
-        """Further arguments of the language model, for features `deep` (each [all video tokens, D])."""
 
 
 # The method of a sharded model that runs a function as one forward pass, and its mark while every process
@@ -116,10 +105,21 @@ class Policy:
         return run(work) if run else work()
 
     def encode_vision(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """Vision features of each clip, by one call of the tower."""
+        """Vision features of each clip, by one call of the tower; pixels [all T·H·W, values of a patch]."""
         # In the model's type, as the tower reads them: half the bytes to copy.
         pixels = pixels.to(self.device, self.model.dtype)
-        return self.architecture.features(self.model.model, pixels, grids)
+        grid_thw = torch.tensor(grids, device=self.device)
+        made = self.model.model.get_video_features(pixels, grid_thw, return_dict=True)
+        counts = [len(tokens) for tokens in made.pooler_output]
+        # transformers 5.17 gives the deep features of all clips in one tensor, later ones a tensor a clip.
+        layers = [
+            torch.split(layer if isinstance(layer, torch.Tensor) else torch.cat(tuple(layer)), counts)
+            for layer in getattr(made, "deepstack_features", None) or ()
+        ]
+        return [
+            VideoFeatures(tokens=tokens, deep=tuple(layer[i] for layer in layers))
+            for i, tokens in enumerate(made.pooler_output)
+        ]
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Input embeddings [..., D] of token ids."""

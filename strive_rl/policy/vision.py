@@ -106,8 +106,8 @@ def read_packed(
 def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """Arguments of `Policy.forward` for a packed row of these prompts.
 
-    `inputs_embeds` [1, N, D]: text from the table, video tokens from the prompts' features; and whatever the
-    architecture adds to the states further up.
+    `inputs_embeds` [1, N, D]: text from the table, video tokens from the prompts' features. Deep features are
+    added to the states of the video tokens behind the first decoder layers.
     """
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
@@ -117,7 +117,8 @@ def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> d
     is_video = is_video.to(policy.device)
     joined = _joined(video)
     embeddings = policy.embed(torch.from_numpy(packed.ids)[None].to(policy.device))
-    inputs = {
-        "inputs_embeds": embeddings.masked_scatter(is_video[..., None], joined.tokens.to(embeddings.dtype))
-    }
-    return inputs | policy.architecture.injected(joined.deep, is_video)
+    embeddings = embeddings.masked_scatter(is_video[..., None], joined.tokens.to(embeddings.dtype))
+    if not joined.deep:
+        return {"inputs_embeds": embeddings}
+    deep = {"visual_pos_masks": is_video, "deepstack_visual_embeds": list(joined.deep)}
+    return {"inputs_embeds": embeddings} | deep

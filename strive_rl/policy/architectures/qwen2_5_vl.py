@@ -5,33 +5,17 @@ Differs from transformers on purpose, see `positions`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from strive_rl.policy.policy import Clip, Grid
+from strive_rl.policy.policy import Clip
 from strive_rl.policy.positions import Ids, prompt_positions, video_positions
-from strive_rl.schema import VideoFeatures
 
 
-class PlainTower:
-    """Two methods of an `Architecture` whose tower has no deep features."""
-
-    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """The tower's tokens."""
-        output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
-        return [VideoFeatures(tokens=tokens) for tokens in output.pooler_output]
-
-    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
-        """Nothing enters above the embeddings."""
-        return {}
-
-
-class Qwen25VL(PlainTower):
+class Qwen25VL:
     """See `policy.Architecture`."""
 
     model_class = Qwen2_5_VLForConditionalGeneration

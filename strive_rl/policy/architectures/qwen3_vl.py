@@ -9,35 +9,27 @@ Qwen3.5 has no deep features, and linear attention in three of four layers (`lin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from transformers import (
-    Qwen3_5ForConditionalGeneration,
-    Qwen3_5MoeForConditionalGeneration,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLMoeForConditionalGeneration,
-)
 from transformers.video_utils import VideoMetadata
 
 from strive_data.schema import Times
-from strive_rl.policy.architectures.qwen2_5_vl import PlainTower
-from strive_rl.policy.policy import Clip, Grid
+from strive_rl.policy.policy import Clip
 from strive_rl.policy.positions import Ids, stamped_positions
-from strive_rl.schema import VideoFeatures
 
 MILLISECONDS = 1000
 
 
+@dataclass
 class Qwen3VL:
-    """See `policy.Architecture`."""
+    """See `policy.Architecture`; every mixture of experts and Qwen3.5 too."""
 
-    model_class: Any = Qwen3VLForConditionalGeneration
+    model_class: Any
     # "<", up to six digits and a point, " seconds", ">", and the two vision tokens.
-    patch_text_tokens = 12
+    patch_text_tokens: int = 12
 
     def pixel_limit(self, pixels: int, frames: int) -> int:
         """This processor bounds the whole clip."""
@@ -51,43 +43,6 @@ class Qwen3VL:
     def positions(self, config: Any, is_video_L: npt.NDArray[np.bool_], clip: Clip) -> Ids:
         """A patch is an image among text."""
         return stamped_positions(is_video_L, clip.merged(config.vision_config.spatial_merge_size))
-
-    def features(self, model: Any, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """The tower's tokens, and its deepstack features for the first decoder layers."""
-        output = model.get_video_features(pixels, torch.tensor(grids, device=pixels.device), return_dict=True)
-        tokens = list(output.pooler_output)
-        counts = [len(each) for each in tokens]
-        # transformers 5.17 gives the deep features of all clips in one tensor, later ones a tensor a clip.
-        layers = [
-            torch.split(torch.cat(tuple(x)) if isinstance(x, (tuple, list)) else x, counts)
-            for x in output.deepstack_features
-        ]
-        return [
-            VideoFeatures(tokens=one, deep=tuple(layer[i] for layer in layers))
-            for i, one in enumerate(tokens)
-        ]
-
-    def injected(self, deep: Sequence[torch.Tensor], is_video_RL: torch.Tensor) -> dict[str, Any]:
-        """The deepstack features, added to the states of the video tokens behind the first decoder layers."""
-        return {"visual_pos_masks": is_video_RL, "deepstack_visual_embeds": list(deep)}
-
-
-class Qwen3VLMoe(Qwen3VL):
-    """The same with experts behind each attention."""
-
-    model_class = Qwen3VLMoeForConditionalGeneration
-
-
-class Qwen35(PlainTower, Qwen3VL):
-    """See `policy.Architecture`."""
-
-    model_class = Qwen3_5ForConditionalGeneration
-
-
-class Qwen35Moe(Qwen35):
-    """The same with experts behind each attention, one of them for all tokens."""
-
-    model_class = Qwen3_5MoeForConditionalGeneration
 
 
 def metadata(times_K: Times) -> VideoMetadata:

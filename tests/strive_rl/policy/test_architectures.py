@@ -14,7 +14,7 @@ import torch
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
 from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.architectures.qwen3_vl import Qwen3VL, metadata
+from strive_rl.policy.architectures.qwen3_vl import metadata
 from strive_rl.policy.encode import user_text
 from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Clip
@@ -84,7 +84,7 @@ def test_the_mean_time_of_each_pair_is_written_before_it(
 def test_pixels_are_bounded_by_the_clip(policy: Policy, make_group: Callable[..., Group]) -> None:
     """Sixteen frames of 64×64 keep their size under a limit of 64·64 a frame, not below it."""
     times = (tuple(float(t) for t in range(16)),)
-    assert Qwen3VL().pixel_limit(1000, 8) == 8000
+    assert policy.architecture.pixel_limit(1000, 8) == 8000
     fits = replace(policy, settings=replace(policy.settings, max_pixels=64 * 64))
     (whole,) = encode(fits, make_group(times=times, side=64))
     assert whole.grid == (8, 4, 4)
@@ -128,7 +128,7 @@ def test_a_times_metadata() -> None:
 def test_the_placeholder_of_one_patch(policy: Policy) -> None:
     clip = Clip(grid=(1, 2, 4), times=np.array([1.0, 2.0]))
     expected = "<1.5 seconds><|vision_start|><|video_pad|><|video_pad|><|vision_end|>"
-    assert Qwen3VL().placeholder(policy.processor, clip) == expected
+    assert policy.architecture.placeholder(policy.processor, clip) == expected
 
 
 def test_vision_tokens_stand_around_all_patches_and_each(policy: Policy) -> None:

@@ -82,7 +82,7 @@ def test_the_tower_gives_what_the_plain_one_gives(
     for prompt in prompts:
         with torch.no_grad():
             (made,) = features(any_policy, [prompt])
-            (expected,) = any_policy.architecture.features(plain.model, prompt.pixels, [prompt.grid])
+            (expected,) = replace(any_policy, model=plain).encode_vision(prompt.pixels, [prompt.grid])
         for given, wanted in zip((made.tokens, *made.deep), (expected.tokens, *expected.deep), strict=True):
             torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
 
