@@ -44,9 +44,14 @@ class TrainExample:
     reference_logprobs: torch.Tensor | None = None
 
     @property
+    def flat(self) -> tuple[Completion, ...]:
+        """All B completions."""
+        return tuple(chain.from_iterable(self.completions))
+
+    @property
     def tokens(self) -> int:
         """Number of tokens of all completions."""
-        return sum(len(completion.ids) for completion in chain.from_iterable(self.completions))
+        return sum(len(completion.ids) for completion in self.flat)
 
 
 def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:
@@ -87,17 +92,19 @@ def with_fixed_logprobs(
     A single update needs no old ones: the policy itself is the old policy. All processes must call this,
     whatever their numbers of examples.
     """
-    made = list(examples)
+    old: Sequence[torch.Tensor | None] = [None] * len(examples)
+    references = old
     if settings.epochs_per_rollout * settings.minibatches > 1 and settings.old_logprobs == "trainer":
-        vectors = fixed_logprobs(policy, made, temperature)
-        made = [replace(each, old_logprobs=vector) for each, vector in zip(made, vectors, strict=True)]
+        old = fixed_logprobs(policy, examples, temperature)
     if settings.kl_beta:
         if reference is None:
             raise ValueError("kl_beta without a reference")
         with adapters_off(reference):
-            vectors = fixed_logprobs(replace(policy, model=reference), made, temperature)
-        made = [replace(each, reference_logprobs=vector) for each, vector in zip(made, vectors, strict=True)]
-    return made
+            references = fixed_logprobs(replace(policy, model=reference), examples, temperature)
+    return [
+        replace(example, old_logprobs=before, reference_logprobs=by_reference)
+        for example, before, by_reference in zip(examples, old, references, strict=True)
+    ]
 
 
 def fixed_logprobs(
@@ -110,12 +117,19 @@ def fixed_logprobs(
     with unsharded(policy.model), torch.no_grad():
         for start in range(0, len(examples), size):
             part = examples[start : start + size]
-            prompts = [prompt for example in part for prompt in example.prompts]
-            rows = [row for example in part for row in example.completions]
-            place = mask([completion for row in rows for completion in row]).to(policy.device)
-            chosen = logprobs(policy, prompts, rows, temperature)[place]
-            vectors += torch.split(chosen, [example.tokens for example in part])
+            made, mask_BL = pass_logprobs(policy, part, temperature)
+            vectors += torch.split(made[mask_BL], [example.tokens for example in part])
     return vectors
+
+
+def pass_logprobs(
+    policy: Policy, examples: Sequence[TrainExample], temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [B, L] of all completions of these examples in one forward pass, and their mask."""
+    prompts = [prompt for example in examples for prompt in example.prompts]
+    rows = [row for example in examples for row in example.completions]
+    flat = [completion for row in rows for completion in row]
+    return logprobs(policy, prompts, rows, temperature), mask(flat).to(policy.device)
 
 
 @contextmanager

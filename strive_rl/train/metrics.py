@@ -20,17 +20,23 @@ import numpy.typing as npt
 from strive_rl.algorithm.advantage import differs, eta2
 from strive_rl.config import AlgorithmSettings
 from strive_rl.data.views import evidence_seen
-from strive_rl.policy.architectures.experts import router_record, summed
+from strive_rl.policy.architectures.experts import router_record
 from strive_rl.policy.encode import user_text
 from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, Rewards
 from strive_rl.train.collect import RolloutBatch
-from strive_rl.train.update import UpdateStats
+from strive_rl.train.update import Sums, added
 
 # Metrics that the machine decides and not the seed: two equal runs agree in all others.
 MEASURED = ("seconds", "per_second", "memory_bytes", "reward_calls")
-# Of UpdateStats: means over tokens.
-TOKEN_MEANS = ("ratio", "clipped", "kl", "reference_kl", "importance", "capped", "logprob_gap_mean")
+# Numbers of an update, and what each sum is divided by.
+OVER = {
+    "loss": "updates",
+    **dict.fromkeys(("ratio", "clipped", "kl", "reference_kl", "importance", "capped"), "tokens"),
+    "logprob_gap": "",
+    "logprob_gap_mean": "first_tokens",
+    "grad_norm": "",
+}
 REWARD_CALLS = ("made", "retried", "failed")
 # Questions of a step in the rollout log.
 QUESTIONS_KEPT = 2
@@ -69,7 +75,7 @@ class StepStats:
 
     groups: tuple[GroupStats, ...]
     batch: RolloutBatch
-    update: UpdateStats
+    update: Sums
     seconds: Mapping[str, float]
     memory_bytes: Mapping[str, int]
 
@@ -104,10 +110,10 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
     batches = [part.batch for part in parts]
     seconds = _largest([part.seconds for part in parts])
     total = seconds.get("total")
-    update = joined([part.update for part in parts])
+    update = update_means([part.update for part in parts])
     tokens = _tokens(groups)
     done = {"questions": len(groups)} | {name: tokens[name] for name in ("rollouts", "tokens", "tokens_read")}
-    done["update_tokens"] = update.tokens
+    done["update_tokens"] = update["update_tokens"]
     rewards = [group.rewards["total"] for group in groups]
     shares_between = map(eta2, rewards)
     calls = sum((batch.calls for batch in batches), Counter[str]())
@@ -125,7 +131,7 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
         "advantage_by_variant": by_variant([group.advantages for group in groups]),
         **_evidence(groups),
         **tokens,
-        **_update(update),
+        **update,
         "learning_rate": learning_rate,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
@@ -135,27 +141,17 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
     }
 
 
-def joined(parts: Sequence[UpdateStats]) -> UpdateStats:
-    """The stats of all processes, each of which counts its own tokens and its own share of the loss.
-
-    A process without tokens has NaN and no weight. The gradient norm is the same on all that have one.
-    """
-    learned = [each for each in parts if each.tokens]
-    if not learned:
-        return UpdateStats()
-    tokens = sum(each.tokens for each in learned)
-    means = {
-        name: sum(getattr(each, name) * each.tokens for each in learned) / tokens for name in TOKEN_MEANS
+def update_means(parts: Sequence[Sums]) -> dict[str, Any]:
+    """What the updates of all processes say: means over all tokens, None of what is missing or not finite;
+    with `router` only for a mixture of experts."""
+    sums = added(parts)
+    means = {name: sums.get(name, math.nan) / sums.get(over, 1) for name, over in OVER.items()}
+    return {
+        "update_tokens": int(sums.get("tokens", 0)),
+        "updates": sums.get("updates", 0),
+        **{name: value if math.isfinite(value) else None for name, value in means.items()},
+        **({"router": router_record(sums["router"])} if "router" in sums else {}),
     }
-    return UpdateStats(
-        **means,
-        loss=sum(each.loss for each in learned),
-        logprob_gap=max(each.logprob_gap for each in learned),
-        grad_norm=learned[0].grad_norm,
-        tokens=tokens,
-        updates=max(each.updates for each in learned),
-        router=summed([each.router for each in learned]),
-    )
 
 
 def mean(values: Iterable[Any]) -> float | None:
@@ -239,17 +235,6 @@ def _tokens(groups: Sequence[GroupStats]) -> dict[str, Any]:
         "rollouts": len(lengths),
         "tokens": sum(lengths),
         "tokens_read": sum(prompts),
-    }
-
-
-def _update(stats: UpdateStats) -> dict[str, Any]:
-    """With `router` only for a mixture of experts."""
-    means = {name: value for name, value in vars(stats).items() if isinstance(value, float)}
-    return {
-        "update_tokens": stats.tokens,
-        "updates": stats.updates,
-        **{name: float(value) if math.isfinite(value) else None for name, value in means.items()},
-        **({} if stats.router is None else {"router": router_record(stats.router)}),
     }
 
 

@@ -52,7 +52,7 @@ class Optimizer:
         )
         self._max_grad_norm = settings.max_grad_norm
 
-    def gather(self) -> None:
+    def add_gradients(self) -> None:
         """Add the gradients of one backward pass to the masters' and clear them on the weights."""
         for weight, master in zip(self._weights, self._masters, strict=True):
             if weight is master or weight.grad is None:

@@ -8,55 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from strive_data.errors import StriveError
 from strive_rl.algorithm.loss import TokenBatch, policy_loss
 from strive_rl.common import distributed
 from strive_rl.common.progress import phase
 from strive_rl.config import AlgorithmSettings
-from strive_rl.policy import Policy, logprobs
-from strive_rl.policy.architectures.experts import RouterLoad, summed, take_load
-from strive_rl.policy.logprobs import mask, sampled_logprobs
-from strive_rl.train.examples import TrainExample, with_fixed_logprobs
+from strive_rl.policy import Policy
+from strive_rl.policy.architectures.experts import take_load
+from strive_rl.policy.logprobs import sampled_logprobs
+from strive_rl.train.examples import TrainExample, pass_logprobs, with_fixed_logprobs
 from strive_rl.train.optimizer import Optimizer
 
-NAN = float("nan")
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateStats:
-    """Numbers of the updates of a step; NaN where there is none, as without an informative question.
-
-    Means over tokens: `ratio`, `clipped`, `kl`, `reference_kl`, `importance`, `capped` (algorithm/loss.py).
-    Means over the updates: `loss`, `grad_norm`. `tokens` counts a token once for each update that it is in.
-    `logprob_gap` is the largest |log π in training − log π in sampling| of a token of the first update:
-    rounding, unless something is wrong. `logprob_gap_mean` is the mean over its tokens. `router` is of a
-    mixture of experts.
-    """
-
-    loss: float = NAN
-    ratio: float = NAN
-    clipped: float = NAN
-    kl: float = NAN
-    reference_kl: float = NAN
-    importance: float = NAN
-    capped: float = NAN
-    logprob_gap: float = NAN
-    logprob_gap_mean: float = NAN
-    grad_norm: float = NAN
-    tokens: int = 0
-    updates: int = 0
-    router: RouterLoad | None = None
-
-
-Sums = dict[str, float]
-"""Sums over tokens, by name; `logprob_gap` is the largest of a token."""
+Sums = dict[str, Any]
+"""What passes, updates and processes add up to (`added`), by name. The sums of `policy_loss`, over tokens,
+each once for each update that it is in; `router`, the load of a mixture of experts. Of the tokens of the
+first update alone the gaps |log π in training − log π in sampling|, rounding unless something is wrong: their
+largest and their sum. `updates` and the mean `grad_norm` are the same on all processes. A name is missing
+where there is nothing to add up, as without an informative question."""
+# Of these the largest is kept.
+LARGEST = ("logprob_gap", "grad_norm", "updates")
+FIRST_UPDATE = ("logprob_gap", "logprob_gap_mean", "first_tokens")
 
 
 def update(
@@ -70,11 +46,11 @@ def update(
     step: int,
     reference: Any | None = None,
     dummy: TrainExample | None = None,
-) -> UpdateStats:
+) -> Sums:
     """All updates of one step over its examples, `policy.groups_per_pass` questions in a pass.
 
     Every process calls this with its share of the examples, and the result equals that of one process with
-    all of them; the stats are those of this process's share. `dummy` is computed, without effect, while other
+    all of them; the sums are those of this process's share. `dummy` is computed, without effect, while other
     processes have more passes.
 
     Raises StriveError that names the step and the questions where the loss or the gradient is not finite, on
@@ -82,21 +58,22 @@ def update(
     """
     held = distributed.all_gather(len(examples))
     if not any(held):
-        return UpdateStats()
+        return {}
     fixed = with_fixed_logprobs(policy, examples, settings, reference, temperature)
     minibatches = split(fixed, settings.minibatches, held, distributed.rank()) * settings.epochs_per_rollout
-    done: list[tuple[Sums, RouterLoad | None]] = []
+    done: list[Sums] = []
     norms: list[float] = []
     for number, minibatch in enumerate(minibatches, start=1):
         where = f"step {step}" + (f", update {number} of {len(minibatches)}" if len(minibatches) > 1 else "")
-        done.append(_accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy))
+        sums = _accumulate(policy, optimizer, minibatch, settings, temperature, where, dummy)
+        done.append({name: each for name, each in sums.items() if number == 1 or name not in FIRST_UPDATE})
         norms.append(optimizer.clip())
         # The norm is that of all processes, and the same on each.
         if not math.isfinite(norms[-1]):
             ids = distributed.all_gather_list(_ids(minibatch))
             distributed.stop(_not_finite(norms[-1], "gradient", where, ids))
         optimizer.step(learning_rate)
-    return _stats(done, norms)
+    return added(done) | {"grad_norm": sum(norms) / len(norms), "updates": len(norms)}
 
 
 def split(
@@ -121,67 +98,56 @@ def _accumulate(
     temperature: float,
     where: str,
     dummy: TrainExample | None,
-) -> tuple[Sums, RouterLoad | None]:
+) -> Sums:
     """Add the gradients of one update to the optimizer, pass by pass. A loss that is not finite ends all
     processes."""
-    size, sums, failure = policy.settings.groups_per_pass, Sums(), ""
-    passes = math.ceil(len(minibatch) / size)
-    own = (
-        sum(example.advantages.size for example in minibatch),
-        sum(each.tokens for each in minibatch),
-        passes,
-    )
-    all_completions, all_tokens, all_passes = zip(*distributed.all_gather(own), strict=True)
-    count = {"completions": sum(all_completions), "tokens": sum(all_tokens)}
+    size = policy.settings.groups_per_pass
+    parts = [minibatch[start : start + size] for start in range(0, len(minibatch), size)]
+    own = sum(each.advantages.size for each in minibatch), sum(each.tokens for each in minibatch), len(parts)
+    completions, tokens, passes = zip(*distributed.all_gather(own), strict=True)
+    done: list[Sums] = []
+    failures: list[str] = []
     take_load(policy.model)
-    for start in range(0, len(minibatch), size):
-        part = minibatch[start : start + size]
-        phase(f"updating, question {start + 1} of {len(minibatch)}")
+    for number, part in enumerate(parts):
+        phase(f"updating, question {number * size + 1} of {len(minibatch)}")
         batch = token_batch(policy, part, settings, temperature)
-        loss, values = policy_loss(batch, settings, **count)
+        loss, values = policy_loss(batch, settings, completions=sum(completions), tokens=sum(tokens))
         loss.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
+        optimizer.add_gradients()
+        done.append(values | _gaps(batch))
         if not math.isfinite(values["loss"]):  # reported after the last pass: all take the same number
-            failure = failure or _not_finite(values["loss"], "loss", where, _ids(part))
-        optimizer.gather()
-        _add(sums, values | _gaps(batch))
-    router = take_load(policy.model)
-    for _ in range(max(all_passes) - passes):
-        _dummy_pass(policy, optimizer, dummy, temperature)
-    with distributed.propagate_errors():
-        if failure:
-            raise StriveError(failure)
-    distributed.barrier()
-    return sums, router
+            failures.append(_not_finite(values["loss"], "loss", where, _ids(part)))
+    load = take_load(policy.model)
+    # Every pass of a sharded model gathers its weights from all processes, so all must take equally many.
+    for _ in range(max(passes) - len(parts)):
+        if dummy is None:
+            raise ValueError("other processes have more passes, and there is no dummy example")
+        zero = pass_logprobs(policy, [dummy], temperature)[0].sum() * 0.0
+        zero.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
+        optimizer.add_gradients()
+    failures = distributed.all_gather_list(failures)
+    if failures:
+        distributed.stop(failures[0])
+    return added(done) | ({} if load is None else {"router": load})
 
 
-def _add(sums: Sums, values: Sums) -> None:
-    for name, value in values.items():
-        known = sums.get(name, 0.0)
-        sums[name] = max(known, value) if name == "logprob_gap" else known + value
-
-
-def _dummy_pass(policy: Policy, optimizer: Optimizer, dummy: TrainExample | None, temperature: float) -> None:
-    """A pass of gradient 0: every pass of a sharded model gathers its weights from all processes, so all must
-    take equally many."""
-    if dummy is None:
-        raise ValueError("other processes have more passes, and there is no dummy example")
-    zero = logprobs(policy, dummy.prompts, dummy.completions, temperature).sum() * 0.0
-    zero.backward()  # type: ignore[no-untyped-call]  # torch's annotation is incomplete
-    optimizer.gather()
+def added(parts: Sequence[Sums]) -> Sums:
+    """The sums of several passes, updates or processes together."""
+    made: Sums = {}
+    for name, value in chain.from_iterable(part.items() for part in parts):
+        known = made.get(name, 0)
+        made[name] = max(known, value) if name in LARGEST else known + value
+    return made
 
 
 def token_batch(
     policy: Policy, examples: Sequence[TrainExample], settings: AlgorithmSettings, temperature: float
 ) -> TokenBatch:
     """Log-probabilities of the completions of these examples, with gradients, beside the fixed ones."""
-    prompts = [prompt for example in examples for prompt in example.prompts]
-    rows = [row for example in examples for row in example.completions]
-    flat = [completion for row in rows for completion in row]
-    new = logprobs(policy, prompts, rows, temperature)
-    mask_BL, rollout = mask(flat).to(policy.device), sampled_logprobs(flat).to(policy.device)
-    old = _padded([example.old_logprobs for example in examples], mask_BL)
-    if settings.old_logprobs == "rollout":
-        old = rollout
+    new, mask_BL = pass_logprobs(policy, examples, temperature)
+    rollout = sampled_logprobs([each for example in examples for each in example.flat]).to(policy.device)
+    fixed = _padded([example.old_logprobs for example in examples], mask_BL)
+    old = rollout if settings.old_logprobs == "rollout" else fixed
     advantages = np.concatenate([example.advantages for example in examples])
     return TokenBatch(
         logprobs=new,
@@ -202,29 +168,12 @@ def _padded(vectors: Sequence[torch.Tensor | None], mask_BL: torch.Tensor) -> to
 
 
 def _gaps(batch: TokenBatch) -> Sums:
-    """The largest of the gaps of a pass's tokens, and their sum."""
+    """The largest of the gaps of a pass's tokens, their sum and their number."""
     if batch.rollout_logprobs is None:
         return {}
     gaps = (batch.logprobs.detach() - batch.rollout_logprobs).abs()
-    return {"logprob_gap": float(gaps.max()), "logprob_gap_mean": float(gaps.sum())}
-
-
-def _stats(updates: Sequence[tuple[Sums, RouterLoad | None]], norms: Sequence[float]) -> UpdateStats:
-    sums, first = Sums(), updates[0][0]
-    for each, _ in updates:
-        _add(sums, each)
-    tokens = sums.pop("tokens", 0.0)
-    if not tokens:
-        return UpdateStats()
-    gap, gaps = (first.get(name, 0.0) for name in ("logprob_gap", "logprob_gap_mean"))
-    means = {name: value / tokens for name, value in sums.items()} | {
-        "loss": sums["loss"] / len(norms),
-        "logprob_gap": gap,
-        "logprob_gap_mean": gaps / max(1.0, first.get("tokens", 0.0)),
-        "grad_norm": sum(norms) / len(norms),
-    }
-    router = summed([router for _, router in updates])
-    return UpdateStats(**means, tokens=int(tokens), updates=len(norms), router=router)
+    made = float(gaps.max()), float(gaps.sum()), float(batch.mask.sum())
+    return dict(zip(FIRST_UPDATE, made, strict=True))
 
 
 def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:

@@ -108,7 +108,7 @@ def learn(policy: Policy, optimizer: Optimizer, groups: Sequence[Group], setting
             batch = token_batch(policy, learned[start : start + size], settings.sampling.temperature)
             part, _ = policy_loss(batch, settings.algorithm, **count)
             torch.autograd.backward(part)
-            optimizer.gather()
+            optimizer.add_gradients()
             losses.append(float(part.detach()))
         loss, norm = sum(losses), optimizer.clip()
         optimizer.step(settings.optim.lr)

@@ -9,8 +9,6 @@ Shape letters: S layers with experts, E experts, N tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -36,12 +34,6 @@ def router_record(load: RouterLoad) -> dict[str, float]:
         "unused_share": (chosen_SE == 0).mean(axis=1),
     }
     return {name: sum(values_S.tolist()) / len(load) for name, values_S in of_layers.items()}
-
-
-def summed(parts: Sequence[RouterLoad | None]) -> RouterLoad | None:
-    """The loads of several processes or updates together; None where there are none."""
-    known = [part for part in parts if part is not None]
-    return reduce(np.add, known) if known else None
 
 
 class _Counter:

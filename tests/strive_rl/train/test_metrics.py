@@ -17,7 +17,6 @@ from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.config import AlgorithmSettings
 from strive_rl.data import Cursor
 from strive_rl.eval.config import EvalSettings
-from strive_rl.policy.architectures.experts import summed
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
 from strive_rl.train.collect import RolloutBatch
@@ -26,11 +25,9 @@ from strive_rl.train.metrics import (
     GroupStats,
     StepStats,
     group_stats,
-    joined,
     log_rows,
     step_record,
 )
-from strive_rl.train.update import UpdateStats
 from strive_rl.train.validation import heldout_record
 from tests.strive_rl.made.rollouts import completion, rewarded
 
@@ -79,7 +76,7 @@ def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: An
     made = {
         "groups": groups,
         "batch": RolloutBatch(after=Cursor(), **(batch or {})),
-        "update": UpdateStats(),
+        "update": {},
         "seconds": {"rollout": 1.5, "total": 2.0},
         "memory_bytes": {"process": 100},
     }
@@ -135,7 +132,7 @@ BAD, LONG = (
 
 def test_stats_of_a_step_can_be_sent_and_name_what_was_left_out() -> None:
     batch = {"broken": [BAD], "dropped": [LONG], "rounds": 2}
-    sent = pickle.loads(pickle.dumps(part(batch=batch, update=UpdateStats(tokens=3, loss=1.0))))
+    sent = pickle.loads(pickle.dumps(part(batch=batch, update={"tokens": 3.0, "loss": 1.0, "updates": 1})))
     made = record(sent)
     assert (made["update_tokens"], made["questions"], made["dynamic_sampling_rounds"]) == (3, 0, 2)
     assert made["dropped"] == ["long"]
@@ -143,20 +140,16 @@ def test_stats_of_a_step_can_be_sent_and_name_what_was_left_out() -> None:
 
 
 MIXED, RIGHT, WRONG = ((1.0, 1.0), (0.0, 0.0)), ((1.0, 1.0), (1.0, 1.0)), ((0.0, 0.0), (0.0, 0.0))
-STATS = UpdateStats(
-    loss=0.5,
-    ratio=1.0,
-    clipped=0.0,
-    kl=0.0,
-    reference_kl=0.2,
-    importance=1.0,
-    capped=0.0,
-    logprob_gap=1e-5,
-    logprob_gap_mean=1e-6,
-    grad_norm=2.0,
-    tokens=8,
-    updates=1,
-)
+# One update: sums over eight tokens.
+STATS = dict.fromkeys(("ratio", "importance", "tokens", "first_tokens"), 8.0) | {
+    "loss": 0.5,
+    **dict.fromkeys(("clipped", "kl", "capped"), 0.0),
+    "reference_kl": 1.6,
+    "logprob_gap": 1e-5,
+    "logprob_gap_mean": 8e-6,
+    "grad_norm": 2.0,
+    "updates": 1,
+}
 
 
 # Two layers of four experts, two for each of eight tokens: even, and one expert idle.
@@ -164,12 +157,12 @@ LOAD = np.array([[4, 4, 4, 4, 8.0, 8], [8, 4, 4, 0, 4.0, 8]])
 
 
 def test_routers_by_hand_and_over_processes() -> None:
-    made = record(part(update=replace(STATS, router=LOAD)), part(update=replace(STATS, router=LOAD)))
+    """Even loads of two processes; of unequal ones the sum counts: 3 choices more of 16 + 16."""
+    made = record(part(update=STATS | {"router": LOAD}), part(update=STATS | {"router": LOAD}))
     assert made["router"] == {"entropy": 0.75, "imbalance": 0.5, "unused_share": 0.125}
-    both = summed([LOAD, None, LOAD])
-    assert both is not None
-    assert both[:, :4].tolist() == [[8, 8, 8, 8], [16, 8, 8, 0]]
-    assert summed([None]) is None
+    other = LOAD[:, [3, 2, 1, 0, 4, 5]]
+    made = record(part(update=STATS | {"router": LOAD}), part(update=STATS | {"router": other}))
+    assert made["router"] == {"entropy": 0.75, "imbalance": 0.0, "unused_share": 0.0}
 
 
 def test_the_record_by_hand() -> None:
@@ -248,15 +241,16 @@ def test_processes_add_up_to_one_with_all_questions() -> None:
     """Unequal parts, one of which has nothing to learn: means are over questions and tokens."""
     ids = [replace(question(grid), sample_id=str(i)) for i, grid in enumerate((MIXED, RIGHT, WRONG))]
     slow = {"rollout": 2.0, "total": 2.0}
+    counts = ("tokens", "first_tokens", "ratio")
+    six = STATS | dict.fromkeys(counts, 6.0) | dict.fromkeys(("importance", "reference_kl"), 0.0)
+    two = STATS | dict.fromkeys(counts, 2.0) | {"loss": 0.4, "kl": 6.0}
     halves = [
-        part(*ids[:2], update=replace(STATS, tokens=6, loss=0.1, kl=1.0, logprob_gap=1e-6)),
-        part(ids[2], update=replace(STATS, tokens=2, loss=0.4, kl=3.0), seconds=slow),
-        part(seconds={"total": 1.0}, memory_bytes={"process": 300}),
+        part(*ids[:2], update=six | {"loss": 0.1, "kl": 6.0, "logprob_gap": 1e-6, "logprob_gap_mean": 0.0}),
+        part(ids[2], update=two, seconds=slow),
+        part(update={"updates": 1, "grad_norm": 2.0}, seconds={"total": 1.0}, memory_bytes={"process": 300}),
     ]
-    whole = part(*ids, update=replace(STATS, kl=1.5), seconds=slow, memory_bytes={"process": 300})
+    whole = part(*ids, update=STATS | {"kl": 12.0}, seconds=slow, memory_bytes={"process": 300})
     assert record(*halves) == record(whole)
-    assert joined([]) == joined([UpdateStats()])
-    assert joined([STATS]) == STATS
 
 
 def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
@@ -275,7 +269,7 @@ def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
     rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
     calls = {"made": 4, "retried": 1, "failed": 0}
     batch = {"calls": Counter(calls)}
-    made = record(part(question(MIXED, rewards=rewards), batch=batch, update=replace(STATS, router=LOAD)))
+    made = record(part(question(MIXED, rewards=rewards), batch=batch, update=STATS | {"router": LOAD}))
     assert made["reward_calls"] == calls
     assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
@@ -290,7 +284,7 @@ def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
 
 
 def test_numbers_that_are_not_finite_are_none() -> None:
-    stats = part(question(MIXED), update=replace(STATS, importance=float("nan")))
+    stats = part(question(MIXED), update=STATS | {"importance": float("nan")})
     assert record(stats)["importance"] is None
     assert record(part())["grad_norm"] is None
 

@@ -21,7 +21,7 @@ def test_a_first_step_is_the_learning_rate_against_the_sign() -> None:
     weight = parameter(torch.float32)
     optimizer = Optimizer([("w", weight)], OptimSettings(lr=1e-3))
     weight.grad = torch.tensor([2.0, -3.0, 0.5])
-    optimizer.gather()
+    optimizer.add_gradients()
     optimizer.step(1e-3)
     torch.testing.assert_close(weight.detach(), torch.tensor([0.999, 1.001, 0.999]))
     assert weight.grad is None
@@ -33,7 +33,7 @@ def test_gradients_of_passes_add_up_and_are_clipped_together() -> None:
         optimizer = Optimizer([("w", weight)], OptimSettings(max_grad_norm=1.0))
         for _ in range(2):
             (weight * torch.tensor([3.0, 0.0, 4.0], dtype=dtype)).sum().backward()
-            optimizer.gather()
+            optimizer.add_gradients()
         assert optimizer.clip() == pytest.approx(10.0)
         assert optimizer.clip() == pytest.approx(1.0, rel=1e-5)
 
@@ -44,7 +44,7 @@ def test_small_steps_on_bfloat16_weights_are_not_lost() -> None:
     optimizer = Optimizer([("w", weight)], OptimSettings(lr=1e-4))
     for step in range(100):
         weight.grad = torch.ones(3, dtype=torch.bfloat16)
-        optimizer.gather()
+        optimizer.add_gradients()
         optimizer.step(1e-4)
         if step == 0:
             assert (weight == 1).all()
@@ -57,7 +57,7 @@ def test_it_goes_on_from_its_state_bit_for_bit(dtype: torch.dtype) -> None:
     def steps(optimizer: Optimizer, weight: torch.nn.Parameter, count: int) -> None:
         for i in range(count):
             weight.grad = torch.tensor([0.1, -0.2, 0.3 + i], dtype=dtype)
-            optimizer.gather()
+            optimizer.add_gradients()
             optimizer.step(1e-3)
 
     whole = parameter(dtype)

@@ -173,7 +173,7 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path, parts: str
     [
         ("bad_reward", "process 1: step 1, question q"),
         ("too_long", "step 1: none of 4 questions can be used; the first is q"),
-        ("not_a_number", "process 1: step 1: the loss is nan; questions of this pass: q"),
+        ("not_a_number", "step 1: the loss is nan; questions of this pass: q"),
         ("infinite", "step 1: the gradient is "),
     ],
 )
