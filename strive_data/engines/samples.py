@@ -17,7 +17,7 @@ from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.grouping import cluster_frames
-from strive_data.sampling.registry import ORDERED, draw
+from strive_data.sampling.registry import draw, needs_embeddings, require_order
 from strive_data.schema import (
     GROUNDING,
     Candidates,
@@ -38,7 +38,9 @@ Scored = Sequence[FrameScores | SampleError]
 
 
 def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
-    """Raise SettingsError if a setting needs frame embeddings and the scorer gives none."""
+    """Raise SettingsError if a setting needs frame embeddings and the scorer gives none, or where grouping
+    would change nothing."""
+    require_order(settings.sampler)
     grouped = settings.sampler.grouping != "none"
     turned_off = ((grouped, "sampler.grouping", "none"), (settings.shard.embeds, "shard.embeds", "false"))
     for needed, name, off in turned_off:
@@ -172,7 +174,7 @@ def _stored_embeddings(
         if embeddings is None:
             raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
         found["embeds"] = embeddings.astype(np.float16)
-    if sampler.grouping != "none" and sampler.name in ORDERED and embeddings is not None:
+    if needs_embeddings(sampler) and embeddings is not None:
         found["clusters"] = cluster_frames(embeddings, encoded.times, sampler)
     return found
 

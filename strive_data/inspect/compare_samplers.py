@@ -20,7 +20,7 @@ from strive_data.config import SamplerSettings
 from strive_data.inspect.cases import Case, Moment
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.density import Float64s, spread
-from strive_data.sampling.registry import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings
+from strive_data.sampling.registry import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings, require_order
 from strive_data.schema import Indices
 
 Group = list[int]
@@ -91,6 +91,7 @@ def sampler_settings(text: str, base: SamplerSettings | None = None) -> SamplerS
     name, _, assignments = text.partition(":")
     choose(name, SAMPLERS, "sampler")
     changed = load(SamplerSettings, options={"name": name}, assignments=filter(None, assignments.split(",")))
+    require_order(changed)
     if base is None:
         return changed
     given = [item.partition("=")[0].strip() for item in assignments.split(",") if item]

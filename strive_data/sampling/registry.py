@@ -49,6 +49,15 @@ def needs_embeddings(settings: SamplerSettings) -> bool:
     return settings.grouping == "semantic" and settings.name in ORDERED
 
 
+def require_order(settings: SamplerSettings) -> None:
+    """Raise SettingsError where frames are grouped for a sampler that goes through them in no order."""
+    if settings.grouping != "none" and settings.name not in ORDERED:
+        raise SettingsError(
+            f"sampler.grouping: it changes nothing for the sampler {settings.name!r}, only for "
+            f"{' and '.join(ORDERED)}; set it to none"
+        )
+
+
 def draw(
     name: str,
     scores_N: Floats,

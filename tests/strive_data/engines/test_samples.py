@@ -69,6 +69,11 @@ def test_settings_that_need_embeddings_are_refused_for_a_scorer_without() -> Non
             require_embeddings(Plain(), settings)
         require_embeddings(Embeds(), settings)
     require_embeddings(Plain(), BuildSettings())
+    without_order = BuildSettings(sampler=SamplerSettings(name="topk", grouping="semantic"))
+    with pytest.raises(
+        SettingsError, match="changes nothing for the sampler 'topk', only for comb and peaks"
+    ):
+        require_embeddings(Embeds(), without_order)
 
 
 def test_a_cache_is_refused_for_a_scorer_that_needs_frames(tmp_path: Path) -> None:

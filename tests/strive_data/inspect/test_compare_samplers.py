@@ -147,6 +147,8 @@ def test_settings_after_the_name():
         sampler_settings("kombi:alpha=1")
     with pytest.raises(SettingsError, match="unknown setting 'alhpa', did you mean 'alpha'"):
         sampler_settings("comb:alhpa=1")
+    with pytest.raises(SettingsError, match="changes nothing for the sampler 'aks'"):
+        sampler_settings("aks:grouping=semantic")
     with pytest.raises(SettingsError, match="noise: got"):
         Comparison(noise=(-1.0,))
     with pytest.raises(SettingsError, match="frames: none given"):
