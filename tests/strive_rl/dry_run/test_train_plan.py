@@ -81,16 +81,18 @@ def test_what_a_step_reads_again_is_counted(tmp_path: Path) -> None:
 
 
 def test_what_validation_and_dynamic_sampling_cost_is_counted(tmp_path: Path) -> None:
-    """Of 6 questions 4 are asked, after steps 300, 600, 900 and 1000: 16 prompts beside 32,000."""
+    """Of 6 questions 3 are asked, after steps 105, 210, …, 945 and 1000: 30 prompts beside 32,000."""
     made = planned(tmp_path, "strive-qwen2.5-vl-7b")
     assert "# validation " not in plan_text(made)
-    validated = replace(made.settings, validation=ValidationSettings(every=300, questions=4, patience=2))
+    validated = replace(made.settings, validation=ValidationSettings(every=105, questions=3, patience=2))
     validated = replace(validated, rollout=replace(validated.rollout, dynamic_sampling_rounds=2))
     heldout = make_shards(tmp_path / "held")
     text = plan_text(plan([heldout], model=made.model, settings=validated, heldout=heldout))
-    assert f"{tmp_path / 'held'}: 4 questions, 4 times (every 300 steps and after the last; fewer by " in text
-    assert "each time 4 prompts read, 4 completions: in all 16, 0.05 % of the steps' prompts" in text
-    assert "prompts and 0.012 % of their rollouts" in text
+    assert (
+        f"{tmp_path / 'held'}: 3 questions, 10 times (every 105 steps and after the last; fewer by " in text
+    )
+    assert "each time 3 prompts read, 3 completions: in all 30, 0.094 % of the steps' prompts" in text
+    assert "prompts and 0.023 % of their rollouts" in text
     assert "up to 3 times as many prompts and rollouts by dynamic sampling" in text
 
 
