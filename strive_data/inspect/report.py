@@ -5,6 +5,7 @@ The page is written sample by sample, so that memory does not grow with their nu
 
 from __future__ import annotations
 
+import shlex
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def report_page(build: Path, shards: ShardSet, positions: Sequence[int]) -> Iter
     """The page, piece by piece; it fetches nothing."""
     return render_pieces(
         PAGE,
-        title="What the policy will see",
+        title=f"What the policy will see: {build.resolve().name}",
+        build=shlex.quote(str(build)),
         counts=listed(shards.run["counts"]),
         shown=len(positions),
         failures=failures_by_kind(build).rows(named=True),

@@ -8,8 +8,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -24,6 +24,7 @@ LEFT, SPEED, STEP, PHASE, OUTCOME, PROBLEM, DETAIL = range(7)
 LEAST_OF_PHASE = 10
 
 _open_lines: list[Line] = []
+_whole: list[Callable[[], str]] = []
 
 
 def phase(text: str, *, always: bool = False) -> None:
@@ -32,7 +33,19 @@ def phase(text: str, *, always: bool = False) -> None:
     Outside a terminal only after a minute of silence, unless `always`. May be called often.
     """
     if _open_lines:
-        _open_lines[-1].show_phase(text, always=always)
+        parts = [*(each() for each in _whole), text]
+        _open_lines[-1].show_phase(", ".join(filter(None, parts)), always=always)
+
+
+@contextmanager
+def phases_of(whole: Callable[[], str]) -> Iterator[None]:
+    """Show before each phase of the block what it is a part of, such as "held-out question 5 of 48"."""
+    _whole.append(whole)
+    try:
+        phase("")
+        yield
+    finally:
+        _whole.pop()
 
 
 class Line:
@@ -102,14 +115,18 @@ class TrainProgress(Line):
         self._done = 0
         self._last: list[Part] = []
         self._next = ""
+        self._heldout: dict[str, Any] | None = None
 
     def __call__(self, record: dict[str, Any], steps: int) -> None:
         """After each step, with its record."""
         self._done += 1
         left = self.seconds_left(self._done, self._done + steps - record["step"])
-        ends = self._done == 1 or record["step"] == steps
-        self.show(progress_parts(record, steps, left), always=ends)
-        self._last = [part for part in progress_parts(record, steps, left) if part[0] != STEP]
+        evaluated = record.get("heldout")
+        # A line that is written over keeps the last evaluation; in a log each has a line of its own.
+        self._heldout = evaluated or (self._heldout if self._live else None)
+        parts = progress_parts(record | {"heldout": self._heldout}, steps, left)
+        self.show(parts, always=bool(evaluated) or self._done == 1 or record["step"] == steps)
+        self._last = [part for part in parts if part[0] != STEP]
         self._next = f"step {record['step'] + 1}/{steps}" if record["step"] < steps else ""
 
     def parts_with(self, doing: str) -> list[Part]:
@@ -158,8 +175,8 @@ def progress_parts(record: dict[str, Any], steps: int, seconds_left: float) -> l
     return [
         (STEP, f"step {record['step']}/{steps}"),
         (OUTCOME, f"reward {_number(record['reward'])}"),
-        (OUTCOME, f"accuracy {_number(record['accuracy'])}"),
         *([(OUTCOME, f"held out {_number(heldout['accuracy'])}")] if heldout else []),
+        (OUTCOME, f"accuracy {_number(record['accuracy'])}"),
         (DETAIL, f"zero advantage {_number(record['zero_advantage_share'])}"),
         (DETAIL, f"entropy {_number(record['entropy'])}"),
         (SPEED, f"{_rate(record['per_second']['tokens'])} tokens/s"),

@@ -44,6 +44,8 @@ def score_page(results: Mapping[str, Any], rows: Sequence[Scored]) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> Iterator[str]:
+    yield from results.get("made", ())
+    yield from (f"outputs of {each['file']}" for each in results.get("inputs", {}).get("predictions", ()))
     counts = results["counts"]
     yield f"{plural(counts['questions'], 'question')} on {plural(counts['videos'], 'video')}"
     yield f"{counts['answered']} answered"
@@ -199,10 +201,14 @@ def _output(row: Scored, names: Sequence[str]) -> Values:
     if len(text) > MOST_CHARACTERS:
         text = text[:MOST_CHARACTERS] + f" … ({len(row.output) - MOST_CHARACTERS} more characters)"
     shown = [name for name in names if name != "video_r1" and (name in row.values or name in row.left_out)]
-    return {"lines": [_reading(row, name) for name in shown], "frames": _frames(row), "text": text}
+    return {
+        "lines": [_reading(row, name, alone=len(names) == 1) for name in shown],
+        "frames": _frames(row),
+        "text": text,
+    }
 
 
-def _reading(row: Scored, name: str) -> Values:
+def _reading(row: Scored, name: str, *, alone: bool) -> Values:
     extracted = row.extracted.get(name)
     read = "no answer found" if extracted is None else f"read as: {extracted[:MOST_READ]}"
     value = row.values.get(name)
@@ -213,7 +219,7 @@ def _reading(row: Scored, name: str) -> Values:
     else:
         verdict = {0.0: "wrong", 1.0: "right"}.get(value, f"{value:.2f}")
     style = verdict if verdict in ("right", "wrong") else "partly"
-    return {"style": style, "verdict": verdict, "text": f"{name} · {read}"}
+    return {"style": style, "verdict": verdict, "text": read if alone else f"{name} · {read}"}
 
 
 def _frames(row: Scored) -> str:

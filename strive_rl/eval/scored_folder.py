@@ -130,7 +130,11 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
             question=line.get("question", ""),
             options=tuple(line.get("options", ())),
             reference=line["answer"],
-            tags={"source": line["source"], "question type": line["problem_type"]},
+            tags={
+                "video": str(line.get("video", line["video_id"])),
+                "source": line["source"],
+                "question type": line["problem_type"],
+            },
             output=line["output"],
             extracted={CUSTOM.conventions[0].name: line["extracted"]},
             values={CUSTOM.conventions[0].name: line["accuracy"]},
@@ -164,6 +168,7 @@ def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:
     accuracy by source and question type, questions answered rightly and wrongly. Returns the files."""
     convention = CUSTOM.conventions[0]
     bootstrap: dict[str, Any] = {"resamples": settings.bootstrap_resamples, "seed": settings.seed}
+    made = jsonl.read_json(folder / RESULTS_FILE)
     pages = []
     for column in settings.columns:
         read = read_scored(folder, column.name)
@@ -171,6 +176,7 @@ def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:
         results: dict[str, Any] = {
             "title": f"Samples of a build, {column.name} frames",
             "conventions": {convention.name: f"answered under {column.way}"},
+            "made": [f"model {made['model']}", f"build {made['shards']}"],
             "notes": even_note(column.name, (row.frames.get("frames_from", "") for row in rows)),
         }
         results |= summarise(CUSTOM, rows, missing="wrong", **bootstrap)

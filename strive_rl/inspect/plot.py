@@ -109,6 +109,8 @@ def caption(drawing: Drawing) -> str:
         text = "Values as logged"
     if any(len(arm.runs) > 1 for arm in drawing.arms):
         text += "; several seeds: their mean at the steps that all have, in a band from least to greatest"
+    if any(panel.interval for panel, _ in drawing.panels):
+        text += "; behind the held-out accuracy its 95 % interval"
     return f"{text}. A gap is a step without a record or a finite value."
 
 

@@ -128,7 +128,9 @@ def _facts(results: Record) -> str:
     begin = f"; accuracy before training {', '.join(shown)}" if shown else ""
     temperature = study["evaluation"]["temperature"]
     sampled = f"; answers sampled at temperature {temperature:g}" if temperature else ""
-    return f"Seeds {named}; builds {study['shards']} and {study['heldout']}{sampled}{begin}."
+    return (
+        f"Seeds {named}; trained on build {study['shards']}, evaluated on {study['heldout']}{sampled}{begin}."
+    )
 
 
 def _words(metric: str) -> str:

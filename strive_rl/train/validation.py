@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
-from strive_rl.common.progress import phase
+from strive_rl.common.progress import phases_of
 from strive_rl.config import EngineSettings, TrainSettings
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
@@ -69,13 +69,15 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
     rows: list[Prediction] = []
     dropped: list[Dropped] = []
     shown = f"{settings.samplers[0]} frames"
-    with newest_weights(run.engine, run.policy, run.step):
-        phase(f"evaluating {plural(len(mine), 'held-out question')}, {shown}")
+
+    def asked() -> str:
+        number = min(len(rows) + len(dropped) + 1, len(mine))
+        return f"held-out question {number} of {len(mine)}, {shown}"
+
+    with newest_weights(run.engine, run.policy, run.step), phases_of(asked):
         for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
             rows += made
             dropped += lost
-            done = len(rows) + len(dropped)
-            phase(f"evaluating, held-out question {done} of {len(mine)}, {shown}")
     rows, dropped = distributed.all_gather_list(rows), distributed.all_gather_list(dropped)
     rows.sort(key=lambda row: str(row["sample_id"]))
     record["heldout"] = heldout_record(rows, dropped, settings, run.step)

@@ -96,6 +96,8 @@ def test_failures_and_damage_come_first(tmp_path: Path) -> None:
     assert "cut &lt;off&gt;" in head
     assert "<li>videos/a.mp4: 24 errors</li>" in head
     assert "MB" in head
+    assert [f"strive-data {command} {build} --" in head for command in ("inspect", "report")] == [True, True]
+    assert f"<title>What the policy will see: {build.name}</title>" in head
     sound = write_build(tmp_path / "sound", [a_sample("1")])
     assert 'class="note"' not in "".join(report_page(sound, ShardSet.open(sound), [0]))
 

@@ -17,6 +17,7 @@ from strive_rl.common.progress import (
     fitted,
     joined,
     phase,
+    phases_of,
     progress_parts,
 )
 
@@ -78,17 +79,37 @@ def test_quick_evaluations_outside_a_terminal_are_silent() -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_phase_is_shown_with_what_it_is_a_part_of() -> None:
+    stream, done = Terminal(), [0]
+    with EvalProgress(stream), phases_of(lambda: f"held-out question {done[0] + 1} of 3"):
+        done[0] = 1
+        phase("sampling", always=True)
+    assert [line.strip() for line in re.split(r"\x1b\[K|\r", stream.getvalue()) if line.strip()] == [
+        "held-out question 1 of 3",
+        "held-out question 2 of 3, sampling",
+    ]
+
+
 def test_durations() -> None:
     assert [duration(s) for s in (0.4, 59.4, 60, 187, 7500)] == ["0s", "59s", "1m00s", "3m07s", "2h05m"]
 
 
-def test_outside_a_terminal_only_the_first_and_last_of_quick_steps_are_shown() -> None:
+def test_outside_a_terminal_only_first_last_and_evaluated_steps_of_quick_ones_are_shown() -> None:
     stream = io.StringIO()
     progress = TrainProgress(stream)
     for step in range(1, 6):
-        progress(RECORD | {"step": step}, 5)
-    shown = [line.split()[1] for line in stream.getvalue().splitlines()]
-    assert shown == ["1/5", "5/5"]
+        progress(RECORD | {"step": step} | ({"heldout": {"accuracy": 0.75}} if step == 3 else {}), 5)
+    shown = [(line.split()[1], "held out 0.750" in line) for line in stream.getvalue().splitlines()]
+    assert shown == [("1/5", False), ("3/5", True), ("5/5", False)]
+
+
+def test_a_terminal_keeps_the_last_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    with TrainProgress(stream) as progress:
+        for step, heldout in ((1, 0.75), (2, None), (3, 0.25), (4, None)):
+            progress(RECORD | {"step": step} | ({"heldout": {"accuracy": heldout}} if heldout else {}), 100)
+    assert re.findall("held out ([0-9.]+)", stream.getvalue()) == ["0.750", "0.750", "0.250", "0.250"]
 
 
 def screen(stream: io.StringIO) -> list[str]:

@@ -45,14 +45,21 @@ def of_shards(folder: Path, **columns: str) -> Path:
     """A folder of `eval --shards`."""
     folder.mkdir()
     lines: list[dict[str, Any]] = [
-        {"sample_id": str(i), "video_id": f"v{i // 2}", "sampler": sampler, "question": f"Q{i}?"}
+        {
+            "sample_id": str(i),
+            "video_id": f"v{i // 2}",
+            "video": f"{i // 2}.mp4",
+            "sampler": sampler,
+            "question": f"Q{i}?",
+        }
         | {"options": ["A. x", "B. y"], "answer": "B", "source": "s", "problem_type": "multiple choice"}
         | {"output": output, "extracted": output, "accuracy": float(output == "B"), "times": [0.5]}
         for sampler, outputs in columns.items()
         for i, output in enumerate(outputs)
     ]
     jsonl.append(folder / "predictions.jsonl", lines)
-    jsonl.write_json(folder / "results.json", {"samplers": dict.fromkeys(columns)})
+    results = {"samplers": dict.fromkeys(columns), "model": "m", "shards": "held", "shards_fingerprint": "1f"}
+    jsonl.write_json(folder / "results.json", results)
     return folder
 
 
@@ -89,8 +96,14 @@ def test_an_evaluation_on_shards_has_a_page_for_each_column(tmp_path: Path) -> N
     pages = write_pages(folder, EvalSettings(bootstrap_resamples=20))
     assert [page.name for page in pages] == ["page-uniform.html", "page-importance.html"]
     page = pages[1].read_text()
-    for text in ("importance frames</h1>", "75.00 %", "Wrong: 1, 1 shown", "Right: 3, 3 shown"):
+    for text in ("importance frames</h1>", "75.00 %", "Wrong: 1, 1 shown", "model m · build held"):
         assert text in page
+    # One reading has no name of its own, and a video is named by its file.
+    assert [text in page for text in ("</span> · read as: A</p>", "3 · 1.mp4 · s", "v1")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_what_differs_beside_the_model_is_named(tmp_path: Path) -> None:
