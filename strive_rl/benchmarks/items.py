@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strive_data.annotations.nested_rows import items_of
-from strive_data.annotations.read import Annotations, annotations_of
+from strive_data.annotations.read import NO_COLUMNS, Annotations, annotations_of
 from strive_data.annotations.recipes import FIRST, find_recipe
 from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, read_rows
 from strive_data.errors import UsageError
@@ -52,14 +52,27 @@ class ItemSet:
 
 
 def read_items(
-    paths: Sequence[Path], benchmark: Benchmark, recipe: str | None = None, data_root: Path = Path()
+    paths: Sequence[Path],
+    benchmark: Benchmark,
+    recipe: str | None = None,
+    data_root: Path = Path(),
+    columns: Mapping[str, str] = NO_COLUMNS,
 ) -> ItemSet:
-    """All questions of the files; videos are not looked for, but absolute paths lie below `data_root`. Raises
-    UsageError as `read_annotations` does."""
+    """All questions of the files; videos are not looked for, but absolute paths lie below `data_root`.
+
+    `columns` names those of a table of the user's own by field. Raises UsageError as `read_annotations` does,
+    and for columns of another benchmark.
+    """
+    if columns and benchmark.files:
+        raise UsageError(
+            f"--columns names those of your own table: for --benchmark own, not {benchmark.name}"
+        )
     files = [read_rows(path) for path in paths]
     recipe = recipe or _recipe_of(benchmark, files)
-    annotations = annotations_of(files, data_root, recipe=recipe, check_files=False)
-    tags = [tags_of(benchmark, row, path) for path, row in _raw_rows(files, annotations)]
+    annotations = annotations_of(files, data_root, recipe=recipe, columns=columns, check_files=False)
+    tags = [
+        tags_of(benchmark, _with_fields(row, columns), path) for path, row in _raw_rows(files, annotations)
+    ]
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
     unusable = tuple(
         Unusable(
@@ -80,6 +93,13 @@ def _recipe_of(benchmark: Benchmark, files: Sequence[RowFile]) -> str | None:
     if not benchmark.recipe or any(columns <= columns_of(file.items, ROWS_FOR_COLUMNS) for file in files):
         return None
     return benchmark.recipe
+
+
+def _with_fields(row: object, columns: Mapping[str, str]) -> object:
+    """The row with its named columns under the names of their fields too."""
+    if not isinstance(row, Mapping):
+        return row
+    return {**row, **{field: row[column] for field, column in columns.items() if column in row}}
 
 
 def tags_of(benchmark: Benchmark, row: object, path: Path) -> dict[str, str]:

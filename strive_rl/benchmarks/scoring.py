@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from posixpath import splitext
 from typing import Any, Literal
+from unicodedata import normalize
 
+from strive_data.common.files import VIDEO_SUFFIXES
 from strive_rl.answers.vote import Election, elect
 from strive_rl.benchmarks.item import (
     PRODUCT,
@@ -109,6 +113,20 @@ def unusable(benchmark: Benchmark, row: Unusable) -> Scored:
         tags=dict(row.tags),
         values={convention.name: 0.0 for convention in benchmark.conventions},
     )
+
+
+def with_one_name_each(rows: Sequence[Scored]) -> list[Scored]:
+    """The rows with one name for each video, since intervals are over videos: in one Unicode form, and
+    with the ending that another row gives it."""
+    names = [normalize("NFC", row.video) for row in rows]
+    whole: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        stem, ending = splitext(name)
+        if ending.lower() in VIDEO_SUFFIXES:
+            whole[stem].add(name)
+    # Two files of one stem, and a name without an ending is neither.
+    known = {stem: min(found) for stem, found in whole.items() if len(found) == 1}
+    return [replace(row, video=known.get(name, name)) for row, name in zip(rows, names, strict=True)]
 
 
 def summarise(

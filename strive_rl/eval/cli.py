@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strive_data.common.console import Assignments, Config, echo, option, settings_option, written
+from strive_data.common.options import ColumnNames
 from strive_data.common.settings import load
 from strive_data.errors import UsageError
 from strive_rl.common.options import (
@@ -100,6 +101,7 @@ def evaluate(
     cache: Cache = None,
     workers: Workers = 0,
     recipe: Recipe = None,
+    columns: ColumnNames = None,
     baseline: Annotated[Path | None, option(text="Folder of another evaluation: print the gain.")] = None,
     help_settings: EvalSettingsHelp = None,
     config: Config = None,
@@ -116,7 +118,8 @@ def evaluate(
     common |= {"seed": seed, "engine": engine, "variants": variants, "controls": control}
     common |= {"max_new_tokens": max_new_tokens, "vote": vote or None}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
-    reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "cache": cache}
+    reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "columns": columns}
+    reading["cache"] = cache
     if shards is not None:
         _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
@@ -129,7 +132,7 @@ def evaluate(
     files, name = tuple(annotations or ()), benchmark or ""
     with locked(out):
         code = _evaluate_benchmark(
-            out, name, data_root, files, model, recipe, on_videos, workers, cache, baseline=baseline
+            out, name, data_root, files, model, recipe, columns, on_videos, workers, cache, baseline=baseline
         )
     raise typer.Exit(code)
 
@@ -190,18 +193,21 @@ def _evaluate_benchmark(
     annotations: tuple[Path, ...],
     model: str,
     recipe: str | None,
+    columns: str | None,
     settings: BenchmarkSettings,
     workers: int,
     cache: Path | None,
     *,
     baseline: Path | None,
 ) -> int:
+    from strive_data.annotations.recipes import column_names
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.registry import find_benchmark
     from strive_rl.common.preflight import require_extras, require_model, require_results
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.frames import require_samplers
 
+    named = column_names(columns or "")
     require_model(model, settings.policy.device)
     require_extras(engine=settings.engine)
     require_samplers(settings)
@@ -214,7 +220,14 @@ def _evaluate_benchmark(
     quiet_libraries()
     from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
 
-    task = Task(benchmark=found, annotations=files, data_root=data_root, model=model, recipe=recipe)
+    task = Task(
+        benchmark=found,
+        annotations=files,
+        data_root=data_root,
+        model=model,
+        recipe=recipe,
+        columns=named,
+    )
     runtime = RuntimeOptions(workers=workers, cache=cache)
     return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)
 
@@ -273,6 +286,7 @@ def score(
     format_: Format = None,
     sampler: Annotated[str | None, option(text="Frame sampler, where the predictions hold several.")] = None,
     recipe: Recipe = None,
+    columns: ColumnNames = None,
     vote: Annotated[
         bool, typer.Option("--vote", help="Of several predictions of a question count the one they elect.")
     ] = False,
@@ -281,6 +295,7 @@ def score(
     set_: Assignments = None,
 ) -> None:
     """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
+    from strive_data.annotations.recipes import column_names
     from strive_rl.benchmarks.registry import find_benchmark
     from strive_rl.eval import score as scoring
     from strive_rl.eval.config import PAGE_FILE
@@ -288,12 +303,15 @@ def score(
 
     options: dict[str, object] = {"missing": missing, "format": format_, "sampler": sampler}
     options |= {"recipe": recipe, "vote": vote or None}
+    if columns and not annotations:
+        raise UsageError("score: --columns names those of --annotations: give these too, or leave it out")
     settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
     results = scoring.score(
         predictions,
         out,
         benchmark=find_benchmark(benchmark),
         annotations=annotations or (),
+        columns=column_names(columns or ""),
         judgements=judgements,
         settings=settings,
     )

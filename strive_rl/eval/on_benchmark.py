@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,19 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is evaluated: a benchmark by its annotation files (`recipe` as for a build), its videos below
-    `data_root`; and the model, a name or a folder."""
+    """What is evaluated: a benchmark by its annotation files (`recipe` and `columns` as for a build), its
+    videos below `data_root`; and the model, a name or a folder."""
 
     benchmark: Benchmark
     annotations: tuple[Path, ...]
     data_root: Path
     model: str
     recipe: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self) -> ItemSet:
+        """Its questions."""
+        return read_items(self.annotations, self.benchmark, self.recipe, self.data_root, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +183,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     require_samplers(settings)
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder")
-    items = read_items(task.annotations, task.benchmark, task.recipe, task.data_root)
+    items = task.read()
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
@@ -272,6 +277,7 @@ def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record
         "model": model_identity(task.model),
         "annotations": list(items.input_sha256.values()),
         "recipe": task.recipe,
+        **({"columns": dict(task.columns)} if task.columns else {}),
         "versions": library_versions(),
     }
 
@@ -305,7 +311,7 @@ def finished_results(
     if not (out / RESULTS_FILE).is_file():
         return None
     results = jsonl.read_json(out / RESULTS_FILE)
-    now = record_of(task, read_items(task.annotations, task.benchmark, task.recipe, task.data_root), settings)
+    now = record_of(task, task.read(), settings)
     # Other versions would have given other bytes; those that are there stay what they are.
     del now["versions"]
     # Older results do not say by how many resamples their intervals were made.

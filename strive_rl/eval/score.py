@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from strive_data.annotations.read import NO_COLUMNS
 from strive_data.common.settings import ADDED, as_dict, require
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
@@ -29,6 +30,7 @@ from strive_rl.benchmarks.scoring import (
     scored_answers,
     summarise,
     unusable,
+    with_one_name_each,
 )
 from strive_rl.common import jsonl
 from strive_rl.eval.compare import CompareSettings, paired_results
@@ -80,15 +82,16 @@ def score(
     *,
     benchmark: Benchmark,
     annotations: Sequence[Path] = (),
+    columns: Mapping[str, str] = NO_COLUMNS,
     items: ItemSet | None = None,
     judgements: Path | None = None,
     settings: ScoreSettings,
 ) -> dict[str, Any]:
     """Score files of predictions into the new folder `out`; the content of results.json.
 
-    The questions are `items`, else those of the annotations, else those that the predictions themselves hold.
-    Raises UsageError for predictions without questions, predictions of other questions, and as the readers
-    do.
+    The questions are `items`, else those of the annotations (`columns` as for `read_items`), else those that
+    the predictions themselves hold. Raises UsageError for predictions without questions, predictions of other
+    questions, and as the readers do.
     """
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -103,8 +106,9 @@ def score(
         for path in predictions
     ]
     answers = [prediction for file in files for prediction in file.predictions]
-    if items is None:
-        items = read_items(annotations, benchmark, settings.recipe) if annotations else own_items(answers)
+    if items is None and annotations:
+        items = read_items(annotations, benchmark, settings.recipe, columns=columns)
+    items = items or own_items(answers)
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
@@ -180,7 +184,7 @@ def score_items(
             output = prediction.output if prediction else None
             row = scored(benchmark, item, output, judgements.get(sample_id))
         rows.append(replace(row, frames=prediction.frames) if prediction else row)
-    return rows + [unusable(benchmark, row) for row in items.unusable]
+    return with_one_name_each(rows + [unusable(benchmark, row) for row in items.unusable])
 
 
 def own_items(predictions: Sequence[Prediction]) -> ItemSet:

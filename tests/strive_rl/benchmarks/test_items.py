@@ -67,6 +67,23 @@ def test_tags_go_with_their_rows_and_bad_rows_are_kept_apart(tmp_path: Path) -> 
     assert items.rows == 3
 
 
+def test_columns_of_an_own_table_are_named_as_for_a_build(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("clip,ask,say,kind,site\na.mp4,Is it red?,yes,free-form,here\n")
+    named = {"video": "clip", "question": "ask", "answer": "say", "problem_type": "kind", "source": "site"}
+    with pytest.raises(UsageError, match="name it with --columns answer=…"):
+        read_items([table], CUSTOM)
+    (item,) = read_items([table], CUSTOM, columns=named).items
+    assert (item.question.video, item.question.question, item.question.answer) == (
+        "a.mp4",
+        "Is it red?",
+        "yes",
+    )
+    assert dict(item.tags) == {"source": "here", "question type": "free-form"}
+    with pytest.raises(UsageError, match="for --benchmark own, not videomme"):
+        read_items([table], VIDEOMME, columns=named)
+
+
 def test_a_breakdown_by_two_tags_is_their_product() -> None:
     tags = tags_of(TEMPCOMPASS, {"dimension": "speed"}, Path("yes_no.json"))
     assert tags == {"task": "yes_no", "dimension": "speed", "task × dimension": "yes_no × speed"}

@@ -9,7 +9,15 @@ from strive_rl.benchmarks.item import Scored, Unusable
 from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
-from strive_rl.benchmarks.scoring import counts, rules_only, scored, scored_answers, summarise, unusable
+from strive_rl.benchmarks.scoring import (
+    counts,
+    rules_only,
+    scored,
+    scored_answers,
+    summarise,
+    unusable,
+    with_one_name_each,
+)
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 
@@ -47,6 +55,15 @@ def test_missing_answers_and_unusable_rows_are_worth_nothing() -> None:
     bad = unusable(MMVU, Unusable(sample_id="7#row3", video="", message="no answer", tags={"subject": "Art"}))
     assert (bad.status, bad.video, bad.tags) == ("unusable", "row of 7#row3", {"subject": "Art"})
     assert bad.values == {"official": 0.0, "robust": 0.0, "video_r1": 0.0}
+
+
+def test_a_video_has_one_name_with_and_without_its_ending() -> None:
+    row = scored(MMVU, item("salt"), "salt")
+    given = ("a", "a.mp4", "a.txt", "b", "c", "c.mp4", "c.webm", "d/a", "cafe\u0301.MKV", "caf\u00e9")
+    made = with_one_name_each([replace(row, video=video) for video in given])
+    assert [each.video for each in made] == [
+        *("a.mp4", "a.mp4", "a.txt", "b", "c", "c.mp4", "c.webm", "d/a", "caf\u00e9.MKV", "caf\u00e9.MKV")
+    ]
 
 
 def test_several_answers_count_with_their_mean() -> None:

@@ -168,6 +168,41 @@ SMALL = [
 ]
 
 
+def test_an_own_table_with_named_columns_and_one_video_by_two_names(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: there was no --columns, and "v0" was another video than "v0.mp4" to the bootstrap."""
+    make_benchmark(tmp_path / "root", tiny_folder, videos=2, questions=1)
+    (tmp_path / "own.csv").write_text(
+        "clip,ask,say\nv0,Is it red?,yes\nv0.mp4,And blue?,no\nv1,How many?,2\n"
+    )
+    command = [
+        "eval",
+        "--benchmark",
+        "own",
+        "--data-root",
+        tmp_path / "root" / "videos",
+        "--model",
+        tiny_folder,
+    ]
+    command += ["--annotations", tmp_path / "own.csv", "--out", tmp_path / "out", *SMALL]
+    assert typed(*command) == 2
+    assert "name it with --columns answer=…" in capfd.readouterr().err
+    command += ["--columns", "video=clip,question=ask,answer=say"]
+    assert typed(*command) == 0
+    results = jsonl.read_json(tmp_path / "out" / "results.json")
+    assert results["columns"]["uniform"]["overall"]["accuracy"]["videos"] == 2
+    assert results["columns"]["uniform"]["counts"]["videos"] == 2
+    assert typed(*command) == 0
+    assert "finished already" in capfd.readouterr().out
+    assert typed(*command[:-2]) == 2
+    scoring = ["score", tmp_path / "out", "--benchmark", "own", "--out", tmp_path / "scored", *command[-2:]]
+    assert typed(*scoring) == 2
+    assert "--columns names those of --annotations" in capfd.readouterr().err
+    assert typed(*scoring, "--annotations", tmp_path / "own.csv") == 0
+    assert jsonl.read_json(tmp_path / "scored" / "results.json")["counts"]["videos"] == 2
+
+
 @pytest.mark.slow
 def test_a_killed_command_goes_on_with_the_same_bytes(
     tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
@@ -260,6 +295,8 @@ def test_wrong_input_is_one_line(
             "the list is empty",
         ),
         (["--benchmark", "videomme", "--data-root", tmp_path / "no"], "no such folder"),
+        (["--shards", "s", "--columns", "video=clip"], "--shards: --columns: only for --benchmark"),
+        (["--benchmark", "own", "--data-root", tmp_path, "--columns", "clip"], "expected FIELD=COLUMN pairs"),
         (["--benchmark", "videomme", "--data-root", tmp_path, "--frames", "3"], "sampler.frames: got 3"),
         (["--benchmark", "videomme", "--data-root", tmp_path, "--answers", "2"], "set temperature too"),
         (["--benchmark", "videomme", "--data-root", tmp_path, "--missing", "skip"], "wrong, exclude"),
