@@ -277,7 +277,7 @@ def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record
         "model": model_identity(task.model),
         "annotations": list(items.input_sha256.values()),
         "recipe": task.recipe,
-        **({"columns": dict(task.columns)} if task.columns else {}),
+        **({"column_names": dict(task.columns)} if task.columns else {}),
         "versions": library_versions(),
     }
 
