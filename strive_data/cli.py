@@ -7,6 +7,7 @@ workers, which import this module, stay small.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import join
 from typing import Annotated, cast, get_args
 
 import typer
@@ -173,7 +174,7 @@ def inspect(
 @app.command()
 def report(
     folder: Build,
-    out: Annotated[Path | None, written("HTML file; default report.html in the build.")] = None,
+    out: Annotated[Path | None, written("HTML file; default report[-chosen].html in the build.")] = None,
     sample: Annotated[list[str] | None, option(text="Show this sample, repeatable.")] = None,
     where: Annotated[
         str | None, option(text="Show samples that fulfil this SQL condition; default all.")
@@ -188,8 +189,8 @@ def report(
         raise UsageError("--sample names the samples: leave out --where and --seed")
     from strive_data.inspect.report import Selection, write_report
 
-    path = out or folder / "report.html"
     selection = Selection(sample_ids=sample or (), where=where, limit=limit, seed=seed)
+    path = out or folder / selection.file
     echo(f"{path}: {plural(write_report(folder, path, selection), 'sample')}")
 
 
@@ -366,8 +367,8 @@ def synth(
         kinds=[cast(Kind, choose(each, get_args(Kind), "--kind")) for each in kind or ()],
     )
     echo(f"{annotation}: {plural(videos, 'video')}, {plural(videos * questions, 'question')}")
-    build = f"strive-data build {annotation} --data-root {out} --out shards {build_options(chosen)}"
-    echo(f"next, as the demo's models need it: {build}")
+    build = join(["strive-data", "build", str(annotation), "--data-root", str(out), "--out", "shards"])
+    echo(f"next, as the demo's models need it: {build} {build_options(chosen)}")
 
 
 @app.command()
@@ -375,7 +376,7 @@ def init(
     source: TableSource,
     out: Annotated[Path, written("CSV file to write; for a parquet file, a new folder.")],
 ) -> None:
-    """Write a table of the videos below a folder to fill in, or the videos in a parquet file as files."""
+    """Write a table of videos and images below a folder to fill in, or those in a parquet file as files."""
     from strive_data.annotations.new_table import start_table
 
     for line in start_table(source, out):

@@ -6,6 +6,7 @@ Values are moved, chosen and lettered, never guessed: a value that no rule fores
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
@@ -15,18 +16,18 @@ from typing import NoReturn
 from strive_data.annotations.choices import (
     Layout,
     find_options,
-    names_option,
     options_by_letter,
     options_of_columns,
     parse_cells,
     read_choices,
+    read_count,
     type_by_answer,
-    type_by_question,
 )
 from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
+from strive_data.schema import PROBLEM_TYPES
 
 # Names of the Video-R1 layout by the recipe's.
 LAYOUT = {
@@ -70,12 +71,17 @@ ABSENT = _Absent()
 
 class RecipeReader:
     """Reads rows by one recipe. `labels` has the names that the data set's own rows use, for messages;
-    `guesses`, how values were read that do not say it themselves."""
+    `guesses`, how values were read that do not say it themselves; `counts`, answers to "How many …?" that are
+    no number as they are written."""
 
     def __init__(self, recipe: Recipe) -> None:
         fields = {name: text for name, text in vars(recipe.fields).items() if text}
-        self.recipe, self.guesses = recipe, set[str]()
+        self.recipe, self.guesses, self.counts = recipe, set[str](), Counter[str]()
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
+        if self.labels[LAYOUT["question"]] == self.labels[LAYOUT["answer"]]:
+            self.labels |= {
+                LAYOUT[name]: f"the {name} in {self.labels[LAYOUT[name]]}" for name in ("question", "answer")
+            }
         self.labels["problem_type"] = _label(recipe.problem_type.field, "problem_type")
         self._getters = [(LAYOUT[name], getter(text, recipe.video_folders)) for name, text in fields.items()]
         # Lists of which the recipe takes the first item, by what they hold.
@@ -97,24 +103,22 @@ class RecipeReader:
         for name, get in self._getters:
             found = get(item, row)
             if found is not ABSENT:
-                layout[name] = found
+                layout[name] = _with_turn(found, item) if name == "problem_id" else found
         rules = self.recipe.rules
         if self.recipe.fields.image and "image" in layout:
             _take_image(layout, self.labels)
         if rules.option_columns and layout.get("options") is None:
             layout["options"] = options_of_columns(row, rules.option_columns)
         _clean(layout, self.recipe, self.guesses)
-        options = layout.get("options")
-        if item.textual or (isinstance(options, str) and options.lstrip()[:1] == "["):
-            parse_cells(layout, self.labels, self.guesses)
+        parse_cells(layout, self.labels, self.guesses)
         options = layout.get("options")
         if rules.options == "any" and isinstance(options, dict):
             layout["options"] = options_by_letter(options, self.labels["options"])
-        elif rules.options == "any" and isinstance(options, str):
-            layout["options"] = [line for line in options.splitlines() if line.strip()]
         self._set_type(item, row, layout)
         if layout.get("problem_type") == "multiple choice":
             read_choices(layout, rules, self.labels)
+        elif layout.get("problem_type") == "numerical" and (count := read_count(layout)):
+            self.counts[count] += 1
         return layout
 
     def identity(self, item: Item) -> Layout:
@@ -128,7 +132,7 @@ class RecipeReader:
             except SampleError:
                 continue
             if value is not ABSENT:
-                known[name] = value
+                known[name] = _with_turn(value, item) if name == "problem_id" else value
         image = known.pop("image", None)
         return known | {"path": image} if _is_empty(known.get("path")) and image else known
 
@@ -145,16 +149,8 @@ class RecipeReader:
                 find_options(layout)
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
-        elif otherwise == "by question":
-            if names_option(layout.get("solution")):
-                find_options(layout)
-            layout["problem_type"] = (
-                "multiple choice"
-                if layout.get("options")
-                else type_by_question(layout.get("problem"), layout.get("solution"))
-            )
-        elif otherwise == BY_ANSWER:
-            layout["problem_type"] = type_by_answer(layout)
+        elif otherwise in ("by question", BY_ANSWER):
+            layout["problem_type"] = type_by_answer(layout, counts_only=otherwise != BY_ANSWER)
         elif otherwise:
             layout["problem_type"] = otherwise
         elif isinstance(word, str):
@@ -162,6 +158,19 @@ class RecipeReader:
             _bad_row(f"{label}: got {short_repr(word)}, expected one of {', '.join(known)}")
         elif word is not ABSENT:
             layout["problem_type"] = word
+
+    def is_guess(self, item: Item) -> bool:
+        """Whether a row with a place for its type does not name one there."""
+        rule = self.recipe.problem_type
+        word = self._word(item, item.value) if self._word and isinstance(item.value, dict) else ABSENT
+        known = {*rule.words.values()} - {BY_ANSWER} or {*PROBLEM_TYPES}
+        named = rule.words.get(word.casefold(), word) if isinstance(word, str) else ""
+        return bool(rule.field) and "numerical" in known and named not in known
+
+
+def _with_turn(sample_id: object, item: Item) -> object:
+    """The id of a row, and of the question in it."""
+    return f"{sample_id}{item.turn}" if item.turn and isinstance(sample_id, str | int) else sample_id
 
 
 def getter(text: str, folders: Mapping[str, str] = NO_FOLDERS) -> Getter:
@@ -211,7 +220,8 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
             key, wanted = step
             fits = [each for each in value if isinstance(each, Mapping) and each.get(key) == wanted]
             if len(fits) > 1:
-                _bad_row(f"got {len(fits)} entries of {key} {wanted!r}, expected one: one question a row")
+                got = f"got {len(fits)} entries of {key} {wanted!r}"
+                _bad_row(f"{got}, expected one, or an answer behind each question")
             value = fits[0] if fits else ABSENT
         else:
             return ABSENT

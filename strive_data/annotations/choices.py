@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import NamedTuple, NoReturn
 
 from strive_data.annotations.json_values import json_value
-from strive_data.annotations.numbers import is_number
+from strive_data.annotations.numbers import count_text, is_number
 from strive_data.annotations.recipes import Rules
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
@@ -60,15 +60,18 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
 
 
 def parse_cells(layout: Layout, labels: Mapping[str, str], guesses: set[str]) -> None:
-    """Lists in the cells of a table of texts: JSON, or options with | between them."""
+    """Lists that are written as a text: JSON, or options with | between them or a line each."""
     for name in ("options", "evidence_spans", "frame_times"):
         cell = layout.get(name)
         if not isinstance(cell, str):
             continue
-        if cell.lstrip()[:1] in ("[", "{") or name != "options":
+        if not cell.strip():
+            layout[name] = None
+        elif cell.lstrip()[:1] in ("[", "{") or name != "options":
             layout[name] = _list_cell(cell, labels[name], guesses)
         else:
-            layout[name] = [option.strip() for option in cell.split(SEPARATOR)]
+            written = cell.split(SEPARATOR) if SEPARATOR in cell else cell.strip().splitlines()
+            layout[name] = [option.strip() for option in written]
 
 
 # Texts between commas, as Python and so pandas write a list.
@@ -142,11 +145,20 @@ def _in_order(letters: Sequence[str]) -> bool:
     return "".join(letters) == ascii_uppercase[: len(letters)]
 
 
-def type_by_question(question: object, answer: object) -> str:
-    """The type of a question without options: numerical where it asks "How many" and a number answers."""
-    counts = isinstance(question, str) and HOW_MANY.search(question)
-    numerical = counts and isinstance(answer, str) and is_number(answer)
-    return "numerical" if numerical else "free-form"
+def count_in(question: object, answer: object) -> str:
+    """The number that answers a question "How many …?", in figures; "" of other questions and answers."""
+    counts = isinstance(question, str) and isinstance(answer, str) and HOW_MANY.search(question)
+    return count_text(answer) if counts and isinstance(answer, str) else ""
+
+
+def read_count(layout: Layout) -> str:
+    """Write the answer to "How many …?" in figures; how it was read, "'2 people' as 2", "" where it is so."""
+    answer = layout.get("solution")
+    count = count_in(layout.get("problem"), answer)
+    if not count or answer == count or is_number(str(answer)):
+        return ""
+    layout["solution"] = count
+    return f"{short_repr(answer)} as {count}"
 
 
 def names_option(answer: object) -> bool:
@@ -156,15 +168,17 @@ def names_option(answer: object) -> bool:
     )
 
 
-def type_by_answer(layout: Layout) -> str:
-    """Multiple choice with options, which may be in the question, numerical with a number, else free-form."""
+def type_by_answer(layout: Layout, *, counts_only: bool = False) -> str:
+    """Multiple choice with options, which may be in the question; numerical with a number (`counts_only`: of
+    "How many …?"); else free-form."""
     answer = layout.get("solution")
     if names_option(answer):
         find_options(layout)
     if layout.get("options"):
         return "multiple choice"
-    numerical = is_number(answer) if isinstance(answer, str) else isinstance(answer, int | float)
-    return "numerical" if numerical else "free-form"
+    number = is_number(answer) if isinstance(answer, str) else isinstance(answer, int | float)
+    counts = count_in(layout.get("problem"), answer)
+    return "numerical" if counts or (number and not counts_only) else "free-form"
 
 
 def find_options(layout: Layout) -> None:

@@ -60,13 +60,13 @@ def choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choic
     if len(missing) < len(REQUIRED):
         raise UsageError(
             f"annotation {file.path}: no column for the {' and the '.join(missing)}: columns are {listed}; "
-            f"name {'it' if len(missing) == 1 else 'them'} with "
-            f"--columns {','.join(f'{name}=…' for name in missing)}, or all by a recipe (--recipe FILE.toml)"
+            f"name {'it' if len(missing) == 1 else 'them'} with --columns "
+            f"{','.join(f'{name}=COLUMN' for name in missing)}, or all by a recipe (--recipe FILE.toml)"
         )
     raise UsageError(
         f"annotation {file.path}: no recipe fits its columns {listed}; {EXPECTED}. Name the columns with "
-        "--columns video=…,question=…,answer=…, or write a recipe (--recipe FILE.toml); `strive-data "
-        "recipes` lists those that are known"
+        "--columns video=COLUMN,question=COLUMN,answer=COLUMN, or write a recipe (--recipe FILE.toml); "
+        "`strive-data recipes` lists those that are known"
     )
 
 

@@ -1,4 +1,5 @@
-"""Rows that are inside other values of a file: below keys of one JSON object, or in lists of other rows."""
+"""Rows that are inside other values of a file: below keys of one JSON object, in lists of other rows, or the
+questions of one conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from strive_data.annotations.recipes import IN_LIST
+from strive_data.annotations.recipes import IN_LIST, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item, RowFile, Rows, bad_row, is_row
 from strive_data.errors import SampleError, UsageError
 
@@ -42,6 +43,63 @@ def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
         yield Item(
             path, f"key {key!r}", -1, row, {"id": key, **fields} if isinstance(fields, dict) else fields
         )
+
+
+def rows_of(file: RowFile, recipe: Recipe, *, quick: bool = False) -> Iterable[Item]:
+    """The rows of a file by its recipe, one a question. Raises UsageError as `items_of`."""
+    items = items_of(file, recipe.rows, quick=quick)
+    asked, said = map(_paths, (recipe.fields.question, recipe.fields.answer))
+    if any(map(_leads_to_messages, asked)) and any(map(_leads_to_messages, said)):
+        return (turn for item in items for turn in _turns(item, asked, said))
+    return items
+
+
+def _paths(field: str) -> list[tuple[Step, ...]]:
+    return [steps_of(path.strip()) for path in field.split("|")]
+
+
+def _leads_to_messages(path: tuple[Step, ...]) -> bool:
+    """Whether a path is as that of "conversations[from=human].value"."""
+    return len(path) == 3 and isinstance(path[0], str) and isinstance(path[1], tuple)
+
+
+def _turns(item: Item, asked: list[tuple[Step, ...]], said: list[tuple[Step, ...]]) -> Iterator[Item]:
+    """An item for each question of a conversation: the messages from it up to the next one.
+
+    Videos and images within the first question belong to all. A row whose answer is elsewhere is left whole.
+    """
+    row = item.value if isinstance(item.value, Mapping) else {}
+    path = next((path for path in asked if len(_messages(row, path)) > 1), None)
+    answer = next((path for path in said if row.get(str(path[0])) is not None), ())
+    if path is None or answer[:1] != path[:1]:
+        yield item
+        return
+    row, name, content = item.exact().value, str(path[0]), str(path[2])  # type: ignore[assignment]  # as before
+    messages, starts = row[name], _messages(row, path)
+    media = [part for part in _parts(messages[starts[0]].get(content)) if "text" not in part]
+    for turn, (start, end) in enumerate(zip([0, *starts[1:]], [*starts[1:], len(messages)], strict=True)):
+        first, *rest = messages[start:end]
+        if turn and media:
+            first = {**first, content: [*media, *_parts(first.get(content))]}
+        unit = f"{item.unit} {item.number} turn" if item.number >= 0 else f"{item.unit} turn"
+        yield item._replace(
+            unit=unit, number=turn, value={**row, name: [first, *rest]}, raw=b"", turn=f"-{turn}"
+        )
+
+
+def _messages(row: Mapping[str, object], path: tuple[Step, ...]) -> list[int]:
+    """The places of one side's messages in their list."""
+    messages = row.get(str(path[0]))
+    if not isinstance(messages, list) or not isinstance(path[1], tuple):
+        return []
+    key, side = path[1]
+    return [at for at, each in enumerate(messages) if isinstance(each, Mapping) and each.get(key) == side]
+
+
+def _parts(content: object) -> list[Mapping[str, object]]:
+    """A message's content in parts; a text is one."""
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    return [part for part in parts if isinstance(part, Mapping)]
 
 
 def items_of(file: RowFile, steps: str, *, quick: bool = False) -> Iterable[Item]:

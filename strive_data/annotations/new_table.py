@@ -1,5 +1,6 @@
-"""The start of a table: of the videos below a folder, for its owner to fill in with questions and answers; or
-of a parquet file with the videos or images in it (Hugging Face `datasets`), whose files are written.
+"""The start of a table: of the videos, images and folders of frames below a folder, for its owner to fill in
+with questions and answers; or of a parquet file with videos or images in it (Hugging Face `datasets`), whose
+files are written.
 
 `datasets` stores a Video or Image column as {"bytes": …, "path": …}. A build reads videos from files, which
 many processes share and which a later start finds again; so they are written once.
@@ -10,18 +11,33 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
 
-from strive_data.common.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, replacing, write_bytes
+from strive_data.common.files import (
+    IMAGE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    RATE_FILE,
+    TIMES_FILE,
+    VIDEO_SUFFIXES,
+    replacing,
+    write_bytes,
+)
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 
-COLUMNS = ("video", "question", "answer", "options", "duration_seconds")
+COLUMNS = ("id", "video", "question", "answer", "options", "duration_seconds")
+VIDEO, IMAGE, FRAMES = KINDS = ("video", "image", "frame folder")
+# The frames of a video are called alike but for their numbers.
+NUMBER = re.compile(r"\d+")
+NOT_IN_IDS = re.compile(r"[^\w-]+")
 MEDIA = "media"
 ROWS_PER_SLICE = 32
 # Offset and bytes that show a format, whatever the path in the table says.
@@ -42,46 +58,81 @@ def start_table(source: Path, out: Path) -> tuple[str, str]:
     if source.is_file():
         lines, rows, files = write_embedded(source, out)
         said = f"{lines}: {plural(rows, 'row')}, {plural(files, 'file')} in {out / MEDIA}; now run"
-        return said, f"strive-data build {lines} --data-root {out} --out BUILD"
-    videos = plural(write_new_table(source, out), "video")
-    said = f"{out}: {videos}; fill in question and answer, a row a question (options: red | blue), then run"
-    return said, f"strive-data build {out} --data-root {source} --out BUILD"
+        return said, f"strive-data build {quote(str(lines))} --data-root {quote(str(out))} --out BUILD"
+    counts = Counter(kind for _, kind in write_new_table(source, out))
+    found = ", ".join(plural(counts[kind], kind) for kind in KINDS if counts[kind])
+    rate = (
+        f"; {FRAMES}s (numbered pictures, each a video) need fps, frames a second" if counts[FRAMES] else ""
+    )
+    said = (
+        f"{out}: {found}; fill in question and answer, a row with its own id for each question "
+        f"(options: red | blue){rate}; then run"
+    )
+    return said, f"strive-data build {quote(str(out))} --data-root {quote(str(source))} --out BUILD"
 
 
-def write_new_table(folder: Path, out: Path) -> int:
-    """Write a CSV with one row a video below `folder`, question and answer empty; the number of videos.
+def write_new_table(folder: Path, out: Path) -> list[tuple[str, str]]:
+    """Write a CSV with a row for each of `find_media`, question and answer empty; what was found.
 
     Paths are relative to `folder`, so that the filled-in table builds with `--data-root folder`. Raises
-    UsageError where the folder has no video, and for a table that exists.
+    UsageError where there is none of them, and for a table that exists.
     """
     if out.exists():
         raise UsageError(f"--out {out}: exists already; name another file, or remove it")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"--out {out}: expected a name that ends in .csv")
-    videos = find_video_files(folder)
-    if not videos:
-        raise UsageError(f"{folder}: no video below it; expected files {', '.join(sorted(VIDEO_SUFFIXES))}")
+    media = find_media(folder)
+    if not media:
+        known = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
+        raise UsageError(f"{folder}: no video, image or {FRAMES} below it; expected files {known}")
+    timed = ("fps",) * any(kind == FRAMES for _, kind in media)
     try:
         with out.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(COLUMNS)
-            rows.writerows((video, "", "", "", _duration(folder / video)) for video in videos)
+            rows.writerow((*COLUMNS, *timed))
+            for name, (path, kind) in zip(_ids(path for path, _ in media), media, strict=True):
+                seconds = _duration(folder / path) if kind == VIDEO else ""
+                rows.writerow((name, path, "", "", "", seconds, *("" for _ in timed)))
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; name a file that can be written") from error
-    return len(videos)
+    return media
 
 
-def find_video_files(folder: Path) -> list[str]:
-    """Paths of the videos below a folder, relative to it, by their endings; hidden files are left out."""
+def find_media(folder: Path) -> list[tuple[str, str]]:
+    """Relative path and kind (KINDS) of all below a folder that a row can name; hidden files are left out.
+
+    A folder of numbered pictures is one video, but for `folder` itself; other pictures are images.
+    """
     found = []
     for above, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(above, name).relative_to(folder).as_posix()
-            for name in sorted(names)
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
-        ]
+        here = Path(above).relative_to(folder)
+        frames = here.parts and _are_frames(names)
+        if frames:
+            found.append((here.as_posix(), FRAMES))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            ending = Path(name).suffix.lower()
+            kind = VIDEO if ending in VIDEO_SUFFIXES else IMAGE if ending in IMAGE_SUFFIXES else ""
+            if kind == VIDEO or (kind and not frames):
+                found.append(((here / name).as_posix(), kind))
     return found
+
+
+def _are_frames(names: Sequence[str]) -> bool:
+    """Whether the pictures of a folder are the frames of a video: the folder has their times, or their names
+    differ in their numbers alone."""
+    pictures = [Path(name) for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+    alike = len({NUMBER.subn("", path.stem) for path in pictures}) == 1 and NUMBER.search(pictures[0].stem)
+    return bool(pictures) and bool({RATE_FILE, TIMES_FILE} & set(names) or (alike and len(pictures) > 1))
+
+
+def _ids(paths: Iterable[str]) -> Iterator[str]:
+    """An id for each path, "clips-a-1". No two are equal: the number counts those that are alike."""
+    counts = Counter[str]()
+    for path in paths:
+        slug = NOT_IN_IDS.sub("-", path.removesuffix(Path(path).suffix)).strip("-") or VIDEO
+        counts[slug] += 1
+        yield f"{slug}-{counts[slug]}"
 
 
 def _duration(path: Path) -> str:

@@ -84,6 +84,38 @@ def is_number(text: str) -> bool:
     return bool(PLAIN.fullmatch(text)) or parse_number(text) is not None
 
 
+SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+SPELLED = {word: number for number, word in enumerate(SMALL)}
+SPELLED |= {ten: 10 * number for number, ten in enumerate(TENS, 2)}
+SPELLED |= {f"{ten}-{one}": SPELLED[ten] + SPELLED[one] for ten in TENS for one in SMALL[1:10]}
+# "2 people", "twenty-five red balls": not "2 or 3", "two thirds", "two hundred", "3 more".
+COUNT = re.compile(
+    rf"(?P<figures>{DIGITS})(?!\S)|(?P<word>(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})|{'|'.join(SPELLED)})\b",
+    re.ASCII | re.IGNORECASE,
+)
+COUNTED = re.compile(
+    r"(?:\s+(?!(?:and|or|to|plus|minus|point|over|more|less|fewer|than|half|halves|thirds?|quarters?|percent|dozens?"
+    r"|hundreds?|thousands?|[mb]illions?)\b)[^\W\d_]+(?:[-'’][^\W\d_]+)*){0,2}\s*\.?",
+    re.IGNORECASE,
+)
+
+
+def count_text(answer: str) -> str:
+    """The number that answers "How many …?" in figures: "2" of "2 people", "25" of "Twenty-five."; "" where
+    the answer is not one number, with at most two words for what is counted."""
+    text = answer.strip()
+    if is_number(text):
+        return text
+    match = COUNT.match(text)
+    if not match or not COUNTED.fullmatch(text, match.end()):
+        return ""
+    return match["figures"] or str(SPELLED["-".join(match["word"].lower().split())])
+
+
 def find_numbers(text: str) -> list[Fraction | None]:
     """The numbers of a running text in their order, units aside; None for one that cannot be read exactly or
     has more than 64 characters.

@@ -24,11 +24,11 @@ from strive_data.annotations.apply_recipe import (
 )
 from strive_data.annotations.choices import (
     NO_OPTION,
+    count_in,
     letter_of_index,
     names_option,
     options_by_letter,
     options_of_columns,
-    type_by_question,
 )
 from strive_data.annotations.numbers import is_number
 from strive_data.annotations.question import NO_ANSWER, FieldError, is_writable, spans_of
@@ -84,7 +84,7 @@ class PlainReader:
     def question(self, item: Item) -> Question | None:
         """The question of a plain row; None for a row that is to be read by the full rules."""
         row = item.value
-        if type(row) is not dict or self._refuses:
+        if type(row) is not dict or self._refuses or item.turn:
             return None
         try:
             if self._moved:
@@ -220,7 +220,9 @@ def _may_name_letter(answer: str) -> bool:
 def _open_type(kind: str, text: str, answer: str) -> str:
     """The type of a question without options; "" where its answer may name one of them."""
     if kind == "by question":
-        return "" if names_option(answer) else type_by_question(text, answer)
+        count = count_in(text, answer)
+        full = names_option(answer) or (count and not is_number(answer))
+        return "" if full else "numerical" if count else "free-form"
     return "free-form" if kind == "by options" else kind
 
 

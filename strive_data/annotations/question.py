@@ -31,6 +31,7 @@ WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 NO_ANSWER = ("nan", "none", "null", "n/a")
 DATA_TYPES = ("video", "image")
 WITH_ARTICLE = {"video": "a video", "image": "an image"}
+TIMING = ("fps", "frame_times")
 NO_LABELS: Mapping[str, str] = {}
 
 
@@ -69,13 +70,13 @@ def question_of(row: object, videos: VideoFolder, *, labels: Mapping[str, str] =
     if not isinstance(row, dict):
         raise SampleError(FailureKind.BAD_ROW, f"the row is {_kind(row)}, expected a JSON object")
     try:
-        return _question_of(row, videos, labels.get("path", "path"))
+        return _question_of(row, videos, labels)
     except FieldError as error:
         name = labels.get(error.field, error.field)
         raise SampleError(FailureKind.BAD_ROW, f"{name}{error.what}") from error
 
 
-def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
+def _question_of(row: Row, videos: VideoFolder, labels: Mapping[str, str]) -> Question:
     sample_id = sample_id_of(row)
     if not sample_id:
         _bad("problem_id", f": got {short_repr(row.get('problem_id'))}, expected a whole number or a text")
@@ -86,7 +87,10 @@ def _question_of(row: Row, videos: VideoFolder, path_label: str) -> Question:
         _bad("problem_type", f": got {GROUNDING!r} for an image, expected a video")
     answer = _answer(row, problem_type, options)
     fps, times = _timing(row, videos)
-    video = videos.find(_text(row, "path"), label=path_label, timed=bool(fps or times))
+    video = videos.find(_text(row, "path"), label=labels.get("path", "path"), timed=bool(fps or times))
+    if unread := [] if fps or times else [name for name in TIMING if row.get(name) is not None]:
+        names = " and ".join(labels.get(name, name) for name in unread)
+        videos.guesses.add(f"{names} not read for videos and images, which have their own times")
     evidence = spans_of(row.get("evidence_spans"))
     if problem_type == GROUNDING and not evidence:
         evidence = read_spans(answer) or ()

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
 from strive_data.annotations.choose_recipe import choose, printable
-from strive_data.annotations.nested_rows import items_of
+from strive_data.annotations.nested_rows import rows_of
+from strive_data.annotations.numbers import is_number
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
@@ -32,23 +33,27 @@ from strive_data.annotations.rows import (
     read_rows,
 )
 from strive_data.annotations.videos import VideoFolder
+from strive_data.common.files import near_path
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
+from strive_data.common.text import plural
 from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
 from strive_data.schema import FailedRow, Question
 
 NO_COLUMNS: Mapping[str, str] = {}
 MANY_OBJECTS = 100_000
+SHOWN_COUNTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How one file was read: the name of its recipe, the columns that this takes nothing from, and what the
     file did not say itself: columns found by common names, the separator, the encoding. `types` counts its
-    questions by problem type, the most frequent first."""
+    questions by problem type, the most frequent first. `advice` is what the table may rather say."""
 
     recipe: str
     unread: tuple[str, ...]
     guesses: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     types: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
@@ -75,10 +80,41 @@ class _Reader:
         self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
-        self.guesses = self._rows.guesses
+        self._turns = self._numbers = 0
 
     def question(self, row: int, item: Item) -> Question:
         """The item's question; notes its id as used. Raises SampleError for a bad row."""
+        question = self._question(row, item)
+        self._turns += bool(item.turn)
+        if question.problem_type == "free-form" and is_number(question.answer):
+            self._numbers += self._rows.is_guess(item)
+        return question
+
+    def guesses(self) -> set[str]:
+        """How rows were read that do not say it themselves."""
+        counts, found = self._rows.counts, self._rows.guesses | self._videos.guesses
+        if counts:
+            some = ", ".join([*counts][:SHOWN_COUNTS]) + " and others" * (len(counts) > SHOWN_COUNTS)
+            found |= {f'{plural(counts.total(), "answer")} to "How many" read as numbers: {some}'}
+        if self._turns:
+            found |= {
+                f"{plural(self._turns, 'question')} of conversations with several: each is a sample, without "
+                "the messages before it"
+            }
+        return found
+
+    def advice(self) -> tuple[str, ...]:
+        """What the owner of the table may want to change."""
+        if not self._numbers:
+            return ()
+        numbers = "answer is a number" if self._numbers == 1 else "answers are numbers"
+        label = self._rows.labels["problem_type"]
+        return (
+            f"{self._numbers} free-form {numbers}, graded as text: write numerical in the column {label} of "
+            "such a row to grade it as a number",
+        )
+
+    def _question(self, row: int, item: Item) -> Question:
         plain = self._plain.question(item)
         if plain is not None:
             self._use(plain.sample_id, row)
@@ -161,7 +197,7 @@ def annotations_of(
         seen: set[str] = set()
         before = len(questions)
         with _collector_paused():
-            for item in items_of(file, choice.recipe.rows, quick=True):
+            for item in rows_of(file, choice.recipe, quick=True):
                 places.add(item)
                 if type(item.value) is dict:
                     seen.update(item.value)
@@ -174,7 +210,8 @@ def annotations_of(
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
             unread=tuple(printable(seen - names_read(choice.recipe))),
-            guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses | videos.guesses)),
+            guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses())),
+            advice=reader.advice(),
             types=dict(types.most_common()),
         )
         videos.guesses.clear()
@@ -200,7 +237,7 @@ def rows_by_id(
     choice = choose(file, recipe, NO_COLUMNS)
     found: dict[str, tuple[Question, Mapping[str, object]]] = {}
     row = -1
-    for row, item in enumerate(items_of(choice.file, choice.recipe.rows)):
+    for row, item in enumerate(rows_of(choice.file, choice.recipe)):
         if row in questions and isinstance(item.value, Mapping):
             found[questions[row].sample_id] = questions[row], item.value
     return found, row + 1
@@ -238,7 +275,8 @@ def video_root(data_root: Path | str) -> Path | str:
         raise UsageError(f"--data-root {place}: other processes read the videos, and cannot see this memory")
     known = isinstance(place, str) and place.lower().startswith(UNLISTED)
     if not known and not open_folder(place).exists():
-        raise UsageError(f"--data-root {data_root}: no such folder")
+        hint = near_path(place) if isinstance(place, Path) else ""
+        raise UsageError(f"--data-root {data_root}: no such folder{hint}")
     return place.rstrip("/") if isinstance(place, str) else place
 
 

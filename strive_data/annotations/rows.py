@@ -22,6 +22,7 @@ import polars as pl
 
 from strive_data.annotations.delimited import CR_ALONE, FIRST_BYTES, delimited_rows, encoding_of, open_text
 from strive_data.annotations.json_values import UnsplittableError, json_value, list_values, quick_value
+from strive_data.common.files import near_path
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
@@ -39,8 +40,8 @@ class Item(NamedTuple):
     """One row and where it is: `unit` and `number`, "line" 7, negative where the unit says all.
 
     `value` is a SampleError for a row that cannot be parsed. `row` counts from 0 in its list or table.
-    `textual`: all values are texts, as in a CSV. `raw` is the JSON of a row that was read quickly: a whole
-    number beyond 2^53 in its value may be a float.
+    `raw` is the JSON of a row that was read quickly: a whole number beyond 2^53 in its value may be a float.
+    `turn` is "-0", "-1", … of a question that shares its row with others, and ends its sample's id.
     """
 
     path: Path
@@ -48,8 +49,8 @@ class Item(NamedTuple):
     number: int
     row: int
     value: object
-    textual: bool = False
     raw: bytes = b""
+    turn: str = ""
 
     def exact(self) -> Item:
         """The item with its value as it is written."""
@@ -169,7 +170,7 @@ def read_rows(path: Path) -> RowFile:
             file.seek(0)
             start = file.read(FIRST_BYTES)
     except OSError as error:
-        raise UsageError(f"annotation {path}: {error.strerror}; {EXPECTED}") from error
+        raise UsageError(f"annotation {path}: {error.strerror}{near_path(path)}; {EXPECTED}") from error
     if not start.removeprefix(BYTE_ORDER_MARK).strip():
         raise _unusable(path, "is empty")
     if packed := [what for mark, what in PACKED.items() if start.startswith(mark)]:
@@ -207,7 +208,7 @@ def _table_items(
     path: Path, rows: Callable[[], Iterator[tuple[int, Mapping[str, str] | SampleError]]]
 ) -> Iterator[Item]:
     for row, (line, value) in enumerate(rows()):
-        yield Item(path, "line", line, row, value, textual=True)
+        yield Item(path, "line", line, row, value)
 
 
 def _charades_items(path: Path) -> Iterator[Item]:
@@ -220,7 +221,7 @@ def _charades_items(path: Path) -> Iterator[Item]:
             if match:
                 parts = (part.decode("utf-8", "surrogateescape").strip() for part in match.groups())
                 value = dict(zip(names, parts, strict=True))
-            yield Item(path, "line", line, line - 1, value, textual=True)
+            yield Item(path, "line", line, line - 1, value)
 
 
 def _parquet_rows(path: Path) -> Rows:
@@ -270,7 +271,7 @@ def _list_items(text: JsonText) -> Iterator[Item]:
     row = 0
     try:
         for value in list_values(text.blocks()):
-            yield _item(Item, (text.path, "item", row, row, value, False, b""))
+            yield _item(Item, (text.path, "item", row, row, value, b"", ""))
             row += 1
     except UnsplittableError:
         try:
@@ -299,7 +300,7 @@ def _line_items(text: JsonText) -> Iterator[Item]:
     for line, raw in enumerate(text.lines(), start=1):
         if raw.isspace() or not raw:
             continue
-        yield _item(Item, (path, "line", line, row, _value(raw, quick_value), False, raw))
+        yield _item(Item, (path, "line", line, row, _value(raw, quick_value), raw, ""))
         row += 1
 
 

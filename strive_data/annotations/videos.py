@@ -19,6 +19,7 @@ from strive_data.common.files import (
     RATE_FILE,
     TIMES_FILE,
     VIDEO_SUFFIXES,
+    near_path,
 )
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
@@ -27,6 +28,7 @@ from strive_data.errors import FailureKind, SampleError
 PICTURES = re.compile(r"(%0?[0-9]*d|\*)[^/]*\.(jpe?g|png)", re.IGNORECASE)
 IMAGE_ENDINGS = tuple(IMAGE_SUFFIXES)
 _Names = dict[str, list[str]]
+MOST_HINTS = 20
 WINDOWS_DRIVE = re.compile("[A-Za-z]:|//")
 
 
@@ -49,7 +51,7 @@ class VideoFolder:
         self._real_folders: dict[str, Path] = {}
         self._folders: dict[str, bool] = {}
         self._listings: dict[str, tuple[_Names, _Names]] = {}
-        self.guesses = set[str]()
+        self.guesses, self._hints = set[str](), 0
         # The real path of each folder, "" for one that is outside of the root.
         self._inside: dict[str, str] = {}
 
@@ -103,12 +105,20 @@ class VideoFolder:
             real = self._real(video)
             inside = real.is_relative_to(self._real_folder(""))
             if inside and (problem := _missing(real, timed)):
-                message = f"video {short_repr(video)} under {self._root}: {problem}"
+                message = f"video {short_repr(video)} under {self._root}: {problem}{self._hint(video, real)}"
                 raise SampleError(FailureKind.MISSING, message)
         if not inside:
             message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
+
+    def _hint(self, video: str, real: Path) -> str:
+        """The nearest name of a video that is absent; of the first ones alone, since it takes a look at a
+        whole folder."""
+        if os.path.lexists(real) or self._hints == MOST_HINTS:
+            return ""
+        self._hints += 1
+        return near_path(Path(self._root, video), Path(self._root))
 
     def _local(self, path: str) -> str:
         local = path.removeprefix("file://")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from strive_data.annotations.read import Annotations, Reading
 from strive_data.common.text import counted_samples, plural
@@ -104,7 +105,8 @@ class BuildSummary:
 
     `resumed` counts samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came
     from the cache; `damaged_entries` of it were found. `damaged_videos`: (name, decode errors), the worst
-    first. `versions` are packages whose version has changed: (at first, now).
+    first; `evidence_beyond`: ids of samples with evidence behind the end of their video. `versions` are
+    packages whose version has changed: (at first, now).
     """
 
     counts: Mapping[str, int]
@@ -116,16 +118,19 @@ class BuildSummary:
     cached_videos: int = 0
     damaged_entries: tuple[Path, ...] = ()
     damaged_videos: tuple[tuple[str, int], ...] = ()
+    evidence_beyond: tuple[str, ...] = ()
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
 def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
     """The closing lines of a build."""
+    shell = quote(str(out))
     for path, reading in summary.readings.items():
         unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
         types = ", ".join(f"{count} {name}" for name, count in reading.types.items())
         parts = [f"{path}: recipe {reading.recipe}", types, *reading.guesses, *unread]
         yield "; ".join(part for part in parts if part)
+        yield from (f"  {advice}" for advice in reading.advice)
     for name, (was, now) in summary.versions.items():
         yield f"{out}: started with {name} {was}, now {now}: only equal versions give equal bytes"
     for entry in summary.damaged_entries:
@@ -141,7 +146,7 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
-        yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {out} --failures"
+        yield f"  and {len(summary.failures) - SHOWN_FAILURES} more: strive-data inspect {shell} --failures"
         kinds = Counter(failure.kind for failure in summary.failures).most_common()
         yield f"  by kind: {', '.join(f'{count} {kind}' for kind, count in kinds)}"
     failed = sum(failure.stage != "annotation" for failure in summary.failures)
@@ -153,7 +158,11 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])
         more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)
         yield f"  decoded with errors: {names}{more}"
-        yield f"  their frames: strive-data report {out} --where 'decode_errors > 0'"
+        yield f"  their frames: strive-data report {shell} --where 'decode_errors > 0'"
+    if late := summary.evidence_beyond:
+        more = f" and {len(late) - SHOWN_DAMAGED} more" * (len(late) > SHOWN_DAMAGED)
+        have = f"{plural(len(late), 'question')} {'has' if len(late) == 1 else 'have'}"
+        yield f"  {have} evidence beyond the end of the video: {', '.join(late[:SHOWN_DAMAGED])}{more}"
 
 
 def stopped_line(out: Path | str) -> str:

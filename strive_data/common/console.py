@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_
 import typer
 
 from strive_data import __version__
-from strive_data.common.files import FULL
+from strive_data.common.files import FULL, near_path
 from strive_data.common.retries import GIVE_UP
 from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
@@ -124,7 +124,7 @@ def local_folder(where: str) -> Path:
     if isinstance(place, str):
         raise UsageError(f"{place}: this command reads local folders only; copy the build to one first")
     if not place.is_dir():
-        raise UsageError(f"no such folder: {place}")
+        raise UsageError(f"no such folder: {place}{near_path(place)}")
     return place
 
 
@@ -140,7 +140,7 @@ def existing(what: str) -> Callable[[str], str]:
     def parse(where: str) -> str:
         place = place_of(where)
         if isinstance(place, Path) and not place.exists():
-            raise UsageError(f"no such {what}: {where}")
+            raise UsageError(f"no such {what}: {where}{near_path(place)}")
         return where
 
     return parse

@@ -8,11 +8,12 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.text import nearest
 from strive_data.errors import StriveError, UsageError
 
 # A folder of pictures is a video: its frames, and what gives their times.
@@ -70,6 +71,27 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+MOST_NAMES = 2000
+"""Files of a folder among which a name's nearest is looked for: it takes 10 ms."""
+
+
+def near_path(path: Path, root: Path | None = None) -> str:
+    """The end of a message on a path that does not exist: ", did you mean videos/a.mp4?", or "".
+
+    The first part that is absent is replaced by the nearest name in its folder. Shown relative to `root`.
+    """
+    with suppress(OSError, ValueError):
+        above, absent = path.parent, path
+        while not above.is_dir():
+            above, absent = above.parent, above
+        names = sorted(each.name for each in above.iterdir())
+        if len(names) <= MOST_NAMES and (near := nearest(absent.name, names)):
+            found = above / near[0] / path.relative_to(absent)
+            found = found if found.exists() else above / near[0]
+            return f", did you mean {found.relative_to(root) if root else found}?"
+    return ""
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ def argument(text: str, metavar: str = "FOLDER", parser: Callable[[str], Any] = 
     return typer.Argument(help=text, show_default=False, parser=parser, metavar=metavar)
 
 
-TABLE_SOURCE = "Folder of videos; or a parquet file with the videos or images in it."
+TABLE_SOURCE = "Folder of videos, images or folders of frames; or a parquet file with videos or images in it."
 TableSource = Annotated[Path, argument(TABLE_SOURCE, "FOLDER|FILE", local_folder_or_file)]
 Build = Annotated[Path, argument("Folder of a finished build.")]
 BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=existing("folder"))]

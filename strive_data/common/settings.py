@@ -6,7 +6,6 @@ Order of precedence, weakest first: defaults, TOML file, command-line options, `
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -18,6 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from strive_data.common.files import near_path
+from strive_data.common.text import did_you_mean
 from strive_data.errors import SettingsError
 
 T = TypeVar("T")
@@ -105,7 +106,7 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     if name in known:
         return name
     listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
-    raise SettingsError(f"unknown {what} {name!r}{_did_you_mean(name, known)}; known: {listed}")
+    raise SettingsError(f"unknown {what} {name!r}{did_you_mean(name, known)}; known: {listed}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -118,7 +119,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"settings file {path}: {error.strerror}") from error
+        raise SettingsError(f"settings file {path}: {error.strerror}{near_path(path)}") from error
     except ValueError as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
 
@@ -183,7 +184,7 @@ def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
     for name in (each for each in tree if each not in names):
         if name in retired:
             raise SettingsError(f"setting {prefix + name!r} is {retired[name]}")
-        shown, hint = _elsewhere(hints, name, tree[name]) or (name, _did_you_mean(name, names))
+        shown, hint = _elsewhere(hints, name, tree[name]) or (name, did_you_mean(name, names))
         raise SettingsError(f"unknown setting {prefix + shown!r}{hint}; known: {', '.join(names)}")
     for member in members:
         required = member.default is MISSING and member.default_factory is MISSING
@@ -238,11 +239,6 @@ def _elsewhere(hints: Mapping[str, Any], name: str, value: object) -> tuple[str,
         if is_dataclass(hint) and name in hint.__dataclass_fields__:
             return name, f", did you mean '{section}.{name}'?"
     return None
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
 
 
 def manifests_home() -> Path:

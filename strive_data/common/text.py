@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from strive_data.errors import SampleError
@@ -36,6 +37,20 @@ def counted_samples(counts: Mapping[str, int]) -> str:
     )
     tried = f" ({counts['tried_videos']} tried)" if counts["tried_videos"] != counts["videos"] else ""
     return f"{samples} of {videos}{tried} in {shards}, {failures}"
+
+
+def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """The known names that `name` may be a slip of: in other case, else the most similar ones."""
+    names = [*known]
+    return [each for each in names if each.casefold() == name.casefold()][:most] or difflib.get_close_matches(
+        name, names, n=most
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """The end of a message on a name that is not known: ", did you mean 'comb'?", or ""."""
+    near = nearest(name, known, most)
+    return f", did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 MOST_CHARACTERS = 80

@@ -62,3 +62,5 @@ def export(
     if summary.left_out:
         echo(f"  without key frames, left out: {plural(summary.left_out, 'row')} of {table}")
     echo(f"  {summary.usage}")
+    if summary.note:
+        echo(f"  {summary.note}")

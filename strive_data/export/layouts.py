@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from strive_data import __version__
 from strive_data.build.progress import Observe
@@ -26,60 +27,65 @@ Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]
 class Layout:
     """A layout: who reads it, how, and its writer.
 
-    In `usage`, `{out}` is the folder, `{variant}` the first variant. `write` is None for key frames, whose
-    writer needs the videos. `prompts`: it holds texts of prompts.
+    In `usage` and the `note` on it, `{path}` is the folder, `{out}` the same for a shell, `{files}` its
+    parquet files, `{variant}` the first variant; words in capitals are the user's to fill in. `write` is None
+    for key frames, whose writer needs the videos.
     """
 
     reader: str
     usage: str
+    note: str = ""
     write: Write | None = None
-    prompts: bool = True
 
 
 LAYOUTS = {
     "easyr1": Layout(
         reader="EasyR1 (https://github.com/hiyouga/EasyR1)",
-        usage="data.train_files={out}/data data.prompt_key=problem data.answer_key=answer "
-        "data.image_key=images data.max_prompt_length=… (it must hold all frames)",
+        usage="python3 -m verl.trainer.main config=CONFIG.yaml worker.actor.model.model_path=MODEL "
+        "data.train_files={out}/data data.val_files=HELDOUT data.prompt_key=problem data.answer_key=answer "
+        "data.image_key=images data.max_prompt_length=TOKENS",
+        note="TOKENS must hold all frames",
         write=easyr1,
     ),
     "verl": Layout(
         reader="verl (https://github.com/volcengine/verl)",
-        usage="data.train_files={out}/data/train-00000-of-….parquet (or a list of all) "
-        "data.image_key=images data.max_prompt_length=… (it must hold all frames); name a reward by "
-        "custom_reward_function.path, since verl's own are chosen by data_source",
+        usage="python3 -m verl.trainer.main_ppo actor_rollout_ref.model.path=MODEL data.train_files={files} "
+        "data.val_files=HELDOUT.parquet data.image_key=images data.max_prompt_length=TOKENS "
+        "custom_reward_function.path=REWARD.py",
+        note="TOKENS must hold all frames; verl chooses rewards of its own by data_source, so name yours",
         write=verl,
     ),
     "messages": Layout(
         reader="ms-swift (https://github.com/modelscope/ms-swift) and LLaMA-Factory "
         "(https://github.com/hiyouga/LLaMA-Factory)",
-        usage="ROOT_IMAGE_DIR={out} swift rlhf --rlhf_type grpo --dataset {out}/train.jsonl; in "
-        "LLaMA-Factory dataset_dir: {out}, dataset: strive",
+        usage="ROOT_IMAGE_DIR={out} swift rlhf --rlhf_type grpo --model MODEL --reward_funcs accuracy "
+        "--dataset {out}/train.jsonl",
+        note="in LLaMA-Factory dataset_dir: {path}, dataset: strive",
         write=messages,
     ),
     "trl": Layout(
         reader="TRL (https://github.com/huggingface/trl)",
-        usage='GRPOTrainer(train_dataset=datasets.load_dataset("{out}", split="train"), …)',
+        usage='trl.GRPOTrainer(model="MODEL", reward_funcs=REWARD, '
+        'train_dataset=datasets.load_dataset("{path}", split="train"))',
         write=trl,
     ),
     "datasets": Layout(
         reader="Hugging Face datasets (https://github.com/huggingface/datasets)",
-        usage='datasets.load_dataset("{out}", split="train")',
+        usage='datasets.load_dataset("{path}", split="train")',
         write=datasets,
-        prompts=False,
     ),
     "lmms-eval": Layout(
         reader="lmms-eval with the patch of https://github.com/MAC-AutoML/WFS-SB",
-        usage="python -m lmms_eval --model_args …,use_keyframe=True --data_files "
-        """'{{"test": "{out}/keyframes-{variant}.json"}}' ("validation" for LongVideoBench)""",
-        prompts=False,
+        usage="python -m lmms_eval --model MODEL --model_args pretrained=WEIGHTS,use_keyframe=True "
+        """--tasks TASK --data_files '{{"test": "{path}/keyframes-{variant}.json"}}'""",
+        note='"validation" in place of "test" for LongVideoBench',
     ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """Rows (variants of samples), samples, frames in all rows; `usage` says how to read them.
+    """Rows (variants of samples), samples, frames in all rows; `usage` reads them, `note` says what it needs.
 
     `left_out` rows of the benchmark's table have no sample in the build.
     """
@@ -88,6 +94,7 @@ class ExportSummary:
     samples: int
     frames: int
     usage: str
+    note: str = ""
     left_out: int = 0
 
 
@@ -125,10 +132,10 @@ def export_build(
             counts["frames"] += len(row.times)
             yield row
 
-    first = wanted.variants[0]
-    usage = chosen.usage.format(out=out, variant="0" if first == ALL else first)
     with new_folder(out) as folder:
         head = write(folder, counted(), wanted)
+        places = _places(out, folder, wanted)
+        usage, note = chosen.usage.format(**places), chosen.note.format(**places)
         record = {
             "layout": layout,
             "package_version": __version__,
@@ -140,9 +147,9 @@ def export_build(
             "inputs_sha256": shards.run.get("inputs_sha256", {}),
         }
         write_json(folder / "export.json", record)
-        (folder / "README.md").write_text(_readme(head, chosen, usage, counts), encoding="utf-8")
+        (folder / "README.md").write_text(_readme(head, chosen.reader, usage, note, counts), encoding="utf-8")
     left_out = write.left_out(shards.sample_ids) if isinstance(write, KeyFrames) else 0
-    return ExportSummary(samples=len(shards), usage=usage, left_out=left_out, **counts)
+    return ExportSummary(samples=len(shards), usage=usage, note=note, left_out=left_out, **counts)
 
 
 def _key_frames(layout: str, data_root: Path | None, table: Path | None) -> Write:
@@ -159,16 +166,28 @@ def _refuse_unused(layout: str, options: ExportOptions, files: Mapping[str, Path
     chosen = LAYOUTS[layout]
     unused = {
         **{name: chosen.write is not None and path is not None for name, path in files.items()},
-        "--time-stamps": not chosen.prompts and options.time_stamps,
-        "--instruction": not chosen.prompts and bool(options.instruction),
+        "--time-stamps": chosen.write is None and options.time_stamps,
+        "--instruction": chosen.write is None and bool(options.instruction),
     }
     for name, given in unused.items():
         if given:
             raise UsageError(f"{name} changes nothing in the layout {layout}: leave it out")
 
 
-def _readme(head: str, layout: Layout, usage: str, counts: dict[str, int]) -> str:
+def _places(out: Path, folder: Path, options: ExportOptions) -> dict[str, object]:
+    """What the usage of a layout names; `folder` is `out` before it has its name."""
+    parts = [f"{out}/data/{path.name}" for path in sorted(folder.glob("data/*.parquet"))]
+    first = options.variants[0]
+    return {
+        "path": out,
+        "out": quote(str(out)),
+        "files": quote(parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"),
+        "variant": "0" if first == ALL else first,
+    }
+
+
+def _readme(head: str, reader: str, usage: str, note: str, counts: dict[str, int]) -> str:
     return (
         f"{head}\nFrames chosen by `strive-data`: {counts['rows']} rows, {counts['frames']} frames. Read by "
-        f"{layout.reader}:\n\n    {usage}\n\n`export.json` says which build it comes from.\n"
+        f"{reader}:\n\n    {usage}\n\n{note}\n\n`export.json` says which build it comes from.\n"
     )

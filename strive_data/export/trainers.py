@@ -5,7 +5,7 @@
                data_source, extra_info                  examples/data_preprocess/geo3k.py
     trl        prompt[], images[], solution             TRL, trl/data_utils.py (prepare_multimodal_messages);
                                                         reward functions get the other columns
-    datasets   question, answer, images[], times[] …    Hugging Face datasets: all that is known of a variant
+    datasets   prompt, question, answer, images[] …     Hugging Face datasets: all that is known of a variant
     messages   messages[], images[], solution …         ms-swift, LLaMA-Factory: a line a row, images as files
 
 A prompt that is one text has `<image>` for each frame; TRL's has the frames before its text, or, with time
@@ -111,6 +111,7 @@ def datasets(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) ->
     """Write all that is known of each row, for Hugging Face datasets."""
     columns: Table = {
         **KNOWN,
+        "prompt": pl.String,
         "question": pl.String,
         "answer": pl.String,
         "images": IMAGES,
@@ -125,6 +126,7 @@ def datasets(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) ->
         question = row.question
         return {
             **known(row),
+            "prompt": prompt_text(row, options),
             "question": question.question,
             "answer": question.answer,
             "scores": row.scores.tolist(),

@@ -21,7 +21,7 @@ from strive_data.common.page import render_pieces
 from strive_data.common.settings import choose
 from strive_data.common.text import listed, plural
 from strive_data.errors import UsageError
-from strive_data.inspect.tables import damaged_videos, failures_by_kind, sample_ids
+from strive_data.inspect.tables import damaged_videos, evidence_beyond, failures_by_kind, sample_ids
 from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows
 from strive_data.schema import Sample
 from strive_data.shards.frames import decode_jpeg, jpeg_size
@@ -42,6 +42,18 @@ class Selection:
     limit: int = 12
     seed: int | None = None
 
+    @property
+    def chosen_by(self) -> str:
+        """How the samples were chosen, "" if they stand for the whole build."""
+        if self.sample_ids:
+            return "chosen by their ids"
+        return "" if self.where is None else f"of those where {self.where}"
+
+    @property
+    def file(self) -> str:
+        """The name of the page in the build: a page of chosen samples does not replace that of all."""
+        return "report-chosen.html" if self.chosen_by else "report.html"
+
 
 def write_report(build: Path, out: Path, selection: Selection) -> int:
     """Write the page of the selected samples; returns how many it shows.
@@ -54,7 +66,7 @@ def write_report(build: Path, out: Path, selection: Selection) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out, durable=False) as part, part.open("w", encoding="utf-8") as file:
-            file.writelines(report_page(build, shards, positions))
+            file.writelines(report_page(build, shards, positions, selection.chosen_by))
     except OSError as error:
         raise UsageError(f"cannot write the report to {out}: {error.strerror}") from error
     return len(positions)
@@ -77,7 +89,9 @@ def select_positions(build: Path, known: Sequence[str], selection: Selection) ->
     return [places[k] for k in sorted(drawn.tolist())]
 
 
-def report_page(build: Path, shards: ShardSet, positions: Sequence[int]) -> Iterator[str]:
+def report_page(
+    build: Path, shards: ShardSet, positions: Sequence[int], chosen_by: str = ""
+) -> Iterator[str]:
     """The page, piece by piece; it fetches nothing."""
     return render_pieces(
         PAGE,
@@ -85,8 +99,10 @@ def report_page(build: Path, shards: ShardSet, positions: Sequence[int]) -> Iter
         build=shlex.quote(str(build)),
         counts=listed(shards.run["counts"]),
         shown=len(positions),
+        chosen=chosen_by,
         failures=failures_by_kind(build).rows(named=True),
         damaged=damaged_videos(build),
+        late=evidence_beyond(build),
         samples=(_sample(shards.read(position), place) for place, position in enumerate(positions)),
     )
 

@@ -100,6 +100,23 @@ def damaged_videos(build: Path) -> list[tuple[str, int]]:
     return worst.collect().rows()
 
 
+ROUNDED_SECONDS = 1.0
+"""By so much evidence may end after its video: annotations round up."""
+
+
+def evidence_beyond(build: Path) -> list[str]:
+    """Ids of the samples with evidence that ends after their video, or begins there, in the order of the
+    build."""
+    start, stop = (pl.col("evidence_spans").list.get(place) for place in (0, 1))
+    end = pl.col("duration_seconds")
+    late = scan(build, "samples").filter(pl.col("evidence_spans").list.len() > 0).explode("evidence_spans")
+    late = late.filter((start > end) | (stop > end + ROUNDED_SECONDS))
+    ids: list[str] = (
+        late.select(pl.col("sample_id").unique(maintain_order=True)).collect()["sample_id"].to_list()
+    )
+    return ids
+
+
 def select_rows(
     build: Path,
     table: str,

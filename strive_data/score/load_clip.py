@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import pickle
 import ssl
@@ -23,6 +22,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from strive_data.common.console import echo
+from strive_data.common.text import did_you_mean
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
 from strive_data.score.windows import CountTokens
@@ -160,9 +160,8 @@ def check_names(model: str, pretrained: str) -> None:
             return
     known = open_clip.list_models()
     if model not in known:
-        near = difflib.get_close_matches(model, known, n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else f"open_clip has {len(known)} models"
-        raise UsageError(f"score.model: got {model!r}, which open_clip does not know; {hint}")
+        hint = did_you_mean(model, known, most=3) or f"; open_clip has {len(known)} models"
+        raise UsageError(f"score.model: got {model!r}, which open_clip does not know{hint}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained in tags or Path(pretrained).is_file():
         return

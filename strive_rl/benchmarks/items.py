@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from strive_data.annotations.nested_rows import items_of
+from strive_data.annotations.nested_rows import rows_of
 from strive_data.annotations.read import NO_COLUMNS, Annotations, annotations_of
 from strive_data.annotations.recipes import FIRST, find_recipe
 from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, read_rows
+from strive_data.common.files import near_path
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import PRODUCT, Benchmark, Item, Row, Unusable
 
@@ -23,7 +24,7 @@ def find_annotations(benchmark: Benchmark, data_root: Path) -> tuple[Path, ...]:
     here: results say how many questions were published.
     """
     if not data_root.is_dir():
-        raise UsageError(f"--data-root {data_root}: no such folder")
+        raise UsageError(f"--data-root {data_root}: no such folder{near_path(data_root)}")
     found = [path for patterns in benchmark.files for path in _first(patterns, data_root)]
     if not found:
         wanted = ", ".join(" or ".join(patterns) for patterns in benchmark.files)
@@ -118,5 +119,5 @@ def _raw_rows(files: Sequence[RowFile], annotations: Annotations) -> Iterator[tu
     for file in files:
         path = file.path
         recipe = find_recipe(annotations.readings[path.as_posix()].recipe)
-        for item in items_of(file, recipe.rows):
+        for item in rows_of(file, recipe):
             yield path, item.value

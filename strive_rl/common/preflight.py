@@ -6,7 +6,6 @@ What needs the model itself is checked where the model is loaded.
 from __future__ import annotations
 
 import ctypes
-import difflib
 import os
 import socket
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from strive_data.common.console import echo
-from strive_data.common.files import AGAIN, output_folder
+from strive_data.common.files import AGAIN, near_path, output_folder
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
 from strive_rl.config import DEMOS
@@ -115,9 +114,8 @@ def require_model_folder(name: str) -> None:
     if name in DEMOS:
         return
     if not folder.exists():
-        near = difflib.get_close_matches(folder.name, _names(folder.parent), n=1)
-        if name.startswith((".", "/", "~")) or name.count("/") > 1 or near:
-            hint = f", did you mean {folder.parent / near[0]}?" if near else ""
+        hint = near_path(folder) if folder.parent.is_dir() else ""
+        if name.startswith((".", "/", "~")) or name.count("/") > 1 or hint:
             raise UsageError(f"model folder {name}: no such folder{hint}")
         return
     if not folder.is_dir():

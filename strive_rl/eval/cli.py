@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from strive_data.common.console import Assignments, Config, echo, option, settings_option, written
+from strive_data.common.files import near_path
 from strive_data.common.options import ColumnNames
 from strive_data.common.settings import load
 from strive_data.errors import UsageError
@@ -216,7 +217,7 @@ def _evaluate_benchmark(
     found = find_benchmark(benchmark)
     files = annotations or find_annotations(found, data_root)
     for absent in (file for file in files if not file.exists()):
-        raise UsageError(f"--annotations {absent}: no such file")
+        raise UsageError(f"--annotations {absent}: no such file{near_path(absent)}")
     quiet_libraries()
     from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from strive_data.common.console import echo
+from strive_data.common.files import near_path
 from strive_data.common.settings import identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
@@ -182,7 +183,7 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
     """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
     require_samplers(settings)
     if not task.data_root.is_dir():
-        raise UsageError(f"--data-root {task.data_root}: no such folder")
+        raise UsageError(f"--data-root {task.data_root}: no such folder{near_path(task.data_root)}")
     items = task.read()
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"

@@ -94,6 +94,11 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
     ("arguments", "says"),
     [
         (["build", "none.jsonl", "--data-root", ".", "--out", "{out}"], "none.jsonl"),
+        (
+            ["build", "{world}/qestions.jsonl", "--data-root", ".", "--out", "{out}"],
+            "world/qestions.jsonl, did you mean {world}/questions.jsonl?",
+        ),
+        (["inspect", "{world}s"], "did you mean {world}?"),
         (["build", "{empty}", "--data-root", ".", "--out", "{out}"], "empty"),
         (
             ["build", "{world}/questions.jsonl", "--data-root", "none", "--out", "{out}"],
@@ -134,7 +139,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     }
     done = strive_data(*(argument.format(**places) for argument in arguments))
     assert done.returncode == 2
-    assert says in done.stderr
+    assert says.format(**places) in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
 

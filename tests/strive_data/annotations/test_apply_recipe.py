@@ -169,8 +169,8 @@ PUBLISHED = {
 }
 
 
-def item(row, path="Perception/multi-choice.json", textual=False):
-    return Item(path=Path(path), unit="here", number=-1, row=5, value=row, textual=textual)
+def item(row, path="Perception/multi-choice.json"):
+    return Item(path=Path(path), unit="here", number=-1, row=5, value=row)
 
 
 def question(name, row, **changes):
@@ -236,10 +236,10 @@ def test_types_and_options():
 
 def test_a_table_of_texts():
     typed = {"problem_type": "numerical", "answer": "4", "evidence_spans": "[[1, 2.5]]"}
-    numeric = question("plain", PLAIN | typed, textual=True)
+    numeric = question("plain", PLAIN | typed)
     assert (numeric.problem_type, numeric.evidence_spans) == ("numerical", ((1.0, 2.5),))
     for cell in ("red | blue", '["red", "blue"]', '{"A": "red", "B": "blue"}'):
-        read = question("plain", PLAIN | {"options": cell}, textual=True)
+        read = question("plain", PLAIN | {"options": cell})
         assert (read.options, read.answer) == (("A. red", "B. blue"), "B")
     assert question("plain", PLAIN | {"answer": 4}).answer == "4"
 
@@ -284,14 +284,14 @@ def test_bad_rows_are_reported_by_their_own_names(name, change, message):
 
 
 def test_tables_of_texts_are_reported_by_cell():
-    assert refused_row("plain", PLAIN | {"options": "[red"}, textual=True).startswith(
+    assert refused_row("plain", PLAIN | {"options": "[red"}).startswith(
         "options: got '[red', expected a list as JSON: broken JSON"
     )
-    assert "broken JSON" in refused_row("plain", PLAIN | {"evidence_spans": "1-2"}, textual=True)
-    twice = refused_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'}, textual=True)
+    assert "broken JSON" in refused_row("plain", PLAIN | {"evidence_spans": "1-2"})
+    twice = refused_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'})
     assert twice.endswith("the key 'A' appears twice in one object")
-    assert refused_row("plain", PLAIN | {"options": "[\udcff"}, textual=True).endswith("not UTF-8 at byte 1")
-    assert refused_row("plain", PLAIN | {"answer": "\udcff"}, textual=True).startswith("answer: got")
+    assert refused_row("plain", PLAIN | {"options": "[\udcff"}).endswith("not UTF-8 at byte 1")
+    assert refused_row("plain", PLAIN | {"answer": "\udcff"}).startswith("answer: got")
 
 
 def test_a_renamed_task_file_is_reported():
@@ -342,7 +342,7 @@ def test_any_value_in_any_field_gives_a_question_or_one_failure(data):
     row = PUBLISHED[name]
     change = data.draw(st.dictionaries(st.sampled_from([*sorted(row), "options"]), ANYTHING, max_size=2))
     try:
-        question(name, row | change, textual=data.draw(st.booleans()))
+        question(name, row | change)
     except SampleError as error:
         shown = error.message.encode("utf-8")
         assert b"\n" not in shown

@@ -1,31 +1,79 @@
-"""A folder of videos becomes a table, which builds once it is filled in."""
+"""A folder of videos, images and frames becomes a table, which builds once it is filled in."""
 
 from __future__ import annotations
 
+import csv
+import shlex
 from pathlib import Path
 
 import pytest
 
-from strive_data.annotations.new_table import write_new_table
+from strive_data.annotations.new_table import start_table, write_new_table
 from strive_data.annotations.read import read_annotations
 from strive_data.errors import UsageError
 
 
 def test_the_filled_in_table_is_read_as_it_is(tmp_path: Path) -> None:
-    videos = tmp_path / "videos"
-    for name in ("b.MP4", "a, 1/x.webm", ".hidden.mp4", ".git/y.mp4", "notes.txt"):
-        (videos / name).parent.mkdir(parents=True, exist_ok=True)
-        (videos / name).write_bytes(b"no video")
+    media = tmp_path / "my videos"
+    for name in (
+        *("b.MP4", "a, 1/x.webm", ".hidden.mp4", ".git/y.mp4", "notes.txt", "b.mkv", "1.jpg", "2.jpg"),
+        *(
+            "frames/c/f_01.png",
+            "frames/c/f_02.png",
+            "timed/x.jpg",
+            "timed/fps.txt",
+            "photos/1.webp",
+            "photos/cat.png",
+        ),
+    ):
+        (media / name).parent.mkdir(parents=True, exist_ok=True)
+        (media / name).write_bytes(b"no video")
     table = tmp_path / "table.csv"
-    assert write_new_table(videos, table) == 2
-    lines = table.read_text().splitlines()
-    assert lines == ["video,question,answer,options,duration_seconds", "b.MP4,,,,", '"a, 1/x.webm",,,,']
-    table.write_text(f'{lines[0]}\nb.MP4,Who?,red,red | blue,\n"a, 1/x.webm",How many?,3,,\n')
-    filled = read_annotations([table], videos)
+    said, command = start_table(media, table)
+    assert "table.csv: 3 videos, 4 images, 2 frame folders; fill in question and answer" in said
+    assert "need fps" in said
+    assert shlex.split(command) == [
+        "strive-data",
+        "build",
+        f"{table}",
+        "--data-root",
+        f"{media}",
+        "--out",
+        "BUILD",
+    ]
+    head, *rows = csv.reader(table.read_text().splitlines())
+    assert head == ["id", "video", "question", "answer", "options", "duration_seconds", "fps"]
+    assert {tuple(row[2:]) for row in rows} == {("",) * 5}
+    assert sorted(row[:2] for row in rows) == [
+        ["1-1", "1.jpg"],
+        ["2-1", "2.jpg"],
+        ["a-1-x-1", "a, 1/x.webm"],
+        ["b-1", "b.MP4"],
+        ["b-2", "b.mkv"],
+        ["frames-c-1", "frames/c"],
+        ["photos-1-1", "photos/1.webp"],
+        ["photos-cat-1", "photos/cat.png"],
+        ["timed-1", "timed"],
+    ]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [head, *([*row[:2], "Who?", "red", "red | blue", "", "5" * ("frames" in row[1])] for row in rows)]
+        )
+    filled = read_annotations([table], media)
     assert not filled.failures
-    assert [(q.video, q.problem_type, q.answer) for _, q in filled.questions] == [
-        ("b.MP4", "multiple choice", "A"),
-        ("a, 1/x.webm", "numerical", "3"),
+    assert [q.sample_id for _, q in filled.questions] == [row[0] for row in rows]
+    assert {(q.problem_type, q.answer) for _, q in filled.questions} == {("multiple choice", "A")}
+    assert [q.fps for _, q in filled.questions if q.video == "frames/c"] == [5.0]
+
+
+def test_a_folder_of_videos_alone_asks_for_no_rate(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").touch()
+    said, _ = start_table(tmp_path, tmp_path / "t.csv")
+    assert "1 video; fill in" in said
+    assert "fps" not in said
+    assert (tmp_path / "t.csv").read_text().splitlines() == [
+        "id,video,question,answer,options,duration_seconds",
+        "x-1,x.mp4,,,,",
     ]
 
 
@@ -51,5 +99,5 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.csv"):
         write_new_table(tmp_path, tmp_path / "table.parquet")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no video"):
+    with pytest.raises(UsageError, match="no video, image or frame folder"):
         write_new_table(tmp_path / "empty", tmp_path / "t.csv")

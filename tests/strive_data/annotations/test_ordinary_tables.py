@@ -190,19 +190,84 @@ def test_what_cannot_be_read_says_column_value_and_way_out(root: Path, body: str
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "kind"),
+    ("question", "answer", "kind", "said"),
     [
-        ("How many balls?", "3", "numerical"),
-        ("Tell me how many balls there are.", "1,200", "numerical"),
-        ("How many balls?", "a few", "free-form"),
-        ("Which year?", "1999", "free-form"),
-        ("How Manya works", "3", "free-form"),
+        ("How many balls?", "3", "numerical", ()),
+        ("Tell me how many balls there are.", "1,200", "numerical", ()),
+        ("How many balls?", "a few", "free-form", ()),
+        ("How many balls?", "2 or 3", "free-form", ()),
+        ("Who wins?", "two people", "free-form", ()),
+        ("Which year?", "1999", "free-form", ("1 free-form answer is a number",)),
+        ("How Manya works", "3", "free-form", ("1 free-form answer is a number",)),
     ],
 )
-def test_how_many_with_a_number_is_numerical(root: Path, question: str, answer: str, kind: str) -> None:
+def test_how_many_with_a_number_is_numerical(
+    root: Path, question: str, answer: str, kind: str, said: tuple[str, ...]
+) -> None:
     rows, reading = read(root, "r.tsv", f"video\tquestion\tanswer\nv/x.mp4\t{question}\t{answer}\n")
-    assert rows.questions[0][1].problem_type == kind
+    assert (rows.questions[0][1].problem_type, rows.questions[0][1].answer) == (kind, answer)
     assert reading.types == {kind: 1}
+    assert [text[: len(start)] for text, start in zip(reading.advice, said, strict=True)] == [*said]
+    assert reading.guesses == ()
+
+
+def test_counts_are_read_in_figures_and_the_build_says_so(root: Path) -> None:
+    answers = ["three", "2 people", "Twenty-five men.", "two", "3"]
+    lines = [f"v/x.mp4,How many?,{answer}" for answer in answers]
+    rows, reading = read(root, "r.csv", "\n".join(["video,question,answer", *lines]))
+    assert [(one.problem_type, one.answer) for _, one in rows.questions] == [
+        ("numerical", answer) for answer in ("3", "2", "25", "2", "3")
+    ]
+    assert reading.guesses == (
+        "4 answers to \"How many\" read as numbers: 'three' as 3, '2 people' as 2, 'Twenty-five men.' as 25 "
+        "and others",
+    )
+
+
+def test_a_row_that_names_its_type_gets_no_advice(root: Path) -> None:
+    types = ["free-form", "temporal", "", "numerical"]
+    lines = [f"v/x.mp4,Which year?,1999,{word}" for word in types]
+    rows, reading = read(root, "r.csv", "\n".join(["video,question,answer,type", *lines]))
+    assert [one.problem_type for _, one in rows.questions] == ["free-form"] * 3 + ["numerical"]
+    (advice,) = reading.advice
+    assert "2 free-form answers are numbers, graded as text: write numerical in the column type of" in advice
+
+
+OPTIONS_AS_TEXT = (
+    '{"A": "red", "B": "blue"}',
+    '["red", "blue"]',
+    "['red', 'blue']",
+    "['red' 'blue']",
+    "red | blue",
+    "A. red\nB. blue\n",
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS_AS_TEXT)
+def test_options_as_a_text_are_read_alike_in_every_format(root: Path, options: str) -> None:
+    row = ROW | {"options": options, "answer": "B", "evidence_spans": "[[1, 2]]"}
+    pl.DataFrame([row]).write_csv(root / "c.csv")
+    pl.DataFrame([row]).write_parquet(root / "p.parquet")
+    bodies = {"r.json": json.dumps([row]), "r.jsonl": json.dumps(row)}
+    for name in ("c.csv", "p.parquet", *bodies):
+        rows, _ = read(root, name, bodies.get(name) or (root / name).read_bytes())
+        ((_, one),) = rows.questions
+        assert (one.options, one.answer, one.evidence_spans) == (("A. red", "B. blue"), "B", ((1.0, 2.0),))
+    blank = ROW | {"options": " ", "evidence_spans": "", "frame_times": ""}
+    assert read(root, "b.jsonl", json.dumps(blank))[0].questions[0][1].options == ()
+
+
+def test_rates_that_are_not_read_are_said(root: Path) -> None:
+    (root / "frames").mkdir()
+    (root / "frames" / "1.png").touch()
+    (root / "v" / "x.png").touch()
+    said = "fps not read for videos and images, which have their own times"
+    for video, guesses in (("v/x.mp4", (said,)), ("v/x.png", (said,)), ("frames", ()), ("v/no.mp4", ())):
+        rows, reading = read(root, "r.jsonl", json.dumps(ROW | {"video": video, "fps": 5}))
+        assert (reading.guesses, reading.unread) == (guesses, ())
+        assert [one.fps for _, one in rows.questions] == (
+            [5.0] if video == "frames" else [0.0] * len(guesses)
+        )
 
 
 def test_absolute_paths_are_taken_relative_to_the_root_even_through_links(root: Path) -> None:
@@ -234,7 +299,9 @@ def test_named_columns_take_the_place_of_guesses(root: Path) -> None:
         read(root, "r.csv", body, columns={"movie": "clip"})
     with pytest.raises(UsageError, match=r"the field comes first.*--columns video=clip$"):
         read(root, "r.csv", body, columns={"clip": "video"})
-    with pytest.raises(UsageError, match=r"no column for the answer: columns are a, .*answer=…,") as said:
+    with pytest.raises(
+        UsageError, match=r"no column for the answer: columns are a, .*answer=COLUMN,"
+    ) as said:
         read(root, "r.csv", body, columns={"video": "clip", "question": "q"})
     assert "easyr1" not in str(said.value)
     with pytest.raises(UsageError, match="Video, video"):

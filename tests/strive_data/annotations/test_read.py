@@ -216,7 +216,7 @@ def test_a_table_of_ones_own_needs_no_recipe(root):
 def test_the_video_r1_layout_reads_the_same_in_every_format(root):
     rows = [
         row(1, problem_type="multiple choice", options=["A. a", "B. b"], solution="<answer>B</answer>"),
-        row(2, solution="two"),
+        row(2, solution="a few"),
         row(3, options=None, evidence_spans=[[0.5, 2.0]]),
         row(3),
     ]
@@ -238,7 +238,7 @@ def test_the_video_r1_layout_reads_the_same_in_every_format(root):
             (3, "3", "duplicate_id"),
         ]
     assert (
-        results[2].failures[0].message.startswith("rows.csv line 3: solution: got 'two', expected a finite")
+        results[2].failures[0].message.startswith("rows.csv line 3: solution: got 'a few', expected a finite")
     )
 
 

@@ -353,7 +353,8 @@ TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
         (EASYR1 | {"videos": [], "images": ["a.jpg", "b.jpg"]}, "images: got 2 images"),
         (EASYR1 | {"images": ["a.jpg"]}, "got a video and an image"),
         (EASYR1 | {"videos": [], "images": [VIDEO]}, "data_type: got 'image', but 'v/x.mp4' names a video"),
-        ({"messages": TWICE, "videos": [VIDEO]}, "2 entries of role 'user'"),
+        ({"messages": TWICE, "videos": [VIDEO], "solution": "a dog"}, "2 entries of role 'user'"),
+        ({"conversations": [], "video": VIDEO}, "the answer in conversations is missing"),
         ({"messages": [], "videos": [VIDEO]}, "messages is missing"),
         (STGR | {"task": "temporal QA (MCQ)", "answer": "[1, 2]"}, "task: got 'temporal QA (MCQ)'"),
         (EASYR1 | {"videos": []} | {"images": []}, "videos: got []"),
@@ -462,3 +463,49 @@ def test_spans_by_video_are_rows(root: Path) -> None:
         ("x-0", "x.mp4", "1 to 2.5"),
         ("x-1", "x.mp4", "4 to 5"),
     ]
+
+
+SAID = [{"from": "system", "value": "Think."}, *llava("<image>\nWho?", "a man"), *llava("How many?", "Two.")]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_each_question_of_a_conversation_is_a_sample(root: Path, suffix: str) -> None:
+    """LLaVA-Video-178K: open-ended questions on a video share a row, whose id is the video's."""
+    one = {"id": "x", "conversations": llava("<image>\nWho?", "a man"), "video": VIDEO, "data_source": "s"}
+    found, recipe = read(root, [one, one | {"conversations": SAID}], suffix)
+    assert recipe == "conversations"
+    assert [(q.sample_id, q.question, q.problem_type, q.answer, q.video) for _, q in found.questions] == [
+        ("rows-0", "Who?", "free-form", "a man", VIDEO),
+        ("rows-1-0", "Who?", "free-form", "a man", VIDEO),
+        ("rows-1-1", "How many?", "numerical", "2", VIDEO),
+    ]
+    (reading,) = found.readings.values()
+    assert "2 questions of conversations with several: each is a sample, without the" in reading.guesses[-1]
+
+
+def test_one_turn_that_cannot_be_read_costs_no_other(root: Path) -> None:
+    said = [
+        *SAID,
+        {"from": "human", "value": "And?"},
+        *llava("Why?", "red"),
+        {"from": "gpt", "value": "blue"},
+    ]
+    found, _ = read(root, [{"conversations": said, "video": VIDEO}, {"conversations": 3}])
+    assert [q.sample_id for _, q in found.questions] == ["rows-0-0", "rows-0-1"]
+    first, second, third = found.failures
+    assert (first.sample_id, first.video, first.row) == ("rows-0-2", VIDEO, 2)
+    assert first.message == "rows.jsonl line 1 turn 2: the answer in conversations is missing"
+    assert "turn 3: got 2 entries of from 'gpt', expected one" in second.message
+    assert third.row == 4
+
+
+def test_a_video_within_the_first_message_belongs_to_all_turns(root: Path) -> None:
+    said = [*messages(PARTS, "a man"), *messages("And?", "a dog"), *messages([*PARTS[1:]], "a cat")]
+    found, _ = read(root, [{"messages": said}])
+    assert [(q.question, q.video) for _, q in found.questions] == [
+        ("Who?", VIDEO),
+        ("And?", VIDEO),
+        ("Who?", VIDEO),
+    ]
+    (failure,) = read(root, [{"messages": [*said, *messages(PARTS, "a cat")]}])[0].failures
+    assert "turn 3: got 2 entries of type 'video'" in failure.message

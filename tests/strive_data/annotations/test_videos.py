@@ -79,7 +79,18 @@ def test_each_path_and_each_folder_is_looked_at_once(root: Path, monkeypatch: py
             folder.find(path)
         counts.append(len(looks))
     assert 0 < counts[0] < counts[1] == counts[2] == counts[3]
-    assert [Path(look).name for look in looks].count("b") == 1
+    # And once more for the nearest name of what is absent.
+    assert [Path(look).name for look in looks].count("b") == 2
+
+
+def test_the_first_absent_videos_get_the_nearest_name(root: Path) -> None:
+    folder = VideoFolder(root)
+    for path, near in (("a/b/X.MP4", "a/b/x.mp4"), ("a/bb/x.mp4", "a/b/x.mp4"), ("a/b/y.mp4", "a/b/x.mp4")):
+        assert refused(folder, path).message.endswith(f", did you mean {near}?")
+    assert refused(folder, "a/b/sunrise.webm").message.endswith("no such file or directory")
+    hints = [refused(folder, f"a/b/x{n}.mp4").message.count("did you mean") for n in range(30)]
+    assert sum(hints) == 16
+    assert hints == sorted(hints, reverse=True)
 
 
 def test_a_reason_that_is_kept_is_said_by_the_label_of_the_asker(root: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from strive_data.annotations.read import Annotations
+from strive_data.annotations.read import Annotations, Reading
 from strive_data.build.pending import PendingJobs, next_attempt, plan_pending_jobs
 from strive_data.build.pipeline import run_jobs
 from strive_data.build.progress import ProgressTotals, VideoDone
@@ -157,6 +158,24 @@ def test_videos_that_gave_no_sample_are_counted_apart() -> None:
         replace(DONE, counts=COUNTS | {"samples": 4, "videos": 2, "tried_videos": 7}), OUT, None
     )
     assert line == "out: 4 samples of 2 videos (7 tried) in 2 shards, 0 failures, 1.2 s"
+
+
+def test_late_evidence_and_advice_are_a_line_each() -> None:
+    late = tuple(f"q{i}" for i in range(7))
+    *_, line = summary_lines(replace(DONE, evidence_beyond=late), OUT, None)
+    assert line == "  7 questions have evidence beyond the end of the video: q0, q1, q2, q3, q4 and 2 more"
+    *_, line = summary_lines(replace(DONE, evidence_beyond=late[:1]), OUT, None)
+    assert line == "  1 question has evidence beyond the end of the video: q0"
+    reading = Reading(recipe="plain", unread=(), advice=("3 free-form answers are numbers",))
+    lines = [*summary_lines(replace(DONE, readings={"q.csv": reading}), OUT, None)]
+    assert lines[:2] == ["q.csv: recipe plain", "  3 free-form answers are numbers"]
+
+
+def test_printed_commands_can_be_run_for_any_path() -> None:
+    damaged = replace(DONE, damaged_videos=(("a.mp4", 1),))
+    *_, how = summary_lines(damaged, Path("my build"), None)
+    command = shlex.split(how.partition(": ")[2])
+    assert command == ["strive-data", "report", "my build", "--where", "decode_errors > 0"]
 
 
 def test_damaged_videos_are_named_the_worst_first() -> None:

@@ -11,6 +11,7 @@ from strive_data.common.files import (
     disk_full_named,
     has_room,
     is_temporary,
+    near_path,
     new_folder,
     output_folder,
     replacing,
@@ -51,6 +52,27 @@ def test_temporary_names_are_known_again() -> None:
     assert is_temporary(Path("x/.a.json.tmp"))
     assert not is_temporary(Path("x/a.json.tmp"))
     assert not is_temporary(Path("x/.a.json"))
+
+
+@pytest.mark.parametrize(
+    ("absent", "near"),
+    [
+        ("videos/b.mp4", "videos/a.mp4"),
+        ("videos/A.MP4", "videos/a.mp4"),
+        ("vidoes/a.mp4", "videos/a.mp4"),
+        ("vidoes/quite_other.webm", "videos"),
+        ("films/a.mp4", ""),
+        ("videos/\0", ""),
+        ("videos/" + "a" * 300, ""),
+        ("elsewhere/none", ""),
+    ],
+)
+def test_the_nearest_path_that_there_is(tmp_path: Path, absent: str, near: str) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    assert near_path(tmp_path / absent) == (f", did you mean {tmp_path / near}?" if near else "")
+    assert near_path(tmp_path / absent, tmp_path) == (f", did you mean {near}?" if near else "")
+    assert near_path(tmp_path / "none" / absent) == ""
 
 
 def test_it_is_made_and_gone_again_where_nothing_came_of_it(tmp_path: Path) -> None:

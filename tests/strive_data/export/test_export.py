@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,9 @@ def read_trl(folder: Path) -> list[Seen]:
 
 def read_datasets(folder: Path) -> list[Seen]:
     rows = parquet_rows(folder)
-    return [seen(row, "\n".join([row["question"], *row["options"]]), row["answer"]) for row in rows]
+    texts = [split(row["prompt"], len(row["images"])) for row in rows]
+    assert texts == ["\n".join([row["question"], *row["options"]]) for row in rows]
+    return [seen(row, text, row["answer"]) for row, text in zip(rows, texts, strict=True)]
 
 
 READERS = {
@@ -307,8 +310,8 @@ def test_what_cannot_be_exported_is_named_and_leaves_nothing(tmp_path: Path) -> 
         export_build(build, "trl", out, options=ExportOptions(variants=("2",)))
     with pytest.raises(SettingsError, match="unknown layout 'tlr', did you mean 'trl'"):
         export_build(build, "tlr", out)
-    with pytest.raises(UsageError, match="--instruction changes nothing in the layout datasets"):
-        export_build(build, "datasets", out, options=ExportOptions(instruction="Think."))
+    with pytest.raises(UsageError, match="--instruction changes nothing in the layout lmms-eval"):
+        export_build(build, "lmms-eval", out, options=ExportOptions(instruction="Think."), data_root=out)
     tar = build / "shard-000000.tar"
     content = bytearray(tar.read_bytes())
     content[len(content) // 2] ^= 1
@@ -352,7 +355,7 @@ def test_the_source_is_recorded(tmp_path: Path) -> None:
     assert record["build_run_sha256"] == run["sha256"]
     assert record["options"]["variants"] == ["0", "uniform"]
     assert record["counts"] == {"samples": 1, "rows": 2, "frames": 8}
-    assert f"swift rlhf --rlhf_type grpo --dataset {out}/train.jsonl" in (out / "README.md").read_text()
+    assert f"--dataset {out}/train.jsonl" in (out / "README.md").read_text()
 
 
 def test_rows_go_into_several_files_and_samples_are_read_one_by_one(
@@ -371,6 +374,19 @@ def test_rows_go_into_several_files_and_samples_are_read_one_by_one(
     assert {total for _, total, _ in steps} == {3}
 
 
-def test_every_layout_has_a_reader_and_a_way_to_use_it() -> None:
-    assert set(LAYOUTS) == {*READERS, "lmms-eval"}
-    assert all("{out}" in layout.usage and "https://" in layout.reader for layout in LAYOUTS.values())
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_has_a_reader_and_a_way_to_use_it(mixed: Path, tmp_path: Path, layout: str) -> None:
+    assert layout in {*READERS, "lmms-eval"}
+    out = tmp_path / "my export"
+    root = mixed / "world" if layout == "lmms-eval" else None
+    summary = export_build(mixed / "build", layout, out, data_root=root)
+    page = (out / "README.md").read_text()
+    assert summary.usage in page
+    assert summary.note in page
+    assert "https://" in page
+    assert "…" not in summary.usage
+    named = re.findall(rf"{tmp_path}/my export[\w/.-]*", summary.usage.replace("'", ""))
+    assert named
+    assert all(Path(path).exists() for path in named)
+    if "load_dataset" not in summary.usage:
+        assert not any("my export" in word and " " not in word for word in shlex.split(summary.usage))

@@ -21,6 +21,7 @@ from strive_data.inspect.report import (
     select_positions,
     write_report,
 )
+from strive_data.inspect.tables import evidence_beyond
 from strive_data.schema import FailedRow, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
@@ -100,6 +101,35 @@ def test_failures_and_damage_come_first(tmp_path: Path) -> None:
     assert f"<title>What the policy will see: {build.name}</title>" in head
     sound = write_build(tmp_path / "sound", [a_sample("1")])
     assert 'class="note"' not in "".join(report_page(sound, ShardSet.open(sound), [0]))
+
+
+def test_a_page_of_some_samples_does_not_replace_that_of_all(tmp_path: Path) -> None:
+    build = write_build(tmp_path / "my build", [a_sample("a"), a_sample("b", count=11)])
+    chosen = Selection(where="candidates < 11")
+    assert (Selection(limit=1, seed=2).file, chosen.file) == ("report.html", "report-chosen.html")
+    assert Selection(sample_ids=["b"]).file == "report-chosen.html"
+    write_report(build, build / chosen.file, chosen)
+    assert "1 shown here, of those where candidates &lt; 11" in (build / chosen.file).read_text()
+
+
+@pytest.mark.parametrize(
+    ("spans", "late"),
+    [
+        (((0.0, 10.0), (9.0, 11.0)), False),
+        (((9.0, 11.5),), True),
+        (((0.0, 1.0), (10.5, 10.6)), True),
+        ((), False),
+    ],
+)
+def test_evidence_beyond_the_end_is_said_where_damage_is(
+    tmp_path: Path, spans: tuple[tuple[float, float], ...], late: bool
+) -> None:
+    sample = with_question("a<b", evidence_spans=spans)
+    object.__setattr__(sample.meta, "info", replace(sample.meta.info, duration_seconds=10.0))
+    build = write_build(tmp_path / "build", [with_question("0", evidence_spans=()), sample])
+    assert evidence_beyond(build) == ["a<b"] * late
+    page = "".join(report_page(build, ShardSet.open(build), [0]))
+    assert ("evidence beyond the end" in page, "<p>a&lt;b</p>" in page) == (late, late)
 
 
 def test_named_samples_are_shown_and_unknown_ones_refused(tmp_path: Path) -> None:

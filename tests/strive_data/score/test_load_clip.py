@@ -52,7 +52,7 @@ class Bomb:
 
 def test_an_unknown_model_gets_a_suggestion() -> None:
     with pytest.raises(
-        UsageError, match=r"got 'ViT-B32', which open_clip does not know; did you mean ViT-B-32"
+        UsageError, match=r"got 'ViT-B32', which open_clip does not know, did you mean 'ViT-B-32'"
     ):
         check_names("ViT-B32", "openai")
 
