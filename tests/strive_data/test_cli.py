@@ -41,7 +41,8 @@ def test_build_inspect_and_report(folder: Path) -> None:
     assert strive_data("report", folder / "out", "--limit", 2).returncode == 0
     assert (folder / "out" / "report.html").read_text().count("<section") == 2
     drawn = strive_data("report", folder / "out", "--where", "sample_id <> '0'", "--seed", 3, "--limit", 9)
-    assert drawn.stdout.endswith("report.html: 3 samples\n")
+    assert drawn.stdout.endswith("report-chosen.html: 3 samples\n")
+    assert (folder / "out" / "report.html").read_text().count("<section") == 2
     assert strive_data("plot", folder / "out", "0", "--out", folder / "p.png").returncode == 0
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
 
