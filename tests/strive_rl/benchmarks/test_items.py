@@ -71,7 +71,7 @@ def test_columns_of_an_own_table_are_named_as_for_a_build(tmp_path: Path) -> Non
     table = tmp_path / "own.csv"
     table.write_text("clip,ask,say,kind,site\na.mp4,Is it red?,yes,free-form,here\n")
     named = {"video": "clip", "question": "ask", "answer": "say", "problem_type": "kind", "source": "site"}
-    with pytest.raises(UsageError, match="name it with --columns answer=…"):
+    with pytest.raises(UsageError, match="name it with --columns answer=COLUMN"):
         read_items([table], CUSTOM)
     (item,) = read_items([table], CUSTOM, columns=named).items
     assert (item.question.video, item.question.question, item.question.answer) == (
