@@ -165,16 +165,18 @@ def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind:
     """What is kept for the backward pass, `behind` of the tokens in completions: all of every layer, the last
     one with keys and values alone of the prompts; or the inputs of all layers and all of one."""
     projected = (2 * shape.heads + 2 * shape.key_value_heads) * shape.head_width
-    # Two norms (input and float32 copy), gate, up, their product.
-    outer = 6 * shape.hidden + 4 * shape.intermediate
-    # Each expert's input and output.
-    outer += 2 * shape.routed * shape.hidden
-    # Queries and keys before and after rotation.
-    layer = value * (outer + 2 * projected)
-    linear = value * outer + shape.linear.activation_bytes(value)
-    layers = shape.layers + shape.linear.layers
+    # Queries and keys before and after rotation; with two norms (input and float32 copy), gate, up, and two
+    # steps of their product; and each expert's input and output.
+    experts = 2 * shape.routed * shape.hidden
+    whole = 6 * shape.hidden + 4 * shape.intermediate + experts
     if policy.gradient_checkpointing:
-        at_work = max(layer, linear) if shape.linear.layers else layer
-        return tokens * (value * layers * shape.hidden + at_work)
-    last = tokens * value * (3 * shape.hidden + 4 * shape.key_value_heads * shape.head_width) + behind * layer
+        at_work = value * (whole + 2 * projected)
+        if shape.linear.layers:
+            at_work = max(at_work, value * whole + shape.linear.activation_bytes(value))
+        return tokens * (value * (shape.layers + shape.linear.layers) * shape.hidden + at_work)
+    # What norms and gates make is made again, but for that of experts.
+    outer = 2 * shape.hidden + (4 if shape.routed else 2) * shape.intermediate + experts
+    layer = value * outer + 3 * value * projected // 2
+    linear = value * outer + shape.linear.activation_bytes(value)
+    last = tokens * value * (shape.hidden + 3 * shape.key_value_heads * shape.head_width) + behind * layer
     return tokens * ((shape.layers - 1) * layer + shape.linear.layers * linear) + last

@@ -2,6 +2,7 @@
 
 language model      attention by the `rows` of a pass (a `packing.PackedAttention` or a `decode.Decoding`)
 last decoder layer  the kept columns of a packed row alone
+norms, gates        what they make is not kept for the backward pass, but made again from their inputs
 linear attention    by the `rows` of a pass too (`architectures.linear_attention`)
 vision attention    all windows of one size in one call, not one by one
 patch embedding     a matrix product, not a convolution whose stride is its kernel
@@ -9,12 +10,14 @@ patch embedding     a matrix product, not a convolution whose stride is its kern
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from types import MethodType
 from typing import Any
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -36,7 +39,14 @@ def replace_layers(model: Any) -> None:
     model.set_attn_implementation({"text_config": TEXT, "vision_config": VISION})
     patch_embed = model.model.visual.patch_embed
     patch_embed.forward = MethodType(_embed_patches, patch_embed)
-    layers = model.model.language_model.layers
+    text = model.model.language_model
+    for module in [text.norm, *text.layers.modules()]:
+        kind = type(module)
+        if kind.__name__.endswith("RMSNorm"):
+            module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _norm(kind)})
+        elif hasattr(module, "gate_proj") and hasattr(module, "act_fn"):
+            module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _gated_mlp})
+    layers = text.layers
     layers[-1].__class__ = _narrow_layer(type(layers[-1]))
     for layer in layers:
         if hasattr(layer, "linear_attn"):
@@ -57,6 +67,90 @@ def rows_attention(
     if rows is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
     return rows(module.layer_idx, query, key, value, module.scaling), None
+
+
+class _Recipe:
+    """Work that is done again in the backward pass, once; `inputs` are kept for it, not what it makes."""
+
+    def __init__(self, work: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> None:
+        self.work = work
+        self.inputs = [each.detach().requires_grad_(each.requires_grad) for each in inputs]
+        self.made: torch.Tensor | None = None
+
+    def again(self) -> torch.Tensor:
+        if self.made is None:
+            with torch.enable_grad():
+                self.made = self.work(*self.inputs)
+        return self.made
+
+
+class _RecipeFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        ctx.recipe = recipe = inputs[0]
+        ctx.weights = inputs[1 + len(recipe.inputs) :]
+        made: torch.Tensor = recipe.work(*recipe.inputs)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        recipe, wanted = ctx.recipe, ctx.needs_input_grad[1:]
+        sources = [each for each, want in zip((*recipe.inputs, *ctx.weights), wanted, strict=True) if want]
+        made = iter(torch.autograd.grad(recipe.again(), sources, gradients))
+        # The graph, and with it the recipe, lives on until the end of the backward pass.
+        recipe.inputs, recipe.made = [], None
+        return None, *(next(made) if want else None for want in wanted)
+
+
+def _made(
+    work: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor] = ()
+) -> torch.Tensor:
+    """`work(*inputs)`, cheap work that uses these weights; within `keeping_less` it is not kept."""
+    recipe = _Recipe(work, inputs)
+    made: torch.Tensor = _RecipeFunction.apply(recipe, *inputs, *weights)
+    made.strive_recipe = recipe  # type: ignore[attr-defined]
+    return made
+
+
+def keeping_less() -> saved_tensors_hooks:
+    """A context in which what norms and gates make is not kept for the backward pass by what reads it."""
+
+    def pack(tensor: torch.Tensor) -> Any:
+        whole = tensor if tensor._base is None else tensor._base
+        recipe = getattr(whole, "strive_recipe", None)
+        if recipe is not None and tensor.numel() == whole.numel():
+            return recipe, tensor.shape
+        # A result keeps its own graph alive if it is not detached.
+        return tensor if tensor.is_leaf else tensor.detach()
+
+    def unpack(kept: Any) -> torch.Tensor:
+        made: torch.Tensor = kept[0].again().detach().view(kept[1]) if isinstance(kept, tuple) else kept
+        return made
+
+    return saved_tensors_hooks(pack, unpack)
+
+
+def _norm(kind: Any) -> Callable[..., torch.Tensor]:
+    def forward(norm: Any, *inputs: torch.Tensor) -> torch.Tensor:
+        work = partial(kind.forward, norm)
+        return _made(work, inputs, list(norm.parameters())) if _keeps(norm) else work(*inputs)
+
+    return forward
+
+
+def _gated_mlp(mlp: Any, states: torch.Tensor) -> torch.Tensor:
+    def work(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = mlp.act_fn(gate) * up
+        return made
+
+    inputs = mlp.gate_proj(states), mlp.up_proj(states)
+    out: torch.Tensor = mlp.down_proj(_made(work, inputs) if _keeps(mlp) else work(*inputs))
+    return out
+
+
+def _keeps(module: Any) -> bool:
+    """Whether what it makes would be kept for a backward pass; in training mode it is not (`load.freeze`)."""
+    return torch.is_grad_enabled() and not module.training
 
 
 def _narrow_layer(kind: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from strive_rl.policy.layers import keeping_less
 from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import read_packed
@@ -42,7 +43,8 @@ def logprobs(
         return token_logprobs(policy, states_KD[predictors], ids, temperature)
 
     place = mask(flat).to(policy.device)
-    picked = policy.fsdp_forward(run)
+    with keeping_less():
+        picked = policy.fsdp_forward(run)
     return torch.zeros(place.shape, device=policy.device).masked_scatter(place, picked)
 
 

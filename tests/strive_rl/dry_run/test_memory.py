@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 from strive_rl.config import (
     AlgorithmSettings,
@@ -20,7 +22,7 @@ from strive_rl.config import (
 )
 from strive_rl.dry_run.memory import Estimate, estimate
 from strive_rl.dry_run.shape import ModelShape, model_shape, packaged_config, read_shape
-from strive_rl.policy import Policy, Sampling, encode, load_policy, logprobs, sample, with_features
+from strive_rl.policy import Policy, Sampling, encode, layers, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.decode import Decoding
 from strive_rl.schema import Completion, Group
@@ -95,23 +97,32 @@ def test_keys_and_values_of_prompts_and_completions(
 
     monkeypatch.setattr(Decoding, "__init__", keep)
     sample(any_policy, prompts, Sampling(completions=3, max_new_tokens=11, greedy=True))
-    layers = [*made[0].prompts.values(), *made[0].own.values()]
-    held = sum(key.nbytes + value.nbytes for key, value in layers)
+    pairs = [*made[0].prompts.values(), *made[0].own.values()]
+    held = sum(key.nbytes + value.nbytes for key, value in pairs)
     held += sum(state.conv.nbytes + state.matrix.nbytes for state in made[0].states.values())
     assert estimate(shape, SETTINGS, **size).cache_bytes == held
 
 
 def kept_bytes(policy: Policy, group: Group) -> int:
-    """Bytes that autograd keeps of a pass, weights apart."""
+    """Bytes that are kept of a pass for the backward one, weights apart."""
     prompts = with_features(policy, encode(policy, group))
     kept: dict[int, int] = {}
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def note(kept_of_it: Any) -> Any:
+        for tensor in (kept_of_it,) if isinstance(kept_of_it, torch.Tensor) else ():
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return kept_of_it
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    class Noting(saved_tensors_hooks):
+        def __init__(self, pack: Callable[..., Any], unpack: Callable[..., Any]) -> None:
+            super().__init__(lambda tensor: note(pack(tensor)), unpack)
+
+    class Recipe(layers._Recipe):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.inputs = [note(each) for each in self.inputs]
+
+    with mock.patch.multiple(layers, saved_tensors_hooks=Noting, _Recipe=Recipe):
         result = logprobs(policy, prompts, [[LONGEST] * 3] * len(prompts), 1.0)
     weights = {each.untyped_storage().data_ptr() for each in policy.model.parameters()}
     assert result.requires_grad
@@ -129,12 +140,10 @@ def test_activations_are_near_what_autograd_keeps(
     shape = read_shape(any_policy.name)
     text = len(encode(policy, group)[0].ids) - estimated(policy, shape).prompt_tokens
     size = {"frames": 8, "frame_pixels": 224 * 224, "bytes_a_weight": 4, "text_tokens": text}
-    made, whole = estimate(shape, settings, **size), estimate(shape, SETTINGS, **size)
-    more: dict[str, Any] = {"layers": shape.layers + 1}
-    if shape.linear.layers:
-        more = {"linear": replace(shape.linear, layers=shape.linear.layers + 1)}
-    deeper = estimate(replace(shape, **more), SETTINGS, **size)
-    at_work = deeper.activation_bytes - whole.activation_bytes if gradient_checkpointing else 0
+    made = estimate(shape, settings, **size)
+    deeper = estimate(replace(shape, layers=shape.layers + 1), settings, **size)
+    inputs = (shape.layers + shape.linear.layers) * (deeper.activation_bytes - made.activation_bytes)
+    at_work = made.activation_bytes - inputs if gradient_checkpointing else 0
     expected = made.activation_bytes - at_work + made.logit_bytes
     assert expected == pytest.approx(kept_bytes(policy, group), rel=1 / 3)
 
@@ -170,9 +179,9 @@ def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
     """Two of the largest decoder layers and what is outside of layers and tower."""
     shape = read_shape(any_policy.name)
     body = any_policy.model.model.language_model
-    layers = [sum(each.numel() for each in layer.parameters()) for layer in body.layers]
+    sizes = [sum(each.numel() for each in layer.parameters()) for layer in body.layers]
     expected = 4 * (
-        2 * max(layers) + sum(each.numel() for each in (body.embed_tokens.weight, body.norm.weight))
+        2 * max(sizes) + sum(each.numel() for each in (body.embed_tokens.weight, body.norm.weight))
     )
     made = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=4, processes=2)
     assert made.update_weight_bytes - 4 * shape.parameters // 2 == expected

@@ -23,6 +23,7 @@ from strive_rl.policy import (
     RngKey,
     Sampling,
     encode,
+    layers,
     load_policy,
     logprobs,
     sample,
@@ -248,3 +249,23 @@ def test_masks_and_sampled_log_probabilities() -> None:
     answers = [completion((1, 2)), completion((4,))]
     assert mask(answers).tolist() == [[True, True], [True, False]]
     assert sampled_logprobs(answers).tolist() == [[-0.5, -1.0], [-2.0, 0.0]]
+
+
+def test_what_is_made_again_gives_the_gradients_of_what_is_kept(
+    any_policy: Policy, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model in training mode keeps what norms and gates make."""
+    made: list[torch.Tensor] = []
+    again = layers._Recipe.again
+    monkeypatch.setattr(layers._Recipe, "again", lambda recipe: made.append(again(recipe)) or made[-1])
+    gradients = []
+    for keeping in (True, False):
+        policy = with_settings(any_policy, gradient_checkpointing=keeping)
+        logprobs(policy, with_features(policy, prompts), ANSWERS, TEMPERATURE).sum().backward()
+        gradients.append([parameter.grad for _, parameter in policy.trainable()])
+        assert bool(made) != keeping
+        policy.model.zero_grad()
+    policy.model.eval()
+    largest = max(float(each.abs().max()) for each in gradients[0])
+    for kept, given in zip(*gradients, strict=True):
+        torch.testing.assert_close(given, kept, rtol=1e-4, atol=1e-6 * largest)
