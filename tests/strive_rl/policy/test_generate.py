@@ -54,6 +54,22 @@ def test_the_draw_is_the_inverse_of_the_cumulative_distribution() -> None:
     assert ids.tolist() == [1, 1, 3, 3, 4, 4]
 
 
+@pytest.mark.parametrize("vocabulary", [128, 384, 1000])
+def test_blocks_do_not_change_the_draw(vocabulary: int) -> None:
+    """Against one sum over all ids, of multiples of 2^-40, where both are exact: at random numbers, at the
+    end of each id's share and just below it."""
+    rng = np.random.default_rng(vocabulary)
+    parts = rng.integers(0, 1 << 20, vocabulary) * (rng.random(vocabulary) < 0.5)
+    parts[-1] = 0
+    ends = np.cumsum(parts)
+    shares = np.concatenate([rng.random(999), ends / ends[-1], (ends - 0.5) / ends[-1]])
+    shares = np.floor(shares[(shares >= 0) & (shares < 1)] * 2.0**52) * 2.0**-52
+    chances = torch.from_numpy((parts * 2.0**-40).astype(np.float32)).expand(len(shares), -1)
+    wanted = shares * (ends[-1] * 2.0**-40)
+    expected = np.searchsorted(ends * 2.0**-40, wanted, side="right")
+    assert pick(chances, torch.from_numpy(shares)).tolist() == expected.tolist()
+
+
 def test_probabilities_beside_which_float32_would_be_blind() -> None:
     """2^15 ids of 2^-26 behind one of nearly 1: each number lands where it should, to the id."""
     count = 1 << 15
