@@ -187,7 +187,7 @@ def test_an_own_table_with_named_columns_and_one_video_by_two_names(
     ]
     command += ["--annotations", tmp_path / "own.csv", "--out", tmp_path / "out", *SMALL]
     assert typed(*command) == 2
-    assert "name it with --columns answer=…" in capfd.readouterr().err
+    assert "name it with --columns answer=COLUMN" in capfd.readouterr().err
     command += ["--columns", "video=clip,question=ask,answer=say"]
     assert typed(*command) == 0
     results = jsonl.read_json(tmp_path / "out" / "results.json")
