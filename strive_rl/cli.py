@@ -174,7 +174,7 @@ def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings
     from strive_rl.data import Builds
     from strive_rl.eval.frames import require_heldout
 
-    builds = Builds.of(data)
+    builds = Builds(data)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
     require_heldout(heldout, builds, settings)
 
@@ -192,7 +192,7 @@ def _require_resumable(
     from strive_rl.data import Builds
     from strive_rl.train.checkpoint import find
 
-    require_resumable(out, settings, model=model, shards=Builds.of(data), heldout=heldout)
+    require_resumable(out, settings, model=model, shards=Builds(data), heldout=heldout)
     find(out, wanted)
 
 

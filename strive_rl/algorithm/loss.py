@@ -175,24 +175,18 @@ def token_weights(mask_BL: Tensor, settings: AlgorithmSettings, *, completions: 
     return torch.full((1, 1), 1 / count, dtype=torch.float64, device=mask_BL.device)
 
 
-# Estimates of KL(policy ‖ reference) from the sampled tokens, by log r = log(π_reference/π): Schulman 2020,
-# "Approximating KL divergence". In a loss the gradient counts, in expectation over tokens of the policy: k2
-# has exactly that of the divergence, k1 has 0 (it only adds noise), k3 (GRPO eq. 4) has that of the reverse
-# divergence KL(reference ‖ policy). As values k1 and k3 have no bias, and k3 is never negative.
-def k1(log_ratio: Tensor) -> Tensor:
-    """−log r."""
-    return -log_ratio
-
-
-def k2(log_ratio: Tensor) -> Tensor:
-    """½·(log r)²."""
-    return 0.5 * log_ratio**2
-
-
 def k3(log_ratio: Tensor) -> Tensor:
     """r − 1 − log r; constant beyond the bound, so that its gradient there is 0 and not of the wrong sign."""
     bounded = log_ratio.clamp(max=LOG_RATIO_BOUND)
     return bounded.exp() - 1 - bounded
 
 
-KL_ESTIMATORS: dict[KlEstimator, Callable[[Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+# Estimates of KL(policy ‖ reference) from the sampled tokens, by log r = log(π_reference/π): Schulman 2020,
+# "Approximating KL divergence". In a loss the gradient counts, in expectation over tokens of the policy: k2
+# has exactly that of the divergence, k1 has 0 (it only adds noise), k3 (GRPO eq. 4) has that of the reverse
+# divergence KL(reference ‖ policy). As values k1 and k3 have no bias, and k3 is never negative.
+KL_ESTIMATORS: dict[KlEstimator, Callable[[Tensor], Tensor]] = {
+    "k1": lambda log_ratio: -log_ratio,
+    "k2": lambda log_ratio: 0.5 * log_ratio**2,
+    "k3": k3,
+}

@@ -41,25 +41,17 @@ Grid = tuple[tuple[Reward, ...], ...]
 CUSTOM_PART = "custom"
 
 
-def load_custom(name: str) -> CustomReward:
-    """The function `package.module:name` or `file.py:name`. Raises UsageError where there is none."""
-    function: CustomReward = imported(name, "reward.function", "function")
-    return function
-
-
 def custom_parts(result: object, where: str) -> dict[str, float]:
     """Parts by name, each in [0, 1], of what a user's function returned. Raises StriveError that begins with
     `where` for anything else."""
-    named = result if isinstance(result, Mapping) else {CUSTOM_PART: result}
-    return {str(part): _checked(value, part, where) for part, value in named.items()}
-
-
-def _checked(value: object, part: object, where: str) -> float:
-    if not isinstance(part, str) or not part.isidentifier() or part == "total":
-        raise StriveError(f"{where} gave a part called {part!r}, expected a plain name other than total")
-    if not isinstance(value, Real) or value < 0 or not value <= 1:
-        raise StriveError(f"{where} gave {part} = {_shown(value)}, expected a number from 0 to 1")
-    return float(value)
+    parts: dict[str, float] = {}
+    for part, value in (result if isinstance(result, Mapping) else {CUSTOM_PART: result}).items():
+        if not isinstance(part, str) or not part.isidentifier() or part == "total":
+            raise StriveError(f"{where} gave a part called {part!r}, expected a plain name other than total")
+        if not isinstance(value, Real) or value < 0 or not value <= 1:
+            raise StriveError(f"{where} gave {part} = {_shown(value)}, expected a number from 0 to 1")
+        parts[part] = float(value)
+    return parts
 
 
 def _described(error: BaseException) -> str:
@@ -108,7 +100,7 @@ def load_rules(settings: RewardSettings, judge_cache: Path | None = None) -> Rul
 
         function = Judge(settings.judge, seconds, judge_cache)
     else:
-        function = load_custom(settings.function)
+        function = imported(settings.function, "reward.function", "function")
     return Rules(
         weights=settings.weights,
         function=function,
@@ -166,7 +158,13 @@ def rewards_of(
     """
     if rules.function is None:
         return [_grid(texts, question, None, rules, reason, "") for texts, question in asked], Counter()
-    jobs = [_arguments(texts, question, rules) for texts, question in asked]
+    # The calls of a question: one, or one for each completion.
+    jobs: list[list[tuple[Any, ...]]] = [
+        [([list(row) for row in texts], question)]
+        if rules.sees_group
+        else [(text, question) for row in texts for text in row]
+        for texts, question in asked
+    ]
     outcomes = call_all(rules.function, [each for job in jobs for each in job], rules.limits)
     rest = iter(outcomes)
     at = "" if step is None else f"step {step}, "
@@ -181,13 +179,6 @@ def rewards_of(
     retried = sum(outcome.tries > 1 for outcome in outcomes)
     failed = sum(outcome.error is not None for outcome in outcomes)
     return grids, Counter(made=len(outcomes), retried=retried, failed=failed)
-
-
-def _arguments(texts: Texts, question: Question, rules: Rules) -> list[tuple[Any, ...]]:
-    """The calls of a question: one, or one for each completion."""
-    if rules.sees_group:
-        return [([list(row) for row in texts], question)]
-    return [(text, question) for row in texts for text in row]
 
 
 def _results(
@@ -237,15 +228,11 @@ def _reward(text: str, question: Question, result: object, rules: Rules, reason:
     }
     if rules.function is not None:
         parts |= custom_parts(result, where)
-        _require_weights(parts, rules, where)
+        for name in parts.keys() - rules.weights.keys():
+            raise UsageError(
+                f"{where} gave {name}, which has no weight; set reward.weights.{name}, 0 to log it only"
+            )
+        for name in rules.weights.keys() - parts.keys():
+            raise UsageError(f"{where} gave no {name}, which has a weight")
     total = sum(weight * parts[name] for name, weight in rules.weights.items())
     return Reward(total=total, accuracy=parts.pop("accuracy"), format=parts.pop("format"), custom=parts)
-
-
-def _require_weights(parts: Mapping[str, float], rules: Rules, where: str) -> None:
-    for name in parts.keys() - rules.weights.keys():
-        raise UsageError(
-            f"{where} gave {name}, which has no weight; set reward.weights.{name}, 0 to log it only"
-        )
-    for name in rules.weights.keys() - parts.keys():
-        raise UsageError(f"{where} gave no {name}, which has a weight")

@@ -17,7 +17,8 @@ from strive_rl.data.views import ViewPlan, plan_views
 class Builds:
     """One or more builds read as one; sample ids may occur in several of them."""
 
-    def __init__(self, parts: Sequence[ShardSet]) -> None:
+    def __init__(self, shards: ShardSet | Sequence[ShardSet]) -> None:
+        parts = [shards] if isinstance(shards, ShardSet) else shards
         fingerprints = [part.fingerprint for part in parts]
         twice = next((part for i, part in enumerate(parts) if part.fingerprint in fingerprints[:i]), None)
         if twice:
@@ -29,11 +30,6 @@ class Builds:
         self.fingerprint = joined if len(parts) > 1 else fingerprints[0]
         self.blocks = tuple(size for part in parts for size in part.blocks)
         self._ends = list(accumulate(map(len, parts)))
-
-    @classmethod
-    def of(cls, shards: ShardSet | Sequence[ShardSet]) -> Builds:
-        """Builds of one build, or of several."""
-        return cls([shards] if isinstance(shards, ShardSet) else shards)
 
     def __len__(self) -> int:
         return self._ends[-1]

@@ -6,7 +6,7 @@ taken batches only. The memory is bounded by `data.prefetch` + 1 batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ class Loader:
         )
         self._settings = settings
         self._plans = builds.plans(settings, neighbours=neighbours)
-        self._rank, self._world_size = rank, world_size
+        self._part = rank, world_size
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[SampleRef, Future[Loaded]] = {}
 
@@ -62,7 +62,7 @@ class Loader:
         Raises DamagedError for damaged stored data where `data.broken = "stop"`.
         """
         refs, after = next_batch(cursor, self.stream, size)
-        mine = self._slice(refs)
+        mine = rank_slice(refs, *self._part)
         self._read_ahead(mine, after)
         loaded = [self._pending.pop(ref).result() for ref in mine]
         groups = [each for each in loaded if isinstance(each, Group)]
@@ -74,16 +74,13 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
         self._pool, self._pending = None, {}
 
-    def _slice(self, refs: Sequence[SampleRef]) -> list[SampleRef]:
-        return rank_slice(refs, self._rank, self._world_size)
-
     def _read_ahead(self, mine: Iterable[SampleRef], after: Cursor) -> None:
         """Start the reads that are not pending, this batch's first; drop pending ones of other batches."""
         self._pool = self._pool or ThreadPoolExecutor(self._settings.threads, "strive-data-loader")
         wanted = dict.fromkeys(mine)
         for _ in range(self._settings.prefetch):
             refs, after = next_batch(after, self.stream)
-            wanted |= dict.fromkeys(self._slice(refs))
+            wanted |= dict.fromkeys(rank_slice(refs, *self._part))
         for ref in self._pending.keys() - wanted.keys():
             self._pending.pop(ref).cancel()
         for ref in wanted:

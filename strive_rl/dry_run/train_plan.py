@@ -74,7 +74,7 @@ def plan(
     Raises UsageError where a run could not start: for an unsupported model, and for builds that lack what the
     settings need.
     """
-    builds = Builds.of(shards)
+    builds = Builds(shards)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
     return Plan(
         model=model,

@@ -39,7 +39,7 @@ class Decoding:
     """State of the decode loop; as `rows` of a forward pass, the attention of one step.
 
     `step` int64 [1]: the tokens that every row has fed before; `width`: how many columns of the completions'
-    buffers a step looks at, more than `step`; `next_position` int64 [P].
+    buffers a step looks at, more than `step`; `capacity`: how many they have; `next_position` int64 [P].
     """
 
     def __init__(
@@ -65,13 +65,8 @@ class Decoding:
         self.states = {layer: state.of(prompt_of) for layer, state in cache.states.items()}
         self.next_position, self.completions = next_position, completions
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
-        self.width = 0
+        self.width, self.capacity = 0, tokens
         self._own_mask, self._dtype = torch.zeros(0), example.dtype
-
-    @property
-    def capacity(self) -> int:
-        """The most tokens that a row can feed."""
-        return next(iter(self.own.values()))[0].shape[2]
 
     @property
     def positions(self) -> torch.Tensor:
@@ -93,14 +88,14 @@ class Decoding:
         for buffer, new in zip(self.own[layer], (key, value), strict=True):
             # At this step's column of [R, A, T, D].
             buffer.index_copy_(2, self.step, new.transpose(1, 2).flatten(0, 1)[:, :, None])
-        out, lse = attend(
-            fold(query, shared), *self.prompts[layer], scale=scale,
-            mask=self._expanded(self._prompt_mask, heads // shared * completions),
-        )  # fmt: skip
+        mask = self._prompt_mask
+        if mask is not None:
+            mask = mask.expand(-1, -1, heads // shared * completions, -1)
+        out, lse = attend(fold(query, shared), *self.prompts[layer], scale=scale, mask=mask)
         own_query = query.transpose(1, 2).reshape(prompts * completions, shared, heads // shared, width)
         own_out, own_lse = attend(
             own_query, *(each[:, :, : self.width] for each in self.own[layer]), scale=scale,
-            mask=self._expanded(self._own_mask, heads // shared),
+            mask=self._own_mask.expand(-1, -1, heads // shared, -1),
         )  # fmt: skip
         # Both as [P, G, H].
         out = out.view(prompts, heads, completions, width).transpose(1, 2)
@@ -126,9 +121,6 @@ class Decoding:
         if self._prompt_mask is not None:
             self._prompt_mask = self._prompt_mask[prompts]
         self.next_position, self.completions = self.next_position[prompts], completions
-
-    def _expanded(self, mask: torch.Tensor | None, queries: int) -> torch.Tensor | None:
-        return None if mask is None else mask.expand(-1, -1, queries, -1)
 
 
 def _additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -20,13 +20,11 @@ from strive_rl.policy.policy import Clip, Grid, Policy
 from strive_rl.policy.positions import Ids
 from strive_rl.schema import ANSWER_FORM, Group, Prompt, PromptStyle, View
 
-# The text of a question as the policy reads it. Own words: the paper's prompts are not known here.
-
+# How the text of a question asks for an answer. Own words, as `schema.ANSWER_FORM`.
 THINK = (
     "First reason about what the video shows inside <think></think>. "
     "Then write only the final answer inside <answer></answer>."
 )
-
 DIRECT = "Answer at once, without reasoning."
 USUAL = PromptStyle()
 
@@ -62,9 +60,8 @@ def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Pr
     """
     views = [_in_patches(view, policy) for view in group.views]
     seen = {} if seen is None else seen
-    fresh = [place for place, view in enumerate(group.views) if id(view) not in seen]
-    read = _pixels(policy, [views[place] for place in fresh])
-    seen |= {id(group.views[place]): pixels for place, pixels in zip(fresh, read, strict=True)}
+    fresh = {id(view): shown for view, shown in zip(group.views, views, strict=True) if id(view) not in seen}
+    seen |= zip(fresh, _pixels(policy, list(fresh.values())), strict=True)
     pixels = [seen[id(view)] for view in group.views]
     text = user_text(group.question, group.style, still=group.still)
     chat = _chat(policy, [{"type": "image" if group.still else "video"}, {"type": "text", "text": text}])

@@ -215,20 +215,20 @@ class _Pass:
             raise NotFiniteError("sampling: the policy's probabilities are not finite numbers.")
         size, rows = self.sampling.completions, self.total_rows
         columns = [each.view(-1, rows).T.tolist() for each in (self.ids, self.logprobs, self.entropies)]
-        flat = [self._completion(*row) for row in zip(*columns, strict=True)]
+        flat: list[Completion] = []
+        for ids, logprobs, entropies in zip(*columns, strict=True):
+            # Cut after the first end token.
+            ends = [place for place, token in enumerate(ids) if token in self.policy.end_ids]
+            length = ends[0] + 1 if ends else len(ids)
+            made = Completion(
+                ids=tuple(ids[:length]),
+                logprobs=tuple(logprobs[:length]),
+                text=self.policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
+                finished=bool(ends),
+                entropies=tuple(entropies[:length]),
+            )
+            flat.append(made)
         return [flat[start : start + size] for start in range(0, rows, size)]
-
-    def _completion(self, ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
-        """The completion of one row of samples, cut after its first end token."""
-        ends = [place for place, token in enumerate(ids) if token in self.policy.end_ids]
-        length = ends[0] + 1 if ends else len(ids)
-        return Completion(
-            ids=tuple(ids[:length]),
-            logprobs=tuple(logprobs[:length]),
-            text=self.policy.tokenizer.decode(ids[:length], skip_special_tokens=True),
-            finished=bool(ends),
-            entropies=tuple(entropies[:length]),
-        )
 
 
 def _prefill(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[Decoding, torch.Tensor]:

@@ -158,7 +158,7 @@ class PackedAttention:
         """Outputs [1, N, H, V] of a linear layer: prompts from the start, completions from their prompt's
         state."""
         read = inputs.at(self._prompts.columns, self._prompts.valid)
-        out, state = delta.read(read, delta.start(read), self._prompts.lengths)
+        out, state = delta.read(read, lengths_B=self._prompts.lengths)
         parts = [self._prompts.flat(out)]
         if self._cache is not None:
             self._cache.states[layer] = state

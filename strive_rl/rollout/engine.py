@@ -1,7 +1,7 @@
 """What samples completions: prompts in, completions out, with weights that follow the trainer's.
 
 "builtin" is the policy's own loop on the trainer's weights. Another engine holds a copy of the weights: the
-trainer sends them once a step, before anything is sampled, under the number of the steps done.
+trainer sends them once a step, before anything is sampled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import UsageError
 from strive_rl.common import distributed
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
@@ -29,8 +29,6 @@ VLLM_DEFAULTS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-
-
 # Those that tests compare with the builtin engine.
 VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
 
@@ -48,11 +46,9 @@ class Sampler(Protocol):
 
 
 class RolloutEngine(Sampler, Protocol):
-    """Samples from a copy of the weights; `version` is that of the copy."""
+    """Samples from a copy of the weights."""
 
-    version: int
-
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""
 
     def sleep(self) -> None:
@@ -70,24 +66,16 @@ class BuiltinEngine:
 
 
 @contextmanager
-def newest_weights(engine: RolloutEngine | None, policy: Policy, version: int) -> Iterator[None]:
-    """Sampling by all processes with the policy's weights, those after `version` steps: each process holds
-    all of them (`unsharded`), and so does the engine, which sleeps after this context.
-
-    A StriveError of one process ends all others, as where the engine sampled with other weights.
-    """
+def newest_weights(engine: RolloutEngine | None, policy: Policy) -> Iterator[None]:
+    """Sampling by all processes with the policy's weights: each process holds all of them (`unsharded`), and
+    so does the engine, which sleeps after this context. A StriveError of one process ends all others."""
     with unsharded(policy.model), distributed.propagate_errors():
-        if engine is None:
-            yield
-            return
-        engine.wake()
-        engine.sync(plain_weights(policy.model, policy.settings.lora_scale), version)
+        if engine:
+            engine.wake()
+            engine.sync(plain_weights(policy.model, policy.settings.lora_scale))
         yield
-        if engine.version != version:
-            raise StriveError(
-                f"after step {version}: sampled with weights {engine.version}, expected {version}"
-            )
-        engine.sleep()
+        if engine:
+            engine.sleep()
 
 
 def load_engine(policy: Policy, settings: EngineSettings, max_new_tokens: int) -> RolloutEngine | None:

@@ -55,7 +55,7 @@ def collect(run: TrainState, watch: Stopwatch) -> RolloutBatch:
     """
     made, found, step = RolloutBatch(after=run.cursor), 0, run.step + 1
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
-    with newest_weights(run.engine, run.policy, run.step):
+    with newest_weights(run.engine, run.policy):
         while True:
             phase("reading questions")
             groups, broken, made.after = run.loader.take(made.after, wanted - found)

@@ -75,7 +75,7 @@ def start(
     """
     require_run(out, resume=False)
     require_folder(out)
-    builds = Builds.of(shards)
+    builds = Builds(shards)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
     run = _assemble(out, builds, model, model, settings, heldout)
     # No process may check for a run after another one has written it.
@@ -102,7 +102,7 @@ def resume(
     settings, model or shards, and names the difference; DamagedError where the checkpoint is damaged.
     """
     require_run(out, resume=True)
-    builds = Builds.of(shards)
+    builds = Builds(shards)
     saved = require_resumable(out, settings, model=model, shards=builds, heldout=heldout)
     record = run_record(as_dict(settings), model=model, shards=builds, heldout=heldout)
     folder = _choose_checkpoint(out, resume_from)

@@ -132,7 +132,7 @@ def read_by_loader(build: ShardSet, batch: int = 4) -> int:
     """One epoch of groups."""
     settings = DataSettings(questions_per_step=batch, draw="stored", threads=1, prefetch=0)
     cursor, count = Cursor(), 0
-    with closing(Loader(Builds.of(build), settings, seed=0)) as loader:
+    with closing(Loader(Builds(build), settings, seed=0)) as loader:
         while count < len(build):
             groups, _, cursor = loader.take(cursor, size=min(batch, len(build) - count))
             count += len(groups)

@@ -66,7 +66,7 @@ def train(shards: str, model: str, steps: int, settings: Settings) -> Iterator[t
     policy = load_policy(model, settings.policy)
     optimizer = Optimizer(policy.trainable(), settings.optim)
     cursor = Cursor()
-    with closing(Loader(Builds.of(ShardSet.open(shards)), settings.data, seed=settings.seed)) as loader:
+    with closing(Loader(Builds(ShardSet.open(shards)), settings.data, seed=settings.seed)) as loader:
         for _ in range(steps):
             groups, _, cursor = loader.take(cursor)
             groups = roll_out(policy, groups, settings)

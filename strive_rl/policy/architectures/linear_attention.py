@@ -14,8 +14,7 @@ H value heads, D width of a key head, V width of a value head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import softplus
@@ -26,8 +25,7 @@ from transformers.models.qwen3_5.modeling_qwen3_5 import (
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class State:
+class State(NamedTuple):
     """What a layer knows of the tokens before: `conv` [B, K−1, C], the inputs of the convolution, and
     `matrix` float32 [B, H, D, V]."""
 
@@ -36,11 +34,10 @@ class State:
 
     def of(self, rows: torch.Tensor) -> State:
         """The states of these sequences, int64 [B']; differentiable."""
-        return State(conv=self.conv[rows], matrix=self.matrix[rows])
+        return State(*(each[rows] for each in self))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Inputs:
+class Inputs(NamedTuple):
     """What the recurrence reads of each token: `mixed` [B, L, C], queries, keys and values before the
     convolution; `beta` [B, L, H], how much is written; `decay` float32 [B, L, H], the logarithm g."""
 
@@ -50,20 +47,13 @@ class Inputs:
 
     def as_rows(self) -> Inputs:
         """[P, G] rows of one token each as [P·G, 1]."""
-        return Inputs(
-            mixed=self.mixed.flatten(0, 1)[:, None],
-            beta=self.beta.flatten(0, 1)[:, None],
-            decay=self.decay.flatten(0, 1)[:, None],
-        )
+        return Inputs(*(each.flatten(0, 1)[:, None] for each in self))
 
     def at(self, grid: torch.Tensor, valid: torch.Tensor) -> Inputs:
         """The tokens of one packed row at `grid` [B, L]; those that are not `valid` change no state."""
+        mixed, beta, decay = (each[0][grid] for each in self)
         hidden = ~valid[..., None]
-        return Inputs(
-            mixed=self.mixed[0][grid],
-            beta=self.beta[0][grid].masked_fill(hidden, 0),
-            decay=self.decay[0][grid].masked_fill(hidden, 0),
-        )
+        return Inputs(mixed, beta.masked_fill(hidden, 0), decay.masked_fill(hidden, 0))
 
 
 class GatedDelta:
@@ -73,23 +63,19 @@ class GatedDelta:
         self._mixer = mixer
         self.before = int(mixer.conv_kernel_size) - 1
 
-    def start(self, inputs: Inputs) -> State:
-        """The state before the first token."""
-        mixer, (sequences, _, channels) = self._mixer, inputs.mixed.shape
-        shape = (sequences, mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim)
-        return State(
-            conv=inputs.mixed.new_zeros(sequences, self.before, channels),
-            matrix=inputs.decay.new_zeros(shape),
-        )
-
     def read(
-        self, inputs: Inputs, state: State, lengths_B: torch.Tensor | None = None
+        self, inputs: Inputs, state: State | None = None, lengths_B: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, State]:
         """Outputs [B, L, H, V] and the state after `lengths_B` tokens of each sequence (default all).
 
-        Tokens behind a sequence's length must be made harmless before, as in `Inputs.at`.
+        Without a state before the first token it is zero. Tokens behind a sequence's length must be made
+        harmless before, as in `Inputs.at`.
         """
-        mixer, (sequences, length, _) = self._mixer, inputs.mixed.shape
+        mixer, (sequences, length, channels) = self._mixer, inputs.mixed.shape
+        if state is None:
+            shape = (sequences, mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim)
+            conv = inputs.mixed.new_zeros(sequences, self.before, channels)
+            state = State(conv, inputs.decay.new_zeros(shape))
         fed = torch.cat([state.conv, inputs.mixed], dim=1)
         convolved = causal_conv1d_fn(
             fed.transpose(1, 2),
@@ -98,13 +84,10 @@ class GatedDelta:
             activation=mixer.activation,
         )[:, :, self.before :].transpose(1, 2)
         sizes = [mixer.key_dim, mixer.key_dim, mixer.value_dim]
+        heads = (mixer.num_k_heads, mixer.num_k_heads, mixer.num_v_heads)
         query, key, value = (
-            part.reshape(sequences, length, -1, width)
-            for part, width in zip(
-                convolved.split(sizes, dim=-1),
-                (mixer.head_k_dim, mixer.head_k_dim, mixer.head_v_dim),
-                strict=True,
-            )
+            part.unflatten(-1, (count, -1))
+            for part, count in zip(convolved.split(sizes, dim=-1), heads, strict=True)
         )
         # A key head serves several value heads; transformers repeats them itself only after 5.17.
         times = mixer.num_v_heads // mixer.num_k_heads
@@ -116,14 +99,10 @@ class GatedDelta:
             query, key, value, g=inputs.decay, beta=inputs.beta, initial_state=state.matrix,
             output_final_state=True, use_qk_l2norm_in_kernel=True,
         )  # fmt: skip
-        return out, State(conv=self._last(fed, lengths_B), matrix=matrix)
-
-    def _last(self, fed: torch.Tensor, lengths_B: torch.Tensor | None) -> torch.Tensor:
-        """The last K−1 columns of each sequence of [B, K−1+L, C]."""
         if lengths_B is None:
-            return fed[:, fed.shape[1] - self.before :]
+            return out, State(fed[:, length:], matrix)
         columns = lengths_B[:, None] + torch.arange(self.before, device=fed.device)
-        return fed.gather(1, columns[..., None].expand(-1, -1, fed.shape[2]))
+        return out, State(fed.gather(1, columns[..., None].expand(-1, -1, channels)), matrix)
 
 
 def with_rows(kind: Any) -> Any:

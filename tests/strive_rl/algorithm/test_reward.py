@@ -16,7 +16,6 @@ from strive_data.schema import Question
 from strive_rl.algorithm.reward import (
     Rules,
     custom_parts,
-    load_custom,
     load_rules,
     reward_of,
     rewards_of,
@@ -31,10 +30,10 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "    return {'brief': float(len(text) < 9), 'asked': bool(question.options)}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    function = load_custom("my_rewards:brief")
+    function = load_rules(RewardSettings(function="my_rewards:brief")).function
     assert custom_parts(function("short", QUESTION), "here") == {"brief": 1.0, "asked": 1.0}
     with pytest.raises(UsageError, match="my_rewards has no function long"):
-        load_custom("my_rewards:long")
+        load_rules(RewardSettings(function="my_rewards:long"))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_names_that_are_no_function(name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        load_custom(name)
+        load_rules(RewardSettings(function=name))
 
 
 QUESTION = Question(
@@ -188,9 +187,10 @@ def test_a_file_is_a_module_that_may_import_its_neighbours(
         1,
         0,
     ]
-    assert load_custom(str(tmp_path / "rewards.py:brief")) is by_file.function
+    by_path = load_rules(RewardSettings(function=str(tmp_path / "rewards.py:brief")))
+    assert by_path.function is by_file.function
     with pytest.raises(UsageError, match=r"broken\.py raised ZeroDivisionError.*line 1"):
-        load_custom("broken.py:f")
+        load_rules(RewardSettings(function="broken.py:f"))
 
 
 def test_a_function_that_sees_the_group_is_called_once_a_question() -> None:

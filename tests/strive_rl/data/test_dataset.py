@@ -16,7 +16,7 @@ from tests.strive_rl.made.shards import SAMPLED, SETTINGS, make_shards
 
 def test_samples_of_several_builds_follow_each_other(tmp_path: Path) -> None:
     one, other = make_shards(tmp_path / "a", samples=5), make_shards(tmp_path / "b", samples=3, answers="B")
-    both = Builds.of([one, other])
+    both = Builds([one, other])
     assert (len(both), both.blocks) == (8, (4, 1, 3))
     assert [both.locate(i) for i in (0, 4, 5, 7)] == [(0, 0), (0, 4), (1, 0), (1, 2)]
     assert [both.sample_id(i) for i in range(8)] == ["q0", "q1", "q2", "q3", "q4", "q0", "q1", "q2"]
@@ -26,17 +26,17 @@ def test_samples_of_several_builds_follow_each_other(tmp_path: Path) -> None:
 
 def test_a_fingerprint_is_that_of_all_in_their_order(tmp_path: Path) -> None:
     one, other = make_shards(tmp_path / "a", samples=5), make_shards(tmp_path / "b", samples=3)
-    assert Builds.of(one).fingerprint == one.fingerprint
-    prints = {Builds.of(each).fingerprint for each in (one, other, [one, other], [other, one])}
+    assert Builds(one).fingerprint == one.fingerprint
+    prints = {Builds(each).fingerprint for each in (one, other, [one, other], [other, one])}
     assert len(prints) == 4
 
 
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     one = make_shards(tmp_path / "a")
     with pytest.raises(UsageError, match=r"/a: .* twice"):
-        Builds.of([one, one])
+        Builds([one, one])
     with pytest.raises(UsageError, match=r"/empty: the build holds no sample to train on"):
-        Builds.of(make_shards(tmp_path / "empty", samples=0))
+        Builds(make_shards(tmp_path / "empty", samples=0))
 
 
 def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Path) -> None:
@@ -46,16 +46,16 @@ def test_each_build_has_its_own_plan_and_one_that_has_none_is_named(tmp_path: Pa
         make_shards(tmp_path / name, settings=settings)
         for name, settings in (("a", SETTINGS), ("b", longer), ("c", sampled))
     ]
-    plans = Builds.of(parts).plans(DataSettings())
+    plans = Builds(parts).plans(DataSettings())
     assert [(plan.sampler.frames, plan.drawn) for plan in plans] == [(4, True), (6, True), (4, False)]
     with pytest.raises(UsageError, match=r"/c: data\.draw=epoch: these shards hold only the sampled frames"):
-        Builds.of(parts).plans(DataSettings(draw="epoch"))
+        Builds(parts).plans(DataSettings(draw="epoch"))
 
 
 def test_neighbours_are_refused_before_a_run_begins_where_not_all_frames_are_held(tmp_path: Path) -> None:
     settings = DataSettings(variants=SAMPLED.sampler.variants)
     parts = [make_shards(tmp_path / "a"), make_shards(tmp_path / "b", settings=SAMPLED)]
-    assert [plan.neighbours for plan in Builds.of(parts[:1]).plans(settings, neighbours=True)] == [True]
-    assert not Builds.of(parts).plans(settings)[1].neighbours
+    assert [plan.neighbours for plan in Builds(parts[:1]).plans(settings, neighbours=True)] == [True]
+    assert not Builds(parts).plans(settings)[1].neighbours
     with pytest.raises(UsageError, match=r"/b: policy\.frame_pairs=neighbours: .* shard\.frames=all"):
-        Builds.of(parts).plans(settings, neighbours=True)
+        Builds(parts).plans(settings, neighbours=True)

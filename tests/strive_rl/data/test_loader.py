@@ -28,7 +28,7 @@ def shards(tmp_path: Path) -> ShardSet:
 
 def loader(shards: ShardSet, rank: int = 0, world_size: int = 1, **data: Any) -> Loader:
     settings = DataSettings(**({"questions_per_step": 3} | data))
-    return Loader(Builds.of(shards), settings, seed=5, rank=rank, world_size=world_size)
+    return Loader(Builds(shards), settings, seed=5, rank=rank, world_size=world_size)
 
 
 def shown(groups: Iterator[Group] | tuple[Group, ...]) -> list[tuple[Any, ...]]:

@@ -96,17 +96,13 @@ def test_padding_changes_no_state(policy: Policy) -> None:
 
     def read(rows: Any) -> tuple[torch.Tensor, State]:
         some = packed.at(grid[rows], valid[rows])
-        return delta.read(some, delta.start(some), valid[rows].sum(dim=1))
+        return delta.read(some, lengths_B=valid[rows].sum(dim=1))
 
     out, state = read(slice(0, 2))
     for row, length in ((0, 3), (1, 7)):
         columns = slice(row, row + 1), slice(0, length)
-        alone = Inputs(
-            mixed=packed.mixed[0][grid[columns]],
-            beta=packed.beta[0][grid[columns]],
-            decay=packed.decay[0][grid[columns]],
-        )
-        expected, after = delta.read(alone, delta.start(alone))
+        alone = Inputs(*(each[0][grid[columns]] for each in packed))
+        expected, after = delta.read(alone)
         torch.testing.assert_close(out[row, :length], expected[0])
         torch.testing.assert_close(state.matrix[row], after.matrix[0])
         assert torch.equal(state.conv[row], alone.mixed[0, length - 3 :])

@@ -204,7 +204,7 @@ def _figures(
 
 def _groups(shards: ShardSet, settings: TrainSettings) -> Iterator[Group]:
     """The questions of the first step, as the loader gives them."""
-    with closing(Loader(Builds.of([shards]), settings.data, seed=settings.seed)) as loader:
+    with closing(Loader(Builds([shards]), settings.data, seed=settings.seed)) as loader:
         yield from loader.take(Cursor(), size=settings.data.questions_per_step)[0]
 
 
