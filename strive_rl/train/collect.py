@@ -13,9 +13,7 @@ completions differ.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from strive_data.common.text import plural
 from strive_data.errors import StriveError
@@ -26,39 +24,25 @@ from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
 from strive_rl.rollout.groups import encode_groups, learned, reward_or_skip, sample_groups
-from strive_rl.schema import Group, SkippedQuestion
+from strive_rl.schema import Group
+from strive_rl.train.metrics import StepStats
 from strive_rl.train.state import TrainState
 
 
-@dataclass(kw_only=True, eq=False)
-class RolloutBatch:
-    """This process's rewarded groups of a step, in the order of the stream.
-
-    `broken` are its questions with damaged stored data, `dropped` those whose prompt cannot be made or whose
-    reward failed; `rounds` counts the rounds of dynamic sampling; `after` is the cursor after the questions
-    of all processes; `calls` counts those of the user's reward function.
-    """
-
-    after: Cursor
-    groups: list[Group] = field(default_factory=list)
-    broken: list[SkippedQuestion] = field(default_factory=list)
-    dropped: list[SkippedQuestion] = field(default_factory=list)
-    rounds: int = 0
-    calls: Counter[str] = field(default_factory=Counter)
-
-
-def collect(run: TrainState, watch: Stopwatch) -> RolloutBatch:
+def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, Cursor]:
     """Sample and reward this process's part of the questions of the next step; all processes must call it.
 
-    Raises StriveError where the policy's probabilities are not finite, and where no question of the step can
-    be used.
+    Gives its rewarded groups in the order of the stream, what the record says of the others, and the cursor
+    after the questions of all processes. Raises StriveError where the policy's probabilities are not finite,
+    and where no question of the step can be used.
     """
-    made, found, step = RolloutBatch(after=run.cursor), 0, run.step + 1
+    made: list[Group] = []
+    stats, after, found, step = StepStats(), run.cursor, 0, run.step + 1
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
     with newest_weights(run.engine, run.policy):
         while True:
             phase("reading questions")
-            groups, broken, made.after = run.loader.take(made.after, wanted - found)
+            groups, broken, after = run.loader.take(after, wanted - found)
             watch.lap("data")
             phase(f"encoding {plural(len(groups), 'question')}")
             encoded, skipped = encode_groups(run.policy, groups)
@@ -67,17 +51,21 @@ def collect(run: TrainState, watch: Stopwatch) -> RolloutBatch:
             phase(f"rewarding {plural(len(sampled), 'question')}")
             rewarded, unrewarded, calls = reward_or_skip(sampled, run.rules, step)
             watch.lap("rollout")
-            made.groups += rewarded
-            made.broken += broken
-            made.dropped += skipped + unrewarded
-            made.calls += calls
+            made += rewarded
+            stats.broken += broken
+            stats.dropped += skipped + unrewarded
+            stats.calls += calls
             informative = sum(learned(group, run.settings.algorithm).any() for group in rewarded)
             found += sum(distributed.all_gather(int(informative)))
-            if found >= wanted or made.rounds == limit:
+            if found >= wanted or stats.rounds == limit:
                 break
-            made.rounds += 1
-    _require_usable(made.groups, made.broken + made.dropped, step)
-    return made
+            stats.rounds += 1
+    # A wrong setting, since one bad question is skipped.
+    reasons = distributed.all_gather_list([each.reason for each in (*stats.broken, *stats.dropped)])
+    if not any(distributed.all_gather(len(made))):
+        count = plural(len(reasons), "question")
+        distributed.stop(f"step {step}: none of {count} can be used; the first is {reasons[0]}")
+    return made, stats, after
 
 
 def _sampled(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:
@@ -95,11 +83,3 @@ def _sampled(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]
         raise StriveError(
             f"step {step}: {error} Questions of this pass: {ids}; train again with a lower optim.lr"
         ) from error
-
-
-def _require_usable(groups: Sequence[Group], skipped: Sequence[SkippedQuestion], step: int) -> None:
-    """Stop where no process has a group: a wrong setting, since one bad question would be skipped."""
-    reasons = distributed.all_gather_list([each.reason for each in skipped])
-    if not any(distributed.all_gather(len(groups))):
-        count = plural(len(reasons), "question")
-        distributed.stop(f"step {step}: none of {count} can be used; the first is {reasons[0]}")

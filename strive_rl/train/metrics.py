@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -23,8 +23,7 @@ from strive_rl.data.views import evidence_seen
 from strive_rl.policy.architectures.experts import router_record
 from strive_rl.policy.encode import user_text
 from strive_rl.rollout.groups import learned
-from strive_rl.schema import Group, Rewards
-from strive_rl.train.collect import RolloutBatch
+from strive_rl.schema import Group, Rewards, SkippedQuestion
 from strive_rl.train.update import Sums, added
 
 # Metrics that the machine decides and not the seed: two equal runs agree in all others.
@@ -53,7 +52,6 @@ class GroupStats:
     truncated ones that do, but are not learned; `informative`: some completion is learned.
     """
 
-    sample_id: str
     problem_type: str
     zero_advantage: bool
     informative: bool
@@ -68,16 +66,22 @@ class GroupStats:
     evidence_seen: tuple[bool, ...]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class StepStats:
-    """One process's part of a step: its questions, beside them what `batch` says but its groups, and the
-    stats of its update."""
+    """One process's part of a step, which each stage fills; it can be sent to another process.
 
-    groups: tuple[GroupStats, ...]
-    batch: RolloutBatch
-    update: Sums
-    seconds: Mapping[str, float]
-    memory_bytes: Mapping[str, int]
+    Of `collect`: `broken`, questions with damaged stored data; `dropped`, those whose prompt cannot be made
+    or whose reward failed; `rounds` of dynamic sampling; `calls` of the user's reward function.
+    """
+
+    broken: list[SkippedQuestion] = field(default_factory=list)
+    dropped: list[SkippedQuestion] = field(default_factory=list)
+    rounds: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    groups: Sequence[GroupStats] = ()
+    update: Sums = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 def group_stats(group: Group, settings: AlgorithmSettings) -> GroupStats:
@@ -87,7 +91,6 @@ def group_stats(group: Group, settings: AlgorithmSettings) -> GroupStats:
     entropies = [value for row in group.completions for each in row for value in each.entropies]
     seen = (evidence_seen(view.times.tolist(), group.question.evidence_spans) for view in group.views)
     return GroupStats(
-        sample_id=group.question.sample_id,
         problem_type=group.question.problem_type,
         zero_advantage=not differs_MG.any(),
         informative=bool(learned_MG.any()),
@@ -107,7 +110,11 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
     """Record of one step from the stats of all processes; None for a number that does not exist (a mean over
     nothing)."""
     groups = [group for part in parts for group in part.groups]
-    batches = [part.batch for part in parts]
+    dropped = [each for part in parts for each in part.dropped]
+    broken = [each for part in parts for each in part.broken]
+    by_type: dict[str, list[GroupStats]] = {}
+    for group in groups:
+        by_type.setdefault(group.problem_type, []).append(group)
     seconds = _largest([part.seconds for part in parts])
     total = seconds.get("total")
     update = update_means([part.update for part in parts])
@@ -116,15 +123,19 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
     done["update_tokens"] = update["update_tokens"]
     rewards = [group.rewards["total"] for group in groups]
     shares_between = map(eta2, rewards)
-    calls = sum((batch.calls for batch in batches), Counter[str]())
+    calls = sum((part.calls for part in parts), Counter[str]())
     return {
         "step": step,
         "questions": len(groups),
-        "dropped": [each.sample_id for batch in batches for each in batch.dropped],
-        "broken": [asdict(each) for batch in batches for each in batch.broken],
+        "dropped": [each.sample_id for each in dropped],
+        "broken": [asdict(each) for each in broken],
         **_reward_means(groups),
-        "by_problem_type": _by_problem_type(groups),
-        **_shares(groups),
+        "by_problem_type": {
+            kind: {"questions": len(some)} | _reward_means(some) for kind, some in sorted(by_type.items())
+        },
+        "zero_advantage_share": mean(group.zero_advantage for group in groups),
+        "all_right_share": mean((group.rewards["accuracy"] == 1).all() for group in groups),
+        "all_wrong_share": mean((group.rewards["accuracy"] == 0).all() for group in groups),
         "reward_std": mean(np.std(grid.ravel()) for grid in rewards),
         "eta2": mean(share for share in shares_between if not math.isnan(share)),
         "reward_by_variant": by_variant(rewards),
@@ -136,7 +147,10 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
-        **_sampling_counts(batches, groups),
+        "drawn": len(groups) + len(dropped) + len(broken),
+        "informative": sum(group.informative for group in groups),
+        "dynamic_sampling_rounds": max(part.rounds for part in parts),
+        "masked": sum(group.masked for group in groups),
         **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
     }
 
@@ -166,23 +180,6 @@ def by_variant(grids: Sequence[Rewards]) -> list[float]:
     return [float(np.mean([np.mean(grid[m]) for grid in grids])) for m in variants]
 
 
-def _sampling_counts(batches: Sequence[RolloutBatch], groups: Sequence[GroupStats]) -> dict[str, int]:
-    return {
-        "drawn": len(groups) + sum(len(batch.dropped) + len(batch.broken) for batch in batches),
-        "informative": sum(group.informative for group in groups),
-        "dynamic_sampling_rounds": max(batch.rounds for batch in batches),
-        "masked": sum(group.masked for group in groups),
-    }
-
-
-def _shares(groups: Sequence[GroupStats]) -> dict[str, float | None]:
-    return {
-        "zero_advantage_share": mean(group.zero_advantage for group in groups),
-        "all_right_share": mean((group.rewards["accuracy"] == 1).all() for group in groups),
-        "all_wrong_share": mean((group.rewards["accuracy"] == 0).all() for group in groups),
-    }
-
-
 def _reward_means(groups: Sequence[GroupStats]) -> dict[str, Any]:
     parts = dict.fromkeys(chain.from_iterable(group.rewards for group in groups))
     means = {
@@ -195,12 +192,6 @@ def _reward_means(groups: Sequence[GroupStats]) -> dict[str, Any]:
         "format": means.pop("format", None),
         "custom": means,
     }
-
-
-def _by_problem_type(groups: Sequence[GroupStats]) -> dict[str, Any]:
-    kinds = sorted({group.problem_type for group in groups})
-    by_kind = {kind: [group for group in groups if group.problem_type == kind] for kind in kinds}
-    return {kind: {"questions": len(some)} | _reward_means(some) for kind, some in by_kind.items()}
 
 
 def _evidence(groups: Sequence[GroupStats]) -> dict[str, float | None]:

@@ -31,7 +31,6 @@ from strive_rl.train.collect import collect
 from strive_rl.train.examples import make_examples
 from strive_rl.train.metrics import (
     QUESTIONS_KEPT,
-    StepStats,
     group_stats,
     log_rows,
     step_record,
@@ -54,11 +53,11 @@ def train_step(run: TrainState) -> dict[str, Any]:
     Changes the run's policy, optimizer, cursor, step and best; validates where that is due.
     """
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
-    batch = collect(run, watch)
+    groups, own, after = collect(run, watch)
     phase("updating")
-    groups = with_advantages(batch.groups, settings.algorithm)
+    groups = with_advantages(groups, settings.algorithm)
     rate = learning_rate(run.step, settings.optim, settings.steps)
-    stats = update(
+    own.update = update(
         run.policy,
         run.optimizer,
         make_examples(groups, settings.algorithm),  # of what is learned: the filter is here
@@ -70,16 +69,10 @@ def train_step(run: TrainState) -> dict[str, Any]:
         dummy=run.dummy,
     )
     watch.lap("update")
-    own = StepStats(
-        groups=tuple(group_stats(group, settings.algorithm) for group in groups),
-        batch=replace(batch, groups=[]),  # they hold pixels: only their stats go to the other processes
-        update=stats,
-        seconds=watch.seconds(),
-        memory_bytes=peak_memory(run.policy.device),
-    )
-    parts = distributed.all_gather(own)
-    record = step_record(step, parts, learning_rate=rate)
-    run.step, run.cursor = step, batch.after
+    own.groups = [group_stats(group, settings.algorithm) for group in groups]
+    own.seconds, own.memory_bytes = watch.seconds(), peak_memory(run.policy.device)
+    record = step_record(step, distributed.all_gather(own), learning_rate=rate)
+    run.step, run.cursor = step, after
     validate(run, record)  # adds to the record, sets run.best
     log = _rollout_log(step, groups, settings.algorithm)
     if distributed.is_first():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def forgetting(name: str) -> Callable[[State, torch.Tensor], State]:
 
     def of(state: State, rows: torch.Tensor) -> State:
         kept = whole(state, rows)
-        return replace(kept, **{name: torch.zeros_like(getattr(kept, name))})
+        return kept._replace(**{name: torch.zeros_like(getattr(kept, name))})
 
     return of
 

@@ -104,7 +104,7 @@ def collected(
     unreadable: Sequence[int] = (),
     apart: Sequence[int] = (),
     **algorithm: Any,
-) -> tuple[collect.RolloutBatch, list[list[int]]]:
+) -> tuple[SimpleNamespace, list[list[int]]]:
     """The batch of a step of four questions, and the positions sampled in each round."""
     fake = FakePolicy(mixed, apart, unreadable, [])
     settings = TrainSettings(
@@ -124,7 +124,8 @@ def collected(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect, "encode_groups", fake.encode_groups)
         patch.setattr(collect, "sample_groups", fake.sample_groups)
-        return collect.collect(cast(TrainState, run), Stopwatch()), fake.calls
+        groups, stats, after = collect.collect(cast(TrainState, run), Stopwatch())
+    return SimpleNamespace(**(vars(stats) | {"groups": groups, "after": after})), fake.calls
 
 
 def test_without_rounds_a_step_is_one_batch() -> None:
@@ -145,7 +146,7 @@ def test_each_round_samples_as_many_as_are_missing() -> None:
     assert sum(informative(batch)) == 4
 
 
-def informative(batch: collect.RolloutBatch, **algorithm: Any) -> list[bool]:
+def informative(batch: SimpleNamespace, **algorithm: Any) -> list[bool]:
     return [bool(learned(group, AlgorithmSettings(**algorithm)).any()) for group in batch.groups]
 
 

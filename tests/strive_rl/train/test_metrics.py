@@ -15,11 +15,9 @@ import numpy as np
 
 from strive_rl.algorithm.advantage import has_zero_advantage
 from strive_rl.config import AlgorithmSettings
-from strive_rl.data import Cursor
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, SkippedQuestion
-from strive_rl.train.collect import RolloutBatch
 from strive_rl.train.launch import never_updated
 from strive_rl.train.metrics import (
     GroupStats,
@@ -48,7 +46,6 @@ def question(accuracy: Grid, **changes: Any) -> GroupStats:
     """A question of these accuracies: reward as accuracy, completions of 2 tokens, prompts of 10."""
     grid = np.array(accuracy)
     made = {
-        "sample_id": "q",
         "problem_type": "multiple choice",
         "zero_advantage": has_zero_advantage(grid),
         "informative": not has_zero_advantage(grid),
@@ -75,12 +72,11 @@ def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: An
     """One process's part of a step with these questions."""
     made = {
         "groups": groups,
-        "batch": RolloutBatch(after=Cursor(), **(batch or {})),
         "update": {},
         "seconds": {"rollout": 1.5, "total": 2.0},
         "memory_bytes": {"process": 100},
     }
-    return StepStats(**(made | changes))
+    return StepStats(**(made | (batch or {}) | changes))
 
 
 def record(*parts: StepStats, step: int = 1, learning_rate: float = 0.0) -> dict[str, Any]:
@@ -91,7 +87,7 @@ def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
     group = make_group("q7", TWO_VIEWS)
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
     made = group_stats(rewarded(group, ROWS, ADVANTAGES), JOINT)
-    assert (made.sample_id, made.problem_type, made.informative) == ("q7", "multiple choice", True)
+    assert (made.problem_type, made.informative) == ("multiple choice", True)
     assert (made.zero_advantage, made.masked) == (False, 0)
     assert {name: grid.tolist() for name, grid in made.rewards.items()} == {
         "total": [[0.9, 0.0], [0.0, 0.0]],
@@ -239,7 +235,7 @@ def test_accuracy_apart_by_whether_the_evidence_was_shown() -> None:
 
 def test_processes_add_up_to_one_with_all_questions() -> None:
     """Unequal parts, one of which has nothing to learn: means are over questions and tokens."""
-    ids = [replace(question(grid), sample_id=str(i)) for i, grid in enumerate((MIXED, RIGHT, WRONG))]
+    ids = [question(grid) for grid in (MIXED, RIGHT, WRONG)]
     slow = {"rollout": 2.0, "total": 2.0}
     counts = ("tokens", "first_tokens", "ratio")
     six = STATS | dict.fromkeys(counts, 6.0) | dict.fromkeys(("importance", "reference_kl"), 0.0)
