@@ -7,55 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
-from strive_data.annotations.read import Annotations, read_annotations
+from strive_data.annotations.read import read_annotations
 from strive_data.annotations.recipes import own_table, packaged_recipes, recipe_that_fits
+from tests.strive_data.annotations.made_rows import (
+    EASYR1,
+    IMAGE,
+    STGR,
+    VIDEO,
+    llava,
+    messages,
+    read,
+    verl,
+)
 
-VIDEO = "v/x.mp4"
 MENU = "Who?\nOptions:\nA. Ann\nB. Bob"
 CHOICE = ("Who?", "multiple choice", ("A. Ann", "B. Bob"), "B")
 WORDS = ("Who?", "free-form", (), "a man")
 NUMBER = ("How many?", "numerical", (), "3")
 LETTER_ONLY = "Please respond with only the letter of the correct answer."
 IN_FULL = "Please provide your answer by stating the letter followed by the full option."
-
-
-def turns(
-    question: object, answer: object, who: str, said: str, names: tuple[str, str]
-) -> list[dict[str, object]]:
-    return [{who: names[0], said: question}, {who: names[1], said: answer}]
-
-
-def messages(question: object, answer: object) -> list[dict[str, object]]:
-    return turns(question, answer, "role", "content", ("user", "assistant"))
-
-
-def llava(question: object, answer: object) -> list[dict[str, object]]:
-    return turns(question, answer, "from", "value", ("human", "gpt"))
-
-
-def verl(question: str, answer: str, **extra: object) -> dict[str, object]:
-    return {
-        "prompt": [
-            {"role": "system", "content": "Think."},
-            {"role": "user", "content": f"<video>\n{question}"},
-        ],
-        "images": [],
-        "videos": [{"type": "video", "video": f"file://{VIDEO}", "fps": 1, "max_frames": 140}],
-        "data_source": "hopchain_vript",
-        "reward_model": {"style": "rule", "ground_truth": answer},
-        "extra_info": {"index": 0, "problem_type": None} | extra,
-    }
-
-
-EASYR1 = {"videos": [VIDEO], "images": [], "problem": "<video>Who?", "answer": "a man"}
 SPAN = ("When does this happen in the video: a man walks", "temporal grounding", (), "1 to 2.5")
 SPANS = (*SPAN[:3], "1 to 2.5; 4 to 5")
-VIRL = {"qid": "q", "question": "<image>Who?", "answer": "\\boxed{a man}"}
 PARTS = [{"type": "video", "video": VIDEO}, {"type": "text", "text": "Who?"}]
-STGR = {"source": "STR_plm", "video_path": VIDEO, "question": "Who?", "answer": "a man", "key_frames": []}
 SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]] = {
     "easyr1": (
         "easyr1",
@@ -254,24 +229,6 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
 }
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "v").mkdir()
-    (tmp_path / VIDEO).touch()
-    return tmp_path
-
-
-def read(root: Path, rows: list[Mapping[str, Any]], suffix: str = ".jsonl") -> tuple[Annotations, str]:
-    file = root / f"rows{suffix}"
-    if suffix == ".parquet":
-        pl.DataFrame(rows, infer_schema_length=None).write_parquet(file)
-    else:
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = read_annotations([file], root)
-    return found, found.readings[file.as_posix()].recipe
-
-
-IMAGE = "a.PNG"
 VERL = verl("Who?", "a man")
 IMAGE_ROWS = {
     "easyr1": EASYR1 | {"videos": [], "images": [IMAGE], "data_type": "image"},
@@ -325,131 +282,6 @@ def test_no_layout_is_mistaken_for_another_or_for_a_table_of_ones_own() -> None:
     for columns in ({"video", "problem", "answer"}, {"video_path", "question", "solution"}):
         assert recipe_that_fits(columns, flat) == ""
         assert own_table(columns, {}) is not None
-
-
-def test_key_frames_are_spans_of_a_second_on_both_sides(root: Path) -> None:
-    frames = [{"time": 0.5, "path": "a.jpg"}, {"time": 7, "path": "b.jpg"}]
-    row = STGR | {"task": "temporal-spatial free-form QA", "key_frames": frames}
-    assert read(root, [row])[0].questions[0][1].evidence_spans == ((0.0, 1.5), (6.0, 8.0))
-    for bad in ([{"path": "a.jpg"}], [{"time": -1}], [{"time": "1"}], 5):
-        (failure,) = read(root, [STGR | {"task": "General video QA Free-form", "key_frames": bad}])[
-            0
-        ].failures
-        assert "key_frames: got" in failure.message
-
-
-TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
-
-
-@pytest.mark.parametrize(
-    ("row", "mentions"),
-    [
-        (EASYR1 | {"videos": [VIDEO, VIDEO]}, "videos: got 2 videos"),
-        (EASYR1 | {"videos": []}, "got []"),
-        (EASYR1 | {"videos": [["a.jpg", "b.jpg"]]}, "['a.jpg', 'b.jpg']"),
-        (EASYR1 | {"problem_type": "temporal grounding"}, "'temporal grounding'"),
-        (EASYR1 | {"problem_type": "multiple choice", "answer": "B"}, "options"),
-        (EASYR1 | {"data_type": "image"}, "data_type: got 'image'"),
-        (EASYR1 | {"videos": [], "images": ["a.jpg", "b.jpg"]}, "images: got 2 images"),
-        (EASYR1 | {"images": ["a.jpg"]}, "got a video and an image"),
-        (EASYR1 | {"videos": [], "images": [VIDEO]}, "data_type: got 'image', but 'v/x.mp4' names a video"),
-        ({"messages": TWICE, "videos": [VIDEO], "solution": "a dog"}, "2 entries of role 'user'"),
-        ({"conversations": [], "video": VIDEO}, "the answer in conversations is missing"),
-        ({"messages": [], "videos": [VIDEO]}, "messages is missing"),
-        (STGR | {"task": "temporal QA (MCQ)", "answer": "[1, 2]"}, "task: got 'temporal QA (MCQ)'"),
-        (EASYR1 | {"videos": []} | {"images": []}, "videos: got []"),
-        (VIRL | {"image": ["a.jpg", "b.jpg"]}, "image: got a list of 2 files, ['a.jpg', 'b.jpg']"),
-        (
-            verl("Who?", "a man") | {"videos": [{"video": ["1.jpg", "2.jpg"]}]},
-            "videos or prompt: got a list of 2",
-        ),
-        (
-            EASYR1 | {"options": ["C. Ann", "C.", "A. Bob"], "answer": "C"},
-            "got 'C', which names the options A, B, C",
-        ),
-        (EASYR1 | {"options": ["Ann", "", "Bob"], "answer": "Bob"}, "of which one is empty"),
-    ],
-)
-def test_a_row_that_no_rule_reads_is_a_failure(root: Path, row: Mapping[str, Any], mentions: str) -> None:
-    found, _ = read(root, [row])
-    assert not found.questions
-    assert found.failures[0].kind == "bad_row"
-    assert mentions in found.failures[0].message
-
-
-ORDER = ["B. Bob", "A. Ann"]
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        # Regression: the letter was taken for the place in the list, so that "B" was Ann.
-        (EASYR1 | {"options": ORDER, "answer": "B"}, (("B. Bob", "A. Ann"), "B")),
-        (EASYR1 | {"options": ORDER, "answer": "Ann"}, (("B. Bob", "A. Ann"), "A")),
-        (EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A"}, None),
-        (
-            EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A. Einstein"},
-            (("A. I. Newton", "B. A. Einstein"), "B"),
-        ),
-        # As MMR-V fills the places of options that a question does not have.
-        (
-            {
-                "video": VIDEO,
-                "question": "Who?",
-                "options": ["(A) Ann", "(B) Bob", "", ""],
-                "correctAnswer": "(B)",
-            },
-            (("A. Ann", "B. Bob"), "B"),
-        ),
-        # As TVBench and NExT-GQA name them; regression: such options were not read.
-        (
-            {"video": VIDEO, "question": "Who?", "candidates": ["Ann", "Bob"], "answer": "Bob"},
-            (("A. Ann", "B. Bob"), "B"),
-        ),
-        (
-            {"id": "1", "video": VIDEO, "question": "Who?", "options": ["(A) x", "(B) y"], "answer": "(B)"}
-            | {"type": "CW"},
-            (("A. x", "B. y"), "B"),
-        ),
-    ],
-)
-def test_options_of_public_sets(
-    root: Path, row: Mapping[str, Any], expected: tuple[tuple[str, ...], str] | None
-) -> None:
-    found, _ = read(root, [row])
-    assert [(one.options, one.answer) for _, one in found.questions] == ([expected] if expected else [])
-    assert len(found.questions) + len(found.failures) == 1
-
-
-def test_a_formula_is_a_number_and_one_image_in_a_list_an_image(root: Path) -> None:
-    (root / IMAGE).touch()
-    rows = [
-        VIRL | {"image": [IMAGE], "answer": answer} for answer in ("\\boxed{3}", "$$-\\dfrac{3}{2}$$", "red")
-    ]
-    found, _ = read(root, [row | {"qid": at, "problem_type": "math"} for at, row in enumerate(rows)])
-    assert [(one.video, one.question, one.problem_type, one.answer) for _, one in found.questions] == [
-        (IMAGE, "Who?", "numerical", "3"),
-        (IMAGE, "Who?", "numerical", "$$-\\dfrac{3}{2}$$"),
-        (IMAGE, "Who?", "free-form", "red"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("asked", "question"),
-    [
-        ("In <video>, who is it?", "In the video, who is it?"),
-        ("Look at <video> and say who.", "Look at the video and say who."),
-        ("Watch the video <video> and say who.", "Watch the video  and say who."),
-        ("Frame 1: <video> Who?", "Frame 1:  Who?"),
-        ("Who? <video>", "Who?"),
-    ],
-)
-def test_a_place_holder_within_a_sentence_is_a_word_of_it(root: Path, asked: str, question: str) -> None:
-    """Regression: it was cut out: "In , who is it?"."""
-    found, _ = read(root, [{"messages": messages(asked, "a man"), "videos": [VIDEO]}])
-    assert found.questions[0][1].question == question
-    (reading,) = found.readings.values()
-    assert (reading.guesses != ()) == ("the video" in question and "Watch" not in question)
 
 
 def test_spans_by_video_are_rows(root: Path) -> None:

@@ -60,6 +60,21 @@ def files(out: Path) -> dict[str, Any]:
     }
 
 
+def killed_before_saving(run: TrainState, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until this step was evaluated and not yet saved."""
+    save = trainer._save
+
+    def stopping(run: TrainState, saver: Any) -> None:
+        if run.step == step:
+            raise KeyboardInterrupt
+        save(run, saver)
+
+    monkeypatch.setattr(trainer, "_save", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, quiet)
+    monkeypatch.undo()
+
+
 @pytest.mark.slow
 def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_changes_nothing(
     tmp_path: Path,
@@ -89,17 +104,7 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
     assert held[PEAK]["accuracy_low"] < 0.75 < held[PEAK]["accuracy_high"]
 
     killed = answers(start(tmp_path / "killed", **common))
-    save = trainer._save
-
-    def killed_after_the_evaluation(run: TrainState, saver: Any) -> None:
-        if run.step == PEAK:
-            raise KeyboardInterrupt
-        save(run, saver)
-
-    monkeypatch.setattr(trainer, "_save", killed_after_the_evaluation)
-    with pytest.raises(KeyboardInterrupt):
-        fit(killed, quiet)
-    monkeypatch.undo()
+    killed_before_saving(killed, PEAK, monkeypatch)
     assert checkpoint.latest(killed.out) == killed.out / "checkpoint-000003"
     resumed = answers(resume(tmp_path / "killed", **common))
     assert (resumed.step, resumed.best) == (3, Best(step=2, accuracy=0.0))

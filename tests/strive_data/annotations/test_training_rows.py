@@ -1,0 +1,136 @@
+"""Rows of public training sets: options, place holders, key frames, and what no rule reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.strive_data.annotations.made_rows import EASYR1, IMAGE, STGR, VIDEO, VIRL, messages, read, verl
+
+
+def test_key_frames_are_spans_of_a_second_on_both_sides(root: Path) -> None:
+    frames = [{"time": 0.5, "path": "a.jpg"}, {"time": 7, "path": "b.jpg"}]
+    row = STGR | {"task": "temporal-spatial free-form QA", "key_frames": frames}
+    assert read(root, [row])[0].questions[0][1].evidence_spans == ((0.0, 1.5), (6.0, 8.0))
+    for bad in ([{"path": "a.jpg"}], [{"time": -1}], [{"time": "1"}], 5):
+        (failure,) = read(root, [STGR | {"task": "General video QA Free-form", "key_frames": bad}])[
+            0
+        ].failures
+        assert "key_frames: got" in failure.message
+
+
+TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
+
+
+@pytest.mark.parametrize(
+    ("row", "mentions"),
+    [
+        (EASYR1 | {"videos": [VIDEO, VIDEO]}, "videos: got 2 videos"),
+        (EASYR1 | {"videos": []}, "got []"),
+        (EASYR1 | {"videos": [["a.jpg", "b.jpg"]]}, "['a.jpg', 'b.jpg']"),
+        (EASYR1 | {"problem_type": "temporal grounding"}, "'temporal grounding'"),
+        (EASYR1 | {"problem_type": "multiple choice", "answer": "B"}, "options"),
+        (EASYR1 | {"data_type": "image"}, "data_type: got 'image'"),
+        (EASYR1 | {"videos": [], "images": ["a.jpg", "b.jpg"]}, "images: got 2 images"),
+        (EASYR1 | {"images": ["a.jpg"]}, "got a video and an image"),
+        (EASYR1 | {"videos": [], "images": [VIDEO]}, "data_type: got 'image', but 'v/x.mp4' names a video"),
+        ({"messages": TWICE, "videos": [VIDEO], "solution": "a dog"}, "2 entries of role 'user'"),
+        ({"conversations": [], "video": VIDEO}, "the answer in conversations is missing"),
+        ({"messages": [], "videos": [VIDEO]}, "messages is missing"),
+        (STGR | {"task": "temporal QA (MCQ)", "answer": "[1, 2]"}, "task: got 'temporal QA (MCQ)'"),
+        (EASYR1 | {"videos": []} | {"images": []}, "videos: got []"),
+        (VIRL | {"image": ["a.jpg", "b.jpg"]}, "image: got a list of 2 files, ['a.jpg', 'b.jpg']"),
+        (
+            verl("Who?", "a man") | {"videos": [{"video": ["1.jpg", "2.jpg"]}]},
+            "videos or prompt: got a list of 2",
+        ),
+        (
+            EASYR1 | {"options": ["C. Ann", "C.", "A. Bob"], "answer": "C"},
+            "got 'C', which names the options A, B, C",
+        ),
+        (EASYR1 | {"options": ["Ann", "", "Bob"], "answer": "Bob"}, "of which one is empty"),
+    ],
+)
+def test_a_row_that_no_rule_reads_is_a_failure(root: Path, row: Mapping[str, Any], mentions: str) -> None:
+    found, _ = read(root, [row])
+    assert not found.questions
+    assert found.failures[0].kind == "bad_row"
+    assert mentions in found.failures[0].message
+
+
+ORDER = ["B. Bob", "A. Ann"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        # Regression: the letter was taken for the place in the list, so that "B" was Ann.
+        (EASYR1 | {"options": ORDER, "answer": "B"}, (("B. Bob", "A. Ann"), "B")),
+        (EASYR1 | {"options": ORDER, "answer": "Ann"}, (("B. Bob", "A. Ann"), "A")),
+        (EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A"}, None),
+        (
+            EASYR1 | {"options": ["I. Newton", "A. Einstein"], "answer": "A. Einstein"},
+            (("A. I. Newton", "B. A. Einstein"), "B"),
+        ),
+        # As MMR-V fills the places of options that a question does not have.
+        (
+            {
+                "video": VIDEO,
+                "question": "Who?",
+                "options": ["(A) Ann", "(B) Bob", "", ""],
+                "correctAnswer": "(B)",
+            },
+            (("A. Ann", "B. Bob"), "B"),
+        ),
+        # As TVBench and NExT-GQA name them; regression: such options were not read.
+        (
+            {"video": VIDEO, "question": "Who?", "candidates": ["Ann", "Bob"], "answer": "Bob"},
+            (("A. Ann", "B. Bob"), "B"),
+        ),
+        (
+            {"id": "1", "video": VIDEO, "question": "Who?", "options": ["(A) x", "(B) y"], "answer": "(B)"}
+            | {"type": "CW"},
+            (("A. x", "B. y"), "B"),
+        ),
+    ],
+)
+def test_options_of_public_sets(
+    root: Path, row: Mapping[str, Any], expected: tuple[tuple[str, ...], str] | None
+) -> None:
+    found, _ = read(root, [row])
+    assert [(one.options, one.answer) for _, one in found.questions] == ([expected] if expected else [])
+    assert len(found.questions) + len(found.failures) == 1
+
+
+def test_a_formula_is_a_number_and_one_image_in_a_list_an_image(root: Path) -> None:
+    (root / IMAGE).touch()
+    rows = [
+        VIRL | {"image": [IMAGE], "answer": answer} for answer in ("\\boxed{3}", "$$-\\dfrac{3}{2}$$", "red")
+    ]
+    found, _ = read(root, [row | {"qid": at, "problem_type": "math"} for at, row in enumerate(rows)])
+    assert [(one.video, one.question, one.problem_type, one.answer) for _, one in found.questions] == [
+        (IMAGE, "Who?", "numerical", "3"),
+        (IMAGE, "Who?", "numerical", "$$-\\dfrac{3}{2}$$"),
+        (IMAGE, "Who?", "free-form", "red"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        ("In <video>, who is it?", "In the video, who is it?"),
+        ("Look at <video> and say who.", "Look at the video and say who."),
+        ("Watch the video <video> and say who.", "Watch the video  and say who."),
+        ("Frame 1: <video> Who?", "Frame 1:  Who?"),
+        ("Who? <video>", "Who?"),
+    ],
+)
+def test_a_place_holder_within_a_sentence_is_a_word_of_it(root: Path, asked: str, question: str) -> None:
+    """Regression: it was cut out: "In , who is it?"."""
+    found, _ = read(root, [{"messages": messages(asked, "a man"), "videos": [VIDEO]}])
+    assert found.questions[0][1].question == question
+    (reading,) = found.readings.values()
+    assert (reading.guesses != ()) == ("the video" in question and "Watch" not in question)
