@@ -99,7 +99,7 @@ def _surrogate(batch: TokenBatch, mask_BL: Tensor, settings: AlgorithmSettings) 
     """−min(ρ·A, clip(ρ)·A) of each token, and the metrics of ρ."""
     clip_low, clip_high = settings.clip
     log_ratio_BL = _difference(batch.logprobs, batch.old_logprobs.detach(), mask_BL)
-    ratio_BL = RATIOS[settings.loss](log_ratio_BL, mask_BL)
+    ratio_BL = policy_ratio(log_ratio_BL, mask_BL, settings.loss)
     clipped_BL = ratio_BL.clamp(1 - clip_low, 1 + clip_high)
     advantages_B1 = batch.advantages.to(ratio_BL.dtype)[:, None]
     gains_BL, clipped_gains_BL = ratio_BL * advantages_B1, clipped_BL * advantages_B1
@@ -119,7 +119,7 @@ def _importance(batch: TokenBatch, mask_BL: Tensor, loss: LossName, cap: float) 
     """
     rollout_BL = _required(batch.rollout_logprobs, "rollout log-probabilities, for importance_cap")
     log_ratio_BL = _difference(batch.old_logprobs.detach(), rollout_BL.detach(), mask_BL)
-    ratio_BL = RATIOS[loss](log_ratio_BL, mask_BL)
+    ratio_BL = policy_ratio(log_ratio_BL, mask_BL, loss)
     weights_BL = ratio_BL.clamp(max=cap)
     return weights_BL, {"importance": weights_BL, "capped": ratio_BL > cap}
 
@@ -139,26 +139,13 @@ def _required(logprobs_BL: Tensor | None, what: str) -> Tensor:
     return logprobs_BL
 
 
-def token_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """ρ_t = exp(log-ratio of the token), [B, L]."""
-    return _bounded_exp(log_ratio_BL)
-
-
-def sequence_ratio(log_ratio_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """s = exp(mean log-ratio of the completion), [B, L], the same at each token (GSPO eq. 7).
-
-    Clipped and averaged token by token it gives GSPO's loss of a completion, since all its tokens are alike.
-    """
+def policy_ratio(log_ratio_BL: Tensor, mask_BL: Tensor, loss: LossName) -> Tensor:
+    """ρ_t = exp(log-ratio of the token), [B, L]. With GSPO exp(mean log-ratio of the completion), the same at
+    each token (eq. 7): clipped and averaged token by token it gives GSPO's loss, since all are alike."""
+    if loss != "gspo":
+        return _bounded_exp(log_ratio_BL)
     tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
     return _bounded_exp(log_ratio_BL.sum(dim=1, keepdim=True) / tokens_B1).expand_as(log_ratio_BL)
-
-
-RATIOS: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
-    "grpo": token_ratio,
-    "dr_grpo": token_ratio,
-    "dapo": token_ratio,
-    "gspo": sequence_ratio,
-}
 
 
 def token_weights(mask_BL: Tensor, settings: AlgorithmSettings, *, completions: int, tokens: int) -> Tensor:

@@ -9,7 +9,7 @@ vision         prompts → features and what the language model reads
 packing        prompts and completions in one row, and attention over it
 layers         parts of transformers' models that are replaced by cheaper equal ones
 kernels        attention over one set of keys, forward and backward, and over two joined
-generate       prompts → completions; decode holds its state
+generate       prompts → completions; decoding holds its state
 logprobs       prompts and completions → log-probabilities with gradients
 lora           low-rank adapters in place of all weights, merged again for a checkpoint
 sharding       the model laid over several processes

@@ -7,7 +7,7 @@ The processor never resamples frames and never enlarges them. Nothing is cut: a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,17 +58,17 @@ def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Pr
     Raises SampleError(bad_row) for a question that itself holds a vision token, and for a prompt longer than
     `policy.max_prompt_tokens`; UsageError for such a prompt where `policy.over_length` is "stop".
     """
-    views = [_in_patches(view, policy) for view in group.views]
     seen = {} if seen is None else seen
-    fresh = {id(view): shown for view, shown in zip(group.views, views, strict=True) if id(view) not in seen}
-    seen |= zip(fresh, _pixels(policy, list(fresh.values())), strict=True)
-    pixels = [seen[id(view)] for view in group.views]
     text = user_text(group.question, group.style, still=group.still)
     chat = _chat(policy, [{"type": "image" if group.still else "video"}, {"type": "text", "text": text}])
-    return [
-        _prompt(policy, group, chat, Clip(grid=grid, times=view.times), patches)
-        for view, (patches, grid) in zip(views, pixels, strict=True)
-    ]
+    prompts = []
+    for view in group.views:
+        shown = _in_patches(view, policy)
+        if id(view) not in seen:
+            seen[id(view)] = _pixels(policy, shown)
+        pixels, grid = seen[id(view)]
+        prompts.append(_prompt(policy, group, chat, Clip(grid=grid, times=shown.times), pixels))
+    return prompts
 
 
 def prompt_form(policy: Policy) -> str:
@@ -126,40 +126,26 @@ def _with_clip(policy: Policy, chat: str, clip: Clip, *, still: bool = False) ->
     return chat.replace(policy.processor.video_token, placeholder, 1)
 
 
-def _pixels(policy: Policy, views: Sequence[View]) -> list[tuple[torch.Tensor, Grid]]:
-    """Patches and grid of each view, from the model's processors; views of one length in one call."""
-    done: dict[int, tuple[torch.Tensor, Grid]] = {}
-    kinds = [(view.still, len(view.frames)) for view in views]
-    for kind in dict.fromkeys(kinds):
-        places = [i for i, other in enumerate(kinds) if other == kind]
-        clips = [
-            torch.from_numpy(np.ascontiguousarray(views[i].frames.transpose(0, 3, 1, 2))) for i in places
-        ]
-        done |= zip(places, _patches(policy, clips, *kind), strict=True)
-    return [done[i] for i in range(len(views))]
+def _pixels(policy: Policy, view: View) -> tuple[torch.Tensor, Grid]:
+    """Patches and grid of a view, from the model's processors, its frames of at most `policy.max_pixels`.
 
-
-def _patches(
-    policy: Policy, clips: Sequence[torch.Tensor], still: bool, frames: int
-) -> Iterator[tuple[torch.Tensor, Grid]]:
-    """Patches and grid of each clip of `frames` frames of at most `policy.max_pixels`.
-
-    Of a still clip one image: the image processor fills the temporal patch with copies of it.
+    Of a still view one image: the image processor fills the temporal patch with copies of it.
     """
+    still, frames = view.still, torch.from_numpy(np.ascontiguousarray(view.frames.transpose(0, 3, 1, 2)))
     processor = policy.processor.image_processor if still else policy.processor.video_processor
     limit, least = policy.architecture.pixel_limit, (processor.patch_size * processor.merge_size) ** 2
     sides = {"shortest_edge": least, "longest_edge": max(policy.settings.max_pixels, least)}
     options: dict[str, Any] = {
-        "size": {side: limit(pixels, 1 if still else frames) for side, pixels in sides.items()}
+        "size": {side: limit(pixels, 1 if still else len(frames)) for side, pixels in sides.items()}
     }
     if not still:
         options["do_sample_frames"] = False
         if "cap_pixels_per_frame" in processor.valid_kwargs.__annotations__:
             options["cap_pixels_per_frame"] = False
-    made = processor([clip[0] if still else clip for clip in clips], return_tensors="pt", **options)
-    grids = [(int(t), int(h), int(w)) for t, h, w in made["image_grid_thw" if still else "video_grid_thw"]]
+    made = processor([frames[0] if still else frames], return_tensors="pt", **options)
     pixels = made["pixel_values" if still else "pixel_values_videos"]
-    return zip(torch.split(pixels, [t * h * w for t, h, w in grids]), grids, strict=True)
+    t, h, w = made["image_grid_thw" if still else "video_grid_thw"][0].tolist()
+    return pixels, (t, h, w)
 
 
 def _in_patches(view: View, policy: Policy) -> View:

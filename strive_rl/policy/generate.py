@@ -24,7 +24,7 @@ import torch
 from strive_data.errors import StriveError
 from strive_rl.common.progress import phase
 from strive_rl.policy.architectures.experts import has_experts
-from strive_rl.policy.decode import Decoding, PromptCache
+from strive_rl.policy.decoding import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
 from strive_rl.policy.packing import pack

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs
-from strive_rl.policy.decode import PromptCache
+from strive_rl.policy.architectures.linear_attention import Inputs, gated_delta
+from strive_rl.policy.decoding import PromptCache
 from strive_rl.policy.kernels import attend, attend_backward, fold, join, wide
 from strive_rl.policy.positions import Ids
 
@@ -154,17 +154,17 @@ class PackedAttention:
         attended: torch.Tensor = _PackedFunction.apply(*packed, self, scale)
         return attended[None]
 
-    def linear(self, layer: int, delta: GatedDelta, inputs: Inputs) -> torch.Tensor:
+    def linear(self, mixer: Any, inputs: Inputs) -> torch.Tensor:
         """Outputs [1, N, H, V] of a linear layer: prompts from the start, completions from their prompt's
         state."""
         read = inputs.at(self._prompts.columns, self._prompts.valid)
-        out, state = delta.read(read, lengths_B=self._prompts.lengths)
+        out, state = gated_delta(mixer, read, lengths_B=self._prompts.lengths)
         parts = [self._prompts.flat(out)]
         if self._cache is not None:
-            self._cache.states[layer] = state
+            self._cache.states[mixer.layer_idx] = state
         if len(self._prompt_of):
             read = inputs.at(self.own.columns + self.prompts_end, self.own.valid)
-            own, _ = delta.read(read, state.of(self._prompt_of))
+            own, _ = gated_delta(mixer, read, state.of(self._prompt_of))
             parts.append(self.own.flat(own))
         return torch.cat(parts)[None]
 

@@ -22,16 +22,13 @@ Ids = npt.NDArray[np.int64]
 TEXT_AXES = 3
 
 
-def temporal_ids(times_T: Times, tokens_per_second: float) -> Ids:
-    """T_i = round((t_i − t_0)·tokens_per_second), halves rounded up; int64 [T], the first is 0."""
-    scaled = (np.asarray(times_T, dtype=np.float64) - times_T[0]) * tokens_per_second
-    rounded: Ids = np.floor(scaled + 0.5).astype(np.int64)
-    return rounded
-
-
 def video_positions(times_T: Times, height: int, width: int, tokens_per_second: float) -> Ids:
-    """Positions of a video's T·H·W tokens, counted from 0: int64 [3, T·H·W], width runs fastest."""
-    temporal = temporal_ids(times_T, tokens_per_second)
+    """Positions of a video's T·H·W tokens, counted from 0: int64 [3, T·H·W], width runs fastest.
+
+    The temporal ones are round((t_i − t_0)·tokens_per_second), halves rounded up.
+    """
+    scaled = (np.asarray(times_T, dtype=np.float64) - times_T[0]) * tokens_per_second
+    temporal = np.floor(scaled + 0.5).astype(np.int64)
     grid = np.meshgrid(temporal, np.arange(height), np.arange(width), indexing="ij")
     return np.stack(grid).reshape(TEXT_AXES, -1).astype(np.int64)
 

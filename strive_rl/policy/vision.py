@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from strive_rl.policy.decode import PromptCache
+from strive_rl.policy.decoding import PromptCache
 from strive_rl.policy.packing import Packed, PackedAttention
 from strive_rl.policy.policy import Grid, Policy
 from strive_rl.schema import Prompt, VideoFeatures

@@ -244,15 +244,9 @@ def log_rows(step: int, groups: Sequence[Group], settings: AlgorithmSettings) ->
         _row(step, group, m, g) | {"informative": informative}
         for group in groups
         for informative in [bool(learned(group, settings).any())]
-        for m in range(len(group.completions))
-        for g in _extremes([reward.total for reward in group.rewards[m]])
+        for m, row in enumerate(group.reward_grid())
+        for g in dict.fromkeys([int(row.argmax()), int(row.argmin())])
     ]
-
-
-def _extremes(rewards: Sequence[float]) -> list[int]:
-    """Places of the largest and of the smallest, the first of equals."""
-    places = range(len(rewards))
-    return list(dict.fromkeys([max(places, key=rewards.__getitem__), min(places, key=rewards.__getitem__)]))
 
 
 def _row(step: int, group: Group, m: int, g: int) -> dict[str, Any]:

@@ -56,53 +56,44 @@ class Inputs(NamedTuple):
         return Inputs(mixed, beta.masked_fill(hidden, 0), decay.masked_fill(hidden, 0))
 
 
-class GatedDelta:
-    """The recurrence of one layer over sequences of tokens."""
-
-    def __init__(self, mixer: Any) -> None:
-        self._mixer = mixer
-        self.before = int(mixer.conv_kernel_size) - 1
-
-    def read(
-        self, inputs: Inputs, state: State | None = None, lengths_B: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, State]:
-        """Outputs [B, L, H, V] and the state after `lengths_B` tokens of each sequence (default all).
-
-        Without a state before the first token it is zero. Tokens behind a sequence's length must be made
-        harmless before, as in `Inputs.at`.
-        """
-        mixer, (sequences, length, channels) = self._mixer, inputs.mixed.shape
-        if state is None:
-            shape = (sequences, mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim)
-            conv = inputs.mixed.new_zeros(sequences, self.before, channels)
-            state = State(conv, inputs.decay.new_zeros(shape))
-        fed = torch.cat([state.conv, inputs.mixed], dim=1)
-        convolved = causal_conv1d_fn(
-            fed.transpose(1, 2),
-            mixer.conv1d.weight.squeeze(1),
-            mixer.conv1d.bias,
-            activation=mixer.activation,
-        )[:, :, self.before :].transpose(1, 2)
-        sizes = [mixer.key_dim, mixer.key_dim, mixer.value_dim]
-        heads = (mixer.num_k_heads, mixer.num_k_heads, mixer.num_v_heads)
-        query, key, value = (
-            part.unflatten(-1, (count, -1))
-            for part, count in zip(convolved.split(sizes, dim=-1), heads, strict=True)
-        )
-        # A key head serves several value heads; transformers repeats them itself only after 5.17.
-        times = mixer.num_v_heads // mixer.num_k_heads
-        query, key = query.repeat_interleave(times, dim=2), key.repeat_interleave(times, dim=2)
-        # The kernel for one token has no backward pass.
-        one = length == 1 and not torch.is_grad_enabled()
-        run = torch_recurrent_gated_delta_rule if one else torch_chunk_gated_delta_rule
-        out, matrix = run(
-            query, key, value, g=inputs.decay, beta=inputs.beta, initial_state=state.matrix,
-            output_final_state=True, use_qk_l2norm_in_kernel=True,
-        )  # fmt: skip
-        if lengths_B is None:
-            return out, State(fed[:, length:], matrix)
-        columns = lengths_B[:, None] + torch.arange(self.before, device=fed.device)
-        return out, State(fed.gather(1, columns[..., None].expand(-1, -1, channels)), matrix)
+def gated_delta(
+    mixer: Any, inputs: Inputs, state: State | None = None, lengths_B: torch.Tensor | None = None
+) -> tuple[torch.Tensor, State]:
+    """One layer over sequences of tokens: outputs [B, L, H, V] and the state after `lengths_B` tokens of each
+    (default all). No state before the first token is one of zeros. Tokens behind a sequence's length must be
+    made harmless before, as in `Inputs.at`."""
+    (sequences, length, channels), before = inputs.mixed.shape, int(mixer.conv_kernel_size) - 1
+    if state is None:
+        shape = (sequences, mixer.num_v_heads, mixer.head_k_dim, mixer.head_v_dim)
+        conv = inputs.mixed.new_zeros(sequences, before, channels)
+        state = State(conv, inputs.decay.new_zeros(shape))
+    fed = torch.cat([state.conv, inputs.mixed], dim=1)
+    convolved = causal_conv1d_fn(
+        fed.transpose(1, 2),
+        mixer.conv1d.weight.squeeze(1),
+        mixer.conv1d.bias,
+        activation=mixer.activation,
+    )[:, :, before:].transpose(1, 2)
+    sizes = [mixer.key_dim, mixer.key_dim, mixer.value_dim]
+    heads = (mixer.num_k_heads, mixer.num_k_heads, mixer.num_v_heads)
+    query, key, value = (
+        part.unflatten(-1, (count, -1))
+        for part, count in zip(convolved.split(sizes, dim=-1), heads, strict=True)
+    )
+    # A key head serves several value heads; transformers repeats them itself only after 5.17.
+    times = mixer.num_v_heads // mixer.num_k_heads
+    query, key = query.repeat_interleave(times, dim=2), key.repeat_interleave(times, dim=2)
+    # The kernel for one token has no backward pass.
+    one = length == 1 and not torch.is_grad_enabled()
+    run = torch_recurrent_gated_delta_rule if one else torch_chunk_gated_delta_rule
+    out, matrix = run(
+        query, key, value, g=inputs.decay, beta=inputs.beta, initial_state=state.matrix,
+        output_final_state=True, use_qk_l2norm_in_kernel=True,
+    )  # fmt: skip
+    if lengths_B is None:
+        return out, State(fed[:, length:], matrix)
+    columns = lengths_B[:, None] + torch.arange(before, device=fed.device)
+    return out, State(fed.gather(1, columns[..., None].expand(-1, -1, channels)), matrix)
 
 
 def with_rows(kind: Any) -> Any:
@@ -118,7 +109,7 @@ def with_rows(kind: Any) -> Any:
             decay=-mixer.A_log.float().exp()
             * softplus(mixer.in_proj_a(hidden_states).float() + mixer.dt_bias),
         )
-        out = rows.linear(mixer.layer_idx, GatedDelta(mixer), inputs)
+        out = rows.linear(mixer, inputs)
         gate = mixer.in_proj_z(hidden_states).reshape(-1, mixer.head_v_dim)
         normed = mixer.norm(out.reshape(-1, mixer.head_v_dim), gate)
         return mixer.out_proj(normed.reshape(*hidden_states.shape[:-1], -1))

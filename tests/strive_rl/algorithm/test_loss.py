@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from strive_rl.algorithm.loss import (
     KL_ESTIMATORS,
     LOG_RATIO_BOUND,
-    RATIOS,
     TokenBatch,
     k3,
     policy_loss,
-    sequence_ratio,
-    token_ratio,
+    policy_ratio,
     token_weights,
 )
 from strive_rl.config import AlgorithmSettings, LossName
@@ -46,10 +44,10 @@ MASK_BL = torch.tensor([[True, True, False], [True, False, False]])
 
 def test_of_tokens_and_of_sequences() -> None:
     expected = torch.tensor([[2, 8, 1], [3, 1, 1]], dtype=torch.float64)
-    torch.testing.assert_close(token_ratio(LOG_RATIO_BL, MASK_BL), expected)
+    torch.testing.assert_close(policy_ratio(LOG_RATIO_BL, MASK_BL, "dapo"), expected)
     # The geometric mean over the real tokens: √16 and 3.
     expected = torch.tensor([[4.0] * 3, [3.0] * 3], dtype=torch.float64)
-    torch.testing.assert_close(sequence_ratio(LOG_RATIO_BL, MASK_BL), expected)
+    torch.testing.assert_close(policy_ratio(LOG_RATIO_BL, MASK_BL, "gspo"), expected)
 
 
 RAGGED_BL = torch.tensor([[True, True, True, True], [True, False, False, False], [False] * 4])
@@ -379,7 +377,7 @@ def test_the_bound_changes_no_ratio_within_it(log_ratio: float) -> None:
     mask = torch.ones(1, 1, dtype=torch.bool)
     assert abs(log_ratio) < LOG_RATIO_BOUND
     for name in LOSSES:
-        assert torch.equal(RATIOS[name](ratio, mask), ratio.exp())
+        assert torch.equal(policy_ratio(ratio, mask, name), ratio.exp())
     assert torch.equal(k3(ratio), ratio.exp() - 1 - ratio)
 
 

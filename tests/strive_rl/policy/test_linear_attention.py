@@ -11,7 +11,7 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, encode, load_policy, logprobs, sample, with_features
-from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
+from strive_rl.policy.architectures.linear_attention import Inputs, State, gated_delta
 from strive_rl.policy.logprobs import sampled_logprobs
 from strive_rl.schema import Completion, Group
 from tests.strive_rl.made.models import TINY_MODELS
@@ -83,7 +83,7 @@ def test_the_gradient_reaches_the_prompt_through_its_state(
 
 def test_padding_changes_no_state(policy: Policy) -> None:
     """Three and seven tokens in one batch, against each alone; the convolution's inputs are the last ones."""
-    delta = GatedDelta(policy.model.model.language_model.layers[0].linear_attn)
+    mixer = policy.model.model.language_model.layers[0].linear_attn
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -95,13 +95,13 @@ def test_padding_changes_no_state(policy: Policy) -> None:
 
     def read(rows: Any) -> tuple[torch.Tensor, State]:
         some = packed.at(grid[rows], valid[rows])
-        return delta.read(some, lengths_B=valid[rows].sum(dim=1))
+        return gated_delta(mixer, some, lengths_B=valid[rows].sum(dim=1))
 
     out, state = read(slice(0, 2))
     for row, length in ((0, 3), (1, 7)):
         columns = slice(row, row + 1), slice(0, length)
         alone = Inputs(*(each[0][grid[columns]] for each in packed))
-        expected, after = delta.read(alone)
+        expected, after = gated_delta(mixer, alone)
         torch.testing.assert_close(out[row, :length], expected[0])
         torch.testing.assert_close(state.matrix[row], after.matrix[0])
         assert torch.equal(state.conv[row], alone.mixed[0, length - 3 :])

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_rl.policy import Policy
-from strive_rl.policy.positions import prompt_positions, stamped_positions, temporal_ids, video_positions
+from strive_rl.policy.positions import prompt_positions, stamped_positions, video_positions
 
 
 def test_temporal_ids_count_from_the_first_patch_and_round_halves_up() -> None:
-    np.testing.assert_array_equal(temporal_ids(np.array([3.0, 3.25, 3.75, 10.0]), 2), [0, 1, 2, 14])
+    np.testing.assert_array_equal(
+        video_positions(np.array([3.0, 3.25, 3.75, 10.0]), 1, 1, 2)[0], [0, 1, 2, 14]
+    )
 
 
 def test_prompt_by_hand() -> None:

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
-from strive_rl.policy.architectures.linear_attention import GatedDelta, Inputs, State
+from strive_rl.policy.architectures.linear_attention import Inputs, State, gated_delta
 from strive_rl.policy.kernels import attend, fold, join
 
 KeyValues = tuple[torch.Tensor, torch.Tensor]
@@ -104,11 +105,11 @@ class Decoding:
         attended, _ = join(out, lse, own_out, own_lse)
         return attended.to(query.dtype)
 
-    def linear(self, layer: int, delta: GatedDelta, inputs: Inputs) -> torch.Tensor:
+    def linear(self, mixer: Any, inputs: Inputs) -> torch.Tensor:
         """Outputs [P, G, H, V] of one token a row; the states of the layer move on."""
         prompts, completions = inputs.beta.shape[:2]
-        state = self.states[layer]
-        out, after = delta.read(inputs.as_rows(), state)
+        state = self.states[mixer.layer_idx]
+        out, after = gated_delta(mixer, inputs.as_rows(), state)
         state.conv.copy_(after.conv)
         state.matrix.copy_(after.matrix)
         return out.view(prompts, completions, *out.shape[2:])
