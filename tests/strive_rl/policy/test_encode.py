@@ -100,30 +100,21 @@ def test_the_times_of_each_view_reach_the_positions(
     assert (far.positions[0, far.is_video] - first).tolist() == [0, 31]
 
 
-def test_an_odd_number_of_frames_repeats_the_last(
-    any_policy: Policy, make_group: Callable[..., Group]
+@pytest.mark.parametrize(
+    ("pairs", "order"),
+    [("consecutive", [0, 1, 2, 2]), ("doubled", [0, 0, 1, 1, 2, 2])],
+    ids=["odd", "doubled"],
+)
+def test_frames_are_repeated_as_if_the_view_held_them_so(
+    any_policy: Policy, make_group: Callable[..., Group], pairs: str, order: list[int]
 ) -> None:
-    odd = make_group(times=((0.0, 1.0, 4.0),))
-    view = odd.views[0]
-    even_view = replace(view, frames=view.frames[[0, 1, 2, 2]], times=view.times[[0, 1, 2, 2]])
-    (given,) = encode(any_policy, odd)
-    (expected,) = encode(any_policy, replace(odd, views=(even_view,)))
-    assert given.ids.tolist() == expected.ids.tolist()
-    assert given.grid == (2, 2, 2)
-    assert torch.equal(given.pixels, expected.pixels)
-    np.testing.assert_array_equal(given.positions, expected.positions)
-
-
-def test_doubled_frames_give_each_its_own_patch_and_exact_times(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
+    """The last of an odd number; and each, so that it has a patch and its exact time."""
     group = make_group(times=((0.0, 1.0, 4000.0),))
     view = group.views[0]
-    order = [0, 0, 1, 1, 2, 2]
     by_hand = replace(view, frames=view.frames[order], times=view.times[order])
     (expected,) = encode(any_policy, replace(group, views=(by_hand,)))
-    (given,) = encode(paired(any_policy, "doubled"), group)
-    assert given.grid[0] == 3
+    (given,) = encode(paired(any_policy, pairs), group)
+    assert given.grid == (len(order) // 2, 2, 2)
     assert given.ids.tolist() == expected.ids.tolist()
     assert torch.equal(given.pixels, expected.pixels)
     np.testing.assert_array_equal(given.positions, expected.positions)
@@ -171,12 +162,3 @@ def test_views_of_different_lengths_keep_their_order(
         (alone,) = encode(any_policy, replace(group, views=(view,)))
         assert torch.equal(prompt.pixels, alone.pixels)
         assert prompt.ids.tolist() == alone.ids.tolist()
-
-
-def test_a_question_with_a_vision_token_is_refused(
-    any_policy: Policy, make_group: Callable[..., Group]
-) -> None:
-    group = make_group()
-    question = replace(group.question, question="What is <|video_pad|>?")
-    with pytest.raises(SampleError, match="question q1 itself holds a vision token"):
-        encode(any_policy, replace(group, question=question))

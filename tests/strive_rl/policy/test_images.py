@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,10 @@ def test_an_image_is_one_patch_however_frames_are_paired(
 
 
 def test_a_question_with_a_vision_token_is_refused(any_policy: Policy, make_group: MakeGroup) -> None:
-    group = image_group(make_group)
-    for token in ("<|video_pad|>", "<|image_pad|>"):
+    """About an image as about a video."""
+    for group, token in product((image_group(make_group), make_group()), ("<|video_pad|>", "<|image_pad|>")):
         asked = replace(group.question, question=f"What is {token}?")
-        with pytest.raises(SampleError, match="vision token"):
+        with pytest.raises(SampleError, match="itself holds a vision token"):
             encode(any_policy, replace(group, question=asked))
 
 

@@ -28,13 +28,6 @@ def test_reading_and_logits_are_the_models_own(any_policy: Policy) -> None:
     assert torch.allclose(made, expected.float(), atol=1e-5)
 
 
-def test_only_what_requires_a_gradient_is_trained(any_policy: Policy) -> None:
-    names = [name for name, _ in any_policy.trainable()]
-    assert names == [name for name, p in any_policy.model.named_parameters() if p.requires_grad]
-    assert not any("visual" in name for name in names)
-    assert any_policy.fsdp_forward(lambda: 7) == 7
-
-
 def test_patch_times_are_the_means_of_merged_frames() -> None:
     clip = Clip(grid=(2, 4, 6), times=np.array([0.0, 1.0, 4.0, 9.0]))
     np.testing.assert_array_equal(clip.patch_times, [0.5, 6.5])
