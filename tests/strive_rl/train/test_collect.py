@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from strive_data.common.settings import load
 from strive_data.errors import SettingsError, StriveError
@@ -23,7 +22,6 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import (
     AlgorithmSettings,
     DataSettings,
-    OptimSettings,
     PolicySettings,
     RolloutSettings,
     TrainSettings,
@@ -33,7 +31,7 @@ from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group, SampleRef, SkippedQuestion
 from strive_rl.train import collect
-from strive_rl.train.state import TrainState, resume, start
+from strive_rl.train.state import TrainState, start
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group as make_group
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion
@@ -218,87 +216,24 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
     return make_shards(tmp_path_factory.mktemp("collect") / "shards", samples=10)
 
 
-def settings(steps: int, **changes: Any) -> TrainSettings:
-    """Sections as dictionaries over the small defaults of these tests."""
-    sections: dict[str, Any] = {
-        "data": {"questions_per_step": 3},
-        "policy": {"device": "cpu"},
-        "rollout": {"completions": 3, "max_new_tokens": 4, "temperature": 4.0},
-        "algorithm": {},
-    }
-    kinds: dict[str, Any] = {
-        "data": DataSettings,
-        "policy": PolicySettings,
-        "rollout": RolloutSettings,
-        "algorithm": AlgorithmSettings,
-    }
-    made = {name: kinds[name](**values | changes.get(name, {})) for name, values in sections.items()}
-    return TrainSettings(**made, optim=OptimSettings(lr=1e-3), steps=steps, save_every=2)
-
-
-def trained(run: TrainState, answering: Answering) -> list[dict[str, Any]]:
-    run.policy = answering(run.policy)
-    fit(run, lambda record, steps: None)
-    return jsonl.read(run.out / "metrics.jsonl")
-
-
-RUNS: dict[str, dict[str, Any]] = {
-    "minibatches": {"algorithm": {"minibatches": 2}},
-    "dynamic sampling, dapo": {
-        "rollout": {"dynamic_sampling_rounds": 2},
-        "algorithm": {"loss": "dapo", "mask_truncated": True},
-    },
-    "all": {
-        "policy": {"lora_rank": 4},
-        "rollout": {"dynamic_sampling_rounds": 2},
-        "algorithm": {"normalise": "per_variant", "kl_beta": 0.1},
-    },
-}
-
-
-@pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS)
-def test_four_steps_are_two_and_two_more_bit_for_bit(
-    tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering, changes: dict[str, Any]
-) -> None:
-    model = str(tiny_folder)
-    begin = {"shards": shards, "model": model}
-    whole = trained(start(tmp_path / "whole", **begin, settings=settings(4, **changes)), answering)
-    trained(start(tmp_path / "parts", **begin, settings=settings(2, **changes)), answering)
-    run = resume(tmp_path / "parts", **begin, settings=settings(4, **changes))
-    parts = trained(run, answering)
-    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    for record in (*whole, *parts):
-        for name in ("seconds", "per_second", "memory_bytes"):
-            del record[name]
-    assert whole == parts
-    assert any(record["update_tokens"] for record in whole)
-    check_counts(whole, changes)
-
-
-def check_counts(records: list[dict[str, Any]], changes: dict[str, Any]) -> None:
-    """What the records of four steps of three questions tell, whatever was switched on."""
-    rollout = changes.get("rollout", {})
-    for record in records:
-        assert record["drawn"] == record["questions"]
-        assert record["prompts"] == 2 * record["questions"]
-        assert record["rollouts"] == 3 * record["prompts"]
-        differ = round(record["questions"] * (1 - record["zero_advantage_share"]))
-        assert record["informative"] == differ or (record["masked"] and record["informative"] < differ)
-        if not rollout.get("dynamic_sampling_rounds"):
-            assert (record["drawn"], record["dynamic_sampling_rounds"]) == (3, 0)
-        elif record["informative"] < 3:
-            assert record["dynamic_sampling_rounds"] == 2
-        assert bool(record["masked"]) <= bool(changes.get("algorithm", {}).get("mask_truncated"))
+def settings(**rollout: Any) -> TrainSettings:
+    """Three steps of three questions, each with one variant and two completions."""
+    return TrainSettings(
+        data=DataSettings(questions_per_step=3, variants=1),
+        policy=PolicySettings(device="cpu"),
+        rollout=RolloutSettings(completions=2, max_new_tokens=4, **rollout),
+        steps=3,
+    )
 
 
 def test_dynamic_sampling_moves_the_cursor_over_every_question(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path, answering: Answering
 ) -> None:
-    greedy = {"dynamic_sampling_rounds": 3, "completions": 2, "temperature": 1e-6}
-    changed = settings(3, rollout=greedy, data={"variants": 1})
-    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=changed)
-    records = trained(run, answering)
+    greedy = settings(dynamic_sampling_rounds=3, temperature=1e-6)
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=greedy)
+    run.policy = answering(run.policy)
+    fit(run, lambda record, steps: None)
+    records = jsonl.read(run.out / "metrics.jsonl")
     # Two equal completions never differ: each step samples four times three questions and learns nothing.
     assert [(record["drawn"], record["informative"], record["updates"]) for record in records] == [
         (12, 0, 0)
@@ -310,7 +245,7 @@ def test_probabilities_that_are_no_numbers_stop_the_run_with_step_and_questions(
     tmp_path: Path, shards: ShardSet, tiny_folder: Path
 ) -> None:
     """What a learning rate far too large leaves behind: the update of the step before broke the weights."""
-    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings(4))
+    run = start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=settings())
     run.step = 2
     with torch.no_grad():
         next(run.policy.model.lm_head.parameters()).fill_(float("nan"))

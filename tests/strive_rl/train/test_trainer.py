@@ -61,35 +61,34 @@ def answering_run(run: TrainState, answering: Callable[[Policy], Policy]) -> Tra
     return run
 
 
-# Each with what else a step then holds: a reference, old log-probabilities, importance weights.
-RUNS = {
-    "full": (0, AlgorithmSettings(), {}),
-    "lora": (4, AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2), {}),
-    "everything": (
-        0,
-        AlgorithmSettings(loss="gspo", kl_beta=0.1, importance_cap=2.0, minibatches=2),
-        {"schedule": "cosine", "decay_steps": 4, "warmup_steps": 1},
-    ),
-    "dapo": (0, AlgorithmSettings(loss="dapo", normalise="per_variant"), {}),
+# Each with what else a step then holds: a reference, old log-probabilities, importance weights, rounds.
+LORA = PolicySettings(device="cpu", lora_rank=4)
+DYNAMIC = replace(settings(1).rollout, dynamic_sampling_rounds=2)
+RUNS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "lora": {"policy": LORA, "algorithm": AlgorithmSettings(kl_beta=0.1, epochs_per_rollout=2)},
+    "everything": {
+        "algorithm": AlgorithmSettings(loss="gspo", kl_beta=0.1, importance_cap=2.0, minibatches=2),
+        "optim": OptimSettings(lr=1e-3, schedule="cosine", decay_steps=4, warmup_steps=1),
+    },
+    "dapo": {"rollout": DYNAMIC, "algorithm": AlgorithmSettings(loss="dapo", mask_truncated=True)},
+    "per variant": {
+        "policy": LORA,
+        "rollout": DYNAMIC,
+        "algorithm": AlgorithmSettings(normalise="per_variant", kl_beta=0.1),
+    },
 }
 
 
-@pytest.mark.parametrize(("lora_rank", "algorithm", "optim"), RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("same", RUNS.values(), ids=RUNS)
 def test_four_steps_are_two_and_two_more_bit_for_bit(
     tmp_path: Path,
     shards: ShardSet,
     tiny_folder: Path,
     answering: Callable[[Policy], Policy],
-    lora_rank: int,
-    algorithm: AlgorithmSettings,
-    optim: dict[str, Any],
+    same: dict[str, Any],
 ) -> None:
     model = str(tiny_folder)
-    same = {
-        "policy": PolicySettings(device="cpu", lora_rank=lora_rank),
-        "algorithm": algorithm,
-        "optim": OptimSettings(lr=1e-3, **optim),
-    }
     whole = start(tmp_path / "whole", shards=shards, model=model, settings=settings(4, **same))
     fit(answering_run(whole, answering), quiet)
     first = start(tmp_path / "parts", shards=shards, model=model, settings=settings(2, **same))
@@ -108,7 +107,23 @@ def test_four_steps_are_two_and_two_more_bit_for_bit(
     assert without_time[0] == without_time[1]
     assert [record["step"] for record in records[0]] == [1, 2, 3, 4]
     assert any(record["update_tokens"] for record in records[0])
-    assert any(record["reference_kl"] for record in records[0]) == bool(algorithm.kl_beta)
+    assert any(record["reference_kl"] for record in records[0]) == bool(whole.settings.algorithm.kl_beta)
+    for record in records[0]:
+        check_counts(record, whole.settings)
+
+
+def check_counts(record: dict[str, Any], given: TrainSettings) -> None:
+    """What the record of a step of four questions tells, whatever was switched on."""
+    assert record["drawn"] == record["questions"]
+    assert record["prompts"] == 2 * record["questions"]
+    assert record["rollouts"] == 4 * record["prompts"]
+    differ = round(record["questions"] * (1 - record["zero_advantage_share"]))
+    assert record["informative"] == differ or (record["masked"] and record["informative"] < differ)
+    if not given.rollout.dynamic_sampling_rounds:
+        assert (record["drawn"], record["dynamic_sampling_rounds"]) == (4, 0)
+    elif record["informative"] < 4:
+        assert record["dynamic_sampling_rounds"] == 2
+    assert bool(record["masked"]) <= given.algorithm.mask_truncated
 
 
 def test_what_a_run_writes(
