@@ -43,6 +43,8 @@ def root(tmp_path: Path) -> Path:
     [
         ("/etc/passwd", FailureKind.OUTSIDE_ROOT),
         ("../secret.mp4", FailureKind.OUTSIDE_ROOT),
+        ("..", FailureKind.OUTSIDE_ROOT),
+        ("..\\inside.mp4", FailureKind.OUTSIDE_ROOT),
         ("sub/../../secret.mp4", FailureKind.OUTSIDE_ROOT),
         ("link.mp4", FailureKind.OUTSIDE_ROOT),
         ("far/secret.mp4", FailureKind.OUTSIDE_ROOT),
@@ -65,7 +67,9 @@ def test_no_video_of_an_annotation_leaves_the_data_root(root: Path, video: str, 
 
 
 def test_links_within_the_data_root_are_followed(root: Path) -> None:
-    assert len(read_annotations([annotation_of(root, "near.mp4")], root).questions) == 1
+    (root.parent / "linked").symlink_to(root)
+    for folder in (root, root.parent / "linked"):
+        assert len(read_annotations([annotation_of(root, "near.mp4")], folder).questions) == 1
 
 
 def info_of(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:

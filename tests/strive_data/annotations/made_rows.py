@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from hypothesis import strategies as st
 
 from strive_data.annotations.read import Annotations, read_annotations
 
 VIDEO = "v/x.mp4"
+# Any value of a field, NaN and surrogates among them.
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 def turns(

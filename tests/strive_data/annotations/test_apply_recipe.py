@@ -18,6 +18,7 @@ from strive_data.annotations.recipes import Fields, Recipe, Rules, TypeRule, pac
 from strive_data.annotations.rows import Item
 from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import SampleError
+from tests.strive_data.annotations.made_rows import ANYTHING
 
 LABELS = {"options": "choices", "solution": "answer_id"}
 
@@ -326,13 +327,6 @@ def test_a_type_otherwise():
     ]:
         assert RecipeReader(recipe).layout(item({"kind": kind}))["problem_type"] == problem_type
     assert RecipeReader(recipe).layout(item({})) == {"problem_type": "free-form"}
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @settings(max_examples=300)

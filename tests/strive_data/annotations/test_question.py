@@ -12,6 +12,7 @@ from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Question
+from tests.strive_data.annotations.made_rows import ANYTHING
 
 GOOD = {
     "problem_id": 7,
@@ -28,15 +29,10 @@ GOOD = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A data root with videos/x.mp4, links that stay in it and links that leave it."""
-    folder = tmp_path_factory.mktemp("outer")
-    (folder / "secret.mp4").touch()
-    root = folder / "root"
-    (root / "videos").mkdir(parents=True)
+    """A data root with videos/x.mp4 and a link to itself."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "videos").mkdir()
     (root / "videos" / "x.mp4").touch()
-    (root / "within.mp4").symlink_to(root / "videos" / "x.mp4")
-    (root / "leaves.mp4").symlink_to(folder / "secret.mp4")
-    (root / "up").symlink_to(folder)
     (root / "loop").symlink_to(root / "loop")
     return root
 
@@ -100,30 +96,6 @@ def test_answers_of_other_types(root, problem_type, solution, answer):
 @pytest.mark.parametrize("path", ["videos/x.mp4", "./videos//x.mp4", "videos/../videos/x.mp4"])
 def test_paths_are_normalised(root, path):
     assert question_of(GOOD | {"path": path}, VideoFolder(root)).video == "videos/x.mp4"
-
-
-def test_links_within_the_root_are_followed(root, tmp_path):
-    assert question_of(GOOD | {"path": "within.mp4"}, VideoFolder(root)).video == "within.mp4"
-    (tmp_path / "linked").symlink_to(root)
-    assert question_of(GOOD, VideoFolder(tmp_path / "linked")).video == "videos/x.mp4"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "../secret.mp4",
-        "videos/../../secret.mp4",
-        "..",
-        "/etc/passwd",
-        "leaves.mp4",
-        "up/secret.mp4",
-        "..\\secret.mp4",
-        "..\\x.mp4",
-        "C:/x.mp4",
-    ],
-)
-def test_paths_that_leave_the_root(root, path):
-    assert refused(GOOD | {"path": path}, root).kind is FailureKind.OUTSIDE_ROOT
 
 
 @pytest.mark.parametrize("path", ["videos/y.mp4", "videos", ".", "loop", "videos/x.mp4/y", "n" * 5000])
@@ -214,13 +186,6 @@ def test_ids(value, text):
 
 def test_nothing_is_known_of_a_row_that_is_no_object():
     assert sample_id_of("x") == video_of(["x"]) == video_of({"path": "\ud800"}) == ""
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @settings(max_examples=200)

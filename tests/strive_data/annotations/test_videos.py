@@ -1,4 +1,4 @@
-"""Paths of an annotation against a folder with links in it; messages are in test_question_row too."""
+"""Paths of an annotation against a folder with links in it; more paths are in tests/safety."""
 
 from __future__ import annotations
 
