@@ -37,8 +37,9 @@ from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.train import checkpoint
-from strive_rl.train.examples import TrainExample, load_reference, make_dummy_example
+from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
+from strive_rl.train.update import load_reference
 from strive_rl.train.validation import Best, link_best, require_readable
 
 Shards = ShardSet | Sequence[ShardSet]

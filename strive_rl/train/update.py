@@ -2,12 +2,17 @@
 
 The questions of a step are cut into `minibatches` parts. Each part is one optimizer step, and all parts are
 gone through `epochs_per_rollout` times, unshuffled: the order of the data is random already.
+
+Two log-probabilities stay fixed meanwhile: those of the policy before the first update, and those of the
+reference of `algorithm.kl_beta`, the policy before its first step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any
 
@@ -18,10 +23,11 @@ from strive_rl.algorithm.loss import TokenBatch, policy_loss
 from strive_rl.common import distributed
 from strive_rl.common.progress import phase
 from strive_rl.config import AlgorithmSettings
-from strive_rl.policy import Policy
+from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.architectures.experts import take_load
-from strive_rl.policy.logprobs import sampled_logprobs
-from strive_rl.train.examples import TrainExample, pass_logprobs, with_fixed_logprobs
+from strive_rl.policy.logprobs import mask, sampled_logprobs
+from strive_rl.policy.sharding import unsharded
+from strive_rl.train.examples import TrainExample
 from strive_rl.train.optimizer import Optimizer
 
 Sums = dict[str, Any]
@@ -182,3 +188,77 @@ def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:
 
 def _ids(examples: Sequence[TrainExample]) -> list[str]:
     return [example.sample_id for example in examples]
+
+
+def with_fixed_logprobs(
+    policy: Policy,
+    examples: Sequence[TrainExample],
+    settings: AlgorithmSettings,
+    reference: Any | None,
+    temperature: float,
+) -> list[TrainExample]:
+    """The examples with the old and the reference log-probabilities that the loss uses.
+
+    A single update needs no old ones: the policy itself is the old policy. All processes must call this,
+    whatever their numbers of examples.
+    """
+    old: Sequence[torch.Tensor | None] = [None] * len(examples)
+    references = old
+    if settings.epochs_per_rollout * settings.minibatches > 1 and settings.old_logprobs == "trainer":
+        old = fixed_logprobs(policy, examples, temperature)
+    if settings.kl_beta:
+        if reference is None:
+            raise ValueError("kl_beta without a reference")
+        with adapters_off(reference):
+            references = fixed_logprobs(replace(policy, model=reference), examples, temperature)
+    return [
+        replace(example, old_logprobs=before, reference_logprobs=by_reference)
+        for example, before, by_reference in zip(examples, old, references, strict=True)
+    ]
+
+
+def fixed_logprobs(
+    policy: Policy, examples: Sequence[TrainExample], temperature: float
+) -> list[torch.Tensor]:
+    """Log-probabilities without gradients of all tokens of each example, `policy.groups_per_pass` examples in
+    a forward pass."""
+    size = policy.settings.groups_per_pass
+    vectors: list[torch.Tensor] = []
+    with unsharded(policy.model), torch.no_grad():
+        for start in range(0, len(examples), size):
+            part = examples[start : start + size]
+            made, mask_BL = pass_logprobs(policy, part, temperature)
+            vectors += torch.split(made[mask_BL], [example.tokens for example in part])
+    return vectors
+
+
+def pass_logprobs(
+    policy: Policy, examples: Sequence[TrainExample], temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [B, L] of all completions of these examples in one forward pass, and their mask."""
+    prompts = [prompt for example in examples for prompt in example.prompts]
+    rows = [row for example in examples for row in example.completions]
+    flat = [completion for example in examples for completion in example.flat]
+    return logprobs(policy, prompts, rows, temperature), mask(flat).to(policy.device)
+
+
+def load_reference(name: str, policy: Policy) -> Any:
+    """The model of the reference of a policy loaded as `name`: with low-rank adapters the policy's own, whose
+    adapters are then off; otherwise a frozen copy."""
+    if policy.settings.lora_rank:
+        return policy.model
+    settings = replace(policy.settings, train_vision=False, gradient_checkpointing=False)
+    return load_policy(name, settings).model.requires_grad_(False)
+
+
+@contextmanager
+def adapters_off(model: Any) -> Iterator[None]:
+    """Disable the low-rank adapters of the model, where it has any, inside this context."""
+    adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
+    for module in adapted:
+        module.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for module in adapted:
+            module.enable_adapters(True)
