@@ -132,8 +132,14 @@ class _Pass:
             made = np.stack([key.uniforms(completions, tokens) for key in keys])
             self.uniforms = torch.from_numpy(made).to(device).flatten(0, 1).T.contiguous()
         self.total_rows = rows
-        self.decoding, hidden = _prefill(policy, prompts, sampling)
-        self._draw(hidden)
+        cache = PromptCache()
+        packed = pack([(prompt.ids, prompt.positions) for prompt in prompts])
+        hidden = read_packed(policy, packed, prompts, cache)
+        lengths = [len(prompt.ids) for prompt in prompts]
+        following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
+        # The last token is never fed.
+        self.decoding = Decoding(cache, lengths, following, completions, max(1, tokens - 1))
+        self._draw(hidden.transpose(0, 1))
 
     def run(self) -> list[list[Completion]]:
         """Decode to the end."""
@@ -229,18 +235,6 @@ class _Pass:
             )
             flat.append(made)
         return [flat[start : start + size] for start in range(0, rows, size)]
-
-
-def _prefill(policy: Policy, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[Decoding, torch.Tensor]:
-    """Read the prompts; the decode state and the last hidden states [P, 1, D]."""
-    device, lengths = policy.device, [len(prompt.ids) for prompt in prompts]
-    cache = PromptCache()
-    packed = pack([(prompt.ids, prompt.positions) for prompt in prompts])
-    hidden = read_packed(policy, packed, prompts, cache)
-    following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
-    # The last token is never fed.
-    fed = max(1, sampling.max_new_tokens - 1)
-    return Decoding(cache, lengths, following, sampling.completions, fed), hidden.transpose(0, 1)
 
 
 def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:

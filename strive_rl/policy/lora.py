@@ -91,6 +91,19 @@ def merged_adapters(model: Any) -> Iterator[None]:
                 vars(module).pop("forward", None)
 
 
+@contextmanager
+def adapters_off(model: Any) -> Iterator[None]:
+    """Disable the low-rank adapters of the model, where it has any, inside this context."""
+    adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
+    for module in adapted:
+        module.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for module in adapted:
+            module.enable_adapters(True)
+
+
 def _sum(base: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: float) -> torch.Tensor:
     return (base.float() + up.float() @ down.float() * scale).to(base.dtype)
 

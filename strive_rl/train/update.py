@@ -10,8 +10,7 @@ reference of `algorithm.kl_beta`, the policy before its first step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Any
@@ -26,6 +25,7 @@ from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.architectures.experts import take_load
 from strive_rl.policy.logprobs import mask, sampled_logprobs
+from strive_rl.policy.lora import adapters_off
 from strive_rl.policy.sharding import unsharded
 from strive_rl.train.examples import TrainExample
 from strive_rl.train.optimizer import Optimizer
@@ -76,7 +76,7 @@ def update(
         norms.append(optimizer.clip())
         # The norm is that of all processes, and the same on each.
         if not math.isfinite(norms[-1]):
-            ids = distributed.all_gather_list(_ids(minibatch))
+            ids = distributed.all_gather_list([each.sample_id for each in minibatch])
             distributed.stop(_not_finite(norms[-1], "gradient", where, ids))
         optimizer.step(learning_rate)
     return added(done) | {"grad_norm": sum(norms) / len(norms), "updates": len(norms)}
@@ -122,7 +122,8 @@ def _accumulate(
         optimizer.add_gradients()
         done.append(values | _gaps(batch))
         if not math.isfinite(values["loss"]):  # reported after the last pass: all take the same number
-            failures.append(_not_finite(values["loss"], "loss", where, _ids(part)))
+            ids = [each.sample_id for each in part]
+            failures.append(_not_finite(values["loss"], "loss", where, ids))
     load = take_load(policy.model)
     # Every pass of a sharded model gathers its weights from all processes, so all must take equally many.
     for _ in range(max(passes) - len(parts)):
@@ -186,10 +187,6 @@ def _not_finite(value: float, what: str, where: str, ids: Sequence[str]) -> str:
     return f"{where}: the {what} is {value}; questions of this pass: {', '.join(ids)}"
 
 
-def _ids(examples: Sequence[TrainExample]) -> list[str]:
-    return [example.sample_id for example in examples]
-
-
 def with_fixed_logprobs(
     policy: Policy,
     examples: Sequence[TrainExample],
@@ -249,16 +246,3 @@ def load_reference(name: str, policy: Policy) -> Any:
         return policy.model
     settings = replace(policy.settings, train_vision=False, gradient_checkpointing=False)
     return load_policy(name, settings).model.requires_grad_(False)
-
-
-@contextmanager
-def adapters_off(model: Any) -> Iterator[None]:
-    """Disable the low-rank adapters of the model, where it has any, inside this context."""
-    adapted = [module for module in model.modules() if hasattr(module, "lora_A")]
-    for module in adapted:
-        module.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for module in adapted:
-            module.enable_adapters(True)

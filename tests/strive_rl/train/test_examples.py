@@ -13,10 +13,11 @@ import torch
 from strive_rl.config import AlgorithmSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
+from strive_rl.policy.lora import adapters_off
 from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
 from strive_rl.train.examples import make_dummy_example, make_examples
-from strive_rl.train.update import adapters_off, load_reference, with_fixed_logprobs
+from strive_rl.train.update import load_reference, with_fixed_logprobs
 from tests.strive_rl.made.models import TINY_MODELS
 from tests.strive_rl.made.rollouts import (
     TEMPERATURE,
