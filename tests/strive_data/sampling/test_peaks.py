@@ -41,25 +41,28 @@ def test_certain_frames_stand_in_every_variant():
     assert (drawn_MK == 1).any(axis=1).all()
 
 
-@given(SCORES, settings(), OFFSETS)
-def test_coverage(scores_N, chosen, at):
+@pytest.mark.parametrize("name", ["comb", "peaks"])
+@given(scores_N=SCORES, chosen=settings(), at=OFFSETS)
+def test_3_coverage(name, scores_N, chosen, at):
     count = len(scores_N)
     if count <= chosen.frames:
         return
-    limit = (1 + 1.5 / chosen.peaks_cells) * count / (chosen.epsilon * chosen.frames) + 1e-6
-    for row_K in draw("peaks", scores_N, chosen, offset=at):
+    cells = 1 + 1.5 / chosen.peaks_cells if name == "peaks" else 1
+    limit = cells * count / (chosen.epsilon * chosen.frames) + 1e-6
+    for row_K in draw(name, scores_N, chosen, offset=at):
         assert np.diff(row_K).max() <= limit + 1
         assert row_K[0] <= limit
         assert count - 1 - row_K[-1] <= limit
 
 
-@given(SCORES, settings(disjoint=True), OFFSETS)
+@pytest.mark.parametrize("name", ["comb", "peaks"])
+@given(scores_N=SCORES, chosen=settings(disjoint=True), at=OFFSETS)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 1 - 2**-53)
 @example(np.zeros(12, np.float32), SamplerSettings(frames=4, variants=3, kappa=1 / 3), 0.0)
-def test_kappa_one_over_m_gives_disjoint_variants(scores_N, chosen, at):
+def test_4_kappa_one_over_m_gives_disjoint_variants(name, scores_N, chosen, at):
     chosen = replace(chosen, peaks_cells=0)
     if len(scores_N) >= chosen.frames * chosen.variants:
-        drawn = draw("peaks", scores_N, chosen, offset=at).ravel().tolist()
+        drawn = draw(name, scores_N, chosen, offset=at).ravel().tolist()
         assert len(set(drawn)) == len(drawn)
 
 
