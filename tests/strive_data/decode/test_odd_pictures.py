@@ -1,4 +1,4 @@
-"""Pictures where a video is expected: covers, stills, palettes, animations, orientation."""
+"""Pictures where a video is expected: covers, single ones, palettes, animations, orientation."""
 
 from __future__ import annotations
 
