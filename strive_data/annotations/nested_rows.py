@@ -71,10 +71,11 @@ def _turns(item: Item, asked: list[tuple[Step, ...]], said: list[tuple[Step, ...
     row = item.value if isinstance(item.value, Mapping) else {}
     path = next((path for path in asked if len(_messages(row, path)) > 1), None)
     answer = next((path for path in said if row.get(str(path[0])) is not None), ())
-    if path is None or answer[:1] != path[:1]:
+    item = item.exact() if path else item
+    if path is None or answer[:1] != path[:1] or not isinstance(item.value, Mapping):
         yield item
         return
-    row, name, content = item.exact().value, str(path[0]), str(path[2])  # type: ignore[assignment]  # as before
+    row, name, content = item.value, str(path[0]), str(path[2])
     messages, starts = row[name], _messages(row, path)
     media = [part for part in _parts(messages[starts[0]].get(content)) if "text" not in part]
     for turn, (start, end) in enumerate(zip([0, *starts[1:]], [*starts[1:], len(messages)], strict=True)):

@@ -6,7 +6,8 @@ of the user's own is named by its path.
 A field is named in one of three ways:
 - `answer = "solution"`: the row's field as it is; `"videos[0]"`, `"reward_model.ground_truth"` and
   `"messages[role=user].content"` lead into lists and objects; `"video | videos[0]"` is the first one present.
-  Of several messages of that role, or several videos, none is chosen: such a row fails.
+  Several questions that are each followed by their answer in one list of messages are a row each; of other
+  messages of one role, or several videos, none is chosen: such a row fails.
 - `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them; in `{a | b}` the first
   one present.
 - `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row;

@@ -17,7 +17,7 @@ import polars as pl
 
 from strive_data.build.progress import Observe
 from strive_data.build.verify_shard import STALE, Problem, ShardReport, check_shard
-from strive_data.common.files import file_sha256
+from strive_data.common.files import file_sha256, near_path
 from strive_data.common.process_pool import WorkerDiedError, WorkerPool, in_order
 from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
@@ -121,7 +121,8 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
     Raises UsageError if there is no such folder, or no build in it. Memory does not grow with the shards.
     """
     if not folder.is_dir():
-        raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
+        expected = "expected the --out folder of `strive-data build`"
+        raise UsageError(f"no such folder: {folder}{near_path(folder)} ({expected})")
     if not any((folder / name).exists() for name in (BUILD_FILE, RUN_FILE)):
         raise UsageError(
             f"{folder} holds no build (no {RUN_FILE}, no {BUILD_FILE}): name the --out folder of "

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from strive_data.common.files import read_regular_file
+from strive_data.common.files import near_path, read_regular_file
 from strive_data.common.npy import read_npy
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
@@ -37,7 +37,7 @@ class PrecomputedScorer:
     def __init__(self, settings: ScoreSettings) -> None:
         path = Path(settings.scores)
         if not settings.scores or not (path.is_dir() or path.is_file()):
-            got = f"no such file or folder: {path}" if settings.scores else "not set"
+            got = f"no such file or folder: {path}{near_path(path)}" if settings.scores else "not set"
             raise UsageError(
                 f"score.scores: {got}; --scorer precomputed reads a parquet file (sample_id, score, and "
                 "candidate or time) or a folder of .npy files"

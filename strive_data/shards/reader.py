@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from strive_data.common.files import near_path
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
@@ -151,7 +152,10 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
         if Path(str(where)).is_file():
             raise UsageError(f"{where} is a file, expected the --out folder of `strive-data build`")
         if not folder.exists():
-            raise UsageError(f"no such folder: {folder} (expected the --out folder of `strive-data build`)")
+            hint = near_path(folder.path) if isinstance(folder, LocalFolder) else ""
+            raise UsageError(
+                f"no such folder: {folder}{hint} (expected the --out folder of `strive-data build`)"
+            )
         raise UsageError(
             f"{folder} has no {RUN_FILE}: it is not a build, or the build is not finished; "
             "run `strive-data build` to its end first"
