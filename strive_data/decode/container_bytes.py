@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 # Of a file that is crafted, each 8 bytes are a box.
 MOST_BOXES = 1000
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
 
@@ -123,8 +123,8 @@ def _is_torn_ogg(content: mmap.mmap) -> bool:
         if content[at : at + 4] != b"OggS" or end > len(content):
             return True
         page = content[at : at + 22] + bytes(4) + content[at + 26 : end]
-        check = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        if check.to_bytes(4, "little").translate(_REVERSED)[::-1] != content[at + 22 : at + 26]:
+        check = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        if check.to_bytes(4, "little").translate(REVERSED)[::-1] != content[at + 22 : at + 26]:
             return True
         at = end
     return False

@@ -8,16 +8,20 @@ Both agree on every bit of a sound stream, so where they do not, the picture is 
 HEVC: FFmpeg's decoder passes over errors in a picture unless its settings make it raise, and then it gives no
 picture. So the strict decoder runs beside the lenient one. It gets the packets without their messages (SEI),
 which decide nothing about a picture, and whose errors are therefore no damage.
+
+FFV1: FFmpeg's decoder only logs that a slice does not have its checksum, so it is computed here.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import av
 import av.error
 import numpy as np
 
+from strive_data.decode.container_bytes import REVERSED
 from strive_data.decode.nal import without_messages
 
 PICTURES = {"vp8": "libvpx"}
@@ -26,6 +30,23 @@ PICTURES = {"vp8": "libvpx"}
 STRICT = {"hevc": "explode+crccheck"}
 """Decoders that are silent about damage unless this `err_detect` is set. Where the stream has the MD5 of its
 pictures (H.265, section D.3.19) they are compared, so that a single turned bit is found."""
+
+_SOUND = (0xFFFFFFFF, 0xA1CEFD61)
+"""What zlib's CRC gives for a sound FFV1 slice when it begins at this value: version 3, version 4."""
+
+
+def has_broken_slice(packet: bytes) -> bool:
+    """Whether a slice of an FFV1 packet does not have its checksum (RFC 9043, section 4.9).
+
+    A slice ends in its size (3 bytes), a byte and a CRC-32 of the bits in the reverse order of zlib's. A
+    stream without checksums has no such chain of sizes: it is not judged.
+    """
+    end, sound = len(packet), True
+    while end >= 8:
+        start = end - 8 - int.from_bytes(packet[end - 8 : end - 5], "big")
+        bits = packet[max(start, 0) : end].translate(REVERSED)
+        sound, end = sound and any(zlib.crc32(bits, value) == value for value in _SOUND), start
+    return end == 0 and not sound
 
 
 class CrossCheck:
@@ -38,6 +59,7 @@ class CrossCheck:
 
     def __init__(self, codec: Any, *, strict: bool = False) -> None:
         self._other: Any = None
+        self._has_slices = codec.name == "ffv1"
         self._extradata = bytes(codec.extradata or b"")
         self._is_strict = strict and codec.name in STRICT
         if codec.name in PICTURES:
@@ -54,6 +76,8 @@ class CrossCheck:
 
         `skip_frame` is that of the first decoder for this packet.
         """
+        if self._has_slices and has_broken_slice(bytes(packet)):
+            return ValueError("a slice does not have its checksum")
         if self._other is None:
             return None
         if self._is_strict:

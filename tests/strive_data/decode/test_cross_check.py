@@ -7,6 +7,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import CrossCheck
@@ -74,6 +75,29 @@ def test_damage_that_the_decoder_is_silent_about_is_counted(make_clip: MakeClip,
             assert places <= {*range(60, 72)}
             assert got.info.decode_errors > 0
     assert found >= 3
+
+
+@pytest.mark.parametrize("checksums", ["1", "2", "0"])
+def test_an_ffv1_slice_without_its_checksum_is_counted(tmp_path: Path, checksums: str) -> None:
+    """Where the stream has none, nothing shows a turned bit."""
+    rng, source = np.random.default_rng(0), tmp_path / "x.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        # The second kind of checksum came with version 4, which FFmpeg calls experimental.
+        stream.options = {"slicecrc": checksums, "slices": "4", "level": "4" if checksums == "2" else "3",
+                          "strict": "-2", "g": "6"}  # fmt: skip
+        for _ in range(24):
+            pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    before = PyavReader().read(source, SETTINGS)
+    assert before.info.decode_errors == 0
+    with_flipped_byte(source, tmp_path / "y.mkv", place=7, offset=400)
+    got = PyavReader().read(tmp_path / "y.mkv", SETTINGS)
+    wrong = (got.frames != before.frames).any(axis=(1, 2, 3)).nonzero()[0].tolist()
+    assert wrong == [3, 4, 5]  # frames 7, 9 and 11, up to the next key frame
+    assert got.info.decode_errors == (0 if checksums == "0" else 3)
 
 
 def test_a_picture_of_another_size_is_another_picture(make_clip: MakeClip) -> None:
