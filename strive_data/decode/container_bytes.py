@@ -27,6 +27,10 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
+# Parts of a file of fragments and of an AVI file: where none of them is behind the last whole one, what is
+# there was appended, and nothing is lost.
+_FRAGMENT = re.compile(b"moof|mdat|styp|sidx")
+_CHUNK = re.compile(rb"RIFF|LIST|\d\d(?:dc|db|wb|pc)")
 
 # Signature, version, flags (sound, pictures), size of the header, size of the tag before the first.
 _HEADER = re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09\x00\x00\x00\x00", re.DOTALL)
@@ -59,12 +63,26 @@ def _iso_chain(path: Path) -> Iterator[tuple[bytes, int]]:
 def is_torn(path: Path, formats: frozenset[str]) -> bool:
     """Whether a file of fragments, or of a format in `_TORN`, ends or breaks off inside of its structure."""
     if "mov" in formats:
-        fragments, last = False, 0
-        for kind, end in _iso_chain(path):
-            fragments, last = fragments or kind == b"moof", end
-        return fragments and last != path.stat().st_size
+        return _is_torn_iso(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return any(check(content) for name, check in _TORN.items() if name in formats)
+
+
+def _is_torn_iso(path: Path) -> bool:
+    """Whether a file of fragments breaks off in one, or before others. Zeros may have been fragments."""
+    fragments, at, size_bytes = False, 0, path.stat().st_size
+    for kind, end in _iso_chain(path):
+        fragments = fragments or kind == b"moof"
+        if end > size_bytes:
+            break
+        at = end
+    if not fragments or at == size_bytes:
+        return False
+    with path.open("rb") as file:
+        file.seek(at)
+        rest = file.read()
+    is_header = len(rest) < 8 and not rest[0]
+    return is_header or not any(rest) or bool(_FRAGMENT.search(rest))
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
@@ -131,19 +149,19 @@ def _is_torn_ogg(content: mmap.mmap) -> bool:
 
 
 def _is_torn_avi(content: mmap.mmap) -> bool:
-    """Whether the chunks of an AVI file do not follow each other up to its end, or to zeros that fill it.
-
-    Not all writers pad chunks of an odd size.
-    """
-    at = 0
+    """Whether the chunks of an AVI file do not follow each other up to its declared end, or others are behind
+    the last one. Not all writers pad chunks of an odd size."""
+    at = declared = 0
     while at < len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
-        if not all(0x20 <= letter < 0x7F for letter in name):
-            return any(content[at:])
+        declared = at + 8 + size if name == b"RIFF" else declared
         is_list = name in (b"RIFF", b"LIST")
-        at += 12 if is_list else 8 + size
-        at += size % 2 and not is_list and content[at : at + 1] == b"\0"
-    return at > len(content)
+        end = at + (12 if is_list else 8 + size)
+        if end > len(content) or not all(0x20 <= letter < 0x7F for letter in name):
+            rest = content[at:]
+            return at < declared or bool(_CHUNK.search(rest))
+        at = end + (size % 2 and not is_list and content[end : end + 1] == b"\0")
+    return False
 
 
 def _is_torn_ts(content: mmap.mmap) -> bool:

@@ -270,6 +270,22 @@ def test_a_matroska_file_that_was_cut_off_says_so(make_clip: MakeClip, tmp_path:
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
+@pytest.mark.parametrize("name", ["fragments.mp4", "plain.avi"])
+def test_what_was_appended_to_a_file_is_no_damage_and_what_it_lost_is(
+    make_clip: MakeClip, tmp_path: Path, name: str
+) -> None:
+    path, sound = tmp_path / name, make_clip(next(clip for clip in CORPUS if clip.name == name))
+    data, before = sound.read_bytes(), PyavReader().read(sound, exact(8))
+    for junk in (b"\n", b"<html>error</html>\n", b"\0\0\0" + bytes(range(256)), b"TAG" + bytes(125)):
+        path.write_bytes(data + junk)
+        got = PyavReader().read(path, exact(8))
+        assert got.info.decode_errors == 0
+        np.testing.assert_array_equal(got.frames, before.frames)
+    for ending in (b"", bytes(len(data) // 5), b"\xa5" * (len(data) // 5)):
+        path.write_bytes(data[: len(data) - len(data) // 5] + ending)
+        assert PyavReader().read(path, exact(8)).info.decode_errors > 0
+
+
 def test_two_reads_are_equal_bit_for_bit(make_clip: MakeClip) -> None:
     one, other = (PyavReader().read(make_clip(CLOSED), DecodeSettings(candidates=9)) for _ in range(2))
     np.testing.assert_array_equal(one.frames, other.frames)
