@@ -58,6 +58,12 @@ OTHER_HEAD = re.compile(r"(?:(?<=\s)|^|(?<=\())\(?([A-Z])(?:\)|\.(?=\s|$)|:|$)")
 ENDING = re.compile(
     r"\A\W*(?:(?i:option|choice)\s+)?\(?([A-Z])\)?\s+(?:it\s+is|is\s+(?:my|what))\b|(?<![\w'’/])([A-Z])\W*\Z"
 )
+# Not the letter that somebody else says, nor a unit: "She said A.", 'He replied, "B"', "It was 50% C."
+REPORTED = re.compile(
+    r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|shouted|replied|whispered|yelled)"
+    r"(?:\s+(?:that\s+)?|,?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
+    re.IGNORECASE,
+)
 NAMED = re.compile(r"\b[A-Z]\W*\Z")  # "Person B", "vitamin C"
 # The text finds none of the options, or cannot say.
 UNDECIDED = re.compile(
@@ -273,7 +279,9 @@ def _ending(plain: str, texts: Texts) -> str | None:
     """The letter that the last sentence begins or ends with, where it is the only one and not denied."""
     sentence = [one for one in SENTENCE.findall(plain[-AFTER:]) if one.strip()][-1].strip()
     match, letters = ENDING.search(sentence), set(LONE.findall(sentence)) & texts.keys()
-    if DENIAL.search(sentence) or OPEN.search(sentence) or any(map(NAMED.search, texts.values())):
+    if any(pattern.search(sentence) for pattern in (DENIAL, OPEN, REPORTED)):
+        return None
+    if any(map(NAMED.search, texts.values())):
         return None
     return letters.pop() if match and letters == {match[1] or match[2]} and sentence[-1] != "?" else None
 

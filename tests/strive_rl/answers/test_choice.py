@@ -69,7 +69,8 @@ IS_B = (
     "The option that describes it is B.",
     "A is wrong. C is wrong. D is wrong. The answer is B.", "It's not apples, it's candles.",
     "They use candles, not apples.", "It's either A or B. I choose B.",
-    "###Assistant: B",
+    "###Assistant: B", "As I said, B.", "I said B.", "I'm 100% sure B", "90% sure: B", "Answer 1: B",
+    "That being said, B.", "Having said that, B.", "She said hello, so B.",
 )  # fmt: skip
 IS_NO_ANSWER = (
     "", " ", "\n", "None", "I don't know", "E", "The answer is E", "ABC", "BB", "?", "()", '""', "****",
@@ -100,6 +101,7 @@ IS_NO_ANSWER = (
     "All of the above", "None of A, B, C", "Rather than B", "instead of candles",
     "The options are B. candles and others",
     "One by one:\nB. candles - not what is shown.\nNothing fits.",
+    "She said A.", "The man said B", 'He replied, "B".', "it was 50% C", "It was 50 C.", "It was 20°C",
 )  # fmt: skip
 
 
