@@ -12,6 +12,8 @@ from strive_data.annotations.recipes import IN_LIST, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item, RowFile, Rows, bad_row, is_row
 from strive_data.errors import SampleError, UsageError
 
+Steps = tuple[Step, ...]
+
 
 def inner_rows(file: RowFile) -> RowFile | None:
     """The file by the rows inside its one JSON object: the only list of objects, or the objects by their
@@ -49,33 +51,51 @@ def rows_of(file: RowFile, recipe: Recipe, *, quick: bool = False) -> Iterable[I
     """The rows of a file by its recipe, one a question. Raises UsageError as `items_of`."""
     items = items_of(file, recipe.rows, quick=quick)
     asked, said = map(_paths, (recipe.fields.question, recipe.fields.answer))
-    if any(map(_leads_to_messages, asked)) and any(map(_leads_to_messages, said)):
-        return (turn for item in items for turn in _turns(item, asked, said))
-    return items
+    return _questions(items, asked, said) if any(map(_leads_to_messages, asked)) else items
 
 
-def _paths(field: str) -> list[tuple[Step, ...]]:
+def _paths(field: str) -> list[Steps]:
     return [steps_of(path.strip()) for path in field.split("|")]
 
 
-def _leads_to_messages(path: tuple[Step, ...]) -> bool:
+def _leads_to_messages(path: Steps) -> bool:
     """Whether a path is as that of "conversations[from=human].value"."""
     return len(path) == 3 and isinstance(path[0], str) and isinstance(path[1], tuple)
 
 
-def _turns(item: Item, asked: list[tuple[Step, ...]], said: list[tuple[Step, ...]]) -> Iterator[Item]:
+def _questions(items: Iterable[Item], asked: list[Steps], said: list[Steps]) -> Iterator[Item]:
+    """The items, and in place of a conversation one for each question. A row whose answer is elsewhere is
+    left whole."""
+    for item in items:
+        row = item.value
+        if isinstance(row, Mapping) and (path := _path_to_several(row, asked)):
+            answer = next((path for path in said if row.get(str(path[0])) is not None), ())
+            if answer[:1] == path[:1]:
+                yield from _turns(item.exact(), path)
+                continue
+        yield item
+
+
+def _path_to_several(row: Mapping[str, object], asked: list[Steps]) -> Steps:
+    """The path by which the row has its question, if it leads to several; else ()."""
+    for path in asked:
+        if not _leads_to_messages(path):
+            if row.get(str(path[0])) is not None:
+                return ()
+        elif places := _messages(row, path):
+            return path if len(places) > 1 else ()
+    return ()
+
+
+def _turns(item: Item, path: Steps) -> Iterator[Item]:
     """An item for each question of a conversation: the messages from it up to the next one.
 
-    Videos and images within the first question belong to all. A row whose answer is elsewhere is left whole.
+    Videos and images within the first question belong to all.
     """
-    row = item.value if isinstance(item.value, Mapping) else {}
-    path = next((path for path in asked if len(_messages(row, path)) > 1), None)
-    answer = next((path for path in said if row.get(str(path[0])) is not None), ())
-    item = item.exact() if path else item
-    if path is None or answer[:1] != path[:1] or not isinstance(item.value, Mapping):
+    row, name, content = item.value, str(path[0]), str(path[2])
+    if not isinstance(row, Mapping):
         yield item
         return
-    row, name, content = item.value, str(path[0]), str(path[2])
     messages, starts = row[name], _messages(row, path)
     media = [part for part in _parts(messages[starts[0]].get(content)) if "text" not in part]
     for turn, (start, end) in enumerate(zip([0, *starts[1:]], [*starts[1:], len(messages)], strict=True)):

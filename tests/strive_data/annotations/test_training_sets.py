@@ -341,3 +341,21 @@ def test_a_video_within_the_first_message_belongs_to_all_turns(root: Path) -> No
     ]
     (failure,) = read(root, [{"messages": [*said, *messages(PARTS, "a cat")]}])[0].failures
     assert "turn 3: got 2 entries of type 'video'" in failure.message
+
+
+def test_a_question_in_a_column_of_its_own_goes_before_a_conversation(root: Path) -> None:
+    recipe = root / "mine.toml"
+    fields = 'id = "{@row}"\nvideo = "video"\nquestion = "ask | chat[role=user].content"\n'
+    fields += 'answer = "chat[role=assistant].content"'
+    recipe.write_text(f'title = "Mine"\n[fields]\n{fields}\n[problem_type]\notherwise = "free-form"\n')
+    said = [*messages("Who?", "a man"), *messages("And?", "a dog")]
+    rows = [{"video": VIDEO, "chat": said} | more for more in ({}, {"ask": "Who?"}, {"ask": ["Who?"]})]
+    (root / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_annotations([root / "r.jsonl"], root, recipe=str(recipe))
+    assert [(q.sample_id, q.question, q.answer) for _, q in found.questions] == [
+        ("0-0", "Who?", "a man"),
+        ("0-1", "And?", "a dog"),
+    ]
+    assert [failure.message.partition(": ")[2][:31] for failure in found.failures] == [
+        "got 2 entries of role 'assistan"
+    ] * 2
