@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -24,12 +24,15 @@ from strive_data.common.text import plural
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
-from strive_rl.common.progress import duration, quiet_libraries
-from strive_rl.common.run_settings import holds_work, with_defaults
+from strive_rl.common.progress import Line, duration, quiet_libraries
+from strive_rl.common.run_settings import METRICS_FILE, holds_work, with_defaults
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
+from strive_rl.train.checkpoint import MODEL_FOLDER
 
 Observe = Callable[[str], None]
+# Between two looks at what the runs of worker processes have written.
+LOOK_SECONDS = 2.0
 
 
 def run_study(
@@ -110,7 +113,7 @@ def _in_workers(
         try:
             observe(f"{plural(len(jobs), 'run')}, {workers} at a time")
             began = time.monotonic()
-            for number, done in enumerate(as_completed(running), start=1):
+            for number, done in enumerate(_as_completed(running, workers), start=1):
                 done.result()
                 left = duration((time.monotonic() - began) / number * (len(jobs) - number))
                 observe(f"{running[done].name}: done, {number} of {len(jobs)}, {left} left")
@@ -122,6 +125,29 @@ def _in_workers(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _as_completed(running: Mapping[Future[None], Job], workers: int) -> Iterator[Future[None]]:
+    """The jobs as they end. While it waits a line of progress says where those at work are."""
+    left = list(running)
+    while left:
+        with Line() as line:
+            while not (ended := wait(left, LOOK_SECONDS, FIRST_COMPLETED).done):
+                # The pool calls one more job running than it has workers.
+                at_work = [running[each] for each in left if each.running()][:workers]
+                if at_work:
+                    line.show_phase("; ".join(f"{job.name}: {doing(job)}" for job in at_work))
+        yield from (each for each in left if each in ended)
+        left = [each for each in left if each not in ended]
+
+
+def doing(job: Job) -> str:
+    """What a job is at, by what its run has written."""
+    run = job.folder / "run"
+    if job.settings is None or (run / MODEL_FOLDER).is_dir():
+        return "evaluating"
+    steps = jsonl.first_and_last_step(run / METRICS_FILE)
+    return f"step {steps[1] if steps else 0}/{job.settings.steps}"
 
 
 def _end_with_parent() -> None:

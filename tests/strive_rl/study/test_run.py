@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +20,7 @@ import torch
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
+from strive_rl.common.progress import Line
 from strive_rl.config import DataSettings, OptimSettings, PolicySettings, RolloutSettings, TrainSettings
 from strive_rl.eval.config import EvalSettings
 from strive_rl.study import run
@@ -51,6 +53,35 @@ def arm(name: str, variants: int, completions: int) -> Arm:
 def study(*seeds: int) -> Study:
     evaluation = EvalSettings(policy=POLICY, max_new_tokens=2, samplers=("uniform",), bootstrap_resamples=10)
     return Study(arms=(arm("grpo", 1, 4), arm("strive", 2, 2)), seeds=seeds, evaluation=evaluation)
+
+
+def test_while_runs_are_in_workers_a_line_says_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: until the first of them ended there was one fixed line."""
+    start, first, second = run.study_jobs(study(0), tmp_path, ["m"])
+    folder = first.folder / "run"
+    folder.mkdir(parents=True)
+    said, seen = [], threading.Event()
+
+    class FakeLine(Line):
+        def show_phase(self, text: str, *, always: bool = False) -> None:
+            said.append(text)
+            jsonl.append(folder / "metrics.jsonl", [{"step": len(said)}])
+            if len(said) == 2:
+                (folder / "model").mkdir()
+            if len(said) == 3:
+                seen.set()
+
+    monkeypatch.setattr(run, "Line", FakeLine)
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.01)
+    with ThreadPoolExecutor(3) as pool:
+        running = {pool.submit(lambda: seen.wait(20)): job for job in (start, first, second)}
+        ended = [running[each] for each in run._as_completed(running, 2)]
+    assert sorted(job.name for job in ended) == sorted(job.name for job in (start, first, second))
+    assert said[:3] == [
+        f"start, model m: evaluating; grpo, seed 0: {at}" for at in ("step 0/2", "step 1/2", "evaluating")
+    ]
 
 
 @pytest.mark.slow
