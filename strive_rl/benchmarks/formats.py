@@ -80,7 +80,8 @@ def read_predictions(
         found = replace(found, rows=partial(_strive_rows, all_answers=all_answers))
     elif sampler is not None:
         raise UsageError(
-            f"predictions {file}: --sampler selects among our own predictions, but the format is {name}"
+            f"predictions {file}: --sampler chooses among those of `strive-rl eval`, but these are in the "
+            f"format {name}, which names no sampler: leave it out"
         )
     return replace(found.read(records, benchmark), format=name)
 
@@ -104,8 +105,8 @@ def of_sampler(records: Records, sampler: str | None) -> Records:
             )
         return records
     if sampler not in samplers:
-        held = ", ".join(samplers) or "no named sampler"
-        raise UsageError(f"predictions {records.path}: --sampler {sampler}: it holds {held}")
+        held = f"they are of {', '.join(samplers)}" if samplers else "they name no sampler: leave it out"
+        raise UsageError(f"predictions {records.path}: none is of --sampler {sampler}; {held}")
     return replace(records, rows=tuple(one for one in records.rows if str(one[1].get("sampler")) == sampler))
 
 

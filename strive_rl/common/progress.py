@@ -153,12 +153,13 @@ class EvalProgress(Line):
         return [*self._last, (PHASE, doing)]
 
 
-def quiet_libraries() -> None:
+def quiet_libraries(*, say: bool = True) -> None:
     """No progress bars and retry notes of libraries between our own lines; their errors reach the user.
 
-    On a terminal a line says that the libraries are loaded: it takes seconds.
+    On a terminal a line says that the libraries are loaded, which takes seconds, unless this is a worker of
+    another process (`say`).
     """
-    if sys.stderr.isatty():
+    if say and sys.stderr.isatty():
         with suppress(OSError):
             sys.stderr.write("loading torch and transformers\n")
             sys.stderr.flush()

@@ -200,9 +200,17 @@ class RewardSettings:
         judge, seconds = self.judge, self.timeout_seconds
         require(seconds is None or seconds > 0, f"reward.timeout_seconds: got {seconds}, expected above 0")
         if self.function != JUDGE:
-            require(not judge.url, f"reward.judge.url: got one with function={self.function}, expected judge")
+            require(
+                not judge.url,
+                f"reward.judge.url is of the packaged judge, but reward.function is "
+                f"{self.function or 'not set'}: set it to judge, or leave the url out",
+            )
             return
-        require(self.sees == "completion", "reward.sees: the judge sees one completion; leave it out")
+        require(
+            self.sees == "completion",
+            f"reward.sees: got {self.sees}, but the packaged judge grades one completion at a time: leave it "
+            "out",
+        )
         require(
             _is_address(judge.url),
             f"reward.judge.url: got {judge.url!r}, expected an address as http://127.0.0.1:8000/v1",

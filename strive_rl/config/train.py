@@ -129,7 +129,8 @@ class AlgorithmSettings:
         require(cap is None or cap > 0, f"algorithm.importance_cap: got {cap}, expected more than 0")
         require(
             cap is None or self.old_logprobs == "trainer",
-            "algorithm.importance_cap corrects from rollout to trainer: it needs old_logprobs=trainer",
+            f"algorithm.importance_cap: got {cap} with old_logprobs=rollout, but it caps the ratio of the "
+            "trainer's probabilities to the rollout's: set old_logprobs=trainer, or leave the cap out",
         )
 
     @property

@@ -22,7 +22,9 @@ class Builds:
         fingerprints = [part.fingerprint for part in parts]
         twice = next((part for i, part in enumerate(parts) if part.fingerprint in fingerprints[:i]), None)
         if twice:
-            raise UsageError(f"--shards {twice.folder}: got its samples twice, expected each build once")
+            raise UsageError(
+                f"--shards {twice.folder}: another --shards has the same samples: name each build once"
+            )
         self.parts, self.folder = tuple(parts), ", ".join(str(part.folder) for part in parts)
         if not any(map(len, parts)):
             raise UsageError(f"{self.folder}: the build holds no sample to train on")

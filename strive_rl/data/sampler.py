@@ -92,7 +92,7 @@ def cursor_of(state: Mapping[str, Any], stream: Stream) -> Cursor:
         if state.get(name) != getattr(stream, name)
     ]
     if changed:
-        raise UsageError(f"the checkpoint belongs to another stream of questions: {'; '.join(changed)}")
+        raise UsageError(f"the checkpoint was made with questions in another order: {'; '.join(changed)}")
     return Cursor(epoch=state["epoch"], taken=state["taken"])
 
 

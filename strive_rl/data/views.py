@@ -217,7 +217,10 @@ def _read(read: Callable[[bytes], T], jpeg: bytes, sample: Sample) -> T:
 def _check_tiers(build: Mapping[str, Any], views: ViewSettings, *, drawn: bool) -> None:
     """Tiers draw other numbers of frames, and sharp ones need pixels that the shards hold."""
     if views.tiers and not drawn:
-        raise UsageError(f"data.views.tiers: variants of other frames cannot be drawn here; {REBUILD}")
+        raise UsageError(
+            "data.views.tiers: variants of a tier have another number of frames than those that are stored; "
+            + ("use data.draw=auto" if build["shard"]["frames"] == "all" else REBUILD)
+        )
     held = build["decode"]["max_pixels"]
     if "sharp" in views.tiers and held < 2 * views.pixels:
         raise UsageError(

@@ -106,8 +106,8 @@ class EvalSettings(EngineSettings):
         require(len(set(self.controls)) == len(self.controls), f"controls: got {given}; expected each once")
         require(
             not self.controls or (self.vote and self.variants > 1),
-            f"controls: got {given} for variants={self.variants}, vote={str(self.vote).lower()}; they are "
-            "those of a vote over 2 or more variants",
+            f"controls: got {given}, but no vote over several variants to compare them with: set vote=true "
+            f"and variants to 2 or more (now vote={str(self.vote).lower()}, variants={self.variants})",
         )
 
     @property
@@ -178,6 +178,7 @@ class ProbeSettings(EvalSettings):
         super().__post_init__()
         given = ", ".join(self.samplers)
         require(
-            len(self.samplers) == 1, f"samplers: got {given}, expected one: rates are of one kind of view"
+            len(self.samplers) == 1,
+            f"samplers: got {given}, expected one: a table of pass rates is of one way to choose frames",
         )
-        require(not self.vote, "vote: a pass rate counts all completions; leave it out")
+        require(not self.vote, "vote: got true, but a pass rate counts every completion: leave it out")

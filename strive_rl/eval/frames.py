@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from strive_data.common.settings import choose
+from strive_data.common.text import plural
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
@@ -15,7 +16,7 @@ from strive_data.schema import Indices, Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
-from strive_rl.data.views import REBUILD, drawn_variants
+from strive_rl.data.views import drawn_variants
 from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings
 
 IMPORTANCE = "importance"
@@ -48,7 +49,7 @@ def evaluation_views(
     lacking = needs_embeddings(settings) and sample.embeds is None
     equal = EQUAL_SCORES if len(sample.scores) > 1 and np.ptp(sample.scores) == 0 else ""
     if not sample.holds_all or lacking:
-        views, source = _stored_views(sample, sampler, variants, frames_factor)
+        views, source = _stored_views(sample, sampler, variants, frames_factor, lacking=lacking)
         return views, source + equal
     noisy = settings.name in NOISY
     at = comb_offset(settings.seed, sample.meta.question.sample_id, 0) if noisy else EVALUATION_OFFSET
@@ -92,16 +93,24 @@ def require_samplers(settings: BenchmarkSettings) -> None:
 def require_varied(sampler: str, variants: int) -> None:
     """Raise UsageError for several variants of a sampler that has only one."""
     if variants > 1 and sampler in SINGLE:
-        raise UsageError(f"samplers: got {sampler} with {variants} variants: they are identical; expected 1")
+        raise UsageError(
+            f"sampler {sampler} chooses the same frames for each of {variants} variants: leave it out, or "
+            "ask for one variant"
+        )
 
 
-def _stored_views(sample: Sample, sampler: str, variants: int, frames_factor: int) -> tuple[Indices, str]:
+def _stored_views(
+    sample: Sample, sampler: str, variants: int, frames_factor: int, *, lacking: bool
+) -> tuple[Indices, str]:
     """The first stored variants. Raises UsageError where they are not what is asked for."""
     held = len(sample.variants)
+    needs = ["shard.frames=all"] * (not sample.holds_all) + ["shard.embeds=true"] * lacking
+    build = f"build again with `strive-data build … --set {' --set '.join(needs)}`"
     if sampler != IMPORTANCE:
-        raise UsageError(f"samplers: {sampler} needs all frames and what it draws by; {REBUILD}")
+        lost = "embeddings of the frames" if sample.holds_all else "the frames that no variant shows"
+        raise UsageError(f"sampler {sampler} chooses among all frames; these shards lack {lost}: {build}")
     if variants > held or frames_factor > 1:
-        wanted = f"{variants} variants" if variants > held else "more frames in one view"
-        raise UsageError(f"the shards hold {held} variants of a sample, expected {wanted}; {REBUILD}")
+        wanted = f"{variants} are asked for" if variants > held else "one of more frames is asked for"
+        raise UsageError(f"these shards hold {plural(held, 'variant')} of each video, {wanted}: {build}")
     which = "first stored variant" if variants == 1 else f"first {variants} stored variants"
     return sample.variants[:variants], f"{which} of {held}"

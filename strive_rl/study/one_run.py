@@ -50,6 +50,6 @@ def run_job_in_worker(job: Job, shards: str, heldout: str) -> None:
     import torch
 
     torch.set_num_threads(1)
-    quiet_libraries()
+    quiet_libraries(say=False)
     with Path(os.devnull).open("w") as nowhere:
         run_job(job, ShardSet.open(shards), ShardSet.open(heldout), nowhere)

@@ -209,7 +209,8 @@ def _require_own_device(settings: PolicySettings) -> None:
         return
     if device.index is not None:
         raise UsageError(
-            f"policy.device: got {settings.device} with {count} processes; leave it out: each takes a device"
+            f"policy.device: got {settings.device} with {count} processes, but each needs a device of its "
+            "own: leave it out, and each takes the next one"
         )
     if distributed.local_rank() >= torch.cuda.device_count():
         raise UsageError(

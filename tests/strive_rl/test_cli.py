@@ -104,7 +104,7 @@ def test_several_builds_are_one(tmp_path: Path, tiny_folder: Path, capfd: pytest
     assert settings["shards"] == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
     capfd.readouterr()
     assert typed(*common, *both, *both, "--out", tmp_path / "other") == 2
-    assert "its samples twice" in capfd.readouterr().err
+    assert "another --shards has the same samples" in capfd.readouterr().err
 
 
 def test_a_broken_shard_stops_a_run_or_is_skipped_and_counted(

@@ -44,7 +44,7 @@ def test_the_defaults_cost_one_update_and_no_second_model() -> None:
         ({"clip_high": -0.1}, "algorithm.clip_high: got -0.1"),
         ({"kl_beta": -1.0}, "algorithm.kl_beta: got -1.0"),
         ({"importance_cap": 0.0}, "algorithm.importance_cap: got 0.0"),
-        ({"importance_cap": 2.0, "old_logprobs": "rollout"}, "needs old_logprobs=trainer"),
+        ({"importance_cap": 2.0, "old_logprobs": "rollout"}, "set old_logprobs=trainer"),
     ],
 )
 def test_algorithms_that_cannot_be(changes: dict[str, Any], says: str) -> None:

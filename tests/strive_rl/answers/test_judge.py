@@ -232,7 +232,7 @@ def test_what_cannot_judge_is_refused_before_the_run(serve: Callable[..., Server
             )
         ),
         ({"function": "judge", "judge": {"url": "http://x"}}, r"reward\.judge\.model"),
-        ({"function": "a:b", "judge": {"url": "http://x"}}, "function=a:b, expected judge"),
+        ({"function": "a:b", "judge": {"url": "http://x"}}, "reward.function is a:b"),
         ({"judge": {"types": ("open",)}}, r"reward\.judge\.types 'open'"),
         ({"function": "judge", "sees": "group", "judge": {"url": "http://x", "model": "m"}}, "sees"),
         ({"retries": -1}, "got -1"),

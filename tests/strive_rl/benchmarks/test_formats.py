@@ -89,7 +89,7 @@ def test_one_of_several_samplers_must_be_chosen() -> None:
     with pytest.raises(UsageError, match=r"choose --sampler peaks \| uniform"):
         of_sampler(both, None)
     assert [row["output"] for _, row in of_sampler(both, "peaks").rows] == ["A"]
-    with pytest.raises(UsageError, match="it holds peaks, uniform"):
+    with pytest.raises(UsageError, match="they are of peaks, uniform"):
         of_sampler(both, "topk")
 
 

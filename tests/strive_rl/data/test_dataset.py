@@ -33,7 +33,7 @@ def test_a_fingerprint_is_that_of_all_in_their_order(tmp_path: Path) -> None:
 
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
     one = make_shards(tmp_path / "a")
-    with pytest.raises(UsageError, match=r"/a: .* twice"):
+    with pytest.raises(UsageError, match=r"/a: another --shards has the same samples"):
         Builds([one, one])
     with pytest.raises(UsageError, match=r"/empty: the build holds no sample to train on"):
         Builds(make_shards(tmp_path / "empty", samples=0))

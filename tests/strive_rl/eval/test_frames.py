@@ -39,7 +39,10 @@ def test_samplers_by_name_draw_again_and_need_all_frames() -> None:
     assert (len(set(indices.tolist())), source) == (4, "gumbel, one variant, its own phase")
     others = [evaluation_views(replace(made_sample(2 * n), scores=scores), "gumbel")[0] for n in range(8)]
     assert len({other.tobytes() for other in others}) > 1
-    with pytest.raises(UsageError, match=r"samplers: topk needs all frames.*shard.frames=all"):
+    with pytest.raises(
+        UsageError,
+        match=r"sampler topk chooses among all frames; .*`strive-data build … --set shard.frames=all`",
+    ):
         evaluation_views(made_sample(0, SAMPLED), "topk")
     with pytest.raises(SettingsError, match="did you mean 'topk'"):
         evaluation_views(sample, "topq")
@@ -65,14 +68,19 @@ def test_several_variants_interleave_and_one_view_may_hold_more_frames() -> None
     # One of V variants is the same kind of view as a single one.
     three, (one,) = (evaluation_views(sample, "importance", variants=v)[0] for v in (3, 1))
     assert three[1].tolist() == one.tolist()
-    with pytest.raises(UsageError, match="topk with 2 variants"):
+    with pytest.raises(UsageError, match="sampler topk chooses the same frames for each of 2 variants"):
         evaluation_views(sample, "topk", variants=2)
     stored = made_sample(0, SAMPLED)
     assert evaluation_views(stored, "importance", variants=2)[0].tolist() == stored.variants.tolist()
     for asked in ({"variants": 3}, {"frames_factor": 2}):
-        with pytest.raises(UsageError, match=r"hold 2 variants.*shard.frames=all"):
+        with pytest.raises(
+            UsageError, match=r"hold 2 variants of each video, .*strive-data build … --set shard.frames=all"
+        ):
             evaluation_views(stored, "importance", **asked)
-    with pytest.raises(UsageError, match="uniform needs all frames"):
+    with pytest.raises(
+        UsageError,
+        match=r"uniform chooses .*lack the frames that no variant shows: .*--set shard\.frames=all`",
+    ):
         evaluation_views(stored, "uniform", variants=2)
 
 

@@ -274,7 +274,7 @@ def test_a_vote_stands_beside_its_control_and_resumes_to_the_same_bytes(
     again = evaluate_benchmark(out, task=task, settings=settings, runtime=runtime)
     assert file.read_bytes() == whole
     assert again["columns"] == results["columns"]
-    with pytest.raises(UsageError, match="topk with 2 variants"):
+    with pytest.raises(UsageError, match="topk chooses the same frames for each of 2 variants"):
         evaluate_benchmark(out, task=task, settings=replace(settings, samplers=("topk",)))
 
 

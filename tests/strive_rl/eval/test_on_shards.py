@@ -139,7 +139,7 @@ def test_a_vote_and_its_controls_are_one_table(tmp_path: Path, shards: ShardSet,
     evaluate(tmp_path / "plain", shards=shards, model=str(tiny_folder), settings=plain)
     alone = jsonl.read(tmp_path / "plain" / "predictions.jsonl")
     assert [row | {"sampler": "importance"} for row in rows[6:12]] == alone
-    with pytest.raises(UsageError, match="topk with 2 variants"):
+    with pytest.raises(UsageError, match="topk chooses the same frames for each of 2 variants"):
         evaluate(out, shards=shards, model="", settings=replace(settings, samplers=("topk",)))
 
 
@@ -149,7 +149,7 @@ def test_sampled_shards_say_where_their_frames_come_from(tmp_path: Path, tiny_fo
     assert results["samplers"]["importance"]["frames_from"] == ["first stored variant of 2"]
     # More views than are stored are refused before a model is loaded: there is none of this name.
     four = replace(SETTINGS, samplers=("importance",), variants=4, vote=True)
-    with pytest.raises(UsageError, match="hold 2 variants of a sample, expected 4 variants"):
+    with pytest.raises(UsageError, match="hold 2 variants of each video, 4 are asked for"):
         evaluate(tmp_path / "four", shards=shards, model="no such model", settings=four)
 
 
