@@ -2,7 +2,8 @@
 
 language model      attention by the `rows` of a pass (a `packing.PackedAttention` or a `decoding.Decoding`)
 last decoder layer  the kept columns of a packed row alone
-norms, gates        what they make is not kept for the backward pass, but made again from their inputs
+norms, gates        what they make is not kept for the backward pass, but made again from their inputs; a norm
+                    is one kernel
 linear attention    by the `rows` of a pass too (`architectures.linear_attention`)
 vision attention    all windows of one size in one call, not one by one
 patch embedding     a matrix product, not a convolution whose stride is its kernel
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -39,14 +40,13 @@ def replace_layers(model: Any) -> None:
     model.set_attn_implementation({"text_config": TEXT, "vision_config": VISION})
     patch_embed = model.model.visual.patch_embed
     patch_embed.forward = MethodType(_embed_patches, patch_embed)
-    text = model.model.language_model
-    for module in [text.norm, *text.layers.modules()]:
+    for module in list(model.model.modules()):
         kind = type(module)
         if kind.__name__.endswith("RMSNorm"):
             module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _norm(kind)})
         elif hasattr(module, "gate_proj") and hasattr(module, "act_fn"):
             module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _gated_mlp})
-    layers = text.layers
+    layers = model.model.language_model.layers
     layers[-1].__class__ = _narrow_layer(type(layers[-1]))
     for layer in layers:
         if hasattr(layer, "linear_attn"):
@@ -131,9 +131,16 @@ def keeping_less() -> saved_tensors_hooks:
 
 
 def _norm(kind: Any) -> Callable[..., torch.Tensor]:
+    def work(norm: Any, states: torch.Tensor, *gate: torch.Tensor) -> torch.Tensor:
+        # The same numbers by one kernel; the backward pass has one on a GPU alone.
+        if hasattr(norm, "variance_epsilon") and not gate and (states.is_cuda or not torch.is_grad_enabled()):
+            return rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
+        return kind.forward(norm, states, *gate)  # type: ignore[no-any-return]
+
     def forward(norm: Any, *inputs: torch.Tensor) -> torch.Tensor:
-        work = partial(kind.forward, norm)
-        return _made(work, inputs, list(norm.parameters())) if _keeps(norm) else work(*inputs)
+        if _keeps(norm):
+            return _made(partial(work, norm), inputs, list(norm.parameters()))
+        return work(norm, *inputs)
 
     return forward
 
