@@ -132,7 +132,7 @@ def keeping_less() -> saved_tensors_hooks:
 
 def _norm(kind: Any) -> Callable[..., torch.Tensor]:
     def work(norm: Any, states: torch.Tensor, *gate: torch.Tensor) -> torch.Tensor:
-        # The same numbers by one kernel; the backward pass has one on a GPU alone.
+        # One kernel, which rounds once; the backward pass has one on a GPU alone.
         if hasattr(norm, "variance_epsilon") and not gate and (states.is_cuda or not torch.is_grad_enabled()):
             return rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
         return kind.forward(norm, states, *gate)  # type: ignore[no-any-return]
