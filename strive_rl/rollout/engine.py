@@ -33,8 +33,8 @@ VLLM_DEFAULTS = {
 VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
 
 
-class Sampler(Protocol):
-    """Samples completions."""
+class RolloutEngine(Protocol):
+    """Samples from a copy of the weights."""
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
@@ -43,10 +43,6 @@ class Sampler(Protocol):
 
         `keys` has one for each prompt, unless `sampling.greedy`.
         """
-
-
-class RolloutEngine(Sampler, Protocol):
-    """Samples from a copy of the weights."""
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""

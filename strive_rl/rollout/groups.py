@@ -16,7 +16,7 @@ from strive_rl.algorithm.advantage import differs
 from strive_rl.algorithm.reward import Rules, reward_of, rewards_of
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
-from strive_rl.rollout.engine import Sampler
+from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
 from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
 
 RewardFunction = Callable[[str, Question], Reward]
@@ -40,7 +40,9 @@ def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group],
     return [replace(group, prompts=tuple(islice(done, len(group.prompts)))) for group in encoded], skipped
 
 
-def sample_groups(engine: Sampler, groups: Sequence[Group], sampling: Sampling, seed: int = 0) -> list[Group]:
+def sample_groups(
+    engine: RolloutEngine | BuiltinEngine, groups: Sequence[Group], sampling: Sampling, seed: int = 0
+) -> list[Group]:
     """The groups with G completions of each prompt.
 
     A completion is a function of the seed, the group's `ref` and the number of its variant, whatever else is
