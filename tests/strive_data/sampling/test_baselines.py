@@ -117,10 +117,6 @@ def test_one_peak_gives_way_to_its_neighbours():
     assert drawn([0, 0, 0, 0, 0, 0, 0, 9], frames=4) == [4, 5, 6, 7]
 
 
-def test_flat_scores_are_sampled_uniformly():
-    assert drawn([0.3] * 50, frames=8) == uniform_indices(50, 8).tolist()
-
-
 def drawn_aks(scores, **changes):
     return draw("aks", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), offset=0.5)[
         0
@@ -144,10 +140,6 @@ def test_six_frames_of_four_quarters_are_filled_up_by_the_best():
     # K = 6: depth 2, one frame from each quarter, then the two best of those left: 1 and 2.
     scores = [9, 8, 7, 0, 1, 2, 0, 0, 3, 0, 0, 1, 0, 0, 2, 0]
     assert drawn_aks(scores, frames=6, aks_threshold=1.0) == [0, 1, 2, 5, 8, 14]
-
-
-def test_aks_flat_scores_are_sampled_uniformly():
-    assert drawn_aks([0.3] * 50, frames=8) == uniform_indices(50, 8).tolist()
 
 
 @given(SCORES, settings())

@@ -75,10 +75,11 @@ def test_never_scores_worse_than_the_comb_in_any_stratum(scores_N, chosen, at):
         assert (scores_N[ours] >= scores_N[theirs]).all()
 
 
-@given(st.integers(1, 200), st.integers(1, 20))
-def test_flat_scores_are_sampled_uniformly(count, pairs):
+@pytest.mark.parametrize("name", ["aks", "bolt", "peaks"])
+@given(count=st.integers(1, 200), pairs=st.integers(1, 20))
+def test_flat_scores_are_sampled_uniformly(name, count, pairs):
     chosen = SamplerSettings(frames=2 * pairs, variants=1)
-    drawn = draw("peaks", np.full(count, 0.3, np.float32), chosen, offset=0.5)
+    drawn = draw(name, np.full(count, 0.3, np.float32), chosen, offset=0.5)
     assert drawn.tolist() == [uniform_indices(count, chosen.frames).tolist()]
 
 
