@@ -161,7 +161,7 @@ def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool
 
     require_run(out, resume=resume)
     require_trackers(settings.log)
-    require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine)
+    require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine, model=model)
     if settings.reward.function is not None:
         from strive_rl.algorithm.reward import require_reward
 

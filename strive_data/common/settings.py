@@ -6,6 +6,7 @@ Order of precedence, weakest first: defaults, TOML file, command-line options, `
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import re
@@ -113,6 +114,27 @@ def require(condition: bool, message: str) -> None:
     """Raise SettingsError unless `condition`; for `__post_init__`."""
     if not condition:
         raise SettingsError(message)
+
+
+def require_device(setting: str, name: str) -> None:
+    """Raise SettingsError where CUDA is wanted and its driver sees no such device; without torch."""
+    kind, _, index = name.partition(":")
+    # An AMD device goes by the name of cuda too, and has another driver.
+    if kind == "cuda" and not Path("/dev/kfd").exists():
+        count = _cuda_devices()
+        named = not index or (index.isdigit() and int(index) < count)
+        seen = f"expected cuda:number, with {count} devices here" if count else "but there is no CUDA device"
+        require(bool(count) and named, f"{setting}: got {name!r}, {seen}; use cpu or auto")
+
+
+def _cuda_devices() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    return 0 if failed else count.value
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

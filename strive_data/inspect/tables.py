@@ -214,7 +214,7 @@ def build_overview(build: Path) -> str:
     by_type = samples.group_by("problem_type").agg(
         questions=pl.len(),
         videos=pl.col("video_id").n_unique(),
-        median_seconds=pl.col("duration_seconds").median(),
+        median_seconds=pl.col("duration_seconds").median().round(2),
         **{name: pl.col(name).sum() for name in ("decode_errors", "discontinuities") if name in columns},
     )
     first = samples.select("sample_id", "question", "answer", seconds=pl.col("duration_seconds").round(1))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from strive_data.common.imports import imported
-from strive_data.common.settings import choose, require
+from strive_data.common.settings import choose, require, require_device
 from strive_data.config import ScoreSettings
 from strive_data.errors import SampleError, UsageError
 from strive_data.schema import Candidates, Question
@@ -118,6 +118,7 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
 
 
 def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
+    require_device("score.device", settings.device)
     # Imported here: torch takes seconds, and reading settings or shards needs none.
     from strive_data.score.clip import ClipScorer
 
@@ -130,6 +131,7 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 
 def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
+    require_device("score.device", settings.device)
     from strive_data.score.vlm import FRAME_QUESTION, RERANK, VlmScorer
 
     form = RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION
@@ -137,6 +139,7 @@ def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 
 def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
+    require_device("score.device", settings.device)
     from strive_data.score.blip import BlipScorer
 
     return BlipScorer(settings, threads=threads)

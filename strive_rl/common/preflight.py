@@ -5,7 +5,7 @@ What needs the model itself is checked where the model is loaded.
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, near_path, output_folder
+from strive_data.common.settings import require_device
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
-from strive_rl.config import DEMOS
+from strive_rl.config import DEMOS, VLLM_MODELS
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
 CONNECT_SECONDS = 5.0
@@ -72,7 +73,7 @@ def require_model(name: str, device: str | None = None) -> None:
     if Path(name).is_dir() and first_process():
         require_intact(Path(name))
     if device is not None:
-        require_device(device)
+        require_device("policy.device", device)
         if name not in DEMOS and not Path(name).exists():
             require_hub(name)
 
@@ -133,19 +134,12 @@ def require_model_folder(name: str) -> None:
         )
 
 
-def require_device(name: str) -> None:
-    """Raise UsageError where CUDA is wanted and its driver sees no such device."""
-    kind, _, index = name.partition(":")
-    # An AMD device goes by the name of cuda too, and has another driver.
-    if kind != "cuda" or Path("/dev/kfd").exists():
-        return
-    count = _cuda_devices()
-    if int(index or 0) >= count:
-        raise UsageError(f"policy.device: got {name!r}, but there are {count} CUDA devices")
-
-
-def require_extras(*, lora_rank: int = 0, engine: str = "builtin") -> None:
-    """Raise UsageError where adapters or vLLM are asked for and their package is missing."""
+def require_extras(*, lora_rank: int = 0, engine: str = "builtin", model: str = "") -> None:
+    """Raise UsageError where adapters or vLLM are asked for and their package is missing, and where vLLM is
+    not used for the kind of a model folder."""
+    config = Path(model, CONFIG_FILE)
+    if model and config.is_file():
+        require_engine(engine, json.loads(config.read_bytes()).get("model_type", ""))
     for wanted, what, package, extra in (
         (lora_rank > 0, f"policy.lora_rank={lora_rank}", "peft", "lora"),
         (engine == "vllm", "engine=vllm", "vllm", "vllm"),
@@ -154,14 +148,13 @@ def require_extras(*, lora_rank: int = 0, engine: str = "builtin") -> None:
             raise UsageError(f"{what} needs {package}: install this package with its [{extra}] extra")
 
 
-def _cuda_devices() -> int:
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int()
-    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    return 0 if failed else count.value
+def require_engine(engine: str, kind: str) -> None:
+    """Raise UsageError where the engine is not known to read this architecture as the policy does."""
+    if engine == "vllm" and kind not in VLLM_MODELS:
+        raise UsageError(
+            f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
+            "use rollout.engine=builtin"
+        )
 
 
 def _names(folder: Path) -> list[str]:

@@ -74,6 +74,10 @@ class PolicySettings:
         )
 
 
+# Kinds of models (`model_type`) of which tests compare the vllm engine with the builtin one.
+VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
     """What samples completions: "builtin", the policy's loop, or "vllm", an engine with its own weights.

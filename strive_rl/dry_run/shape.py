@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
+from strive_rl.common.preflight import require_engine
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.load import read_config
 from strive_rl.policy.lora import TARGETS
@@ -144,9 +145,11 @@ def linear_shape(text: Any) -> LinearShape:
     )
 
 
-def read_shape(name: str) -> ModelShape:
-    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy`."""
+def read_shape(name: str, engine: str = "builtin") -> ModelShape:
+    """What an estimate needs to know of a model, without its weights. Raises UsageError as `load_policy` and
+    for a model that the engine does not take."""
     config = packaged_config(name) or read_config(name)
+    require_engine(engine, config.model_type)
     return model_shape(config, ARCHITECTURES[config.model_type])
 
 

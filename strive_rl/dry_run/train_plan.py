@@ -79,7 +79,7 @@ def plan(
     return Plan(
         model=model,
         settings=settings,
-        shape=read_shape(model),
+        shape=read_shape(model, settings.rollout.engine),
         questions=len(builds),
         shards=builds.folder,
         frames=max(part.settings["sampler"]["frames"] for part in builds.parts),

@@ -161,7 +161,7 @@ def _evaluate_shards(
     from strive_rl.eval.scored_folder import require_evaluation
 
     require_model(model, settings.policy.device)
-    require_extras(engine=settings.engine)
+    require_extras(engine=settings.engine, model=model)
     if baseline:
         require_results(baseline)
     data = ShardSet.open(shards)
@@ -210,7 +210,7 @@ def _evaluate_benchmark(
 
     named = column_names(columns or "")
     require_model(model, settings.policy.device)
-    require_extras(engine=settings.engine)
+    require_extras(engine=settings.engine, model=model)
     require_samplers(settings)
     if baseline:
         require_results(baseline)
@@ -266,7 +266,7 @@ def probe(
     with locked(file.parent):
         require_new(file)
         require_model(model, settings.policy.device)
-        require_extras(engine=settings.engine)
+        require_extras(engine=settings.engine, model=model)
         data = ShardSet.open(shards)
         quiet_libraries()
         from strive_rl.eval.probe import launch

@@ -16,6 +16,7 @@ import torch
 
 from strive_data.errors import UsageError
 from strive_rl.common import distributed
+from strive_rl.common.preflight import require_engine
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
 from strive_rl.policy.lora import plain_weights
@@ -29,8 +30,6 @@ VLLM_DEFAULTS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-# Those that tests compare with the builtin engine.
-VLLM_MODELS = ("qwen2_5_vl", "qwen3_vl")
 
 
 class RolloutEngine(Protocol):
@@ -83,12 +82,7 @@ def load_engine(policy: Policy, settings: EngineSettings, max_new_tokens: int) -
     """
     if settings.engine == "builtin":
         return None
-    kind = policy.model.config.model_type
-    if kind not in VLLM_MODELS:
-        raise UsageError(
-            f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
-            "use rollout.engine=builtin"
-        )
+    require_engine(settings.engine, policy.model.config.model_type)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for name, value in VLLM_DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.errors import DamagedError, UsageError
-from strive_rl.common import preflight
+from strive_data.common import settings
+from strive_data.common.settings import require_device
+from strive_data.config import ScoreSettings
+from strive_data.errors import DamagedError, SettingsError, UsageError
+from strive_data.score.registry import make_scorer
 from strive_rl.common.model_folder import write_manifest
-from strive_rl.common.preflight import locked, require_device, require_extras, require_model
+from strive_rl.common.preflight import locked, require_engine, require_extras, require_model
 from strive_rl.common.run_settings import require_run
+from strive_rl.dry_run.shape import read_shape
 from tests.strive_rl.made.shards import make_shards
 
 ROOT = Path(__file__).parents[3]
@@ -92,11 +96,24 @@ def test_ctrl_c_is_answered_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_cuda_devices_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_cuda_devices", lambda: 2)
+    monkeypatch.setattr(settings, "_cuda_devices", lambda: 2)
     for name in ("cpu", "auto", "cuda", "cuda:1"):
-        require_device(name)
-    with pytest.raises(UsageError, match="'cuda:2', but there are 2 CUDA devices"):
-        require_device("cuda:2")
+        require_device("policy.device", name)
+    for name in ("cuda:2", "cuda:x"):
+        with pytest.raises(SettingsError, match=f"score.device: got '{name}'.*2 devices"):
+            require_device("score.device", name)
+    monkeypatch.setattr(settings, "_cuda_devices", lambda: 0)
+    with pytest.raises(SettingsError, match="no CUDA device"):
+        make_scorer(ScoreSettings(device="cuda"))
+
+
+def test_vllm_is_refused_for_a_kind_of_model_that_it_is_not_tested_on(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_5"}')
+    with pytest.raises(UsageError, match="qwen3_5, expected one of: qwen2_5_vl"):
+        require_extras(engine="vllm", model=str(tmp_path))
+    with pytest.raises(UsageError, match="qwen3_5_moe"):
+        read_shape("Qwen/Qwen3.5-35B-A3B", "vllm")
+    require_engine("vllm", "qwen3_vl")
 
 
 # All commands in one process, where importing a slow package is an error.
@@ -131,7 +148,7 @@ def typed(*commands: Sequence[object]) -> list[tuple[int, str]]:
 
 def test_extras_that_are_not_installed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     require_extras(lora_rank=4)
-    monkeypatch.setattr(preflight, "find_spec", lambda _name: None)
+    monkeypatch.setattr("strive_rl.common.preflight.find_spec", lambda _name: None)
     require_extras()
     with pytest.raises(UsageError, match=r"policy.lora_rank=4 needs peft.*\[lora\]"):
         require_extras(lora_rank=4)
