@@ -188,7 +188,7 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
     cases: list[tuple[str, dict[str, object], str]] = [
         ("train", {"--model": tmp_path / "tt"}, "did you mean"),
         ("train", {"--out": tmp_path / "old"}, "already holds a run"),
-        ("train", {"--set": "policy.device=cuda:77"}, "CUDA devices"),
+        ("train", {"--set": "policy.device=cuda:77"}, "policy.device: got 'cuda:77'"),
         ("train", {"--set": "policy.device=gpu"}, "policy.device: got 'gpu'"),
         ("train", {"--set": "reward.function=no_such_module:name"}, "no_such_module"),
         ("train", {"--set": 'log=["nothing"]'}, "nothing"),
@@ -197,7 +197,7 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
         ("train --resume", build | {"--out": tmp_path / "run"}, "shards_fingerprint was 0"),
         ("eval", build | {"--out": tmp_path / "old"}, "holds a run of training"),
         ("eval", build | {"--baseline": tmp_path}, "expected a finished folder"),
-        ("probe", build | {"--set": "policy.device=cuda:77"}, "CUDA devices"),
+        ("probe", build | {"--set": "policy.device=cuda:77"}, "policy.device: got 'cuda:77'"),
         (
             "study demo",
             build | {"--heldout": tmp_path / "build", "--out": tmp_path / "old"},
