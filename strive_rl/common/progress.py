@@ -113,6 +113,7 @@ class TrainProgress(Line):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._done = 0
+        self._record: list[Part] = []
         self._last: list[Part] = []
         self._next = ""
         self._heldout: dict[str, Any] | None = None
@@ -126,6 +127,7 @@ class TrainProgress(Line):
         self._heldout = evaluated or (self._heldout if self._live else None)
         parts = progress_parts(record | {"heldout": self._heldout}, steps, left)
         self.show(parts, always=bool(evaluated) or self._done == 1 or record["step"] == steps)
+        self._record = parts
         self._last = [part for part in parts if part[0] != STEP]
         self._next = f"step {record['step'] + 1}/{steps}" if record["step"] < steps else ""
 
@@ -133,6 +135,12 @@ class TrainProgress(Line):
         """The step and what it is doing, before the numbers of the last step."""
         step = [(STEP, self._next)] if self._next else []
         return [*step, (PHASE, doing), *self._last]
+
+    def end(self) -> None:
+        """As any line; of a finished run the last step stays on it, not that its model was saved."""
+        if self._open and self._record and not self._next:
+            self.show(self._record)
+        super().end()
 
 
 class EvalProgress(Line):

@@ -129,6 +129,7 @@ def test_a_terminal_shows_the_last_step_on_one_line_that_fits(monkeypatch: pytes
     with TrainProgress(stream) as progress:
         for step in range(1, 4):
             progress(RECORD | {"step": step}, 3)
+        phase("saving the model", always=True)
     line, end = screen(stream)
     assert (line, end) == ("step 3/3  812 tokens/s  0s left", "")
     assert len(line) < 40
@@ -188,6 +189,7 @@ def test_what_is_being_done_is_on_the_line_from_the_start(monkeypatch: pytest.Mo
         "step 4/10",
         "step 10/10",
         "saving the model",
+        "step 10/10",
     ]
     assert shown[2].startswith("step 4/10  sampling, token 5 of 768  reward 0.500")
     assert all(len(line.rstrip()) < 80 for line in shown)
