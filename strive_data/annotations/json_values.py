@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import orjson
 
@@ -36,16 +36,30 @@ def json_value(raw: bytes) -> object:
         return _strict(raw)
 
 
-def quick_value(raw: bytes) -> object:
-    """As `json_value`, but a whole number beyond 2^53 in an object may be a float."""
+def or_error(read: Callable[..., object], *arguments: object) -> object:
+    """What `read` makes of the arguments, or its SampleError."""
     try:
-        value = orjson.loads(raw)
+        return read(*arguments)
+    except SampleError as error:
+        # Without its traceback, whose frames would hold the open file in a cycle until a collection.
+        return SampleError(error.kind, error.message)
+
+
+def quick_values(raws: Sequence[bytes]) -> list[object]:
+    """`json_value` or the error of each, but a whole number beyond 2^53 in an object may be a float."""
+    try:
+        values = [*map(orjson.loads, raws)]
     except orjson.JSONDecodeError:
-        return _strict(raw)
-    return value if type(value) is dict and raw.count(b":") == len(value) else _checked(raw, value)
+        return [or_error(json_value, raw) for raw in raws]
+    if {*map(type, values)} == {dict} and b"".join(raws).count(b":") == sum(map(len, values)):
+        return values
+    return [
+        value if type(value) is dict and raw.count(b":") == len(value) else or_error(_checked, raw, value)
+        for raw, value in zip(raws, values, strict=True)
+    ]
 
 
-def list_values(blocks: Iterable[bytes]) -> Iterator[object]:
+def list_values(blocks: Iterable[bytes]) -> Iterator[list[object]]:
     """The values of one JSON list, which `blocks` hold from its [ on, in the memory of a block and a row.
 
     An object parses only if it is whole, so a cut inside of a text or of a nested list shows, and the next
@@ -59,22 +73,24 @@ def list_values(blocks: Iterable[bytes]) -> Iterator[object]:
             if not rest.strip():
                 continue
             rest, opened = rest.lstrip()[1:], True
-        start = joins = 0
+        start, joins, values = 0, 0, list[object]()
         for between in BETWEEN_OBJECTS.finditer(rest):
             try:
                 value = _fast(rest[start : between.start() + 1])
             except orjson.JSONDecodeError:
                 joins += 1
                 if joins > MOST_JOINS:
+                    yield values
                     raise UnsplittableError from None
                 continue
-            yield value
+            values.append(value)
             start, joins = between.end() - 1, 0
         rest = rest[start:]
-    yield from _last_values(rest)
+        yield values
+    yield _last_values(rest)
 
 
-def _last_values(rest: bytes) -> Iterator[object]:
+def _last_values(rest: bytes) -> list[object]:
     """What follows the last "}, {": mostly one object and the end of the list."""
     try:
         values = _fast(b"[" + rest)
@@ -82,7 +98,7 @@ def _last_values(rest: bytes) -> Iterator[object]:
         raise UnsplittableError from None
     if not isinstance(values, list):
         raise UnsplittableError
-    yield from values
+    return values
 
 
 def _fast(raw: bytes) -> object:

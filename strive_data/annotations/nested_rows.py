@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from strive_data.annotations.recipes import IN_LIST, Recipe, Step, steps_of
-from strive_data.annotations.rows import Item, RowFile, Rows, bad_row, is_row
+from strive_data.annotations.rows import Block, Item, RowFile, bad_row, in_blocks, is_row, one_by_one
 from strive_data.errors import SampleError, UsageError
 
 Steps = tuple[Step, ...]
@@ -33,7 +33,7 @@ def inner_rows(file: RowFile) -> RowFile | None:
 
 
 def _with_rows(file: RowFile, rows: Callable[[], Iterator[Item]], guess: str) -> RowFile:
-    return replace(file, items=Rows(rows), tree=None, guesses=(*file.guesses, guess))
+    return replace(file, items=one_by_one(rows), tree=None, guesses=(*file.guesses, guess))
 
 
 def _mostly_rows(values: Collection[object]) -> bool:
@@ -47,9 +47,15 @@ def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
         )
 
 
-def rows_of(file: RowFile, recipe: Recipe, *, quick: bool = False) -> Iterable[Item]:
+def blocks_of(file: RowFile, recipe: Recipe) -> Iterator[Block]:
+    """`rows_of` in blocks, yet to be made exact."""
+    items = rows_of(file, recipe)
+    return file.items.blocks() if items is file.items else in_blocks(items)
+
+
+def rows_of(file: RowFile, recipe: Recipe) -> Iterable[Item]:
     """The rows of a file by its recipe, one a question. Raises UsageError as `items_of`."""
-    items = items_of(file, recipe.rows, quick=quick)
+    items = items_of(file, recipe.rows)
     asked, said = map(_paths, (recipe.fields.question, recipe.fields.answer))
     return _questions(items, asked, said) if any(map(_leads_to_messages, asked)) else items
 
@@ -123,10 +129,10 @@ def _parts(content: object) -> list[Mapping[str, object]]:
     return [part for part in parts if isinstance(part, Mapping)]
 
 
-def items_of(file: RowFile, steps: str, *, quick: bool = False) -> Iterable[Item]:
+def items_of(file: RowFile, steps: str) -> Iterable[Item]:
     """The rows of a file that a recipe's `rows` lead to. Raises UsageError where they do not fit the file."""
     if not steps:
-        return file.items.quick() if quick else file.items
+        return file.items
     if steps.startswith(IN_LIST):
         return _items_in_list(file, steps.removeprefix(IN_LIST))
     if file.tree is None:

@@ -1,17 +1,18 @@
-"""The plain row of a table → its Question in one pass, at about the cost of parsing it.
+"""The plain rows of a table → their questions, a block of rows at a time, at about the cost of parsing them.
 
 Most rows hold texts in named columns, options that are lettered in order or not at all, and an answer that is
-a letter, an option, or a text. This file reads them. For any other row it gives None: `RecipeReader` and
-`question_of` read that one, and they alone know what to refuse and why. Where both give a question it is the
-same one.
+a letter, an option, or a text. This file reads them, column by column. For any other row it gives None:
+`RecipeReader` and `question_of` read that one, and they alone know what to refuse and why. Where both give a
+question it is the same one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, make_dataclass
-from operator import add
+from itertools import chain, compress, repeat
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, TypeVar
 
 from strive_data.annotations.apply_recipe import (
     ABSENT,
@@ -30,9 +31,10 @@ from strive_data.annotations.choices import (
     options_by_letter,
     options_of_columns,
 )
+from strive_data.annotations.json_values import or_error
 from strive_data.annotations.numbers import is_number
 from strive_data.annotations.question import NO_ANSWER, FieldError, is_writable, spans_of
-from strive_data.annotations.rows import Item
+from strive_data.annotations.rows import Block
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.text import is_finite_number
 from strive_data.errors import SampleError
@@ -40,124 +42,170 @@ from strive_data.schema import PROBLEM_TYPES, Question
 
 LETTERS = [*ascii_uppercase]
 MARKS = [f"{letter}. " for letter in LETTERS]
+# "A. text", which has no blank at its fourth place, is between these two.
+FIRST_MARKED, BEHIND_MARKED = ([f"{letter}{sign}" for letter in LETTERS] for sign in (". !", ".!"))
 BEHIND_LETTER = (".", ")", ":")
 TYPES = {name: name for name in PROBLEM_TYPES}
 BY_RULE = ("by options", "by question", "by answer")
 # A row without one of these is none, so that "{column}" and "column" read the same.
 NEEDED = ("id", "video", "question", "answer")
-ESCAPE = ord("\\")
 OPEN, CLOSE = "<answer>", "</answer>"
 LETTER_OF = {
     f"{before}{letter}{behind}": letter for before, behind in (("", ""), (OPEN, CLOSE)) for letter in LETTERS
 }
+T = TypeVar("T")
 # The constructor of a frozen dataclass takes as long as all of the rest: five times that of an open one.
 _Open: Any = make_dataclass("_Open", [field.name for field in fields(Question)], slots=True)
 
 
+class _Columns(dict[str, list[Any]]):
+    """Columns of the rows that are plain so far."""
+
+    def keep(self, wanted: Sequence[object]) -> None:
+        """Leave out the rows for which `wanted` has nothing true."""
+        if not all(wanted):
+            for name, column in self.items():
+                self[name] = [*compress(column, wanted)]
+
+    def by(self, keys: Sequence[T]) -> Iterator[tuple[T, _Columns]]:
+        """The rows of each key."""
+        for key in {*keys}:
+            part = _Columns(self)
+            part.keep([other == key for other in keys])
+            yield key, part
+
+
 class PlainReader:
-    """Reads the plain rows of one file by the recipe of `reader`."""
+    """Reads the plain rows of one file by the recipe of `reader`. `seen` are the columns of all its rows."""
 
     def __init__(self, reader: RecipeReader, videos: VideoFolder) -> None:
         recipe, rule = reader.recipe, reader.recipe.problem_type
         texts = vars(recipe.fields) | {"problem_type": rule.field}
-        columns = {
+        self._columns = {
             name: "" if text[:1] == "{" and name not in NEEDED else column_of(text)
             for name, text in texts.items()
         }
-        # Values that are not one column are put beside the row's columns, under names that no column has.
-        self._moved = [
-            (f"\0{name}", getter(text, recipe.video_folders))
+        # Values that are not one column.
+        self._getters = {
+            name: getter(text, recipe.video_folders)
             for name, text in texts.items()
-            if text and not columns[name]
-        ]
-        self._columns = [column or f"\0{name}" for name, column in columns.items()]
-        self._data_type = columns["data_type"] or "\0data_type"
+            if text and not self._columns[name]
+        }
         self._as_text = texts["answer"].startswith("{")
         self._refuses = bool(recipe.rules.video_after or reader.lists)
         self._rules, self._words, self._otherwise = recipe.rules, rule.words, rule.otherwise
         self._absent = rule.absent or rule.otherwise
         self._labels, self._videos = reader.labels, videos
-        # What repeats, by how it is written: videos with their data type, and sources.
-        self._found: dict[str, tuple[str, str]] = {}
-        self._sources: dict[str, str] = {}
+        # What repeats, by how it is written: videos with their data type, sources, words for a type.
+        self._found: dict[str, tuple[str, str] | None] = {}
+        self._sources: dict[str | None, str | None] = {}
+        self._kinds: dict[str | None, str] = {}
+        self.seen = set[str]()
 
-    def question(self, item: Item) -> Question | None:
-        """The question of a plain row; None for a row that is to be read by the full rules."""
-        row = item.value
-        if type(row) is not dict or self._refuses or item.turn:
-            return None
-        try:
-            if self._moved:
-                found = [(name, get(item, row)) for name, get in self._moved]
-                row = row | {name: value for name, value in found if value is not ABSENT}
-            return self._question(row, item.raw)
-        except (SampleError, FieldError):
-            return None
+    def questions(self, block: Block) -> Sequence[Question | None]:
+        """The question of each plain row; None for a row that is to be read by the full rules."""
+        size = len(block.value)
+        of = _Columns(place=[*range(size)], row=[*block.value])
+        of.keep([type(row) is dict for row in of["row"]])
+        self.seen.update(*of["row"])
+        if self._refuses or any(block.turn):
+            return [None] * size
+        for name in self._columns:
+            self._take(name, of, block)
+        self._find_videos(of)
+        self._clean(of)
+        found = dict(self._judged(of))
+        return [*map(found.get, range(size))]
 
-    def _question(self, row: Row, raw: bytes) -> Question | None:
-        # In the order of `Fields`.
-        name, path, text, answer, options, evidence, source, data_type, image, fps, times, word = map(
-            row.get, self._columns
-        )
-        if type(path) is not str or type(text) is not str or (image is not None and image != ""):
-            return None
-        if fps is not None or times is not None or (evidence and self._rules.moment_seconds):
-            return None
-        if type(name) is int and -LARGEST < name < LARGEST:
-            name = str(name)
-        elif type(name) is not str or not name.isprintable() or name[:1] in ("", " "):
-            return None
-        video, kind = self._found.get(path) or self._find(path)
-        if data_type != kind and (data_type is not None or self._data_type in row):
-            return None
+    def _take(self, name: str, of: _Columns, block: Block) -> None:
+        """Add the column of a field, and keep the rows whose value may be a plain one."""
+        column, default = self._columns[name], ABSENT if name == "data_type" else None
+        if name in self._getters:
+            pairs = zip(map(block.item, of["place"]), of["row"], strict=True)
+            of[name] = [or_error(self._getters[name], item, row) for item, row in pairs]
+            of.keep([not isinstance(value, SampleError) for value in of[name]])
+            of[name] = [default if value is ABSENT else value for value in of[name]]
+        elif column and column in self.seen:
+            of[name] = [row.get(column, default) for row in of["row"]]
+        else:
+            of[name] = [default] * len(of["row"])
+            if name not in NEEDED:
+                return
+        if name in ("video", "question"):
+            of.keep([type(value) is str for value in of[name]])
+        elif name in ("source", "problem_type"):
+            of.keep([value is None or type(value) is str for value in of[name]])
+        elif name in ("image", "fps", "frame_times"):
+            of.keep([value is None or (value == "" and name == "image") for value in of[name]])
+        elif name == "id":
+            of[name] = [
+                str(value) if type(value) is int and -LARGEST < value < LARGEST else value
+                for value in of[name]
+            ]
+            # No printable character but a blank comes before "!".
+            of.keep([type(value) is str and value >= "!" and value.isprintable() for value in of[name]])
+
+    def _find_videos(self, of: _Columns) -> None:
+        of["video"] = _by_value(self._found, self._find, of["video"])
+        of.keep(of["video"])
+        pairs = zip(of["data_type"], of["video"], strict=True)
+        of.keep([given is ABSENT or given == kind for given, (_, kind) in pairs])
+        of["video"] = [video for video, _ in of["video"]]
+
+    def _clean(self, of: _Columns) -> None:
+        """Questions and answers as texts without place holders and tags, options as lists of texts."""
+        joined = "".join(of["question"])
         for holder in self._rules.strip:
-            text = text.removeprefix(holder).removesuffix(holder)
-            if holder in text or text[:1] in ",;'’":  # within the question
-                return None
-        text = text.strip()
-        if type(answer) is not str:
-            said = self._number(answer)
-        else:
-            said = untagged(answer).strip() if self._rules.answer_in_tags else answer.strip()
-        try:
-            written = [*map(str.strip, options if type(options) is list else self._listed(options, row))]
-        except TypeError:
-            return None
-        if not text or not said:
-            return None
-        # JSON without an escape holds nothing that cannot be written.
-        if (ESCAPE in raw or not raw or self._moved) and not is_writable("".join([text, said, *written])):
-            return None
-        problem_type = self._kind(word)
-        if problem_type == "multiple choice" or (written and problem_type in BY_RULE):
-            problem_type = "multiple choice"
-            choices, right = self._choices(written, said)
-        elif type(answer) is str or self._as_text:
-            problem_type = _open_type(problem_type, text, said)
-            choices, right = tuple(written), _answer(problem_type, said)
-        else:
-            return None
-        if not right:
-            return None
-        if source is not None:
-            source = self._source(source)
-        spans = () if evidence is None else spans_of(evidence)
-        made = _Open(name, video, text, right, problem_type, choices, source or "", spans, 0.0, ())
-        made.__class__ = Question
-        return made  # type: ignore[no-any-return]  # has just become one
+            if holder in joined:
+                of["question"] = [text.removeprefix(holder).removesuffix(holder) for text in of["question"]]
+                # Within the question it is for the full rules.
+                of.keep([holder not in text and text[:1] not in ",;'’" for text in of["question"]])
+        of["question"] = [text.strip() for text in of["question"]]
+        said = [value if type(value) is str else self._number(value) for value in of["answer"]]
+        if self._rules.answer_in_tags:
+            said = [
+                LETTER_OF.get(text) or (untagged(text) if "<" in text or "\\" in text else text)
+                for text in said
+            ]
+        of["said"] = [*map(str.strip, said)]
+        of.keep([text and said for text, said in zip(of["question"], of["said"], strict=True)])
+        of["options"] = [
+            value if type(value) is list else self._listed(value, row)
+            for value, row in zip(of["options"], of["row"], strict=True)
+        ]
+        if {*map(type, chain(*of["options"]))} - {str}:
+            of.keep([{*map(type, options)} <= {str} for options in of["options"]])
+        joined = "".join([*of["question"], *of["said"], *chain(*of["options"])])
+        if not joined.isascii() or "\0" in joined:
+            rows = zip(of["question"], of["said"], of["options"], strict=True)
+            of.keep([is_writable("".join([text, said, *options])) for text, said, options in rows])
 
-    def _find(self, path: str) -> tuple[str, str]:
+    def _judged(self, of: _Columns) -> Iterator[tuple[int, Question]]:
+        """The questions by their places."""
+        of["source"] = _by_value(self._sources, _source, of["source"])
+        of["spans"] = [() if value is None else self._spans(value) for value in of["evidence_spans"]]
+        for name in ("source", "spans"):
+            of.keep([value is not None for value in of[name]])
+        of["kind"] = _by_value(self._kinds, self._kind, of["problem_type"])
+        # How many options a multiple choice has; 0 for any other question.
+        counts = [
+            len(options) or 1 if kind == "multiple choice" or (options and kind in BY_RULE) else 0
+            for kind, options in zip(of["kind"], of["options"], strict=True)
+        ]
+        for count, part in of.by(counts):
+            if count != 1 and count <= len(LETTERS):
+                yield from self._choices(part) if count else self._open(part)
+
+    def _find(self, path: str) -> tuple[str, str] | None:
+        """The video and its data type."""
         clean = path.strip()
         if not clean or not is_writable(clean):
-            raise FieldError("path", "")
-        video = self._videos.find(clean, label=self._labels.get("path", "path"))
-        found = self._found[path] = video, "image" if is_image(clean) else "video"
-        return found
-
-    def _source(self, source: object) -> str:
-        if type(source) is not str or (source and not source.strip()) or not is_writable(source):
-            raise FieldError("data_source", "")
-        return self._sources.setdefault(source, source.strip())
+            return None
+        try:
+            video = self._videos.find(clean, label=self._labels.get("path", "path"))
+        except SampleError:
+            return None
+        return video, "image" if is_image(clean) else "video"
 
     def _number(self, answer: object) -> str:
         """A number as the text of an answer where the recipe reads it so; "" for any other value."""
@@ -166,50 +214,113 @@ class PlainReader:
 
     def _listed(self, options: object, row: Row) -> list[Any]:
         """Options that are no list: in columns of their own, by their letters, or none."""
-        if options is None:
-            columns = self._rules.option_columns
-            return options_of_columns(row, columns) if columns else []
-        if type(options) is not dict or self._rules.options != "any":
-            raise FieldError("options", "")
-        return options_by_letter(options, "")
+        try:
+            if options is None:
+                columns = self._rules.option_columns
+                return options_of_columns(row, columns) if columns else []
+            if type(options) is dict and self._rules.options == "any":
+                return [*options_by_letter(options, "")]
+        except SampleError:
+            pass
+        return [None]  # which is no text
 
-    def _kind(self, word: object) -> str:
+    def _kind(self, word: str | None) -> str:
         """What the recipe's rule makes of a row's word for its type; "" where only the full rules know it."""
-        if type(word) is not str:
-            return "" if word is not None else self._absent
+        if word is None:
+            return self._absent
         return self._words.get(word.casefold(), self._otherwise) if self._words else TYPES.get(word, "")
 
-    def _choices(self, written: list[str], answer: str) -> tuple[tuple[str, ...], str]:
-        """Options "A. text" and the letter of the right one; "" for what the full rules are to judge."""
-        count, first, rule = len(written), written[0] if written else "", self._rules.answer
-        if not 2 <= count <= len(LETTERS) or "" in written or written[-1] in NO_OPTION:
-            return (), ""
-        texts = written
-        if first[:3] == "A. ":
-            for mark, option in zip(MARKS, written, strict=False):
-                if option[:3] != mark or option[3].isspace():
-                    return (), ""
-            options = tuple(written)
-            if rule in ("option", "text"):
-                texts = [option[3:] for option in written]
-        elif self._rules.options == "any" and first[0] != "(" and first[1:2] not in BEHIND_LETTER:
-            options = tuple(map(add, MARKS, written))
+    def _spans(self, evidence: object) -> object:
+        try:
+            return None if evidence and self._rules.moment_seconds else spans_of(evidence)
+        except FieldError:
+            return None
+
+    def _choices(self, of: _Columns) -> Iterator[tuple[int, Question]]:
+        """Multiple choice with one number of options, which become "A. text", and the answer a letter."""
+        columns = [[*map(str.strip, column)] for column in zip(*of["options"], strict=True)]
+        written = options = texts = [*zip(*columns, strict=True)]
+        marked = [FIRST_MARKED[0] <= first < BEHIND_MARKED[0] for first in columns[0]]
+        if len({*marked}) > 1:
+            for _, part in of.by(marked):
+                yield from self._choices(part)
+            return
+        if all(marked):
+            pairs = zip(columns, FIRST_MARKED, BEHIND_MARKED, strict=False)
+            flags = (
+                [low <= one < high and (one.isascii() or not one[3].isspace()) for one in column]
+                for column, low, high in pairs
+            )
+            plain = [*map(all, zip(*flags, strict=True))]
+            if self._rules.answer in ("option", "text"):
+                texts = [tuple([option[3:] for option in row]) for row in written]
         else:
-            return (), ""
-        if rule == "index":
-            letter = letter_of_index(answer, options, "")
-        elif rule == "letter":
+            plain = [
+                row[0][:1] not in ("(", "")
+                and row[0][1:2] not in BEHIND_LETTER
+                and "" not in row
+                and row[-1] not in NO_OPTION
+                and self._rules.options == "any"
+                for row in written
+            ]
+            lettered = (
+                [f"{mark}{text}" for text in column] for mark, column in zip(MARKS, columns, strict=False)
+            )
+            options = [*zip(*lettered, strict=True)]
+        of["options"], of["texts"] = options, texts
+        of.keep(plain)
+        of["right"] = [*map(self._letter, of["said"], of["texts"], of["options"])]
+        of["kind"] = ["multiple choice"] * len(of["right"])
+        yield from _made(of)
+
+    def _letter(self, answer: str, texts: Sequence[str], options: Sequence[str]) -> str:
+        """The letter of the right option; "" for what the full rules are to judge."""
+        rule, letter = self._rules.answer, ""
+        if rule == "letter" or (rule == "option" and len(answer) == 1 and answer not in texts):
             letter = LETTER_OF.get(answer, "")
+        elif rule == "index":
+            found = or_error(letter_of_index, answer, options, "")
+            letter = found if isinstance(found, str) else ""
         elif answer in texts:
-            sure = texts.count(answer) == 1 and (rule == "text" or not _may_name_letter(answer))
-            letter = LETTERS[texts.index(answer)] if sure else ""
-        elif rule == "text":
-            letter = ""
-        elif len(answer) == 1:
-            letter = LETTER_OF.get(answer, "")
-        else:
-            letter = answer[0] if answer in options else ""
-        return options, letter if letter <= LETTERS[count - 1] else ""
+            if texts.count(answer) == 1 and (rule == "text" or not _may_name_letter(answer)):
+                letter = LETTERS[texts.index(answer)]
+        elif rule == "option" and answer in options:
+            letter = answer[0]
+        return letter if letter <= LETTERS[len(options) - 1] else ""
+
+    def _open(self, of: _Columns) -> Iterator[tuple[int, Question]]:
+        """Questions that are no multiple choice."""
+        of["options"] = [(*map(str.strip, options),) for options in of["options"]]
+        of["kind"] = [*map(_open_type, of["kind"], of["question"], of["said"])]
+        of["right"] = [
+            _answer(kind, said) if type(answer) is str or self._as_text else ""
+            for kind, said, answer in zip(of["kind"], of["said"], of["answer"], strict=True)
+        ]
+        return _made(of)
+
+
+def _made(of: _Columns) -> Iterator[tuple[int, Question]]:
+    """The questions of those rows that have a right answer, by their places."""
+    of.keep(of["right"])
+    names = ("id", "video", "question", "right", "kind", "options", "source", "spans")
+    made = [*map(_Open, *(of[name] for name in names), repeat(0.0), repeat(()))]
+    for one in made:
+        one.__class__ = Question
+    return zip(of["place"], made, strict=True)
+
+
+def _by_value(known: dict[Any, Any], read: Callable[[Any], object], column: Sequence[Any]) -> list[Any]:
+    """What `read` makes of each value, read once; `known` has the earlier ones."""
+    for value in dict.fromkeys(column):
+        if value not in known:
+            known[value] = read(value)
+    return [*map(known.__getitem__, column)]
+
+
+def _source(value: str | None) -> str | None:
+    """A source without blanks around it; None for what the full rules are to judge."""
+    source = (value or "").strip()
+    return source if bool(source) == bool(value) and is_writable(source) else None
 
 
 def _may_name_letter(answer: str) -> bool:

@@ -24,8 +24,6 @@ from strive_data.schema import GROUNDING, PROBLEM_TYPES, ProblemType, Question, 
 
 Row = dict[str, object]
 
-# JSON can hold what no file name and no UTF-8 can: NUL, and half of a surrogate pair.
-UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 WRAPPED = re.compile(r"<answer>(.*)</answer>", re.DOTALL)
 # How tables write that there is no value.
 NO_ANSWER = ("nan", "none", "null", "n/a")
@@ -256,8 +254,12 @@ def _text(row: Row, name: str) -> str:
 
 
 def is_writable(value: str) -> bool:
-    """Whether a text can be a file name and UTF-8."""
-    return (value.isascii() and "\0" not in value) or not UNWRITABLE.search(value)
+    """Whether a text can be a file name and UTF-8: no NUL, no half of a surrogate pair, as JSON can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 def _check_text(name: str, value: str) -> None:

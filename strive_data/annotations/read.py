@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
 from strive_data.annotations.choose_recipe import choose, printable
-from strive_data.annotations.nested_rows import rows_of
+from strive_data.annotations.nested_rows import blocks_of, rows_of
 from strive_data.annotations.numbers import is_number
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
@@ -27,6 +27,7 @@ from strive_data.annotations.recipes import (
 )
 from strive_data.annotations.rows import (
     EXPECTED,
+    Block,
     Item,
     Places,
     RowFile,
@@ -74,21 +75,39 @@ class Annotations:
 
 
 class _Reader:
-    """Reads the rows of one file. `used`, the row of each id, and `places` hold those of earlier files."""
+    """Reads the rows of one file into `questions` and `failures`; `seen` are their columns. `used`, the row
+    of each id, and `places` hold those of earlier files."""
 
     def __init__(self, recipe: Recipe, videos: VideoFolder, used: dict[str, int], places: Places) -> None:
         self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
         self._turns = self._numbers = 0
+        self.seen = self._plain.seen
+        self.questions: list[tuple[int, Question]] = []
+        self.failures: list[FailedRow] = []
 
-    def question(self, row: int, item: Item) -> Question:
-        """The item's question; notes its id as used. Raises SampleError for a bad row."""
-        question = self._question(row, item)
-        self._turns += bool(item.turn)
-        if question.problem_type == "free-form" and is_number(question.answer):
-            self._numbers += self._rows.is_guess(item)
-        return question
+    def read(self, first: int, block: Block) -> int:
+        """Read the next rows, which count from `first`, and note their ids as used; the count behind them."""
+        self._places.add(block)
+        found = self._plain.questions(block)
+        rows, before = [*range(first, first + len(found))], len(self.questions)
+        made = [question for question in found if question]
+        ids = [question.sample_id for question in made]
+        if len(ids) == len(rows) and [*map(self._used.setdefault, ids, rows)] == rows:
+            self.questions += zip(rows, made, strict=True)
+        else:
+            for row, plain in zip(rows, found, strict=True):
+                item = block.item(row - first)
+                try:
+                    self.questions.append((row, self._question(row, item, plain)))
+                    self._turns += bool(item.turn)
+                except SampleError as error:
+                    self.failures.append(self._failure(row, item, error))
+        for row, question in self.questions[before:]:
+            if question.problem_type == "free-form" and is_number(question.answer):
+                self._numbers += self._rows.is_guess(block.item(row - first))
+        return first + len(rows)
 
     def guesses(self) -> set[str]:
         """How rows were read that do not say it themselves."""
@@ -114,8 +133,8 @@ class _Reader:
             "such a row to grade it as a number",
         )
 
-    def _question(self, row: int, item: Item) -> Question:
-        plain = self._plain.question(item)
+    def _question(self, row: int, item: Item, plain: Question | None) -> Question:
+        """The item's question. Raises SampleError for a bad row."""
         if plain is not None:
             self._use(plain.sample_id, row)
             return plain
@@ -130,7 +149,7 @@ class _Reader:
         self._use(sample_id_of(layout), row)
         return question_of(layout, self._videos, labels=self._rows.labels)
 
-    def failure(self, row: int, item: Item, error: SampleError) -> FailedRow:
+    def _failure(self, row: int, item: Item, error: SampleError) -> FailedRow:
         """The row of failures.parquet, with as much of the item as is known."""
         known = self._rows.identity(item.exact())
         return FailedRow(
@@ -194,26 +213,19 @@ def annotations_of(
     for choice in chosen:
         file = choice.file
         reader = _Reader(choice.recipe, videos, used, places)
-        seen: set[str] = set()
-        before = len(questions)
         with _collector_paused():
-            for item in rows_of(file, choice.recipe, quick=True):
-                places.add(item)
-                if type(item.value) is dict:
-                    seen.update(item.value)
-                try:
-                    questions.append((row, reader.question(row, item)))
-                except SampleError as error:
-                    failures.append(reader.failure(row, item, error))
-                row += 1
-        types = Counter(question.problem_type for _, question in questions[before:])
+            for block in blocks_of(file, choice.recipe):
+                row = reader.read(row, block)
+        types = Counter(question.problem_type for _, question in reader.questions)
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
-            unread=tuple(printable(seen - names_read(choice.recipe))),
+            unread=tuple(printable(reader.seen - names_read(choice.recipe))),
             guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses())),
             advice=reader.advice(),
             types=dict(types.most_common()),
         )
+        questions += reader.questions
+        failures += reader.failures
         videos.guesses.clear()
     return Annotations(
         questions=tuple(questions),

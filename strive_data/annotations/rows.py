@@ -10,28 +10,36 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from strive_data.annotations.delimited import CR_ALONE, FIRST_BYTES, delimited_rows, encoding_of, open_text
-from strive_data.annotations.json_values import UnsplittableError, json_value, list_values, quick_value
+from strive_data.annotations.json_values import (
+    UnsplittableError,
+    json_value,
+    list_values,
+    or_error,
+    quick_values,
+)
 from strive_data.common.files import near_path
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ROWS_PER_SLICE = 20_000
+# Rows are read in blocks: a step over a block costs less than one for each row.
+ROWS_PER_BLOCK = 1000
+BLOCK_BYTES = 1 << 18
 # Enough rows to know the columns of a file without reading all of it.
 ROWS_FOR_COLUMNS = 1000
 LINES_TO_JUDGE = 50
-
 
 CHARADES = re.compile(rb"(\S+) (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)##(.+)")
 
@@ -54,11 +62,23 @@ class Item(NamedTuple):
 
     def exact(self) -> Item:
         """The item with its value as it is written."""
-        return self._replace(value=_value(self.raw, json_value), raw=b"") if self.raw else self
+        return self._replace(value=or_error(json_value, self.raw), raw=b"") if self.raw else self
 
 
-# The constructor of a named tuple takes twice as long.
-_item = tuple.__new__
+class Block(NamedTuple):
+    """Rows that follow each other: what their items have, in columns. Steps over a column cost the least."""
+
+    path: Sequence[Path]
+    unit: Sequence[str]
+    number: Sequence[int]
+    row: Sequence[int]
+    value: Sequence[object]
+    raw: Sequence[bytes]
+    turn: Sequence[str]
+
+    def item(self, place: int) -> Item:
+        """The item at a place of the block."""
+        return Item._make(column[place] for column in self)
 
 
 class Places:
@@ -71,13 +91,14 @@ class Places:
         self._texts: list[str] = []
         self._last: tuple[Path, str] | None = None
 
-    def add(self, item: Item) -> None:
-        """Note the next row."""
-        if (item.path, item.unit) != self._last:
-            self._last = item.path, item.unit
-            self._starts.append(len(self._numbers))
-            self._texts.append(f"{item.path.name} {item.unit}")
-        self._numbers.append(item.number)
+    def add(self, block: Block) -> None:
+        """Note the next rows."""
+        for row, place in enumerate(zip(block.path, block.unit, strict=True), len(self._numbers)):
+            if place != self._last:
+                self._last = place
+                self._starts.append(row)
+                self._texts.append(f"{place[0].name} {place[1]}")
+        self._numbers.extend(block.number)
 
     def of(self, row: int) -> str:
         """The place of a row; its number for one that was not noted."""
@@ -95,16 +116,18 @@ class JsonText:
     encoding: str
     cr_alone: bool = False
 
-    def lines(self) -> Iterator[bytes]:
-        """Its lines. Bytes, since a text would also be cut at U+2028 and its like, which JSON allows."""
+    def lines(self) -> Iterator[list[bytes]]:
+        """Its lines, in blocks. Bytes, since a text would also be cut at U+2028 and its like, which JSON
+        allows."""
         if self.encoding != "utf-8-sig" or self.cr_alone:
             with open_text(self.path, self.encoding) as text:
-                for line in text:
-                    yield line.encode("utf-8", "surrogatepass")
+                while block := text.readlines(BLOCK_BYTES):
+                    yield [line.encode("utf-8", "surrogatepass") for line in block]
             return
         with self.path.open("rb") as file:
-            yield next(file, b"").removeprefix(BYTE_ORDER_MARK)
-            yield from file
+            yield [next(file, b"").removeprefix(BYTE_ORDER_MARK)]
+            while lines := file.readlines(BLOCK_BYTES):
+                yield lines
 
     def blocks(self) -> Iterator[bytes]:
         """Its content in pieces of about a MiB, without the blanks before it."""
@@ -126,12 +149,25 @@ class JsonText:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file; each iteration reads it once more. Those of `quick` are yet to be made exact."""
+    """The rows of a file; each iteration reads it once more. Those of `blocks` are yet to be made exact."""
 
-    quick: Callable[[], Iterator[Item]]
+    blocks: Callable[[], Iterator[Block]]
 
     def __iter__(self) -> Iterator[Item]:
-        return map(Item.exact, self.quick())
+        for block in self.blocks():
+            yield from (Item._make(fields).exact() for fields in zip(*block, strict=True))
+
+
+def in_blocks(items: Iterable[Item]) -> Iterator[Block]:
+    """The items, a thousand at a time."""
+    rest = iter(items)
+    while block := list(islice(rest, ROWS_PER_BLOCK)):
+        yield Block(*zip(*block, strict=True))
+
+
+def one_by_one(items: Callable[[], Iterator[Item]]) -> Rows:
+    """The rows that a function gives one by one."""
+    return Rows(lambda: in_blocks(items()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,12 +214,12 @@ def read_rows(path: Path) -> RowFile:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         table = delimited_rows(path)
-        rows = Rows(partial(_table_items, path, table.rows))
+        rows = one_by_one(partial(_table_items, path, table.rows))
         if next(iter(rows), None) is None:
             raise _unusable(path, "has a header and no rows")
         return RowFile(path=path, sha256=sha256, items=rows, header=table.header, guesses=table.guesses)
     if suffix == ".txt" and CHARADES.match(start.split(b"\n")[0]):
-        return RowFile(path=path, sha256=sha256, items=Rows(partial(_charades_items, path)))
+        return RowFile(path=path, sha256=sha256, items=one_by_one(partial(_charades_items, path)))
     if suffix in (".parquet", ".pq"):
         rows = _parquet_rows(path)
         header = frozenset(pl.scan_parquet(path).collect_schema().names())
@@ -193,15 +229,15 @@ def read_rows(path: Path) -> RowFile:
     opened = partial(RowFile, path=path, sha256=sha256, guesses=tuple(guesses))
     first = next(text.blocks())
     if first.startswith(b"[") and not _is_lines(text, first):
-        return opened(items=Rows(partial(_list_items, text)))
+        return opened(items=Rows(partial(_list_blocks, text)))
     tree = _tree(text)
     if tree is None:
-        return opened(items=Rows(partial(_line_items, text)))
+        return opened(items=_lines(text))
     if columns := _columns(tree):
-        rows = Rows(partial(_rows_of_columns, path, columns))
+        rows = one_by_one(partial(_rows_of_columns, path, columns))
         return opened(items=rows, tree=tree, guesses=(*guesses, "an object of columns, not a list of rows"))
     only = Item(path, "line", 1, 0, tree)
-    return opened(items=Rows(lambda: iter([only])), tree=tree)
+    return opened(items=one_by_one(lambda: iter([only])), tree=tree)
 
 
 def _table_items(
@@ -231,7 +267,7 @@ def _parquet_rows(path: Path) -> Rows:
         raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
     if not count:
         raise _unusable(path, "has no rows")
-    return Rows(partial(_parquet_items, path, count))
+    return one_by_one(partial(_parquet_items, path, count))
 
 
 def _parquet_items(path: Path, count: int) -> Iterator[Item]:
@@ -267,49 +303,56 @@ def _rows_of_columns(path: Path, columns: Mapping[str, list[object]]) -> Iterato
         yield Item(path, "row", row, row, fields)
 
 
-def _list_items(text: JsonText) -> Iterator[Item]:
+def _list_blocks(text: JsonText) -> Iterator[Block]:
     row = 0
     try:
-        for value in list_values(text.blocks()):
-            yield _item(Item, (text.path, "item", row, row, value, b"", ""))
-            row += 1
+        for values in list_values(text.blocks()):
+            if values:
+                yield _block(text.path, "item", row, values)
+                row += len(values)
     except UnsplittableError:
         try:
             whole = text.whole()
         except SampleError as error:
             raise _unusable(text.path, error.message) from error
-        for value in whole[row:] if isinstance(whole, list) else ():
-            yield Item(text.path, "item", row, row, value)
-            row += 1
+        if rest := whole[row:] if isinstance(whole, list) else []:
+            yield _block(text.path, "item", row, rest)
+            row += len(rest)
     if not row:
         raise _unusable(text.path, "the list is empty")
+
+
+def _block(path: Path, unit: str, first: int, values: Sequence[object]) -> Block:
+    """Rows that count from `first`, as their numbers do."""
+    size, rows = len(values), range(first, first + len(values))
+    return Block([path] * size, [unit] * size, rows, rows, values, [b""] * size, [""] * size)
 
 
 def _is_lines(text: JsonText, start: bytes) -> bool:
     """Whether a file that begins with [ holds lines, the first of them a list or a broken row."""
     if b"\n" not in start.strip():
         return False
-    values = [item.value for item in islice(_line_items(text), LINES_TO_JUDGE)]
+    values = [item.value for item in islice(_lines(text), LINES_TO_JUDGE)]
     if isinstance(values[0], list) and len(values) > 1:
         return True
     return 2 * sum(isinstance(value, Mapping) for value in values) >= len(values)
 
 
-def _line_items(text: JsonText) -> Iterator[Item]:
-    row, path = 0, text.path
-    for line, raw in enumerate(text.lines(), start=1):
-        if raw.isspace() or not raw:
-            continue
-        yield _item(Item, (path, "line", line, row, _value(raw, quick_value), raw, ""))
-        row += 1
+def _lines(text: JsonText) -> Rows:
+    return Rows(partial(_line_blocks, text))
 
 
-def _value(raw: bytes, read: Callable[[bytes], object]) -> object:
-    try:
-        return read(raw)
-    except SampleError as error:
-        # Without its traceback, whose frames would hold the open file in a cycle until a collection.
-        return SampleError(error.kind, error.message)
+def _line_blocks(text: JsonText) -> Iterator[Block]:
+    row = lines = 0
+    for raws in text.lines():
+        numbers: Sequence[int] = range(lines + 1, lines + len(raws) + 1)
+        lines += len(raws)
+        filled = [not raw.isspace() and raw != b"" for raw in raws]
+        if not all(filled):
+            numbers, raws = [*compress(numbers, filled)], [*compress(raws, filled)]
+        if raws:
+            yield _block(text.path, "line", row, quick_values(raws))._replace(number=numbers, raw=raws)
+            row += len(raws)
 
 
 def _tree(text: JsonText) -> Mapping[str, object] | None:
@@ -317,7 +360,7 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
 
     Raises UsageError for a file without any object, rather than give one failure for each of its lines.
     """
-    items = map(Item.exact, _line_items(text))
+    items = iter(_lines(text))
     first, second = next(items), next(items, None)
     if isinstance(first.value, Mapping):
         return first.value if second is None else None
@@ -330,7 +373,7 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
         return whole
     if isinstance(whole, SampleError):
         raise _unusable(text.path, whole.message)
-    if not any(isinstance(item.value, Mapping) for item in _line_items(text)):
+    if not any(isinstance(item.value, Mapping) for item in _lines(text)):
         reason = (
             f" (line {first.number}: {first.value.message}{broken})"
             if isinstance(first.value, SampleError)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strive_data.annotations.apply_recipe import RecipeReader
-from strive_data.annotations.json_values import quick_value
+from strive_data.annotations.json_values import quick_values
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of
 from strive_data.annotations.recipes import own_table, packaged_recipes, with_option_columns
-from strive_data.annotations.rows import Item
+from strive_data.annotations.rows import Block, Item
 from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import SampleError
 
@@ -112,17 +112,51 @@ READERS = {name: readers(recipe) for name, recipe in RECIPES.items()}
 ROWS = {name: rows_of(recipe) for name, recipe in RECIPES.items()}
 
 
+def by_columns(plain, items):
+    return plain.questions(Block(*zip(*items, strict=True)))
+
+
 @settings(max_examples=250, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(RECIPES)))
-def test_a_plain_row_is_read_as_by_the_full_rules(data, name):
+def test_plain_rows_are_read_as_by_the_full_rules(data, name):
+    """In a block with other rows, too."""
     reader, plain = READERS[name]
-    raw = json.dumps(data.draw(ROWS[name]), ensure_ascii=data.draw(st.booleans())).encode()
-    quick = Item(Path("rows.jsonl"), "line", 8, 7, quick_value(raw), raw)
-    exact = quick.exact()
-    for item in (quick, exact):
-        found = plain.question(item)
-        if found is not None:
-            assert found == by_full_rules(reader, exact)
+    rows = data.draw(st.lists(ROWS[name], min_size=1, max_size=4))
+    raws = [json.dumps(row, ensure_ascii=data.draw(st.booleans())).encode() for row in rows]
+    quick = [
+        Item(Path("rows.jsonl"), "line", row + 1, row, value, raw)
+        for row, (value, raw) in enumerate(zip(quick_values(raws), raws, strict=True))
+    ]
+    exact = [item.exact() for item in quick]
+    for items in (quick, exact):
+        for item, found in zip(exact, by_columns(plain, items), strict=True):
+            if found is not None:
+                assert found == by_full_rules(reader, item)
+
+
+def test_rows_that_the_full_rules_refuse_are_not_plain():
+    row = {"id": "7", "video": "v.mp4", "question": "Q?", "answer": "A", "options": ["red", "blue"]}
+    others = [
+        {"answer": "C"},
+        {"answer": "-1"},
+        {"answer": 2},
+        {"id": ""},
+        {"question": " "},
+        {"video": "a\0b"},
+        {"source": "\ud800"},
+        {"evidence_spans": [[2, 1]]},
+        {"options": ["red", ""]},
+        {"options": ["red", None]},
+        {"options": ["A. red", "B.  blue"]},
+        {"options": ["A. red", "B. \u3000blue"]},
+    ]
+    for name, usual in (("own", {}), ("index", {"answer": "1"}), ("text", {"answer": "red"})):
+        rows = [row | usual, *(row | usual | other for other in others)]
+        items = [Item(Path("r.jsonl"), "line", at, at, each) for at, each in enumerate(rows)]
+        found = by_columns(readers(RECIPES[name])[1], items)
+        assert found[0] is not None
+        for item, question in zip(items, found, strict=True):
+            assert question in (None, by_full_rules(readers(RECIPES[name])[0], item))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +178,7 @@ def test_rows_as_most_tables_hold_them_are_plain(name, row):
     """Else they would be right and slow."""
     reader, plain = READERS[name]
     item = Item(Path("rows.jsonl"), "line", 8, 7, row)
-    found = plain.question(item)
+    (found,) = by_columns(plain, [item])
     assert found is not None
     assert found == by_full_rules(reader, item)
     with pytest.raises(AttributeError):
