@@ -18,6 +18,7 @@ PICTURE = Path(__file__).with_name("gains.png")
 STUDIES = Path(__file__).parents[2] / "manifests" / "studies"
 NOISY = "2026-11-29-hard-demo-noisy"
 GRPO, UNIFORM, VIEWS, STRIVE = "grpo-importance", "grpo-uniform", "per-variant", "strive"
+LONGER = "grpo-long"
 # (arm, the arm that it is compared with, the title of their lines, the study of each line)
 COMPARED = (
     (
@@ -40,6 +41,10 @@ COMPARED = (
             "hard, clean scorer": "2026-11-29-hard-demo",
             "demo": "2026-11-29-demo",
         },
+    ),
+    (
+        *(STRIVE, LONGER, "equal time: STRIVE over GRPO 1×8 of 90 steps"),
+        {"hard, noisy scorer": f"{NOISY}-equal-time"},
     ),
 )
 
