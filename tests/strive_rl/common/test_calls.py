@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -134,8 +135,13 @@ def test_ctrl_c_ends_the_calls_but_in_training_it_is_the_functions_own() -> None
     async def later() -> None:
         raise KeyboardInterrupt("own")
 
-    with pytest.raises(KeyboardInterrupt):
-        call_all(plain, [()], CallLimits())
+    # A shell that starts the tests in the background has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            call_all(plain, [()], CallLimits())
+    finally:
+        signal.signal(signal.SIGINT, before)
     with listening():
         outcomes = [call_all(function, [()], CallLimits())[0] for function in (plain, later)]
     assert [repr(outcome.error) for outcome in outcomes] == ["KeyboardInterrupt('own')"] * 2
