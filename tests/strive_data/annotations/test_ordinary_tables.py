@@ -47,11 +47,8 @@ ORDINARY = {
 
 @pytest.mark.parametrize(
     ("header", "options"),
-    [
-        ("image,question,answer", {}),
-        ("Image Path,prompt,label", {}),
-        ("image,question,answer", {"video": "image"}),
-    ],
+    [("image,question,answer", each) for each in ({}, {"video": "image"})]
+    + [("Image Path,prompt,label", {})],
 )
 def test_a_table_of_images_alone(root: Path, header: str, options: dict[str, str]) -> None:
     (root / "v" / "x.png").touch()
