@@ -59,7 +59,7 @@ def test_all_questions_of_all_clips_are_built(shards: Path) -> None:
 def test_the_report_shows_the_right_frames_at_the_right_times(shards: Path, shared_data: Path) -> None:
     """Each thumbnail is, of all frames of the clip decoded one by one, the one of its time."""
     run("strive-data", "report", shards, "--sample", "1")
-    page = (shards / "report.html").read_text()
+    page = (shards / "report-chosen.html").read_text()
     data = dict(re.findall(r'<image id="([^"]+)"[^>]*href="data:image/jpeg;base64,([^"]+)"', page))
     shown = re.findall(r'title="[^":]+: ([\d.]+) s, score [^"]+"><svg [^>]+><use href="#([^"]+)"', page)
     assert len(shown) == 3 * 8
