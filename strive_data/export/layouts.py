@@ -58,9 +58,12 @@ LAYOUTS = {
     "messages": Layout(
         reader="ms-swift (https://github.com/modelscope/ms-swift) and LLaMA-Factory "
         "(https://github.com/hiyouga/LLaMA-Factory)",
-        usage="ROOT_IMAGE_DIR={out} swift rlhf --rlhf_type grpo --model MODEL --reward_funcs accuracy "
-        "--dataset {out}/train.jsonl",
-        note="in LLaMA-Factory dataset_dir: {path}, dataset: strive",
+        usage="ROOT_IMAGE_DIR={out} swift rlhf --rlhf_type grpo --model MODEL "
+        "--external_plugins REWARD.py --reward_funcs NAME --dataset {out}/train.jsonl",
+        note="warning: --reward_funcs accuracy, ms-swift's own, reads only numeric answers: letters and "
+        "texts all get one reward, from which nothing is learnt. Register a reward of yours as NAME in "
+        "REWARD.py; strive_data/README.md has one of strive_rl.algorithm.reward_of. In LLaMA-Factory "
+        "dataset_dir: {path}, dataset: strive",
         write=messages,
     ),
     "trl": Layout(

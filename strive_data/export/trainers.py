@@ -181,8 +181,8 @@ def messages(folder: Path, rows: Iterable[ExportRow], options: ExportOptions) ->
     Image paths are relative to the folder, so that it can be moved: set ROOT_IMAGE_DIR to it (ms-swift), or
     `dataset_dir` (LLaMA-Factory, which reads dataset_info.json there). GRPO drops the assistant's turn and
     gives `solution` to its rewards. A column named `video` or `options` would be an input to ms-swift. There
-    is no list column but `images` and `times`: an empty list in the first rows has no type for readers of
-    JSON lines.
+    is no list column but `images` and `times`, since an empty list in the first rows has no type for readers
+    of JSON lines: `answer_options` are JSON text.
     """
     with (folder / ROWS_FILE).open("wb") as file:
         for row in rows:
@@ -202,6 +202,7 @@ def _line(row: ExportRow, options: ExportOptions) -> dict[str, object]:
         "images": [f"{IMAGES_FOLDER}/{name}" for name in row.frame_names],
         "solution": question.answer,
         "problem_type": question.problem_type,
+        "answer_options": json.dumps(question.options, ensure_ascii=False),
         "data_source": question.source or NO_SOURCE,
         "sample_id": question.sample_id,
         "variant": row.variant,

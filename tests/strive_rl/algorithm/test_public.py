@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+import strive_data
 import strive_rl.algorithm as algorithm
+from strive_data.export.layouts import export_build
 from strive_rl.algorithm import loss
+from tests.strive_rl.made.shards import make_shards
 
 USE = """
 import sys, numpy as np
@@ -46,3 +53,26 @@ def test_every_public_name_is_there() -> None:
     assert set(algorithm.__all__) == {name for names in algorithm.MODULES.values() for name in names}
     with pytest.raises(AttributeError, match="no attribute 'adventages'"):
         algorithm.adventages  # noqa: B018
+
+
+def test_the_reward_for_ms_swift_tells_answers_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own reward `accuracy` is constant on letters: the command says so, and the page has another."""
+    make_shards(tmp_path / "build")
+    made = export_build(tmp_path / "build", "messages", tmp_path / "out")
+    assert "--reward_funcs accuracy" not in made.usage
+    assert "only numeric answers" in made.note
+    assert made.note in (tmp_path / "out/README.md").read_text()
+    swift = ModuleType("swift.rewards")
+    swift.__dict__.update(ORM=object, orms={})
+    monkeypatch.setitem(sys.modules, "swift", ModuleType("swift"))
+    monkeypatch.setitem(sys.modules, "swift.rewards", swift)
+    page = (Path(str(strive_data.__file__)).parent / "README.md").read_text()
+    (code,) = re.findall(r"```\n(  import json\n.*?orms.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec("if True:\n" + code, names)
+    rows = [json.loads(line) for line in (tmp_path / "out/train.jsonl").read_text().splitlines()][:4]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    answers = [f"<think>x</think><answer>{letter}</answer>" for letter in "ABAB"]
+    given = swift.__dict__["orms"]["strive"]()(answers, **columns)
+    assert columns["solution"] == ["A", "A", "B", "B"]
+    assert given == [1.0, 0.1, 0.1, 1.0]
