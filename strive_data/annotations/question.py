@@ -86,6 +86,8 @@ def _question_of(row: Row, videos: VideoFolder, labels: Mapping[str, str]) -> Qu
     answer = _answer(row, problem_type, options)
     fps, times = _timing(row, videos)
     video = videos.find(_text(row, "path"), label=labels.get("path", "path"), timed=bool(fps or times))
+    if times:
+        videos.gaps.pop(video, None)
     if unread := [] if fps or times else [name for name in TIMING if row.get(name) is not None]:
         names = " and ".join(labels.get(name, name) for name in unread)
         videos.guesses.add(f"{names} not read for videos and images, which have their own times")

@@ -115,6 +115,10 @@ class _Reader:
         if counts:
             some = ", ".join([*counts][:SHOWN_COUNTS]) + " and others" * (len(counts) > SHOWN_COUNTS)
             found |= {f'{plural(counts.total(), "answer")} to "How many" read as numbers: {some}'}
+        if gaps := self._videos.gaps:
+            some = "; ".join(f"{video}: {gap}" for video, gap in [*gaps.items()][:SHOWN_COUNTS])
+            more = "; and others" * (len(gaps) > SHOWN_COUNTS)
+            found |= {f"{plural(len(gaps), 'folder')} of pictures with gaps in their numbers ({some}{more})"}
         if self._turns:
             found |= {
                 f"{plural(self._turns, 'question')} of conversations with several: each is a sample, without "
@@ -227,6 +231,7 @@ def annotations_of(
         questions += reader.questions
         failures += reader.failures
         videos.guesses.clear()
+        videos.gaps.clear()
     return Annotations(
         questions=tuple(questions),
         failures=tuple(failures),

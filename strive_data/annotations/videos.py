@@ -20,8 +20,10 @@ from strive_data.common.files import (
     TIMES_FILE,
     VIDEO_SUFFIXES,
     near_path,
+    picture_order,
+    picture_places,
 )
-from strive_data.common.text import short_repr
+from strive_data.common.text import plural, short_repr
 from strive_data.errors import FailureKind, SampleError
 
 # frames/clip7/%05d.jpg: the pictures of a folder, which is the video.
@@ -43,7 +45,8 @@ def is_image(path: str) -> bool:
 class VideoFolder:
     """The data root, or its URL. With `check_files` off, videos may be absent, and links are not followed.
 
-    `guesses` are the ways in which files were found that are called otherwise than the path says."""
+    `guesses` are the ways in which files were found that are called otherwise than the path says; `gaps` are
+    folders of pictures whose numbers leave some out, and which."""
 
     def __init__(self, root: Path | str, *, check_files: bool = True) -> None:
         self._root, self._check_files = root, check_files
@@ -51,7 +54,7 @@ class VideoFolder:
         self._real_folders: dict[str, Path] = {}
         self._folders: dict[str, bool] = {}
         self._listings: dict[str, tuple[_Names, _Names]] = {}
-        self.guesses, self._hints = set[str](), 0
+        self.guesses, self.gaps, self._hints = set[str](), dict[str, str](), 0
         # The real path of each folder, "" for one that is outside of the root.
         self._inside: dict[str, str] = {}
 
@@ -107,6 +110,8 @@ class VideoFolder:
             if inside and (problem := _missing(real, timed)):
                 message = f"video {short_repr(video)} under {self._root}: {problem}{self._hint(video, real)}"
                 raise SampleError(FailureKind.MISSING, message)
+            if inside and (gap := _gap(real)):
+                self.gaps[video] = gap
         if not inside:
             message = f"{label} {short_repr(path)} leaves the data root {self._root}"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
@@ -190,6 +195,20 @@ class VideoFolder:
             # realpath and not Path.resolve: a loop of links is a missing video, not a RuntimeError.
             self._real_folders[folder] = Path(os.path.realpath(Path(self._root, folder)))
         return self._real_folders[folder]
+
+
+def _gap(real: Path) -> str:
+    """Which pictures of a folder with a rate are missing by the numbers of the others, "" if none are."""
+    files = [path.name for path in real.iterdir()] if real.is_dir() else []
+    names = sorted((n for n in files if Path(n).suffix.lower() in PICTURE_SUFFIXES), key=picture_order)
+    if not names or TIMES_FILE in files:
+        return ""
+    places = picture_places(names)
+    if places is None:
+        return "numbers without a step, so its pictures are timed by their order; give frame_times"
+    missing = places[-1] + 1 - len(names)
+    first = next((name for at, name in enumerate(names) if places[at] > at), "")
+    return f"{plural(missing, 'picture')} missing, first before {first}" if missing else ""
 
 
 def _is_link(path: Path) -> bool:

@@ -6,10 +6,12 @@ import errno
 import fcntl
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,36 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 )
 TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
+_NUMBER = re.compile("([0-9]{1,18})")
 BLOCK_BYTES = 1 << 20
+
+
+def picture_order(name: str) -> tuple[list[int], str]:
+    """Sorts the names of a folder's pictures by the numbers in them, then as texts."""
+    return [int(digits) for digits in _NUMBER.findall(Path(name).stem)], name
+
+
+def picture_places(names: Sequence[str]) -> list[int] | None:
+    """The places of ordered pictures among the frames that their numbers count: 0, 1, 3 of f4, f5, f7 and of
+    f40, f50, f70.
+
+    They are 0, 1, 2 … where other things than one number differ in the names. None where the numbers have no
+    common step, or where more of them are missing than there.
+    """
+    parts = [_NUMBER.split(Path(name).stem) for name in names]
+    same = len({*map(len, parts)}) == 1
+    columns = [
+        [*map(int, column)] if at % 2 else column for at, column in enumerate(zip(*parts, strict=False))
+    ]
+    varying = [at for at, column in enumerate(columns) if len(set(column)) > 1]
+    numbers = columns[varying[0]] if same and len(varying) == 1 and varying[0] % 2 else ()
+    if len({*numbers}) < len(names):
+        return [*range(len(names))]
+    step = min(int(after) - int(before) for before, after in pairwise(numbers))
+    places = [divmod(int(number) - int(numbers[0]), step) for number in numbers]
+    if places[-1][0] + 1 > 2 * len(names) or any(rest for _, rest in places):
+        return None
+    return [place for place, _ in places]
 
 
 def temporary_of(path: Path) -> Path:

@@ -9,8 +9,9 @@ first:
 
 - those that the caller gives (a column of the annotation);
 - `times.txt` in the folder: one time in seconds a line, as many lines as files, not decreasing;
-- the rate that the caller gives, or that `fps.txt` in the folder gives: frame n is shown at n / fps. Frames
-  are counted, so that numbers missing in the names change no time.
+- the rate that the caller gives, or that `fps.txt` in the folder gives: frame n is shown at n / fps. Where
+  one number differs in the names, it counts the frames (`picture_places`): a picture that is missing is lost
+  as a damaged one is, and the others keep their times.
 
 Times count from the first frame, as in every video.
 """
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import warnings
 from collections.abc import Sequence
 from hashlib import sha256
@@ -32,7 +32,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
-from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE
+from strive_data.common.files import PICTURE_SUFFIXES, RATE_FILE, TIMES_FILE, picture_order, picture_places
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.store import UNREADABLE, UPRIGHT, FrameStore, finish
@@ -144,27 +144,27 @@ class FrameFolderReader:
         """Candidates at the midpoints of equal cells.
 
         `video_id` hashes the pictures in their order, not their names or times. A picture that cannot be
-        decoded, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of kind missing
-        (no folder), empty (no pictures), not_media (no times, unusable ones, or pictures of several sizes),
-        zero_frames or partial_decode.
+        decoded, is missing, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of
+        kind missing (no folder), empty (no pictures), not_media (no times, unusable ones, or pictures of
+        several sizes), zero_frames or partial_decode.
         """
-        files = frame_files(path)
-        times, duration_seconds = frame_times(path, len(files), self._fps, self._times)
+        pictures, times, duration_seconds = frame_times(path, self._fps, self._times)
         chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
         store = FrameStore(len(chosen), settings, orientation=UPRIGHT)
         size: tuple[int, int] | None = None
         for slot, number in enumerate(chosen.tolist()):
-            frame = _decode(files[number], settings.max_source_pixels)
-            if frame is not None:
+            file = pictures[number]
+            frame = _decode(file, settings.max_source_pixels) if file else None
+            if file and frame is not None:
                 size = size or (frame.width, frame.height)
-                _refuse_other_size(files[number], frame, size)
+                _refuse_other_size(file, frame, size)
                 store.put(slot, frame)
         return finish(
             path,
             store,
             times[chosen],
             self,
-            video_id=_identity(files),
+            video_id=_identity([file for file in pictures if file]),
             duration_seconds=duration_seconds,
             decode_errors=int((~store.filled).sum()),
         )
@@ -189,20 +189,19 @@ def frame_files(folder: Path) -> list[Path]:
         raise SampleError(
             FailureKind.EMPTY, f"{folder}: no frames in it ({', '.join(sorted(PICTURE_SUFFIXES))})"
         )
-
-    def order(file: Path) -> tuple[list[int], str]:
-        return [int(digits) for digits in re.findall(r"[0-9]{1,18}", file.stem)], file.name
-
-    return sorted(files, key=order)
+    return sorted(files, key=lambda file: picture_order(file.name))
 
 
 def frame_times(
-    folder: Path, count: int, fps: float | None = None, given: Sequence[float] = ()
-) -> tuple[Times, float]:
-    """Times of `count` frames in seconds from the first, float64 [count], and the duration in seconds.
+    folder: Path, fps: float | None = None, given: Sequence[float] = ()
+) -> tuple[list[Path | None], Times, float]:
+    """The frames of a folder, None for one whose picture is missing; their times in seconds from the first,
+    float64 [frames]; and the duration in seconds.
 
     The last frame lasts as long as the typical one.
     """
+    files: list[Path | None] = [*(pictures := frame_files(folder))]
+    count = len(files)
     file = folder / TIMES_FILE
     if given or file.is_file():
         times = np.array(given or _numbers(file), dtype=np.float64)
@@ -214,11 +213,22 @@ def frame_times(
             raise _unusable(file, "times that decrease or are no numbers, expected seconds in order")
         steps = np.diff(np.unique(times))
         last = float(np.median(steps)) if len(steps) else 1.0
-        return times - times[0], float(times[-1] - times[0]) + last
+        return files, times - times[0], float(times[-1] - times[0]) + last
     rate = fps if fps is not None else _rate(folder)
     if not (math.isfinite(rate) and rate > 0):
         raise _unusable(folder, f"a rate of {rate} frames a second, expected a positive number")
-    return np.arange(count, dtype=np.float64) / rate, count / rate
+    if places := picture_places([picture.name for picture in pictures]):
+        there = dict(zip(places, pictures, strict=True))
+        files = [there.get(place) for place in range(places[-1] + 1)]
+    return files, np.arange(len(files), dtype=np.float64) / rate, len(files) / rate
+
+
+def picture_times(
+    folder: Path, fps: float | None = None, given: Sequence[float] = ()
+) -> tuple[list[Path], Times, float]:
+    """`frame_times` of the pictures that are there."""
+    frames, times, seconds = frame_times(folder, fps, given)
+    return [file for file in frames if file], times[[file is not None for file in frames]], seconds
 
 
 def _rate(folder: Path) -> float:
@@ -247,8 +257,7 @@ def _unusable(path: Path, what: str) -> SampleError:
 
 def folder_sha256(folder: Path, fps: float | None = None, given: Sequence[float] = ()) -> str:
     """Hash of the pictures of a folder and of their times. Raises SampleError as `FrameFolderReader.read`."""
-    files = frame_files(folder)
-    times, seconds = frame_times(folder, len(files), fps, given)
+    files, times, seconds = picture_times(folder, fps, given)
     return sha256(_identity(files).encode() + times.tobytes() + repr(seconds).encode()).hexdigest()
 
 

@@ -31,7 +31,7 @@ from strive_data.annotations.videos import VideoFolder
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import ROUNDING_SECONDS
 from strive_data.decode.packet_index import read_index
-from strive_data.decode.pictures import frame_files, frame_times
+from strive_data.decode.pictures import picture_times
 from strive_data.errors import SampleError, UsageError
 from strive_data.export.rows import ExportOptions, ExportRow
 from strive_data.schema import Question, Times
@@ -130,8 +130,7 @@ def _presented(path: Path, question: Question) -> tuple[Times, str]:
     Raises SampleError as the reader does.
     """
     if path.is_dir():
-        count = len(frame_files(path))
-        return frame_times(path, count, question.fps or None, question.frame_times)[0], ""
+        return picture_times(path, question.fps or None, question.frame_times)[1], ""
     return presented(path)
 
 

@@ -203,3 +203,29 @@ def test_a_rate_beside_any_path_loses_no_other_row(clip: Path) -> None:
     found = rows_of(clip, [{"video": path, "fps": 2} for path in paths])
     assert [(q.video, q.fps) for _, q in found.questions] == [("clip", 2.0)] * 2
     assert [failure.row for failure in found.failures] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("f0 f1 f2", ""),
+        ("a_3 a_6 a_9", ""),
+        ("f0 f1 g2", ""),
+        ("f0 f1 f3 f5 f6", "2 pictures missing, first before f3.jpg"),
+        ("f3 f8 f10", "numbers without a step"),
+        ("f1 f2 f100", "numbers without a step"),
+    ],
+)
+def test_missing_pictures_are_said(tmp_path: Path, names: str, says: str) -> None:
+    """A row that gives each picture its time needs no numbers."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for name in names.split():
+        (folder / f"{name}.jpg").touch()
+    (reading,) = rows_of(tmp_path, [{"video": "clip", "fps": 2}]).readings.values()
+    said = "; ".join(guess for guess in reading.guesses if "gaps" in guess)
+    assert says in said
+    assert bool(said) == bool(says)
+    times = [*range(len(names.split()))]
+    (reading,) = rows_of(tmp_path, [{"video": "clip", "frame_times": times}]).readings.values()
+    assert not any("gaps" in guess for guess in reading.guesses)

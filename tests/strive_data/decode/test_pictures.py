@@ -16,7 +16,7 @@ from PIL import Image
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.pictures import FrameFolderReader, folder_sha256, frame_files, frame_times
+from strive_data.decode.pictures import FrameFolderReader, folder_sha256, frame_files, picture_times
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import TimedFolder
 from tools.barcodes.clip import draw, numbers_of
@@ -204,7 +204,7 @@ def test_times_and_rates_of_the_folder(tmp_path: Path) -> None:
     np.testing.assert_allclose(got.times, [0, 0.5, 3, 3.5])
     assert numbers_of(got.frames) == [0, 1, 2, 3]
     assert got.info.duration_seconds == 4.0
-    times, seconds = frame_times(folder, 4, fps=30)  # the times of the folder are the true ones
+    _, times, seconds = picture_times(folder, fps=30)  # the times of the folder are the true ones
     np.testing.assert_allclose(times, [0, 0.5, 3, 3.5])
     assert seconds == 4.0
 
@@ -247,6 +247,24 @@ def test_damaged_pictures_are_lost_and_counted(tmp_path: Path) -> None:
     assert numbers_of(got.frames) == [0, 1, 3, 5]
     assert got.times.tolist() == [0, 1, 3, 5]
     assert got.info.decode_errors == 2
+
+
+def test_a_missing_picture_is_lost_as_a_damaged_one(tmp_path: Path) -> None:
+    """Later pictures keep their times; the hash of a cache entry follows the gap."""
+    folder = folder_of(tmp_path / "a", range(6), "clip7_{}0.png")
+    whole = FrameFolderReader(fps=2).read(folder, SETTINGS)
+    assert whole.times.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    (folder / "clip7_20.png").unlink()
+    got = FrameFolderReader(fps=2).read(folder, SETTINGS)
+    assert numbers_of(got.frames) == [0, 1, 3, 4, 5]
+    assert got.times.tolist() == [0, 0.5, 1.5, 2, 2.5]
+    assert (got.info.decode_errors, got.info.duration_seconds) == (1, 3.0)
+    digest = folder_sha256(folder, 2.0)
+    (folder / "clip7_10.png").rename(folder / "clip7_20.png")
+    assert FrameFolderReader(fps=2).read(folder, SETTINGS).times.tolist() == [0, 1, 1.5, 2, 2.5]
+    assert folder_sha256(folder, 2.0) != digest
+    (folder / "times.txt").write_text("0\n1\n2\n3\n4\n")
+    assert FrameFolderReader().read(folder, SETTINGS).info.decode_errors == 0
 
 
 def test_other_files_and_folders_are_passed_over(tmp_path: Path) -> None:
