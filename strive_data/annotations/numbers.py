@@ -97,9 +97,14 @@ COUNT = re.compile(
     rf"(?P<figures>{DIGITS})(?!\S)|(?P<word>(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})|{'|'.join(SPELLED)})\b",
     re.ASCII | re.IGNORECASE,
 )
+# Words that make another number of it, or none: "seven eighths", "three lakh", "one two three", "one in ten".
+OTHER_NUMBER = "|".join((
+    *SMALL, *TENS, "and|or|to|plus|minus|point|over|more|less|fewer|than|percent|squared|cubed",
+    "k|m|b|mn|bn|tn|[mb]ln|lakhs?|crores?|dozens?|scores?|gross|pairs?|couples?|hundreds?|thousands?",
+    "[mbtr]+illions?|half|halves|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths?",
+))  # fmt: skip
 COUNTED = re.compile(
-    r"(?:\s+(?!(?:and|or|to|plus|minus|point|over|more|less|fewer|than|half|halves|thirds?|quarters?|percent|dozens?"
-    r"|hundreds?|thousands?|[mb]illions?)\b)[^\W\d_]+(?:[-'’][^\W\d_]+)*){0,2}\s*\.?",
+    rf"(?:\s+(?!(?:{OTHER_NUMBER})(?![^\W\d_]))[^\W\d_]+(?:[-'’][^\W\d_]+)*){{0,2}}\s*\.?",
     re.IGNORECASE,
 )
 

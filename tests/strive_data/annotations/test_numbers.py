@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.annotations.numbers import find_numbers, parse_number
+from strive_data.annotations.numbers import count_text, find_numbers, parse_number
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,24 @@ def test_total_on_any_text(text):
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
 def test_numbers_as_python_writes_them(value):
     assert parse_number(str(value)) == parse_number(f"{value:,f}") == Fraction(value)
+
+
+OTHER = "two fifths|seven eighths|one tenth|one in ten|three lakh|2 crore|2 bn people|3 k|four score|2 gross|one zero zero"
+
+
+@pytest.mark.parametrize(
+    "answer", [*OTHER.split("|"), "one two three", "two twenty", "5 feet six", "2 squared", "a dozen"]
+)
+def test_a_count_is_never_another_number(answer: str) -> None:
+    assert count_text(answer) == ""
+
+
+def test_counts_in_words_and_with_what_is_counted() -> None:
+    counts = {
+        "three": "3",
+        "2 people": "2",
+        "Twenty five red balls.": "25",
+        "five times": "5",
+        "two months": "2",
+    }
+    assert {answer: count_text(answer) for answer in counts} == counts
