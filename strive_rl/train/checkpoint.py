@@ -117,7 +117,7 @@ def choose(out: Path, wanted: Path | None = None) -> Path | None:
     the newest intact checkpoint.
     """
     folder = find(out, wanted)
-    damage = next(find_damage(folder), None) if folder else None
+    damage = next(find_damage(folder), None) if folder else _stripped(out)
     if damage:
         others = (path for path in reversed(checkpoints(out).values()) if path != folder)
         intact = next((path for path in others if not any(find_damage(path))), None)
@@ -128,6 +128,13 @@ def choose(out: Path, wanted: Path | None = None) -> Path | None:
         )
         raise DamagedError(f"{damage}; {advice}")
     return folder
+
+
+def _stripped(out: Path) -> str | None:
+    """What to say of a folder with a checkpoint's name and neither state nor manifest: without a word the run
+    would start over."""
+    named = sorted(path for path in out.glob(PREFIX + "*") if NAME.fullmatch(path.name) and path.is_dir())
+    return f"{named[-1]}: {STATE_FILE} and its manifest are missing" if named else None
 
 
 def snapshot(policy: Policy, *, copy: bool = True) -> dict[str, torch.Tensor]:

@@ -192,6 +192,13 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning_and_its_st
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UsageError, match=r"checkpoint-000003 cannot be read"):
         resume(out, **given)
+    for number in (1, 2, 3):  # what is left are models: the run would start over without a word
+        for name in ("trainer.pt", "manifest.json"):
+            (out / f"checkpoint-00000{number}" / name).unlink(missing_ok=True)
+    with pytest.raises(
+        DamagedError, match=r"000003: trainer\.pt and its manifest are missing; .*another --out"
+    ):
+        resume(out, **given)
 
 
 def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
