@@ -170,13 +170,16 @@ def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool
 
 
 def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings: TrainSettings) -> None:
-    """Raise UsageError for builds that cannot serve the settings."""
+    """Raise UsageError for builds that cannot serve the settings; warn of shared held-out videos."""
     from strive_rl.data import Builds
+    from strive_rl.data.dataset import trained_videos
     from strive_rl.eval.frames import require_heldout
 
     builds = Builds(data)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
     require_heldout(heldout, builds, settings)
+    if heldout and (shared := trained_videos(builds, heldout)):
+        echo(f"warning: {shared}", err=True)
 
 
 def _require_resumable(

@@ -30,6 +30,7 @@ def study(
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
     from strive_data.shards.reader import ShardSet
+    from strive_rl.data.dataset import Builds, trained_videos
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import run_study
@@ -38,6 +39,8 @@ def study(
         for name in model:
             require_model(name, plan.arms[0].settings.policy.device)
         data, test = ShardSet.open(shards), ShardSet.open(heldout)
+        if shared := trained_videos(Builds(data), test):
+            echo(f"warning: {shared}", err=True)
         results = run_study(
             plan,
             out,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import polars as pl
 import pytest
 from fsspec import AbstractFileSystem
 
@@ -227,6 +228,11 @@ def test_a_run_is_seen(tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureF
     assert "(3 each)" in planned
     assert typed(*common, "--dry-run", "--heldout", tmp_path / "shards") == 2
     assert "the run trains on the same samples" in capfd.readouterr().err
+    make_shards(tmp_path / "held", samples=4)
+    for name in ("held", "shards"):
+        pl.DataFrame({"video_id": ["v0", "v1"]}).write_parquet(tmp_path / name / "samples.parquet")
+    assert typed(*common, "--dry-run", "--heldout", tmp_path / "held") == 0
+    assert "warning: 2 of 2 held-out videos are trained on" in capfd.readouterr().err
     assert not run.exists()
     assert typed(*common, "--steps", "1", "--set", 'log=["tensorboard"]') == 0
     assert len(list((run / "tensorboard").iterdir())) == 1

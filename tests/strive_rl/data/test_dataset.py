@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds
+from strive_rl.data.dataset import trained_videos
 from tests.strive_rl.made.shards import SAMPLED, SETTINGS, make_shards
 
 
@@ -59,3 +61,16 @@ def test_neighbours_are_refused_before_a_run_begins_where_not_all_frames_are_hel
     assert not Builds(parts).plans(settings)[1].neighbours
     with pytest.raises(UsageError, match=r"/b: policy\.frame_pairs=neighbours: .* shard\.frames=all"):
         Builds(parts).plans(settings, neighbours=True)
+
+
+def test_held_out_videos_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+    videos = {"a": ["v0", "v0", "v1"], "b": ["v2", "v3"], "held": ["v1", "v2", "v2", "v9"], "new": ["v8"]}
+    opened = {name: make_shards(tmp_path / name, samples=2 + i) for i, name in enumerate([*videos, "bare"])}
+    for name, ids in videos.items():
+        pl.DataFrame({"video_id": ids}).write_parquet(tmp_path / name / "samples.parquet")
+    both = Builds([opened["a"], opened["b"]])
+    said = trained_videos(both, opened["held"])
+    assert said.startswith("2 of 3 held-out videos are trained on: accuracy will be too high")
+    assert f"`strive-data overlap {tmp_path}/a {tmp_path}/held`" in said
+    assert trained_videos(both, opened["new"]) == ""
+    assert "is not known: no such file" in trained_videos(both, opened["bare"])
