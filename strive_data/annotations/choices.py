@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import NamedTuple, NoReturn
 
 from strive_data.annotations.json_values import json_value
-from strive_data.annotations.numbers import count_text, is_number
+from strive_data.annotations.numbers import COUNTING, count_text, is_number
 from strive_data.annotations.recipes import Rules
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
@@ -30,6 +30,25 @@ NO_OPTION = ("", "N/A")
 SEPARATOR = "|"
 HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+ALONE = re.compile(r"\(?[A-H]\)?\.?")
+# Of free-form answers, which are graded as text: what they are, one and several, and what to do.
+DOUBTS = {
+    "number": (
+        "answer is a number",
+        "answers are numbers",
+        "write numerical in the column {label} of such a row to grade it as a number",
+    ),
+    "count": (
+        'answer to "How many" is more than a number',
+        'answers to "How many" are more than a number',
+        "write the number alone, as 3 or 2.5",
+    ),
+    "letter": (
+        "answer is a letter",
+        "answers are letters",
+        "give the options a column options (red | blue), or a line each at the end of the question",
+    ),
+}
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 
 
@@ -159,6 +178,15 @@ def read_count(layout: Layout) -> str:
         return ""
     layout["solution"] = count
     return f"{short_repr(answer)} as {count}"
+
+
+def free_form_doubt(question: str, answer: str) -> str:
+    """Why a free-form answer may be meant otherwise, a key of DOUBTS; "" where nothing says so."""
+    if is_number(answer):
+        return "number"
+    if HOW_MANY.search(question) and COUNTING.search(answer):
+        return "count"
+    return "letter" if ALONE.fullmatch(answer) else ""
 
 
 def names_option(answer: object) -> bool:

@@ -109,6 +109,11 @@ COUNTED = re.compile(
 )
 
 
+COUNTING = re.compile(
+    rf"\d|\b(?:{'|'.join(SPELLED)}|(?:dozen|hundred|thousand|million|billion)s?)\b", re.IGNORECASE
+)
+
+
 def count_text(answer: str) -> str:
     """The number that answers "How many …?" in figures: "2" of "2 people", "25" of "Twenty-five."; "" where
     the answer is not one number, with at most two words for what is counted."""

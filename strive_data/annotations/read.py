@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
+from strive_data.annotations.choices import DOUBTS, free_form_doubt
 from strive_data.annotations.choose_recipe import choose, printable
 from strive_data.annotations.nested_rows import blocks_of, rows_of
-from strive_data.annotations.numbers import is_number
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
@@ -36,7 +36,7 @@ from strive_data.annotations.rows import (
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.files import near_path
 from strive_data.common.storage import RemoteFolder, open_folder, place_of
-from strive_data.common.text import plural
+from strive_data.common.text import plural, short_repr
 from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
 from strive_data.schema import FailedRow, Question
 
@@ -82,7 +82,7 @@ class _Reader:
         self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
-        self._turns = self._numbers = 0
+        self._turns, self._doubts = 0, dict[str, list[str]]()
         self.seen = self._plain.seen
         self.questions: list[tuple[int, Question]] = []
         self.failures: list[FailedRow] = []
@@ -105,8 +105,10 @@ class _Reader:
                 except SampleError as error:
                     self.failures.append(self._failure(row, item, error))
         for row, question in self.questions[before:]:
-            if question.problem_type == "free-form" and is_number(question.answer):
-                self._numbers += self._rows.is_guess(block.item(row - first))
+            if question.problem_type == "free-form":
+                doubt = free_form_doubt(question.question, question.answer)
+                if doubt and self._rows.is_guess(block.item(row - first)):
+                    self._doubts.setdefault(doubt, []).append(question.answer)
         return first + len(rows)
 
     def guesses(self) -> set[str]:
@@ -128,14 +130,14 @@ class _Reader:
 
     def advice(self) -> tuple[str, ...]:
         """What the owner of the table may want to change."""
-        if not self._numbers:
-            return ()
-        numbers = "answer is a number" if self._numbers == 1 else "answers are numbers"
-        label = self._rows.labels["problem_type"]
-        return (
-            f"{self._numbers} free-form {numbers}, graded as text: write numerical in the column {label} of "
-            "such a row to grade it as a number",
-        )
+        said = []
+        for doubt, (one, several, remedy) in DOUBTS.items():
+            if answers := self._doubts.get(doubt):
+                what = f"{len(answers)} free-form {one if len(answers) == 1 else several}"
+                shown = "" if doubt == "number" else f", as {short_repr(answers[0])}"
+                todo = remedy.format(label=self._rows.labels["problem_type"])
+                said.append(f"{what}{shown}, graded as text: {todo}")
+        return tuple(said)
 
     def _question(self, row: int, item: Item, plain: Question | None) -> Question:
         """The item's question. Raises SampleError for a bad row."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strive_data.annotations.choices import free_form_doubt
 from strive_data.annotations.numbers import count_text, find_numbers, parse_number
 
 
@@ -148,3 +149,23 @@ def test_counts_in_words_and_with_what_is_counted() -> None:
         "two months": "2",
     }
     assert {answer: count_text(answer) for answer in counts} == counts
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "doubt"),
+    [
+        ("How many?", "2,5", "count"),
+        ("How many?", "about 3", "count"),
+        ("How many eggs?", "A dozen", "count"),
+        ("So, how many eggs?", "maybe twenty", "count"),
+        ("How many?", "someone's", ""),
+        ("How many?", "a few", ""),
+        ("Who wins?", "two people", ""),
+        ("Which year?", "1999", "number"),
+        ("Which? (A) POLICE (B) TAXI", "(B)", "letter"),
+        ("Which vitamin?", "K", ""),
+        ("Which vitamin?", "b", ""),
+    ],
+)
+def test_free_form_answers_that_may_be_meant_otherwise(question: str, answer: str, doubt: str) -> None:
+    assert free_form_doubt(question, answer) == doubt
