@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from strive_data.annotations.choices import with_letters
+from strive_data.common.files import near_path
 from strive_data.common.settings import choose, load
 from strive_data.common.storage import place_of
+from strive_data.common.text import plural, short_repr
 from strive_data.config import BuildSettings, ScoreSettings
 from strive_data.engines.engine import Engine, VideoJob, make_engine
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Question, Sample, Times
 from strive_data.shards.frames import decode_jpeg
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 TableName = Literal["samples", "frames", "failures", "index"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectedFrames:
     """The frames of each variant of one question. Shapes: N candidate frames, M variants of K frames.
 
@@ -50,6 +52,14 @@ class SelectedFrames:
     """
 
     sample: Sample
+
+    def __repr__(self) -> str:
+        variants, frames = self.indices.shape
+        asked = self.question
+        return (
+            f"<SelectedFrames {asked.sample_id!r}: {variants} variants of {frames} frames, {asked.video}, "
+            f"{short_repr(asked.question)}>"
+        )
 
     @property
     def question(self) -> Question:
@@ -121,6 +131,8 @@ def select_frames(
     )
     asked = _question(question, str(video), options, sample_id)
     job = VideoJob(name=str(video), path=place_of(video), rows=((0, asked),))
+    if isinstance(job.path, Path):
+        _require_video(job.path)
     (result,) = _engine(resolved).run([job])
     (sample,) = result.results
     if not isinstance(sample, Sample):
@@ -134,6 +146,9 @@ class StoredBuild(Sequence[SelectedFrames]):
     def __init__(self, shards: ShardSet) -> None:
         self.shards = shards
         self._places = {sample_id: place for place, sample_id in enumerate(shards.sample_ids)}
+
+    def __repr__(self) -> str:
+        return f"<StoredBuild of {plural(len(self), 'sample')} in {self.shards.folder}>"
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -181,7 +196,22 @@ def open_build(where: str | Path, *, cache: Path | None = None) -> StoredBuild:
 @lru_cache(maxsize=2)
 def _engine(settings: BuildSettings) -> Engine:
     """The local engine, and with it the loaded scorer."""
-    return make_engine("local", settings, workers=1)
+    try:
+        return make_engine("local", settings, workers=1)
+    except UsageError as error:
+        if "--" not in str(error):
+            raise
+        python = "in Python, scorer= is for --scorer and settings=BuildSettings(...) for --set"
+        raise type(error)(f"{error}; {python}") from error
+
+
+def _require_video(path: Path) -> None:
+    """Before a model is loaded: whether there is a file or folder."""
+    try:
+        path.stat()
+    except OSError as error:
+        message = f"{path}: {error.strerror}{near_path(path)}"
+        raise SampleError(FailureKind.MISSING, message) from error
 
 
 def _with(settings: Any, **given: int | None) -> Any:

@@ -150,11 +150,11 @@ def read_run(where: Path | str | Folder) -> dict[str, Any]:
     path = f"{folder}/{RUN_FILE}"
     if not folder.exists(RUN_FILE):
         if Path(str(where)).is_file():
-            raise UsageError(f"{where} is a file, expected the --out folder of `strive-data build`")
+            raise UsageError(f"{where} is a file, expected a folder that `strive-data build` wrote")
         if not folder.exists():
             hint = near_path(folder.path) if isinstance(folder, LocalFolder) else ""
             raise UsageError(
-                f"no such folder: {folder}{hint} (expected the --out folder of `strive-data build`)"
+                f"no such folder: {folder}{hint} (expected a folder that `strive-data build` wrote)"
             )
         raise UsageError(
             f"{folder} has no {RUN_FILE}: it is not a build, or the build is not finished; "

@@ -92,10 +92,16 @@ def test_what_cannot_be_selected_is_named(world: Path, tmp_path: Path) -> None:
     for question, options, says in [("", (), "question: got ''"), ("Who?", "AB", "options: got 'AB'")]:
         with pytest.raises(SampleError, match=says):
             strive_data.select_frames("clip.mp4", question, options=options, settings=SETTINGS)
+    with pytest.raises(SampleError, match=r"clap\.mp4: No such file") as refused:  # and no scorer is made
+        strive_data.select_frames(tmp_path / "clap.mp4", "Which?", scorer="clap")
+    assert refused.value.kind == FailureKind.MISSING
+    grouped = replace(SETTINGS, sampler=replace(SETTINGS.sampler, grouping="semantic"))
+    with pytest.raises(SettingsError, match=r"--set sampler\.grouping=none.*; in Python, scorer= is for"):
+        strive_data.select_frames(tmp_path / "broken.mp4", "Which?", scorer="flat", settings=grouped)
     with pytest.raises(SettingsError, match=r"sampler\.frames: got 7"):
         strive_data.select_frames("clip.mp4", "Which?", frames=7)
     with pytest.raises(SettingsError, match="did you mean 'clip'"):
-        strive_data.select_frames("clip.mp4", "Which?", scorer="clap")
+        strive_data.select_frames(tmp_path / "broken.mp4", "Which?", scorer="clap")
 
 
 def test_a_build_is_a_sequence_of_samples(world: Path) -> None:
@@ -106,6 +112,9 @@ def test_a_build_is_a_sequence_of_samples(world: Path) -> None:
     assert opened[-1].question == opened["3"].question
     assert ("3" in opened, "4" in opened) == (True, False)
     assert opened.settings["sampler"]["seed"] == 3
+    assert repr(opened) == f"<StoredBuild of 4 samples in {world / 'build'}>"
+    assert repr(opened[0]).startswith("<SelectedFrames '0': 2 variants of 4 frames, videos/")
+    assert len(repr(opened[0])) < 200
     with pytest.raises(IndexError, match="sample 4 of 4"):
         opened[4]
     with pytest.raises(SettingsError, match="unknown sample 'x'"):
