@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from signal import SIGINT
 from threading import Thread
@@ -123,6 +123,10 @@ def _in_workers(
                 "a process of the study died: it was killed, or the machine is out of memory; start the same "
                 "command again to go on, with fewer --workers if memory is short"
             ) from error
+        except KeyboardInterrupt:
+            for worker in active_children():  # A signal to this process alone has not reached them.
+                worker.terminate()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

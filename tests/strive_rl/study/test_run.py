@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -152,7 +154,7 @@ def test_another_study_and_a_folder_of_something_else_are_refused(
         run_study(study(), tmp_path / "full", models=["demo"], **given)
 
 
-def test_a_worker_that_dies_is_said_in_words(
+def test_a_worker_that_dies_is_said_in_words_and_a_study_that_is_stopped_ends_its_own(
     tmp_path: Path, builds: tuple[ShardSet, ShardSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class DyingPool(ThreadPoolExecutor):
@@ -169,6 +171,18 @@ def test_a_worker_that_dies_is_said_in_words(
     given: dict[str, Any] = {"shards": builds[0], "heldout": builds[1], "models": ["demo"]}
     with pytest.raises(StriveError, match=r"died: .*same command again .*fewer --workers"):
         run_study(study(0), tmp_path / "out", observe=print, workers=2, **given)
+
+    ended: list[str] = []
+
+    def interrupted(*_: object) -> Iterator[Future[None]]:
+        raise KeyboardInterrupt
+
+    worker = Mock(terminate=lambda: ended.append("a worker"))
+    monkeypatch.setattr(run, "_as_completed", interrupted)
+    monkeypatch.setattr(run, "active_children", lambda: [worker])
+    with pytest.raises(KeyboardInterrupt):  # SIGINT to the study alone: without a word they would train on
+        run_study(study(0), tmp_path / "stopped", observe=print, workers=2, **given)
+    assert ended == ["a worker"]
 
 
 def test_a_study_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
