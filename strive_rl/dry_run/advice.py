@@ -5,10 +5,12 @@ A change is offered only where the setting is not there yet and the peak falls.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from strive_rl.dry_run.shape import EDITION, published_sizes, read_shape
 from strive_rl.dry_run.train_plan import GIB, Plan, gib
 
 # Memory that CUDA reports, GiB.
@@ -28,11 +30,56 @@ MANY_EPOCHS = 20
 ADAPTER_RANK = 64
 SMALL_CHUNK = 256
 TOGETHER = "all of policy.* together"
+# The size in a hub name, in billions of weights.
+SIZE = re.compile(r"-([\d.]+)B")
 
 
 def fitting(made: Plan) -> list[str]:
-    """The GPUs that hold what one process needs."""
+    """The GPUs that hold what one process needs; beside vLLM none is known to."""
+    if made.settings.rollout.engine == "vllm":
+        return []
     return [name for name, size in GPUS.items() if made.need.peak_bytes <= USABLE * size * GIB]
+
+
+def _beside_vllm(made: Plan) -> Iterator[str]:
+    """What vLLM takes beside the estimate, and the GPUs that cannot hold both: the least that it needs."""
+    engine, need = made.settings.rollout, made.need
+    weights = made.shape.parameters * made.bytes_a_weight // engine.tensor_parallel_size
+    if made.on_cpu:
+        yield f"rollout.engine=vllm: vLLM's own {gib(weights)} GiB of weights and its cache come on top"
+        return
+    share, always = engine.gpu_memory_utilization, not engine.sleep
+    yield (
+        f"rollout.engine=vllm: beside this, vLLM takes rollout.gpu_memory_utilization={share:g} of each GPU "
+        f"{'all the time (rollout.sleep=false)' if always else 'while completions are sampled'}, for its own "
+        f"{gib(weights)} GiB of weights and its cache; what both need together was not measured"
+    )
+    rest = 1 - share
+    short = [
+        name
+        for name, size in GPUS.items()
+        if need.sampling_bytes > rest * size * GIB
+        or need.update_bytes > (rest if always else 1) * size * GIB
+        or weights > share * size * GIB
+    ]
+    yield f"too small for both: {', '.join(short) or 'none'}; of the others it is not known"
+
+
+def _smaller_model(made: Plan) -> Iterator[str]:
+    """The largest smaller model of the family that fits a GPU which this one does not."""
+    found = SIZE.search(made.model)
+    if made.on_cpu or not found or EDITION.sub("", made.model) not in published_sizes():
+        return
+    family, size = made.model[: found.start()], float(found[1])
+    sizes = {name: SIZE.search(name) for name in published_sizes() if name.startswith(f"{family}-")}
+    smaller = {name: float(each[1]) for name, each in sizes.items() if each and float(each[1]) < size}
+    edition = EDITION.search(made.model)
+    for name in sorted(smaller, key=lambda each: -smaller[each]):
+        model = name + (edition[0] if edition else "")
+        other = replace(made, model=model, shape=read_shape(model))
+        if gained := [gpu for gpu in fitting(other) if gpu not in fitting(made)]:
+            yield f"a smaller model, --model {model}: {gib(other.need.peak_bytes)} GiB, then fits {gained[0]}"
+            return
 
 
 def advice(made: Plan) -> Iterator[str]:
@@ -51,9 +98,18 @@ def advice(made: Plan) -> Iterator[str]:
             f"warning: {epochs:,.0f} epochs: the policy learns {made.questions:,} questions by heart. "
             f"Set steps={fewer} for {MANY_EPOCHS} epochs, or build more questions"
         )
-    if not made.on_cpu:
+    if made.settings.rollout.engine == "vllm":
+        yield from _beside_vllm(made)
+    elif not made.on_cpu:
         fits, short = fitting(made), [name for name in GPUS if name not in fitting(made)]
         yield f"fits: {', '.join(fits) or 'none of these'}; too small: {', '.join(short) or 'none'}"
+    yield from _offers(made)
+    yield from _smaller_model(made)
+
+
+def _offers(made: Plan) -> Iterator[str]:
+    """What each change of a setting, and all of the policy's together, would bring."""
+    need = made.need
     offers = sorted(
         (offer for offer in changes(made) if offer[1].need.peak_bytes < (1 - NOTABLE) * need.peak_bytes),
         key=lambda offer: offer[1].need.peak_bytes,
@@ -61,7 +117,8 @@ def advice(made: Plan) -> Iterator[str]:
     if not offers:
         yield "no setting lowers the peak: take fewer or smaller frames, shorter completions, a smaller model"
         return
-    yield f"peak {gib(need.peak_bytes)} GiB; one change at a time:"
+    without = " without vLLM" if made.settings.rollout.engine == "vllm" else ""
+    yield f"peak {gib(need.peak_bytes)} GiB{without}; one change at a time:"
     shown = " ".join(text for text, _ in offers)
     several = {name: value for name, value in _wanted(made).items() if f"policy.{name}=" in shown}
     together = _with(made, policy=replace(made.settings.policy, **several))

@@ -37,6 +37,7 @@ class Estimate:
     attention without a fused kernel. `saving_bytes` are main memory while a checkpoint is written: on a CPU
     the process and what adapters are merged into, elsewhere a copy of the weights. Of several processes each
     holds all weights and its slice of them in sampling, its slice and two layers at a time in the update.
+    With vLLM, what it takes is not counted; `merged_bytes`, `cache_bytes` and `draw_bytes` are then 0.
     """
 
     video_tokens: int
@@ -139,6 +140,7 @@ def estimate(
     optimizer = trained * (MOMENTS_BYTES + master) // processes
     merged = shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0
     process = PROCESS_BYTES if on_cpu else 0
+    own = rollout.engine == "builtin"
     chunk = min(learned, policy.logits_chunk_tokens)
     return Estimate(
         video_tokens=video,
@@ -150,9 +152,9 @@ def estimate(
         reference_bytes=weights // processes if apart else 0,
         optimizer_bytes=optimizer,
         gradient_bytes=trained * (bytes_a_weight + master) // processes,
-        merged_bytes=merged,
-        cache_bytes=sampled * (row * key_values + rollout.completions * state),
-        draw_bytes=DRAW_COPIES * sampled * rollout.completions * shape.vocabulary * FLOAT_BYTES,
+        merged_bytes=merged if own else 0,
+        cache_bytes=sampled * (row * key_values + rollout.completions * state) if own else 0,
+        draw_bytes=DRAW_COPIES * sampled * rollout.completions * shape.vocabulary * FLOAT_BYTES if own else 0,
         activation_bytes=_activations(shape, policy, updated * prompt + learned, learned, bytes_a_weight),
         logit_bytes=LOGIT_COPIES * chunk * shape.vocabulary * FLOAT_BYTES,
         saving_bytes=weights + (process + optimizer + merged if on_cpu else 0),

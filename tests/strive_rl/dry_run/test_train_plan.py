@@ -136,3 +136,38 @@ def test_devices_that_fit_have_a_tenth_to_spare(tmp_path: Path) -> None:
 def test_few_epochs_are_not_warned_of(tmp_path: Path) -> None:
     made = planned(tmp_path, "strive-qwen2.5-vl-7b")
     assert "warning" not in plan_text(replace(made, questions=16_000))
+
+
+def test_vllm_takes_its_share_beside_and_no_gpu_is_said_to_fit(tmp_path: Path) -> None:
+    """Weights and moments of the trainer (17.3 GiB) and 0.4 of a GPU: 24 GB cannot hold both."""
+    builtin = planned(tmp_path, "strive-lora-qwen2.5-vl-7b")
+
+    def with_vllm(**changes: Any) -> Plan:
+        rollout = replace(builtin.settings.rollout, engine="vllm", **changes)
+        return replace(builtin, settings=replace(builtin.settings, rollout=rollout))
+
+    made = with_vllm()
+    assert made.need.sampling_bytes == made.need.weight_bytes + made.need.optimizer_bytes
+    assert made.need.update_bytes == builtin.need.update_bytes
+    text = plan_text(made)
+    assert "gpu_memory_utilization=0.4 of each GPU while completions are sampled" in text
+    assert "own 15.4 GiB of weights" in text
+    assert "too small for both: RTX 4090 24 GB; of the others it is not known" in text
+    assert "fits" not in text
+    # 0.35 of 39.4 GiB do not hold the weights; without sleep 0.5 of it does not hold the update either.
+    assert "too small for both: RTX 4090 24 GB, A100 40 GB;" in plan_text(
+        with_vllm(gpu_memory_utilization=0.35)
+    )
+    awake = plan_text(with_vllm(gpu_memory_utilization=0.5, sleep=False))
+    assert "all the time (rollout.sleep=false)" in awake
+    assert "too small for both: RTX 4090 24 GB, A100 40 GB, L40S 48 GB;" in awake
+    assert "vLLM's own" in plan_text(with_policy(made, device="cpu"))
+
+
+def test_a_smaller_published_model_is_named_where_it_fits_a_smaller_gpu(tmp_path: Path) -> None:
+    made = planned(tmp_path, "strive-lora-qwen2.5-vl-7b")
+    said = "a smaller model, --model Qwen/Qwen2.5-VL-3B-Instruct: "
+    assert re.search(rf"{re.escape(said)}[\d.]+ GiB, then fits RTX 4090 24 GB", plan_text(made))
+    smaller = plan([make_shards(tmp_path / "s")], model="Qwen/Qwen2.5-VL-3B-Instruct", settings=made.settings)
+    assert "a smaller model, --model" not in plan_text(smaller)
+    assert "a smaller model, --model" not in plan_text(replace(made, model=str(tmp_path)))
