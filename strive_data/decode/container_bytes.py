@@ -27,9 +27,8 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
-# Parts of a file of fragments and of an AVI file: where none of them is behind the last whole one, what is
-# there was appended, and nothing is lost.
-_FRAGMENT = re.compile(b"moof|mdat|styp|sidx")
+_TAGS, _TEXT = (b"TAG", b"ID3", b"APETAGEX"), frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
+# Where none of these is behind the last whole chunk of an AVI file, what is there was appended.
 _CHUNK = re.compile(rb"RIFF|LIST|\d\d(?:dc|db|wb|pc)")
 
 # Signature, version, flags (sound, pictures), size of the header, size of the tag before the first.
@@ -69,7 +68,8 @@ def is_torn(path: Path, formats: frozenset[str]) -> bool:
 
 
 def _is_torn_iso(path: Path) -> bool:
-    """Whether a file of fragments breaks off in one, or before others. Zeros may have been fragments."""
+    """Whether a file of fragments breaks off in one, or before others. A tag of a music file or a text behind
+    the last one was appended; any other bytes may have been a fragment."""
     fragments, at, size_bytes = False, 0, path.stat().st_size
     for kind, end in _iso_chain(path):
         fragments = fragments or kind == b"moof"
@@ -80,9 +80,8 @@ def _is_torn_iso(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         file.seek(at)
-        rest = file.read()
-    is_header = len(rest) < 8 and not rest[0]
-    return is_header or not any(rest) or bool(_FRAGMENT.search(rest))
+        start = file.read(1 << 16)
+    return not start.startswith(_TAGS) and not all(byte in _TEXT for byte in start)
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
