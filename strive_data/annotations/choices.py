@@ -87,7 +87,7 @@ def parse_cells(layout: Layout, labels: Mapping[str, str], guesses: set[str]) ->
         if not cell.strip():
             layout[name] = None
         elif cell.lstrip()[:1] in ("[", "{") or name != "options":
-            layout[name] = _list_cell(cell, labels[name], guesses)
+            layout[name] = _list_cell(cell, labels[name], guesses, spans=name == "evidence_spans")
         else:
             written = cell.split(SEPARATOR) if SEPARATOR in cell else cell.strip().splitlines()
             layout[name] = [option.strip() for option in written]
@@ -99,7 +99,7 @@ PYTHON_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s*,\s*{QUOTED})*\s*\]")
 NUMPY_LIST = re.compile(rf"\[\s*{QUOTED}(?:\s+{QUOTED})+\s*\]")
 
 
-def _list_cell(cell: str, label: str, guesses: set[str]) -> object:
+def _list_cell(cell: str, label: str, guesses: set[str], *, spans: bool) -> object:
     if PYTHON_LIST.fullmatch(cell.strip()):
         return ast.literal_eval(cell.strip())
     if NUMPY_LIST.fullmatch(cell.strip()):
@@ -110,7 +110,8 @@ def _list_cell(cell: str, label: str, guesses: set[str]) -> object:
         if isinstance(value, SampleError):
             raise value
     except SampleError as error:
-        _bad_row(f"{label}: got {short_repr(cell)}, expected a list as JSON: {error.message}")
+        expected = "spans of seconds as JSON, [[1.2, 2.0]]" if spans else "a list as JSON"
+        _bad_row(f"{label}: got {short_repr(cell)}, expected {expected}: {error.message}")
     return value
 
 

@@ -33,7 +33,9 @@ from strive_data.common.files import (
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 
-COLUMNS = ("id", "video", "question", "answer", "options", "duration_seconds")
+# Tells the owner of the table how long a video is; no build reads it.
+DURATION = "duration_seconds"
+COLUMNS = ("id", "video", "question", "answer", "options", DURATION)
 VIDEO, IMAGE, FRAMES = KINDS = ("video", "image", "frame folder")
 # The frames of a video are called alike but for their numbers.
 NUMBER = re.compile(r"\d+")

@@ -157,7 +157,8 @@ def _options(row: Row, problem_type: ProblemType) -> tuple[str, ...]:
         return tuple([option.strip() for option in options])
     with_letters = lettered(options)
     if len(with_letters) < max(len(options), 2):
-        _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'")
+        written = ", in a cell of a table with | between them: red | blue" * (len(options) == 1)
+        _bad("options", f": got {short_repr(options)}, expected two or more of the form 'A. text'{written}")
     if len({option[0] for option in with_letters}) < len(with_letters):
         _bad("options", f": got {short_repr(options)}, expected each letter once")
     return tuple(with_letters)
@@ -226,8 +227,11 @@ def spans_of(spans: object) -> tuple[Span, ...]:
     """Evidence as [start, end] in seconds. Raises FieldError for anything else."""
     if spans is None:
         return ()
-    if not isinstance(spans, list):
-        _bad("evidence_spans", f": got {short_repr(spans)}, expected a list of [start, end] in seconds")
+    if not isinstance(spans, list) or (spans and {*map(type, spans)} <= {int, float}):
+        _bad(
+            "evidence_spans",
+            f": got {short_repr(spans)}, expected a list of spans [start, end] in seconds: [[1.2, 2.0]]",
+        )
     return tuple(_span(span) for span in spans)
 
 

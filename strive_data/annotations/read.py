@@ -19,6 +19,7 @@ from strive_data.annotations.apply_recipe import RecipeReader
 from strive_data.annotations.choices import DOUBTS, free_form_doubt
 from strive_data.annotations.choose_recipe import choose, printable
 from strive_data.annotations.nested_rows import blocks_of, rows_of
+from strive_data.annotations.new_table import DURATION
 from strive_data.annotations.plain_rows import PlainReader
 from strive_data.annotations.question import question_of, sample_id_of, video_of
 from strive_data.annotations.recipes import (
@@ -225,7 +226,7 @@ def annotations_of(
         types = Counter(question.problem_type for _, question in reader.questions)
         readings[file.path.as_posix()] = Reading(
             recipe=choice.name,
-            unread=tuple(printable(reader.seen - names_read(choice.recipe))),
+            unread=tuple(printable(reader.seen - names_read(choice.recipe) - {DURATION})),
             guesses=file.guesses + choice.guesses + tuple(sorted(reader.guesses())),
             advice=reader.advice(),
             types=dict(types.most_common()),

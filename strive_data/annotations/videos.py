@@ -113,14 +113,20 @@ class VideoFolder:
             if inside and (gap := _gap(real)):
                 self.gaps[video] = gap
         if not inside:
-            message = f"{label} {short_repr(path)} leaves the data root {self._root}"
+            where = f"{label} {short_repr(path)} leaves the data root {self._root}"
+            message = f"{where}; --data-root names a folder that holds all videos"
             raise SampleError(FailureKind.OUTSIDE_ROOT, message)
         return video
 
     def _hint(self, video: str, real: Path) -> str:
         """The nearest name of a video that is absent; of the first ones alone, since it takes a look at a
         whole folder."""
-        if os.path.lexists(real) or self._hints == MOST_HINTS:
+        if os.path.lexists(real):
+            return ""
+        root, (first, _, rest) = Path(self._root).absolute(), video.partition("/")
+        if rest and first == root.name and os.path.lexists(root / rest):
+            return f"; the path repeats the data root: leave {first}/ out, or give --data-root {root.parent}"
+        if self._hints == MOST_HINTS:
             return ""
         self._hints += 1
         return near_path(Path(self._root, video), Path(self._root))

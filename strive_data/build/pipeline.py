@@ -27,7 +27,7 @@ from strive_data.common.storage import place_of
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.engines.engine import Engine, VideoResult, make_engine
 from strive_data.errors import UsageError
-from strive_data.inspect.tables import damaged_videos, evidence_beyond
+from strive_data.inspect.tables import damaged_videos, equal_variants, evidence_beyond
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.finalize import finalize
@@ -94,6 +94,7 @@ def build(
             damaged_entries=tuple(stats.damaged_entries),
             damaged_videos=tuple(damaged_videos(output.folder)),
             evidence_beyond=tuple(evidence_beyond(output.folder)),
+            equal_variants=equal_variants(output.folder),
         )
 
 

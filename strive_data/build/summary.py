@@ -105,8 +105,9 @@ class BuildSummary:
 
     `resumed` counts samples of earlier starts; `unchanged`: there was nothing to do. `cached_videos` came
     from the cache; `damaged_entries` of it were found. `damaged_videos`: (name, decode errors), the worst
-    first; `evidence_beyond`: ids of samples with evidence behind the end of their video. `versions` are
-    packages whose version has changed: (at first, now).
+    first; `evidence_beyond`: ids of samples with evidence behind the end of their video; `equal_variants`
+    counts samples whose variants are all the same. `versions` are packages whose version has changed: (at
+    first, now).
     """
 
     counts: Mapping[str, int]
@@ -119,6 +120,7 @@ class BuildSummary:
     damaged_entries: tuple[Path, ...] = ()
     damaged_videos: tuple[tuple[str, int], ...] = ()
     evidence_beyond: tuple[str, ...] = ()
+    equal_variants: int = 0
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
@@ -159,6 +161,12 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)
         yield f"  decoded with errors: {names}{more}"
         yield f"  their frames: strive-data report {shell} --where 'decode_errors > 0'"
+    if equal := summary.equal_variants:
+        have = f"{plural(equal, 'sample')} {'has' if equal == 1 else 'have'}"
+        yield (
+            f"  {have} equal variants (images, and videos with no more candidates than a variant's frames): "
+            "without spatial views M×G is 1×(M·G) there"
+        )
     if late := summary.evidence_beyond:
         more = f" and {len(late) - SHOWN_DAMAGED} more" * (len(late) > SHOWN_DAMAGED)
         have = f"{plural(len(late), 'question')} {'has' if len(late) == 1 else 'have'}"

@@ -117,6 +117,13 @@ def evidence_beyond(build: Path) -> list[str]:
     return ids
 
 
+def equal_variants(build: Path) -> int:
+    """How many samples have variants that are all the same: as many frames each as there are candidates."""
+    rows = scan(build, "samples").filter(pl.col("variants") > 1, pl.col("frames") == pl.col("candidates"))
+    count: int = rows.select(pl.len()).collect().item()
+    return count
+
+
 def select_rows(
     build: Path,
     table: str,

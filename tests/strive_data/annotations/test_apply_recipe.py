@@ -288,7 +288,8 @@ def test_tables_of_texts_are_reported_by_cell():
     assert refused_row("plain", PLAIN | {"options": "[red"}).startswith(
         "options: got '[red', expected a list as JSON: broken JSON"
     )
-    assert "broken JSON" in refused_row("plain", PLAIN | {"evidence_spans": "1-2"})
+    spans = refused_row("plain", PLAIN | {"evidence_spans": "1-2"})
+    assert "expected spans of seconds as JSON, [[1.2, 2.0]]: broken JSON" in spans
     twice = refused_row("plain", PLAIN | {"options": '{"A": "x", "A": "y"}'})
     assert twice.endswith("the key 'A' appears twice in one object")
     assert refused_row("plain", PLAIN | {"options": "[\udcff"}).endswith("not UTF-8 at byte 1")
@@ -305,7 +306,7 @@ def test_the_video_stays_below_the_root():
         question("videomme", VIDEOMME | {"videoID": "../../x"})
     assert (caught.value.kind, caught.value.message) == (
         "outside_root",
-        "video 'videos/../../x.mp4' leaves the data root .",
+        "video 'videos/../../x.mp4' leaves the data root .; --data-root names a folder that holds all videos",
     )
 
 

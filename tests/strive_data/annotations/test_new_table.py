@@ -61,6 +61,7 @@ def test_the_filled_in_table_is_read_as_it_is(tmp_path: Path) -> None:
         )
     filled = read_annotations([table], media)
     assert not filled.failures
+    assert [reading.unread for reading in filled.readings.values()] == [()]
     assert [q.sample_id for _, q in filled.questions] == [row[0] for row in rows]
     assert {(q.problem_type, q.answer) for _, q in filled.questions} == {("multiple choice", "A")}
     assert [q.fps for _, q in filled.questions if q.video == "frames/c"] == [5.0]

@@ -48,7 +48,7 @@ def test_a_path_is_normalised_and_found_through_links_that_stay_inside(root: Pat
     away = refused(folder, "a/up/out.mp4", label="video")
     assert (away.kind, away.message) == (
         FailureKind.OUTSIDE_ROOT,
-        f"video 'a/up/out.mp4' leaves the data root {root}",
+        f"video 'a/up/out.mp4' leaves the data root {root}; --data-root names a folder that holds all videos",
     )
 
 
@@ -88,6 +88,8 @@ def test_the_first_absent_videos_get_the_nearest_name(root: Path) -> None:
     for path, near in (("a/b/X.MP4", "a/b/x.mp4"), ("a/bb/x.mp4", "a/b/x.mp4"), ("a/b/y.mp4", "a/b/x.mp4")):
         assert refused(folder, path).message.endswith(f", did you mean {near}?")
     assert refused(folder, "a/b/sunrise.webm").message.endswith("no such file or directory")
+    twice = refused(folder, f"{root.name}/a/b/x.mp4").message
+    assert f"repeats the data root: leave {root.name}/ out, or give --data-root {root.parent}" in twice
     hints = [refused(folder, f"a/b/x{n}.mp4").message.count("did you mean") for n in range(30)]
     assert sum(hints) == 16
     assert hints == sorted(hints, reverse=True)

@@ -166,6 +166,8 @@ def test_late_evidence_and_advice_are_a_line_each() -> None:
     assert line == "  7 questions have evidence beyond the end of the video: q0, q1, q2, q3, q4 and 2 more"
     *_, line = summary_lines(replace(DONE, evidence_beyond=late[:1]), OUT, None)
     assert line == "  1 question has evidence beyond the end of the video: q0"
+    *_, line = summary_lines(replace(DONE, equal_variants=3), OUT, None)
+    assert line.startswith("  3 samples have equal variants (images, and videos with no more candidates than")
     reading = Reading(recipe="plain", unread=(), advice=("3 free-form answers are numbers",))
     lines = [*summary_lines(replace(DONE, readings={"q.csv": reading}), OUT, None)]
     assert lines[:2] == ["q.csv: recipe plain", "  3 free-form answers are numbers"]
