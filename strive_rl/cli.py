@@ -13,6 +13,7 @@ import typer
 from strive_data.common import console
 from strive_data.common.console import Assignments, PublishedConfig, echo, option, written
 from strive_data.common.settings import load, settings_file
+from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common.options import MaxNewTokens, Model, RunFolder, Seed, TrainSettingsHelp
 from strive_rl.eval.cli import compare, evaluate, probe, score
@@ -253,8 +254,8 @@ def plot(
     """Curves of runs on one page: reward, exploration, policy, speed."""
     from strive_rl.inspect.plot import plot as plot_runs
 
-    count = plot_runs(runs, out, smooth=smooth, group=group)
-    echo(f"{out}: {count} curves" if count > 1 else f"{out}: one curve")
+    panels, arms = plot_runs(runs, out, smooth=smooth, group=group)
+    echo(f"{out}: {plural(panels, 'panel')} of {plural(arms, 'group' if group else 'run')}")
 
 
 @app.command()

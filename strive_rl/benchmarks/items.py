@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from strive_data.annotations.nested_rows import rows_of
-from strive_data.annotations.read import NO_COLUMNS, Annotations, annotations_of
+from strive_data.annotations.read import NO_COLUMNS, Annotations, Reading, annotations_of
 from strive_data.annotations.recipes import FIRST, find_recipe
 from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, read_rows
 from strive_data.common.files import near_path
@@ -26,10 +26,14 @@ def find_annotations(benchmark: Benchmark, data_root: Path) -> tuple[Path, ...]:
     if not data_root.is_dir():
         raise UsageError(f"--data-root {data_root}: no such folder{near_path(data_root)}")
     found = [path for patterns in benchmark.files for path in _first(patterns, data_root)]
+    if not benchmark.files:
+        raise UsageError(f"--benchmark {benchmark.name}: give --annotations, your table of questions")
     if not found:
         wanted = ", ".join(" or ".join(patterns) for patterns in benchmark.files)
-        looked = f": none of {wanted} in {data_root}" if wanted else ""
-        raise UsageError(f"no annotation of {benchmark.title}{looked}; name its files by --annotations")
+        raise UsageError(
+            f"no annotation of {benchmark.title}: none of {wanted} in {data_root}; name its files by "
+            "--annotations"
+        )
     return tuple(found)
 
 
@@ -40,11 +44,12 @@ def _first(patterns: tuple[str, ...], folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemSet:
-    """The questions of some annotation files in their order, and the rows that are none."""
+    """The questions of annotation files in their order, the rows that are none, and how each was read."""
 
     items: tuple[Item, ...]
     unusable: tuple[Unusable, ...] = ()
     input_sha256: Mapping[str, str]
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -85,7 +90,12 @@ def read_items(
         for failure in annotations.failures
     )
     finished = benchmark.finish(items) if benchmark.finish else items
-    return ItemSet(items=tuple(finished), unusable=unusable, input_sha256=annotations.input_sha256)
+    return ItemSet(
+        items=tuple(finished),
+        unusable=unusable,
+        input_sha256=annotations.input_sha256,
+        readings=annotations.readings,
+    )
 
 
 def _recipe_of(benchmark: Benchmark, files: Sequence[RowFile]) -> str | None:

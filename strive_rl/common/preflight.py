@@ -55,6 +55,8 @@ def require_new(file: Path) -> None:
 
 def require_results(folder: Path) -> None:
     """Raise UsageError where the folder is no finished one of `strive-rl eval` or `score`."""
+    if not folder.exists():
+        raise UsageError(f"no such folder: {folder}{near_path(folder)}")
     if not (folder / RESULTS_FILE).is_file():
         inside = [path.parent for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
         hint = f", did you mean {inside[0]}?" if inside else ""

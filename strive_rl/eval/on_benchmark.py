@@ -42,7 +42,7 @@ from strive_rl.eval.answer_log import (
     video_batches_of,
     votes,
 )
-from strive_rl.eval.config import PAGE_FILE, RESULTS_FILE, UNIFORM, BenchmarkSettings
+from strive_rl.eval.config import FAILURES_FILE, PAGE_FILE, RESULTS_FILE, UNIFORM, BenchmarkSettings
 from strive_rl.eval.frames import require_samplers
 from strive_rl.eval.score import (
     gains_over_baseline,
@@ -77,6 +77,7 @@ def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
 # They change what predictions add up to, and no prediction.
 FREE = ("missing", "bootstrap_resamples")
 FAILED = 2
+SHOWN_ROWS = 3
 # A process that is done waits for all others: for as long as their share may take.
 PATIENCE_MINUTES = 7 * 24 * 60.0
 Observer = Callable[[int, int], None]
@@ -164,6 +165,8 @@ def evaluate_benchmark(
 
 def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, baseline: Path | None) -> None:
     """Refuse what cannot be evaluated into, and make the folder ready; by the first process."""
+    for line in reading_lines(plan.items, own=not task.benchmark.files):
+        echo(line, err=True)
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
@@ -177,6 +180,20 @@ def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, base
         answer_log.FAILURES,
         [line for line in plan.absent if (line["sample_id"], line["sampler"]) not in known],
     )
+
+
+def reading_lines(items: ItemSet, *, own: bool) -> Iterator[str]:
+    """How a table of the user's own was read, and why rows cannot be used: the first few."""
+    for path, reading in items.readings.items() if own else ():
+        unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
+        yield "; ".join([f"{path}: recipe {reading.recipe}", *reading.guesses, *unread])
+    bad = items.unusable
+    if bad:
+        yield f"{plural(len(bad), 'row')} of {items.rows} cannot be used:"
+    for row in bad[:SHOWN_ROWS]:
+        yield f"  {row.message}"
+    if len(bad) > SHOWN_ROWS:
+        yield f"  and {len(bad) - SHOWN_ROWS} more: {FAILURES_FILE}"
 
 
 def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:

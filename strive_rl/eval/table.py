@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from strive_data.common.text import plural
-from strive_rl.eval.config import EQUAL_SCORES
+from strive_rl.eval.config import EQUAL_SCORES, UNIFORM
 
 Results = Mapping[str, Any]
 
@@ -19,8 +19,9 @@ NOT_TRAINING = "of the same model, by the choice of frames alone: not a gain of 
 
 
 def even_note(sampler: str, sources: Iterable[str]) -> list[str]:
-    """A note where the origin of some frames (`evaluation_views`) says that only their times were known."""
-    even = any(source.endswith(EQUAL_SCORES) for source in sources)
+    """A note where the origin of some frames (`evaluation_views`) says that only their times were known,
+    though the sampler reads scores."""
+    even = any(s.endswith(EQUAL_SCORES) and not s.startswith(f"{UNIFORM},") for s in sources)
     said = "are spread by time alone: all scores of a video are equal, as with --scorer flat."
     return [f"{sampler} frames {said}"] if even else []
 

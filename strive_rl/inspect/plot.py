@@ -57,8 +57,10 @@ class Drawing:
     always_zero: Sequence[str]
 
 
-def plot(runs: Sequence[Path], out: Path, *, smooth: int | None = None, group: bool = False) -> int:
-    """Write the curves of `runs` to `out`, a .png or .html file; returns the number of curves.
+def plot(
+    runs: Sequence[Path], out: Path, *, smooth: int | None = None, group: bool = False
+) -> tuple[int, int]:
+    """Write the curves of `runs` to `out`, a .png or .html file; the numbers of panels and of runs or groups.
 
     `smooth` is the span of the moving average in steps; None: a 25th of the longest run, 1: off. Raises
     UsageError for a run that cannot be read, another suffix and a file that cannot be written.
@@ -77,7 +79,7 @@ def plot(runs: Sequence[Path], out: Path, *, smooth: int | None = None, group: b
             out.write_text(curves_page(drawing), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--out {out}: cannot write: {error.strerror or error}") from error
-    return len(drawing.arms)
+    return len(drawing.panels), len(drawing.arms)
 
 
 def draw(arms: Sequence[Arm], span: int) -> Drawing:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from strive_data.common.files import near_path
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
@@ -39,6 +40,8 @@ def show(run: Path, *, step: int | None = None, question: str | None = None, ful
 
     Raises UsageError for a run without completions, and for a step or question without kept ones.
     """
+    if not run.exists():
+        raise UsageError(f"no such folder: {run}{near_path(run)}")
     path = run / ROLLOUTS_FILE
     steps = jsonl.first_and_last_step(path)
     if steps is None:

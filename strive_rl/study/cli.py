@@ -39,8 +39,6 @@ def study(
         for name in model:
             require_model(name, plan.arms[0].settings.policy.device)
         data, test = ShardSet.open(shards), ShardSet.open(heldout)
-        if shared := trained_videos(Builds(data), test):
-            echo(f"warning: {shared}", err=True)
         results = run_study(
             plan,
             out,
@@ -52,4 +50,6 @@ def study(
         )
         write_page(results, out / PAGE_FILE, title=f"Study {path.stem}")
     echo(study_table(results))
+    if shared := trained_videos(Builds(data), test):
+        echo(f"warning: {shared}", err=True)
     echo(f"{out / PAGE_FILE}: curves, gains, costs")

@@ -41,7 +41,7 @@ def test_the_first_name_counts_and_all_its_parts(tmp_path: Path) -> None:
 def test_where_there_is_none_it_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no annotation of VideoMME: none of videomme/test-\*.parquet or "):
         find_annotations(VIDEOMME, tmp_path)
-    with pytest.raises(UsageError, match="no annotation of own annotation; name its files by --annotations"):
+    with pytest.raises(UsageError, match="--benchmark own: give --annotations, your table"):
         find_annotations(CUSTOM, tmp_path)
     with pytest.raises(UsageError, match="absent: no such folder"):
         find_annotations(VIDEOMME, tmp_path / "absent")

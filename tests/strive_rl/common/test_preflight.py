@@ -225,10 +225,10 @@ def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
     line |= {"output": "B", "extracted": "B", "accuracy": 1.0}
     (tmp_path / "out" / "after" / "predictions.jsonl").write_text(json.dumps(line) + "\n")
     good = tmp_path / "out" / "after"
-    results = typed(*(["compare", good, b] for b in (tmp_path / "out", tmp_path / "no", good)))
+    results = typed(*(["compare", good, b] for b in (tmp_path / "out", tmp_path / "out/aftr", good)))
     assert [code for code, _ in results] == [2, 2, 0]
     assert f"did you mean {good}" in results[0][1]
-    assert "no: no results.json" in results[1][1]
+    assert f"no such folder: {tmp_path}/out/aftr, did you mean {good}?" in results[1][1]
 
 
 def test_a_hub_name_without_a_way_to_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

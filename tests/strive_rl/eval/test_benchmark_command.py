@@ -188,8 +188,14 @@ def test_an_own_table_with_named_columns_and_one_video_by_two_names(
     command += ["--annotations", tmp_path / "own.csv", "--out", tmp_path / "out", *SMALL]
     assert typed(*command) == 2
     assert "name it with --columns answer=COLUMN" in capfd.readouterr().err
+    with (tmp_path / "own.csv").open("a") as file:
+        file.write("v1,Why?,\nv1,,yes\nv1,What?,\nv1,Who?,\n")
     command += ["--columns", "video=clip,question=ask,answer=say"]
     assert typed(*command) == 0
+    said = capfd.readouterr().err
+    assert "columns video=clip, question=ask, answer=say" in said
+    assert "4 rows of 7 cannot be used:" in said
+    assert "and 1 more: failures.jsonl" in said
     results = jsonl.read_json(tmp_path / "out" / "results.json")
     assert results["columns"]["uniform"]["overall"]["accuracy"]["videos"] == 2
     assert results["columns"]["uniform"]["counts"]["videos"] == 2
@@ -289,7 +295,7 @@ def test_wrong_input_is_one_line(
             "--shards: --prompt, --data-root: only",
         ),
         ([], "give --shards (samples of a build), or --benchmark"),
-        (["--benchmark", "own", "--data-root", tmp_path], "name its files by --annotations"),
+        (["--benchmark", "own", "--data-root", tmp_path], "own: give --annotations"),
         (
             ["--benchmark", "own", "--data-root", tmp_path, "--annotations", tmp_path / "empty.json"],
             "the list is empty",

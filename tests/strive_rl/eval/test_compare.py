@@ -15,7 +15,7 @@ from strive_rl.eval.compare import CompareSettings, compare
 from strive_rl.eval.config import EvalSettings
 from strive_rl.eval.score import ScoreSettings, score
 from strive_rl.eval.scored_folder import read_scored, write_pages
-from strive_rl.eval.table import compare_heading, compare_table
+from strive_rl.eval.table import compare_heading, compare_table, even_note
 
 QUICK = CompareSettings(bootstrap_resamples=50)
 
@@ -166,6 +166,7 @@ def test_frames_that_no_score_chose_are_named(tmp_path: Path) -> None:
     pages = write_pages(folder, EvalSettings(samplers=("importance", "uniform"), bootstrap_resamples=20))
     named = ["frames are spread by time alone" in page.read_text() for page in pages]
     assert named == [True, False]
+    assert even_note("uniform", ["uniform, 4 variants, phases (v + 1/2)/4, all scores equal"]) == []
 
 
 QUICK_COMPARE = CompareSettings(bootstrap_resamples=200)

@@ -186,14 +186,14 @@ def test_the_caption_says_how_to_read_the_curves() -> None:
 
 def test_a_picture_and_a_page_are_written(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / f"arm-{seed}", [0.1, 0.5, None], seed=seed) for seed in (0, 1)]
-    assert plot(runs, tmp_path / "new" / "curves.PNG") == 2
+    assert plot(runs, tmp_path / "new" / "curves.PNG")[1] == 2
     with Image.open(tmp_path / "new" / "curves.PNG") as image:
         assert image.format == "PNG"
         colours = {
             to_hex(np.array(pixel) / 255) for _, pixel in image.convert("RGB").getcolors(1 << 20) or []
         }
     assert set(PALETTE[:2]) <= colours
-    assert plot(runs, tmp_path / "curves.html", smooth=2, group=True) == 1
+    assert plot(runs, tmp_path / "curves.html", smooth=2, group=True)[1] == 1
     assert "arm (2 seeds)" in (tmp_path / "curves.html").read_text(encoding="utf-8")
 
 
@@ -201,7 +201,9 @@ def test_a_run_that_bursts_is_drawn_up_to_there(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", [0.5, 0.6, 1e308, -1e308])
     (read,) = read_histories([run])
     assert np.isfinite(read.values["reward"]).tolist() == [True, True, False, False]
-    assert plot([run], tmp_path / "out.html") == 1
+    panels, arms = plot([run], tmp_path / "out.html")
+    assert (panels, arms) == ((tmp_path / "out.html").read_text(encoding="utf-8").count("<svg"), 1)
+    assert panels > 1
 
 
 def test_wrong_names_and_places_are_refused(tmp_path: Path) -> None:

@@ -95,8 +95,11 @@ def test_what_is_not_there_is_named(run: Path, tmp_path: Path) -> None:
         show(run, step=9)
     with pytest.raises(UsageError, match="did you mean 'q1'"):
         show(run, question="q11")
-    with pytest.raises(UsageError, match=r"rollouts\.jsonl"):
-        show(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"no completions in rollouts\.jsonl"):
+        show(tmp_path / "empty")
+    with pytest.raises(UsageError, match=rf"no such folder: .*emty, did you mean {tmp_path}/empty\?"):
+        show(tmp_path / "emty")
 
 
 @pytest.mark.parametrize("informative", [True, False])
