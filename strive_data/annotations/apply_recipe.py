@@ -221,7 +221,7 @@ def _at(value: object, steps: tuple[Step, ...]) -> object:
             fits = [each for each in value if isinstance(each, Mapping) and each.get(key) == wanted]
             if len(fits) > 1:
                 got = f"got {len(fits)} entries of {key} {wanted!r}"
-                _bad_row(f"{got}, expected one, or an answer behind each question")
+                _bad_row(f"{got}, expected one, or an answer behind each question and no options beside them")
             value = fits[0] if fits else ABSENT
         else:
             return ABSENT

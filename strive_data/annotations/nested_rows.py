@@ -70,13 +70,13 @@ def _leads_to_messages(path: Steps) -> bool:
 
 
 def _questions(items: Iterable[Item], asked: list[Steps], said: list[Steps]) -> Iterator[Item]:
-    """The items, and in place of a conversation one for each question. A row whose answer is elsewhere is
-    left whole."""
+    """The items, and in place of a conversation one for each question. A row whose answer is elsewhere, or
+    that has options, is left whole."""
     for item in items:
         row = item.value
         if isinstance(row, Mapping) and (path := _path_to_several(row, asked)):
             answer = next((path for path in said if row.get(str(path[0])) is not None), ())
-            if answer[:1] == path[:1]:
+            if answer[:1] == path[:1] and not row.get("options"):  # whose would they be?
                 yield from _turns(item.exact(), path)
                 continue
         yield item

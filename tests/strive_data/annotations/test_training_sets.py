@@ -329,6 +329,9 @@ def test_one_turn_that_cannot_be_read_costs_no_other(root: Path) -> None:
     assert first.message == "rows.jsonl line 1 turn 2: the answer in conversations is missing"
     assert "turn 3: got 2 entries of from 'gpt', expected one" in second.message
     assert third.row == 4
+    with_options = {"conversations": SAID, "video": VIDEO, "options": ["a man", "Two."]}
+    (failure,) = read(root, [with_options])[0].failures  # of which question they are nothing says
+    assert "behind each question and no options beside them" in failure.message
 
 
 def test_a_video_within_the_first_message_belongs_to_all_turns(root: Path) -> None:
