@@ -159,9 +159,12 @@ def main(
         optim=OptimSettings(lr=lr),
     )
     for number, (policy, result) in enumerate(train(shards, model, steps, settings), start=1):
+        learned = f"loss {result.loss:.4f}  gradient {result.grad_norm:.3f}"
+        if not result.informative:
+            learned = "no question to learn from: of none do the completions differ in accuracy"
         print(
             f"step {number}/{steps}  reward {result.reward:.3f}  informative {result.informative}/"
-            f"{questions}  loss {result.loss:.4f}  gradient {result.grad_norm:.3f}"
+            f"{questions}  {learned}"
         )
         if out and number == steps:
             checkpoint.write(out, policy, checkpoint.snapshot(policy))
