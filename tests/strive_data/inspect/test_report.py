@@ -21,7 +21,7 @@ from strive_data.inspect.report import (
     select_positions,
     write_report,
 )
-from strive_data.inspect.tables import evidence_beyond
+from strive_data.inspect.tables import equal_variants, evidence_beyond
 from strive_data.schema import FailedRow, Sample
 from strive_data.score import FrameScores
 from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
@@ -130,6 +130,13 @@ def test_evidence_beyond_the_end_is_said_where_damage_is(
     assert evidence_beyond(build) == ["a<b"] * late
     page = "".join(report_page(build, ShardSet.open(build), [0]))
     assert ("evidence beyond the end" in page, "<p>a&lt;b</p>" in page) == (late, late)
+
+
+def test_samples_with_equal_variants_are_counted(tmp_path: Path) -> None:
+    """Those with as many candidates as a variant has frames, or fewer, such as images."""
+    samples = [a_sample("many", count=10), a_sample("few", count=3), a_sample("one", count=1)]
+    assert [len({*map(bytes, sample.variants)}) for sample in samples] == [2, 1, 1]
+    assert equal_variants(write_build(tmp_path / "build", samples)) == 2
 
 
 def test_named_samples_are_shown_and_unknown_ones_refused(tmp_path: Path) -> None:
