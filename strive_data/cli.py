@@ -242,7 +242,7 @@ def judge(
     if out:
         check_out(out)
     cases = read_cases(folder)
-    built, default = cases.built, Comparison()
+    built, default, count = cases.built, Comparison(), plural(len(cases.cases), "question")
     comparison = Comparison(
         samplers=tuple(sampler or default.samplers),
         frames=tuple(frames or ([built.frames] if built else default.frames)),
@@ -252,9 +252,8 @@ def judge(
         resamples=resamples,
         seed=seed,
     )
-    table = compare(cases.cases, comparison, base=cases.built)
-    questions = plural(len(cases.cases), "question")
-    echo(f"{cases.source}: {questions}; {cases.without} without known evidence left out")
+    table = compare(cases.cases, comparison, base=built)
+    echo(f"{cases.source}: {count}; {cases.without} without known evidence left out")
     echo(as_text(table))
     if out:
         write_rows(table.lazy(), out)

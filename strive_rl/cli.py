@@ -64,16 +64,9 @@ def train(
     from strive_rl.common.preflight import RESUME, locked
     from strive_rl.config import TrainSettings
 
-    options = {
-        "steps": steps,
-        "data.variants": variants,
-        "rollout.completions": completions,
-        "rollout.max_new_tokens": max_new_tokens,
-        "seed": seed,
-        "keep": keep,
-        "validation.every": eval_every,
-        "validation.patience": patience,
-    }
+    options: dict[str, object] = {"steps": steps, "seed": seed, "keep": keep, "data.variants": variants}
+    options |= {"rollout.completions": completions, "rollout.max_new_tokens": max_new_tokens}
+    options |= {"validation.every": eval_every, "validation.patience": patience}
     if heldout is None and (eval_every is not None or patience is not None):
         raise UsageError("train: --eval-every and --patience need --heldout, the build to evaluate on")
     file = settings_file(config, "runs")

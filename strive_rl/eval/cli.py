@@ -5,9 +5,9 @@ Costly imports are inside the commands, after the arguments are checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,22 +119,18 @@ def evaluate(
     common |= {"seed": seed, "engine": engine, "variants": variants, "controls": control}
     common |= {"max_new_tokens": max_new_tokens, "vote": vote or None}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
-    reading = {"data_root": data_root, "annotations": annotations, "recipe": recipe, "columns": columns}
-    reading["cache"] = cache
+    reading: dict[str, Any] = {"data_root": data_root, "annotations": annotations}
+    reading |= {"recipe": recipe, "columns": columns, "cache": cache}
     if shards is not None:
         _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
         with locked(out):
             return _evaluate_shards(out, shards, model, on_samples, baseline)
-    options = {**common, **of_videos}
-    on_videos = load(BenchmarkSettings, config=config, options=options, assignments=set_ or ())
+    on_videos = load(BenchmarkSettings, config=config, options=common | of_videos, assignments=set_ or ())
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
-    files, name = tuple(annotations or ()), benchmark or ""
     with locked(out):
-        code = _evaluate_benchmark(
-            out, name, data_root, files, model, recipe, columns, on_videos, workers, cache, baseline=baseline
-        )
+        code = _evaluate_benchmark(out, benchmark or "", model, on_videos, workers, baseline, **reading)
     raise typer.Exit(code)
 
 
@@ -190,16 +186,16 @@ def _evaluate_shards(
 def _evaluate_benchmark(
     out: Path,
     benchmark: str,
-    data_root: Path,
-    annotations: tuple[Path, ...],
     model: str,
-    recipe: str | None,
-    columns: str | None,
     settings: BenchmarkSettings,
     workers: int,
-    cache: Path | None,
-    *,
     baseline: Path | None,
+    *,
+    data_root: Path,
+    annotations: Sequence[Path] | None,
+    recipe: str | None,
+    columns: str | None,
+    cache: Path | None,
 ) -> int:
     from strive_data.annotations.recipes import column_names
     from strive_rl.benchmarks.items import find_annotations
@@ -215,7 +211,7 @@ def _evaluate_benchmark(
     if baseline:
         require_results(baseline)
     found = find_benchmark(benchmark)
-    files = annotations or find_annotations(found, data_root)
+    files = tuple(annotations or find_annotations(found, data_root))
     for absent in (file for file in files if not file.exists()):
         raise UsageError(f"--annotations {absent}: no such file{near_path(absent)}")
     quiet_libraries()
