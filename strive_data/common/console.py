@@ -161,7 +161,10 @@ PublishedConfig = Annotated[
     Path | None, option(text="Settings file, TOML, or the name of one of manifests/; default none.")
 ]
 Assignments = Annotated[
-    list[str] | None, option("--set", text="section.key=value over the file, repeatable; default none.")
+    list[str] | None,
+    option(
+        "--set", text="section.key=value over the file, repeatable; the last of one key counts; default none."
+    ),
 ]
 
 

@@ -1,7 +1,8 @@
 """Settings of both packages: TOML and `section.key=value` into nested frozen dataclasses, and back.
 
-Order of precedence, weakest first: defaults, TOML file, command-line options, `--set`. The files of
-`manifests/` are at the root of the source tree, in a wheel inside the package.
+Order of precedence, weakest first: defaults, TOML file, then command-line options and `--set`, which may not
+contradict each other. The files of `manifests/` are at the root of the source tree, in a wheel inside the
+package.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -43,19 +45,33 @@ def load(
 
     `options` are command-line options by dotted name; those that are None were not given. `assignments` are
     `section.key=value` texts whose values are read as TOML (numbers also as `.5`), or as plain text where
-    they are not TOML. Raises SettingsError for unknown names, wrong types and values that `__post_init__`
-    refuses. A class says in `RETIRED` what became of the settings that it no longer has, by their old names.
+    they are not TOML. Raises SettingsError for unknown names, wrong types, values that `__post_init__`
+    refuses, and assignments that contradict an option. A class says in `RETIRED` what became of the settings
+    that it no longer has, by their old names.
     """
     tree: dict[str, Any] = _read_toml(config) if config else {}
-    for name, value in (options or {}).items():
-        if value is not None:
-            _assign(tree, name, value)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    for name, value in given.items():
+        _assign(tree, name, value)
     for text in assignments:
         name, equals, raw = text.partition("=")
         if not equals:
             raise SettingsError(f"--set {text}: expected section.key=value")
         _assign(tree, name.strip(), _toml_value(raw.strip()))
+        _require_kept(tree, given, text)
     return _build(cls, tree, "")
+
+
+def _require_kept(tree: Mapping[str, Any], given: Mapping[str, object], text: str) -> None:
+    """Raise SettingsError where an assignment changed the value that an option gave."""
+    for name, value in given.items():
+        *sections, key = name.split(".")
+        part = reduce(lambda part, key: part[key] if isinstance(part, dict) else part, sections, tree)
+        now = part.get(key) if isinstance(part, dict) else value  # a section that is none is refused later
+        if now != value:
+            raise SettingsError(
+                f"--set {text} makes {name} {now!r}, its option on the command line {value!r}; leave one out"
+            )
 
 
 def as_dict(settings: Any) -> dict[str, Any]:

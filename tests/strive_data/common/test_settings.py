@@ -20,11 +20,12 @@ from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError
 
 
-def test_precedence_is_file_then_option_then_assignment(tmp_path: Path) -> None:
+def test_options_and_assignments_come_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text("[sampler]\nframes = 8\nvariants = 4\nalpha = 1\n[score]\nmodel = 'x'\n")
-    options = {"sampler.frames": 16, "sampler.variants": 3, "score.scorer": None}
-    settings = load(BuildSettings, config=file, options=options, assignments=["sampler.variants=5"])
+    options = {"sampler.frames": 16, "score.scorer": None}
+    given = ["sampler.variants=3", "sampler.variants=5", "sampler.frames=16"]
+    settings = load(BuildSettings, config=file, options=options, assignments=given)
     assert (settings.sampler.frames, settings.sampler.variants) == (16, 5)
     assert (settings.sampler.alpha, settings.score.model, settings.score.scorer) == (1.0, "x", "clip")
 
@@ -32,6 +33,21 @@ def test_precedence_is_file_then_option_then_assignment(tmp_path: Path) -> None:
 def test_assignments_are_toml_or_plain_text() -> None:
     settings = load(BuildSettings, assignments=["score.model=ViT-L-14", "sampler.alpha=0.5"])
     assert (settings.score.model, settings.sampler.alpha) == ("ViT-L-14", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("sampler.frames=8", "sampler.frames 8, its option on the command line 16"),
+        ("sampler.frames=many", "sampler.frames 'many'"),
+        ("sampler={alpha=1}", "sampler.frames None"),
+        ("sampler=3", "is a section"),
+    ],
+)
+def test_an_assignment_may_not_contradict_an_option(assignment: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(BuildSettings, options={"sampler.frames": 16}, assignments=[assignment])
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
