@@ -43,7 +43,7 @@ def _mostly_rows(values: Collection[object]) -> bool:
 def _rows_by_id(path: Path, tree: Mapping[str, object]) -> Iterator[Item]:
     for row, (key, fields) in enumerate(tree.items()):
         yield Item(
-            path, f"key {key!r}", -1, row, {"id": key, **fields} if isinstance(fields, dict) else fields
+            path, f"key {key!r}", 0, row, {"id": key, **fields} if isinstance(fields, dict) else fields
         )
 
 
@@ -108,9 +108,9 @@ def _turns(item: Item, path: Steps) -> Iterator[Item]:
         first, *rest = messages[start:end]
         if turn and media:
             first = {**first, content: [*media, *_parts(first.get(content))]}
-        unit = f"{item.unit} {item.number} turn" if item.number >= 0 else f"{item.unit} turn"
+        unit = f"{item.unit} {item.number} turn" if item.number else f"{item.unit} turn"
         yield item._replace(
-            unit=unit, number=turn, value={**row, name: [first, *rest]}, raw=b"", turn=f"-{turn}"
+            unit=unit, number=turn + 1, value={**row, name: [first, *rest]}, raw=b"", turn=f"-{turn}"
         )
 
 
@@ -168,7 +168,7 @@ def _descend(
     if isinstance(value, SampleError) or not isinstance(value, Mapping if steps else list):
         wanted = "an object" if steps else "a list of rows"
         problem = value.message if isinstance(value, SampleError) else f"expected {wanted}"
-        yield Item(path, where, -1, 0, bad_row(problem))
+        yield Item(path, where, 0, 0, bad_row(problem))
     elif isinstance(value, Mapping):
         step, rest = steps[0], steps[1:]
         if step.startswith("{"):
@@ -179,11 +179,11 @@ def _descend(
         elif step in value:
             yield from _descend(path, value[step], rest, names, [*keys, step])
         else:
-            yield Item(path, where, -1, 0, bad_row(f"{step} is missing"))
+            yield Item(path, where, 0, 0, bad_row(f"{step} is missing"))
     elif isinstance(value, list):
         for row, fields in enumerate(value):
             merged = {**fields, **names} if isinstance(fields, Mapping) else fields
-            yield Item(path, f"{where} item", row, row, merged)
+            yield Item(path, f"{where} item", row + 1, row, merged)
 
 
 def _parallel_rows(
@@ -192,8 +192,8 @@ def _parallel_rows(
     """A row of each place in the lists called `fields`, with the object's other fields."""
     lists = [each for field in fields if isinstance(each := value.get(field), list)]
     if len(lists) < len(fields) or len({len(each) for each in lists}) > 1:
-        yield Item(path, where, -1, 0, bad_row(f"expected lists of one length as {', '.join(fields)}"))
+        yield Item(path, where, 0, 0, bad_row(f"expected lists of one length as {', '.join(fields)}"))
         return
     for row, values in enumerate(zip(*lists, strict=True)):
         merged = {**value, **dict(zip(fields, values, strict=True)), **names}
-        yield Item(path, f"{where} item", row, row, merged)
+        yield Item(path, f"{where} item", row + 1, row, merged)

@@ -45,7 +45,7 @@ CHARADES = re.compile(rb"(\S+) (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)##(.+)")
 
 
 class Item(NamedTuple):
-    """One row and where it is: `unit` and `number`, "line" 7, negative where the unit says all.
+    """One row and where it is: `unit` and `number`, which counts from 1, "line" 7; 0 where the unit says all.
 
     `value` is a SampleError for a row that cannot be parsed. `row` counts from 0 in its list or table.
     `raw` is the JSON of a row that was read quickly: a whole number beyond 2^53 in its value may be a float.
@@ -103,9 +103,9 @@ class Places:
     def of(self, row: int) -> str:
         """The place of a row; its number for one that was not noted."""
         if row >= len(self._numbers):
-            return f"row {row}"
+            return f"row {row + 1}"
         text, number = self._texts[bisect_right(self._starts, row) - 1], self._numbers[row]
-        return f"{text} {number}" if number >= 0 else text
+        return f"{text} {number}" if number else text
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def _parquet_items(path: Path, count: int) -> Iterator[Item]:
             raise _unusable(path, f"is not a parquet file that can be read ({error})") from error
         for row, fields in enumerate(table.iter_rows(named=True), start=start):
             # A null is how a table says that a row has no such field.
-            yield Item(path, "row", row, row, {k: v for k, v in fields.items() if v is not None})
+            yield Item(path, "row", row + 1, row, {k: v for k, v in fields.items() if v is not None})
 
 
 def _columns(tree: Mapping[str, object]) -> dict[str, list[object]]:
@@ -300,7 +300,7 @@ def is_row(value: object) -> bool:
 def _rows_of_columns(path: Path, columns: Mapping[str, list[object]]) -> Iterator[Item]:
     for row, values in enumerate(zip(*columns.values(), strict=True)):
         fields = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-        yield Item(path, "row", row, row, fields)
+        yield Item(path, "row", row + 1, row, fields)
 
 
 def _list_blocks(text: JsonText) -> Iterator[Block]:
@@ -323,9 +323,10 @@ def _list_blocks(text: JsonText) -> Iterator[Block]:
 
 
 def _block(path: Path, unit: str, first: int, values: Sequence[object]) -> Block:
-    """Rows that count from `first`, as their numbers do."""
-    size, rows = len(values), range(first, first + len(values))
-    return Block([path] * size, [unit] * size, rows, rows, values, [b""] * size, [""] * size)
+    """Rows that count from `first`, 0 for the first one of all, whose number is 1."""
+    size = len(values)
+    rows, numbers = (range(start, start + size) for start in (first, first + 1))
+    return Block([path] * size, [unit] * size, numbers, rows, values, [b""] * size, [""] * size)
 
 
 def _is_lines(text: JsonText, start: bytes) -> bool:

@@ -148,7 +148,7 @@ def _differences(table: Path, first: int, expected: pl.DataFrame) -> Iterator[Pr
         yield Problem(file=table.name, what=what)
         return
     if rows.schema != expected.schema or rows.height != expected.height:
-        what = f"from row {first} it does not have {expected.height} rows with the columns of the schema"
+        what = f"from row {first + 1} it does not have {expected.height} rows with the columns of the schema"
         yield Problem(file=table.name, what=what, remedy=STALE)
         return
     for name in expected.drop(UNKNOWN, strict=False).columns:
@@ -156,7 +156,7 @@ def _differences(table: Path, first: int, expected: pl.DataFrame) -> Iterator[Pr
         if wrong.any():
             row = int(wrong.arg_max() or 0)
             values = (repr(column[name].to_list()[row])[:80] for column in (rows, expected))
-            what = f"row {first + row}, {name}: {', expected '.join(values)}"
+            what = f"row {first + row + 1}, {name}: {', expected '.join(values)}"
             yield Problem(file=table.name, what=what, sample_id=expected["sample_id"][row], remedy=STALE)
 
 

@@ -126,7 +126,9 @@ def read_records(path: Path, what: str = "predictions", expected: str = EXPECTED
     if isinstance(whole, dict):
         return Records(path=path, rows=((path.name, whole),), tree=whole)
     if isinstance(whole, list):
-        return _rows(path, [(f"{path.name} item {n}", value) for n, value in enumerate(whole)], empty)
+        return _rows(
+            path, [(f"{path.name} item {n}", value) for n, value in enumerate(whole, start=1)], empty
+        )
     # Bytes: a text would also be cut at U+2028 and its like, which JSON allows within a string.
     lines = [(number, raw) for number, raw in enumerate(body.split(b"\n"), start=1) if raw.strip()]
     return _rows(path, [(f"{path.name} line {number}", _json(raw)) for number, raw in lines], empty)

@@ -359,7 +359,7 @@ def test_rows_inside_an_object_are_named_where_they_fail_and_read_by_what_is_ask
     names = {"video": "clip", "question": "q", "answer": "a"}
     rows, reading = read(root, "r.json", json.dumps(body), columns=names)
     assert (len(rows.questions), reading.guesses[0]) == (1, "rows under the key 'data'")
-    assert rows.failures[0].message == "r.json data item 1: q: got 3, expected a text"
+    assert rows.failures[0].message == "r.json data item 2: q: got 3, expected a text"
     rows, _ = read(root, "r.json", json.dumps({"q1": ROW, "q2": ROW | {"answer": 2.5}}), recipe="plain-id")
     assert [one.sample_id for _, one in rows.questions] == ["q1", "q2"]
     # A row that is no object, or has a key twice, costs no other.

@@ -41,7 +41,7 @@ def test_list_and_lines_read_the_same(root):
     assert as_list.questions == as_lines.questions
     assert [index for index, _ in as_list.questions] == [0, 2]
     assert [question.sample_id for _, question in as_list.questions] == ["1", "3"]
-    assert as_list.failures[0].message == "rows.json item 1: problem is empty"
+    assert as_list.failures[0].message == "rows.json item 2: problem is empty"
     assert as_lines.failures[0].message == "rows.jsonl line 2: problem is empty"
     assert (as_lines.failures[0].sample_id, as_lines.failures[0].row) == ("2", 1)
 
@@ -156,7 +156,7 @@ def test_a_table_of_ones_own_needs_no_recipe(root):
     assert types(rows) == {"free-form": 2, "numerical": 2}
     assert [failure.message for failure in rows.failures] == [
         "my.csv line 3: question is missing",
-        "my.parquet row 1: question is missing",
+        "my.parquet row 2: question is missing",
     ]
     assert (rows.failures[0].sample_id, rows.failures[0].video) == ("my-1", "x.mp4")
     assert recipes(rows) == ["plain", "plain-id"]
@@ -252,7 +252,7 @@ def test_one_wrong_branch_costs_no_other(root):
     rows = read_annotations([written(root, json.dumps(tree), "yes_no.json")], root, check_files=False)
     assert [question.sample_id for _, question in rows.questions] == ["yes_no-1-speed-0"]
     assert [(failure.row, failure.message) for failure in rows.failures] == [
-        (1, "yes_no.json 1/speed item 1: the row is a number, expected a JSON object"),
+        (1, "yes_no.json 1/speed item 2: the row is a number, expected a JSON object"),
         (2, "yes_no.json 2/speed: expected a list of rows"),
         (3, "yes_no.json 3: expected an object"),
     ]

@@ -42,9 +42,9 @@ def test_each_format_gives_the_same_rows(tmp_path):
     files = [read_rows(path) for path in paths]
     assert [[item.value for item in file.items] for file in files] == [ROWS] * 3
     assert [places_of(file.items) for file in files] == [
-        ["rows.json item 0", "rows.json item 1"],
+        ["rows.json item 1", "rows.json item 2"],
         ["rows.jsonl line 1", "rows.jsonl line 2"],
-        ["rows.parquet row 0", "rows.parquet row 1"],
+        ["rows.parquet row 1", "rows.parquet row 2"],
     ]
     assert [columns_of(file.items) for file in files] == [{"a", "b"}] * 3
     assert [file.tree for file in files] == [None] * 3
@@ -107,9 +107,9 @@ def test_one_object_over_several_lines_is_a_tree_and_one_row(tmp_path):
     assert (file.tree, [item.value for item in file.items]) == (tree, [tree])
     items = list(nested_items(file.path, tree, "{key}/{dimension}"))
     assert [*zip(places_of(items), [item.row for item in items], strict=True)] == [
-        ("t.json v/speed item 0", 0),
-        ("t.json v/speed item 1", 1),
-        ("t.json v/order item 0", 0),
+        ("t.json v/speed item 1", 0),
+        ("t.json v/speed item 2", 1),
+        ("t.json v/order item 1", 0),
         ("t.json w/speed", 0),
         ("t.json x", 0),
     ]

@@ -326,8 +326,8 @@ def test_one_turn_that_cannot_be_read_costs_no_other(root: Path) -> None:
     assert [q.sample_id for _, q in found.questions] == ["rows-0-0", "rows-0-1"]
     first, second, third = found.failures
     assert (first.sample_id, first.video, first.row) == ("rows-0-2", VIDEO, 2)
-    assert first.message == "rows.jsonl line 1 turn 2: the answer in conversations is missing"
-    assert "turn 3: got 2 entries of from 'gpt', expected one" in second.message
+    assert first.message == "rows.jsonl line 1 turn 3: the answer in conversations is missing"
+    assert "turn 4: got 2 entries of from 'gpt', expected one" in second.message
     assert third.row == 4
     with_options = {"conversations": SAID, "video": VIDEO, "options": ["a man", "Two."]}
     (failure,) = read(root, [with_options])[0].failures  # of which question they are nothing says
@@ -343,7 +343,7 @@ def test_a_video_within_the_first_message_belongs_to_all_turns(root: Path) -> No
         ("Who?", VIDEO),
     ]
     (failure,) = read(root, [{"messages": [*said, *messages(PARTS, "a cat")]}])[0].failures
-    assert "turn 3: got 2 entries of type 'video'" in failure.message
+    assert "turn 4: got 2 entries of type 'video'" in failure.message
 
 
 def test_a_question_in_a_column_of_its_own_goes_before_a_conversation(root: Path) -> None:

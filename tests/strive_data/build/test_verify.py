@@ -121,9 +121,9 @@ def test_a_shard_of_another_build_differs_from_the_tables(build: Path, tmp_path:
     assert "shard-000000.json: it does not have the sha256 of run.json" in problems_of(build)
     rewrite_run(build)
     text = problems_of(build)
-    assert "index.parquet, sample 'a': row 0, length:" in text
-    assert "samples.parquet, sample 'a': row 0, candidates: 10, expected 12" in text
-    assert "sha256" not in text.replace("row 0, sha256", "")
+    assert "index.parquet, sample 'a': row 1, length:" in text
+    assert "samples.parquet, sample 'a': row 1, candidates: 10, expected 12" in text
+    assert "sha256" not in text.replace("row 1, sha256", "")
 
 
 def change_manifest(build: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -142,7 +142,7 @@ def test_samples_under_each_others_ids_are_found(build: Path) -> None:
 
     change_manifest(build, swap)
     text = problems_of(build)
-    assert "index.parquet, sample 'b': row 0, sample_id: 'a', expected 'b'" in text
+    assert "index.parquet, sample 'b': row 1, sample_id: 'a', expected 'b'" in text
 
 
 @pytest.mark.parametrize("key", ["shard", "settings", "sha256", "size_bytes"])
@@ -169,7 +169,7 @@ def test_a_table_that_differs_in_one_value_is_found(
     pl.read_parquet(build / name).with_columns(changed).write_parquet(build / name)
     rewrite_run(build)
     (problem,) = verify_build(build, workers=1).problems
-    assert (problem.file, problem.what.partition(":")[0]) == (name, f"row {row}, {column}")
+    assert (problem.file, problem.what.partition(":")[0]) == (name, f"row {row + 1}, {column}")
 
 
 def test_other_processors_may_round_computed_columns(build: Path) -> None:

@@ -18,7 +18,7 @@ def test_a_list_lines_and_an_object(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     file.write_text('[{"a": 1}, 2]')
     records = read_records(file)
-    assert (records.rows, records.bad) == ((("p.json item 0", {"a": 1}),), ("p.json item 1: no JSON object",))
+    assert (records.rows, records.bad) == ((("p.json item 1", {"a": 1}),), ("p.json item 2: no JSON object",))
     file.write_bytes('\ufeff{"a": "x\u2028y"}\n\n{"b": 2}\n{"cut'.encode())
     records = read_records(file)
     assert [row for _, row in records.rows] == [{"a": "x\u2028y"}, {"b": 2}]

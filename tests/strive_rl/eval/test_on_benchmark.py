@@ -362,7 +362,7 @@ def test_wrong_input_is_reported_before_a_model_is_loaded(task: Task, tmp_path: 
     rows = json.loads(task.annotations[0].read_text())
     (tmp_path / "rows.json").write_text(json.dumps([row | {"answer": "Z"} for row in rows]))
     refused(
-        "no row of the annotation can be used; the first: rows.json item 0",
+        "no row of the annotation can be used; the first: rows.json item 1",
         annotations=(tmp_path / "rows.json",),
     )
     assert not out.exists()
