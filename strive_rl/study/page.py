@@ -11,8 +11,7 @@ from strive_data.common.page import render
 from strive_rl.inspect.history import differing
 from strive_rl.inspect.panels import GRID, INK, PALETTE
 from strive_rl.inspect.plot import svg
-from strive_rl.study.paired import t_quantile
-from strive_rl.study.results import GROUP_METRICS, label_of, table_rows
+from strive_rl.study.results import GROUP_METRICS, label_of, t_quantile, table_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

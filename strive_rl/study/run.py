@@ -1,8 +1,12 @@
 """All arms and seeds of a study: train, evaluate, compare. A stopped study resumes where it was.
 
-OUT/ARM/seed-N holds one run (one_run.py), OUT/start-K the evaluation of the K-th warm start. All arms of a
-seed come before the next seed, so that a study stopped early still compares equal seeds. Seed i of the list
-starts from model i modulo the number of models, for every arm.
+OUT/ARM/seed-N/run is a run of `strive-rl train`, OUT/ARM/seed-N/eval an evaluation of its model, eval-STEP
+one of its checkpoint after STEP steps; checkpoints are removed once all evaluations exist. OUT/start-K has
+the evaluation of the K-th warm start. All arms of a seed come before the next seed, so that a study stopped
+early still compares equal seeds. Seed i of the list starts from model i modulo the number of models, for
+every arm.
+
+torch is imported by what trains: a wrong OUT is refused before.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from signal import SIGINT
 from threading import Thread
-from typing import Any
+from typing import Any, TextIO
 
+from strive_data.common.files import output_folder
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
-from strive_rl.common.progress import Line, duration, quiet_libraries
+from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries
 from strive_rl.common.run_settings import METRICS_FILE, holds_work, with_defaults
+from strive_rl.config import TrainSettings
+from strive_rl.eval.config import RESULTS_FILE
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
 from strive_rl.train.checkpoint import MODEL_FOLDER
@@ -54,8 +61,6 @@ def run_study(
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
     _claim(study, out, shards, heldout, models)
     quiet_libraries()
-    from strive_rl.study.one_run import run_job  # Here: a wrong OUT is refused before torch is imported.
-
     jobs = study_jobs(study, out, models)
     missing = [job for job in jobs if not job.finished]
     write_results(study, out, jobs)
@@ -167,13 +172,45 @@ def _end_with_parent() -> None:
 
 
 def _run_in_worker(job: Job, shards: str, heldout: str) -> None:
-    """One job. Ctrl-C reaches the workers too: it ends each at once, while it imports torch as well."""
+    """One job, in one thread: the workers share the cores. Ctrl-C reaches them too: it ends each at once,
+    while it imports torch as well."""
     try:
-        from strive_rl.study.one_run import run_job_in_worker
+        import torch
 
-        run_job_in_worker(job, shards, heldout)
+        torch.set_num_threads(1)
+        quiet_libraries(say=False)
+        with Path(os.devnull).open("w") as nowhere:
+            run_job(job, ShardSet.open(shards), ShardSet.open(heldout), nowhere)
     except KeyboardInterrupt:
         os._exit(128 + SIGINT)
+
+
+def run_job(job: Job, shards: ShardSet, heldout: ShardSet, stream: TextIO | None = None) -> None:
+    """Run what is missing of a job. Its progress goes to `stream`, by default standard error."""
+    from strive_rl.eval.on_shards import evaluate
+    from strive_rl.train.checkpoint import checkpoint_folder, checkpoints
+
+    run = job.folder / "run"
+    trained = _train(job, job.settings, run, shards, stream) if job.settings else job.model
+    for step in job.steps:
+        folder = job.results(step)
+        if not (folder / RESULTS_FILE).is_file():
+            model = trained if step == job.steps[-1] else str(checkpoint_folder(run, step))
+            with EvalProgress(stream) as progress:
+                evaluate(folder, shards=heldout, model=model, settings=job.evaluation, observe=progress)
+    if len(job.steps) > 1:
+        for folder in checkpoints(run).values():
+            shutil.rmtree(folder)
+
+
+def _train(job: Job, settings: TrainSettings, run: Path, shards: ShardSet, stream: TextIO | None) -> str:
+    """Train what is missing of a run; the folder of its model."""
+    from strive_rl.train import state, trainer
+
+    open_run = state.resume if holds_work(run) else state.start
+    with output_folder(run), TrainProgress(stream) as progress:
+        opened = open_run(run, shards=shards, model=job.model, settings=settings)
+        return str(trainer.fit(opened, progress))
 
 
 def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models: Sequence[str]) -> None:

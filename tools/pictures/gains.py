@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from strive_rl.inspect.panels import GRID, INK, PALETTE, STYLE
-from strive_rl.study.paired import Gain, gain_of
+from strive_rl.study.results import Gain, gain_of
 
 PICTURE = Path(__file__).with_name("gains.png")
 STUDIES = Path(__file__).parents[2] / "manifests" / "studies"

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from strive_rl.study.paired import Mean, comparisons, gain_of, mean_of, t_quantile, t_within
+from strive_rl.study.results import Mean, comparisons, gain_of, mean_of, t_quantile, t_within
 
 
 def test_a_mean_and_its_error() -> None:
