@@ -201,7 +201,7 @@ def plot(
     out: Annotated[Path, written("PNG file to write.")],
 ) -> None:
     """Draw the time line of one sample, as the report shows it, into a PNG."""
-    from strive_data.inspect.plot import write_plot
+    from strive_data.inspect.timeline import write_plot
 
     width, height = write_plot(folder, sample, out)
     echo(f"{out}: {width}×{height} pixels")
@@ -353,8 +353,8 @@ def synth(
     ] = None,
 ) -> None:
     """Render a small world of needle videos: what a question asks about is visible only for a short while."""
+    from strive_data.demo.draw import write_world
     from strive_data.demo.levels import LEVELS, Kind, Level, build_options
-    from strive_data.demo.write import write_world
 
     chosen = cast(Level, choose(level, LEVELS, "--level"))
     annotation = write_world(

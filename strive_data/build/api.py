@@ -33,7 +33,7 @@ from strive_data.engines.engine import Engine, VideoJob, make_engine
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Question, Sample, Times
-from strive_data.shards.frames import decode_jpeg
+from strive_data.shards.format import decode_jpeg
 from strive_data.shards.reader import ShardSet
 
 if TYPE_CHECKING:

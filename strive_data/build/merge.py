@@ -30,7 +30,9 @@ from strive_data.shards.build_state import BuildState, read_build_state, start_b
 from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import (
+    CHECKSUM_KEY,
     FAILURES_FILE,
+    FILES,
     Entry,
     Manifest,
     PartFile,
@@ -40,8 +42,7 @@ from strive_data.shards.manifest import (
     part_name,
     shard_name,
 )
-from strive_data.shards.provenance import CHECKSUM_KEY, FILES
-from strive_data.shards.tables import SCHEMAS, write_table
+from strive_data.shards.writer import SCHEMAS, write_table
 
 MAX_LISTED = 5
 

@@ -59,7 +59,7 @@ def failure_lines(failures: Sequence[FailedRow]) -> list[str]:
     return _by_kind(Counter(failure.kind for failure in failures), examples)
 
 
-# Names of the demo's videos (demo/write.py).
+# Names of the demo's videos (demo/draw.py).
 DEMO_VIDEO = re.compile(r"(?:.*/)?world\d+-\d{4,}\.mp4")
 
 

@@ -25,7 +25,9 @@ from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveE
 from strive_data.shards.finalize import counts_of
 from strive_data.shards.manifest import (
     BUILD_FILE,
+    CHECKSUM_KEY,
     FAILURES_FILE,
+    FILES,
     FRAMES_FILE,
     INDEX_FILE,
     PASS_RATES_FILE,
@@ -39,7 +41,6 @@ from strive_data.shards.manifest import (
     shard_name,
     shard_of,
 )
-from strive_data.shards.provenance import CHECKSUM_KEY, FILES
 from strive_data.shards.reader import SEE_VERIFY, read_run
 
 Task = tuple[Path, str, str, tuple[int, int] | None]

@@ -11,8 +11,7 @@ import polars as pl
 
 from strive_data.errors import DamagedError
 from strive_data.schema import FailedRow, Sample
-from strive_data.shards.format import END_OF_ARCHIVE, decode_sample
-from strive_data.shards.frames import jpeg_size
+from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, jpeg_size
 from strive_data.shards.manifest import (
     FRAMES_FILE,
     INDEX_FILE,
@@ -22,7 +21,7 @@ from strive_data.shards.manifest import (
     manifest_name,
     read_manifest,
 )
-from strive_data.shards.tables import frames_table, samples_table
+from strive_data.shards.writer import frames_table, samples_table
 
 # Computed columns: another processor may round them differently.
 COMPUTED = ("z", "inclusion")

@@ -35,8 +35,8 @@ from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
 from strive_data.decode.pictures import folder_sha256
 from strive_data.errors import SampleError, StriveError, UsageError
 from strive_data.schema import Candidates, Floats, LocalVideo, TimedFolder, Times, VideoInfo
-from strive_data.shards.frames import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
-from strive_data.shards.provenance import package_versions
+from strive_data.shards.format import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
+from strive_data.shards.manifest import package_versions
 
 FORMAT = 3
 FRAMES_ONLY = ""

@@ -1,10 +1,13 @@
-"""Decode videos in worker processes of this machine, so that a bad video affects no other.
+"""Read videos in worker processes of this machine, so that a bad video affects no other.
 
 A decoder can hang in native code or crash its process; only killing the process helps. Every video is read in
 a spawned worker without torch. The worker is killed at the time limit, replaced when it dies, cannot allocate
 more than the memory limit, and is replaced after some videos because native code leaks memory. A video that
 times out, crashes or exceeds its memory limit is retried once with the other reader. The reader that gave the
 frames is recorded with them (VideoInfo.reader): unlike all else of a build, a retry depends on the machine.
+
+A video behind a URL is copied to this machine while it is read: readers go over the whole file twice (its
+packets, then the frames), so reading by ranges would save nothing and cost a request a packet.
 """
 
 from __future__ import annotations
@@ -15,21 +18,88 @@ import importlib.util
 import os
 import resource
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import gettempdir
 from typing import Generic, TypeVar
 
 import av
 import av.logging
 
 from strive_data.common.process_pool import TookTooLongError, WorkerDiedError, WorkerPool, in_order
+from strive_data.common.storage import open_remote, require_room
 from strive_data.config import DecodeSettings
 from strive_data.engines.engine import VideoPath
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import DamagedError, FailureKind, SampleError, StriveError
+from strive_data.schema import LocalVideo
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TimedRead(Generic[T]):
+    """`read` for videos of this machine and behind URLs, with its seconds. Picklable if `read` is."""
+
+    read: Callable[[LocalVideo, DecodeSettings], T]
+
+    def __call__(self, path: VideoPath, settings: DecodeSettings) -> tuple[T, float]:
+        """What `read` gives, and the seconds that it took, a copy from a URL included; errors name the URL.
+
+        Raises SampleError (missing) where there is no such video, StriveError where the storage cannot be
+        asked, or the disk has no room.
+        """
+        started = time.perf_counter()
+        with fetched(path) if isinstance(path, str) else nullcontext(path) as video:
+            try:
+                read = self.read(video, settings)
+            except SampleError as error:
+                raise SampleError(error.kind, error.message.replace(str(video), str(path))) from error
+        return read, time.perf_counter() - started
+
+
+@contextmanager
+def fetched(url: str) -> Iterator[Path]:
+    """A copy of the file at a URL, removed at the end; the name's ending is kept: it may tell the format."""
+    above, _, name = url.rpartition("/")
+    remote, folder = open_remote(above), own_folder()
+    copy = folder / f"{os.getpid()}{PurePosixPath(name).suffix}"
+    try:
+        require_room(url, remote.size_bytes(name), folder)
+        remote.fetch(name, copy)
+    except DamagedError as error:
+        raise SampleError(FailureKind.MISSING, f"{url}: no such file") from error
+    try:
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def own_folder() -> Path:
+    """Where this user's processes keep their copies, one each; those of processes that were killed go."""
+    folder = Path(gettempdir()) / f"strive-videos-{socket.gethostname()}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise StriveError(f"{folder} belongs to someone else: set TMPDIR to a folder of your own")
+    for copy in folder.iterdir():
+        if copy.stem.isdecimal() and not _is_alive(int(copy.stem)):
+            copy.unlink(missing_ok=True)
+    return folder
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True
 
 
 def limit_memory(more_bytes: int) -> None:
@@ -81,8 +151,6 @@ def both_failed(
     return SampleError(first[1].kind, prefix + "; ".join(messages))
 
 
-K = TypeVar("K")
-T = TypeVar("T")
 Read = Callable[[VideoPath, DecodeSettings], T]
 
 VIDEOS_PER_WORKER = 200

@@ -6,19 +6,48 @@ they do not depend on the engine. An engine decides where videos are decoded and
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from strive_data.annotations.videos import VideoFolder
 from strive_data.common.settings import choose, require
-from strive_data.common.stopwatch import Seconds
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.errors import SampleError
 from strive_data.schema import FailedRow, LocalVideo, Question, Sample, TimedFolder, failed_row
+
+WorkStage = Literal["decode", "model", "encode", "write"]
+"""decode: in workers, summed over them; model: the scorer; encode: choosing frames, JPEG; write: shards."""
+
+WORK_STAGES: tuple[WorkStage, ...] = get_args(WorkStage)
+
+Seconds = Mapping[WorkStage, float]
+
+
+class Stopwatch:
+    """Adds up wall-clock seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[WorkStage, float] = dict.fromkeys(WORK_STAGES, 0.0)
+
+    @contextmanager
+    def stage(self, name: WorkStage) -> Iterator[None]:
+        """Count the seconds of the block to `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+    def add(self, seconds: Seconds) -> None:
+        """Add what another stopwatch counted."""
+        for name, spent in seconds.items():
+            self.seconds[name] += spent
+
 
 Row = tuple[int, Question]
 VideoPath = LocalVideo | str

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import CacheHit, CacheMiss
-from strive_data.engines.decode_pool import decode_videos
-from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.fetch import TimedRead
+from strive_data.engines.decode_pool import TimedRead, decode_videos
+from strive_data.engines.engine import Stopwatch, VideoJob, VideoResult
 from strive_data.engines.samples import Video, open_cache, require_embeddings, samples_of
 from strive_data.errors import SampleError
 from strive_data.schema import Candidates, LocalVideo

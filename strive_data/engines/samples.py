@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from strive_data.annotations.time_spans import read_spans, spans_text
-from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings
 from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
+from strive_data.engines.engine import Stopwatch
 from strive_data.errors import FailureKind, SampleError, SettingsError
-from strive_data.sampling.baselines import uniform_indices
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.grouping import cluster_frames
-from strive_data.sampling.registry import draw, needs_embeddings, require_order
+from strive_data.sampling.samplers import draw, needs_embeddings, require_order, uniform_indices
 from strive_data.schema import (
     GROUNDING,
     Candidates,
@@ -31,7 +30,7 @@ from strive_data.schema import (
 from strive_data.score import FrameScores, Scorer
 from strive_data.score.batcher import EmbeddingScorer
 from strive_data.score.scorer import FlatScorer, FrameEmbedder
-from strive_data.shards.frames import EncodedFrames, encode_frames
+from strive_data.shards.format import EncodedFrames, encode_frames
 
 Video = Candidates | CacheMiss | CacheHit
 Scored = Sequence[FrameScores | SampleError]

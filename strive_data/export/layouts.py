@@ -16,7 +16,7 @@ from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
 from strive_data.export.rows import ALL, ExportOptions, ExportRow, export_rows
 from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
-from strive_data.shards.provenance import CHECKSUM_KEY
+from strive_data.shards.manifest import CHECKSUM_KEY
 from strive_data.shards.reader import ShardSet
 
 Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]

@@ -20,7 +20,7 @@ from strive_data.config import SamplerSettings
 from strive_data.inspect.cases import Case, Moment
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.density import Float64s, spread
-from strive_data.sampling.registry import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings, require_order
+from strive_data.sampling.samplers import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings, require_order
 from strive_data.schema import Indices
 
 Group = list[int]

@@ -24,7 +24,7 @@ from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Frames, Sample, Times
 from strive_data.score import make_scorer
 from strive_data.score.scorer import FrameEmbedder
-from strive_data.shards.frames import decode_jpeg
+from strive_data.shards.format import decode_jpeg
 from strive_data.shards.reader import ShardSet
 
 SIDE = 64

@@ -24,7 +24,7 @@ from strive_data.errors import UsageError
 from strive_data.inspect.tables import damaged_videos, evidence_beyond, failures_by_kind, sample_ids
 from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows
 from strive_data.schema import Sample
-from strive_data.shards.frames import decode_jpeg, jpeg_size
+from strive_data.shards.format import decode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
 
 PAGE = Path(__file__).parent / "templates" / "report.html"

@@ -24,7 +24,7 @@ from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.manifest import FAILURES_FILE, RUN_FILE, SAMPLES_FILE, TABLE_FILES
-from strive_data.shards.provenance import FILES as HASHES
+from strive_data.shards.manifest import FILES as HASHES
 from strive_data.shards.reader import SEE_VERIFY, read_run
 
 FORMATS = (".csv", ".parquet")

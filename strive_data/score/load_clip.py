@@ -25,7 +25,7 @@ from strive_data.common.console import echo
 from strive_data.common.text import did_you_mean
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
-from strive_data.score.windows import CountTokens
+from strive_data.score.scorer import CountTokens
 
 SCHEMAS = ("local-dir:", "hf-hub:")
 OFFLINE_HINT = (

@@ -1,4 +1,4 @@
-"""Scorers by name: those of this package, entry points, and custom scorers by import path.
+"""Scorers by name: those of this package, entry points, and custom scorers; those made of other scorers.
 
 The contract of a custom scorer: a class that is called with the `ScoreSettings` and gives an object with
 `name` (str) and `score(candidates, questions)`, which returns for each question, in order, a FrameScores with
@@ -10,23 +10,118 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from importlib.metadata import entry_points
+from math import ceil
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from strive_data.common.imports import imported
 from strive_data.common.settings import choose, require, require_device
 from strive_data.config import ScoreSettings
-from strive_data.errors import SampleError, UsageError
-from strive_data.schema import Candidates, Question
-from strive_data.score.cascade import CascadeScorer
+from strive_data.errors import FailureKind, SampleError, UsageError
+from strive_data.schema import Candidates, Floats, Indices, Question
 from strive_data.score.precomputed import PrecomputedScorer
-from strive_data.score.scorer import FlatScorer, FrameScores, NoisyScorer, Scorer
+from strive_data.score.scorer import FlatScorer, FrameEmbedder, FrameScores, Scorer
 
 GROUP = "strive_data.scorers"
+
+
+class CascadeScorer:
+    """A cheap scorer for all candidates, a costly one for the best `share` of them, question by question.
+
+    The rule that makes one scale of two: the refined candidates keep the second scorer's scores t as they
+    are. All others are below, in the first scorer's order, with its distances: a candidate that the first
+    scored d below the last refined one gets min(t) - d·(std of t)/(std of all first scores). So one spread of
+    the first scorer over the video counts as one spread of the second over what it refined, no unrefined
+    candidate is above a refined one, and two candidates change places only where both were refined. Where
+    either spread is 0, d counts as it is.
+
+    Where the first embeds frames, so does the cascade (FrameEmbedder): they can be grouped and stored.
+    """
+
+    def __init__(self, first: Scorer, second: Scorer, *, share: float) -> None:
+        self._first, self._second, self._share = first, second, share
+        self.name = f"{first.name} > {share:g} {second.name}"
+        if isinstance(first, FrameEmbedder):
+            self.embed_frames = first.embed_frames
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """Scores on the second scorer's scale (rule above). A question that either scorer cannot score
+        gets its SampleError in its place."""
+        coarse = self._first.score(candidates, questions)
+        return [
+            result if isinstance(result, SampleError) else self._refine(candidates, question, result)
+            for question, result in zip(questions, coarse, strict=True)
+        ]
+
+    def _refine(
+        self, candidates: Candidates, question: Question, coarse: FrameScores
+    ) -> FrameScores | SampleError:
+        if not np.isfinite(coarse.scores).all():
+            return SampleError(FailureKind.SCORE_FAILED, f"{self._first.name}: scores are not finite")
+        best = best_share(coarse.scores, self._share)
+        chosen = replace(candidates, frames=candidates.frames[best], times=candidates.times[best])
+        try:
+            (fine,) = self._second.score(chosen, [question])
+        except SampleError as error:
+            return error
+        if isinstance(fine, SampleError):
+            return fine
+        scores = join(coarse.scores, fine.scores, best)
+        return replace(coarse, scores=scores, windows=max(coarse.windows, fine.windows), scorer=self.name)
+
+
+def best_share(scores: Floats, share: float) -> Indices:
+    """Indices int32 of the best ⌈share·N⌉ of scores [N], at least one, increasing; of equals the earlier."""
+    count = max(1, ceil(share * len(scores) - 1e-9))
+    order = np.argsort(-scores.astype(np.float64), kind="stable")
+    return np.sort(order[:count]).astype(np.int32)
+
+
+def join(coarse: Floats, fine: Floats, best: Indices) -> Floats:
+    """Scores float32 [N] of `coarse` [N] and `fine` [B], those of the candidates `best` [B]
+    (CascadeScorer)."""
+    if len(fine) != len(best):
+        raise SampleError(FailureKind.SCORE_FAILED, f"{len(fine)} scores for {len(best)} refined candidates")
+    below: npt.NDArray[np.float64] = coarse[best].min().astype(np.float64) - coarse.astype(np.float64)
+    spreads = float(coarse.astype(np.float64).std()), float(fine.astype(np.float64).std())
+    slope = spreads[1] / spreads[0] if min(spreads) > 0 else 1.0
+    scores = (float(fine.min()) - slope * below).astype(np.float32)
+    scores[best] = fine
+    return scores
+
+
+class NoisyScorer:
+    """Another scorer whose scores get normal noise of `sigma`, in the scorer's own units.
+
+    The noise of a question depends on its sample id alone, so equal builds stay equal. Where the scorer
+    embeds frames, so does this one (FrameEmbedder): they can be grouped and stored.
+    """
+
+    def __init__(self, scorer: Scorer, sigma: float) -> None:
+        self._scorer, self._sigma = scorer, sigma
+        self.name = f"{scorer.name}+noise{sigma:g}"
+        if isinstance(scorer, FrameEmbedder):
+            self.embed_frames = scorer.embed_frames
+
+    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
+        """What the scorer gives, with noise."""
+        results = self._scorer.score(candidates, questions)
+        return [
+            result if isinstance(result, SampleError) else self._noisy(result, question.sample_id)
+            for result, question in zip(results, questions, strict=True)
+        ]
+
+    def _noisy(self, clean: FrameScores, sample_id: str) -> FrameScores:
+        key = int.from_bytes(sha256(sample_id.encode()).digest()[:16], "little")
+        noise = np.random.Generator(np.random.Philox(key=key)).standard_normal(len(clean.scores))
+        scores = (clean.scores + self._sigma * noise).astype(np.float32)
+        return replace(clean, scores=scores, scorer=self.name)
 
 
 class CustomScorer:
@@ -140,7 +235,7 @@ def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
     require_device("score.device", settings.device)
-    from strive_data.score.blip import BlipScorer
+    from strive_data.score.vlm import BlipScorer
 
     return BlipScorer(settings, threads=threads)
 

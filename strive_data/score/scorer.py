@@ -1,13 +1,17 @@
-"""What a scorer is and what it returns; and the scorer `flat`, which needs no image model."""
+"""What a scorer is and what it returns, the query of a question, and the scorer `flat`, without image model.
+
+No token of a long query is cut off, whatever the text encoder's limit (CLIP's own tokenizer cuts at 77 in
+silence): it is split into windows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
@@ -89,29 +93,73 @@ class FrameEmbedder(Protocol):
         ...
 
 
-class NoisyScorer:
-    """Another scorer whose scores get normal noise of `sigma`, in the scorer's own units.
+CountTokens = Callable[[str], int]
 
-    The noise of a question depends on its sample id alone, so equal builds stay equal. Where the scorer
-    embeds frames, so does this one (FrameEmbedder): they can be grouped and stored.
+
+def query_text(question: Question, form: Literal["question", "question+options"]) -> str:
+    """The text that frames are compared with."""
+    options = question.options if form == "question+options" else ()
+    return " ".join([question.question.strip(), *(option.strip() for option in options)])
+
+
+def split_query(text: str, *, count: CountTokens, capacity: int, overlap: int) -> list[str]:
+    """Windows of at most `capacity` tokens, in order, that together hold every word of `text`.
+
+    `count` gives the tokens of a text without the special ones. Windows begin at words; one repeats up to
+    `overlap` tokens of the one before. A word longer than a window is cut between characters. A text that
+    fits is one window, unchanged. Raises SampleError where one character is longer than a window.
     """
+    if count(text) <= capacity:
+        return [text]
+    pieces = [piece for word in text.split() for piece in _fitting(word, count, capacity)]
+    windows: list[str] = []
+    start, done = 0, 0
+    while done < len(pieces):
+        stop = _furthest(pieces, start, count, capacity)
+        if stop <= done:  # the repeated words leave no room for the next one
+            start += 1
+            continue
+        windows.append(" ".join(pieces[start:stop]))
+        start, done = _step_back(pieces, start, stop, count, overlap), stop
+    return windows
 
-    def __init__(self, scorer: Scorer, sigma: float) -> None:
-        self._scorer, self._sigma = scorer, sigma
-        self.name = f"{scorer.name}+noise{sigma:g}"
-        if isinstance(scorer, FrameEmbedder):
-            self.embed_frames = scorer.embed_frames
 
-    def score(self, candidates: Candidates, questions: Sequence[Question]) -> list[FrameScores | SampleError]:
-        """What the scorer gives, with noise."""
-        results = self._scorer.score(candidates, questions)
-        return [
-            result if isinstance(result, SampleError) else self._noisy(result, question.sample_id)
-            for result, question in zip(results, questions, strict=True)
-        ]
+def join_windows(
+    embeddings_WD: npt.NDArray[np.float32], how: Literal["mean", "max"]
+) -> npt.NDArray[np.float32]:
+    """Unit embeddings of the windows [W, D] to unit query embeddings: their renormalised mean [1, D], or all
+    of them [W, D] where the score is the maximum over windows."""
+    if how == "max" or len(embeddings_WD) == 1:
+        return embeddings_WD
+    mean_1D = embeddings_WD.mean(axis=0, keepdims=True)
+    unit_1D: npt.NDArray[np.float32] = mean_1D / np.maximum(np.linalg.norm(mean_1D), 1e-12)
+    return unit_1D.astype(np.float32)
 
-    def _noisy(self, clean: FrameScores, sample_id: str) -> FrameScores:
-        key = int.from_bytes(sha256(sample_id.encode()).digest()[:16], "little")
-        noise = np.random.Generator(np.random.Philox(key=key)).standard_normal(len(clean.scores))
-        scores = (clean.scores + self._sigma * noise).astype(np.float32)
-        return replace(clean, scores=scores, scorer=self.name)
+
+def _furthest(pieces: list[str], start: int, count: CountTokens, capacity: int) -> int:
+    """Largest `stop` for which pieces[start:stop] fit; at least start + 1."""
+    stop = start + 1
+    while stop < len(pieces) and count(" ".join(pieces[start : stop + 1])) <= capacity:
+        stop += 1
+    return stop
+
+
+def _step_back(pieces: list[str], start: int, stop: int, count: CountTokens, overlap: int) -> int:
+    """Where the next window starts: before `stop` by whole pieces of up to `overlap` tokens in all."""
+    begin = stop
+    while begin - 1 > start and count(" ".join(pieces[begin - 1 : stop])) <= overlap:
+        begin -= 1
+    return begin
+
+
+def _fitting(word: str, count: CountTokens, capacity: int) -> list[str]:
+    """The word, halved until each part fits."""
+    if count(word) <= capacity:
+        return [word]
+    if len(word) == 1:
+        message = (
+            f"query: {word!r} alone takes {count(word)} tokens, the text encoder's window holds {capacity}"
+        )
+        raise SampleError(FailureKind.SCORE_FAILED, message)
+    middle = len(word) // 2
+    return _fitting(word[:middle], count, capacity) + _fitting(word[middle:], count, capacity)

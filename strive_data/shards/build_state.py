@@ -19,18 +19,19 @@ from strive_data.errors import DamagedError, UsageError
 from strive_data.schema import SCHEMA_VERSION, FailedRow
 from strive_data.shards.manifest import (
     BUILD_FILE,
+    PARTS,
     RUN_FILE,
     TRAILING_FILE,
     Manifest,
     TrailingFailures,
     is_manifest,
     manifest_name,
+    package_versions,
     read_manifest,
     read_trailing_failures,
     shard_name,
     shard_of,
 )
-from strive_data.shards.provenance import PARTS, package_versions
 
 
 @dataclass(frozen=True, kw_only=True)

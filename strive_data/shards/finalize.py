@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
 from strive_data.common.files import sync_folder, write_json
 from strive_data.common.settings import as_dict, fingerprint
-from strive_data.common.stopwatch import Seconds
 from strive_data.common.storage import RemoteFolder, open_folder, require_room
 from strive_data.config import BuildSettings
 from strive_data.schema import SCHEMA_VERSION
@@ -21,18 +21,22 @@ from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import (
     BUILD_FILE,
     FAILURES_FILE,
+    FILES,
     INDEX_FILE,
+    PARTS,
     RUN_FILE,
     SAMPLES_FILE,
     TABLE_FILES,
     TRAILING_FILE,
+    add_checksum,
     as_body,
+    file_hashes,
     index_of,
     manifest_name,
+    package_versions,
 )
-from strive_data.shards.provenance import FILES, PARTS, add_checksum, file_hashes, package_versions
 from strive_data.shards.reader import read_run
-from strive_data.shards.tables import join_parts, write_table
+from strive_data.shards.writer import join_parts, write_table
 
 TRANSFERS = 16
 
@@ -46,7 +50,7 @@ def finalize(
     inputs: Mapping[str, str],
     seconds: float,
     recipes: Mapping[str, str] | None = None,
-    stage_seconds: Seconds | None = None,
+    stage_seconds: Mapping[Any, float] | None = None,
 ) -> dict[str, int]:
     """Write tail.json, tables and `run.json`, each file whole; returns the counts of `run.json`.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from strive_data.common.files import file_sha256, json_bytes, sync_folder, write_bytes
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards.provenance import add_checksum, checksum_matches
+from strive_data.shards.manifest import add_checksum, checksum_matches
 from strive_rl.common import jsonl
 
 MANIFEST_FILE = "manifest.json"

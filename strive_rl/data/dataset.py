@@ -13,8 +13,7 @@ import polars as pl
 from strive_data.common.text import plural
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import Sample
-from strive_data.shards.manifest import SAMPLES_FILE
-from strive_data.shards.provenance import FILES
+from strive_data.shards.manifest import FILES, SAMPLES_FILE
 from strive_data.shards.reader import SEE_VERIFY, ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data.views import ViewPlan, plan_views

@@ -17,7 +17,7 @@ from strive_data.common.settings import choose, differences
 from strive_data.config import SamplerSettings, ViewSettings
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.registry import SAMPLERS, draw, needs_embeddings
+from strive_data.sampling.samplers import SAMPLERS, draw, needs_embeddings
 from strive_data.sampling.spatial import (
     Kind,
     SpatialView,
@@ -30,7 +30,7 @@ from strive_data.sampling.spatial import (
     view_size,
 )
 from strive_data.schema import Indices, Sample, Span
-from strive_data.shards.frames import decode_jpeg, jpeg_size
+from strive_data.shards.format import decode_jpeg, jpeg_size
 from strive_rl.config import DataSettings
 from strive_rl.schema import Group, View
 

@@ -11,7 +11,7 @@ from strive_data.common.text import plural
 from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
-from strive_data.sampling.registry import NOISY, SAMPLERS, SINGLE, needs_embeddings
+from strive_data.sampling.samplers import NOISY, SAMPLERS, SINGLE, needs_embeddings
 from strive_data.schema import Indices, Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings

@@ -17,8 +17,7 @@ import polars as pl
 
 from strive_data.common.files import write_json
 from strive_data.engines.cache import write_entry
-from strive_data.shards.format import sample_members
-from strive_data.shards.frames import encode_frames
+from strive_data.shards.format import encode_frames, sample_members
 from tests.strive_data.made.builds import rewrite_run
 from tests.strive_data.made.samples import a_sample, some_candidates
 

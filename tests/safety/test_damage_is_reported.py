@@ -12,9 +12,9 @@ import pytest
 from strive_data.build.verify import verify_build
 from strive_data.cli import app
 from strive_data.errors import StriveError
-from strive_data.inspect.plot import write_plot
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview, sample_ids
+from strive_data.inspect.timeline import write_plot
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.samples import a_sample

@@ -18,15 +18,14 @@ import simplejpeg
 from strive_data.build.verify import verify_build
 from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.config import MAX_FRAME_PIXELS, DecodeSettings, ScoreSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.engines.cache import FRAMES_ONLY, CacheHit, CacheMiss, VideoCache, read_entry, write_entry
 from strive_data.errors import DamagedError, SampleError
-from strive_data.inspect.plot import write_plot
 from strive_data.inspect.report import Selection, write_report
+from strive_data.inspect.timeline import write_plot
 from strive_data.score import FrameScores
 from strive_data.score.precomputed import PrecomputedScorer
-from strive_data.shards.format import MAX_JSON_BYTES, decode_sample
-from strive_data.shards.frames import decode_jpeg, encode_frames, jpeg_size
+from strive_data.shards.format import MAX_JSON_BYTES, decode_jpeg, decode_sample, encode_frames, jpeg_size
 from tests.safety.forgeries import forged_entry, npy_claiming, plant, sample_tar, signed_entry
 from tests.strive_data.made.samples import a_question, some_candidates
 

@@ -27,7 +27,7 @@ from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, shard_name
-from strive_data.shards.tables import failures_table, write_parts
+from strive_data.shards.writer import failures_table, write_parts
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 
 QUESTIONS_PER_VIDEO = 4

@@ -129,8 +129,7 @@ def _measured(way: str, path: Path, root: Path) -> tuple[float, int, int]:
     """CPU seconds, peak resident bytes, and those before the first row was read."""
     # Imported in every way, so that their peaks differ by what they hold alone.
     from strive_data.annotations.read import read_inputs
-    from strive_data.build.pending import plan_pending_jobs
-    from strive_data.build.pipeline import progress_totals
+    from strive_data.build.pipeline import plan_pending_jobs, progress_totals
     from strive_data.shards.build_state import BuildState
 
     idle, started = _peak_bytes(), time.process_time()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from strive_data.config import SamplerSettings, ScoreSettings
 from strive_data.demo.world import Asked
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, Prompt, encode
 from strive_rl.schema import Completion, Group, View

@@ -15,9 +15,9 @@ from strive_data.build.api import _engine
 from strive_data.build.pipeline import build
 from strive_data.build.progress import BuildProgress
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.errors import DamagedError, FailureKind, SampleError, SettingsError, UsageError
-from strive_data.shards.frames import decode_jpeg
+from strive_data.shards.format import decode_jpeg
 from strive_data.shards.reader import ShardSet
 from tools.examples import select_frames as example
 

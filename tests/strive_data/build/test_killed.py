@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from tests.strive_data.build.killed_build import command, killed_after, stopped_when
 from tests.strive_data.made.engine import write_annotation
 

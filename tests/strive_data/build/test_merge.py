@@ -27,7 +27,7 @@ from strive_data.shards.build_state import read_build_state
 from strive_data.shards.format import decode_sample
 from strive_data.shards.manifest import Manifest, read_manifest
 from strive_data.shards.reader import ShardSet
-from strive_data.shards.tables import failures_table
+from strive_data.shards.writer import failures_table
 from tests.strive_data.made.builds import write_build as write_any_build
 from tests.strive_data.made.samples import a_sample, build_settings
 

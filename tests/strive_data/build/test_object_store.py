@@ -15,7 +15,7 @@ from strive_data.build import pipeline as build_module
 from strive_data.build.pipeline import build
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import BuildSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.errors import UsageError
 from tests.strive_data.build.killed_build import PROGRAM, command, start
 from tests.strive_data.build.test_resume import TIMES, Silent

@@ -15,9 +15,9 @@ from strive_data.annotations.read import read_annotations
 from strive_data.build.pipeline import build
 from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.build.summary import BuildSummary
-from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
+from strive_data.engines.engine import Stopwatch
 from strive_data.errors import SettingsError, UsageError
 from strive_data.score.clip import ClipScorer
 from strive_data.shards.format import END_OF_ARCHIVE

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.annotations.read import Annotations, Reading
-from strive_data.build.pending import PendingJobs, next_attempt, plan_pending_jobs
-from strive_data.build.pipeline import run_jobs
+from strive_data.build.pipeline import PendingJobs, next_attempt, plan_pending_jobs, run_jobs
 from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.build.summary import (
     BuildSummary,

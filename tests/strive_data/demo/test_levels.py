@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strive_data.demo.draw import camera_shift, draw_frame
+from strive_data.demo.draw import camera_shift, draw_frame, write_world
 from strive_data.demo.levels import LEVELS, NEEDLE_SHARE, answer_of, plan_hard_video
 from strive_data.demo.world import DISTRACTOR_SIZE, VideoPlan, plan_video
-from strive_data.demo.write import write_world
 from strive_data.errors import UsageError
 
 PLANS = st.builds(

@@ -1,4 +1,4 @@
-"""What ray_flow.py uses of Ray, in one thread: the last call is done first, and actors can be lost."""
+"""What `Flow` uses of Ray, in one thread: the last call is done first, and actors can be lost."""
 
 from __future__ import annotations
 

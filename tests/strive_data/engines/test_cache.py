@@ -10,7 +10,7 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.engines.cache import (
     FRAMES_ONLY,
     CacheHit,
@@ -22,7 +22,7 @@ from strive_data.engines.cache import (
 )
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import Candidates
-from strive_data.shards.frames import EncodedFrames, encode_frames
+from strive_data.shards.format import EncodedFrames, encode_frames
 from tests.strive_data.made.samples import some_candidates
 
 SETTINGS = DecodeSettings(candidates=6, max_pixels=784)

@@ -12,7 +12,7 @@ import pytest
 
 from strive_data.annotations.read import read_annotations
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.engine import VideoJob, VideoResult, jobs_of, make_engine
 from strive_data.engines.local import MOST_VIDEOS, LocalEngine, embed_videos
@@ -20,7 +20,7 @@ from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Sample
 from strive_data.score import make_scorer
 from strive_data.score.batcher import FrameBatcher
-from strive_data.shards.frames import encode_frames
+from strive_data.shards.format import encode_frames
 from tests.strive_data.engines.test_samples import Embeds, Plain
 from tests.strive_data.made.samples import a_question, a_sample, some_candidates
 

@@ -1,7 +1,7 @@
-"""A cluster of two nodes on this machine, against the local engine."""
-
 from __future__ import annotations
 
+import importlib.util
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,20 +11,33 @@ import psutil
 import pytest
 
 from strive_data.annotations.read import read_annotations
-from strive_data.config import ClusterOptions
-from strive_data.demo.write import write_world
+from strive_data.config import BuildSettings, ClusterOptions, DecodeSettings, ScoreSettings
+from strive_data.decode import read_candidates
+from strive_data.demo.draw import write_world
 from strive_data.engines.engine import VideoJob, VideoResult, jobs_of
 from strive_data.engines.local import LocalEngine
-from strive_data.engines.ray_engine import RayEngine, check_versions, import_ray
-from strive_data.errors import UsageError
-from strive_data.schema import FailedRow, Sample
+from strive_data.engines.ray_engine import (
+    CALLS_PER_ACTOR,
+    MAX_TRIES,
+    ActorCounts,
+    Actors,
+    DecodeHost,
+    Flow,
+    RayEngine,
+    ScoreHost,
+    check_versions,
+    connected,
+    count_actors,
+    import_ray,
+)
+from strive_data.errors import FailureKind, SampleError, SettingsError, StriveError, UsageError
+from strive_data.schema import Candidates, FailedRow, Sample
 from strive_data.shards.format import encode_sample
-from strive_data.shards.provenance import package_versions
+from strive_data.shards.manifest import package_versions
 from tests.strive_data.build.killed_build import command, stopped_when
+from tests.strive_data.engines.fake_ray import FakeActor, FakeRay, ObjectLostError, RayActorError
 from tests.strive_data.engines.test_local import SETTINGS
 from tests.strive_data.made.samples import a_question
-
-pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
 VIDEOS = 8
 
@@ -49,6 +62,7 @@ def expected(jobs: list[VideoJob]) -> list[list[bytes | str]]:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
     import_ray()
     from ray.cluster_utils import Cluster
 
@@ -118,3 +132,215 @@ def test_other_versions_are_refused() -> None:
     check_versions(package_versions())
     with pytest.raises(UsageError, match=r"the Ray cluster has av 1\.0, here .*equal versions only"):
         check_versions({**package_versions(), "av": "1.0"})
+
+
+def die(path: Path, settings: DecodeSettings) -> Candidates:
+    os._exit(7)
+
+
+def test_a_decoder_that_dies_costs_its_video_and_not_its_host() -> None:
+    host = DecodeHost(DecodeSettings(reader="pyav"), die)
+    for _ in range(2):
+        status, video = host.decode(Path("x"))
+        assert isinstance(status, SampleError)
+        assert (status.kind, video) == (FailureKind.CRASH, None)
+    assert host.versions() == package_versions()
+    host.close()
+
+
+def test_hosts_give_the_bytes_of_the_local_engine(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world", videos=1, questions_per_video=2, seed=5)
+    jobs = jobs_of(read_annotations([world], world.parent).questions, world.parent)
+    decoder, scorer = DecodeHost(SETTINGS.decode, read_candidates), ScoreHost(SETTINGS)
+    seconds, video = decoder.decode(jobs[0].path)
+    decoder.close()
+    assert isinstance(seconds, float)
+    assert video is not None
+    result = scorer.score(jobs[0], video, seconds)
+    (expected,) = LocalEngine(SETTINGS, workers=1).run(jobs[:1])
+    assert result.seconds["decode"] == seconds
+    for ours, theirs in zip(result.results, expected.results, strict=True):
+        assert isinstance(ours, Sample)
+        assert isinstance(theirs, Sample)
+        assert encode_sample(ours) == encode_sample(theirs)
+
+
+def test_a_scorer_that_cannot_be_had_is_refused_when_first_asked(tmp_path: Path) -> None:
+    host = ScoreHost(BuildSettings(score=ScoreSettings(scorer="precomputed", scores=str(tmp_path / "none"))))
+    with pytest.raises(UsageError, match="none"):
+        host.versions()
+
+
+def test_calls_go_to_the_actor_with_the_fewest() -> None:
+    actors = Actors(["a", "b"])
+    taken = [actors.take() for _ in range(3)]
+    assert taken == [(0, "a"), (1, "b"), (0, "a")]
+    actors.calls[0] -= 2
+    assert actors.take() == (0, "a")
+
+
+def test_there_is_room_until_every_actor_has_its_calls() -> None:
+    actors = Actors(["a", "b"])
+    for _ in range(2 * CALLS_PER_ACTOR):
+        assert actors.has_room()
+        actors.take()
+    assert not actors.has_room()
+    actors.calls[1] -= 1
+    assert actors.has_room()
+
+
+def test_an_actor_that_rests_gets_no_call() -> None:
+    actors = Actors(["a", "b"])
+    actors.paused.add(0)
+    assert [actors.take()[1] for _ in range(2)] == ["b", "b"]
+    assert not actors.has_room()
+    actors.paused.discard(0)
+    assert actors.has_room()
+    assert actors.take() == (0, "a")
+
+
+class Host:
+    """Decodes a path to its name, scores that to its length as the number of frames."""
+
+    def versions(self) -> dict[str, str]:
+        return {"python": "3"}
+
+    def decode(self, path: Path) -> tuple[float | SampleError, str | None]:
+        if path.name == "broken":
+            return SampleError(FailureKind.TIMEOUT, "too slow"), None
+        if path.name == "bug":
+            raise ZeroDivisionError("a defect of the code")
+        if path.name == "refused":
+            raise UsageError("no such reader")
+        return 1.5, path.name
+
+    def score(self, job: VideoJob, video: str, decode_seconds: float) -> VideoResult:
+        return VideoResult(job=job, results=(), frames=len(video), seconds={"decode": decode_seconds})
+
+
+def jobs_named(*names: str) -> list[VideoJob]:
+    return [
+        VideoJob(name=name, path=Path(name), rows=((place, a_question(name)),))
+        for place, name in enumerate(names)
+    ]
+
+
+def flow_of(decoders: list[FakeActor], scorers: list[FakeActor], checked: list[object] | None = None) -> Flow:
+    seen: list[object] = [] if checked is None else checked
+    return Flow(FakeRay(), Actors(decoders), Actors(scorers), seen.append)
+
+
+def test_results_come_in_the_order_of_the_jobs_whatever_is_done_first() -> None:
+    jobs = jobs_named(*[f"v{place}" * (1 + place % 3) for place in range(25)])
+    done = list(flow_of([FakeActor(Host()) for _ in range(3)], [FakeActor(Host())]).run(jobs))
+    assert [each.job for each in done] == jobs
+    assert [each.frames for each in done] == [len(job.name) for job in jobs]
+    assert done[0].seconds == {"decode": 1.5}
+
+
+def test_no_more_videos_are_drawn_than_may_be_in_flight() -> None:
+    drawn: list[str] = []
+
+    def source() -> Iterator[VideoJob]:
+        for job in jobs_named(*[f"v{place}" for place in range(100)]):
+            drawn.append(job.name)
+            yield job
+
+    flow = flow_of([FakeActor(Host())] * 2, [FakeActor(Host())])
+    results = flow.run(source())
+    for taken in range(1, 50):
+        next(results)
+        assert len(drawn) <= taken + flow.most_in_flight
+    assert flow.most_in_flight == 6
+
+
+def test_a_video_that_cannot_be_decoded_is_a_failure_and_goes_to_no_scorer() -> None:
+    scorer = FakeActor(Host())
+    done = list(flow_of([FakeActor(Host())], [scorer]).run(jobs_named("a", "broken", "b")))
+    (lost,) = done[1].results
+    assert isinstance(lost, FailedRow)
+    assert (lost.sample_id, lost.row, lost.kind, lost.stage) == ("broken", 1, "timeout", "decode")
+    assert scorer.calls == ["score", "score"]
+
+
+@pytest.mark.parametrize("lost_is", ["decoder", "scorer"])
+def test_a_lost_actor_is_paused_until_it_answers_and_its_videos_start_again(lost_is: str) -> None:
+    decoders, scorers = [FakeActor(Host()) for _ in range(2)], [FakeActor(Host()) for _ in range(2)]
+    lost = (decoders if lost_is == "decoder" else scorers)[0]
+    lost.lost = 2
+    checked: list[object] = []
+    jobs = jobs_named(*"abcdefgh")
+    done = list(flow_of(decoders, scorers, checked).run(jobs))
+    assert [(each.job.name, each.frames) for each in done] == [(name, 1) for name in "abcdefgh"]
+    assert lost.calls.count("versions") == len(checked) >= 1
+    assert checked[0] == {"python": "3"}
+    assert sum(actor.calls.count("decode") for actor in decoders) == 10
+
+
+def test_lost_frames_are_decoded_again_and_no_actor_rests() -> None:
+    scorer = FakeActor(Host(), lost=1, error=ObjectLostError)
+    decoder = FakeActor(Host())
+    assert len(list(flow_of([decoder], [scorer]).run(jobs_named("a")))) == 1
+    assert decoder.calls == ["decode", "decode"]
+    assert scorer.calls == ["score", "score"]
+
+
+def test_a_video_that_is_lost_again_and_again_ends_the_build() -> None:
+    decoder = FakeActor(Host(), lost=99, error=lambda: RayActorError("node died\nmore"))
+    with pytest.raises(StriveError, match=r"lost a 4 times \(node died\): check its machines"):
+        list(flow_of([decoder], [FakeActor(Host())]).run(jobs_named("a")))
+    assert decoder.calls.count("decode") == MAX_TRIES == 4
+
+
+def test_errors_for_the_user_are_raised_as_they_are_and_defects_with_their_traceback() -> None:
+    with pytest.raises(UsageError, match=r"^no such reader$"):
+        list(flow_of([FakeActor(Host())], [FakeActor(Host())]).run(jobs_named("refused")))
+    with pytest.raises(RuntimeError, match=r"an actor failed:\ntask: a defect of the code"):
+        list(flow_of([FakeActor(Host())], [FakeActor(Host())]).run(jobs_named("bug")))
+
+
+GPUS = {"CPU": 16.0, "GPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("resources", "options", "workers", "expected"),
+    [
+        (GPUS, ClusterOptions(), 0, ActorCounts(decoders=14, scorers=2, gpus=1.0)),
+        (GPUS, ClusterOptions(gpus_per_scorer=0.5), 0, ActorCounts(decoders=12, scorers=4, gpus=0.5)),
+        (GPUS, ClusterOptions(gpus_per_scorer=0), 0, ActorCounts(decoders=15, scorers=1, gpus=0)),
+        ({"CPU": 8.0}, ClusterOptions(), 0, ActorCounts(decoders=7, scorers=1, gpus=0.0)),
+        ({"CPU": 8.0}, ClusterOptions(scorers=3), 2, ActorCounts(decoders=2, scorers=3, gpus=0.0)),
+    ],
+)
+def test_actors_fill_the_cluster(
+    resources: dict[str, float], options: ClusterOptions, workers: int, expected: ActorCounts
+) -> None:
+    assert count_actors(resources, options, workers) == expected
+
+
+def test_more_than_fits_is_refused_with_the_sums() -> None:
+    wanted = r"has 4 CPUs and 1 GPUs, 3 decoding and 2 scoring actors need 5 and 2: lower --workers"
+    with pytest.raises(UsageError, match=wanted):
+        count_actors({"CPU": 4.0, "GPU": 1.0}, ClusterOptions(scorers=2), 3)
+    with pytest.raises(UsageError, match="1 decoding and 1 scoring actors need 2 and 0"):
+        count_actors({"CPU": 1.0}, ClusterOptions(), 0)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(SettingsError, match=r"--gpus-per-scorer: got 1\.5"):
+        ClusterOptions(gpus_per_scorer=1.5)
+    with pytest.raises(SettingsError, match="--scorers: got -1"):
+        ClusterOptions(scorers=-1)
+
+
+def test_a_missing_package_is_said_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"--engine ray needs the package ray: .* extra, \[ray\]"):
+        import_ray()
+
+
+def test_an_address_where_nothing_answers_is_refused() -> None:
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    refused = pytest.raises(UsageError, match=r"--ray-address nonsense: no Ray cluster answers \(")
+    with refused, connected(ClusterOptions(address="nonsense"), 1):
+        pass

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from strive_data.config import BuildSettings
+from strive_data.engines import engine
 from strive_data.engines import engine as streaming
-from strive_data.engines.engine import VideoJob, find_videos, sample_stream
+from strive_data.engines.engine import WORK_STAGES, Stopwatch, VideoJob, find_videos, sample_stream
 from strive_data.errors import FailureKind, SettingsError
 from tests.strive_data.made.engine import SETTINGS, FakeEngine
 from tests.strive_data.made.samples import a_question
@@ -65,3 +66,19 @@ def test_results_come_one_by_one_and_the_engine_is_closed_with_them(monkeypatch:
 def test_an_unknown_engine_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match="unknown engine 'locl', did you mean 'local'"):
         next(sample_stream([], SETTINGS, engine="locl"))
+
+
+def test_seconds_add_up_by_stage_even_where_the_block_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 2.0, 10.0, 13.0])
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: next(ticks))
+    watch = Stopwatch()
+    with watch.stage("model"):
+        pass
+    with pytest.raises(ValueError, match="no"), watch.stage("encode"):
+        raise ValueError("no")
+    assert watch.seconds == {"decode": 0.0, "model": 2.0, "encode": 3.0, "write": 0.0}
+    other = Stopwatch()
+    other.add(watch.seconds)
+    other.add({"model": 1.0})
+    assert other.seconds == watch.seconds | {"model": 3.0}
+    assert tuple(other.seconds) == WORK_STAGES

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from strive_data.common.stopwatch import Stopwatch
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ShardSettings
 from strive_data.engines.cache import CacheHit, CacheMiss, read_entry
+from strive_data.engines.engine import Stopwatch
 from strive_data.engines.samples import make_sample, open_cache, require_embeddings, samples_of, score_video
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Question, Sample
 from strive_data.score import FrameScores
-from strive_data.shards.frames import encode_frames
+from strive_data.shards.format import encode_frames
 from tests.strive_data.made.samples import a_question, a_sample, build_settings, some_candidates
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from strive_data.build.pipeline import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.schema import PROBLEM_TYPES
 from tests.strive_data.build.test_pipeline import Quiet
 

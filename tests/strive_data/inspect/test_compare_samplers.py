@@ -26,7 +26,7 @@ from strive_data.inspect.compare_samplers import (
     sampler_settings,
 )
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw
 
 SMALL = Comparison(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
 

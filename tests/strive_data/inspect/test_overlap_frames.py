@@ -20,7 +20,7 @@ from strive_data.inspect.overlap_frames import (
     stored_frames,
 )
 from strive_data.schema import Sample
-from strive_data.shards.frames import encode_jpeg
+from strive_data.shards.format import encode_jpeg
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.samples import a_question, a_sample
 

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from strive_data.errors import SettingsError, UsageError
-from strive_data.inspect.plot import (
+from strive_data.inspect.timeline import (
     AXIS_HEIGHT,
+    CONTROL_COLOUR,
     CURVE_HEIGHT,
     FRAMES_A_LINE,
     GUTTER,
@@ -19,9 +20,9 @@ from strive_data.inspect.plot import (
     WIDTH,
     frame_grid,
     timeline_figure,
+    timeline_rows,
     write_plot,
 )
-from strive_data.inspect.timeline import CONTROL_COLOUR, timeline_rows
 from strive_data.schema import Sample
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.samples import a_sample

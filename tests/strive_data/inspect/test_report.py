@@ -24,7 +24,7 @@ from strive_data.inspect.report import (
 from strive_data.inspect.tables import equal_variants, evidence_beyond
 from strive_data.schema import FailedRow, Sample
 from strive_data.score import FrameScores
-from strive_data.shards.frames import encode_frames, encode_jpeg, jpeg_size
+from strive_data.shards.format import encode_frames, encode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.made.browser import browser, measure
 from tests.strive_data.made.builds import write_build

@@ -12,10 +12,8 @@ from strive_data.config import BuildSettings
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize
-from strive_data.shards.manifest import RUN_FILE
-from strive_data.shards.provenance import FILES, add_checksum, file_hashes
-from strive_data.shards.tables import failures_table
-from strive_data.shards.writer import ShardStream
+from strive_data.shards.manifest import FILES, RUN_FILE, add_checksum, file_hashes
+from strive_data.shards.writer import ShardStream, failures_table
 from tests.strive_data.made.samples import build_settings
 
 

@@ -15,7 +15,7 @@ from strive_data.engines.samples import make_sample
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import FailedRow, Question, Sample, failed_row
 from strive_data.score import FrameScores
-from strive_data.shards.frames import encode_frames
+from strive_data.shards.format import encode_frames
 from tests.strive_data.made.samples import some_candidates
 
 SETTINGS = BuildSettings(

@@ -10,7 +10,7 @@ from strive_data.config import BuildSettings, SamplerSettings, ScoreSettings, Sh
 from strive_data.engines.samples import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
-from strive_data.shards.frames import encode_frames
+from strive_data.shards.format import encode_frames
 
 
 def a_question(sample_id: str = "1", **changes: object) -> Question:

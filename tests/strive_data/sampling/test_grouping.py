@@ -14,7 +14,7 @@ from strive_data.errors import SampleError, SettingsError
 from strive_data.sampling.comb import comb
 from strive_data.sampling.density import density, inclusion
 from strive_data.sampling.grouping import cluster_frames, comb_order, first_alike, serpentine
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw
 
 SCENES = [0] * 10 + [1] * 6 + [2] * 8 + [0] * 6 + [1] * 10
 

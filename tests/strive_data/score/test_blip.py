@@ -13,7 +13,7 @@ from transformers import AutoProcessor, BlipForImageTextRetrieval
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.score import FrameScores, make_scorer
-from strive_data.score.blip import BlipScorer
+from strive_data.score.vlm import BlipScorer
 from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 

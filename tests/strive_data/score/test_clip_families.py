@@ -17,8 +17,7 @@ from transformers import GemmaTokenizer
 from strive_data.config import ScoreSettings
 from strive_data.score.clip import ClipScorer
 from strive_data.score.load_clip import load_clip
-from strive_data.score.scorer import FrameScores
-from strive_data.score.windows import split_query
+from strive_data.score.scorer import FrameScores, split_query
 from tests.strive_data.made.samples import a_question
 from tests.strive_data.score.videos import video_of
 

@@ -10,7 +10,7 @@ import pytest
 from strive_data.build.pipeline import build
 from strive_data.build.progress import BuildProgress
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import sample_key
 from strive_data.score import FrameScores, make_scorer

@@ -3,13 +3,19 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError
 
 import numpy as np
+import open_clip
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from strive_data.config import ScoreSettings
 from strive_data.engines.cache import FRAMES_ONLY
+from strive_data.errors import SampleError
+from strive_data.schema import Question
 from strive_data.score import FrameScores, Scorer, make_scorer
 from strive_data.score.batcher import BatchingScorer, EmbeddingScorer
-from strive_data.score.scorer import FlatScorer, FrameEmbedder, NoisyScorer
+from strive_data.score.registry import NoisyScorer
+from strive_data.score.scorer import FlatScorer, FrameEmbedder, join_windows, query_text, split_query
 from tests.strive_data.made.samples import a_question, some_candidates
 
 
@@ -56,3 +62,99 @@ def test_noise_has_its_size_and_depends_on_the_sample_alone() -> None:
     assert (first.scores != second.scores).any()
     assert first.scorer == noisy.name == "flat+noise0.8"
     assert isinstance(noisy, FrameEmbedder)  # as the scorer that it disturbs: its frames can be grouped
+
+
+def words(text: str) -> int:
+    """One token a word."""
+    return len(text.split())
+
+
+def letters(text: str) -> int:
+    """One token a byte that is not a space."""
+    return len(text.replace(" ", "").encode())
+
+
+def question(*options: str) -> Question:
+    return Question(
+        sample_id="a",
+        video="a.mp4",
+        question=" What? ",
+        answer="A",
+        problem_type="multiple choice",
+        options=options,
+    )
+
+
+def test_the_query_has_the_options_where_it_should() -> None:
+    asked = question("A. red", "B. blue")
+    assert query_text(asked, "question") == "What?"
+    assert query_text(asked, "question+options") == "What? A. red B. blue"
+    assert query_text(question(), "question+options") == "What?"
+
+
+def test_a_short_text_is_one_window_unchanged() -> None:
+    assert split_query("a  b\nc", count=words, capacity=3, overlap=1) == ["a  b\nc"]
+    assert split_query("", count=words, capacity=3, overlap=1) == [""]
+
+
+def test_windows_overlap_by_whole_words() -> None:
+    assert split_query("a b c d e f g", count=words, capacity=3, overlap=1) == ["a b c", "c d e", "e f g"]
+    assert split_query("a b c d e f g", count=words, capacity=3, overlap=0) == ["a b c", "d e f", "g"]
+
+
+def test_repeated_words_give_way_to_a_long_one() -> None:
+    assert split_query("aa bb cccc d", count=letters, capacity=4, overlap=2) == ["aa bb", "cccc", "d"]
+
+
+def test_a_word_longer_than_a_window_is_cut_between_characters() -> None:
+    windows = split_query("x" * 10, count=letters, capacity=4, overlap=0)
+    assert "".join(windows).replace(" ", "") == "x" * 10
+    assert max(map(letters, windows)) <= 4
+
+
+def test_a_character_that_no_window_holds_is_an_error_of_the_sample() -> None:
+    with pytest.raises(SampleError, match="takes 4 tokens, the text encoder's window holds 3"):
+        split_query("ab 🎉", count=letters, capacity=3, overlap=0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=120), capacity=st.integers(4, 20), overlap=st.integers(0, 12))
+def test_every_character_is_seen_and_none_is_cut_off(text: str, capacity: int, overlap: int) -> None:
+    windows = split_query(text, count=letters, capacity=capacity, overlap=overlap)
+    assert all(letters(window) <= capacity for window in windows)
+    assert is_subsequence("".join(text.split()), "".join("".join(windows).split()))
+
+
+def is_subsequence(short: str, long: str) -> bool:
+    rest = iter(long)
+    return all(character in rest for character in short)
+
+
+def test_clip_sees_every_token_of_a_query_of_300() -> None:
+    tokenizer = open_clip.SimpleTokenizer()
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text))
+
+    text = " ".join(f"what is number {number} doing here" for number in range(1, 51))
+    assert count(text) >= 300
+    windows = split_query(text, count=count, capacity=75, overlap=8)
+    ids = tokenizer(windows).tolist()
+    seen: list[list[int]] = [[token for token in row if token != 0][1:-1] for row in ids]
+    assert all(len(row) <= 75 for row in seen)
+    assert [len(row) for row in seen] == [count(window) for window in windows]
+    rebuilt = seen[0]
+    for row in seen[1:]:
+        shared = max(k for k in range(9) if rebuilt[len(rebuilt) - k :] == row[:k])
+        assert 1 <= shared <= 8
+        rebuilt = rebuilt + row[shared:]
+    assert rebuilt == tokenizer.encode(text)
+
+
+def test_mean_is_renormalised_and_max_keeps_all() -> None:
+    windows_WD = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    mean_1D = join_windows(windows_WD, "mean")
+    assert mean_1D.tolist() == [pytest.approx([np.sqrt(0.5), np.sqrt(0.5)])]
+    assert mean_1D.dtype == np.float32
+    assert join_windows(windows_WD, "max").tolist() == [[1, 0], [0, 1]]
+    assert join_windows(windows_WD[:1], "mean").tolist() == [[1, 0]]

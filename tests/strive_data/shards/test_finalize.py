@@ -21,10 +21,8 @@ from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import failed_row
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.finalize import finalize, local_copy
-from strive_data.shards.manifest import TABLE_FILES
-from strive_data.shards.provenance import add_checksum, checksum_matches, package_versions
-from strive_data.shards.tables import failures_table
-from strive_data.shards.writer import ShardStream
+from strive_data.shards.manifest import TABLE_FILES, add_checksum, checksum_matches, package_versions
+from strive_data.shards.writer import ShardStream, failures_table
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.engine import SETTINGS, made_sample
 from tests.strive_data.made.samples import a_question, a_sample

@@ -23,7 +23,7 @@ from strive_data.config import (
     ShardSettings,
     ViewSettings,
 )
-from strive_data.demo.write import write_world
+from strive_data.demo.draw import write_world
 from strive_data.export.layouts import export_build
 from strive_data.inspect.report import Selection, write_report
 from strive_data.schema import PROBLEM_TYPES

@@ -15,7 +15,7 @@ from strive_data.common.settings import as_dict
 from strive_data.config import DecodeSettings, SamplerSettings, ShardSettings, ViewSettings
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw
 from strive_data.sampling.spatial import crop_frames, parse_view
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings

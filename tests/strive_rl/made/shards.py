@@ -11,8 +11,7 @@ import simplejpeg
 from strive_data.common.files import write_json
 from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.sampling.baselines import uniform_indices
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw, uniform_indices
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
 from strive_data.shards.manifest import index_of
 from strive_data.shards.reader import ShardSet

@@ -22,7 +22,7 @@ import typer
 from strive_data.config import DecodeSettings, ScoreSettings
 from strive_data.decode import read_candidates
 from strive_data.score.registry import DEMO_MODEL
-from strive_data.shards.frames import encode_jpeg
+from strive_data.shards.format import encode_jpeg
 
 T = TypeVar("T")
 

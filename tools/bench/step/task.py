@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from strive_data.config import SamplerSettings
-from strive_data.sampling.registry import draw
+from strive_data.sampling.samplers import draw
 from strive_data.schema import Question
 from strive_rl.policy.encode import user_text
 from strive_rl.schema import Group, PromptStyle, Reward, SampleRef, View
