@@ -25,14 +25,8 @@ from strive_data.common.console import echo
 from strive_data.common.text import did_you_mean
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
-from strive_data.score.scorer import CountTokens
+from strive_data.score.scorer import OFFLINE_HINT, SCHEMAS, CountTokens
 
-SCHEMAS = ("local-dir:", "hf-hub:")
-OFFLINE_HINT = (
-    "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors), "
-    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or even frames (--scorer flat "
-    "--set sampler.grouping=none --set shard.embeds=false)"
-)
 # What torch, safetensors and open_clip were seen to raise for a failing download or a file of something else.
 LOAD_ERRORS = (
     *(RuntimeError, ValueError, TypeError, AttributeError, LookupError, EOFError, OSError, AssertionError),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from traceback import extract_tb
@@ -20,13 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from strive_data.common.hub import require_hub
 from strive_data.common.imports import imported
 from strive_data.common.settings import choose, require, require_device
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Floats, Indices, Question
 from strive_data.score.precomputed import PrecomputedScorer
-from strive_data.score.scorer import FlatScorer, FrameEmbedder, FrameScores, Scorer
+from strive_data.score.scorer import OFFLINE_HINT, FlatScorer, FrameEmbedder, FrameScores, Scorer
 
 GROUP = "strive_data.scorers"
 
@@ -199,6 +201,8 @@ DEMO_MODEL = Path(__file__).parent / "demo_clip"
 
 # Of `demo-noisy`: evidence of the hard level then scores above other frames with an AUC of .75.
 DEMO_NOISE = 0.8
+# How files of weights are called in the repositories from which open_clip takes its tags.
+WEIGHT_FILES = ("*_model.*", "*clip*")
 
 
 def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Scorer:
@@ -214,10 +218,31 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
 
 def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
     require_device("score.device", settings.device)
+    _require_clip(settings)
     # Imported here: torch takes seconds, and reading settings or shards needs none.
     from strive_data.score.clip import ClipScorer
 
     return ClipScorer(settings, threads=threads)
+
+
+def _require_clip(settings: ScoreSettings) -> None:
+    """Raise UsageError for weights that are neither here nor to be had from a hub. Names that open_clip does
+    not know pass: with them it says more."""
+    place, _, name = settings.model.rpartition(":")
+    if place == "hf-hub":
+        require_hub(f"score: {settings.model}", OFFLINE_HINT, repository=name.partition("@")[0])
+    package = find_spec("open_clip")
+    known = Path(package.origin or "").parent / "model_configs" / f"{name}.json" if package else None
+    if not place and known and known.is_file() and not Path(settings.pretrained).is_file():
+        what = f"score: weights {settings.pretrained} of {name}: no such file"
+        require_hub(what, OFFLINE_HINT, files=WEIGHT_FILES)
+
+
+def _require_folder(settings: ScoreSettings) -> None:
+    """Raise UsageError for a model of transformers that is neither here nor to be had from a hub."""
+    if not Path(settings.model).exists():
+        what = f"score: {settings.model}: no such folder"
+        require_hub(what, "give a folder, --set score.model=/path/to/folder", repository=settings.model)
 
 
 def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
@@ -227,6 +252,7 @@ def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
     require_device("score.device", settings.device)
+    _require_folder(settings)
     from strive_data.score.vlm import FRAME_QUESTION, RERANK, VlmScorer
 
     form = RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION
@@ -235,6 +261,7 @@ def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
     require_device("score.device", settings.device)
+    _require_folder(settings)
     from strive_data.score.vlm import BlipScorer
 
     return BlipScorer(settings, threads=threads)

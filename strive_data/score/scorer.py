@@ -16,6 +16,14 @@ import numpy.typing as npt
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
 
+SCHEMAS = ("local-dir:", "hf-hub:")
+"""Beginnings of the name of a CLIP model that say where it lies; other names are open_clip's own."""
+OFFLINE_HINT = (
+    "without a network, give a local file (--set score.pretrained=/path/to/weights.safetensors), "
+    "an open_clip folder (--set score.model=local-dir:/path/to/folder), or even frames (--scorer flat "
+    "--set sampler.grouping=none --set shard.embeds=false)"
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameScores:

@@ -19,12 +19,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from strive_data.common.hub import unreachable
 from strive_data.errors import UsageError
 from strive_data.schema import Question
 from strive_rl.answers.accuracy import final_answer
 from strive_rl.common import jsonl
 from strive_rl.common.calls import NoAnswerError
-from strive_rl.common.preflight import unreachable
 from strive_rl.config import JudgeSettings
 
 TASK = (

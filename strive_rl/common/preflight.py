@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, near_path, output_folder
+from strive_data.common.hub import require_hub
 from strive_data.common.settings import require_device
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
 from strive_rl.config import DEMOS, VLLM_MODELS
 
 CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
-CONNECT_SECONDS = 5.0
 RESUME = "give the same command with --resume"
 
 
@@ -77,38 +75,7 @@ def require_model(name: str, device: str | None = None) -> None:
     if device is not None:
         require_device("policy.device", device)
         if name not in DEMOS and not Path(name).exists():
-            require_hub(name)
-
-
-def require_hub(name: str) -> None:
-    """Raise UsageError where a model is neither in the hub's cache nor at a hub that can be reached: its own
-    client takes most of a minute to find out."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    if (cache / f"models--{name.replace('/', '--')}").is_dir():
-        return
-    url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    if error := unreachable(url):
-        raise UsageError(
-            f"model {name}: no such folder, not in the cache {cache}, and {urlsplit(url).hostname} cannot be "
-            f"reached ({error}); give a model folder"
-        )
-
-
-def unreachable(url: str) -> OSError | None:
-    """Why nobody listens at the host of this address; None where somebody does, or behind a proxy, where it
-    cannot be known."""
-    from urllib.request import getproxies  # Here: it takes long to import, and few commands need it.
-
-    parts = urlsplit(url)
-    if getproxies().get(parts.scheme):
-        return None
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        return error
-    return None
+            require_hub(f"model {name}: no such folder", "give a model folder", repository=name)
 
 
 def require_model_folder(name: str) -> None:

@@ -229,26 +229,3 @@ def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
     assert [code for code, _ in results] == [2, 2, 0]
     assert f"did you mean {good}" in results[0][1]
     assert f"no such folder: {tmp_path}/out/aftr, did you mean {good}?" in results[1][1]
-
-
-def test_a_hub_name_without_a_way_to_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def unreachable(address: tuple[str, int], timeout: float) -> None:
-        asked.append((address, timeout))
-        raise OSError("no route")
-
-    monkeypatch.setattr("strive_rl.common.preflight.socket.create_connection", unreachable)
-    monkeypatch.setattr("urllib.request.getproxies", dict)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_ENDPOINT", "http://mirror:8080")
-    with pytest.raises(
-        UsageError, match=r"Some/Model: no such folder, .*mirror cannot be reached \(no route\)"
-    ):
-        require_model("Some/Model", "cpu")
-    assert asked == [(("mirror", 8080), 5.0)]
-    require_model("Some/Model")  # It is not loaded.
-    (tmp_path / "hub" / "models--Some--Model").mkdir(parents=True)
-    require_model("Some/Model", "cpu")
-    assert len(asked) == 1
