@@ -12,8 +12,7 @@ from strive_data.errors import UsageError
 from strive_rl.answers.judge import grading_prompt
 from strive_rl.benchmarks.formats import FORMATS
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
-from strive_rl.benchmarks.join import join
-from strive_rl.benchmarks.predictions import Records, read_records
+from strive_rl.benchmarks.predictions import Records, join, read_records
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS, judged_letter
 from strive_rl.benchmarks.scoring import own_extracted, scored
 

@@ -199,7 +199,7 @@ def _evaluate_benchmark(
 ) -> int:
     from strive_data.annotations.recipes import column_names
     from strive_rl.benchmarks.items import find_annotations
-    from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.benchmarks.rules import find_benchmark
     from strive_rl.common.preflight import require_extras, require_model, require_results
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.frames import require_samplers
@@ -293,7 +293,7 @@ def score(
 ) -> None:
     """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
     from strive_data.annotations.recipes import column_names
-    from strive_rl.benchmarks.registry import find_benchmark
+    from strive_rl.benchmarks.rules import find_benchmark
     from strive_rl.eval import score as scoring
     from strive_rl.eval.config import PAGE_FILE
     from strive_rl.eval.table import score_table

@@ -16,7 +16,7 @@ from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
-from strive_rl.benchmarks.registry import BENCHMARKS
+from strive_rl.benchmarks.rules import BENCHMARKS
 from strive_rl.benchmarks.scoring import covered, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import sign_test

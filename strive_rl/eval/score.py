@@ -19,9 +19,8 @@ from strive_data.errors import UsageError
 from strive_rl.benchmarks.formats import read_predictions
 from strive_rl.benchmarks.item import Benchmark, Item, Scored
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.benchmarks.join import Joined, join
 from strive_rl.benchmarks.judgements import judge_rows, read_judgements
-from strive_rl.benchmarks.predictions import Prediction, PredictionFile
+from strive_rl.benchmarks.predictions import Joined, Prediction, PredictionFile, join
 from strive_rl.benchmarks.scoring import (
     Missing,
     elected,

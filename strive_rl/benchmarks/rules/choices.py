@@ -11,8 +11,14 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from strive_rl.benchmarks.item import Benchmark, Item, Row, Tags, Verdict, listed_text, tags_from, text_of
-from strive_rl.benchmarks.rules.conventions import ANSWER, UNCHECKED, bare_output, letter_conventions
-from strive_rl.benchmarks.verdicts import choice_verdict, letter_verdict
+from strive_rl.benchmarks.verdicts import (
+    ANSWER,
+    UNCHECKED,
+    bare_output,
+    choice_verdict,
+    letter_conventions,
+    letter_verdict,
+)
 
 
 def without_phrases(output: str, phrases: tuple[str, ...]) -> str:

@@ -47,8 +47,14 @@ from strive_rl.benchmarks.item import (
 )
 from strive_rl.benchmarks.predictions import read_records
 from strive_rl.benchmarks.rules.choices import next_gqa_score, next_gqa_tags
-from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
-from strive_rl.benchmarks.verdicts import choice_verdict, final_text, one_number, without_end_tokens
+from strive_rl.benchmarks.verdicts import (
+    VIDEO_R1,
+    bare_output,
+    choice_verdict,
+    final_text,
+    one_number,
+    without_end_tokens,
+)
 
 DIRECTION = "object_rel_direction"
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")

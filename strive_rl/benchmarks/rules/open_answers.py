@@ -31,8 +31,14 @@ from strive_rl.benchmarks.item import (
     tags_from,
     text_of,
 )
-from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
-from strive_rl.benchmarks.verdicts import OPEN_FORM, choice_verdict, final_text, letter_or_open
+from strive_rl.benchmarks.verdicts import (
+    OPEN_FORM,
+    VIDEO_R1,
+    bare_output,
+    choice_verdict,
+    final_text,
+    letter_or_open,
+)
 from strive_rl.schema import ANSWER_FORM
 
 MMVU_DISCIPLINES = {

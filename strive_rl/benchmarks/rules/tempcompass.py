@@ -29,8 +29,7 @@ from strive_rl.benchmarks.item import (
     Verdict,
     text_of,
 )
-from strive_rl.benchmarks.rules.conventions import VIDEO_R1, bare_output
-from strive_rl.benchmarks.verdicts import choice, final_text
+from strive_rl.benchmarks.verdicts import VIDEO_R1, bare_output, choice, final_text
 
 TASKS = ("multi-choice", "yes_no", "caption_matching", "captioning")
 LETTERS = ("A", "B", "C", "D")

@@ -6,8 +6,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.item import Item
-from strive_rl.benchmarks.join import join
-from strive_rl.benchmarks.predictions import Prediction
+from strive_rl.benchmarks.predictions import Prediction, join
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

@@ -13,11 +13,11 @@ import pytest
 from strive_rl.benchmarks.formats import read_predictions
 from strive_rl.benchmarks.item import Item
 from strive_rl.benchmarks.items import find_annotations, read_items
-from strive_rl.benchmarks.join import join
-from strive_rl.benchmarks.registry import find_benchmark
+from strive_rl.benchmarks.predictions import join
+from strive_rl.benchmarks.rules import find_benchmark
 from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST, VIDEOMME, videomme_score
-from strive_rl.benchmarks.rules.conventions import UNCHECKED
 from strive_rl.benchmarks.scoring import scored, summarise
+from strive_rl.benchmarks.verdicts import UNCHECKED
 from tests.strive_rl.benchmarks.made_items import choice_item
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.errors import SettingsError
-from strive_rl.benchmarks.registry import BENCHMARKS, find_benchmark
-from strive_rl.benchmarks.rules.conventions import VIDEO_R1, strict_mra, video_r1_score
+from strive_rl.benchmarks.rules import BENCHMARKS, find_benchmark
+from strive_rl.benchmarks.verdicts import VIDEO_R1, strict_mra, video_r1_score
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from strive_rl.benchmarks.formats import FORMATS
 from strive_rl.benchmarks.items import ItemSet, read_items
-from strive_rl.benchmarks.join import join
-from strive_rl.benchmarks.predictions import read_records
+from strive_rl.benchmarks.predictions import join, read_records
 from strive_rl.benchmarks.rules.tempcompass import (
     TASKS,
     TEMPCOMPASS,
