@@ -131,7 +131,7 @@ def _plan(
     data, test = _opened(shards, settings, heldout)
     _require_builds(data, test, settings)
     quiet_libraries()
-    from strive_rl.dry_run import plan, plan_text
+    from strive_rl.dry_run.plan import plan, plan_text
 
     echo(plan_text(plan(data, model=model, settings=settings, processes=processes, heldout=test)))
 
@@ -215,7 +215,7 @@ def verify(
 ) -> None:
     """Check every file of a run's checkpoints and model against its checksum; exit code 1 where one is
     damaged."""
-    from strive_rl.inspect.verify import verify as check
+    from strive_rl.common.model_folder import verify as check
 
     report = check(folder)
     for problem in report.problems:

@@ -26,7 +26,7 @@ from strive_rl.answers.accuracy import (
     outside_thoughts,
 )
 from strive_rl.common.calls import CallLimits, NoAnswerError, Outcome, call_all
-from strive_rl.common.reading import one_line
+from strive_rl.common.model_folder import one_line
 from strive_rl.config import JUDGE, JUDGE_CALLS_AT_ONCE, JUDGE_RETRIES, JUDGE_TIMEOUT_SECONDS, RewardSettings
 from strive_rl.schema import Reward
 

@@ -13,9 +13,8 @@ from strive_data.annotations.numbers import parse_number
 from strive_data.annotations.time_spans import read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
-from strive_rl.answers.plain import UNSEEN
 from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate
-from strive_rl.answers.statements import read_number
+from strive_rl.answers.statements import UNSEEN, read_number
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 

@@ -20,15 +20,18 @@ from strive_rl.answers.mentions import (
     mentioned_option,
     opening_option,
 )
-from strive_rl.answers.plain import LONGEST, WRAPPERS, bare, plain_text
 from strive_rl.answers.statements import (
     AFTER,
     ALTERNATIVE,
     BEFORE,
     DENIED,
     END,
+    LONGEST,
     REFUSED,
+    WRAPPERS,
     Statement,
+    bare,
+    plain_text,
     statements,
 )
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from strive_data.annotations.numbers import parse_number
-from strive_rl.answers.plain import bare
 from strive_rl.answers.similarity import CJK
-from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, read_number
+from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, bare, read_number
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
 # Words without which two phrases say the same.

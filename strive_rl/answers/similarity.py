@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from strive_data.annotations.time_spans import find_spans
 from strive_data.schema import Span
-from strive_rl.answers.plain import plain_text
+from strive_rl.answers.statements import plain_text
 
 # Chinese and Japanese, which put no spaces between words: each character is a word.
 CJK = r"\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"

@@ -26,8 +26,7 @@ import numpy.typing as npt
 from strive_data.annotations.numbers import fold_number_text, parse_number
 from strive_rl.answers.accuracy import outside_thoughts
 from strive_rl.answers.choice import read_choice
-from strive_rl.answers.plain import plain_text
-from strive_rl.answers.statements import conclusion, read_number, statements
+from strive_rl.answers.statements import conclusion, plain_text, read_number, statements
 from strive_rl.benchmarks.item import OFFICIAL, ROBUST, Convention, Item, Tags, Verdict
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")

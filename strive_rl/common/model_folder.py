@@ -1,4 +1,4 @@
-"""A folder of a model: its manifest, and the names of settings that older readers know.
+"""A folder of a model: its manifest, what of it is damaged, the names of settings that older readers know.
 
 manifest.json has size and sha256 of each file, so that damage is found before it is used. It is written last,
 under a checksum of its own. Folders of the first versions have none, nor the older names below: a checkpoint
@@ -11,14 +11,19 @@ version 5 reads either.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from strive_data.common.files import file_sha256, json_bytes, sync_folder, write_bytes
-from strive_data.errors import DamagedError, UsageError
+from strive_data.common.text import plural
+from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.shards.manifest import add_checksum, checksum_matches
 from strive_rl.common import jsonl
+from strive_rl.common.run_settings import METRICS_FILE, RECORD_KEYS, ROLLOUTS_FILE, SETTINGS_FILE
 
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "trainer.pt"  # of a checkpoint alone
@@ -86,6 +91,51 @@ def _damage(path: Path, wanted: dict[str, Any]) -> str | None:
         return f"cannot be read: {error.strerror}"
 
 
+OWN_FOLDER = re.compile(r"checkpoint-\d+|model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A line for each problem, and one on what was checked."""
+
+    problems: tuple[str, ...]
+    summary: str
+
+
+def verify(folder: Path) -> Report:
+    """Check the folders of a run that have, or had, a manifest, and its logs; or one checkpoint or model.
+
+    Raises UsageError for a folder that is none of these.
+    """
+    run = (folder / SETTINGS_FILE).is_file()
+    inside = sorted(path for path in folder.glob("*") if OWN_FOLDER.fullmatch(path.name) and path.is_dir())
+    folders = inside if run else [folder]
+    checked = [each for each in folders if has_manifest(each) or has_lost_manifest(each)]
+    if not run and not checked:
+        raise UsageError(
+            f"{folder}: no {MANIFEST_FILE} in it, expected a run, a checkpoint or a model of ours"
+        )
+    problems = [line for each in checked for line in find_damage(each)]
+    problems += _damaged_logs(folder) if run else []
+    found = plural(len(problems), "problem") if problems else "no problem"
+    without = [each.name for each in folders if each not in checked]
+    old = f"; without a {MANIFEST_FILE}, not checked: {', '.join(without)}" if without else ""
+    return Report(
+        problems=tuple(problems),
+        summary=f"{folder}: {found}; checked {plural(len(checked), 'model folder')}{old}",
+    )
+
+
+def _damaged_logs(run: Path) -> Iterator[str]:
+    try:
+        jsonl.read_json(run / SETTINGS_FILE, RECORD_KEYS)
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
+            for _ in jsonl.scan(run / name, ["step"]):
+                pass
+    except UsageError as error:
+        yield str(error)
+
+
 # Tokenizer classes of version 5 alone, and what reads the same tokenizer.json before.
 OLD_TOKENIZERS = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 # The parts of processor_config.json that had files of their own.
@@ -132,3 +182,36 @@ def _tokenizer(config: dict[str, Any]) -> dict[str, Any]:
         old = {"extra_special_tokens": named, "additional_special_tokens": special}
     kind = config.get("tokenizer_class", "")
     return config | old | {"tokenizer_class": OLD_TOKENIZERS.get(kind, kind)}
+
+
+MOST_CHARACTERS = 300
+
+
+@contextmanager
+def reading(what: str | Path, hint: str = "") -> Iterator[None]:
+    """Raise UsageError "`what` cannot be read: reason" for what the block raises; `hint` says what to do.
+
+    Only for blocks that read files of others: safetensors, tokenizers and jinja raise bare Exceptions,
+    torch RuntimeErrors, damaged JSON gives KeyErrors and TypeErrors. Our own errors pass, and so does running
+    out of memory on a device, which is not the file's fault.
+    """
+    try:
+        yield
+    except StriveError:
+        raise
+    except Exception as error:  # Any: the libraries promise nothing about what a damaged file raises.
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        tail = f"; {hint}" if hint else ""
+        raise UsageError(f"{what} cannot be read: {one_line(error)}{tail}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first line of an error: libraries put paragraphs into theirs."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror} ({error.filename})"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines[:2]) if lines and lines[0].endswith(":") else (lines or [""])[0]
+    text = text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+    plain = isinstance(error, OSError | ValueError) and text
+    return text if plain else f"{type(error).__name__}: {text}".removesuffix(": ")

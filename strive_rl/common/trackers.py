@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from strive_data.common.console import echo
 from strive_data.errors import UsageError
-from strive_rl.common.reading import one_line
+from strive_rl.common.model_folder import one_line
 from strive_rl.common.run_settings import flat
 
 WANDB_ID_FILE = "wandb-id"

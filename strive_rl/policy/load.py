@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from strive_data.errors import UsageError
+from strive_rl.common.model_folder import reading
 from strive_rl.common.preflight import require_model_folder
 from strive_rl.common.progress import phase
-from strive_rl.common.reading import reading
 from strive_rl.config import DEMOS, PolicySettings
 from strive_rl.policy.architectures import ARCHITECTURES, experts
 from strive_rl.policy.encode import prompt_form

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from strive_data.common.page import render
 from strive_rl.inspect.history import differing
-from strive_rl.inspect.panels import GRID, INK, PALETTE
-from strive_rl.inspect.plot import svg
+from strive_rl.inspect.plot import GRID, INK, PALETTE, svg
 from strive_rl.study.results import GROUP_METRICS, label_of, t_quantile, table_rows
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from strive_rl.common.model_folder import (
     add_older_names,
     find_damage,
     has_manifest,
+    reading,
     write_manifest,
 )
-from strive_rl.common.reading import reading
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,7 @@ from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.model_folder import STATE_FILE, has_manifest
-from strive_rl.common.reading import reading
+from strive_rl.common.model_folder import STATE_FILE, has_manifest, reading
 from strive_rl.common.run_settings import (
     METRICS_FILE,
     ROLLOUTS_FILE,

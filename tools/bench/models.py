@@ -26,7 +26,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from strive_rl.dry_run.shape import published_sizes
+from strive_rl.dry_run.memory import published_sizes
 from tools.tiny.vlm_folder import CHAT_TEMPLATE, train_tokenizer
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from strive_rl.inspect.panels import GRID, INK, PALETTE, STYLE
+from strive_rl.inspect.plot import GRID, INK, PALETTE, STYLE
 from strive_rl.study.results import Gain, gain_of
 
 PICTURE = Path(__file__).with_name("gains.png")

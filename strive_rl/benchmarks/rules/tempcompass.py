@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from strive_data.schema import Question
-from strive_rl.answers.plain import WRAPPERS
+from strive_rl.answers.statements import WRAPPERS
 from strive_rl.benchmarks.item import (
     OFFICIAL,
     ROBUST,

@@ -19,7 +19,7 @@ from strive_data.score.registry import make_scorer
 from strive_rl.common.model_folder import write_manifest
 from strive_rl.common.preflight import locked, require_engine, require_extras, require_model
 from strive_rl.common.run_settings import require_run
-from strive_rl.dry_run.shape import read_shape
+from strive_rl.dry_run.memory import read_shape
 from tests.strive_rl.made.shards import make_shards
 
 ROOT = Path(__file__).parents[3]

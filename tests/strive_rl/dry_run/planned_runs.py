@@ -8,7 +8,7 @@ from pathlib import Path
 from strive_data.common.settings import load, settings_file
 from strive_data.config import BuildSettings
 from strive_rl.config import TrainSettings
-from strive_rl.dry_run import Plan, plan
+from strive_rl.dry_run.plan import Plan, plan
 from tests.strive_rl.made.shards import SETTINGS, make_shards
 
 # The model of a run by the end of its name, and the build that it is trained on.

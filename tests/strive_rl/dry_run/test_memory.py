@@ -20,8 +20,7 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
-from strive_rl.dry_run.memory import Estimate, estimate
-from strive_rl.dry_run.shape import ModelShape, model_shape, packaged_config, read_shape
+from strive_rl.dry_run.memory import Estimate, ModelShape, estimate, model_shape, packaged_config, read_shape
 from strive_rl.policy import Policy, Sampling, encode, layers, load_policy, logprobs, sample, with_features
 from strive_rl.policy.architectures import ARCHITECTURES
 from strive_rl.policy.decoding import Decoding
@@ -50,7 +49,7 @@ def test_weights_are_counted_exactly(any_policy: Policy) -> None:
     shape = read_shape(any_policy.name)
     parameters = sum(each.numel() for each in any_policy.model.parameters())
     assert shape.parameters == parameters
-    assert estimated(any_policy, shape).weight_bytes == 4 * parameters
+    assert estimated(any_policy, shape).sampling["weights"] == 4 * parameters
 
 
 @pytest.mark.parametrize("changed", [{}, {"train_vision": True}, {"lora_rank": 3}])
@@ -64,8 +63,8 @@ def test_trainable_parameters_and_optimizer_state(any_policy: Policy, changed: d
     held = sum(each[name].nbytes for each in state for name in ("exp_avg", "exp_avg_sq"))
     made = estimated(policy, read_shape(any_policy.name), with_policy(**changed))
     assert made.trainable_parameters == sum(each.numel() for _, each in policy.trainable())
-    assert made.optimizer_bytes == held
-    assert made.gradient_bytes == held // 2
+    assert made.update["optimizer"] == held
+    assert made.update["gradients"] == held // 2
 
 
 @pytest.mark.parametrize(("frame_pairs", "patches"), [("consecutive", 4), ("doubled", 8)])
@@ -100,7 +99,7 @@ def test_keys_and_values_of_prompts_and_completions(
     pairs = [*made[0].prompts.values(), *made[0].own.values()]
     held = sum(key.nbytes + value.nbytes for key, value in pairs)
     held += sum(state.conv.nbytes + state.matrix.nbytes for state in made[0].states.values())
-    assert estimate(shape, SETTINGS, **size).cache_bytes == held
+    assert estimate(shape, SETTINGS, **size).sampling["keys and values"] == held
 
 
 def kept_bytes(policy: Policy, group: Group) -> int:
@@ -142,9 +141,11 @@ def test_activations_are_near_what_autograd_keeps(
     size = {"frames": 8, "frame_pixels": 224 * 224, "bytes_a_weight": 4, "text_tokens": text}
     made = estimate(shape, settings, **size)
     deeper = estimate(replace(shape, layers=shape.layers + 1), settings, **size)
-    inputs = (shape.layers + shape.linear.layers) * (deeper.activation_bytes - made.activation_bytes)
-    at_work = made.activation_bytes - inputs if gradient_checkpointing else 0
-    expected = made.activation_bytes - at_work + made.logit_bytes
+    inputs = (shape.layers + shape.linear.layers) * (
+        deeper.update["activations"] - made.update["activations"]
+    )
+    at_work = made.update["activations"] - inputs if gradient_checkpointing else 0
+    expected = made.update["activations"] - at_work + made.update["logits"]
     assert expected == pytest.approx(kept_bytes(policy, group), rel=1 / 3)
 
 
@@ -156,12 +157,13 @@ def test_what_is_held_adds_up_and_is_spread_over_processes(any_policy: Policy) -
     shape = read_shape(any_policy.name)
     settings = replace(SETTINGS, data=DataSettings(questions_per_step=4, variants=2))
     one, four = estimate_of(shape, settings), estimate_of(shape, settings, 4)
-    assert one.optimizer_bytes == 12 * one.trainable_parameters == 4 * four.optimizer_bytes
-    assert one.gradient_bytes == 6 * one.trainable_parameters
-    assert four.weight_bytes == one.weight_bytes * 5 // 4
-    assert one.update_weight_bytes == one.weight_bytes
-    assert four.cache_bytes == one.cache_bytes // 4
-    assert one.sampling_bytes == one.weight_bytes + one.optimizer_bytes + one.cache_bytes + one.draw_bytes
+    assert one.update["optimizer"] == 12 * one.trainable_parameters == 4 * four.update["optimizer"]
+    assert one.update["gradients"] == 6 * one.trainable_parameters
+    assert four.sampling["weights"] == one.sampling["weights"] * 5 // 4
+    assert one.update["weights"] == one.sampling["weights"]
+    assert four.sampling["keys and values"] == one.sampling["keys and values"] // 4
+    held = ("weights", "optimizer", "keys and values", "probabilities")
+    assert one.sampling_bytes == sum(one.sampling[name] for name in held)
     assert one.peak_bytes == max(one.sampling_bytes, one.update_bytes)
 
 
@@ -169,10 +171,10 @@ def test_a_frozen_reference_is_one_more_copy_and_adapters_need_none(any_policy: 
     shape = read_shape(any_policy.name)
     near = replace(SETTINGS, algorithm=AlgorithmSettings(kl_beta=0.1))
     made, plain = estimate_of(shape, near), estimate_of(shape, SETTINGS)
-    assert made.reference_bytes == plain.weight_bytes
-    assert made.peak_bytes == plain.peak_bytes + plain.weight_bytes
-    assert plain.reference_bytes == 0
-    assert estimate_of(shape, replace(near, policy=with_policy(lora_rank=2).policy)).reference_bytes == 0
+    assert made.update["reference"] == plain.sampling["weights"]
+    assert made.peak_bytes == plain.peak_bytes + plain.sampling["weights"]
+    assert plain.update["reference"] == 0
+    assert estimate_of(shape, replace(near, policy=with_policy(lora_rank=2).policy)).update["reference"] == 0
 
 
 def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
@@ -184,7 +186,7 @@ def test_layers_put_together_at_a_time_are_counted(any_policy: Policy) -> None:
         2 * max(sizes) + sum(each.numel() for each in (body.embed_tokens.weight, body.norm.weight))
     )
     made = estimate(shape, SETTINGS, frames=8, frame_pixels=4096, bytes_a_weight=4, processes=2)
-    assert made.update_weight_bytes - 4 * shape.parameters // 2 == expected
+    assert made.update["weights"] - 4 * shape.parameters // 2 == expected
 
 
 # Billions of parameters, as the model cards count them (Qwen3.5 without the layer that predicts ahead).
@@ -236,9 +238,9 @@ def test_a_step_on_a_cpu_is_as_measured() -> None:
     made, on_gpu = (estimate(shape, settings, **size, on_cpu=on_cpu) for on_cpu in (True, False))
     assert made.prompt_tokens == 2087
     assert made.peak_bytes / 2**30 == pytest.approx(6.4, rel=0.1)
-    assert made.update_bytes - on_gpu.update_bytes == made.process_bytes + made.score_bytes
+    assert made.update_bytes - on_gpu.update_bytes == made.update["process"] + made.update["attention scores"]
     # Written from the weights themselves, beside what the adapters are merged into.
-    assert (
-        made.saving_bytes == made.process_bytes + made.weight_bytes + made.optimizer_bytes + made.merged_bytes
+    assert made.saving_bytes == sum(
+        made.sampling[name] for name in ("process", "weights", "optimizer", "merged adapters")
     )
-    assert on_gpu.saving_bytes == on_gpu.weight_bytes
+    assert on_gpu.saving_bytes == on_gpu.sampling["weights"]

@@ -10,7 +10,7 @@ import pytest
 from strive_data.common.settings import load, manifests_home, settings_file
 from strive_data.errors import SettingsError
 from strive_rl.config import TrainSettings
-from strive_rl.dry_run import plan_text
+from strive_rl.dry_run.plan import plan_text
 from tests.strive_rl.dry_run.planned_runs import build_named, build_of, planned, settings_of
 
 RUNS = sorted(path.stem for path in (manifests_home() / "runs").glob("*.toml"))

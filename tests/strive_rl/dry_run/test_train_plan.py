@@ -11,8 +11,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.config import AlgorithmSettings, DataSettings, ValidationSettings
-from strive_rl.dry_run import GIB, Plan, plan, plan_text
-from strive_rl.dry_run.advice import GPUS, changes, fitting
+from strive_rl.dry_run.plan import GIB, GPUS, Plan, changes, fitting, plan, plan_text
 from tests.strive_rl.dry_run.planned_runs import planned, settings_of
 from tests.strive_rl.made.shards import SAMPLED, make_shards
 
@@ -147,7 +146,7 @@ def test_vllm_takes_its_share_beside_and_no_gpu_is_said_to_fit(tmp_path: Path) -
         return replace(builtin, settings=replace(builtin.settings, rollout=rollout))
 
     made = with_vllm()
-    assert made.need.sampling_bytes == made.need.weight_bytes + made.need.optimizer_bytes
+    assert made.need.sampling_bytes == made.need.sampling["weights"] + made.need.update["optimizer"]
     assert made.need.update_bytes == builtin.need.update_bytes
     text = plan_text(made)
     assert "gpu_memory_utilization=0.4 of each GPU while completions are sampled" in text

@@ -17,8 +17,19 @@ from PIL import Image
 
 from strive_data.errors import UsageError
 from strive_rl.inspect.history import Curve, History, group_arms, read_histories
-from strive_rl.inspect.panels import PALETTE, PANELS, ROOM, draw_panel, limits, tick_text
-from strive_rl.inspect.plot import Drawing, caption, curves_page, draw, plot
+from strive_rl.inspect.plot import (
+    PALETTE,
+    PANELS,
+    ROOM,
+    Drawing,
+    caption,
+    curves_page,
+    draw,
+    draw_panel,
+    limits,
+    plot,
+    tick_text,
+)
 from tests.strive_rl.inspect.made_runs import history, make_run
 
 NAN = float("nan")

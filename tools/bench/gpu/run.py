@@ -24,7 +24,7 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.data import Builds, Cursor, Loader
-from strive_rl.dry_run.train_plan import plan
+from strive_rl.dry_run.plan import plan
 from strive_rl.policy.load import choose_dtype
 from strive_rl.schema import Group
 from strive_rl.train.state import TrainState, start

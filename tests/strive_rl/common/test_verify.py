@@ -8,8 +8,7 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.model_folder import write_manifest
-from strive_rl.inspect.verify import verify
+from strive_rl.common.model_folder import verify, write_manifest
 
 
 @pytest.fixture
