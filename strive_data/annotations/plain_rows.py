@@ -96,10 +96,12 @@ class PlainReader:
         self._rules, self._words, self._otherwise = recipe.rules, rule.words, rule.otherwise
         self._absent = rule.absent or rule.otherwise
         self._labels, self._videos = reader.labels, videos
-        # What repeats, by how it is written: videos with their data type, sources, words for a type.
+        # What repeats, by how it is written: videos with their data type, sources, words for a type, and the
+        # first two characters of options.
         self._found: dict[str, tuple[str, str] | None] = {}
         self._sources: dict[str | None, str | None] = {}
         self._kinds: dict[str | None, str] = {}
+        self._heads: dict[str, bool] = {}
         self.seen = set[str]()
 
     def questions(self, block: Block) -> Sequence[Question | None]:
@@ -162,20 +164,20 @@ class PlainReader:
                 of.keep([holder not in text and text[:1] not in ",;'’" for text in of["question"]])
         of["question"] = [text.strip() for text in of["question"]]
         said = [value if type(value) is str else self._number(value) for value in of["answer"]]
-        if self._rules.answer_in_tags:
-            said = [
-                LETTER_OF.get(text) or (untagged(text) if "<" in text or "\\" in text else text)
-                for text in said
-            ]
+        joined = "".join(said)
+        if self._rules.answer_in_tags and ("<" in joined or "\\" in joined):
+            said = [LETTER_OF.get(text) or untagged(text) for text in said]
         of["said"] = [*map(str.strip, said)]
         of.keep([text and said for text, said in zip(of["question"], of["said"], strict=True)])
         of["options"] = [
             value if type(value) is list else self._listed(value, row)
             for value, row in zip(of["options"], of["row"], strict=True)
         ]
-        if {*map(type, chain(*of["options"]))} - {str}:
+        try:
+            joined = "".join([*of["question"], *of["said"], *chain(*of["options"])])
+        except TypeError:
             of.keep([{*map(type, options)} <= {str} for options in of["options"]])
-        joined = "".join([*of["question"], *of["said"], *chain(*of["options"])])
+            joined = "\0"
         if not joined.isascii() or "\0" in joined:
             rows = zip(of["question"], of["said"], of["options"], strict=True)
             of.keep([is_writable("".join([text, said, *options])) for text, said, options in rows])
@@ -240,7 +242,8 @@ class PlainReader:
         """Multiple choice with one number of options, which become "A. text", and the answer a letter."""
         columns = [[*map(str.strip, column)] for column in zip(*of["options"], strict=True)]
         written = options = texts = [*zip(*columns, strict=True)]
-        marked = [FIRST_MARKED[0] <= first < BEHIND_MARKED[0] for first in columns[0]]
+        heads = [first[:2] for first in columns[0]]
+        marked = [head == "A." for head in heads]
         if len({*marked}) > 1:
             for _, part in of.by(marked):
                 yield from self._choices(part)
@@ -255,16 +258,14 @@ class PlainReader:
             if self._rules.answer in ("option", "text"):
                 texts = [tuple([option[3:] for option in row]) for row in written]
         else:
-            plain = [
-                row[0][:1] not in ("(", "")
-                and row[0][1:2] not in BEHIND_LETTER
-                and "" not in row
-                and row[-1] not in NO_OPTION
-                and self._rules.options == "any"
-                for row in written
-            ]
+            plain = _by_value(self._heads, self._may_begin, heads)
+            if NO_OPTION[1] in columns[-1] or any("" in column for column in columns):
+                full = ["" not in row and row[-1] not in NO_OPTION for row in written]
+                plain = [*map(min, plain, full)]
+            # No text has a NUL (`_clean`), and to split one long text is the fastest way to make many.
             lettered = (
-                [f"{mark}{text}" for text in column] for mark, column in zip(MARKS, columns, strict=False)
+                (mark + f"\0{mark}".join(column)).split("\0")
+                for mark, column in zip(MARKS, columns, strict=False)
             )
             options = [*zip(*lettered, strict=True)]
         of["options"], of["texts"] = options, texts
@@ -273,10 +274,14 @@ class PlainReader:
         of["kind"] = ["multiple choice"] * len(of["right"])
         yield from _made(of)
 
+    def _may_begin(self, head: str) -> bool:
+        """Whether an option that begins so has no letter, and is to get one."""
+        return self._rules.options == "any" and head[:1] not in ("(", "") and head[1:] not in BEHIND_LETTER
+
     def _letter(self, answer: str, texts: Sequence[str], options: Sequence[str]) -> str:
         """The letter of the right option; "" for what the full rules are to judge."""
         rule, letter = self._rules.answer, ""
-        if rule == "letter" or (rule == "option" and len(answer) == 1 and answer not in texts):
+        if rule == "letter":
             letter = LETTER_OF.get(answer, "")
         elif rule == "index":
             found = or_error(letter_of_index, answer, options, "")
@@ -284,8 +289,8 @@ class PlainReader:
         elif answer in texts:
             if texts.count(answer) == 1 and (rule == "text" or not _may_name_letter(answer)):
                 letter = LETTERS[texts.index(answer)]
-        elif rule == "option" and answer in options:
-            letter = answer[0]
+        elif rule == "option" and (len(answer) == 1 or answer in options):
+            letter = LETTER_OF.get(answer[0], "")
         return letter if letter <= LETTERS[len(options) - 1] else ""
 
     def _open(self, of: _Columns) -> Iterator[tuple[int, Question]]:

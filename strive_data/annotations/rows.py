@@ -348,8 +348,8 @@ def _line_blocks(text: JsonText) -> Iterator[Block]:
     for raws in text.lines():
         numbers: Sequence[int] = range(lines + 1, lines + len(raws) + 1)
         lines += len(raws)
-        filled = [not raw.isspace() and raw != b"" for raw in raws]
-        if not all(filled):
+        if b"" in raws or any(map(bytes.isspace, raws)):
+            filled = [not raw.isspace() and raw != b"" for raw in raws]
             numbers, raws = [*compress(numbers, filled)], [*compress(raws, filled)]
         if raws:
             yield _block(text.path, "line", row, quick_values(raws))._replace(number=numbers, raw=raws)
