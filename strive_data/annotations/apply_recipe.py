@@ -72,11 +72,12 @@ ABSENT = _Absent()
 class RecipeReader:
     """Reads rows by one recipe. `labels` has the names that the data set's own rows use, for messages;
     `guesses`, how values were read that do not say it themselves; `counts`, answers to "How many …?" that are
-    no number as they are written."""
+    no number as they are written; `lettered`, questions whose options were found in their text."""
 
     def __init__(self, recipe: Recipe) -> None:
         fields = {name: text for name, text in vars(recipe.fields).items() if text}
         self.recipe, self.guesses, self.counts = recipe, set[str](), Counter[str]()
+        self.lettered = 0
         self.labels = {LAYOUT[name]: _label(text, name) for name, text in fields.items()}
         if self.labels[LAYOUT["question"]] == self.labels[LAYOUT["answer"]]:
             self.labels |= {
@@ -114,7 +115,9 @@ class RecipeReader:
         options = layout.get("options")
         if rules.options == "any" and isinstance(options, dict):
             layout["options"] = options_by_letter(options, self.labels["options"])
+        given = layout.get("options")
         self._set_type(item, row, layout)
+        self.lettered += bool(layout.get("options")) and not given
         if layout.get("problem_type") == "multiple choice":
             read_choices(layout, rules, self.labels)
         elif layout.get("problem_type") == "numerical" and (count := read_count(layout)):
@@ -144,13 +147,15 @@ class RecipeReader:
         if word is not ABSENT and word is not None and not known:
             layout["problem_type"] = word
         elif isinstance(word, str) and (kind := known.get(word.casefold())):
-            layout["problem_type"] = type_by_answer(layout) if kind == BY_ANSWER else kind
+            layout["problem_type"] = type_by_answer(layout, self.recipe.rules) if kind == BY_ANSWER else kind
             if rule.absent and kind == "multiple choice":
                 find_options(layout)
         elif otherwise == "by options":
             layout["problem_type"] = "multiple choice" if layout.get("options") else "free-form"
         elif otherwise in ("by question", BY_ANSWER):
-            layout["problem_type"] = type_by_answer(layout, counts_only=otherwise != BY_ANSWER)
+            layout["problem_type"] = type_by_answer(
+                layout, self.recipe.rules, counts_only=otherwise != BY_ANSWER
+            )
         elif otherwise:
             layout["problem_type"] = otherwise
         elif isinstance(word, str):

@@ -30,6 +30,10 @@ NO_OPTION = ("", "N/A")
 SEPARATOR = "|"
 HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+# Options one after the other in a line: "(A) red (B) blue", "A. red, B. blue or C. green".
+IN_LINE = re.compile(r"(?<![^\s,;])\(?([A-Z])(?:\)|[.:](?=\s))\s*")
+BETWEEN = re.compile(r"[,;]?(?:(?:^|\s+)(?:or|and))?\s*$")
+BEFORE = re.compile(r"\s*\b(?:options|choices)\s*:?\s*$", re.IGNORECASE)
 ALONE = re.compile(r"\(?[A-H]\)?\.?")
 # Of free-form answers, which are graded as text: what they are, one and several, and what to do.
 DOUBTS = {
@@ -46,7 +50,7 @@ DOUBTS = {
     "letter": (
         "answer is a letter",
         "answers are letters",
-        "give the options a column options (red | blue), or a line each at the end of the question",
+        "give the options a column options (red | blue), or end the question with them: A. red B. blue",
     ),
 }
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
@@ -197,11 +201,11 @@ def names_option(answer: object) -> bool:
     )
 
 
-def type_by_answer(layout: Layout, *, counts_only: bool = False) -> str:
-    """Multiple choice with options, which may be in the question; numerical with a number (`counts_only`: of
-    "How many …?"); else free-form."""
+def type_by_answer(layout: Layout, rules: Rules, *, counts_only: bool = False) -> str:
+    """Multiple choice with options, which may be in the question where the answer names one of them;
+    numerical with a number (`counts_only`: of "How many …?"); else free-form."""
     answer = layout.get("solution")
-    if names_option(answer):
+    if names_option(answer) or (rules.answer in ("option", "text") and _is_text_of_option(layout)):
         find_options(layout)
     if layout.get("options"):
         return "multiple choice"
@@ -211,7 +215,8 @@ def type_by_answer(layout: Layout, *, counts_only: bool = False) -> str:
 
 
 def find_options(layout: Layout) -> None:
-    """Options from the lines of the question, where the row has none and the question two or more.
+    """Options from the end of the question, a line each or all in one, where the row has none and the
+    question two or more.
 
     Raises SampleError where A is not among them, as where an option goes over several lines."""
     if layout.get("options"):
@@ -220,12 +225,57 @@ def find_options(layout: Layout) -> None:
     take_from_question(found)
     options = found.get("options")
     if not isinstance(options, list) or len(options) < 2:
+        found |= _options_in_line(layout.get("problem"), layout.get("solution"))
+        options = found.get("options")
+    if not isinstance(options, list) or len(options) < 2:
         return
     letters = sorted(option.letter for option in _split(options))
     if not _in_order(letters):
         listed = short_repr(", ".join(letters))
         _bad_row(f"the question ends in the options {listed}, expected A, B, …, each on one line")
     layout.update(found)
+
+
+def may_hold_options(question: str) -> bool:
+    """Whether a question may have options in its text, by the look of it."""
+    return "B" in question and len(IN_LINE.findall(question)) > 1
+
+
+def _is_text_of_option(layout: Layout) -> bool:
+    """Whether the answer is the text of one of the options that the question ends in."""
+    answer, question = layout.get("solution"), layout.get("problem")
+    if not isinstance(answer, str) or not isinstance(question, str) or not may_hold_options(question):
+        return False
+    found: Layout = {"problem": question, "solution": answer, "options": layout.get("options")}
+    try:
+        find_options(found)
+    except SampleError:
+        return False
+    options = found.get("options")
+    split = _split(options) if isinstance(options, list) else []
+    return [_bare(option.text) for option in split].count(_bare(answer)) == 1
+
+
+def _options_in_line(question: object, answer: object) -> Layout:
+    """The question without the options that its last line with any has, and these; {} where there are none.
+
+    "Is step (A) longer than step (B)?" has none: they follow a stop, unless one is the answer's text."""
+    lines = question.strip().split("\n") if isinstance(question, str) else []
+    for at in range(len(lines) - 1, -1, -1):
+        marks = [*IN_LINE.finditer(lines[at])]
+        first = max((n for n, mark in enumerate(marks) if mark[1] == "A"), default=len(marks))
+        marks, line = marks[first:], lines[at]
+        if len(marks) < 2 or not _in_order([mark[1] for mark in marks]):
+            continue
+        ends = [*(mark.start() for mark in marks[1:]), len(line)]
+        texts = [line[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
+        texts = [*(BETWEEN.sub("", text) for text in texts[:-1]), texts[-1]]
+        before = BEFORE.sub("", "\n".join([*lines[:at], line[: marks[0].start()]])).rstrip()
+        named = isinstance(answer, str) and _bare(answer) in map(_bare, texts)
+        if before and all(texts) and (named or before[-1] in "?.:!" or not marks[0].start()):
+            options = [f"{mark[1]}. {text}" for mark, text in zip(marks, texts, strict=True)]
+            return {"problem": "\n".join([before, *lines[at + 1 :]]), "options": options}
+    return {}
 
 
 def with_letters(options: Sequence[str], label: str) -> tuple[str, ...]:

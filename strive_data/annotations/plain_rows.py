@@ -27,6 +27,7 @@ from strive_data.annotations.choices import (
     NO_OPTION,
     count_in,
     letter_of_index,
+    may_hold_options,
     names_option,
     options_by_letter,
     options_of_columns,
@@ -334,10 +335,10 @@ def _may_name_letter(answer: str) -> bool:
 
 
 def _open_type(kind: str, text: str, answer: str) -> str:
-    """The type of a question without options; "" where its answer may name one of them."""
+    """The type of a question without options; "" where it may hold some, or its answer name one."""
     if kind == "by question":
         count = count_in(text, answer)
-        full = names_option(answer) or (count and not is_number(answer))
+        full = names_option(answer) or may_hold_options(text) or (count and not is_number(answer))
         return "" if full else "numerical" if count else "free-form"
     return "free-form" if kind == "by options" else kind
 

@@ -118,6 +118,9 @@ class _Reader:
         if counts:
             some = ", ".join([*counts][:SHOWN_COUNTS]) + " and others" * (len(counts) > SHOWN_COUNTS)
             found |= {f'{plural(counts.total(), "answer")} to "How many" read as numbers: {some}'}
+        if lettered := self._rows.lettered:
+            asked = plural(lettered, "question")
+            found |= {f"{asked} with options in the text read as multiple choice"}
         if gaps := self._videos.gaps:
             some = "; ".join(f"{video}: {gap}" for video, gap in [*gaps.items()][:SHOWN_COUNTS])
             more = "; and others" * (len(gaps) > SHOWN_COUNTS)

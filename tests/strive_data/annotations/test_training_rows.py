@@ -105,6 +105,50 @@ def test_options_of_public_sets(
     assert len(found.questions) + len(found.failures) == 1
 
 
+COLOURS = ("A. red", "B. blue")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Who?\n(A) red\n(B) blue", "B", ("multiple choice", "Who?", COLOURS, "B")),
+        ("Who?\nOptions:\nA. red\nB. blue", "(A)", ("multiple choice", "Who?", COLOURS, "A")),
+        ("Who?\nA. red\nB. blue", "red", ("multiple choice", "Who?", COLOURS, "A")),
+        ("How many?\nA. 2\nB. 3", "3", ("multiple choice", "How many?", ("A. 2", "B. 3"), "B")),
+        ("Who? (A) red (B) blue", "Blue.", ("multiple choice", "Who?", COLOURS, "B")),
+        ("Who? Options: A. red, B. blue", "B", ("multiple choice", "Who?", COLOURS, "B")),
+        ("It is A) red or B) blue", "blue", ("multiple choice", "It is", COLOURS, "B")),
+        ("Who? A: red B: blue\nSay why.", "B", ("multiple choice", "Who?\nSay why.", COLOURS, "B")),
+        ("Which letter is on the roof?", "B", ("free-form", "Which letter is on the roof?", (), "B")),
+        *(
+            (question, answer, ("free-form", question, (), answer))
+            for question, answer in (
+                ("Is step (A) longer than step (B)?", "B"),
+                ("Who is longer, A. or B. ?", "B"),
+                ("Who?\nA. red\nB. blue", "green"),
+                ("Who?\nA. red\nB. red", "red"),
+                ("Who? A. red", "red"),
+                ("Who? B. red C. blue", "red"),
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize("layout", ["table", "messages"])
+def test_options_in_the_question_where_its_answer_names_one(
+    root: Path, question: str, answer: str, expected: tuple[object, ...], layout: str
+) -> None:
+    """Regression: the letter, or the option's text, was the answer of a free-form question."""
+    row: dict[str, Any] = {"video": VIDEO, "question": question, "answer": answer}
+    if layout == "messages":
+        row = {"videos": [VIDEO], "messages": messages(question, answer)}
+    found, _ = read(root, [row, row])
+    (reading,) = found.readings.values()
+    for _, made in found.questions:
+        assert (made.problem_type, made.question, made.options, made.answer) == expected
+    counted = "2 questions with options in the text read as multiple choice" in reading.guesses
+    assert (len(found.questions), counted) == (2, expected[0] == "multiple choice")
+
+
 def test_a_formula_is_a_number_and_one_image_in_a_list_an_image(root: Path) -> None:
     (root / IMAGE).touch()
     rows = [
