@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ Values = npt.NDArray[np.float64]
 class History:
     """One run: `steps` float64 [S], increasing; `values` float64 [S] by dotted metric name, NaN where a step
     has no such number; `settings`, the resolved ones with model and shards, empty where they are unknown.
-    Steps without a record, as of a file that was cut, are one step of `gaps`, without a value."""
+    Where steps lack a record, as of a file that was cut, there is one of them in `gaps`, without a value."""
 
     name: str
     folder: Path
@@ -168,8 +169,13 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Leaves that are not the same in all nested mappings: dotted name → the value in each."""
     leaves = [dict(flat(tree)) for tree in trees]
     names = dict.fromkeys(name for each in leaves for name in each)
-    rows = {name: [str(each.get(name, "–")) for each in leaves] for name in names}
+    rows = {name: [_shown(each.get(name)) for each in leaves] for name in names}
     return {name: row for name, row in rows.items() if len(set(row)) > 1}
+
+
+def _shown(value: object) -> str:
+    """A setting as it is typed; "–" where it is not set."""
+    return "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(file: Path, folder: Path, name: str) -> History:
@@ -179,7 +185,7 @@ def _read(file: Path, folder: Path, name: str) -> History:
     records = {record["step"]: record for record in _records(file)}
     if not records:
         raise UsageError(f"{file}: no step is finished yet")
-    gaps = {step + 1 for step in records if step + 1 not in records} - {max(records) + 1}
+    gaps = _gaps(sorted(records))
     steps = sorted(gaps.union(records))
     rows = [numbers(records.get(step, {})) for step in steps]
     names = dict.fromkeys(key for row in rows for key in row)
@@ -192,6 +198,16 @@ def _read(file: Path, folder: Path, name: str) -> History:
         settings=jsonl.read_json(settings) if settings.is_file() else {},
         gaps=frozenset(map(float, gaps)),
     )
+
+
+def _gaps(steps: Sequence[int]) -> set[int]:
+    """The step behind each after which some are missing: more than usual, and not as many as before or after,
+    as in a file that keeps every tenth step. Pure."""
+    jumps = [after - before for before, after in pairwise(steps)]
+    usual = median(jumps) if jumps else 1
+    beside = zip([0, *jumps], jumps, [*jumps[1:], 0], strict=False)
+    far = [jump > usual and jump not in (before, after) for before, jump, after in beside]
+    return {step + 1 for step, is_far in zip(steps, far, strict=False) if is_far}
 
 
 def _bounded(numbers: Sequence[float]) -> Values:

@@ -186,7 +186,7 @@ def caption(drawing: Drawing) -> str:
         text += "; several seeds: their mean at the steps that all have, in a band from least to greatest"
     if any(panel.interval for panel, _ in drawing.panels):
         text += "; behind the held-out accuracy its 95 % interval"
-    return f"{text}. A gap is a step without a record or a finite value."
+    return f"{text}. A gap: steps without a record or a finite value."
 
 
 def curves_figure(drawing: Drawing) -> Figure:

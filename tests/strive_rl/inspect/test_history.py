@@ -11,6 +11,7 @@ from strive_rl.common import jsonl
 from strive_rl.inspect.history import (
     arm_curve,
     default_span,
+    differing,
     group_arms,
     read_histories,
     setting_differences,
@@ -69,6 +70,34 @@ def test_a_curve_breaks_where_steps_are_missing(tmp_path: Path) -> None:
     assert sparse is not None
     np.testing.assert_allclose(curve.line, [0.1, 0.2, 0.3, NAN, 0.7, 0.8])
     np.testing.assert_allclose([sparse.steps, sparse.line], [[1, 3, 4, 7], [0.1, 0.3, NAN, 0.7]])
+
+
+@pytest.mark.parametrize(
+    ("steps", "gaps"),
+    [
+        ([10, 20, 30, 40], set()),
+        ([1, 10, 20, 30, 33], set()),  # every tenth, the first and the last
+        ([10, 20, 30, 31, 32, 33], set()),  # thinned up to a step
+        ([10, 20, 30, 60, 70, 80], {31}),
+        ([1, 2, 3, 10, 20, 21], {4, 11}),  # a value between two gaps
+        ([1, 7], set()),
+        ([5], set()),
+    ],
+)
+def test_a_thinned_file_has_lines_that_break_at_gaps_alone(
+    steps: list[int], gaps: set[int], tmp_path: Path
+) -> None:
+    jsonl.append(tmp_path / "metrics.jsonl", [{"step": step, "reward": 0.5} for step in steps])
+    (run,) = read_histories([tmp_path])
+    assert run.gaps == gaps
+
+
+def test_settings_that_differ_are_shown_as_typed_and_unset_ones_by_a_dash() -> None:
+    trees: list[dict[str, Any]] = [
+        {"a": None, "b": {"c": True}, "d": 1},
+        {"a": 0.2, "b": {"c": False}, "d": 1},
+    ]
+    assert differing(trees) == {"a": ["–", "0.2"], "b.c": ["true", "false"]}
 
 
 def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
