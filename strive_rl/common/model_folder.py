@@ -55,6 +55,8 @@ def find_damage(folder: Path) -> Iterator[str]:
     path = folder / MANIFEST_FILE
     if has_lost_manifest(folder):
         yield f"{path}: missing"
+    elif (folder / STATE_FILE).is_file() and not (folder / PROCESSOR_FILE).is_file():
+        yield f"{folder / PROCESSOR_FILE}: missing"  # every version wrote it
     if not has_manifest(folder):
         return
     try:
@@ -138,6 +140,7 @@ def _damaged_logs(run: Path) -> Iterator[str]:
 
 # Tokenizer classes of version 5 alone, and what reads the same tokenizer.json before.
 OLD_TOKENIZERS = {"TokenizersBackend": "PreTrainedTokenizerFast"}
+PROCESSOR_FILE = "processor_config.json"
 # The parts of processor_config.json that had files of their own.
 OLD_PROCESSORS = {
     "image_processor": "preprocessor_config.json",
@@ -151,7 +154,7 @@ def add_older_names(folder: Path) -> None:
     for name, change in (("config.json", _config), ("tokenizer_config.json", _tokenizer)):
         if (folder / name).is_file():
             jsonl.write_json(folder / name, change(jsonl.read_json(folder / name)))
-    path = folder / "processor_config.json"
+    path = folder / PROCESSOR_FILE
     if path.is_file():
         processors = jsonl.read_json(path)
         for part, name in OLD_PROCESSORS.items():

@@ -129,7 +129,10 @@ def _choose_checkpoint(out: Path, wanted: Path | None) -> Path | None:
             checkpoint.clean(out)
             chosen = checkpoint.choose(out, wanted)
             if chosen and not has_manifest(chosen):
-                _warn(f"{chosen} has no manifest (an earlier version wrote it): its files cannot be checked")
+                _warn(
+                    f"{chosen} has no manifest: it was removed, or an earlier version wrote none; its files "
+                    "cannot be checked"
+                )
     return distributed.all_gather(chosen)[0]
 
 

@@ -182,7 +182,11 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning_and_its_st
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
         (folder / name).unlink()  # what no version without manifests wrote
     assert resume(out, **given).step == 3
-    assert f"warning: {folder} has no manifest" in capsys.readouterr().err
+    assert f"warning: {folder} has no manifest: it was removed, or an earlier" in capsys.readouterr().err
+    processor = (folder / "processor_config.json").rename(tmp_path / "processor_config.json")
+    with pytest.raises(DamagedError, match=r"000003/processor_config\.json: missing"):
+        resume(out, **given)
+    processor.rename(folder / "processor_config.json")
     state = torch.load(folder / "trainer.pt", weights_only=True)
     for broken in ({}, state | {"optimizer": {}}, state | {"data": None}, [1]):
         torch.save(broken, folder / "trainer.pt")
