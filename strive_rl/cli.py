@@ -288,9 +288,9 @@ def study(
     from strive_rl.data.dataset import Builds, trained_videos
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
-    from strive_rl.study.run import run_study
+    from strive_rl.study.run import kept_of, run_study
 
-    with locked(out):
+    with locked(out, kept=lambda: kept_of(plan, out, model)):
         for name in model:
             require_model(name, plan.arms[0].settings.policy.device)
         data, test = ShardSet.open(shards), ShardSet.open(heldout)

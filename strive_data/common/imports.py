@@ -12,6 +12,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
+from strive_data.common.retries import GIVE_UP
 from strive_data.errors import UsageError
 
 NAMES = {"class": "ClassName", "function": "function"}
@@ -39,9 +40,9 @@ def imported(name: str, setting: str, kind: str) -> Any:
         absent = error.name or module
         hint = f"is {absent.split('.')[0]} installed, or its folder on PYTHONPATH?"
         raise UsageError(f"{setting} {name}: cannot import {module}: {error}; {hint}") from error
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # Any, sys.exit too: the code is the user's.
+        if isinstance(error, KeyboardInterrupt) or GIVE_UP.is_set():  # A signal ends the command.
+            raise
         last = extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
         raise UsageError(

@@ -18,6 +18,8 @@ from inspect import iscoroutinefunction
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
+from strive_data.common.console import Terminated
+from strive_data.common.retries import GIVE_UP
 from strive_data.errors import StriveError
 
 # Before the second try of a call; each further wait is twice as long, up to LONGEST_WAIT_SECONDS.
@@ -59,7 +61,7 @@ def call_all(
     """The outcome of the function for each tuple of arguments, in their order.
 
     A plain function without concurrency and time-out is called in this thread, one call after the other.
-    An error of ours (StriveError) is final: it is not tried again. Ctrl-C is raised.
+    An error of ours (StriveError) is final: it is not tried again. What a signal raises is raised.
     """
     slow = limits.at_once > 1 or limits.timeout_seconds is not None or limits.retries > 0
     if not slow and not _is_async(function):
@@ -112,7 +114,7 @@ async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> 
             raise
         return Outcome(error=error)
     except BaseException as error:  # The user's code, sys.exit included.
-        if _is_ctrl_c(error):
+        if _ends_the_command(error):
             raise
         return Outcome(error=error)
 
@@ -139,7 +141,7 @@ def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outc
     try:
         return Outcome(value=function(*arguments))
     except BaseException as error:  # The user's code, sys.exit included.
-        if _is_ctrl_c(error):
+        if _ends_the_command(error):
             raise
         return Outcome(error=error)
     finally:
@@ -147,11 +149,12 @@ def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Outc
             os._exit(0)
 
 
-def _is_ctrl_c(error: BaseException) -> bool:
-    """Whether the terminal may have raised it: in the main thread, by Python's own handler of SIGINT, which
-    training replaces."""
-    by_signal = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    return isinstance(error, KeyboardInterrupt) and by_signal and current_thread() is main_thread()
+def _ends_the_command(error: BaseException) -> bool:
+    """Whether a signal raised it in the main thread: by `terminable`, or by Python's own handler of SIGINT,
+    which training replaces."""
+    by_signal = GIVE_UP.is_set() or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ends = isinstance(error, Terminated) or (isinstance(error, KeyboardInterrupt) and by_signal)
+    return ends and current_thread() is main_thread()
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from signal import Signals
 
-from strive_data.common.console import echo
+import typer
+
+from strive_data.common.console import Terminated, echo, exit_code, say_now, terminable
 from strive_data.common.files import AGAIN, near_path, output_folder
 from strive_data.common.hub import require_hub
 from strive_data.common.settings import require_device
@@ -25,18 +28,24 @@ RESUME = "give the same command with --resume"
 
 
 @contextmanager
-def locked(out: Path, again: str = AGAIN) -> Iterator[None]:
-    """`output_folder` for a command, from before it imports torch to its end; Ctrl-C is answered in a line.
-    Under torchrun the first process makes and locks the folder of all."""
-    if not first_process():
-        yield
-        return
+def locked(out: Path, again: str = AGAIN, kept: Callable[[], str] = str) -> Iterator[None]:
+    """`output_folder` for a command, from before it imports torch to its end. A signal of ENDING is answered
+    at once and ends the command; its last line says what is `kept`, and how to go on.
+
+    Under torchrun the first process makes and locks the folder of all, and speaks for all.
+    """
+    first = first_process()
     try:
-        with output_folder(out, again):
+        with (
+            terminable(say_now if first else lambda _: None),
+            output_folder(out, again) if first else nullcontext(),
+        ):
             yield
-    except KeyboardInterrupt:
-        echo(f"stopped; to go on, {AGAIN}", err=True)
-        raise
+    except (KeyboardInterrupt, Terminated) as stop:
+        if first:
+            by = f"stopped by {Signals(exit_code(stop) - 128).name}"
+            echo("; ".join(filter(None, (by, kept(), f"to go on, {AGAIN}"))), err=True)
+        raise typer.Exit(exit_code(stop)) from stop
 
 
 def first_process() -> bool:

@@ -67,6 +67,7 @@ def _compare_settings() -> type:
     return CompareSettings
 
 
+KEPT = "the answers so far are kept"
 EvalSettingsHelp = Annotated[str | None, settings_option(_eval_settings)]
 ProbeSettingsHelp = Annotated[str | None, settings_option(_probe_settings)]
 ScoreSettingsHelp = Annotated[str | None, settings_option(_score_settings)]
@@ -124,12 +125,12 @@ def evaluate(
     if shards is not None:
         _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
-        with locked(out):
+        with locked(out, kept=lambda: KEPT):
             return _evaluate_shards(out, shards, model, on_samples, baseline)
     on_videos = load(BenchmarkSettings, config=config, options=common | of_videos, assignments=set_ or ())
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
-    with locked(out):
+    with locked(out, kept=lambda: KEPT):
         code = _evaluate_benchmark(out, benchmark or "", model, on_videos, workers, baseline, **reading)
     raise typer.Exit(code)
 
@@ -259,7 +260,7 @@ def probe(
     file = (out or Path(shards)) / PASS_RATES_FILE
     from strive_data.shards.reader import ShardSet
 
-    with locked(file.parent):
+    with locked(file.parent, kept=lambda: "no pass rate is kept"):
         require_new(file)
         require_model(model, settings.policy.device)
         require_extras(engine=settings.engine, model=model)

@@ -23,6 +23,7 @@ from signal import SIGINT
 from threading import Thread
 from typing import Any, TextIO
 
+from strive_data.common.console import Terminated
 from strive_data.common.files import output_folder
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
@@ -99,6 +100,13 @@ def study_jobs(study: Study, out: Path, models: Sequence[str]) -> list[Job]:
     ]
 
 
+def kept_of(study: Study, out: Path, models: Sequence[str]) -> str:
+    """What of a stopped study the same command finds."""
+    jobs = study_jobs(study, out, models)
+    done = sum(job.finished for job in jobs)
+    return f"{done} of {plural(len(jobs), 'run')} finished, the others are kept to their newest checkpoint"
+
+
 def _in_workers(
     jobs: Sequence[Job],
     workers: int,
@@ -128,7 +136,7 @@ def _in_workers(
                 "a process of the study died: it was killed, or the machine is out of memory; start the same "
                 "command again to go on, with fewer --workers if memory is short"
             ) from error
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             for worker in active_children():  # A signal to this process alone has not reached them.
                 worker.terminate()
             raise

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 
+from strive_data.common.console import Terminated, terminable
 from strive_data.errors import StriveError, UsageError
 from strive_rl.common import calls
 from strive_rl.common.calls import CallLimits, NoAnswerError, call_all
@@ -145,3 +146,12 @@ def test_ctrl_c_ends_the_calls_but_in_training_it_is_the_functions_own() -> None
     with listening():
         outcomes = [call_all(function, [()], CallLimits())[0] for function in (plain, later)]
     assert [repr(outcome.error) for outcome in outcomes] == ["KeyboardInterrupt('own')"] * 2
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_to_another_command_ends_the_calls(number: int, error: type[BaseException]) -> None:
+    """A study trains, too: a signal in a reward ends it, and is no error of the reward."""
+    with terminable(lambda _: None), pytest.raises(error):
+        call_all(signal.raise_signal, [(number,)], CallLimits())

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from signal import Signals, raise_signal
 
 import pytest
+import typer
 
 from strive_data.common import settings
+from strive_data.common.console import ENDING
 from strive_data.common.settings import require_device
 from strive_data.config import ScoreSettings
 from strive_data.errors import DamagedError, SettingsError, UsageError
@@ -88,10 +91,16 @@ def test_one_command_at_a_time_holds_a_folder(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "new").exists()
 
 
-def test_ctrl_c_is_answered_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "new", "with --resume"):
-        raise KeyboardInterrupt
-    assert capfd.readouterr().err == "stopped; to go on, start the same command again\n"
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_a_command_with_a_line(
+    number: Signals, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, locked(tmp_path / "new", kept=lambda: "two"):
+        raise_signal(number)
+    assert ended.value.exit_code == 128 + number
+    answered, last = capfd.readouterr().err.split("\n")[1:3]
+    assert answered == f"{number.name}: stopping; again to stop now"
+    assert last == f"stopped by {number.name}; two; to go on, start the same command again"
     assert not (tmp_path / "new").exists()
 
 
