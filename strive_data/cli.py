@@ -32,7 +32,6 @@ from strive_data.common.options import (
     ColumnNames,
     ComparedBy,
     DataRoot,
-    DuplicateIds,
     EngineName,
     FramesPerVariant,
     RayAddress,
@@ -51,8 +50,8 @@ from strive_data.common.options import (
 )
 from strive_data.common.settings import choose, load, settings_file
 from strive_data.common.storage import place_of
-from strive_data.common.text import plural
-from strive_data.config import DUPLICATES, ENGINES, BuildSettings, ClusterOptions, Duplicates
+from strive_data.common.text import counted_samples, plural
+from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.errors import UsageError
 from strive_data.export.cli import export
 
@@ -318,21 +317,16 @@ def verify(
 def merge(
     folders: Annotated[list[Path], argument("Finished builds of equal settings, two or more.", "FOLDERS...")],
     out: Annotated[Path, written("New folder for the joined build.")],
-    duplicates: DuplicateIds = "refuse",
-    copy: Annotated[
-        bool, typer.Option("--copy", help="Copy the shards instead of hard-linking them.")
-    ] = False,
 ) -> None:
     """Join finished builds into one: shards unchanged under new numbers, and all tables."""
-    policy = cast(Duplicates, choose(duplicates, DUPLICATES, "--duplicates"))
     from strive_data.build.merge import merge_builds
-    from strive_data.build.merge import summary_lines as merge_lines
     from strive_data.build.progress import ShardProgress
 
     with ShardProgress("joined") as progress:
-        summary = merge_builds(folders, out, duplicates=policy, copy=copy, observe=progress)
-    for line in merge_lines(summary, out, builds=len(folders)):
-        echo(line)
+        counts, resolved = merge_builds(folders, out, observe=progress)
+    echo(f"{out}: {counted_samples(counts)}, of {plural(len(folders), 'build')}")
+    if resolved:
+        echo(f"  dropped, because another build has the sample: {plural(resolved, 'failure')}")
 
 
 app.command()(export)

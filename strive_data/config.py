@@ -7,7 +7,7 @@ This module imports neither numpy nor polars, so that the command line reports a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from strive_data.common.settings import LIMIT, choose, require
 
@@ -15,9 +15,6 @@ MAX_FRAME_PIXELS = 4096 * 4096
 """Most pixels of a stored frame. A JPEG that claims more is treated as an image bomb and is not decoded."""
 
 ENGINES = ("local", "ray")
-Duplicates = Literal["refuse", "first"]
-"""What `merge` does with one sample id that has different content in two builds."""
-DUPLICATES: tuple[str, ...] = get_args(Duplicates)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,10 +95,3 @@ ComparedBy = Annotated[
         "shard.embeds), or a scorer that embeds: clip, demo."
     ),
 ]
-DuplicateIds = Annotated[
-    str,
-    typer.Option(
-        help="One sample id with different content in two builds: refuse, or first (take the content of "
-        "the build named first)."
-    ),
-]
