@@ -155,7 +155,7 @@ def inspect(
     if failures and table not in (None, "failures"):
         raise UsageError(f"--failures is --table failures; got --table {table} too: leave one out")
     from strive_data.inspect.tables import build_overview, sample_overview, table_rows
-    from strive_data.shards.finalize import local_copy
+    from strive_data.shards.output import local_copy
 
     rows_wanted = table or where or columns or out or failures or limit is not None
     names = tuple(name.strip() for name in columns.split(",")) if columns else ()
@@ -299,7 +299,7 @@ def verify(
     """
     from strive_data.build.progress import ShardProgress
     from strive_data.build.verify import verify_build
-    from strive_data.shards.finalize import local_copy
+    from strive_data.shards.output import local_copy
 
     with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
         result = verify_build(local, workers=workers, observe=progress)

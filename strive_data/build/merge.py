@@ -23,7 +23,6 @@ from strive_data.common.text import plural
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
-from strive_data.shards.finalize import finalize
 from strive_data.shards.manifest import (
     CHECKSUM_KEY,
     FAILURES_FILE,
@@ -36,7 +35,7 @@ from strive_data.shards.manifest import (
     part_name,
     shard_name,
 )
-from strive_data.shards.writer import SCHEMAS, write_table
+from strive_data.shards.writer import SCHEMAS, finalize, write_table
 
 MAX_LISTED = 5
 

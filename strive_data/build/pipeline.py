@@ -37,11 +37,10 @@ from strive_data.errors import FailureKind, UsageError
 from strive_data.inspect.tables import damaged_videos, equal_variants, evidence_beyond
 from strive_data.schema import FailedRow, Question, question_hash
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
-from strive_data.shards.finalize import finalize
 from strive_data.shards.manifest import FAILURES_FILE, TABLE_FILES, package_versions
 from strive_data.shards.output import Output, open_output
 from strive_data.shards.reader import read_run
-from strive_data.shards.writer import ShardStream, failures_table
+from strive_data.shards.writer import ShardStream, failures_table, finalize
 
 
 def build(

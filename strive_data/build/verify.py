@@ -23,7 +23,6 @@ from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError, UsageError
 from strive_data.schema import FailedRow, Sample
-from strive_data.shards.finalize import counts_of
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, jpeg_size
 from strive_data.shards.manifest import (
     BUILD_FILE,
@@ -46,7 +45,7 @@ from strive_data.shards.manifest import (
     shard_of,
 )
 from strive_data.shards.reader import SEE_VERIFY, read_run
-from strive_data.shards.writer import frames_table, samples_table
+from strive_data.shards.writer import counts_of, frames_table, samples_table
 
 Task = tuple[Path, str, str, tuple[int, int] | None]
 """Arguments of `check_shard`."""

@@ -24,9 +24,8 @@ import typer
 
 from strive_data import __version__
 from strive_data.common.files import FULL, near_path
-from strive_data.common.retries import GIVE_UP
 from strive_data.common.settings import choose
-from strive_data.common.storage import place_of
+from strive_data.common.storage import GIVE_UP, place_of
 from strive_data.common.text import escape_controls, short_repr
 from strive_data.errors import StriveError, UsageError
 

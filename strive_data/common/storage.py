@@ -2,10 +2,16 @@
 
 Files are flat names, or names with `/`, below the folder. A URL is taken by its scheme from a closed list of
 plain storages: fsspec also knows schemes that chain, redirect, open archives or run what they point to.
+
+A storage that does not answer is asked again. How long a request may be silent and how often it is made are
+environment variables, as are the addresses and keys that storage clients take:
+STRIVE_STORAGE_TIMEOUT_SECONDS (20) and STRIVE_STORAGE_TRIES (3). By default a request ends after a minute.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import stat
@@ -13,11 +19,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from strive_data.common.retries import Retries, client_options, may_pass, reason_of
 from strive_data.errors import DamagedError, StriveError, UsageError
+
+TIMEOUT_VARIABLE, TIMEOUT_SECONDS = "STRIVE_STORAGE_TIMEOUT_SECONDS", 20.0
+TRIES_VARIABLE, TRIES = "STRIVE_STORAGE_TRIES", 3.0
+# Errors that may pass: classes of client libraries by name, and numbers of the system.
+PASSING_CLASSES = {
+    *("ClientConnectionError", "ClientPayloadError", "HTTPClientError", "ResponseParserError"),
+    "TransportError",
+}
+PASSING_ERRNOS = frozenset([errno.EBUSY, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
+GIVE_UP = Event()
+"""Set by a signal that ends the process: no request is made again."""
+
+T = TypeVar("T")
+
 
 LOCAL_SCHEMES = frozenset({"file", "local"})
 REMOTE_SCHEMES = (
@@ -39,9 +59,6 @@ CLIENT_ERRORS = (
     ("azure.core.exceptions", "AzureError"),
     ("paramiko", "SSHException"),
 )
-
-
-T = TypeVar("T")
 
 
 class Folder(Protocol):
@@ -107,7 +124,7 @@ class RemoteFolder:
         self.url = url
         self.file_system = file_system
         self.path = path.rstrip("/")
-        self._retries = Retries(url)
+        self._silent = False
 
     def __str__(self) -> str:
         return self.url
@@ -183,8 +200,28 @@ class RemoteFolder:
 
     def _ask(self, name: str, request: Callable[[], T], what: str = "read") -> T:
         """The answer to a request, made again if need be; errors in one line with the file's name."""
+        tries = int(_number_of(TRIES_VARIABLE, TRIES))
         with _named_errors(self, name, what):
-            return self._retries.ask(request, _errors())
+            for number in range(1, tries):
+                try:
+                    answer = request()
+                except _errors() as error:
+                    if not may_pass(error):
+                        raise
+                    self._say_silent(error, tries - 1)
+                    if GIVE_UP.wait(0.5 * 2**number):
+                        raise
+                else:
+                    self._silent = False
+                    return answer
+            return request()
+
+    def _say_silent(self, error: Exception, more: int) -> None:
+        """A line on standard error, the first time that the storage does not answer."""
+        if not self._silent:
+            self._silent = True
+            again = f"{more} more time{'s' if more > 1 else ''}"
+            print(f"{self}: no answer ({reason_of(error)}); trying {again}", file=sys.stderr, flush=True)
 
     def _file(self, name: str) -> str:
         return f"{self.path}/{_below(name)}"
@@ -272,6 +309,48 @@ def require_room(what: str, size_bytes: int, folder: Path) -> None:
             f"{what} has {size_bytes} bytes, and {folder} has {free_bytes} bytes free: free space, or set "
             "TMPDIR to a larger disk"
         )
+
+
+def client_options(url: str) -> dict[str, Any]:
+    """Options of fsspec that end a silent request, for the clients that have no such limit or a long one."""
+    seconds = _number_of(TIMEOUT_VARIABLE, TIMEOUT_SECONDS)
+    if url.lower().startswith("s3"):
+        import fsspec
+
+        given = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        limits = {"connect_timeout": seconds, "read_timeout": seconds, "retries": {"total_max_attempts": 1}}
+        return {"config_kwargs": limits | given}
+    if url.lower().startswith("http"):
+        import aiohttp
+
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        return {"client_kwargs": {"timeout": limit}}
+    return {}
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may be answered a little later."""
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & PASSING_CLASSES) or (isinstance(error, OSError) and error.errno in PASSING_ERRNOS)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, on one line."""
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return " ".join(reason.split())
+
+
+def _number_of(variable: str, default: float) -> float:
+    raw = os.environ.get(variable)
+    try:
+        value = default if raw is None else float(raw)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise UsageError(f"{variable}: got {raw!r}, expected a number from 1 up")
+    return value
 
 
 @contextmanager

@@ -1,15 +1,29 @@
-"""Text for people: counts in words, values of strangers' files, tables. Imports polars only for a table."""
+"""Text for people: counts in words, values of strangers' files, tables, HTML pages.
+
+Pages are self-contained Jinja2 templates with autoescape, in the `templates` folder beside the code of a
+page. A template extends `base.html`, which has the head and the shared style, and fills the blocks `content`
+and, where needed, `style` and `heading`:
+
+    {% extends "base.html" %}
+    {% block content %}<p class="facts">{{ facts }}</p>{% endblock %}
+
+`title` is a value that every page needs. Values are escaped, and their control characters are shown as
+escape sequences; a value that is already HTML, such as an SVG picture, is passed as `markupsafe.Markup`. A
+name that is not passed is an error. polars and jinja2 are imported where they are needed.
+"""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from strive_data.errors import SampleError
 
 if TYPE_CHECKING:
+    import jinja2
     import polars as pl
 
 
@@ -119,3 +133,35 @@ def table_text(
 def is_finite_number(value: object) -> bool:
     """Whether it is a number below 1e15: JSON in Python also reads NaN, Infinity and huge integers."""
     return type(value) in (int, float) and -1e15 < value < 1e15  # type: ignore[operator]  # a number
+
+
+BASE = Path(__file__).parent / "templates"
+
+
+def render(template: Path, **values: object) -> str:
+    """The page of a template file."""
+    return _template(template).render(values)
+
+
+def render_pieces(template: Path, **values: object) -> Iterator[str]:
+    """The same page piece by piece, for pages that are larger than the memory they should take."""
+    return _template(template).generate(values)
+
+
+def _template(path: Path) -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([path.parent, BASE]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(path.name)
+
+
+def _finalize(value: Any) -> Any:
+    return escape_controls(value) if isinstance(value, str) else value

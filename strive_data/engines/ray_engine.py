@@ -28,8 +28,7 @@ from strive_data.decode import read_candidates
 from strive_data.engines.cache import VideoCache
 from strive_data.engines.decode_pool import DecodingPool, TimedRead
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
-from strive_data.engines.local import embed_videos, video_result
-from strive_data.engines.samples import Video, open_cache, require_embeddings
+from strive_data.engines.local import Video, embed_videos, open_cache, require_embeddings, video_result
 from strive_data.errors import SampleError, StriveError, UsageError
 from strive_data.schema import LocalVideo, failed_row
 from strive_data.score import Scorer, make_scorer

@@ -17,9 +17,8 @@ import numpy as np
 from PIL import Image
 
 from strive_data.common.files import replacing
-from strive_data.common.page import render_pieces
 from strive_data.common.settings import choose
-from strive_data.common.text import listed, plural
+from strive_data.common.text import listed, plural, render_pieces
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import damaged_videos, evidence_beyond, failures_by_kind, sample_ids
 from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows

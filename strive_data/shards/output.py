@@ -1,4 +1,4 @@
-"""Where a build writes: a local folder, or a URL by way of a temporary local folder.
+"""Where a build lies: a local folder, or a URL by way of a temporary local folder, to write and to read.
 
 The commit protocol is the same for both. An object store has no rename, but shows an object whole or not at
 all, so an upload takes the place of a rename: a shard's tar and parts are uploaded before its manifest, and
@@ -15,17 +15,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.common.files import disk_full_named, is_temporary, output_folder
-from strive_data.common.storage import RemoteFolder, open_remote, place_of
+from strive_data.common.storage import RemoteFolder, open_folder, open_remote, place_of, require_room
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.manifest import (
     BUILD_FILE,
     FAILURES_FILE,
     RUN_FILE,
+    TABLE_FILES,
     TRAILING_FILE,
     Manifest,
     is_manifest,
     shard_of,
 )
+from strive_data.shards.reader import read_run
 
 # Storages that never show a file before it is whole.
 ATOMIC = frozenset(["abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a", "tos"])
@@ -137,6 +139,26 @@ def open_output(out: Path | str) -> Iterator[Output]:
         except (UsageError, DamagedError) as error:
             # The temporary folder no longer exists when the message is read.
             raise type(error)(str(error).replace(folder, place)) from error
+
+
+@contextmanager
+def local_copy(where: str | Path, *, tables_only: bool) -> Iterator[Path]:
+    """The folder of a build; for a URL, a copy that exists while the block runs.
+
+    Raises UsageError for a URL without a finished build, StriveError if the disk has no room.
+    """
+    remote = open_folder(where)
+    if not isinstance(remote, RemoteFolder):
+        yield Path(str(remote))
+        return
+    read_run(remote)
+    tables = {*TABLE_FILES, BUILD_FILE, RUN_FILE}
+    wanted = {name: size for name, size in remote.sizes().items() if not tables_only or name in tables}
+    with TemporaryDirectory(prefix="strive-copy-") as folder:
+        require_room(str(remote), sum(wanted.values()), Path(folder))
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            list(pool.map(lambda name: remote.fetch(name, Path(folder) / name), wanted))
+        yield Path(folder)
 
 
 def _rank(name: str) -> tuple[int, str]:

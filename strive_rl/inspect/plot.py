@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from strive_data.common.page import render
-from strive_data.common.text import escape_controls, plural
+from strive_data.common.text import escape_controls, plural, render
 from strive_data.errors import UsageError
 from strive_rl.inspect.history import (
     Arm,

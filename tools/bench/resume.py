@@ -24,10 +24,9 @@ from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings
 from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo, question_hash
 from strive_data.shards.build_state import BuildState, start_build
-from strive_data.shards.finalize import finalize
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, shard_name
-from strive_data.shards.writer import failures_table, write_parts
+from strive_data.shards.writer import failures_table, finalize, write_parts
 from tools.bench.measure import Cost, cost_line, ratio_line, run_measured
 
 QUESTIONS_PER_VIDEO = 4

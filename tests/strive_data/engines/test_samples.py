@@ -11,7 +11,7 @@ import simplejpeg
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ShardSettings
 from strive_data.engines.cache import CacheHit, CacheMiss, read_entry
 from strive_data.engines.engine import Stopwatch
-from strive_data.engines.samples import make_sample, open_cache, require_embeddings, samples_of, score_video
+from strive_data.engines.local import make_sample, open_cache, require_embeddings, samples_of, score_video
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Question, Sample

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from strive_data.config import BuildSettings, SamplerSettings
-from strive_data.engines.samples import make_sample
+from strive_data.engines.local import make_sample
 from strive_data.errors import FailureKind, SettingsError, UsageError
 from strive_data.inspect.report import (
     FRAME_PIXELS,

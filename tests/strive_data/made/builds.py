@@ -11,9 +11,8 @@ from strive_data.common.files import write_json
 from strive_data.config import BuildSettings
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.build_state import BuildState, start_build
-from strive_data.shards.finalize import finalize
 from strive_data.shards.manifest import FILES, RUN_FILE, add_checksum, file_hashes
-from strive_data.shards.writer import ShardStream, failures_table
+from strive_data.shards.writer import ShardStream, failures_table, finalize
 from tests.strive_data.made.samples import build_settings
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.engine import VideoJob, VideoResult
-from strive_data.engines.samples import make_sample
+from strive_data.engines.local import make_sample
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import FailedRow, Question, Sample, failed_row
 from strive_data.score import FrameScores

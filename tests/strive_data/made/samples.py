@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ScoreSettings, ShardSettings
-from strive_data.engines.samples import make_sample
+from strive_data.engines.local import make_sample
 from strive_data.schema import Candidates, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
 from strive_data.shards.format import encode_frames
