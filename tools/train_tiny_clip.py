@@ -19,8 +19,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from strive_data.demo.world import COLOURS, SHAPES, TEMPLATES
-from tools.tiny.clip_folder import PREPROCESS, write_config, write_tokenizer
-from tools.tiny.corpus import INSTRUCTIONS, question_texts
+from tools.tiny.folders import INSTRUCTIONS, PREPROCESS, question_texts, write_config, write_tokenizer
 from tools.tiny.pool import make_pool, needle_labels
 
 FOLDER = Path(__file__).parents[1] / "strive_data" / "score" / "demo_clip"

@@ -23,15 +23,19 @@ import typer
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import ANSWER_FORM, THINK
-from tools.tiny.corpus import INSTRUCTIONS, question_texts
 from tools.tiny.examples import Example, answer_text, make_examples
+from tools.tiny.folders import (
+    INSTRUCTIONS,
+    make_config,
+    make_model,
+    make_processor,
+    question_texts,
+    train_tokenizer,
+)
 from tools.tiny.hard import compose_hard, make_frame_bank
 from tools.tiny.hard import held_out as hard_held_out
-from tools.tiny.pairs import make_pairs
-from tools.tiny.pool import make_pool
-from tools.tiny.vision_warmup import warm_up_vision
-from tools.tiny.vlm_folder import make_config, make_model, make_processor, train_tokenizer
-from tools.tiny.warm_start import HARD, LETTERS, READING, Phase, composed, frozen, warm_start
+from tools.tiny.pool import make_pairs, make_pool
+from tools.tiny.warm_start import HARD, LETTERS, READING, Phase, composed, frozen, warm_start, warm_up_vision
 
 FOLDER = Path(__file__).parents[1] / "strive_rl/study/demo_models/demo"
 FramePairs = Literal["consecutive", "doubled"]

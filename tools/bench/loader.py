@@ -41,7 +41,7 @@ from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader
-from tools.bench.build.workload import ANNOTATION, ask_about, render_long_video, repeat_clips
+from tools.bench.build.stages import ANNOTATION, ask_about, render_long_video, repeat_clips
 from tools.bench.measure import ratio_line
 
 BICUBIC = InterpolationMode.BICUBIC

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from strive_rl.dry_run.memory import published_sizes
-from tools.tiny.vlm_folder import CHAT_TEMPLATE, train_tokenizer
+from tools.tiny.folders import CHAT_TEMPLATE, train_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,7 @@ from rich.table import Table
 from strive_data.config import DecodeSettings
 from strive_data.engines.decode_pool import decode_videos
 from strive_data.errors import FailureKind, SampleError
-from tools.barcodes.clip import encode
-from tools.barcodes.corpus import CORPUS, LONG
+from tools.barcodes import CORPUS, LONG, encode
 from tools.fuzz.breaks import break_file, way_and_source
 from tools.fuzz.examine import Examine, Findings
 

@@ -1,4 +1,4 @@
-"""Examples of the hard level: new questions over new combinations of known frames (compose.py: the easy).
+"""Examples of the hard level: new questions over new combinations of known frames (examples.py: the easy).
 
 Frames are doubled (policy.frame_pairs), so a video token shows one moment and its look is exact.
 """
@@ -21,11 +21,9 @@ from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, encode
 from strive_rl.schema import Group, VideoFeatures, View
-from tools.tiny.compose import PairBank, named_looks
-from tools.tiny.examples import FRAMES, Example, target_of
-from tools.tiny.pairs import LOOKS, looks_at
-from tools.tiny.pool import FILTERS, SIDE_PIXELS, as_question, make_pool, shrink
-from tools.tiny.vision_warmup import pair_features
+from tools.tiny.examples import FRAMES, Example, PairBank, named_looks, target_of
+from tools.tiny.pool import FILTERS, LOOKS, SIDE_PIXELS, as_question, looks_at, make_pool, shrink
+from tools.tiny.warm_start import pair_features
 
 FRAMES_OF_A_VIDEO = 24
 GAP_SECONDS = (0.5, 8.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.barcodes.clip import Clip, encode
+from tools.barcodes import Clip, encode
 
 
 @pytest.fixture(scope="session")

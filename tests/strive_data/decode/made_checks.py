@@ -10,7 +10,7 @@ import numpy as np
 from strive_data.config import DecodeSettings
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.schema import Candidates
-from tools.barcodes.clip import Clip, numbers_of
+from tools.barcodes import Clip, numbers_of
 
 MakeClip = Callable[[Clip], Path]
 

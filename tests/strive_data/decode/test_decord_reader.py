@@ -18,8 +18,7 @@ from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import Orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
-from tools.barcodes.clip import Clip, numbers_of
-from tools.barcodes.corpus import CLOSED, CORPUS
+from tools.barcodes import CLOSED, CORPUS, Clip, numbers_of
 
 MOV = frozenset({"mov", "mp4"})
 

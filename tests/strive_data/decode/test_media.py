@@ -17,8 +17,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.container_bytes import is_torn, iso_boxes
 from strive_data.decode.media import open_media, packets_of, packets_until_error, video_stream
 from strive_data.errors import FailureKind, SampleError
-from tools.barcodes.clip import Clip
-from tools.barcodes.corpus import CLOSED, OPEN_TS
+from tools.barcodes import CLOSED, OPEN_TS, Clip
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from PIL import Image, ImageOps
 
 from strive_data.errors import FailureKind, SampleError
 from tests.strive_data.decode.made_checks import MakeClip, check, read
-from tools.barcodes.clip import Clip, draw, encode
-from tools.barcodes.corpus import CLOSED
+from tools.barcodes import CLOSED, Clip, draw, encode
 
 
 @pytest.mark.parametrize("name", ["audio_cover.m4a", "still.avif"])

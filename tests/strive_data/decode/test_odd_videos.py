@@ -14,9 +14,7 @@ import pytest
 
 from strive_data.errors import FailureKind, SampleError
 from tests.strive_data.decode.made_checks import MakeClip, check, midpoint_numbers, read
-from tools.barcodes.clip import Clip, encode, numbers_of
-from tools.barcodes.corpus import CLOSED, x265
-from tools.barcodes.edits import remux, rewrite, without_avi_index
+from tools.barcodes import CLOSED, Clip, encode, numbers_of, remux, rewrite, without_avi_index, x265
 
 NUMBER_BITS = 12
 

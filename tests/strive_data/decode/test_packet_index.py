@@ -12,8 +12,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.clock import ClockRules
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan, is_hidden
-from tools.barcodes.clip import Clip, encode
-from tools.barcodes.corpus import CLOSED, CORPUS, OPEN_TS, VFR, x264
+from tools.barcodes import CLOSED, CORPUS, OPEN_TS, VFR, Clip, encode, x264
 
 
 def packet(pts: int | None, dts: int | None, *, key: bool = False, shown: bool = True) -> Packet:

@@ -19,7 +19,7 @@ from strive_data.decode import read_candidates
 from strive_data.decode.pictures import FrameFolderReader, folder_sha256, frame_files, picture_times
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import TimedFolder
-from tools.barcodes.clip import draw, numbers_of
+from tools.barcodes import draw, numbers_of
 
 SETTINGS = DecodeSettings(candidates=6, multiple=1, max_pixels=1 << 20)
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 30), (20, 20, 240), (255, 255, 255)

@@ -15,9 +15,18 @@ from strive_data.decode.media import pixel_aspect
 from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import UPRIGHT, FrameStore
 from strive_data.errors import FailureKind, SampleError
-from tools.barcodes.clip import Clip, encode, numbers_of
-from tools.barcodes.corpus import CLOSED, CORPUS, INTRA, OPEN_TS, x264, x265
-from tools.barcodes.edits import all_marked_as_keys
+from tools.barcodes import (
+    CLOSED,
+    CORPUS,
+    INTRA,
+    OPEN_TS,
+    Clip,
+    all_marked_as_keys,
+    encode,
+    numbers_of,
+    x264,
+    x265,
+)
 
 MakeClip = Callable[[Clip], Path]
 

@@ -22,8 +22,7 @@ from strive_data.decode.runs import (
     packets_from_start,
     plan_runs,
 )
-from tools.barcodes.clip import Clip
-from tools.barcodes.corpus import CLOSED, OPEN_TS, VFR
+from tools.barcodes import CLOSED, OPEN_TS, VFR, Clip
 
 CLOCK = ClockRules(may_jump=False, stores_dts=True)
 

@@ -13,9 +13,7 @@ from strive_data.decode.pyav_reader import PyavReader
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, orientation_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates
-from tools.barcodes.clip import Clip, encode
-from tools.barcodes.corpus import CLOSED
-from tools.barcodes.edits import rewrite, with_matrix
+from tools.barcodes import CLOSED, Clip, encode, rewrite, with_matrix
 
 TIMES = np.array([0.5, 1.5, 2.5, 3.5])
 

@@ -11,7 +11,7 @@ from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.config import PolicySettings
 from strive_rl.eval.config import BenchmarkSettings
 from strive_rl.eval.on_benchmark import Task
-from tools.barcodes.clip import Clip, encode
+from tools.barcodes import Clip, encode
 
 LETTERS = "ABCD"
 QUICK = BenchmarkSettings(

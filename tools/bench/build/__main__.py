@@ -22,8 +22,15 @@ from pathlib import Path
 from statistics import median
 
 from strive_data.config import ScoreSettings
-from tools.bench.build.stages import CORES, StageCost, choose_model
-from tools.bench.build.workload import Workload, ask_about, render_long_video, repeat_clips
+from tools.bench.build.stages import (
+    CORES,
+    StageCost,
+    Workload,
+    ask_about,
+    choose_model,
+    render_long_video,
+    repeat_clips,
+)
 from tools.bench.measure import Cost, cost_line, median_cost, parser, ratio_line, run_measured
 
 TO_STAGE, TO_PLAIN, TO_LINEAR, TO_MEMORY = 1.15, 3.0, 10.5, 1.25

@@ -1,20 +1,26 @@
-"""Make the forest plot of the studies in the README: `python -m tools.pictures.gains`.
+"""Make the pictures of the documentation: `python -m tools.pictures gains` or `timeline`.
 
-Each line is a mean difference of paired seeds with its 95 % interval, from the tables in manifests/studies.
+`gains` is the forest plot of the studies: each line is a mean difference of paired seeds with its 95 %
+interval, from the tables in manifests/studies. For `timeline` a rendered video is built, and the time line of
+one of its questions drawn, by the commands that it prints.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
+import typer
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from PIL import Image
 
 from strive_rl.inspect.plot import GRID, INK, PALETTE, STYLE
 from strive_rl.study.results import Gain, gain_of
+from tools.demo import run
 
-PICTURE = Path(__file__).with_name("gains.png")
+HERE = Path(__file__).parent
 STUDIES = Path(__file__).parents[2] / "manifests" / "studies"
 NOISY = "2026-11-29-hard-demo-noisy"
 GRPO, UNIFORM, VIEWS, STRIVE = "grpo-importance", "grpo-uniform", "per-variant", "strive"
@@ -49,7 +55,7 @@ COMPARED = (
 )
 
 
-def main() -> None:
+def gains() -> None:
     rows: list[tuple[str, Gain | None, str]] = []
     for place, (arm, baseline, title, studies) in enumerate(COMPARED):
         rows.append((title, None, INK))
@@ -72,7 +78,7 @@ def main() -> None:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="x", color=GRID)
         axes.set_xlabel("points, 95 % interval")
-        figure.savefig(PICTURE, format="png", metadata={"Software": None})
+        figure.savefig(HERE / "gains.png", format="png", metadata={"Software": None})
 
 
 def paired_gain(study: str, arm: str, baseline: str) -> Gain | None:
@@ -82,5 +88,22 @@ def paired_gain(study: str, arm: str, baseline: str) -> Gain | None:
     return gain_of([mine[seed]["importance"] - theirs[seed]["importance"] for seed in mine if seed in theirs])
 
 
+def timeline() -> None:
+    picture_file = HERE / "timeline.png"
+    with tempfile.TemporaryDirectory() as folder:
+        world, shards = f"{folder}/world", f"{folder}/shards"
+        run(f"strive-data synth --out {world} --videos 1 --seed 7")
+        build = "--scorer demo --candidates 32 --frames 8"
+        run(f"strive-data build {world}/questions.jsonl --data-root {world} --out {shards} {build}")
+        run(f"strive-data plot {shards} 3 --out {picture_file}")
+    with Image.open(picture_file) as picture:
+        size = (picture.width * 3 // 5, picture.height * 3 // 5)
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    small.quantize(256, dither=Image.Dither.NONE).save(picture_file, optimize=True)
+
+
 if __name__ == "__main__":
-    main()
+    app = typer.Typer()
+    app.command()(gains)
+    app.command()(timeline)
+    app()

@@ -1,1 +1,0 @@
-"""The pictures of the documentation, and the commands that make them."""
