@@ -273,8 +273,15 @@ def overlap(
     out: TableOut = None,
 ) -> None:
     """List videos of EVAL that TRAIN also holds: re-encoded, cropped or cut copies, and the same packets."""
-    from strive_data.inspect.overlap import OverlapSettings, as_overlap_text, find_overlap, threshold_of
-    from strive_data.inspect.overlap_frames import PICTURE, STORED, embed_by
+    from strive_data.inspect.overlap import (
+        PICTURE,
+        STORED,
+        OverlapSettings,
+        as_overlap_text,
+        embed_by,
+        find_overlap,
+        threshold_of,
+    )
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:
