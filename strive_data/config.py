@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from strive_data.common.settings import LIMIT, choose, require
+from strive_data.common.settings import LIMIT, at_least, choose, positive, require, share
 
 MAX_FRAME_PIXELS = 4096 * 4096
 """Most pixels of a stored frame. A JPEG that claims more is treated as an image bomb and is not decoded."""
@@ -37,29 +37,11 @@ class DecodeSettings:
     memory_bytes: int = field(default=4 << 30, metadata=LIMIT)
 
     def __post_init__(self) -> None:
-        _at_least(self, "decode", candidates=1, multiple=1, max_source_pixels=1, memory_bytes=1 << 26)
-        _at_least(self, "decode", max_pixels=self.multiple**2)
+        at_least(self, "decode.", candidates=1, multiple=1, max_source_pixels=1, memory_bytes=1 << 26)
+        at_least(self, "decode.", max_pixels=self.multiple**2)
         pixels, most = self.max_pixels, MAX_FRAME_PIXELS
         require(pixels <= most, f"decode.max_pixels: got {pixels}, expected at most {most}")
-        _positive(self, "decode", "timeout_seconds")
-
-
-def _at_least(settings: object, section: str, **least: float) -> None:
-    for name, bound in least.items():
-        value = getattr(settings, name)
-        require(value >= bound, f"{section}.{name}: got {value}, expected at least {bound}")
-
-
-def _positive(settings: object, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        require(value > 0, f"{section}.{name}: got {value}, expected more than 0")
-
-
-def _share(settings: object, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        require(0 <= value <= 1, f"{section}.{name}: got {value}, expected 0 to 1")
+        positive(self, "decode.", "timeout_seconds")
 
 
 DEFAULT_MODELS = {
@@ -104,9 +86,9 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         self._fill_in_models()
-        _positive(self, "score", "cascade_share")
-        _share(self, "score", "cascade_share")
-        _at_least(self, "score", batch_size=0)
+        positive(self, "score.", "cascade_share")
+        share(self, "score.", "cascade_share")
+        at_least(self, "score.", batch_size=0)
         overlap = self.window_overlap_tokens
         require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
 
@@ -159,10 +141,10 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         even = f"got {self.frames}, expected an even number, 2 or more (the models merge frame pairs)"
         require(self.frames >= 2 and self.frames % 2 == 0, f"sampler.frames: {even}")
-        _at_least(self, "sampler", variants=1, peaks_cells=0, seed=0)
-        _at_least(self, "sampler", grouping_bins=0, grouping_clusters=0, grouping_time=0)
-        _positive(self, "sampler", "alpha", "gumbel_tau", "bolt_power", "grouping_duplicates")
-        _share(self, "sampler", "alpha", "epsilon", "aks_threshold", "grouping_duplicates")
+        at_least(self, "sampler.", variants=1, peaks_cells=0, seed=0)
+        at_least(self, "sampler.", grouping_bins=0, grouping_clusters=0, grouping_time=0)
+        positive(self, "sampler.", "alpha", "gumbel_tau", "bolt_power", "grouping_duplicates")
+        share(self, "sampler.", "alpha", "epsilon", "aks_threshold", "grouping_duplicates")
         low = 1 / self.variants
         require(low - 1e-9 <= self.kappa <= 1, f"sampler.kappa: got {self.kappa}, expected {low:.3g} to 1")
 
@@ -181,7 +163,7 @@ class ShardSettings:
 
     def __post_init__(self) -> None:
         require(1 <= self.quality <= 100, f"shard.quality: got {self.quality}, expected 1 to 100")
-        _at_least(self, "shard", max_samples=1, max_bytes=1 << 16)
+        at_least(self, "shard.", max_samples=1, max_bytes=1 << 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +186,7 @@ class ViewSettings:
         require(0.6 <= side <= 0.95, f"views.crop_least_side: got {side}, expected 0.6 to 0.95")
         for tier in self.tiers:
             choose(tier, ("coarse", "sharp"), "views.tiers")
-        _at_least(self, "views", pixels=0)
+        at_least(self, "views.", pixels=0)
         sharp = "sharp" in self.tiers and not self.pixels
         require(not sharp, "views.tiers: sharp needs views.pixels, the pixels of a frame in the other views")
 
@@ -223,8 +205,8 @@ class FailureSettings:
     max_count: int = 0
 
     def __post_init__(self) -> None:
-        _share(self, "failures", "max_share")
-        _at_least(self, "failures", min_rows=1, max_count=0)
+        share(self, "failures.", "max_share")
+        at_least(self, "failures.", min_rows=1, max_count=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,6 +132,27 @@ def require(condition: bool, message: str) -> None:
         raise SettingsError(message)
 
 
+def at_least(settings: object, prefix: str, **least: float) -> None:
+    """Require that these fields are not below their least value; None is accepted."""
+    for name, bound in least.items():
+        got = getattr(settings, name)
+        require(got is None or got >= bound, f"{prefix}{name}: got {got}, expected at least {bound}")
+
+
+def positive(settings: object, prefix: str, *names: str) -> None:
+    """Require that these fields are more than 0."""
+    for name in names:
+        got = getattr(settings, name)
+        require(got > 0, f"{prefix}{name}: got {got}, expected more than 0")
+
+
+def share(settings: object, prefix: str, *names: str) -> None:
+    """Require that these fields are from 0 to 1."""
+    for name in names:
+        got = getattr(settings, name)
+        require(0 <= got <= 1, f"{prefix}{name}: got {got}, expected 0 to 1")
+
+
 def require_device(setting: str, name: str) -> None:
     """Raise SettingsError where CUDA is wanted and its driver sees no such device; without torch."""
     kind, _, index = name.partition(":")

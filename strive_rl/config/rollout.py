@@ -8,15 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from strive_data.common.settings import choose, require
-
-
-def at_least(settings: object, section: str, **smallest: float) -> None:
-    """Require that these fields are not below their smallest value; None is none."""
-    for name, least in smallest.items():
-        got = getattr(settings, name)
-        require(got is None or got >= least, f"{section}{name}: got {got}, expected at least {least}")
-
+from strive_data.common.settings import at_least, choose, positive, require
 
 # Why there are no adaptive variants (six seeds, importance-aware frames).
 ADAPTIVE = "adaptive variants scored 1.5 points below STRIVE at the same number of rollouts"
@@ -67,7 +59,7 @@ class PolicySettings:
             f"policy.device: got {self.device!r}, expected auto, cpu, cuda or cuda:N (several GPUs: leave it "
             "out and start with torchrun)",
         )
-        require(self.lora_scale > 0, f"policy.lora_scale: got {self.lora_scale}, expected more than 0")
+        positive(self, "policy.", "lora_scale")
         both = self.lora_rank > 0 and self.train_vision
         require(
             not both, "policy.lora_rank trains adapters of the language model only: leave train_vision off"
@@ -124,7 +116,7 @@ class RolloutSettings(EngineSettings):
             f"rollout.temperature: got {self.temperature}, expected at most 2 with rollout.engine=vllm",
         )
         at_least(self, "rollout.", completions=1, max_new_tokens=1, dynamic_sampling_rounds=0)
-        require(self.temperature > 0, f"rollout.temperature: got {self.temperature}, expected more than 0")
+        positive(self, "rollout.", "temperature")
 
 
 # The value of reward.function that means the packaged judge, and how it is called unless the settings say.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from strive_data.common.settings import require
+from strive_data.common.settings import at_least, positive, require
 from strive_data.config import ViewSettings
-from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings, at_least
+from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings
 
 # The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
 DEMOS = {name: f"study/demo_models/{name}" for name in ("demo", "demo-hard")}
@@ -165,7 +165,7 @@ class OptimSettings:
     max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, f"optim.lr: got {self.lr}, expected more than 0")
+        positive(self, "optim.", "lr")
         least = self.final_lr
         require(0 <= least <= self.lr, f"optim.final_lr: got {least}, expected 0 to optim.lr, {self.lr}")
         at_least(self, "optim.", warmup_steps=0, decay_steps=1, weight_decay=0)

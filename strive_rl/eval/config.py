@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from strive_data.common.settings import ADDED, require
+from strive_data.common.settings import ADDED, at_least, require
 from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
 from strive_rl.config import EngineSettings, PolicySettings
-from strive_rl.config.rollout import at_least
 
 PREDICTIONS_FILE = "predictions.jsonl"
 FAILURES_FILE = "failures.jsonl"
