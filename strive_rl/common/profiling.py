@@ -56,8 +56,8 @@ def oom_hint(settings: PolicySettings) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         first = str(error).partition(". ")[0]
         raise UsageError(
-            f"{first}: lower policy.groups_per_pass (now {settings.groups_per_pass}) or set "
-            "policy.gradient_checkpointing=true (both may change when a run is resumed); or lower "
+            f"{first}: set policy.gradient_checkpointing=true or lower policy.groups_per_pass (now "
+            f"{settings.groups_per_pass}; both may change when a run is resumed); or lower "
             f"policy.prompts_per_pass (now {settings.prompts_per_pass}) or policy.logits_chunk_tokens (now "
             f"{settings.logits_chunk_tokens})"
         ) from error

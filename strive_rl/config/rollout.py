@@ -25,10 +25,10 @@ class PolicySettings:
     dropped and counted, or with `over_length = "stop"` stops the run; nothing is ever cut.
 
     `prompts_per_pass` are read and sampled together, `groups_per_pass` questions go through one backward
-    pass: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits are held at a time.
-    `cuda_graphs`: on a GPU, sampling replays a captured decode step. `lora_rank` 0 trains all weights of the
-    language model, another number adapters of that rank beside frozen weights, their output scaled by
-    `lora_scale`.
+    pass, and gradients add up: both bound the memory, as does `logits_chunk_tokens`, the tokens whose logits
+    are held at a time. `cuda_graphs`: on a GPU, sampling replays a captured decode step. `lora_rank` 0 trains
+    all weights of the language model, another number adapters of that rank beside frozen weights, their
+    output scaled by `lora_scale`.
     """
 
     RETIRED: ClassVar[Mapping[str, str]] = {
@@ -47,7 +47,7 @@ class PolicySettings:
     gradient_checkpointing: bool = False
     cuda_graphs: bool = True
     prompts_per_pass: int = 64
-    groups_per_pass: int = 8
+    groups_per_pass: int = 1
     logits_chunk_tokens: int = 1024
 
     def __post_init__(self) -> None:

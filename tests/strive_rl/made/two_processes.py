@@ -25,6 +25,7 @@ from strive_rl.train.trainer import fit
 
 COMMON = (
     "policy.device=cpu",
+    "policy.groups_per_pass=8",
     "data.questions_per_step=4",
     "rollout.completions=4",
     "rollout.max_new_tokens=5",

@@ -63,7 +63,6 @@ class Configuration:
                 lora_rank=self.lora_rank,
                 cuda_graphs=self.graphs,
                 gradient_checkpointing=self.recompute,
-                groups_per_pass=1,
             ),
             rollout=RolloutSettings(
                 engine="vllm" if self.way == "vllm" else "builtin",

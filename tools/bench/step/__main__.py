@@ -4,13 +4,14 @@
     python -m tools.bench.step --frames 32 8 --tokens 32
 
 One thread, float32, a random Qwen2.5-VL (384 wide, 6 layers, a tower of 4), frozen tower, 2 questions × 8
-rollouts. A step encodes frames, samples, rewards, and updates the weights by AdamW. Every round measures
-each way once, so that a busy machine slows all alike. Printed are medians and the spread (most − least) of
-CPU seconds, the clock, the median over rounds of the ratio to `ours`, and the peak of resident memory over
-that of the loaded model, in its own process.
+rollouts by default. A step encodes frames, samples, rewards, and updates the weights by AdamW. Every round
+measures each way once, so that a busy machine slows all alike. Printed are medians and the spread (most −
+least) of CPU seconds, the clock, the median over rounds of the ratio to `ours`, and the peak of resident
+memory over that of the loaded model, in its own process.
 
-Ways: `ours` (one variant, G completions), `ours-2` (two variants, G/2 each), `trl` (TRL's GRPOTrainer with a
-video, which `by_trl` mends), `trl-images` (an image for each frame), `plain` (`generate` and full rows).
+Ways: `ours` (one variant, G completions), `ours-together` (the same with all questions in one backward pass,
+as the others' pass holds all rows), `ours-2` (two variants, G/2 each), `trl` (TRL's GRPOTrainer with a video,
+which `by_trl` mends), `trl-images` (an image for each frame), `plain` (`generate` and full rows).
 `floor` is the time of the bare matrix products of our step (`floor.py`).
 """
 
@@ -40,7 +41,7 @@ from tools.bench.models import SHAPES, save_model
 from tools.bench.step.floor import floor
 from tools.bench.step.task import Task
 
-WAYS = ("ours", "ours-2", "trl", "trl-images", "plain", "floor")
+WAYS = ("ours", "ours-together", "ours-2", "trl", "trl-images", "plain", "floor")
 NEEDS_TRL = ("trl", "trl-images")
 Seconds = tuple[float, float]
 
@@ -85,7 +86,7 @@ def main() -> None:
 
 def _tasks(arguments: argparse.Namespace) -> list[Task]:
     return [
-        Task(completions=arguments.completions, frames=frames, tokens=tokens)
+        Task(questions=arguments.questions, completions=arguments.completions, frames=frames, tokens=tokens)
         for frames in arguments.frames
         for tokens in arguments.tokens
     ]
@@ -107,7 +108,7 @@ def way_step(way: str, folder: Path, task: Task) -> tuple[Callable[[], object], 
 
     if way == "ours-2":
         task = replace(task, variants=2, completions=task.completions // 2)
-    owner = Ours(folder, task)
+    owner = Ours(folder, task, task.questions if way == "ours-together" else 1)
     return owner.step, owner
 
 
@@ -162,7 +163,7 @@ def _memory(way: str, task: Task, arguments: argparse.Namespace) -> int:
     """Peak bytes of two steps in a process of its own."""
     command = [sys.executable, "-m", "tools.bench.step", "--memory-of", way, "--model", arguments.model]
     command += ["--frames", str(task.frames), "--tokens", str(task.tokens)]
-    command += ["--completions", str(task.completions)]
+    command += ["--questions", str(task.questions), "--completions", str(task.completions)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(json.loads(done.stdout.splitlines()[-1]))
 
@@ -242,6 +243,7 @@ def _arguments() -> argparse.Namespace:
     add("--ways", nargs="+", choices=WAYS, default=["ours", "ours-2", "trl", "plain", "floor"])
     add("--frames", type=int, nargs="+", default=[32])
     add("--tokens", type=int, nargs="+", default=[32])
+    add("--questions", type=int, default=2)
     add("--completions", type=int, default=8)
     add("--rounds", type=int, default=3)
     add("--model", choices=sorted(SHAPES), default="small")

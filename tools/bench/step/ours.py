@@ -20,9 +20,10 @@ from tools.bench.step.task import Task, scored
 class Ours:
     """A policy and its optimizer; `prompt_tokens` is known after a step."""
 
-    def __init__(self, folder: Path, task: Task, settings: PolicySettings | None = None) -> None:
-        most = task.side**2
-        chosen = settings or PolicySettings(device="cpu", dtype="float32", max_pixels=most)
+    def __init__(self, folder: Path, task: Task, groups_per_pass: int = 1) -> None:
+        chosen = PolicySettings(
+            device="cpu", dtype="float32", max_pixels=task.side**2, groups_per_pass=groups_per_pass
+        )
         # No completion ends early: every way samples as many tokens.
         self.policy = replace(load_policy(str(folder), chosen), end_ids=())
         self.optimizer = Optimizer(self.policy.trainable(), OptimSettings())
