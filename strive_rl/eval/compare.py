@@ -52,8 +52,7 @@ def compare(
     for name in (COMPARISON_FILE, RESULTS_FILE):
         if out is not None and (out / name).exists():
             raise UsageError(f"{out} already holds results ({name}): give another --out")
-    first = read_scored(a, settings.sampler)
-    second = read_scored(b, settings.sampler_b or settings.sampler)
+    first, second = _read_both((a, settings.sampler), (b, settings.sampler_b or settings.sampler))
     _require_used(first, second, settings)
     results, pairs = paired_results(first, second, settings=settings, common=common)
     results |= {"frames_a": first.frames, "frames_b": second.frames, "unlike": unlike(first, second)}
@@ -62,14 +61,29 @@ def compare(
     return results
 
 
+def _read_both(*wanted: tuple[Path, str | None]) -> list[ScoredFolder]:
+    """Both folders, each with its frame sampler. Raises UsageError that names all that cannot be read."""
+    found, problems = list[ScoredFolder](), list[str]()
+    for folder, sampler in wanted:
+        try:
+            found.append(read_scored(folder, sampler))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+    return found
+
+
 def _require_used(first: ScoredFolder, second: ScoredFolder, settings: CompareSettings) -> None:
     """Raise UsageError for a frame sampler that neither folder it is asked of has."""
     shared = settings.sampler and not settings.sampler_b and second.frames
-    for sampler, folder in ((settings.sampler, first), (settings.sampler_b, second)):
-        if sampler and not folder.frames and not shared:
-            raise UsageError(
-                f"{folder.path}: got sampler {sampler}, but its scores name no frame sampler; leave it out"
-            )
+    problems = [
+        f"{folder.path}: got sampler {sampler}, but its scores name no frame sampler; leave it out"
+        for sampler, folder in ((settings.sampler, first), (settings.sampler_b, second))
+        if sampler and not folder.frames and not shared
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def paired_results(

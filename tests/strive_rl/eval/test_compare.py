@@ -134,6 +134,8 @@ def test_what_is_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no finished folder of `strive-rl score` or `eval`"):
         read_scored(tmp_path)
     (tmp_path / "results.json").write_text(json.dumps({"samplers": {}}))
+    with pytest.raises(UsageError, match=r"/a: no finished folder(.|\n)*/b: no finished folder"):
+        compare(tmp_path / "a", tmp_path / "b", settings=CompareSettings())
     with pytest.raises(UsageError, match="no finished folder"):
         read_scored(tmp_path)
 
