@@ -41,6 +41,8 @@ VIDEO, IMAGE, FRAMES = KINDS = ("video", "image", "frame folder")
 NUMBER = re.compile(r"\d+")
 NOT_IN_IDS = re.compile(r"[^\w-]+")
 MEDIA = "media"
+PARQUET = b"PAR1"
+SHOWN = 5
 ROWS_PER_SLICE = 32
 # Offset and bytes that show a format, whatever the path in the table says.
 MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -61,7 +63,8 @@ def start_table(source: Path, out: Path) -> tuple[str, str]:
         lines, rows, files = write_embedded(source, out)
         said = f"{lines}: {plural(rows, 'row')}, {plural(files, 'file')} in {out / MEDIA}; now run"
         return said, f"strive-data build {quote(str(lines))} --data-root {quote(str(out))} --out BUILD"
-    counts = Counter(kind for _, kind in write_new_table(source, out))
+    media, left_out = write_new_table(source, out)
+    counts = Counter(kind for _, kind in media)
     found = ", ".join(plural(counts[kind], kind) for kind in KINDS if counts[kind])
     rate = (
         f"; {FRAMES}s (numbered pictures, each a video) need fps, frames a second" if counts[FRAMES] else ""
@@ -70,11 +73,14 @@ def start_table(source: Path, out: Path) -> tuple[str, str]:
         f"{out}: {found}; fill in question and answer, a row with its own id for each question "
         f"(options: red | blue){rate}; then run"
     )
+    if left_out:
+        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        said = f"{out}: left out, as no build reads them: {', '.join(left_out[:SHOWN])}{more}\n{said}"
     return said, f"strive-data build {quote(str(out))} --data-root {quote(str(source))} --out BUILD"
 
 
-def write_new_table(folder: Path, out: Path) -> list[tuple[str, str]]:
-    """Write a CSV with a row for each of `find_media`, question and answer empty; what was found.
+def write_new_table(folder: Path, out: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Write a CSV with a row for each of `find_media`, question and answer empty; what that gives.
 
     Paths are relative to `folder`, so that the filled-in table builds with `--data-root folder`. Raises
     UsageError where there is none of them, and for a table that exists.
@@ -83,10 +89,11 @@ def write_new_table(folder: Path, out: Path) -> list[tuple[str, str]]:
         raise UsageError(f"--out {out}: exists already; name another file, or remove it")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"--out {out}: expected a name that ends in .csv")
-    media = find_media(folder)
+    media, left_out = find_media(folder)
     if not media:
         known = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
-        raise UsageError(f"{folder}: no video, image or {FRAMES} below it; expected files {known}")
+        others = f" other than {', '.join(left_out[:SHOWN])}" if left_out else ""
+        raise UsageError(f"{folder}: no video, image or {FRAMES} below it{others}; expected files {known}")
     timed = ("fps",) * any(kind == FRAMES for _, kind in media)
     try:
         with out.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -97,18 +104,24 @@ def write_new_table(folder: Path, out: Path) -> list[tuple[str, str]]:
                 rows.writerow((name, path, "", "", "", seconds, *("" for _ in timed)))
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}; name a file that can be written") from error
-    return media
+    return media, left_out
 
 
-def find_media(folder: Path) -> list[tuple[str, str]]:
-    """Relative path and kind (KINDS) of all below a folder that a row can name; hidden files are left out.
+def find_media(folder: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """Relative path and kind (KINDS) of all below a folder that a row can name, and what a build would
+    refuse, each with the reason; hidden files are left out.
 
     A folder of numbered pictures is one video, but for `folder` itself; other pictures are images.
     """
-    found = []
+    found, left_out, root = [], [], Path(os.path.realpath(folder))
     for above, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(above).relative_to(folder)
+        left_out += [
+            f"{(here / name).as_posix()} (a link to a folder)"
+            for name in folders
+            if Path(above, name).is_symlink()
+        ]
         frames = here.parts and _are_frames(names)
         if frames:
             found.append((here.as_posix(), FRAMES))
@@ -116,8 +129,22 @@ def find_media(folder: Path) -> list[tuple[str, str]]:
             ending = Path(name).suffix.lower()
             kind = VIDEO if ending in VIDEO_SUFFIXES else IMAGE if ending in IMAGE_SUFFIXES else ""
             if kind == VIDEO or (kind and not frames):
-                found.append(((here / name).as_posix(), kind))
-    return found
+                path = (here / name).as_posix()
+                if problem := _refused(Path(above, name), root):
+                    left_out.append(f"{path} ({problem})")
+                else:
+                    found.append((path, kind))
+    return found, left_out
+
+
+def _refused(file: Path, root: Path) -> str:
+    """Why no build below `root` reads a file, "" if it may."""
+    real = Path(os.path.realpath(file))
+    if not real.is_relative_to(root):
+        return f"a link to {real}, which leaves the folder"
+    if not real.is_file():
+        return "a broken link" if file.is_symlink() else "no regular file"
+    return "" if real.stat().st_size else "0 bytes"
 
 
 def _are_frames(names: Sequence[str]) -> bool:
@@ -156,6 +183,13 @@ def write_embedded(table: Path, out: Path) -> tuple[Path, int, int]:
     bytes; no name in the table becomes a path on the disk. Raises UsageError for a file that is no parquet
     file or holds no videos or images, and for a folder that is not empty.
     """
+    with table.open("rb") as file:
+        magic = file.read(len(PARQUET))
+    if magic != PARQUET:
+        media = table.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+        command = f"strive-data build {quote(str(table))} --data-root VIDEOS --out BUILD"
+        so = f"as {table.parent}" if media else f"a table is built as it is: {command}"
+        raise UsageError(f"{table}: expected a folder of videos, or a parquet file that holds videos; {so}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: expected a new or an empty folder for the files of {table.name}")
     try:

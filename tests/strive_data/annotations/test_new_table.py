@@ -68,7 +68,7 @@ def test_the_filled_in_table_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_videos_alone_asks_for_no_rate(tmp_path: Path) -> None:
-    (tmp_path / "x.mp4").touch()
+    (tmp_path / "x.mp4").write_text("x")
     said, _ = start_table(tmp_path, tmp_path / "t.csv")
     assert "1 video; fill in" in said
     assert "fps" not in said
@@ -79,7 +79,7 @@ def test_a_folder_of_videos_alone_asks_for_no_rate(tmp_path: Path) -> None:
 
 
 def test_an_untouched_table_says_what_to_fill_in(tmp_path: Path) -> None:
-    (tmp_path / "x.mp4").touch()
+    (tmp_path / "x.mp4").write_text("x")
     table = tmp_path / "table.csv"
     write_new_table(tmp_path, table)
     with pytest.raises(UsageError, match=r"table\.csv: question and answer are empty in every row") as caught:
@@ -102,3 +102,27 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no video, image or frame folder"):
         write_new_table(tmp_path / "empty", tmp_path / "t.csv")
+
+
+def test_what_a_build_would_refuse_is_left_out_and_named(tmp_path: Path) -> None:
+    root, table = tmp_path / "videos", tmp_path / "t.csv"
+    (root / "b").mkdir(parents=True)
+    for name in ("a.mp4", "b/a.mp4", "../out.mp4"):
+        (root / name).write_text("x")
+    (root / "empty.mp4").touch()
+    for name, to in (("in.mp4", "a.mp4"), ("out.mp4", "../out.mp4"), ("gone.mp4", "none.mp4"), ("c", "b")):
+        (root / name).symlink_to(to)
+    said, _ = start_table(root, table)
+    assert [row.split(",")[1] for row in table.read_text().splitlines()[1:]] == ["a.mp4", "in.mp4", "b/a.mp4"]
+    assert [part.partition(" (")[0] for part in said.splitlines()[0].partition("them: ")[2].split(", ")] == [
+        *("c", "empty.mp4", "gone.mp4", "out.mp4"),
+        "which leaves the folder)",
+    ]
+
+
+@pytest.mark.parametrize(("name", "mentions"), [("q.jsonl", "strive-data build"), ("x.mp4", "; as /")])
+def test_a_file_that_is_no_parquet_file_says_what_to_do(tmp_path: Path, name: str, mentions: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError, match=rf"{name}: expected a folder .*{mentions}"):
+        start_table(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
