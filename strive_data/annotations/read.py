@@ -175,7 +175,10 @@ class _Reader:
         first = self._used.setdefault(sample_id, row)
         if first != row and sample_id:
             label, place = self._rows.labels["problem_id"], self._places.of(first)
-            raise SampleError(FailureKind.DUPLICATE_ID, f"{label} {sample_id} is used already, at {place}")
+            by_place = "{@file}" in self._rows.recipe.fields.id
+            remedy = "; ids are made of the file's name: rename one file, or give its rows ids" * by_place
+            what = f"{label} {sample_id} is used already, at {place}{remedy}"
+            raise SampleError(FailureKind.DUPLICATE_ID, what)
 
 
 def read_annotations(
@@ -217,7 +220,7 @@ def annotations_of(
     failures: list[FailedRow] = []
     readings: dict[str, Reading] = {}
     used: dict[str, int] = {}
-    places = Places()
+    places = Places([file.path for file in files])
     videos = VideoFolder(data_root, check_files=check_files)
     row = 0
     for choice in chosen:

@@ -28,7 +28,7 @@ from strive_data.annotations.json_values import (
     or_error,
     quick_values,
 )
-from strive_data.common.files import near_path
+from strive_data.common.files import near_path, short_names
 from strive_data.errors import FailureKind, SampleError, UsageError
 
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
@@ -82,9 +82,11 @@ class Block(NamedTuple):
 
 
 class Places:
-    """Where the rows of all files lie, for messages: "rows.csv line 7". Rows count from 0 as they come."""
+    """Where the rows of all files lie, for messages: "rows.csv line 7", and "a/rows.csv line 7" where `files`
+    has two of this name. Rows count from 0 as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Sequence[Path] = ()) -> None:
+        self._names = short_names(files)
         self._numbers = array("q")
         # The row from which on places begin with this text.
         self._starts: list[int] = []
@@ -97,7 +99,7 @@ class Places:
             if place != self._last:
                 self._last = place
                 self._starts.append(row)
-                self._texts.append(f"{place[0].name} {place[1]}")
+                self._texts.append(f"{self._names.get(place[0], place[0].name)} {place[1]}")
         self._numbers.extend(block.number)
 
     def of(self, row: int) -> str:

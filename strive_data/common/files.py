@@ -108,6 +108,17 @@ MOST_NAMES = 2000
 """Files of a folder among which a name's nearest is looked for: it takes 10 ms."""
 
 
+def short_names(files: Sequence[Path]) -> dict[Path, str]:
+    """The name of each file, with as many folders before it as tell it from the others."""
+    names = {}
+    for file in dict.fromkeys(files):
+        others = [f"/{other.as_posix()}" for other in files if other != file]
+        tails = ("/".join(file.parts[-count:]) for count in range(1, len(file.parts) + 1))
+        alone = (tail for tail in tails if not any(other.endswith(f"/{tail}") for other in others))
+        names[file] = next(alone, str(file))
+    return names
+
+
 def near_path(path: Path, root: Path | None = None) -> str:
     """The end of a message on a path that does not exist: ", did you mean videos/a.mp4?", or "".
 

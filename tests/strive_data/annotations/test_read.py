@@ -214,6 +214,18 @@ def test_any_column_name_can_be_printed(root):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_files_of_one_name_are_named_with_their_folders(root):
+    rows = "video,question,answer\nnone.mp4,Which?,blue\n"
+    paths = [root / folder / "q.csv" for folder in ("a/x", "b/x")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_text(rows)
+    found = read_annotations(paths, root)
+    first, second = (failure.message for failure in found.failures)
+    assert first.startswith("a/x/q.csv line 2: video 'none.mp4'")
+    assert second.startswith("b/x/q.csv line 2: id q-0 is used already, at a/x/q.csv line 2; ids are made of")
+
+
 def test_columns_that_no_recipe_knows(root):
     path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
     with pytest.raises(
