@@ -32,6 +32,7 @@ class FailureKind(StrEnum):
     BAD_ROW = "bad_row"
     DUPLICATE_ID = "duplicate_id"
     OUTSIDE_ROOT = "outside_root"
+    CHANGED = "changed"
 
 
 class StriveError(Exception):

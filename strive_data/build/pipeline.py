@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ import polars as pl
 
 from strive_data.annotations.read import Annotations, read_inputs, video_root
 from strive_data.build.progress import Observer, ProgressTotals, VideoDone
+from strive_data.build.source_files import SourceFiles, source_files
 from strive_data.build.summary import BuildSummary, FailureLimits, failure_lines, scorer_warnings
 from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
@@ -67,9 +68,9 @@ def build(
     to the annotation become new shards after the old ones; `retry_failed` tries failed rows again.
 
     Raises UsageError for an annotation, data root, output or cache folder that cannot be used, for settings
-    other than those of the build, for changed or removed rows, if no row is usable, and if settings or cache
-    need frame embeddings that the scorer does not give; TooManyFailuresError at a limit of
-    `settings.failures`; DiskFullError; DamagedError if finished files are missing.
+    other than those of the build, for changed or removed rows and replaced videos, if no row is usable, and
+    if settings or cache need frame embeddings that the scorer does not give; TooManyFailuresError at a limit
+    of `settings.failures`; DiskFullError; DamagedError if finished files are missing.
     """
     started = time.monotonic()
     choose(engine, ENGINES, "engine")
@@ -78,7 +79,9 @@ def build(
         state = read_build_state(output.folder, settings, sizes=output.sizes())
         rows = read_inputs(places, root, recipe=recipe, columns=columns or {})
         pending = plan_pending_jobs(rows, state, root, retry_failed=retry_failed)
+        sources = source_files(rows, state, pending.jobs, output, root, settings, workers=workers)
         if is_up_to_date(output, rows, state, pending):
+            sources.refresh(output)
             summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])
             return replace(summary, unchanged=True, resumed=len(state.done))
         stop_if_videos_missing(rows, state, settings)
@@ -88,7 +91,7 @@ def build(
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
         warnings = scorer_warnings(settings.score, rows)
         observer.start(replace(progress_totals(rows, state, pending), warnings=warnings))
-        finished, stats = write_shards(chosen, pending, state, output, settings, observer)
+        finished, stats = write_shards(chosen, pending, sources, state, output, settings, observer)
         counts = write_tables(rows, finished, output, settings, time.monotonic() - started, stats.watch)
         observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
         return replace(
@@ -124,7 +127,12 @@ class RunStats:
 
 
 def run_jobs(
-    engine: Engine, pending: PendingJobs, stream: ShardStream, observer: Observer, limits: FailureLimits
+    engine: Engine,
+    pending: PendingJobs,
+    sources: SourceFiles,
+    stream: ShardStream,
+    observer: Observer,
+    limits: FailureLimits,
 ) -> RunStats:
     """Write the engine's results for the pending jobs. Raises TooManyFailuresError at one of the limits."""
     stats = RunStats()
@@ -132,7 +140,7 @@ def run_jobs(
     # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
     with closing(results):  # type: ignore[type-var]
         for video in results:
-            done, failures = write_video(video, pending, stream)
+            done, failures = write_video(video, pending, sources, stream)
             stats.watch.add(done.seconds)
             stats.cached_videos += video.from_cache
             if video.damaged_entry is not None:
@@ -143,10 +151,10 @@ def run_jobs(
 
 
 def write_video(
-    video: VideoResult, pending: PendingJobs, stream: ShardStream
+    video: VideoResult, pending: PendingJobs, sources: SourceFiles, stream: ShardStream
 ) -> tuple[VideoDone, list[FailedRow]]:
     """Write the results of one video that are not settled; what was done, and its failures."""
-    rows = zip(video.results, video.job.rows, strict=True)
+    rows = zip(sources.checked(video), video.job.rows, strict=True)
     results = [result for result, (_, question) in rows if question.sample_id not in pending.settled]
     failures = [result for result in results if isinstance(result, FailedRow)]
     watch, written_bytes, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
@@ -167,6 +175,7 @@ def write_video(
 def write_shards(
     engine: Engine | None,
     pending: PendingJobs,
+    sources: SourceFiles,
     state: BuildState,
     output: Output,
     settings: BuildSettings,
@@ -175,12 +184,13 @@ def write_shards(
     """Write shards of the pending jobs, each committed when it is full; the state with them."""
     attempt, stats = pending.attempt, RunStats()
     start_build(output.folder, settings, state, attempt)
+    sources.write(output.folder)
     output.publish()
     with ShardStream(
         output.folder, settings, manifests=state.manifests, attempt=attempt, committed=output.publish
     ) as stream:
         if engine:
-            stats = run_jobs(engine, pending, stream, observer, FailureLimits(settings.failures))
+            stats = run_jobs(engine, pending, sources, stream, observer, FailureLimits(settings.failures))
         stream.finish()
     return state.at_end(stream.manifests, stream.trailing, attempt), stats
 
@@ -344,9 +354,19 @@ def refuse_changed_rows(rows: Annotations, state: BuildState) -> None:
             if question_hash(question) != built_from:
                 raise UsageError(_refusal(f"{rows.places.of(number)} (sample {sample_id!r}) has changed"))
         elif failure is None:
-            raise UsageError(_refusal(f"the row of sample {sample_id!r} is missing"))
+            raise UsageError(_refusal(_why_missing(sample_id, {**now, **unusable})))
         elif failure.kind not in MISSING:
             raise UsageError(_refusal(f"sample {sample_id!r}, {failure.message}"))
+
+
+def _why_missing(sample_id: str, ids: Collection[str]) -> str:
+    """What became of a sample's row: a question's id has its number where its conversation has several."""
+    one, turn = sample_id.rpartition("-")[0], f"{sample_id}-0"
+    if turn in ids:
+        return f"the conversation of sample {sample_id!r} has several questions now ({turn!r} …), it had one"
+    if one in ids:
+        return f"the conversation of sample {sample_id!r} has one question now ({one!r}), it had several"
+    return f"the row of sample {sample_id!r} is missing"
 
 
 def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:

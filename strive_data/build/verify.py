@@ -31,6 +31,7 @@ from strive_data.shards.manifest import (
     FILES,
     FRAMES_FILE,
     INDEX_FILE,
+    PARTS,
     RUN_FILE,
     SAMPLES_FILE,
     TABLE_FILES,
@@ -179,6 +180,8 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
             observe(len(reports), len(tasks), sum(report.size_bytes for report in reports))
     if tables_sound:
         problems += _table_problems(folder, run["counts"], reports)
+        if PARTS not in run:  # builds that were joined may each have a video of this name
+            problems += _mixed_videos(folder)
     return VerifyResult(
         problems=tuple(problems),
         shards=len(reports),
@@ -252,6 +255,15 @@ def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[
         if (was := known.get(tuple(row))) is None or not message.startswith(was):
             what = "neither a manifest nor tail.json records this failure"
             yield Problem(file=FAILURES_FILE, what=what, sample_id=row[0], remedy=STALE)
+
+
+def _mixed_videos(folder: Path) -> Iterator[Problem]:
+    """Videos whose file was replaced while the build grew."""
+    rows = pl.scan_parquet(folder / SAMPLES_FILE).group_by("video").agg(pl.col("video_id").n_unique())
+    for video, count in rows.filter(pl.col("video_id") > 1).sort("video").collect().rows():
+        what = f"its samples of {video!r} are of {count} different videos"
+        remedy = "the file was replaced while the build grew: build into a new folder"
+        yield Problem(file=SAMPLES_FILE, what=what, remedy=remedy)
 
 
 def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[ShardReport]:

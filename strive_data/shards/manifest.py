@@ -34,6 +34,8 @@ TRAILING_FILE = "tail.json"
 """Rows that failed after the last sample; absent if there are none."""
 SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE = "samples.parquet", "frames.parquet", "failures.parquet"
 INDEX_FILE = "index.parquet"
+VIDEOS_FILE = "videos.json"
+"""Sizes and times of the videos' files (build/source_files.py); not part of what a build holds."""
 PASS_RATES_FILE = "pass_rates.parquet"
 """Written beside a build by `strive-rl probe`; not part of it."""
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)

@@ -23,6 +23,7 @@ from strive_data.shards.manifest import (
     RUN_FILE,
     TABLE_FILES,
     TRAILING_FILE,
+    VIDEOS_FILE,
     Manifest,
     is_manifest,
     shard_of,
@@ -32,7 +33,7 @@ from strive_data.shards.reader import read_run
 # Storages that never show a file before it is whole.
 ATOMIC = frozenset(["abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a", "tos"])
 TRANSFERS = 16
-READ_TO_CONTINUE = (BUILD_FILE, TRAILING_FILE, RUN_FILE, FAILURES_FILE)
+READ_TO_CONTINUE = (BUILD_FILE, TRAILING_FILE, RUN_FILE, FAILURES_FILE, VIDEOS_FILE)
 
 
 class Output:

@@ -98,7 +98,7 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     shards = [f"shard-00000{i}.{kind}" for i in range(2) for kind in ("json", "tar")]
     tables = ["failures.parquet", "frames.parquet", "index.parquet", "run.json", "samples.parquet"]
     parts = [f"shard-00000{i}.{table}.parquet" for i in range(2) for table in ("frames", "samples")]
-    assert names == sorted([*tables, *shards, *parts, "build.json"])
+    assert names == sorted([*tables, *shards, *parts, "build.json", "videos.json"])
     run = json.loads((built[0] / "run.json").read_text())
     sizes = [(built[0] / f"shard-00000{i}.tar").stat().st_size for i in range(2)]
     stored = pl.read_parquet(built[0] / "samples.parquet")["stored"].sum()
@@ -114,7 +114,12 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     }
     assert run["failures_by_kind"] == {}
     assert min(run["stage_seconds"].values()) > 0
-    assert run["files"].keys() == set(names) - {"run.json", "shard-000000.tar", "shard-000001.tar"}
+    assert run["files"].keys() == set(names) - {
+        "run.json",
+        "videos.json",
+        "shard-000000.tar",
+        "shard-000001.tar",
+    }
     assert run["settings"]["sampler"]["frames"] == 4
 
 

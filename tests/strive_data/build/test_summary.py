@@ -9,6 +9,7 @@ import pytest
 from strive_data.annotations.read import Annotations, Reading
 from strive_data.build.pipeline import PendingJobs, next_attempt, plan_pending_jobs, run_jobs
 from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.source_files import SourceFiles
 from strive_data.build.summary import (
     BuildSummary,
     FailureLimits,
@@ -21,7 +22,7 @@ from strive_data.build.summary import (
 )
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.engines.engine import jobs_of
-from strive_data.errors import FailureKind, SampleError
+from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import FailedRow, failed_row, question_hash
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import Manifest
@@ -53,7 +54,7 @@ def some_work() -> PendingJobs:
 def test_each_video_is_shown_with_what_was_new(tmp_path: Path) -> None:
     notes = Notes()
     with ShardStream(tmp_path, SETTINGS) as stream:
-        run_jobs(FakeEngine("b"), some_work(), stream, notes, FailureLimits(FailureSettings()))
+        run_jobs(FakeEngine("b"), some_work(), SourceFiles(), stream, notes, FailureLimits(FailureSettings()))
     seen = [(done.questions, sum(done.failures.values()), done.shards) for done in notes.done]
     assert seen == [(2, 0, 0), (1, 1, 0), (1, 0, 1)]
     assert sum(done.written_bytes for done in notes.done) == stream.written_bytes
@@ -80,7 +81,7 @@ def test_the_limit_stops_the_engine(tmp_path: Path) -> None:
     notes, engine = Notes(), FakeEngine("ab")
     limits = FailureLimits(FailureSettings(max_count=1))
     with ShardStream(tmp_path, SETTINGS) as stream, pytest.raises(TooManyFailuresError):
-        run_jobs(engine, some_work(), stream, notes, limits)
+        run_jobs(engine, some_work(), SourceFiles(), stream, notes, limits)
     assert engine.videos == ["a.mp4"]
 
 
@@ -250,6 +251,23 @@ def test_settled_rows_are_left_out() -> None:
     )
     again = plan_pending_jobs(rows, state, ROOT, retry_failed=True)
     assert (ids(again.jobs), again.attempt) == ([("b", ["2"]), ("a", ["3"]), ("c", ["4"])], 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "says"),
+    [
+        (["v"], ["v-0", "v-1"], "'v' has several questions now"),
+        (["v-0", "v-1"], ["v"], "'v-0' has one question now"),
+        (["v-0"], ["w"], "row of sample 'v-0' is missing"),
+    ],
+)
+def test_a_conversation_with_more_or_fewer_questions_is_named(
+    before: list[str], now: list[str], says: str
+) -> None:
+    """Regression: its row was said to be missing."""
+    rows = annotation(*((name, "a") for name in now))
+    with pytest.raises(UsageError, match=says):
+        plan_pending_jobs(rows, BuildState(done=dict.fromkeys(before, "")), ROOT)
 
 
 def test_a_video_in_which_a_shard_ended_is_decoded_whole_and_first() -> None:

@@ -57,7 +57,8 @@ def write_annotation(folder: Path, videos: str, *, name: str = "rows.jsonl") -> 
     """`videos` like "aabaccc": a row for each letter, of the video of that name; the files are empty."""
     folder.mkdir(exist_ok=True)
     for letter in set(videos):
-        (folder / f"{letter}.mp4").touch()
+        if not (folder / f"{letter}.mp4").exists():
+            (folder / f"{letter}.mp4").touch()
     annotation = folder / name
     rows = [
         {"id": f"{letter}{place}", "video": f"{letter}.mp4", "question": "?" * (1 + place % 7), "answer": "x"}

@@ -1,0 +1,173 @@
+"""Which files the videos of a build were read from, so that a build never holds two clips under one name.
+
+`videos.json` has the size and the modification time of each file. It is no part of what the build holds:
+a copy of the same videos has other times. So a file that differs from it is read, and its packets decide.
+A folder of pictures goes by its own time, which changes with every picture that is put into it.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from strive_data.annotations.read import Annotations
+from strive_data.common.files import IMAGE_SUFFIXES, read_regular_file, write_json
+from strive_data.common.text import plural
+from strive_data.config import BuildSettings, DecodeSettings
+from strive_data.engines.engine import VideoJob, VideoPath, VideoResult, jobs_of
+from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
+from strive_data.schema import FailedRow, Sample, TimedFolder, failed_row
+from strive_data.shards.build_state import BuildState
+from strive_data.shards.manifest import MAX_JSON_BYTES, VIDEOS_FILE, Manifest, part_name
+from strive_data.shards.output import Output
+
+FileState = tuple[int, int]
+"""Bytes (0 for a folder) and modification time in nanoseconds."""
+LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFiles:
+    """`now`: the state of each video's file; `recorded`: what videos.json has. `ids` are those of the samples
+    that the build holds, by video, of the videos that get more."""
+
+    now: Mapping[str, FileState] = field(default_factory=dict)
+    recorded: Mapping[str, FileState] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write videos.json where it would change."""
+        files = {**self.recorded, **self.now}
+        if files != self.recorded:
+            write_json(folder / VIDEOS_FILE, {name: [*files[name]] for name in sorted(files)})
+
+    def refresh(self, output: Output) -> None:
+        """Note the new times of a finished build's files that were read and found to be the same videos."""
+        if self.recorded:
+            self.write(output.folder)
+            output.publish()
+
+    def checked(self, video: VideoResult) -> list[Sample | FailedRow]:
+        """The results of a video; failed rows where the build has samples of other footage by its name."""
+        rows = zip(video.results, video.job.rows, strict=True)
+        return [
+            failed_row(row, "decode", _another(row[1].video))
+            if isinstance(result, Sample) and self._is_other(result)
+            else result
+            for result, row in rows
+        ]
+
+    def _is_other(self, sample: Sample) -> bool:
+        return (
+            self.ids.get(sample.meta.question.video, sample.meta.info.video_id) != sample.meta.info.video_id
+        )
+
+
+def _another(video: str) -> SampleError:
+    return SampleError(
+        FailureKind.CHANGED,
+        f"{video}: not the video that the build has samples of by this name; restore the file and run with "
+        "--retry-failed, or build into a new --out folder",
+    )
+
+
+def source_files(
+    rows: Annotations,
+    state: BuildState,
+    jobs: Collection[VideoJob],
+    output: Output,
+    root: Path | str,
+    settings: BuildSettings,
+    *,
+    workers: int,
+) -> SourceFiles:
+    """The files of all videos. Raises UsageError where one that the build has samples of is another by now.
+
+    Only files whose size or time differs are read. Of videos behind a URL nothing is known before they are
+    decoded.
+    """
+    done = {question.video for _, question in rows.questions if question.sample_id in state.done}
+    now = _states({question.video for _, question in rows.questions}, root)
+    recorded = _read(output.folder / VIDEOS_FILE)
+    changed = {video for video in done & now.keys() & recorded.keys() if now[video] != recorded[video]}
+    grown = done & {question.video for job in jobs for _, question in job.rows}
+    ids = dict[str, str]()
+    if changed or grown:
+        output.fetch_parts(state.manifests)
+        ids = _stored_ids(output.folder, state.manifests)
+    if changed:
+        asked = jobs_of([row for row in rows.questions if row[1].video in changed], root)
+        if replaced := sorted({*_replaced(asked, ids, settings.decode, workers)}):
+            raise UsageError(_refusal(replaced, recorded, now))
+    return SourceFiles(now=now, recorded=recorded, ids={video: ids[video] for video in grown if video in ids})
+
+
+def _states(videos: Iterable[str], root: Path | str) -> dict[str, FileState]:
+    found = dict[str, FileState]()
+    for video in videos if isinstance(root, Path) else ():
+        with suppress(OSError):  # a finished video may disappear
+            status = Path(root, video).stat()
+            found[video] = 0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime_ns
+    return found
+
+
+def _read(path: Path) -> dict[str, FileState]:
+    if not path.exists():
+        return {}
+    try:
+        body = json.loads(read_regular_file(path, max_bytes=MAX_JSON_BYTES))
+        return {video: (int(size), int(time)) for video, (size, time) in body.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}): remove it; the next start writes it") from error
+
+
+def _stored_ids(folder: Path, manifests: Iterable[Manifest]) -> dict[str, str]:
+    """The video id of each video's samples, the first where there are several."""
+    files = [folder / part_name(manifest.shard, "samples") for manifest in manifests]
+    rows = (
+        pl.scan_parquet(files).select("video", "video_id").unique("video", keep="first", maintain_order=True)
+    )
+    return dict(rows.collect().rows())
+
+
+def video_id_of(place: VideoPath, settings: DecodeSettings) -> str:
+    """What a sample of this video would have as its `video_id`. Raises SampleError as the reader does."""
+    from strive_data.decode import read_candidates
+    from strive_data.decode.packet_index import read_index
+
+    video = Path(place) if isinstance(place, str) else place
+    if isinstance(video, TimedFolder) or video.is_dir() or video.suffix.lower() in IMAGE_SUFFIXES:
+        return read_candidates(video, settings).info.video_id
+    return read_index(video, settings).video_id
+
+
+def _replaced(
+    jobs: Iterable[VideoJob], ids: Mapping[str, str], settings: DecodeSettings, workers: int
+) -> Iterator[str]:
+    from strive_data.engines.decode_pool import decode_videos
+
+    for job, found in decode_videos(((job, job.path) for job in jobs), settings, workers, read=video_id_of):
+        video = job.rows[0][1].video
+        if isinstance(found, SampleError) or found != ids.get(video):
+            yield video
+
+
+def _refusal(replaced: list[str], recorded: Mapping[str, FileState], now: Mapping[str, FileState]) -> str:
+    sizes = {video: (recorded[video][0], now[video][0]) for video in replaced}
+    shown = [
+        f"{video} ({before:,} bytes, now {after:,})" if before != after else f"{video} (of the same size)"
+        for video, (before, after) in [*sizes.items()][:LISTED]
+    ]
+    more = f" and {len(replaced) - LISTED} more" if len(replaced) > LISTED else ""
+    have = "is" if len(replaced) == 1 else "are"
+    return (
+        f"{plural(len(replaced), 'video')} {have} not the same as when the build took frames from them: "
+        f"{', '.join(shown)}{more}. Restore the files, or name a new --out folder: what a build holds is not "
+        "replaced"
+    )
