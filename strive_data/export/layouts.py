@@ -43,8 +43,12 @@ LAYOUTS = {
         reader="EasyR1 (https://github.com/hiyouga/EasyR1)",
         usage="python3 -m verl.trainer.main config=CONFIG.yaml worker.actor.model.model_path=MODEL "
         "data.train_files={out}/data data.val_files=HELDOUT data.prompt_key=problem data.answer_key=answer "
-        "data.image_key=images data.max_prompt_length=TOKENS",
-        note="TOKENS must hold all frames",
+        "data.image_key=images data.min_pixels=784 data.format_prompt=null data.max_prompt_length=TOKENS "
+        "worker.reward.reward_function=REWARD.py:compute_score",
+        note="TOKENS must hold all frames. EasyR1 starts only with a reward_function, which gets the "
+        "completion and the answer; strive_data/README.md has one of strive_rl.algorithm.reward_of. "
+        "min_pixels keeps frames in their size: its example enlarges each to 262,144 pixels. Its "
+        "format_prompt would follow the export's --instruction",
         write=easyr1,
     ),
     "verl": Layout(

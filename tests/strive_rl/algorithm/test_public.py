@@ -76,3 +76,32 @@ def test_the_reward_for_ms_swift_tells_answers_apart(tmp_path: Path, monkeypatch
     given = swift.__dict__["orms"]["strive"]()(answers, **columns)
     assert columns["solution"] == ["A", "A", "B", "B"]
     assert given == [1.0, 0.1, 0.1, 1.0]
+
+
+def test_the_reward_for_easyr1_tells_answers_apart(tmp_path: Path) -> None:
+    """It starts only with a reward, which gets the keys of its RewardInput: the command names it."""
+    make_shards(tmp_path / "build")
+    made = export_build(tmp_path / "build", "easyr1", tmp_path / "out")
+    assert "worker.reward.reward_function=REWARD.py:compute_score" in made.usage
+    page = (Path(str(strive_data.__file__)).parent / "README.md").read_text()
+    (code,) = re.findall(r"```\n(  from [^`]*?REWARD_TYPE.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec("if True:\n" + code, names)
+    assert names["REWARD_TYPE"] == "sequential"
+
+    def overall(response: str, answer: str) -> float:
+        given = {"response": f"<think>x</think><answer>{response}</answer>", "response_length": 3}
+        scores = names["compute_score"](given | {"ground_truth": answer})
+        assert scores.keys() == {"overall", "accuracy", "format"}
+        return round(float(scores["overall"]), 6)
+
+    pairs = [
+        ("B", "B"),
+        ("(B) red", "B"),
+        ("C", "B"),
+        ("3", "3"),
+        ("4", "3"),
+        ("a dog", "a dog"),
+        ("x", "a dog"),
+    ]
+    assert [overall(*pair) for pair in pairs] == [1.0, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1]
