@@ -21,6 +21,7 @@ from strive_data.annotations.choices import (
     parse_cells,
     read_choices,
     read_count,
+    texts_of,
     type_by_answer,
 )
 from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
@@ -110,6 +111,8 @@ class RecipeReader:
             _take_image(layout, self.labels)
         if rules.option_columns and layout.get("options") is None:
             layout["options"] = options_of_columns(row, rules.option_columns)
+        if rules.options == "any" and (given := layout.get("options")):
+            layout["options"] = texts_of(given)
         _clean(layout, self.recipe, self.guesses)
         parse_cells(layout, self.labels, self.guesses)
         options = layout.get("options")

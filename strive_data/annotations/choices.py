@@ -28,6 +28,10 @@ OPTION = re.compile(r"\(?([A-Z])[.):]+\s*(.*)", re.DOTALL)
 # How tables fill the places of options that a question does not have.
 NO_OPTION = ("", "N/A")
 SEPARATOR = "|"
+# Before an option: "Answer: (B) red", as VideoChat2 writes answers.
+ANSWER = re.compile(r"answer:\s*(?=\(?[A-Z]\b)", re.IGNORECASE)
+# Where options that are objects have their texts, as in STAR.
+TEXT_KEYS = ("choice", "text", "option", "content")
 HEADING = re.compile("(options|choices)?:?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 # Options one after the other in a line: "(A) red (B) blue", "A. red, B. blue or C. green".
@@ -119,6 +123,17 @@ def _list_cell(cell: str, label: str, guesses: set[str], *, spans: bool) -> obje
     return value
 
 
+def texts_of(options: object) -> object:
+    """Options as texts where they are objects, [{"choice_id": 0, "choice": "red"}, …], or lists of labels and
+    texts, {"label": ["A", "B"], "text": ["red", "blue"]}; else as they are."""
+    if isinstance(options, Mapping) and isinstance(texts := options.get("text"), list):
+        return texts if {*options} <= {"label", "text"} else options
+    if not isinstance(options, list) or not all(isinstance(option, Mapping) for option in options):
+        return options
+    keys = {key for option in options for key in TEXT_KEYS if key in option}
+    return [option.get(key) for option in options] if len(keys) == 1 and (key := keys.pop()) else options
+
+
 def options_by_letter(options: Mapping[str, object], label: str) -> list[str]:
     """{"A": "text", ...} → ["A. text", ...]; an empty text is no option (so MMVU marks open questions),
     nor is null (with which a table of objects fills letters that a row lacks)."""
@@ -196,9 +211,8 @@ def free_form_doubt(question: str, answer: str) -> str:
 
 def names_option(answer: object) -> bool:
     """Whether an answer is "B", "(B)" or "B. text": the options may be lines of the question."""
-    return isinstance(answer, str) and bool(
-        LETTER.fullmatch(answer.strip()) or OPTION.fullmatch(answer.strip())
-    )
+    bare = ANSWER.sub("", answer.strip(), count=1) if isinstance(answer, str) else ""
+    return bool(LETTER.fullmatch(bare) or OPTION.fullmatch(bare))
 
 
 def type_by_answer(layout: Layout, rules: Rules, *, counts_only: bool = False) -> str:
@@ -349,7 +363,7 @@ def _of_option(answer: object, options: Sequence[_Option], label: str) -> object
     """
     if not isinstance(answer, str):
         return answer
-    wanted = answer.strip()
+    wanted = ANSWER.sub("", answer.strip(), count=1)
     letter = wanted if len(wanted) == 1 else (match[1] if (match := LETTER.fullmatch(wanted)) else "")
     named = {name for name, text, written in options if wanted in (text, written) or letter == name}
     if letter and all(own := [OPTION.fullmatch(option.text) for option in options]):

@@ -78,7 +78,7 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choi
             f"annotation {file.path}: {' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty in "
             f"every row; write a question and its answer into the rows of {file.path}, then build again"
         )
-    listed, missing = _listed(columns), missing_fields(columns, named)
+    listed, missing = _listed(columns) + _lists_of_rows(file), missing_fields(columns, named)
     if len(missing) < len(REQUIRED):
         raise UsageError(
             f"annotation {file.path}: no column for the {' and the '.join(missing)}: columns are {listed}; "
@@ -90,6 +90,15 @@ def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choi
         "--columns video=COLUMN,question=COLUMN,answer=COLUMN, or write a recipe (--recipe FILE.toml); "
         "`strive-data recipes` lists those that are known"
     )
+
+
+def _lists_of_rows(file: RowFile) -> str:
+    """How a recipe would read rows that each row of a file has in a list, "" where none does."""
+    first = next(iter(file.items)).value
+    for name, value in first.items() if isinstance(first, Mapping) else ():
+        if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+            return f' ({name!r} is a list of rows, which a recipe reads: rows = "[]/{name}")'
+    return ""
 
 
 def _empty_fields(file: RowFile, columns: set[str], named: Mapping[str, str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from strive_data.errors import UsageError
 from tests.strive_data.annotations.made_rows import EASYR1, IMAGE, STGR, VIDEO, VIRL, messages, read, verl
 
 
@@ -147,6 +148,79 @@ def test_options_in_the_question_where_its_answer_names_one(
         assert (made.problem_type, made.question, made.options, made.answer) == expected
     counted = "2 questions with options in the text read as multiple choice" in reading.guesses
     assert (len(found.questions), counted) == (2, expected[0] == "multiple choice")
+
+
+NEXT_QA = {"video": "x", "frame_count": "9", "question": "Who?", "qid": "6", "type": "CH"}
+ASKED: dict[str, Any] = {"video": VIDEO, "question": "Who?"}
+CHOSEN = ("multiple choice", COLOURS, "B")
+
+
+@pytest.mark.parametrize(
+    ("row", "recipe", "sample_id", "expected"),
+    [
+        (
+            NEXT_QA
+            | {
+                "video": "v/x",
+                "answer": "1",
+                **dict(zip(("a0", "a1", "a2", "a3", "a4"), "pqrst", strict=True)),
+            },
+            "next-qa",
+            "v/x-6",
+            ("multiple choice", ("A. p", "B. q", "C. r", "D. s", "E. t"), "B"),
+        ),
+        (
+            {
+                "question_idx": "7",
+                "video_idx": "v/x",
+                "question": "Who?",
+                "option": [*COLOURS],
+                "answer": "1",
+            },
+            "egoschema",
+            "7",
+            CHOSEN,
+        ),
+        (
+            {
+                "video": VIDEO,
+                "QA": [
+                    {"i": "", "q": "Question: Who?\nOptions:\n(A) red\n(B) blue", "a": "Answer: (B) blue"}
+                ],
+            },
+            "videochat2",
+            f"rows-{VIDEO}-0",
+            CHOSEN,
+        ),
+        (
+            # STAR, whose options are objects.
+            {"question_id": "I1", "video_id": "v/x", "question": "Who?", "answer": "blue", "start": 1.0}
+            | {"choices": [{"choice_id": n, "choice": text} for n, text in enumerate(("red", "blue"))]},
+            "plain-id",
+            "I1",
+            CHOSEN,
+        ),
+        (
+            ASKED | {"choices": {"label": ["A", "B"], "text": ["red", "blue"]}, "answerKey": "B"},
+            "plain",
+            "rows-0",
+            CHOSEN,
+        ),
+    ],
+)
+def test_rows_of_more_public_sets(
+    root: Path, row: dict[str, Any], recipe: str, sample_id: str, expected: tuple[object, ...]
+) -> None:
+    found, chosen = read(root, [row])
+    assert [failure.message for failure in found.failures] == []
+    ((_, made),) = found.questions
+    assert (chosen, made.sample_id, made.video, made.question) == (recipe, sample_id, VIDEO, "Who?")
+    assert (made.problem_type, made.options, made.answer) == expected
+
+
+def test_rows_in_a_list_of_each_row_are_named_with_the_line_that_reads_them(root: Path) -> None:
+    with pytest.raises(UsageError, match=r"'questions' is a list of rows.*rows = \"\[\]/questions\""):
+        read(root, [{"video_filename": VIDEO, "questions": [{"question": "Who?", "answer": "a man"}]}] * 2)
 
 
 def test_a_formula_is_a_number_and_one_image_in_a_list_an_image(root: Path) -> None:
