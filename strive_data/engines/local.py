@@ -2,7 +2,7 @@
 
 A decoded video → a sample or a failed row for each of its questions; other engines use these functions too.
 Batches have one size, videos do not. The bits of an embedding do not depend on its place in a batch, so
-shared batches change the cost only. The model runs in threads of this process (score/batcher.py), while other
+shared batches change the cost only. The model runs in threads of this process (score/scorer.py), while other
 videos are decoded and written.
 """
 
@@ -38,8 +38,15 @@ from strive_data.schema import (
     failed_row,
 )
 from strive_data.score import FrameScores, Scorer, make_scorer
-from strive_data.score.batcher import BatchedVideo, BatchingScorer, Embedded, EmbeddingScorer, FrameBatcher
-from strive_data.score.scorer import FlatScorer, FrameEmbedder
+from strive_data.score.scorer import (
+    BatchedVideo,
+    BatchingScorer,
+    Embedded,
+    EmbeddingScorer,
+    FlatScorer,
+    FrameBatcher,
+    FrameEmbedder,
+)
 from strive_data.shards.format import EncodedFrames, encode_frames
 
 MOST_VIDEOS = 32

@@ -19,9 +19,8 @@ from PIL import Image
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.batcher import FrameBatcher
 from strive_data.score.load_clip import ClipModel, load_clip
-from strive_data.score.scorer import FrameScores, join_windows, query_text, split_query
+from strive_data.score.scorer import FrameBatcher, FrameScores, join_windows, query_text, split_query
 
 LIBRARIES = ("torch", "torchvision", "open-clip-torch", "pillow")
 

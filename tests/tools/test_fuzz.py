@@ -12,9 +12,22 @@ from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes import CLOSED, INTRA, encode
-from tools.fuzz.__main__ import corpus, fuzz, is_wrong, label, print_table
-from tools.fuzz.breaks import BREAKS, break_file, flip_index, splice, swap, way_and_source
-from tools.fuzz.examine import Examine, Findings, differing_frames
+from tools.fuzz import (
+    BREAKS,
+    Examine,
+    Findings,
+    break_file,
+    corpus,
+    differing_frames,
+    flip_index,
+    fuzz,
+    is_wrong,
+    label,
+    print_table,
+    splice,
+    swap,
+    way_and_source,
+)
 
 SETTINGS = DecodeSettings(candidates=9, multiple=1)
 
@@ -54,7 +67,7 @@ def test_a_frame_equal_to_that_of_the_intact_file_is_not_wrong(
     path = tmp_path / f"0-zero-{CLOSED.name}"
     path.write_bytes(closed.read_bytes())
     times = read_candidates(closed, SETTINGS).times.tolist()
-    monkeypatch.setattr("tools.fuzz.examine.differing_frames", lambda *_: times[2:4])
+    monkeypatch.setattr("tools.fuzz.differing_frames", lambda *_: times[2:4])
     assert Examine(sources=(closed,))(path, SETTINGS).wrong == ()
     assert Examine()(path, SETTINGS).wrong == tuple(times[2:4])
 

@@ -13,7 +13,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import CrossCheck
 from strive_data.decode.pyav_reader import PyavReader
 from tools.barcodes import CLOSED, CORPUS, Clip
-from tools.fuzz.examine import differing_frames
+from tools.fuzz import differing_frames
 
 MakeClip = Callable[[Clip], Path]
 VP8 = next(clip for clip in CORPUS if clip.name == "vp8.webm")

@@ -19,7 +19,7 @@ from strive_data.engines.local import MOST_VIDEOS, LocalEngine, embed_videos
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Sample
 from strive_data.score import make_scorer
-from strive_data.score.batcher import FrameBatcher
+from strive_data.score.scorer import FrameBatcher
 from strive_data.shards.format import encode_frames
 from tests.strive_data.engines.test_samples import Embeds, Plain
 from tests.strive_data.made.samples import a_question, a_sample, some_candidates

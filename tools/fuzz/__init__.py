@@ -1,1 +1,0 @@
-"""Broken video files, made by seed, and what becomes of them: `python -m tools.fuzz --help`."""
