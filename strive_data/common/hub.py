@@ -1,11 +1,14 @@
-"""What is known of a model hub without its client: whether it can be reached, and what its cache holds."""
+"""A model hub: whether it can be reached, what its cache holds, and a client that is not asked in vain."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from strive_data.common.console import echo
 from strive_data.errors import UsageError
 
 CONNECT_SECONDS = 5.0
@@ -45,3 +48,39 @@ def unreachable(url: str) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+@contextmanager
+def from_hub(name: str) -> Iterator[None]:
+    """Say on standard error what is loaded from where; a hub that does not answer is not asked again.
+
+    One request, which waits for HF_HUB_ETAG_TIMEOUT (10 s), shows whether the hub can be reached. Its client
+    would try each file of a model six times, some two minutes in all. Files of its cache are read then.
+    """
+    from huggingface_hub import constants as hub
+
+    echo(f"score: loading {name} from {hub.ENDPOINT} or its cache {hub.HF_HUB_CACHE}", err=True)
+    offline = hub.HF_HUB_OFFLINE
+    if not offline and not _answers(hub.ENDPOINT, hub.HF_HUB_ETAG_TIMEOUT):
+        echo(f"score: {hub.ENDPOINT} does not answer; only its cache is read", err=True)
+        hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = offline
+
+
+def _answers(url: str, seconds: float) -> bool:
+    """Whether anything answers at a URL, be it with an error."""
+    import ssl
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=seconds):
+            return True
+    except HTTPError:
+        return True
+    except (OSError, HTTPException) as error:
+        return isinstance(getattr(error, "reason", None), ssl.SSLError)

@@ -24,10 +24,11 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from strive_data.common.hub import from_hub
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Floats, Frames, Question
-from strive_data.score.load_clip import LOAD_ERRORS, choose_device, first_line, from_hub, quiet
+from strive_data.score.clip import LOAD_ERRORS, choose_device, first_line, quiet
 from strive_data.score.scorer import FrameScores, query_text, require_frames
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Question
-from strive_data.score.clip import ClipScorer, identity_of
-from strive_data.score.load_clip import load_clip
+from strive_data.score.clip import ClipScorer, identity_of, load_clip
 from strive_data.score.scorer import FrameScores
 from tests.strive_data.score.videos import video_of
 

@@ -96,7 +96,7 @@ def bare_model(
     import torch
     from PIL import Image
 
-    from strive_data.score.load_clip import load_clip
+    from strive_data.score.clip import load_clip
 
     clip = load_clip(settings)
     side = clip.transform(Image.new("RGB", (64, 64))).shape[-1]

@@ -18,8 +18,7 @@ from transformers import GemmaTokenizer
 
 from strive_data.config import ScoreSettings
 from strive_data.errors import UsageError
-from strive_data.score.clip import ClipScorer
-from strive_data.score.load_clip import check_names, choose_device, load_clip, token_counter
+from strive_data.score.clip import ClipScorer, check_names, choose_device, load_clip, token_counter
 from strive_data.score.registry import DEMO_MODEL
 from strive_data.score.scorer import FrameScores, split_query
 from tests.strive_data.made.samples import a_question
