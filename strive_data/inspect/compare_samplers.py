@@ -18,8 +18,7 @@ from strive_data.common.settings import choose, load, require
 from strive_data.common.text import table_text
 from strive_data.config import SamplerSettings
 from strive_data.inspect.cases import Case, Moment
-from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
-from strive_data.sampling.density import Float64s, spread
+from strive_data.sampling.comb import EVALUATION_OFFSET, Float64s, comb_offset, spread
 from strive_data.sampling.samplers import NOISY, SAMPLERS, draw, draw_rows, needs_embeddings, require_order
 from strive_data.schema import Indices
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.sampling.density import Float64s
+from strive_data.sampling.comb import Float64s
 from strive_data.schema import Floats, Indices, Times
 
 ITERATIONS, STARTS = 25, 10

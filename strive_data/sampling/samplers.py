@@ -14,8 +14,17 @@ import numpy as np
 from strive_data.common.settings import choose
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
-from strive_data.sampling.comb import comb, comb_variants, distinct, inclusion_of, peaks_variants
-from strive_data.sampling.density import Float64s, finite, inclusion, z_scores
+from strive_data.sampling.comb import (
+    Float64s,
+    comb,
+    comb_variants,
+    distinct,
+    finite,
+    inclusion,
+    inclusion_of,
+    peaks_variants,
+    z_scores,
+)
 from strive_data.sampling.grouping import comb_order
 from strive_data.schema import Floats, Indices, Times
 

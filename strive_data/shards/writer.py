@@ -25,8 +25,7 @@ import polars as pl
 from strive_data.common.files import replacing, sync_folder, temporary_of, write_bytes, write_json
 from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
-from strive_data.sampling.comb import inclusion_of
-from strive_data.sampling.density import z_scores
+from strive_data.sampling.comb import inclusion_of, z_scores
 from strive_data.sampling.samplers import ORDERED
 from strive_data.schema import (
     FAILURES_TABLE,

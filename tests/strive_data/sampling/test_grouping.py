@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
-from strive_data.sampling.comb import comb
-from strive_data.sampling.density import density, inclusion
+from strive_data.sampling.comb import comb, density, inclusion
 from strive_data.sampling.grouping import cluster_frames, comb_order, first_alike, serpentine
 from strive_data.sampling.samplers import draw
 

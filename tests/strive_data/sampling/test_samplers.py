@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
-from strive_data.sampling.density import z_scores
+from strive_data.sampling.comb import z_scores
 from strive_data.sampling.samplers import (
     NOISY,
     SAMPLERS,
