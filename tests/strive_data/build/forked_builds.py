@@ -15,14 +15,14 @@ from pathlib import Path
 
 from strive_data.build import pipeline as build_module
 from strive_data.build.pipeline import build
-from tests.strive_data.build.test_resume import BROKEN, REFUSED, Silent
-from tests.strive_data.made.engine import SETTINGS, FakeEngine
+from tests.strive_data.build.test_resume import BROKEN, REFUSED
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, Notes
 
 
 def run(annotation: Path, out: Path) -> None:
     build_module.make_engine = lambda *_, **__: FakeEngine(BROKEN, REFUSED)
     root = annotation.parent
-    build([annotation], data_root=root, out=out, settings=SETTINGS, observer=Silent())
+    build([annotation], data_root=root, out=out, settings=SETTINGS, observer=Notes())
 
 
 def forked(annotation: Path, out: Path) -> int:

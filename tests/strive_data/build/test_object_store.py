@@ -18,7 +18,8 @@ from strive_data.config import BuildSettings
 from strive_data.demo.draw import write_world
 from strive_data.errors import UsageError
 from tests.strive_data.build.killed_build import PROGRAM, command, start
-from tests.strive_data.build.test_resume import TIMES, Silent
+from tests.strive_data.build.test_resume import TIMES
+from tests.strive_data.made.engine import Notes
 
 pytest.importorskip("s3fs", reason="the extra [s3] is not installed")
 pytest.importorskip("moto.server", reason="moto is not installed")
@@ -108,7 +109,7 @@ def test_a_bucket_that_is_missing_is_named_before_the_model_is_loaded(world: Pat
                 data_root=world.parent,
                 out="s3://none/x",
                 settings=BuildSettings(),
-                observer=Silent(),
+                observer=Notes(),
             )
     assert str(raised.value) == (
         "cannot write s3://none/x/build.json: its bucket or container 'none' may be missing; make it, "

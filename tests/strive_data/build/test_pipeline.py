@@ -13,15 +13,15 @@ import pytest
 
 from strive_data.annotations.read import read_annotations
 from strive_data.build.pipeline import build
-from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.progress import ProgressCounts
 from strive_data.build.summary import BuildSummary
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.demo.draw import write_world
-from strive_data.engines.engine import Stopwatch
 from strive_data.errors import SettingsError, UsageError
 from strive_data.score.clip import ClipScorer
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.reader import ShardSet
+from tests.strive_data.made.engine import Notes
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=16, max_pixels=784),
@@ -31,32 +31,9 @@ SETTINGS = BuildSettings(
 )
 
 
-class Quiet:
-    """Observer that remembers."""
-
-    def __init__(self) -> None:
-        self.videos = self.questions = self.failures = 0
-
-        self.frames = self.written_bytes = self.shards = 0
-        self.watch = Stopwatch()
-
-    def start(self, totals: ProgressTotals) -> None:
-        self.expected = (totals.videos, totals.questions)
-
-    def advance(self, done: VideoDone) -> None:
-        self.videos, self.questions = self.videos + 1, self.questions + done.questions
-        self.failures += sum(done.failures.values())
-        self.frames, self.shards = self.frames + done.frames, self.shards + done.shards
-        self.written_bytes += done.written_bytes
-        self.watch.add(done.seconds)
-
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        self.end = (shards, written_bytes)
-
-
-def run(annotation: Path | Sequence[Path], out: Path, **options: object) -> tuple[BuildSummary, Quiet]:
+def run(annotation: Path | Sequence[Path], out: Path, **options: object) -> tuple[BuildSummary, Notes]:
     paths = [annotation] if isinstance(annotation, Path) else list(annotation)
-    observer = Quiet()
+    observer = Notes()
     arguments: dict[str, object] = {"data_root": paths[0].parent, "settings": SETTINGS, "workers": 1}
     summary = build(paths, out=out, observer=observer, **(arguments | options))  # type: ignore[arg-type]
     return summary, observer
@@ -68,12 +45,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(world: Path) -> tuple[Path, BuildSummary, Quiet]:
+def built(world: Path) -> tuple[Path, BuildSummary, Notes]:
     out = world.parent / "built"
     return (out, *run(world, out))
 
 
-def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
+def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSummary, Notes]) -> None:
     out, summary, observer = built
     assert (
         summary.counts["samples"],
@@ -81,19 +58,22 @@ def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSu
         summary.counts["shards"],
         summary.failures,
     ) == (8, 4, 2, ())
-    assert (observer.expected, observer.videos, observer.questions) == ((4, 8), 4, 8)
+    counts = ProgressCounts(observer.totals)
+    for done in observer.done:
+        counts.add(done)
+    assert (counts.totals.videos, counts.totals.questions, counts.videos, counts.questions) == (4, 8, 4, 8)
     # The last shard is committed behind the last video.
-    assert (observer.frames, observer.shards) == (4 * 16, 1)
+    assert (counts.frames, counts.shards) == (4 * 16, 1)
     sizes = [tar.stat().st_size - len(END_OF_ARCHIVE) for tar in out.glob("*.tar")]
-    assert observer.written_bytes == sum(sizes)
+    assert counts.written_bytes == sum(sizes)
     assert observer.end == (2, sum(tar.stat().st_size for tar in out.glob("*.tar")))
-    assert min(observer.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
+    assert min(counts.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     shards = ShardSet.open(out)
     rows = [question for _, question in read_annotations([world], world.parent).questions]
     assert [shards.read(i).meta.question for i in range(8)] == rows
 
 
-def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, BuildSummary, Quiet]) -> None:
+def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, BuildSummary, Notes]) -> None:
     names = sorted(path.name for path in built[0].iterdir())
     shards = [f"shard-00000{i}.{kind}" for i in range(2) for kind in ("json", "tar")]
     tables = ["failures.parquet", "frames.parquet", "index.parquet", "run.json", "samples.parquet"]
@@ -123,7 +103,7 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     assert run["settings"]["sampler"]["frames"] == 4
 
 
-def test_tables_agree_with_shards(built: tuple[Path, BuildSummary, Quiet]) -> None:
+def test_tables_agree_with_shards(built: tuple[Path, BuildSummary, Notes]) -> None:
     shards = ShardSet.open(built[0])
     frames = pl.read_parquet(built[0] / "frames.parquet")
     for i in range(len(shards)):
@@ -136,7 +116,7 @@ def test_tables_agree_with_shards(built: tuple[Path, BuildSummary, Quiet]) -> No
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_workers(
-    world: Path, built: tuple[Path, BuildSummary, Quiet]
+    world: Path, built: tuple[Path, BuildSummary, Notes]
 ) -> None:
     again = world.parent / "again"
     run(world, again, workers=2)
@@ -149,7 +129,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_workers(
 
 
 def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
-    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path
+    world: Path, built: tuple[Path, BuildSummary, Notes], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes((world.parent / "videos" / "world3-0000.mp4").read_bytes()[:700])
@@ -160,9 +140,9 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     extra.write_text("".join(json.dumps(r) + "\n" for r in bad))
     out = tmp_path / "out"
     summary, observer = run([world, extra], out)
-    assert (summary.counts["samples"], observer.failures) == (8, 1)
+    assert (summary.counts["samples"], sum(sum(one.failures.values()) for one in observer.done)) == (8, 1)
     # Regression: the broken video was counted among those of the samples.
-    assert (summary.counts["videos"], summary.counts["tried_videos"]) == (4, observer.videos) == (4, 5)
+    assert (summary.counts["videos"], summary.counts["tried_videos"]) == (4, len(observer.done)) == (4, 5)
     failures = pl.read_parquet(out / "failures.parquet")
     assert failures.select("sample_id", "stage").rows() == [("x", "decode"), ("y", "annotation")]
     assert (out / "shard-000000.tar").read_bytes() == (built[0] / "shard-000000.tar").read_bytes()
@@ -174,7 +154,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
-    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, built: tuple[Path, BuildSummary, Notes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
     filled, _ = run(world, tmp_path / "filled", cache=cache)
@@ -207,7 +187,7 @@ def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
 
 
 def test_a_damaged_entry_is_named_and_made_again(
-    world: Path, built: tuple[Path, BuildSummary, Quiet], tmp_path: Path
+    world: Path, built: tuple[Path, BuildSummary, Notes], tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     run(world, tmp_path / "one", cache=cache)
@@ -244,16 +224,16 @@ def test_unusable_folders_are_refused_before_any_work(world: Path, tmp_path: Pat
         run(world, tmp_path / "file")
 
 
-def test_a_finished_build_is_left_alone(world: Path, built: tuple[Path, BuildSummary, Quiet]) -> None:
+def test_a_finished_build_is_left_alone(world: Path, built: tuple[Path, BuildSummary, Notes]) -> None:
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
     summary, observer = run(world, built[0])
     assert (summary.unchanged, summary.counts["samples"], summary.resumed) == (True, 8, 8)
-    assert observer.videos == 0
+    assert observer.done == []
     assert before == {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in built[0].iterdir()}
 
 
 def test_an_unknown_engine_is_refused_where_nothing_is_left_to_do_too(
-    world: Path, built: tuple[Path, BuildSummary, Quiet]
+    world: Path, built: tuple[Path, BuildSummary, Notes]
 ) -> None:
     with pytest.raises(SettingsError, match="unknown engine 'lokal', did you mean 'local'"):
         run(world, built[0], engine="lokal")

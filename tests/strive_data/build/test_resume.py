@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from strive_data.build import pipeline as build_module
 from strive_data.build.merge import merge_builds
 from strive_data.build.pipeline import build
-from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.progress import ProgressTotals
 from strive_data.build.summary import BuildSummary, TooManyFailuresError
 from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import DamagedError, UsageError
 from tests.strive_data.build.crash_images import recorded
-from tests.strive_data.made.engine import SETTINGS, FakeEngine, write_annotation
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, Notes, write_annotation
 
 TIMES = ("seconds", "stage_seconds", "sha256")
 # Videos of one to three rows, mixed; e and h are broken, row d6 is refused; the last rows fail.
@@ -47,24 +47,13 @@ class Killed(FakeEngine):
                 raise KeyboardInterrupt
 
 
-class Silent:
-    def start(self, totals: ProgressTotals) -> None:
-        self.totals = totals
-
-    def advance(self, done: VideoDone) -> None:
-        pass
-
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        self.end = (shards, written_bytes)
-
-
 def run(
     annotation: Path,
     out: Path,
     engine: FakeEngine | None = None,
     *,
     retry: bool = False,
-    observer: Silent | None = None,
+    observer: Notes | None = None,
     settings: BuildSettings = SETTINGS,
 ) -> tuple[BuildSummary, FakeEngine]:
     chosen = engine or FakeEngine(BROKEN, REFUSED)
@@ -75,7 +64,7 @@ def run(
             data_root=annotation.parent,
             out=out,
             settings=settings,
-            observer=observer or Silent(),
+            observer=observer or Notes(),
             retry_failed=retry,
         )
     return summary, chosen
@@ -217,7 +206,7 @@ def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
 def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp_path: Path) -> None:
     """Two videos fail, one for good: a round of it shows one row less, not the old failures and the new."""
     annotation, out = write_annotation(tmp_path / "data", "abbc"), tmp_path / "out"
-    seen = Silent()
+    seen = Notes()
     run(annotation, out, FakeEngine("bc", ()), observer=seen)
     assert seen.totals == ProgressTotals(videos=3, questions=4)
     held = counts_of(out)

@@ -15,7 +15,8 @@ from PIL import Image
 from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.errors import DamagedError, UsageError
-from tests.strive_data.build.test_pipeline import Quiet, build
+from tests.strive_data.build.test_pipeline import build
+from tests.strive_data.made.engine import Notes
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=4, max_pixels=784),
@@ -60,7 +61,7 @@ def run(root: Path, kind: str, rows: int, *, retry: bool = False) -> tuple[bool,
         data_root=root,
         out=root / "out",
         settings=SETTINGS,
-        observer=Quiet(),
+        observer=Notes(),
         workers=1,
         retry_failed=retry,
     )

@@ -8,7 +8,6 @@ import pytest
 
 from strive_data.annotations.read import Annotations, Reading
 from strive_data.build.pipeline import PendingJobs, next_attempt, plan_pending_jobs, run_jobs
-from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.build.source_files import SourceFiles
 from strive_data.build.summary import (
     BuildSummary,
@@ -27,22 +26,8 @@ from strive_data.schema import FailedRow, failed_row, question_hash
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import Manifest
 from strive_data.shards.writer import ShardStream
-from tests.strive_data.made.engine import SETTINGS, FakeEngine
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, Notes
 from tests.strive_data.made.samples import a_question
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.done: list[VideoDone] = []
-
-    def start(self, totals: ProgressTotals) -> None:
-        raise NotImplementedError
-
-    def advance(self, done: VideoDone) -> None:
-        self.done.append(done)
-
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        raise NotImplementedError
 
 
 def some_work() -> PendingJobs:

@@ -14,7 +14,7 @@ from strive_data.build.pipeline import build
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings
 from strive_data.demo.draw import write_world
 from strive_data.schema import PROBLEM_TYPES
-from tests.strive_data.build.test_pipeline import Quiet
+from tests.strive_data.made.engine import Notes
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=12, max_pixels=112 * 112),
@@ -56,7 +56,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with table.open("a") as file:
         file.writelines(json.dumps({"problem": "What is it?", **row}) + "\n" for row in ROWS)
     out = root / "build"
-    summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
+    summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Notes(), workers=1)
     assert (summary.counts["samples"], summary.failures) == (7, ())
     kinds = pl.read_parquet(out / "samples.parquet")["problem_type"]
     assert set(kinds) == set(PROBLEM_TYPES)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.local import make_sample
@@ -21,6 +22,22 @@ from tests.strive_data.made.samples import some_candidates
 SETTINGS = BuildSettings(
     sampler=SamplerSettings(frames=4, variants=2), shard=ShardSettings(max_samples=3, max_bytes=1 << 20)
 )
+
+
+class Notes:
+    """An observer that remembers: the `totals` at the start, `done` videos, `end` (shards, bytes)."""
+
+    def __init__(self) -> None:
+        self.done: list[VideoDone] = []
+
+    def start(self, totals: ProgressTotals) -> None:
+        self.totals = totals
+
+    def advance(self, done: VideoDone) -> None:
+        self.done.append(done)
+
+    def finish(self, *, shards: int, written_bytes: int) -> None:
+        self.end = (shards, written_bytes)
 
 
 class FakeEngine:

@@ -23,11 +23,10 @@ from tests.strive_data.build.test_resume import (
     TIMES,
     VIDEOS,
     Killed,
-    Silent,
     content,
     run,
 )
-from tests.strive_data.made.engine import SETTINGS, FakeEngine, write_annotation
+from tests.strive_data.made.engine import SETTINGS, FakeEngine, Notes, write_annotation
 
 URL = "memory://bucket/built"
 
@@ -57,7 +56,7 @@ def run_remote(
         patch.setattr(build_module, "make_engine", lambda *_, **__: engine or FakeEngine(BROKEN, REFUSED))
         root = annotation.parent
         return build(
-            [annotation], data_root=root, out=URL, settings=settings, observer=Silent(), retry_failed=retry
+            [annotation], data_root=root, out=URL, settings=settings, observer=Notes(), retry_failed=retry
         )
 
 
@@ -224,7 +223,7 @@ def test_messages_name_the_url_and_not_the_copy_of_this_machine(
     run_remote(annotation)
     other = replace(SETTINGS, sampler=replace(SETTINGS.sampler, alpha=0.9))
     with pytest.raises(UsageError, match=f"^--out {URL} holds a build with other settings: sampler"):
-        build([annotation], data_root=annotation.parent, out=URL, settings=other, observer=Silent())
+        build([annotation], data_root=annotation.parent, out=URL, settings=other, observer=Notes())
     store.put("shard-000000.json", annotation)
     with pytest.raises(DamagedError, match=f"^{URL}/shard-000000.json"):
         run_remote(annotation)

@@ -35,8 +35,8 @@ from strive_rl.policy import Policy
 from strive_rl.train import state
 from strive_rl.train.state import start
 from strive_rl.train.trainer import fit
-from tests.strive_data.build.test_pipeline import Quiet
 from tests.strive_data.export.test_export import READERS, check_key_frames, expected
+from tests.strive_data.made.engine import Notes
 from tests.strive_rl.made.models import TINY_MODELS
 
 SETTINGS = BuildSettings(
@@ -91,7 +91,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with table.open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in EXTRA))
     out = root / "built"
-    summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Quiet(), workers=1)
+    summary = build([table], data_root=table.parent, out=out, settings=SETTINGS, observer=Notes(), workers=1)
     assert (summary.counts["samples"], summary.failures) == (2 + len(EXTRA), ())
     return out
 

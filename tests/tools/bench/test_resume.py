@@ -4,22 +4,9 @@ from pathlib import Path
 
 from strive_data.annotations.read import read_annotations
 from strive_data.build.pipeline import build
-from strive_data.build.progress import ProgressTotals, VideoDone
 from strive_data.config import BuildSettings
+from tests.strive_data.made.engine import Notes
 from tools.bench.resume import write_annotation, write_finished_build
-
-
-class Unseen:
-    """An observer of a build that has nothing to do."""
-
-    def start(self, work: ProgressTotals) -> None:
-        raise AssertionError(f"started with {work}")
-
-    def advance(self, done: VideoDone) -> None:
-        raise AssertionError(f"did {done}")
-
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        raise AssertionError(f"finished with {shards} shards")
 
 
 def test_the_simulated_build_is_a_finished_one_to_the_build_itself(tmp_path: Path) -> None:
@@ -28,7 +15,7 @@ def test_the_simulated_build_is_a_finished_one_to_the_build_itself(tmp_path: Pat
     out = tmp_path / "build"
     write_finished_build(annotation, out)
     summary = build(
-        [annotation], data_root=annotation.parent, out=out, settings=BuildSettings(), observer=Unseen()
+        [annotation], data_root=annotation.parent, out=out, settings=BuildSettings(), observer=Notes()
     )
     assert summary.unchanged
     # Videos are counted in the tables, which hold one sample a shard here.
