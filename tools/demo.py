@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -117,9 +118,12 @@ def run(command: str) -> None:
     program, *rest = shlex.split(command)
     # Small matrices: more threads than one only wait for each other.
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    status = subprocess.run([Path(sys.executable).parent / program, *rest], env=environment).returncode
+    process = subprocess.Popen([Path(sys.executable).parent / program, *rest], env=environment)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command has it too, and saves what it has
+    status = process.wait()
+    signal.signal(signal.SIGINT, before)
     if status:
-        raise SystemExit(status)
+        raise SystemExit(status if status > 0 else 128 - status)
 
 
 def results(out: Path, name: str) -> dict[str, Any]:

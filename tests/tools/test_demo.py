@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +70,40 @@ def test_the_demo_runs_end_to_end(tmp_path: Path) -> None:
     assert again.stdout.count("(done before)") == 9
     assert (out / "run" / "metrics.jsonl").read_bytes() == before
     Qwen2_5_VLForConditionalGeneration.from_pretrained(out / "run" / "model")
+
+
+def test_ctrl_c_lets_the_command_save_first(tmp_path: Path) -> None:
+    """Regression: the demo killed training a quarter of a second after Ctrl-C, while it saved."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"
+        "print('working', flush=True)\n"
+        "signal.sigwait([signal.SIGINT])\n"
+        "sys.stdin.readline()\n"  # as long as saving takes
+        "print('saved', flush=True)\n"
+        "sys.exit(130)\n"
+    )
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from tools.demo import run\nrun('{Path(sys.executable).name} {slow}')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        while child.stdout.readline() != "working\n":
+            pass
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=1)
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "saved\n"
+        assert child.wait() == 130
