@@ -60,17 +60,23 @@ def require_new(file: Path) -> None:
         raise UsageError(f"{file} is there already: move it, or give another --out")
 
 
-def require_results(folder: Path) -> None:
-    """Raise UsageError where the folder is no finished one of `strive-rl eval` or `score`."""
+def require_results(*folders: Path) -> None:
+    """Raise UsageError that names all folders that are no finished ones of `strive-rl eval` or `score`."""
+    if problems := [problem for folder in dict.fromkeys(folders) if (problem := _no_results(folder))]:
+        raise UsageError("\n".join(problems))
+
+
+def _no_results(folder: Path) -> str:
     if not folder.exists():
-        raise UsageError(f"no such folder: {folder}{near_path(folder)}")
-    if not (folder / RESULTS_FILE).is_file():
-        inside = [path.parent for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
-        hint = f", did you mean {inside[0]}?" if inside else ""
-        raise UsageError(
-            f"{folder}: no {RESULTS_FILE} in it, expected a finished folder of `strive-rl eval` or "
-            f"`strive-rl score`{hint}"
-        )
+        return f"no such folder: {folder}{near_path(folder)}"
+    if (folder / RESULTS_FILE).is_file():
+        return ""
+    inside = [path.parent for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
+    hint = f", did you mean {inside[0]}?" if inside else ""
+    return (
+        f"{folder}: no {RESULTS_FILE} in it, expected a finished folder of `strive-rl eval` or "
+        f"`strive-rl score`{hint}"
+    )
 
 
 def require_model(name: str, device: str | None = None) -> None:

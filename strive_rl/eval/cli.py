@@ -336,8 +336,7 @@ def compare(
     """B minus A, paired question by question, with intervals over videos and sign tests."""
     from strive_rl.common.preflight import require_results
 
-    require_results(a)
-    require_results(b)
+    require_results(a, b)
     from strive_rl.eval import compare as comparing
     from strive_rl.eval.table import compare_heading, compare_table
 

@@ -234,7 +234,12 @@ def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
     line |= {"output": "B", "extracted": "B", "accuracy": 1.0}
     (tmp_path / "out" / "after" / "predictions.jsonl").write_text(json.dumps(line) + "\n")
     good = tmp_path / "out" / "after"
-    results = typed(*(["compare", good, b] for b in (tmp_path / "out", tmp_path / "out/aftr", good)))
-    assert [code for code, _ in results] == [2, 2, 0]
+    pairs = [
+        *((good, b) for b in (tmp_path / "out", tmp_path / "out/aftr", good)),
+        (tmp_path / "x", tmp_path / "y"),
+    ]
+    results = typed(*(["compare", *pair] for pair in pairs))
+    assert [code for code, _ in results] == [2, 2, 0, 2]
+    assert all(f"no such folder: {tmp_path}/{name}" in results[3][1] for name in "xy")
     assert f"did you mean {good}" in results[0][1]
     assert f"no such folder: {tmp_path}/out/aftr, did you mean {good}?" in results[1][1]
