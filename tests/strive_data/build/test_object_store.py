@@ -88,8 +88,10 @@ def test_a_build_killed_on_an_object_store_ends_with_the_objects_of_a_local_one(
     assert "run.json" not in store.sizes()
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert "kept from earlier starts" in done.stdout, done.stderr
-    assert sorted(store.sizes()) == sorted(path.name for path in (tmp_path / "local").iterdir())
-    for path in (tmp_path / "local").iterdir():
+    # Videos behind a URL have no times.
+    local = [path for path in (tmp_path / "local").iterdir() if path.name != "videos.json"]
+    assert sorted(store.sizes()) == sorted(path.name for path in local)
+    for path in local:
         if path.name != "run.json":
             assert store.read(path.name) == path.read_bytes(), path.name
     ours, theirs = json.loads(store.read("run.json")), json.loads((tmp_path / "local/run.json").read_text())
