@@ -16,13 +16,14 @@ from strive_data.common.settings import load, settings_file
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.common.options import MaxNewTokens, Model, RunFolder, Seed, TrainSettingsHelp
-from strive_rl.eval.cli import compare, evaluate, probe, score
+from strive_rl.eval.commands import compare, evaluate, probe, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from strive_data.shards.reader import ShardSet
     from strive_rl.config import TrainSettings
+    from strive_rl.data import Builds
 
 app = console.make_app("Train and evaluate a video policy on the shards of strive-data build.")
 
@@ -71,9 +72,10 @@ def train(
     file = settings_file(config, "runs")
     settings = load(TrainSettings, config=file, options=options, assignments=set_ or ())
     if dry_run:
-        return _plan(shards, model, settings, heldout, nproc)
+        _plan(shards, model, settings, heldout, nproc)
+        return
     with locked(out, RESUME):
-        code = _train(
+        _train(
             shards,
             model=model,
             out=out,
@@ -82,7 +84,6 @@ def train(
             resume=resume or resume_from is not None,
             resume_from=resume_from,
         )
-    raise typer.Exit(code)
 
 
 def _train(
@@ -94,22 +95,25 @@ def _train(
     heldout: str | None,
     resume: bool,
     resume_from: Path | None,
-) -> int:
-    """Train; the exit code. What is wrong without torch is refused before it is imported."""
+) -> None:
+    """Train. What is wrong without torch is refused before it is imported."""
     from strive_rl.common.preflight import first_process
     from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.run_settings import require_resumable
+    from strive_rl.train.checkpoint import find
 
     if first_process():
         _require_run(out, model, settings, resume=resume)
     data, test = _opened(shards, settings, heldout)
     if first_process():
-        _require_builds(data, test, settings)
+        builds = _require_builds(data, test, settings)
         if resume:
-            _require_resumable(out, data, test, model, settings, resume_from)
+            require_resumable(out, settings, model=model, shards=builds, heldout=test)
+            find(out, resume_from)
     quiet_libraries()
     from strive_rl.train.launch import launch
 
-    return launch(
+    launch(
         data,
         model=model,
         out=out,
@@ -162,8 +166,9 @@ def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool
     require_model(model, settings.policy.device)
 
 
-def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings: TrainSettings) -> None:
-    """Raise UsageError for builds that cannot serve the settings; warn of shared held-out videos."""
+def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings: TrainSettings) -> Builds:
+    """The builds as one. Raises UsageError where they cannot serve the settings; warns of shared held-out
+    videos."""
     from strive_rl.data import Builds
     from strive_rl.data.dataset import trained_videos
     from strive_rl.eval.frames import require_heldout
@@ -173,23 +178,7 @@ def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings
     require_heldout(heldout, builds, settings)
     if heldout and (shared := trained_videos(builds, heldout)):
         echo(f"warning: {shared}", err=True)
-
-
-def _require_resumable(
-    out: Path,
-    data: Sequence[ShardSet],
-    heldout: ShardSet | None,
-    model: str,
-    settings: TrainSettings,
-    wanted: Path | None,
-) -> None:
-    """Raise UsageError where the run of `out` was made otherwise, or has no such checkpoint."""
-    from strive_rl.common.run_settings import require_resumable
-    from strive_rl.data import Builds
-    from strive_rl.train.checkpoint import find
-
-    require_resumable(out, settings, model=model, shards=Builds(data), heldout=heldout)
-    find(out, wanted)
+    return builds
 
 
 @app.command()
@@ -201,7 +190,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the model as a plain folder of transformers, without the trainer's state."""
-    from strive_rl.train.export import export as write
+    from strive_rl.train.checkpoint import export as write
 
     taken = write(source, out, adapter=adapter)
     echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
@@ -244,7 +233,7 @@ def plot(
     ] = False,
 ) -> None:
     """Curves of runs on one page: reward, exploration, policy, speed."""
-    from strive_rl.inspect.plot import plot as plot_runs
+    from strive_rl.inspect.curves import plot as plot_runs
 
     panels, arms = plot_runs(runs, out, smooth=smooth, group=group)
     echo(f"{out}: {plural(panels, 'panel')} of {plural(arms, 'group' if group else 'run')}")

@@ -40,7 +40,7 @@ def unreachable(url: str) -> OSError | None:
     from urllib.request import getproxies  # Here: it takes long to import, and few commands need it.
 
     parts = urlsplit(url)
-    if getproxies().get(parts.scheme):
+    if getproxies().keys() & {parts.scheme, "all"}:
         return None
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

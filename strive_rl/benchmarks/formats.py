@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.item import Benchmark, Item, text_of
+from strive_rl.benchmarks.items import Benchmark, Item, text_of
 from strive_rl.benchmarks.predictions import (
     EXPECTED,
     Prediction,

@@ -11,7 +11,7 @@ from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.answers.judge import grading_prompt
 from strive_rl.benchmarks.formats import FORMATS
-from strive_rl.benchmarks.item import Benchmark, Item, Scored
+from strive_rl.benchmarks.items import Benchmark, Item, Scored
 from strive_rl.benchmarks.predictions import Records, join, read_records
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS, judged_letter
 from strive_rl.benchmarks.scoring import own_extracted, scored

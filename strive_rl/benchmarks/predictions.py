@@ -17,8 +17,7 @@ from typing import Any
 from strive_data.annotations.question import question_of
 from strive_data.annotations.videos import VideoFolder
 from strive_data.errors import SampleError, UsageError
-from strive_rl.benchmarks.item import Benchmark, Item
-from strive_rl.benchmarks.items import tags_of
+from strive_rl.benchmarks.items import Benchmark, Item, tags_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from posixpath import splitext
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from strive_data.common.files import VIDEO_SUFFIXES
 from strive_rl.answers.vote import Election, elect
-from strive_rl.benchmarks.item import (
+from strive_rl.benchmarks.items import (
     PRODUCT,
     Benchmark,
     Convention,
@@ -25,6 +25,8 @@ from strive_rl.benchmarks.verdicts import final_text, open_form
 from strive_rl.common.statistics import Estimate, estimate, macro_estimate, widened
 
 Missing = Literal["wrong", "exclude"]
+Pair = tuple[Scored, Scored]
+"""A question under A and under B."""
 Bootstrap = tuple[int, int]
 """(resamples, seed)"""
 ABSENT = ("missing", "unusable")
@@ -311,3 +313,44 @@ def _part(benchmark: Benchmark, rows: Sequence[Scored], bootstrap: Bootstrap) ->
     if judge := _judge(benchmark, rows, bootstrap):
         part["judge"] = judge
     return part
+
+
+def covered_pairs(convention: Convention, pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs of which both belong to the convention's mean."""
+    first, second = (
+        {row.sample_id for row in covered(convention, [pair[side] for pair in pairs])} for side in (0, 1)
+    )
+    shared = first & second
+    return [pair for pair in pairs if pair[0].sample_id in shared]
+
+
+def knowledge_gains(benchmark: Benchmark, pairs: Sequence[Pair]) -> dict[str, dict[str, float | None]]:
+    """By convention, what B knows that A did not (A without the video, B with it), on the benchmark's track.
+
+    Δ = (B − A) / (1 − A) of the accuracies; wrong → right as a share of what A had wrong, right → wrong of
+    what A had right. An answer that a convention leaves out is not right.
+    """
+    tag, value = benchmark.knowledge or ("", "")
+    track = [pair for pair in pairs if pair[0].tags.get(tag) == value]
+    gains: dict[str, dict[str, float | None]] = {}
+    for convention in benchmark.conventions:
+        both = covered_pairs(convention, track)
+        right = [tuple(row.values.get(convention.name) == 1 for row in pair) for pair in track]
+        if not both:
+            continue
+        before, after = (
+            sum(pair[side].values[convention.name] or 0.0 for pair in both) / len(both) for side in (0, 1)
+        )
+        gains[convention.name] = {
+            "before": before,
+            "after": after,
+            "delta": (after - before) / (1 - before) if before < 1 else None,
+            "wrong_to_right": _share(second for first, second in right if not first),
+            "right_to_wrong": _share(not second for first, second in right if first),
+        }
+    return gains
+
+
+def _share(flags: Iterable[bool]) -> float | None:
+    known = list(flags)
+    return sum(known) / len(known) if known else None

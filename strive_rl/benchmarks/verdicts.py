@@ -27,7 +27,7 @@ from strive_data.annotations.numbers import fold_number_text, parse_number
 from strive_rl.answers.accuracy import outside_thoughts
 from strive_rl.answers.choice import read_choice
 from strive_rl.answers.statements import conclusion, plain_text, read_number, statements
-from strive_rl.benchmarks.item import OFFICIAL, ROBUST, Convention, Item, Tags, Verdict
+from strive_rl.benchmarks.items import OFFICIAL, ROBUST, Convention, Item, Tags, Verdict
 
 END_TOKENS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<eos>")
 OPEN_FORM = "The final answer is a number with its unit, or a few words, and nothing else."

@@ -21,6 +21,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from strive_data.errors import StriveError
 
 T = TypeVar("T")
+# The exit code, as of any error; and how long a process that is done waits for the shares of all others.
+FAILED = 2
+PATIENCE_MINUTES = 7 * 24 * 60.0
 
 
 class SharedError(StriveError):
@@ -42,8 +45,18 @@ def processes(timeout_minutes: float = 30) -> Iterator[None]:
     """Join the other processes of this run inside of this context, where torchrun started several.
 
     A process that waits for another one longer than the time-out ends with an error. Each takes the CUDA
-    device of its number on its machine, where there is one.
+    device of its number on its machine, where there is one. Where another process has failed, this one ends
+    without a word: the first one prints the reason.
     """
+    try:
+        with _joined(timeout_minutes):
+            yield
+    except PeerFailedError as error:
+        raise SystemExit(FAILED) from error
+
+
+@contextmanager
+def _joined(timeout_minutes: float) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,12 +51,13 @@ def of_step(path: Path, step: int | None = None) -> list[Record]:
     if not path.is_file():
         return []
     with path.open("rb") as file:
+        whole = _line_start(file, file.seek(0, os.SEEK_END))
         if step is None:
-            last = _last_line(file)
-            if last is None:
+            if not whole:
                 return []
-            step = _step_of(last, path)
-        start, end = (_offset_of(file, path, bound) for bound in (step, step + 1))
+            step = _step_at(file, path, whole - 1)
+        start = _place_of(file, path, whole, step)
+        end = _place_of(file, path, whole, step + 1, start)
         file.seek(start)
         return [_record(line, f"{path}, step {step}") for line in file.read(end - start).splitlines()]
 
@@ -65,8 +67,8 @@ def first_and_last_step(path: Path) -> tuple[int, int] | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        first, last = file.readline(), _last_line(file)
-        return (_step_of(first, path), _step_of(last, path)) if last else None
+        whole = _line_start(file, file.seek(0, os.SEEK_END))
+        return (_step_at(file, path, 0), _step_at(file, path, whole - 1)) if whole else None
 
 
 def cut_back(path: Path, step: int | None = None) -> None:
@@ -77,8 +79,11 @@ def cut_back(path: Path, step: int | None = None) -> None:
     if not path.is_file():
         return
     with path.open("rb+") as file:
-        end = _whole_bytes(file) if step is None else _offset_of(file, path, step + 1)
-        if end < os.fstat(file.fileno()).st_size:
+        size = file.seek(0, os.SEEK_END)
+        end = _line_start(file, size)
+        if step is not None and end and _step_at(file, path, end - 1) > step:
+            end = _place_of(file, path, end, step + 1)
+        if end < size:
             file.truncate(end)
             os.fsync(file.fileno())
 
@@ -110,53 +115,28 @@ def _record(content: bytes, where: str, keys: Sequence[str] = ()) -> Record:
     return body
 
 
-def _step_of(line: bytes, path: Path) -> int:
-    step = _record(line, str(path), ["step"])["step"]
+def _place_of(file: BinaryIO, path: Path, whole: int, step: int, first: int = 0) -> int:
+    """Where the first line of `step` or a later one begins, from the place `first` on; `whole`, the end of
+    the whole lines, without one."""
+    return bisect_left(range(whole), step, first, key=lambda place: _step_at(file, path, place))
+
+
+def _step_at(file: BinaryIO, path: Path, place: int) -> int:
+    """The step of the line that holds the byte at this place."""
+    file.seek(_line_start(file, place))
+    step = _record(file.readline(), str(path), ["step"])["step"]
     if type(step) is not int:
         raise UsageError(f"{path}: got step {step!r}, expected a whole number")
     return step
 
 
-def _offset_of(file: BinaryIO, path: Path, step: int) -> int:
-    """Where the first whole line of `step` or a later one begins; the end of the whole lines without one."""
-    end = _whole_bytes(file)
-    low, high = 0, end
-    while low < high:
-        middle = (low + high) // 2
-        start = _line_from(file, middle)
-        if start >= end or _step_of(file.readline(), path) >= step:
-            high = middle
-        else:
-            low = start + 1
-    return min(_line_from(file, low), end)
-
-
-def _line_from(file: BinaryIO, offset: int) -> int:
-    """Where the first line that begins at `offset` or later begins; the file stands there."""
-    file.seek(max(0, offset - 1))
-    if offset:
-        file.readline()
-    return file.tell()
-
-
-def _whole_bytes(file: BinaryIO, block_bytes: int = 1 << 16) -> int:
-    """Bytes up to the end of the last whole line."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - block_bytes)
+def _line_start(file: BinaryIO, place: int, block_bytes: int = 1 << 14) -> int:
+    """Where the line that holds the byte at this place begins."""
+    while place:
+        start = max(0, place - block_bytes)
         file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
+        found = file.read(place - start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
-        end = start
+        place = start
     return 0
-
-
-def _last_line(file: BinaryIO, block_bytes: int = 1 << 16) -> bytes | None:
-    end = start = _whole_bytes(file)
-    line = b""
-    while start and b"\n" not in line[:-1]:
-        start = max(0, start - block_bytes)
-        file.seek(start)
-        line = file.read(end - start)
-    return line[line.rfind(b"\n", 0, -1) + 1 :] or None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,10 +65,26 @@ Format = Annotated[
 Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
 
 
-def _train_settings() -> type:
-    from strive_rl.config import TrainSettings
+def settings_help(*classes: str) -> Any:
+    """The option --help-settings of a command: its settings, as `settings_option`, by "module:class"; of a
+    command that is used in two ways as "way=module:class". They are imported when they are wanted."""
 
-    return TrainSettings
+    def load() -> Any:
+        named = [each.rpartition("=") for each in classes]
+        found = {way: pkgutil.resolve_name(name) for way, _, name in named}
+        return found if len(found) > 1 else found[""]
+
+    return settings_option(load)
 
 
-TrainSettingsHelp = Annotated[str | None, settings_option(_train_settings)]
+TrainSettingsHelp = Annotated[str | None, settings_help("strive_rl.config:TrainSettings")]
+EvalSettingsHelp = Annotated[
+    str | None,
+    settings_help(
+        "--shards and --benchmark=strive_rl.eval.config:EvalSettings",
+        "--benchmark alone, or with another default there=strive_rl.eval.config:BenchmarkSettings",
+    ),
+]
+ProbeSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.config:ProbeSettings")]
+ScoreSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.score:ScoreSettings")]
+CompareSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.compare:CompareSettings")]

@@ -21,9 +21,10 @@ from strive_data.common.hub import require_hub
 from strive_data.common.settings import require_device
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import require_intact
+from strive_rl.common.run_settings import RESULTS_FILE
 from strive_rl.config import DEMOS, VLLM_MODELS
 
-CONFIG_FILE, RESULTS_FILE = "config.json", "results.json"
+CONFIG_FILE = "config.json"
 RESUME = "give the same command with --resume"
 
 

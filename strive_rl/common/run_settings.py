@@ -16,9 +16,12 @@ from strive_rl.config import DEMOS, TrainSettings
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
 ROLLOUTS_FILE = "rollouts.jsonl"
+RESULTS_FILE = "results.json"
+"""Written last: a folder with it is finished."""
+PROGRESS_FILE = "progress.jsonl"
 RECORD_KEYS = ("settings", "model", "shards_fingerprint", "versions")
 # Results that a folder may hold beside its settings: of training or of an evaluation.
-WORK = ("*.jsonl", "results.json", "checkpoint-*", "model")
+WORK = ("*.jsonl", RESULTS_FILE, "checkpoint-*", "model")
 # Settings that may change when a run is resumed: when it ends and saves, how much memory its backward pass
 # takes, how its data is fetched, and which trackers it has.
 FREE = frozenset(
@@ -183,6 +186,21 @@ def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Pa
         raise UsageError(
             f"{out} holds an evaluation, made otherwise ({'; '.join(changed)}): restore that, or "
             "give another --out"
+        )
+
+
+def require_evaluation(out: Path, settings: dict[str, Any], *, model: str, shards: Source) -> None:
+    """Raise UsageError where `out` holds a run, or an evaluation of other settings, model or shards, finished
+    or not, and name the difference."""
+    finished = (out / RESULTS_FILE).is_file()
+    before = [jsonl.read_json(out / RESULTS_FILE)] if finished else jsonl.read(out / PROGRESS_FILE)[:1]
+    if before:
+        now = run_identity(settings, model=model, shards=shards)
+        named = {name: now[name] for name in ("settings", "model", "shards_fingerprint")}
+        require_finished(before[0], named, out)
+    elif (out / SETTINGS_FILE).exists():
+        raise UsageError(
+            f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
         )
 
 

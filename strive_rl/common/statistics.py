@@ -52,20 +52,6 @@ def _estimate(mean: float, resampled: Floats | None, questions: int, videos: int
     return Estimate(mean=mean, low=ends[0], high=ends[1], questions=questions, videos=videos)
 
 
-def share_estimate(
-    values_N: npt.ArrayLike, videos_N: Sequence[str], *, resamples: int, seed: int
-) -> Estimate | None:
-    """As `estimate`, for values from 0 to 1, `widened`."""
-    return widened(estimate(values_N, videos_N, resamples=resamples, seed=seed))
-
-
-def difference_estimate(
-    values_N: npt.ArrayLike, videos_N: Sequence[str], *, resamples: int, seed: int
-) -> Estimate | None:
-    """As `estimate`, for differences from -1 to 1, `widened`."""
-    return widened(estimate(values_N, videos_N, resamples=resamples, seed=seed), difference=True)
-
-
 def widened(made: Estimate | None, *, difference: bool = False) -> Estimate | None:
     """The estimate, with another interval where every resample has one mean: equal answers are no certainty.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -22,13 +21,13 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from strive_data.common.console import echo
+from strive_data.common.hub import unreachable
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import one_line
 from strive_rl.common.run_settings import flat
 
 WANDB_ID_FILE = "wandb-id"
 WANDB_URL = "https://api.wandb.ai"
-CONNECT_SECONDS = 5.0
 FINISH_SECONDS = 60.0
 # Not a value of a step: its number is given apart.
 LEFT_OUT = "step"
@@ -145,13 +144,8 @@ def _require_wandb_account(url: str) -> None:
     host = urlsplit(url).hostname or url
     if not os.environ.get("WANDB_API_KEY") and not _netrc_has(host):
         raise UsageError(f"log=wandb: no key for {host}; set WANDB_API_KEY or run `wandb login`; {without}")
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return  # The proxy resolves the name.
-    port = urlsplit(url).port or (80 if url.startswith("http:") else 443)
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise UsageError(f"log=wandb: cannot reach {host}: {error}; {without}") from error
+    if error := unreachable(url):
+        raise UsageError(f"log=wandb: cannot reach {host}: {error}; {without}")
 
 
 def _netrc_has(host: str) -> bool:

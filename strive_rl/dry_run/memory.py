@@ -196,7 +196,7 @@ class Estimate:
     `saving_bytes` are main memory while a checkpoint is written: on a CPU the process and what adapters are
     merged into, elsewhere a copy of the weights. Of several processes each holds all weights and its slice of
     them in sampling, its slice and two layers at a time in the update. With vLLM, what it takes is not
-    counted; merged adapters, keys and values, and probabilities are then 0.
+    counted, nor are merged adapters, keys and values, and probabilities.
     """
 
     video_tokens: int
@@ -249,21 +249,16 @@ def estimate(
     updated = min(policy.groups_per_pass, questions) * settings.data.variants
     behind = rollout.completions * rollout.max_new_tokens
     row, learned = prompt + behind, updated * behind
-    trained = shape.parameters - (0 if policy.train_vision else shape.vision_parameters)
-    if policy.lora_rank:
-        trained = shape.adapter_parameters * policy.lora_rank
+    tower = 0 if policy.train_vision else shape.vision_parameters
+    trained = shape.adapter_parameters * policy.lora_rank or shape.parameters - tower
     master = 0 if bytes_a_weight == FLOAT_BYTES else MASTER_BYTES
     weights = shape.parameters * bytes_a_weight
     # Put together from all processes at a time in the update: two decoder layers and what is in none.
     gathered = (2 * shape.layer_parameters + shape.outside_parameters) * bytes_a_weight
     apart = settings.algorithm.kl_beta > 0 and not policy.lora_rank
-    key_values = 2 * shape.layers * shape.key_value_heads * shape.head_width * bytes_a_weight
-    state = shape.linear.state_bytes(bytes_a_weight)
     optimizer = trained * (MOMENTS_BYTES + master) // processes
     merged = shape.adapted_parameters * bytes_a_weight if policy.lora_rank else 0
-    process = PROCESS_BYTES if on_cpu else 0
-    own = rollout.engine == "builtin"
-    drawn = DRAW_COPIES * sampled * rollout.completions * shape.vocabulary * FLOAT_BYTES
+    process, own = PROCESS_BYTES if on_cpu else 0, rollout.engine == "builtin"
     chunk = min(learned, policy.logits_chunk_tokens)
     always = {"reference": weights // processes if apart else 0, "optimizer": optimizer}
     return Estimate(
@@ -275,9 +270,7 @@ def estimate(
             "process": process,
             "weights": weights + (weights // processes if processes > 1 else 0),
             **always,
-            "merged adapters": merged if own else 0,
-            "keys and values": sampled * (row * key_values + rollout.completions * state) if own else 0,
-            "probabilities": drawn if own else 0,
+            **(_loop(shape, sampled, row, rollout.completions, bytes_a_weight, merged) if own else {}),
         },
         update={
             "process": process,
@@ -290,6 +283,19 @@ def estimate(
         },
         saving_bytes=weights + (process + optimizer + merged if on_cpu else 0),
     )
+
+
+def _loop(
+    shape: ModelShape, rows: int, tokens: int, completions: int, value: int, merged: int
+) -> dict[str, int]:
+    """What the builtin sampling loop holds for this many prompts, each with its completions."""
+    key_values = 2 * shape.layers * shape.key_value_heads * shape.head_width * value
+    state = shape.linear.state_bytes(value)
+    return {
+        "merged adapters": merged,
+        "keys and values": rows * (tokens * key_values + completions * state),
+        "probabilities": DRAW_COPIES * rows * completions * shape.vocabulary * FLOAT_BYTES,
+    }
 
 
 def _activations(shape: ModelShape, policy: PolicySettings, tokens: int, behind: int, value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -157,12 +157,7 @@ def _elected(completions: Sequence[Completion], question: Question, vote: Voter 
 
 def chosen_frames(asked: Sequence[Asked], column: Column) -> Chosen:
     """What `evaluation_views` takes of each sample, by sample id."""
-    return {
-        one.sample.meta.question.sample_id: evaluation_views(
-            one.sample, column.sampler, variants=column.variants, frames_factor=column.frames_factor
-        )
-        for one in asked
-    }
+    return {one.sample.meta.question.sample_id: evaluation_views(one.sample, column) for one in asked}
 
 
 def groups_of(policy: Policy, asked: Sequence[Asked], chosen: Chosen) -> list[Group]:
@@ -191,6 +186,22 @@ def sampling_of(column: Column, settings: EvalSettings) -> Sampling:
         temperature=column.temperature or 1.0,
         greedy=column.temperature == 0,
     )
+
+
+def votes(
+    settings: EvalSettings,
+    lines: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    gain: Callable[[Column], dict[str, Any] | None],
+) -> dict[str, Any]:
+    """What each column cost, with its `seconds`, and the paired `gain` of each vote over its controls."""
+    costs = {
+        column.name: cost_of([line for line in lines if line["sampler"] == column.name], column)
+        | {"seconds": seconds[column.name]}
+        for column in settings.columns
+    }
+    controls = [column for column in settings.columns if column.name != column.sampler]
+    return {"votes": costs, "vote_gains": {column.name: gain(column) for column in controls}}
 
 
 def cost_of(lines: Sequence[Mapping[str, Any]], column: Column) -> dict[str, Any]:

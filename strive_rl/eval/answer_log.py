@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import UsageError
 from strive_data.schema import FailedRow, Question, Sample
 from strive_rl.answers.vote import Election
-from strive_rl.benchmarks.item import Benchmark, Item, Unusable
+from strive_rl.benchmarks.items import Benchmark, Item
 from strive_rl.benchmarks.scoring import elected, scored_answers
 from strive_rl.common import distributed, jsonl
-from strive_rl.eval.answer import Answer, Asked, Dropped, answer, cost_of
+from strive_rl.common.run_settings import SETTINGS_FILE
+from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.config import BenchmarkSettings, Column
-from strive_rl.eval.score import compared
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import PromptStyle
@@ -80,9 +80,9 @@ class Pending:
 
 
 def pending_of(
-    video_batches: Sequence[VideoBatch], samplers: Sequence[str], settled: Mapping[Key, bool]
+    video_batches: Sequence[VideoBatch], samplers: Sequence[str], known: Collection[Key]
 ) -> Pending:
-    """Batches some of whose answers are not settled, in their order."""
+    """Batches some of whose answers are not known, in their order."""
     jobs: list[VideoJob] = []
     batches = []
     for video_batch in video_batches:
@@ -91,7 +91,7 @@ def pending_of(
             open_samplers = tuple(
                 sampler
                 for sampler in samplers
-                if not all((question.sample_id, sampler) in settled for _, question in batch)
+                if not all((question.sample_id, sampler) in known for _, question in batch)
             )
             if open_samplers:
                 batches.append((batch, open_samplers))
@@ -107,28 +107,10 @@ def _video_batch(jobs: Sequence[VideoJob], size: int) -> VideoBatch:
 
 
 PREDICTIONS, FAILURES = "predictions", "failures"
-SETTINGS_FILE = "settings.json"
 EVERY = ""
 """The frame sampler of a failure that concerns all of them."""
 
 Line = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerLog:
-    """Lines of answers and failures by (sample id, sampler), from all files of the folder."""
-
-    answers: Mapping[Key, Line]
-    failures: Mapping[Key, Line]
-
-    def settled(self, samplers: Iterable[str]) -> dict[Key, bool]:
-        """Keys that need no answer any more; True for those that have one."""
-        lost = [
-            (sample_id, each)
-            for sample_id, sampler in self.failures
-            for each in (samplers if sampler == EVERY else (sampler,))
-        ]
-        return dict.fromkeys(lost, False) | dict.fromkeys(self.answers, True)
 
 
 def open_folder(out: Path, record: Line) -> None:
@@ -137,7 +119,7 @@ def open_folder(out: Path, record: Line) -> None:
     Raises UsageError where it was started with other settings, or is in use.
     """
     file = out / SETTINGS_FILE
-    if file.is_file() and not _read(out, PREDICTIONS):
+    if file.is_file() and not read(out, PREDICTIONS):
         for path in (*_files(out, PREDICTIONS), *_files(out, FAILURES)):
             path.unlink()
     elif file.is_file():
@@ -154,9 +136,14 @@ def open_folder(out: Path, record: Line) -> None:
     jsonl.write_json(file, record)
 
 
-def read_log(out: Path) -> AnswerLog:
-    """All that is written so far."""
-    return AnswerLog(answers=_read(out, PREDICTIONS), failures=_read(out, FAILURES))
+def settled(out: Path, samplers: Iterable[str]) -> set[Key]:
+    """The answers that are written, or have failed."""
+    lost = {
+        (sample_id, each)
+        for sample_id, sampler in read(out, FAILURES)
+        for each in (samplers if sampler == EVERY else (sampler,))
+    }
+    return lost | read(out, PREDICTIONS).keys()
 
 
 def write(out: Path, name: str, lines: Iterable[Line]) -> None:
@@ -175,7 +162,7 @@ def mend(out: Path) -> None:
 
 def merge(out: Path, name: str, order: Mapping[Key, int]) -> list[Line]:
     """One file of all lines in this order (others behind them, by key), by rename; the lines."""
-    lines = _read(out, name)
+    lines = read(out, name)
     ranked = [lines[key] for key in sorted(lines, key=lambda key: (order.get(key, len(order)), key))]
     temporary = out / f"{name}.jsonl.tmp"
     temporary.write_bytes(b"")
@@ -188,7 +175,8 @@ def merge(out: Path, name: str, order: Mapping[Key, int]) -> list[Line]:
     return ranked
 
 
-def _read(out: Path, name: str) -> dict[Key, Line]:
+def read(out: Path, name: str) -> dict[Key, Line]:
+    """The lines that are written so far, from all files of the folder."""
     lines = [line for path in _files(out, name) for line in jsonl.read(path)]
     return {(line["sample_id"], line["sampler"]): line for line in reversed(lines)}
 
@@ -227,14 +215,17 @@ def answered(
             named = zip(video.job.rows, video.results, strict=True)
             ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
         results = [(row, ready.pop(row[1].sample_id)) for row in batch]
-        lost = [failure_line(result) for _, result in results if isinstance(result, FailedRow)]
+        lost = [failed_row(result) for _, result in results if isinstance(result, FailedRow)]
         asked = [_asked(context, row, result) for row, result in results if isinstance(result, Sample)]
         yield [], lost
         for sampler in samplers:
             answers, dropped = _answer(context, asked, columns[sampler])
             yield (
                 [answer_line(context, each) for each in answers],
-                [_dropped_line(context, each, sampler) for each in dropped],
+                [
+                    failure_line(i, context.items[i].question.video, reason, stage="prompt", sampler=sampler)
+                    for i, reason in dropped
+                ],
             )
 
 
@@ -275,29 +266,17 @@ def answer_line(context: AnswerContext, one: Answer) -> Line:
     }
 
 
-def failure_line(failure: FailedRow) -> Line:
+def failure_line(
+    sample_id: str, video: str, message: str, *, stage: str, kind: str = "bad_row", sampler: str = EVERY
+) -> Line:
     """The line of failures.jsonl of a question without an answer."""
-    return {
-        "sample_id": failure.sample_id,
-        "sampler": EVERY,
-        "video": failure.video,
-        "stage": failure.stage,
-        "kind": str(failure.kind),
-        "message": failure.message,
-    }
+    where = {"sample_id": sample_id, "sampler": sampler, "video": video}
+    return where | {"stage": stage, "kind": kind, "message": message}
 
 
-def unusable_line(row: Unusable) -> Line:
-    """The line of failures.jsonl of a row of the annotation that is no question."""
-    seen = {"stage": "annotation", "kind": "bad_row", "message": row.message}
-    return {"sample_id": row.sample_id, "sampler": EVERY, "video": row.video} | seen
-
-
-def _dropped_line(context: AnswerContext, dropped: Dropped, sampler: str) -> Line:
-    sample_id, reason = dropped
-    video = context.items[sample_id].question.video
-    seen = {"stage": "prompt", "kind": "bad_row", "message": reason}
-    return {"sample_id": sample_id, "sampler": sampler, "video": video} | seen
+def failed_row(row: FailedRow) -> Line:
+    """The same of a row whose video cannot be read."""
+    return failure_line(row.sample_id, row.video, row.message, stage=row.stage, kind=str(row.kind))
 
 
 def _asked(context: AnswerContext, row: Row, sample: Sample) -> Asked:
@@ -307,20 +286,3 @@ def _asked(context: AnswerContext, row: Row, sample: Sample) -> Asked:
         form=context.benchmark.form(context.items[question.sample_id]),
     )
     return Asked(sample=sample, position=number, wording=wording)
-
-
-def votes(
-    out: Path, lines: Sequence[Line], settings: BenchmarkSettings, spent: Sequence[Mapping[str, float]]
-) -> Line:
-    """What each column cost, and the paired gain of each vote over its controls.
-
-    `spent` are the seconds of each process in this call: of a resumed evaluation those of its last part.
-    """
-    costs, gains = {}, {}
-    for column in settings.columns:
-        mine = [line for line in lines if line["sampler"] == column.name]
-        seconds = sum(part.get(seconds_name(column.name), 0.0) for part in spent)
-        costs[column.name] = cost_of(mine, column) | {"seconds": seconds}
-        if column.name != column.sampler:
-            gains[column.name] = compared(out / column.name, out / column.sampler, settings)
-    return {"votes": costs, "vote_gains": gains}

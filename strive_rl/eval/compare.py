@@ -1,31 +1,44 @@
 """`strive-rl compare A B`: two folders of the same scored questions, paired question by question.
 
 The difference is B − A. Its interval is a bootstrap over videos. The sign tests are exact: one over questions
-(taken as independent), one over videos.
+(taken as independent), one over videos. At the end how a folder is read, of `strive-rl score` or an
+evaluation, and what its answers depend on.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.item import Benchmark, Convention, Scored, values_of
+from strive_rl.benchmarks.formats import FRAME_FIELDS
+from strive_rl.benchmarks.items import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.rules import BENCHMARKS
-from strive_rl.benchmarks.scoring import covered, mean_of, shown
+from strive_rl.benchmarks.rules.open_answers import CUSTOM
+from strive_rl.benchmarks.scoring import Pair, covered_pairs, knowledge_gains, mean_of, shown
 from strive_rl.common import jsonl
+from strive_rl.common.run_settings import RESULTS_FILE, flat
 from strive_rl.common.statistics import sign_test
-from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE, RESULTS_FILE
-from strive_rl.eval.page import compare_page
-from strive_rl.eval.scored_folder import ScoredFolder, read_scored, unlike
+from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE, PREDICTIONS_FILE, SCORED_FILE, UNIFORM
+from strive_rl.eval.pages import compare_page
 
 LISTED = 3
-Pair = tuple[Scored, Scored]
+DEFAULT = "the default"
+# Settings that change how an evaluation runs, or which columns it has, and no answer of a column.
+NO_MATTER = frozenset(
+    {
+        *("samplers", "controls", "seed", "bootstrap_resamples", "missing"),
+        *("gpu_memory_utilization", "tensor_parallel_size", "sleep"),
+        *("policy.device", "policy.cuda_graphs", "policy.prompts_per_pass", "policy.groups_per_pass"),
+        *("policy.logits_chunk_tokens", "policy.gradient_checkpointing", "policy.train_vision"),
+        *("policy.lora_rank", "policy.lora_scale"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +108,7 @@ def paired_results(
     benchmark = BENCHMARKS[first.results["benchmark"]]
     included = _included(first, pairs)
     convention = _convention(benchmark, settings.convention, included)
-    pairs = _covered(convention, included)
+    pairs = covered_pairs(convention, included)
     if not pairs:
         raise UsageError(
             f"{first.path} and {second.path} have no common question in the mean of {convention.name}"
@@ -111,14 +124,14 @@ def paired_results(
         "readings": {
             c.name: _compared(c, both, settings)
             for c in benchmark.conventions
-            if (both := _covered(c, included))
+            if (both := covered_pairs(c, included))
         },
         "sign_test": asdict(sign_test([_gain(pair, convention.name) for pair in pairs])),
         "sign_test_videos": asdict(sign_test(_video_means(pairs, convention.name))),
         "by": _by(first, convention, pairs, settings),
     }
     if benchmark.knowledge is not None:
-        results["knowledge"] = _knowledge(benchmark, included)
+        results["knowledge"] = knowledge_gains(benchmark, included)
     return results, pairs
 
 
@@ -167,17 +180,8 @@ def _convention(benchmark: Benchmark, name: str | None, pairs: Sequence[Pair]) -
     conventions = {c.name: c for c in benchmark.conventions}
     if name:
         return conventions[choose(name, conventions, "convention")]
-    covering = (c for c in benchmark.conventions if _covered(c, pairs))
+    covering = (c for c in benchmark.conventions if covered_pairs(c, pairs))
     return next(covering, benchmark.conventions[0])
-
-
-def _covered(convention: Convention, pairs: Sequence[Pair]) -> list[Pair]:
-    """Pairs of which both belong to the convention's mean."""
-    first, second = (
-        {row.sample_id for row in covered(convention, [pair[side] for pair in pairs])} for side in (0, 1)
-    )
-    shared = first & second
-    return [pair for pair in pairs if pair[0].sample_id in shared]
 
 
 def _included(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
@@ -189,38 +193,6 @@ def _included(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
 
 def _gain(pair: Pair, name: str) -> float:
     return (pair[1].values[name] or 0.0) - (pair[0].values[name] or 0.0)
-
-
-def _knowledge(benchmark: Benchmark, pairs: Sequence[Pair]) -> dict[str, dict[str, float | None]]:
-    """By convention, what B knows that A did not (A without the video, B with it), on the benchmark's track.
-
-    Δ = (B − A) / (1 − A) of the accuracies; wrong → right as a share of what A had wrong, right → wrong of
-    what A had right. An answer that a convention leaves out is not right.
-    """
-    tag, value = benchmark.knowledge or ("", "")
-    track = [pair for pair in pairs if pair[0].tags.get(tag) == value]
-    gains: dict[str, dict[str, float | None]] = {}
-    for convention in benchmark.conventions:
-        both = _covered(convention, track)
-        right = [tuple(row.values.get(convention.name) == 1 for row in pair) for pair in track]
-        if not both:
-            continue
-        before, after = (
-            sum(pair[side].values[convention.name] or 0.0 for pair in both) / len(both) for side in (0, 1)
-        )
-        gains[convention.name] = {
-            "before": before,
-            "after": after,
-            "delta": (after - before) / (1 - before) if before < 1 else None,
-            "wrong_to_right": _share(second for first, second in right if not first),
-            "right_to_wrong": _share(not second for first, second in right if first),
-        }
-    return gains
-
-
-def _share(flags: Iterable[bool]) -> float | None:
-    known = list(flags)
-    return sum(known) / len(known) if known else None
 
 
 def _compared(convention: Convention, pairs: Sequence[Pair], settings: CompareSettings) -> dict[str, Any]:
@@ -285,3 +257,115 @@ def _write(out: Path, results: dict[str, Any], pairs: Sequence[Pair]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
     jsonl.write_json(out / COMPARISON_FILE, results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFolder:
+    """Scored questions by sample id, and what results.json says of them.
+
+    `frames` names the column of an evaluation; `made` is what its answers depend on beside the model and the
+    column, by name: the build and settings. Both are empty where unknown, as of outputs of other systems.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+    rows: Mapping[str, Scored]
+    frames: str = ""
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
+    """A finished folder; of an evaluation the column of one frame sampler, by default uniform.
+
+    Scores of other systems have no sampler. Raises UsageError for another folder and another sampler.
+    """
+    results = jsonl.read_json(folder / RESULTS_FILE) if (folder / RESULTS_FILE).is_file() else {}
+    if "columns" in results:
+        column = chosen(folder, results["columns"], sampler)
+        return replace(read_scored(folder / column), frames=column, made=made_from(results))
+    if "samplers" in results and (folder / PREDICTIONS_FILE).is_file():
+        return _of_shards(folder, results, chosen(folder, results["samplers"], sampler))
+    if not results or not (folder / SCORED_FILE).is_file():
+        raise UsageError(
+            f"{folder}: no finished folder of `strive-rl score` or `eval` (no {RESULTS_FILE} or no "
+            f"{SCORED_FILE})"
+        )
+    rows = [_scored(row) for row in jsonl.read(folder / SCORED_FILE)]
+    held = next((str(row.frames["sampler"]) for row in rows if row.frames.get("sampler")), "")
+    if held:
+        choose(sampler or held, (held,), f"sampler of {folder}")
+    return replace(_named(folder, results, rows), frames=held)
+
+
+def chosen(folder: Path, held: Mapping[str, Any], sampler: str | None) -> str:
+    """The named frame sampler; by default uniform, or the only one there is."""
+    if sampler is None:
+        sampler = next(iter(held)) if len(held) == 1 else UNIFORM
+    return choose(sampler, held, f"sampler of {folder}")
+
+
+def _scored(row: Mapping[str, Any]) -> Scored:
+    tuples = {name: tuple(row.get(name, ())) for name in ("options", "outputs", "left_out", "by_judge")}
+    return Scored(**{**row, **tuples})
+
+
+def made_from(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What the answers of an evaluation depend on, beside its model and the frames of a column."""
+    known = {name: value for name, value in flat(results.get("settings", {})) if name not in NO_MATTER}
+    build = {"build": f"{results['shards']} ({results['shards_fingerprint']})"} if "shards" in results else {}
+    return build | known
+
+
+def unlike(a: ScoredFolder, b: ScoredFolder) -> list[str]:
+    """A line for each thing beside the model in which the two were made differently, as far as both say."""
+    first, second = ({**_of_any(each), **each.made} for each in (a, b))
+    names = list(first | second) if a.made and b.made else [name for name in first if name in second]
+    return [
+        f"{name}: {first.get(name, DEFAULT)} in A, {second.get(name, DEFAULT)} in B"
+        for name in names
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _of_any(folder: ScoredFolder) -> dict[str, Any]:
+    """What the rows and the scoring say themselves."""
+    times = [row.frames.get("times") for row in folder.rows.values()]
+    counts = [len(each) for each in times if isinstance(each, list) and each]
+    return {
+        **({"frames": folder.frames} if folder.frames else {}),
+        **({"frames of a question": max(counts)} if counts else {}),
+        "vote": folder.results["settings"].get("vote", False),
+    }
+
+
+def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFolder:
+    """Questions of a build: their value is the reward's accuracy."""
+    lines = [line for line in jsonl.read(folder / PREDICTIONS_FILE) if line["sampler"] == sampler]
+    rows = [
+        Scored(
+            sample_id=line["sample_id"],
+            video=line["video_id"],
+            status="scored",
+            question=line.get("question", ""),
+            options=tuple(line.get("options", ())),
+            reference=line["answer"],
+            tags={
+                "video": str(line.get("video", line["video_id"])),
+                "source": line["source"],
+                "question type": line["problem_type"],
+            },
+            output=line["output"],
+            extracted={CUSTOM.conventions[0].name: line["extracted"]},
+            values={CUSTOM.conventions[0].name: line["accuracy"]},
+            frames={name: line[name] for name in FRAME_FIELDS if name in line},
+        )
+        for line in lines
+    ]
+    by = {tag: sorted({row.tags[tag] for row in rows}) for tag in CUSTOM.breakdowns}
+    results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
+    named = _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
+    return replace(named, frames=sampler, made=made_from(made))
+
+
+def _named(folder: Path, results: Mapping[str, Any], rows: list[Scored]) -> ScoredFolder:
+    return ScoredFolder(path=folder, results=results, rows={row.sample_id: row for row in rows})

@@ -17,7 +17,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
 from strive_rl.data.views import drawn_variants
-from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings
+from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings, Column, EvalSettings
 
 IMPORTANCE = "importance"
 EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
@@ -26,18 +26,17 @@ TRAINING = "training"
 SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)
 
 
-def evaluation_views(
-    sample: Sample, sampler: str, *, variants: int = 1, frames_factor: int = 1
-) -> tuple[Indices, str]:
-    """Candidates int32 [V, K] that a frame sampler takes of a sample, and a description of their origin.
+def evaluation_views(sample: Sample, column: Column) -> tuple[Indices, str]:
+    """Candidates int32 [V, K] that a column's sampler takes of a sample, and a description of their origin.
 
     "importance" is the sampler of the build, or its first stored variants where nothing can be drawn. The V
-    `variants` interleave as in training, at the phases (v + ½)/V; each has `frames_factor` times the frames
+    variants interleave as in training, at the phases (v + ½)/V; each has `frames_factor` times the frames
     of the build, at most all.
 
     Raises UsageError for another sampler by name where the sample does not hold all that it needs, and for
     several variants of a sampler that has only one.
     """
+    sampler, variants, frames_factor = column.sampler, column.variants, column.frames_factor
     if sampler == UNIFORM and variants == frames_factor == 1:
         return sample.uniform[None], "midpoint-uniform"
     built = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in SAMPLER_FIELDS})
@@ -49,7 +48,7 @@ def evaluation_views(
     lacking = needs_embeddings(settings) and sample.embeds is None
     equal = EQUAL_SCORES if len(sample.scores) > 1 and np.ptp(sample.scores) == 0 else ""
     if not sample.holds_all or lacking:
-        views, source = _stored_views(sample, sampler, variants, frames_factor, lacking=lacking)
+        views, source = _stored_views(sample, column, lacking=lacking)
         return views, source + equal
     noisy = settings.name in NOISY
     at = comb_offset(settings.seed, sample.meta.question.sample_id, 0) if noisy else EVALUATION_OFFSET
@@ -59,14 +58,15 @@ def evaluation_views(
     return drawn_variants(sample, settings, offset=at), f"{settings.name}, {number}{size}, {phase}{equal}"
 
 
-def require_views(shards: ShardSet, sampler: str, *, variants: int = 1, frames_factor: int = 1) -> None:
+def require_views(shards: ShardSet, settings: EvalSettings) -> None:
     """Raise UsageError for an unknown sampler, for an empty build, and where the first sample does not hold
     what `evaluation_views` needs: before a model is loaded."""
-    choose(sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
-    require_varied(sampler, variants)
-    if not len(shards):
-        raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
-    evaluation_views(shards.read(0), sampler, variants=variants, frames_factor=frames_factor)
+    for column in settings.columns:
+        choose(column.sampler, {*EVALUATION_SAMPLERS, *SAMPLERS}, "samplers")
+        require_varied(column.sampler, column.variants)
+        if not len(shards):
+            raise UsageError(f"{shards.folder}: the build holds no sample to evaluate on")
+        evaluation_views(shards.read(0), column)
 
 
 def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSettings) -> None:
@@ -99,17 +99,15 @@ def require_varied(sampler: str, variants: int) -> None:
         )
 
 
-def _stored_views(
-    sample: Sample, sampler: str, variants: int, frames_factor: int, *, lacking: bool
-) -> tuple[Indices, str]:
+def _stored_views(sample: Sample, column: Column, *, lacking: bool) -> tuple[Indices, str]:
     """The first stored variants. Raises UsageError where they are not what is asked for."""
-    held = len(sample.variants)
+    held, sampler, variants = len(sample.variants), column.sampler, column.variants
     needs = ["shard.frames=all"] * (not sample.holds_all) + ["shard.embeds=true"] * lacking
     build = f"build again with `strive-data build … --set {' --set '.join(needs)}`"
     if sampler != IMPORTANCE:
         lost = "embeddings of the frames" if sample.holds_all else "the frames that no variant shows"
         raise UsageError(f"sampler {sampler} chooses among all frames; these shards lack {lost}: {build}")
-    if variants > held or frames_factor > 1:
+    if variants > held or column.frames_factor > 1:
         wanted = f"{variants} are asked for" if variants > held else "one of more frames is asked for"
         raise UsageError(f"these shards hold {plural(held, 'variant')} of each video, {wanted}: {build}")
     which = "first stored variant" if variants == 1 else f"first {variants} stored variants"

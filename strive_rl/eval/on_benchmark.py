@@ -22,29 +22,36 @@ from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
 from strive_data.engines.engine import VideoResult, find_videos, sample_stream
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.item import Benchmark
-from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.benchmarks.items import Benchmark, ItemSet, read_items
 from strive_rl.common import distributed, jsonl
 from strive_rl.common.profiling import oom_hint
 from strive_rl.common.progress import EvalProgress, phase
-from strive_rl.common.run_settings import library_versions, model_identity, require_finished, require_folder
+from strive_rl.common.run_settings import (
+    RESULTS_FILE,
+    library_versions,
+    model_identity,
+    require_finished,
+    require_folder,
+)
 from strive_rl.eval import answer_log
+from strive_rl.eval.answer import votes
 from strive_rl.eval.answer_log import (
     AnswerContext,
     Key,
     VideoBatch,
     answered,
+    failed_row,
     failure_line,
     order_of,
     pending_of,
+    seconds_name,
     share,
-    unusable_line,
     video_batches_of,
-    votes,
 )
-from strive_rl.eval.config import FAILURES_FILE, PAGE_FILE, RESULTS_FILE, UNIFORM, BenchmarkSettings
+from strive_rl.eval.config import FAILURES_FILE, PAGE_FILE, UNIFORM, BenchmarkSettings
 from strive_rl.eval.frames import require_samplers
 from strive_rl.eval.score import (
+    compared,
     gains_over_baseline,
     gains_over_uniform,
     require_baseline,
@@ -54,64 +61,36 @@ from strive_rl.eval.table import benchmark_table
 from strive_rl.policy import load_policy
 from strive_rl.rollout.engine import load_engine
 
-# How an evaluation reads videos: the settings of a build that give its frames.
-
-
-def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
-    """As a build would have them. Without a sampler that reads scores there are none: no image model runs."""
-    scored = any(sampler != UNIFORM for sampler in settings.samplers)
-    every = scored or settings.variants > 1 or settings.policy.frame_pairs == "neighbours"
-    sampler = settings.sampler if scored else replace(settings.sampler, name=UNIFORM, grouping="none")
-    return BuildSettings(
-        decode=settings.decode,
-        score=settings.score if scored else ScoreSettings(scorer="flat"),
-        sampler=replace(sampler, variants=1, kappa=1.0),
-        shard=ShardSettings(
-            frames="all" if every else "sampled",
-            quality=settings.quality,
-            embeds=sampler.grouping != "none",
-        ),
-    )
-
-
 # They change what predictions add up to, and no prediction.
 FREE = ("missing", "bootstrap_resamples")
-FAILED = 2
 SHOWN_ROWS = 3
-# A process that is done waits for all others: for as long as their share may take.
-PATIENCE_MINUTES = 7 * 24 * 60.0
 Observer = Callable[[int, int], None]
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is evaluated: a benchmark by its annotation files (`recipe` and `columns` as for a build), its
-    videos below `data_root`; and the model, a name or a folder."""
+    """What is evaluated, and how: a benchmark by its annotation files (`recipe` and `columns` as for a
+    build), its videos below `data_root`; and the model, a name or a folder.
+
+    No byte depends on `workers` (0: one a core, shared by the processes), `cache` and `engine`, which are as
+    for a build.
+    """
 
     benchmark: Benchmark
     annotations: tuple[Path, ...]
     data_root: Path
     model: str
+    settings: BenchmarkSettings
     recipe: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-
-    def read(self) -> ItemSet:
-        """Its questions."""
-        return read_items(self.annotations, self.benchmark, self.recipe, self.data_root, self.columns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuntimeOptions:
-    """What an evaluation runs on; no byte of it depends on them. As for a build; 0 workers are one a core,
-    shared by the processes."""
-
     workers: int = 0
     cache: Path | None = None
     engine: str = "local"
 
-
-LOCAL = RuntimeOptions()
+    def read(self) -> ItemSet:
+        """Its questions."""
+        return read_items(self.annotations, self.benchmark, self.recipe, self.data_root, self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +107,6 @@ def evaluate_benchmark(
     out: Path,
     *,
     task: Task,
-    settings: BenchmarkSettings,
-    runtime: RuntimeOptions = LOCAL,
     baseline: Path | None = None,
     observe: Observer = lambda done, total: None,
 ) -> Record:
@@ -140,30 +117,37 @@ def evaluate_benchmark(
     unknown frame sampler, a model, a baseline, a finished `out` or one that was started with other settings.
     """
     with distributed.propagate_errors():
-        plan = make_plan(task, settings)
+        plan = make_plan(task)
         if distributed.is_first():
-            prepare(out, task, plan, settings, baseline)
+            prepare(out, task, plan, baseline)
     distributed.barrier()
     with distributed.propagate_errors():
-        seconds = answer_share(out, task=task, plan=plan, settings=settings, runtime=runtime, observe=observe)
+        seconds = answer_share(out, task=task, plan=plan, observe=observe)
     spent = distributed.all_gather(seconds)
     if not distributed.is_first():
         return {}
+    settings = task.settings
     lines = answer_log.merge(out, answer_log.PREDICTIONS, order_of(plan.video_batches, names_of(settings)))
     failures = answer_log.merge(out, answer_log.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
-    results = record_of(task, plan.items, settings)
-    results |= summary_of(out, task, plan, settings, failures) | {"seconds": spent}
+    results = record_of(task, plan.items)
+    results |= summary_of(out, task, plan, failures) | {"seconds": spent}
     if settings.variants > 1 or settings.vote:
-        results |= votes(out, lines, settings, spent)
+        # Of a resumed evaluation the seconds are those of its last part.
+        times = {
+            name: sum(part.get(seconds_name(name), 0.0) for part in spent) for name in names_of(settings)
+        }
+        results |= votes(
+            settings, lines, times, lambda column: compared(out / column.name, out / column.sampler, settings)
+        )
     if baseline is not None:
         results["baseline"] = gains_over_baseline(baseline, out, settings)
     jsonl.write_json(out / RESULTS_FILE, results)
     return results
 
 
-def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, baseline: Path | None) -> None:
+def prepare(out: Path, task: Task, plan: Plan, baseline: Path | None) -> None:
     """Refuse what cannot be evaluated into, and make the folder ready; by the first process."""
     for line in reading_lines(plan.items, own=not task.benchmark.files):
         echo(line, err=True)
@@ -171,10 +155,10 @@ def prepare(out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, base
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
     if baseline is not None:
-        require_baseline(baseline, settings)
-    answer_log.open_folder(out, record_of(task, plan.items, settings))
+        require_baseline(baseline, task.settings)
+    answer_log.open_folder(out, record_of(task, plan.items))
     answer_log.mend(out)
-    known = answer_log.read_log(out).failures
+    known = answer_log.read(out, answer_log.FAILURES)
     answer_log.write(
         out,
         answer_log.FAILURES,
@@ -196,9 +180,9 @@ def reading_lines(items: ItemSet, *, own: bool) -> Iterator[str]:
         yield f"  and {len(bad) - SHOWN_ROWS} more: {FAILURES_FILE}"
 
 
-def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
+def make_plan(task: Task) -> Plan:
     """Questions, videos and batches. Raises UsageError where there are none, before anything costly."""
-    require_samplers(settings)
+    require_samplers(task.settings)
     if not task.data_root.is_dir():
         raise UsageError(f"--data-root {task.data_root}: no such folder{near_path(task.data_root)}")
     items = task.read()
@@ -212,8 +196,11 @@ def make_plan(task: Task, settings: BenchmarkSettings) -> Plan:
             f"--data-root {task.data_root}: none of the videos of {plural(len(rows), 'question')} is there; "
             f"the first: {absent[0].message}"
         )
-    video_batches = video_batches_of(jobs, settings.questions_per_pass)
-    lost = [*map(failure_line, absent), *map(unusable_line, items.unusable)]
+    video_batches = video_batches_of(jobs, task.settings.questions_per_pass)
+    unusable = (
+        failure_line(row.sample_id, row.video, row.message, stage="annotation") for row in items.unusable
+    )
+    lost = [*map(failed_row, absent), *unusable]
     return Plan(items=items, video_batches=tuple(video_batches), absent=tuple(lost))
 
 
@@ -225,21 +212,13 @@ def failure_order(plan: Plan, settings: BenchmarkSettings) -> dict[Key, int]:
     return {key: place for place, key in enumerate(keys)}
 
 
-def answer_share(
-    out: Path,
-    *,
-    task: Task,
-    plan: Plan,
-    settings: BenchmarkSettings,
-    runtime: RuntimeOptions,
-    observe: Observer,
-) -> dict[str, float]:
+def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dict[str, float]:
     """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
-    started = time.monotonic()
+    started, settings = time.monotonic(), task.settings
     processes = distributed.world_size()
     mine = share(plan.video_batches, distributed.rank(), processes)
     columns = names_of(settings)
-    settled = answer_log.read_log(out).settled(columns)
+    settled = answer_log.settled(out, columns)
     pending = pending_of(mine, columns, settled)
     if not pending.batches:
         return {"answering": 0.0}
@@ -257,9 +236,9 @@ def answer_share(
     videos = sample_stream(
         pending.jobs,
         frame_settings(settings),
-        workers=runtime.workers or max(1, (os.cpu_count() or 1) // processes),
-        cache=runtime.cache,
-        engine=runtime.engine,
+        workers=task.workers or max(1, (os.cpu_count() or 1) // processes),
+        cache=task.cache,
+        engine=task.engine,
     )
     with closing(videos):
         for answers, lost in answered(context, pending, counted(videos, len(pending.jobs))):
@@ -271,6 +250,24 @@ def answer_share(
                 observe(done, total)
     now = time.monotonic()
     return {"loading": loaded - started, "answering": now - loaded, **context.spent}
+
+
+def frame_settings(settings: BenchmarkSettings) -> BuildSettings:
+    """How videos are read: the settings of a build that gives these frames. Without a sampler that reads
+    scores there are none: no image model runs."""
+    scored = any(sampler != UNIFORM for sampler in settings.samplers)
+    every = scored or settings.variants > 1 or settings.policy.frame_pairs == "neighbours"
+    sampler = settings.sampler if scored else replace(settings.sampler, name=UNIFORM, grouping="none")
+    return BuildSettings(
+        decode=settings.decode,
+        score=settings.score if scored else ScoreSettings(scorer="flat"),
+        sampler=replace(sampler, variants=1, kappa=1.0),
+        shard=ShardSettings(
+            frames="all" if every else "sampled",
+            quality=settings.quality,
+            embeds=sampler.grouping != "none",
+        ),
+    )
 
 
 def counted(videos: Iterable[VideoResult], total: int) -> Iterator[VideoResult]:
@@ -286,9 +283,9 @@ def names_of(settings: BenchmarkSettings) -> tuple[str, ...]:
     return tuple(column.name for column in settings.columns)
 
 
-def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record:
+def record_of(task: Task, items: ItemSet) -> Record:
     """All that the predictions depend on, and the versions they were made with."""
-    seen = {name: value for name, value in identity(settings).items() if name not in FREE}
+    seen = {name: value for name, value in identity(task.settings).items() if name not in FREE}
     return {
         "benchmark": task.benchmark.name,
         "settings": seen,
@@ -300,16 +297,11 @@ def record_of(task: Task, items: ItemSet, settings: BenchmarkSettings) -> Record
     }
 
 
-def summary_of(
-    out: Path, task: Task, plan: Plan, settings: BenchmarkSettings, failures: Sequence[Record]
-) -> Record:
+def summary_of(out: Path, task: Task, plan: Plan, failures: Sequence[Record]) -> Record:
     """What the predictions add up to: by frame sampler, the gains between these, and failures by kind."""
+    settings = task.settings
     columns = score_columns(
-        out,
-        benchmark=task.benchmark,
-        items=plan.items,
-        recipe=task.recipe,
-        settings=settings,
+        out, benchmark=task.benchmark, items=plan.items, recipe=task.recipe, settings=settings
     )
     return {name: getattr(settings, name) for name in FREE} | {
         "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
@@ -318,9 +310,7 @@ def summary_of(
     }
 
 
-def finished_results(
-    out: Path, *, task: Task, settings: BenchmarkSettings, baseline: Path | None = None
-) -> Record | None:
+def finished_results(out: Path, *, task: Task, baseline: Path | None = None) -> Record | None:
     """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
 
     Its videos need not be there any more. Raises UsageError where it was made with other settings, another
@@ -328,8 +318,8 @@ def finished_results(
     """
     if not (out / RESULTS_FILE).is_file():
         return None
-    results = jsonl.read_json(out / RESULTS_FILE)
-    now = record_of(task, task.read(), settings)
+    results, settings = jsonl.read_json(out / RESULTS_FILE), task.settings
+    now = record_of(task, task.read())
     # Other versions would have given other bytes; those that are there stay what they are.
     del now["versions"]
     # Older results do not say by how many resamples their intervals were made.
@@ -342,37 +332,24 @@ def finished_results(
     return results
 
 
-def launch(
-    out: Path, *, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
-) -> int:
-    """Evaluate, or tell again what is finished; the exit code. The first process speaks for all. The caller
-    holds the lock of `out` (preflight.locked)."""
-    try:
-        with distributed.processes(PATIENCE_MINUTES), oom_hint(settings.policy):
-            with distributed.propagate_errors():
-                known = finished_results(out, task=task, settings=settings, baseline=baseline)
-            distributed.barrier()
-            first = distributed.is_first()
-            results = _evaluated(out, task, settings, runtime, baseline) if known is None else known
-    except distributed.PeerFailedError:
-        return FAILED
+def launch(out: Path, *, task: Task, baseline: Path | None) -> None:
+    """Evaluate, or tell again what is finished. The first process speaks for all. The caller holds the lock
+    of `out` (preflight.locked)."""
+    with distributed.processes(distributed.PATIENCE_MINUTES), oom_hint(task.settings.policy):
+        with distributed.propagate_errors():
+            known = finished_results(out, task=task, baseline=baseline)
+        distributed.barrier()
+        first = distributed.is_first()
+        results = _evaluated(out, task, baseline) if known is None else known
     if first and results:
         if known is not None:
             echo(f"{out}: finished already, nothing to do")
         echo(benchmark_table(results))
-        echo("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in names_of(settings)))
-    return 0
+        names = names_of(task.settings)
+        echo("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in names))
 
 
-def _evaluated(
-    out: Path, task: Task, settings: BenchmarkSettings, runtime: RuntimeOptions, baseline: Path | None
-) -> dict[str, object]:
+def _evaluated(out: Path, task: Task, baseline: Path | None) -> Record:
     with EvalProgress() as progress:
-        return evaluate_benchmark(
-            out,
-            task=task,
-            settings=settings,
-            runtime=runtime,
-            baseline=baseline,
-            observe=progress if distributed.is_first() else lambda done, total: None,
-        )
+        observe = progress if distributed.is_first() else lambda done, total: None
+        return evaluate_benchmark(out, task=task, baseline=baseline, observe=observe)

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,25 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.answers.accuracy import final_answer
 from strive_rl.answers.similarity import recalls
 from strive_rl.answers.vote import Election, elect
+from strive_rl.benchmarks import scoring
+from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import require_folder, run_identity, run_record
-from strive_rl.common.statistics import Estimate, difference_estimate, share_estimate
+from strive_rl.common.run_settings import (
+    PROGRESS_FILE,
+    RESULTS_FILE,
+    require_evaluation,
+    require_folder,
+    run_identity,
+    run_record,
+)
+from strive_rl.common.statistics import estimate, widened
 from strive_rl.data.views import evidence_seen
-from strive_rl.eval.answer import Answer, Asked, answer, cost_of
-from strive_rl.eval.config import PREDICTIONS_FILE, PROGRESS_FILE, RESULTS_FILE, EvalSettings
+from strive_rl.eval.answer import Answer, Asked, answer, votes
+from strive_rl.eval.compare import read_scored
+from strive_rl.eval.config import PREDICTIONS_FILE, Column, EvalSettings
 from strive_rl.eval.frames import require_views
-from strive_rl.eval.scored_folder import require_evaluation
+from strive_rl.eval.pages import score_page
+from strive_rl.eval.table import even_note
 from strive_rl.policy import Policy, load_policy
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 
@@ -55,12 +67,11 @@ def evaluate(
     Raises UsageError where `out` already holds results or an evaluation of something else, for an unknown
     frame sampler, a model that cannot be loaded, and a baseline of other questions.
     """
-    for each in settings.columns:
-        require_views(shards, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
+    require_views(shards, settings)
     require_folder(out)
     if (out / RESULTS_FILE).exists():
         raise UsageError(f"{out} already holds results: give another --out")
-    require_evaluation(out, shards=shards, model=model, settings=settings)
+    require_evaluation(out, as_dict(settings), model=model, shards=shards)
     before = read_predictions(baseline) if baseline else None
     policy = load_policy(model, settings.policy)
     out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +89,7 @@ def evaluate(
     results = run_record(as_dict(settings), model=model, shards=shards)
     results |= {"dropped": dropped, "samplers": summarise(rows, settings)}
     if settings.variants > 1 or settings.vote:
-        results |= votes(rows, settings, spent)
+        results |= votes(settings, rows, spent, partial(_vote_gain, rows, settings))
     if before is not None:
         results |= {"baseline": str(baseline), "gain": gains(before, rows, settings)}
     jsonl.write_json(out / RESULTS_FILE, results)
@@ -108,7 +119,7 @@ def finished_results(
     if not (out / RESULTS_FILE).is_file():
         return None
     results = jsonl.read_json(out / RESULTS_FILE)
-    require_evaluation(out, shards=shards, model=model, settings=settings)
+    require_evaluation(out, as_dict(settings), model=model, shards=shards)
     if baseline:
         rows = jsonl.read(out / PREDICTIONS_FILE)
         gain = gains(read_predictions(baseline), rows, settings)
@@ -127,9 +138,9 @@ def predict(
 ) -> Iterator[tuple[list[Prediction], list[Dropped]]]:
     """Predictions and dropped questions of the samples at `places` (None: of all), batch by batch, column
     after column, but for the first `skip` batches; `spent` adds up the seconds of each column."""
-    size, asked_for = settings.questions_per_pass, range(len(shards)) if places is None else places
     spent = defaultdict(float) if spent is None else spent
     vote = elect_completion if settings.vote else None
+    size, asked_for = settings.questions_per_pass, range(len(shards)) if places is None else places
     batches = product(settings.columns, range(0, len(asked_for), size))
     for column, start in islice(batches, skip, None):
         began = time.monotonic()
@@ -169,22 +180,13 @@ def prediction(answered: Answer) -> Prediction:
     return line
 
 
-def votes(rows: Sequence[Prediction], settings: EvalSettings, spent: Seconds) -> dict[str, Any]:
-    """What each column cost, with its seconds, and the paired gain of each vote over its controls."""
-    found = {column: _keyed(rows, column.name) for column in settings.columns}
-    costs = {
-        column.name: cost_of(list(mine.values()), column) | {"seconds": spent[column.name]}
-        for column, mine in found.items()
-    }
-    own = {column.sampler: mine for column, mine in found.items() if column.name == column.sampler}
-    gains = {}
-    for column, mine in found.items():
-        if column.name != column.sampler:
-            # A view of more frames may be too long a prompt.
-            both = mine.keys() & own[column.sampler].keys()
-            control, vote = ({i: each[i] for i in both} for each in (mine, own[column.sampler]))
-            gains[column.name] = _shown(_gain(control, vote, column.name, settings))
-    return {"votes": costs, "vote_gains": gains}
+def _vote_gain(rows: Sequence[Prediction], settings: EvalSettings, control: Column) -> dict[str, Any] | None:
+    """The gain of a vote over one of its controls, on the questions of both: a view of more frames may be too
+    long a prompt."""
+    found = [_keyed(rows, name) for name in (control.name, control.sampler)]
+    both = found[0].keys() & found[1].keys()
+    before, after = ({i: each[i] for i in both} for each in found)
+    return _gain(before, after, control.name, settings)
 
 
 def summarise(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any]:
@@ -218,9 +220,31 @@ def gains(
     Raises UsageError where the two do not hold the same questions under a sampler.
     """
     return {
-        sampler: _shown(_gain(_keyed(before, sampler), _keyed(after, sampler), sampler, settings))
+        sampler: _gain(_keyed(before, sampler), _keyed(after, sampler), sampler, settings)
         for sampler in settings.samplers
     }
+
+
+def write_pages(folder: Path, settings: EvalSettings) -> list[Path]:
+    """Write a page for each column of an evaluation on the samples of a build, as `strive-rl score` does:
+    accuracy by source and question type, questions answered rightly and wrongly. Returns the files."""
+    convention = CUSTOM.conventions[0]
+    bootstrap: dict[str, Any] = {"resamples": settings.bootstrap_resamples, "seed": settings.seed}
+    made = jsonl.read_json(folder / RESULTS_FILE)
+    pages = []
+    for column in settings.columns:
+        read = read_scored(folder, column.name)
+        rows = list(read.rows.values())
+        results: dict[str, Any] = {
+            "title": f"Samples of a build, {column.name} frames",
+            "conventions": {convention.name: f"answered under {column.way}"},
+            "made": [f"model {made['model']}", f"build {made['shards']}"],
+            "notes": even_note(column.name, (row.frames.get("frames_from", "") for row in rows)),
+        }
+        results |= scoring.summarise(CUSTOM, rows, missing="wrong", **bootstrap)
+        pages.append(folder / f"page-{column.name}.html")
+        pages[-1].write_text(score_page(results, rows), encoding="utf-8")
+    return pages
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
@@ -236,7 +260,7 @@ def _keyed(rows: Sequence[Prediction], sampler: str) -> dict[str, Prediction]:
 
 def _gain(
     before: dict[str, Prediction], after: dict[str, Prediction], sampler: str, settings: EvalSettings
-) -> Estimate | None:
+) -> dict[str, Any] | None:
     if before.keys() != after.keys():
         apart = len(before.keys() ^ after.keys())
         raise UsageError(
@@ -245,18 +269,19 @@ def _gain(
     ids = sorted(after)
     differences = [after[i]["accuracy"] - before[i]["accuracy"] for i in ids]
     videos = [after[i]["video_id"] for i in ids]
-    return difference_estimate(
-        differences, videos, resamples=settings.bootstrap_resamples, seed=settings.seed
-    )
+    return _estimate(differences, videos, settings, difference=True)
 
 
 def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:
     values, videos = [row["accuracy"] for row in rows], [row["video_id"] for row in rows]
-    made = share_estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
-    return _shown(made)
+    return _estimate(values, videos, settings)
 
 
-def _shown(made: Estimate | None) -> dict[str, Any] | None:
+def _estimate(
+    values: Sequence[float], videos: Sequence[str], settings: EvalSettings, *, difference: bool = False
+) -> dict[str, Any] | None:
+    made = estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
+    made = widened(made, difference=difference)
     return asdict(made) if made else None
 
 

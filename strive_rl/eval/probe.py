@@ -55,9 +55,6 @@ SCHEMA = {
     "evidence_seen": pl.Boolean,
     "reason": pl.String,
 }
-FAILED = 2
-# A process that is done waits for all others.
-PATIENCE_MINUTES = 7 * 24 * 60.0
 # Pass rates nearer to 0 or 1 than this leave little to learn.
 EXTREME = 0.05
 
@@ -157,27 +154,23 @@ def summary(table: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def launch(out: Path, *, shards: ShardSet, model: str, settings: ProbeSettings) -> int:
-    """Probe as the command line starts it, with the other processes; the exit code.
+def launch(out: Path, *, shards: ShardSet, model: str, settings: ProbeSettings) -> None:
+    """Probe as the command line starts it, with the other processes.
 
     Raises DiskFullError where its folder, which the caller has locked, has no room, before anything is
     sampled.
     """
-    try:
-        with (
-            distributed.processes(PATIENCE_MINUTES),
-            oom_hint(settings.policy),
-            EvalProgress() as progress,
-        ):
-            first = distributed.is_first()
-            with distributed.propagate_errors():
-                if first and not has_room(out.parent):
-                    raise disk_full(out.parent)
-            observe = progress if first else lambda done, total: None
-            table = probe(out, shards=shards, model=model, settings=settings, observe=observe)
-    except distributed.PeerFailedError:
-        return FAILED
+    with (
+        distributed.processes(distributed.PATIENCE_MINUTES),
+        oom_hint(settings.policy),
+        EvalProgress() as progress,
+    ):
+        first = distributed.is_first()
+        with distributed.propagate_errors():
+            if first and not has_room(out.parent):
+                raise disk_full(out.parent)
+        observe = progress if first else lambda done, total: None
+        table = probe(out, shards=shards, model=model, settings=settings, observe=observe)
     if first:
         echo(summary(table))
         echo(str(out))
-    return 0

@@ -17,8 +17,7 @@ from strive_data.common.settings import ADDED, as_dict, require
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.formats import read_predictions
-from strive_rl.benchmarks.item import Benchmark, Item, Scored
-from strive_rl.benchmarks.items import ItemSet, read_items
+from strive_rl.benchmarks.items import Benchmark, Item, ItemSet, Scored, read_items
 from strive_rl.benchmarks.judgements import judge_rows, read_judgements
 from strive_rl.benchmarks.predictions import Joined, Prediction, PredictionFile, join
 from strive_rl.benchmarks.scoring import (
@@ -32,18 +31,17 @@ from strive_rl.benchmarks.scoring import (
     with_one_name_each,
 )
 from strive_rl.common import jsonl
-from strive_rl.eval.compare import CompareSettings, paired_results
+from strive_rl.common.run_settings import RESULTS_FILE
+from strive_rl.eval.compare import CompareSettings, paired_results, read_scored
 from strive_rl.eval.config import (
     JUDGE_FILE,
     PAGE_FILE,
     PREDICTIONS_FILE,
-    RESULTS_FILE,
     SCORED_FILE,
     UNIFORM,
     BenchmarkSettings,
 )
-from strive_rl.eval.page import score_page
-from strive_rl.eval.scored_folder import read_scored
+from strive_rl.eval.pages import score_page
 from strive_rl.eval.table import even_note
 
 SHOWN_IDS = 3

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strive_data.common.text import render
+from strive_rl.inspect.curves import GRID, INK, PALETTE, svg
 from strive_rl.inspect.history import differing
-from strive_rl.inspect.plot import GRID, INK, PALETTE, svg
 from strive_rl.study.results import GROUP_METRICS, label_of, t_quantile, table_rows
 
 if TYPE_CHECKING:

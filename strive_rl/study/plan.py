@@ -20,23 +20,19 @@ from typing import Any
 
 from strive_data.common.settings import choose, load, require
 from strive_data.errors import SettingsError
-from strive_rl.common.run_settings import flat
+from strive_rl.common.run_settings import RESULTS_FILE, flat
 from strive_rl.config import TrainSettings
-from strive_rl.eval.config import RESULTS_FILE, EvalSettings
+from strive_rl.eval.config import EvalSettings
 
 KEYS = ("baseline", "seeds", "points", "train", "eval", "arms")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One way to train, by name; its settings' seed is that of each run."""
+    """One way to train, by name; a run takes its settings with a seed of the study."""
 
     name: str
     settings: TrainSettings
-
-    def with_seed(self, seed: int) -> TrainSettings:
-        """The settings of one run."""
-        return replace(self.settings, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

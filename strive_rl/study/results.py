@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import METRICS_FILE, library_versions
-from strive_rl.eval.config import RESULTS_FILE, Column, EvalSettings
+from strive_rl.common.run_settings import METRICS_FILE, RESULTS_FILE, library_versions
+from strive_rl.eval.config import Column, EvalSettings
 from strive_rl.eval.table import aligned
 from strive_rl.study.plan import Job, Study
 

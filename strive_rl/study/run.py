@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from signal import SIGINT
@@ -31,9 +32,8 @@ from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries
-from strive_rl.common.run_settings import METRICS_FILE, holds_work, with_defaults
+from strive_rl.common.run_settings import METRICS_FILE, RESULTS_FILE, holds_work, with_defaults
 from strive_rl.config import TrainSettings
-from strive_rl.eval.config import RESULTS_FILE
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
 from strive_rl.train.checkpoint import MODEL_FOLDER
@@ -90,7 +90,7 @@ def study_jobs(study: Study, out: Path, models: Sequence[str]) -> list[Job]:
         Job(
             name=f"{arm.name}, seed {seed}",
             folder=out / arm.name / f"seed-{seed}",
-            settings=arm.with_seed(seed),
+            settings=replace(arm.settings, seed=seed),
             steps=study.steps(arm),
             evaluation=study.evaluation,
             model=models[place % len(models)],

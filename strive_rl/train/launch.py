@@ -22,8 +22,6 @@ from strive_rl.config import TrainSettings
 from strive_rl.train import state, trainer
 from strive_rl.train.validation import closing_lines
 
-FAILED = 2
-
 
 def launch(
     shards: Sequence[ShardSet],
@@ -34,28 +32,21 @@ def launch(
     resume: bool,
     resume_from: Path | None = None,
     heldout: ShardSet | None = None,
-) -> int:
-    """Train, and say how it ended; the exit code. The first of several processes prints for all.
+) -> None:
+    """Train, and say how it ended. The first of several processes prints for all.
 
-    Raises DiskFullError where there is no room. The caller holds the lock of `out` (preflight.locked).
+    Raises DiskFullError where there is no room, SystemExit for a run that a signal stopped. The caller holds
+    the lock of `out` (preflight.locked).
     """
     require_trackers(settings.log)
-    resuming = resume or resume_from is not None
-    made = partial(state.resume, resume_from=resume_from) if resuming else state.start
-    try:
-        with (
-            distributed.processes(settings.timeout_minutes),
-            listening() as stop,
-            TrainProgress() as progress,
-        ):
-            with distributed.propagate_errors():
-                run = made(out, shards=shards, model=model, settings=settings, heldout=heldout)
-            return _train(run, stop, progress)
-    except distributed.PeerFailedError:
-        return FAILED
+    made = partial(state.resume, resume_from=resume_from) if resume else state.start
+    with distributed.processes(settings.timeout_minutes), listening() as stop, TrainProgress() as progress:
+        with distributed.propagate_errors():
+            run = made(out, shards=shards, model=model, settings=settings, heldout=heldout)
+        _train(run, stop, progress)
 
 
-def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) -> int:
+def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) -> None:
     names = run.settings.log if distributed.is_first() else ()
     try:
         with (
@@ -73,14 +64,13 @@ def _train(run: state.TrainState, stop: StopRequest, progress: TrainProgress) ->
                 progress.end()
     except StoppedError as stopped:
         _say(f"{stopped}; to resume, {RESUME}", err=True)
-        return stopped.exit_code
+        raise SystemExit(stopped.exit_code) from stopped
     metrics = run.out / METRICS_FILE
     _say(f"{folder}: the model after step {run.step}; metrics in {metrics}")
     for line in closing_lines(run):
         _say(line)
     if warning := never_updated(jsonl.read(metrics)):
         _say(warning, err=True)
-    return 0
 
 
 def never_updated(records: Sequence[dict[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -263,3 +264,12 @@ def test_export_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.Captur
     assert (tmp_path / "plain" / "model.safetensors").is_file()
     assert typed("export", tmp_path / "run", "--out", tmp_path / "adapter", "--adapter") == 2
     assert "trained without adapters" in capfd.readouterr().err
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "strive_rl", "--help"], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "Usage: " in done.stdout
+    assert "train" in done.stdout
+    assert done.stderr == ""

@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from strive_rl.inspect.plot import GRID, INK, PALETTE, STYLE
+from strive_rl.inspect.curves import GRID, INK, PALETTE, STYLE
 from strive_rl.study.results import Gain, gain_of
 from tools.demo import run
 

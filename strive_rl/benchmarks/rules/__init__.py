@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strive_data.common.settings import choose
-from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import Benchmark
 from strive_rl.benchmarks.rules.choices import (
     LONGVIDEOBENCH,
     LVBENCH,

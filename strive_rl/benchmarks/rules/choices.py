@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from string import ascii_uppercase
 
-from strive_rl.benchmarks.item import Benchmark, Item, Row, Tags, Verdict, listed_text, tags_from, text_of
+from strive_rl.benchmarks.items import Benchmark, Item, Row, Tags, Verdict, listed_text, tags_from, text_of
 from strive_rl.benchmarks.verdicts import (
     ANSWER,
     UNCHECKED,

@@ -33,7 +33,7 @@ from strive_data.annotations.time_spans import read_spans, spans_text
 from strive_data.schema import Span
 from strive_rl.answers.accuracy import mean_relative_accuracy, outside_thoughts
 from strive_rl.answers.similarity import IOU_THRESHOLDS, spans_in, temporal_iou
-from strive_rl.benchmarks.item import (
+from strive_rl.benchmarks.items import (
     OFFICIAL,
     ROBUST,
     Benchmark,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from strive_rl.answers.accuracy import accuracy_of, final_answer, outside_thoughts
 from strive_rl.answers.statements import read_number
-from strive_rl.benchmarks.item import (
+from strive_rl.benchmarks.items import (
     OFFICIAL,
     ROBUST,
     Benchmark,

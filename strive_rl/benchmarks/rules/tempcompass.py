@@ -18,7 +18,7 @@ from pathlib import Path
 
 from strive_data.schema import Question
 from strive_rl.answers.statements import WRAPPERS
-from strive_rl.benchmarks.item import (
+from strive_rl.benchmarks.items import (
     OFFICIAL,
     ROBUST,
     Benchmark,

@@ -22,6 +22,13 @@ from strive_rl.algorithm.reward import (
 )
 from strive_rl.common.calls import CallLimits
 from strive_rl.config import RewardSettings
+from strive_rl.schema import Reward
+
+
+def test_the_parts_of_a_reward_by_name_the_custom_ones_last() -> None:
+    assert Reward(accuracy=0.5, format=1.0, total=0.55).parts == {"accuracy": 0.5, "format": 1.0}
+    custom = Reward(accuracy=0.5, format=1.0, total=0.6, custom={"brevity": 0.1})
+    assert list(custom.parts.items()) == [("accuracy", 0.5), ("format", 1.0), ("brevity", 0.1)]
 
 
 def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

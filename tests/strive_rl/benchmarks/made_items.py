@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strive_data.schema import ProblemType, Question
-from strive_rl.benchmarks.item import Item
+from strive_rl.benchmarks.items import Item
 
 FRUIT = ("A. apples", "B. candles", "C. berries", "D. A man with apples")
 

@@ -10,7 +10,7 @@ import pytest
 
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.formats import FORMATS, of_sampler, read_predictions
-from strive_rl.benchmarks.item import Benchmark
+from strive_rl.benchmarks.items import Benchmark
 from strive_rl.benchmarks.predictions import Prediction, PredictionFile, Records
 from strive_rl.benchmarks.rules.numbers import VSIBENCH
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU

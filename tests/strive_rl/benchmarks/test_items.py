@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from strive_data.errors import UsageError
-from strive_rl.benchmarks.item import text_of
-from strive_rl.benchmarks.items import find_annotations, read_items, tags_of
+from strive_rl.benchmarks.items import find_annotations, read_items, tags_of, text_of
 from strive_rl.benchmarks.rules import BENCHMARKS
 from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from strive_rl.benchmarks.item import Scored, Unusable
+from strive_rl.benchmarks.items import Scored, Unusable
 from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from strive_rl.common.statistics import (
     Estimate,
     SignTest,
-    difference_estimate,
     estimate,
     macro_estimate,
-    share_estimate,
     sign_test,
+    widened,
     wilson,
 )
 
@@ -126,22 +125,23 @@ def test_wilsons_interval(share: float, draws: int, low: float, high: float) -> 
 
 def test_equal_answers_are_no_certainty() -> None:
     videos = ["a", "a", "b", "b", "c"]
-    right = share_estimate([1.0] * 5, videos, resamples=100, seed=0)
+    right = widened(estimate([1.0] * 5, videos, resamples=100, seed=0))
     assert right is not None
     assert (right.mean, right.low, right.high) == (1.0, *wilson(1.0, 3))
     mixed = [1.0, 0.0, 1.0, 1.0, 0.0]
-    assert share_estimate(mixed, videos, resamples=100, seed=0) == estimate(
+    assert widened(estimate(mixed, videos, resamples=100, seed=0)) == estimate(
         mixed, videos, resamples=100, seed=0
     )
-    one = share_estimate([1.0, 1.0], ["a", "a"], resamples=100, seed=0)
+    one = widened(estimate([1.0, 1.0], ["a", "a"], resamples=100, seed=0))
     assert one is not None
     assert one.low is None
-    assert share_estimate([], [], resamples=100, seed=0) is None
+    assert widened(estimate([], [], resamples=100, seed=0)) is None
 
 
 @pytest.mark.parametrize(("gain", "low", "high"), [(0.0, -0.5615, 0.5615), (1.0, -0.1230, 1.0)])
 def test_equal_differences_are_no_certainty(gain: float, low: float, high: float) -> None:
     """Of 3 videos: w = z²/3 / (1 + z²/3) = .5615."""
-    made = difference_estimate([gain] * 4, ["a", "a", "b", "c"], resamples=100, seed=0)
+    made = estimate([gain] * 4, ["a", "a", "b", "c"], resamples=100, seed=0)
+    made = widened(made, difference=True)
     assert made is not None
     assert (made.mean, made.low, made.high) == pytest.approx((gain, low, high), abs=1e-4)

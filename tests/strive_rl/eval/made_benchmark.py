@@ -31,7 +31,12 @@ def make_benchmark(root: Path, model: Path, *, videos: int = 3, questions: int =
     rows = [row(video, number) for video in range(videos + absent) for number in range(questions)]
     (root / "test.json").write_text(json.dumps(rows))
     return Task(
-        benchmark=VIDEOMME, annotations=(root / "test.json",), data_root=root, model=str(model), recipe=None
+        benchmark=VIDEOMME,
+        annotations=(root / "test.json",),
+        data_root=root,
+        model=str(model),
+        settings=QUICK,
+        workers=1,
     )
 
 

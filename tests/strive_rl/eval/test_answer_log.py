@@ -11,7 +11,7 @@ import pytest
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.errors import FailureKind, UsageError
 from strive_data.schema import FailedRow, Sample
-from strive_rl.benchmarks.item import Item
+from strive_rl.benchmarks.items import Item
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import answer_log
@@ -49,12 +49,12 @@ def test_lines_of_all_processes_are_settled_and_a_failure_is_so_for_every_sample
         "predictions.rank000.jsonl",
         "predictions.rank001.jsonl",
     ]
-    assert answer_log.read_log(tmp_path).settled(("uniform", "peaks")) == {
-        ("a", "uniform"): True,
-        ("b", "peaks"): True,
-        ("c", "uniform"): False,
-        ("c", "peaks"): False,
-        ("d", "peaks"): False,
+    assert answer_log.settled(tmp_path, ("uniform", "peaks")) == {
+        ("a", "uniform"),
+        ("b", "peaks"),
+        ("c", "uniform"),
+        ("c", "peaks"),
+        ("d", "peaks"),
     }
 
 
@@ -62,10 +62,10 @@ def test_a_line_that_was_cut_short_is_cut_off_before_others_follow(tmp_path: Pat
     file = tmp_path / "predictions.jsonl"
     answer_log.write(tmp_path, answer_log.PREDICTIONS, [line("a"), line("b")])
     file.write_bytes(file.read_bytes()[:-9])
-    assert list(answer_log.read_log(tmp_path).answers) == [("a", "uniform")]
+    assert list(answer_log.read(tmp_path, answer_log.PREDICTIONS)) == [("a", "uniform")]
     answer_log.mend(tmp_path)
     answer_log.write(tmp_path, answer_log.PREDICTIONS, [line("b")])
-    assert list(answer_log.read_log(tmp_path).answers) == [("b", "uniform"), ("a", "uniform")]
+    assert list(answer_log.read(tmp_path, answer_log.PREDICTIONS)) == [("b", "uniform"), ("a", "uniform")]
 
 
 def test_one_file_takes_the_place_of_all_in_the_order_given(
@@ -104,7 +104,7 @@ def test_a_folder_without_an_answer_starts_again(tmp_path: Path) -> None:
     answer_log.write(tmp_path, answer_log.FAILURES, [line("q0", answer_log.EVERY)])
     answer_log.open_folder(tmp_path, {"model": "b"})
     assert jsonl.read_json(tmp_path / answer_log.SETTINGS_FILE) == {"model": "b"}
-    assert answer_log.read_log(tmp_path).settled(["uniform"]) == {}
+    assert answer_log.settled(tmp_path, ["uniform"]) == set()
 
 
 SETTINGS = replace(QUICK, max_new_tokens=2)

@@ -21,7 +21,6 @@ from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.common import distributed, jsonl
 from strive_rl.eval import on_benchmark as launching
 from strive_rl.eval.on_benchmark import (
-    RuntimeOptions,
     benchmark_table,
     evaluate_benchmark,
     finished_results,
@@ -93,16 +92,16 @@ def test_a_baseline_is_paired_by_sampler(tmp_path: Path) -> None:
 def test_what_is_finished_is_reported_again_without_its_videos(tmp_path: Path, tiny_folder: Path) -> None:
     task = make_benchmark(tmp_path / "root", tiny_folder, videos=2, questions=1)
     out = tmp_path / "out"
-    assert finished_results(out, task=task, settings=QUICK) is None
-    results = evaluate_benchmark(out, task=task, settings=QUICK, runtime=RuntimeOptions(workers=1))
+    assert finished_results(out, task=task) is None
+    results = evaluate_benchmark(out, task=task)
     shutil.rmtree(tmp_path / "root" / "videos")
-    assert finished_results(out, task=task, settings=QUICK) == results
+    assert finished_results(out, task=task) == results
     with pytest.raises(UsageError, match=r"settings\.max_new_tokens: 4, now 5"):
-        finished_results(out, task=task, settings=replace(QUICK, max_new_tokens=5))
+        finished_results(out, task=replace(task, settings=replace(QUICK, max_new_tokens=5)))
     with pytest.raises(UsageError, match="bootstrap_resamples: 50, now 60"):
-        finished_results(out, task=task, settings=replace(QUICK, bootstrap_resamples=60))
+        finished_results(out, task=replace(task, settings=replace(QUICK, bootstrap_resamples=60)))
     shutil.copytree(out, tmp_path / "before")
-    gained = finished_results(out, task=task, settings=QUICK, baseline=tmp_path / "before")
+    gained = finished_results(out, task=task, baseline=tmp_path / "before")
     assert gained is not None
     assert gained["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
     assert jsonl.read_json(out / "results.json") == gained
@@ -274,8 +273,9 @@ def test_only_the_first_process_speaks(
         raise distributed.PeerFailedError("the first says it")
 
     monkeypatch.setattr(launching, "evaluate_benchmark", failed)
-    code = launch(tmp_path / "out", task=task, settings=QUICK, runtime=RuntimeOptions(), baseline=None)
-    assert (code, capfd.readouterr().out) == (2, "")
+    with pytest.raises(SystemExit) as ended:
+        launch(tmp_path / "out", task=task, baseline=None)
+    assert (ended.value.code, capfd.readouterr().out) == (2, "")
 
 
 def test_wrong_input_is_one_line(

@@ -25,7 +25,6 @@ from strive_rl.eval import on_benchmark as running
 from strive_rl.eval.answer_log import VideoBatch, order_of, pending_of, share, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 from strive_rl.eval.on_benchmark import (
-    RuntimeOptions,
     Task,
     benchmark_table,
     evaluate_benchmark,
@@ -138,9 +137,6 @@ def test_more_frames_than_candidates_are_refused() -> None:
         BenchmarkSettings(sampler=SamplerSettings(frames=130))
 
 
-ONE = RuntimeOptions(workers=1)
-
-
 class Quiet(Observer):
     def start(self, workload: Any) -> None: ...
 
@@ -160,7 +156,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(task: Task, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "out"
-    evaluate_benchmark(out, task=task, settings=QUICK, runtime=replace(ONE, cache=cache))
+    evaluate_benchmark(out, task=replace(task, cache=cache))
     return out
 
 
@@ -212,7 +208,7 @@ def test_a_second_evaluation_decodes_nothing(
     for folder, expected in ((cache, [True] * 3), (tmp_path / "fresh", [False] * 3)):
         kept.clear()
         out = tmp_path / folder.name
-        evaluate_benchmark(out, task=task, settings=QUICK, runtime=replace(ONE, cache=folder))
+        evaluate_benchmark(out, task=replace(task, cache=folder))
         assert kept == expected
         assert (out / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
 
@@ -227,34 +223,32 @@ def test_stopped_after_any_batch_it_ends_with_the_same_bytes(
     def stop(answered: int, total: int) -> None:
         raise StopError
 
-    out, runtime = tmp_path / "out", replace(ONE, cache=cache)
+    out, task = tmp_path / "out", replace(task, cache=cache)
     with pytest.raises(StopError):
-        evaluate_benchmark(out, task=task, settings=QUICK, runtime=runtime, observe=stop)
+        evaluate_benchmark(out, task=task, observe=stop)
     file = out / "predictions.jsonl"
     assert len(jsonl.read(file)) == 4
     # As if it had been killed in the middle of a line.
     file.write_bytes(file.read_bytes()[:-20])
     seen: list[tuple[int, int]] = []
-    evaluate_benchmark(
-        out, task=task, settings=QUICK, runtime=runtime, observe=lambda *pair: seen.append(pair)
-    )
+    evaluate_benchmark(out, task=task, observe=lambda *pair: seen.append(pair))
     assert seen[-1] == (6, 6)
     for name in ("predictions.jsonl", "failures.jsonl"):
         assert (out / name).read_bytes() == (done / name).read_bytes()
     with pytest.raises(UsageError, match="already holds results"):
-        evaluate_benchmark(out, task=task, settings=QUICK)
+        evaluate_benchmark(out, task=task)
     (out / "results.json").unlink()
     with pytest.raises(UsageError, match="max_new_tokens: 4, now 5"):
-        evaluate_benchmark(out, task=task, settings=replace(QUICK, max_new_tokens=5))
+        evaluate_benchmark(out, task=replace(task, settings=replace(QUICK, max_new_tokens=5)))
 
 
 def test_a_vote_stands_beside_its_control_and_resumes_to_the_same_bytes(
     task: Task, done: Path, cache: Path, tmp_path: Path
 ) -> None:
     settings = replace(QUICK, variants=2, vote=True, controls=("single",))
-    runtime = replace(ONE, cache=cache)
+    task = replace(task, settings=settings, cache=cache)
     out = tmp_path / "out"
-    results = evaluate_benchmark(out, task=task, settings=settings, runtime=runtime)
+    results = evaluate_benchmark(out, task=task)
     lines = jsonl.read(out / "predictions.jsonl")
     voted, single = (
         [line for line in lines if line["sampler"] == name] for name in ("uniform", "uniform-single")
@@ -271,21 +265,18 @@ def test_a_vote_stands_beside_its_control_and_resumes_to_the_same_bytes(
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     (out / "results.json").unlink()
-    again = evaluate_benchmark(out, task=task, settings=settings, runtime=runtime)
+    again = evaluate_benchmark(out, task=task)
     assert file.read_bytes() == whole
     assert again["columns"] == results["columns"]
     with pytest.raises(UsageError, match="topk chooses the same frames for each of 2 variants"):
-        evaluate_benchmark(out, task=task, settings=replace(settings, samplers=("topk",)))
+        evaluate_benchmark(out, task=replace(task, settings=replace(settings, samplers=("topk",))))
 
 
 def test_importance_stands_beside_uniform_with_its_gain(
     task: Task, done: Path, cache: Path, tmp_path: Path
 ) -> None:
-    settings = with_samplers(QUICK, "uniform", "topk")
-    runtime = replace(ONE, cache=cache)
-    results = evaluate_benchmark(
-        tmp_path / "out", task=task, settings=settings, runtime=runtime, baseline=done
-    )
+    task = replace(task, settings=with_samplers(QUICK, "uniform", "topk"), cache=cache)
+    results = evaluate_benchmark(tmp_path / "out", task=task, baseline=done)
     assert list(results["columns"]) == ["uniform", "topk"]
     lines = jsonl.read(tmp_path / "out" / "predictions.jsonl")
     uniform = [line for line in lines if line["sampler"] == "uniform"]
@@ -297,10 +288,9 @@ def test_importance_stands_beside_uniform_with_its_gain(
     assert list(results["baseline"]) == ["uniform"]
     assert results["baseline"]["uniform"]["overall"]["difference"]["mean"] == 0
     assert results["baseline"]["uniform"]["readings"]["robust"]["difference"]["questions"] == 12
+    alone = replace(task, settings=with_samplers(QUICK, "topk"))
     with pytest.raises(UsageError, match=r"baseline .*: it holds uniform, expected one of topk"):
-        evaluate_benchmark(
-            tmp_path / "o", task=task, settings=with_samplers(QUICK, "topk"), runtime=runtime, baseline=done
-        )
+        evaluate_benchmark(tmp_path / "o", task=alone, baseline=done)
 
 
 def test_the_frames_and_the_cache_of_a_build(
@@ -318,7 +308,7 @@ def test_the_frames_and_the_cache_of_a_build(
         workers=1,
         cache=cache,
     )
-    evaluate_benchmark(tmp_path / "b", task=task, settings=QUICK, runtime=replace(ONE, cache=cache))
+    evaluate_benchmark(tmp_path / "b", task=replace(task, cache=cache))
     assert kept == [True] * 3
     assert (tmp_path / "b" / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
     plain = EvalSettings(
@@ -344,9 +334,8 @@ def test_wrong_input_is_reported_before_a_model_is_loaded(task: Task, tmp_path: 
     lost = replace(task, model="/no/such/model")
 
     def refused(error: str, of: type[UsageError] = UsageError, **changes: Any) -> None:
-        settings = changes.pop("settings", QUICK)
         with pytest.raises(of, match=error):
-            evaluate_benchmark(out, task=replace(lost, **changes), settings=settings)
+            evaluate_benchmark(out, task=replace(lost, **changes))
 
     refused(
         "unknown sampler 'topq', did you mean 'topk'", SettingsError, settings=with_samplers(QUICK, "topq")

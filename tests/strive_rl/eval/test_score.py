@@ -11,7 +11,7 @@ import pytest
 
 from strive_data.errors import SettingsError, UsageError
 from strive_data.schema import Question
-from strive_rl.benchmarks.item import Benchmark, Item
+from strive_rl.benchmarks.items import Benchmark, Item
 from strive_rl.benchmarks.predictions import Prediction, join
 from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU

@@ -16,7 +16,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.lora import adapter_weights
 from strive_rl.train import checkpoint
-from strive_rl.train.export import export
+from strive_rl.train.checkpoint import export
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,7 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
     for out, resume in (("run", True), ("whole", False)):
         given = settings("plain", f"steps={steps + 1}")
         shards = [ShardSet.open(str(tmp_path / "shards"))]
-        code = launch(shards, model=str(tiny_folder), out=tmp_path / out, settings=given, resume=resume)
-        assert code == 0
+        launch(shards, model=str(tiny_folder), out=tmp_path / out, settings=given, resume=resume)
     assert f"the model after step {steps + 1};" in capfd.readouterr().out
     records = [jsonl.read(tmp_path / name / "metrics.jsonl") for name in ("run", "whole")]
     without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]

@@ -11,8 +11,7 @@ import polars as pl
 import pytest
 
 from strive_rl.benchmarks.formats import read_predictions
-from strive_rl.benchmarks.item import Item
-from strive_rl.benchmarks.items import find_annotations, read_items
+from strive_rl.benchmarks.items import Item, find_annotations, read_items
 from strive_rl.benchmarks.predictions import join
 from strive_rl.benchmarks.rules import find_benchmark
 from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST, VIDEOMME, videomme_score

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from strive_data.errors import UsageError
-from strive_rl.inspect.history import Curve, History, group_arms, read_histories
-from strive_rl.inspect.plot import (
+from strive_rl.inspect.curves import (
     PALETTE,
     PANELS,
     ROOM,
@@ -30,6 +29,7 @@ from strive_rl.inspect.plot import (
     plot,
     tick_text,
 )
+from strive_rl.inspect.history import Curve, History, group_arms, read_histories
 from tests.strive_rl.inspect.made_runs import history, make_run
 
 NAN = float("nan")

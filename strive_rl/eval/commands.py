@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from strive_data.common.console import Assignments, Config, echo, option, settings_option, written
+from strive_data.common.console import Assignments, Config, echo, option, written
 from strive_data.common.files import near_path
 from strive_data.common.options import ColumnNames
-from strive_data.common.settings import load
+from strive_data.common.settings import as_dict, load
 from strive_data.errors import UsageError
 from strive_rl.common.options import (
     BENCHMARKS,
     Annotations,
     Answers,
     Cache,
+    CompareSettingsHelp,
     Controls,
+    EvalSettingsHelp,
     Format,
     Frames,
     MaxNewTokens,
     Missing,
     Model,
+    ProbeSettingsHelp,
     Prompt,
     Recipe,
     Samplers,
     Scorer,
+    ScoreSettingsHelp,
     Seed,
     Temperature,
     Variants,
@@ -42,36 +46,7 @@ if TYPE_CHECKING:
     from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 
 
-def _eval_settings() -> Mapping[str, type]:
-    from strive_rl.eval.config import BenchmarkSettings, EvalSettings
-
-    both, alone = "--shards and --benchmark", "--benchmark alone, or with another default there"
-    return {both: EvalSettings, alone: BenchmarkSettings}
-
-
-def _probe_settings() -> type:
-    from strive_rl.eval.config import ProbeSettings
-
-    return ProbeSettings
-
-
-def _score_settings() -> type:
-    from strive_rl.eval.score import ScoreSettings
-
-    return ScoreSettings
-
-
-def _compare_settings() -> type:
-    from strive_rl.eval.compare import CompareSettings
-
-    return CompareSettings
-
-
 KEPT = "the answers so far are kept"
-EvalSettingsHelp = Annotated[str | None, settings_option(_eval_settings)]
-ProbeSettingsHelp = Annotated[str | None, settings_option(_probe_settings)]
-ScoreSettingsHelp = Annotated[str | None, settings_option(_score_settings)]
-CompareSettingsHelp = Annotated[str | None, settings_option(_compare_settings)]
 
 
 def evaluate(
@@ -121,18 +96,18 @@ def evaluate(
     common |= {"max_new_tokens": max_new_tokens, "vote": vote or None}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
     reading: dict[str, Any] = {"data_root": data_root, "annotations": annotations}
-    reading |= {"recipe": recipe, "columns": columns, "cache": cache}
+    reading |= {"recipe": recipe, "columns": columns, "cache": cache, "workers": workers or None}
     if shards is not None:
-        _refuse_of_videos({**of_videos, **reading, "workers": workers or None})
+        _refuse_of_videos({**of_videos, **reading})
         on_samples = load(EvalSettings, config=config, options=common, assignments=set_ or ())
         with locked(out, kept=lambda: KEPT):
-            return _evaluate_shards(out, shards, model, on_samples, baseline)
+            _evaluate_shards(out, shards, model, on_samples, baseline)
+        return
     on_videos = load(BenchmarkSettings, config=config, options=common | of_videos, assignments=set_ or ())
     if data_root is None:
         raise UsageError("eval --benchmark: give --data-root, the folder that its video paths start from")
     with locked(out, kept=lambda: KEPT):
-        code = _evaluate_benchmark(out, benchmark or "", model, on_videos, workers, baseline, **reading)
-    raise typer.Exit(code)
+        _evaluate_benchmark(out, benchmark or "", model, on_videos, baseline, **reading)
 
 
 def _refuse_of_videos(options: Mapping[str, object]) -> None:
@@ -154,22 +129,20 @@ def _evaluate_shards(
     from strive_data.shards.reader import ShardSet
     from strive_rl.common.preflight import require_extras, require_model, require_results
     from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.run_settings import require_evaluation
     from strive_rl.eval.frames import require_views
-    from strive_rl.eval.scored_folder import require_evaluation
 
     require_model(model, settings.policy.device)
     require_extras(engine=settings.engine, model=model)
     if baseline:
         require_results(baseline)
     data = ShardSet.open(shards)
-    for each in settings.columns:
-        require_views(data, each.sampler, variants=each.variants, frames_factor=each.frames_factor)
-    require_evaluation(out, shards=data, model=model, settings=settings)
+    require_views(data, settings)
+    require_evaluation(out, as_dict(settings), model=model, shards=data)
     quiet_libraries()
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
     from strive_rl.eval import on_shards as evaluation
-    from strive_rl.eval.scored_folder import write_pages
     from strive_rl.eval.table import results_table
 
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
@@ -181,7 +154,7 @@ def _evaluate_shards(
                 out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
             )
     echo(results_table(results))
-    echo(f"examples: {', '.join(map(str, write_pages(out, settings)))}")
+    echo(f"examples: {', '.join(map(str, evaluation.write_pages(out, settings)))}")
 
 
 def _evaluate_benchmark(
@@ -189,7 +162,6 @@ def _evaluate_benchmark(
     benchmark: str,
     model: str,
     settings: BenchmarkSettings,
-    workers: int,
     baseline: Path | None,
     *,
     data_root: Path,
@@ -197,7 +169,8 @@ def _evaluate_benchmark(
     recipe: str | None,
     columns: str | None,
     cache: Path | None,
-) -> int:
+    workers: int | None,
+) -> None:
     from strive_data.annotations.recipes import column_names
     from strive_rl.benchmarks.items import find_annotations
     from strive_rl.benchmarks.rules import find_benchmark
@@ -216,18 +189,20 @@ def _evaluate_benchmark(
     for absent in (file for file in files if not file.exists()):
         raise UsageError(f"--annotations {absent}: no such file{near_path(absent)}")
     quiet_libraries()
-    from strive_rl.eval.on_benchmark import RuntimeOptions, Task, launch
+    from strive_rl.eval.on_benchmark import Task, launch
 
     task = Task(
         benchmark=found,
         annotations=files,
         data_root=data_root,
         model=model,
+        settings=settings,
         recipe=recipe,
         columns=named,
+        workers=workers or 0,
+        cache=cache,
     )
-    runtime = RuntimeOptions(workers=workers, cache=cache)
-    return launch(out, task=task, settings=settings, runtime=runtime, baseline=baseline)
+    launch(out, task=task, baseline=baseline)
 
 
 def probe(
@@ -268,8 +243,7 @@ def probe(
         quiet_libraries()
         from strive_rl.eval.probe import launch
 
-        code = launch(file, shards=data, model=model, settings=settings)
-    raise typer.Exit(code)
+        launch(file, shards=data, model=model, settings=settings)
 
 
 def score(

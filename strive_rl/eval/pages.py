@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from strive_data.common.text import plural, render
-from strive_rl.benchmarks.item import Scored
+from strive_rl.benchmarks.items import Scored
 from strive_rl.eval.table import compared_name, interval, judge_lines, knowledge_line, mean, points, readings
 
 T = TypeVar("T")

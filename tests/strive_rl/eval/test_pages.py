@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from strive_rl.benchmarks.item import Scored
+from strive_rl.benchmarks.items import Scored
 from strive_rl.benchmarks.rules.open_answers import MMVU
 from strive_rl.benchmarks.scoring import scored, summarise
-from strive_rl.eval.page import compare_page, score_page, spread
+from strive_rl.eval.pages import compare_page, score_page, spread
 from tests.strive_data.made.browser import browser, measure
 from tests.strive_rl.benchmarks.made_items import choice_item, item
 
