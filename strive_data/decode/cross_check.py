@@ -27,9 +27,10 @@ from strive_data.decode.nal import without_messages
 PICTURES = {"vp8": "libvpx"}
 """Decoders that are silent about damage, and those whose pictures theirs are compared with."""
 
-STRICT = {"hevc": "explode+crccheck"}
-"""Decoders that are silent about damage unless this `err_detect` is set. Where the stream has the MD5 of its
-pictures (H.265, section D.3.19) they are compared, so that a single turned bit is found."""
+STRICT = dict.fromkeys(("hevc", "png", "apng"), "explode+crccheck")
+"""Decoders that are silent about damage unless this `err_detect` is set. The chunks of PNG have checksums.
+Where HEVC has the MD5 of its pictures (H.265, section D.3.19) they are compared, so that a single turned bit
+is found."""
 
 _SOUND = (0xFFFFFFFF, 0xA1CEFD61)
 """What zlib's CRC gives for a sound FFV1 slice when it begins at this value: version 3, version 4."""
@@ -82,7 +83,8 @@ class CrossCheck:
             return None
         if self._is_strict:
             self._other.skip_frame = skip_frame
-            packet = av.Packet(without_messages(bytes(packet), self._extradata))
+            if self._other.name == "hevc":
+                packet = av.Packet(without_messages(bytes(packet), self._extradata))
         try:
             others = self._other.decode(packet)
         except MemoryError:

@@ -12,7 +12,7 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import CrossCheck
 from strive_data.decode.pyav_reader import PyavReader
-from tools.barcodes import CLOSED, CORPUS, Clip
+from tools.barcodes import CLOSED, CORPUS, Clip, encode
 from tools.fuzz import differing_frames
 
 MakeClip = Callable[[Clip], Path]
@@ -97,6 +97,18 @@ def test_an_ffv1_slice_without_its_checksum_is_counted(tmp_path: Path, checksums
     wrong = (got.frames != before.frames).any(axis=(1, 2, 3)).nonzero()[0].tolist()
     assert wrong == [3, 4, 5]  # frames 7, 9 and 11, up to the next key frame
     assert got.info.decode_errors == (0 if checksums == "0" else 3)
+
+
+@pytest.mark.parametrize("offset", [60, 200, 400])
+def test_a_png_chunk_without_its_checksum_is_counted(tmp_path: Path, offset: int) -> None:
+    source = encode(Clip(name="x.mov", codec="png", pix_fmt="rgb24", count=12), tmp_path)
+    before = PyavReader().read(source, SETTINGS)
+    got = PyavReader().read(with_flipped_byte(source, tmp_path / "y.mov", place=7, offset=offset), SETTINGS)
+    assert (before.info.decode_errors, len(before.frames)) == (0, 12)
+    assert got.info.decode_errors >= 1
+    sound = [n for n in range(12) if n != 7]
+    at = [got.times.tolist().index(before.times[n]) for n in sound]
+    np.testing.assert_array_equal(got.frames[at], before.frames[sound])
 
 
 def test_a_picture_of_another_size_is_another_picture(make_clip: MakeClip) -> None:
