@@ -34,6 +34,8 @@ SEEDS ?= 1
 SCORER ?= demo-noisy
 S := study/$(SCORER)
 STRIVE := OMP_NUM_THREADS=1 $(BIN)/strive-
+# Named by its seeds: a shorter study of the same day replaces no longer one.
+TABLE = manifests/studies/$(shell date +%F)-hard-$(SCORER)-$(SEEDS)-seeds
 BUILD := --scorer $(SCORER) --candidates 64 --frames 8 --workers 1 --set decode.max_pixels=784 --set shard.frames=all
 
 study: setup
@@ -41,8 +43,8 @@ study: setup
 	$(STRIVE)data judge $S/heldout.shards --sampler peaks --frames 8 --variants 1 --variants 2 --noise 0
 	$(STRIVE)rl study hard --shards $S/train.shards --heldout $S/heldout.shards --model demo-hard --out $S/hard \
 	  --seeds $(SEEDS) --workers 2
-	cp $S/hard/study.json manifests/studies/$$(date +%F)-hard-$(SCORER).json
-	cp $S/hard/study.html manifests/studies/$$(date +%F)-hard-$(SCORER).html
+	cp $S/hard/study.json $(TABLE).json
+	cp $S/hard/study.html $(TABLE).html
 
 $S/train.shards: VIDEOS := 120 --seed 0
 $S/heldout.shards: VIDEOS := 260 --seed 1000000
