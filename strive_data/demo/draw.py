@@ -197,7 +197,10 @@ def write_world(
 
 
 def annotation_rows(plan: VideoPlan, path: str, *, first_id: int) -> list[dict[str, Any]]:
-    """The questions of one video in the Video-R1 layout, with `evidence_spans` in seconds."""
+    """The questions of one video in the Video-R1 layout, with `evidence_spans` in seconds.
+
+    A span reaches from the first to the last frame that shows its needle, since its ends belong to it.
+    """
     return [
         {
             "problem_id": first_id + place,
@@ -208,7 +211,7 @@ def annotation_rows(plan: VideoPlan, path: str, *, first_id: int) -> list[dict[s
             "solution": f"<answer>{asked.letter}</answer>",
             "path": path,
             "data_source": "needle-world",
-            "evidence_spans": [list(span) for span in asked.spans],
+            "evidence_spans": [[start, stop - 1 / FRAMES_PER_SECOND] for start, stop in asked.spans],
         }
         for place, asked in enumerate(plan.asked)
     ]

@@ -8,7 +8,15 @@ import av
 import numpy as np
 import pytest
 
-from strive_data.demo.draw import RGB, SIDE_PIXELS, draw_frame, write_h264, write_world
+from strive_data.demo.draw import (
+    RGB,
+    SIDE_PIXELS,
+    annotation_rows,
+    draw_frame,
+    write_h264,
+    write_world,
+)
+from strive_data.demo.levels import LEVELS
 from strive_data.demo.world import COLOURS, SHAPES, Thing, VideoPlan, plan_video
 from strive_data.errors import UsageError
 
@@ -125,6 +133,7 @@ def test_a_world_is_videos_and_questions_in_the_video_r1_layout(tmp_path: Path) 
     assert [row["problem_id"] for row in rows] == [0, 1, 2, 3, 4, 5]
     assert {row["path"] for row in rows} == {"videos/world5-0000.mp4", "videos/world5-0001.mp4"}
     plan = plan_video(seed=5, index=1, questions=3)
+    start, stop = plan.asked[1].spans[0]
     assert rows[4] == {
         "problem_id": 4,
         "problem": plan.asked[1].text,
@@ -134,8 +143,17 @@ def test_a_world_is_videos_and_questions_in_the_video_r1_layout(tmp_path: Path) 
         "solution": f"<answer>{plan.asked[1].letter}</answer>",
         "path": "videos/world5-0001.mp4",
         "data_source": "needle-world",
-        "evidence_spans": [list(plan.asked[1].spans[0])],
+        "evidence_spans": [[start, stop - 0.25]],
     }
+
+
+def test_the_frames_at_both_ends_of_a_span_show_the_needle_and_the_next_ones_do_not() -> None:
+    for level, plan_video_of in LEVELS.items():
+        plan = plan_video_of(seed=5, index=1, questions=3)
+        for asked, row in zip(plan.asked, annotation_rows(plan, "a.mp4", first_id=0), strict=True):
+            shown = [t for t in plan.frame_times if any(n.start <= t < n.stop for n in asked.needles)]
+            spans = row["evidence_spans"]
+            assert [t for t in plan.frame_times if any(a <= t <= b for a, b in spans)] == shown, level
 
 
 def test_the_file_shows_what_was_planned(tmp_path: Path) -> None:
