@@ -202,6 +202,8 @@ Version = Annotated[
 ]
 
 
+RENAMED = {"--answers": "--completions", "--drawn-phases": "--drawn-offsets"}
+"""Options of earlier versions, which are refused."""
 # Of arguments: every look at such a path raises.
 PATHS_THAT_CANNOT_BE = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 
@@ -213,6 +215,9 @@ def run(app: typer.Typer) -> NoReturn:
     if arguments[-1:] == [HELP_SETTINGS]:  # it needs a value
         arguments.append(SECTIONS)
     try:
+        for name in (each.partition("=")[0] for each in arguments):
+            if name in RENAMED:
+                raise UsageError(f"{name} is {RENAMED[name]} now")
         try:
             app(arguments)
         except SystemExit as end:

@@ -30,8 +30,8 @@ Scorer = Annotated[
 Prompt = Annotated[str | None, option(text="reason (default): think first; or direct: answer at once.")]
 Temperature = Annotated[float | None, option(text="Of sampling; default 0, greedy.")]
 MaxNewTokens = Annotated[int | None, option(text="Most tokens of a completion; default 768.")]
-Answers = Annotated[
-    int | None, option(text="Completions sampled for each question; their mean counts; default 1.")
+Completions = Annotated[
+    int | None, option(text="Completions sampled of each view; their mean counts; default 1.")
 ]
 Variants = Annotated[
     int | None, option(text="Interleaved variants V of each video, answered one by one; default 1.")

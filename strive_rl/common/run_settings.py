@@ -177,11 +177,19 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
     return {**defaults, **given, **inner}
 
 
+def evaluation_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved settings of an evaluation by their names of today."""
+    return {"completions" if name == "answers" else name: value for name, value in saved.items()}
+
+
 def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
     """Raise UsageError that names where the record of an evaluation is not that of `now`."""
     if now.keys() - results.keys():
         raise UsageError(f"{out} already holds results of something else: give another --out")
-    changed = differences({name: results[name] for name in now}, now)
+    made = {name: results[name] for name in now}
+    if "settings" in made:
+        made["settings"] = evaluation_settings(made["settings"])
+    changed = differences(made, now)
     if changed:
         raise UsageError(
             f"{out} holds an evaluation, made otherwise ({'; '.join(changed)}): restore that, or "

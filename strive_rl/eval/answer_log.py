@@ -26,7 +26,7 @@ from strive_rl.answers.vote import Election
 from strive_rl.benchmarks.items import Benchmark, Item
 from strive_rl.benchmarks.scoring import elected, scored_answers
 from strive_rl.common import distributed, jsonl
-from strive_rl.common.run_settings import SETTINGS_FILE
+from strive_rl.common.run_settings import SETTINGS_FILE, evaluation_settings
 from strive_rl.eval.answer import Answer, Asked, Dropped, answer
 from strive_rl.eval.config import BenchmarkSettings, Column
 from strive_rl.policy import Policy
@@ -123,7 +123,8 @@ def open_folder(out: Path, record: Line) -> None:
         for path in (*_files(out, PREDICTIONS), *_files(out, FAILURES)):
             path.unlink()
     elif file.is_file():
-        changed = differences(jsonl.read_json(file), record)
+        saved = jsonl.read_json(file)
+        changed = differences(saved | {"settings": evaluation_settings(saved.get("settings", {}))}, record)
         if changed:
             raise UsageError(
                 f"cannot continue in {out}: started otherwise ({'; '.join(changed)}): restore that, or "

@@ -19,9 +19,9 @@ from strive_data.errors import UsageError
 from strive_rl.common.options import (
     BENCHMARKS,
     Annotations,
-    Answers,
     Cache,
     CompareSettingsHelp,
+    Completions,
     Controls,
     EvalSettingsHelp,
     Format,
@@ -66,7 +66,7 @@ def evaluate(
     prompt: Prompt = None,
     temperature: Temperature = None,
     max_new_tokens: MaxNewTokens = None,
-    answers: Answers = None,
+    completions: Completions = None,
     variants: Variants = None,
     vote: Vote = False,
     control: Controls = None,
@@ -91,7 +91,7 @@ def evaluate(
 
     if (shards is None) == (benchmark is None):
         raise UsageError("eval: give --shards (samples of a build), or --benchmark with --data-root")
-    common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "answers": answers}
+    common: dict[str, object] = {"samplers": sampler, "temperature": temperature, "completions": completions}
     common |= {"seed": seed, "engine": engine, "variants": variants, "controls": control}
     common |= {"max_new_tokens": max_new_tokens, "vote": vote or None}
     of_videos = {"sampler.frames": frames, "score.scorer": scorer, "prompt": prompt, "missing": missing}
@@ -227,7 +227,7 @@ def probe(
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.config import ProbeSettings
 
-    options: dict[str, object] = {"variants": variants, "answers": completions}
+    options: dict[str, object] = {"variants": variants, "completions": completions}
     options |= {"temperature": temperature, "seed": seed, "engine": engine, "max_new_tokens": max_new_tokens}
     settings = load(ProbeSettings, config=config, options=options, assignments=set_ or ())
     if out is None and "://" in shards:

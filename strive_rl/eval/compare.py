@@ -22,7 +22,7 @@ from strive_rl.benchmarks.rules import BENCHMARKS
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
 from strive_rl.benchmarks.scoring import Pair, covered_pairs, knowledge_gains, mean_of, shown
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import RESULTS_FILE, flat
+from strive_rl.common.run_settings import RESULTS_FILE, evaluation_settings, flat
 from strive_rl.common.statistics import sign_test
 from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE, PREDICTIONS_FILE, SCORED_FILE, UNIFORM
 from strive_rl.eval.pages import compare_page
@@ -311,7 +311,8 @@ def _scored(row: Mapping[str, Any]) -> Scored:
 
 def made_from(results: Mapping[str, Any]) -> dict[str, Any]:
     """What the answers of an evaluation depend on, beside its model and the frames of a column."""
-    known = {name: value for name, value in flat(results.get("settings", {})) if name not in NO_MATTER}
+    settings = evaluation_settings(results.get("settings", {}))
+    known = {name: value for name, value in flat(settings) if name not in NO_MATTER}
     build = {"build": f"{results['shards']} ({results['shards_fingerprint']})"} if "shards" in results else {}
     return build | known
 

@@ -56,7 +56,7 @@ class Column:
 class EvalSettings(EngineSettings):
     """How a model is evaluated by frame sampler, with intervals by bootstrap over videos.
 
-    `temperature` 0 is greedy. At a higher one `answers` to each question are sampled, by `seed`, and each
+    `temperature` 0 is greedy. At a higher one `completions` of each view are sampled, by `seed`, and each
     question counts with the mean over its answers. Under `variants` V interleaved variants there are V times
     as many. With `vote` each question counts with the answer that its answers elect (answers/vote.py).
 
@@ -65,7 +65,7 @@ class EvalSettings(EngineSettings):
     greedy; "frames", V times the frames in one view.
     """
 
-    RETIRED: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    RETIRED: ClassVar[Mapping[str, str]] = {"answers": "renamed: use completions"} | dict.fromkeys(
         ("prompt", "missing", "decode", "score", "sampler", "quality"),
         "one of eval --benchmark, which reads videos itself; the samples of a build hold their frames",
     )
@@ -74,7 +74,7 @@ class EvalSettings(EngineSettings):
     samplers: tuple[str, ...] = ("uniform", "importance")
     max_new_tokens: int = 768
     temperature: float = 0.0
-    answers: int = 1
+    completions: int = 1
     variants: int = field(default=1, metadata=ADDED)
     vote: bool = field(default=False, metadata=ADDED)
     controls: tuple[Control, ...] = field(default=(), metadata=ADDED)
@@ -83,20 +83,20 @@ class EvalSettings(EngineSettings):
 
     def __post_init__(self) -> None:
         self._check_engine()
-        at_least(self, "", seed=0, max_new_tokens=1, answers=1, variants=1, bootstrap_resamples=1)
+        at_least(self, "", seed=0, max_new_tokens=1, completions=1, variants=1, bootstrap_resamples=1)
         require(self.temperature >= 0, f"temperature: got {self.temperature}, expected 0 (greedy) or more")
         require(
-            self.answers == 1 or self.temperature > 0,
-            f"answers: got {self.answers}, but greedy answers are all equal: set temperature too",
+            self.completions == 1 or self.temperature > 0,
+            f"completions: got {self.completions}, but greedy ones are all equal: set temperature too",
         )
         require(len(set(self.samplers)) == len(self.samplers) > 0, "samplers: expected names, each once")
         self._check_vote()
 
     def _check_vote(self) -> None:
-        several = self.variants * self.answers > 1
+        several = self.variants * self.completions > 1
         require(
             several or not self.vote,
-            "vote: got one answer to a question; set variants, or answers and temperature, to 2 or more",
+            "vote: got one answer to a question; set variants, or completions and temperature, to 2 or more",
         )
         given = ", ".join(self.controls)
         require(len(set(self.controls)) == len(self.controls), f"controls: got {given}; expected each once")
@@ -116,7 +116,7 @@ class EvalSettings(EngineSettings):
             name=sampler,
             sampler=sampler,
             variants=self.variants,
-            completions=self.answers,
+            completions=self.completions,
             temperature=self.temperature,
         )
         controls: dict[Control, Column] = {
@@ -167,7 +167,7 @@ class ProbeSettings(EvalSettings):
 
     samplers: tuple[str, ...] = ("importance",)
     temperature: float = 1.0
-    answers: int = 4
+    completions: int = 4
     variants: int = 2
 
     def __post_init__(self) -> None:

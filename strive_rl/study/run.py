@@ -32,7 +32,13 @@ from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries
-from strive_rl.common.run_settings import METRICS_FILE, RESULTS_FILE, holds_work, with_defaults
+from strive_rl.common.run_settings import (
+    METRICS_FILE,
+    RESULTS_FILE,
+    evaluation_settings,
+    holds_work,
+    with_defaults,
+)
 from strive_rl.config import TrainSettings
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
@@ -239,6 +245,7 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models:
         theirs = jsonl.read_json(path)["study"]
         # A study of an earlier version has one model and is evaluated at the end alone.
         theirs = {"points": [1.0], "models": [theirs.get("model")]} | theirs
+        theirs["evaluation"] = evaluation_settings(theirs.get("evaluation", {}))
         theirs["arms"] = {name: with_defaults(arm) for name, arm in theirs.get("arms", {}).items()}
         changed = [name for name, value in mine.items() if theirs.get(name) != value]
         if not changed:

@@ -159,6 +159,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ("train", {"--set": "data.broken=ignore"}, "expected one of stop, skip"),
         ("train", {"--set": "max_new_tokens=4"}, "'max_new_tokens', did you mean 'rollout.max_new_tokens'?"),
         ("eval", {"--set": "rollout.max_new_tokens=4"}, "'rollout.max_new_tokens', did you mean 'max_new_"),
+        ("eval", {"--set": "answers=2"}, "setting 'answers' is renamed: use completions"),
+        ("eval", {"--answers": "2"}, "--answers is --completions now"),
         ("eval", {"--set": "decode.candidates=8"}, "setting 'decode' is one of eval --benchmark"),
         ("eval", {"--shards": tmp_path / "empty"}, "has no run.json"),
         ("eval", {"--model": tmp_path / "empty"}, "not a model folder"),
@@ -186,7 +188,7 @@ def test_help_states_defaults(capfd: pytest.CaptureFixture[str]) -> None:
         assert text in shown
     for command, section, says in (
         ("eval", "sections", "--benchmark alone, or with another default there:\ntop      How a model is"),
-        ("probe", "top", "  answers = 4   (whole number)"),
+        ("probe", "top", "  completions = 4   (whole number)"),
         ("score", "top", "  missing = wrong   (wrong, exclude)"),
         ("compare", "top", "  convention = none   (text, or none)"),
     ):

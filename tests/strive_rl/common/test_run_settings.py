@@ -128,9 +128,9 @@ def test_demo_is_the_packages_model_beside_a_folder_of_that_name(
 
 def test_a_finished_evaluation_is_the_same_or_its_difference_is_named() -> None:
     results = {"settings": {"seed": 0, "answers": 1}, "model": "a", "seconds": 3}
-    require_finished(results, {"settings": {"seed": 0, "answers": 1}, "model": "a"}, Path("out"))
+    require_finished(results, {"settings": {"seed": 0, "completions": 1}, "model": "a"}, Path("out"))
     with pytest.raises(UsageError) as raised:
-        require_finished(results, {"settings": {"seed": 1, "answers": 1}, "model": "b"}, Path("out"))
+        require_finished(results, {"settings": {"seed": 1, "completions": 1}, "model": "b"}, Path("out"))
     assert str(raised.value) == (
         "out holds an evaluation, made otherwise (settings.seed: 0, now 1; model: 'a', now 'b'): "
         "restore that, or give another --out"

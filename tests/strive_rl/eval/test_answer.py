@@ -67,7 +67,7 @@ def test_the_wording_reaches_the_prompt(tiny_policy: Policy) -> None:
 def test_sampled_answers_follow_from_seed_and_position_alone(
     tiny_policy: Policy, answering: Callable[[Policy], Policy]
 ) -> None:
-    policy, settings = answering(tiny_policy), replace(SETTINGS, temperature=3.0, answers=6)
+    policy, settings = answering(tiny_policy), replace(SETTINGS, temperature=3.0, completions=6)
 
     def texts(some: list[Asked], seed: int = 0) -> list[tuple[str, ...]]:
         seeded = replace(settings, seed=seed)
@@ -154,7 +154,7 @@ def test_variants_elect_one_answer_with_any_engine(tiny_policy: Policy) -> None:
 def test_sampled_variants_have_chances_of_their_own_and_without_a_vote_their_mean_counts(
     tiny_policy: Policy,
 ) -> None:
-    settings = replace(SETTINGS, variants=2, temperature=1.0, answers=2)
+    settings = replace(SETTINGS, variants=2, temperature=1.0, completions=2)
     engine = ScriptedEngine("AABA")
     ((one,), _) = answer(tiny_policy, asked(0), settings.columns[0], settings, engine)
     assert [key.variant for key in engine.keys] == [0, 1]
@@ -189,7 +189,7 @@ def test_a_vote_stands_beside_its_controls() -> None:
         ({"variants": 0}, "variants: got 0"),
         ({"variants": 2, "controls": ("single",)}, "vote=false"),
         ({"variants": 2, "vote": True, "controls": ("single", "single")}, "expected each once"),
-        ({"answers": 2, "temperature": 1.0, "vote": True, "controls": ("single",)}, "variants=1"),
+        ({"completions": 2, "temperature": 1.0, "vote": True, "controls": ("single",)}, "variants=1"),
     ],
 )
 def test_votes_of_nothing_are_refused(given: dict[str, Any], message: str) -> None:

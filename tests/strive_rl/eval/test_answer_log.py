@@ -206,7 +206,7 @@ def test_questions_on_one_video_share_its_pixels_and_features(
 
 
 def test_several_answers_count_with_their_mean(context: AnswerContext) -> None:
-    many = replace(context, settings=replace(SETTINGS, temperature=3.0, answers=8))
+    many = replace(context, settings=replace(SETTINGS, temperature=3.0, completions=8))
     ((_, _), (lines, _)) = run(many, results()[:1], 4, ("uniform",))
     assert all(len(line["outputs"]) == 8 and line["outputs"][0] == line["output"] for line in lines)
     assert len({text for line in lines for text in line["outputs"]}) > 1

@@ -108,7 +108,7 @@ def test_without_embeddings_semantic_variants_are_the_stored_ones() -> None:
 
 def test_defaults_are_greedy_and_count_what_is_missing_as_wrong() -> None:
     settings = BenchmarkSettings()
-    assert (settings.temperature, settings.answers, settings.samplers) == (0.0, 1, ("uniform",))
+    assert (settings.temperature, settings.completions, settings.samplers) == (0.0, 1, ("uniform",))
     assert (settings.missing, settings.prompt, settings.quality) == ("wrong", "reason", 90)
     assert EvalSettings().samplers == ("uniform", "importance")
 
@@ -119,8 +119,8 @@ def test_defaults_are_greedy_and_count_what_is_missing_as_wrong() -> None:
         ({"seed": -1}, "seed: got -1"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"temperature": -0.5}, "temperature: got -0.5"),
-        ({"answers": 0, "temperature": 1.0}, "answers: got 0"),
-        ({"answers": 2}, "answers: got 2"),
+        ({"completions": 0, "temperature": 1.0}, "completions: got 0"),
+        ({"completions": 2}, "completions: got 2"),
         ({"samplers": ()}, "samplers: expected names, each once"),
         ({"samplers": ("uniform", "uniform")}, "samplers: expected names, each once"),
         ({"bootstrap_resamples": 0}, "bootstrap_resamples: got 0"),

@@ -35,7 +35,7 @@ def test_the_table_as_typed(tmp_path: Path, tiny_folder: Path, capfd: pytest.Cap
     assert (table["pass_rate"] * 3).to_list() == pytest.approx(table["passed"].to_list())
     assert set(table.filter(sample_id="q0")["evidence_seen"]) <= {True, False}
     record = json.loads(pl.read_parquet_metadata(file)["strive"])
-    assert (record["shards_fingerprint"], record["settings"]["answers"]) == (shards.fingerprint, 3)
+    assert (record["shards_fingerprint"], record["settings"]["completions"]) == (shards.fingerprint, 3)
     # It is beside the build and not part of it.
     assert "pass_rates.parquet" not in {each.file for each in verify_build(folder, workers=1).problems}
     assert typed(*command) == 2
