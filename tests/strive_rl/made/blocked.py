@@ -31,8 +31,8 @@ def main() -> None:
         left -= 1
         if left:
             return real(*given, **named)
-        print(HERE, flush=True)
         try:
+            print(HERE, flush=True)  # inside: the signal may come before the next line
             wait_for_ever()
         except BaseException:
             print(ENDING, flush=True)
