@@ -103,7 +103,7 @@ def _forest(axes: Axes, *, compared: Sequence[Record], baseline: str) -> None:
         axes.plot([100 * gain["mean"]], [row], marker="s", markersize=6, color=colour)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(shown)), [each["arm"] for _, each in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(max(len(shown), 1) - 0.5, -0.5)
     axes.grid(axis="x", color=GRID)
     axes.set_title("gain, 95 % interval", loc="left", weight="bold", fontsize=12)
     axes.set(xlabel=f"points over {baseline}")
