@@ -17,14 +17,13 @@ import polars as pl
 
 from strive_data.build.progress import Observe
 from strive_data.build.verify import file_problems, read_record
-from strive_data.common.files import file_sha256, new_folder, replacing, write_json
+from strive_data.common.files import CHECKSUM_KEY, file_sha256, new_folder, replacing, write_json
 from strive_data.common.settings import differences, identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.manifest import (
-    CHECKSUM_KEY,
     FAILURES_FILE,
     FILES,
     Manifest,

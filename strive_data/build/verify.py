@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from strive_data.build.progress import Observe
-from strive_data.common.files import file_sha256, near_path
+from strive_data.common.files import CHECKSUM_KEY, file_sha256, near_path
 from strive_data.common.process_pool import WorkerDiedError, WorkerPool, in_order
 from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
@@ -26,7 +26,6 @@ from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, jpeg_size
 from strive_data.shards.manifest import (
     BUILD_FILE,
-    CHECKSUM_KEY,
     FAILURES_FILE,
     FILES,
     FRAMES_FILE,

@@ -29,6 +29,7 @@ VIDEO_SUFFIXES = frozenset(
 TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 _NUMBER = re.compile("([0-9]{1,18})")
 BLOCK_BYTES = 1 << 20
+CHECKSUM_KEY = "sha256"
 
 
 def picture_order(name: str) -> tuple[list[int], str]:
@@ -83,6 +84,20 @@ def write_json(path: Path, body: Mapping[str, Any], *, indent: int = 1, durable:
 def json_bytes(body: Mapping[str, Any], *, indent: int = 1) -> bytes:
     """The JSON text of an object as both packages write it. Raises ValueError for NaN and infinity."""
     return (json.dumps(body, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def add_checksum(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with the sha256 of its JSON text in a last key."""
+    plain = {name: value for name, value in body.items() if name != CHECKSUM_KEY}
+    return plain | {CHECKSUM_KEY: sha256(json_bytes(plain)).hexdigest()}
+
+
+def checksum_matches(content: bytes, body: Mapping[str, Any]) -> bool:
+    """Whether `content`, the JSON text of `body`, is byte for byte what was written with its checksum."""
+    try:
+        return content == json_bytes(add_checksum(body))
+    except ValueError:  # NaN or infinity, which are never written
+        return False
 
 
 @contextmanager

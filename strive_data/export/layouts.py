@@ -9,14 +9,13 @@ from shlex import quote
 
 from strive_data import __version__
 from strive_data.build.progress import Observe
-from strive_data.common.files import new_folder, write_json
+from strive_data.common.files import CHECKSUM_KEY, new_folder, write_json
 from strive_data.common.settings import choose
 from strive_data.common.storage import LocalFolder
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
 from strive_data.export.rows import ALL, ExportOptions, ExportRow, export_rows
 from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
-from strive_data.shards.manifest import CHECKSUM_KEY
 from strive_data.shards.reader import ShardSet
 
 Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]

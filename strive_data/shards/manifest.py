@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from strive_data import __version__
-from strive_data.common.files import file_sha256, json_bytes, read_regular_file
+from strive_data.common.files import file_sha256, read_regular_file
 from strive_data.errors import DamagedError, FailureKind
 from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, FailedRow
 
@@ -214,7 +213,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     return body
 
 
-CHECKSUM_KEY = "sha256"
 FILES = "files"
 PARTS = "parts"
 """Key of the records of the builds that a build was merged from, in run.json and build.json."""
@@ -233,20 +231,6 @@ def package_versions() -> dict[str, str | None]:
 def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """sha256 of each named file of a folder, in the order of the names."""
     return {name: file_sha256(folder / name) for name in sorted(names)}
-
-
-def add_checksum(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with the sha256 of its JSON text in a last key."""
-    plain = {name: value for name, value in body.items() if name != CHECKSUM_KEY}
-    return plain | {CHECKSUM_KEY: sha256(json_bytes(plain)).hexdigest()}
-
-
-def checksum_matches(content: bytes, body: Mapping[str, Any]) -> bool:
-    """Whether `content`, the JSON text of `body`, is byte for byte what was written with its checksum."""
-    try:
-        return content == json_bytes(add_checksum(body))
-    except ValueError:  # NaN or infinity, which are never written
-        return False
 
 
 @cache

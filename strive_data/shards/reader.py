@@ -15,20 +15,12 @@ from typing import Any
 
 import polars as pl
 
-from strive_data.common.files import near_path
+from strive_data.common.files import CHECKSUM_KEY, checksum_matches, near_path
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
 from strive_data.shards.format import decode_sample
-from strive_data.shards.manifest import (
-    CHECKSUM_KEY,
-    FILES,
-    INDEX_FILE,
-    RUN_FILE,
-    SHARD_TAR,
-    checksum_matches,
-    manifest_name,
-)
+from strive_data.shards.manifest import FILES, INDEX_FILE, RUN_FILE, SHARD_TAR, manifest_name
 
 CHUNK_BYTES = 8 << 20
 MAX_SAMPLE_BYTES = 1 << 31

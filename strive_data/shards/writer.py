@@ -22,7 +22,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from strive_data.common.files import replacing, sync_folder, temporary_of, write_bytes, write_json
+from strive_data.common.files import (
+    add_checksum,
+    replacing,
+    sync_folder,
+    temporary_of,
+    write_bytes,
+    write_json,
+)
 from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.sampling.comb import inclusion_of, z_scores
@@ -52,7 +59,6 @@ from strive_data.shards.manifest import (
     Entry,
     Manifest,
     PartFile,
-    add_checksum,
     as_body,
     file_hashes,
     index_of,

@@ -18,10 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from strive_data.common.files import file_sha256, json_bytes, sync_folder, write_bytes
+from strive_data.common.files import (
+    add_checksum,
+    checksum_matches,
+    file_sha256,
+    json_bytes,
+    sync_folder,
+    write_bytes,
+)
 from strive_data.common.text import plural
 from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.shards.manifest import add_checksum, checksum_matches
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import METRICS_FILE, RECORD_KEYS, ROLLOUTS_FILE, SETTINGS_FILE
 

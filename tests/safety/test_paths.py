@@ -13,10 +13,9 @@ import pytest
 
 from strive_data.annotations.read import read_annotations
 from strive_data.build.verify import verify_build
-from strive_data.common.files import write_json
+from strive_data.common.files import add_checksum, write_json
 from strive_data.errors import DamagedError, FailureKind, StriveError
 from strive_data.shards.format import decode_sample, sample_members
-from strive_data.shards.manifest import add_checksum
 from strive_data.shards.reader import ShardSet
 from tests.safety.forgeries import annotation_of, tar_of
 from tests.strive_data.made.builds import rewrite_run

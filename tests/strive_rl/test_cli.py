@@ -275,3 +275,10 @@ def test_the_package_is_the_command() -> None:
     assert "Usage: " in done.stdout
     assert "train" in done.stdout
     assert done.stderr == ""
+
+
+def test_checks_of_arguments_load_no_library_of_tables_or_tensors() -> None:
+    """An error of an argument would take a second instead of a third."""
+    modules = "import sys, strive_rl.cli, strive_rl.common.preflight"
+    code = f"{modules}; sys.exit(bool({{'numpy', 'polars', 'torch'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.common.files import file_sha256, json_bytes
+from strive_data.common.files import add_checksum, checksum_matches, file_sha256, json_bytes
 from strive_data.common.settings import fingerprint
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import ShardSettings
@@ -24,14 +24,7 @@ from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
 from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, failed_row
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.format import encode_sample
-from strive_data.shards.manifest import (
-    TABLE_FILES,
-    add_checksum,
-    checksum_matches,
-    index_of,
-    package_versions,
-    read_manifest,
-)
+from strive_data.shards.manifest import TABLE_FILES, index_of, package_versions, read_manifest
 from strive_data.shards.output import local_copy
 from strive_data.shards.writer import (
     OpenShard,
