@@ -77,22 +77,15 @@ class PromptStyle:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VideoFeatures:
-    """Output of the vision tower for one clip: `tokens` [N, D] in place of its N video tokens; `deep`, an
-    [N, D] for each of the first decoder layers behind which it is added (empty in most architectures)."""
-
-    tokens: Tensor
-    deep: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Prompt:
     """What the policy reads: one question under one view.
 
     ids int64 [L]; positions int64 [3, L]; is_video bool [L], the tokens of the video, or of the image where
     `still`; pixels float32 [patches, values of a patch] on the CPU; grid (T, H, W) in patches before merging;
-    features once the frozen vision tower has encoded the pixels. `opening` is the text at the end of the
-    prompt that belongs to the completion: the `<think>` of a chat template that opens the thought itself.
+    features [N, (1 + layers)·D] of its N video tokens, once the frozen vision tower has encoded the pixels:
+    what stands in their place, then what is added behind each of the first decoder layers (none in most
+    architectures). `opening` is the text at the end of the prompt that belongs to the completion: the
+    `<think>` of a chat template that opens the thought itself.
     """
 
     ids: npt.NDArray[np.int64]
@@ -100,7 +93,7 @@ class Prompt:
     is_video: npt.NDArray[np.bool_]
     pixels: Tensor
     grid: tuple[int, int, int]
-    features: VideoFeatures | None = None
+    features: Tensor | None = None
     opening: str = ""
     still: bool = False
 

@@ -45,7 +45,7 @@ def logprobs(
     place = mask(flat).to(policy.device)
     with keeping_less():
         picked = policy.fsdp_forward(run)
-    return torch.zeros(place.shape, device=policy.device).masked_scatter(place, picked)
+    return padded(picked, place)
 
 
 def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -135,8 +135,12 @@ def mask(completions: Sequence[Completion]) -> torch.Tensor:
     return torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
 
 
+def padded(values_T: torch.Tensor, mask_BL: torch.Tensor) -> torch.Tensor:
+    """Values of all tokens, one after the other, at their places; float32 [B, L], 0 elsewhere."""
+    return torch.zeros(mask_BL.shape, device=mask_BL.device).masked_scatter(mask_BL, values_T)
+
+
 def sampled_logprobs(completions: Sequence[Completion]) -> torch.Tensor:
     """Log-probabilities float32 [B, L] that the completions were sampled with, padded with 0."""
     flat = torch.tensor([value for completion in completions for value in completion.logprobs])
-    place = mask(completions)
-    return torch.zeros(place.shape).masked_scatter(place, flat)
+    return padded(flat, mask(completions))

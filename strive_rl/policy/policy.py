@@ -21,7 +21,6 @@ import torch
 from strive_data.schema import Times
 from strive_rl.config import PolicySettings
 from strive_rl.policy.positions import Ids
-from strive_rl.schema import VideoFeatures
 
 T = TypeVar("T")
 Grid = tuple[int, int, int]
@@ -104,22 +103,18 @@ class Policy:
         run: Callable[[Callable[[], T]], T] | None = getattr(self.model, THROUGH, None)
         return run(work) if run else work()
 
-    def encode_vision(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
-        """Vision features of each clip, by one call of the tower; pixels [all T·H·W, values of a patch]."""
+    def encode_vision(self, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[torch.Tensor]:
+        """Vision features of each clip as in `schema.Prompt`, by one call of the tower; pixels [all T·H·W,
+        values of a patch]."""
         # In the model's type, as the tower reads them: half the bytes to copy.
         pixels = pixels.to(self.device, self.model.dtype)
         grid_thw = torch.tensor(grids, device=self.device)
         made = self.model.model.get_video_features(pixels, grid_thw, return_dict=True)
-        counts = [len(tokens) for tokens in made.pooler_output]
         # transformers 5.17 gives the deep features of all clips in one tensor, later ones a tensor a clip.
-        layers = [
-            torch.split(layer if isinstance(layer, torch.Tensor) else torch.cat(tuple(layer)), counts)
-            for layer in getattr(made, "deepstack_features", None) or ()
-        ]
-        return [
-            VideoFeatures(tokens=tokens, deep=tuple(layer[i] for layer in layers))
-            for i, tokens in enumerate(made.pooler_output)
-        ]
+        layers = [made.pooler_output, *(getattr(made, "deepstack_features", None) or ())]
+        columns = [layer if isinstance(layer, torch.Tensor) else torch.cat(tuple(layer)) for layer in layers]
+        counts = [len(tokens) for tokens in made.pooler_output]
+        return list(torch.split(torch.cat(columns, dim=1), counts))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Input embeddings [..., D] of token ids."""

@@ -20,7 +20,7 @@ import torch
 from strive_rl.policy.decoding import PromptCache
 from strive_rl.policy.packing import Packed, PackedAttention
 from strive_rl.policy.policy import Grid, Policy
-from strive_rl.schema import Prompt, VideoFeatures
+from strive_rl.schema import Prompt
 
 # Height and width in patches before merging, pixels.
 Patch = tuple[int, int, torch.Tensor]
@@ -41,18 +41,18 @@ def with_features(policy: Policy, prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def features(
     policy: Policy, prompts: Sequence[Prompt], patches_per_call: int | None = None
-) -> list[VideoFeatures]:
+) -> list[torch.Tensor]:
     """Vision features of each prompt, each distinct temporal patch read once; all in one call by default."""
     distinct, chosen = _distinct_patches(prompts)
     # Patches of one size beside each other: they are one clip to the tower.
     order = sorted(range(len(distinct)), key=lambda patch: distinct[patch][:2])
     size = patches_per_call or len(order)
-    known: dict[int, VideoFeatures] = {}
+    known: dict[int, torch.Tensor] = {}
     for start in range(0, len(order), size):
         part = order[start : start + size]
         read = partial(_read_patches, policy, [distinct[patch] for patch in part])
         known |= zip(part, policy.fsdp_forward(read) if patches_per_call else read(), strict=True)
-    return [_joined([known[patch] for patch in patches]) for patches in chosen]
+    return [torch.cat([known[patch] for patch in patches]) for patches in chosen]
 
 
 def _distinct_patches(prompts: Sequence[Prompt]) -> tuple[list[Patch], list[list[int]]]:
@@ -78,20 +78,10 @@ def _distinct_patches(prompts: Sequence[Prompt]) -> tuple[list[Patch], list[list
     return distinct, chosen
 
 
-def _read_patches(policy: Policy, patches: Sequence[Patch]) -> list[VideoFeatures]:
+def _read_patches(policy: Policy, patches: Sequence[Patch]) -> list[torch.Tensor]:
     grids: list[Grid] = [(len(list(same)), *size) for size, same in groupby(patch[:2] for patch in patches)]
     clips = policy.encode_vision(torch.cat([patch[2] for patch in patches]), grids)
-    return [patch for clip, (count, _, _) in zip(clips, grids, strict=True) for patch in _split(clip, count)]
-
-
-def _split(clip: VideoFeatures, patches: int) -> list[VideoFeatures]:
-    layers = [layer.chunk(patches) for layer in (clip.tokens, *clip.deep)]
-    return [VideoFeatures(tokens=tokens, deep=tuple(deep)) for tokens, *deep in zip(*layers, strict=True)]
-
-
-def _joined(patches: Sequence[VideoFeatures]) -> VideoFeatures:
-    deep = tuple(torch.cat(layer) for layer in zip(*(each.deep for each in patches), strict=True))
-    return VideoFeatures(tokens=torch.cat([each.tokens for each in patches]), deep=deep)
+    return [patch for clip, (count, _, _) in zip(clips, grids, strict=True) for patch in clip.chunk(count)]
 
 
 def read_packed(
@@ -115,10 +105,9 @@ def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> d
     for prompt, (start, end) in zip(prompts, packed.prompts, strict=True):
         is_video[0, start:end] = torch.from_numpy(prompt.is_video)
     is_video = is_video.to(policy.device)
-    joined = _joined(video)
     embeddings = policy.embed(torch.from_numpy(packed.ids)[None].to(policy.device))
-    embeddings = embeddings.masked_scatter(is_video[..., None], joined.tokens.to(embeddings.dtype))
-    if not joined.deep:
+    tokens, *deep = torch.split(torch.cat(video), embeddings.shape[-1], dim=1)
+    embeddings = embeddings.masked_scatter(is_video[..., None], tokens.to(embeddings.dtype))
+    if not deep:
         return {"inputs_embeds": embeddings}
-    deep = {"visual_pos_masks": is_video, "deepstack_visual_embeds": list(joined.deep)}
-    return {"inputs_embeds": embeddings} | deep
+    return {"inputs_embeds": embeddings, "visual_pos_masks": is_video, "deepstack_visual_embeds": deep}

@@ -137,7 +137,7 @@ class VllmEngine:
         fields = {f"{kind}_grid_thw": MultiModalFieldConfig.batched(kind, keep_on_cpu=True)}
         if prompt.features is not None:
             name = f"{kind}_embeds"
-            data[name] = torch.cat([prompt.features.tokens, *prompt.features.deep], dim=1)
+            data[name] = prompt.features
         else:
             name = "pixel_values" if prompt.still else "pixel_values_videos"
             data[name] = prompt.pixels

@@ -24,7 +24,7 @@ from strive_rl.common.progress import phase
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.policy.architectures.experts import take_load
-from strive_rl.policy.logprobs import mask, sampled_logprobs
+from strive_rl.policy.logprobs import mask, padded, sampled_logprobs
 from strive_rl.policy.lora import adapters_off
 from strive_rl.policy.sharding import unsharded
 from strive_rl.train.examples import TrainExample
@@ -169,9 +169,7 @@ def token_batch(
 def _padded(vectors: Sequence[torch.Tensor | None], mask_BL: torch.Tensor) -> torch.Tensor | None:
     """Vectors of consecutive tokens at their places in [B, L], 0 elsewhere; None without vectors."""
     known = [vector for vector in vectors if vector is not None]
-    if not known:
-        return None
-    return torch.zeros(mask_BL.shape, device=mask_BL.device).masked_scatter(mask_BL, torch.cat(known))
+    return padded(torch.cat(known), mask_BL) if known else None
 
 
 def _gaps(batch: TokenBatch) -> Sums:

@@ -62,7 +62,7 @@ def test_the_right_answer_is_what_the_one_pair_shows(policy: Policy, examples: l
     rows = {tuple(feature.tolist()): look for feature, look in zip(bank.features, bank.looks, strict=True)}
     for example in examples[:24]:
         made = compose(policy, bank, example, rng, crowded=1.0)
-        looks = np.stack([rows[tuple(feature.tolist())] for feature in made.prompt.features.tokens])
+        looks = np.stack([rows[tuple(feature.tolist())] for feature in made.prompt.features])
         assert looks.any(axis=(1, 2)).all()  # crowded: every pair shows a needle
         needle = example.asked.needles[0]
         if example.asked.asks == "colour":

@@ -19,7 +19,7 @@ from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, Prompt, encode
 from strive_rl.policy.positions import prompt_positions, video_positions
-from strive_rl.schema import Completion, Group, VideoFeatures, View
+from strive_rl.schema import Completion, Group, View
 from tools.tiny.pool import LOOKS, PoolVideo, as_question, looks_at
 
 FRAMES = 8
@@ -125,7 +125,7 @@ def make_bank(examples: Sequence[Example]) -> PairBank:
     looks = np.concatenate([example.looks for example in examples]) > 0.5
     return PairBank(
         features=torch.cat(
-            [example.prompt.features.tokens for example in examples if example.prompt.features is not None]
+            [example.prompt.features for example in examples if example.prompt.features is not None]
         ),
         looks=looks.reshape(-1, len(COLOURS), len(SHAPES)),
     )
@@ -150,10 +150,10 @@ def compose(
     pairs = rng.permutation([rng.choice(shows), *rng.choice(others, PAIRS - 1)])
     times = np.cumsum(rng.uniform(*PAIR_SECONDS, PAIRS))
     per_second = float(policy.model.config.vision_config.tokens_per_second)
-    positions = prompt_positions(example.prompt.is_video, video_positions(times, 1, 1, per_second))
+    positions = prompt_positions(example.prompt.is_video, [video_positions(times, 1, 1, per_second)])
     prompt = replace(
         example.prompt,
-        features=VideoFeatures(tokens=bank.features[torch.from_numpy(pairs)]),
+        features=bank.features[torch.from_numpy(pairs)],
         positions=positions,
     )
     return replace(example, prompt=prompt, weights=_weights(example, right), letter=options[right][0])

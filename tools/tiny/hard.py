@@ -20,7 +20,7 @@ from strive_data.demo.world import COLOURS, SHAPES, About, Asked, Asks
 from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, encode
-from strive_rl.schema import Group, VideoFeatures, View
+from strive_rl.schema import Group, View
 from tools.tiny.examples import FRAMES, Example, PairBank, named_looks, target_of
 from tools.tiny.pool import FILTERS, LOOKS, SIDE_PIXELS, as_question, looks_at, make_pool, shrink
 from tools.tiny.warm_start import pair_features
@@ -67,8 +67,7 @@ def compose_hard(policy: Policy, bank: PairBank, rng: np.random.Generator) -> Ex
     kept = [value for value in values if rng.random() >= MISSED] or values[:1]
     places = _frames(bank, asked, kept, rng)
     times = np.cumsum(rng.uniform(*GAP_SECONDS, FRAMES))
-    features = VideoFeatures(tokens=bank.features[torch.from_numpy(places)])
-    return _example(policy, asked, times, kept, features)
+    return _example(policy, asked, times, kept, bank.features[torch.from_numpy(places)])
 
 
 def answer_text_hard(asked: Asked, values: Sequence[str], letter: str) -> str:
@@ -91,7 +90,7 @@ def held_out(policy: Policy, *, videos: int, seed: int, scorer: str) -> list[Exa
             view = draw(settings.name, scores.scores, settings, offset=float(rng.random()))[0]
             pairs = np.repeat(video.frames[view][:, None], 2, axis=1)
             with torch.no_grad():
-                features = VideoFeatures(tokens=pair_features(policy, pairs))
+                features = pair_features(policy, pairs)
             examples.append(_example(policy, one, video.times[view], one.values, features))
     return examples
 
@@ -121,7 +120,7 @@ def _example(
     asked: Asked,
     times: npt.NDArray[np.float64],
     values: Sequence[str],
-    features: VideoFeatures,
+    features: torch.Tensor,
 ) -> Example:
     blank = View(frames=np.zeros((FRAMES, SIDE_PIXELS, SIDE_PIXELS, 3), dtype=np.uint8), times=times)
     # The features are known: no pixel is read.

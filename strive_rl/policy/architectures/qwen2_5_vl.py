@@ -34,4 +34,4 @@ class Qwen25VL:
         vision = config.vision_config
         _, height, width = clip.merged(vision.spatial_merge_size)
         video = video_positions(clip.patch_times, height, width, float(vision.tokens_per_second))
-        return prompt_positions(is_video_L, video)
+        return prompt_positions(is_video_L, [video])

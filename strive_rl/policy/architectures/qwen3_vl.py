@@ -18,7 +18,7 @@ from transformers.video_utils import VideoMetadata
 
 from strive_data.schema import Times
 from strive_rl.policy.policy import Clip
-from strive_rl.policy.positions import Ids, stamped_positions
+from strive_rl.policy.positions import Ids, prompt_positions, video_positions
 
 MILLISECONDS = 1000
 
@@ -42,7 +42,8 @@ class Qwen3VL:
 
     def positions(self, config: Any, is_video_L: npt.NDArray[np.bool_], clip: Clip) -> Ids:
         """A patch is an image among text."""
-        return stamped_positions(is_video_L, clip.merged(config.vision_config.spatial_merge_size))
+        patches, height, width = clip.merged(config.vision_config.spatial_merge_size)
+        return prompt_positions(is_video_L, [video_positions(np.zeros(1), height, width, 1.0)] * patches)
 
 
 def metadata(times_K: Times) -> VideoMetadata:

@@ -99,9 +99,10 @@ def test_deep_features_enter_where_the_plain_forward_puts_them(
     """Negative control: without them, other states."""
     (prompt,) = encode(policy, make_group(times=(HOURS,), side=64))
     (made,) = features(policy, [prompt])
-    assert len(made.deep) == 2
+    width = policy.model.config.text_config.hidden_size
+    assert made.shape[1] == 3 * width
     ours = states(policy, replace(prompt, features=made))
-    flat = replace(made, deep=tuple(torch.zeros_like(layer) for layer in made.deep))
+    flat = torch.nn.functional.pad(made[:, :width], (0, 2 * width))
     with torch.no_grad():
         plain = policy.model.model(
             input_ids=torch.from_numpy(prompt.ids)[None],

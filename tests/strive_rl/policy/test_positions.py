@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_rl.policy import Policy
-from strive_rl.policy.positions import prompt_positions, stamped_positions, video_positions
+from strive_rl.policy.positions import prompt_positions, video_positions
 
 
 def test_temporal_ids_count_from_the_first_patch_and_round_halves_up() -> None:
@@ -27,14 +27,14 @@ def test_prompt_by_hand() -> None:
         [0, 1, 2, 2, 2, 2, 9, 10],
         [0, 1, 2, 3, 2, 3, 9, 10],
     ]
-    np.testing.assert_array_equal(prompt_positions(is_video, video), expected)
+    np.testing.assert_array_equal(prompt_positions(is_video, [video]), expected)
 
 
 @pytest.mark.parametrize("marks", [[0, 1, 1, 1, 0], [1, 1, 0, 1, 1], [0, 0, 0, 0, 0]])
 def test_a_wrong_number_of_video_tokens_is_refused(marks: list[int]) -> None:
     video = video_positions(np.array([0.0]), 2, 2, 2.0)
-    with pytest.raises(ValueError, match="expected one run of 4"):
-        prompt_positions(np.array(marks, dtype=bool), video)
+    with pytest.raises(ValueError, match=r"expected \[4\]"):
+        prompt_positions(np.array(marks, dtype=bool), [video])
 
 
 def test_stamped_prompt_by_hand() -> None:
@@ -45,13 +45,15 @@ def test_stamped_prompt_by_hand() -> None:
         [0, 1, 1, 1, 4, 5, 6, 6, 6, 9],
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
     ]
-    np.testing.assert_array_equal(stamped_positions(is_video, (2, 1, 3)), expected)
+    patch = video_positions(np.zeros(1), 1, 3, 1.0)
+    np.testing.assert_array_equal(prompt_positions(is_video, [patch, patch]), expected)
 
 
 @pytest.mark.parametrize("marks", [[0, 1, 1, 0, 1], [1, 1, 1, 1], [0, 0], [1, 1, 0, 1, 1, 0, 1, 1]])
 def test_a_wrong_number_of_runs_is_refused(marks: list[int]) -> None:
-    with pytest.raises(ValueError, match="expected 2 runs of 2"):
-        stamped_positions(np.array(marks, dtype=bool), (2, 1, 2))
+    patch = video_positions(np.zeros(1), 1, 2, 1.0)
+    with pytest.raises(ValueError, match=r"expected \[2, 2\]"):
+        prompt_positions(np.array(marks, dtype=bool), [patch, patch])
 
 
 @given(
@@ -66,7 +68,7 @@ def test_text_always_goes_on_above_everything_before_it(
 ) -> None:
     video = video_positions(np.sort(np.array(times)), height, width, 2.0)
     is_video = np.array([False] * before + [True] * video.shape[1] + [False] * after)
-    positions = prompt_positions(is_video, video)
+    positions = prompt_positions(is_video, [video])
     text = positions[:, len(is_video) - after :]
     assert (text[0] == text[1]).all()
     assert (text[0] == text[2]).all()
@@ -93,7 +95,7 @@ def even(grid: tuple[int, int, int], seconds: float) -> tuple[np.ndarray, np.nda
     times = np.arange(grid[0]) * seconds + 7.0
     video = video_positions(times, grid[1] // 2, grid[2] // 2, 2.0)
     is_video = np.array([False] * 3 + [True] * video.shape[1] + [False] * 3)
-    return is_video, prompt_positions(is_video, video)
+    return is_video, prompt_positions(is_video, [video])
 
 
 @pytest.mark.parametrize(("grid", "seconds"), [((3, 12, 8), 1.0), ((2, 4, 12), 2.0), ((1, 2, 2), 1.0)])

@@ -13,7 +13,7 @@ from strive_rl.policy import Patches, Policy, encode, with_features
 from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Grid
 from strive_rl.policy.vision import features, model_inputs
-from strive_rl.schema import Group, VideoFeatures
+from strive_rl.schema import Group
 
 
 def test_features_of_a_batch_are_those_of_each_alone(
@@ -25,9 +25,7 @@ def test_features_of_a_batch_are_those_of_each_alone(
         with torch.no_grad():
             (alone,) = features(any_policy, [prompt])
         assert made is not None
-        assert len(made.deep) == len(alone.deep)
-        for given, expected in zip((made.tokens, *made.deep), (alone.tokens, *alone.deep), strict=True):
-            torch.testing.assert_close(given, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(made, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_groups_that_share_a_view_share_its_pixels(
@@ -56,7 +54,7 @@ def test_each_distinct_frame_pair_is_read_once(
     patches: list[int] = []
     encode_vision = Policy.encode_vision
 
-    def counting(policy: Policy, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[VideoFeatures]:
+    def counting(policy: Policy, pixels: torch.Tensor, grids: Sequence[Grid]) -> list[torch.Tensor]:
         patches.extend(grid[0] for grid in grids)
         return encode_vision(policy, pixels, grids)
 
@@ -67,8 +65,7 @@ def test_each_distinct_frame_pair_is_read_once(
     for one, other in zip(made, expected, strict=True):
         assert one is not None
         assert other is not None
-        for given, wanted in zip((one.tokens, *one.deep), (other.tokens, *other.deep), strict=True):
-            torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_the_tower_gives_what_the_plain_one_gives(
@@ -83,8 +80,7 @@ def test_the_tower_gives_what_the_plain_one_gives(
         with torch.no_grad():
             (made,) = features(any_policy, [prompt])
             (expected,) = replace(any_policy, model=plain).encode_vision(prompt.pixels, [prompt.grid])
-        for given, wanted in zip((made.tokens, *made.deep), (expected.tokens, *expected.deep), strict=True):
-            torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_our_embeddings_give_the_states_of_the_plain_forward(

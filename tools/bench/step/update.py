@@ -27,7 +27,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, Sampling, load_policy, logprobs, sample
-from strive_rl.schema import Completion, VideoFeatures
+from strive_rl.schema import Completion
 from tools.bench.measure import parser
 from tools.bench.models import save_model, small
 from tools.bench.step.__main__ import Seconds, growth, median_ratio, take_turns
@@ -83,7 +83,7 @@ def text_prompt(rng: np.random.Generator, length: int, width: int) -> Prompt:
         is_video=np.zeros(length, dtype=bool),
         pixels=torch.zeros(0),
         grid=(0, 0, 0),
-        features=VideoFeatures(tokens=torch.zeros(0, width)),
+        features=torch.zeros(0, width),
     )
 
 
