@@ -16,7 +16,6 @@ from strive_data.common import console
 from strive_data.common.console import (
     Assignments,
     PublishedConfig,
-    Terminated,
     echo,
     exit_code,
     option,
@@ -52,7 +51,7 @@ from strive_data.common.settings import choose, load, settings_file
 from strive_data.common.storage import place_of
 from strive_data.common.text import counted_samples, plural
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
-from strive_data.errors import UsageError
+from strive_data.errors import Terminated, UsageError
 from strive_data.export.cli import export
 
 BuildSettingsHelp = Annotated[str | None, settings_option(lambda: BuildSettings)]

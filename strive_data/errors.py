@@ -9,6 +9,7 @@ StriveError                what went wrong, where, and what to do; the command l
 
 from __future__ import annotations
 
+import signal
 from enum import StrEnum
 
 
@@ -62,3 +63,12 @@ class SampleError(StriveError):
     def __reduce__(self) -> tuple[type[SampleError], tuple[FailureKind, str]]:
         """Keep both fields when the error crosses a process boundary."""
         return type(self), (self.kind, self.message)
+
+
+class Terminated(BaseException):
+    """The process received a signal of ENDING. Not an Exception, like KeyboardInterrupt: no handler swallows
+    it."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number

@@ -27,17 +27,7 @@ from strive_data.common.files import FULL, near_path
 from strive_data.common.settings import choose
 from strive_data.common.storage import GIVE_UP, place_of
 from strive_data.common.text import escape_controls, short_repr
-from strive_data.errors import StriveError, UsageError
-
-
-class Terminated(BaseException):
-    """The process received a signal of ENDING. Not an Exception, like KeyboardInterrupt: no handler swallows
-    it."""
-
-    def __init__(self, number: int = signal.SIGTERM) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
-
+from strive_data.errors import StriveError, Terminated, UsageError
 
 # A closed terminal sends SIGHUP, Slurm's warning is SIGUSR1.
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)

@@ -18,9 +18,8 @@ from inspect import iscoroutinefunction
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
-from strive_data.common.console import Terminated
 from strive_data.common.storage import GIVE_UP
-from strive_data.errors import StriveError
+from strive_data.errors import StriveError, Terminated
 
 # Before the second try of a call; each further wait is twice as long, up to LONGEST_WAIT_SECONDS.
 WAIT_SECONDS = 1.0

@@ -24,11 +24,10 @@ from signal import SIGINT
 from threading import Thread
 from typing import Any, TextIO
 
-from strive_data.common.console import Terminated
 from strive_data.common.files import output_folder
 from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
-from strive_data.errors import StriveError, UsageError
+from strive_data.errors import StriveError, Terminated, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries

@@ -119,7 +119,7 @@ def test_decoding_workers_of_the_command_import_no_torch() -> None:
         (["inspect", "{world}"], "has no run.json"),
         (["report", "{world}"], "has no run.json"),
         (["inspect", "{build}", "--sample", "x"], "unknown sample 'x'"),
-        (["inspect", "{build}", "--where", "frames >"], "unable to parse"),
+        (["inspect", "{build}", "--where", "frames >"], "pars"),
         (["inspect", "{build}", "--failures", "--table", "index"], "leave one out"),
         (["report", "{build}", "--sample", "0", "--seed", "1"], "leave out --where and --seed"),
         (["plot", "{build}", "0", "--out", "p.jpg"], "ends in .png"),

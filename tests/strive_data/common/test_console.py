@@ -14,7 +14,6 @@ from strive_data import __version__
 from strive_data.common import console
 from strive_data.common.console import (
     ENDING,
-    Terminated,
     describe,
     existing,
     exit_code,
@@ -25,7 +24,7 @@ from strive_data.common.console import (
     terminable,
 )
 from strive_data.config import BuildSettings
-from strive_data.errors import SettingsError, UsageError
+from strive_data.errors import SettingsError, Terminated, UsageError
 from strive_rl.config import TrainSettings
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 

@@ -12,8 +12,8 @@ from collections import Counter
 
 import pytest
 
-from strive_data.common.console import Terminated, terminable
-from strive_data.errors import StriveError, UsageError
+from strive_data.common.console import terminable
+from strive_data.errors import StriveError, Terminated, UsageError
 from strive_rl.common import calls
 from strive_rl.common.calls import CallLimits, NoAnswerError, call_all
 from strive_rl.common.signals import listening
