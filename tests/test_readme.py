@@ -95,5 +95,5 @@ def test_settings_on_a_page_exist(page: Path) -> None:
         name for each in (BuildSettings, TrainSettings, BenchmarkSettings) for name in settings_names(each)
     }
     sections = "|".join({name.partition(".")[0] for name in known if "." in name})
-    named = re.findall(rf"\b((?:{sections})\.[a-z_]+(?:\.[a-z_]+)?)\b", page.read_text())
+    named = re.findall(rf"(?<![\w.])((?:{sections})\.[a-z_]+(?:\.[a-z_]+)?)\b", page.read_text())
     assert {name for name in named if not FILE.search(name)} <= known

@@ -121,7 +121,7 @@ def test_no_command_of_strive_data_passes_control_characters_on(
     clean(data_cli.main, "plot", build, sample, "--out", tmp_path / "p.png", quiet=True)
     clean(data_cli.main, "overlap", build, other)
     clean(data_cli.main, "judge", build, "--sampler", "uniform", "--resamples", 5, quiet=True)
-    clean(data_cli.main, "merge", build, other, "--out", tmp_path / "joined", quiet=True)
+    clean(data_cli.main, "merge", build, other, "--out", tmp_path / "joined", code=2)
     shard = build / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes().replace(b"Q", b"R"))
     clean(data_cli.main, "verify", build, "--workers", 1, code=1)

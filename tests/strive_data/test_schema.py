@@ -77,6 +77,7 @@ def test_a_sample_error_keeps_kind_and_message_across_processes() -> None:
 def test_failure_kinds_are_those_of_the_design() -> None:
     design = (
         "missing empty not_media no_moov no_video_stream unsupported_codec zero_frames too_short "
-        "partial_decode timeout oom crash score_failed encode_failed bad_row duplicate_id outside_root"
+        "partial_decode timeout oom crash score_failed encode_failed bad_row duplicate_id outside_root "
+        "changed"
     )
     assert [kind.value for kind in FailureKind] == design.split()

@@ -80,5 +80,5 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="an empty folder"):
         write_embedded(plain, tmp_path / "in")
     (tmp_path / "no.parquet").write_text("x")
-    with pytest.raises(UsageError, match="no parquet file"):
+    with pytest.raises(UsageError, match="a parquet file that holds videos"):
         start_table(tmp_path / "no.parquet", tmp_path / "new")

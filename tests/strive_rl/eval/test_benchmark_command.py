@@ -304,7 +304,7 @@ def test_wrong_input_is_one_line(
         (["--shards", "s", "--columns", "video=clip"], "--shards: --columns: only for --benchmark"),
         (["--benchmark", "own", "--data-root", tmp_path, "--columns", "clip"], "expected FIELD=COLUMN pairs"),
         (["--benchmark", "videomme", "--data-root", tmp_path, "--frames", "3"], "sampler.frames: got 3"),
-        (["--benchmark", "videomme", "--data-root", tmp_path, "--answers", "2"], "set temperature too"),
+        (["--benchmark", "videomme", "--data-root", tmp_path, "--completions", "2"], "set temperature too"),
         (["--benchmark", "videomme", "--data-root", tmp_path, "--missing", "skip"], "wrong, exclude"),
     ]
     for extra, message in cases:

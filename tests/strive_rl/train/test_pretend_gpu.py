@@ -43,7 +43,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 def settings(**policy: Any) -> TrainSettings:
     return TrainSettings(
         data=DataSettings(questions_per_step=2),
-        policy=PolicySettings(device="cuda", gradient_checkpointing=True, **policy),
+        policy=PolicySettings(device="cuda", gradient_checkpointing=True, groups_per_pass=2, **policy),
         rollout=RolloutSettings(completions=3, max_new_tokens=10, temperature=4.0),
         reward=RewardSettings(function="tools.bench.step.task:reward_parts"),
         optim=OptimSettings(lr=1e-3),

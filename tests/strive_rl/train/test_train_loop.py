@@ -16,7 +16,7 @@ from strive_rl.train.trainer import train_step
 from tests.strive_rl.made.shards import make_shards
 from tools.examples import train_loop
 
-CPU = PolicySettings(device="cpu")
+CPU = PolicySettings(device="cpu", groups_per_pass=8)  # the loop has one pass
 
 
 def test_the_loop_takes_the_steps_of_the_trainer(
