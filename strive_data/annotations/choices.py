@@ -57,6 +57,9 @@ DOUBTS = {
         "give the options a column options (red | blue), or end the question with them: A. red B. blue",
     ),
 }
+# Rules for answers that are numbers of options, and the number of the first one.
+COUNTED_FROM = {"index": 0, "number": 1}
+NAME_OF_FIRST = ("index", "number")
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 
 
@@ -78,8 +81,9 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
         split = _with_letters(options, split, labels.get("options", "options"))
     if len(split) > 1:
         options = layout["options"] = [*map(_joined, split)]
-    if rules.answer == "index":
-        layout["solution"] = letter_of_index(layout.get("solution"), options, labels["solution"])
+    if rules.answer in COUNTED_FROM:
+        first = COUNTED_FROM[rules.answer]
+        layout["solution"] = letter_of_index(layout.get("solution"), options, labels["solution"], first)
     elif rules.answer == "text":
         layout["solution"] = _of_text(layout.get("solution"), split, labels["solution"])
     elif rules.answer == "option":
@@ -332,16 +336,22 @@ def _joined(option: _Option) -> str:
     return f"{option.letter}. {option.text}" if option.text else f"{option.letter}."
 
 
-def letter_of_index(index: object, options: Sequence[str], label: str) -> str:
-    """The letter of option number `index`, from 0, as an integer or its digits."""
+def letter_of_index(index: object, options: Sequence[str], label: str, first: int = 0) -> str:
+    """The letter of option number `index`, counted from `first`, as an integer or its digits."""
     digits = index.strip() if isinstance(index, str) else index
     if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 4:
         digits = int(digits)
-    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits < len(options):
-        _bad_row(
-            f"{label}: got {short_repr(index)}, expected the number of an option, 0 to {len(options) - 1}"
+    last = len(options) - 1 + first
+    if isinstance(digits, bool) or not isinstance(digits, int) or not first <= digits <= last:
+        other = 1 - first
+        beyond = digits == (0 if first else len(options))
+        hint = (
+            f'; if the table counts from {other}: rules.answer = "{NAME_OF_FIRST[other]}"' if beyond else ""
         )
-    return options[digits].strip().lstrip("(")[:1]
+        _bad_row(
+            f"{label}: got {short_repr(index)}, expected the number of an option, {first} to {last}{hint}"
+        )
+    return options[digits - first].strip().lstrip("(")[:1]
 
 
 def _of_text(answer: object, options: Sequence[_Option], label: str) -> object:

@@ -30,6 +30,7 @@ NO_ANSWER = ("nan", "none", "null", "n/a")
 DATA_TYPES = ("video", "image")
 WITH_ARTICLE = {"video": "a video", "image": "an image"}
 TIMING = ("fps", "frame_times")
+BY_NUMBER = 'a recipe with rules.answer = "index" reads those from 0, "number" those from 1'
 NO_LABELS: Mapping[str, str] = {}
 
 
@@ -218,7 +219,7 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
         return answer
     match = LETTER.fullmatch(answer)
     if match is None or match[1] not in letters:
-        hint = '; a recipe with rules.answer = "index" reads numbers of options' if answer.isdigit() else ""
+        hint = f"; numbers of options: {BY_NUMBER}" if answer.isdigit() else ""
         _bad("solution", f": got {short_repr(answer)}, not among the options {', '.join(letters)}{hint}")
     return match[1]
 

@@ -150,17 +150,17 @@ class Rules:
     wants "A. text"; "any" adds the letters where they are not there, and takes {"A": "text"} too, an empty
     text being no option; "in question" takes them from the last lines of the question. `answer` of multiple
     choice: "letter"; "option", the letter or the whole text of one option; "text", its whole text alone;
-    "index", counted from 0. `option_columns` have one option each; those behind the last option may be empty.
-    `answer_in_tags` takes the answer from between <answer> and </answer> where the text has them once.
-    `moment_seconds` reads evidence as moments, {"time": seconds} or seconds, each a span of that much before
-    and after.
+    "index", counted from 0; "number", counted from 1. `option_columns` have one option each; those behind the
+    last option may be empty. `answer_in_tags` takes the answer from between <answer> and </answer> where the
+    text has them once. `moment_seconds` reads evidence as moments, {"time": seconds} or seconds, each a span
+    of that much before and after.
     """
 
     video_after: str = ""
     strip: tuple[str, ...] = ()
     options: Literal["lettered", "any", "in question"] = "lettered"
     option_columns: tuple[str, ...] = ()
-    answer: Literal["letter", "option", "text", "index"] = "letter"
+    answer: Literal["letter", "option", "text", "index", "number"] = "letter"
     answer_in_tags: bool = False
     moment_seconds: float = 0.0
 

@@ -32,7 +32,7 @@ class ProgressTotals:
     """What there is to do: videos and questions of the annotation, and how many earlier starts finished.
 
     `failures` are unusable rows of the annotation; `questions` does not include them. `shards` and
-    `written_bytes` are those that earlier starts committed. `warnings` are printed first.
+    `written_bytes` are those that earlier starts committed. `notes` are printed first.
     """
 
     videos: int
@@ -42,7 +42,7 @@ class ProgressTotals:
     failures: int = 0
     shards: int = 0
     written_bytes: int = 0
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +151,8 @@ class BuildProgress:
         """See Observer."""
         self._started = self._last_line = self._clock()
         self._counts = ProgressCounts(totals)
-        for warning in totals.warnings:
-            self._print(warning)
+        for note in totals.notes:
+            self._print(note)
         if not self._live:
             before = f", {totals.videos_done} of them done before" if totals.videos_done else ""
             failed = f", {plural(totals.failures, 'failed row')}" if totals.failures else ""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
@@ -96,6 +97,7 @@ def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, FailedR
 
 
 SHOWN_FAILURES = 10
+OPTIONAL_FIELDS = ("options", "evidence_spans", "problem_type", "fps", "frame_times")
 SHOWN_DAMAGED = 5
 
 
@@ -124,15 +126,27 @@ class BuildSummary:
     versions: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
-def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
-    """The closing lines of a build."""
-    shell = quote(str(out))
-    for path, reading in summary.readings.items():
-        unread = [f"not read: {', '.join(reading.unread)}"] if reading.unread else []
+def reading_lines(readings: Mapping[str, Reading]) -> Iterator[str]:
+    """What was read, guessed and left out of each annotation file: said before the first video is decoded,
+    since a row that is built cannot be changed, and again at the end."""
+    for path, reading in readings.items():
+        unread = [f"not read: {', '.join(map(_with_hint, reading.unread))}"] if reading.unread else []
         types = ", ".join(f"{count} {name}" for name, count in reading.types.items())
         parts = [f"{path}: recipe {reading.recipe}", types, *reading.guesses, *unread]
         yield "; ".join(part for part in parts if part)
         yield from (f"  {advice}" for advice in reading.advice)
+
+
+def _with_hint(column: str) -> str:
+    """A column that is not read, with the field that its name nearly is."""
+    near = get_close_matches(column.casefold(), OPTIONAL_FIELDS, 1, cutoff=0.8)
+    return f"{column} (did you mean {near[0]}?)" if near else column
+
+
+def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) -> Iterator[str]:
+    """The closing lines of a build."""
+    shell = quote(str(out))
+    yield from reading_lines(summary.readings)
     for name, (was, now) in summary.versions.items():
         yield f"{out}: started with {name} {was}, now {now}: only equal versions give equal bytes"
     for entry in summary.damaged_entries:

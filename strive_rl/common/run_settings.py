@@ -154,7 +154,10 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
         if held or not name.startswith("settings.validation.")
     ]
     if changed:
-        raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}")
+        grown = "; a build that was added to is another one: train it in a new --out" * any(
+            "fingerprint" in each for each in changed
+        )
+        raise UsageError(f"cannot resume {out} with other settings or shards: {'; '.join(changed)}{grown}")
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,11 +61,21 @@ def test_an_index_counts_from_zero(index):
     assert layout["solution"] == "C"
 
 
+@pytest.mark.parametrize("number", [3, "3", " 3 "])
+def test_an_answer_may_count_the_options_from_1(number: object) -> None:
+    layout = read({"options": "any", "answer": "number"}, options=["x", "y", "z"], solution=number)
+    assert layout["solution"] == "C"
+    for rule, wrong, first, other in (("number", 0, "1 to 3", "index"), ("index", 3, "0 to 2", "number")):
+        message = refused({"options": "any", "answer": rule}, options=["x", "y", "z"], solution=wrong)
+        assert first in message
+        assert f'rules.answer = "{other}"' in message
+
+
 @pytest.mark.parametrize("index", [3, -1, "3", "-1", "B", "", None, True, 1.0, "²", "9" * 5000])
 def test_an_index_that_is_none(index):
     message = refused({"options": "any", "answer": "index"}, options=["x", "y", "z"], solution=index)
     assert message.startswith("answer_id: got ")
-    assert message.endswith("expected the number of an option, 0 to 2")
+    assert "expected the number of an option, 0 to 2" in message
 
 
 @pytest.mark.parametrize("answer", ["B", "(B)", "(b)", "b)", "blue", "B. blue", " blue ", "Blue."])

@@ -66,6 +66,7 @@ def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSu
     assert (counts.frames, counts.shards) == (4 * 16, 1)
     sizes = [tar.stat().st_size - len(END_OF_ARCHIVE) for tar in out.glob("*.tar")]
     assert counts.written_bytes == sum(sizes)
+    assert observer.totals.notes[0].startswith(f"{world.as_posix()}: recipe ")  # before the first video
     assert observer.end == (2, sum(tar.stat().st_size for tar in out.glob("*.tar")))
     assert min(counts.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     shards = ShardSet.open(out)
