@@ -17,7 +17,8 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +28,6 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TS_SYNC, _TS_PACKETS = 0x47, (188, 192, 204)
 _JOINT_BYTES = 1 << 18
-_PIECE = 1 << 16
 _TAGS, _TEXT = (b"TAG", b"ID3", b"APETAGEX"), frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
 # Where none of these is behind the last whole chunk of an AVI file, what is there was appended.
 _CHUNK = re.compile(rb"RIFF|LIST|\d\d(?:dc|db|wb|pc)")
@@ -70,7 +70,8 @@ def is_torn(path: Path, formats: frozenset[str]) -> bool:
 
 def _is_torn_iso(path: Path) -> bool:
     """Whether a file of fragments breaks off in one, or before others. What is behind their table (mfra), the
-    last of its boxes, was appended in any case."""
+    last of its boxes, was appended; without one a tag of a music file, a text or zeros were. Any other bytes
+    may have been a fragment."""
     fragments, at, last, size_bytes = False, 0, b"", path.stat().st_size
     for kind, end in _iso_chain(path):
         fragments = fragments or kind == b"moof"
@@ -79,36 +80,30 @@ def _is_torn_iso(path: Path) -> bool:
         at, last = end, kind
     if not fragments or at == size_bytes or last == b"mfra":
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return not _was_appended(content, at)
-
-
-def _was_appended(content: mmap.mmap, at: int) -> bool:
-    """Whether what is from `at` on was put behind a file: a tag of a music file, a text, or zeros."""
-    start = content[at : at + _PIECE]
-    if start.startswith(_TAGS) or all(byte in _TEXT for byte in start):
-        return True
-    return not any(content[piece : piece + _PIECE].strip(b"\0") for piece in range(at, len(content), _PIECE))
+    with path.open("rb") as file:
+        file.seek(at)
+        start = file.read(1 << 16)
+        pieces = chain([start], iter(partial(file.read, 1 << 20), b""))
+        are_zeros = not any(piece.strip(b"\0") for piece in pieces)
+    return not are_zeros and not start.startswith(_TAGS) and not all(byte in _TEXT for byte in start)
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
-    """Whether the elements of the segment and of its clusters do not follow each other up to its end, or,
-    where it does not say its size, to what was appended."""
-    at, start, end, is_open = 0, 0, len(content), True
+    """Whether the elements of the segment and of its clusters do not follow each other up to its end."""
+    at, end = 0, len(content)
     while at < end:
-        start = at
         head = content[at : at + 12]
         width = 9 - head[0].bit_length()
         if width > 4 or not any(head[width : width + 1]):
-            break
+            return True
         element = head[:width]
         size, at, known = _ebml_size(head[width:], at + width)
         if element == _SEGMENT and known:
-            is_open, end = False, at + size
+            end = at + size
             if end > len(content):
                 return True
         at += 0 if element in (_SEGMENT, _CLUSTER) else size
-    return at != end and not (is_open and _was_appended(content, start))
+    return at > end
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int, int, bool]:
@@ -138,7 +133,7 @@ def _is_torn_gif(content: mmap.mmap) -> bool:
 
 
 def _is_torn_ogg(content: mmap.mmap) -> bool:
-    """Whether a page of an Ogg file (RFC 3533, section 6) is missing, cut off or without its checksum.
+    """Whether a page of an Ogg file (RFC 3533, section 6) is cut off or does not have its checksum.
 
     That is a CRC-32 of the bits in the reverse order of zlib's, which begins at 0. FFmpeg drops such a page.
     """
@@ -146,9 +141,7 @@ def _is_torn_ogg(content: mmap.mmap) -> bool:
     while at < len(content):
         lengths = content[at + 27 : at + 27 + content[at + 26]] if at + 27 < len(content) else b""
         end = at + 27 + len(lengths) + sum(lengths)
-        if content[at : at + 4] != b"OggS":
-            return not _was_appended(content, at)
-        if end > len(content):
+        if content[at : at + 4] != b"OggS" or end > len(content):
             return True
         page = content[at : at + 22] + bytes(4) + content[at + 26 : end]
         check = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
@@ -185,7 +178,7 @@ def _is_torn_ts(content: mmap.mmap) -> bool:
         for at in range(size):
             if content[at : at + 5 * size : size] == aligned:
                 syncs, rest = content[at::size], (len(content) - at) % size
-                is_whole = syncs.count(_TS_SYNC) == len(syncs) and (rest == 0 or rest >= size - at)
+                is_whole = syncs.count(_TS_SYNC) == len(syncs) and rest in (0, size - 4)
                 return syncs.endswith(aligned) and not is_whole
     return False
 

@@ -320,24 +320,6 @@ def test_frames_lost_by_a_break_in_the_structure_of_a_file_are_damage(
         assert got.info.decode_errors >= 1
 
 
-@pytest.mark.parametrize(
-    "clip",
-    [
-        Clip(name="a.ogg", **JOINED["vp8.ogg"]),
-        Clip(name="a.mkv", options=CLOSED.options, muxing={"live": "1"}),
-        Clip(name="a.m2ts", options=CLOSED.options),
-    ],
-    ids=["ogg", "live matroska", "m2ts"],
-)
-def test_what_was_appended_is_no_damage(tmp_path: Path, clip: Clip) -> None:
-    """Zeros, a text, the tag of a music file."""
-    path = encode(clip, tmp_path)
-    data = path.read_bytes()
-    for appended in (b"\0", bytes(5000), b"<html>error</html>\n", b"TAG" + bytes(125)):
-        path.write_bytes(data + appended)
-        check(read(path), 64, 3.6)
-
-
 def test_times_of_asf_are_decoding_times(make_clip: MakeClip, tmp_path: Path) -> None:
     def edit(place: int, packet: Any) -> None:
         del place, packet
