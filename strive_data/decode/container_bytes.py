@@ -17,8 +17,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,23 +68,20 @@ def is_torn(path: Path, formats: frozenset[str]) -> bool:
 
 
 def _is_torn_iso(path: Path) -> bool:
-    """Whether a file of fragments breaks off in one, or before others. What is behind their table (mfra), the
-    last of its boxes, was appended; without one a tag of a music file, a text or zeros were. Any other bytes
-    may have been a fragment."""
-    fragments, at, last, size_bytes = False, 0, b"", path.stat().st_size
+    """Whether a file of fragments breaks off in one, or before others. A tag of a music file or a text behind
+    the last one was appended; any other bytes may have been a fragment."""
+    fragments, at, size_bytes = False, 0, path.stat().st_size
     for kind, end in _iso_chain(path):
         fragments = fragments or kind == b"moof"
         if end > size_bytes:
             break
-        at, last = end, kind
-    if not fragments or at == size_bytes or last == b"mfra":
+        at = end
+    if not fragments or at == size_bytes:
         return False
     with path.open("rb") as file:
         file.seek(at)
         start = file.read(1 << 16)
-        pieces = chain([start], iter(partial(file.read, 1 << 20), b""))
-        are_zeros = not any(piece.strip(b"\0") for piece in pieces)
-    return not are_zeros and not start.startswith(_TAGS) and not all(byte in _TEXT for byte in start)
+    return not start.startswith(_TAGS) and not all(byte in _TEXT for byte in start)
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
