@@ -271,13 +271,15 @@ def _is_text_of_option(layout: Layout) -> bool:
         return False
     options = found.get("options")
     split = _split(options) if isinstance(options, list) else []
-    return [_bare(option.text) for option in split].count(_bare(answer)) == 1
+    texts = [option.text for option in split]
+    return texts.count(answer.strip()) == 1 or [*map(_bare, texts)].count(_bare(answer)) == 1
 
 
 def _options_in_line(question: object, answer: object) -> Layout:
     """The question without the options that its last line with any has, and these; {} where there are none.
 
-    "Is step (A) longer than step (B)?" has none: they follow a stop, unless one is the answer's text."""
+    They follow a stop, the question does not go on behind them, and the answer names one: "Is step (A) longer
+    than step (B)?" and "Did J. A. Smith or B. Jones write it?" have none."""
     lines = question.strip().split("\n") if isinstance(question, str) else []
     for at in range(len(lines) - 1, -1, -1):
         marks = [*IN_LINE.finditer(lines[at])]
@@ -289,8 +291,11 @@ def _options_in_line(question: object, answer: object) -> Layout:
         texts = [line[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
         texts = [*(BETWEEN.sub("", text) for text in texts[:-1]), texts[-1]]
         before = BEFORE.sub("", "\n".join([*lines[:at], line[: marks[0].start()]])).rstrip()
-        named = isinstance(answer, str) and _bare(answer) in map(_bare, texts)
-        if before and all(texts) and (named or before[-1] in "?.:!" or not marks[0].start()):
+        stops = (before[-1:] in ("?", ":", "!") or not marks[0].start()) and texts[-1][-1:] != "?"
+        said = _bare(ANSWER.sub("", answer.strip(), count=1)) if isinstance(answer, str) else ""
+        names = [mark[1] for mark in marks] + texts
+        named = said[:1] in map(_bare, names) if names_option(answer) else said in map(_bare, names)
+        if before and all(texts) and stops and named:
             options = [f"{mark[1]}. {text}" for mark, text in zip(marks, texts, strict=True)]
             return {"problem": "\n".join([before, *lines[at + 1 :]]), "options": options}
     return {}

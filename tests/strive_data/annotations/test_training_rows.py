@@ -118,7 +118,8 @@ COLOURS = ("A. red", "B. blue")
         ("How many?\nA. 2\nB. 3", "3", ("multiple choice", "How many?", ("A. 2", "B. 3"), "B")),
         ("Who? (A) red (B) blue", "Blue.", ("multiple choice", "Who?", COLOURS, "B")),
         ("Who? Options: A. red, B. blue", "B", ("multiple choice", "Who?", COLOURS, "B")),
-        ("It is A) red or B) blue", "blue", ("multiple choice", "It is", COLOURS, "B")),
+        ("It is: A) red or B) blue", "blue", ("multiple choice", "It is:", COLOURS, "B")),
+        ("Who?\nA. red\nB. Red", "Red", ("multiple choice", "Who?", ("A. red", "B. Red"), "B")),
         ("Who? A: red B: blue\nSay why.", "B", ("multiple choice", "Who?\nSay why.", COLOURS, "B")),
         ("Which letter is on the roof?", "B", ("free-form", "Which letter is on the roof?", (), "B")),
         *(
@@ -126,6 +127,11 @@ COLOURS = ("A. red", "B. blue")
             for question, answer in (
                 ("Is step (A) longer than step (B)?", "B"),
                 ("Who is longer, A. or B. ?", "B"),
+                ("Who is it, J. A. Smith or B. Jones?", "B. Jones"),
+                ("Who is it? J. A. Smith or B. Jones", "C. Miller"),
+                ("Did he choose (A) red or (B) blue?", "red"),
+                ("What happens after A. mixing B. baking?", "mixing"),
+                ("What did the team of Serie A. do B. win", "win"),
                 ("Who?\nA. red\nB. blue", "green"),
                 ("Who?\nA. red\nB. red", "red"),
                 ("Who? A. red", "red"),
