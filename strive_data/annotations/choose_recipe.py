@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 
 from strive_data.annotations.nested_rows import inner_rows, nested_items
 from strive_data.annotations.recipes import (
@@ -24,10 +22,7 @@ from strive_data.annotations.recipes import (
     with_option_columns,
 )
 from strive_data.annotations.rows import EXPECTED, ROWS_FOR_COLUMNS, RowFile, columns_of
-from strive_data.common.text import short_repr
 from strive_data.errors import SampleError, UsageError
-
-OWN_ID, BY_PLACE = "id", "{@file}-{@row}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +38,8 @@ class Choice:
 def choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choice:
     """The recipe that was asked for, or that the columns of the first rows fit, or else those of all rows.
 
-    A packaged recipe that names samples by their place takes the rows' own ids, where the first rows all have
-    one and none twice: in LLaVA-Video-178K an id is the video's, and its rows share it. Raises UsageError
-    where no recipe fits.
+    Raises UsageError where none does.
     """
-    found = _choose(file, recipe, named)
-    if found.recipe.fields.id != BY_PLACE or found.recipe.rows or found.name.endswith(".toml"):
-        return found
-    rows = (item.value for item in islice(found.file.items, ROWS_FOR_COLUMNS))
-    ids = [row.get(OWN_ID) for row in rows if isinstance(row, Mapping)]
-    if not ids or not all(type(one) in (str, int) and one != "" for one in ids):
-        return found
-    counts = Counter(map(str, ids))
-    if len(counts) < len(ids):
-        again = f"{OWN_ID} repeats ({short_repr(counts.most_common(1)[0][0])}): ids are the file and the row"
-        return replace(found, guesses=(*found.guesses, again))
-    return replace(found, recipe=replace(found.recipe, fields=replace(found.recipe.fields, id=OWN_ID)))
-
-
-def _choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choice:
     if recipe:
         found = find_recipe(recipe)
         inside = not found.rows and file.tree is not None and not names_read(found) & file.tree.keys()

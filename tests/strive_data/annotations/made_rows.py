@@ -55,15 +55,13 @@ VIRL = {"qid": "q", "question": "<image>Who?", "answer": "\\boxed{a man}"}
 STGR = {"source": "STR_plm", "video_path": VIDEO, "question": "Who?", "answer": "a man", "key_frames": []}
 
 
-def read(
-    root: Path, rows: list[Mapping[str, Any]], suffix: str = ".jsonl", recipe: str | None = None
-) -> tuple[Annotations, str]:
+def read(root: Path, rows: list[Mapping[str, Any]], suffix: str = ".jsonl") -> tuple[Annotations, str]:
     file = root / f"rows{suffix}"
     if suffix == ".parquet":
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(file)
     else:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = read_annotations([file], root, recipe=recipe)
+    found = read_annotations([file], root)
     return found, found.readings[file.as_posix()].recipe
 
 

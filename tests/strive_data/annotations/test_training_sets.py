@@ -315,36 +315,6 @@ def test_each_question_of_a_conversation_is_a_sample(root: Path, suffix: str) ->
     assert "2 questions of conversations with several: each is a sample, without the" in reading.guesses[-1]
 
 
-@pytest.mark.parametrize(
-    ("ids", "expected", "said"),
-    [
-        (["a", "b", "c"], ["a", "b-0", "b-1", "c"], False),
-        ([7, 8, 9], ["7", "8-0", "8-1", "9"], False),
-        # An id of the video, as in LLaVA-Video-178K; rows without one.
-        (["a", "b", "a"], ["rows-0", "rows-1-0", "rows-1-1", "rows-2"], True),
-        (["a", None, "c"], ["rows-0", "rows-1-0", "rows-1-1", "rows-2"], False),
-    ],
-)
-@pytest.mark.parametrize("named", [None, "conversations"])
-def test_rows_keep_their_own_ids_unless_they_share_them(
-    root: Path, ids: list[object], expected: list[str], said: bool, named: str | None
-) -> None:
-    turns = [llava("Who?", "a man"), SAID, llava("Where?", "at home")]
-    rows = [{"id": i, "conversations": said, "video": VIDEO} for i, said in zip(ids, turns, strict=True)]
-    found, _ = read(root, [{k: v for k, v in row.items() if v is not None} for row in rows], recipe=named)
-    assert [q.sample_id for _, q in found.questions] == expected
-    (reading,) = found.readings.values()
-    assert any("id repeats ('a')" in guess for guess in reading.guesses) == said
-
-
-def test_an_id_that_comes_again_after_the_first_rows_is_refused(root: Path) -> None:
-    rows = [{"id": i % 1500, "conversations": llava("Who?", "a man"), "video": VIDEO} for i in range(1501)]
-    found, _ = read(root, rows)
-    assert (len(found.questions), found.questions[-1][1].sample_id) == (1500, "1499")
-    (failure,) = found.failures
-    assert failure.message == "rows.jsonl line 1501: id 0 is used already, at rows.jsonl line 1"
-
-
 def test_one_turn_that_cannot_be_read_costs_no_other(root: Path) -> None:
     said = [
         *SAID,
