@@ -123,8 +123,10 @@ def _read(path: Path) -> dict[str, FileState]:
     try:
         body = json.loads(read_regular_file(path, max_bytes=MAX_JSON_BYTES))
         return {video: (int(size), int(time)) for video, (size, time) in body.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged ({error}): remove it; the next start writes it") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedError(
+            f"{path} is damaged ({error}): remove it; replaced videos of this build are not noticed then"
+        ) from error
 
 
 def _stored_ids(folder: Path, manifests: Iterable[Manifest]) -> dict[str, str]:

@@ -181,18 +181,22 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def evaluation_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved settings of an evaluation by their names of today."""
-    return {"completions" if name == "answers" else name: value for name, value in saved.items()}
+    """Settings of an evaluation by their names of today, without that of the backward pass."""
+    named = {"completions" if name == "answers" else name: value for name, value in saved.items()}
+    if isinstance(policy := named.get("policy"), Mapping):
+        named["policy"] = {name: value for name, value in policy.items() if name != "groups_per_pass"}
+    return named
 
 
 def require_finished(results: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> None:
     """Raise UsageError that names where the record of an evaluation is not that of `now`."""
     if now.keys() - results.keys():
         raise UsageError(f"{out} already holds results of something else: give another --out")
-    made = {name: results[name] for name in now}
-    if "settings" in made:
-        made["settings"] = evaluation_settings(made["settings"])
-    changed = differences(made, now)
+    made, wanted = (
+        {name: evaluation_settings(record[name]) if name == "settings" else record[name] for name in now}
+        for record in (results, now)
+    )
+    changed = differences(made, wanted)
     if changed:
         raise UsageError(
             f"{out} holds an evaluation, made otherwise ({'; '.join(changed)}): restore that, or "

@@ -124,7 +124,10 @@ def open_folder(out: Path, record: Line) -> None:
             path.unlink()
     elif file.is_file():
         saved = jsonl.read_json(file)
-        changed = differences(saved | {"settings": evaluation_settings(saved.get("settings", {}))}, record)
+        made, wanted = (
+            each | {"settings": evaluation_settings(each.get("settings", {}))} for each in (saved, record)
+        )
+        changed = differences(made, wanted)
         if changed:
             raise UsageError(
                 f"cannot continue in {out}: started otherwise ({'; '.join(changed)}): restore that, or "

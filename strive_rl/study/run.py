@@ -231,7 +231,7 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models:
 
     One that ended before the first step of its first run starts again.
     """
-    mine = {
+    mine: dict[str, Any] = {
         "arms": {arm.name: as_dict(arm.settings) for arm in study.arms},
         "evaluation": as_dict(study.evaluation),
         "points": list(study.points),
@@ -245,8 +245,9 @@ def _claim(study: Study, out: Path, shards: ShardSet, heldout: ShardSet, models:
         # A study of an earlier version has one model and is evaluated at the end alone.
         theirs = {"points": [1.0], "models": [theirs.get("model")]} | theirs
         theirs["evaluation"] = evaluation_settings(theirs.get("evaluation", {}))
+        wanted = mine | {"evaluation": evaluation_settings(mine["evaluation"])}
         theirs["arms"] = {name: with_defaults(arm) for name, arm in theirs.get("arms", {}).items()}
-        changed = [name for name, value in mine.items() if theirs.get(name) != value]
+        changed = [name for name, value in wanted.items() if theirs.get(name) != value]
         if not changed:
             return
         if any(map(holds_work, out.glob("*/seed-*/run"))):

@@ -91,10 +91,10 @@ def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_warnings_come_first(terminal: bool) -> None:
+def test_notes_come_first(terminal: bool) -> None:
     progress, _, written = shown(terminal=terminal)
     with progress:
-        progress.start(replace(SHOWN, warnings=("warning: beware of the model",)))
+        progress.start(replace(SHOWN, notes=("warning: beware of the model",)))
     assert "warning: beware of the model" in written.getvalue()
 
 
@@ -152,7 +152,7 @@ def test_before_the_first_video_no_time_is_promised() -> None:
 
 def test_brackets_in_a_line_are_text() -> None:
     progress, clock, written = shown(terminal=False)
-    progress.start(ProgressTotals(videos=1, questions=1, warnings=("[red]",)))
+    progress.start(ProgressTotals(videos=1, questions=1, notes=("[red]",)))
     clock.now += 1.0
     progress.advance(VideoDone(questions=1, seconds={"write": 1.0}))
     assert "[red]" in written.getvalue()

@@ -129,6 +129,8 @@ def test_demo_is_the_packages_model_beside_a_folder_of_that_name(
 def test_a_finished_evaluation_is_the_same_or_its_difference_is_named() -> None:
     results = {"settings": {"seed": 0, "answers": 1}, "model": "a", "seconds": 3}
     require_finished(results, {"settings": {"seed": 0, "completions": 1}, "model": "a"}, Path("out"))
+    before, now = ({"settings": {"policy": {"groups_per_pass": n, "dtype": "auto"}}} for n in (8, 1))
+    require_finished(before, now, Path("out"))  # an evaluation has no backward pass
     with pytest.raises(UsageError) as raised:
         require_finished(results, {"settings": {"seed": 1, "completions": 1}, "model": "b"}, Path("out"))
     assert str(raised.value) == (
