@@ -86,7 +86,7 @@ def write_new_table(folder: Path, out: Path) -> tuple[list[tuple[str, str]], lis
     UsageError where there is none of them, and for a table that exists.
     """
     if out.exists():
-        raise UsageError(f"--out {out}: exists already; name another file, or remove it")
+        raise UsageError(f"--out {out}: exists already, and may hold your answers: name another file")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"--out {out}: expected a name that ends in .csv")
     media, left_out = find_media(folder)

@@ -175,9 +175,10 @@ def _refuse_unused(layout: str, options: ExportOptions, files: Mapping[str, Path
         "--time-stamps": chosen.write is None and options.time_stamps,
         "--instruction": chosen.write is None and bool(options.instruction),
     }
-    for name, given in unused.items():
-        if given:
-            raise UsageError(f"{name} changes nothing in the layout {layout}: leave it out")
+    names = [name for name, given in unused.items() if given]
+    if names:
+        change, it = ("changes", "it") if len(names) == 1 else ("change", "them")
+        raise UsageError(f"{' and '.join(names)} {change} nothing in the layout {layout}: leave {it} out")
 
 
 def _places(out: Path, folder: Path, options: ExportOptions) -> dict[str, object]:
