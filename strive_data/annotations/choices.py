@@ -57,9 +57,8 @@ DOUBTS = {
         "give the options a column options (red | blue), or end the question with them: A. red B. blue",
     ),
 }
-# Rules for answers that are numbers of options, and the number of the first one.
-COUNTED_FROM = {"index": 0, "number": 1}
-NAME_OF_FIRST = ("index", "number")
+# Rules for answers that are numbers of options, by the number of the first one.
+COUNTED_FROM = ("index", "number")
 HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 
 
@@ -82,7 +81,7 @@ def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> Non
     if len(split) > 1:
         options = layout["options"] = [*map(_joined, split)]
     if rules.answer in COUNTED_FROM:
-        first = COUNTED_FROM[rules.answer]
+        first = COUNTED_FROM.index(rules.answer)
         layout["solution"] = letter_of_index(layout.get("solution"), options, labels["solution"], first)
     elif rules.answer == "text":
         layout["solution"] = _of_text(layout.get("solution"), split, labels["solution"])
@@ -348,11 +347,8 @@ def letter_of_index(index: object, options: Sequence[str], label: str, first: in
         digits = int(digits)
     last = len(options) - 1 + first
     if isinstance(digits, bool) or not isinstance(digits, int) or not first <= digits <= last:
-        other = 1 - first
-        beyond = digits == (0 if first else len(options))
-        hint = (
-            f'; if the table counts from {other}: rules.answer = "{NAME_OF_FIRST[other]}"' if beyond else ""
-        )
+        hint = f'; if the table counts from {1 - first}: rules.answer = "{COUNTED_FROM[1 - first]}"'
+        hint *= digits == (0 if first else len(options))
         _bad_row(
             f"{label}: got {short_repr(index)}, expected the number of an option, {first} to {last}{hint}"
         )

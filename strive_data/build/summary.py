@@ -78,6 +78,11 @@ def scorer_warnings(settings: ScoreSettings, rows: Annotations) -> tuple[str, ..
     )
 
 
+def opening_lines(rows: Annotations, settings: ScoreSettings) -> tuple[str, ...]:
+    """What a build says before the first video is decoded: a row that is built cannot be changed."""
+    return (*reading_lines(rows.readings), *scorer_warnings(settings, rows))
+
+
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None if the limits are kept."""
     if limits.max_count and failed > limits.max_count:
@@ -127,8 +132,7 @@ class BuildSummary:
 
 
 def reading_lines(readings: Mapping[str, Reading]) -> Iterator[str]:
-    """What was read, guessed and left out of each annotation file: said before the first video is decoded,
-    since a row that is built cannot be changed, and again at the end."""
+    """What was read, guessed and left out of each annotation file, said first and once more at the end."""
     for path, reading in readings.items():
         unread = [f"not read: {', '.join(map(_with_hint, reading.unread))}"] if reading.unread else []
         types = ", ".join(f"{count} {name}" for name, count in reading.types.items())
