@@ -83,6 +83,7 @@ class _Reader:
         self._videos, self._used, self._places = videos, used, places
         self._rows = RecipeReader(recipe)
         self._plain = PlainReader(self._rows, videos)
+        self._first = len(places)
         self._turns, self._doubts = 0, dict[str, list[str]]()
         self.seen = self._plain.seen
         self.questions: list[tuple[int, Question]] = []
@@ -175,8 +176,8 @@ class _Reader:
         first = self._used.setdefault(sample_id, row)
         if first != row and sample_id:
             label, place = self._rows.labels["problem_id"], self._places.of(first)
-            by_place = "{@file}" in self._rows.recipe.fields.id
-            remedy = "; ids are made of the file's name: rename one file, or give its rows ids" * by_place
+            by_name = "{@file}" in self._rows.recipe.fields.id and first < self._first
+            remedy = "; ids are made of the file's name: rename one file, or give its rows ids" * by_name
             what = f"{label} {sample_id} is used already, at {place}{remedy}"
             raise SampleError(FailureKind.DUPLICATE_ID, what)
 

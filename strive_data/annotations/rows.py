@@ -102,6 +102,10 @@ class Places:
                 self._texts.append(f"{self._names.get(place[0], place[0].name)} {place[1]}")
         self._numbers.extend(block.number)
 
+    def __len__(self) -> int:
+        """Number of rows noted."""
+        return len(self._numbers)
+
     def of(self, row: int) -> str:
         """The place of a row; its number for one that was not noted."""
         if row >= len(self._numbers):

@@ -2,7 +2,8 @@
 
 `videos.json` has the size and the modification time of each file. It is no part of what the build holds:
 a copy of the same videos has other times. So a file that differs from it is read, and its packets decide.
-A folder of pictures goes by its own time, which changes with every picture that is put into it.
+A folder of pictures goes by its own time, which changes with every picture that is put into it or
+removed, not when one is written over.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ LISTED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFiles:
-    """`now`: the state of each video's file; `recorded`: what videos.json has. `ids` are those of the samples
-    that the build holds, by video, of the videos that get more."""
+    """`now`: the state of each video's file, without those that the build has samples of and videos.json
+    lacks: what these were read from is not known. `recorded`: what videos.json has. `ids` are those of the
+    samples that the build holds, by video, of the videos that get more."""
 
     now: Mapping[str, FileState] = field(default_factory=dict)
     recorded: Mapping[str, FileState] = field(default_factory=dict)
@@ -105,6 +107,7 @@ def source_files(
         asked = jobs_of([row for row in rows.questions if row[1].video in changed], root)
         if replaced := sorted({*_replaced(asked, ids, settings.decode, workers)}):
             raise UsageError(_refusal(replaced, recorded, now))
+    now = {video: state for video, state in now.items() if video in recorded or video not in done}
     return SourceFiles(now=now, recorded=recorded, ids={video: ids[video] for video in grown if video in ids})
 
 
@@ -161,11 +164,11 @@ def _replaced(
 
 
 def _refusal(replaced: list[str], recorded: Mapping[str, FileState], now: Mapping[str, FileState]) -> str:
-    sizes = {video: (recorded[video][0], now[video][0]) for video in replaced}
-    shown = [
-        f"{video} ({before:,} bytes, now {after:,})" if before != after else f"{video} (of the same size)"
-        for video, (before, after) in [*sizes.items()][:LISTED]
-    ]
+    shown = []
+    for video in replaced[:LISTED]:
+        before, after = recorded[video][0], now[video][0]
+        same = "of the same size" if after else "a folder of pictures"
+        shown.append(f"{video} ({f'{before:,} bytes, now {after:,}' if before != after else same})")
     more = f" and {len(replaced) - LISTED} more" if len(replaced) > LISTED else ""
     have = "is" if len(replaced) == 1 else "are"
     return (

@@ -101,6 +101,7 @@ def test_a_file_that_is_replaced_unseen_gives_failures_not_a_second_clip(tmp_pat
     write_media(tmp_path / "a.avi", "video", 200)
     (tmp_path / "out" / "videos.json").unlink()
     assert run(tmp_path, "video", 2) == (False, 1, ["changed"])
+    assert not (tmp_path / "out" / "videos.json").exists()  # the new file is not noted as the one it was
     write_media(tmp_path / "a.avi", "video", 50)
     assert run(tmp_path, "video", 2, retry=True) == (False, 2, [])
     assert len({*ids(tmp_path)}) == 1

@@ -6,10 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
-import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from strive_data.config import ScoreSettings
@@ -17,7 +14,7 @@ from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Question
 from strive_data.score.clip import ClipScorer, identity_of, load_clip
 from strive_data.score.scorer import FrameScores
-from tests.strive_data.score.videos import video_of
+from tests.strive_data.score.videos import cosines_by_open_clip, video_of
 
 
 def settings_of(folder: Path, **changes: object) -> ScoreSettings:
@@ -84,15 +81,9 @@ def test_the_size_of_a_batch_is_chosen_by_the_device_where_none_is_given(tiny_cl
 
 
 def test_scores_are_cosines_of_open_clip(tiny_clip: Path) -> None:
-    """Oracle: open_clip used plainly, one image and one text at a time."""
-    name = f"local-dir:{tiny_clip}"
-    model, _, transform = open_clip.create_model_and_transforms(name)
-    model.eval()
-    text = open_clip.get_tokenizer(name)(["What colour is the bicycle near the door? A. red B. blue"])
-    with torch.no_grad():
-        query = model.encode_text(text, normalize=True)[0]
-        images = [transform(Image.fromarray(frame))[None] for frame in FRAMES]
-        expected = [float(model.encode_image(image, normalize=True)[0] @ query) for image in images]
+    expected = cosines_by_open_clip(
+        tiny_clip, "What colour is the bicycle near the door? A. red B. blue", FRAMES
+    )
     (scored,) = ClipScorer(settings_of_clip(tiny_clip)).score(VIDEO, [ASKED])
     assert scored.scores == pytest.approx(expected, abs=1e-5)
     assert scored.scores.dtype == np.float32

@@ -12,7 +12,6 @@ import open_clip
 import pytest
 import torch
 from huggingface_hub import constants as hub
-from PIL import Image
 from safetensors.torch import save_file
 from transformers import GemmaTokenizer
 
@@ -22,7 +21,7 @@ from strive_data.score.clip import ClipScorer, check_names, choose_device, load_
 from strive_data.score.registry import DEMO_MODEL
 from strive_data.score.scorer import FrameScores, split_query
 from tests.strive_data.made.samples import a_question
-from tests.strive_data.score.videos import video_of
+from tests.strive_data.score.videos import cosines_by_open_clip, video_of
 
 
 @pytest.mark.parametrize("accepts", [False, True])
@@ -219,15 +218,7 @@ def settings_of(folder: Path) -> ScoreSettings:
 
 
 def test_scores_are_cosines_of_open_clip(family: Path) -> None:
-    """Oracle: open_clip used plainly, one image and one text at a time."""
-    name = f"local-dir:{family}"
-    model, _, transform = open_clip.create_model_and_transforms(name)
-    model.eval()
-    text = open_clip.get_tokenizer(name)(["Who holds it? A. Ann"])
-    with torch.no_grad():
-        query = model.encode_text(text, normalize=True)[0]
-        images = [transform(Image.fromarray(frame))[None] for frame in FRAMES]
-        expected = [float(model.encode_image(image, normalize=True)[0] @ query) for image in images]
+    expected = cosines_by_open_clip(family, "Who holds it? A. Ann", FRAMES)
     scored, long = ClipScorer(settings_of(family)).score(video_of(FRAMES), [SHORT, LONG])
     assert isinstance(scored, FrameScores)
     assert isinstance(long, FrameScores)
