@@ -38,7 +38,7 @@ LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
 IN_LINE = re.compile(r"(?<![^\s,;])\(?([A-Z])(?:\)|[.:](?=\s))\s*")
 BETWEEN = re.compile(r"[,;]?(?:(?:^|\s+)(?:or|and))?\s*$")
 BEFORE = re.compile(r"\s*\b(?:options|choices)\s*:?\s*$", re.IGNORECASE)
-ALONE = re.compile(r"\(?[A-Ha-h]\)?\.?")
+ALONE = re.compile(r"\(?[A-H]\)?\.?")
 # Of free-form answers, which are graded as text: what they are, one and several, and what to do.
 DOUBTS = {
     "number": (
