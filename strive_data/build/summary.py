@@ -6,12 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
 from strive_data.annotations.read import Annotations, Reading
-from strive_data.common.text import counted_samples, plural
+from strive_data.common.text import counted_samples, nearest, plural
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.errors import FailureKind, StriveError
 from strive_data.schema import FailedRow
@@ -143,7 +142,7 @@ def reading_lines(readings: Mapping[str, Reading]) -> Iterator[str]:
 
 def _with_hint(column: str) -> str:
     """A column that is not read, with the field that its name nearly is."""
-    near = get_close_matches(column.casefold(), OPTIONAL_FIELDS, 1, cutoff=0.8)
+    near = nearest(column.casefold(), OPTIONAL_FIELDS)
     return f"{column} (did you mean {near[0]}?)" if near else column
 
 

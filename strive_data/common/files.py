@@ -143,8 +143,13 @@ def near_path(path: Path, root: Path | None = None) -> str:
         above, absent = path.parent, path
         while not above.is_dir():
             above, absent = above.parent, above
+        numbers = picture_order(absent.name)[0]
         names = sorted(each.name for each in above.iterdir())
-        if len(names) <= MOST_NAMES and (near := nearest(absent.name, names)):
+        # clip7 is another video than clip8, but may be clip07.
+        names = [each for each in names if not numbers or picture_order(each)[0] in ([], numbers)]
+        other_ending = [f"{absent.stem}{ending}" for ending in sorted(VIDEO_SUFFIXES)]
+        same = [each for each in other_ending if each in names]
+        if len(names) <= MOST_NAMES and (near := same or nearest(absent.name, names)):
             found = above / near[0] / path.relative_to(absent)
             found = found if found.exists() else above / near[0]
             return f", did you mean {found.relative_to(root) if root else found}?"

@@ -53,12 +53,32 @@ def counted_samples(counts: Mapping[str, int]) -> str:
     return f"{samples} of {videos}{tried} in {shards}, {failures}"
 
 
+# The share of letters in common from which on one name may be a slip of another: "clap" and "clip".
+ALIKE = 0.75
+
+
 def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
-    """The known names that `name` may be a slip of: in other case, else the most similar ones."""
+    """The known names that `name` may be a slip of: in other case, else the most similar ones, if any is.
+
+    An ending that both have, as .mp4, makes them no more similar; letters in another order ("tlr", "trl") do.
+    """
     names = [*known]
-    return [each for each in names if each.casefold() == name.casefold()][:most] or difflib.get_close_matches(
-        name, names, n=most
-    )
+    if same := [each for each in names if each.casefold() == name.casefold()]:
+        return same[:most]
+    ending = Path(name).suffix
+    stem = name.removesuffix(ending)
+    of_stem, of_name = difflib.SequenceMatcher(b=stem), difflib.SequenceMatcher(b=name)
+
+    def likeness(other: str) -> float:
+        cut = other.removesuffix(ending)
+        matcher, wanted = (of_name, name) if cut == other else (of_stem, stem)
+        if sorted(cut) == sorted(wanted):
+            return 1.0
+        matcher.set_seq1(cut)
+        return min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= ALIKE and matcher.ratio()
+
+    found = sorted(((likeness(each), each) for each in names), reverse=True)
+    return [each for ratio, each in found[:most] if ratio >= ALIKE]
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:

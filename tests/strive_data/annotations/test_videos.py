@@ -83,14 +83,17 @@ def test_each_path_and_each_folder_is_looked_at_once(root: Path, monkeypatch: py
     assert [Path(look).name for look in looks].count("b") == 2
 
 
-def test_the_first_absent_videos_get_the_nearest_name(root: Path) -> None:
-    folder = VideoFolder(root)
-    for path, near in (("a/b/X.MP4", "a/b/x.mp4"), ("a/bb/x.mp4", "a/b/x.mp4"), ("a/b/y.mp4", "a/b/x.mp4")):
-        assert refused(folder, path).message.endswith(f", did you mean {near}?")
-    assert refused(folder, "a/b/sunrise.webm").message.endswith("no such file or directory")
-    twice = refused(folder, f"{root.name}/a/b/x.mp4").message
-    assert f"repeats the data root: leave {root.name}/ out, or give --data-root {root.parent}" in twice
-    hints = [refused(folder, f"a/b/x{n}.mp4").message.count("did you mean") for n in range(30)]
+def test_the_first_absent_videos_get_the_nearest_name(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "films" / "old").mkdir(parents=True)
+    (root / "films" / "old" / "sunrise.mp4").touch()
+    folder, there = VideoFolder(root), "films/old/sunrise.mp4"
+    for path in ("films/old/Sunrise.MP4", "films/odl/sunrise.mp4", "films/old/sunrize.mp4"):
+        assert refused(folder, path).message.endswith(f", did you mean {there}?")
+    assert refused(folder, "films/old/nope.mp4").message.endswith("no such file or directory")
+    twice = refused(folder, f"root/{there}").message
+    assert f"repeats the data root: leave root/ out, or give --data-root {root.parent}" in twice
+    hints = [refused(folder, f"films/old/sunrise{n}.mp4").message.count("did you mean") for n in range(30)]
     assert sum(hints) == 16
     assert hints == sorted(hints, reverse=True)
 

@@ -57,19 +57,25 @@ def test_temporary_names_are_known_again() -> None:
 @pytest.mark.parametrize(
     ("absent", "near"),
     [
-        ("videos/b.mp4", "videos/a.mp4"),
-        ("videos/A.MP4", "videos/a.mp4"),
-        ("vidoes/a.mp4", "videos/a.mp4"),
+        ("videos/clp7.mp4", "videos/clip7.mp4"),
+        ("videos/CLIP7.MP4", "videos/clip7.mp4"),
+        ("videos/clip07.mp4", "videos/clip7.mp4"),
+        ("videos/clip.mp4", "videos/clip7.mp4"),
+        ("videos/clip7.webm", "videos/clip7.mp4"),
+        ("videos/clip8.mp4", ""),
+        ("videos/nope.mp4", ""),
+        ("vidoes/clip7.mp4", "videos/clip7.mp4"),
         ("vidoes/quite_other.webm", "videos"),
-        ("films/a.mp4", ""),
+        ("films/clip7.mp4", ""),
         ("videos/\0", ""),
         ("videos/" + "a" * 300, ""),
         ("elsewhere/none", ""),
     ],
 )
 def test_the_nearest_path_that_there_is(tmp_path: Path, absent: str, near: str) -> None:
+    """Of another number it is another video."""
     (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "a.mp4").touch()
+    (tmp_path / "videos" / "clip7.mp4").touch()
     assert near_path(tmp_path / absent) == (f", did you mean {tmp_path / near}?" if near else "")
     assert near_path(tmp_path / absent, tmp_path) == (f", did you mean {near}?" if near else "")
     assert near_path(tmp_path / "none" / absent) == ""

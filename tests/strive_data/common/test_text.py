@@ -10,8 +10,10 @@ from markupsafe import Markup
 
 from strive_data.common.text import (
     BASE,
+    did_you_mean,
     escape_controls,
     listed,
+    nearest,
     plural,
     render,
     render_pieces,
@@ -66,6 +68,42 @@ def test_what_is_long_is_cut_to_80_characters() -> None:
     for _ in range(10_000):
         deep = [deep]
     assert short_repr(deep) == "[[[[[[[...]]]]]]]"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("tlr", ["trl", "verl"], "trl"),
+        ("combe", ["comb", "uniform"], "comb"),
+        ("clap", ["clip", "flat"], "clip"),
+        ("unifrom", ["comb", "uniform"], "uniform"),
+        ("Comb", ["comb", "bomb"], "comb"),
+        ("pixels", ["max_pixels", "scorer"], "max_pixels"),
+        ("strive-qwen2.5-7b", ["strive-qwen2.5-vl-7b", "grpo-qwen2.5-vl-7b"], "strive-qwen2.5-vl-7b"),
+        ("corupted.mp4", ["corrupted.mp4"], "corrupted.mp4"),
+        ("holdout.jsonl", ["heldout.jsonl"], "heldout.jsonl"),
+        ("nope.mp4", ["corrupted.mp4"], ""),
+        ("interrupted.mp4", ["corrupted.mp4"], ""),
+        ("b.mp4", ["a.mp4"], ""),
+        ("cat.mp4", ["car.mp4"], ""),
+        ("train.csv", ["test.csv"], ""),
+        ("questions.jsonl", ["predictions.jsonl"], ""),
+        ("caption", ["options", "fps"], ""),
+        ("steps", ["seed", "keep"], ""),
+        ("video", ["audio"], ""),
+        ("random", ["uniform", "gumbel"], ""),
+    ],
+)
+def test_only_a_slip_of_a_name_is_suggested(name: str, known: list[str], near: str) -> None:
+    """Regression: "nope.mp4, did you mean corrupted.mp4?"; the ending counted as likeness."""
+    assert nearest(name, known) == ([near] if near else [])
+    assert did_you_mean(name, known) == (f", did you mean {near!r}?" if near else "")
+
+
+def test_the_most_similar_names_come_first() -> None:
+    known = ["qwen2.5-vl", "qwen3-vl", "strive-qwen3-vl-8b"]
+    assert nearest("qwen4-vl", known, most=3) == ["qwen3-vl", "qwen2.5-vl"]
+    assert nearest("qwen4-vl", known) == ["qwen3-vl"]
 
 
 def test_every_row_and_column_is_shown() -> None:
