@@ -3,12 +3,15 @@ questions of one conversation."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from strive_data.annotations.recipes import IN_LIST, Recipe, Step, steps_of
+from strive_data.annotations.apply_recipe import getter
+from strive_data.annotations.json_values import or_error
+from strive_data.annotations.recipes import IN_LIST, ROW, Recipe, Step, steps_of
 from strive_data.annotations.rows import Block, Item, RowFile, bad_row, in_blocks, is_row, one_by_one
 from strive_data.errors import SampleError, UsageError
 
@@ -56,8 +59,23 @@ def blocks_of(file: RowFile, recipe: Recipe) -> Iterator[Block]:
 def rows_of(file: RowFile, recipe: Recipe) -> Iterable[Item]:
     """The rows of a file by its recipe, one a question. Raises UsageError as `items_of`."""
     items = items_of(file, recipe.rows)
+    if recipe.rows and ROW in recipe.fields.id:
+        items = _numbered_by_name(items, recipe)
     asked, said = map(_paths, (recipe.fields.question, recipe.fields.answer))
     return _questions(items, asked, said) if any(map(_leads_to_messages, asked)) else items
+
+
+def _numbered_by_name(items: Iterable[Item], recipe: Recipe) -> Iterator[Item]:
+    """The rows with numbers that make their ids different: those of a second list of one name, as of one
+    video, count on from the first."""
+    name_of = getter("{@file}" + recipe.fields.id.replace(ROW, ""), recipe.video_folders)
+    following = Counter[str]()
+    for item in items:
+        name = or_error(name_of, item, item.value) if isinstance(item.value, Mapping) else None
+        if isinstance(name, str):
+            item = item._replace(row=max(item.row, following[name]))
+            following[name] = item.row + 1
+        yield item
 
 
 def _paths(field: str) -> list[Steps]:

@@ -10,8 +10,9 @@ A field is named in one of three ways:
   messages of one role, or several videos, none is chosen: such a row fails.
 - `id = "{video_id}-{metadata.subject}"`: a text made of fields, numbers among them; in `{a | b}` the first
   one present.
-- `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table): the place of a row;
-  `{@videos}`: the folder that `video_folders` gives for the file's name.
+- `{@file}`, `{@folder}` (names without suffix), `{@row}` (from 0 in its list or table; a list within the file
+  counts on from an earlier one whose ids would be the same): the place of a row; `{@videos}`: the folder that
+  `video_folders` gives for the file's name.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from strive_data.common.settings import choose, load, manifests_home, require
 from strive_data.errors import SettingsError, UsageError
 
 PLACES = ("@file", "@folder", "@row", "@videos")
+ROW = "{@row}"
 HOLE = re.compile(r"\{([^{}]+)\}")
 STEP = re.compile(r"(?:^|\.)([^.\[\]|]+)|\[(-?\d+)\]|\[(\w+)=([^\[\]]+)\]")
 IN_LIST = "[]/"  # of `rows`: the file is a list

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strive_data.annotations.read import read_annotations
 from strive_data.errors import UsageError
 from tests.strive_data.annotations.made_rows import EASYR1, IMAGE, STGR, VIDEO, VIRL, messages, read, verl
 
@@ -222,6 +224,48 @@ def test_rows_of_more_public_sets(
     ((_, made),) = found.questions
     assert (chosen, made.sample_id, made.video, made.question) == (recipe, sample_id, VIDEO, "Who?")
     assert (made.problem_type, made.options, made.answer) == expected
+
+
+def test_lists_on_one_video_give_their_questions_different_ids(root: Path) -> None:
+    """Regression: VideoChat2-IT has several lists on a video; those after the first were duplicates."""
+    (root / "v" / "y.mp4").touch()
+    several = [{"q": "Who?", "a": "a man"}, {"q": "Where?", "a": "at home"}]
+    found, chosen = read(
+        root,
+        [
+            {"video": VIDEO, "QA": several},
+            {"video": "v/y.mp4", "QA": several[:1]},
+            {"video": VIDEO, "QA": several[:1]},
+            {"video": VIDEO, "QA": 5},
+            {"video": VIDEO, "QA": [{"q": "And?", "a": ""}, several[1]]},
+        ],
+    )
+    assert chosen == "videochat2"
+    assert [made.sample_id for _, made in found.questions] == [
+        f"rows-{video}-{number}"
+        for video, number in ((VIDEO, 0), (VIDEO, 1), ("v/y.mp4", 0), (VIDEO, 2), (VIDEO, 4))
+    ]
+    assert [failure.sample_id for failure in found.failures] == ["", f"rows-{VIDEO}-3"]
+
+
+@pytest.mark.parametrize("name", ["{@row}", "{@file}-{@row}", "{video}-{@row}", "{q}{@row}"])
+def test_ids_of_a_recipe_of_lists_are_different(root: Path, tmp_path: Path, name: str) -> None:
+    """Where a field of the row makes them so, the number stays that in its list."""
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        f'title = "Mine"\nrows = "[]/asked"\n[fields]\nid = "{name}"\nvideo = "video"\nquestion = "q"\n'
+        'answer = "a"\n[problem_type]\notherwise = "free-form"\n'
+    )
+    rows = [
+        {"video": VIDEO, "asked": [{"q": "Who?", "a": "a man"}, {"q": "Where?", "a": "at home"}]},
+        {"video": VIDEO, "asked": [{"q": "And?", "a": "a dog"}]},
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    found = read_annotations([path], root, recipe=str(recipe))
+    last = name.replace("{@file}", "rows").replace("{video}", VIDEO).replace("{q}", "And?")
+    assert not found.failures
+    assert found.questions[2][1].sample_id == last.replace("{@row}", "0" if "{q}" in name else "2")
 
 
 def test_rows_in_a_list_of_each_row_are_named_with_the_line_that_reads_them(root: Path) -> None:
