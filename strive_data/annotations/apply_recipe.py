@@ -20,10 +20,10 @@ from strive_data.annotations.choices import (
     options_of_columns,
     parse_cells,
     read_choices,
-    read_count,
     texts_of,
     type_by_answer,
 )
+from strive_data.annotations.numbers import read_count
 from strive_data.annotations.recipes import HOLE, Recipe, Step, steps_of
 from strive_data.annotations.rows import Item
 from strive_data.common.text import short_repr

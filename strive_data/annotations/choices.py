@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import NamedTuple, NoReturn
 
 from strive_data.annotations.json_values import json_value
-from strive_data.annotations.numbers import COUNTING, count_text, is_number
+from strive_data.annotations.numbers import COUNTING, HOW_MANY, count_in, is_number
 from strive_data.annotations.recipes import Rules
 from strive_data.common.text import short_repr
 from strive_data.errors import FailureKind, SampleError
@@ -39,27 +39,35 @@ IN_LINE = re.compile(r"(?<![^\s,;])\(?([A-Z])(?:\)|[.:](?=\s))\s*")
 BETWEEN = re.compile(r"[,;]?(?:(?:^|\s+)(?:or|and))?\s*$")
 BEFORE = re.compile(r"\s*\b(?:options|choices)\s*:?\s*$", re.IGNORECASE)
 ALONE = re.compile(r"\(?[A-H]\)?\.?")
-# Of free-form answers, which are graded as text: what they are, one and several, and what to do.
+# Options by numbers, and an answer that is one of them: "1. red 2. blue", "(2)". 2.5 is none.
+NUMBERED = re.compile(r"(?<![^\s,;])\(?([1-9])[.):](?!\d)")
+BY_NUMBER = re.compile(r"\(?([1-9])\)?[.:]?(?!\S)")
+# Of answers that a type was guessed for: what they are, one and several, and what to do.
 DOUBTS = {
+    "option": (
+        "answer is the number of an option in the question",
+        "answers are numbers of options in the question",
+        "not read as multiple choice: write A. red B. blue, and the answer as the letter or the text",
+    ),
     "number": (
-        "answer is a number",
-        "answers are numbers",
-        "write numerical in the column {label} of such a row to grade it as a number",
+        "free-form answer is a number",
+        "free-form answers are numbers",
+        "graded as text: write numerical in the column {label} of such a row to grade it as a number",
     ),
     "count": (
-        'answer to "How many" is more than a number',
-        'answers to "How many" are more than a number',
-        "write the number alone, as 3 or 2.5",
+        'free-form answer to "How many" is more than a number',
+        'free-form answers to "How many" are more than a number',
+        "graded as text: write the number alone, as 3 or 2.5",
     ),
     "letter": (
-        "answer is a letter",
-        "answers are letters",
-        "give the options a column options (red | blue), or end the question with them: A. red B. blue",
+        "free-form answer is a letter",
+        "free-form answers are letters",
+        "graded as text: give the options a column options (red | blue), or end the question with them: "
+        "A. red B. blue",
     ),
 }
 # Rules for answers that are numbers of options, by the number of the first one.
 COUNTED_FROM = ("index", "number")
-HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 
 
 def read_choices(layout: Layout, rules: Rules, labels: Mapping[str, str]) -> None:
@@ -187,24 +195,17 @@ def _in_order(letters: Sequence[str]) -> bool:
     return "".join(letters) == ascii_uppercase[: len(letters)]
 
 
-def count_in(question: object, answer: object) -> str:
-    """The number that answers a question "How many …?", in figures; "" of other questions and answers."""
-    counts = isinstance(question, str) and isinstance(answer, str) and HOW_MANY.search(question)
-    return count_text(answer) if counts and isinstance(answer, str) else ""
-
-
-def read_count(layout: Layout) -> str:
-    """Write the answer to "How many …?" in figures; how it was read, "'2 people' as 2", "" where it is so."""
-    answer = layout.get("solution")
-    count = count_in(layout.get("problem"), answer)
-    if not count or answer == count or is_number(str(answer)):
+def doubt_of(question: str, answer: str, problem_type: str) -> str:
+    """Why an answer may be meant otherwise than its guessed type says, a key of DOUBTS; "" where nothing says
+    so."""
+    if problem_type not in ("free-form", "numerical"):
         return ""
-    layout["solution"] = count
-    return f"{short_repr(answer)} as {count}"
-
-
-def free_form_doubt(question: str, answer: str) -> str:
-    """Why a free-form answer may be meant otherwise, a key of DOUBTS; "" where nothing says so."""
+    if named := BY_NUMBER.match(answer):
+        numbers = "".join(NUMBERED.findall(question))
+        if len(numbers) > 1 and "123456789".startswith(numbers) and named[1] in numbers:
+            return "option"
+    if problem_type == "numerical":
+        return ""
     if is_number(answer):
         return "number"
     if HOW_MANY.search(question) and COUNTING.search(answer):

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from strive_data.common.text import short_repr
+
 MAX_CHARACTERS = 64
 LARGEST, SMALLEST = Fraction(10) ** 300, Fraction(1, 10**300)
 """Bounds of a magnitude other than 0, so that every number has a finite float."""
@@ -109,6 +111,7 @@ COUNTED = re.compile(
 )
 
 
+HOW_MANY = re.compile(r"\bhow\s+many\b", re.IGNORECASE)
 COUNTING = re.compile(
     rf"\d|\b(?:{'|'.join(SPELLED)}|(?:dozen|hundred|thousand|million|billion)s?)\b", re.IGNORECASE
 )
@@ -225,3 +228,19 @@ def _with_power(match: re.Match[str], mantissa: Fraction) -> Fraction | None:
     power = int(match["power"])
     too_long = abs(power) * len(match["mantissa"]) > 1000
     return None if too_long or (not mantissa and power <= 0) else mantissa**power
+
+
+def count_in(question: object, answer: object) -> str:
+    """The number that answers a question "How many …?", in figures; "" of other questions and answers."""
+    counts = isinstance(question, str) and isinstance(answer, str) and HOW_MANY.search(question)
+    return count_text(answer) if counts and isinstance(answer, str) else ""
+
+
+def read_count(layout: dict[str, object]) -> str:
+    """Write the answer to "How many …?" in figures; how it was read, "'2 people' as 2", "" where it is so."""
+    answer = layout.get("solution")
+    count = count_in(layout.get("problem"), answer)
+    if not count or answer == count or is_number(str(answer)):
+        return ""
+    layout["solution"] = count
+    return f"{short_repr(answer)} as {count}"

@@ -25,7 +25,6 @@ from strive_data.annotations.apply_recipe import (
 )
 from strive_data.annotations.choices import (
     NO_OPTION,
-    count_in,
     letter_of_index,
     may_hold_options,
     names_option,
@@ -33,7 +32,7 @@ from strive_data.annotations.choices import (
     options_of_columns,
 )
 from strive_data.annotations.json_values import or_error
-from strive_data.annotations.numbers import is_number
+from strive_data.annotations.numbers import count_in, is_number
 from strive_data.annotations.question import NO_ANSWER, FieldError, is_writable, spans_of
 from strive_data.annotations.rows import Block
 from strive_data.annotations.videos import VideoFolder, is_image

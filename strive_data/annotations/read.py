@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strive_data.annotations.apply_recipe import RecipeReader
-from strive_data.annotations.choices import DOUBTS, free_form_doubt
+from strive_data.annotations.choices import DOUBTS, doubt_of
 from strive_data.annotations.choose_recipe import choose, printable
 from strive_data.annotations.nested_rows import blocks_of, rows_of
 from strive_data.annotations.new_table import DURATION
@@ -107,10 +107,9 @@ class _Reader:
                 except SampleError as error:
                     self.failures.append(self._failure(row, item, error))
         for row, question in self.questions[before:]:
-            if question.problem_type == "free-form":
-                doubt = free_form_doubt(question.question, question.answer)
-                if doubt and self._rows.is_guess(block.item(row - first)):
-                    self._doubts.setdefault(doubt, []).append(question.answer)
+            doubt = doubt_of(question.question, question.answer, question.problem_type)
+            if doubt and self._rows.is_guess(block.item(row - first)):
+                self._doubts.setdefault(doubt, []).append(question.answer)
         return first + len(rows)
 
     def guesses(self) -> set[str]:
@@ -138,10 +137,9 @@ class _Reader:
         said = []
         for doubt, (one, several, remedy) in DOUBTS.items():
             if answers := self._doubts.get(doubt):
-                what = f"{len(answers)} free-form {one if len(answers) == 1 else several}"
+                what = f"{len(answers)} {one if len(answers) == 1 else several}"
                 shown = "" if doubt == "number" else f", as {short_repr(answers[0])}"
-                todo = remedy.format(label=self._rows.labels["problem_type"])
-                said.append(f"{what}{shown}, graded as text: {todo}")
+                said.append(f"{what}{shown}, {remedy.format(label=self._rows.labels['problem_type'])}")
         return tuple(said)
 
     def _question(self, row: int, item: Item, plain: Question | None) -> Question:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.annotations.choices import free_form_doubt
+from strive_data.annotations.choices import doubt_of
 from strive_data.annotations.numbers import count_text, find_numbers, parse_number
 
 
@@ -164,8 +164,18 @@ def test_counts_in_words_and_with_what_is_counted() -> None:
         ("Which year?", "1999", "number"),
         ("Which? (A) POLICE (B) TAXI", "(B)", "letter"),
         ("Which vitamin?", "K", ""),
+        ("Which colour? 1. red 2. blue", "2", "option"),
+        ("Which colour? (1) red (2) blue", "(2)", "option"),
+        ("Which colour?\n1) red\n2) blue", "2) blue", "option"),
+        ("Which colour? 1: red, 2: blue", "2.", "option"),
+        ("Which colour? 1. red 2. blue", "3", "number"),
+        ("Which colour? 1. red 2. blue", "blue", ""),
+        ("Is it 1.5 m or 2.5 m?", "2", "number"),
+        ("What follows step 2. in the recipe?", "2", "number"),
         ("Which vitamin?", "b", ""),
     ],
 )
 def test_free_form_answers_that_may_be_meant_otherwise(question: str, answer: str, doubt: str) -> None:
-    assert free_form_doubt(question, answer) == doubt
+    assert doubt_of(question, answer, "free-form") == doubt
+    assert doubt_of(question, answer, "numerical") == (doubt if doubt == "option" else "")
+    assert doubt_of(question, answer, "regression") == ""
