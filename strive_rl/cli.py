@@ -99,8 +99,8 @@ def _train(
     """Train. What is wrong without torch is refused before it is imported."""
     from strive_rl.common.preflight import first_process
     from strive_rl.common.progress import quiet_libraries
+    from strive_rl.common.run_folder import find
     from strive_rl.common.run_settings import require_resumable
-    from strive_rl.train.checkpoint import find
 
     if first_process():
         _require_run(out, model, settings, resume=resume)
@@ -170,8 +170,7 @@ def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings
     """The builds as one. Raises UsageError where they cannot serve the settings; warns of shared held-out
     videos."""
     from strive_rl.data import Builds
-    from strive_rl.data.dataset import trained_videos
-    from strive_rl.eval.frames import require_heldout
+    from strive_rl.eval.frames import require_heldout, trained_videos
 
     builds = Builds(data)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
@@ -190,7 +189,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the model as a plain folder of transformers, without the trainer's state."""
-    from strive_rl.train.checkpoint import export as write
+    from strive_rl.inspect.export import export as write
 
     taken = write(source, out, adapter=adapter)
     echo(f"{out}: the {'adapter' if adapter else 'model'} of {taken}")
@@ -204,7 +203,7 @@ def verify(
 ) -> None:
     """Check every file of a run's checkpoints and model against its checksum; exit code 1 where one is
     damaged."""
-    from strive_rl.common.model_folder import verify as check
+    from strive_rl.common.run_folder import verify as check
 
     report = check(folder)
     for problem in report.problems:
@@ -274,7 +273,8 @@ def study(
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
     from strive_data.shards.reader import ShardSet
-    from strive_rl.data.dataset import Builds, trained_videos
+    from strive_rl.data import Builds
+    from strive_rl.eval.frames import trained_videos
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import kept_of, run_study

@@ -11,10 +11,8 @@ version 5 reads either.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,8 @@ from strive_data.common.files import (
     sync_folder,
     write_bytes,
 )
-from strive_data.common.text import plural
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.run_settings import METRICS_FILE, RECORD_KEYS, ROLLOUTS_FILE, SETTINGS_FILE
 
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "trainer.pt"  # of a checkpoint alone
@@ -97,51 +93,6 @@ def _damage(path: Path, wanted: dict[str, Any]) -> str | None:
         return "missing"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-
-
-OWN_FOLDER = re.compile(r"checkpoint-\d+|model")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A line for each problem, and one on what was checked."""
-
-    problems: tuple[str, ...]
-    summary: str
-
-
-def verify(folder: Path) -> Report:
-    """Check the folders of a run that have, or had, a manifest, and its logs; or one checkpoint or model.
-
-    Raises UsageError for a folder that is none of these.
-    """
-    run = (folder / SETTINGS_FILE).is_file()
-    inside = sorted(path for path in folder.glob("*") if OWN_FOLDER.fullmatch(path.name) and path.is_dir())
-    folders = inside if run else [folder]
-    checked = [each for each in folders if has_manifest(each) or has_lost_manifest(each)]
-    if not run and not checked:
-        raise UsageError(
-            f"{folder}: no {MANIFEST_FILE} in it, expected a run, a checkpoint or a model of ours"
-        )
-    problems = [line for each in checked for line in find_damage(each)]
-    problems += _damaged_logs(folder) if run else []
-    found = plural(len(problems), "problem") if problems else "no problem"
-    without = [each.name for each in folders if each not in checked]
-    old = f"; without a {MANIFEST_FILE}, not checked: {', '.join(without)}" if without else ""
-    return Report(
-        problems=tuple(problems),
-        summary=f"{folder}: {found}; checked {plural(len(checked), 'model folder')}{old}",
-    )
-
-
-def _damaged_logs(run: Path) -> Iterator[str]:
-    try:
-        jsonl.read_json(run / SETTINGS_FILE, RECORD_KEYS)
-        for name in (METRICS_FILE, ROLLOUTS_FILE):
-            for _ in jsonl.scan(run / name, ["step"]):
-                pass
-    except UsageError as error:
-        yield str(error)
 
 
 # Tokenizer classes of version 5 alone, and what reads the same tokenizer.json before.
@@ -224,3 +175,12 @@ def one_line(error: BaseException) -> str:
     text = text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
     plain = isinstance(error, OSError | ValueError) and text
     return text if plain else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The trainer's state of a checkpoint; only tensors and plain values are read, never code."""
+    import torch
+
+    with reading(folder / STATE_FILE):
+        state: dict[str, Any] = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
+    return state

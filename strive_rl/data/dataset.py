@@ -12,16 +12,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
-from io import BytesIO
 from itertools import accumulate
 
-import polars as pl
-
-from strive_data.common.text import plural
-from strive_data.errors import DamagedError, StriveError, UsageError
+from strive_data.errors import DamagedError, UsageError
 from strive_data.schema import Sample
-from strive_data.shards.manifest import FILES, SAMPLES_FILE
-from strive_data.shards.reader import SEE_VERIFY, ShardSet
+from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data.sampler import Cursor, Stream, next_batch, rank_slice
 from strive_rl.data.views import ViewPlan, plan_views, training_group
@@ -154,32 +149,3 @@ class Loader:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error
             return SkippedQuestion(sample_id=self.builds.sample_id(ref.position), reason=str(error))
-
-
-def trained_videos(builds: Builds, heldout: ShardSet) -> str:
-    """A warning where videos of `heldout` are trained on, by the builds' tables; "" where none is."""
-    try:
-        held = _video_ids(heldout)
-        shared = {str(part.folder): held & _video_ids(part) for part in builds.parts}
-    except StriveError as error:
-        return f"whether held-out videos are trained on is not known: {error}"
-    trained = set().union(*shared.values())
-    if not trained:
-        return ""
-    folder = next(name for name, videos in shared.items() if videos)
-    return (
-        f"{len(trained)} of {plural(len(held), 'held-out video')} are trained on: accuracy will be too high; "
-        f"`strive-data overlap {folder} {heldout.folder}` lists them"
-    )
-
-
-def _video_ids(shards: ShardSet) -> set[str]:
-    """Ids of a build's videos: equal bytes have equal ids."""
-    where = f"{shards.folder}/{SAMPLES_FILE}"
-    if not shards.folder.exists(SAMPLES_FILE):
-        raise DamagedError(f"no such file: {where}; {SEE_VERIFY}")
-    content = shards.folder.read(SAMPLES_FILE)
-    digest = sha256(content).hexdigest()
-    if shards.run.get(FILES, {}).get(SAMPLES_FILE, digest) != digest:
-        raise DamagedError(f"{where} does not have the checksum of run.json: {SEE_VERIFY}")
-    return set(pl.read_parquet(BytesIO(content), columns=["video_id"])["video_id"])

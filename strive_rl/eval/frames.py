@@ -1,19 +1,23 @@
-"""Which frames of a sample an evaluation shows: one whole view, or several, by each frame sampler."""
+"""Which frames of a sample an evaluation shows, and what a held-out build must be to measure a run."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
 
 import numpy as np
+import polars as pl
 
 from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.config import SamplerSettings
-from strive_data.errors import UsageError
+from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.comb import EVALUATION_OFFSET, comb_offset
 from strive_data.sampling.samplers import NOISY, SAMPLERS, SINGLE, needs_embeddings
 from strive_data.schema import Indices, Sample
-from strive_data.shards.reader import ShardSet
+from strive_data.shards.manifest import FILES, SAMPLES_FILE
+from strive_data.shards.reader import SEE_VERIFY, ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
 from strive_rl.data.views import drawn_variants
@@ -81,6 +85,35 @@ def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSet
         raise UsageError(
             f"--heldout {heldout.folder}: the run trains on the same samples; give another build"
         )
+
+
+def trained_videos(builds: Builds, heldout: ShardSet) -> str:
+    """A warning where videos of `heldout` are trained on, by the builds' tables; "" where none is."""
+    try:
+        held = _video_ids(heldout)
+        shared = {str(part.folder): held & _video_ids(part) for part in builds.parts}
+    except StriveError as error:
+        return f"whether held-out videos are trained on is not known: {error}"
+    trained = set().union(*shared.values())
+    if not trained:
+        return ""
+    folder = next(name for name, videos in shared.items() if videos)
+    return (
+        f"{len(trained)} of {plural(len(held), 'held-out video')} are trained on: accuracy will be too high; "
+        f"`strive-data overlap {folder} {heldout.folder}` lists them"
+    )
+
+
+def _video_ids(shards: ShardSet) -> set[str]:
+    """Ids of a build's videos: equal bytes have equal ids."""
+    where = f"{shards.folder}/{SAMPLES_FILE}"
+    if not shards.folder.exists(SAMPLES_FILE):
+        raise DamagedError(f"no such file: {where}; {SEE_VERIFY}")
+    content = shards.folder.read(SAMPLES_FILE)
+    digest = sha256(content).hexdigest()
+    if shards.run.get(FILES, {}).get(SAMPLES_FILE, digest) != digest:
+        raise DamagedError(f"{where} does not have the checksum of run.json: {SEE_VERIFY}")
+    return set(pl.read_parquet(BytesIO(content), columns=["video_id"])["video_id"])
 
 
 def require_samplers(settings: BenchmarkSettings) -> None:

@@ -31,6 +31,7 @@ from strive_data.errors import StriveError, Terminated, UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.common.progress import EvalProgress, Line, TrainProgress, duration, quiet_libraries
+from strive_rl.common.run_folder import MODEL_FOLDER, checkpoint_folder, checkpoints
 from strive_rl.common.run_settings import (
     METRICS_FILE,
     RESULTS_FILE,
@@ -41,7 +42,6 @@ from strive_rl.common.run_settings import (
 from strive_rl.config import TrainSettings
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
-from strive_rl.train.checkpoint import MODEL_FOLDER
 
 Observe = Callable[[str], None]
 # Between two looks at what the runs of worker processes have written.
@@ -201,7 +201,6 @@ def _run_in_worker(job: Job, shards: str, heldout: str) -> None:
 def run_job(job: Job, shards: ShardSet, heldout: ShardSet, stream: TextIO | None = None) -> None:
     """Run what is missing of a job. Its progress goes to `stream`, by default standard error."""
     from strive_rl.eval.on_shards import evaluate
-    from strive_rl.train.checkpoint import checkpoint_folder, checkpoints
 
     run = job.folder / "run"
     trained = _train(job, job.settings, run, shards, stream) if job.settings else job.model

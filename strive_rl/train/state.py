@@ -15,8 +15,8 @@ from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
 from strive_rl.algorithm.reward import Rules, load_rules
-from strive_rl.common import distributed, jsonl
-from strive_rl.common.model_folder import STATE_FILE, has_manifest, reading
+from strive_rl.common import distributed, jsonl, run_folder
+from strive_rl.common.model_folder import STATE_FILE, has_manifest, load_state, reading
 from strive_rl.common.run_settings import (
     METRICS_FILE,
     ROLLOUTS_FILE,
@@ -35,11 +35,10 @@ from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
-from strive_rl.train import checkpoint
 from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.update import load_reference
-from strive_rl.train.validation import Best, link_best, require_readable
+from strive_rl.train.validation import Best, require_readable
 
 Shards = ShardSet | Sequence[ShardSet]
 
@@ -82,7 +81,7 @@ def start(
     distributed.barrier()
     if distributed.is_first():
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.clean(out)
+        run_folder.clean(out)
         jsonl.write_json(out / SETTINGS_FILE, record | {"prompt_form": prompt_form(run.policy)})
     return run
 
@@ -126,8 +125,8 @@ def _choose_checkpoint(out: Path, wanted: Path | None) -> Path | None:
     chosen: Path | None = None
     with distributed.propagate_errors():
         if distributed.is_first():
-            checkpoint.clean(out)
-            chosen = checkpoint.choose(out, wanted)
+            run_folder.clean(out)
+            chosen = run_folder.choose(out, wanted)
             if chosen and not has_manifest(chosen):
                 _warn(
                     f"{chosen} has no manifest: it was removed, or an earlier version wrote none; its files "
@@ -137,7 +136,7 @@ def _choose_checkpoint(out: Path, wanted: Path | None) -> Path | None:
 
 
 def _load_checkpoint(run: TrainState, folder: Path) -> None:
-    state = checkpoint.load_state(folder)
+    state = load_state(folder)
     with reading(folder / STATE_FILE):
         load_adapters(run.policy.model, state["adapters"])
         run.optimizer.load(state["optimizer"])
@@ -148,7 +147,7 @@ def _load_checkpoint(run: TrainState, folder: Path) -> None:
 def _rewind(run: TrainState) -> None:
     """Make the folder that of a run after its steps so far, and say what is not as it should be."""
     out, step = run.out, run.step
-    for moved in checkpoint.set_aside_after(out, step):
+    for moved in run_folder.set_aside_after(out, step):
         _warn(f"the run goes on before this checkpoint, which is kept under another name: {moved}")
     for name in (METRICS_FILE, ROLLOUTS_FILE):
         jsonl.cut_back(out / name, step)
@@ -157,11 +156,11 @@ def _rewind(run: TrainState) -> None:
     if missing:
         which = f"step {missing[0]}" if len(missing) == 1 else f"{len(missing)} steps from {missing[0]} on"
         _warn(f"{out / METRICS_FILE} was cut or lost: it lacks {which}, of {step}; curves and sums do too")
-    best = checkpoint.checkpoint_folder(out, run.best.step) if run.best else None
+    best = run_folder.checkpoint_folder(out, run.best.step) if run.best else None
     if best and not best.is_dir():
         _warn(f"{best}, the best checkpoint so far, is gone; the next one must exceed its accuracy")
         best = None
-    link_best(out, best)
+    run_folder.link_best(out, best)
 
 
 def _warn(text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from strive_data.errors import StriveError
 from strive_rl.algorithm.advantage import advantages
-from strive_rl.common import distributed, jsonl
+from strive_rl.common import distributed, jsonl, run_folder
 from strive_rl.common.profiling import Stopwatch, peak_memory
 from strive_rl.common.progress import phase
 from strive_rl.common.run_settings import METRICS_FILE, ROLLOUTS_FILE
@@ -38,7 +38,7 @@ from strive_rl.train.metrics import (
 from strive_rl.train.optimizer import learning_rate
 from strive_rl.train.state import TrainState
 from strive_rl.train.update import update
-from strive_rl.train.validation import exhausted, link_best, validate
+from strive_rl.train.validation import exhausted, validate
 
 # Nats. Rounding in bfloat16 gives some 0.02.
 MOST_GAP = 0.1
@@ -112,7 +112,7 @@ def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) 
     process. Raises StoppedError, after a checkpoint, once a signal requests the end of any process. A GPU
     trains while a checkpoint is written; on a CPU the two would slow each other down.
     """
-    folder = run.out / checkpoint.MODEL_FOLDER
+    folder = run.out / run_folder.MODEL_FOLDER
     with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as saver:
         if early := _signal(request):
             raise StoppedError(early, run.step)
@@ -139,14 +139,14 @@ def _save(run: TrainState, saver: AsyncSaver) -> None:
     """A checkpoint of the run, written by the first process; the oldest but the best one are removed."""
     phase(f"saving the checkpoint of step {run.step}")
     best = run.best.step if run.best else None
-    folder = checkpoint.checkpoint_folder(run.out, run.step)
+    folder = run_folder.checkpoint_folder(run.out, run.step)
     state, weights = _state(run), checkpoint.snapshot(run.policy, copy=saver.background)
 
     def write() -> None:
         checkpoint.write(folder, run.policy, weights, state)
         if best is not None:
-            link_best(run.out, checkpoint.checkpoint_folder(run.out, best))
-        checkpoint.prune(run.out, run.settings.keep, best)
+            run_folder.link_best(run.out, run_folder.checkpoint_folder(run.out, best))
+        run_folder.prune(run.out, run.settings.keep, best)
 
     if distributed.is_first():
         saver.submit(write)

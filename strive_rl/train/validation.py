@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.common.progress import phases_of
+from strive_rl.common.run_folder import BEST_LINK
 from strive_rl.config import EngineSettings, TrainSettings
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
@@ -27,8 +27,6 @@ from strive_rl.rollout.engine import newest_weights
 
 if TYPE_CHECKING:
     from strive_rl.train.state import TrainState
-
-BEST_LINK = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +128,6 @@ def closing_lines(run: TrainState) -> list[str]:
         after = plural(best.waited, "evaluation")
         lines.append(f"ended at step {run.step} of {run.settings.steps}: {after} without a higher accuracy")
     return lines
-
-
-def link_best(out: Path, folder: Path | None) -> None:
-    """Make OUT/best a link to this checkpoint, or remove it; a reader sees the old or the new one."""
-    link, temporary = out / BEST_LINK, out / f".{BEST_LINK}.tmp"
-    temporary.unlink(missing_ok=True)
-    if folder is None:
-        link.unlink(missing_ok=True)
-        return
-    temporary.symlink_to(folder.name)
-    temporary.replace(link)
 
 
 def heldout_record(

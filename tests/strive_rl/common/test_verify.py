@@ -8,7 +8,8 @@ import pytest
 
 from strive_data.errors import UsageError
 from strive_rl.common import jsonl
-from strive_rl.common.model_folder import verify, write_manifest
+from strive_rl.common.model_folder import write_manifest
+from strive_rl.common.run_folder import verify
 
 
 @pytest.fixture

@@ -19,12 +19,13 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from strive_data.common.files import DiskFullError
 from strive_data.errors import DamagedError, UsageError
-from strive_rl.common import jsonl
-from strive_rl.common.model_folder import MANIFEST_FILE, STATE_FILE, find_damage, require_intact
+from strive_rl.common import jsonl, run_folder
+from strive_rl.common.model_folder import MANIFEST_FILE, STATE_FILE, find_damage, load_state, require_intact
+from strive_rl.common.run_folder import checkpoint_folder
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.train import checkpoint
-from strive_rl.train.checkpoint import AsyncSaver, checkpoint_folder
+from strive_rl.train.checkpoint import AsyncSaver
 from tests.strive_rl.made.models import TINY_MODELS
 
 
@@ -114,17 +115,17 @@ def test_transformers_loads_the_folder_and_so_does_an_older_version(
 def test_only_checkpoints_count_and_the_highest_number_is_the_newest(
     tiny_policy: Policy, tmp_path: Path
 ) -> None:
-    assert checkpoint.latest(tmp_path) is None
+    assert run_folder.latest(tmp_path) is None
     for step in (9, 10):
         checkpoint.save(checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
     (tmp_path / "checkpoint-000011").mkdir()
     for name in ("checkpoint-best", "checkpoint-000012-backup", "checkpoint-9.old", ".checkpoint-000012.tmp"):
         shutil.copytree(tmp_path / "checkpoint-000009", tmp_path / name)
-    found = checkpoint.latest(tmp_path)
+    found = run_folder.latest(tmp_path)
     assert found == tmp_path / "checkpoint-000010"
-    assert checkpoint.load_state(found) == {"step": 10}
+    assert load_state(found) == {"step": 10}
     shutil.copytree(found, tmp_path / "checkpoint-1000000")
-    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1000000"
+    assert run_folder.latest(tmp_path) == tmp_path / "checkpoint-1000000"
 
 
 def made(out: Path, *steps: int) -> None:
@@ -143,7 +144,7 @@ def test_only_the_newest_checkpoints_are_kept_and_no_other_folder_is_touched(tmp
     for name in others - {"checkpoint-000001"}:
         shutil.copytree(tmp_path / "checkpoint-000002", tmp_path / name)
     for keep, left in ((0, [2, 3, 999_999, 1_000_000]), (2, [999_999, 1_000_000]), (1, [1_000_000])):
-        checkpoint.prune(tmp_path, keep)
+        run_folder.prune(tmp_path, keep)
         names = {f"checkpoint-{step:06d}" for step in left}
         assert {path.name for path in tmp_path.iterdir()} == names | others
 
@@ -156,7 +157,7 @@ def test_what_a_kill_left_is_removed_and_a_replaced_folder_comes_back(tmp_path: 
     shutil.copytree(tmp_path / "checkpoint-000003", tmp_path / ".checkpoint-000003.old")
     for name in (".cache", ".mine.tmp", ".checkpoint-best.tmp"):
         (tmp_path / name).mkdir()
-    checkpoint.clean(tmp_path)
+    run_folder.clean(tmp_path)
     kept = {"checkpoint-000002", "checkpoint-000003", ".cache", ".mine.tmp", ".checkpoint-best.tmp"}
     assert {path.name for path in tmp_path.iterdir()} == kept
 
@@ -164,13 +165,13 @@ def test_what_a_kill_left_is_removed_and_a_replaced_folder_comes_back(tmp_path: 
 KILLED_WHILE_PRUNING = """
 import os, shutil, signal, sys
 from pathlib import Path
-from strive_rl.train import checkpoint
+from strive_rl.common import run_folder
 removing = os.unlink
 def killed(*given, **more):
     removing(*given, **more)
     os.kill(os.getpid(), signal.SIGKILL)
 os.unlink = killed
-checkpoint.prune(Path(sys.argv[1]), 1)
+run_folder.prune(Path(sys.argv[1]), 1)
 """
 
 
@@ -181,7 +182,7 @@ def test_a_kill_while_pruning_leaves_nothing_for_good(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=Path(__file__).parents[3], env=os.environ | {"PYTHONPATH": "."})
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "checkpoint-000001").exists()
-    checkpoint.clean(tmp_path)
+    run_folder.clean(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000002"]
 
 
@@ -210,16 +211,16 @@ def test_damage_is_refused_by_name_and_the_newest_intact_checkpoint_is_offered(
     harm(newest / name)  # type: ignore[operator]
     cut(checkpoint_folder(tmp_path, 2) / "tokenizer.json")
     with pytest.raises(DamagedError) as caught:
-        checkpoint.choose(tmp_path)
+        run_folder.choose(tmp_path)
     assert str(newest / name) in str(caught.value)
     assert str(caught.value).endswith("--resume-from checkpoint-000001")
     for wanted in (Path("checkpoint-000001"), tmp_path / "checkpoint-000001"):
-        assert checkpoint.choose(tmp_path, wanted) == checkpoint_folder(tmp_path, 1)
+        assert run_folder.choose(tmp_path, wanted) == checkpoint_folder(tmp_path, 1)
     with pytest.raises(UsageError, match="checkpoint-000001, checkpoint-000002, checkpoint-000003"):
-        checkpoint.choose(tmp_path, Path("checkpoint-000004"))
+        run_folder.choose(tmp_path, Path("checkpoint-000004"))
     cut(checkpoint_folder(tmp_path, 1) / "tokenizer.json")
     with pytest.raises(DamagedError, match="no checkpoint of the run is intact"):
-        checkpoint.choose(tmp_path)
+        run_folder.choose(tmp_path)
 
 
 def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_a_failed_save_leaves_the_older_one(
     monkeypatch.setattr(torch, "save", broken_disk)
     with pytest.raises(OSError, match="Input/output"):
         checkpoint.save(folder, tiny_policy, {"step": 2})
-    assert checkpoint.load_state(folder) == {"step": 1}
+    assert load_state(folder) == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001"]
 
 
@@ -290,7 +291,7 @@ def test_a_state_file_that_is_none_is_one_line_and_its_code_is_never_run(
     else:
         (tmp_path / STATE_FILE).write_bytes(content)
     with pytest.raises(UsageError, match=r"trainer\.pt cannot be read") as caught:
-        checkpoint.load_state(tmp_path)
+        load_state(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -308,6 +309,6 @@ def test_a_checkpoint_written_beside_the_training_is_whole(tiny_folder: Path, tm
     plain = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
     for (name, one), (_, other) in zip(first.named_parameters(), plain.model.named_parameters(), strict=True):
         assert torch.equal(one, other), name
-    newest = checkpoint.latest(tmp_path)
+    newest = run_folder.latest(tmp_path)
     assert newest
-    assert checkpoint.load_state(newest) == {"step": 3}
+    assert load_state(newest) == {"step": 3}

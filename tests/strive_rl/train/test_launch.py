@@ -15,9 +15,9 @@ import torch
 
 from strive_data.errors import UsageError
 from strive_data.shards.reader import ShardSet
-from strive_rl.common import jsonl
+from strive_rl.common import jsonl, run_folder
+from strive_rl.common.model_folder import load_state
 from strive_rl.common.preflight import locked
-from strive_rl.train import checkpoint
 from strive_rl.train.launch import launch
 from strive_rl.train.metrics import MEASURED
 from tests.strive_rl.made.shards import make_shards
@@ -58,9 +58,9 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
     child.send_signal(number)
     said = child.communicate(timeout=120)[0]
     assert child.returncode == 128 + number
-    saved = checkpoint.latest(tmp_path / "run")
+    saved = run_folder.latest(tmp_path / "run")
     assert saved
-    steps = int(saved.name.removeprefix(checkpoint.PREFIX))
+    steps = int(saved.name.removeprefix(run_folder.PREFIX))
     last = said.splitlines()[-1]
     assert last == (
         f"stopped by {number.name} after step {steps}; to resume, give the same command with --resume"
@@ -73,8 +73,8 @@ def test_a_signal_saves_and_the_run_resumes_bit_for_bit(
     records = [jsonl.read(tmp_path / name / "metrics.jsonl") for name in ("run", "whole")]
     without_time = [[{k: v for k, v in r.items() if k not in MEASURED} for r in each] for each in records]
     assert without_time[0] == without_time[1]
-    folders = [checkpoint.latest(tmp_path / name) for name in ("run", "whole")]
-    states = [checkpoint.load_state(folder)["optimizer"]["adamw"]["state"] for folder in folders if folder]
+    folders = [run_folder.latest(tmp_path / name) for name in ("run", "whole")]
+    states = [load_state(folder)["optimizer"]["adamw"]["state"] for folder in folders if folder]
     assert states[0].keys() == states[1].keys()
     for i, kinds in states[0].items():
         assert all(torch.equal(each, states[1][i][kind]) for kind, each in kinds.items())
@@ -92,6 +92,6 @@ def test_a_signal_to_one_process_of_two_ends_both_with_a_checkpoint(
     said = child.communicate(timeout=120)[0]
     assert child.returncode != 0
     assert said.count("stopped by SIGTERM after step ") == 1
-    saved = checkpoint.latest(tmp_path / "run")
+    saved = run_folder.latest(tmp_path / "run")
     assert saved
-    assert checkpoint.load_state(saved)["step"] == len(jsonl.read(tmp_path / "run" / "metrics.jsonl"))
+    assert load_state(saved)["step"] == len(jsonl.read(tmp_path / "run" / "metrics.jsonl"))

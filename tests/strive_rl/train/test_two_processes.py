@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from strive_rl.common import jsonl
-from strive_rl.train import checkpoint
+from strive_rl.common import jsonl, run_folder
+from strive_rl.common.model_folder import load_state
 from strive_rl.train.metrics import MEASURED
 from tests.strive_rl.made import two_processes
 from tests.strive_rl.made.models import (
@@ -92,7 +92,7 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 def moments(run: Path, step: int) -> dict[str, torch.Tensor]:
     """AdamW's moments in a checkpoint: every gradient of the run is in them."""
-    state = checkpoint.load_state(checkpoint.checkpoint_folder(run, step))["optimizer"]["adamw"]["state"]
+    state = load_state(run_folder.checkpoint_folder(run, step))["optimizer"]["adamw"]["state"]
     return {f"{i}.{kind}": each for i, kinds in state.items() for kind, each in kinds.items()}
 
 
@@ -135,7 +135,7 @@ def test_bfloat16_on_two_processes_learns(folder: Path) -> None:
     seen = records(folder / "bfloat16-2")
     assert len(seen) == 2
     assert all(record["grad_norm"] > 0 for record in seen)
-    state = checkpoint.load_state(checkpoint.checkpoint_folder(folder / "bfloat16-2", 2))["optimizer"]
+    state = load_state(run_folder.checkpoint_folder(folder / "bfloat16-2", 2))["optimizer"]
     assert state["masters"]
     assert {each.dtype for each in state["masters"].values()} == {torch.float32}
 

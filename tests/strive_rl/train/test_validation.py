@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from strive_data.errors import StriveError, UsageError
 from strive_data.shards.reader import ShardSet
-from strive_rl.common import jsonl
-from strive_rl.common.model_folder import STATE_FILE
+from strive_rl.common import jsonl, run_folder
+from strive_rl.common.model_folder import STATE_FILE, load_state
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings, ValidationSettings
 from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
-from strive_rl.train import checkpoint, trainer, validation
+from strive_rl.train import trainer, validation
 from strive_rl.train.metrics import MEASURED
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit
@@ -55,7 +55,7 @@ def files(out: Path) -> dict[str, Any]:
         "metrics": [{k: v for k, v in record.items() if k not in MEASURED} for record in records],
         "rollouts": (out / "rollouts.jsonl").read_bytes(),
         "folders": {path.name for path in out.glob("checkpoint-*")} | {(out / "best").resolve().name},
-        "best": checkpoint.load_state(out / "best")["best"],
+        "best": load_state(out / "best")["best"],
         "weights": {name: each.numpy().tobytes() for name, each in weights.items()},
     }
 
@@ -105,7 +105,7 @@ def test_the_best_checkpoint_is_kept_and_a_kill_between_evaluation_and_saving_ch
 
     killed = answers(start(tmp_path / "killed", **common))
     killed_before_saving(killed, PEAK, monkeypatch)
-    assert checkpoint.latest(killed.out) == killed.out / "checkpoint-000003"
+    assert run_folder.latest(killed.out) == killed.out / "checkpoint-000003"
     resumed = answers(resume(tmp_path / "killed", **common))
     assert (resumed.step, resumed.best) == (3, Best(step=2, accuracy=0.0))
     fit(resumed, quiet)
@@ -178,19 +178,19 @@ def test_nothing_that_can_be_asked_stops_the_run(
 
 def test_pruning_spares_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
-        folder = checkpoint.checkpoint_folder(tmp_path, step)
+        folder = run_folder.checkpoint_folder(tmp_path, step)
         folder.mkdir()
         (folder / STATE_FILE).touch()
-    checkpoint.prune(tmp_path, 1, best=2)
-    assert list(checkpoint.checkpoints(tmp_path)) == [2, 4]
+    run_folder.prune(tmp_path, 1, best=2)
+    assert list(run_folder.checkpoints(tmp_path)) == [2, 4]
 
 
 def test_a_link_follows_the_best_and_goes_with_it(tmp_path: Path) -> None:
     for name in ("checkpoint-000001", "checkpoint-000002"):
         (tmp_path / name).mkdir()
-        validation.link_best(tmp_path, tmp_path / name)
+        run_folder.link_best(tmp_path, tmp_path / name)
         assert (tmp_path / "best").resolve() == tmp_path / name
-    validation.link_best(tmp_path, None)
+    run_folder.link_best(tmp_path, None)
     assert not (tmp_path / "best").is_symlink()
 
 

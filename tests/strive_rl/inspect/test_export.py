@@ -10,13 +10,13 @@ from peft import PeftModel
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from strive_data.errors import DamagedError, UsageError
-from strive_rl.common import jsonl
+from strive_rl.common import jsonl, run_folder
 from strive_rl.common.model_folder import STATE_FILE, find_damage, has_manifest
 from strive_rl.config import PolicySettings
+from strive_rl.inspect.export import export
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.lora import adapter_weights
 from strive_rl.train import checkpoint
-from strive_rl.train.checkpoint import export
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
     kept = {"lora_rank": 4, "lora_scale": 1.5}
     jsonl.write_json(out / "settings.json", {"settings": {"policy": kept}, "model": str(tiny_folder)})
     state = {"step": 3, "adapters": adapter_weights(policy.model)}
-    checkpoint.save(checkpoint.checkpoint_folder(out, 3), policy, state)
+    checkpoint.save(run_folder.checkpoint_folder(out, 3), policy, state)
     return out
 
 
@@ -67,7 +67,7 @@ def test_the_adapter_on_the_first_model_is_the_merged_model(
 
 def test_a_finished_model_comes_first(run: Path, tiny_policy: Policy, tmp_path: Path) -> None:
     copy = tmp_path / "run"
-    checkpoint.save(checkpoint.checkpoint_folder(copy, 3), tiny_policy, {"adapters": {}})
+    checkpoint.save(run_folder.checkpoint_folder(copy, 3), tiny_policy, {"adapters": {}})
     assert export(copy, tmp_path / "one") == copy / "checkpoint-000003"
     checkpoint.save(copy / "model", tiny_policy)
     assert export(copy, tmp_path / "two") == copy / "model"
