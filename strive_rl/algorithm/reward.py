@@ -120,25 +120,18 @@ def require_reward(settings: RewardSettings) -> None:
         require_judge(settings.judge)
 
 
-def reward_of(
-    text: str,
-    question: Question,
-    rules: Rules = PUBLISHED,
-    *,
-    reason: bool = True,
-    step: int | None = None,
-) -> Reward:
+def reward_of(text: str, question: Question, rules: Rules = PUBLISHED, *, reason: bool = True) -> Reward:
     """Reward of one completion `text` to `question`.
 
     The text includes the thought that a chat template opens. Accuracy reads the last `<answer>` only; a
     completion without one, or with an empty one, has accuracy 0. Where the prompt asks for no reasoning
     (`reason` false), the answer may be bare.
 
-    With the package's own parts it is a total function of the text. Raises StriveError that names the step
-    and the question where the user's function fails or breaks its contract, UsageError where its parts
-    are not those that have a weight, and ValueError for a question whose own answer cannot be read.
+    With the package's own parts it is a total function of the text. Raises StriveError that names the
+    question where the user's function fails or breaks its contract, UsageError where its parts are not those
+    that have a weight, and ValueError for a question whose own answer cannot be read.
     """
-    (grid,), _ = rewards_of([([[text]], question)], rules, reason=reason, step=step)
+    (grid,), _ = rewards_of([([[text]], question)], rules, reason=reason)
     if isinstance(grid, StriveError):
         raise grid
     return grid[0][0]

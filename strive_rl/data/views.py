@@ -95,13 +95,12 @@ def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> 
 
     Raises DamagedError for a frame that cannot be decoded.
     """
-    question, settings = sample.meta.question, plan.sampler
-    kinds = tuple(kind for kind in allowed_kinds(question, plan.spatial) if _differs(sample, plan, kind))
-    key: dict[str, Any] = {"seed": seed, "sample_id": question.sample_id, "epoch": epoch}
-    chosen = choose_views(kinds, plan.spatial, variants=settings.variants, **key)
+    settings, kinds = plan.sampler, _kinds(sample, plan)
+    key: dict[str, Any] = {"seed": seed, "sample_id": sample.meta.question.sample_id, "epoch": epoch}
+    chosen = choose_views(tuple(kinds), plan.spatial, variants=settings.variants, **key)
     if not plan.drawn:
         return _shown(sample, sample.variants, tuple(map(parse_view, sample.meta.views)) or chosen, plan)
-    counts = [_frame_count(sample, plan, view.kind) for view in chosen]
+    counts = [kinds.get(view.kind, settings.frames) for view in chosen]
     at = comb_offset(**key)
     drawn = {
         count: drawn_variants(sample, replace(settings, frames=count), offset=at) for count in set(counts)
@@ -117,22 +116,21 @@ def drawn_variants(sample: Sample, settings: SamplerSettings, *, offset: float) 
     )
 
 
-def _frame_count(sample: Sample, plan: ViewPlan, kind: Kind) -> int:
-    """Frames of a view: as many as the tokens of the plan's frames pay for."""
-    if kind in ("whole", "crop"):
-        return plan.sampler.frames
-    return view_frames(plan.sampler.frames, *_sizes(sample, plan, kind))
-
-
-def _differs(sample: Sample, plan: ViewPlan, kind: Kind) -> bool:
-    """Whether this kind of view shows other frames or pixels of the sample than a whole view."""
-    if kind == "crop":
-        return True
-    if sample.meta.info.is_image:
-        whole, size = _sizes(sample, plan, kind)
-        return size != whole
-    enough = kind == "sharp" or len(sample.times) > plan.sampler.frames
-    return enough and _frame_count(sample, plan, kind) != plan.sampler.frames
+def _kinds(sample: Sample, plan: ViewPlan) -> dict[Kind, int]:
+    """Kinds of view that show other frames or pixels of the sample than a whole view and keep its answer,
+    with the frames of each: as many as the tokens of the plan's frames pay for."""
+    frames, counts = plan.sampler.frames, dict[Kind, int]()
+    for kind in allowed_kinds(sample.meta.question, plan.spatial):
+        if kind == "crop":
+            counts[kind] = frames
+            continue
+        stored = _read(jpeg_size, sample.jpegs[0], sample)
+        whole, size = (view_size(each, stored, plan.spatial, plan.multiple) for each in ("whole", kind))
+        count = view_frames(frames, whole, size)
+        other = count != frames and (kind == "sharp" or len(sample.times) > frames)
+        if size != whole if sample.meta.info.is_image else other:
+            counts[kind] = count
+    return counts
 
 
 def _shown(
@@ -148,15 +146,6 @@ def _shown(
         frames = resize_frames(frames, view_size(spatial.kind, (width, height), plan.spatial, plan.multiple))
         views.append(replace(view, frames=frames, spatial=str(spatial)))
     return replace(group, views=tuple(views))
-
-
-def _sizes(sample: Sample, plan: ViewPlan, kind: Kind) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) of the sample's frames in a whole view, and in one of this kind."""
-    stored = _read(jpeg_size, sample.jpegs[0], sample)
-    return (
-        view_size("whole", stored, plan.spatial, plan.multiple),
-        view_size(kind, stored, plan.spatial, plan.multiple),
-    )
 
 
 def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = False) -> Group:

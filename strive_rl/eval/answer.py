@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from strive_data.schema import Indices, Question, Sample
-from strive_rl.algorithm.reward import reward_of
 from strive_rl.answers.vote import Election, Voter
 from strive_rl.data.views import group_of
 from strive_rl.eval.config import Column, EvalSettings
@@ -127,9 +125,9 @@ def answer(
     encoded, skipped = encode_groups(policy, groups)
     drawn = sampling_of(column, settings)
     sampled = sample_groups(engine or BuiltinEngine(policy), encoded, drawn, settings.seed)
-    reward = partial(reward_of, reason=all(one.wording.reason for one in asked))
+    rewarded, _, _ = reward_groups(sampled)
     answers = []
-    for group in reward_groups(sampled, reward):
+    for group in rewarded:
         sample_id = group.question.sample_id
         indices, source = chosen[sample_id]
         completions = tuple(completion for row in group.completions for completion in row)

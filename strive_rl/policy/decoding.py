@@ -109,7 +109,8 @@ class Decoding:
         """Outputs [P, G, H, V] of one token a row; the states of the layer move on."""
         prompts, completions = inputs.beta.shape[:2]
         state = self.states[mixer.layer_idx]
-        out, after = gated_delta(mixer, inputs.as_rows(), state)
+        # [P, G] tokens as [P·G, 1].
+        out, after = gated_delta(mixer, Inputs(*(each.flatten(0, 1)[:, None] for each in inputs)), state)
         state.conv.copy_(after.conv)
         state.matrix.copy_(after.matrix)
         return out.view(prompts, completions, *out.shape[2:])

@@ -23,7 +23,7 @@ import torch
 
 from strive_data.errors import StriveError
 from strive_rl.common.progress import phase
-from strive_rl.policy.architectures.experts import has_experts
+from strive_rl.policy.architectures.experts import routers
 from strive_rl.policy.decoding import Decoding, PromptCache
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
@@ -175,7 +175,7 @@ class _Pass:
         now (their passes exchange), and for experts, whose loads another step may not have."""
         model, on_gpu = self.policy.model, self.policy.device.type == "cuda"
         sharded = hasattr(model, THROUGH) and not getattr(model, WHOLE, False)
-        if not (on_gpu and self.policy.settings.cuda_graphs) or sharded or has_experts(model):
+        if not (on_gpu and self.policy.settings.cuda_graphs) or sharded or routers(model):
             return None
         graph = torch.cuda.CUDAGraph()
         # What other threads do, as those that write a checkpoint, does not end a capture.

@@ -41,16 +41,22 @@ def replace_layers(model: Any) -> None:
     patch_embed = model.model.visual.patch_embed
     patch_embed.forward = MethodType(_embed_patches, patch_embed)
     for module in list(model.model.modules()):
-        kind = type(module)
-        if kind.__name__.endswith("RMSNorm"):
-            module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _norm(kind)})
+        if type(module).__name__.endswith("RMSNorm"):
+            _replace_forward(module, _norm)
         elif hasattr(module, "gate_proj") and hasattr(module, "act_fn"):
-            module.__class__ = type(f"Made{kind.__name__}", (kind,), {"forward": _gated_mlp})
+            _replace_forward(module, lambda kind: _gated_mlp)
     layers = model.model.language_model.layers
-    layers[-1].__class__ = _narrow_layer(type(layers[-1]))
+    _replace_forward(layers[-1], _narrow_layer)
     for layer in layers:
         if hasattr(layer, "linear_attn"):
-            layer.linear_attn.__class__ = linear_attention.with_rows(type(layer.linear_attn))
+            _replace_forward(layer.linear_attn, linear_attention.with_rows)
+
+
+def _replace_forward(module: Any, made_of: Callable[[Any], Callable[..., Any]]) -> None:
+    """Give a module the forward that `made_of` makes of its class. In a subclass and not in the one object:
+    transformers and FSDP2 wrap the forward of the class."""
+    kind = type(module)
+    module.__class__ = type(f"Strive{kind.__name__}", (kind,), {"forward": made_of(kind)})
 
 
 def rows_attention(
@@ -160,16 +166,14 @@ def _keeps(module: Any) -> bool:
     return torch.is_grad_enabled() and not module.training
 
 
-def _narrow_layer(kind: Any) -> Any:
-    """A class of decoder layers that give the states of the kept columns alone where `narrow` is asked for.
-
-    A subclass and not another `forward` of the one layer: transformers and FSDP2 wrap that of the class.
-    """
+def _narrow_layer(kind: Any) -> Callable[..., Any]:
+    """The forward of a decoder layer that gives the states of the kept columns alone where `narrow` is asked
+    for."""
 
     def forward(layer: Any, hidden_states: torch.Tensor, *, narrow: bool = False, **options: Any) -> Any:
         return (_narrow if narrow else kind.forward)(layer, hidden_states, **options)
 
-    return type(f"Narrow{kind.__name__}", (kind,), {"forward": forward})
+    return forward
 
 
 def _narrow(

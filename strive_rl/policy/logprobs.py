@@ -50,7 +50,7 @@ def logprobs(
 
 def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> torch.Tensor:
     """Log-probabilities of all ids, float32 [..., V], after hidden states [..., D]."""
-    logits = policy.logits(hidden).masked_fill_(policy.suppressed, -torch.inf)
+    logits = policy.model.lm_head(hidden).float().masked_fill_(policy.suppressed, -torch.inf)
     return torch.log_softmax(logits.div_(temperature), dim=-1)
 
 

@@ -138,8 +138,3 @@ class Policy:
             **inputs, position_ids=positions_3RN, use_cache=False, rows=rows, narrow=narrow
         ).last_hidden_state
         return hidden if kept is None or narrow else hidden[:, kept]
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Raw logits float32 [..., V] after hidden states."""
-        made: torch.Tensor = self.model.lm_head(hidden).float()
-        return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 
@@ -11,15 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from strive_data.errors import SampleError, StriveError
-from strive_data.schema import Question
 from strive_rl.algorithm.advantage import differs
-from strive_rl.algorithm.reward import Rules, reward_of, rewards_of
+from strive_rl.algorithm.reward import PUBLISHED, Rules, rewards_of
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
 from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
-from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion
-
-RewardFunction = Callable[[str, Question], Reward]
+from strive_rl.schema import Completion, Group, Prompt, SkippedQuestion
 
 
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group], list[SkippedQuestion]]:
@@ -66,17 +63,8 @@ def _opened(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completi
     return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
 
 
-def reward_groups(groups: Sequence[Group], reward: RewardFunction = reward_of) -> list[Group]:
-    """The groups with the reward of each completion."""
-
-    def rewards(group: Group) -> tuple[tuple[Reward, ...], ...]:
-        return tuple(tuple(reward(each.text, group.question) for each in row) for row in group.completions)
-
-    return [replace(group, rewards=rewards(group)) for group in groups]
-
-
-def reward_or_skip(
-    groups: Sequence[Group], rules: Rules, step: int
+def reward_groups(
+    groups: Sequence[Group], rules: Rules = PUBLISHED, *, step: int | None = None
 ) -> tuple[list[Group], list[SkippedQuestion], Counter[str]]:
     """The groups with their rewards by `rules`, the questions whose reward failed, and the counts of
     `rewards_of`.
@@ -84,7 +72,8 @@ def reward_or_skip(
     Raises StriveError for a reward that fails, unless the rules skip its question.
     """
     asked = [([[each.text for each in row] for row in group.completions], group.question) for group in groups]
-    grids, calls = rewards_of(asked, rules, step=step)
+    reason = all(group.style.reason for group in groups)
+    grids, calls = rewards_of(asked, rules, reason=reason, step=step)
     rewarded, skipped = [], []
     for group, grid in zip(groups, grids, strict=True):
         if not isinstance(grid, StriveError):

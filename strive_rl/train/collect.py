@@ -23,7 +23,7 @@ from strive_rl.common.progress import phase
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
 from strive_rl.rollout.engine import BuiltinEngine, newest_weights
-from strive_rl.rollout.groups import encode_groups, learned, reward_or_skip, sample_groups
+from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
 from strive_rl.schema import Group
 from strive_rl.train.metrics import StepStats
 from strive_rl.train.state import TrainState
@@ -49,7 +49,7 @@ def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, 
             watch.lap("encode")
             sampled = _sampled(run, encoded, step)
             phase(f"rewarding {plural(len(sampled), 'question')}")
-            rewarded, unrewarded, calls = reward_or_skip(sampled, run.rules, step)
+            rewarded, unrewarded, calls = reward_groups(sampled, run.rules, step=step)
             watch.lap("rollout")
             made += rewarded
             stats.broken += broken

@@ -43,7 +43,10 @@ class Optimizer:
     def __init__(self, parameters: Sequence[tuple[str, torch.nn.Parameter]], settings: OptimSettings) -> None:
         self._names = [name for name, _ in parameters]
         self._weights = [parameter for _, parameter in parameters]
-        self._masters = [_master(weight) for weight in self._weights]
+        self._masters = [
+            weight if weight.dtype == torch.float32 else torch.nn.Parameter(weight.detach().float())
+            for weight in self._weights
+        ]
         low, high = settings.betas
         # One kernel on GPUs; else AdamW makes temporary copies of all weights, or a loop over sharded ones.
         fused = all(master.is_cuda for master in self._masters) or None
@@ -109,9 +112,3 @@ class Optimizer:
             for name, master in zip(self._names, self._masters, strict=True):
                 if name in state["masters"]:
                     master.copy_(like(state["masters"][name], master))
-
-
-def _master(weight: torch.nn.Parameter) -> torch.nn.Parameter:
-    if weight.dtype == torch.float32:
-        return weight
-    return torch.nn.Parameter(weight.detach().float().clone())

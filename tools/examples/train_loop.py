@@ -32,7 +32,7 @@ from strive_rl.data import Builds, Cursor, Loader
 from strive_rl.policy import Policy, Sampling, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
 from strive_rl.rollout.engine import BuiltinEngine
-from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
+from strive_rl.rollout.groups import encode_groups, sample_groups
 from strive_rl.schema import Group, Reward
 from strive_rl.train import checkpoint
 from strive_rl.train.optimizer import Optimizer
@@ -78,7 +78,12 @@ def roll_out(policy: Policy, groups: Sequence[Group], settings: Settings) -> lis
     """Prompts, M×G completions and their rewards."""
     encoded, _ = encode_groups(policy, groups)
     sampled = sample_groups(BuiltinEngine(policy), encoded, settings.sampling, settings.seed)
-    return reward_groups(sampled, reward)
+    return [replace(group, rewards=rewards(group)) for group in sampled]
+
+
+def rewards(group: Group) -> tuple[tuple[Reward, ...], ...]:
+    """Those of all M×G completions."""
+    return tuple(tuple(reward(each.text, group.question) for each in row) for row in group.completions)
 
 
 def reward(text: str, question: Question) -> Reward:

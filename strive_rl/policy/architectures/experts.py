@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-COUNTER = "strive_router_load"
-
+LOAD = "strive_router_load"
 
 RouterLoad = npt.NDArray[np.float64]
 """[S, E + 2]: of each layer the choices of each expert by a token; the entropy summed over tokens, in units
@@ -36,31 +35,25 @@ def router_record(load: RouterLoad) -> dict[str, float]:
     return {name: sum(values_S.tolist()) / len(load) for name, values_S in of_layers.items()}
 
 
-class _Counter:
-    """Adds up what one router does in passes with gradients: those of the update."""
-
-    def __init__(self) -> None:
-        self.total: torch.Tensor | None = None
-
-    def __call__(self, router: Any, inputs: Any, output: tuple[torch.Tensor, ...]) -> None:
-        if not torch.is_grad_enabled():
-            return
-        logits_NE, _, chosen = (each.detach() for each in output)
-        logprobs = torch.log_softmax(logits_NE.float(), dim=-1)
-        entropy = -(logprobs.exp() * logprobs).sum() / math.log(logits_NE.shape[-1])
-        # Nothing here waits for a GPU, as bincount and new_tensor would.
-        one = entropy.new_ones(()).expand(chosen.numel())
-        loads = entropy.new_zeros(logits_NE.shape[-1]).index_add_(0, chosen.flatten(), one)
-        made = torch.cat([loads, entropy[None], entropy.new_full((1,), len(logits_NE))])
-        self.total = made if self.total is None else self.total + made
-
-
 def register(model: Any) -> None:
-    """Count what the routers of `model` do."""
-    for router in _routers(model):
-        counter = _Counter()
-        router.register_forward_hook(counter)
-        setattr(router, COUNTER, counter)
+    """Count what the routers of `model` do in passes with gradients: those of the update."""
+    for router in routers(model):
+        setattr(router, LOAD, None)
+        router.register_forward_hook(_count)
+
+
+def _count(router: Any, inputs: Any, output: tuple[torch.Tensor, ...]) -> None:
+    if not torch.is_grad_enabled():
+        return
+    logits_NE, _, chosen = (each.detach() for each in output)
+    logprobs = torch.log_softmax(logits_NE.float(), dim=-1)
+    entropy = -(logprobs.exp() * logprobs).sum() / math.log(logits_NE.shape[-1])
+    # Nothing here waits for a GPU, as bincount and new_tensor would.
+    one = entropy.new_ones(()).expand(chosen.numel())
+    loads = entropy.new_zeros(logits_NE.shape[-1]).index_add_(0, chosen.flatten(), one)
+    made = torch.cat([loads, entropy[None], entropy.new_full((1,), len(logits_NE))])
+    before = getattr(router, LOAD)
+    setattr(router, LOAD, made if before is None else before + made)
 
 
 def take_load(model: Any) -> RouterLoad | None:
@@ -68,10 +61,10 @@ def take_load(model: Any) -> RouterLoad | None:
 
     With recomputed activations a token counts twice, in all of the numbers.
     """
-    counters = [getattr(router, COUNTER) for router in _routers(model)]
-    totals = [counter.total.tolist() for counter in counters if counter.total is not None]
-    for counter in counters:
-        counter.total = None
+    loads = [getattr(router, LOAD) for router in routers(model)]
+    for router in routers(model):
+        setattr(router, LOAD, None)
+    totals = [load.tolist() for load in loads if load is not None]
     return np.array(totals) if totals else None
 
 
@@ -83,11 +76,7 @@ def published(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.mT if turned and tensor.shape[1] != tensor.shape[2] else tensor
 
 
-def has_experts(model: Any) -> bool:
-    """Whether the model is a mixture of experts."""
-    return bool(_routers(model))
-
-
-def _routers(model: Any) -> list[Any]:
+def routers(model: Any) -> list[Any]:
+    """The routers of a mixture of experts; none of other models."""
     layers = model.model.language_model.layers
     return [layer.mlp.gate for layer in layers if hasattr(layer.mlp, "experts")]

@@ -14,6 +14,7 @@ H value heads, D width of a key head, V width of a value head.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -44,10 +45,6 @@ class Inputs(NamedTuple):
     mixed: torch.Tensor
     beta: torch.Tensor
     decay: torch.Tensor
-
-    def as_rows(self) -> Inputs:
-        """[P, G] rows of one token each as [P·G, 1]."""
-        return Inputs(*(each.flatten(0, 1)[:, None] for each in self))
 
     def at(self, grid: torch.Tensor, valid: torch.Tensor) -> Inputs:
         """The tokens of one packed row at `grid` [B, L]; those that are not `valid` change no state."""
@@ -96,9 +93,9 @@ def gated_delta(
     return out, State(fed.gather(1, columns[..., None].expand(-1, -1, channels)), matrix)
 
 
-def with_rows(kind: Any) -> Any:
-    """A class of linear layers that asks the `rows` of a pass (`PackedAttention`, `Decoding`) for states;
-    without rows it is as before."""
+def with_rows(kind: Any) -> Callable[..., Any]:
+    """The forward of a linear layer that asks the `rows` of a pass (`PackedAttention`, `Decoding`) for
+    states, and without rows is that of its class."""
 
     def forward(mixer: Any, hidden_states: torch.Tensor, *, rows: Any = None, **options: Any) -> Any:
         if rows is None:
@@ -114,4 +111,4 @@ def with_rows(kind: Any) -> Any:
         normed = mixer.norm(out.reshape(-1, mixer.head_v_dim), gate)
         return mixer.out_proj(normed.reshape(*hidden_states.shape[:-1], -1))
 
-    return type(f"Stateful{kind.__name__}", (kind,), {"forward": forward})
+    return forward

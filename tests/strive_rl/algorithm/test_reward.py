@@ -148,10 +148,10 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
         ),
     ],
 )
-def test_what_breaks_the_contract_stops_with_step_and_question(result: Any, says: str) -> None:
+def test_what_breaks_the_contract_stops_with_the_question(result: Any, says: str) -> None:
     broken = rules({"accuracy": 0.5, "format": 0.1, "custom": 0.4}, result)
-    with pytest.raises(StriveError, match=rf"^step 3, question q7: reward\.function.* {says}"):
-        reward_of(RIGHT, QUESTION, broken, step=3)
+    with pytest.raises(StriveError, match=rf"^question q7: reward\.function.* {says}"):
+        reward_of(RIGHT, QUESTION, broken)
 
 
 @pytest.mark.parametrize(

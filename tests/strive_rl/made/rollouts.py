@@ -35,7 +35,7 @@ def rewarded(
     """The group with these completions [M][G], their rewards, and advantages (default: 0)."""
     rows = tuple(map(tuple, completions))
     grid = np.array(advantages, dtype=np.float64) if advantages else np.zeros((len(rows), len(rows[0])))
-    (done,) = reward_groups([replace(group, completions=rows, advantages=grid)])
+    (done,), _, _ = reward_groups([replace(group, completions=rows, advantages=grid)])
     return done
 
 
@@ -47,7 +47,8 @@ def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int 
     ]
     encoded, _ = encode_groups(policy, groups)
     sampling = Sampling(completions=4, max_new_tokens=5, temperature=TEMPERATURE)
-    return reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling, seed=1))
+    done, _, _ = reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling, seed=1))
+    return done
 
 
 def examples_of(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:

@@ -55,7 +55,7 @@ def test_each_group_gets_its_own_m_by_g_completions(
     policy = answering(tiny_policy)
     encoded, skipped = encode_groups(policy, groups)
     sampling = Sampling(completions=3, max_new_tokens=5, temperature=4.0)
-    done = reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling))
+    done, _, _ = reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling))
     assert skipped == []
     assert [group.question.sample_id for group in done] == ["a", "b", "c"]
     assert [group.reward_grid().shape for group in done] == [(2, 3), (1, 3), (2, 3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from strive_rl.algorithm.reward import Rules
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Sampling, load_policy
@@ -14,7 +15,9 @@ from strive_rl.train.examples import make_examples
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
 from strive_rl.train.update import update
-from tools.bench.step.task import Task, scored
+from tools.bench.step.task import Task, reward_parts
+
+REWARD = Rules(weights={"accuracy": 1.0, "format": 0.0}, function=reward_parts)
 
 
 class Ours:
@@ -44,7 +47,7 @@ class Ours:
         watch.lap("encode")
         sampled = sample_groups(BuiltinEngine(self.policy), encoded, self.sampling, seed=self.steps)
         watch.lap("rollout")
-        groups = with_advantages(reward_groups(sampled, scored), self.algorithm)
+        groups = with_advantages(reward_groups(sampled, REWARD)[0], self.algorithm)
         self.steps += 1
         self.stats = update(
             self.policy,

@@ -11,7 +11,7 @@ from strive_data.config import SamplerSettings
 from strive_data.sampling.samplers import draw
 from strive_data.schema import Question
 from strive_rl.policy.encode import user_text
-from strive_rl.schema import Group, PromptStyle, Reward, SampleRef, View
+from strive_rl.schema import Group, PromptStyle, SampleRef, View
 
 STYLE = PromptStyle(reason=False, form="Answer with the letter of one option.")
 CANDIDATES = 128
@@ -75,12 +75,6 @@ def text_of(group: Group) -> str:
 def reward_of(text: str) -> float:
     """0 or 1 by a hash of the text: no way can learn it, and every question teaches something."""
     return float(hashlib.sha256(text.encode()).digest()[0] & 1)
-
-
-def scored(text: str, question: Question) -> Reward:
-    """The same as a reward of this package."""
-    value = reward_of(text)
-    return Reward(accuracy=value, format=0.0, total=value)
 
 
 def reward_parts(text: str, question: Question) -> dict[str, float]:
