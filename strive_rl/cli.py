@@ -111,8 +111,11 @@ def _train(
             require_resumable(out, settings, model=model, shards=builds, heldout=test)
             find(out, resume_from)
     quiet_libraries()
+    from strive_rl.data.dataset import multiples_of
+    from strive_rl.policy.load import warn_if_resized
     from strive_rl.train.launch import launch
 
+    warn_if_resized(model, multiples_of(*data, *([test] if test else [])))
     launch(
         data,
         model=model,
@@ -274,7 +277,9 @@ def study(
     plan = read_study(path, seeds=seeds, steps=steps)
     from strive_data.shards.reader import ShardSet
     from strive_rl.data import Builds
+    from strive_rl.data.dataset import multiples_of
     from strive_rl.eval.frames import trained_videos
+    from strive_rl.policy.load import warn_if_resized
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import kept_of, run_study
@@ -283,6 +288,8 @@ def study(
         for name in model:
             require_model(name, plan.arms[0].settings.policy.device)
         data, test = ShardSet.open(shards), ShardSet.open(heldout)
+        for name in model:
+            warn_if_resized(name, multiples_of(data, test))
         results = run_study(
             plan,
             out,

@@ -149,3 +149,8 @@ class Loader:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error
             return SkippedQuestion(sample_id=self.builds.sample_id(ref.position), reason=str(error))
+
+
+def multiples_of(*shards: ShardSet) -> dict[str, int]:
+    """Of how many pixels the sides of each build's frames are multiples, by its name."""
+    return {str(part.folder): int(part.settings["decode"]["multiple"]) for part in shards}

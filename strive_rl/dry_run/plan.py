@@ -7,6 +7,7 @@ is offered only where the setting is not there yet and the peak falls.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from strive_data.common.text import plural
 from strive_data.shards.reader import ShardSet
 from strive_rl.config import TrainSettings
 from strive_rl.data import Builds
+from strive_rl.data.dataset import multiples_of
 from strive_rl.dry_run.memory import EDITION, Estimate, ModelShape, estimate, published_sizes, read_shape
+from strive_rl.policy.load import resized_frames
 
 GIB = 1024**3
 TEXT_TOKENS = 200  # of a long question with its options and how to answer
@@ -45,7 +48,8 @@ SIZE = re.compile(r"-([\d.]+)B")
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A run before its start. `frames` and `frame_pixels` of a view: the most of any build. `heldout` is the
-    build to evaluate on, `heldout_questions` are those that each evaluation asks."""
+    build to evaluate on, `heldout_questions` are those that each evaluation asks. `resized` warns of frames
+    that the processor resizes."""
 
     model: str
     settings: TrainSettings
@@ -57,6 +61,7 @@ class Plan:
     processes: int
     heldout: str = ""
     heldout_questions: int = 0
+    resized: str = ""
 
     @property
     def on_cpu(self) -> bool:
@@ -99,10 +104,12 @@ def plan(
     """
     builds = Builds(shards)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
+    shape = read_shape(model, settings.rollout.engine)
+    multiples = multiples_of(*builds.parts, *([heldout] if heldout else []))
     return Plan(
         model=model,
         settings=settings,
-        shape=read_shape(model, settings.rollout.engine),
+        shape=shape,
         questions=len(builds),
         shards=builds.folder,
         frames=max(part.settings["sampler"]["frames"] for part in builds.parts),
@@ -110,6 +117,7 @@ def plan(
         processes=processes,
         heldout=str(heldout.folder) if heldout else "",
         heldout_questions=min(len(heldout), settings.validation.questions or len(heldout)) if heldout else 0,
+        resized=resized_frames(math.isqrt(shape.token_pixels), multiples),
     )
 
 
@@ -274,6 +282,8 @@ def advice(made: Plan) -> Iterator[str]:
             f"prompts of {need.prompt_tokens:,} tokens are longer than policy.max_prompt_tokens, {limit:,}: "
             "raise it, or give fewer or smaller frames"
         )
+    if made.resized:
+        yield made.resized
     each = made.settings.data.questions_per_step
     epochs = made.settings.steps * each / made.questions
     if epochs > MANY_EPOCHS:

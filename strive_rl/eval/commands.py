@@ -142,13 +142,16 @@ def _evaluate_shards(
     quiet_libraries()
     from strive_rl.common.profiling import oom_hint
     from strive_rl.common.progress import EvalProgress
+    from strive_rl.data.dataset import multiples_of
     from strive_rl.eval import on_shards as evaluation
     from strive_rl.eval.table import results_table
+    from strive_rl.policy.load import warn_if_resized
 
     results = evaluation.finished_results(out, shards=data, model=model, settings=settings, baseline=baseline)
     if results is not None:
         echo(f"{out}: finished already, nothing to do")
     else:
+        warn_if_resized(model, multiples_of(data))
         with EvalProgress() as progress, oom_hint(settings.policy):
             results = evaluation.evaluate(
                 out, shards=data, model=model, settings=settings, baseline=baseline, observe=progress
@@ -241,8 +244,11 @@ def probe(
         require_extras(engine=settings.engine, model=model)
         data = ShardSet.open(shards)
         quiet_libraries()
+        from strive_rl.data.dataset import multiples_of
         from strive_rl.eval.probe import launch
+        from strive_rl.policy.load import warn_if_resized
 
+        warn_if_resized(model, multiples_of(data))
         launch(file, shards=data, model=model, settings=settings)
 
 

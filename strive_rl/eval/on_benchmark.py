@@ -59,6 +59,7 @@ from strive_rl.eval.score import (
 )
 from strive_rl.eval.table import benchmark_table
 from strive_rl.policy import load_policy
+from strive_rl.policy.load import warn_if_resized
 from strive_rl.rollout.engine import load_engine
 
 # They change what predictions add up to, and no prediction.
@@ -350,6 +351,8 @@ def launch(out: Path, *, task: Task, baseline: Path | None) -> None:
 
 
 def _evaluated(out: Path, task: Task, baseline: Path | None) -> Record:
+    with distributed.propagate_errors():
+        warn_if_resized(task.model, {"decode.multiple": task.settings.decode.multiple})
     with EvalProgress() as progress:
         observe = progress if distributed.is_first() else lambda done, total: None
         return evaluate_benchmark(out, task=task, baseline=baseline, observe=observe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoProcessor
 
+from strive_data.common.console import echo
 from strive_data.errors import UsageError
 from strive_rl.common.model_folder import reading
-from strive_rl.common.preflight import require_model_folder
+from strive_rl.common.preflight import first_process, require_model_folder
 from strive_rl.common.progress import phase
 from strive_rl.config import DEMOS, PolicySettings
 from strive_rl.policy.architectures import ARCHITECTURES, experts
@@ -63,6 +65,31 @@ def read_config(name: str) -> Any:
         known = ", ".join(ARCHITECTURES)
         raise UsageError(f"model {name}: it is a {config.model_type!r}, expected one of: {known}")
     return config
+
+
+def token_side(name: str) -> int:
+    """Pixels of the side of a video token, of which the processor makes the sides of frames multiples."""
+    vision = read_config(name).vision_config
+    return int(vision.patch_size * vision.spatial_merge_size)
+
+
+def resized_frames(side: int, multiples: Mapping[str, int]) -> str:
+    """A warning where the processor resizes frames once more: their sides are `multiples` of so many pixels,
+    by the name of the build or setting. "" where it does not."""
+    other = {name: multiple for name, multiple in multiples.items() if multiple % side}
+    if not other:
+        return ""
+    made = " and ".join(map(str, sorted({*other.values()})))
+    return (
+        f"warning: {', '.join(other)}: sides of frames are multiples of {made} pixels, and this model reads "
+        f"multiples of {side}: most are resized once more; --set decode.multiple={side} avoids it"
+    )
+
+
+def warn_if_resized(model: str, multiples: Mapping[str, int]) -> None:
+    """Print `resized_frames` by the first process. Raises UsageError as `read_config`."""
+    if first_process() and (text := resized_frames(token_side(model), multiples)):
+        echo(text, err=True)
 
 
 def choose_device(name: str) -> torch.device:

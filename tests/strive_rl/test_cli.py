@@ -18,6 +18,7 @@ from fsspec import AbstractFileSystem
 from strive_rl import cli
 from strive_rl.common import jsonl
 from strive_rl.train.metrics import MEASURED
+from tests.strive_rl.made.models import save_tiny_qwen3_vl
 from tests.strive_rl.made.shards import make_shards
 
 SMALL = [
@@ -74,6 +75,29 @@ def test_train_resume_and_evaluate(
     assert "gain, uniform frames: +0.0 points" in capfd.readouterr().out
     assert typed(*evaluation, "--out", tmp_path / "one", "--seed", "1") == 2
     assert "made otherwise (settings.seed: 0, now 1)" in capfd.readouterr().err
+
+
+def test_frames_of_another_side_than_the_models_are_warned_of_once(
+    tmp_path: Path, tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: Qwen3-VL's processor resized the frames of a build for Qwen2.5-VL, and nothing said so."""
+    shards, held = tmp_path / "shards", tmp_path / "held"
+    make_shards(shards, samples=2)
+    make_shards(held, samples=3)
+    model = save_tiny_qwen3_vl(tmp_path / "model")
+    short = ["--max-new-tokens", "1", "--completions", "1", "--set", "policy.device=cpu"]
+    train = ["train", "--shards", shards, "--heldout", held, *short, "--steps", "1"]
+    train += ["--set", "data.questions_per_step=1", "--out", tmp_path / "run", "--dry-run"]
+    evaluate = ["eval", "--shards", held, *short, "--out", tmp_path / "eval", "--sampler", "uniform"]
+    probe = ["probe", "--shards", held, *short, "--out", tmp_path / "rates"]
+    commands = [(train, [shards, held]), (train[:-1], [shards, held]), (evaluate, [held]), (probe, [held])]
+    for arguments, builds in commands:
+        assert typed(*arguments, "--model", model) == 0
+        (line,) = (line for line in "".join(capfd.readouterr()).splitlines() if "resized" in line)
+        assert re.findall(rf"{tmp_path}/\w+", line) == [*map(str, builds)]
+        assert "multiples of 28 pixels, and this model reads multiples of 32" in line
+    assert typed(*train, "--model", tiny_folder) == 0
+    assert "resized" not in "".join(capfd.readouterr())
 
 
 def test_the_same_run_from_a_path_and_from_urls(

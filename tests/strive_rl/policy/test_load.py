@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from strive_data.errors import SettingsError, UsageError
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
-from strive_rl.policy.load import choose_device, choose_dtype
+from strive_rl.policy.encode import encode
+from strive_rl.policy.load import choose_device, choose_dtype, resized_frames, token_side
+from strive_rl.schema import View
+from tests.strive_rl.conftest import group
 
 CPU = PolicySettings(device="cpu")
 
@@ -144,3 +149,30 @@ def test_devices() -> None:
         choose_device("cuda:99")
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
     assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("side", "multiples", "named"),
+    [
+        (32, {"a": 28, "b": 32}, ["a"]),
+        (28, {"a": 28, "b": 56}, []),
+        (28, {"decode.multiple": 14}, ["decode.multiple"]),
+        (32, {}, []),
+    ],
+)
+def test_frames_are_resized_where_their_sides_are_no_multiples_of_the_models(
+    side: int, multiples: dict[str, int], named: list[str]
+) -> None:
+    text = resized_frames(side, multiples)
+    assert [name for name in multiples if f"{name}:" in text] == named
+    assert (f"decode.multiple={side}" in text) == bool(named)
+
+
+def test_the_side_is_that_of_the_model(any_folder: Path) -> None:
+    """The processor leaves frames of these sides alone, and resizes others."""
+    policy, side = load_policy(str(any_folder), CPU), token_side(str(any_folder))
+    patch = policy.model.config.vision_config.patch_size
+    for width, read in ((3 * side, 3 * side), (3 * side - 4, 3 * side)):
+        views = (View(frames=np.zeros((2, 2 * side, width, 3), np.uint8), times=np.array([0.0, 1.0])),)
+        (prompt,) = encode(policy, replace(group(), views=views))
+        assert (prompt.grid[1] * patch, prompt.grid[2] * patch) == (2 * side, read)
