@@ -14,6 +14,7 @@ from strive_data.common.text import counted_samples, nearest, plural
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.errors import FailureKind, StriveError
 from strive_data.schema import FailedRow
+from strive_data.shards.manifest import CHOSEN_REPORT_FILE, PASS_RATES_FILE, REPORT_FILE
 
 ADVICE = {
     FailureKind.MISSING: "check that --data-root is the folder that the video paths start from",
@@ -162,6 +163,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     elif summary.resumed:
         yield f"{out}: {plural(summary.resumed, 'sample')} kept from earlier starts"
     yield f"{out}: {counted_samples(summary.counts)}, {summary.seconds:.1f} s"
+    if not summary.unchanged and (older := _older(out)):
+        yield older
     for failure in summary.failures[:SHOWN_FAILURES]:
         yield f"  {failure.kind}: {failure.message}"
     if len(summary.failures) > SHOWN_FAILURES:
@@ -188,6 +191,14 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         more = f" and {len(late) - SHOWN_DAMAGED} more" * (len(late) > SHOWN_DAMAGED)
         have = f"{plural(len(late), 'question')} {'has' if len(late) == 1 else 'have'}"
         yield f"  {have} evidence beyond the end of the video: {', '.join(late[:SHOWN_DAMAGED])}{more}"
+
+
+def _older(out: Path | str) -> str:
+    """A line that names what other commands made of a build before it changed; "" where there is nothing."""
+    made_by = {REPORT_FILE: "strive-data report", CHOSEN_REPORT_FILE: "strive-data report --where …"}
+    made_by |= {PASS_RATES_FILE: "strive-rl probe"}
+    made = [f"{name} ({command})" for name, command in made_by.items() if Path(out, name).is_file()]
+    return f"  older than the build now: {', '.join(made)}" if made else ""
 
 
 def stopped_line(out: Path | str) -> str:

@@ -24,6 +24,7 @@ from strive_data.inspect.tables import damaged_videos, evidence_beyond, failures
 from strive_data.inspect.timeline import Row, end_seconds, shown_candidates, timeline_rows
 from strive_data.schema import Sample
 from strive_data.shards.format import decode_jpeg, jpeg_size
+from strive_data.shards.manifest import CHOSEN_REPORT_FILE, REPORT_FILE
 from strive_data.shards.reader import ShardSet
 
 PAGE = Path(__file__).parent / "templates" / "report.html"
@@ -51,7 +52,7 @@ class Selection:
     @property
     def file(self) -> str:
         """The name of the page in the build: a page of chosen samples does not replace that of all."""
-        return "report-chosen.html" if self.chosen_by else "report.html"
+        return CHOSEN_REPORT_FILE if self.chosen_by else REPORT_FILE
 
 
 def write_report(build: Path, out: Path, selection: Selection) -> int:

@@ -36,7 +36,8 @@ INDEX_FILE = "index.parquet"
 VIDEOS_FILE = "videos.json"
 """Sizes and times of the videos' files (build/source_files.py); not part of what a build holds."""
 PASS_RATES_FILE = "pass_rates.parquet"
-"""Written beside a build by `strive-rl probe`; not part of it."""
+REPORT_FILE, CHOSEN_REPORT_FILE = "report.html", "report-chosen.html"
+"""Written beside a build by `strive-rl probe` and `strive-data report`; not part of it."""
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
 
 SHARD = r"shard-\d{6,9}"

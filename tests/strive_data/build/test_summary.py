@@ -137,6 +137,19 @@ def test_a_plain_build_is_one_line() -> None:
     ]
 
 
+def test_what_was_made_of_the_build_before_is_named(tmp_path: Path) -> None:
+    """Regression: a report of 7 samples lay beside a build of 12, and nothing said so."""
+    (tmp_path / "shard-000000.tar").touch()
+    assert len([*summary_lines(DONE, tmp_path, None)]) == 1
+    for name in ("report.html", "pass_rates.parquet"):
+        (tmp_path / name).touch()
+    *_, line = summary_lines(DONE, tmp_path, None)
+    assert "older" in line
+    assert ("report.html" in line, "pass_rates.parquet" in line, "chosen" in line) == (True, True, False)
+    assert "older" not in "".join(summary_lines(replace(DONE, unchanged=True), tmp_path, None))
+    assert len([*summary_lines(DONE, "memory://out", None)]) == 1
+
+
 def test_videos_that_gave_no_sample_are_counted_apart() -> None:
     """Regression: "4 samples of 7 videos" counted five that had failed."""
     (line,) = summary_lines(
