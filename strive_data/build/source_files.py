@@ -2,13 +2,13 @@
 
 `videos.json` has the size and the modification time of each file. It is no part of what the build holds:
 a copy of the same videos has other times. So a file that differs from it is read, and its packets decide.
-A folder of pictures goes by its own time, which changes with every picture that is put into it or
-removed, not when one is written over.
+A folder of pictures goes by the sums over its pictures and itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from strive_data.annotations.read import Annotations
-from strive_data.common.files import IMAGE_SUFFIXES, read_regular_file, write_json
+from strive_data.common.files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, read_regular_file, write_json
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult, jobs_of
@@ -29,7 +29,7 @@ from strive_data.shards.manifest import MAX_JSON_BYTES, VIDEOS_FILE, Manifest, p
 from strive_data.shards.output import Output
 
 FileState = tuple[int, int]
-"""Bytes (0 for a folder) and modification time in nanoseconds."""
+"""Bytes and modification time in nanoseconds; of a folder of pictures, their sums."""
 LISTED = 5
 
 
@@ -116,8 +116,18 @@ def _states(videos: Iterable[str], root: Path | str) -> dict[str, FileState]:
     for video in videos if isinstance(root, Path) else ():
         with suppress(OSError):  # a finished video may disappear
             status = Path(root, video).stat()
-            found[video] = 0 if stat.S_ISDIR(status.st_mode) else status.st_size, status.st_mtime_ns
+            found[video] = status.st_size, status.st_mtime_ns
+            if stat.S_ISDIR(status.st_mode):
+                found[video] = _folder_state(Path(root, video), status.st_mtime_ns)
     return found
+
+
+def _folder_state(folder: Path, time: int) -> FileState:
+    """The sums of a folder, whose own `time` changes with its names, not when a picture is written over."""
+    endings = (*PICTURE_SUFFIXES,)
+    with os.scandir(folder) as entries:
+        pictures = [each.stat() for each in entries if each.name.lower().endswith(endings)]
+    return sum(each.st_size for each in pictures), time + sum(each.st_mtime_ns for each in pictures)
 
 
 def _read(path: Path) -> dict[str, FileState]:
@@ -167,8 +177,8 @@ def _refusal(replaced: list[str], recorded: Mapping[str, FileState], now: Mappin
     shown = []
     for video in replaced[:LISTED]:
         before, after = recorded[video][0], now[video][0]
-        same = "of the same size" if after else "a folder of pictures"
-        shown.append(f"{video} ({f'{before:,} bytes, now {after:,}' if before != after else same})")
+        sizes = f"{before:,} bytes, now {after:,}" if before != after else "of the same size"
+        shown.append(f"{video} ({sizes})")
     more = f" and {len(replaced) - LISTED} more" if len(replaced) > LISTED else ""
     have = "is" if len(replaced) == 1 else "are"
     return (
