@@ -67,7 +67,7 @@ def save_models(home: Path) -> list[Path]:
                 untie(policy.model)
                 redraw(policy.model, seed=1)
             folders.append(home / f"{name} with a head {head}")
-            checkpoint.save(folders[-1], policy)
+            checkpoint.write(folders[-1], policy, checkpoint.snapshot(policy))
     return folders
 
 

@@ -25,11 +25,8 @@ from strive_rl.policy.lora import plain_weights
 
 
 class AsyncSaver:
-    """Runs save jobs one after the other: in a thread of its own where `background`, else at once.
-
-    A job's error is raised by the next `submit`, by `wait`, or at the end of the block that the saver is used
-    in.
-    """
+    """Runs save jobs one after the other: in a thread of its own where `background`, else at once. A job's
+    error is raised by the next `submit`, by `wait`, or at the end of the saver's block."""
 
     def __init__(self, *, background: bool) -> None:
         self.background = background
@@ -61,11 +58,11 @@ class AsyncSaver:
 
 
 def snapshot(policy: Policy, *, copy: bool = True) -> dict[str, torch.Tensor]:
-    """The weights as they are, on the CPU, under the names of the plain model; empty on all processes but the
-    first. With several processes all must call it.
+    """The merged weights on the CPU, under the names of the plain model; empty on all processes but the
+    first. All must call it.
 
-    They are merged and copied one by one, so that training may go on. Without `copy`, on a CPU, those that
-    need no merging are the policy's own: they must be written before the policy changes.
+    They are copies, so that training may go on. Without `copy`, on a CPU, those that need no merging are the
+    policy's own: they must be written before the policy changes.
     """
     own = policy.model.state_dict(keep_vars=True)
     # The first name of each tensor: tied weights have two, and are written once.
@@ -76,13 +73,6 @@ def snapshot(policy: Policy, *, copy: bool = True) -> dict[str, torch.Tensor]:
             first = first_of[id(own[name])] if name in own else name
             weights[name] = weights[first] if first in weights else tensor.to("cpu", copy=copy)
     return weights
-
-
-def save(folder: Path, policy: Policy, state: dict[str, Any] | None = None) -> None:
-    """Write the policy as it is, on the first process; with several all must call it."""
-    weights = snapshot(policy, copy=False)
-    if distributed.is_first():
-        write(folder, policy, weights, state)
 
 
 def write(

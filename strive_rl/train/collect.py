@@ -1,10 +1,9 @@
 """The rollouts of a step: its questions, sampled and rewarded; with dynamic sampling, further questions too.
 
-Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2). A question without a completion to learn
-(`groups.learned`) is left out of the update; so is one that is damaged or whose prompt cannot be made. A
-step takes as many new questions of the stream as are missing, until `data.questions_per_step` are informative
-or `rollout.dynamic_sampling_rounds` is reached. The cursor moves over every question taken, so an epoch still
-takes each question once.
+Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2): for each question without a completion to learn
+(`groups.learned`), damaged, or without a prompt, a step takes a new one of the stream, until
+`data.questions_per_step` are informative or `rollout.dynamic_sampling_rounds` is reached. The cursor moves
+over every question taken, so an epoch still takes each question once.
 
 Differs from the paper: DAPO draws whole batches and discards the surplus; here every informative question is
 learned. Like every filter on outcomes it changes the objective: a question counts by the probability that its
@@ -30,11 +29,10 @@ from strive_rl.train.state import TrainState
 
 
 def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, Cursor]:
-    """Sample and reward this process's part of the questions of the next step; all processes must call it.
+    """This process's rewarded groups of the next step in the order of the stream, what the record says of the
+    questions left out, and the cursor after those of all processes, who must all call it.
 
-    Gives its rewarded groups in the order of the stream, what the record says of the others, and the cursor
-    after the questions of all processes. Raises StriveError where the policy's probabilities are not finite,
-    and where no question of the step can be used.
+    Raises StriveError where the policy's probabilities are not finite, and where no question can be used.
     """
     made: list[Group] = []
     stats, after, found, step = StepStats(), run.cursor, 0, run.step + 1

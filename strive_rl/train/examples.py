@@ -62,11 +62,8 @@ def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[
 
 
 def make_dummy_example(policy: Policy) -> TrainExample:
-    """An example of zero advantage for a process that has no question left while others have.
-
-    One question about two small frames with one completion of two tokens: the shortest pass through every
-    weight that a real example uses. With a frozen vision tower its features are computed here, once.
-    """
+    """An example of zero advantage for a process that has no question left while others have: one completion
+    of two tokens about two small frames, the shortest pass through every weight that a real one uses."""
     unbounded = replace(policy, settings=replace(policy.settings, max_prompt_tokens=1 << 20))
     view = View(frames=np.zeros((2, 64, 64, 3), dtype=np.uint8), times=np.array([0.0, 1.0]), paired=True)
     question = Question(sample_id="dummy", video="", question="", answer="A", problem_type="free-form")

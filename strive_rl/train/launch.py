@@ -33,11 +33,8 @@ def launch(
     resume_from: Path | None = None,
     heldout: ShardSet | None = None,
 ) -> None:
-    """Train, and say how it ended. The first of several processes prints for all.
-
-    Raises DiskFullError where there is no room, SystemExit for a run that a signal stopped. The caller holds
-    the lock of `out` (preflight.locked).
-    """
+    """Train, and say how it ended. Raises DiskFullError where there is no room, SystemExit for a run that a
+    signal stopped. The caller holds the lock of `out` (preflight.locked)."""
     require_trackers(settings.log)
     made = partial(state.resume, resume_from=resume_from) if resume else state.start
     with distributed.processes(settings.timeout_minutes), listening() as stop, TrainProgress() as progress:

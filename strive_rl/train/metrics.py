@@ -1,8 +1,7 @@
 """What is recorded of a step: one record of numbers, and a few completions for people to read. Pure.
 
-METRICS.md has every name with its formula and its healthy range; a test holds the two together. With several
-processes each makes its own `StepStats`. The record is a function of all of them, so its means are over all
-questions and never means of means.
+METRICS.md has every name with its formula and its healthy range; a test holds the two together. The record
+is a function of the `StepStats` of all processes: its means are over all questions, never means of means.
 """
 
 from __future__ import annotations
@@ -47,9 +46,8 @@ class GroupStats:
 
     `rewards` by part, `total` among them, `advantages`, `lengths` in tokens and `finished` are [M, G];
     `prompt_tokens` [M]. `entropy_nats` is the sum over the `entropy_tokens` tokens whose entropy is known.
-    `evidence_seen` [M]: whether a frame of the variant lies in the evidence; empty where it is unknown.
-    `zero_advantage`: no completion differs in accuracy from those that it is compared with; `masked` counts
-    truncated ones that do, but are not learned; `informative`: some completion is learned.
+    `evidence_seen` [M] is empty where it is unknown. `masked` counts completions that differ in accuracy from
+    those that they are compared with, but are not learned.
     """
 
     problem_type: str
@@ -68,7 +66,7 @@ class GroupStats:
 
 @dataclass(kw_only=True, eq=False)
 class StepStats:
-    """One process's part of a step, which each stage fills; it can be sent to another process.
+    """One process's part of a step, which each stage fills.
 
     Of `collect`: `broken`, questions with damaged stored data; `dropped`, those whose prompt cannot be made
     or whose reward failed; `rounds` of dynamic sampling; `calls` of the user's reward function.
@@ -85,7 +83,7 @@ class StepStats:
 
 
 def group_stats(group: Group, settings: AlgorithmSettings) -> GroupStats:
-    """The stats of one question."""
+    """The stats of one rewarded question."""
     differs_MG = differs(group.reward_grid("accuracy"), settings.normalise)
     learned_MG = learned(group, settings)
     entropies = [value for row in group.completions for each in row for value in each.entropies]
@@ -236,10 +234,8 @@ def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def log_rows(step: int, groups: Sequence[Group], settings: AlgorithmSettings) -> list[dict[str, Any]]:
-    """Rows of rollouts.jsonl: of each question, the best and the worst completion under each variant.
-
-    Best and worst by reward, the first of equals; one row where they are the same.
-    """
+    """Rows of rollouts.jsonl: of each question the first best and the first worst completion under each
+    variant, one row where they are the same."""
     return [
         _row(step, group, m, g) | {"informative": informative}
         for group in groups

@@ -20,11 +20,8 @@ from strive_rl.config import OptimSettings
 
 
 def learning_rate(step: int, settings: OptimSettings, steps: int) -> float:
-    """Rate of the 0-based `step` of a run of `steps`.
-
-    Rises linearly to `lr` over `warmup_steps` steps; then constant, or on a line or half a cosine down to
-    `final_lr`, which is reached after `decay_steps` steps, or at the end of the run.
-    """
+    """Rate of the 0-based `step` of a run of `steps`: linearly up to `lr` over the warm-up; then constant, or
+    on a line or half a cosine down to `final_lr`, reached after `decay_steps` steps, or at the end."""
     first, end = settings.warmup_steps, settings.decay_steps or steps
     if step < first:
         return settings.lr * (step + 1) / first
@@ -83,10 +80,8 @@ class Optimizer:
                     weight.copy_(master)
 
     def state(self) -> dict[str, Any]:
-        """The state for `load`: plain values, and copies of whole tensors on the CPU.
-
-        All processes must call it; the first one alone gets the tensors.
-        """
+        """The state for `load`: plain values, and copies of whole tensors on the CPU, which the first process
+        alone gets; all must call it."""
         masters = {
             name: master
             for name, weight, master in zip(self._names, self._weights, self._masters, strict=True)

@@ -46,8 +46,7 @@ Shards = ShardSet | Sequence[ShardSet]
 @dataclass(kw_only=True, eq=False)
 class TrainState:
     """A run between two steps: `step` steps are done, `cursor` points to the next questions. `engine` samples
-    (None: the policy itself). `heldout` is evaluated on while it trains, `best` the highest accuracy there so
-    far."""
+    (None: the policy itself). `best` is the highest accuracy on `heldout` so far."""
 
     out: Path
     loader: Loader
@@ -67,10 +66,9 @@ class TrainState:
 def start(
     out: Path, *, shards: Shards, model: str, settings: TrainSettings, heldout: ShardSet | None = None
 ) -> TrainState:
-    """A new run into `out`, on one build or several; one that failed before its first step is replaced.
+    """A new run into `out`; one that failed before its first step is replaced.
 
-    With `heldout` it evaluates itself on that build (`settings.validation`). Raises UsageError where `out`
-    already holds a run, for a bad model, and for builds that cannot be used.
+    Raises UsageError where `out` already holds a run, for a bad model, and for builds that cannot be used.
     """
     require_run(out, resume=False)
     require_folder(out)

@@ -29,12 +29,7 @@ from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import AsyncSaver
 from strive_rl.train.collect import collect
 from strive_rl.train.examples import make_examples
-from strive_rl.train.metrics import (
-    QUESTIONS_KEPT,
-    group_stats,
-    log_rows,
-    step_record,
-)
+from strive_rl.train.metrics import QUESTIONS_KEPT, group_stats, log_rows, step_record
 from strive_rl.train.optimizer import learning_rate
 from strive_rl.train.state import TrainState
 from strive_rl.train.update import update
@@ -47,10 +42,9 @@ Observer = Callable[[dict[str, Any], int], None]
 
 
 def train_step(run: TrainState) -> dict[str, Any]:
-    """Run one step and return its record, which is appended to metrics.jsonl; some completions go to
-    rollouts.jsonl.
+    """Run one step, validate where that is due, and return the step's record.
 
-    Changes the run's policy, optimizer, cursor, step and best; validates where that is due.
+    Appends to metrics.jsonl and rollouts.jsonl; changes the run's policy, optimizer, cursor, step and best.
     """
     step, watch, settings = run.step + 1, Stopwatch(), run.settings
     groups, own, after = collect(run, watch)
@@ -108,9 +102,9 @@ def _rollout_log(step: int, groups: Sequence[Group], settings: AlgorithmSettings
 def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:
     """Train up to `settings.steps`, or until validation ends it; the folder of the finished model, OUT/model.
 
-    Every step appends to metrics.jsonl and rollouts.jsonl and calls `observe(record, steps)` on the first
-    process. Raises StoppedError, after a checkpoint, once a signal requests the end of any process. A GPU
-    trains while a checkpoint is written; on a CPU the two would slow each other down.
+    Calls `observe(record, steps)` after each step, on the first process. Raises StoppedError, after a
+    checkpoint, once a signal requests the end of any process. A GPU trains while a checkpoint is written; on
+    a CPU the two would slow each other down.
     """
     folder = run.out / run_folder.MODEL_FOLDER
     with closing(run.loader), AsyncSaver(background=run.policy.device.type == "cuda") as saver:

@@ -31,11 +31,10 @@ from strive_rl.train.examples import TrainExample
 from strive_rl.train.optimizer import Optimizer
 
 Sums = dict[str, Any]
-"""What passes, updates and processes add up to (`added`), by name. The sums of `policy_loss`, over tokens,
-each once for each update that it is in; `router`, the load of a mixture of experts. Of the tokens of the
-first update alone the gaps |log π in training − log π in sampling|, rounding unless something is wrong: their
-largest and their sum. `updates` and the mean `grad_norm` are the same on all processes. A name is missing
-where there is nothing to add up, as without an informative question."""
+"""What passes, updates and processes add up to (`added`), by name: the sums of `policy_loss`; `router`, the
+load of a mixture of experts; of the first update alone the largest and the sum of the tokens' gaps
+|log π in training − log π in sampling|, rounding unless something is wrong. `updates` and the mean
+`grad_norm` are the same on all processes. A name is missing where there is nothing to add up."""
 # Of these the largest is kept.
 LARGEST = ("logprob_gap", "grad_norm", "updates")
 FIRST_UPDATE = ("logprob_gap", "logprob_gap_mean", "first_tokens")
@@ -55,12 +54,10 @@ def update(
 ) -> Sums:
     """All updates of one step over its examples, `policy.groups_per_pass` questions in a pass.
 
-    Every process calls this with its share of the examples, and the result equals that of one process with
-    all of them; the sums are those of this process's share. `dummy` is computed, without effect, while other
-    processes have more passes.
-
-    Raises StriveError that names the step and the questions where the loss or the gradient is not finite, on
-    every process; the weights are then those before that update.
+    Every process calls this with its share of the examples and gets the sums of its share. `dummy` is
+    computed, without effect, while other processes have more passes. Raises StriveError on every process,
+    with the step and the questions, where the loss or the gradient is not finite; the weights are then those
+    before that update.
     """
     held = distributed.all_gather(len(examples))
     if not any(held):
@@ -105,8 +102,7 @@ def _accumulate(
     where: str,
     dummy: TrainExample | None,
 ) -> Sums:
-    """Add the gradients of one update to the optimizer, pass by pass. A loss that is not finite ends all
-    processes."""
+    """Add the gradients of one update to the optimizer, pass by pass."""
     size = policy.settings.groups_per_pass
     parts = [minibatch[start : start + size] for start in range(0, len(minibatch), size)]
     own = sum(each.advantages.size for each in minibatch), sum(each.tokens for each in minibatch), len(parts)
@@ -192,11 +188,8 @@ def with_fixed_logprobs(
     reference: Any | None,
     temperature: float,
 ) -> list[TrainExample]:
-    """The examples with the old and the reference log-probabilities that the loss uses.
-
-    A single update needs no old ones: the policy itself is the old policy. All processes must call this,
-    whatever their numbers of examples.
-    """
+    """The examples with the old and the reference log-probabilities that the loss uses; all processes must
+    call it. A single update needs no old ones: the policy itself is the old policy."""
     old: Sequence[torch.Tensor | None] = [None] * len(examples)
     references = old
     if settings.epochs_per_rollout * settings.minibatches > 1 and settings.old_logprobs == "trainer":
@@ -215,8 +208,7 @@ def with_fixed_logprobs(
 def fixed_logprobs(
     policy: Policy, examples: Sequence[TrainExample], temperature: float
 ) -> list[torch.Tensor]:
-    """Log-probabilities without gradients of all tokens of each example, `policy.groups_per_pass` examples in
-    a forward pass."""
+    """Log-probabilities of all tokens of each example, without gradients."""
     size = policy.settings.groups_per_pass
     vectors: list[torch.Tensor] = []
     with unsharded(policy.model), torch.no_grad():
@@ -238,8 +230,8 @@ def pass_logprobs(
 
 
 def load_reference(name: str, policy: Policy) -> Any:
-    """The model of the reference of a policy loaded as `name`: with low-rank adapters the policy's own, whose
-    adapters are then off; otherwise a frozen copy."""
+    """The reference of a policy loaded as `name`: with adapters the policy's own model, whose adapters are
+    off in its passes; otherwise a frozen copy."""
     if policy.settings.lora_rank:
         return policy.model
     settings = replace(policy.settings, train_vision=False, gradient_checkpointing=False)

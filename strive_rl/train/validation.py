@@ -1,8 +1,7 @@
 """Validation while training: the policy's accuracy on a held-out build, and the best checkpoint by it.
 
-Accuracy on held-out questions often peaks before the last step, so the checkpoint of the peak is kept (`best`
-in the run's folder links to it). Decisions are a function of the settings and of what a checkpoint holds: a
-resumed run keeps the same checkpoints and ends at the same step.
+Accuracy on held-out questions often peaks before the last step, so the checkpoint of the peak is kept. What
+is kept and when the run ends follows from what a checkpoint holds: a resumed run decides the same.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ def exhausted(run: TrainState) -> bool:
 def validate(run: TrainState, record: dict[str, Any]) -> None:
     """Evaluate after this step where that is due, move `run.best`, and add the result to the step's record.
 
-    All processes must call it; each answers its part of the questions. Raises StriveError where no held-out
-    question can be used, DamagedError for damaged stored data.
+    All processes must call it. Raises StriveError where no held-out question can be used, DamagedError for
+    damaged stored data.
     """
     due = run.step % run.settings.validation.every == 0 or run.step == run.settings.steps
     if run.heldout is None or not due:

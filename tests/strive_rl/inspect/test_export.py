@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
     kept = {"lora_rank": 4, "lora_scale": 1.5}
     jsonl.write_json(out / "settings.json", {"settings": {"policy": kept}, "model": str(tiny_folder)})
     state = {"step": 3, "adapters": adapter_weights(policy.model)}
-    checkpoint.save(run_folder.checkpoint_folder(out, 3), policy, state)
+    checkpoint.write(run_folder.checkpoint_folder(out, 3), policy, checkpoint.snapshot(policy), state)
     return out
 
 
@@ -67,9 +67,11 @@ def test_the_adapter_on_the_first_model_is_the_merged_model(
 
 def test_a_finished_model_comes_first(run: Path, tiny_policy: Policy, tmp_path: Path) -> None:
     copy = tmp_path / "run"
-    checkpoint.save(run_folder.checkpoint_folder(copy, 3), tiny_policy, {"adapters": {}})
+    checkpoint.write(
+        run_folder.checkpoint_folder(copy, 3), tiny_policy, checkpoint.snapshot(tiny_policy), {"adapters": {}}
+    )
     assert export(copy, tmp_path / "one") == copy / "checkpoint-000003"
-    checkpoint.save(copy / "model", tiny_policy)
+    checkpoint.write(copy / "model", tiny_policy, checkpoint.snapshot(tiny_policy))
     assert export(copy, tmp_path / "two") == copy / "model"
     with pytest.raises(UsageError, match="trained without adapters"):
         export(copy, tmp_path / "three", adapter=True)

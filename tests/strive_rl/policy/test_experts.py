@@ -64,7 +64,7 @@ def test_adapters_are_on_attention_and_shared_experts_alone(adapted: Policy) -> 
 def test_a_folder_has_the_layout_of_published_ones(tmp_path: Path) -> None:
     """Experts [E, in, out] of Qwen3-VL, which vLLM turns; and they are read as what they were."""
     made = load_policy(str(TINY_MODELS["qwen3_vl_moe"](tmp_path / "made")), PolicySettings(device="cpu"))
-    checkpoint.save(tmp_path / "saved", made)
+    checkpoint.write(tmp_path / "saved", made, checkpoint.snapshot(made))
     stored = load_file(tmp_path / "saved" / "model.safetensors")
     experts = "model.language_model.layers.0.mlp.experts"
     hidden, width = made.model.config.text_config.hidden_size, 24

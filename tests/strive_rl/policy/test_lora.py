@@ -74,7 +74,7 @@ def test_a_checkpoint_is_a_plain_folder_that_says_the_same(
     perturb(adapted)
     expected = answer_logprobs(adapted, make_group())
     assert (expected - answer_logprobs(any_policy, make_group())).abs().max() > 0.1
-    checkpoint.save(tmp_path / "model", adapted)
+    checkpoint.write(tmp_path / "model", adapted, checkpoint.snapshot(adapted))
     plain = load_policy(str(tmp_path / "model"), PolicySettings(device="cpu"))
     assert not adapter_weights(plain.model)
     torch.testing.assert_close(answer_logprobs(plain, make_group()), expected, atol=1e-4, rtol=0)

@@ -80,7 +80,7 @@ def test_transformers_loads_the_folder_and_so_does_an_older_version(
     source = TINY_MODELS[architecture](tmp_path / "source")
     policy = load_policy(str(source), PolicySettings(device="cpu"))
     folder = checkpoint_folder(tmp_path / "run", 12)
-    checkpoint.save(folder, policy, {"step": 12})
+    checkpoint.write(folder, policy, checkpoint.snapshot(policy), {"step": 12})
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint-000012"]
     require_intact(folder)
     again = load_policy(str(folder), PolicySettings(device="cpu"))
@@ -117,7 +117,9 @@ def test_only_checkpoints_count_and_the_highest_number_is_the_newest(
 ) -> None:
     assert run_folder.latest(tmp_path) is None
     for step in (9, 10):
-        checkpoint.save(checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
+        checkpoint.write(
+            checkpoint_folder(tmp_path, step), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": step}
+        )
     (tmp_path / "checkpoint-000011").mkdir()
     for name in ("checkpoint-best", "checkpoint-000012-backup", "checkpoint-9.old", ".checkpoint-000012.tmp"):
         shutil.copytree(tmp_path / "checkpoint-000009", tmp_path / name)
@@ -206,7 +208,9 @@ def test_damage_is_refused_by_name_and_the_newest_intact_checkpoint_is_offered(
     tiny_policy: Policy, tmp_path: Path, harm: object, name: str
 ) -> None:
     for step in (1, 2, 3):
-        checkpoint.save(checkpoint_folder(tmp_path, step), tiny_policy, {"step": step})
+        checkpoint.write(
+            checkpoint_folder(tmp_path, step), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": step}
+        )
     newest = checkpoint_folder(tmp_path, 3)
     harm(newest / name)  # type: ignore[operator]
     cut(checkpoint_folder(tmp_path, 2) / "tokenizer.json")
@@ -241,7 +245,7 @@ def test_a_snapshot_does_not_follow_the_training(tiny_folder: Path, tmp_path: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path, tiny_policy: Policy) -> Iterator[Path]:
     """A file system with room for one checkpoint and half of another."""
-    checkpoint.save(tmp_path / "once", tiny_policy, {"step": 0})
+    checkpoint.write(tmp_path / "once", tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 0})
     size = sum(path.stat().st_size for path in (tmp_path / "once").iterdir())
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -256,10 +260,14 @@ def small_disk(tmp_path: Path, tiny_policy: Policy) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_leaves_the_older_checkpoint_alone(
     tiny_policy: Policy, small_disk: Path, in_state: bool
 ) -> None:
-    checkpoint.save(checkpoint_folder(small_disk, 1), tiny_policy, {"step": 1})
+    checkpoint.write(
+        checkpoint_folder(small_disk, 1), tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 1}
+    )
     state = {"step": 2, "moments": torch.ones(1 << 22) if in_state else torch.ones(1)}
     with pytest.raises(DiskFullError) as caught:
-        checkpoint.save(checkpoint_folder(small_disk, 2), tiny_policy, state)
+        checkpoint.write(
+            checkpoint_folder(small_disk, 2), tiny_policy, checkpoint.snapshot(tiny_policy), state
+        )
     assert "\n" not in str(caught.value)
     assert "checkpoint-000001 stays" in str(caught.value)
     assert [path.name for path in small_disk.iterdir()] == ["checkpoint-000001"]
@@ -270,14 +278,14 @@ def test_a_failed_save_leaves_the_older_one(
     tiny_policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = checkpoint_folder(tmp_path, 1)
-    checkpoint.save(folder, tiny_policy, {"step": 1})
+    checkpoint.write(folder, tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 1})
 
     def broken_disk(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(torch, "save", broken_disk)
     with pytest.raises(OSError, match="Input/output"):
-        checkpoint.save(folder, tiny_policy, {"step": 2})
+        checkpoint.write(folder, tiny_policy, checkpoint.snapshot(tiny_policy), {"step": 2})
     assert load_state(folder) == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001"]
 
