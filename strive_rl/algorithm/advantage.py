@@ -59,8 +59,7 @@ def eta2(rewards_MG: npt.ArrayLike) -> float:
 def has_zero_advantage(accuracy_MG: npt.ArrayLike) -> bool:
     """Whether all M×G completions have equal accuracy: such a question is left out of the update.
 
-    It takes the accuracy part of the reward, never the shaped total: a difference in format alone would keep
-    a question from which nothing but format is learned.
+    Never asked of the shaped total: a difference in format alone would teach nothing but format.
     """
     return not differs(accuracy_MG, "joint").any()
 

@@ -1,8 +1,7 @@
-"""Several builds as one sequence of samples, and the groups of each step, read and decoded by background
-threads while the previous step runs.
+"""Several builds as one sequence of samples, and the groups of each step, read ahead by threads.
 
-Reading ahead changes the waiting time alone: a batch is a function of the cursor, and the cursor moves over
-taken batches only. The memory is bounded by `data.prefetch` + 1 batches.
+A batch is a function of the cursor, which moves over taken batches only: reading ahead changes the waiting
+time alone. The memory is bounded by `data.prefetch` + 1 batches.
 """
 
 from __future__ import annotations
@@ -76,10 +75,8 @@ class Builds:
 
 
 class Loader:
-    """Gives batches of groups by cursor. Each rank of `world_size` processes reads its own slice.
-
-    `neighbours` adds the next candidate to each frame.
-    """
+    """Gives batches of groups by cursor, to each rank of `world_size` processes its own slice. `neighbours`
+    as in `views.group_of`."""
 
     def __init__(
         self,
@@ -108,9 +105,8 @@ class Loader:
     def take(
         self, cursor: Cursor, size: int | None = None
     ) -> tuple[list[Group], list[SkippedQuestion], Cursor]:
-        """This rank's groups of the global batch at `cursor`, or of the `size` questions there; its damaged
-        questions (`data.broken = "skip"`), and the cursor after the global batch. Reading of the next batches
-        starts.
+        """This rank's groups of the global batch at `cursor`, or of the `size` questions there, its damaged
+        questions, and the cursor after the global batch. Starts to read the next batches.
 
         Raises DamagedError for damaged stored data where `data.broken = "stop"`.
         """

@@ -1,10 +1,9 @@
 """Which questions a step takes: a pure function of a seed, the sizes of the shards and a place in the stream.
 
-The samples form one endless stream, epoch after epoch, each epoch in its own order. A global batch is the
-next `batch_size` questions of the stream, so every batch has one size: where an epoch ends inside a batch,
-the next epoch fills it. Each epoch gives every sample exactly once. A rank takes its slice of the global
-batch (`rank_slice`): all ranks take equally many steps, and a resumed run takes the same batches on any
-number of processes. Whatever normalises a loss or an advantage over the batch counts the global batch.
+The samples form one endless stream, epoch after epoch, each in its own order and with every sample exactly
+once. A global batch is the next `batch_size` questions of the stream: where an epoch ends inside a batch, the
+next epoch fills it. A rank takes its slice of the global batch, so all take equally many steps, and a resumed
+run takes the same batches on any number of processes.
 """
 
 from __future__ import annotations

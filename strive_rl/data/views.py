@@ -1,8 +1,7 @@
 """A sample of a shard → the views of it that the policy sees.
 
-Training sees the M variants, as stored or drawn from the stored scores each epoch, with their spatial views
-(an evaluation's are in strive_rl/eval/frames.py). Settings that the shards cannot satisfy are refused before
-the first step, by name.
+Training sees the M variants, as stored or drawn from the stored scores each epoch, with their spatial views.
+An evaluation's are in strive_rl/eval/frames.py.
 """
 
 from __future__ import annotations
@@ -173,11 +172,10 @@ def group_of(sample: Sample, variants: Iterable[Indices], *, neighbours: bool = 
 
 
 def with_neighbours(chosen_K: Indices, held_S: Indices, candidates: int) -> Indices:
-    """Each chosen candidate followed by the next one of the video, int32 [2K]; the last candidate is
-    repeated.
+    """Each chosen candidate followed by the next one of the video, int32 [2K]; the last is repeated. So the
+    mean time of a pair lies within half a gap between candidates of the chosen frame's.
 
-    So a pair spans at most one gap between candidates, and its mean time lies within half a gap of the chosen
-    frame's. Raises UsageError where the next one is not among the candidates that are held.
+    Raises UsageError where the next one is not among the candidates that are held.
     """
     following = np.minimum(np.asarray(chosen_K) + 1, candidates - 1)
     missing = np.setdiff1d(following, held_S)

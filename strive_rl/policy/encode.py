@@ -1,7 +1,6 @@
 """A group → M prompts: ids, pixels and position ids, by the model's own processor.
 
-The processor never resamples frames and never enlarges them. Nothing is cut: a prompt longer than
-`max_prompt_tokens` is refused, as a sample that cannot be used or as the end of the run (`over_length`).
+The processor never resamples frames and never enlarges them. No prompt is cut: a longer one is refused.
 """
 
 from __future__ import annotations
@@ -33,11 +32,8 @@ OPENED_THOUGHT = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
 
 
 def user_text(question: Question, wording: PromptStyle = USUAL, *, still: bool = False) -> str:
-    """Question, options (one a line, where there are any), how to answer, and the form of the answer.
-
-    The text is a fixed function of the question; nothing of the true answer or its evidence enters it.
-    `still`: what the package itself says of the video is said of an image.
-    """
+    """Question, options (one a line), how to answer, and the form of the answer; nothing of the true answer
+    or its evidence. `still`: what the package itself says of the video is said of an image."""
     lines = [question.question.strip(), *(option.strip() for option in question.options)]
     asked = [THINK if wording.reason else DIRECT, ANSWER_FORM[question.problem_type]]
     if still:
@@ -72,11 +68,8 @@ def encode(policy: Policy, group: Group, seen: Patches | None = None) -> list[Pr
 
 
 def prompt_form(policy: Policy) -> str:
-    """How a prompt looks around a clip of one patch at half a second.
-
-    What stands around its time stamps depends on the version of transformers; a run records it, since a model
-    trained on one form should be read with the same.
-    """
+    """How a prompt looks around a clip of one patch at half a second. What stands around its time stamps
+    depends on the version of transformers, so a run records it, and is resumed with the same."""
     merge = int(policy.model.config.vision_config.spatial_merge_size)
     clip = Clip(grid=(1, merge, merge), times=np.array([0.0, 1.0]))
     return _with_clip(policy, _chat(policy, [{"type": "video"}]), clip)
@@ -117,8 +110,7 @@ def _chat(policy: Policy, content: Sequence[Mapping[str, str]]) -> str:
 
 
 def _with_clip(policy: Policy, chat: str, clip: Clip, *, still: bool = False) -> str:
-    """The chat with this clip in place of its video token, or of its image token with one token a merged
-    patch, as the processors of both architectures write it."""
+    """The chat with this clip in place of its one video or image token, as the processor writes it."""
     if still:
         token, processor = policy.processor.image_token, policy.processor.image_processor
         return chat.replace(token, token * int(np.prod(clip.merged(processor.merge_size))), 1)

@@ -57,10 +57,8 @@ class RngKey:
     variant: int = 0
 
     def uniforms(self, completions: int, tokens: int) -> npt.NDArray[np.float64]:
-        """Numbers in [0, 1), float64 [G, L]: a smaller G or L gives the first of a larger one's.
-
-        Of raw Philox bits, the same on every machine and numpy.
-        """
+        """Numbers in [0, 1), float64 [G, L], from raw Philox bits, the same on every machine and numpy: a
+        smaller G or L gives the first of a larger one's."""
         key = np.array([self.seed, self.epoch], dtype=np.uint64)
         places = [[0, self.position, (self.variant << 32) + g, PURPOSE] for g in range(completions)]
         counters = [np.array(place, dtype=np.uint64) for place in places]
@@ -81,11 +79,8 @@ class Sampling:
 def sample(
     policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
 ) -> list[list[Completion]]:
-    """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time.
-
-    `keys` has one for each prompt, unless `sampling.greedy`; equal keys, prompts and settings give equal
-    completions. Raises NotFiniteError where the model's probabilities are not numbers.
-    """
+    """G completions of each prompt, [P][G], `policy.prompts_per_pass` prompts at a time; `keys` as in
+    `RolloutEngine.sample`. Raises NotFiniteError where the model's probabilities are not numbers."""
     if not sampling.greedy and len(keys) != len(prompts):
         raise ValueError(f"{len(keys)} random keys for {len(prompts)} prompts")
     policy.model.eval()
@@ -240,8 +235,8 @@ class _Pass:
 def pick(probabilities_RV: torch.Tensor, uniforms_R: torch.Tensor) -> torch.Tensor:
     """Ids int64 [R]: the first whose cumulative probability exceeds the number; never one of probability 0.
 
-    Summed in float64, by blocks and then within one: in float32 the small probabilities of a large vocabulary
-    would be lost beside the sum, and a float64 sum for each id would take longer than all else of a draw.
+    Summed in float64, since float32 loses the small probabilities of a large vocabulary; by blocks and then
+    within one, since a float64 sum for each id would take longer than all else of a draw.
     """
     vocabulary = probabilities_RV.shape[-1]
     if vocabulary % BLOCK:

@@ -112,10 +112,8 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def freeze(model: Any, settings: PolicySettings) -> None:
-    """Freeze the vision tower unless it is trained; set up recomputation of activations where asked.
-
-    Only recomputation needs the training mode (these models have no dropout of their own).
-    """
+    """Freeze the vision tower unless it is trained; set up recomputation of activations where asked, which
+    alone needs the training mode (these models have no dropout)."""
     model.model.visual.requires_grad_(settings.train_vision)
     model.eval()
     if settings.gradient_checkpointing:

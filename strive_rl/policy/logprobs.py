@@ -27,11 +27,8 @@ from strive_rl.schema import Completion, Prompt
 def logprobs(
     policy: Policy, prompts: Sequence[Prompt], completions: Sequence[Sequence[Completion]], temperature: float
 ) -> torch.Tensor:
-    """Log-probabilities float32 [B, L] of the tokens of completions [P][G], B = ΣG in their order.
-
-    Rows are padded with 0 on the right up to the longest completion (`mask` marks the tokens). Differentiable
-    with respect to the policy's trainable parameters; the same distribution as in `sample`.
-    """
+    """Log-probabilities float32 [B, L] of the tokens of completions [P][G], B = ΣG in their order, with
+    gradients; padded with 0 on the right up to the longest completion (`mask` marks the tokens)."""
     policy.model.train(policy.settings.gradient_checkpointing)
     packed = pack([(p.ids, p.positions) for p in prompts], [[c.ids for c in row] for row in completions])
     flat = [completion for row in completions for completion in row]
@@ -57,11 +54,8 @@ def distribution(policy: Policy, hidden: torch.Tensor, temperature: float) -> to
 def token_logprobs(
     policy: Policy, hidden_TD: torch.Tensor, ids_T: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Log-probability of each id after its hidden state, float32 [T], differentiable.
-
-    The vocabulary is projected for `policy.logits_chunk_tokens` states at a time, and again in the backward
-    pass where there are several chunks: no more than one float32 chunk of logits [tokens, V] is held.
-    """
+    """Log-probability of each id after its hidden state, float32 [T], differentiable. One float32 chunk of
+    logits [`policy.logits_chunk_tokens`, V] is held: several are made again in the backward pass."""
     made: torch.Tensor = _TokenLogprobs.apply(
         hidden_TD, policy.model.lm_head.weight, ids_T, policy.suppressed, temperature,
         policy.settings.logits_chunk_tokens,

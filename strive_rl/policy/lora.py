@@ -1,7 +1,6 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) on the language model, by peft; the weights below stay frozen.
 
-The adapters are put into the model in place, so the rest of the policy does not depend on them. Sampling and
-checkpoints use the merged weights; a checkpoint is a plain transformers folder.
+The adapters are put into the model in place. Sampling and checkpoints use the merged weights.
 """
 
 from __future__ import annotations
@@ -27,10 +26,8 @@ BASE, DOWN, UP = ".base_layer.weight", f".lora_A.{NAME}.weight", f".lora_B.{NAME
 
 
 def add_adapters(model: Any, settings: PolicySettings) -> None:
-    """Put adapters of rank `settings.lora_rank` on every projection of the language model; train only them.
-
-    They start as the identity, with the same weights in every run. Raises UsageError where peft is missing.
-    """
+    """Put adapters on every projection of the language model, and train only them. They start as the
+    identity, with the same weights in every run. Raises UsageError where peft is missing."""
     config = adapter_config(settings)
     from peft import inject_adapter_in_model
 
@@ -54,12 +51,8 @@ def adapter_config(settings: PolicySettings) -> Any:
 
 
 def plain_weights(model: Any, scale: float) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and weights of the plain model one by one; with several processes all must take them, in this
-    order.
-
-    Adapters, times `scale`, are added in float32 and rounded once. Other weights are the model's own tensors,
-    of a sharded model put together.
-    """
+    """Names and whole weights of the plain model one by one; with several processes all must take them, in
+    this order. Adapters, times `scale`, are added in float32 and rounded once; others are the model's own."""
     own = model.state_dict(keep_vars=True)
     for name, tensor in own.items():
         if name.endswith(BASE):

@@ -113,20 +113,16 @@ class _Call:
     causal: bool
 
     def batch(self, queries: Sequence[torch.Tensor], keys: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Queries and keys [columns, heads, …] as the kernel takes them, [1, heads, columns, …].
-
-        Without a causal mask the query heads that share a key head become further queries.
-        """
+        """Queries and keys [columns, heads, …] as the kernel takes them, [1, heads, columns, …]; without a
+        causal mask the query heads that share a key head become further queries."""
         heads = (queries if self.causal else keys)[0].shape[1]
         made = [fold(each[self.queries].transpose(0, 1)[None], heads) for each in queries]
         return made + [each[self.keys].transpose(0, 1)[None] for each in keys]
 
 
 class PackedAttention:
-    """Attention over a packed row, for every layer; `kept` int64 [K] as in `Packed`, on the device.
-
-    With a `cache` the keys and values of every layer are stored in it.
-    """
+    """Attention over a packed row, for every layer; `kept` int64 [K] as in `Packed`, on the device. A `cache`
+    gets the keys and values of every layer."""
 
     def __init__(self, packed: Packed, device: torch.device, cache: PromptCache | None = None) -> None:
         self.kept = torch.from_numpy(packed.kept).to(device)
@@ -185,11 +181,8 @@ class PackedAttention:
 
 
 class _PackedFunction(torch.autograd.Function):
-    """Forward and backward of `PackedAttention`: queries [N or K, H, D], keys and values [N, A, D].
-
-    A part's backward takes the joint output and log-sum-exp: they turn its scores into the joint
-    probabilities, so that gradients of the parts add up.
-    """
+    """Forward and backward of `PackedAttention`: queries [N or K, H, D], keys and values [N, A, D]. With the
+    joint output and log-sum-exp, the gradients of the parts add up."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> torch.Tensor:

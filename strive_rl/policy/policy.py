@@ -1,8 +1,8 @@
 """A loaded policy, and what differs from one architecture to the next, behind a protocol.
 
-An `Architecture` says how the frames of a clip become pixels, text and position ids. Everything else of the
-policy (vision, sampling, packed rows, log-probabilities) is one code for all of them. To add one, write a
-class like those of `qwen2_5_vl` and `qwen3_vl` and add its name to `architectures.ARCHITECTURES`.
+An `Architecture` says how the frames of a clip become pixels, text and position ids; all else is one code
+for all of them. To add one, write a class like those of `qwen2_5_vl` and `qwen3_vl` and add its name to
+`architectures.ARCHITECTURES`.
 
 Shape letters: T temporal patches of a clip, H×W patches of each, N video tokens (after merging), D width of
 the language model, R rows, L tokens of a prompt.
@@ -73,7 +73,7 @@ class Policy:
     """A loaded model with its processor.
 
     `suppressed` bool [V] marks the ids that are never sampled: vision tokens, which would break the next
-    forward pass, and ids beyond the tokenizer, which decode to nothing; `end_ids` end one.
+    forward pass, and ids beyond the tokenizer. `end_ids` end a completion.
     """
 
     model: Any
@@ -96,10 +96,7 @@ class Policy:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def fsdp_forward(self, work: Callable[[], T]) -> T:
-        """Run `work`, which calls the model, as one forward pass of a sharded model.
-
-        Every stage that calls the methods below does so inside one such call.
-        """
+        """Run `work`, which calls the methods below, as one forward pass of a sharded model."""
         run: Callable[[Callable[[], T]], T] | None = getattr(self.model, THROUGH, None)
         return run(work) if run else work()
 

@@ -38,9 +38,9 @@ def video_positions(times_T: Times, height: int, width: int, tokens_per_second: 
 def prompt_positions(is_video_L: npt.NDArray[np.bool_], runs: Sequence[Ids]) -> Ids:
     """Positions of text around runs of video tokens: int64 [3, L].
 
-    `is_video_L` marks the runs; the positions of each, [3, N], are counted from its first token. ValueError
-    where the marks are not runs of these lengths. Text counts up by one on all axes; what follows a run
-    starts at the largest position so far plus one.
+    `is_video_L` marks the runs; `runs` are their positions [3, N], counted from the first token of each. Text
+    counts up by one on all axes; what follows a run starts at the largest position so far plus one.
+    ValueError where the marks are not runs of these lengths.
     """
     edges = np.flatnonzero(np.diff(is_video_L.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
     lengths, expected = [int(end - start) for start, end in edges], [run.shape[1] for run in runs]

@@ -24,11 +24,8 @@ from strive_rl.policy.policy import THROUGH, WHOLE
 
 
 def shard(model: Any, device: torch.device) -> None:
-    """Lay a model over all processes, in place; with one process nothing is done.
-
-    Every process must have loaded the same weights. Parameters become DTensors, so an optimizer is made after
-    this.
-    """
+    """Lay a model, of which every process has loaded the same weights, over all processes, in place.
+    Parameters become DTensors, so an optimizer is made after this. With one process nothing is done."""
     if distributed.world_size() == 1:
         return
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
@@ -45,11 +42,8 @@ def shard(model: Any, device: torch.device) -> None:
 
 @contextmanager
 def unsharded(model: Any) -> Iterator[None]:
-    """Hold all weights of a model on each process in this context: no pass in it waits for another process.
-
-    For sampling and other passes that need no gradient, of which processes take different numbers. Costs the
-    memory of all weights. Every process must enter and leave it.
-    """
+    """Hold all weights of a model on each process in this context, for passes without gradients, of which
+    processes take different numbers: none waits for another process. All must enter and leave it."""
     units = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for unit in units:
         unit.unshard()

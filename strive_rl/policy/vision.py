@@ -94,11 +94,8 @@ def read_packed(
 
 
 def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Arguments of `Policy.forward` for a packed row of these prompts.
-
-    `inputs_embeds` [1, N, D]: text from the table, video tokens from the prompts' features. Deep features are
-    added to the states of the video tokens behind the first decoder layers.
-    """
+    """Arguments of `Policy.forward` for a packed row of these prompts: embeddings [1, N, D], of video tokens
+    the prompts' features, and the deep features, which are added behind the first decoder layers."""
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
     is_video = torch.zeros(1, len(packed.ids), dtype=torch.bool)

@@ -62,8 +62,8 @@ class BuiltinEngine:
 
 @contextmanager
 def newest_weights(engine: RolloutEngine | None, policy: Policy) -> Iterator[None]:
-    """Sampling by all processes with the policy's weights: each process holds all of them (`unsharded`), and
-    so does the engine, which sleeps after this context. A StriveError of one process ends all others."""
+    """Sampling by all processes with all of the policy's newest weights, by the engine too, which sleeps
+    after this context. A StriveError of one process ends all others."""
     with unsharded(policy.model), distributed.propagate_errors():
         if engine:
             engine.wake()

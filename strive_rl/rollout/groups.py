@@ -20,10 +20,8 @@ from strive_rl.schema import Completion, Group, Prompt, SkippedQuestion
 
 
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group], list[SkippedQuestion]]:
-    """The groups with their prompts and vision features, and the questions whose prompt cannot be made.
-
-    Groups that share a view (the same object) share its pixels and features.
-    """
+    """The groups with their prompts and vision features, and the questions whose prompt cannot be made. A
+    view (the same object) that several groups share is read once."""
     encoded, skipped = [], []
     seen: Patches = {}
     for group in groups:
@@ -88,10 +86,9 @@ def reward_groups(
 def learned(group: Group, settings: AlgorithmSettings) -> npt.NDArray[np.bool_]:
     """Which completions the update learns, [M, G]; a question with one of them is informative.
 
-    Completions that are compared with equally accurate ones only are not learned. Accuracy decides, never
-    the shaped total: a difference in format alone would teach format alone. With `mask_truncated` those that
-    did not end by themselves are not, either (DAPO's overlong filtering, arXiv 2503.14476): their rewards
-    count in the means, but none of their tokens is learned.
+    Those that are compared with equally accurate ones only are not learned, nor with `mask_truncated` those
+    that did not end by themselves (DAPO's overlong filtering, arXiv 2503.14476): their rewards count in the
+    means, but none of their tokens is learned.
     """
     kept_MG = differs(group.reward_grid("accuracy"), settings.normalise)
     if not settings.mask_truncated:

@@ -90,8 +90,6 @@ class VllmEngine:
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
     ) -> list[list[Completion]]:
         """G completions of each prompt, [P][G]; equal keys, prompts and weights give equal completions."""
-        if not sampling.greedy and len(keys) != len(prompts):
-            raise ValueError(f"{len(keys)} random keys for {len(prompts)} prompts")
         engine, numbers = self._llm.llm_engine, {}
         done: dict[int, Any] = {}
         for number, prompt in enumerate(prompts):
