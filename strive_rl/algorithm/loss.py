@@ -69,7 +69,7 @@ def policy_loss(
     """Loss to minimise (scalar) and metrics, of one micro-batch of an optimizer step.
 
     `completions` and `tokens` count the whole optimizer step, over all its micro-batches and processes: so
-    the losses and gradients of micro-batches **add up** to those of the whole step, however it is cut.
+    losses and gradients **add up** to those of the whole step, however it is cut.
 
     Metrics are sums over this micro-batch's tokens, to be added up and divided by `tokens` at the end:
     `ratio` (ρ), `clipped` (tokens whose gradient the clip cuts off), `kl` (k3 estimate of KL(old ‖ policy),
@@ -149,12 +149,8 @@ def policy_ratio(log_ratio_BL: Tensor, mask_BL: Tensor, loss: LossName) -> Tenso
 
 
 def token_weights(mask_BL: Tensor, settings: AlgorithmSettings, *, completions: int, tokens: int) -> Tensor:
-    """The weight of each token's loss in the optimizer step, float64 [B, 1] or [1, 1].
-
-    GRPO and GSPO weigh all completions alike, 1/(tokens of the completion · completions); Dr.GRPO all tokens
-    alike, 1/(constant · completions); DAPO all tokens of a batch alike, 1/tokens. A completion without tokens
-    has no loss.
-    """
+    """The weight of each token's loss in the optimizer step, float64 [B, 1] or [1, 1]: GRPO and GSPO
+    1/(tokens of the completion · completions), Dr.GRPO 1/(constant · completions), DAPO 1/tokens."""
     if settings.loss in ("grpo", "gspo"):
         tokens_B1 = mask_BL.sum(dim=1, keepdim=True).clamp(min=1)
         return 1 / (tokens_B1.double() * completions)

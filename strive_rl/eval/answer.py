@@ -12,7 +12,7 @@ from strive_rl.data.views import group_of
 from strive_rl.eval.config import Column, EvalSettings
 from strive_rl.eval.frames import evaluation_views
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
+from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, PromptStyle, Reward, SampleRef, View
 
@@ -124,7 +124,7 @@ def answer(
     groups = groups_of(policy, asked, chosen)
     encoded, skipped = encode_groups(policy, groups)
     drawn = sampling_of(column, settings)
-    sampled = sample_groups(engine or BuiltinEngine(policy), encoded, drawn, settings.seed)
+    sampled = sample_groups(policy, encoded, drawn, settings.seed, engine)
     rewarded, _, _ = reward_groups(sampled)
     answers = []
     for group in rewarded:

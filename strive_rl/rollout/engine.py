@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -18,7 +17,7 @@ from strive_data.errors import UsageError
 from strive_rl.common import distributed
 from strive_rl.common.preflight import require_engine
 from strive_rl.config import EngineSettings
-from strive_rl.policy import Policy, Prompt, RngKey, Sampling, sample
+from strive_rl.policy import Policy, Prompt, RngKey, Sampling
 from strive_rl.policy.lora import plain_weights
 from strive_rl.policy.sharding import unsharded
 from strive_rl.schema import Completion
@@ -33,7 +32,7 @@ VLLM_DEFAULTS = {
 
 
 class RolloutEngine(Protocol):
-    """Samples from a copy of the weights."""
+    """Samples from a copy of the weights; None stands for the policy's own loop on its own weights."""
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
@@ -51,13 +50,6 @@ class RolloutEngine(Protocol):
 
     def wake(self) -> None:
         """Take the memory back; a `sync` must follow."""
-
-
-class BuiltinEngine:
-    """The policy's own loop, on its own weights: always the newest."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.sample = partial(sample, policy)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -14,8 +15,8 @@ from strive_data.errors import SampleError, StriveError
 from strive_rl.algorithm.advantage import differs
 from strive_rl.algorithm.reward import PUBLISHED, Rules, rewards_of
 from strive_rl.config import AlgorithmSettings
-from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, with_features
-from strive_rl.rollout.engine import BuiltinEngine, RolloutEngine
+from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, sample, with_features
+from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import Completion, Group, Prompt, SkippedQuestion
 
 
@@ -36,9 +37,13 @@ def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group],
 
 
 def sample_groups(
-    engine: RolloutEngine | BuiltinEngine, groups: Sequence[Group], sampling: Sampling, seed: int = 0
+    policy: Policy,
+    groups: Sequence[Group],
+    sampling: Sampling,
+    seed: int = 0,
+    engine: RolloutEngine | None = None,
 ) -> list[Group]:
-    """The groups with G completions of each prompt.
+    """The groups with G completions of each prompt, by an engine or by the policy's own loop.
 
     A completion is a function of the seed, the group's `ref` and the number of its variant, whatever else is
     in the batch: an exact resume needs no saved random state.
@@ -49,7 +54,8 @@ def sample_groups(
         if group.ref is None:
             raise ValueError(f"question {group.question.sample_id} has no ref to key its random numbers")
         keys += [RngKey(seed=seed, variant=m, **asdict(group.ref)) for m in range(len(group.views))]
-    rows = iter(engine.sample(prompts, sampling, keys))
+    draw = engine.sample if engine else partial(sample, policy)
+    rows = iter(draw(prompts, sampling, keys))
     return [
         replace(group, completions=tuple(_opened(prompt, next(rows)) for prompt in group.prompts))
         for group in groups

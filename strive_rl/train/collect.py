@@ -21,7 +21,7 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.common.progress import phase
 from strive_rl.data import Cursor
 from strive_rl.policy import NotFiniteError, Sampling
-from strive_rl.rollout.engine import BuiltinEngine, newest_weights
+from strive_rl.rollout.engine import newest_weights
 from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
 from strive_rl.schema import Group
 from strive_rl.train.metrics import StepStats
@@ -68,14 +68,14 @@ def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, 
 
 def _sampled(run: TrainState, groups: Sequence[Group], step: int) -> list[Group]:
     """The groups with their completions. An error about probabilities names the step and the questions."""
-    rollout, engine = run.settings.rollout, run.engine or BuiltinEngine(run.policy)
+    rollout = run.settings.rollout
     sampling = Sampling(
         completions=rollout.completions,
         max_new_tokens=rollout.max_new_tokens,
         temperature=rollout.temperature,
     )
     try:
-        return sample_groups(engine, groups, sampling, run.settings.seed)
+        return sample_groups(run.policy, groups, sampling, run.settings.seed, run.engine)
     except NotFiniteError as error:
         ids = ", ".join(group.question.sample_id for group in groups)
         raise StriveError(

@@ -31,7 +31,6 @@ from strive_rl.config import AlgorithmSettings, DataSettings, OptimSettings, Pol
 from strive_rl.data import Builds, Cursor, Loader
 from strive_rl.policy import Policy, Sampling, load_policy, logprobs
 from strive_rl.policy.logprobs import mask
-from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, sample_groups
 from strive_rl.schema import Group, Reward
 from strive_rl.train import checkpoint
@@ -77,7 +76,7 @@ def train(shards: str, model: str, steps: int, settings: Settings) -> Iterator[t
 def roll_out(policy: Policy, groups: Sequence[Group], settings: Settings) -> list[Group]:
     """Prompts, M×G completions and their rewards."""
     encoded, _ = encode_groups(policy, groups)
-    sampled = sample_groups(BuiltinEngine(policy), encoded, settings.sampling, settings.seed)
+    sampled = sample_groups(policy, encoded, settings.sampling, settings.seed)
     return [replace(group, rewards=rewards(group)) for group in sampled]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, SampleRef
 from strive_rl.train.examples import TrainExample, make_examples
@@ -47,7 +46,7 @@ def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int 
     ]
     encoded, _ = encode_groups(policy, groups)
     sampling = Sampling(completions=4, max_new_tokens=5, temperature=TEMPERATURE)
-    done, _, _ = reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling, seed=1))
+    done, _, _ = reward_groups(sample_groups(policy, encoded, sampling, seed=1))
     return done
 
 

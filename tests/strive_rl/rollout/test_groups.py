@@ -11,7 +11,6 @@ import pytest
 
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
 from strive_rl.schema import Group, SampleRef
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion, rewarded
@@ -55,7 +54,7 @@ def test_each_group_gets_its_own_m_by_g_completions(
     policy = answering(tiny_policy)
     encoded, skipped = encode_groups(policy, groups)
     sampling = Sampling(completions=3, max_new_tokens=5, temperature=4.0)
-    done, _, _ = reward_groups(sample_groups(BuiltinEngine(policy), encoded, sampling))
+    done, _, _ = reward_groups(sample_groups(policy, encoded, sampling))
     assert skipped == []
     assert [group.question.sample_id for group in done] == ["a", "b", "c"]
     assert [group.reward_grid().shape for group in done] == [(2, 3), (1, 3), (2, 3)]
@@ -76,7 +75,7 @@ def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
 
 def test_no_groups_give_none(tiny_policy: Policy) -> None:
     assert encode_groups(tiny_policy, []) == ([], [])
-    assert sample_groups(BuiltinEngine(tiny_policy), [], Sampling(completions=2, max_new_tokens=3)) == []
+    assert sample_groups(tiny_policy, [], Sampling(completions=2, max_new_tokens=3)) == []
 
 
 def test_completions_depend_on_seed_ref_and_variant_alone(
@@ -90,7 +89,7 @@ def test_completions_depend_on_seed_ref_and_variant_alone(
 
     def ids(some: list[Group], seed: int = 0) -> list[Any]:
         encoded, _ = encode_groups(tiny_policy, some)
-        sampled = sample_groups(BuiltinEngine(tiny_policy), encoded, sampling, seed)
+        sampled = sample_groups(tiny_policy, encoded, sampling, seed)
         return [[[c.ids for c in row] for row in group.completions] for group in sampled]
 
     whole = ids(groups)
@@ -113,6 +112,6 @@ def test_a_thought_that_the_chat_template_opens_belongs_to_the_completion(
     encoded, _ = encode_groups(tiny_policy, [make_group()])
     assert {prompt.opening for group in encoded for prompt in group.prompts} == {opening}
     greedy = Sampling(completions=1, max_new_tokens=2, greedy=True)
-    ((completion,),) = sample_groups(BuiltinEngine(tiny_policy), encoded, greedy)[0].completions
+    ((completion,),) = sample_groups(tiny_policy, encoded, greedy)[0].completions
     sampled = tiny_policy.tokenizer.decode(completion.ids, skip_special_tokens=True)
     assert completion.text == opening + sampled

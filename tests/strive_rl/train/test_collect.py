@@ -79,7 +79,7 @@ class FakePolicy:
         return kept, [SkippedQuestion(sample_id=name, reason="too long") for name in skipped]
 
     def sample_groups(
-        self, policy: Any, groups: Sequence[Group], sampling: Sampling, seed: int
+        self, policy: Any, groups: Sequence[Group], sampling: Sampling, seed: int, engine: None
     ) -> list[Group]:
         positions = [cast(SampleRef, each.ref).position for each in groups]
         self.calls.append(positions)

@@ -9,7 +9,6 @@ from strive_rl.algorithm.reward import Rules
 from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Sampling, load_policy
-from strive_rl.rollout.engine import BuiltinEngine
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.train.examples import make_examples
 from strive_rl.train.optimizer import Optimizer
@@ -45,7 +44,7 @@ class Ours:
             raise ValueError(f"a prompt was dropped: {skipped[0].reason}")
         self.prompt_tokens = len(encoded[0].prompts[0].ids)
         watch.lap("encode")
-        sampled = sample_groups(BuiltinEngine(self.policy), encoded, self.sampling, seed=self.steps)
+        sampled = sample_groups(self.policy, encoded, self.sampling, seed=self.steps)
         watch.lap("rollout")
         groups = with_advantages(reward_groups(sampled, REWARD)[0], self.algorithm)
         self.steps += 1
