@@ -173,7 +173,7 @@ def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings
     """The builds as one. Raises UsageError where they cannot serve the settings; warns of shared held-out
     videos."""
     from strive_rl.data import Builds
-    from strive_rl.eval.frames import require_heldout, trained_videos
+    from strive_rl.eval.heldout import require_heldout, trained_videos
 
     builds = Builds(data)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
@@ -278,7 +278,7 @@ def study(
     from strive_data.shards.reader import ShardSet
     from strive_rl.data import Builds
     from strive_rl.data.dataset import multiples_of
-    from strive_rl.eval.frames import trained_videos
+    from strive_rl.eval.heldout import trained_videos
     from strive_rl.policy.load import warn_if_resized
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table

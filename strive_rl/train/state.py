@@ -29,7 +29,7 @@ from strive_rl.common.run_settings import (
 )
 from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Builds, Cursor, Loader, cursor_of
-from strive_rl.eval.frames import require_heldout
+from strive_rl.eval.heldout import require_heldout
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from strive_data.common.text import plural
@@ -16,10 +16,10 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import distributed
 from strive_rl.common.progress import phases_of
 from strive_rl.common.run_folder import BEST_LINK
-from strive_rl.config import EngineSettings, TrainSettings
+from strive_rl.config import TrainSettings
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
-from strive_rl.eval.frames import IMPORTANCE, TRAINING
+from strive_rl.eval.heldout import chosen_places, evaluation_settings, frame_sampler
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import newest_weights
@@ -80,30 +80,6 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
     record["heldout"] = heldout_record(rows, dropped, settings, run.step)
     run.best = updated(run.best, run.step, record["heldout"]["accuracy"])
     record["seconds"]["heldout"] = round(max(distributed.all_gather(time.perf_counter() - began)), 4)
-
-
-def evaluation_settings(settings: TrainSettings) -> EvalSettings:
-    """How the run's policy is evaluated: greedily, with the run's own policy and engine settings."""
-    engine = {field.name: getattr(settings.rollout, field.name) for field in fields(EngineSettings)}
-    return EvalSettings(
-        policy=settings.policy,
-        samplers=(frame_sampler(settings),),
-        max_new_tokens=settings.rollout.max_new_tokens,
-        seed=settings.seed,
-        **engine,
-    )
-
-
-def frame_sampler(settings: TrainSettings) -> str:
-    """The sampler of the held-out frames, "training" resolved."""
-    given = settings.validation.sampler
-    return settings.data.sampler or IMPORTANCE if given == TRAINING else given
-
-
-def chosen_places(samples: int, questions: int | None) -> list[int]:
-    """Places of the questions that are asked: all, or `questions` of them spread evenly. Pure."""
-    count = min(samples, questions or samples)
-    return [place * samples // count for place in range(count)]
 
 
 def require_readable(heldout: ShardSet | None, policy: Policy, settings: TrainSettings) -> None:

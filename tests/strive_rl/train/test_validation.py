@@ -16,13 +16,14 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl, run_folder
 from strive_rl.common.model_folder import STATE_FILE, load_state
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings, ValidationSettings
+from strive_rl.eval.heldout import chosen_places, evaluation_settings
 from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
 from strive_rl.train import trainer, validation
 from strive_rl.train.metrics import MEASURED
 from strive_rl.train.state import TrainState, resume, start
 from strive_rl.train.trainer import fit
-from strive_rl.train.validation import Best, chosen_places, closing_lines, updated
+from strive_rl.train.validation import Best, closing_lines, updated
 from tests.strive_rl.made.shards import make_shards
 from tests.strive_rl.train.test_trainer import quiet, settings
 
@@ -170,7 +171,7 @@ def test_nothing_that_can_be_asked_stops_the_run(
 ) -> None:
     """Prompts that never fit are an error, and never an accuracy over nothing."""
     small = replace(tiny_policy, settings=PolicySettings(device="cpu", max_prompt_tokens=50))
-    given = validation.evaluation_settings(validated(1))
+    given = evaluation_settings(validated(1))
     ((rows, dropped),) = validation.predict(small, builds["heldout"], given, None, [0, 1])
     with pytest.raises(StriveError, match=r"step 3: none of 2 held-out questions.*max_prompt_tokens"):
         validation.heldout_record(rows, dropped, given, 3)
@@ -201,7 +202,7 @@ def test_a_link_follows_the_best_and_goes_with_it(tmp_path: Path) -> None:
 def test_the_frames_are_those_of_training(sampler: str, drawn: str | None, expected: str) -> None:
     """Regression: held-out accuracy was that of uniform frames, .45 where those of training gave .71."""
     given = TrainSettings(data=DataSettings(sampler=drawn), validation=ValidationSettings(sampler=sampler))
-    assert validation.evaluation_settings(given).samplers == (expected,)
+    assert evaluation_settings(given).samplers == (expected,)
 
 
 def test_weights_do_not_depend_on_being_evaluated(
