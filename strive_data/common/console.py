@@ -55,16 +55,16 @@ def say_now(text: str) -> None:
 
 
 @contextmanager
-def terminable(say: Callable[[str], None] = say_now) -> Iterator[None]:
-    """In the block a signal of ENDING is answered at once by `say` and raises: KeyboardInterrupt for SIGINT,
-    else Terminated. A second one ends the process."""
+def terminable(say: Callable[[str], None] = say_now, *, interrupts: bool = True) -> Iterator[None]:
+    """In the block a signal of ENDING is answered at once by `say` and raises Terminated, or
+    KeyboardInterrupt for SIGINT where it `interrupts`. A second one ends the process."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if GIVE_UP.is_set():
             end_by(number)
         GIVE_UP.set()
         say(f"{signal.Signals(number).name}: stopping; again to stop now")
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        raise KeyboardInterrupt if interrupts and number == signal.SIGINT else Terminated(number)
 
     with handling(stop):
         try:
@@ -209,7 +209,13 @@ def run(app: typer.Typer) -> NoReturn:
             if name in RENAMED:
                 raise UsageError(f"{name} is {RENAMED[name]} now")
         try:
-            app(arguments)
+            # A command that has more to say answers signals itself. Before it, typer builds the options by
+            # `exec`: CPython then dies of a KeyboardInterrupt, even of one that is caught.
+            say = say_now if os.environ.get("RANK", "0") == "0" else lambda _: None
+            with terminable(say, interrupts=False):
+                app(arguments)
+        except Terminated as stop:
+            code = stop.exit_code
         except SystemExit as end:
             if not isinstance(end.code, int | None):
                 raise

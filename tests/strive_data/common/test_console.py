@@ -53,6 +53,45 @@ def test_a_second_signal_ends_the_process() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "\nSIGINT: stopping; again to stop now\n")
 
 
+@pytest.mark.parametrize("package", ["strive_data", "strive_rl"])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_has_an_answer_before_the_command_line_is_imported(
+    package: str, number: signal.Signals
+) -> None:
+    """Regression: it ended the command without a word, or with a traceback of some import."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{package}.cli': os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"from {package}.__main__ import main\n"
+        f"signal.signal({int(number)}, signal.SIG_DFL)\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (128 + number, f"stopped by {number.name}\n")
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_before_a_command_has_its_own_answer_is_one_line(number: signal.Signals) -> None:
+    """In `exec`, as where typer builds options; the cleaning up of the command is done."""
+    program = (
+        "from strive_data.common import console\n"
+        "app = console.make_app('test')\n"
+        "@app.command()\n"
+        "def one() -> None:\n"
+        f"    try: exec('import os; os.kill(os.getpid(), {int(number)})')\n"
+        "    finally: print('cleaned')\n"
+        "@app.command()\n"
+        "def two() -> None: pass\n"
+        "console.run(app)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "one"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "cleaned\n")
+    assert done.stderr == f"\n{number.name}: stopping; again to stop now\n"
+
+
 def test_a_full_standard_output_is_one_line() -> None:
     program = (
         "from strive_data.common import console\n"
