@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from numbers import Real
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from strive_data.common.imports import imported
@@ -25,8 +24,7 @@ from strive_rl.answers.accuracy import (
     has_form,
     outside_thoughts,
 )
-from strive_rl.common.calls import CallLimits, NoAnswerError, Outcome, call_all
-from strive_rl.common.model_folder import one_line
+from strive_rl.common.calls import CallLimits, Outcome, call_all
 from strive_rl.config import JUDGE, JUDGE_CALLS_AT_ONCE, JUDGE_RETRIES, JUDGE_TIMEOUT_SECONDS, RewardSettings
 from strive_rl.schema import Reward
 
@@ -52,14 +50,6 @@ def custom_parts(result: object, where: str) -> dict[str, float]:
             raise StriveError(f"{where} gave {part} = {_shown(value)}, expected a number from 0 to 1")
         parts[part] = float(value)
     return parts
-
-
-def _described(error: BaseException) -> str:
-    if isinstance(error, NoAnswerError):
-        return f"failed: {error}"
-    last, name, said = extract_tb(error.__traceback__)[-1], type(error).__name__, one_line(error)
-    said = said if said.startswith(name) else f"{name}: {said}"
-    return f"raised {said} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _shown(value: object) -> str:
@@ -182,8 +172,7 @@ def _results(
         if isinstance(outcome.error, StriveError):
             raise outcome.error
         if outcome.error is not None:
-            tried = f" after {outcome.tries} tries" if outcome.tries > 1 else ""
-            failure = StriveError(f"{where} {_described(outcome.error)}{tried}")
+            failure = StriveError(f"{where} {outcome.failure}")
             failure.__cause__ = outcome.error
             return failure
     if not rules.sees_group:

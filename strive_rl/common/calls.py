@@ -15,11 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from inspect import iscoroutinefunction
+from pathlib import Path
 from threading import Thread, current_thread, main_thread
+from traceback import extract_tb
 from typing import Any
 
 from strive_data.common.storage import GIVE_UP
 from strive_data.errors import StriveError, Terminated
+from strive_rl.common.model_folder import one_line
 
 # Before the second try of a call; each further wait is twice as long, up to LONGEST_WAIT_SECONDS.
 WAIT_SECONDS = 1.0
@@ -36,6 +39,15 @@ class CallLimits:
     retries: int = 0
 
 
+class NoAnswerError(Exception):
+    """A call took longer than its time-out, or what it asked gave no answer that can be used. `wait_seconds`:
+    what it asked wants so long a pause before the next try."""
+
+    def __init__(self, text: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """What a call returned, or the error of its last try; `tries` counts all."""
@@ -44,14 +56,17 @@ class Outcome:
     error: BaseException | None = None
     tries: int = 1
 
-
-class NoAnswerError(Exception):
-    """A call took longer than its time-out, or what it asked gave no answer that can be used. `wait_seconds`:
-    what it asked wants so long a pause before the next try."""
-
-    def __init__(self, text: str, wait_seconds: float = 0.0) -> None:
-        super().__init__(text)
-        self.wait_seconds = wait_seconds
+    @property
+    def failure(self) -> str:
+        """What to say of the error, on one line; "" where there is none."""
+        error, tried = self.error, f" after {self.tries} tries" if self.tries > 1 else ""
+        if error is None:
+            return ""
+        if isinstance(error, NoAnswerError):
+            return f"failed: {error}{tried}"
+        last, name, said = extract_tb(error.__traceback__)[-1], type(error).__name__, one_line(error)
+        said = said if said.startswith(name) else f"{name}: {said}"
+        return f"raised {said} ({Path(last.filename).name}, line {last.lineno}){tried}"
 
 
 def call_all(

@@ -41,7 +41,6 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
     if settings.lora_rank:
         add_adapters(model, settings)
     tokenizer = processor.tokenizer
-    end_ids = _end_ids(model, tokenizer, name)
     policy = Policy(
         model=model,
         processor=processor,
@@ -49,8 +48,7 @@ def load_policy(name: str, settings: PolicySettings) -> Policy:
         settings=settings,
         device=device,
         suppressed=_suppressed(model, tokenizer).to(device),
-        end_ids=end_ids,
-        pad_id=end_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+        end_ids=_end_ids(model, tokenizer, name),
         name=name,
     )
     with reading(f"chat template of model {name}"):

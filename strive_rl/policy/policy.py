@@ -83,7 +83,6 @@ class Policy:
     device: torch.device
     suppressed: torch.Tensor
     end_ids: tuple[int, ...]
-    pad_id: int
     name: str
 
     @property

@@ -69,7 +69,7 @@ def make_dummy_example(policy: Policy) -> TrainExample:
     question = Question(sample_id="dummy", video="", question="", answer="A", problem_type="free-form")
     with unsharded(policy.model):
         (group,), _ = encode_groups(unbounded, [Group(question=question, views=(view,))])
-    completion = Completion(ids=(policy.pad_id,) * 2, logprobs=(0.0, 0.0), text="", finished=True)
+    completion = Completion(ids=policy.end_ids[:1] * 2, logprobs=(0.0, 0.0), text="", finished=True)
     return TrainExample(
         sample_id=question.sample_id,
         prompts=group.prompts,

@@ -38,12 +38,14 @@ class Optimizer:
     """AdamW over named parameters; float32 parameters are stepped in place."""
 
     def __init__(self, parameters: Sequence[tuple[str, torch.nn.Parameter]], settings: OptimSettings) -> None:
-        self._names = [name for name, _ in parameters]
-        self._weights = [parameter for _, parameter in parameters]
+        self._names, weights = [name for name, _ in parameters], [weight for _, weight in parameters]
         self._masters = [
             weight if weight.dtype == torch.float32 else torch.nn.Parameter(weight.detach().float())
-            for weight in self._weights
+            for weight in weights
         ]
+        # Name, weight and master of the parameters that have a master of their own.
+        every = zip(self._names, weights, self._masters, strict=True)
+        self._copies = [(name, weight, master) for name, weight, master in every if weight is not master]
         low, high = settings.betas
         # One kernel on GPUs; else AdamW makes temporary copies of all weights, or a loop over sharded ones.
         fused = all(master.is_cuda for master in self._masters) or None
@@ -54,12 +56,11 @@ class Optimizer:
 
     def add_gradients(self) -> None:
         """Add the gradients of one backward pass to the masters' and clear them on the weights."""
-        for weight, master in zip(self._weights, self._masters, strict=True):
-            if weight is master or weight.grad is None:
-                continue
-            gradient = weight.grad.float()
-            master.grad = gradient if master.grad is None else master.grad + gradient
-            weight.grad = None
+        for _, weight, master in self._copies:
+            if weight.grad is not None:
+                gradient = weight.grad.float()
+                master.grad = gradient if master.grad is None else master.grad + gradient
+                weight.grad = None
 
     def clip(self) -> float:
         """Scale the gathered gradients to `max_grad_norm` at most; their norm before."""
@@ -75,18 +76,13 @@ class Optimizer:
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for weight, master in zip(self._weights, self._masters, strict=True):
-                if weight is not master:
-                    weight.copy_(master)
+            for _, weight, master in self._copies:
+                weight.copy_(master)
 
     def state(self) -> dict[str, Any]:
         """The state for `load`: plain values, and copies of whole tensors on the CPU, which the first process
         alone gets; all must call it."""
-        masters = {
-            name: master
-            for name, weight, master in zip(self._names, self._weights, self._masters, strict=True)
-            if weight is not master
-        }
+        masters = {name: master for name, _, master in self._copies}
         adamw = self._adamw.state_dict()
         moments = {i: on_cpu(kinds) for i, kinds in adamw["state"].items()}
         return {"names": self._names, "adamw": adamw | {"state": moments}, "masters": on_cpu(masters)}
