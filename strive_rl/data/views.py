@@ -126,8 +126,11 @@ def _kinds(sample: Sample, plan: ViewPlan) -> dict[Kind, int]:
         stored = _read(jpeg_size, sample.jpegs[0], sample)
         whole, size = (view_size(each, stored, plan.spatial, plan.multiple) for each in ("whole", kind))
         count = view_frames(frames, whole, size)
-        other = count != frames and (kind == "sharp" or len(sample.times) > frames)
-        if size != whole if sample.meta.info.is_image else other:
+        if sample.meta.info.is_image:
+            differs = size != whole
+        else:  # More frames than the sample has cannot be shown.
+            differs = count != frames and (kind == "sharp" or len(sample.times) > frames)
+        if differs:
             counts[kind] = count
     return counts
 

@@ -30,7 +30,7 @@ from strive_rl.train.state import TrainState
 
 def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, Cursor]:
     """This process's rewarded groups of the next step in the order of the stream, what the record says of the
-    questions left out, and the cursor after those of all processes, who must all call it.
+    questions left out, and the cursor after the questions of all processes; all must call it.
 
     Raises StriveError where the policy's probabilities are not finite, and where no question can be used.
     """
