@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from strive_data.build.api import SelectedFrames, StoredBuild, open_build, select_frames
 
 __version__ = "0.1.0"
+SCHEMA_VERSION = 1
+"""Of the files of a build."""
 __all__ = ["SelectedFrames", "StoredBuild", "open_build", "select_frames"]
 
 

@@ -6,15 +6,27 @@ This module imports neither numpy nor polars, so that the command line reports a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from strive_data.common.settings import LIMIT, at_least, choose, positive, require, share
+from strive_data.errors import SettingsError
 
 MAX_FRAME_PIXELS = 4096 * 4096
 """Most pixels of a stored frame. A JPEG that claims more is treated as an image bomb and is not decoded."""
 
 ENGINES = ("local", "ray")
+SAMPLER_NAMES = ("aks", "bolt", "comb", "gumbel", "peaks", "topk", "uniform")
+SCORER_NAMES = (
+    *("blip-itm", "cascade", "clip", "demo", "demo-noisy", "flat", "precomputed", "qwen3-vl-reranker"),
+    "vlm",
+)
+DEMO_LEVELS, DEMO_KINDS = ("easy", "hard"), ("moment", "order", "count")
+ALL_VARIANTS, UNIFORM = "all", "uniform"
+EXPORT_LAYOUTS = ("datasets", "easyr1", "lmms-eval", "messages", "trl", "verl")
+SCORER_GROUP = "strive_data.scorers"
+"""The group of the entry points by which installed packages offer scorers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +113,14 @@ class ScoreSettings:
         object.__setattr__(self, "cascade_model", self.cascade_model or second)
 
 
+def require_scorer(name: str) -> None:
+    """Raise SettingsError for a scorer that is neither of this package, nor a class, nor an entry point."""
+    if name not in SCORER_NAMES and ":" not in name:
+        from importlib.metadata import entry_points  # Here: it takes long to import, and few names need it.
+
+        choose(name, {*SCORER_NAMES, *entry_points(group=SCORER_GROUP).names}, "scorer")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplerSettings:
     """Which frames a variant takes.
@@ -139,6 +159,7 @@ class SamplerSettings:
     grouping_duplicates: float = 1.0
 
     def __post_init__(self) -> None:
+        choose(self.name, SAMPLER_NAMES, "sampler")
         even = f"got {self.frames}, expected an even number, 2 or more (the models merge frame pairs)"
         require(self.frames >= 2 and self.frames % 2 == 0, f"sampler.frames: {even}")
         at_least(self, "sampler.", variants=1, peaks_cells=0, seed=0)
@@ -256,3 +277,31 @@ def require_candidates(sampler: SamplerSettings, decode: DecodeSettings) -> None
         f"sampler.frames: got {frames}, expected at most decode.candidates, {candidates}, from which they "
         "are chosen: lower --frames, or raise decode.candidates (--candidates of a build, or --set)",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What goes into the rows, beside the layout.
+
+    `variants` are numbers of variants, "uniform" for the uniform control, or "all" for every variant without
+    it. `time_stamps` puts its time before each frame of a prompt. `instruction` ends each prompt.
+    """
+
+    variants: tuple[str, ...] = (ALL_VARIANTS,)
+    time_stamps: bool = False
+    instruction: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            if name not in (ALL_VARIANTS, UNIFORM) and not re.fullmatch("0|[1-9][0-9]{0,5}", name):
+                raise SettingsError(
+                    f"--variants: got {name!r}, expected all, uniform, or numbers from 0, separated by commas"
+                )
+        if not self.variants or (
+            ALL_VARIANTS in self.variants and set(self.variants) - {ALL_VARIANTS, UNIFORM}
+        ):
+            raise SettingsError(
+                f"--variants: got {','.join(self.variants)!r}, expected all, or some by number"
+            )
+        if len(set(self.variants)) < len(self.variants):
+            raise SettingsError(f"--variants: got {','.join(self.variants)!r}, expected each variant once")

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from strive_data import SCHEMA_VERSION
 from strive_data.errors import FailureKind, SampleError
 
-SCHEMA_VERSION = 1
 IMAGE_READER = "image"
 """The reader of images, by which tables and samples tell them from videos."""
 

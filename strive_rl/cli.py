@@ -15,7 +15,8 @@ from strive_data.common.console import Assignments, PublishedConfig, echo, optio
 from strive_data.common.settings import load, settings_file
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
-from strive_rl.common.options import MaxNewTokens, Model, RunFolder, Seed, TrainSettingsHelp
+from strive_data.shards.run_file import require_builds
+from strive_rl.common.options import PLOT_FORMATS, MaxNewTokens, Model, RunFolder, Seed, TrainSettingsHelp
 from strive_rl.eval.commands import compare, evaluate, probe, score
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _train(
 
     if first_process():
         _require_run(out, model, settings, resume=resume)
+    require_builds(*shards, *filter(None, [heldout]))
     data, test = _opened(shards, settings, heldout)
     if first_process():
         builds = _require_builds(data, test, settings)
@@ -135,6 +137,7 @@ def _plan(
     from strive_rl.common.progress import quiet_libraries
 
     require_model(model)
+    require_builds(*shards, *filter(None, [heldout]))
     data, test = _opened(shards, settings, heldout)
     _require_builds(data, test, settings)
     quiet_libraries()
@@ -225,7 +228,7 @@ app.command()(compare)
 @app.command()
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Folders of strive-rl train, finished or running.")],
-    out: Annotated[Path, written("File to write; its name ends in .png or .html.")],
+    out: Annotated[Path, written("File to write; its name ends in .png or .html.", suffixes=PLOT_FORMATS)],
     smooth: Annotated[
         int | None,
         option(text="Steps in the moving average; 1: none; default a 25th of the longest run."),
@@ -275,6 +278,9 @@ def study(
 
     path = settings_file(file, "studies") or file
     plan = read_study(path, seeds=seeds, steps=steps)
+    for name in model:
+        require_model(name, plan.arms[0].settings.policy.device)
+    require_builds(shards, heldout)
     from strive_data.shards.reader import ShardSet
     from strive_rl.data import Builds
     from strive_rl.data.dataset import multiples_of
@@ -285,8 +291,6 @@ def study(
     from strive_rl.study.run import kept_of, run_study
 
     with locked(out, kept=lambda: kept_of(plan, out, model)):
-        for name in model:
-            require_model(name, plan.arms[0].settings.policy.device)
         data, test = ShardSet.open(shards), ShardSet.open(heldout)
         for name in model:
             warn_if_resized(name, multiples_of(data, test))

@@ -19,8 +19,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import polars as pl
-
+from strive_data.common.console import require_suffix
 from strive_data.common.files import (
     IMAGE_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -87,8 +86,7 @@ def write_new_table(folder: Path, out: Path) -> tuple[list[tuple[str, str]], lis
     """
     if out.exists():
         raise UsageError(f"--out {out}: exists already, and may hold your answers: name another file")
-    if out.suffix.lower() != ".csv":
-        raise UsageError(f"--out {out}: expected a name that ends in .csv")
+    require_suffix(out, (".csv",))
     media, left_out = find_media(folder)
     if not media:
         known = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
@@ -192,6 +190,8 @@ def write_embedded(table: Path, out: Path) -> tuple[Path, int, int]:
         raise UsageError(f"{table}: expected a folder of videos, or a parquet file that holds videos; {so}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: expected a new or an empty folder for the files of {table.name}")
+    import polars as pl  # Here: a table of a folder needs none.
+
     try:
         count = pl.scan_parquet(table).select(pl.len()).collect().item()
         (out / MEDIA).mkdir(parents=True)

@@ -25,7 +25,6 @@ from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.manifest import (
     FAILURES_FILE,
-    FILES,
     Manifest,
     PartFile,
     TrailingFailures,
@@ -34,6 +33,7 @@ from strive_data.shards.manifest import (
     part_name,
     shard_name,
 )
+from strive_data.shards.run_file import FILES, require_several
 from strive_data.shards.writer import SCHEMAS, finalize, write_table
 
 MAX_LISTED = 5
@@ -62,13 +62,7 @@ def merge_builds(
     that two builds hold; DamagedError if a checksum of a part differs; StriveError if the output cannot be
     written.
     """
-    if len(folders) < 2:
-        raise UsageError(f"got {len(folders)} build, expected two or more to join")
-    resolved = [folder.resolve() for folder in folders]
-    if len(set(resolved)) < len(resolved):
-        raise UsageError("one build is named twice; name each once")
-    if any(out.resolve().is_relative_to(folder) for folder in resolved):
-        raise UsageError(f"--out {out} is inside one of the builds; name a new folder")
+    require_several(folders, out)
     parts = [read_part(folder) for folder in folders]
     require_same_settings(parts)
     require_different_samples(parts)

@@ -40,7 +40,7 @@ from strive_data.schema import FailedRow, Question, question_hash
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.manifest import FAILURES_FILE, TABLE_FILES, package_versions
 from strive_data.shards.output import Output, open_output
-from strive_data.shards.reader import read_run
+from strive_data.shards.run_file import read_run
 from strive_data.shards.writer import ShardStream, failures_table, finalize
 
 

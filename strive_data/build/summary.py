@@ -14,7 +14,8 @@ from strive_data.common.text import counted_samples, nearest, plural
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.errors import FailureKind, StriveError
 from strive_data.schema import FailedRow
-from strive_data.shards.manifest import CHOSEN_REPORT_FILE, PASS_RATES_FILE, REPORT_FILE
+from strive_data.shards.manifest import CHOSEN_REPORT_FILE, REPORT_FILE
+from strive_data.shards.run_file import PASS_RATES_FILE
 
 ADVICE = {
     FailureKind.MISSING: "check that --data-root is the folder that the video paths start from",

@@ -17,21 +17,18 @@ from typing import Any
 import polars as pl
 
 from strive_data.build.progress import Observe
-from strive_data.common.files import CHECKSUM_KEY, file_sha256, near_path
+from strive_data.common.files import CHECKSUM_KEY, file_sha256
 from strive_data.common.process_pool import WorkerDiedError, WorkerPool, in_order
 from strive_data.common.settings import as_dict, fingerprint, load
 from strive_data.config import BuildSettings
-from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError, UsageError
+from strive_data.errors import DamagedError, FailureKind, SettingsError, StriveError
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.format import END_OF_ARCHIVE, decode_sample, jpeg_size
 from strive_data.shards.manifest import (
-    BUILD_FILE,
     FAILURES_FILE,
-    FILES,
     FRAMES_FILE,
     INDEX_FILE,
     PARTS,
-    RUN_FILE,
     SAMPLES_FILE,
     TABLE_FILES,
     TRAILING_FILE,
@@ -44,7 +41,7 @@ from strive_data.shards.manifest import (
     shard_name,
     shard_of,
 )
-from strive_data.shards.reader import SEE_VERIFY, read_run
+from strive_data.shards.run_file import BUILD_FILE, FILES, RUN_FILE, SEE_VERIFY, read_run, require_started
 from strive_data.shards.writer import counts_of, frames_table, samples_table
 
 Task = tuple[Path, str, str, tuple[int, int] | None]
@@ -148,14 +145,7 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
 
     Raises UsageError if there is no such folder, or no build in it. Memory does not grow with the shards.
     """
-    if not folder.is_dir():
-        expected = "expected the --out folder of `strive-data build`"
-        raise UsageError(f"no such folder: {folder}{near_path(folder)} ({expected})")
-    if not any((folder / name).exists() for name in (BUILD_FILE, RUN_FILE)):
-        raise UsageError(
-            f"{folder} holds no build (no {RUN_FILE}, no {BUILD_FILE}): name the --out folder of "
-            "`strive-data build`"
-        )
+    require_started(folder)
     try:
         run, settings = read_record(folder)
     except StriveError as error:

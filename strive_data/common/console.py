@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_
 import typer
 
 from strive_data import __version__
-from strive_data.common.files import FULL, near_path
+from strive_data.common.files import FULL, near_path, require_no_file_above
 from strive_data.common.settings import choose
 from strive_data.common.storage import GIVE_UP, place_of
 from strive_data.common.text import escape_controls, short_repr
@@ -92,9 +92,28 @@ def option(*names: str, text: str, **checks: Any) -> Any:
     return typer.Option(*names, help=text, show_default=False, **checks)
 
 
-def written(text: str) -> Any:
-    """An option for a local path to write to. A URL is refused: as a path it would be a folder `s3:`."""
-    return option(text=text, parser=local_path, metavar="PATH")
+def written(text: str, *, folder: bool = False, suffixes: Sequence[str] = ()) -> Any:
+    """An option for a local path to write to: of a folder, or of a file whose name must end so.
+
+    A URL is refused: as a path it would be a folder `s3:`. So are places below a file.
+    """
+
+    def parse(where: str) -> Path:
+        place = local_path(where)
+        require_no_file_above(place)
+        if folder and place.exists() and not place.is_dir():
+            raise UsageError(f"{place}: it is a file, expected a folder; name a new one")
+        if suffixes:
+            require_suffix(place, suffixes)
+        return place
+
+    return option(text=text, parser=parse, metavar="PATH")
+
+
+def require_suffix(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise UsageError for a file to write whose name says no known format."""
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(suffixes)}")
 
 
 def local_path(where: str) -> Path:
@@ -112,9 +131,16 @@ def local_folder(where: str) -> Path:
     place = place_of(where)
     if isinstance(place, str):
         raise UsageError(f"{place}: this command reads local folders only; copy the build to one first")
+    if place.is_file():
+        raise UsageError(f"{place} is a file, expected a folder")
     if not place.is_dir():
         raise UsageError(f"no such folder: {place}{near_path(place)}")
     return place
+
+
+def folder_anywhere(where: str) -> str:
+    """A URL, or `local_folder`."""
+    return where if isinstance(place_of(where), str) else str(local_folder(where))
 
 
 def local_folder_or_file(where: str) -> Path:
@@ -136,8 +162,12 @@ def existing(what: str) -> Callable[[str], str]:
 
 
 def lasting_place(where: str) -> str:
-    """A path or URL that outlives this process. Raises UsageError for memory://, and as `place_of`."""
-    if str(place_of(where)).lower().startswith("memory:"):
+    """A path or URL that outlives this process. Raises UsageError for memory://, and as `place_of` and
+    `require_no_file_above`."""
+    place = place_of(where)
+    if isinstance(place, Path):
+        require_no_file_above(place)
+    elif place.lower().startswith("memory:"):
         raise UsageError(
             f"{where}: memory:// is the memory of this process and is lost when the command ends; name a "
             "folder, or the URL of a persistent storage"

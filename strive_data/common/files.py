@@ -204,6 +204,13 @@ class DiskFullError(StriveError):
     """The storage of the output has no room left. Finished files stay."""
 
 
+def require_no_file_above(place: Path) -> None:
+    """Raise UsageError where nothing can be written at `place`, since a file is in its path."""
+    above = next((folder for folder in place.absolute().parents if os.path.lexists(folder)), Path("/"))
+    if not above.is_dir():
+        raise UsageError(f"{place}: a file is in its path, {above}; name another place")
+
+
 @contextmanager
 def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
     """Make `out` and lock it against a second writer. A folder made here that is empty at the end is removed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +36,8 @@ def require_hub(what: str, hint: str, *, repository: str = "*", files: tuple[str
 def unreachable(url: str) -> OSError | None:
     """Why nobody listens at the host of this address; None where somebody does, or behind a proxy, where it
     cannot be known."""
-    from urllib.request import getproxies  # Here: it takes long to import, and few commands need it.
+    import socket  # Here: they take long to import, and few commands need them.
+    from urllib.request import getproxies
 
     parts = urlsplit(url)
     if getproxies().keys() & {parts.scheme, "all"}:

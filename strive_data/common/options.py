@@ -10,6 +10,7 @@ import typer
 
 from strive_data.common.console import (
     existing,
+    folder_anywhere,
     lasting_place,
     local_folder,
     local_folder_or_file,
@@ -23,10 +24,11 @@ def argument(text: str, metavar: str = "FOLDER", parser: Callable[[str], Any] = 
     return typer.Argument(help=text, show_default=False, parser=parser, metavar=metavar)
 
 
+TABLE_FORMATS = (".csv", ".parquet")
 TABLE_SOURCE = "Folder of videos, images or folders of frames; or a parquet file with videos or images in it."
 TableSource = Annotated[Path, argument(TABLE_SOURCE, "FOLDER|FILE", local_folder_or_file)]
 Build = Annotated[Path, argument("Folder of a finished build.")]
-BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=existing("folder"))]
+BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=folder_anywhere)]
 ROWS = "Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs."
 Rows = Annotated[list[str], argument(ROWS, "ANNOTATIONS...", existing("annotation file"))]
 DataRoot = Annotated[
@@ -69,7 +71,8 @@ ColumnNames = Annotated[
     ),
 ]
 Cache = Annotated[
-    Path | None, written("Folder that keeps decoded and embedded videos for later builds; default none.")
+    Path | None,
+    written("Folder that keeps decoded and embedded videos for later builds; default none.", folder=True),
 ]
 EngineName = Annotated[
     str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
@@ -87,7 +90,10 @@ RayGpus = Annotated[
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
-TableOut = Annotated[Path | None, written("Also write the table: .csv or .parquet; default none.")]
+TableOut = Annotated[
+    Path | None, written("Also write the table: .csv or .parquet; default none.", suffixes=TABLE_FORMATS)
+]
+COMPARED_BY = ("picture", "stored")
 ComparedBy = Annotated[
     str,
     typer.Option(

@@ -7,7 +7,6 @@ package.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import re
@@ -165,6 +164,8 @@ def require_device(setting: str, name: str) -> None:
 
 
 def _cuda_devices() -> int:
+    import ctypes  # Here: few commands need it.
+
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 from strive_data.common.console import echo, local_folder, local_path, option, written
 from strive_data.common.options import BuildAnywhere
+from strive_data.common.settings import choose
 from strive_data.common.text import plural
+from strive_data.shards.run_file import require_builds
 
 
 def export(
@@ -15,7 +17,7 @@ def export(
     to: Annotated[
         str, option(text="Who will read it: easyr1, verl, messages (ms-swift), trl, datasets or lmms-eval.")
     ],
-    out: Annotated[Path, written("New folder for the export.")],
+    out: Annotated[Path, written("New folder for the export.", folder=True)],
     variants: Annotated[
         str | None,
         option(text="Variants: all, or numbers from 0, and uniform, separated by commas; default all."),
@@ -44,15 +46,18 @@ def export(
     ] = None,
 ) -> None:
     """Write the chosen frames with their times, questions and answers as another tool reads them."""
-    from strive_data.build.progress import ShardProgress
-    from strive_data.export.layouts import export_build
-    from strive_data.export.rows import ALL, ExportOptions
+    from strive_data.config import ALL_VARIANTS, EXPORT_LAYOUTS, ExportOptions
 
+    choose(to, EXPORT_LAYOUTS, "layout")
     options = ExportOptions(
-        variants=tuple(name.strip() for name in (ALL if variants is None else variants).split(",")),
+        variants=tuple(name.strip() for name in (ALL_VARIANTS if variants is None else variants).split(",")),
         time_stamps=time_stamps,
         instruction=instruction or "",
     )
+    require_builds(folder)
+    from strive_data.build.progress import ShardProgress
+    from strive_data.export.layouts import export_build
+
     with ShardProgress("exported") as progress:
         summary = export_build(
             folder, to, out, options=options, data_root=data_root, table=table, observe=progress

@@ -12,9 +12,10 @@ from strive_data.build.progress import Observe
 from strive_data.common.files import CHECKSUM_KEY, new_folder, write_json
 from strive_data.common.settings import choose
 from strive_data.common.storage import LocalFolder
+from strive_data.config import ALL_VARIANTS, ExportOptions
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
-from strive_data.export.rows import ALL, ExportOptions, ExportRow, export_rows
+from strive_data.export.rows import ExportRow, export_rows
 from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
 from strive_data.shards.reader import ShardSet
 
@@ -189,7 +190,7 @@ def _places(out: Path, folder: Path, options: ExportOptions) -> dict[str, object
         "path": out,
         "out": quote(str(out)),
         "files": quote(parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"),
-        "variant": "0" if first == ALL else first,
+        "variant": "0" if first == ALL_VARIANTS else first,
     }
 
 

@@ -28,12 +28,12 @@ import orjson
 
 from strive_data.annotations.read import rows_by_id
 from strive_data.annotations.videos import VideoFolder
-from strive_data.config import DecodeSettings
+from strive_data.config import DecodeSettings, ExportOptions
 from strive_data.decode.frame_times import ROUNDING_SECONDS
 from strive_data.decode.packet_index import read_index
 from strive_data.decode.pictures import picture_times
 from strive_data.errors import SampleError, UsageError
-from strive_data.export.rows import ExportOptions, ExportRow
+from strive_data.export.rows import ExportRow
 from strive_data.schema import Question, Times
 
 ONE = np.zeros(1)

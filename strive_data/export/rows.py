@@ -7,41 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from strive_data.build.progress import Observe
-from strive_data.errors import SettingsError, UsageError
+from strive_data.config import ALL_VARIANTS, UNIFORM, ExportOptions
+from strive_data.errors import UsageError
 from strive_data.schema import Floats, Indices, Question, Sample, Times, VideoInfo
 from strive_data.shards.reader import ShardSet
 
-ALL, UNIFORM = "all", "uniform"
-NUMBER = re.compile("0|[1-9][0-9]{0,5}")
 IMAGE = "<image>"
 """The place of an image in a prompt, for the tools whose prompts are one text."""
 PLACEHOLDERS = re.compile("<image>|<video>|<audio>")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What goes into the rows, beside the layout.
-
-    `variants` are numbers of variants, "uniform" for the uniform control, or "all" for every variant without
-    it. `time_stamps` puts its time before each frame of a prompt. `instruction` ends each prompt.
-    """
-
-    variants: tuple[str, ...] = (ALL,)
-    time_stamps: bool = False
-    instruction: str = ""
-
-    def __post_init__(self) -> None:
-        for name in self.variants:
-            if name not in (ALL, UNIFORM) and not NUMBER.fullmatch(name):
-                raise SettingsError(
-                    f"--variants: got {name!r}, expected all, uniform, or numbers from 0, separated by commas"
-                )
-        if not self.variants or (ALL in self.variants and set(self.variants) - {ALL, UNIFORM}):
-            raise SettingsError(
-                f"--variants: got {','.join(self.variants)!r}, expected all, or some by number"
-            )
-        if len(set(self.variants)) < len(self.variants):
-            raise SettingsError(f"--variants: got {','.join(self.variants)!r}, expected each variant once")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +64,7 @@ def chosen_variants(sample: Sample, wanted: tuple[str, ...]) -> Iterator[tuple[s
     for name in wanted:
         if name == UNIFORM:
             yield name, sample.uniform
-        elif name == ALL:
+        elif name == ALL_VARIANTS:
             yield from ((str(number), sample.variants[number]) for number in range(count))
         elif int(name) < count:
             yield name, sample.variants[int(name)]

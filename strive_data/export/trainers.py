@@ -24,7 +24,8 @@ from typing import Any
 import orjson
 import polars as pl
 
-from strive_data.export.rows import ExportOptions, ExportRow, prompt_text, question_text, time_stamps
+from strive_data.config import ExportOptions
+from strive_data.export.rows import ExportRow, prompt_text, question_text, time_stamps
 from strive_data.schema import Table
 
 KNOWN: Table = {

@@ -20,8 +20,8 @@ from strive_data.config import SamplerSettings
 from strive_data.errors import UsageError
 from strive_data.inspect.tables import scan
 from strive_data.schema import Floats, Indices, Times
-from strive_data.shards.manifest import RUN_FILE
-from strive_data.shards.reader import ShardSet, read_run
+from strive_data.shards.reader import ShardSet
+from strive_data.shards.run_file import RUN_FILE, read_run
 
 Moment = tuple[int, int]
 

@@ -18,24 +18,24 @@ from textwrap import wrap
 import polars as pl
 from rich.cells import cell_len
 
+from strive_data.common.console import require_suffix
 from strive_data.common.files import file_sha256, replacing
+from strive_data.common.options import TABLE_FORMATS
 from strive_data.common.settings import choose
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text
 from strive_data.errors import DamagedError, UsageError
-from strive_data.shards.manifest import FAILURES_FILE, RUN_FILE, SAMPLES_FILE, TABLE_FILES
-from strive_data.shards.manifest import FILES as HASHES
-from strive_data.shards.reader import SEE_VERIFY, read_run
+from strive_data.shards.manifest import FAILURES_FILE, SAMPLES_FILE, TABLE_FILES
+from strive_data.shards.run_file import FILES as HASHES
+from strive_data.shards.run_file import RUN_FILE, SEE_VERIFY, read_run
 
-FORMATS = (".csv", ".parquet")
 FORMULA = r"^[=@+\-\t\r]"  # spreadsheets run a cell that begins so
 
 
 def check_out(path: Path) -> None:
     """Refuse a name that says no known format, and any parquet beside a build's own tables."""
-    if path.suffix not in FORMATS:
-        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(FORMATS)}")
-    if path.suffix == ".parquet" and (path.parent / RUN_FILE).exists():
+    require_suffix(path, TABLE_FORMATS)
+    if path.suffix.lower() == ".parquet" and (path.parent / RUN_FILE).exists():
         raise UsageError(f"--out {path}: the folder is a build, whose tables are parquet; write elsewhere")
 
 
@@ -50,13 +50,13 @@ def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=False) as part:
-            if path.suffix == ".csv":
+            if path.suffix.lower() == ".csv":
                 rows.with_columns(as_json(name) for name in lists).with_columns(_no_formula()).sink_csv(part)
             else:
                 rows.sink_parquet(part)
     except OSError as error:
         raise UsageError(f"--out {path}: cannot write: {error.strerror or error}") from error
-    return lists if path.suffix == ".csv" else []
+    return lists if path.suffix.lower() == ".csv" else []
 
 
 def _no_formula() -> pl.Expr:

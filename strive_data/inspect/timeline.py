@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from strive_data.common.console import require_suffix
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_data.schema import Frames, Indices, Sample
@@ -129,8 +130,7 @@ def write_plot(build: Path, sample_id: str, out: Path) -> tuple[int, int]:
     Raises UsageError for an unknown sample, a name that does not end in .png and a file that cannot be
     written.
     """
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: expected a name that ends in .png")
+    require_suffix(out, [".png"])
     shards = ShardSet.open(build)
     position = shards.sample_ids.index(choose(sample_id, shards.sample_ids, "sample"))
     figure = timeline_figure(shards.read(position))

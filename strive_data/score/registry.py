@@ -23,14 +23,12 @@ import numpy.typing as npt
 
 from strive_data.common.hub import require_hub
 from strive_data.common.imports import imported
-from strive_data.common.settings import choose, require, require_device
-from strive_data.config import ScoreSettings
+from strive_data.common.settings import require, require_device
+from strive_data.config import SCORER_GROUP, ScoreSettings, require_scorer
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Floats, Indices, Question
 from strive_data.score.precomputed import PrecomputedScorer
 from strive_data.score.scorer import OFFLINE_HINT, FlatScorer, FrameEmbedder, FrameScores, Scorer
-
-GROUP = "strive_data.scorers"
 
 
 class CascadeScorer:
@@ -148,11 +146,6 @@ class CustomScorer:
         ]
 
 
-def entry_point_names() -> list[str]:
-    """Names of the scorers that installed packages offer."""
-    return sorted(entry_points(group=GROUP).names)
-
-
 def load_custom(name: str, settings: ScoreSettings) -> CustomScorer:
     """The scorer `package.module:ClassName`, or that of an entry point, made with `settings`.
 
@@ -161,7 +154,7 @@ def load_custom(name: str, settings: ScoreSettings) -> CustomScorer:
     if ":" in name:
         kind = imported(name, "scorer", "class")
     else:
-        (entry,) = entry_points(group=GROUP, name=name)
+        (entry,) = entry_points(group=SCORER_GROUP, name=name)
         kind = imported(f"{entry.module}:{entry.attr}", f"scorer {name}, entry point", "class")
     try:
         scorer = kind(settings)
@@ -211,9 +204,8 @@ def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Score
     Raises SettingsError for an unknown name and UsageError for weights that cannot be loaded.
     """
     name = settings.scorer
-    if name not in SCORERS and (":" in name or name in entry_point_names()):
-        return load_custom(name, settings)
-    return SCORERS[choose(name, {*SCORERS, *entry_point_names()}, "scorer")](settings, threads)
+    require_scorer(name)
+    return SCORERS[name](settings, threads) if name in SCORERS else load_custom(name, settings)
 
 
 def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from strive_data import SCHEMA_VERSION
 from strive_data.common.files import is_temporary, sync_folder, write_json
 from strive_data.common.settings import as_dict, differences, fingerprint, identity
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, UsageError
-from strive_data.schema import SCHEMA_VERSION, FailedRow
+from strive_data.schema import FailedRow
 from strive_data.shards.manifest import (
-    BUILD_FILE,
     PARTS,
-    RUN_FILE,
     TRAILING_FILE,
     Manifest,
     TrailingFailures,
@@ -32,6 +31,7 @@ from strive_data.shards.manifest import (
     shard_name,
     shard_of,
 )
+from strive_data.shards.run_file import BUILD_FILE, RUN_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

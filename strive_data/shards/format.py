@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from strive_data import SCHEMA_VERSION
 from strive_data.common.npy import npy_bytes, read_npy
 from strive_data.common.text import is_finite_number
 from strive_data.config import MAX_FRAME_PIXELS
@@ -30,7 +31,6 @@ from strive_data.errors import DamagedError, FailureKind, SampleError
 from strive_data.schema import (
     ADDED_FIELDS,
     PROBLEM_TYPES,
-    SCHEMA_VERSION,
     Candidates,
     Frames,
     Sample,

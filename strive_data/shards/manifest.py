@@ -20,24 +20,19 @@ from typing import Any
 
 import polars as pl
 
-from strive_data import __version__
+from strive_data import SCHEMA_VERSION, __version__
 from strive_data.common.files import file_sha256, read_regular_file
 from strive_data.errors import DamagedError, FailureKind
-from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, FailedRow
+from strive_data.schema import INDEX_TABLE, FailedRow
 
-RUN_FILE = "run.json"
-"""Written last: its presence says that the build is complete."""
-BUILD_FILE = "build.json"
-"""Written first: the settings that the build started with."""
 TRAILING_FILE = "tail.json"
 """Rows that failed after the last sample; absent if there are none."""
 SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE = "samples.parquet", "frames.parquet", "failures.parquet"
 INDEX_FILE = "index.parquet"
 VIDEOS_FILE = "videos.json"
 """Sizes and times of the videos' files (build/source_files.py); not part of what a build holds."""
-PASS_RATES_FILE = "pass_rates.parquet"
 REPORT_FILE, CHOSEN_REPORT_FILE = "report.html", "report-chosen.html"
-"""Written beside a build by `strive-rl probe` and `strive-data report`; not part of it."""
+"""Written beside a build by `strive-data report`; not part of it."""
 TABLE_FILES = (SAMPLES_FILE, FRAMES_FILE, FAILURES_FILE, INDEX_FILE)
 
 SHARD = r"shard-\d{6,9}"
@@ -214,7 +209,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     return body
 
 
-FILES = "files"
 PARTS = "parts"
 """Key of the records of the builds that a build was merged from, in run.json and build.json."""
 PACKAGES = (

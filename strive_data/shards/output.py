@@ -18,9 +18,7 @@ from strive_data.common.files import disk_full_named, is_temporary, output_folde
 from strive_data.common.storage import RemoteFolder, open_folder, open_remote, place_of, require_room
 from strive_data.errors import DamagedError, UsageError
 from strive_data.shards.manifest import (
-    BUILD_FILE,
     FAILURES_FILE,
-    RUN_FILE,
     TABLE_FILES,
     TRAILING_FILE,
     VIDEOS_FILE,
@@ -28,7 +26,7 @@ from strive_data.shards.manifest import (
     is_manifest,
     shard_of,
 )
-from strive_data.shards.reader import read_run
+from strive_data.shards.run_file import BUILD_FILE, RUN_FILE, read_run
 
 # Storages that never show a file before it is whole.
 ATOMIC = frozenset(["abfs", "abfss", "az", "gcs", "gs", "hf", "memory", "oci", "oss", "s3", "s3a", "tos"])

@@ -15,16 +15,15 @@ from typing import Any
 
 import polars as pl
 
-from strive_data.common.files import CHECKSUM_KEY, checksum_matches, near_path
 from strive_data.common.storage import Folder, LocalFolder, open_folder
-from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.schema import INDEX_TABLE, SCHEMA_VERSION, Sample
+from strive_data.errors import DamagedError, StriveError
+from strive_data.schema import INDEX_TABLE, Sample
 from strive_data.shards.format import decode_sample
-from strive_data.shards.manifest import FILES, INDEX_FILE, RUN_FILE, SHARD_TAR, manifest_name
+from strive_data.shards.manifest import INDEX_FILE, SHARD_TAR, manifest_name
+from strive_data.shards.run_file import FILES, RUN_FILE, SEE_VERIFY, read_run
 
 CHUNK_BYTES = 8 << 20
 MAX_SAMPLE_BYTES = 1 << 31
-SEE_VERIFY = "`strive-data verify` lists all damage"
 
 
 class ShardCache:
@@ -141,42 +140,6 @@ class ShardSet:
         """The build's resolved settings."""
         settings: dict[str, Any] = self.run["settings"]
         return settings
-
-
-def read_run(where: Path | str | Folder) -> dict[str, Any]:
-    """The `run.json` of a finished build. Raises UsageError if there is none, DamagedError if it changed."""
-    folder = open_folder(where)
-    path = f"{folder}/{RUN_FILE}"
-    if not folder.exists(RUN_FILE):
-        if Path(str(where)).is_file():
-            raise UsageError(f"{where} is a file, expected a folder that `strive-data build` wrote")
-        if not folder.exists():
-            hint = near_path(folder.path) if isinstance(folder, LocalFolder) else ""
-            raise UsageError(
-                f"no such folder: {folder}{hint} (expected a folder that `strive-data build` wrote)"
-            )
-        raise UsageError(
-            f"{folder} has no {RUN_FILE}: it is not a build, or the build is not finished; "
-            "run `strive-data build` to its end first"
-        )
-    content = folder.read(RUN_FILE)
-    try:
-        run: dict[str, Any] = json.loads(content)
-        version = run["schema_version"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} is not the {RUN_FILE} of `strive-data build`: restore it from a copy, or remove it and "
-            "run the command of the build again, which writes it again"
-        ) from error
-    if version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{path} has schema version {version}, this package reads {SCHEMA_VERSION}: build again"
-        )
-    if not isinstance(run.get("settings"), dict):
-        raise UsageError(f"{path} is not the {RUN_FILE} of `strive-data build`: it has no settings")
-    if CHECKSUM_KEY in run and not checksum_matches(content, run):
-        raise DamagedError(f"{path} has changed (its own checksum differs): {SEE_VERIFY}")
-    return run
 
 
 def _read_index(content: bytes, name: str) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from strive_data import SCHEMA_VERSION
 from strive_data.common.files import (
     add_checksum,
     replacing,
@@ -38,7 +39,6 @@ from strive_data.schema import (
     FAILURES_TABLE,
     FRAMES_TABLE,
     SAMPLES_TABLE,
-    SCHEMA_VERSION,
     FailedRow,
     Sample,
     Table,
@@ -47,12 +47,9 @@ from strive_data.schema import (
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.format import END_OF_ARCHIVE, encode_sample
 from strive_data.shards.manifest import (
-    BUILD_FILE,
     FAILURES_FILE,
-    FILES,
     INDEX_FILE,
     PARTS,
-    RUN_FILE,
     SAMPLES_FILE,
     TABLE_FILES,
     TRAILING_FILE,
@@ -67,6 +64,7 @@ from strive_data.shards.manifest import (
     part_name,
     shard_name,
 )
+from strive_data.shards.run_file import BUILD_FILE, FILES, RUN_FILE
 
 
 class OpenShard:

@@ -14,6 +14,9 @@ BENCHMARKS = (
     "videomme, tempcompass, videommmu, mmvu, vsibench, perceptiontest, mvbench, longvideobench, mlvu, "
     "lvbench, video-holmes, next-gqa, next-gqa-grounded, charades-sta, activitynet-captions or own"
 )
+BENCHMARK_NAMES = BENCHMARKS.replace(" or ", ", ").split(", ")
+PREDICTION_FORMATS = ["strive", "lmms-eval", "video-r1", "tempcompass", "videomme", "mmvu"]
+PLOT_FORMATS = (".png", ".html")
 
 Shards = Annotated[str, option(text="Folder or fsspec URL (s3://…, hf://…) of a finished build.")]
 Model = Annotated[
@@ -59,7 +62,8 @@ Annotations = Annotated[
 Format = Annotated[
     str | None,
     option(
-        "--format", text="strive, lmms-eval, video-r1, tempcompass, videomme or mmvu; default by content."
+        "--format",
+        text=f"{', '.join(PREDICTION_FORMATS[:-1])} or {PREDICTION_FORMATS[-1]}; default by content.",
     ),
 ]
 Seed = Annotated[int | None, option(text="Seed of all random choices; default 0.")]
@@ -86,5 +90,5 @@ EvalSettingsHelp = Annotated[
     ),
 ]
 ProbeSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.config:ProbeSettings")]
-ScoreSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.score:ScoreSettings")]
-CompareSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.compare:CompareSettings")]
+ScoreSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.config:ScoreSettings")]
+CompareSettingsHelp = Annotated[str | None, settings_help("strive_rl.eval.config:CompareSettings")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,6 +89,8 @@ def run_identity(
 
 def library_versions() -> dict[str, str]:
     """Versions that a run's numbers may depend on."""
+    from importlib.metadata import version  # Here: it takes long to import.
+
     import torch  # Here: the checks of a command line run without it.
 
     return {
@@ -229,6 +230,8 @@ def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) 
     """Raise UsageError where the run's prompts had another form: it depends on the library's version."""
     before = saved.get("prompt_form", prompt_form)
     if before != prompt_form:
+        from importlib.metadata import version
+
         old = saved["versions"]["transformers"]
         raise UsageError(
             f"cannot resume {out}: transformers {version('transformers')} makes prompts as {prompt_form!r}, "

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from strive_data.common.settings import at_least, positive, require
-from strive_data.config import ViewSettings
+from strive_data.common.settings import at_least, choose, positive, require
+from strive_data.config import SAMPLER_NAMES, ViewSettings
 from strive_rl.config.rollout import PolicySettings, RewardSettings, RolloutSettings
 
 # The package's tiny models, by level of the rendered world; a name goes before a folder of that name.
@@ -62,6 +62,8 @@ class DataSettings:
     threads: int = 2
 
     def __post_init__(self) -> None:
+        if self.sampler is not None:
+            choose(self.sampler, SAMPLER_NAMES, "data.sampler")
         at_least(self, "data.", questions_per_step=1, variants=1, window=0, prefetch=0, threads=1)
 
 

@@ -5,7 +5,7 @@ Costly imports are inside the commands, after the arguments are checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +14,13 @@ import typer
 from strive_data.common.console import Assignments, Config, echo, option, written
 from strive_data.common.files import near_path
 from strive_data.common.options import ColumnNames
-from strive_data.common.settings import as_dict, load
+from strive_data.common.settings import as_dict, choose, load
 from strive_data.errors import UsageError
+from strive_data.shards.run_file import PASS_RATES_FILE, require_builds
 from strive_rl.common.options import (
+    BENCHMARK_NAMES,
     BENCHMARKS,
+    PREDICTION_FORMATS,
     Annotations,
     Cache,
     CompareSettingsHelp,
@@ -126,16 +129,22 @@ def _refuse_of_videos(options: Mapping[str, object]) -> None:
 def _evaluate_shards(
     out: Path, shards: str, model: str, settings: EvalSettings, baseline: Path | None
 ) -> None:
-    from strive_data.shards.reader import ShardSet
+    from strive_data.config import SAMPLER_NAMES
     from strive_rl.common.preflight import require_extras, require_model, require_results
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.common.run_settings import require_evaluation
-    from strive_rl.eval.frames import require_views
+    from strive_rl.eval.config import EVALUATION_SAMPLERS
 
     require_model(model, settings.policy.device)
     require_extras(engine=settings.engine, model=model)
     if baseline:
         require_results(baseline)
+    for name in settings.samplers:
+        choose(name, {*EVALUATION_SAMPLERS, *SAMPLER_NAMES}, "samplers")
+    require_builds(shards)
+    from strive_data.shards.reader import ShardSet
+    from strive_rl.eval.frames import require_views
+
     data = ShardSet.open(shards)
     require_views(data, settings)
     require_evaluation(out, as_dict(settings), model=model, shards=data)
@@ -174,23 +183,32 @@ def _evaluate_benchmark(
     cache: Path | None,
     workers: int | None,
 ) -> None:
-    from strive_data.annotations.recipes import column_names
-    from strive_rl.benchmarks.items import find_annotations
-    from strive_rl.benchmarks.rules import find_benchmark
+    from strive_data.annotations.recipes import column_names, find_recipe
+    from strive_data.config import SAMPLER_NAMES, require_scorer
     from strive_rl.common.preflight import require_extras, require_model, require_results
     from strive_rl.common.progress import quiet_libraries
-    from strive_rl.eval.frames import require_samplers
 
     named = column_names(columns or "")
     require_model(model, settings.policy.device)
     require_extras(engine=settings.engine, model=model)
-    require_samplers(settings)
+    for name in settings.samplers:
+        choose(name, SAMPLER_NAMES, "sampler")
+    require_scorer(settings.score.scorer)
+    if recipe is not None:
+        find_recipe(recipe)
     if baseline:
         require_results(baseline)
+    choose(benchmark, BENCHMARK_NAMES, "benchmark")
+    if not annotations and not data_root.is_dir():
+        raise UsageError(f"--data-root {data_root}: no such folder{near_path(data_root)}")
+    _require_files("--annotations", annotations or ())
+    from strive_rl.benchmarks.items import find_annotations
+    from strive_rl.benchmarks.rules import find_benchmark
+    from strive_rl.eval.frames import require_samplers
+
+    require_samplers(settings)
     found = find_benchmark(benchmark)
     files = tuple(annotations or find_annotations(found, data_root))
-    for absent in (file for file in files if not file.exists()):
-        raise UsageError(f"--annotations {absent}: no such file{near_path(absent)}")
     quiet_libraries()
     from strive_rl.eval.on_benchmark import Task, launch
 
@@ -206,6 +224,12 @@ def _evaluate_benchmark(
         cache=cache,
     )
     launch(out, task=task, baseline=baseline)
+
+
+def _require_files(option: str, files: Iterable[Path]) -> None:
+    """Raise UsageError for a file that is not there."""
+    for absent in (file for file in files if not file.exists()):
+        raise UsageError(f"{option} {absent}: no such file{near_path(absent)}")
 
 
 def probe(
@@ -225,7 +249,6 @@ def probe(
     set_: Assignments = None,
 ) -> None:
     """Pass rate of each question and variant of a build, to look at or to filter by."""
-    from strive_data.shards.manifest import PASS_RATES_FILE
     from strive_rl.common.preflight import locked, require_extras, require_model, require_new
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.eval.config import ProbeSettings
@@ -236,12 +259,14 @@ def probe(
     if out is None and "://" in shards:
         raise UsageError(f"probe --shards {shards}: give --out, a local folder for {PASS_RATES_FILE}")
     file = (out or Path(shards)) / PASS_RATES_FILE
-    from strive_data.shards.reader import ShardSet
 
     with locked(file.parent, kept=lambda: "no pass rate is kept"):
         require_new(file)
         require_model(model, settings.policy.device)
         require_extras(engine=settings.engine, model=model)
+        require_builds(shards)
+        from strive_data.shards.reader import ShardSet
+
         data = ShardSet.open(shards)
         quiet_libraries()
         from strive_rl.data.dataset import multiples_of
@@ -255,7 +280,7 @@ def probe(
 def score(
     predictions: Annotated[list[Path], typer.Argument(help="Files of outputs, or folders of an evaluation.")],
     benchmark: Annotated[str, option(text=f"{BENCHMARKS}.")],
-    out: Annotated[Path, written("New folder for results, scored questions and the page.")],
+    out: Annotated[Path, written("New folder for results, scored questions and the page.", folder=True)],
     annotations: Annotations = None,
     judgements: Annotated[
         Path | None, option(text="A judge's answers to for_judge.jsonl; default none.")
@@ -273,23 +298,33 @@ def score(
     set_: Assignments = None,
 ) -> None:
     """Score the outputs of any system on a benchmark as its authors do. Needs no model."""
-    from strive_data.annotations.recipes import column_names
-    from strive_rl.benchmarks.rules import find_benchmark
-    from strive_rl.eval import score as scoring
-    from strive_rl.eval.config import PAGE_FILE
-    from strive_rl.eval.table import score_table
+    from strive_data.annotations.recipes import column_names, find_recipe
+    from strive_rl.eval.config import PAGE_FILE, ScoreSettings
 
     options: dict[str, object] = {"missing": missing, "format": format_, "sampler": sampler}
     options |= {"recipe": recipe, "vote": vote or None}
     if columns and not annotations:
         raise UsageError("score: --columns names those of --annotations: give these too, or leave it out")
-    settings = load(scoring.ScoreSettings, config=config, options=options, assignments=set_ or ())
+    settings = load(ScoreSettings, config=config, options=options, assignments=set_ or ())
+    choose(benchmark, BENCHMARK_NAMES, "benchmark")
+    if settings.format:
+        choose(settings.format, PREDICTION_FORMATS, "format")
+    named = column_names(columns or "")
+    if recipe is not None:
+        find_recipe(recipe)
+    _require_files("predictions", predictions)
+    _require_files("--annotations", annotations or ())
+    _require_files("--judgements", [judgements] if judgements else ())
+    from strive_rl.benchmarks.rules import find_benchmark
+    from strive_rl.eval import score as scoring
+    from strive_rl.eval.table import score_table
+
     results = scoring.score(
         predictions,
         out,
         benchmark=find_benchmark(benchmark),
         annotations=annotations or (),
-        columns=column_names(columns or ""),
+        columns=named,
         judgements=judgements,
         settings=settings,
     )
@@ -300,7 +335,9 @@ def score(
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of `strive-rl score` or `eval`: the baseline.")],
     b: Annotated[Path, typer.Argument(help="Another one, on the same questions.")],
-    out: Annotated[Path | None, written("New folder for the page and the JSON; default none.")] = None,
+    out: Annotated[
+        Path | None, written("New folder for the page and the JSON; default none.", folder=True)
+    ] = None,
     common: Annotated[
         bool, typer.Option("--common", help="Compare only the questions that both hold.")
     ] = False,
@@ -315,13 +352,14 @@ def compare(
 ) -> None:
     """B minus A, paired question by question, with intervals over videos and sign tests."""
     from strive_rl.common.preflight import require_results
+    from strive_rl.eval.config import CompareSettings
 
     require_results(a, b)
+    options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
+    settings = load(CompareSettings, config=config, options=options, assignments=set_ or ())
     from strive_rl.eval import compare as comparing
     from strive_rl.eval.table import compare_heading, compare_table
 
-    options = {"convention": convention, "sampler": sampler, "sampler_b": sampler_b}
-    settings = load(comparing.CompareSettings, config=config, options=options, assignments=set_ or ())
     results = comparing.compare(a, b, settings=settings, common=common, out=out)
     echo(compare_heading(results))
     echo(compare_table(results))

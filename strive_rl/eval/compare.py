@@ -24,7 +24,14 @@ from strive_rl.benchmarks.scoring import Pair, covered_pairs, knowledge_gains, m
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import RESULTS_FILE, evaluation_settings, flat
 from strive_rl.common.statistics import sign_test
-from strive_rl.eval.config import COMPARISON_FILE, PAGE_FILE, PREDICTIONS_FILE, SCORED_FILE, UNIFORM
+from strive_rl.eval.config import (
+    COMPARISON_FILE,
+    PAGE_FILE,
+    PREDICTIONS_FILE,
+    SCORED_FILE,
+    UNIFORM,
+    CompareSettings,
+)
 from strive_rl.eval.pages import compare_page
 
 LISTED = 3
@@ -39,18 +46,6 @@ NO_MATTER = frozenset(
         *("policy.lora_rank", "policy.lora_scale"),
     }
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSettings:
-    """The convention to compare (None: the benchmark's first), the frame sampler of each evaluation
-    (`sampler_b` None: the same as A's), and the bootstrap."""
-
-    convention: str | None = None
-    sampler: str | None = None
-    sampler_b: str | None = None
-    bootstrap_resamples: int = 2000
-    seed: int = 0
 
 
 def compare(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from strive_data.common.settings import ADDED, at_least, require
-from strive_data.config import DecodeSettings, SamplerSettings, ScoreSettings, require_candidates
+from strive_data.config import DecodeSettings, SamplerSettings, require_candidates
+from strive_data.config import ScoreSettings as FrameScoreSettings
 from strive_rl.config import EngineSettings, PolicySettings
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -18,7 +19,7 @@ PAGE_FILE = "page.html"
 COMPARISON_FILE = "comparison.json"
 
 EQUAL_SCORES = ", all scores equal"
-UNIFORM = "uniform"
+UNIFORM, IMPORTANCE = EVALUATION_SAMPLERS = ("uniform", "importance")
 Control = Literal["single", "samples", "frames"]
 
 
@@ -150,7 +151,7 @@ class BenchmarkSettings(EvalSettings):
     prompt: Literal["reason", "direct"] = "reason"
     missing: Literal["wrong", "exclude"] = "wrong"
     decode: DecodeSettings = field(default_factory=DecodeSettings)
-    score: ScoreSettings = field(default_factory=ScoreSettings)
+    score: FrameScoreSettings = field(default_factory=FrameScoreSettings)
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     quality: int = 90
 
@@ -178,3 +179,40 @@ class ProbeSettings(EvalSettings):
             f"samplers: got {given}, expected one: a table of pass rates is of one way to choose frames",
         )
         require(not self.vote, "vote: got true, but a pass rate counts every completion: leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """How predictions are read and averaged.
+
+    `missing`: questions without an answer and unusable rows count as wrong, or are left out of the mean.
+    `format` is that of the predictions, `recipe` that of the annotation; None: detected from the files.
+    `sampler` is the frame sampler, where our own predictions hold several. With `vote` a question may have
+    several predictions: the one that they elect counts (answers/vote.py).
+    """
+
+    missing: Literal["wrong", "exclude"] = "wrong"
+    format: str | None = None
+    sampler: str | None = None
+    recipe: str | None = None
+    bootstrap_resamples: int = 2000
+    seed: int = 0
+    vote: bool = field(default=False, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        require(
+            self.missing in ("wrong", "exclude"), f"missing: got {self.missing!r}, expected wrong or exclude"
+        )
+        require(self.bootstrap_resamples >= 1, "bootstrap_resamples: expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """The convention to compare (None: the benchmark's first), the frame sampler of each evaluation
+    (`sampler_b` None: the same as A's), and the bootstrap."""
+
+    convention: str | None = None
+    sampler: str | None = None
+    sampler_b: str | None = None
+    bootstrap_resamples: int = 2000
+    seed: int = 0

@@ -15,10 +15,16 @@ from strive_data.sampling.samplers import NOISY, SAMPLERS, SINGLE, needs_embeddi
 from strive_data.schema import Indices, Sample
 from strive_data.shards.reader import ShardSet
 from strive_rl.data.views import drawn_variants
-from strive_rl.eval.config import EQUAL_SCORES, UNIFORM, BenchmarkSettings, Column, EvalSettings
+from strive_rl.eval.config import (
+    EQUAL_SCORES,
+    EVALUATION_SAMPLERS,
+    IMPORTANCE,
+    UNIFORM,
+    BenchmarkSettings,
+    Column,
+    EvalSettings,
+)
 
-IMPORTANCE = "importance"
-EVALUATION_SAMPLERS = (UNIFORM, IMPORTANCE)
 TRAINING = "training"
 """The value of `validation.sampler` that means the frames of training."""
 SAMPLER_FIELDS = frozenset(SamplerSettings.__dataclass_fields__)

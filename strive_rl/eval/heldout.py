@@ -12,12 +12,13 @@ from strive_data.common.settings import choose
 from strive_data.common.text import plural
 from strive_data.errors import DamagedError, StriveError, UsageError
 from strive_data.sampling.samplers import SAMPLERS
-from strive_data.shards.manifest import FILES, SAMPLES_FILE
-from strive_data.shards.reader import SEE_VERIFY, ShardSet
+from strive_data.shards.manifest import SAMPLES_FILE
+from strive_data.shards.reader import ShardSet
+from strive_data.shards.run_file import FILES, SEE_VERIFY
 from strive_rl.config import EngineSettings, TrainSettings
 from strive_rl.data import Builds
-from strive_rl.eval.config import EvalSettings
-from strive_rl.eval.frames import EVALUATION_SAMPLERS, IMPORTANCE, TRAINING
+from strive_rl.eval.config import EVALUATION_SAMPLERS, IMPORTANCE, EvalSettings
+from strive_rl.eval.frames import TRAINING
 
 
 def require_heldout(heldout: ShardSet | None, builds: Builds, settings: TrainSettings) -> None:

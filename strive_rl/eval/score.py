@@ -7,13 +7,13 @@ decide, page.html all that with examples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from strive_data.annotations.read import NO_COLUMNS
-from strive_data.common.settings import ADDED, as_dict, require
+from strive_data.common.settings import as_dict
 from strive_data.common.text import plural
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.formats import read_predictions
@@ -21,7 +21,6 @@ from strive_rl.benchmarks.items import Benchmark, Item, ItemSet, Scored, read_it
 from strive_rl.benchmarks.judgements import judge_rows, read_judgements
 from strive_rl.benchmarks.predictions import Joined, Prediction, PredictionFile, join
 from strive_rl.benchmarks.scoring import (
-    Missing,
     elected,
     left_out,
     scored,
@@ -32,7 +31,7 @@ from strive_rl.benchmarks.scoring import (
 )
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import RESULTS_FILE
-from strive_rl.eval.compare import CompareSettings, paired_results, read_scored
+from strive_rl.eval.compare import paired_results, read_scored
 from strive_rl.eval.config import (
     JUDGE_FILE,
     PAGE_FILE,
@@ -40,37 +39,14 @@ from strive_rl.eval.config import (
     SCORED_FILE,
     UNIFORM,
     BenchmarkSettings,
+    CompareSettings,
+    ScoreSettings,
 )
 from strive_rl.eval.pages import score_page
 from strive_rl.eval.table import even_note
 
 SHOWN_IDS = 3
 Results = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreSettings:
-    """How predictions are read and averaged.
-
-    `missing`: questions without an answer and unusable rows count as wrong, or are left out of the mean.
-    `format` is that of the predictions, `recipe` that of the annotation; None: detected from the files.
-    `sampler` is the frame sampler, where our own predictions hold several. With `vote` a question may have
-    several predictions: the one that they elect counts (answers/vote.py).
-    """
-
-    missing: Missing = "wrong"
-    format: str | None = None
-    sampler: str | None = None
-    recipe: str | None = None
-    bootstrap_resamples: int = 2000
-    seed: int = 0
-    vote: bool = field(default=False, metadata=ADDED)
-
-    def __post_init__(self) -> None:
-        require(
-            self.missing in ("wrong", "exclude"), f"missing: got {self.missing!r}, expected wrong or exclude"
-        )
-        require(self.bootstrap_resamples >= 1, "bootstrap_resamples: expected at least 1")
 
 
 def score(

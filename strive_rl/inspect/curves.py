@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from strive_data.common.console import require_suffix
 from strive_data.common.text import escape_controls, plural, render
 from strive_data.errors import UsageError
+from strive_rl.common.options import PLOT_FORMATS as SUFFIXES
 from strive_rl.inspect.history import (
     Arm,
     Curve,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".html")
 PAGE = Path(__file__).parent / "templates" / "curves.html"
 COLUMNS, PANEL_INCHES = 3, (4.6, 2.6)
 PIXELS_PER_INCH = 150
@@ -137,8 +138,7 @@ def plot(
     `smooth` is the span of the moving average in steps; None: a 25th of the longest run, 1: off. Raises
     UsageError for a run that cannot be read, another suffix and a file that cannot be written.
     """
-    if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out {out}: expected a name that ends in .png or .html")
+    require_suffix(out, SUFFIXES)
     if smooth is not None and smooth < 1:
         raise UsageError(f"--smooth {smooth}: expected 1 (off) or more steps")
     histories = read_histories(runs)

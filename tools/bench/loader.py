@@ -37,8 +37,8 @@ import webdataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
-from strive_data.shards.manifest import RUN_FILE
 from strive_data.shards.reader import ShardSet
+from strive_data.shards.run_file import RUN_FILE
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader
 from tools.bench.build.stages import ANNOTATION, ask_about, render_long_video, repeat_clips

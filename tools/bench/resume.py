@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import typer
 
+from strive_data import SCHEMA_VERSION
 from strive_data.annotations.read import read_annotations
 from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint
 from strive_data.config import BuildSettings
-from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo, question_hash
+from strive_data.schema import Question, Sample, SampleMeta, VideoInfo, question_hash
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.format import END_OF_ARCHIVE
 from strive_data.shards.manifest import Entry, Manifest, as_body, manifest_name, shard_name

@@ -25,7 +25,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
         tried.append((address, timeout))
         raise OSError("no route")
 
-    monkeypatch.setattr("strive_data.common.hub.socket.create_connection", refuse)
+    monkeypatch.setattr("socket.create_connection", refuse)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     hub = "huggingface_hub.constants"
     monkeypatch.setattr(f"{hub}.HF_HUB_CACHE", str(tmp_path))

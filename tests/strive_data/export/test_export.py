@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from strive_data.build.api import open_build
+from strive_data.config import ExportOptions
 from strive_data.errors import DamagedError, SettingsError, UsageError
 from strive_data.export import trainers as parquet
 from strive_data.export.layouts import LAYOUTS, export_build
 from strive_data.export.lmms_eval import presented
-from strive_data.export.rows import ExportOptions, export_rows
+from strive_data.export.rows import export_rows
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.samples import a_question, a_sample

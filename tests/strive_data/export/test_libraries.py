@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from strive_data.build.api import open_build
+from strive_data.config import ExportOptions
 from strive_data.export.layouts import export_build
-from strive_data.export.rows import ExportOptions
 
 datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
 

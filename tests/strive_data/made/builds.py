@@ -11,7 +11,8 @@ from strive_data.common.files import add_checksum, write_json
 from strive_data.config import BuildSettings
 from strive_data.schema import FailedRow, Sample
 from strive_data.shards.build_state import BuildState, start_build
-from strive_data.shards.manifest import FILES, RUN_FILE, file_hashes
+from strive_data.shards.manifest import file_hashes
+from strive_data.shards.run_file import FILES, RUN_FILE
 from strive_data.shards.writer import ShardStream, failures_table, finalize
 from tests.strive_data.made.samples import build_settings
 

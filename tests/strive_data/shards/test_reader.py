@@ -9,12 +9,13 @@ import fsspec
 import numpy as np
 import pytest
 
+from strive_data import SCHEMA_VERSION
 from strive_data.common.files import write_json
 from strive_data.common.storage import LocalFolder, open_folder
 from strive_data.errors import DamagedError, StriveError, UsageError
-from strive_data.schema import SCHEMA_VERSION
 from strive_data.shards.manifest import INDEX_FILE, index_of
-from strive_data.shards.reader import ShardCache, ShardSet, read_run
+from strive_data.shards.reader import ShardCache, ShardSet
+from strive_data.shards.run_file import read_run
 from strive_data.shards.writer import OpenShard
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.samples import a_sample

@@ -11,10 +11,10 @@ from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, VIDEOMMMU
 from strive_rl.common import jsonl
 from strive_rl.common.statistics import wilson
-from strive_rl.eval.compare import CompareSettings, compare, read_scored
-from strive_rl.eval.config import EvalSettings
+from strive_rl.eval.compare import compare, read_scored
+from strive_rl.eval.config import CompareSettings, EvalSettings, ScoreSettings
 from strive_rl.eval.on_shards import write_pages
-from strive_rl.eval.score import ScoreSettings, score
+from strive_rl.eval.score import score
 from strive_rl.eval.table import compare_heading, compare_table, even_note
 
 QUICK = CompareSettings(bootstrap_resamples=50)

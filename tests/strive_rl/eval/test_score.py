@@ -17,7 +17,8 @@ from strive_rl.benchmarks.rules.choices import PERCEPTIONTEST
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.common import jsonl
-from strive_rl.eval.score import ScoreSettings, score
+from strive_rl.eval.config import ScoreSettings
+from strive_rl.eval.score import score
 
 QUICK = ScoreSettings(bootstrap_resamples=50)
 

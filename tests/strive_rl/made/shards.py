@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
+from strive_data import SCHEMA_VERSION
 from strive_data.common.files import write_json
 from strive_data.common.settings import as_dict, fingerprint
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.sampling.samplers import draw, uniform_indices
-from strive_data.schema import SCHEMA_VERSION, Question, Sample, SampleMeta, VideoInfo
+from strive_data.schema import Question, Sample, SampleMeta, VideoInfo
 from strive_data.shards.manifest import index_of
 from strive_data.shards.reader import ShardSet
 from strive_data.shards.writer import OpenShard
