@@ -50,8 +50,10 @@ def test_a_configuration_gives_every_figure(given: Configuration, changes: dict[
         assert made["estimated_bytes"] > 0
         assert made["memory_bytes"]["process"] > 0
         assert made["flop_use"] > 0
-    record = {"date": "d", "device": "CPU", "machine": "m", "versions": {"torch": "1"}, "results": [made]}
-    row = gpu.table(record).splitlines()[4]
+    record = {"date": "d", "device": "CPU", "machine": "m", "load": 1.0, "command": ["--out", "a b"]}
+    text = gpu.table(record | {"versions": {"torch": "1"}, "results": [made]})
+    assert "tools.bench.gpu --out 'a b'`" in text
+    row = text.splitlines()[6]
     assert row.count("|") == len(gpu.COLUMNS) + 1
     assert f"| {made['prompt_tokens']} | 3 |" in row
 
@@ -93,6 +95,7 @@ def test_what_does_not_fit_or_fails_is_left_out(
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: broken)
     failed = gpu._result(given, arguments())
     assert failed["left_out"] == "CUDA out of memory"
-    record = {"date": "d", "device": "CPU", "machine": "m", "versions": {}, "results": [failed]}
+    record = {"date": "d", "device": "CPU", "machine": "m", "load": 1.0, "command": [], "versions": {}}
+    record["results"] = [failed]
     assert "left out: " in gpu.table(record)
     json.dumps(record)

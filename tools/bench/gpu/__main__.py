@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import psutil
@@ -59,7 +60,12 @@ def main() -> None:
             result = _result(given, arguments)
             results.append(result | {"model": model})
             print(json.dumps(results[-1]), flush=True)
-            record = {**surroundings(), "device": _device_name(arguments.device), "results": results}
+            record = {
+                "command": sys.argv[1:],
+                **surroundings(),
+                "device": _device_name(arguments.device),
+                "results": results,
+            }
             (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
             (out / f"{name}.md").write_text(table(record))
     print(table(record))
@@ -128,8 +134,11 @@ def _device_name(device: str) -> str:
 def table(record: dict[str, Any]) -> str:
     """Markdown: a head, a row for each configuration, and what was left out."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    head = f"{record['date']}, {record['device']} ({record['machine']}), {versions}"
-    lines = [head, "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    head = (
+        f"{record['date']}, {record['device']} ({record['machine']}), load {record['load']:.0f}, {versions}"
+    )
+    command = f"`python -m tools.bench.gpu {join(record['command'])}`, seconds by the clock"
+    lines = [head, "", command, "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for each in record["results"]:
         if "left_out" not in each:
             lines.append("| " + " | ".join(_cells(each)) + " |")
