@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from strive_data import __version__
 from strive_data.common.files import file_sha256, read_regular_file
@@ -208,8 +209,10 @@ def read_entry(entry: Path, settings: DecodeSettings, embedding_size: int | None
         if digest != _digest(entry, payload):
             return None
         arrays = {name: read_npy(_member(payload, name), dtype=dtype) for name, dtype in ARRAYS.items()}
-        info = load(VideoInfo, options=dict(json.loads(arrays["info"].tobytes())))
-        return _checked_hit(info, arrays, settings, embedding_size)
+        parsed = orjson.loads(arrays["info"].tobytes())  # which refuses lone surrogates
+        if not isinstance(parsed, dict):
+            return None
+        return _checked_hit(load(VideoInfo, options=parsed), arrays, settings, embedding_size)
     except UNREADABLE:
         return None
 
@@ -231,7 +234,7 @@ def _checked_hit(
         and (np.isfinite(times).all() and (times[1:] > times[:-1]).all() and times[0] >= 0)
         and np.isfinite(info.duration_seconds)
         and times[-1] <= info.duration_seconds + ROUNDING_SECONDS
-        and info.decode_errors >= 0
+        and min(info.decode_errors, info.discontinuities) >= 0
         and (sizes >= 0).all()
         and sum(sizes.tolist()) == len(joined)
     )

@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import simplejpeg
 
 from strive_data import SCHEMA_VERSION
@@ -157,8 +158,8 @@ def read_meta(content: bytes) -> SampleMeta:
     if len(content) > MAX_JSON_BYTES:
         raise DamagedError(f"json: {len(content)} bytes, more than the limit of {MAX_JSON_BYTES}")
     try:
-        body = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        body = orjson.loads(content)  # which refuses lone surrogates: no tokenizer or table can encode them
+    except ValueError as error:
         raise DamagedError(f"json: not JSON: {error}") from error
     if not isinstance(body, dict):
         raise DamagedError("json: not a JSON object")

@@ -52,7 +52,10 @@ def numbers(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """A whole number that a float cannot hold is none."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 1 << 1000
+    return isinstance(value, float)
 
 
 class Tracker(Protocol):

@@ -189,13 +189,16 @@ def _read(file: Path, folder: Path, name: str) -> History:
     steps = sorted(gaps.union(records))
     rows = [numbers(records.get(step, {})) for step in steps]
     names = dict.fromkeys(key for row in rows for key in row)
-    settings = folder / SETTINGS_FILE
+    path = folder / SETTINGS_FILE
+    settings = jsonl.read_json(path) if path.is_file() else {}
+    if not isinstance(settings.get("settings", {}), dict):
+        raise UsageError(f"{path}: expected the settings of a run of strive-rl train")
     return History(
         name=name,
         folder=folder,
         steps=np.array(steps, dtype=np.float64),
         values={key: _bounded([row.get(key, np.nan) for row in rows]) for key in names},
-        settings=jsonl.read_json(settings) if settings.is_file() else {},
+        settings=settings,
         gaps=frozenset(map(float, gaps)),
     )
 
@@ -217,7 +220,8 @@ def _bounded(numbers: Sequence[float]) -> Values:
 
 def _records(file: Path) -> list[dict[str, Any]]:
     records = jsonl.read(file)
-    if any(not isinstance(record, dict) or not isinstance(record.get("step"), int) for record in records):
+    steps = [record.get("step") if isinstance(record, dict) else None for record in records]
+    if any(not isinstance(step, int) or not 0 <= step < 1 << 53 for step in steps):
         raise UsageError(f"{file}: a line without a step; expected the metrics.jsonl of a run")
     return records
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from strive_data.common.files import near_path
 from strive_data.common.settings import choose
-from strive_data.errors import UsageError
+from strive_data.common.text import short_repr
+from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import ROLLOUTS_FILE
 
@@ -38,7 +39,8 @@ def show(run: Path, *, step: int | None = None, question: str | None = None, ful
 
     Long completions lose their middle unless `full`, which is said in its place.
 
-    Raises UsageError for a run without completions, and for a step or question without kept ones.
+    Raises UsageError for a run without completions, and for a step or question without kept ones;
+    DamagedError for a row that training did not write.
     """
     if not run.exists():
         raise UsageError(f"no such folder: {run}{near_path(run)}")
@@ -48,10 +50,13 @@ def show(run: Path, *, step: int | None = None, question: str | None = None, ful
         raise UsageError(
             f"{run}: no completions in {ROLLOUTS_FILE}; expected the folder of a run of strive-rl train"
         )
-    rows = _of_step(path, step, steps) if step is not None or question is None else []
-    if question is not None:
-        rows = _of_question(path, rows if step is not None else None, question)
-    return "\n\n".join(_question(list(few), full=full) for _, few in groupby(rows, _which))
+    try:
+        rows = _of_step(path, step, steps) if step is not None or question is None else []
+        if question is not None:
+            rows = _of_question(path, rows if step is not None else None, question)
+        return "\n\n".join(_question(list(few), full=full) for _, few in groupby(rows, _which))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedError(f"{path}: a row is not as training writes it: {short_repr(error)}") from error
 
 
 def _of_step(path: Path, step: int | None, steps: tuple[int, int]) -> list[Row]:

@@ -42,6 +42,16 @@ def test_a_missing_value_is_named(name: str) -> None:
         read_meta(content)
 
 
+@pytest.mark.parametrize("name", ["question", "options", "sampler", "views"])
+def test_half_a_character_is_refused(name: str) -> None:
+    """Regression: no tokenizer can encode it, so that a forged shard ended the run of training."""
+    half = {"options": ["\ud800"], "views": ["\ud800"], "sampler": {"name": "\ud800"}}.get(name, "\ud800")
+    with pytest.raises(DamagedError, match="json"):
+        read_meta(json.dumps(BODY | {name: half}).encode())
+    whole = BODY | {"question": "\U0001f600 \x1b?"}
+    assert read_meta(json.dumps(whole).encode()).question.question == "\U0001f600 \x1b?"
+
+
 def test_a_sample_survives_its_tar_bytes() -> None:
     sample = a_sample()
     back = decode_sample(encode_sample(sample))

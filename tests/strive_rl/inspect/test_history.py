@@ -112,6 +112,7 @@ def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
         ("[1]\n", "line 1: a list"),
         ('{"reward": 1}\n', "without a step"),
         ('{"step": "x"}\n', "without a step"),
+        (f'{{"step": {10**400}}}\n', "without a step"),
         ("{]\n", r"metrics\.jsonl, line 1: not JSON"),
         ('{"st', "no step is finished"),
     ],
@@ -119,6 +120,15 @@ def test_names_are_the_shortest_that_differ(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, line: str, says: str) -> None:
     (tmp_path / "metrics.jsonl").write_text(line)
     with pytest.raises(UsageError, match=says):
+        read_histories([tmp_path])
+
+
+def test_what_training_does_not_write_is_no_number_and_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "reward": {10**400}, "kl": 0.5}}\n')
+    (history,) = read_histories([tmp_path])
+    assert [*history.values] == ["step", "kl"]
+    (tmp_path / "settings.json").write_text('{"settings": [1]}')
+    with pytest.raises(UsageError, match=r"settings\.json"):
         read_histories([tmp_path])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strive_data.errors import UsageError
+from strive_data.errors import DamagedError, UsageError
 from strive_rl.common import jsonl
 from strive_rl.inspect.show import show
 
@@ -112,3 +113,18 @@ def test_a_question_that_was_left_out_of_the_update_is_marked(tmp_path: Path, in
         reason = "left out of the update: completions that are compared have equal accuracy"
         assert head.endswith(reason + ("" if finished else " or were cut")) is not informative
         assert "informative" not in head
+
+
+@pytest.mark.parametrize(
+    "change", [{"times": None}, {"times": ["x"]}, {"reward": []}, {"completion": 5}, {"accuracy": 10**400}]
+)
+def test_a_row_that_training_did_not_write_is_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "rollouts.jsonl").write_text(json.dumps(ROW | change) + "\n")
+    with pytest.raises(DamagedError, match=r"rollouts\.jsonl"):
+        show(tmp_path)
+
+
+def test_a_row_without_a_field_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rollouts.jsonl").write_text(json.dumps({k: v for k, v in ROW.items() if k != "view"}) + "\n")
+    with pytest.raises(DamagedError, match="view"):
+        show(tmp_path)
