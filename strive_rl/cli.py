@@ -283,17 +283,13 @@ def study(
     require_builds(shards, heldout)
     from strive_data.shards.reader import ShardSet
     from strive_rl.data import Builds
-    from strive_rl.data.dataset import multiples_of
     from strive_rl.eval.heldout import trained_videos
-    from strive_rl.policy.load import warn_if_resized
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import kept_of, run_study
 
     with locked(out, kept=lambda: kept_of(plan, out, model)):
         data, test = ShardSet.open(shards), ShardSet.open(heldout)
-        for name in model:
-            warn_if_resized(name, multiples_of(data, test))
         results = run_study(
             plan,
             out,

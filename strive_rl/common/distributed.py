@@ -60,11 +60,14 @@ def _joined(timeout_minutes: float) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    cuda = local_rank() < torch.cuda.device_count()
-    if cuda:
-        torch.cuda.set_device(local_rank())
+    device = None
+    if local_rank() < torch.cuda.device_count():
+        device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=timeout_minutes)
+        "cpu:gloo,cuda:nccl" if device else "gloo",
+        timeout=timedelta(minutes=timeout_minutes),
+        device_id=device,
     )
     yield
     # Only after a good end: a process that failed must not wait for the others to agree to part.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
 from strive_data.common.console import echo
 from strive_data.errors import UsageError
+from strive_rl.common import distributed
 from strive_rl.common.model_folder import reading
 from strive_rl.common.preflight import first_process, require_model_folder
 from strive_rl.common.progress import phase
@@ -23,23 +25,29 @@ from strive_rl.policy.lora import add_adapters
 from strive_rl.policy.policy import Policy
 
 
-def load_policy(name: str, settings: PolicySettings) -> Policy:
+def load_policy(name: str, settings: PolicySettings, *, to_shard: bool = False) -> Policy:
     """Load a hub name, a folder, or "demo", the tiny model of this package; code from the hub is never run.
 
-    Raises UsageError where there is no such model, it is of no known architecture, or the device is absent.
+    With `to_shard`, `sharding.shard` follows: of several processes the first holds the weights, on the CPU,
+    and the others their shapes. Raises UsageError where there is no such model, it is of no known
+    architecture, or the device is absent.
     """
     phase(f"loading model {name}", always=True)
     source = model_source(name)
     device = choose_device(settings.device)
     architecture = ARCHITECTURES[read_config(name).model_type]
     dtype = choose_dtype(settings.dtype, device)
-    model = _read(architecture.model_class, source, name, dtype=dtype, attn_implementation="sdpa").to(device)
+    first_device = device
+    if to_shard and distributed.world_size() > 1:
+        first_device = torch.device("cpu" if distributed.is_first() else "meta")
+    model = _read_model(architecture.model_class, source, name, dtype, first_device)
     replace_layers(model)
     experts.register(model)
     processor = _read(AutoProcessor, source, name)
     freeze(model, settings)
     if settings.lora_rank:
-        add_adapters(model, settings)
+        with torch.device("meta") if first_device.type == "meta" else nullcontext():
+            add_adapters(model, settings)
     tokenizer = processor.tokenizer
     policy = Policy(
         model=model,
@@ -135,6 +143,19 @@ def _read(kind: Any, source: str, name: str, **options: Any) -> Any:
     hint = "" if local else "without a network, give a model folder"
     with reading(f"model folder {name}" if local else f"model {name}", hint):
         return kind.from_pretrained(source, trust_remote_code=False, **options)
+
+
+def _read_model(kind: Any, source: str, name: str, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model on its device; on the meta device nothing of its weights is read."""
+    options = {"dtype": dtype, "attn_implementation": "sdpa"}
+    if device.type != "meta":
+        return _read(kind, source, name, **options).to(device)
+    config = _read(AutoConfig, source, name)
+    with device:
+        model = kind._from_config(config, **options)
+    with suppress(OSError):  # Not every model has the file.
+        model.generation_config = GenerationConfig.from_pretrained(source)
+    return model
 
 
 def _end_ids(model: Any, tokenizer: Any, name: str) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from types import MethodType
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
@@ -24,18 +26,28 @@ from strive_rl.policy.policy import THROUGH, WHOLE
 
 
 def shard(model: Any, device: torch.device) -> None:
-    """Lay a model, of which every process has loaded the same weights, over all processes, in place.
-    Parameters become DTensors, so an optimizer is made after this. With one process nothing is done."""
+    """Lay a model, whose weights the first process holds, over all processes, in place: `load_policy` with
+    `to_shard`. Parameters become DTensors, so an optimizer is made after this. With one process nothing is
+    done."""
     if distributed.world_size() == 1:
         return
     mesh = init_device_mesh(device.type, (distributed.world_size(),))
     precision = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    weights = model.state_dict() if distributed.is_first() else {}
     body = model.model
     for unit in (*body.visual.blocks, body.visual, *body.language_model.layers, model):
         fully_shard(unit, mesh=mesh, mp_policy=precision)
         unit.set_gradient_divide_factor(1.0)
         # Else FSDP2 asks for a scaled sum, which gloo does not have.
         unit.set_force_sum_reduction_for_comms(True)
+    if not distributed.is_first():
+        model.to_empty(device=device)
+        model.tie_weights()
+    set_model_state_dict(
+        model, weights, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    )
+    for buffer in model.buffers():  # Those of positions are in no state_dict.
+        dist.broadcast(buffer, 0)
     setattr(model, THROUGH, MethodType(lambda model, work: work(), model))
     register_fsdp_forward_method(model, THROUGH)
 

@@ -40,6 +40,7 @@ from strive_rl.common.run_settings import (
     with_defaults,
 )
 from strive_rl.config import TrainSettings
+from strive_rl.data.dataset import multiples_of
 from strive_rl.study.plan import Job, Study
 from strive_rl.study.results import STUDY_FILE, write_results
 
@@ -67,6 +68,10 @@ def run_study(
         raise UsageError("strive-rl study runs in one process: start it without torchrun")
     _claim(study, out, shards, heldout, models)
     quiet_libraries()
+    from strive_rl.policy.load import warn_if_resized
+
+    for name in models:
+        warn_if_resized(name, multiples_of(shards, heldout))
     jobs = study_jobs(study, out, models)
     missing = [job for job in jobs if not job.finished]
     write_results(study, out, jobs)

@@ -180,7 +180,7 @@ def _assemble(
         neighbours=settings.policy.frame_pairs == "neighbours",
     )
     require_heldout(heldout, builds, settings)
-    policy = load_policy(weights, settings.policy)
+    policy = load_policy(weights, settings.policy, to_shard=True)
     require_readable(heldout, policy, settings)
     reference = load_reference(model, policy) if settings.algorithm.kl_beta else None
     distributed.barrier()  # All processes have loaded the models that they share from here on.

@@ -235,4 +235,4 @@ def load_reference(name: str, policy: Policy) -> Any:
     if policy.settings.lora_rank:
         return policy.model
     settings = replace(policy.settings, train_vision=False, gradient_checkpointing=False)
-    return load_policy(name, settings).model.requires_grad_(False)
+    return load_policy(name, settings, to_shard=True).model.requires_grad_(False)

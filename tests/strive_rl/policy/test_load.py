@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from strive_data.errors import SettingsError, UsageError
+from strive_rl.common import distributed
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, load_policy
 from strive_rl.policy.encode import encode
@@ -30,6 +31,29 @@ def test_the_vision_tower_is_frozen_unless_it_is_trained(any_folder: Path, train
     assert names == [name for name, p in policy.model.named_parameters() if p.requires_grad]
     assert any(".layers.0." in name for name in names)
     assert any(".visual." in name for name in names) == train_vision
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_of_several_processes_only_the_first_reads_weights(
+    any_folder: Path, lora_rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PolicySettings(device="cpu", lora_rank=lora_rank)
+    whole = load_policy(str(any_folder), settings)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "is_first", lambda: False)
+
+    other = load_policy(str(any_folder), settings, to_shard=True)
+
+    shapes, of_whole = (
+        {name: (each.shape, each.dtype, each.requires_grad) for name, each in one.model.named_parameters()}
+        for one in (other, whole)
+    )
+    assert shapes == of_whole
+    assert {each.device.type for each in other.model.parameters()} == {"meta"}
+    assert other.end_ids == whole.end_ids
+    assert torch.equal(other.suppressed, whole.suppressed)
+    # Evaluations answer with a whole model in each process.
+    assert {each.device.type for each in load_policy(str(any_folder), settings).model.parameters()} == {"cpu"}
 
 
 def test_vision_ids_and_ids_beyond_the_tokenizer_are_suppressed(any_policy: Policy) -> None:
