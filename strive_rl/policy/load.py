@@ -154,7 +154,7 @@ def _read_model(kind: Any, source: str, name: str, dtype: torch.dtype, device: t
     with device:
         model = kind._from_config(config, **options)
     with suppress(OSError):  # Not every model has the file.
-        model.generation_config = GenerationConfig.from_pretrained(source)
+        model.generation_config = GenerationConfig.from_pretrained(source, trust_remote_code=False)
     return model
 
 

@@ -44,7 +44,7 @@ def test_times_of_a_folder_are_stored_and_hashed_only_where_a_row_gives_them() -
     "wrong", [{"fps": "2"}, {"fps": float("nan")}, {"frame_times": 3}, {"frame_times": [None]}]
 )
 def test_other_times_are_damage(wrong: dict[str, object]) -> None:
-    with pytest.raises(DamagedError, match=next(iter(wrong))):
+    with pytest.raises(DamagedError, match=f"{next(iter(wrong))}|not JSON"):  # NaN is none
         read_meta(json.dumps(a_sample().meta.to_json() | wrong).encode())
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from strive_data.demo.draw import write_world
 from strive_rl.common import jsonl
-from strive_rl.common.model_folder import verify
+from strive_rl.common.run_folder import verify
 from tests.strive_rl.made.blocked import ENDING, HERE
 from tests.strive_rl.made.shards import make_shards
 

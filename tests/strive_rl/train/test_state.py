@@ -206,8 +206,8 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_with_a_warning_and_its_st
 
 
 def test_a_bad_model_or_plan_leaves_no_folder(tmp_path: Path, shards: ShardSet, tiny_folder: Path) -> None:
-    bad = settings(1, data=DataSettings(sampler="nothing"))
-    with pytest.raises(UsageError, match=r"unknown data\.sampler"):
+    bad = settings(1, data=DataSettings(draw="stored", variants=1))
+    with pytest.raises(UsageError, match="variants: 2, now 1"):
         start(tmp_path / "out", shards=shards, model=str(tiny_folder), settings=bad)
     with pytest.raises(UsageError, match="no such folder"):
         start(tmp_path / "out", shards=shards, model=str(tmp_path / "absent"), settings=settings(1))
