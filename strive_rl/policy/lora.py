@@ -34,6 +34,10 @@ def add_adapters(model: Any, settings: PolicySettings) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(INIT_SEED)
         inject_adapter_in_model(config, model, adapter_name=NAME)
+    for module in model.modules():  # On the meta device peft leaves them in float32.
+        if hasattr(module, "lora_A"):
+            for half in (module.lora_A, module.lora_B):
+                half[NAME].to(module.base_layer.weight.dtype)
 
 
 def adapter_config(settings: PolicySettings) -> Any:

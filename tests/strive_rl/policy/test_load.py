@@ -33,11 +33,11 @@ def test_the_vision_tower_is_frozen_unless_it_is_trained(any_folder: Path, train
     assert any(".visual." in name for name in names) == train_vision
 
 
-@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize(("lora_rank", "dtype"), [(0, "float32"), (2, "float32"), (2, "bfloat16")])
 def test_of_several_processes_only_the_first_reads_weights(
-    any_folder: Path, lora_rank: int, monkeypatch: pytest.MonkeyPatch
+    any_folder: Path, lora_rank: int, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = PolicySettings(device="cpu", lora_rank=lora_rank)
+    settings = PolicySettings(device="cpu", lora_rank=lora_rank, dtype=dtype)
     whole = load_policy(str(any_folder), settings)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     monkeypatch.setattr(distributed, "is_first", lambda: False)
