@@ -3,15 +3,17 @@
     python -m tools.bench.tables --rows 200000 1000000
 
 Rows are generated: multiple choice with four options, ten questions a video. `plain` has a user's own columns
-and answers that are a letter or the text of an option; `video-r1` is that data set's layout. Each way runs in
-a process of its own: `json` parses each line and drops it; `read` is the package's reader, with every
-question kept, as a build needs them; `plan` is a build up to its first video: reading, one job a video, and
-the totals of its progress.
+and answers that are a letter or the text of an option; `video-r1` is that data set's layout. With `--rows-of
+FILE`, a JSON list in that layout, its rows are repeated instead: real texts hold colons, which generated ones
+do not. Each way runs in a process of its own: `json` parses each line and drops it; `read` is the package's
+reader, with every question kept, as a build needs them; `plan` is a build up to its first video: reading, one
+job a video, and the totals of its progress.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import resource
@@ -41,7 +43,7 @@ def main() -> None:
         print(json.dumps(_measured(arguments.way, arguments.annotation, arguments.work)))
         return
     print(LINE.format(*HEAD))
-    for layout in arguments.layouts:
+    for layout in [arguments.rows_of] if arguments.rows_of else arguments.layouts:
         for rows in arguments.rows:
             _print_ways(layout, rows, arguments)
 
@@ -59,11 +61,13 @@ def _print_ways(layout: str, rows: int, arguments: argparse.Namespace) -> None:
             f"{peak / 2**20:.0f}",
             f"{(peak - idle) / rows:.0f}",
         )
-        print(LINE.format(layout, rows, f"{size:.0f}", way, *held), flush=True)
+        print(LINE.format(Path(layout).stem, rows, f"{size:.0f}", way, *held), flush=True)
 
 
 def write_annotation(work: Path, layout: str, rows: int) -> Path:
     """JSON lines of that layout, the same ones every time, with their (one-byte) videos beside them."""
+    if layout not in LAYOUTS:
+        return _repeated(Path(layout), work, rows)
     (work / "videos").mkdir(parents=True, exist_ok=True)
     for number in range(min(-(-rows // QUESTIONS_PER_VIDEO), MOST_VIDEOS)):
         video = work / _video(number)
@@ -73,6 +77,20 @@ def write_annotation(work: Path, layout: str, rows: int) -> Path:
     if not path.exists():
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in _rows(layout, rows))
+    return path
+
+
+def _repeated(source: Path, work: Path, rows: int) -> Path:
+    """That many rows of the file, each with an id of its own."""
+    given = json.loads(source.read_bytes())
+    for row in given:
+        video = work / row["path"]
+        video.parent.mkdir(parents=True, exist_ok=True)
+        video.write_bytes(b"v")
+    path = work / f"{source.stem}-{rows}.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in zip(range(rows), itertools.cycle(given), strict=False):
+            file.write(json.dumps(row | {"problem_id": number}, ensure_ascii=False) + "\n")
     return path
 
 
@@ -157,6 +175,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--work", type=Path, default=Path("bench/tables"), help="scratch folder, kept")
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 1_000_000])
+    parser.add_argument("--rows-of", metavar="FILE")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="the first one is the base")
     parser.add_argument("--rounds", type=int, default=1, help="the best round counts")
