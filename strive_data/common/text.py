@@ -82,8 +82,15 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
-    """The end of a message on a name that is not known: ", did you mean 'comb'?", or ""."""
-    near = nearest(name, known, most)
+    """The end of a message on a name that is not known: ", did you mean 'comb'?", or "".
+
+    A name that begins as another one, as "optimizer" and "optim", may be meant for it too.
+    """
+    names = [*known]
+    longer = (
+        each for each in names if min(len(each), len(name)) > 3 and each[: len(name)] == name[: len(each)]
+    )
+    near = nearest(name, names, most) or [*longer][:most]
     return f", did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

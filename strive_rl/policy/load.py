@@ -88,7 +88,7 @@ def resized_frames(side: int, multiples: Mapping[str, int]) -> str:
     made = " and ".join(map(str, sorted({*other.values()})))
     return (
         f"warning: {', '.join(other)}: sides of frames are multiples of {made} pixels, and this model reads "
-        f"multiples of {side}: most are resized once more; --set decode.multiple={side} avoids it"
+        f"multiples of {side}: most are resized once more; build with decode.multiple={side} instead"
     )
 
 

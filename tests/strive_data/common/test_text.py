@@ -100,6 +100,14 @@ def test_only_a_slip_of_a_name_is_suggested(name: str, known: list[str], near: s
     assert did_you_mean(name, known) == (f", did you mean {near!r}?" if near else "")
 
 
+def test_a_name_that_begins_as_another_may_be_meant_for_it() -> None:
+    assert did_you_mean("optimizer", ["data", "optim", "policy"]) == ", did you mean 'optim'?"
+    assert (
+        did_you_mean("qwen3-vl", ["blip-itm", "qwen3-vl-reranker"]) == ", did you mean 'qwen3-vl-reranker'?"
+    )
+    assert did_you_mean("clipping", ["cli", "vlm"]) == ""
+
+
 def test_the_most_similar_names_come_first() -> None:
     known = ["qwen2.5-vl", "qwen3-vl", "strive-qwen3-vl-8b"]
     assert nearest("qwen4-vl", known, most=3) == ["qwen3-vl", "qwen2.5-vl"]
