@@ -10,7 +10,7 @@ import orjson
 
 from strive_data.errors import FailureKind, SampleError
 
-BLANKS_AND_COLON = (b" :", b"\t:", b"\n:", b"\r:")
+BLANKS = (b" ", b"\t", b"\n", b"\r")
 KEY = re.compile(rb'"\s*:')
 BETWEEN_OBJECTS = re.compile(rb"\}\s*,\s*\{")
 # A row is split at every "}, {" inside of it and joined again; what has more of them is read as one piece.
@@ -125,7 +125,7 @@ def _names_each_key_once(raw: bytes, keys: int) -> bool:
     """
     if raw.count(b":") == keys:
         return True
-    return raw.count(b'":') == keys and not any(each in raw for each in BLANKS_AND_COLON)
+    return raw.count(b'":') == keys and not any(blank in raw and blank + b":" in raw for blank in BLANKS)
 
 
 def _keys(value: object) -> int:

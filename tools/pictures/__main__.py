@@ -23,20 +23,22 @@ from tools.demo import run
 HERE = Path(__file__).parent
 STUDIES = Path(__file__).parents[2] / "manifests" / "studies"
 NOISY = "2026-11-29-hard-demo-noisy"
+DEMO = "2026-11-29-demo+2026-11-30-demo"
+"""Two tables of one study, with different seeds."""
 GRPO, UNIFORM, VIEWS, STRIVE = "grpo-importance", "grpo-uniform", "per-variant", "strive"
 LONGER = "grpo-long"
 # (arm, the arm that it is compared with, the title of their lines, the study of each line)
 COMPARED = (
     (
         *(GRPO, UNIFORM, "frames: GRPO on importance-aware over uniform"),
-        {"hard, noisy scorer": f"{NOISY}-arms", "demo": "2026-11-29-demo"},
+        {"hard, noisy scorer": f"{NOISY}-arms", "demo": DEMO},
     ),
     (
         *(VIEWS, GRPO, "two views: 2×4 per variant over GRPO 1×8"),
         {
             "hard, noisy scorer": f"{NOISY}-per-variant",
             "hard, clean scorer": "2026-11-29-hard-demo",
-            "demo": "2026-11-29-demo",
+            "demo": DEMO,
         },
     ),
     (
@@ -45,7 +47,7 @@ COMPARED = (
             "hard, noisy scorer": NOISY,
             "the same, two other warm starts": f"{NOISY}-warm-starts",
             "hard, clean scorer": "2026-11-29-hard-demo",
-            "demo": "2026-11-29-demo",
+            "demo": DEMO,
         },
     ),
     (
@@ -83,8 +85,11 @@ def gains() -> None:
 
 def paired_gain(study: str, arm: str, baseline: str) -> Gain | None:
     """The mean difference of two arms over the seeds that both have, on importance-aware frames."""
-    runs = json.loads((STUDIES / f"{study}.json").read_text(encoding="utf-8"))["runs"]
-    mine, theirs = runs[arm], runs[baseline]
+    files = [STUDIES / f"{name}.json" for name in study.split("+")]
+    tables = [json.loads(file.read_text(encoding="utf-8"))["runs"] for file in files]
+    mine, theirs = (
+        {seed: run for runs in tables for seed, run in runs[name].items()} for name in (arm, baseline)
+    )
     return gain_of([mine[seed]["importance"] - theirs[seed]["importance"] for seed in mine if seed in theirs])
 
 
