@@ -89,12 +89,8 @@ def build(
     """Decode, score and sample videos once into WebDataset shards; the same command resumes a build."""
     from strive_data.config import ENGINES, BuildSettings, ClusterOptions, require_scorer
 
-    options = {
-        "score.scorer": scorer,
-        "decode.candidates": candidates,
-        "sampler.frames": frames,
-        "sampler.variants": variants,
-    }
+    options: dict[str, object] = {"score.scorer": scorer, "decode.candidates": candidates}
+    options |= {"sampler.frames": frames, "sampler.variants": variants}
     file = settings_file(config, "builds")
     settings = load(BuildSettings, config=file, options=options, assignments=set_ or ())
     choose(engine, ENGINES, "engine")
@@ -128,8 +124,7 @@ def build(
     except (KeyboardInterrupt, Terminated) as stop:
         echo(stopped_line(out), err=True)
         raise typer.Exit(exit_code(stop)) from stop
-    for line in summary_lines(summary, out, cache):
-        echo(line)
+    echo("\n".join(summary_lines(summary, out, cache)))
 
 
 app.command()(inspect)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -20,24 +17,9 @@ from strive_data.score.registry import SCORERS
 from strive_rl.benchmarks.formats import FORMATS
 from strive_rl.benchmarks.rules import BENCHMARKS
 from strive_rl.common.options import BENCHMARK_NAMES, PREDICTION_FORMATS
+from tests.conftest import typed_without
 
-ROOT = Path(__file__).parents[1]
 SLOW = ["numpy", "polars", "av", "PIL", "torch", "transformers", "ray", "open_clip", "matplotlib"]
-# All lines of a command in one process, where importing a slow package is an error.
-TYPED = f"""
-import contextlib, io, json, sys
-sys.modules.update(dict.fromkeys({SLOW}))
-from {{package}}.cli import main
-for arguments in json.load(sys.stdin):
-    sys.argv = ["typed", *arguments]
-    shown, code = io.StringIO(), None
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, shown.getvalue()]))
-"""
 BUILD = "build {questions} --data-root {empty} --out {out}"
 TRAIN = "train --shards {build} --model demo --out {out}"
 EVAL = "eval --shards {build} --model demo --out {out}"
@@ -59,7 +41,7 @@ NAMES = [
     "init",
     "recipes",
 ]
-HELP = [("--help", "Commands"), ("--version", "."), ("nothing", "nothing")]
+HELP = [("--help", "Commands"), ("-h", "Commands"), ("--version", "."), ("nothing", "nothing")]
 # Command lines, and what the refusal (or the help) says.
 LINES = {
     "strive_data": [
@@ -116,7 +98,10 @@ LINES = {
         (TRAIN.replace("demo", "{empty}"), "not a model folder"),
         (TRAIN.replace("{out}", "{file}/u"), "a file is in its path"),
         (TRAIN.replace("{out}", "{file}"), "is a file"),
+        ("train --help", "--resume-from"),
         (f"{TRAIN} --steps x", "--steps"),
+        (f"{TRAIN} --set optim.lrr=1", "did you mean 'lr'"),
+        (f"{TRAIN} --config nosuch", "nosuch"),
         (f"{TRAIN} --set data.sampler=combe", "did you mean 'comb'"),
         (EVAL.replace("{build}", "{empty}"), "{empty} has no run.json"),
         (f"{EVAL} --sampler combe", "did you mean 'comb'"),
@@ -155,18 +140,9 @@ def test_refusals_import_nothing_slow(package: str, tmp_path: Path) -> None:
     places["file"].touch()
     places["questions"].write_text("{}")
     commands = [[part.format(**places) for part in line.split()] for line, _ in LINES[package]]
-    done = subprocess.run(
-        [sys.executable, "-c", TYPED.format(package=package)],
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-    )
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    results = typed_without(SLOW, package, commands, tmp_path)
     for command, (_, text), (code, shown) in zip(commands, LINES[package], results, strict=True):
-        helped = command[-1] in ("--help", "--version")
+        helped = command[-1] in ("--help", "-h", "--version")
         assert (code, text.format(**places) in shown) == (0 if helped else 2, True), (command, shown)
     assert not places["out"].exists()
 

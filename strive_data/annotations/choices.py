@@ -196,8 +196,7 @@ def _in_order(letters: Sequence[str]) -> bool:
 
 
 def doubt_of(question: str, answer: str, problem_type: str) -> str:
-    """Why an answer may be meant otherwise than its guessed type says, a key of DOUBTS; "" where nothing says
-    so."""
+    """Why an answer may be meant otherwise than by its guessed type, a key of DOUBTS; "" where it may not."""
     if problem_type not in ("free-form", "numerical"):
         return ""
     if named := BY_NUMBER.match(answer):

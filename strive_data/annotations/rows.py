@@ -34,7 +34,6 @@ from strive_data.errors import FailureKind, SampleError, UsageError
 EXPECTED = "expected a JSON list, JSON lines, a CSV, a TSV or a parquet file whose layout a recipe knows"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ROWS_PER_SLICE = 20_000
-# Rows are read in blocks: a step over a block costs less than one for each row.
 ROWS_PER_BLOCK = 1000
 BLOCK_BYTES = 1 << 18
 # Enough rows to know the columns of a file without reading all of it.

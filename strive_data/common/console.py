@@ -23,14 +23,13 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_
 import typer
 
 from strive_data import __version__
+from strive_data.common.early import ENDING
 from strive_data.common.files import FULL, near_path, require_no_file_above
 from strive_data.common.settings import choose
 from strive_data.common.storage import GIVE_UP, place_of
 from strive_data.common.text import escape_controls, short_repr
 from strive_data.errors import StriveError, Terminated, UsageError
 
-# A closed terminal sends SIGHUP, Slurm's warning is SIGUSR1.
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)
 SHOW_CURSOR = "\x1b[?25h"
 
 

@@ -4,10 +4,13 @@ import os
 import signal
 from types import FrameType
 
+# A closed terminal sends SIGHUP, Slurm's warning is SIGUSR1.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)
+
 
 def answer_signals() -> None:
     """From now on one that ends a process does so with a line; `console.run` answers in its own way."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+    for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 

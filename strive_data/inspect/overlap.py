@@ -9,8 +9,7 @@ perceptual hashes. A frame is made 64×64 grey; the lowest 8×8 frequencies of i
 mean and the rest weighted by √frequency, are the descriptor. It does not change with brightness, contrast,
 size, codec or bit rate. Cropping does change it, so a frame has one descriptor for each of 31 views: itself,
 and parts of it (.85 and .7 of one side or of both, at the beginning, in the middle and at the end); a cropped
-copy looks like one of the parts. It needs no model and no network. Shapes: V views, S side of the small
-picture, B frequencies, D = B², H pairs of like frames (hits).
+copy looks like one of the parts. Shapes: V views, S side, B frequencies, D = B², H like pairs (hits).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A signal of `console.ENDING` asks a run to end after its step; a second ends it at once."""
+"""A signal of `early.ENDING` asks a run to end after its step; a second ends it at once."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import pytest
 from strive_data import __version__
 from strive_data.common import console
 from strive_data.common.console import (
-    ENDING,
     describe,
     existing,
     exit_code,
@@ -23,6 +22,7 @@ from strive_data.common.console import (
     sections,
     terminable,
 )
+from strive_data.common.early import ENDING
 from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError, Terminated, UsageError
 from strive_rl.config import TrainSettings

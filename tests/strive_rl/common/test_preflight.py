@@ -1,12 +1,8 @@
-"""What is refused before torch is imported, and how fast help and errors come."""
+"""What is refused before torch is imported."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals, raise_signal
 
@@ -14,7 +10,7 @@ import pytest
 import typer
 
 from strive_data.common import settings
-from strive_data.common.console import ENDING
+from strive_data.common.early import ENDING
 from strive_data.common.settings import require_device
 from strive_data.config import ScoreSettings
 from strive_data.errors import DamagedError, SettingsError, UsageError
@@ -23,9 +19,9 @@ from strive_rl.common.model_folder import write_manifest
 from strive_rl.common.preflight import locked, require_engine, require_extras, require_model
 from strive_rl.common.run_settings import require_run
 from strive_rl.dry_run.memory import read_shape
+from tests.conftest import typed_without
 from tests.strive_rl.made.shards import make_shards
 
-ROOT = Path(__file__).parents[3]
 # Packages that take long to import. Without them an argument error took .16 CPU seconds in 2026.
 SLOW = ["torch", "transformers", "ray", "open_clip", "matplotlib", "webdataset"]
 
@@ -125,36 +121,6 @@ def test_vllm_is_refused_for_a_kind_of_model_that_it_is_not_tested_on(tmp_path: 
     require_engine("vllm", "qwen3_vl")
 
 
-# All commands in one process, where importing a slow package is an error.
-TYPED = f"""
-import contextlib, io, json, sys
-sys.modules.update(dict.fromkeys({SLOW}))
-from strive_rl.cli import main
-for arguments in json.load(sys.stdin):
-    sys.argv = ["strive-rl", *arguments]
-    shown, code = io.StringIO(), None
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    print(json.dumps([code, shown.getvalue()]))
-"""
-
-
-def typed(*commands: Sequence[object]) -> list[tuple[int, str]]:
-    """Exit code and output of each command."""
-    done = subprocess.run(
-        [sys.executable, "-c", TYPED],
-        input=json.dumps([[str(part) for part in command] for command in commands]),
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    return [(code, shown) for code, shown in map(json.loads, done.stdout.splitlines())]
-
-
 def test_extras_that_are_not_installed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     require_extras(lora_rank=4)
     monkeypatch.setattr("strive_rl.common.preflight.find_spec", lambda _name: None)
@@ -163,23 +129,6 @@ def test_extras_that_are_not_installed_are_refused(monkeypatch: pytest.MonkeyPat
         require_extras(lora_rank=4)
     with pytest.raises(UsageError, match=r"engine=vllm needs vllm.*\[vllm\]"):
         require_extras(engine="vllm")
-
-
-def test_help_and_wrong_arguments_come_at_once(tmp_path: Path) -> None:
-    train = ["train", "--shards", tmp_path, "--out", tmp_path / "out", "--model", "demo"]
-    cases = [
-        (["--help"], 0, "Commands"),
-        (["-h"], 0, "Commands"),
-        (["--version"], 0, "."),
-        (["train", "--help"], 0, "--resume-from"),
-        (["nothing"], 2, "nothing"),
-        (["train", "--stepz", "3"], 2, "--stepz"),
-        ([*train, "--set", "optim.lrr=1"], 2, "did you mean 'lr'"),
-        ([*train, "--config", "nothing"], 2, "nothing"),
-    ]
-    results = typed(*(arguments for arguments, _, _ in cases))
-    for (arguments, code, text), (given, shown) in zip(cases, results, strict=True):
-        assert (given, text in shown) == (code, True), (arguments, shown)
 
 
 def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
@@ -220,7 +169,9 @@ def test_costly_mistakes_are_refused_without_torch(tmp_path: Path) -> None:
     ]
     commands.append(["export", tmp_path, "--out", tmp_path / "out"])
     texts = [*(text for _, _, text in cases), "no model in it"]
-    for command, text, (code, shown) in zip(commands, texts, typed(*commands), strict=True):
+    for command, text, (code, shown) in zip(
+        commands, texts, typed_without(SLOW, "strive_rl", commands), strict=True
+    ):
         assert (code, shown.count("\n"), text in shown) == (2, 1, True), (command, shown)
     assert not (tmp_path / "out").exists()
 
@@ -238,7 +189,7 @@ def test_folders_are_compared_without_torch(tmp_path: Path) -> None:
         *((good, b) for b in (tmp_path / "out", tmp_path / "out/aftr", good)),
         (tmp_path / "x", tmp_path / "y"),
     ]
-    results = typed(*(["compare", *pair] for pair in pairs))
+    results = typed_without(SLOW, "strive_rl", (["compare", *pair] for pair in pairs))
     assert [code for code, _ in results] == [2, 2, 0, 2]
     assert all(f"no such folder: {tmp_path}/{name}" in results[3][1] for name in "xy")
     assert f"did you mean {good}" in results[0][1]
