@@ -69,19 +69,21 @@ def is_torn(path: Path, formats: frozenset[str]) -> bool:
 
 def _is_torn_iso(path: Path) -> bool:
     """Whether a file of fragments breaks off in one, or before others. A tag of a music file or a text behind
-    the last one was appended; any other bytes may have been a fragment."""
-    fragments, at, size_bytes = False, 0, path.stat().st_size
+    the last one was appended, and anything but fragments behind their index (mfra); without an index other
+    bytes may have been a fragment."""
+    fragments, last, at, size_bytes = False, b"", 0, path.stat().st_size
     for kind, end in _iso_chain(path):
         fragments = fragments or kind == b"moof"
         if end > size_bytes:
             break
-        at = end
+        last, at = kind, end
     if not fragments or at == size_bytes:
         return False
-    with path.open("rb") as file:
-        file.seek(at)
-        start = file.read(1 << 16)
-    return not start.startswith(_TAGS) and not all(byte in _TEXT for byte in start)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content[at : at + (1 << 16)]
+        if start.startswith(_TAGS) or all(byte in _TEXT for byte in start):
+            return False
+        return last != b"mfra" or content.find(b"moof", at) >= 0
 
 
 def _is_torn_matroska(content: mmap.mmap) -> bool:
@@ -131,10 +133,13 @@ def _is_torn_gif(content: mmap.mmap) -> bool:
 def _is_torn_ogg(content: mmap.mmap) -> bool:
     """Whether a page of an Ogg file (RFC 3533, section 6) is cut off or does not have its checksum.
 
-    That is a CRC-32 of the bits in the reverse order of zlib's, which begins at 0. FFmpeg drops such a page.
+    Not where anything else was appended: behind the last pages of all streams. The checksum is a CRC-32 of
+    the bits in the reverse order of zlib's, which begins at 0. FFmpeg drops such a page.
     """
-    at = 0
+    at, unfinished = 0, set[bytes]()
     while at < len(content):
+        if at and not unfinished and content.find(b"OggS", at) < 0:
+            return False
         lengths = content[at + 27 : at + 27 + content[at + 26]] if at + 27 < len(content) else b""
         end = at + 27 + len(lengths) + sum(lengths)
         if content[at : at + 4] != b"OggS" or end > len(content):
@@ -143,6 +148,8 @@ def _is_torn_ogg(content: mmap.mmap) -> bool:
         check = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if check.to_bytes(4, "little").translate(REVERSED)[::-1] != content[at + 22 : at + 26]:
             return True
+        stream, is_last = content[at + 14 : at + 18], content[at + 5] & 4
+        unfinished = unfinished - {stream} if is_last else unfinished | {stream}
         at = end
     return False
 

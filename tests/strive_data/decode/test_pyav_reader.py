@@ -279,13 +279,16 @@ def test_a_matroska_file_that_was_cut_off_says_so(make_clip: MakeClip, tmp_path:
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
-@pytest.mark.parametrize("name", ["fragments.mp4", "plain.avi"])
+OGG = Clip(name="a.ogg", codec="libvpx", options={"lag-in-frames": "0", "cpu-used": "8"})
+
+
+@pytest.mark.parametrize("name", ["fragments.mp4", "plain.avi", "a.ogg"])
 def test_what_was_appended_to_a_file_is_no_damage_and_what_it_lost_is(
     make_clip: MakeClip, tmp_path: Path, name: str
 ) -> None:
-    path, sound = tmp_path / name, make_clip(next(clip for clip in CORPUS if clip.name == name))
+    path, sound = tmp_path / name, make_clip(next(clip for clip in (*CORPUS, OGG) if clip.name == name))
     data, before = sound.read_bytes(), PyavReader().read(sound, exact(8))
-    for junk in (b"\n", b"<html>no mdat, no moof</html>\n", b"TAG" + bytes(125)):
+    for junk in (b"\n", b"<html>no mdat, no moof</html>\n", b"TAG" + bytes(125), bytes(5000)):
         path.write_bytes(data + junk)
         got = PyavReader().read(path, exact(8))
         assert got.info.decode_errors == 0
