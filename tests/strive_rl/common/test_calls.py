@@ -25,23 +25,28 @@ def test_by_default_one_call_follows_the_other_in_this_thread() -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
-def test_slow_calls_run_together_and_answer_in_order(kind: str) -> None:
+def test_four_calls_run_together_and_answer_in_order(kind: str) -> None:
+    """Each waits until it is one of four, and the earlier ones end later."""
+    together, together_later, lock = threading.Barrier(4, timeout=30), asyncio.Barrier(4), threading.Lock()
     running: Counter[str] = Counter()
 
-    def enter() -> None:
-        running["now"] += 1
-        running["most"] = max(running["most"], running["now"])
+    def count(change: int) -> None:
+        with lock:
+            running["now"] += change
+            running["most"] = max(running["most"], running["now"])
 
     def plain(n: int) -> int:
-        enter()
-        time.sleep(0.02 * (4 - n % 4))
-        running["now"] -= 1
+        count(1)
+        together.wait()
+        time.sleep(0.005 * (4 - n % 4))
+        count(-1)
         return n
 
     async def later(n: int) -> int:
-        enter()
-        await asyncio.sleep(0.02 * (4 - n % 4))
-        running["now"] -= 1
+        count(1)
+        await asyncio.wait_for(together_later.wait(), 30)
+        await asyncio.sleep(0.005 * (4 - n % 4))
+        count(-1)
         return n
 
     function = plain if kind == "plain" else later
@@ -53,19 +58,19 @@ def test_slow_calls_run_together_and_answer_in_order(kind: str) -> None:
 def test_a_call_that_sleeps_too_long_ends_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "WAIT_SECONDS", 0.01)
     times: Counter[int] = Counter()
+    over = threading.Event()
 
     def sleepy(n: int) -> int:
         times[n] += 1
         if n == 1 or (n == 2 and times[n] == 1):
-            time.sleep(1)
+            over.wait()
         return n
 
-    began = time.monotonic()
-    limits = CallLimits(at_once=3, timeout_seconds=0.15, retries=1)
+    limits = CallLimits(at_once=3, timeout_seconds=0.5, retries=1)
     awake, asleep, once = call_all(sleepy, [(0,), (1,), (2,)], limits)
-    assert time.monotonic() - began < 0.9
+    over.set()  # only now: nobody waited for the sleepers
     assert (awake.value, awake.tries) == (0, 1)
-    assert (str(asleep.error), asleep.tries) == ("no answer within 0.15 s", 2)
+    assert (str(asleep.error), asleep.tries) == ("no answer within 0.5 s", 2)
     assert (once.value, once.tries) == (2, 2)
 
 
