@@ -1,6 +1,6 @@
 """`python -m strive_data`, and the command `strive-data`."""
 
-from strive_data.common.early import answer_signals
+from strive_data.common.signals import answer_signals
 
 
 def main() -> None:

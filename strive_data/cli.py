@@ -15,41 +15,26 @@ import typer
 from strive_data.common import console
 from strive_data.common.console import (
     Assignments,
+    BuildAnywhere,
+    ColumnNames,
     PublishedConfig,
+    argument,
     echo,
-    exit_code,
+    existing,
+    lasting_place,
+    local_folder,
+    local_folder_or_file,
+    local_path,
     option,
     require_suffix,
     settings_option,
-    terminable,
     written,
 )
-from strive_data.common.options import (
-    BuildAnywhere,
-    Cache,
-    Candidates,
-    ColumnNames,
-    DataRoot,
-    EngineName,
-    FramesPerVariant,
-    RayAddress,
-    RayGpus,
-    RayScorers,
-    RecipeName,
-    RetryFailed,
-    Rows,
-    ScorerName,
-    Shards,
-    TableSource,
-    VariantsPerVideo,
-    Workers,
-    argument,
-)
 from strive_data.common.settings import choose, load, settings_file
+from strive_data.common.signals import exit_code, terminable
 from strive_data.common.storage import place_of
 from strive_data.common.text import counted_samples, plural
 from strive_data.errors import Terminated
-from strive_data.export.cli import export
 from strive_data.inspect.commands import inspect, judge, overlap, plot, report
 from strive_data.shards.run_file import require_builds, require_several, require_started
 
@@ -60,6 +45,65 @@ def _build_settings() -> type:
     return BuildSettings
 
 
+Rows = Annotated[
+    list[str],
+    argument(
+        "Annotation files: JSON, JSON lines, CSV, TSV or parquet; paths or URLs.",
+        "ANNOTATIONS...",
+        existing("annotation file"),
+    ),
+]
+DataRoot = Annotated[
+    str,
+    option(
+        text="Folder or URL that the annotation's video paths start from.",
+        parser=existing("--data-root folder"),
+        metavar="FOLDER",
+    ),
+]
+Shards = Annotated[
+    str,
+    option(
+        text="Folder or URL for shards, tables and run.json: a new one, or a build to continue.",
+        parser=lasting_place,
+        metavar="FOLDER",
+    ),
+]
+ScorerName = Annotated[
+    str | None,
+    option(
+        text="clip, vlm, blip-itm, qwen3-vl-reranker, cascade, precomputed, flat (all frames alike), "
+        "demo, demo-noisy, your package.module:ClassName or entry point; default clip."
+    ),
+]
+Candidates = Annotated[int | None, option(text="Frames scored in each video; default 128.")]
+FramesPerVariant = Annotated[int | None, option(text="Frames in a variant, even; default 32.")]
+VariantsPerVideo = Annotated[int | None, option(text="Variants of a video; default 2.")]
+Workers = Annotated[int, typer.Option(help="Decoding processes; 0: one a core.", min=0)]
+RecipeName = Annotated[
+    str | None,
+    option(text="How to read the annotation: a name, or FILE.toml; default: chosen by the column names."),
+]
+Cache = Annotated[
+    Path | None,
+    written("Folder that keeps decoded and embedded videos for later builds; default none.", folder=True),
+]
+EngineName = Annotated[
+    str, typer.Option(help="Where videos are decoded and scored: local, or ray for a cluster.")
+]
+RayAddress = Annotated[
+    str,
+    typer.Option(help="Address of a Ray cluster, auto or HOST:PORT; empty: a cluster on this machine only."),
+]
+RayScorers = Annotated[int, typer.Option(help="Scoring actors of --engine ray; 0: one a GPU, or one.", min=0)]
+RayGpus = Annotated[
+    float | None,
+    option(
+        text="GPUs of each scoring actor of --engine ray, may be a fraction; default 1 if there are GPUs.",
+        min=0,
+    ),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the rows of failures.parquet again.")]
 BuildSettingsHelp = Annotated[str | None, settings_option(_build_settings)]
 app = console.make_app("From videos and questions to scored, sampled, sharded training data.")
 
@@ -179,7 +223,64 @@ def merge(
         echo(f"  dropped, because another build has the sample: {plural(resolved, 'failure')}")
 
 
-app.command()(export)
+@app.command()
+def export(
+    folder: BuildAnywhere,
+    to: Annotated[
+        str, option(text="Who will read it: easyr1, verl, messages (ms-swift), trl, datasets or lmms-eval.")
+    ],
+    out: Annotated[Path, written("New folder for the export.", folder=True)],
+    variants: Annotated[
+        str | None,
+        option(text="Variants: all, or numbers from 0, and uniform, separated by commas; default all."),
+    ] = None,
+    time_stamps: Annotated[
+        bool, option("--time-stamps", text="Put its time before each frame of a prompt; default no times.")
+    ] = False,
+    instruction: Annotated[
+        str | None, option(text="Text that ends each prompt, such as how to answer; default none.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        option(
+            text="Folder of the videos, for frame numbers (lmms-eval only); default none.",
+            parser=local_folder,
+            metavar="FOLDER",
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        option(
+            text="The benchmark's own table, whose rows get the key frames (lmms-eval only); default none.",
+            parser=local_path,
+            metavar="FILE",
+        ),
+    ] = None,
+) -> None:
+    """Write the chosen frames with their times, questions and answers as another tool reads them."""
+    from strive_data.config import ALL_VARIANTS, EXPORT_LAYOUTS, ExportOptions
+
+    choose(to, EXPORT_LAYOUTS, "layout")
+    options = ExportOptions(
+        variants=tuple(name.strip() for name in (ALL_VARIANTS if variants is None else variants).split(",")),
+        time_stamps=time_stamps,
+        instruction=instruction or "",
+    )
+    require_builds(folder)
+    from strive_data.build.progress import ShardProgress
+    from strive_data.export.layouts import export_build
+
+    with ShardProgress("exported") as progress:
+        summary = export_build(
+            folder, to, out, options=options, data_root=data_root, table=table, observe=progress
+        )
+    counts = (plural(summary.rows, "row"), plural(summary.samples, "sample"), plural(summary.frames, "frame"))
+    echo(f"{out}: {counts[0]} of {counts[1]}, {counts[2]}")
+    if summary.left_out:
+        echo(f"  without key frames, left out: {plural(summary.left_out, 'row')} of {table}")
+    echo(f"  {summary.usage}")
+    if summary.note:
+        echo(f"  {summary.note}")
 
 
 @app.command()
@@ -221,7 +322,14 @@ def synth(
 
 @app.command()
 def init(
-    source: TableSource,
+    source: Annotated[
+        Path,
+        argument(
+            "Folder of videos, images or folders of frames; or a parquet file with videos or images in it.",
+            "FOLDER|FILE",
+            local_folder_or_file,
+        ),
+    ],
     out: Annotated[Path, written("CSV file to write; for a parquet file, a new folder.")],
 ) -> None:
     """Write a table of videos and images below a folder to fill in, or those in a parquet file as files."""

@@ -1,6 +1,6 @@
 """`python -m strive_rl`, and the command `strive-rl`."""
 
-from strive_data.common.early import answer_signals
+from strive_data.common.signals import answer_signals
 
 
 def main() -> None:

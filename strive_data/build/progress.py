@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from strive_data.common.console import say_now
+from strive_data.common.signals import say_now
 from strive_data.common.text import plural
 from strive_data.engines.engine import Seconds, Stopwatch, WorkStage
 from strive_data.errors import FailureKind

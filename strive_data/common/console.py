@@ -7,83 +7,26 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from inspect import cleandoc
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from textwrap import shorten
-from types import FrameType, NoneType
+from types import NoneType
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
 from strive_data import __version__
-from strive_data.common.early import ENDING
 from strive_data.common.files import FULL, near_path, require_no_file_above
 from strive_data.common.settings import choose
-from strive_data.common.storage import GIVE_UP, place_of
+from strive_data.common.signals import say_now, terminable
+from strive_data.common.storage import place_of
 from strive_data.common.text import escape_controls, short_repr
 from strive_data.errors import StriveError, Terminated, UsageError
-
-SHOW_CURSOR = "\x1b[?25h"
-
-
-@contextmanager
-def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call this in the block for each signal of ENDING; for the main thread only. SIGHUP stays ignored where
-    it is, as under nohup."""
-    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    numbers = [each for each in ENDING if not (nohup and each == signal.SIGHUP)]
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, was in before.items():
-            signal.signal(number, was)
-
-
-def say_now(text: str) -> None:
-    """A line on standard error from a signal handler, which may have interrupted a write to the stream."""
-    with suppress(OSError, ValueError):
-        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
-
-
-@contextmanager
-def terminable(say: Callable[[str], None] = say_now, *, interrupts: bool = True) -> Iterator[None]:
-    """In the block a signal of ENDING is answered at once by `say` and raises Terminated, or
-    KeyboardInterrupt for SIGINT where it `interrupts`. A second one ends the process."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if GIVE_UP.is_set():
-            end_by(number)
-        GIVE_UP.set()
-        say(f"{signal.Signals(number).name}: stopping; again to stop now")
-        raise KeyboardInterrupt if interrupts and number == signal.SIGINT else Terminated(number)
-
-    with handling(stop):
-        try:
-            yield
-        finally:
-            GIVE_UP.clear()
-
-
-def end_by(number: int) -> None:
-    """End the process by this signal. A terminal gets back the cursor that a live view hides."""
-    with suppress(OSError, ValueError):
-        if sys.stderr.isatty():
-            os.write(sys.stderr.fileno(), SHOW_CURSOR.encode())
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
-
-
-def exit_code(stop: BaseException) -> int:
-    """The exit code that shells expect of a command ended by a signal: 128 + its number."""
-    return stop.exit_code if isinstance(stop, Terminated) else 128 + signal.SIGINT
 
 
 def option(*names: str, text: str, **checks: Any) -> Any:
@@ -174,6 +117,25 @@ def lasting_place(where: str) -> str:
     return where
 
 
+def argument(text: str, metavar: str = "FOLDER", parser: Callable[[str], Any] = local_folder) -> Any:
+    """An argument, as it stands a finished build on this machine."""
+    return typer.Argument(help=text, show_default=False, parser=parser, metavar=metavar)
+
+
+Build = Annotated[Path, argument("Folder of a finished build.")]
+BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=folder_anywhere)]
+TABLE_FORMATS = (".csv", ".parquet")
+TableOut = Annotated[
+    Path | None, written("Also write the table: .csv or .parquet; default none.", suffixes=TABLE_FORMATS)
+]
+ColumnNames = Annotated[
+    str | None,
+    option(
+        text="Columns of your own table, such as video=video_path,question=prompt; default: common names are "
+        "found.",
+        metavar="FIELD=COLUMN,...",
+    ),
+]
 Config = Annotated[Path | None, option(text="Settings file, TOML; default none.")]
 PublishedConfig = Annotated[
     Path | None, option(text="Settings file, TOML, or the name of one of manifests/; default none.")

@@ -12,7 +12,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-from strive_data.common.storage import GIVE_UP
+from strive_data.common.signals import GIVE_UP
 from strive_data.errors import UsageError
 
 NAMES = {"class": "ClassName", "function": "function"}

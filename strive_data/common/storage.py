@@ -19,10 +19,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from threading import Event
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from strive_data.common.signals import GIVE_UP
 from strive_data.errors import DamagedError, StriveError, UsageError
 
 TIMEOUT_VARIABLE, TIMEOUT_SECONDS = "STRIVE_STORAGE_TIMEOUT_SECONDS", 20.0
@@ -33,8 +33,6 @@ PASSING_CLASSES = {
     "TransportError",
 }
 PASSING_ERRNOS = frozenset([errno.EBUSY, errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
-GIVE_UP = Event()
-"""Set by a signal that ends the process: no request is made again."""
 
 T = TypeVar("T")
 

@@ -10,15 +10,16 @@ from typing import Annotated
 
 import typer
 
-from strive_data.common.console import Assignments, echo, option, written
-from strive_data.common.options import (
-    COMPARED_BY,
+from strive_data.common.console import (
     TABLE_FORMATS,
+    Assignments,
     Build,
     BuildAnywhere,
-    ComparedBy,
     TableOut,
     argument,
+    echo,
+    option,
+    written,
 )
 from strive_data.common.settings import choose, load
 from strive_data.common.storage import place_of
@@ -177,7 +178,13 @@ def judge(
 def overlap(
     train: Annotated[Path, argument("Finished build to train on.", "TRAIN")],
     evaluation: Annotated[Path, argument("Finished build to evaluate on.", "EVAL")],
-    by: ComparedBy = "picture",
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What frames are compared by: picture (coarse grey shapes, no model), stored (embeddings of "
+            "shard.embeds), or a scorer that embeds: clip, demo."
+        ),
+    ] = "picture",
     threshold: Annotated[
         float | None,
         option(text="Least cosine of like frames; default 0.75 for picture, none for embeddings."),
@@ -190,7 +197,7 @@ def overlap(
     """List videos of EVAL that TRAIN also holds: re-encoded, cropped or cut copies, and the same packets."""
     from strive_data.config import BuildSettings, require_scorer
 
-    options = {} if by in COMPARED_BY else {"score.scorer": by}
+    options = {} if by in ("picture", "stored") else {"score.scorer": by}
     score = load(BuildSettings, config=config, options=options, assignments=set_ or ()).score
     require_scorer(score.scorer)
     require_builds(train, evaluation)

@@ -26,7 +26,6 @@ import numpy.typing as npt
 import polars as pl
 from PIL import Image
 
-from strive_data.common.options import COMPARED_BY
 from strive_data.common.settings import require
 from strive_data.common.text import plural, table_text
 from strive_data.config import ScoreSettings
@@ -95,7 +94,7 @@ VIEWS = views()
 COSINES = {length: cosines(length) for rows, _ in VIEWS for length in (rows[1] - rows[0],)}
 WEIGHTS = np.sqrt(np.hypot(*np.meshgrid(np.arange(FREQUENCIES), np.arange(FREQUENCIES))))
 
-PICTURE, STORED = COMPARED_BY
+PICTURE, STORED = "picture", "stored"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,7 @@ from threading import Thread, current_thread, main_thread
 from traceback import extract_tb
 from typing import Any
 
-from strive_data.common.storage import GIVE_UP
+from strive_data.common.signals import GIVE_UP
 from strive_data.errors import StriveError, Terminated
 from strive_rl.common.model_folder import one_line
 

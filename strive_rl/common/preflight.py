@@ -15,10 +15,11 @@ from signal import Signals
 
 import typer
 
-from strive_data.common.console import echo, exit_code, say_now, terminable
+from strive_data.common.console import echo
 from strive_data.common.files import AGAIN, near_path, output_folder
 from strive_data.common.hub import require_hub
 from strive_data.common.settings import require_device
+from strive_data.common.signals import exit_code, say_now, terminable
 from strive_data.errors import Terminated, UsageError
 from strive_rl.common.model_folder import require_intact
 from strive_rl.common.run_settings import RESULTS_FILE

@@ -1,4 +1,4 @@
-"""A signal of `early.ENDING` asks a run to end after its step; a second ends it at once."""
+"""A signal of `signals.ENDING` asks a run to end after its step; a second ends it at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from strive_data.common.console import end_by, handling, say_now
+from strive_data.common.signals import end_by, handling, say_now
 
 # A terminal sends Ctrl-C to torchrun and to its processes, and torchrun forwards it to them: that is one.
 ONE_WITHIN_SECONDS = 1.0

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from strive_data.common.console import Assignments, Config, echo, option, written
+from strive_data.common.console import Assignments, ColumnNames, Config, echo, option, written
 from strive_data.common.files import near_path
-from strive_data.common.options import ColumnNames
 from strive_data.common.settings import as_dict, choose, load
 from strive_data.errors import UsageError
 from strive_data.shards.run_file import PASS_RATES_FILE, require_builds

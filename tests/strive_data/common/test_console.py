@@ -15,14 +15,12 @@ from strive_data.common import console
 from strive_data.common.console import (
     describe,
     existing,
-    exit_code,
     lasting_place,
     local_folder,
     local_path,
     sections,
-    terminable,
 )
-from strive_data.common.early import ENDING
+from strive_data.common.signals import ENDING, exit_code, terminable
 from strive_data.config import BuildSettings
 from strive_data.errors import SettingsError, Terminated, UsageError
 from strive_rl.config import TrainSettings
@@ -42,7 +40,7 @@ def test_a_signal_is_answered_and_raised_in_the_block_only(number: signal.Signal
 def test_a_second_signal_ends_the_process() -> None:
     program = (
         "import os, signal\n"
-        "from strive_data.common.console import terminable\n"
+        "from strive_data.common.signals import terminable\n"
         "with terminable():\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"

@@ -217,7 +217,7 @@ class Shaky:
 def test_a_storage_that_answers_late_is_asked_again_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("strive_data.common.storage.GIVE_UP.wait", lambda seconds: False)
+    monkeypatch.setattr("strive_data.common.signals.GIVE_UP.wait", lambda seconds: False)
     shaky = Shaky(TimeoutError(), OSError(16, "Please reduce your request rate"))
     folder = RemoteFolder("s3://b", shaky, "b")
     assert folder.read("x") == b"here"
@@ -236,7 +236,7 @@ def test_a_storage_that_answers_late_is_asked_again_with_one_line(
 
 def test_a_signal_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     shaky = Shaky(TimeoutError(), TimeoutError())
-    monkeypatch.setattr("strive_data.common.storage.GIVE_UP.wait", lambda seconds: True)
+    monkeypatch.setattr("strive_data.common.signals.GIVE_UP.wait", lambda seconds: True)
     with pytest.raises(StriveError, match="TimeoutError"):
         RemoteFolder("s3://b", shaky, "b").read("x")
     assert len(shaky.errors) == 1

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from strive_data.common.console import terminable
+from strive_data.common.signals import terminable
 from strive_data.errors import StriveError, Terminated, UsageError
 from strive_rl.common import calls
 from strive_rl.common.calls import CallLimits, NoAnswerError, call_all

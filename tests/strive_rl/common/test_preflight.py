@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from strive_data.common import settings
-from strive_data.common.early import ENDING
 from strive_data.common.settings import require_device
+from strive_data.common.signals import ENDING
 from strive_data.config import ScoreSettings
 from strive_data.errors import DamagedError, SettingsError, UsageError
 from strive_data.score.registry import make_scorer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strive_data.common.early import ENDING
+from strive_data.common.signals import ENDING
 from strive_rl.common.signals import StoppedError, StopRequest, listening
 
 LOOP = """
