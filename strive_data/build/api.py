@@ -132,7 +132,11 @@ def select_frames(
     asked = _question(question, str(video), options, sample_id)
     job = VideoJob(name=str(video), path=place_of(video), rows=((0, asked),))
     if isinstance(job.path, Path):
-        _require_video(job.path)
+        try:
+            job.path.stat()  # before a model is loaded
+        except OSError as error:
+            message = f"{job.path}: {error.strerror}{near_path(job.path)}"
+            raise SampleError(FailureKind.MISSING, message) from error
     (result,) = _engine(resolved).run([job])
     (sample,) = result.results
     if not isinstance(sample, Sample):
@@ -203,15 +207,6 @@ def _engine(settings: BuildSettings) -> Engine:
             raise
         python = "in Python, scorer= is for --scorer and settings=BuildSettings(...) for --set"
         raise type(error)(f"{error}; {python}") from error
-
-
-def _require_video(path: Path) -> None:
-    """Before a model is loaded: whether there is a file or folder."""
-    try:
-        path.stat()
-    except OSError as error:
-        message = f"{path}: {error.strerror}{near_path(path)}"
-        raise SampleError(FailureKind.MISSING, message) from error
 
 
 def _with(settings: Any, **given: int | None) -> Any:

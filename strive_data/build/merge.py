@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -39,8 +39,7 @@ from strive_data.shards.writer import SCHEMAS, finalize, write_table
 MAX_LISTED = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """A finished build to be joined: `run` is its run.json."""
 
     folder: Path
@@ -79,7 +78,7 @@ def read_part(folder: Path) -> Part:
     if problems := list(file_problems(folder, run)):
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DamagedError(f"{folder}/{problems[0]}{more}: `strive-data verify {folder}` lists all")
-    return Part(folder=folder, run=run, settings=settings, state=read_build_state(folder, settings))
+    return Part(folder, run, settings, read_build_state(folder, settings))
 
 
 def require_same_settings(parts: Sequence[Part]) -> None:

@@ -84,7 +84,9 @@ def build(
             sources.refresh(output)
             summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])
             return replace(summary, unchanged=True, resumed=len(state.done))
-        stop_if_videos_missing(rows, state, settings)
+        # With a wrong data root all videos are missing: too many are refused before anything is decoded.
+        gone = [row for row in rows.failures if row.kind in MISSING and row.sample_id not in state.done]
+        FailureLimits(settings.failures).add(len(gone) + len(rows.questions), gone)
         chosen = None
         if pending.jobs:
             state = publish_start(output, settings, state, pending.attempt)
@@ -232,15 +234,6 @@ def is_up_to_date(output: Output, rows: Annotations, state: BuildState, pending:
     return failures_table(all_failures(rows, state)).equals(table)
 
 
-def stop_if_videos_missing(rows: Annotations, state: BuildState, settings: BuildSettings) -> None:
-    """Raise TooManyFailuresError if too many videos are missing, before anything is decoded.
-
-    With a wrong data root all videos are missing. Other unusable rows of the annotation do not count.
-    """
-    missing = [row for row in rows.failures if row.kind in MISSING and row.sample_id not in state.done]
-    FailureLimits(settings.failures).add(len(missing) + len(rows.questions), missing)
-
-
 def progress_totals(rows: Annotations, state: BuildState, pending: PendingJobs) -> ProgressTotals:
     """What there is to do. A failed row that is tried again counts as failed only if it fails again."""
     retried = {
@@ -374,19 +367,12 @@ def all_failures(rows: Annotations, state: BuildState) -> list[FailedRow]:
 
     Row numbers and places are those of the annotation as it is now.
     """
-    unusable = [row for row in rows.failures if row.kind not in MISSING or row.sample_id not in state.done]
-    tried = [
-        _with_place(state.failed[question.sample_id], rows, number, question)
-        for number, question in rows.questions
-        if question.sample_id in state.failed
-    ]
-    return unusable + tried
-
-
-def _with_place(failure: FailedRow, rows: Annotations, number: int, question: Question) -> FailedRow:
-    """A failure of a video with the place of its row behind its message, as in "v.mp4: … (q.csv line 7)"."""
-    message = f"{failure.message} ({rows.places.of(number)})"
-    return replace(failure, row=number, video=question.video, message=message)
+    failures = [row for row in rows.failures if row.kind not in MISSING or row.sample_id not in state.done]
+    for number, question in rows.questions:
+        if failure := state.failed.get(question.sample_id):
+            message = f"{failure.message} ({rows.places.of(number)})"  # as in "v.mp4: … (q.csv line 7)"
+            failures.append(replace(failure, row=number, video=question.video, message=message))
+    return failures
 
 
 def _refusal(what: str) -> str:

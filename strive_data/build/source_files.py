@@ -57,26 +57,16 @@ class SourceFiles:
 
     def checked(self, video: VideoResult) -> list[Sample | FailedRow]:
         """The results of a video; failed rows where the build has samples of other footage by its name."""
-        rows = zip(video.results, video.job.rows, strict=True)
-        return [
-            failed_row(row, "decode", _another(row[1].video))
-            if isinstance(result, Sample) and self._is_other(result)
-            else result
-            for result, row in rows
-        ]
-
-    def _is_other(self, sample: Sample) -> bool:
-        return (
-            self.ids.get(sample.meta.question.video, sample.meta.info.video_id) != sample.meta.info.video_id
-        )
-
-
-def _another(video: str) -> SampleError:
-    return SampleError(
-        FailureKind.CHANGED,
-        f"{video}: not the video that the build has samples of by this name; restore the file and run with "
-        "--retry-failed, or build into a new --out folder",
-    )
+        results = list(video.results)
+        for place, (result, row) in enumerate(zip(video.results, video.job.rows, strict=True)):
+            name, found = row[1].video, result.meta.info.video_id if isinstance(result, Sample) else None
+            if found and self.ids.get(name, found) != found:
+                what = (
+                    f"{name}: not the video that the build has samples of by this name; restore the file and "
+                    "run with --retry-failed, or build into a new --out folder"
+                )
+                results[place] = failed_row(row, "decode", SampleError(FailureKind.CHANGED, what))
+        return results
 
 
 def source_files(
@@ -118,16 +108,13 @@ def _states(videos: Iterable[str], root: Path | str) -> dict[str, FileState]:
             status = Path(root, video).stat()
             found[video] = status.st_size, status.st_mtime_ns
             if stat.S_ISDIR(status.st_mode):
-                found[video] = _folder_state(Path(root, video), status.st_mtime_ns)
+                # A folder's own time changes with its names, not when a picture is written over.
+                with os.scandir(Path(root, video)) as entries:
+                    endings = (*PICTURE_SUFFIXES,)
+                    pictures = [each.stat() for each in entries if each.name.lower().endswith(endings)]
+                times = sum(each.st_mtime_ns for each in pictures)
+                found[video] = sum(each.st_size for each in pictures), status.st_mtime_ns + times
     return found
-
-
-def _folder_state(folder: Path, time: int) -> FileState:
-    """The sums of a folder, whose own `time` changes with its names, not when a picture is written over."""
-    endings = (*PICTURE_SUFFIXES,)
-    with os.scandir(folder) as entries:
-        pictures = [each.stat() for each in entries if each.name.lower().endswith(endings)]
-    return sum(each.st_size for each in pictures), time + sum(each.st_mtime_ns for each in pictures)
 
 
 def _read(path: Path) -> dict[str, FileState]:
@@ -174,11 +161,11 @@ def _replaced(
 
 
 def _refusal(replaced: list[str], recorded: Mapping[str, FileState], now: Mapping[str, FileState]) -> str:
-    shown = []
-    for video in replaced[:LISTED]:
-        before, after = recorded[video][0], now[video][0]
-        sizes = f"{before:,} bytes, now {after:,}" if before != after else "of the same size"
-        shown.append(f"{video} ({sizes})")
+    sizes = ((video, recorded[video][0], now[video][0]) for video in replaced[:LISTED])
+    shown = (
+        f"{video} ({f'{before:,} bytes, now {after:,}' if before != after else 'of the same size'})"
+        for video, before, after in sizes
+    )
     more = f" and {len(replaced) - LISTED} more" if len(replaced) > LISTED else ""
     have = "is" if len(replaced) == 1 else "are"
     return (

@@ -71,12 +71,11 @@ def scorer_warnings(settings: ScoreSettings, rows: Annotations) -> tuple[str, ..
     if not {"demo", "demo-noisy"} & set(scorers):
         return ()
     others = sum(not DEMO_VIDEO.fullmatch(question.video) for _, question in rows.questions)
-    if not others:
-        return ()
-    return (
+    warning = (
         f"warning: {plural(others, 'question')} on videos other than the demo's: --scorer demo knows only "
-        "rendered shapes, and scores of other frames mean nothing; use --scorer clip, or flat for none",
+        "rendered shapes, and scores of other frames mean nothing; use --scorer clip, or flat for none"
     )
+    return (warning,) if others else ()
 
 
 def opening_lines(rows: Annotations, settings: ScoreSettings) -> tuple[str, ...]:
@@ -86,12 +85,11 @@ def opening_lines(rows: Annotations, settings: ScoreSettings) -> tuple[str, ...]
 
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None if the limits are kept."""
+    what = f"stopped: {failed} of {plural(tried, 'row')} failed, failures"
     if limits.max_count and failed > limits.max_count:
-        return f"stopped: {failed} of {plural(tried, 'row')} failed, failures.max_count is {limits.max_count}"
+        return f"{what}.max_count is {limits.max_count}"
     if tried >= limits.min_rows and failed > limits.max_share * tried:
-        return (
-            f"stopped: {failed} of {plural(tried, 'row')} failed, failures.max_share is {limits.max_share:g}"
-        )
+        return f"{what}.max_share is {limits.max_share:g}"
     return None
 
 
@@ -104,7 +102,7 @@ def _by_kind(kinds: Counter[FailureKind], examples: Mapping[FailureKind, FailedR
 
 SHOWN_FAILURES = 10
 OPTIONAL_FIELDS = ("options", "evidence_spans", "problem_type", "fps", "frame_times")
-SHOWN_DAMAGED = 5
+SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +175,8 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         yield f"  {plural(failed, 'row')} failed when tried: --retry-failed tries them again"
     elif summary.failures and not summary.unchanged:
         yield "  correct these rows or files, then run the same command again (files: with --retry-failed)"
-    if damaged := summary.damaged_videos:
-        names = ", ".join(f"{name} ({plural(errors, 'error')})" for name, errors in damaged[:SHOWN_DAMAGED])
-        more = f" and {len(damaged) - SHOWN_DAMAGED} more" * (len(damaged) > SHOWN_DAMAGED)
-        yield f"  decoded with errors: {names}{more}"
+    if damaged := [f"{name} ({plural(errors, 'error')})" for name, errors in summary.damaged_videos]:
+        yield f"  decoded with errors: {_first(damaged)}"
         yield f"  their frames: strive-data report {shell} --where 'decode_errors > 0'"
     if equal := summary.equal_variants:
         have = f"{plural(equal, 'sample')} {'has' if equal == 1 else 'have'}"
@@ -189,9 +185,13 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
             "without spatial views M×G is 1×(M·G) there"
         )
     if late := summary.evidence_beyond:
-        more = f" and {len(late) - SHOWN_DAMAGED} more" * (len(late) > SHOWN_DAMAGED)
         have = f"{plural(len(late), 'question')} {'has' if len(late) == 1 else 'have'}"
-        yield f"  {have} evidence beyond the end of the video: {', '.join(late[:SHOWN_DAMAGED])}{more}"
+        yield f"  {have} evidence beyond the end of the video: {_first(late)}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def _older(out: Path | str) -> str:

@@ -72,15 +72,21 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardReport:
-    """What was read of a shard, its problems, and the failed rows of its manifest."""
+class Report:
+    """What was read of `shards` shards, all problems, and the failed rows of the manifests."""
 
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
+    failures: tuple[FailedRow, ...] = ()
+    shards: int = 0
     samples: int = 0
     frames: int = 0
     candidates: int = 0
     size_bytes: int = 0
-    failures: tuple[FailedRow, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        """Both together."""
+        names = self.__dataclass_fields__
+        return Report(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], BuildSettings]:
@@ -129,18 +135,7 @@ def file_problems(folder: Path, run: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(file=name, what=f"a shard that {RUN_FILE} does not list", remedy="remove it")
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyResult:
-    """All problems, and how much was read."""
-
-    problems: tuple[Problem, ...]
-    shards: int = 0
-    samples: int = 0
-    frames: int = 0
-    size_bytes: int = 0
-
-
-def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = None) -> VerifyResult:
+def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = None) -> Report:
     """Read every byte of a finished build; `workers` processes, 0: one a core, 1: this process only.
 
     Raises UsageError if there is no such folder, or no build in it. Memory does not grow with the shards.
@@ -150,34 +145,28 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
         run, settings = read_record(folder)
     except StriveError as error:
         what = str(error).removeprefix(f"{folder / RUN_FILE} ").removesuffix(f": {SEE_VERIFY}")
-        return VerifyResult(problems=(Problem(file=RUN_FILE, what=what),))
-    problems = [*file_problems(folder, run)]
-    tables_sound = {problem.file for problem in problems}.isdisjoint(TABLE_FILES)
+        return Report(problems=(Problem(file=RUN_FILE, what=what),))
+    total = Report(problems=tuple(file_problems(folder, run)))
+    tables_sound = {problem.file for problem in total.problems}.isdisjoint(TABLE_FILES)
     try:
         first_rows = _first_rows(folder) if tables_sound else {}
     except pl.exceptions.PolarsError as error:
-        problems.append(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"))
+        total += Report(problems=(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"),))
         tables_sound, first_rows = False, {}
     tasks: list[Task] = [
         (folder, shard, fingerprint(settings), first_rows.get(shard)) for shard in shards_of(run)
     ]
-    reports: list[ShardReport] = []
+    read = Report()
     for report in _check_all(tasks, workers or os.cpu_count() or 1):
-        reports.append(report)
-        problems += report.problems
+        read += report
         if observe:
-            observe(len(reports), len(tasks), sum(report.size_bytes for report in reports))
+            observe(read.shards, len(tasks), read.size_bytes)
+    total += read
     if tables_sound:
-        problems += _table_problems(folder, run["counts"], reports)
+        total += Report(problems=tuple(_table_problems(folder, run["counts"], read)))
         if PARTS not in run:  # builds that were joined may each have a video of this name
-            problems += _mixed_videos(folder)
-    return VerifyResult(
-        problems=tuple(problems),
-        shards=len(reports),
-        samples=sum(report.samples for report in reports),
-        frames=sum(report.frames for report in reports),
-        size_bytes=sum(report.size_bytes for report in reports),
-    )
+            total += Report(problems=tuple(_mixed_videos(folder)))
+    return total
 
 
 def _first_rows(folder: Path) -> dict[str, tuple[int, int]]:
@@ -190,14 +179,12 @@ def _first_rows(folder: Path) -> dict[str, tuple[int, int]]:
     return {shard: (samples, frames) for shard, samples, frames in first.rows()}
 
 
-def _table_problems(
-    folder: Path, recorded: Mapping[str, int], reports: Sequence[ShardReport]
-) -> Iterator[Problem]:
+def _table_problems(folder: Path, recorded: Mapping[str, int], read: Report) -> Iterator[Problem]:
     """Tables that do not agree with the shards as a whole: counts, repeated ids, failed rows."""
     try:
-        if not any(report.problems for report in reports):
-            yield from _count_problems(folder, recorded, reports)
-        yield from _failure_problems(folder, reports)
+        if not read.problems:
+            yield from _count_problems(folder, recorded, read)
+        yield from _failure_problems(folder, read.failures)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).splitlines()[0][:200]
         yield Problem(file=FAILURES_FILE, what=f"the tables cannot be read: {reason}")
@@ -205,18 +192,13 @@ def _table_problems(
         yield Problem(file=TRAILING_FILE, what=str(error))
 
 
-def _count_problems(
-    folder: Path, recorded: Mapping[str, int], reports: Sequence[ShardReport]
-) -> Iterator[Problem]:
-    samples, candidates = (
-        sum(getattr(report, name) for report in reports) for name in ("samples", "candidates")
-    )
-    for file, count in {SAMPLES_FILE: samples, INDEX_FILE: samples, FRAMES_FILE: candidates}.items():
+def _count_problems(folder: Path, recorded: Mapping[str, int], read: Report) -> Iterator[Problem]:
+    rows = {SAMPLES_FILE: read.samples, INDEX_FILE: read.samples, FRAMES_FILE: read.candidates}
+    for file, count in rows.items():
         found = pl.scan_parquet(folder / file).select(pl.len()).collect().item()
         if found != count:
             yield Problem(file=file, what=f"{found} rows, the shards account for {count}", remedy=STALE)
-    size_bytes = sum(report.size_bytes for report in reports)
-    counts = counts_of(folder, samples=samples, shards=len(reports), size_bytes=size_bytes)
+    counts = counts_of(folder, samples=read.samples, shards=read.shards, size_bytes=read.size_bytes)
     if "tried_videos" not in recorded:  # older builds call these their videos
         counts["videos"] = counts.pop("tried_videos")
     for name, count in counts.items():
@@ -225,7 +207,7 @@ def _count_problems(
             yield Problem(file=RUN_FILE, what=what, remedy=STALE)
 
 
-def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[Problem]:
+def _failure_problems(folder: Path, failed: Iterable[FailedRow]) -> Iterator[Problem]:
     """Sample ids that occur twice or also failed, and failed rows that no manifest records."""
     samples, failures = (pl.scan_parquet(folder / file) for file in (SAMPLES_FILE, FAILURES_FILE))
     twice = samples.group_by("sample_id").len().filter(pl.col("len") > 1).sort("sample_id").collect()
@@ -236,8 +218,7 @@ def _failure_problems(folder: Path, reports: Iterable[ShardReport]) -> Iterator[
     for sample_id in others.join(samples, on="sample_id", how="semi").collect()["sample_id"]:
         yield Problem(file=FAILURES_FILE, what="it is also a sample", sample_id=sample_id, remedy=STALE)
     trailing = read_trailing_failures(folder / TRAILING_FILE).failures
-    recorded = (*trailing, *(failure for report in reports for failure in report.failures))
-    known = {(row.sample_id, row.stage, str(row.kind)): row.message for row in recorded}
+    known = {(row.sample_id, row.stage, str(row.kind)): row.message for row in (*trailing, *failed)}
     tried = failures.filter(pl.col("stage") != "annotation")
     for *row, message in tried.select("sample_id", "stage", "kind", "message").collect().rows():
         # The table adds where the row lies: "message (rows.csv line 7)".
@@ -255,7 +236,7 @@ def _mixed_videos(folder: Path) -> Iterator[Problem]:
         yield Problem(file=SAMPLES_FILE, what=what, remedy=remedy)
 
 
-def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[ShardReport]:
+def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[Report]:
     """Reports in the order of the tasks. If a process dies, the report names the shard that it read."""
     if workers == 1 or len(tasks) < 2:
         yield from starmap(check_shard, tasks)
@@ -266,10 +247,10 @@ def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[ShardReport]:
                 yield future.result()
             except WorkerDiedError as error:
                 what = f"the process that read it died with exit code {error.exit_code}"
-                yield ShardReport(problems=(Problem(file=task[1], what=what),))
+                yield Report(problems=(Problem(file=task[1], what=what),), shards=1)
 
 
-def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] | None) -> ShardReport:
+def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] | None) -> Report:
     """Read one shard from start to end. Memory: one sample's frames, and the table rows of the shard.
 
     `settings` is the fingerprint of the build's. `first` is where the rows of the shard start, in the samples
@@ -279,7 +260,7 @@ def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] 
     try:
         manifest = read_manifest(folder / name)
     except DamagedError as error:
-        return ShardReport(problems=(Problem(file=name, what=str(error)),))
+        return Report(problems=(Problem(file=name, what=str(error)),), shards=1)
     problems, samples, frames = list[Problem](), list[Sample](), 0
     if manifest.shard != shard:
         problems.append(Problem(file=name, what=f"it is the manifest of {manifest.shard}"))
@@ -298,13 +279,14 @@ def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] 
         if len(samples) == len(manifest.samples):  # else the shard has problems, and tells nothing of a table
             problems += _differences(folder / SAMPLES_FILE, first[0], samples_table(samples, shard))
             problems += _differences(folder / FRAMES_FILE, first[1], frames_table(samples))
-    return ShardReport(
+    return Report(
         problems=tuple(problems),
+        failures=manifest.failures,
+        shards=1,
         samples=len(samples),
         frames=frames,
         candidates=sum(len(sample.times) for sample in samples),
         size_bytes=manifest.size_bytes,
-        failures=manifest.failures,
     )
 
 

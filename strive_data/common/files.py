@@ -76,14 +76,14 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, body: Mapping[str, Any], *, indent: int = 1, durable: bool = True) -> None:
+def write_json(path: Path, body: Mapping[str, Any]) -> None:
     """Write a JSON object as `replacing` does. Raises ValueError for NaN and infinity."""
-    write_bytes(path, json_bytes(body, indent=indent), durable=durable)
+    write_bytes(path, json_bytes(body))
 
 
-def json_bytes(body: Mapping[str, Any], *, indent: int = 1) -> bytes:
+def json_bytes(body: Mapping[str, Any]) -> bytes:
     """The JSON text of an object as both packages write it. Raises ValueError for NaN and infinity."""
-    return (json.dumps(body, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def add_checksum(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,14 +239,13 @@ def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
                 yield
         except OSError as error:
             where = Path(error.filename) if isinstance(error.filename, str) else None
-            if where and out in (where, where.parent) and not out.is_dir():
-                raise UsageError(f"--out {out}: it was removed while this command wrote to it") from error
-            if where and out in (where, where.parent):
-                raise UsageError(
-                    f"--out {out}: {error.strerror} ({where.name}); make the folder writable and {again}, or "
-                    "name a new one"
-                ) from error
-            raise
+            if where is None or out not in (where, where.parent):
+                raise
+            wrong = (
+                f"{error.strerror} ({where.name}); make the folder writable and {again}, or name a new one"
+            )
+            wrong = wrong if out.is_dir() else "it was removed while this command wrote to it"
+            raise UsageError(f"--out {out}: {wrong}") from error
         finally:
             # Only under the lock: another process may just have made it.
             if made and out.is_dir() and not any(out.iterdir()):
@@ -256,7 +255,7 @@ def output_folder(out: Path, again: str = AGAIN) -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
+def new_folder(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out` for the block to fill; it becomes `out` when the block ends.
 
     If the block fails, nothing is left. What a killed process left is removed by the next. Raises UsageError
@@ -270,7 +269,7 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
     import shutil
 
     hidden = out.with_name(PARTIAL.format(name=out.name))
-    with output_folder(out, again):
+    with output_folder(out):
         try:
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir()
@@ -281,7 +280,7 @@ def new_folder(out: Path, again: str = AGAIN) -> Iterator[Path]:
         except OSError as error:
             if error.errno in FULL:
                 raise
-            raise StriveError(f"--out {out}: cannot write: {error.strerror or error}; {again}") from error
+            raise StriveError(f"--out {out}: cannot write: {error.strerror or error}; {AGAIN}") from error
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
 
@@ -302,12 +301,12 @@ def disk_full(out: Path, again: str = AGAIN) -> DiskFullError:
     return DiskFullError(f"disk full: no room left to write {out}; free space and {again}")
 
 
-def has_room(folder: Path, size_bytes: int = 1 << 20) -> bool:
-    """Whether a file of that size can be written there, found by writing one: quotas count too."""
+def has_room(folder: Path) -> bool:
+    """Whether a file of a megabyte can be written there, found by writing one: quotas count too."""
     probe = folder / f".probe-{os.getpid()}.tmp"
     try:
         with probe.open("wb") as file:
-            file.write(bytes(size_bytes))
+            file.write(bytes(1 << 20))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

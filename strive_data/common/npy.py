@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +30,6 @@ _HEADER = re.compile(rb"\{ ?(?:" + _ENTRY + rb")(?:, ?(?:" + _ENTRY + rb")){2}(?
 _NUMBER = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 
 
-class _Header(NamedTuple):
-    descr: str
-    fortran_order: bool
-    shape: tuple[int, ...]
-    size_bytes: int
-
-
 def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     """The array as .npy, C-contiguous."""
     buffer = io.BytesIO()
@@ -50,25 +43,22 @@ def read_npy(content: bytes | memoryview, *, dtype: npt.DTypeLike | None = None)
     Raises ValueError for anything else: another element type (objects above all), Fortran order, a shape
     that does not fill the bytes exactly, a header outside the grammar.
     """
-    header = _read_header(content)
-    if not _NUMBER.fullmatch(header.descr):
-        raise ValueError(f"the array has elements of type {header.descr!r}, expected numbers")
-    found = np.dtype(header.descr)
+    descr, fortran_order, shape, header_bytes = _read_header(content)
+    if not _NUMBER.fullmatch(descr):
+        raise ValueError(f"the array has elements of type {descr!r}, expected numbers")
+    found = np.dtype(descr)
     if dtype is not None and found != np.dtype(dtype):
         raise ValueError(f"the array is {found}, expected {np.dtype(dtype)}")
-    if header.fortran_order and len(header.shape) > 1:
+    if fortran_order and len(shape) > 1:
         raise ValueError("the array is in Fortran order, expected C order")
-    declared = math.prod(header.shape) * found.itemsize
-    held = len(content) - header.size_bytes
-    if declared != held or max(header.shape, default=0) > len(content):
-        raise ValueError(
-            f"the array is declared {list(header.shape)} ({declared} bytes), but {held} bytes follow"
-        )
-    flat = np.frombuffer(content, dtype=found, offset=header.size_bytes)
-    return flat.reshape(header.shape).copy()
+    declared, held = math.prod(shape) * found.itemsize, len(content) - header_bytes
+    if declared != held or max(shape, default=0) > len(content):
+        raise ValueError(f"the array is declared {list(shape)} ({declared} bytes), but {held} bytes follow")
+    return np.frombuffer(content, dtype=found, offset=header_bytes).reshape(shape).copy()
 
 
-def _read_header(content: bytes | memoryview) -> _Header:
+def _read_header(content: bytes | memoryview) -> tuple[str, bool, tuple[int, ...], int]:
+    """Element type, whether in Fortran order, shape, and the bytes of all that is before the array."""
     start = bytes(content[: len(MAGIC) + 2])
     version = start[len(MAGIC) :]
     if not start.startswith(MAGIC) or version not in LENGTH_BYTES:
@@ -81,16 +71,9 @@ def _read_header(content: bytes | memoryview) -> _Header:
     entries = {
         name: re.findall(b"'" + name + b"': ?(" + value + b")", text) for name, value in _VALUE.items()
     }
-    if (
-        len(text) != length
-        or not _HEADER.fullmatch(text)
-        or any(len(found) != 1 for found in entries.values())
-    ):
+    once = all(len(found) == 1 for found in entries.values())
+    if len(text) != length or not _HEADER.fullmatch(text) or not once:
         raise ValueError("the array has a header that is not one of NumPy's for plain arrays")
     shape = tuple(int(size) for size in re.findall(rb"\d+", entries[b"shape"][0]))
-    return _Header(
-        descr=entries[b"descr"][0][1:-1].decode(),
-        fortran_order=entries[b"fortran_order"][0] == b"True",
-        shape=shape,
-        size_bytes=text_at + length,
-    )
+    descr, in_fortran_order = entries[b"descr"][0][1:-1].decode(), entries[b"fortran_order"][0] == b"True"
+    return descr, in_fortran_order, shape, text_at + length

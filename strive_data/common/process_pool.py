@@ -23,7 +23,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from strive_data.errors import UsageError
 
@@ -82,7 +82,7 @@ class WorkerPool(Generic[T]):
         self._workers: set[_Worker] = set()
         self._closed = self._was_ready = False
 
-    def __enter__(self) -> WorkerPool[T]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -13,7 +13,7 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import reduce
 from hashlib import sha256
 from pathlib import Path
@@ -73,12 +73,16 @@ def _require_kept(tree: Mapping[str, Any], given: Mapping[str, object], text: st
             )
 
 
-def as_dict(settings: Any) -> dict[str, Any]:
-    """Plain nested dictionary of resolved settings, ready for JSON."""
-    return {
-        member.name: as_dict(value) if is_dataclass(value) else _plain(value)
-        for member, value in _written(settings)
-    }
+def as_dict(settings: Any, *, limits: bool = True) -> dict[str, Any]:
+    """Plain nested dictionary of resolved settings, ready for JSON; fields that are LIMIT only with
+    `limits`."""
+    found = {}
+    for member in fields(settings):
+        value, kept = getattr(settings, member.name), limits or not member.metadata.get("limit")
+        if kept and (not member.metadata.get("added") or value != member.default):
+            nested = is_dataclass(value)
+            found[member.name] = as_dict(value, limits=limits) if nested else json.loads(json.dumps(value))
+    return found
 
 
 def as_toml(settings: Any) -> str:
@@ -91,12 +95,8 @@ def as_toml(settings: Any) -> str:
 
 
 def identity(settings: Any) -> dict[str, Any]:
-    """`as_dict` without the fields whose metadata is LIMIT."""
-    return {
-        member.name: identity(value) if is_dataclass(value) else _plain(value)
-        for member, value in _written(settings)
-        if not member.metadata.get("limit")
-    }
+    """What the bytes of an output depend on: `as_dict` without limits."""
+    return as_dict(settings, limits=False)
 
 
 def fingerprint(settings: Any) -> str:
@@ -184,18 +184,6 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
 
 
-def _written(settings: Any) -> Iterator[tuple[Field[Any], Any]]:
-    """The fields and values of which a record consists."""
-    for member in fields(settings):
-        value = getattr(settings, member.name)
-        if not member.metadata.get("added") or value != member.default:
-            yield member, value
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
 def _toml_value(raw: str) -> object:
     if re.fullmatch(r"[+-]?(\.\d+|\d+\.)", raw):
         return float(raw)  # TOML wants a digit on either side of the point; people write .5
@@ -208,12 +196,12 @@ def _toml_value(raw: str) -> object:
 def _toml_lines(settings: Any, prefix: str) -> Iterator[str]:
     """Values before sections, as TOML wants them."""
     members = {member.name: getattr(settings, member.name) for member in fields(settings)}
-    defaults = {member.name: member.default for member in fields(settings)}
-    for name, value in members.items():
-        if value is None and defaults[name] is not None:
-            yield f'{name} = "none"'
+    for member in fields(settings):
+        value = members[member.name]
+        if value is None and member.default is not None:
+            yield f'{member.name} = "none"'
         elif value is not None and not is_dataclass(value) and not isinstance(value, Mapping):
-            yield f"{name} = {_toml_text(value)}"
+            yield f"{member.name} = {_toml_text(value)}"
     for name, value in members.items():
         if is_dataclass(value):
             yield from ["", f"[{prefix}{name}]", *_toml_lines(value, f"{prefix}{name}.")]
@@ -254,11 +242,12 @@ def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
-        return _build(hint, value, name + ".")
     origin, args = get_origin(hint), get_args(hint)
+    is_section = is_dataclass(hint) and isinstance(hint, type)
+    if (is_section or origin is dict) and not isinstance(value, Mapping):
+        raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
+    if is_section:
+        return _build(hint, value, name + ".")
     if origin is Literal:
         if value not in args:
             known = ", ".join(map(str, args))
@@ -274,8 +263,6 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
             raise SettingsError(f"setting {name!r}: got {value!r}, expected a list, as {name}={example}")
         return tuple(_convert(args[0], item, name) for item in value)
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
         return {str(key): _convert(args[1], item, f"{name}.{key}") for key, item in value.items()}
     if (type(value) is float and not math.isfinite(value)) or (type(value) is int and abs(value) >= 2**63):
         raise SettingsError(

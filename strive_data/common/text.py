@@ -18,7 +18,7 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from strive_data.errors import SampleError
 
@@ -182,13 +182,9 @@ def _template(path: Path) -> jinja2.Template:
         loader=jinja2.FileSystemLoader([path.parent, BASE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_finalize,
+        finalize=lambda value: escape_controls(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     return environment.get_template(path.name)
-
-
-def _finalize(value: Any) -> Any:
-    return escape_controls(value) if isinstance(value, str) else value

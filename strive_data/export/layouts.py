@@ -15,8 +15,7 @@ from strive_data.common.storage import LocalFolder
 from strive_data.config import ALL_VARIANTS, ExportOptions
 from strive_data.errors import UsageError
 from strive_data.export.lmms_eval import KeyFrames
-from strive_data.export.rows import ExportRow, export_rows
-from strive_data.export.trainers import datasets, easyr1, messages, trl, verl
+from strive_data.export.rows import ExportRow, datasets, easyr1, export_rows, messages, trl, verl
 from strive_data.shards.reader import ShardSet
 
 Write = Callable[[Path, Iterable[ExportRow], ExportOptions], str]

@@ -115,7 +115,7 @@ def test_verify_finds_two_clips_under_one_name(tmp_path: Path, monkeypatch: pyte
     run(tmp_path, "video", 1)
     write_media(tmp_path / "a.avi", "video", 200)
     (tmp_path / "out" / "videos.json").unlink()
-    monkeypatch.setattr("strive_data.build.source_files.SourceFiles._is_other", lambda *_: False)
+    monkeypatch.setattr("strive_data.build.source_files.SourceFiles.checked", lambda _, video: video.results)
     run(tmp_path, "video", 2)
     (problem,) = verify_build(tmp_path / "out", workers=1).problems
     assert "'a.avi' are of 2 different videos" in problem.what

@@ -23,7 +23,7 @@ from PIL import Image
 from strive_data.build.api import open_build
 from strive_data.config import ExportOptions
 from strive_data.errors import DamagedError, SettingsError, UsageError
-from strive_data.export import trainers as parquet
+from strive_data.export import rows as parquet
 from strive_data.export.layouts import LAYOUTS, export_build
 from strive_data.export.lmms_eval import presented
 from strive_data.export.rows import export_rows
