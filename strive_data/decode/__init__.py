@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.config import DecodeSettings
-from strive_data.decode.decord_reader import DecordReader
-from strive_data.decode.pictures import FrameFolderReader, ImageReader
-from strive_data.decode.pyav_reader import PyavReader
-from strive_data.decode.store import FrameReader
+from strive_data.decode.decord_reader import read_by_decord
+from strive_data.decode.pictures import read_folder, read_image
+from strive_data.decode.pyav_reader import read_video
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates, LocalVideo, TimedFolder
 
-__all__ = ["FrameReader", "read_candidates"]
+__all__ = ["read_candidates"]
 
 
 def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:
@@ -30,19 +29,15 @@ def read_candidates(video: LocalVideo, settings: DecodeSettings) -> Candidates:
     zero_frames, partial_decode or oom (frames above `max_source_pixels`); MemoryError where the process may
     take no more; UsageError if a forced reader is not installed.
     """
-    path = video.path if isinstance(video, TimedFolder) else video
     try:
-        return _reader_of(video, settings).read(path, settings)
+        if isinstance(video, TimedFolder):
+            return read_folder(video.path, settings, fps=video.fps or None, times=video.frame_times)
+        if video.is_dir():
+            return read_folder(video, settings)
+        if video.suffix.lower() in IMAGE_SUFFIXES:
+            return read_image(video, settings)
+        read = read_by_decord if settings.reader == "decord" else read_video
+        return read(video, settings)
     except OSError as error:
         # A file that may not be read, a name that is too long: this video alone fails.
-        raise SampleError(FailureKind.MISSING, f"{path}: {error.strerror or error}") from error
-
-
-def _reader_of(video: LocalVideo, settings: DecodeSettings) -> FrameReader:
-    if isinstance(video, TimedFolder):
-        return FrameFolderReader(fps=video.fps or None, times=video.frame_times)
-    if video.is_dir():
-        return FrameFolderReader()
-    if video.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageReader()
-    return DecordReader() if settings.reader == "decord" else PyavReader()
+        raise SampleError(FailureKind.MISSING, f"{video}: {error.strerror or error}") from error

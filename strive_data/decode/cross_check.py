@@ -22,7 +22,7 @@ import av.error
 import numpy as np
 
 from strive_data.decode.container_bytes import REVERSED
-from strive_data.decode.nal import without_messages
+from strive_data.decode.packet_scan import without_messages
 
 PICTURES = {"vp8": "libvpx"}
 """Decoders that are silent about damage, and those whose pictures theirs are compared with."""

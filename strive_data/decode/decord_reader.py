@@ -21,7 +21,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames
 from strive_data.decode.media import open_media, packets_until_error, pixel_aspect, video_stream
 from strive_data.decode.packet_index import PacketIndex, read_index
-from strive_data.decode.runs import is_leading
+from strive_data.decode.pyav_reader import is_leading
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, frame_orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates, Times
@@ -85,83 +85,70 @@ def _has_open_group(index: PacketIndex) -> bool:
     return False
 
 
-class DecordReader:
-    """Reads frames through decord, which is loaded at the first use and exists for x86-64 only.
+def read_by_decord(path: Path, settings: DecodeSettings, *, trusting: bool = False) -> Candidates:
+    """Candidates at the midpoints of equal cells, through decord, which exists for x86-64 only.
 
-    `trusting` leaves the check of exactness out: for measurements of how often decord is wrong.
+    `trusting` leaves the check of exactness out: for measurements of how often decord is wrong. Raises
+    SampleError (see `read_candidates`), and UsageError where decord is not installed.
     """
-
-    name = "decord"
-
-    def __init__(self, *, trusting: bool = False) -> None:
-        self._trusting = trusting
+    decord = _decord()
+    index = read_index(path, settings)
+    with open_media(path, settings) as container:
+        stream = video_stream(container)
+        formats = frozenset(container.format.name.split(","))
+        orientation = _first_orientation(container, stream)
+        aspect = pixel_aspect(stream)
+    video, starts_F, duration_seconds = _open(decord, path)
+    if not trusting and (reason := why_inexact(index, formats, starts_F, orientation)):
+        message = f"{path}: decord may give wrong frames, {reason}; set decode.reader to 'auto' or 'pyav'"
+        raise SampleError(FailureKind.UNSUPPORTED_CODEC, message)
+    chosen = shown_frames(starts_F, cell_midpoints(duration_seconds, settings.candidates))
+    # decord turns frames upright by itself, and their pixels with them.
+    aspect = 1 / aspect if orientation is not None and orientation.transpose else aspect
+    store = FrameStore(len(chosen), settings, pixel_aspect=aspect, orientation=UPRIGHT)
+    for slot, number in enumerate(chosen.tolist()):
         try:
-            self._decord: Any = importlib.import_module("decord")
-        except ImportError as error:
-            hint = "install decord (x86-64 only) or set decode.reader to 'pyav'"
-            raise UsageError(f"decode.reader = 'decord', but decord cannot be imported: {hint}") from error
-        self.version: str = self._decord.__version__
+            pixels = video[number].asnumpy()
+        except (decord.DECORDError, RuntimeError):
+            continue
+        store.put(slot, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+    lost = int((~store.filled).sum())
+    if lost and not trusting:
+        # Which ones it loses, and what it then takes for the next, changes from one run to the next.
+        message = f"{path}: decord cannot decode {lost} of {len(chosen)} wanted frames"
+        raise SampleError(FailureKind.PARTIAL_DECODE, message)
+    return finish(
+        path,
+        store,
+        starts_F[chosen],
+        reader=("decord", decord.__version__),
+        video_id=index.video_id,
+        duration_seconds=duration_seconds,
+        decode_errors=index.errors + lost,
+    )
 
-    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
-        """Candidates at the midpoints of equal cells; raises SampleError (see `read_candidates`)."""
-        index = read_index(path, settings)
-        with open_media(path, settings) as container:
-            stream = video_stream(container)
-            formats = frozenset(container.format.name.split(","))
-            orientation = _first_orientation(container, stream)
-            aspect = pixel_aspect(stream)
-        video, starts_F, duration_seconds = self._open(path)
-        self._check(path, why_inexact(index, formats, starts_F, orientation))
-        chosen = shown_frames(starts_F, cell_midpoints(duration_seconds, settings.candidates))
-        # decord turns frames upright by itself, and their pixels with them.
-        turned = orientation is not None and orientation.transpose
-        store = FrameStore(
-            len(chosen), settings, pixel_aspect=1 / aspect if turned else aspect, orientation=UPRIGHT
-        )
-        for slot, number in enumerate(chosen.tolist()):
-            pixels = self._pixels(video, number)
-            if pixels is not None:
-                store.put(slot, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
-        lost = int((~store.filled).sum())
-        if lost and not self._trusting:
-            # Which ones it loses, and what it then takes for the next, changes from one run to the next.
-            message = f"{path}: decord cannot decode {lost} of {len(chosen)} wanted frames"
-            raise SampleError(FailureKind.PARTIAL_DECODE, message)
-        return finish(
-            path,
-            store,
-            starts_F[chosen],
-            self,
-            video_id=index.video_id,
-            duration_seconds=duration_seconds,
-            decode_errors=index.errors + lost,
-        )
 
-    def _check(self, path: Path, reason: str | None) -> None:
-        if reason and not self._trusting:
-            message = f"{path}: decord may give wrong frames, {reason}; set decode.reader to 'auto' or 'pyav'"
-            raise SampleError(FailureKind.UNSUPPORTED_CODEC, message)
+def _decord() -> Any:
+    try:
+        return importlib.import_module("decord")
+    except ImportError as error:
+        hint = "install decord (x86-64 only) or set decode.reader to 'pyav'"
+        raise UsageError(f"decode.reader = 'decord', but decord cannot be imported: {hint}") from error
 
-    def _open(self, path: Path) -> tuple[Any, Times, float]:
-        """The video, the times of its frames in seconds from the first one, and its duration in seconds."""
-        try:
-            video = self._decord.VideoReader(str(path), ctx=self._decord.cpu(0), num_threads=1)
-            spans_F2 = np.asarray(video.get_frame_timestamp(range(len(video))), dtype=np.float64)
-        except (self._decord.DECORDError, RuntimeError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            message = f"{path}: decord cannot open it: {said}"
-            raise SampleError(FailureKind.UNSUPPORTED_CODEC, message) from error
-        if len(spans_F2) == 0:
-            raise SampleError(FailureKind.ZERO_FRAMES, f"{path}: decord finds no frames")
-        starts_F = np.maximum.accumulate(spans_F2[:, 0]) - spans_F2[0, 0]
-        duration_seconds = float(spans_F2[-1, 1] - spans_F2[0, 0])
-        if duration_seconds <= 0:
-            duration_seconds = float(starts_F[-1] + 1 / video.get_avg_fps())
-        return video, starts_F, duration_seconds
 
-    def _pixels(self, video: Any, number: int) -> Any:
-        """RGB uint8 [H, W, 3] of one frame at full size, None if it cannot be decoded."""
-        try:
-            return video[number].asnumpy()
-        except (self._decord.DECORDError, RuntimeError):
-            return None
+def _open(decord: Any, path: Path) -> tuple[Any, Times, float]:
+    """The video, the times of its frames in seconds from the first one, and its duration in seconds."""
+    try:
+        video = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        spans_F2 = np.asarray(video.get_frame_timestamp(range(len(video))), dtype=np.float64)
+    except (decord.DECORDError, RuntimeError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"{path}: decord cannot open it: {said}"
+        raise SampleError(FailureKind.UNSUPPORTED_CODEC, message) from error
+    if len(spans_F2) == 0:
+        raise SampleError(FailureKind.ZERO_FRAMES, f"{path}: decord finds no frames")
+    starts_F = np.maximum.accumulate(spans_F2[:, 0]) - spans_F2[0, 0]
+    duration_seconds = float(spans_F2[-1, 1] - spans_F2[0, 0])
+    if duration_seconds <= 0:
+        duration_seconds = float(starts_F[-1] + 1 / video.get_avg_fps())
+    return video, starts_F, duration_seconds

@@ -45,42 +45,26 @@ DOUBLE = "MPO"
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
-class ImageReader:
-    """Reads a picture file as one candidate at 0 s, in a video that lasts 0 s."""
+def read_image(path: Path, settings: DecodeSettings) -> Candidates:
+    """A picture file as one candidate at 0 s, in a video that lasts 0 s; `video_id` hashes the file's bytes.
 
-    name = IMAGE_READER
-    version = PIL.__version__
-
-    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
-        """One candidate in `storage_size`; `video_id` hashes the file's bytes.
-
-        Raises SampleError of kind missing, empty, not_media (no picture in a known format, or several
-        pictures that move), oom (more than `max_source_pixels`) or zero_frames (damaged).
-        """
-        if not path.is_file():
-            raise SampleError(FailureKind.MISSING, f"{path}: no such file")
-        content = path.read_bytes()
-        if not content:
-            raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
-        store = FrameStore(1, settings, orientation=UPRIGHT)
-        store.put(
-            0,
-            av.VideoFrame.from_ndarray(
-                upright_pixels(content, path, settings.max_source_pixels), format="rgb24"
-            ),
-        )
-        return finish(
-            path,
-            store,
-            np.zeros(1),
-            self,
-            video_id=sha256(b"image" + content).hexdigest()[:32],
-            duration_seconds=0.0,
-        )
+    Raises SampleError of kind missing, empty, not_media (no picture in a known format, or several pictures
+    that move), oom (more than `max_source_pixels`) or zero_frames (damaged).
+    """
+    if not path.is_file():
+        raise SampleError(FailureKind.MISSING, f"{path}: no such file")
+    content = path.read_bytes()
+    if not content:
+        raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
+    pixels = upright_pixels(content, path, settings.max_source_pixels)
+    store = FrameStore(1, settings, orientation=UPRIGHT)
+    store.put(0, av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+    video_id, reader = sha256(b"image" + content).hexdigest()[:32], (IMAGE_READER, PIL.__version__)
+    return finish(path, store, np.zeros(1), reader=reader, video_id=video_id, duration_seconds=0.0)
 
 
 def upright_pixels(content: bytes, path: Path, most_pixels: int) -> Frames:
-    """Pixels uint8 RGB [H, W, 3] of an encoded picture, upright. Raises SampleError as `ImageReader.read`."""
+    """Pixels uint8 RGB [H, W, 3] of an encoded picture, upright. Raises SampleError as `read_image`."""
     with warnings.catch_warnings():
         # Pillow warns of large pictures; their limit is ours.
         warnings.simplefilter("ignore")
@@ -130,54 +114,43 @@ _EXIF = (b"Exif\0\0", b"eXIf")
 _CODECS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png"}
 
 
-class FrameFolderReader:
-    """Reads a folder of pictures as a video; `fps` is its rate where the folder gives no times, `times` are
-    the times of its pictures, which go before those of the folder."""
+def read_folder(
+    path: Path, settings: DecodeSettings, *, fps: float | None = None, times: Sequence[float] = ()
+) -> Candidates:
+    """A folder of pictures as a video, with candidates at the midpoints of equal cells.
 
-    name = "frames"
-    version = av.__version__
-
-    def __init__(self, *, fps: float | None = None, times: Sequence[float] = ()) -> None:
-        self._fps, self._times = fps, times
-
-    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
-        """Candidates at the midpoints of equal cells.
-
-        `video_id` hashes the pictures in their order, not their names or times. A picture that cannot be
-        decoded, is missing, or has more than `max_source_pixels`, is lost and counted. Raises SampleError of
-        kind missing (no folder), empty (no pictures), not_media (no times, unusable ones, or pictures of
-        several sizes), zero_frames or partial_decode.
-        """
-        pictures, times, duration_seconds = frame_times(path, self._fps, self._times)
-        chosen = shown_frames(times, cell_midpoints(duration_seconds, settings.candidates))
-        store = FrameStore(len(chosen), settings, orientation=UPRIGHT)
-        size: tuple[int, int] | None = None
-        for slot, number in enumerate(chosen.tolist()):
-            file = pictures[number]
-            frame = _decode(file, settings.max_source_pixels) if file else None
-            if file and frame is not None:
-                size = size or (frame.width, frame.height)
-                _refuse_other_size(file, frame, size)
-                store.put(slot, frame)
-        return finish(
-            path,
-            store,
-            times[chosen],
-            self,
-            video_id=_identity([file for file in pictures if file]),
-            duration_seconds=duration_seconds,
-            decode_errors=int((~store.filled).sum()),
-        )
-
-
-def _refuse_other_size(file: Path, frame: Any, size: tuple[int, int]) -> None:
-    """A video has one size: others would be stretched to that of the first picture."""
-    if (frame.width, frame.height) != size:
-        raise _unusable(
-            file,
-            f"a picture of {frame.width}×{frame.height} pixels in a folder of {size[0]}×{size[1]}; expected "
-            "one size: scale the pictures, or put them into folders of their own",
-        )
+    `fps` is its rate where the folder gives no times, `times` are the times of its pictures, which go before
+    those of the folder. `video_id` hashes the pictures in their order, not their names or times. A picture
+    that cannot be decoded, is missing, or has more than `max_source_pixels`, is lost and counted. Raises
+    SampleError of kind missing (no folder), empty (no pictures), not_media (no times, unusable ones, or
+    pictures of several sizes), zero_frames or partial_decode.
+    """
+    pictures, starts, duration_seconds = frame_times(path, fps, times)
+    chosen = shown_frames(starts, cell_midpoints(duration_seconds, settings.candidates))
+    store = FrameStore(len(chosen), settings, orientation=UPRIGHT)
+    sizes = list[tuple[int, int]]()
+    for slot, number in enumerate(chosen.tolist()):
+        file = pictures[number]
+        frame = _decode(file, settings.max_source_pixels) if file else None
+        if file and frame is not None:
+            sizes.append((frame.width, frame.height))
+            if sizes[-1] != sizes[0]:  # it would be stretched to the size of the first
+                (width, height), (wide, high) = sizes[-1], sizes[0]
+                raise _unusable(
+                    file,
+                    f"a picture of {width}×{height} pixels in a folder of {wide}×{high}; expected one size: "
+                    "scale the pictures, or put them into folders of their own",
+                )
+            store.put(slot, frame)
+    return finish(
+        path,
+        store,
+        starts[chosen],
+        reader=("frames", av.__version__),
+        video_id=_identity([file for file in pictures if file]),
+        duration_seconds=duration_seconds,
+        decode_errors=int((~store.filled).sum()),
+    )
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -256,7 +229,7 @@ def _unusable(path: Path, what: str) -> SampleError:
 
 
 def folder_sha256(folder: Path, fps: float | None = None, given: Sequence[float] = ()) -> str:
-    """Hash of the pictures of a folder and of their times. Raises SampleError as `FrameFolderReader.read`."""
+    """Hash of the pictures of a folder and of their times. Raises SampleError as `read_folder`."""
     files, times, seconds = picture_times(folder, fps, given)
     return sha256(_identity(files).encode() + times.tobytes() + repr(seconds).encode()).hexdigest()
 
@@ -277,7 +250,10 @@ def _decode(file: Path, most_pixels: int) -> Any:
         return None
     if any(mark in content[:EXIF_WITHIN_BYTES] for mark in _EXIF):
         # FFmpeg gives EXIF as side data that PyAV 18 cannot read, so a turned picture would not be turned.
-        return _by_pillow(content, file, most_pixels)
+        try:
+            return av.VideoFrame.from_ndarray(upright_pixels(content, file, most_pixels), format="rgb24")
+        except SampleError:
+            return None
     codec = av.CodecContext.create(name, "r")
     codec.thread_count = 1
     codec.options = {"max_pixels": str(most_pixels), "err_detect": "explode"}
@@ -288,11 +264,3 @@ def _decode(file: Path, most_pixels: int) -> Any:
     except av.error.FFmpegError:
         return None
     return frames[0] if frames and not frames[0].is_corrupt else None
-
-
-def _by_pillow(content: bytes, file: Path, most_pixels: int) -> Any:
-    try:
-        pixels = upright_pixels(content, file, most_pixels)
-    except SampleError:
-        return None
-    return av.VideoFrame.from_ndarray(pixels, format="rgb24")

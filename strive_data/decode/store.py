@@ -12,7 +12,7 @@ from fractions import Fraction
 from io import BytesIO
 from math import hypot, radians, tan
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import av.error
 import numpy as np
@@ -102,7 +102,10 @@ class FrameStore:
     def _write(self, slot: int, frame: Any, orientation: Orientation) -> None:
         if not self.shown_size[0]:
             shown = shown_size(frame.width, frame.height, self.pixel_aspect)
-            self._fix_size(orientation.size(*shown))
+            self.shown_size = orientation.size(*shown)
+            limits = self._settings.max_pixels, self._settings.multiple
+            width, height = storage_size(*self.shown_size, *limits)
+            self._frames = np.empty((len(self.filled), height, width, 3), dtype=np.uint8)
         height, width = self._frames.shape[1:3]
         width, height = orientation.size(width, height)
         try:
@@ -117,42 +120,20 @@ class FrameStore:
         """The frames that were put in, in the order of their slots."""
         return self._frames if self.filled.all() else self._frames[self.filled]
 
-    def _fix_size(self, shown_size: tuple[int, int]) -> None:
-        self.shown_size = shown_size
-        width, height = storage_size(*shown_size, self._settings.max_pixels, self._settings.multiple)
-        self._frames = np.empty((len(self.filled), height, width, 3), dtype=np.uint8)
-
-
-class FrameReader(Protocol):
-    """Reads candidate frames: a name and a version for the record, and `read`."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the settings."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Version of the library behind it."""
-        ...
-
-    def read(self, path: Path, settings: DecodeSettings) -> Candidates:
-        """Candidates of one video, or SampleError."""
-        ...
-
 
 def finish(
     path: Path,
     store: FrameStore,
     times: Times,
-    reader: FrameReader,
     *,
+    reader: tuple[str, str],
     video_id: str,
     duration_seconds: float,
     decode_errors: int = 0,
     discontinuities: int = 0,
 ) -> Candidates:
-    """Candidates of the frames that survived; `times` float64 [count] are those of all slots.
+    """Candidates of the frames that survived; `times` float64 [count] are those of all slots, `reader` its
+    name for the record and the version of the library behind it.
 
     A lost frame is never replaced by its neighbour: its candidate is gone and counted. Raises SampleError:
     zero_frames if nothing survived, partial_decode if less than half did.
@@ -163,14 +144,13 @@ def finish(
     if 2 * survived < wanted:
         message = f"{path}: {survived} of {wanted} wanted frames could be decoded, at least half are needed"
         raise SampleError(FailureKind.PARTIAL_DECODE, message)
-    width, height = store.shown_size
     info = VideoInfo(
         video_id=video_id,
         duration_seconds=duration_seconds,
-        width=width,
-        height=height,
-        reader=reader.name,
-        reader_version=reader.version,
+        width=store.shown_size[0],
+        height=store.shown_size[1],
+        reader=reader[0],
+        reader_version=reader[1],
         decode_errors=decode_errors,
         discontinuities=discontinuities,
     )

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.frame_times import cell_midpoints, shown_frames, storage_size
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from strive_data.errors import SampleError
 
 KEY_FRAME_SECONDS = 10
@@ -114,7 +114,7 @@ def measure(paths: list[tuple[Path, bool]], repeats: int) -> Iterator[Row]:
         for count in COUNTS:
             settings = DecodeSettings(candidates=count)
             ways: dict[str, Callable[[], Any]] = {
-                "pyav": partial(PyavReader().read, path, settings),
+                "pyav": partial(read_video, path, settings),
                 "scaled": partial(read_by_decord, path, settings, scaled=True),
                 "full": partial(read_by_decord, path, settings, scaled=False),
             }

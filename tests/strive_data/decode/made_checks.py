@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from strive_data.schema import Candidates
 from tools.barcodes import Clip, numbers_of
 
@@ -16,7 +16,7 @@ MakeClip = Callable[[Clip], Path]
 
 
 def read(path: Path, count: int = 64) -> Candidates:
-    return PyavReader().read(path, DecodeSettings(candidates=count, multiple=1, max_pixels=1 << 20))
+    return read_video(path, DecodeSettings(candidates=count, multiple=1, max_pixels=1 << 20))
 
 
 def midpoint_numbers(count: int, seconds: float, rate: float = 25.0) -> list[int]:

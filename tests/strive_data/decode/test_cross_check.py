@@ -11,7 +11,7 @@ import pytest
 
 from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import CrossCheck
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from tools.barcodes import CLOSED, CORPUS, Clip, encode
 from tools.fuzz import differing_frames
 
@@ -61,11 +61,11 @@ def test_damage_that_the_decoder_is_silent_about_is_counted(make_clip: MakeClip,
     Read from the start, such a frame is at least what every player shows.
     """
     source = make_clip(VP8)
-    before = PyavReader().read(source, SETTINGS)
+    before = read_video(source, SETTINGS)
     found = 0
     for offset in range(20, 140, 10):
         path = with_flipped_byte(source, tmp_path / "x.webm", place=60, offset=offset)
-        got = PyavReader().read(path, SETTINGS)
+        got = read_video(path, SETTINGS)
         differs = (got.frames != before.frames).any(axis=(1, 2, 3))
         assert set(np.flatnonzero(differs)) <= {8, 9}  # those of the group of frames 60 to 71
         assert differing_frames(path, SETTINGS, got) == []
@@ -90,10 +90,10 @@ def test_an_ffv1_slice_without_its_checksum_is_counted(tmp_path: Path, checksums
             pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
-    before = PyavReader().read(source, SETTINGS)
+    before = read_video(source, SETTINGS)
     assert before.info.decode_errors == 0
     with_flipped_byte(source, tmp_path / "y.mkv", place=7, offset=400)
-    got = PyavReader().read(tmp_path / "y.mkv", SETTINGS)
+    got = read_video(tmp_path / "y.mkv", SETTINGS)
     wrong = (got.frames != before.frames).any(axis=(1, 2, 3)).nonzero()[0].tolist()
     assert wrong == [3, 4, 5]  # frames 7, 9 and 11, up to the next key frame
     assert got.info.decode_errors == (0 if checksums == "0" else 3)
@@ -102,8 +102,8 @@ def test_an_ffv1_slice_without_its_checksum_is_counted(tmp_path: Path, checksums
 @pytest.mark.parametrize("offset", [60, 200, 400])
 def test_a_png_chunk_without_its_checksum_is_counted(tmp_path: Path, offset: int) -> None:
     source = encode(Clip(name="x.mov", codec="png", pix_fmt="rgb24", count=12), tmp_path)
-    before = PyavReader().read(source, SETTINGS)
-    got = PyavReader().read(with_flipped_byte(source, tmp_path / "y.mov", place=7, offset=offset), SETTINGS)
+    before = read_video(source, SETTINGS)
+    got = read_video(with_flipped_byte(source, tmp_path / "y.mov", place=7, offset=offset), SETTINGS)
     assert (before.info.decode_errors, len(before.frames)) == (0, 12)
     assert got.info.decode_errors >= 1
     sound = [n for n in range(12) if n != 7]

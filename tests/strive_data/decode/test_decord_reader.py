@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.decord_reader import DecordReader, why_inexact
+from strive_data.decode.decord_reader import read_by_decord, why_inexact
 from strive_data.decode.packet_index import PacketIndex
 from strive_data.decode.packet_scan import Packet
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from strive_data.decode.store import Orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
@@ -117,13 +117,13 @@ def test_gives_right_frames_or_none(make_clip: Callable[[Clip], Path], clip: Cli
         pytest.skip(f"this build of PyAV has no encoder {clip.codec}")
     path = make_clip(clip)
     try:
-        trusted = DecordReader(trusting=True).read(path, EXACT)
+        trusted = read_by_decord(path, EXACT, trusting=True)
     except SampleError:
         trusted = None
     assert (trusted is not None and not is_right(clip, trusted)) == (clip.name in KNOWN_WRONG)
     if trusted is None or clip.name in KNOWN_WRONG:
         with pytest.raises(SampleError) as caught:
-            DecordReader().read(path, EXACT)
+            read_by_decord(path, EXACT)
         assert caught.value.kind is FailureKind.UNSUPPORTED_CODEC
 
 
@@ -132,7 +132,7 @@ def test_agrees_with_the_planned_reader_where_decord_is_exact(
     make_clip: Callable[[Clip], Path], clip: Clip
 ) -> None:
     path = make_clip(clip)
-    planned, decord = PyavReader().read(path, EXACT), DecordReader().read(path, EXACT)
+    planned, decord = read_video(path, EXACT), read_by_decord(path, EXACT)
     assert numbers_of(decord.frames, clip.rotation) == numbers_of(planned.frames, clip.rotation)
     np.testing.assert_allclose(decord.times, planned.times, atol=2e-3)
     assert decord.info.video_id == planned.info.video_id
@@ -143,19 +143,19 @@ def test_agrees_with_the_planned_reader_where_decord_is_exact(
 def test_damaged_real_file_is_a_failure(shared_data: Path) -> None:
     """What decord loses of it changes from run to run, now more than half of it and now less."""
     with pytest.raises(SampleError, match=r"decord cannot decode \d+ of 32 wanted frames") as caught:
-        DecordReader().read(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=32))
+        read_by_decord(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=32))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
 def test_without_decord_the_message_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(UsageError, match=r"set decode\.reader to 'pyav'"):
-        DecordReader()
+        read_by_decord(Path("any.mp4"), EXACT)
 
 
 def test_same_refusals_as_the_planned_reader(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     with pytest.raises(SampleError) as caught:
-        DecordReader().read(tmp_path / "notes.mp4", EXACT)
+        read_by_decord(tmp_path / "notes.mp4", EXACT)
     assert caught.value.kind is FailureKind.NOT_MEDIA
-    assert DecordReader().read(make_clip(CLOSED), EXACT).info.decode_errors == 0
+    assert read_by_decord(make_clip(CLOSED), EXACT).info.decode_errors == 0

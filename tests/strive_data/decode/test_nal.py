@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from strive_data.decode.nal import (
+from strive_data.decode.packet_scan import (
     begins_intra,
     has_idr,
     has_sublayer,

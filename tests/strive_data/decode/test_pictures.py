@@ -16,7 +16,7 @@ from PIL import Image
 
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
-from strive_data.decode.pictures import FrameFolderReader, folder_sha256, frame_files, picture_times
+from strive_data.decode.pictures import folder_sha256, frame_files, picture_times, read_folder
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import TimedFolder
 from tools.barcodes import draw, numbers_of
@@ -68,7 +68,7 @@ def test_a_turned_picture_is_upright_alone_and_in_a_folder(
     for number in range(3):
         quarters().save(tmp_path / f"{number}.{suffix}", exif=exif)
     alone = read_candidates(tmp_path / f"0.{suffix}", SETTINGS)
-    folder = FrameFolderReader(fps=1).read(tmp_path, SETTINGS)
+    folder = read_folder(tmp_path, SETTINGS, fps=1)
     assert corners(alone.frames[0]) == seen
     assert [corners(frame) for frame in folder.frames] == [seen] * 3
     assert (alone.info.width, alone.info.height) == ((32, 64) if orientation == 6 else (64, 32))
@@ -188,7 +188,7 @@ def folder_of(folder: Path, numbers: range, name: str = "{:05d}.jpg") -> Path:
 @pytest.mark.parametrize("name", ["{:05d}.jpg", "frame-{}.png", "clip7_{}.JPEG"])
 def test_frames_are_those_shown_at_the_midpoints_of_the_cells(tmp_path: Path, name: str) -> None:
     """Numbers order the frames, not the alphabet."""
-    got = FrameFolderReader(fps=2).read(folder_of(tmp_path / "clip7", range(1, 25), name), SETTINGS)
+    got = read_folder(folder_of(tmp_path / "clip7", range(1, 25), name), SETTINGS, fps=2)
     assert numbers_of(got.frames) == [3, 7, 11, 15, 19, 23]
     np.testing.assert_allclose(got.times, [1, 3, 5, 7, 9, 11])
     assert (got.info.duration_seconds, got.info.width, got.info.height) == (12.0, 160, 96)
@@ -230,20 +230,17 @@ def test_the_hash_of_a_folder_follows_pictures_and_times(tmp_path: Path) -> None
 
 def test_identity_follows_the_pictures(tmp_path: Path) -> None:
     one, other = folder_of(tmp_path / "a", range(4)), folder_of(tmp_path / "b", range(4), "x{:d}.jpg")
-    ids = [
-        FrameFolderReader(fps=fps).read(folder, SETTINGS).info.video_id
-        for folder, fps in ((one, 1), (other, 2))
-    ]
+    ids = [read_folder(folder, SETTINGS, fps=fps).info.video_id for folder, fps in ((one, 1), (other, 2))]
     assert ids[0] == ids[1]
     (other / "x2.jpg").write_bytes(picture(9, "mjpeg"))
-    assert FrameFolderReader(fps=1).read(other, SETTINGS).info.video_id != ids[0]
+    assert read_folder(other, SETTINGS, fps=1).info.video_id != ids[0]
 
 
 def test_damaged_pictures_are_lost_and_counted(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", range(6), "{}.png")
     (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:40])
     (folder / "4.png").write_text("no picture")
-    got = FrameFolderReader(fps=1).read(folder, SETTINGS)
+    got = read_folder(folder, SETTINGS, fps=1)
     assert numbers_of(got.frames) == [0, 1, 3, 5]
     assert got.times.tolist() == [0, 1, 3, 5]
     assert got.info.decode_errors == 2
@@ -252,19 +249,19 @@ def test_damaged_pictures_are_lost_and_counted(tmp_path: Path) -> None:
 def test_a_missing_picture_is_lost_as_a_damaged_one(tmp_path: Path) -> None:
     """Later pictures keep their times; the hash of a cache entry follows the gap."""
     folder = folder_of(tmp_path / "a", range(6), "clip7_{}0.png")
-    whole = FrameFolderReader(fps=2).read(folder, SETTINGS)
+    whole = read_folder(folder, SETTINGS, fps=2)
     assert whole.times.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
     (folder / "clip7_20.png").unlink()
-    got = FrameFolderReader(fps=2).read(folder, SETTINGS)
+    got = read_folder(folder, SETTINGS, fps=2)
     assert numbers_of(got.frames) == [0, 1, 3, 4, 5]
     assert got.times.tolist() == [0, 0.5, 1.5, 2, 2.5]
     assert (got.info.decode_errors, got.info.duration_seconds) == (1, 3.0)
     digest = folder_sha256(folder, 2.0)
     (folder / "clip7_10.png").rename(folder / "clip7_20.png")
-    assert FrameFolderReader(fps=2).read(folder, SETTINGS).times.tolist() == [0, 1, 1.5, 2, 2.5]
+    assert read_folder(folder, SETTINGS, fps=2).times.tolist() == [0, 1, 1.5, 2, 2.5]
     assert folder_sha256(folder, 2.0) != digest
     (folder / "times.txt").write_text("0\n1\n2\n3\n4\n")
-    assert FrameFolderReader().read(folder, SETTINGS).info.decode_errors == 0
+    assert read_folder(folder, SETTINGS).info.decode_errors == 0
 
 
 def test_other_files_and_folders_are_passed_over(tmp_path: Path) -> None:
@@ -311,14 +308,14 @@ def test_unusable_times_say_what_is_expected(
 def test_no_folder_and_no_pictures(tmp_path: Path) -> None:
     for path, kind in ((tmp_path / "none", FailureKind.MISSING), (tmp_path, FailureKind.EMPTY)):
         with pytest.raises(SampleError) as caught:
-            FrameFolderReader(fps=1).read(path, SETTINGS)
+            read_folder(path, SETTINGS, fps=1)
         assert caught.value.kind is kind
 
 
 def test_pictures_above_the_limit_are_not_decoded(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", range(3))
     with pytest.raises(SampleError) as caught:
-        FrameFolderReader(fps=1).read(folder, DecodeSettings(candidates=3, max_source_pixels=160 * 95))
+        read_folder(folder, DecodeSettings(candidates=3, max_source_pixels=160 * 95), fps=1)
     assert caught.value.kind is FailureKind.ZERO_FRAMES
 
 
@@ -328,5 +325,5 @@ def test_pictures_of_several_sizes_are_no_video(tmp_path: Path) -> None:
     with pytest.raises(
         SampleError, match=r"00002\.png: a picture of 96×160 pixels in a folder of 160×96"
     ) as no:
-        FrameFolderReader(fps=2).read(folder, SETTINGS)
+        read_folder(folder, SETTINGS, fps=2)
     assert no.value.kind == FailureKind.NOT_MEDIA

@@ -12,7 +12,7 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.decode.media import pixel_aspect
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from strive_data.decode.store import UPRIGHT, FrameStore
 from strive_data.errors import FailureKind, SampleError
 from tools.barcodes import (
@@ -56,7 +56,7 @@ def shown_numbers(times: np.ndarray, end: float, count: int) -> list[int]:
 def test_every_frame_is_the_one_shown_at_its_time(make_clip: MakeClip, clip: Clip, count: int) -> None:
     if clip.codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no encoder {clip.codec}")
-    got = PyavReader().read(make_clip(clip), exact(count))
+    got = read_video(make_clip(clip), exact(count))
 
     times = clip.times_seconds
     assert got.info.decode_errors == 0
@@ -71,8 +71,8 @@ def test_every_frame_is_the_one_shown_at_its_time(make_clip: MakeClip, clip: Cli
 
 def test_rotation_turns_the_picture_and_leaves_the_identity(make_clip: MakeClip) -> None:
     turned_clip = next(clip for clip in CORPUS if clip.name == "turned90.mp4")
-    plain = PyavReader().read(make_clip(CLOSED), exact(4))
-    turned = PyavReader().read(make_clip(turned_clip), exact(4))
+    plain = read_video(make_clip(CLOSED), exact(4))
+    turned = read_video(make_clip(turned_clip), exact(4))
     assert (turned.info.width, turned.info.height) == (96, 160)
     np.testing.assert_array_equal(turned.frames, np.rot90(plain.frames, axes=(1, 2)))  # counter-clockwise
     assert turned.info.video_id == plain.info.video_id
@@ -83,7 +83,7 @@ def test_transport_stream_that_begins_inside_a_group(make_clip: MakeClip, tmp_pa
     path = tmp_path / "cut.ts"
     path.write_bytes(data[188 * (len(data) // 188 // 4) :])
 
-    got = PyavReader().read(path, exact(16))
+    got = read_video(path, exact(16))
 
     numbers = np.array(numbers_of(got.frames))
     first = numbers[0] - round(got.times[0] * 25)
@@ -97,7 +97,7 @@ def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, 
     data = make_clip(clip).read_bytes()
     path = tmp_path / "cut.mp4"
     path.write_bytes(data[: len(data) * 3 // 4])
-    got = PyavReader().read(path, exact(32))
+    got = read_video(path, exact(32))
     numbers = numbers_of(got.frames)
     np.testing.assert_allclose(got.times, np.array(numbers) * 0.04, atol=1e-6)
     assert got.info.decode_errors >= 1
@@ -105,7 +105,7 @@ def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, 
 
     path.write_bytes(data[: len(data) * 2 // 5])
     with pytest.raises(SampleError, match="can be read") as caught:
-        PyavReader().read(path, exact(32))
+        read_video(path, exact(32))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
@@ -118,7 +118,7 @@ def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, t
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
 
-    got = PyavReader().read(path, exact(90))
+    got = read_video(path, exact(90))
 
     assert numbers_of(got.frames) == [*range(20), *range(30, 90)]
     np.testing.assert_allclose(got.times, clip.times_seconds[[*range(20), *range(30, 90)]], atol=1e-6)
@@ -134,7 +134,7 @@ def test_fewer_than_half_surviving_is_a_failure(make_clip: MakeClip, tmp_path: P
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
     with pytest.raises(SampleError, match="30 of 90 wanted frames") as caught:
-        PyavReader().read(path, exact(90))
+        read_video(path, exact(90))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
@@ -146,9 +146,9 @@ def test_identity_survives_a_change_of_container(make_clip: MakeClip, tmp_path: 
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    one, other = (PyavReader().read(p, exact(4)).info.video_id for p in (make_clip(CLOSED), path))
+    one, other = (read_video(p, exact(4)).info.video_id for p in (make_clip(CLOSED), path))
     assert one == other
-    assert one != PyavReader().read(make_clip(OPEN_TS), exact(4)).info.video_id
+    assert one != read_video(make_clip(OPEN_TS), exact(4)).info.video_id
 
 
 def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself(
@@ -162,7 +162,7 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
     data[position + size // 2 : position + size] = b"\xff" * (size - size // 2)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data)
-    before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
+    before, got = read_video(make_clip(clip), exact(10)), read_video(path, exact(10))
     differs = (before.frames != got.frames).any(axis=(1, 2, 3))
     assert np.array(numbers_of(before.frames))[differs].tolist() == [40, 49, 58]
     assert got.info.decode_errors == 3
@@ -171,7 +171,7 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
 def test_a_file_that_calls_every_frame_a_key_frame_is_not_believed(make_clip: MakeClip) -> None:
     """Found by fuzzing: a damaged table of frames gave grey pictures and no error."""
     clip = Clip(name="all_keys.avi", codec="mpeg4", max_b_frames=0, edit=all_marked_as_keys)
-    got = PyavReader().read(make_clip(clip), exact(16))
+    got = read_video(make_clip(clip), exact(16))
     assert numbers_of(got.frames) == shown_numbers(clip.times_seconds, 3.6, 16)
     assert got.info.decode_errors == 0
 
@@ -185,7 +185,7 @@ def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Pat
     data[position + size // 2 : position + size] = bytes(size - size // 2)
     path = tmp_path / "zeroed.mp4"
     path.write_bytes(data)
-    before, got = PyavReader().read(make_clip(clip), exact(10)), PyavReader().read(path, exact(10))
+    before, got = read_video(make_clip(clip), exact(10)), read_video(path, exact(10))
     # The rest of a picture is what the memory held, which may even be right.
     assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() <= 1
     assert got.info.decode_errors == 1
@@ -196,7 +196,7 @@ def test_a_reference_that_cannot_be_read_is_counted_even_if_it_is_not_wanted(
 ) -> None:
     """Found by fuzzing: a decoder that skips unreferenced pictures raised no error for a broken reference."""
     clip = Clip(name="pyramid3.mp4", options=x264(keyint=30, bframes=3, b_adapt=0, b_pyramid="normal"))
-    before = PyavReader().read(make_clip(clip), exact(10))
+    before = read_video(make_clip(clip), exact(10))
     assert numbers_of(before.frames) == [4, 13, 22, 31, 40, 49, 58, 67, 76, 85]
     data = bytearray(make_clip(clip).read_bytes())
     with av.open(str(make_clip(clip))) as container:
@@ -206,7 +206,7 @@ def test_a_reference_that_cannot_be_read_is_counted_even_if_it_is_not_wanted(
     data[bad.pos + 5 : bad.pos + bad.size] = bytes(bad.size - 5)
     path = tmp_path / "zeroed.mp4"
     path.write_bytes(data)
-    got = PyavReader().read(path, exact(10))
+    got = read_video(path, exact(10))
     # The four that refer to it show what the decoder's memory held, which may even be the right picture.
     np.testing.assert_array_equal(got.frames[[0, 1, 2, 7, 8, 9]], before.frames[[0, 1, 2, 7, 8, 9]])
     assert got.info.decode_errors == 1 + 4
@@ -217,7 +217,7 @@ def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
 ) -> None:
     """Destroying every such picture changes nothing, so that they were not decoded."""
     clip = next(clip for clip in CORPUS if clip.name == "hevc.mp4")
-    before = PyavReader().read(make_clip(clip), exact(8))
+    before = read_video(make_clip(clip), exact(8))
     wanted = {round(time * 25) for time in before.times}
     data = bytearray(make_clip(clip).read_bytes())
     destroyed = 0
@@ -229,7 +229,7 @@ def test_hevc_pictures_that_nothing_wanted_refers_to_are_left_out(
                 destroyed += 1
     path = tmp_path / "destroyed.mp4"
     path.write_bytes(data)
-    got = PyavReader().read(path, exact(8))
+    got = read_video(path, exact(8))
     assert destroyed > 25
     assert got.info.decode_errors == 0
     np.testing.assert_array_equal(got.frames, before.frames)
@@ -239,7 +239,7 @@ def test_one_turned_bit_is_found_where_hevc_pictures_have_their_md5(tmp_path: Pa
     """Without it FFmpeg's decoder takes such pictures for sound: what it decodes is valid."""
     clip = Clip(name="hevc.mp4", codec="libx265", options=x265(keyint=30, bframes=3, hash=1))
     path = encode(clip, tmp_path)
-    before = PyavReader().read(path, exact(10))
+    before = read_video(path, exact(10))
     assert before.info.decode_errors == 0
     assert numbers_of(before.frames) == shown_numbers(clip.times_seconds, 3.6, 10)
     packets = positions(path)
@@ -249,7 +249,7 @@ def test_one_turned_bit_is_found_where_hevc_pictures_have_their_md5(tmp_path: Pa
         turned[packets[place][0] + packets[place][1] // 3] ^= 4
         broken = tmp_path / "turned.mp4"
         broken.write_bytes(turned)
-        got = PyavReader().read(broken, exact(10))
+        got = read_video(broken, exact(10))
         differs = sum(not np.array_equal(*pair) for pair in zip(before.frames, got.frames, strict=True))
         assert 0 < differs < got.info.decode_errors
 
@@ -260,7 +260,7 @@ def test_no_hevc_picture_is_left_out_where_there_are_sublayers(tmp_path: Path) -
     with av.open(str(path)) as container:
         assert {(bytes(packet)[5] & 7) - 1 for packet in container.demux(video=0) if packet.size} == {0, 1, 2}
     for count in (7, 64):
-        got = PyavReader().read(path, exact(count))
+        got = read_video(path, exact(count))
         assert numbers_of(got.frames) == shown_numbers(clip.times_seconds, 3.6, count)
         assert got.info.decode_errors == 0
 
@@ -272,10 +272,10 @@ def test_a_matroska_file_that_was_cut_off_says_so(make_clip: MakeClip, tmp_path:
     data = make_clip(clip).read_bytes()
     path = tmp_path / name
     path.write_bytes(data[: len(data) * 3 // 4])
-    assert PyavReader().read(path, exact(8)).info.decode_errors == 1
+    assert read_video(path, exact(8)).info.decode_errors == 1
     path.write_bytes(data[: len(data) * 2 // 5])
     with pytest.raises(SampleError, match="can be read") as caught:
-        PyavReader().read(path, exact(8))
+        read_video(path, exact(8))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
 
 
@@ -287,23 +287,23 @@ def test_what_was_appended_to_a_file_is_no_damage_and_what_it_lost_is(
     make_clip: MakeClip, tmp_path: Path, name: str
 ) -> None:
     path, sound = tmp_path / name, make_clip(next(clip for clip in (*CORPUS, OGG) if clip.name == name))
-    data, before = sound.read_bytes(), PyavReader().read(sound, exact(8))
+    data, before = sound.read_bytes(), read_video(sound, exact(8))
     for junk in (b"\n", b"<html>no mdat, no moof</html>\n", b"TAG" + bytes(125), bytes(5000)):
         path.write_bytes(data + junk)
-        got = PyavReader().read(path, exact(8))
+        got = read_video(path, exact(8))
         assert got.info.decode_errors == 0
         np.testing.assert_array_equal(got.frames, before.frames)
     for ending in (b"", bytes(len(data) // 5), b"\xa5" * (len(data) // 5)):
         path.write_bytes(data[: len(data) - len(data) // 5] + ending)
-        assert PyavReader().read(path, exact(8)).info.decode_errors > 0
+        assert read_video(path, exact(8)).info.decode_errors > 0
     if name == "fragments.mp4":  # what is no text may have been a fragment
         kept = data.rfind(b"moof") - 4
         path.write_bytes(data[:kept] + b"\xa5" * (len(data) - kept))
-        assert PyavReader().read(path, exact(8)).info.decode_errors > 0
+        assert read_video(path, exact(8)).info.decode_errors > 0
 
 
 def test_two_reads_are_equal_bit_for_bit(make_clip: MakeClip) -> None:
-    one, other = (PyavReader().read(make_clip(CLOSED), DecodeSettings(candidates=9)) for _ in range(2))
+    one, other = (read_video(make_clip(CLOSED), DecodeSettings(candidates=9)) for _ in range(2))
     np.testing.assert_array_equal(one.frames, other.frames)
     assert one.info == other.info
 
@@ -315,7 +315,7 @@ REAL = ["arm_wrestling.mp4", "bikes.mp4", "collisions.mp4", "flipping_a_pancake.
 def test_real_clips_equal_a_full_sequential_decode(shared_data: Path, name: str) -> None:
     path = shared_data / "videos" / name
     settings = DecodeSettings(candidates=32, max_pixels=64 * 28 * 28)
-    got = PyavReader().read(path, settings)
+    got = read_video(path, settings)
     assert len(got.frames) == 32
 
     wanted = {round(time * 1e4): slot for slot, time in enumerate(got.times)}
@@ -336,7 +336,7 @@ def test_all_real_clips_decode(shared_data: Path, count: int) -> None:
     good = [name for name in names if name not in ("corrupted.mp4", "unreadable.mp4")]
     assert len(good) == 11
     for name in good:
-        got = PyavReader().read(shared_data / "videos" / name, DecodeSettings(candidates=count))
+        got = read_video(shared_data / "videos" / name, DecodeSettings(candidates=count))
         assert len(got.frames) == len(got.times) == count
         assert got.info.decode_errors == 0
         assert got.frames.shape[1] * got.frames.shape[2] <= 128 * 28 * 28
@@ -346,7 +346,7 @@ def test_all_real_clips_decode(shared_data: Path, count: int) -> None:
 
 
 def test_a_really_damaged_file_gives_all_but_the_lost_frame(shared_data: Path) -> None:
-    got = PyavReader().read(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=128))
+    got = read_video(shared_data / "videos" / "corrupted.mp4", DecodeSettings(candidates=128))
     assert len(got.frames) == 49
     assert got.info.decode_errors >= 1
     assert 3.0 not in got.times.round(6)

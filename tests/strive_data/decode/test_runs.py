@@ -14,7 +14,7 @@ from strive_data.decode.clock import ClockRules
 from strive_data.decode.media import open_media, packets_until_error, video_stream
 from strive_data.decode.packet_index import PacketIndex, index_packets, read_index
 from strive_data.decode.packet_scan import Packet, PacketScan
-from strive_data.decode.runs import (
+from strive_data.decode.pyav_reader import (
     DecodeErrors,
     Run,
     merge_overlapping,

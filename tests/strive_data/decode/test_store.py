@@ -9,7 +9,7 @@ import pytest
 from av.video.reformatter import Interpolation
 
 from strive_data.config import DecodeSettings
-from strive_data.decode.pyav_reader import PyavReader
+from strive_data.decode.pyav_reader import read_video
 from strive_data.decode.store import UPRIGHT, FrameStore, Orientation, finish, orientation_of
 from strive_data.errors import FailureKind, SampleError
 from strive_data.schema import Candidates
@@ -19,7 +19,9 @@ TIMES = np.array([0.5, 1.5, 2.5, 3.5])
 
 
 def finished(store: FrameStore) -> Candidates:
-    return finish(Path("v"), store, TIMES, PyavReader(), video_id="x", duration_seconds=4.0, decode_errors=2)
+    return finish(
+        Path("v"), store, TIMES, reader=("pyav", "1"), video_id="x", duration_seconds=4.0, decode_errors=2
+    )
 
 
 def picture(value: int, width: int = 112, height: int = 56) -> av.VideoFrame:
@@ -134,7 +136,7 @@ def test_pictures_are_turned_and_mirrored_by_the_whole_matrix(
 ) -> None:
     path = tmp_path / "turned.mp4"
     path.write_bytes(with_matrix(plain.read_bytes(), *rows))
-    before, got = PyavReader().read(plain, SETTINGS), PyavReader().read(path, SETTINGS)
+    before, got = read_video(plain, SETTINGS), read_video(path, SETTINGS)
     np.testing.assert_array_equal(got.frames, SHOWN[rows](before.frames))
     assert (got.info.height, got.info.width) == got.frames.shape[1:3]
     assert got.info.video_id == before.info.video_id
@@ -146,7 +148,7 @@ def test_what_is_no_orientation_is_upright(plain: Path, tmp_path: Path, rows: Ro
     path.write_bytes(with_matrix(plain.read_bytes(), *rows))
     numbers = [round(65536 * number) for number in rows]
     assert orientation_of((*numbers[:2], 0, *numbers[2:], 0, 0, 0, 1 << 30)) is None
-    before, got = PyavReader().read(plain, SETTINGS), PyavReader().read(path, SETTINGS)
+    before, got = read_video(plain, SETTINGS), read_video(path, SETTINGS)
     if rows != (1, 0.5, 0, 1):  # FFmpeg reads other pixel sizes out of this one
         np.testing.assert_array_equal(got.frames, before.frames)
 
@@ -178,7 +180,7 @@ def test_a_file_has_one_shape_that_of_all_but_the_first_picture(
 
     source = encode(Clip(name="a.mp4", options=CLOSED.options), tmp_path)
     before, got = (
-        PyavReader().read(path, SETTINGS) for path in (source, rewrite(source, tmp_path / "turned.mp4", edit))
+        read_video(path, SETTINGS) for path in (source, rewrite(source, tmp_path / "turned.mp4", edit))
     )
     assert got.frames.shape[1:3] == shape
     expected = np.rot90(before.frames, axes=(1, 2)) if turned > 1 else before.frames
