@@ -304,7 +304,7 @@ def synth(
     for each in kind or ():
         choose(each, DEMO_KINDS, "--kind")
     from strive_data.demo.draw import write_world
-    from strive_data.demo.levels import Kind, Level, build_options
+    from strive_data.demo.world import Kind, Level, build_options
 
     chosen = cast(Level, level)
     annotation = write_world(

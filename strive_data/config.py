@@ -135,7 +135,7 @@ class SamplerSettings:
     than two variants disjoint.
     The baselines read one setting each: `gumbel_tau` in units of z, `bolt_power`, `aks_threshold` in
     min-max scores.
-    `grouping = "semantic"` changes the order in which `comb` and `peaks` walk (grouping.py; needs frame
+    `grouping = "semantic"` changes the order in which `comb` and `peaks` walk (samplers.py; needs frame
     embeddings): in `grouping_bins` time bins (0: K/4), `grouping_clusters` clusters (0: √K rounded up),
     `grouping_time` the weight β of time beside the embeddings, `grouping_duplicates` the cosine from which
     two frames count as one (1: never).

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from strive_data.config import DEMO_KINDS, DEMO_LEVELS, EXPORT_LAYOUTS, SAMPLER_NAMES, SCORER_NAMES
-from strive_data.demo.levels import LEVELS, Kind
+from strive_data.demo.world import LEVELS, Kind
 from strive_data.export.layouts import LAYOUTS
 from strive_data.inspect.commands import TABLES
 from strive_data.inspect.tables import FILES

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from strive_data.demo.levels import build_options
+from strive_data.demo.world import build_options
 
 BUILD = build_options("easy")
 ANSWER = "--max-new-tokens 16"

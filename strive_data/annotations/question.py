@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import NoReturn, cast
 
 from strive_data.annotations.choices import LETTER, lettered
-from strive_data.annotations.numbers import is_number, parse_number
-from strive_data.annotations.time_spans import read_spans, spans_text
+from strive_data.annotations.numbers import is_number, parse_number, read_spans, spans_text
 from strive_data.annotations.videos import VideoFolder, is_image
 from strive_data.common.files import IMAGE_SUFFIXES
 from strive_data.common.settings import choose

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from strive_data.demo.levels import LEVELS, Kind, Level
-from strive_data.demo.world import FRAMES_PER_SECOND, Thing, VideoPlan
+from strive_data.demo.world import FRAMES_PER_SECOND, LEVELS, Kind, Level, Thing, VideoPlan
 from strive_data.errors import UsageError
 from strive_data.schema import Frames
 

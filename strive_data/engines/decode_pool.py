@@ -135,22 +135,6 @@ def other_reader(settings: DecodeSettings) -> DecodeSettings | None:
     return replace(settings, reader="decord")
 
 
-def first_reader(settings: DecodeSettings) -> str:
-    """Name of the reader of the first try: for `auto`, PyAV."""
-    return "pyav" if settings.reader == "auto" else settings.reader
-
-
-def both_failed(
-    path: VideoPath, first: tuple[str, SampleError], second: tuple[str, SampleError]
-) -> SampleError:
-    """One error for two tries (reader, error): the kind of the first, and both messages."""
-    prefix = f"{path}: "
-    messages = (
-        f"{reader}: {error.kind}: {error.message.removeprefix(prefix)}" for reader, error in (first, second)
-    )
-    return SampleError(first[1].kind, prefix + "; ".join(messages))
-
-
 Read = Callable[[VideoPath, DecodeSettings], T]
 
 VIDEOS_PER_WORKER = 200
@@ -158,7 +142,7 @@ _SPARE_JOBS = 2
 _PR_SET_PDEATHSIG = 1
 
 
-class DecodingPool(Generic[T]):
+class DecodingPool(WorkerPool[T]):
     """`workers` processes that read videos; a context manager that ends them.
 
     `read` must be picklable (a function of a module).
@@ -166,39 +150,26 @@ class DecodingPool(Generic[T]):
 
     def __init__(self, settings: DecodeSettings, workers: int, *, read: Read[T]) -> None:
         self._settings = settings
-        self._pool = WorkerPool(
-            read,
-            workers,
-            name="decoding",
-            prepare=partial(_prepare, os.getpid(), settings.memory_bytes),
-            most_calls=VIDEOS_PER_WORKER,
-        )
+        prepare = partial(_prepare, os.getpid(), settings.memory_bytes)
+        super().__init__(read, workers, name="decoding", prepare=prepare, most_calls=VIDEOS_PER_WORKER)
 
-    def __enter__(self) -> DecodingPool[T]:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the processes and cancel what was submitted."""
-        self._pool.close()
-
-    def submit(self, path: VideoPath, settings: DecodeSettings | None = None) -> Future[T]:
+    def start(self, path: VideoPath, settings: DecodeSettings | None = None) -> Future[T]:
         """Submit a video, to be read with these settings or those of the pool."""
         settings = settings or self._settings
-        return self._pool.submit(path, settings, timeout_seconds=settings.timeout_seconds)
+        return self.submit(path, settings, timeout_seconds=settings.timeout_seconds)
 
     def result(self, path: VideoPath, future: Future[T]) -> T | SampleError:
-        """The result for a video, retried once after a WorkerFailedError. Raises UsageError if no worker can
-        start."""
+        """The result for a video, retried once after a WorkerFailedError; if that fails too, one error of the
+        first kind with both messages. Raises UsageError if no worker can start."""
         first = _outcome(path, future, self._settings)
         if not isinstance(first, WorkerFailedError) or (other := other_reader(self._settings)) is None:
             return first
-        second = _outcome(path, self.submit(path, other), other)
+        second = _outcome(path, self.start(path, other), other)
         if not isinstance(second, SampleError):
             return second
-        return both_failed(path, (first_reader(self._settings), first), (other.reader, second))
+        tries = {"pyav": first, other.reader: second}  # of `auto` PyAV is the first
+        said = (f"{by}: {e.kind}: {e.message.removeprefix(f'{path}: ')}" for by, e in tries.items())
+        return SampleError(first.kind, f"{path}: {'; '.join(said)}")
 
 
 def decode_videos(
@@ -215,7 +186,7 @@ def decode_videos(
     """
     count = workers or os.cpu_count() or 1
     with DecodingPool(settings, count, read=read) as pool:
-        for (key, path), future in in_order(jobs, lambda job: pool.submit(job[1]), most=count + _SPARE_JOBS):
+        for (key, path), future in in_order(jobs, lambda job: pool.start(job[1]), most=count + _SPARE_JOBS):
             yield key, pool.result(path, future)
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
-from strive_data.annotations.time_spans import read_spans, spans_text
+from strive_data.annotations.numbers import read_spans, spans_text
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import CacheHit, CacheMiss, VideoCache, check_cache_folder, write_entry
@@ -24,8 +24,13 @@ from strive_data.engines.decode_pool import TimedRead, decode_videos
 from strive_data.engines.engine import Stopwatch, VideoJob, VideoResult
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.sampling.comb import comb_offset
-from strive_data.sampling.grouping import cluster_frames
-from strive_data.sampling.samplers import draw, needs_embeddings, require_order, uniform_indices
+from strive_data.sampling.samplers import (
+    cluster_frames,
+    draw,
+    needs_embeddings,
+    require_order,
+    uniform_indices,
+)
 from strive_data.schema import (
     GROUNDING,
     Candidates,
@@ -50,7 +55,6 @@ from strive_data.score.scorer import (
 from strive_data.shards.format import EncodedFrames, encode_frames
 
 MOST_VIDEOS = 32
-K = TypeVar("K")
 Video = Candidates | CacheMiss | CacheHit
 Scored = Sequence[FrameScores | SampleError]
 BUILD_EPOCH = 0
@@ -77,21 +81,28 @@ class LocalEngine:
         decoded = decode_videos(
             ((job, job.path) for job in jobs), self._settings.decode, workers=self._workers, read=self._read
         )
-        videos: Iterator[tuple[tuple[VideoJob, float], Video | SampleError]] = (
-            ((job, 0.0), read) if isinstance(read, SampleError) else ((job, read[1]), read[0])
+        videos = (
+            Decoded(job, read, 0.0) if isinstance(read, SampleError) else Decoded(job, *read)
             for job, read in decoded
         )
-        for done in embed_videos(videos, self._scorer):
-            job, seconds = done.key
-            yield video_result(job, done, self._scorer, self._settings, decode_seconds=seconds)
+        for video, embedded in embed_videos(videos, self._scorer):
+            yield video_result(video, embedded, self._scorer, self._settings)
+
+
+class Decoded(NamedTuple):
+    """The video of a job, or why it cannot be decoded, and the seconds that decoding took."""
+
+    job: VideoJob
+    video: Video | SampleError
+    seconds: float
 
 
 def video_result(
-    job: VideoJob, done: EmbeddedVideo[K], scorer: Scorer, settings: BuildSettings, *, decode_seconds: float
+    decoded: Decoded, embedded: Embedded | None, scorer: Scorer, settings: BuildSettings
 ) -> VideoResult:
     """Scores and samples of a job's questions, once its video is decoded and, where it can be, embedded."""
-    watch, video, embedded = Stopwatch(), done.video, done.embedded
-    watch.add({"decode": decode_seconds, "model": embedded.seconds if embedded else 0.0})
+    watch, (job, video, seconds) = Stopwatch(), decoded
+    watch.add({"decode": seconds, "model": embedded.seconds if embedded else 0.0})
     embeddings = embedded.rows if embedded else None
     results = samples_of(job.rows, video, scorer, settings, embeddings=embeddings, stopwatch=watch)
     return VideoResult(
@@ -104,43 +115,38 @@ def video_result(
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EmbeddedVideo(Generic[K]):
-    """A decoded video under the caller's `key`, and its embeddings unless the scorer computes them itself."""
-
-    key: K
-    video: Video | SampleError
-    embedded: Embedded | None = None
-
-
-def embed_videos(
-    videos: Iterable[tuple[K, Video | SampleError]], scorer: Scorer
-) -> Iterator[EmbeddedVideo[K]]:
+def embed_videos(videos: Iterable[Decoded], scorer: Scorer) -> Iterator[tuple[Decoded, Embedded | None]]:
     """The videos in their order, with embeddings if these are all that the scorer needs of a video.
 
     Draws videos while the model can take more, and holds at most 32. A video is returned as soon as all
     before it are done.
     """
     if not isinstance(scorer, BatchingScorer):
-        yield from (EmbeddedVideo(key=key, video=video) for key, video in videos)
+        yield from ((video, None) for video in videos)
         return
+    held: deque[tuple[Decoded, BatchedVideo | None]] = deque()
+
+    def first() -> tuple[Decoded, Embedded | None]:
+        video, queued = held.popleft()
+        return video, queued.result() if queued else None
+
+    def done() -> Iterator[tuple[Decoded, Embedded | None]]:
+        while held and (held[0][1] is None or held[0][1].is_done()):
+            yield first()
+
     with scorer.frame_batcher() as batcher:
-        held: deque[_Held[K]] = deque()
-        for key, video in videos:
-            held.append((key, video, _put(batcher, video)))
+        for video in videos:
+            held.append((video, _put(batcher, video.video)))
             if len(held) >= MOST_VIDEOS:
                 batcher.flush()
-                yield _embedded(*held.popleft())
-            yield from _done(held)
+                yield first()
+            yield from done()
             while batcher.is_full():
                 batcher.wait()
-                yield from _done(held)
+                yield from done()
         batcher.flush()
         while held:
-            yield _embedded(*held.popleft())
-
-
-_Held = tuple[K, Video | SampleError, BatchedVideo | None]
+            yield first()
 
 
 def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | None:
@@ -152,15 +158,6 @@ def _put(batcher: FrameBatcher, video: Video | SampleError) -> BatchedVideo | No
         return batcher.put(candidates.frames)
     except SampleError:
         return None
-
-
-def _embedded(key: K, video: Video | SampleError, queued: BatchedVideo | None) -> EmbeddedVideo[K]:
-    return EmbeddedVideo(key=key, video=video, embedded=queued.result() if queued else None)
-
-
-def _done(held: deque[_Held[K]]) -> Iterator[EmbeddedVideo[K]]:
-    while held and (held[0][2] is None or held[0][2].is_done()):
-        yield _embedded(*held.popleft())
 
 
 def require_embeddings(scorer: Scorer, settings: BuildSettings) -> None:
@@ -212,16 +209,11 @@ def score_video(
     else:
         scored = scorer.score(candidates, questions)
     if isinstance(video, CacheMiss) and video.entry is not None:
-        _write_entry(video.entry, encoded, scored)
+        # Where no question was scored, there are no embeddings to write.
+        found = next((result.embeddings for result in scored if isinstance(result, FrameScores)), None)
+        if found is not None:
+            write_entry(video.entry, encoded, found)
     return encoded, scored
-
-
-def _write_entry(entry: Path, encoded: EncodedFrames, scored: Scored) -> None:
-    """Write a cache entry, unless no question was scored: then there are no embeddings."""
-    results = (result for result in scored if isinstance(result, FrameScores))
-    embeddings = next((result.embeddings for result in results), None)
-    if embeddings is not None:
-        write_entry(entry, encoded, embeddings)
 
 
 def _no_embeddings(what: str, settings: BuildSettings, remedy: str) -> str:
@@ -258,23 +250,24 @@ def make_sample(
     if scores.shape != (count,) or not np.isfinite(scores).all():
         message = f"scores of shape {scores.shape} for {count} frames, finite: {np.isfinite(scores).all()}"
         raise SampleError(FailureKind.SCORE_FAILED, message)
-    offset = comb_offset(settings.sampler.seed, question.sample_id, BUILD_EPOCH)
-    variants = draw(
-        settings.sampler.name,
-        scores,
-        settings.sampler,
-        offset=offset,
-        embeddings=scored.embeddings,
-        times=encoded.times,
-    )
-    uniform = uniform_indices(count, settings.sampler.frames)
+    sampler, embeddings = settings.sampler, scored.embeddings
+    offset = comb_offset(sampler.seed, question.sample_id, BUILD_EPOCH)
+    variants = draw(sampler.name, scores, sampler, offset=offset, embeddings=embeddings, times=encoded.times)
+    uniform = uniform_indices(count, sampler.frames)
     everything = settings.shard.frames == "all"
     stored = np.arange(count) if everything else np.union1d(variants.ravel(), uniform)
+    embeds = clusters = None
+    if settings.shard.embeds:
+        if embeddings is None:
+            raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
+        embeds = embeddings.astype(np.float16)
+    if needs_embeddings(sampler) and embeddings is not None:
+        clusters = cluster_frames(embeddings, encoded.times, sampler)
     return Sample(
         meta=SampleMeta(
             question=question,
             info=encoded.info,
-            sampler=asdict(settings.sampler) | {"phase": offset},
+            sampler=asdict(sampler) | {"phase": offset},
             scorer=scored.scorer,
             query_windows=scored.windows,
         ),
@@ -284,22 +277,9 @@ def make_sample(
         uniform=uniform,
         stored=stored.astype(np.int32),
         jpegs=encoded.jpegs_of(stored),
-        **_stored_embeddings(scored, encoded, settings),
+        embeds=embeds,
+        clusters=clusters,
     )
-
-
-def _stored_embeddings(
-    scored: FrameScores, encoded: EncodedFrames, settings: BuildSettings
-) -> dict[str, Any]:
-    """`embeds` where they are to be stored, and `clusters` where the sampler orders frames by them."""
-    found, sampler, embeddings = dict[str, Any](), settings.sampler, scored.embeddings
-    if settings.shard.embeds:
-        if embeddings is None:
-            raise SettingsError(f"shard.embeds: the scorer {scored.scorer} gives no frame embeddings")
-        found["embeds"] = embeddings.astype(np.float16)
-    if needs_embeddings(sampler) and embeddings is not None:
-        found["clusters"] = cluster_frames(embeddings, encoded.times, sampler)
-    return found
 
 
 def samples_of(

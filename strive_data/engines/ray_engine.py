@@ -28,7 +28,14 @@ from strive_data.decode import read_candidates
 from strive_data.engines.cache import VideoCache
 from strive_data.engines.decode_pool import DecodingPool, TimedRead
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult
-from strive_data.engines.local import Video, embed_videos, open_cache, require_embeddings, video_result
+from strive_data.engines.local import (
+    Decoded,
+    Video,
+    embed_videos,
+    open_cache,
+    require_embeddings,
+    video_result,
+)
 from strive_data.errors import SampleError, StriveError, UsageError
 from strive_data.schema import LocalVideo, failed_row
 from strive_data.score import Scorer, make_scorer
@@ -184,7 +191,7 @@ class DecodeHost:
 
         Two values, so that the driver looks at the first alone. Errors of the code are raised.
         """
-        read = self._pool.result(path, self._pool.submit(path))
+        read = self._pool.result(path, self._pool.start(path))
         if isinstance(read, SampleError):
             return read, None
         video, seconds = read
@@ -220,8 +227,8 @@ class ScoreHost:
 
     def score(self, job: VideoJob, video: Video, decode_seconds: float) -> VideoResult:
         """The result of a job. One video at a time: an embedding's bits do not depend on its batch."""
-        (done,) = embed_videos([(job.name, video)], self._scorer)
-        return video_result(job, done, self._scorer, self._settings, decode_seconds=decode_seconds)
+        ((decoded, embedded),) = embed_videos([Decoded(job, video, decode_seconds)], self._scorer)
+        return video_result(decoded, embedded, self._scorer, self._settings)
 
 
 CALLS_PER_ACTOR = 2  # one at work and one that waits, so that it is never idle

@@ -194,18 +194,6 @@ def inclusion_of(scores_N: Floats | Float64s, settings: SamplerSettings) -> Floa
     return np.stack(pi).reshape(p_N.shape)
 
 
-def comb_variants(
-    scores_N: Floats | Float64s,
-    settings: SamplerSettings,
-    offset: float,
-    pi_N: Float64s | None = None,
-    order_N: Indices | None = None,
-) -> Indices:
-    """The comb over the inclusion of the scores (`pi_N` where it is known), int32 [M, min(K, N)]."""
-    pi_N = inclusion_of(scores_N, settings) if pi_N is None else pi_N
-    return comb(pi_N, frames=settings.frames, variants=settings.variants, offset=offset, order_N=order_N)
-
-
 def peaks(
     pi_N: Float64s,
     scores_N: Floats | Float64s,
@@ -260,20 +248,18 @@ def grid_peaks(
     return distinct(taken_J.reshape(frames, cells).T, pi_N.size)
 
 
-def peaks_variants(
+def comb_or_peaks(
+    name: str,
+    pi_N: Float64s,
     scores_N: Floats | Float64s,
     settings: SamplerSettings,
     offset: float,
-    pi_N: Float64s | None = None,
     order_N: Indices | None = None,
 ) -> Indices:
-    """Peaks over the inclusion of the scores (`pi_N` where it is known), int32 [M, min(K, N)]."""
+    """The sampler called "comb" or "peaks" over the inclusion of the scores, int32 [M, min(K, N)]."""
+    frames, variants, cells = settings.frames, settings.variants, settings.peaks_cells
+    if name == "comb":
+        return comb(pi_N, frames=frames, variants=variants, offset=offset, order_N=order_N)
     return peaks(
-        inclusion_of(scores_N, settings) if pi_N is None else pi_N,
-        scores_N,
-        frames=settings.frames,
-        variants=settings.variants,
-        offset=offset,
-        cells=settings.peaks_cells,
-        order_N=order_N,
+        pi_N, scores_N, frames=frames, variants=variants, offset=offset, cells=cells, order_N=order_N
     )

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from strive_data.annotations.numbers import parse_number
-from strive_data.annotations.time_spans import read_spans
+from strive_data.annotations.numbers import parse_number, read_spans
 from strive_data.schema import ProblemType, Question
 from strive_rl.answers.choice import read_choice
 from strive_rl.answers.similarity import rouge_mean, spans_in, split_words, temporal_iou, word_error_rate

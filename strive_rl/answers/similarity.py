@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from strive_data.annotations.time_spans import find_spans
+from strive_data.annotations.numbers import find_spans
 from strive_data.schema import Span
 from strive_rl.answers.statements import plain_text
 

@@ -15,8 +15,18 @@ import torch
 
 from strive_data.config import SamplerSettings, ScoreSettings
 from strive_data.demo.draw import draw_frame
-from strive_data.demo.levels import answer_of, ask, make_needles, needle_count, plan_hard_video
-from strive_data.demo.world import COLOURS, SHAPES, About, Asked, Asks
+from strive_data.demo.world import (
+    COLOURS,
+    SHAPES,
+    About,
+    Asked,
+    Asks,
+    answer_of,
+    ask,
+    make_needles,
+    needle_count,
+    plan_hard_video,
+)
 from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, encode

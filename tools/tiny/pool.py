@@ -19,8 +19,7 @@ import torch
 from PIL import Image
 
 from strive_data.demo.draw import draw_frame
-from strive_data.demo.levels import CANDIDATES, LEVELS, Level
-from strive_data.demo.world import COLOURS, SHAPES, Asked, VideoPlan, plan_video
+from strive_data.demo.world import CANDIDATES, COLOURS, LEVELS, SHAPES, Asked, Level, VideoPlan, plan_video
 from strive_data.schema import Candidates, Question, VideoInfo
 
 SIDE_PIXELS = 28

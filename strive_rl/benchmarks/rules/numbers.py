@@ -28,8 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from strive_data.annotations.numbers import parse_number
-from strive_data.annotations.time_spans import read_spans, spans_text
+from strive_data.annotations.numbers import parse_number, read_spans, spans_text
 from strive_data.schema import Span
 from strive_rl.answers.accuracy import mean_relative_accuracy, outside_thoughts
 from strive_rl.answers.similarity import IOU_THRESHOLDS, spans_in, temporal_iou

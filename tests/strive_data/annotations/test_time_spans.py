@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strive_data.annotations.numbers import find_spans, read_spans, spans_text
 from strive_data.annotations.read import read_annotations
-from strive_data.annotations.time_spans import find_spans, read_spans, spans_text
 
 ONE = ((12.3, 15.8),)
 

@@ -16,8 +16,7 @@ from strive_data.demo.draw import (
     write_h264,
     write_world,
 )
-from strive_data.demo.levels import LEVELS
-from strive_data.demo.world import COLOURS, SHAPES, Thing, VideoPlan, plan_video
+from strive_data.demo.world import COLOURS, LEVELS, SHAPES, Thing, VideoPlan, plan_video
 from strive_data.errors import UsageError
 
 GREY = (90, 90, 90)

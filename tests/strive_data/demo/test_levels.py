@@ -14,8 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strive_data.demo.draw import camera_shift, draw_frame, write_world
-from strive_data.demo.levels import LEVELS, NEEDLE_SHARE, answer_of, plan_hard_video
-from strive_data.demo.world import DISTRACTOR_SIZE, VideoPlan, plan_video
+from strive_data.demo.world import (
+    DISTRACTOR_SIZE,
+    HARD_NEEDLE_SHARE,
+    LEVELS,
+    VideoPlan,
+    answer_of,
+    plan_hard_video,
+    plan_video,
+)
 from strive_data.errors import UsageError
 
 PLANS = st.builds(
@@ -41,7 +48,7 @@ def test_needles_differ_in_length_do_not_touch_and_lie_inside(plan: VideoPlan) -
     for start, stop in spans:
         assert 0 <= start < stop <= plan.duration_seconds
         share, half_frame = (stop - start) / plan.duration_seconds, 0.5 / plan.frames
-        assert NEEDLE_SHARE[0] - half_frame <= share <= NEEDLE_SHARE[1] + half_frame
+        assert HARD_NEEDLE_SHARE[0] - half_frame <= share <= HARD_NEEDLE_SHARE[1] + half_frame
     for one, other in combinations(spans, 2):
         assert one[1] < other[0] or other[1] < one[0]
 

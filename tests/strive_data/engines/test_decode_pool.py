@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Literal
 
 import av
 import fsspec
@@ -23,10 +22,8 @@ from strive_data.config import DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.decode_pool import (
     TimedRead,
-    both_failed,
     decode_videos,
     fetched,
-    first_reader,
     other_reader,
     own_folder,
 )
@@ -54,9 +51,6 @@ def test_more_than_the_limit_is_refused_and_less_is_not() -> None:
     assert done.stdout.split() == ["True", "refused"]
 
 
-Reader = Literal["auto", "pyav", "decord"]
-
-
 def test_only_a_free_choice_of_reader_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     auto = DecodeSettings(candidates=7)
@@ -65,20 +59,6 @@ def test_only_a_free_choice_of_reader_has_another(monkeypatch: pytest.MonkeyPatc
     assert other_reader(DecodeSettings(reader="decord")) is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert other_reader(auto) is None
-
-
-@pytest.mark.parametrize(("named", "first"), [("auto", "pyav"), ("pyav", "pyav"), ("decord", "decord")])
-def test_the_first_try_is_made_by_the_reader_that_made_it(named: Reader, first: str) -> None:
-    assert first_reader(DecodeSettings(reader=named)) == first
-
-
-def test_the_error_of_two_tries_has_the_first_kind_and_the_words_of_both() -> None:
-    first = SampleError(FailureKind.TIMEOUT, "v: not decoded within 1 s")
-    second = SampleError(FailureKind.CRASH, "v: died with exit code -11")
-    error = both_failed(Path("v"), ("pyav", first), ("decord", second))
-    assert error.kind is FailureKind.TIMEOUT
-    said = "v: pyav: timeout: not decoded within 1 s; decord: crash: died with exit code -11"
-    assert error.message == said
 
 
 # A worker imports its reader by name, so the reader is a real module in a folder on the path.

@@ -15,7 +15,7 @@ from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, S
 from strive_data.demo.draw import write_world
 from strive_data.engines.cache import CacheHit, CacheMiss
 from strive_data.engines.engine import VideoJob, VideoResult, jobs_of, make_engine
-from strive_data.engines.local import MOST_VIDEOS, LocalEngine, embed_videos
+from strive_data.engines.local import MOST_VIDEOS, Decoded, LocalEngine, Video, embed_videos
 from strive_data.errors import FailureKind, SampleError, SettingsError
 from strive_data.schema import Candidates, FailedRow, Floats, Frames, Sample
 from strive_data.score import make_scorer
@@ -97,17 +97,21 @@ def video(count: int, level: int, width: int = 56) -> Candidates:
     return made
 
 
+def decoded(name: str, what: Video | SampleError) -> Decoded:
+    return Decoded(VideoJob(name=name, path=Path(name), rows=()), what, 0.0)
+
+
 def test_short_videos_of_any_size_share_batches_and_keep_their_order() -> None:
     scorer = Queues(20)
-    videos = [(str(i), video(10, 10 + i, width=28 if i % 2 else 56)) for i in range(9)]
+    videos = [decoded(str(i), video(10, 10 + i, width=28 if i % 2 else 56)) for i in range(9)]
     done = list(embed_videos(videos, scorer))
     assert scorer.batches == [20, 20, 20, 20, 10]
-    assert [each.key for each in done] == [str(i) for i in range(9)]
-    for i, each in enumerate(done):
-        assert each.embedded is not None
-        assert each.embedded.rows.tolist() == [[10 + i]] * 10
-        assert each.embedded.seconds > 0
-    shares = [each.embedded.seconds for each in done if each.embedded]
+    assert [each for each, _ in done] == videos
+    for i, (_, embedded) in enumerate(done):
+        assert embedded is not None
+        assert embedded.rows.tolist() == [[10 + i]] * 10
+        assert embedded.seconds > 0
+    shares = [embedded.seconds for _, embedded in done if embedded]
     assert shares[0] == shares[1]  # equal shares of one batch
 
 
@@ -116,19 +120,20 @@ def test_nothing_waits_where_nothing_is_embedded() -> None:
     error = SampleError(FailureKind.MISSING, "gone")
     drawn: list[str] = []
 
-    def source() -> Iterator[tuple[str, CacheHit | SampleError | Candidates]]:
+    def source() -> Iterator[Decoded]:
         for name, each in (("kept", kept), ("error", error), ("fresh", video(3, 5)), ("last", error)):
             drawn.append(name)
-            yield name, each
+            yield decoded(name, each)
 
     stream = embed_videos(source(), Queues(64))
-    assert next(stream).key == "kept"
+    assert next(stream)[0].job.name == "kept"
     assert drawn == ["kept"]
-    assert next(stream).video is error
+    assert next(stream)[0].video is error
     assert drawn == ["kept", "error"]
-    assert [(each.key, each.embedded is None) for each in stream] == [("fresh", False), ("last", True)]
+    rest = [(each.job.name, embedded is None) for each, embedded in stream]
+    assert rest == [("fresh", False), ("last", True)]
     for scorer in (Plain(), Embeds()):
-        assert [each.embedded for each in embed_videos(source(), scorer)] == [None] * 4
+        assert [embedded for _, embedded in embed_videos(source(), scorer)] == [None] * 4
 
 
 def test_few_videos_are_held_at_once_however_many_there_are() -> None:
@@ -136,28 +141,28 @@ def test_few_videos_are_held_at_once_however_many_there_are() -> None:
     scorer = Queues(1000)
     drawn: list[str] = []
 
-    def source() -> Iterator[tuple[str, CacheMiss]]:
+    def source() -> Iterator[Decoded]:
         for i in range(100):
             drawn.append(str(i))
-            yield str(i), missed
+            yield decoded(str(i), missed)
 
-    for place, each in enumerate(embed_videos(source(), scorer)):
-        assert each.key == str(place)
+    for place, (each, _) in enumerate(embed_videos(source(), scorer)):
+        assert each.job.name == str(place)
         assert len(drawn) <= place + MOST_VIDEOS
     assert scorer.batches == [MOST_VIDEOS] * 3 + [4]
 
 
 def test_a_video_of_many_batches_does_not_wait_for_the_next_one() -> None:
     scorer = Queues(4)
-    done = list(embed_videos([("long", video(50, 7)), ("short", video(1, 8))], scorer))
-    assert [each.embedded.rows.shape for each in done if each.embedded is not None] == [(50, 1), (1, 1)]
+    done = list(embed_videos([decoded("long", video(50, 7)), decoded("short", video(1, 8))], scorer))
+    assert [embedded.rows.shape for _, embedded in done if embedded is not None] == [(50, 1), (1, 1)]
     assert scorer.batches == [4] * 12 + [3]
 
 
 def test_frames_that_cannot_be_embedded_are_left_to_scoring() -> None:
     flat = Candidates(info=video(1, 1).info, frames=np.zeros((4, 8, 8), np.uint8), times=np.arange(4.0))
-    done = list(embed_videos([("a", video(4, 1)), ("flat", flat)], Queues(64)))
-    assert [each.embedded is None for each in done] == [False, True]
+    done = list(embed_videos([decoded("a", video(4, 1)), decoded("flat", flat)], Queues(64)))
+    assert [embedded is None for _, embedded in done] == [False, True]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -170,11 +175,13 @@ def test_a_frame_has_the_same_bits_among_others(batch_size: int, threads: int) -
     for i in range(5):
         one = some_candidates(6 + 7 * i, width=28 + 28 * (i % 2))
         one.frames[:] = rng.integers(0, 256, one.frames.shape)
-        videos.append((str(i), one))
-    together = embed_videos(videos, make_scorer(settings, threads=threads))
-    for each, (_, one) in zip(together, videos, strict=True):
-        assert each.embedded is not None
-        assert each.embedded.rows.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]
+        videos.append(one)
+    together = embed_videos(
+        [decoded(str(i), one) for i, one in enumerate(videos)], make_scorer(settings, threads=threads)
+    )
+    for (_, embedded), one in zip(together, videos, strict=True):
+        assert embedded is not None
+        assert embedded.rows.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]
 
 
 def test_engines_are_found_by_name() -> None:

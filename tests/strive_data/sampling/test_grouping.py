@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from strive_data.config import SamplerSettings
 from strive_data.errors import SampleError, SettingsError
 from strive_data.sampling.comb import comb, density, inclusion
-from strive_data.sampling.grouping import cluster_frames, comb_order, first_alike, serpentine
-from strive_data.sampling.samplers import draw
+from strive_data.sampling.samplers import cluster_frames, comb_order, draw, first_alike, serpentine
 
 SCENES = [0] * 10 + [1] * 6 + [2] * 8 + [0] * 6 + [1] * 10
 
