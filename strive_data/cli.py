@@ -171,11 +171,8 @@ def build(
     echo("\n".join(summary_lines(summary, out, cache)))
 
 
-app.command()(inspect)
-app.command()(report)
-app.command()(plot)
-app.command()(judge)
-app.command()(overlap)
+for command in (inspect, report, plot, judge, overlap):
+    app.command()(command)
 
 
 @app.command()

@@ -22,6 +22,7 @@ from strive_data.annotations.recipes import (
     with_option_columns,
 )
 from strive_data.annotations.rows import EXPECTED, ROWS_FOR_COLUMNS, RowFile, columns_of
+from strive_data.common.text import some
 from strive_data.errors import SampleError, UsageError
 
 
@@ -134,8 +135,7 @@ def printable(names: Iterable[str]) -> list[str]:
 
 
 def _listed(columns: Iterable[str]) -> str:
-    names = printable(columns)
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return some(printable(columns), 20)
 
 
 def _fits_tree(file: RowFile, name: str, recipe: Recipe) -> bool:

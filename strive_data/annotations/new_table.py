@@ -29,7 +29,7 @@ from strive_data.common.files import (
     replacing,
     write_bytes,
 )
-from strive_data.common.text import plural
+from strive_data.common.text import plural, some
 from strive_data.errors import UsageError
 
 # Tells the owner of the table how long a video is; no build reads it.
@@ -73,8 +73,7 @@ def start_table(source: Path, out: Path) -> tuple[str, str]:
         f"(options: red | blue){rate}; then run"
     )
     if left_out:
-        more = f" and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-        said = f"{out}: left out, as no build reads them: {', '.join(left_out[:SHOWN])}{more}\n{said}"
+        said = f"{out}: left out, as no build reads them: {some(left_out, SHOWN)}\n{said}"
     return said, f"strive-data build {quote(str(out))} --data-root {quote(str(source))} --out BUILD"
 
 

@@ -19,7 +19,7 @@ from strive_data.build.progress import Observe
 from strive_data.build.verify import file_problems, read_record
 from strive_data.common.files import CHECKSUM_KEY, file_sha256, new_folder, replacing, write_json
 from strive_data.common.settings import differences, identity
-from strive_data.common.text import plural
+from strive_data.common.text import plural, some
 from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, UsageError
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
@@ -36,7 +36,7 @@ from strive_data.shards.manifest import (
 from strive_data.shards.run_file import FILES, require_several
 from strive_data.shards.writer import SCHEMAS, finalize, write_table
 
-MAX_LISTED = 5
+LISTED = 5
 
 
 class Part(NamedTuple):
@@ -101,10 +101,9 @@ def require_different_samples(parts: Sequence[Part]) -> None:
             if (first := owner.setdefault(sample_id, part)) is not part:
                 repeated.append(f"{sample_id!r} in {first.folder} and {part.folder}")
     if repeated:
-        more = f" and {len(repeated) - MAX_LISTED} more" if len(repeated) > MAX_LISTED else ""
         raise UsageError(
-            f"{plural(len(repeated), 'sample id')} in several builds: {'; '.join(repeated[:MAX_LISTED])}"
-            f"{more}; give each row to one build, and build the others without it"
+            f"{plural(len(repeated), 'sample id')} in several builds: {some(repeated, LISTED, '; ')}; give "
+            "each row to one build, and build the others without it"
         )
 
 

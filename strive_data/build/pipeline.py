@@ -22,9 +22,8 @@ from strive_data.annotations.read import Annotations, read_inputs, video_root
 from strive_data.build.progress import Observer, ProgressTotals, VideoDone
 from strive_data.build.source_files import SourceFiles, source_files
 from strive_data.build.summary import BuildSummary, FailureLimits, failure_lines, opening_lines
-from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
-from strive_data.config import ENGINES, BuildSettings, ClusterOptions
+from strive_data.config import BuildSettings, ClusterOptions
 from strive_data.engines.engine import (
     Engine,
     Stopwatch,
@@ -73,7 +72,6 @@ def build(
     of `settings.failures`; DiskFullError; DamagedError if finished files are missing.
     """
     started = time.monotonic()
-    choose(engine, ENGINES, "engine")
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         state = read_build_state(output.folder, settings, sizes=output.sizes())

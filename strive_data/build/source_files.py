@@ -19,7 +19,7 @@ import polars as pl
 
 from strive_data.annotations.read import Annotations
 from strive_data.common.files import IMAGE_SUFFIXES, PICTURE_SUFFIXES, read_regular_file, write_json
-from strive_data.common.text import plural
+from strive_data.common.text import plural, some
 from strive_data.config import BuildSettings, DecodeSettings
 from strive_data.engines.engine import VideoJob, VideoPath, VideoResult, jobs_of
 from strive_data.errors import DamagedError, FailureKind, SampleError, UsageError
@@ -161,15 +161,14 @@ def _replaced(
 
 
 def _refusal(replaced: list[str], recorded: Mapping[str, FileState], now: Mapping[str, FileState]) -> str:
-    sizes = ((video, recorded[video][0], now[video][0]) for video in replaced[:LISTED])
-    shown = (
+    sizes = ((video, recorded[video][0], now[video][0]) for video in replaced)
+    shown = [
         f"{video} ({f'{before:,} bytes, now {after:,}' if before != after else 'of the same size'})"
         for video, before, after in sizes
-    )
-    more = f" and {len(replaced) - LISTED} more" if len(replaced) > LISTED else ""
+    ]
     have = "is" if len(replaced) == 1 else "are"
     return (
         f"{plural(len(replaced), 'video')} {have} not the same as when the build took frames from them: "
-        f"{', '.join(shown)}{more}. Restore the files, or name a new --out folder: what a build holds is not "
+        f"{some(shown, LISTED)}. Restore the files, or name a new --out folder: what a build holds is not "
         "replaced"
     )

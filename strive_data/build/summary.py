@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from strive_data.annotations.read import Annotations, Reading
-from strive_data.common.text import counted_samples, nearest, plural
+from strive_data.common.text import counted_samples, nearest, plural, some
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.errors import FailureKind, StriveError
 from strive_data.schema import FailedRow
@@ -176,7 +176,7 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
     elif summary.failures and not summary.unchanged:
         yield "  correct these rows or files, then run the same command again (files: with --retry-failed)"
     if damaged := [f"{name} ({plural(errors, 'error')})" for name, errors in summary.damaged_videos]:
-        yield f"  decoded with errors: {_first(damaged)}"
+        yield f"  decoded with errors: {some(damaged, SHOWN_NAMES)}"
         yield f"  their frames: strive-data report {shell} --where 'decode_errors > 0'"
     if equal := summary.equal_variants:
         have = f"{plural(equal, 'sample')} {'has' if equal == 1 else 'have'}"
@@ -186,12 +186,7 @@ def summary_lines(summary: BuildSummary, out: Path | str, cache: Path | None) ->
         )
     if late := summary.evidence_beyond:
         have = f"{plural(len(late), 'question')} {'has' if len(late) == 1 else 'have'}"
-        yield f"  {have} evidence beyond the end of the video: {_first(late)}"
-
-
-def _first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
+        yield f"  {have} evidence beyond the end of the video: {some(late, SHOWN_NAMES)}"
 
 
 def _older(out: Path | str) -> str:

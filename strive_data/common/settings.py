@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from strive_data.common.files import near_path
-from strive_data.common.text import did_you_mean
+from strive_data.common.text import did_you_mean, some
 from strive_data.errors import SettingsError
 
 T = TypeVar("T")
@@ -121,8 +121,7 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     known = sorted(known)
     if name in known:
         return name
-    listed = ", ".join(known[:LISTED]) + (f" and {len(known) - LISTED} more" if len(known) > LISTED else "")
-    raise SettingsError(f"unknown {what} {name!r}{did_you_mean(name, known)}; known: {listed}")
+    raise SettingsError(f"unknown {what} {name!r}{did_you_mean(name, known)}; known: {some(known, LISTED)}")
 
 
 def require(condition: bool, message: str) -> None:

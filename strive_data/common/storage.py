@@ -206,20 +206,16 @@ class RemoteFolder:
                 except _errors() as error:
                     if not may_pass(error):
                         raise
-                    self._say_silent(error, tries - 1)
+                    if not self._silent:  # said once
+                        self._silent, more = True, f"{tries - 1} more time{'s' if tries > 2 else ''}"
+                        said = f"{self}: no answer ({reason_of(error)}); trying {more}"
+                        print(said, file=sys.stderr, flush=True)
                     if GIVE_UP.wait(0.5 * 2**number):
                         raise
                 else:
                     self._silent = False
                     return answer
             return request()
-
-    def _say_silent(self, error: Exception, more: int) -> None:
-        """A line on standard error, the first time that the storage does not answer."""
-        if not self._silent:
-            self._silent = True
-            again = f"{more} more time{'s' if more > 1 else ''}"
-            print(f"{self}: no answer ({reason_of(error)}); trying {again}", file=sys.stderr, flush=True)
 
     def _file(self, name: str) -> str:
         return f"{self.path}/{_below(name)}"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,12 @@ def counted_samples(counts: Mapping[str, int]) -> str:
     )
     tried = f" ({counts['tried_videos']} tried)" if counts["tried_videos"] != counts["videos"] else ""
     return f"{samples} of {videos}{tried} in {shards}, {failures}"
+
+
+def some(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
 
 
 # The share of letters in common from which on one name may be a slip of another: "clap" and "clip".

@@ -143,7 +143,8 @@ def _outliers(pts_P: Ints, limits: _Limits) -> list[int]:
     Near the end a frame far ahead may be the last one, shown after a long pause: there the limit is `gap`.
     """
     found: list[int] = []
-    for place in _suspects(pts_P, limits):
+    long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier)
+    for place in np.unique([long, long + 1]).tolist():
         before = pts_P[max(place - MAX_REORDER, 0) : place]
         after = pts_P[place + 1 : place + 1 + MAX_REORDER]
         sides = [float(np.median(side)) for side in (before, after) if len(side)]
@@ -158,12 +159,6 @@ def _outliers(pts_P: Ints, limits: _Limits) -> list[int]:
         if min(*(abs(tick - side) for side in sides), *nearest) > limit:
             found.append(place)
     return found
-
-
-def _suspects(pts_P: Ints, limits: _Limits) -> list[int]:
-    """Places at which a step between neighbours in decode order is long."""
-    long = np.flatnonzero(np.abs(np.diff(pts_P)) > limits.outlier)
-    return sorted({int(place) for step in long for place in (step, step + 1)})
 
 
 def _detours(pts_P: Ints, limits: _Limits) -> list[tuple[int, int, int]]:

@@ -44,7 +44,10 @@ def open_media(path: Path, settings: DecodeSettings) -> Any:
     FFmpeg threads are off: one process a core is cheaper. Raises SampleError with kind missing, empty,
     not_media, no_moov, no_video_stream, unsupported_codec or oom (frames above `settings.max_source_pixels`).
     """
-    _require_file(path)
+    if not path.is_file():
+        raise SampleError(FailureKind.MISSING, f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
     container = _open(path)
     try:
         _prepare_stream(path, container, settings.max_source_pixels)
@@ -131,13 +134,6 @@ def _is_still(path: Path, container: Any, stream: Any) -> bool:
         return False
     boxes = iso_boxes(path)
     return b"meta" in boxes and b"moov" not in boxes and b"moof" not in boxes
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise SampleError(FailureKind.MISSING, f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise SampleError(FailureKind.EMPTY, f"{path}: the file has 0 bytes")
 
 
 def _open(path: Path) -> Any:

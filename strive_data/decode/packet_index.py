@@ -96,18 +96,14 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
     scan, head = scan_packets(path, container, stream)
     scan = with_true_keys(scan, head, stream.codec_context)
     scan = _without_negative(scan) if "matroska" in formats else scan
-    index = index_packets(
-        scan,
-        time_base=stream.time_base,
-        rate=stream.average_rate or stream.guessed_rate,
-        timed=_is_timed(scan, path, stream, formats, settings),
-        clock=ClockRules(
-            may_jump=bool(container.format.flags & TS_DISCONT),
-            stores_dts=not NO_DTS_FORMATS & formats,
-            dates_all="mpeg" not in formats,
-            marks_losses="mpegts" in formats,
-        ),
+    clock = ClockRules(
+        may_jump=bool(container.format.flags & TS_DISCONT),
+        stores_dts=not NO_DTS_FORMATS & formats,
+        dates_all="mpeg" not in formats,
+        marks_losses="mpegts" in formats,
     )
+    rate, timed = stream.average_rate or stream.guessed_rate, _is_timed(scan, path, stream, formats, settings)
+    index = index_packets(scan, time_base=stream.time_base, rate=rate, timed=timed, clock=clock)
     if index is None:
         message = f"{path}: no frame that can be shown among {len(scan.packets)} packets"
         raise SampleError(FailureKind.ZERO_FRAMES, message)
@@ -116,8 +112,10 @@ def index_stream(path: Path, container: Any, settings: DecodeSettings) -> tuple[
         raise SampleError(FailureKind.NO_VIDEO_STREAM, f"{path}: one picture ({codec}), not a video")
     if not index.errors and is_torn(path, formats):
         index = replace(index, errors=1)
-    if not index.discontinuities:
-        _require_half(path, index, _declared_seconds(container, stream))
+    declared_seconds = _declared_seconds(container, stream)
+    if index.errors and not index.discontinuities and index.duration_seconds < declared_seconds / 2:
+        got = f"{index.duration_seconds:.3f} s of {declared_seconds:.3f} s can be read"
+        raise SampleError(FailureKind.PARTIAL_DECODE, f"{path}: the file is damaged, {got}")
     return index, head
 
 
@@ -287,9 +285,3 @@ def _declared_seconds(container: Any, stream: Any) -> float:
     else:
         end = float((container.duration or 0) / av.time_base) if len(container.streams) == 1 else 0.0
     return end - start if end > start else end
-
-
-def _require_half(path: Path, index: PacketIndex, declared_seconds: float) -> None:
-    if index.errors and index.duration_seconds < declared_seconds / 2:
-        got = f"{index.duration_seconds:.3f} s of {declared_seconds:.3f} s can be read"
-        raise SampleError(FailureKind.PARTIAL_DECODE, f"{path}: the file is damaged, {got}")

@@ -113,8 +113,10 @@ class FrameStore:
         except av.error.FFmpegError as error:
             message = f"a frame of {frame.width}×{frame.height} pixels cannot be scaled to {width}×{height}"
             raise SampleError(FailureKind.NOT_MEDIA, message) from error
-        packed = self._joiner.reformat(scaled, format=_PIXELS, threads=1)
-        _copy_pixels(packed, orientation.as_stored(self._frames[slot]))
+        plane: Any = self._joiner.reformat(scaled, format=_PIXELS, threads=1).planes[0]
+        rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
+        pixels = orientation.as_stored(self._frames[slot])
+        pixels[...] = rows[:, : 3 * width].reshape(height, width, 3)
 
     def survivors(self) -> Frames:
         """The frames that were put in, in the order of their slots."""
@@ -155,14 +157,6 @@ def finish(
         discontinuities=discontinuities,
     )
     return Candidates(info=info, frames=store.survivors(), times=times[store.filled])
-
-
-def _copy_pixels(frame: Any, pixels: Frames) -> None:
-    """Copy an "rgb24" frame into `pixels` [H, W, 3], which may be a view."""
-    height, width, _ = pixels.shape
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, dtype=np.uint8).reshape(height, plane.line_size)
-    pixels[...] = rows[:, : 3 * width].reshape(height, width, 3)
 
 
 MAX_SKEW = tan(radians(1))

@@ -143,17 +143,14 @@ class VideoCache:
     def _entry(self, path: LocalVideo, settings: DecodeSettings) -> Path | None:
         """The path of the video's entry; None if the video cannot be read: the reader reports why."""
         try:
-            video_sha256 = _content_sha256(path)
+            if isinstance(path, TimedFolder):
+                video_sha256 = folder_sha256(path.path, path.fps or None, path.frame_times)
+            else:
+                video_sha256 = folder_sha256(path) if path.is_dir() else file_sha256(path)
         except (OSError, SampleError):
             return None
         frames = self.frames_key(video_sha256, settings)
         return self.folder / frames[:2] / frames / f"{self.key(video_sha256, settings)}.npz"
-
-
-def _content_sha256(video: LocalVideo) -> str:
-    if isinstance(video, TimedFolder):
-        return folder_sha256(video.path, video.fps or None, video.frame_times)
-    return folder_sha256(video) if video.is_dir() else file_sha256(video)
 
 
 def check_cache_folder(folder: Path) -> None:
@@ -177,11 +174,11 @@ def write_entry(entry: Path, frames: EncodedFrames, embeddings: Floats) -> None:
     np.savez(
         buffer,
         allow_pickle=False,
-        info=_bytes(json.dumps(asdict(frames.info)).encode()),
+        info=np.frombuffer(json.dumps(asdict(frames.info)).encode(), dtype=np.uint8),
         times=frames.times,
         embeddings=embeddings,
         jpeg_sizes=np.array([len(jpeg) for jpeg in jpegs], dtype=np.int64),
-        jpegs=_bytes(b"".join(jpegs)),
+        jpegs=np.frombuffer(b"".join(jpegs), dtype=np.uint8),
     )
     payload = buffer.getvalue()
     temporary = entry.with_name(f".{entry.stem}.{os.getpid()}.tmp")
@@ -268,7 +265,3 @@ def _obstacle(entry: Path) -> Path | None:
 def _digest(entry: Path, payload: bytes) -> bytes:
     """Covers the key, so that an entry under the name of another is damaged."""
     return sha256(entry.stem.encode() + payload).digest()
-
-
-def _bytes(content: bytes) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(content, dtype=np.uint8)

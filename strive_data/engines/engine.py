@@ -132,23 +132,19 @@ def jobs_of(rows: Sequence[Row], data_root: Path | str) -> list[VideoJob]:
     jobs = []
     for (video, *_), mine in videos.items():
         names[video] += 1
-        name = video if names[video] == 1 else f"{video} ({names[video]})"
-        jobs.append(VideoJob(name=name, path=_place(data_root, mine[0][1]), rows=tuple(mine)))
+        name, first = video if names[video] == 1 else f"{video} ({names[video]})", mine[0][1]
+        path: VideoPath = f"{data_root}/{video}"
+        if isinstance(data_root, Path):
+            path = data_root / video
+            if first.fps or first.frame_times:
+                path = TimedFolder(path, first.fps, first.frame_times)
+        jobs.append(VideoJob(name=name, path=path, rows=tuple(mine)))
     return jobs
 
 
 def video_key(question: Question) -> VideoKey:
     """What tells one video from another: its name, and the times that its rows give to its pictures."""
     return question.video, question.fps, question.frame_times
-
-
-def _place(data_root: Path | str, question: Question) -> VideoPath:
-    if not isinstance(data_root, Path):
-        return f"{data_root}/{question.video}"
-    path = data_root / question.video
-    if question.fps or question.frame_times:
-        return TimedFolder(path, question.fps, question.frame_times)
-    return path
 
 
 def find_videos(rows: Sequence[Row], data_root: Path) -> tuple[list[VideoJob], list[FailedRow]]:

@@ -153,7 +153,11 @@ def export_build(
             "inputs_sha256": shards.run.get("inputs_sha256", {}),
         }
         write_json(folder / "export.json", record)
-        (folder / "README.md").write_text(_readme(head, chosen.reader, usage, note, counts), encoding="utf-8")
+        card = (
+            f"{head}\nFrames chosen by `strive-data`: {counts['rows']} rows, {counts['frames']} frames. Read "
+            f"by {chosen.reader}:\n\n    {usage}\n\n{note}\n\n`export.json` says which build it comes from.\n"
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8")
     left_out = write.left_out(shards.sample_ids) if isinstance(write, KeyFrames) else 0
     return ExportSummary(samples=len(shards), usage=usage, note=note, left_out=left_out, **counts)
 
@@ -191,10 +195,3 @@ def _places(out: Path, folder: Path, options: ExportOptions) -> dict[str, object
         "files": quote(parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"),
         "variant": "0" if first == ALL_VARIANTS else first,
     }
-
-
-def _readme(head: str, reader: str, usage: str, note: str, counts: dict[str, int]) -> str:
-    return (
-        f"{head}\nFrames chosen by `strive-data`: {counts['rows']} rows, {counts['frames']} frames. Read by "
-        f"{reader}:\n\n    {usage}\n\n{note}\n\n`export.json` says which build it comes from.\n"
-    )

@@ -36,9 +36,6 @@ from strive_data.errors import SampleError, UsageError
 from strive_data.export.rows import ExportRow
 from strive_data.schema import Question, Times
 
-ONE = np.zeros(1)
-"""Times of the frames of an image."""
-
 
 class KeyFrames:
     """The writer; `data_root` is the folder that the build's video paths start from, `table` the benchmark's
@@ -100,7 +97,13 @@ class KeyFrames:
         try:
             timed = bool(row.question.fps or row.question.frame_times)
             path = self._root / self._videos.find(name, timed=timed)
-            all_times, video_id = (ONE, "") if row.info.is_image else _presented(path, row.question)
+            if row.info.is_image:
+                all_times, video_id = np.zeros(1), ""
+            elif path.is_dir():  # known by its times
+                question = row.question
+                all_times, video_id = picture_times(path, question.fps or None, question.frame_times)[1], ""
+            else:
+                all_times, video_id = presented(path)
         except SampleError as error:
             raise UsageError(f"--data-root {self._root}: {error.message}") from error
         numbers = np.searchsorted(all_times, row.times + ROUNDING_SECONDS, side="right") - 1
@@ -122,16 +125,6 @@ def _is_same(a: Question, b: Question) -> bool:
     ]
     asked = (a.question, a.options, a.answer) == (b.question, b.options, b.answer)
     return asked and not names[0].isdisjoint(names[1])
-
-
-def _presented(path: Path, question: Question) -> tuple[Times, str]:
-    """Times of all frames that a video shows, float64 [F] seconds, and its id ("": it is known by its times).
-
-    Raises SampleError as the reader does.
-    """
-    if path.is_dir():
-        return picture_times(path, question.fps or None, question.frame_times)[1], ""
-    return presented(path)
 
 
 @lru_cache(maxsize=64)

@@ -57,14 +57,9 @@ def read_qvhighlights(folder: Path) -> list[Case]:
             raise UsageError(f"{folder / SCORES_FILE}: query {row['qid']} is not in {TRUTH_FILE}")
         truth, scores = truths[row["qid"]], np.array(row["pred_saliency_scores"], dtype=np.float32)
         moments = [(start // CLIP_SECONDS, end // CLIP_SECONDS) for start, end in truth["relevant_windows"]]
-        cases.append(
-            Case(
-                sample_id=str(truth["qid"]),
-                video_id=truth["vid"],
-                scores=scores,
-                moments=tuple((int(start), min(int(end), len(scores))) for start, end in moments),
-            )
-        )
+        kept = tuple((int(start), min(int(end), len(scores))) for start, end in moments)
+        sample_id, video_id = str(truth["qid"]), truth["vid"]
+        cases.append(Case(sample_id=sample_id, video_id=video_id, scores=scores, moments=kept))
     return cases
 
 
@@ -128,21 +123,15 @@ def read_build_cases(folder: Path) -> Cases:
         .collect()
     )
     rows = known.join(frames, on="sample_id", how="inner", maintain_order="left").iter_rows(named=True)
-    embeddings = _embeddings(folder) if settings["shard"].get("embeds", False) else {}
+    embeddings: dict[str, Floats] = {}
+    if settings["shard"].get("embeds", False):
+        shards = ShardSet.open(folder)
+        for sample in map(shards.read, range(len(shards))):
+            if sample.embeds is not None:
+                embeddings[sample.meta.question.sample_id] = sample.embeds.astype(np.float32)
     cases = [_case_truth(row, embeddings.get(row["sample_id"])) for row in rows]
     built = SamplerSettings(**settings["sampler"])
     return Cases(source=str(folder), cases=cases, without=samples.height - len(cases), built=built)
-
-
-def _embeddings(folder: Path) -> dict[str, Floats]:
-    """Those of the candidates of each sample, float32 [N, D], from the shards."""
-    shards = ShardSet.open(folder)
-    samples = map(shards.read, range(len(shards)))
-    return {
-        sample.meta.question.sample_id: sample.embeds.astype(np.float32)
-        for sample in samples
-        if sample.embeds is not None
-    }
 
 
 def moment_of(times_N: Times, start_seconds: float, end_seconds: float) -> Moment:

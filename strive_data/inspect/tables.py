@@ -50,17 +50,15 @@ def write_rows(rows: pl.LazyFrame, path: Path) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=False) as part:
             if path.suffix.lower() == ".csv":
-                rows.with_columns(as_json(name) for name in lists).with_columns(_no_formula()).sink_csv(part)
+                text = pl.selectors.string()
+                formula = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text)
+                cells = rows.with_columns(as_json(name) for name in lists)
+                cells.with_columns(formula.name.keep()).sink_csv(part)
             else:
                 rows.sink_parquet(part)
     except OSError as error:
         raise UsageError(f"--out {path}: cannot write: {error.strerror or error}") from error
     return lists if path.suffix.lower() == ".csv" else []
-
-
-def _no_formula() -> pl.Expr:
-    text = pl.selectors.string()
-    return pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
 
 
 def as_json(column: str) -> pl.Expr:
@@ -149,10 +147,8 @@ def select_rows(
 
 def sample_ids(build: Path, where: str | None = None) -> list[str]:
     """Ids of the samples, in the order of the build, for which `where` over the samples table holds."""
-    rows = scan(build, "samples")
-    if where is not None:
-        rows = _filter(rows, where)
-    ids: list[str] = rows.select("sample_id").collect()["sample_id"].to_list()
+    rows = select_rows(build, "samples", where=where, columns=["sample_id"])
+    ids: list[str] = rows.collect()["sample_id"].to_list()
     return ids
 
 
@@ -242,9 +238,7 @@ def failures_by_kind(build: Path) -> pl.DataFrame:
 
 def sample_overview(build: Path, sample_id: str) -> str:
     """One question: its text, and all its candidate frames with times, scores and variants."""
-    samples = scan(build, "samples")
-    choose(sample_id, sample_ids(build), "sample")
-    sample = samples.filter(pl.col("sample_id") == sample_id).collect().row(0, named=True)
+    sample = select_rows(build, "samples", sample=sample_id).collect().row(0, named=True)
     frames = select_rows(build, "frames", sample=sample_id).drop("sample_id", "video_id").collect()
     facts = [_wrapped(f"{name}: {value}") for name, value in sample.items() if value not in (None, [])]
     return "\n".join([*facts, fitting_text(frames)])
@@ -269,22 +263,17 @@ def table_rows(
     rows = select_rows(build, table, where=where, columns=columns, sample=sample)
     found = int(rows.select(pl.len()).collect().item())
     most = limit if limit is not None else found if out else SHOWN_ROWS
-    shown = rows.head(most)
     count = f"{min(most, found)} of {plural(found, 'row')} of {table}"
-    if out is None:
-        more = "; more with --limit, all with --out FILE" if most < found else ""
-        return f"{fitting_text(_without_repeated_path(shown.collect()))}\n{count}{more}"
-    lists = write_rows(shown, out)
-    return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
-
-
-def _without_repeated_path(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows without the path in front of a failure's message, which another column has."""
-    if not {"video", "message"} <= set(rows.columns):
-        return rows
-    pairs = zip(rows["video"], rows["message"], strict=True)
-    texts = [message.split(f"{video}: ", maxsplit=1)[-1] if video else message for video, message in pairs]
-    return rows.with_columns(message=pl.Series(texts, dtype=pl.String))
+    if out is not None:
+        lists = write_rows(rows.head(most), out)
+        return f"{out}: {count}" + (f"; lists as JSON text: {', '.join(lists)}" if lists else "")
+    shown = rows.head(most).collect()
+    if {"video", "message"} <= set(shown.columns):  # the message repeats the path of another column
+        pairs = zip(shown["video"], shown["message"], strict=True)
+        texts = [text.split(f"{video}: ", maxsplit=1)[-1] if video else text for video, text in pairs]
+        shown = shown.with_columns(message=pl.Series(texts, dtype=pl.String))
+    more = "; more with --limit, all with --out FILE" if most < found else ""
+    return f"{fitting_text(shown)}\n{count}{more}"
 
 
 WORDS = ("and", "or", "not", "in", "between", "like", "ilike", "is", "null", "true", "false")

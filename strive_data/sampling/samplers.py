@@ -77,38 +77,40 @@ def gumbel_noise(offset: float, count: int) -> Float64s:
     return noise
 
 
-def bolt_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
-    """BOLT: the first i with C_i > (k+1)/(K+1), int32 [M, min(K, N)].
+def _by_shares(row_of: Callable[[Float64s, SamplerSettings], Indices]) -> Sampler:
+    """The sampler whose M variants are all the row of the min-max scores [N], N > K; flat scores: uniform."""
+
+    def sampler(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
+        scores, row_K = scores_N.astype(np.float64), uniform_indices(len(scores_N), settings.frames)
+        low, high = scores.min(), scores.max()
+        if len(scores) > settings.frames and low < high:
+            row_K = row_of((scores - low) / (high - low), settings)
+        return np.tile(row_K, (settings.variants, 1))
+
+    return sampler
+
+
+def bolt_row(share_N: Float64s, settings: SamplerSettings) -> Indices:
+    """BOLT: the first i with C_i > (k+1)/(K+1), int32 [K].
 
     C is the running share of ((s−min)/(max−min))^p, p = `bolt_power`. A frame found twice is replaced by its
-    next neighbour, so that K frames are distinct. Flat scores: uniform.
+    next neighbour, so that K frames are distinct.
     """
-    count, frames = len(scores_N), settings.frames
-    scores = scores_N.astype(np.float64)
-    low, high = scores.min(), scores.max()
-    if count <= frames or low == high:
-        return np.tile(uniform_indices(count, frames), (settings.variants, 1))
-    share_N = np.cumsum(((scores - low) / (high - low)) ** settings.bolt_power)
-    grid_K = (np.arange(frames) + 1) / (frames + 1)
-    row_K = distinct(np.searchsorted(share_N, grid_K * share_N[-1], side="right"), count)
-    return np.tile(row_K, (settings.variants, 1))
+    running_N = np.cumsum(share_N**settings.bolt_power)
+    grid_K = (np.arange(settings.frames) + 1) / (settings.frames + 1)
+    return distinct(np.searchsorted(running_N, grid_K * running_N[-1], side="right"), share_N.size)
 
 
 DEEPEST = 5
 Leaf = tuple[int, int, int]
 
 
-def aks_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset: float) -> Indices:
-    """AKS: each part gives its best ⌊K/2^depth⌋ frames; int32 [M, min(K, N)]. Flat scores: uniform.
+def aks_row(share_N: Float64s, settings: SamplerSettings) -> Indices:
+    """AKS: each part gives its best ⌊K/2^depth⌋ frames; int32 [K].
 
     What the rounding leaves open, the best of all other frames fill, so that there are exactly K.
     """
-    count, frames = len(scores_N), settings.frames
-    scores = scores_N.astype(np.float64)
-    low, high = scores.min(), scores.max()
-    if count <= frames or low == high:
-        return np.tile(uniform_indices(count, frames), (settings.variants, 1))
-    share_N = (scores - low) / (high - low)
+    count, frames = share_N.size, settings.frames
     parts = list(leaves(share_N, frames=frames, threshold=settings.aks_threshold))
     starts, ends, depths = np.array(parts).T
     part_N = np.repeat(np.arange(len(parts)), ends - starts)
@@ -117,7 +119,7 @@ def aks_variants(scores_N: Floats | Float64s, settings: SamplerSettings, offset:
     chosen_N = np.zeros(count, dtype=bool)
     chosen_N[ranked_N[rank_N < (frames >> depths)[part_N]]] = True
     chosen_N[best(np.where(chosen_N, -1.0, share_N), frames - int(chosen_N.sum()))] = True
-    return np.tile(np.flatnonzero(chosen_N).astype(np.int32), (settings.variants, 1))
+    return np.flatnonzero(chosen_N).astype(np.int32)
 
 
 def leaves(share_N: Float64s, *, frames: int, threshold: float) -> Iterator[Leaf]:
@@ -250,8 +252,8 @@ Sampler = Callable[[Floats | Float64s, SamplerSettings, float], Indices]
 # These go through the candidates in an order, and take each by its inclusion.
 ORDERED = ("comb", "peaks")
 SAMPLERS: dict[str, Sampler] = {
-    "aks": aks_variants,
-    "bolt": bolt_variants,
+    "aks": _by_shares(aks_row),
+    "bolt": _by_shares(bolt_row),
     "gumbel": gumbel_variants,
     "topk": topk_variants,
     "uniform": uniform_variants,

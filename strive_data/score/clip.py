@@ -280,8 +280,13 @@ def load_clip(settings: ScoreSettings) -> ClipModel:
         where = settings.model if by_schema else f"{settings.model} with pretrained={settings.pretrained}"
         raise UsageError(f"score: cannot load {where}: {first_line(error)}; {OFFLINE_HINT}") from None
     count, capacity = token_counter(tokenizer)
+    # The same wherever the files lie.
+    weights = Path(settings.pretrained)
+    name = f"{settings.model}/{weights.name if weights.is_file() else settings.pretrained}"
+    if settings.model.startswith("local-dir:"):
+        name = Path(settings.model.removeprefix("local-dir:")).name
     return ClipModel(
-        name=_short_name(settings),
+        name=name,
         model=model.eval(),
         transform=transform,
         tokenize=tokenizer,
@@ -348,14 +353,6 @@ def token_counter(tokenizer: Any) -> tuple[CountTokens, int]:
         lambda text: len(inner(clean(text), add_special_tokens=False).input_ids),
         tokenizer.context_length - special,
     )
-
-
-def _short_name(settings: ScoreSettings) -> str:
-    """Name that is the same wherever the files lie."""
-    if settings.model.startswith("local-dir:"):
-        return Path(settings.model.removeprefix("local-dir:")).name
-    weights = Path(settings.pretrained)
-    return f"{settings.model}/{weights.name if weights.is_file() else settings.pretrained}"
 
 
 def first_line(error: BaseException) -> str:

@@ -230,33 +230,23 @@ def _require_clip(settings: ScoreSettings) -> None:
         require_hub(what, OFFLINE_HINT, files=WEIGHT_FILES)
 
 
-def _require_folder(settings: ScoreSettings) -> None:
-    """Raise UsageError for a model of transformers that is neither here nor to be had from a hub."""
-    if not Path(settings.model).exists():
-        what = f"score: {settings.model}: no such folder"
-        require_hub(what, "give a folder, --set score.model=/path/to/folder", repository=settings.model)
-
-
 def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
     """The tiny CLIP of the package (tools/train_tiny_clip.py), loaded as any other local folder."""
     return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
 
 
-def _vlm(settings: ScoreSettings, threads: int | None) -> Scorer:
+def _of_transformers(settings: ScoreSettings, threads: int | None) -> Scorer:
+    """Raises UsageError for a model that is neither here nor to be had from a hub."""
     require_device("score.device", settings.device)
-    _require_folder(settings)
-    from strive_data.score.vlm import FRAME_QUESTION, RERANK, VlmScorer
+    if not Path(settings.model).exists():
+        what = f"score: {settings.model}: no such folder"
+        require_hub(what, "give a folder, --set score.model=/path/to/folder", repository=settings.model)
+    from strive_data.score.vlm import FRAME_QUESTION, RERANK, BlipScorer, VlmScorer
 
+    if settings.scorer == "blip-itm":
+        return BlipScorer(settings, threads=threads)
     form = RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION
     return VlmScorer(settings, threads=threads, form=form)
-
-
-def _blip(settings: ScoreSettings, threads: int | None) -> Scorer:
-    require_device("score.device", settings.device)
-    _require_folder(settings)
-    from strive_data.score.vlm import BlipScorer
-
-    return BlipScorer(settings, threads=threads)
 
 
 def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
@@ -272,13 +262,13 @@ def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
 
 
 SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
-    "blip-itm": _blip,
+    "blip-itm": _of_transformers,
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
     "demo-noisy": lambda settings, threads: NoisyScorer(_demo(settings, threads), DEMO_NOISE),
     "flat": lambda settings, threads: FlatScorer(),
     "precomputed": lambda settings, threads: PrecomputedScorer(settings),
-    "qwen3-vl-reranker": _vlm,
-    "vlm": _vlm,
+    "qwen3-vl-reranker": _of_transformers,
+    "vlm": _of_transformers,
 }

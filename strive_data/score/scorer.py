@@ -157,12 +157,17 @@ def split_query(text: str, *, count: CountTokens, capacity: int, overlap: int) -
     windows: list[str] = []
     start, done = 0, 0
     while done < len(pieces):
-        stop = _furthest(pieces, start, count, capacity)
+        stop = start + 1
+        while stop < len(pieces) and count(" ".join(pieces[start : stop + 1])) <= capacity:
+            stop += 1
         if stop <= done:  # the repeated words leave no room for the next one
             start += 1
             continue
         windows.append(" ".join(pieces[start:stop]))
-        start, done = _step_back(pieces, start, stop, count, overlap), stop
+        begin = stop
+        while begin - 1 > start and count(" ".join(pieces[begin - 1 : stop])) <= overlap:
+            begin -= 1
+        start, done = begin, stop
     return windows
 
 
@@ -176,22 +181,6 @@ def join_windows(
     mean_1D = embeddings_WD.mean(axis=0, keepdims=True)
     unit_1D: npt.NDArray[np.float32] = mean_1D / np.maximum(np.linalg.norm(mean_1D), 1e-12)
     return unit_1D.astype(np.float32)
-
-
-def _furthest(pieces: list[str], start: int, count: CountTokens, capacity: int) -> int:
-    """Largest `stop` for which pieces[start:stop] fit; at least start + 1."""
-    stop = start + 1
-    while stop < len(pieces) and count(" ".join(pieces[start : stop + 1])) <= capacity:
-        stop += 1
-    return stop
-
-
-def _step_back(pieces: list[str], start: int, stop: int, count: CountTokens, overlap: int) -> int:
-    """Where the next window starts: before `stop` by whole pieces of up to `overlap` tokens in all."""
-    begin = stop
-    while begin - 1 > start and count(" ".join(pieces[begin - 1 : stop])) <= overlap:
-        begin -= 1
-    return begin
 
 
 def _fitting(word: str, count: CountTokens, capacity: int) -> list[str]:

@@ -102,12 +102,19 @@ def read_build_state(
     `strive-data verify` reads the bytes.
     """
     if not (out / BUILD_FILE).is_file():
-        _refuse_other_folder(out)
-        return BuildState()
+        # An interrupted first start leaves temporary files alone.
+        if not out.exists() or (out.is_dir() and all(map(is_temporary, out.iterdir()))):
+            return BuildState()
+        what = "is not an empty folder, and holds no build"
+        if (out / RUN_FILE).is_file():
+            what = f"holds a build without {BUILD_FILE}, so that nothing can be added to it"
+        raise UsageError(f"--out {out} {what}: name a new folder, or remove this one first")
     body = read_build_file(out / BUILD_FILE)
     held = {path.name: path.stat().st_size for path in out.iterdir()} if sizes is None else sizes
     if body.get("settings_fingerprint") != fingerprint(settings):
-        if _holds_shards(held):
+        files = [name for name in held if shard_of(name)]
+        # In a complete build any file of a shard counts: manifests may be lost.
+        if any(map(is_manifest, files)) or (files and RUN_FILE in held):
             raise UsageError(_other_settings(out, body, settings))
         return BuildState()
     try:
@@ -176,23 +183,6 @@ def leftovers(out: Path, manifests: Sequence[Manifest]) -> list[Path]:
         for path in sorted(out.iterdir())
         if (is_temporary(path) and not path.is_dir()) or shard_of(path.name) not in committed
     ]
-
-
-def _refuse_other_folder(out: Path) -> None:
-    """Raise UsageError unless `out` is absent, or empty except for files of an interrupted first start."""
-    if not out.exists() or (out.is_dir() and all(is_temporary(path) for path in out.iterdir())):
-        return
-    what = "is not an empty folder, and holds no build"
-    if (out / RUN_FILE).is_file():
-        what = f"holds a build without {BUILD_FILE}, so that nothing can be added to it"
-    raise UsageError(f"--out {out} {what}: name a new folder, or remove this one first")
-
-
-def _holds_shards(held: Mapping[str, int]) -> bool:
-    """Whether a shard was committed. In a complete build any file of a shard counts: manifests may be
-    lost."""
-    files = [name for name in held if shard_of(name)]
-    return any(map(is_manifest, files)) or (RUN_FILE in held and bool(files))
 
 
 def _other_settings(out: Path, body: Mapping[str, Any], settings: BuildSettings) -> str:

@@ -81,16 +81,12 @@ class Member(NamedTuple):
 
 def encode_sample(sample: Sample) -> bytes:
     """The tar members of one sample, without the end-of-archive blocks; a multiple of 512 bytes."""
-    return b"".join(
-        tar_member(f"{sample.key}.{suffix}", content) for suffix, content in sample_members(sample)
-    )
-
-
-def tar_member(name: str, content: bytes) -> bytes:
-    """Header (mtime 0, uid and gid 0, no owner names, mode 0644), content and padding of a plain file."""
-    header = tarfile.TarInfo(name)
-    header.size, header.mode, header.mtime = len(content), MODE, 0
-    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK_BYTES)
+    blocks = list[bytes]()
+    for suffix, content in sample_members(sample):
+        header = tarfile.TarInfo(f"{sample.key}.{suffix}")  # of no owner: uid and gid 0
+        header.size, header.mode, header.mtime = len(content), MODE, 0
+        blocks += [header.tobuf(tarfile.USTAR_FORMAT), content, bytes(-len(content) % BLOCK_BYTES)]
+    return b"".join(blocks)
 
 
 def decode_sample(block: bytes) -> Sample:
@@ -190,12 +186,11 @@ def _fits(name: str, value: Any) -> bool:
         return is_finite_number(value)
     if name == "sampler":
         return isinstance(value, dict)
-    each = {"frame_times": is_finite_number, "evidence_spans": _is_span}.get(name, _is_text)
-    return isinstance(value, list) and all(map(each, value))
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    if not isinstance(value, list):
+        return False
+    if name in ("frame_times", "evidence_spans"):
+        return all(map(is_finite_number if name == "frame_times" else _is_span, value))
+    return all(isinstance(each, str) for each in value)
 
 
 def _is_span(value: Any) -> bool:

@@ -73,7 +73,7 @@ class RemoteOutput(Output):
             raise UsageError(f"--out {remote} is not empty, and holds no build: name a new folder")
         committed = {None, *(shard_of(name) for name in self._sizes if is_manifest(name))}
         self._uncommitted = [name for name in self._sizes if shard_of(name) not in committed]
-        self._fetch(name for name in self._sizes if name in READ_TO_CONTINUE or is_manifest(name))
+        fetch(remote, (name for name in self._sizes if name in READ_TO_CONTINUE or is_manifest(name)), folder)
         self._published = self._snapshot()
 
     def sizes(self) -> dict[str, int]:
@@ -100,12 +100,8 @@ class RemoteOutput(Output):
     def fetch_parts(self, manifests: Sequence[Manifest]) -> None:
         """See Output."""
         names = [name for manifest in manifests for name in manifest.parts]
-        self._fetch(name for name in names if not (self.folder / name).is_file())
+        fetch(self._remote, (name for name in names if not (self.folder / name).is_file()), self.folder)
         self._published = self._snapshot()
-
-    def _fetch(self, names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            list(pool.map(lambda name: self._remote.fetch(name, self.folder / name), names))
 
     def _snapshot(self) -> dict[str, tuple[int, int, int]]:
         """The identity of each file. It changes with every write, because files are written by rename."""
@@ -155,9 +151,14 @@ def local_copy(where: str | Path, *, tables_only: bool) -> Iterator[Path]:
     wanted = {name: size for name, size in remote.sizes().items() if not tables_only or name in tables}
     with TemporaryDirectory(prefix="strive-copy-") as folder:
         require_room(str(remote), sum(wanted.values()), Path(folder))
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            list(pool.map(lambda name: remote.fetch(name, Path(folder) / name), wanted))
+        fetch(remote, wanted, Path(folder))
         yield Path(folder)
+
+
+def fetch(remote: RemoteFolder, names: Iterable[str], folder: Path) -> None:
+    """Copy these files of a URL into a folder, several at once."""
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(lambda name: remote.fetch(name, folder / name), names))
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -47,7 +47,12 @@ class ShardCache:
 
     def _fetch(self, name: str) -> None:
         """Download a shard under a temporary name; rename it when its bytes are those of the manifest."""
-        size_bytes, expected = self._manifest(name)
+        manifest = manifest_name(name)
+        try:
+            body = json.loads(self.inner.read(manifest))
+            size_bytes, expected = int(body["size_bytes"]), str(body["sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{self.inner}/{manifest} is not the manifest of a shard") from error
         target = self.local.path / name
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{get_ident()}")
         digest = sha256()
@@ -68,15 +73,6 @@ class ShardCache:
         finally:
             with suppress(OSError):
                 temporary.unlink()
-
-    def _manifest(self, name: str) -> tuple[int, str]:
-        """(size in bytes, sha256) of a shard by its manifest."""
-        manifest = manifest_name(name)
-        try:
-            body = json.loads(self.inner.read(manifest))
-            return int(body["size_bytes"]), str(body["sha256"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedError(f"{self.inner}/{manifest} is not the manifest of a shard") from error
 
 
 class ShardSet:
