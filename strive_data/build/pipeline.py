@@ -234,9 +234,7 @@ def is_up_to_date(output: Output, rows: Annotations, state: BuildState, pending:
 
 def progress_totals(rows: Annotations, state: BuildState, pending: PendingJobs) -> ProgressTotals:
     """What there is to do. A failed row that is tried again counts as failed only if it fails again."""
-    retried = {
-        row for job in pending.jobs for row, question in job.rows if question.sample_id not in pending.settled
-    }
+    retried = {row for job in pending.jobs for row, q in job.rows if q.sample_id not in pending.settled}
     return ProgressTotals(
         videos=pending.videos,
         questions=len(rows.questions),

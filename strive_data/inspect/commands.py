@@ -6,7 +6,7 @@ Costly imports are inside the commands, after the arguments are checked.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -158,16 +158,11 @@ def judge(
     if out:
         check_out(out)
     cases = read_cases(folder)
-    built, default, count = cases.built, Comparison(), plural(len(cases.cases), "question")
-    comparison = Comparison(
-        samplers=tuple(sampler or default.samplers),
-        frames=tuple(frames or ([built.frames] if built else default.frames)),
-        variants=tuple(variants or ([built.variants] if built else default.variants)),
-        noise=tuple(noise or default.noise),
-        drawn_offsets=drawn_offsets,
-        resamples=resamples,
-        seed=seed,
-    )
+    built, count = cases.built, plural(len(cases.cases), "question")
+    chosen: dict[str, Any] = {"samplers": sampler, "frames": frames, "variants": variants, "noise": noise}
+    given = {name: tuple(values) for name, values in chosen.items() if values}
+    own = {"frames": (built.frames,), "variants": (built.variants,)} if built else {}
+    comparison = Comparison(**(own | given), drawn_offsets=drawn_offsets, resamples=resamples, seed=seed)
     table = compare(cases.cases, comparison, base=built)
     echo(f"{cases.source}: {count}; {cases.without} without known evidence left out")
     echo(as_text(table))

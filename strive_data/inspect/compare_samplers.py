@@ -71,17 +71,26 @@ def compare(
     bootstrap = VideoBootstrap(
         [case.video_id for case in cases], resamples=comparison.resamples, seed=comparison.seed
     )
-    rows = []
+    rows: list[dict[str, object]] = []
+
+    def judge(drawn: Iterable[tuple[Group, Indices]], **row: object) -> None:
+        row["questions"] = len(cases)
+        for metric, values in _judge(cases, drawn).items():
+            low, high = bootstrap.interval(values)
+            row |= {metric: float(values.mean()), f"{metric}_low": low, f"{metric}_high": high}
+        rows.append(row)
+
     stored = [case.stored for case in cases if case.stored is not None]
     if len(stored) == len(cases):  # the variants of a build as they are; short videos have fewer frames
-        values = _judge(cases, (([place], row_MK[None]) for place, row_MK in enumerate(stored)))
         variants, frames = (max(row_MK.shape[axis] for row_MK in stored) for axis in (0, 1))
-        rows.append(_row(STORED, 0.0, frames, variants, values, bootstrap))
+        own = (([place], row_MK[None]) for place, row_MK in enumerate(stored))
+        judge(own, sampler=STORED, noise=0.0, frames=frames, variants=variants)
     for sigma in comparison.noise:
         scored = list(_noisy(cases, sigma, comparison.seed))
         for text, settings in plan:
-            values = _judge(cases, _drawn(cases, scored, settings, drawn_offsets=comparison.drawn_offsets))
-            rows.append(_row(text, sigma, settings.frames, settings.variants, values, bootstrap))
+            drawn = _drawn(cases, scored, settings, drawn_offsets=comparison.drawn_offsets)
+            sizes = {"frames": settings.frames, "variants": settings.variants}
+            judge(drawn, sampler=text, noise=sigma, **sizes)
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -137,22 +146,6 @@ def _judge(cases: Sequence[Case], drawn: Iterable[tuple[Group, Indices]]) -> dic
         for metric, own_Q in measure(drawn_QMK, [cases[i].moments for i in group], count).items():
             values[metric][group] = own_Q
     return values
-
-
-def _row(
-    sampler: str,
-    noise: float,
-    frames: int,
-    variants: int,
-    values: dict[str, Float64s],
-    bootstrap: VideoBootstrap,
-) -> dict[str, object]:
-    row: dict[str, object] = {"sampler": sampler, "noise": noise, "frames": frames, "variants": variants}
-    row["questions"] = len(values[METRICS[0]])
-    for metric in METRICS:
-        low, high = bootstrap.interval(values[metric])
-        row |= {metric: float(values[metric].mean()), f"{metric}_low": low, f"{metric}_high": high}
-    return row
 
 
 SETTINGS = ("noise", "frames", "variants", "sampler")

@@ -99,7 +99,15 @@ def decode_sample(block: bytes) -> Sample:
     if missing := [name for name in ("json", *ARRAYS) if name not in members]:
         raise DamagedError(f"not a STRIVE sample: members {', '.join(missing)} are missing")
     present = [name for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in members]
-    arrays = {name.partition(".")[0]: _read_array(name, members[name]) for name in present}
+    arrays = dict[str, npt.NDArray[Any]]()
+    for name in present:
+        try:
+            array = read_npy(members[name], dtype=(ARRAYS | OPTIONAL_ARRAYS)[name])
+        except ValueError as error:
+            raise DamagedError(f"{name}: {error}") from error
+        if array.ndim != DIMENSIONS.get(name, 1):
+            raise DamagedError(f"{name}: an array of shape {list(array.shape)}")
+        arrays[name.partition(".")[0]] = array
     frames = [name for name in members if FRAME.fullmatch(name)]
     if frames != [f"f{slot:04d}.jpg" for slot in range(len(arrays["stored"]))]:
         raise DamagedError(
@@ -210,16 +218,6 @@ def _by_suffix(block: bytes) -> Mapping[str, memoryview]:
             raise DamagedError(f"byte {member.offset}: {member.name} {wrong}")
         members[member.suffix] = member.content
     return members
-
-
-def _read_array(name: str, content: memoryview) -> npt.NDArray[Any]:
-    try:
-        array = read_npy(content, dtype=(ARRAYS | OPTIONAL_ARRAYS)[name])
-    except ValueError as error:
-        raise DamagedError(f"{name}: {error}") from error
-    if array.ndim != DIMENSIONS.get(name, 1):
-        raise DamagedError(f"{name}: an array of shape {list(array.shape)}")
-    return array
 
 
 def _check_shapes(sample: Sample) -> None:

@@ -183,23 +183,20 @@ class ShardStream:
             if isinstance(result, FailedRow):
                 # Row and video are those of the annotation of the day: a manifest does not store them.
                 self.trailing.append(replace(result, row=-1, video="", attempt=self._attempt))
-            else:
-                self._add(result, () if place == len(results) - 1 else unfinished)
+                continue
+            if self._shard is None:
+                self._shard = OpenShard(self._out, len(self.manifests), fingerprint(self._settings))
+            before = self._shard.size_bytes
+            self._shard.add(result)
+            self.written_bytes += self._shard.size_bytes - before
+            self._samples.append(result)
+            if self._shard.is_full(self._settings.shard):
+                self._commit(self._shard, () if place == len(results) - 1 else unfinished)
 
     def finish(self) -> None:
         """Commit the last shard."""
         if self._shard is not None:
             self._commit(self._shard, ())
-
-    def _add(self, sample: Sample, unfinished: Sequence[str]) -> None:
-        if self._shard is None:
-            self._shard = OpenShard(self._out, len(self.manifests), fingerprint(self._settings))
-        before = self._shard.size_bytes
-        self._shard.add(sample)
-        self.written_bytes += self._shard.size_bytes - before
-        self._samples.append(sample)
-        if self._shard.is_full(self._settings.shard):
-            self._commit(self._shard, unfinished)
 
     def _commit(self, shard: OpenShard, unfinished: Sequence[str]) -> None:
         parts = write_parts(self._out, shard.name, self._samples)
