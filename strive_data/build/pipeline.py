@@ -22,8 +22,9 @@ from strive_data.annotations.read import Annotations, read_inputs, video_root
 from strive_data.build.progress import Observer, ProgressTotals, VideoDone
 from strive_data.build.source_files import SourceFiles, source_files
 from strive_data.build.summary import BuildSummary, FailureLimits, failure_lines, opening_lines
+from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
-from strive_data.config import BuildSettings, ClusterOptions
+from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.engines.engine import (
     Engine,
     Stopwatch,
@@ -72,6 +73,7 @@ def build(
     of `settings.failures`; DiskFullError; DamagedError if finished files are missing.
     """
     started = time.monotonic()
+    choose(engine, ENGINES, "engine")
     root, places = video_root(data_root), [place_of(where) for where in annotations]
     with open_output(out) as output:
         state = read_build_state(output.folder, settings, sizes=output.sizes())
@@ -82,9 +84,7 @@ def build(
             sources.refresh(output)
             summary = _summary(out, rows, state, started, read_run(output.folder)["counts"])
             return replace(summary, unchanged=True, resumed=len(state.done))
-        # With a wrong data root all videos are missing: too many are refused before anything is decoded.
-        gone = [row for row in rows.failures if row.kind in MISSING and row.sample_id not in state.done]
-        FailureLimits(settings.failures).add(len(gone) + len(rows.questions), gone)
+        stop_if_videos_missing(rows, state, settings)
         chosen = None
         if pending.jobs:
             state = publish_start(output, settings, state, pending.attempt)
@@ -230,6 +230,15 @@ def is_up_to_date(output: Output, rows: Annotations, state: BuildState, pending:
     except (pl.exceptions.PolarsError, OSError):  # damaged: all tables are written again
         return False
     return failures_table(all_failures(rows, state)).equals(table)
+
+
+def stop_if_videos_missing(rows: Annotations, state: BuildState, settings: BuildSettings) -> None:
+    """Raise TooManyFailuresError if too many videos are missing, before anything is decoded.
+
+    With a wrong data root all videos are missing. Other unusable rows of the annotation do not count.
+    """
+    missing = [row for row in rows.failures if row.kind in MISSING and row.sample_id not in state.done]
+    FailureLimits(settings.failures).add(len(missing) + len(rows.questions), missing)
 
 
 def progress_totals(rows: Annotations, state: BuildState, pending: PendingJobs) -> ProgressTotals:
