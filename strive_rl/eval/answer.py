@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from strive_data.schema import Indices, Question, Sample
+from strive_data.schema import Indices, Sample
 from strive_rl.answers.vote import Election, Voter
 from strive_rl.data.views import group_of
 from strive_rl.eval.config import Column, EvalSettings
@@ -121,16 +121,18 @@ def answer(
     """
     chosen = chosen_frames(asked, column)
     by_id = {one.sample.meta.question.sample_id: one for one in asked}
-    groups = groups_of(policy, asked, chosen)
-    encoded, skipped = encode_groups(policy, groups)
-    drawn = sampling_of(column, settings)
-    sampled = sample_groups(policy, encoded, drawn, settings.seed, engine)
+    encoded, skipped = encode_groups(policy, groups_of(policy, asked, chosen))
+    sampled = sample_groups(policy, encoded, sampling_of(column, settings), settings.seed, engine)
     rewarded, _, _ = reward_groups(sampled)
     answers = []
     for group in rewarded:
         sample_id = group.question.sample_id
         indices, source = chosen[sample_id]
         completions = tuple(completion for row in group.completions for completion in row)
+        election = None
+        if vote and len(completions) > 1:
+            texts = [completion.text for completion in completions]
+            election = vote(texts, group.question, [mean_logprob(each) for each in completions])
         answers.append(
             Answer(
                 sample=by_id[sample_id].sample,
@@ -140,17 +142,10 @@ def answer(
                 views=group.views,
                 completions=completions,
                 rewards=tuple(reward for row in group.rewards for reward in row),
-                election=_elected(completions, group.question, vote),
+                election=election,
             )
         )
     return answers, [(each.sample_id, each.reason) for each in skipped]
-
-
-def _elected(completions: Sequence[Completion], question: Question, vote: Voter | None) -> Election | None:
-    if vote is None or len(completions) == 1:
-        return None
-    texts = [completion.text for completion in completions]
-    return vote(texts, question, [mean_logprob(completion) for completion in completions])
 
 
 def chosen_frames(asked: Sequence[Asked], column: Column) -> Chosen:

@@ -36,6 +36,8 @@ from strive_rl.schema import PromptStyle
 Row = tuple[int, Question]
 Key = tuple[str, str]
 """(sample id, frame sampler) of an answer."""
+PendingBatch = tuple[tuple[Row, ...], list[str]]
+"""Questions, and the samplers that they still need answers of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,6 @@ def video_batches_of(jobs: Sequence[VideoJob], size: int) -> list[VideoBatch]:
     return [*video_batches, _video_batch(held, size)] if held else video_batches
 
 
-def share(video_batches: Sequence[VideoBatch], rank: int, ranks: int) -> list[VideoBatch]:
-    """The video batches of one of several processes; each belongs to exactly one process."""
-    return list(video_batches[rank::ranks])
-
-
 def order_of(video_batches: Sequence[VideoBatch], samplers: Sequence[str]) -> dict[Key, int]:
     """Place of each answer in predictions.jsonl: batch by batch, within it sampler by sampler."""
     batches = [batch for video_batch in video_batches for batch in video_batch.batches]
@@ -70,34 +67,22 @@ def order_of(video_batches: Sequence[VideoBatch], samplers: Sequence[str]) -> di
     return {key: place for place, key in enumerate(keys)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """What is left: `batches`, each with the samplers that it still needs answers of, and the jobs of their
-    videos, whole: a video's scores may depend on which of its questions are scored together."""
-
-    jobs: tuple[VideoJob, ...]
-    batches: tuple[tuple[tuple[Row, ...], tuple[str, ...]], ...]
-
-
 def pending_of(
     video_batches: Sequence[VideoBatch], samplers: Sequence[str], known: Collection[Key]
-) -> Pending:
-    """Batches some of whose answers are not known, in their order."""
+) -> tuple[list[VideoJob], list[PendingBatch]]:
+    """What is left, in its order: batches some of whose answers are not known, and the jobs of their videos,
+    whole: a video's scores may depend on which of its questions are scored together."""
     jobs: list[VideoJob] = []
-    batches = []
+    batches: list[PendingBatch] = []
     for video_batch in video_batches:
         videos: set[str] = set()
         for batch in video_batch.batches:
-            open_samplers = tuple(
-                sampler
-                for sampler in samplers
-                if not all((question.sample_id, sampler) in known for _, question in batch)
-            )
-            if open_samplers:
-                batches.append((batch, open_samplers))
+            left = [name for name in samplers if any((q.sample_id, name) not in known for _, q in batch)]
+            if left:
+                batches.append((batch, left))
                 videos |= {question.video for _, question in batch}
         jobs += [job for job in video_batch.jobs if job.name in videos]
-    return Pending(jobs=tuple(jobs), batches=tuple(batches))
+    return jobs, batches
 
 
 def _video_batch(jobs: Sequence[VideoJob], size: int) -> VideoBatch:
@@ -109,6 +94,8 @@ def _video_batch(jobs: Sequence[VideoJob], size: int) -> VideoBatch:
 PREDICTIONS, FAILURES = "predictions", "failures"
 EVERY = ""
 """The frame sampler of a failure that concerns all of them."""
+ANSWERING = "answering "
+"""Before the name of a column: under which name the seconds of answering it are added up."""
 
 Line = dict[str, Any]
 
@@ -203,16 +190,17 @@ class AnswerContext:
 
 
 def answered(
-    context: AnswerContext, pending: Pending, videos: Iterator[VideoResult]
+    context: AnswerContext, pending: Sequence[PendingBatch], videos: Iterator[VideoResult]
 ) -> Iterator[tuple[list[Line], list[Line]]]:
     """Lines of answers and of failures, one pair a batch and column, in the order of `pending`.
 
     `videos` are the results of its jobs, in their order.
     """
-    columns = {column.name: column for column in context.settings.columns}
+    settings, items = context.settings, context.items
+    columns = {column.name: column for column in settings.columns}
     ready: dict[str, Sample | FailedRow] = {}
-    wanted = {question.sample_id for batch, _ in pending.batches for _, question in batch}
-    for batch, samplers in pending.batches:
+    wanted = {question.sample_id for batch, _ in pending for _, question in batch}
+    for batch, samplers in pending:
         while any(question.sample_id not in ready for _, question in batch):
             video = next(videos)
             context.spent.update(video.seconds)
@@ -220,14 +208,19 @@ def answered(
             ready |= {q.sample_id: result for (_, q), result in named if q.sample_id in wanted}
         results = [(row, ready.pop(row[1].sample_id)) for row in batch]
         lost = [failed_row(result) for _, result in results if isinstance(result, FailedRow)]
-        asked = [_asked(context, row, result) for row, result in results if isinstance(result, Sample)]
+        asked = []
+        for (number, question), result in results:
+            if isinstance(result, Sample):
+                form = context.benchmark.form(items[question.sample_id])
+                style = PromptStyle(reason=settings.prompt == "reason", form=form)
+                asked.append(Asked(sample=result, position=number, wording=style))
         yield [], lost
         for sampler in samplers:
             answers, dropped = _answer(context, asked, columns[sampler])
             yield (
                 [answer_line(context, each) for each in answers],
                 [
-                    failure_line(i, context.items[i].question.video, reason, stage="prompt", sampler=sampler)
+                    failure_line(i, items[i].question.video, reason, stage="prompt", sampler=sampler)
                     for i, reason in dropped
                 ],
             )
@@ -242,16 +235,11 @@ def _answer(
     def vote(texts: Sequence[str], question: Question, logprobs: Sequence[float]) -> Election:
         return elected(context.benchmark, context.items[question.sample_id], texts, logprobs)
 
-    voter = vote if settings.vote else None
-    made = answer(context.policy, asked, column, settings, context.engine, vote=voter)
+    engine, voter = context.engine, vote if settings.vote else None
+    made = answer(context.policy, asked, column, settings, engine, vote=voter)
     if settings.variants > 1 or settings.vote:
-        context.spent.update({seconds_name(column.name): time.monotonic() - began})
+        context.spent.update({ANSWERING + column.name: time.monotonic() - began})
     return made
-
-
-def seconds_name(column: str) -> str:
-    """Under which name the seconds of answering a column are added up."""
-    return f"answering {column}"
 
 
 def answer_line(context: AnswerContext, one: Answer) -> Line:
@@ -281,12 +269,3 @@ def failure_line(
 def failed_row(row: FailedRow) -> Line:
     """The same of a row whose video cannot be read."""
     return failure_line(row.sample_id, row.video, row.message, stage=row.stage, kind=str(row.kind))
-
-
-def _asked(context: AnswerContext, row: Row, sample: Sample) -> Asked:
-    number, question = row
-    wording = PromptStyle(
-        reason=context.settings.prompt == "reason",
-        form=context.benchmark.form(context.items[question.sample_id]),
-    )
-    return Asked(sample=sample, position=number, wording=wording)

@@ -20,7 +20,7 @@ from strive_rl.benchmarks.formats import FRAME_FIELDS
 from strive_rl.benchmarks.items import Benchmark, Convention, Scored, values_of
 from strive_rl.benchmarks.rules import BENCHMARKS
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
-from strive_rl.benchmarks.scoring import Pair, covered_pairs, knowledge_gains, mean_of, shown
+from strive_rl.benchmarks.scoring import ABSENT, Pair, covered_pairs, knowledge_gains, mean_of, shown
 from strive_rl.common import jsonl
 from strive_rl.common.run_settings import RESULTS_FILE, evaluation_settings, flat
 from strive_rl.common.statistics import sign_test
@@ -65,7 +65,9 @@ def compare(
     results, pairs = paired_results(first, second, settings=settings, common=common)
     results |= {"frames_a": first.frames, "frames_b": second.frames, "unlike": unlike(first, second)}
     if out is not None:
-        _write(out, results, pairs)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
+        jsonl.write_json(out / COMPARISON_FILE, results)
     return results
 
 
@@ -101,7 +103,9 @@ def paired_results(
     _require_alike(first, second)
     pairs, left_out = paired(first, second, common=common)
     benchmark = BENCHMARKS[first.results["benchmark"]]
-    included = _included(first, pairs)
+    included = pairs
+    if first.results["settings"]["missing"] == "exclude":  # Of what is missing on a side neither counts.
+        included = [pair for pair in pairs if all(row.status not in ABSENT for row in pair)]
     convention = _convention(benchmark, settings.convention, included)
     pairs = covered_pairs(convention, included)
     if not pairs:
@@ -161,13 +165,10 @@ def _asked(row: Scored) -> tuple[object, ...]:
 
 
 def _require_alike(a: ScoredFolder, b: ScoredFolder) -> None:
-    first, second = (
-        {"benchmark": folder.results["benchmark"], "missing": folder.results["settings"]["missing"]}
-        for folder in (a, b)
-    )
-    for name, value in first.items():
-        if value != second[name]:
-            raise UsageError(f"{a.path} has {name} {value}, {b.path} has {second[name]}: score both alike")
+    for name in ("benchmark", "missing"):
+        one, other = ({**folder.results["settings"], **folder.results}[name] for folder in (a, b))
+        if one != other:
+            raise UsageError(f"{a.path} has {name} {one}, {b.path} has {other}: score both alike")
 
 
 def _convention(benchmark: Benchmark, name: str | None, pairs: Sequence[Pair]) -> Convention:
@@ -177,13 +178,6 @@ def _convention(benchmark: Benchmark, name: str | None, pairs: Sequence[Pair]) -
         return conventions[choose(name, conventions, "convention")]
     covering = (c for c in benchmark.conventions if covered_pairs(c, pairs))
     return next(covering, benchmark.conventions[0])
-
-
-def _included(folder: ScoredFolder, pairs: Sequence[Pair]) -> list[Pair]:
-    """Pairs in the mean: with missing = exclude, those that both answered."""
-    if folder.results["settings"]["missing"] == "wrong":
-        return list(pairs)
-    return [pair for pair in pairs if all(row.status not in ("missing", "unusable") for row in pair)]
 
 
 def _gain(pair: Pair, name: str) -> float:
@@ -221,15 +215,12 @@ def _by(
     for tag, values in folder.results["by"].items():
         parts = {value: [p for p in pairs if value in values_of(p[0].tags, tag)] for value in values}
         by[tag] = {
-            value: _compared(convention, part, settings) | _wins(part, convention.name)
+            value: _compared(convention, part, settings)
+            | asdict(sign_test(_gain(pair, convention.name) for pair in part))
             for value, part in parts.items()
             if part
         }
     return by
-
-
-def _wins(pairs: Sequence[Pair], name: str) -> dict[str, Any]:
-    return asdict(sign_test([_gain(pair, name) for pair in pairs]))
 
 
 def _notes(pairs: Sequence[Pair], left_out: int, uncovered: int, convention: Convention) -> list[str]:
@@ -246,12 +237,6 @@ def _notes(pairs: Sequence[Pair], left_out: int, uncovered: int, convention: Con
             f"awaiting a judge on one side or both, and 0 there until then: {plural(waiting, 'question')}."
         )
     return notes
-
-
-def _write(out: Path, results: dict[str, Any], pairs: Sequence[Pair]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / PAGE_FILE).write_text(compare_page(results, pairs), encoding="utf-8")
-    jsonl.write_json(out / COMPARISON_FILE, results)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,11 +270,11 @@ def read_scored(folder: Path, sampler: str | None = None) -> ScoredFolder:
             f"{folder}: no finished folder of `strive-rl score` or `eval` (no {RESULTS_FILE} or no "
             f"{SCORED_FILE})"
         )
-    rows = [_scored(row) for row in jsonl.read(folder / SCORED_FILE)]
-    held = next((str(row.frames["sampler"]) for row in rows if row.frames.get("sampler")), "")
+    rows = {row["sample_id"]: _scored(row) for row in jsonl.read(folder / SCORED_FILE)}
+    held = next((str(row.frames["sampler"]) for row in rows.values() if row.frames.get("sampler")), "")
     if held:
         choose(sampler or held, (held,), f"sampler of {folder}")
-    return replace(_named(folder, results, rows), frames=held)
+    return ScoredFolder(path=folder, results=results, rows=rows, frames=held)
 
 
 def chosen(folder: Path, held: Mapping[str, Any], sampler: str | None) -> str:
@@ -337,8 +322,8 @@ def _of_any(folder: ScoredFolder) -> dict[str, Any]:
 def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFolder:
     """Questions of a build: their value is the reward's accuracy."""
     lines = [line for line in jsonl.read(folder / PREDICTIONS_FILE) if line["sampler"] == sampler]
-    rows = [
-        Scored(
+    rows = {
+        line["sample_id"]: Scored(
             sample_id=line["sample_id"],
             video=line["video_id"],
             status="scored",
@@ -356,12 +341,8 @@ def _of_shards(folder: Path, made: Mapping[str, Any], sampler: str) -> ScoredFol
             frames={name: line[name] for name in FRAME_FIELDS if name in line},
         )
         for line in lines
-    ]
-    by = {tag: sorted({row.tags[tag] for row in rows}) for tag in CUSTOM.breakdowns}
+    }
+    by = {tag: sorted({row.tags[tag] for row in rows.values()}) for tag in CUSTOM.breakdowns}
     results = {"title": "samples of a build", "benchmark": CUSTOM.name, "by": by}
-    named = _named(folder, results | {"settings": {"missing": "wrong"}}, rows)
-    return replace(named, frames=sampler, made=made_from(made))
-
-
-def _named(folder: Path, results: Mapping[str, Any], rows: list[Scored]) -> ScoredFolder:
-    return ScoredFolder(path=folder, results=results, rows={row.sample_id: row for row in rows})
+    results["settings"] = {"missing": "wrong"}
+    return ScoredFolder(path=folder, results=results, rows=rows, frames=sampler, made=made_from(made))

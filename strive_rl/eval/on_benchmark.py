@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from strive_rl.common.run_settings import (
 from strive_rl.eval import answer_log
 from strive_rl.eval.answer import votes
 from strive_rl.eval.answer_log import (
+    ANSWERING,
     AnswerContext,
     Key,
     VideoBatch,
@@ -44,8 +45,6 @@ from strive_rl.eval.answer_log import (
     failure_line,
     order_of,
     pending_of,
-    seconds_name,
-    share,
     video_batches_of,
 )
 from strive_rl.eval.config import FAILURES_FILE, PAGE_FILE, UNIFORM, BenchmarkSettings
@@ -74,8 +73,8 @@ class Task:
     """What is evaluated, and how: a benchmark by its annotation files (`recipe` and `columns` as for a
     build), its videos below `data_root`; and the model, a name or a folder.
 
-    No byte depends on `workers` (0: one a core, shared by the processes), `cache` and `engine`, which are as
-    for a build.
+    No byte depends on `workers` (0: one a core, shared by the processes) and `cache`, which are as for a
+    build.
     """
 
     benchmark: Benchmark
@@ -87,7 +86,6 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)
     workers: int = 0
     cache: Path | None = None
-    engine: str = "local"
 
     def read(self) -> ItemSet:
         """Its questions."""
@@ -132,13 +130,19 @@ def evaluate_benchmark(
     failures = answer_log.merge(out, answer_log.FAILURES, failure_order(plan, settings))
     if not lines:
         raise UsageError(f"no question could be answered; the first: {failures[0]['message']}")
-    results = record_of(task, plan.items)
-    results |= summary_of(out, task, plan, failures) | {"seconds": spent}
+    columns = score_columns(
+        out, benchmark=task.benchmark, items=plan.items, recipe=task.recipe, settings=settings
+    )
+    results = record_of(task, plan.items) | {name: getattr(settings, name) for name in FREE}
+    results |= {
+        "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
+        "columns": columns,
+        "gains": gains_over_uniform(out, settings),
+        "seconds": spent,
+    }
     if settings.variants > 1 or settings.vote:
         # Of a resumed evaluation the seconds are those of its last part.
-        times = {
-            name: sum(part.get(seconds_name(name), 0.0) for part in spent) for name in names_of(settings)
-        }
+        times = {name: sum(part.get(ANSWERING + name, 0.0) for part in spent) for name in names_of(settings)}
         results |= votes(
             settings, lines, times, lambda column: compared(out / column.name, out / column.sampler, settings)
         )
@@ -217,11 +221,11 @@ def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dic
     """Answer what is left of this process's questions; the seconds of it. No model is loaded for nothing."""
     started, settings = time.monotonic(), task.settings
     processes = distributed.world_size()
-    mine = share(plan.video_batches, distributed.rank(), processes)
+    mine = plan.video_batches[distributed.rank() :: processes]
     columns = names_of(settings)
     settled = answer_log.settled(out, columns)
-    pending = pending_of(mine, columns, settled)
-    if not pending.batches:
+    jobs, batches = pending_of(mine, columns, settled)
+    if not batches:
         return {"answering": 0.0}
     policy = load_policy(task.model, settings.policy)
     loaded = time.monotonic()
@@ -235,14 +239,13 @@ def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dic
     total = sum(key not in settled for key in order_of(mine, columns))
     done = 0
     videos = sample_stream(
-        pending.jobs,
+        jobs,
         frame_settings(settings),
         workers=task.workers or max(1, (os.cpu_count() or 1) // processes),
         cache=task.cache,
-        engine=task.engine,
     )
     with closing(videos):
-        for answers, lost in answered(context, pending, counted(videos, len(pending.jobs))):
+        for answers, lost in answered(context, batches, counted(videos, len(jobs))):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
             answer_log.write(out, answer_log.PREDICTIONS, fresh)
             answer_log.write(out, answer_log.FAILURES, lost)
@@ -298,19 +301,6 @@ def record_of(task: Task, items: ItemSet) -> Record:
     }
 
 
-def summary_of(out: Path, task: Task, plan: Plan, failures: Sequence[Record]) -> Record:
-    """What the predictions add up to: by frame sampler, the gains between these, and failures by kind."""
-    settings = task.settings
-    columns = score_columns(
-        out, benchmark=task.benchmark, items=plan.items, recipe=task.recipe, settings=settings
-    )
-    return {name: getattr(settings, name) for name in FREE} | {
-        "failures": dict(sorted(Counter(line["kind"] for line in failures).items())),
-        "columns": columns,
-        "gains": gains_over_uniform(out, settings),
-    }
-
-
 def finished_results(out: Path, *, task: Task, baseline: Path | None = None) -> Record | None:
     """What an evaluation that came to its end wrote, None where there is none; a baseline's gain is added.
 
@@ -341,18 +331,17 @@ def launch(out: Path, *, task: Task, baseline: Path | None) -> None:
             known = finished_results(out, task=task, baseline=baseline)
         distributed.barrier()
         first = distributed.is_first()
-        results = _evaluated(out, task, baseline) if known is None else known
+        if known is None:
+            with distributed.propagate_errors():
+                warn_if_resized(task.model, {"decode.multiple": task.settings.decode.multiple})
+            with EvalProgress() as progress:
+                observe = progress if first else lambda done, total: None
+                results = evaluate_benchmark(out, task=task, baseline=baseline, observe=observe)
+        else:
+            results = known
     if first and results:
         if known is not None:
             echo(f"{out}: finished already, nothing to do")
         echo(benchmark_table(results))
         names = names_of(task.settings)
         echo("examples: " + ", ".join(str(out / name / PAGE_FILE) for name in names))
-
-
-def _evaluated(out: Path, task: Task, baseline: Path | None) -> Record:
-    with distributed.propagate_errors():
-        warn_if_resized(task.model, {"decode.multiple": task.settings.decode.multiple})
-    with EvalProgress() as progress:
-        observe = progress if distributed.is_first() else lambda done, total: None
-        return evaluate_benchmark(out, task=task, baseline=baseline, observe=observe)

@@ -110,7 +110,8 @@ def compare_page(results: Mapping[str, Any], pairs: Sequence[tuple[Scored, Score
 
 
 def _compared_table(tag: str, values: Mapping[str, Any]) -> Values:
-    widest = max(_reach(part["difference"]) for part in values.values())
+    ends = [part["difference"][name] or 0.0 for part in values.values() for name in ("mean", "low", "high")]
+    widest = max(map(abs, ends))  # the largest distance of an estimate and its interval from 0
     lines = [
         {
             "label": value,
@@ -129,11 +130,6 @@ def _compared_table(tag: str, values: Mapping[str, Any]) -> Values:
     ]
     head = ["B − A", "95 % interval", "A", "B", "won", "lost", "questions"]
     return {"tag": tag, "head": head, "lines": lines}
-
-
-def _reach(estimate: Mapping[str, Any]) -> float:
-    """The largest distance of an estimate and its interval from 0."""
-    return max(abs(float(estimate[name] or 0)) for name in ("mean", "low", "high"))
 
 
 def bar_shape(estimate: Mapping[str, Any], widest: float | None = None) -> Values:

@@ -6,8 +6,9 @@ decide, page.html all that with examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def score(
     if not items.items:
         first = items.unusable[0].message if items.unusable else "it is empty"
         raise UsageError(f"no row of the annotation can be used; the first: {first}")
-    elect = elector(benchmark) if settings.vote else None
+    elect = partial(_elected, benchmark) if settings.vote else None
     joined = join(items.items, spread(answers) if elect else answers, elect)
     if not joined.predictions:
         raise UsageError(_no_match(benchmark, items.items, answers))
@@ -93,16 +94,21 @@ def score(
         raise UsageError(
             f"judgements {judgements} hold one a question, but these predictions hold several answers"
         )
-    judged = read_judgements(judgements, items.items) if judgements else held_judgements(joined)
+    held = {name: each.judgement for name, each in joined.predictions.items() if each.judgement is not None}
+    judged = read_judgements(judgements, items.items) if judgements else held
     rows = score_items(benchmark, items, joined, judged)
     results = _head(benchmark, settings, predictions, files, items, judgements)
     results["notes"] = [*benchmark.notes, *_notes(benchmark, rows, files, joined, items, settings)]
     results |= summarise(
         benchmark, rows, missing=settings.missing, resamples=settings.bootstrap_resamples, seed=settings.seed
     )
-    results["counts"] |= _reading_counts(files, joined, judged, rows)
-    if settings.vote:
-        results["counts"] |= {"voters": joined.voters}
+    results["counts"] |= {
+        "bad_prediction_rows": sum(len(file.bad) for file in files),
+        "unknown_predictions": len(joined.unknown),
+        "repeated_predictions": joined.repeated,
+        "unused_judgements": len(judged) - sum(row.status == "judged" for row in rows),
+        **({"voters": joined.voters} if settings.vote else {}),
+    }
     write_scored(out, benchmark, items.items, rows, results)
     return results
 
@@ -116,15 +122,11 @@ def spread(predictions: Iterable[Prediction]) -> list[Prediction]:
     ]
 
 
-def elector(benchmark: Benchmark) -> Callable[[Item, Sequence[Prediction]], Prediction]:
+def _elected(benchmark: Benchmark, item: Item, given: Sequence[Prediction]) -> Prediction:
     """Who is elected of the predictions of one question; log-probabilities count where all have one."""
-
-    def elect(item: Item, given: Sequence[Prediction]) -> Prediction:
-        logprobs = [each for prediction in given for each in prediction.logprobs]
-        known = logprobs if len(logprobs) == len(given) else []
-        return given[elected(benchmark, item, [each.output for each in given], known).index]
-
-    return elect
+    logprobs = [each for prediction in given for each in prediction.logprobs]
+    known = logprobs if len(logprobs) == len(given) else []
+    return given[elected(benchmark, item, [each.output for each in given], known).index]
 
 
 def _no_match(benchmark: Benchmark, items: Sequence[Item], answers: Sequence[Prediction]) -> str:
@@ -135,12 +137,6 @@ def _no_match(benchmark: Benchmark, items: Sequence[Item], answers: Sequence[Pre
         f"predictions have the ids {'; '.join(given)}, the questions of --benchmark {benchmark.name} have "
         f"{'; '.join(wanted)}: give the --annotations that the predictions were made from"
     )
-
-
-def held_judgements(joined: Joined) -> dict[str, float]:
-    """The judgements that the file of predictions itself holds, by sample id."""
-    held = {name: prediction.judgement for name, prediction in joined.predictions.items()}
-    return {name: value for name, value in held.items() if value is not None}
 
 
 def score_items(
@@ -216,18 +212,6 @@ def _head(
 def _sha256(path: Path) -> str:
     file = path / PREDICTIONS_FILE if path.is_dir() else path
     return sha256(file.read_bytes()).hexdigest()
-
-
-def _reading_counts(
-    files: Sequence[PredictionFile], joined: Joined, judged: Mapping[str, float], rows: Sequence[Scored]
-) -> dict[str, int]:
-    used = sum(row.status == "judged" for row in rows)
-    return {
-        "bad_prediction_rows": sum(len(file.bad) for file in files),
-        "unknown_predictions": len(joined.unknown),
-        "repeated_predictions": joined.repeated,
-        "unused_judgements": len(judged) - used,
-    }
 
 
 def _notes(

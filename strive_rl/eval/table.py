@@ -219,19 +219,15 @@ def knowledge_line(results: Results) -> str:
     if not (gains := results.get("knowledge")):
         return ""
     parts = [
-        f"{name}: Δknowledge {_signed(gain['delta'])} %, wrong → right "
+        f"{name}: Δknowledge {_per_cent(gain['delta'], '+')} %, wrong → right "
         f"{_per_cent(gain['wrong_to_right'])} %, right → wrong {_per_cent(gain['right_to_wrong'])} %"
         for name, gain in gains.items()
     ]
     return "; ".join(parts)
 
 
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f}"
-
-
-def _per_cent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+def _per_cent(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{100 * value:{sign}.1f}"
 
 
 def _short_breakdowns(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -145,7 +145,7 @@ def run(
 ) -> Iterator[tuple]:
     video_batches = video_batches_of([video.job for video in videos], size)
     context = replace(context, settings=replace(context.settings, samplers=samplers))
-    return answered(context, pending_of(video_batches, samplers, {}), iter(videos))
+    return answered(context, pending_of(video_batches, samplers, {})[1], iter(videos))
 
 
 def test_lines_by_batch_and_sampler(context: AnswerContext) -> None:

@@ -22,7 +22,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
 from strive_rl.eval import on_benchmark as running
-from strive_rl.eval.answer_log import VideoBatch, order_of, pending_of, share, video_batches_of
+from strive_rl.eval.answer_log import VideoBatch, order_of, pending_of, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 from strive_rl.eval.on_benchmark import (
     Task,
@@ -73,7 +73,7 @@ def test_each_question_is_one_processes_and_its_batch_does_not_depend_on_how_man
     counts: list[int], size: int, ranks: int
 ) -> None:
     video_batches = video_batches_of(jobs(*counts), size)
-    shares = [share(video_batches, rank, ranks) for rank in range(ranks)]
+    shares = [video_batches[rank::ranks] for rank in range(ranks)]
     every = sorted(i for mine in shares for video_batch in ids(mine) for batch in video_batch for i in batch)
     assert every == sorted(
         f"{video}.{number}" for video, count in enumerate(counts) for number in range(count)
@@ -100,20 +100,18 @@ def test_lines_stand_batch_by_batch_and_in_it_sampler_by_sampler() -> None:
 def test_what_is_left_are_whole_batches_and_whole_videos() -> None:
     video_batches = video_batches_of(jobs(2, 5), 3)
     done = dict.fromkeys([("0.0", "u"), ("0.1", "u"), ("1.0", "u"), ("1.0", "p")], True)
-    pending = pending_of(video_batches, ("u", "p"), done)
-    assert [[q.sample_id for _, q in batch] for batch, _ in pending.batches] == [
+    _, batches = pending_of(video_batches, ("u", "p"), done)
+    assert [[q.sample_id for _, q in batch] for batch, _ in batches] == [
         ["0.0", "0.1", "1.0"],
         ["1.1", "1.2", "1.3"],
         ["1.4"],
     ]
-    assert [samplers for _, samplers in pending.batches] == [("p",), ("u", "p"), ("u", "p")]
+    assert [samplers for _, samplers in batches] == [["p"], ["u", "p"], ["u", "p"]]
     first = dict.fromkeys([(i, s) for i in ("0.0", "0.1", "1.0", "1.1", "1.2", "1.3") for s in "up"], True)
-    pending = pending_of(video_batches, ("u", "p"), first)
-    assert [job.name for job in pending.jobs] == ["1.mp4"]
-    assert len(pending.jobs[0].rows) == 5
-    assert (
-        pending_of(video_batches, ("u",), dict.fromkeys(order_of(video_batches, ("u",)), True)).batches == ()
-    )
+    left, _ = pending_of(video_batches, ("u", "p"), first)
+    assert [job.name for job in left] == ["1.mp4"]
+    assert len(left[0].rows) == 5
+    assert pending_of(video_batches, ("u",), order_of(video_batches, ("u",))) == ([], [])
 
 
 def test_uniform_frames_need_no_image_model_and_keep_no_other_frames() -> None:
