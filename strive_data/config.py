@@ -97,20 +97,17 @@ class ScoreSettings:
     scores: str = ""
 
     def __post_init__(self) -> None:
-        self._fill_in_models()
-        positive(self, "score.", "cascade_share")
-        share(self, "score.", "cascade_share")
-        at_least(self, "score.", batch_size=0)
-        overlap = self.window_overlap_tokens
-        require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
-
-    def _fill_in_models(self) -> None:
-        """The defaults of the scorers by name, so that what is saved says which model it was."""
+        # The defaults of the scorers by name, so that what is saved says which model it was.
         cascade = self.scorer == "cascade"
         model = DEFAULT_MODELS.get(self.cascade_first if cascade else self.scorer, "")
         second = DEFAULT_MODELS.get(self.cascade_second, "") if cascade else ""
         object.__setattr__(self, "model", self.model or model)
         object.__setattr__(self, "cascade_model", self.cascade_model or second)
+        positive(self, "score.", "cascade_share")
+        share(self, "score.", "cascade_share")
+        at_least(self, "score.", batch_size=0)
+        overlap = self.window_overlap_tokens
+        require(0 <= overlap <= 32, f"score.window_overlap_tokens: got {overlap}, expected 0 to 32")
 
 
 def require_scorer(name: str) -> None:

@@ -184,10 +184,8 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
     if not answer:
         _bad("solution", ": the answer is empty")
     if answer.lower() in NO_ANSWER:
-        _bad(
-            "solution",
-            f": got {short_repr(value)}, how tables write that there is no value; expected an answer",
-        )
+        what = "how tables write that there is no value; expected an answer"
+        _bad("solution", f": got {short_repr(value)}, {what}")
     if "<answer>" in answer or "</answer>" in answer:
         _bad("solution", f": got {short_repr(solution)}, expected one <answer>…</answer>")
     if problem_type == "multiple choice":
@@ -195,10 +193,8 @@ def _answer(row: Row, problem_type: ProblemType, options: tuple[str, ...]) -> st
     if problem_type == GROUNDING:
         return _time_spans(answer)
     if problem_type in ("numerical", "regression") and not is_number(answer):
-        _bad(
-            "solution",
-            f": got {short_repr(answer)}, expected a finite number for problem_type {problem_type!r}",
-        )
+        what = f"expected a finite number for problem_type {problem_type!r}"
+        _bad("solution", f": got {short_repr(answer)}, {what}")
     if problem_type == "free-form" and not any(character.isalnum() for character in answer):
         _bad("solution", f": got {short_repr(answer)}, expected some words")
     return answer
@@ -228,10 +224,8 @@ def spans_of(spans: object) -> tuple[Span, ...]:
     if spans is None:
         return ()
     if not isinstance(spans, list) or (spans and {*map(type, spans)} <= {int, float}):
-        _bad(
-            "evidence_spans",
-            f": got {short_repr(spans)}, expected a list of spans [start, end] in seconds: [[1.2, 2.0]]",
-        )
+        expected = "a list of spans [start, end] in seconds: [[1.2, 2.0]]"
+        _bad("evidence_spans", f": got {short_repr(spans)}, expected {expected}")
     return tuple(_span(span) for span in spans)
 
 
@@ -241,10 +235,8 @@ def _span(span: object) -> Span:
         start, end = (float(x) if abs(x) < 1e15 else math.inf for x in span)
         if 0 <= start <= end < math.inf:
             return start, end
-    return _bad(
-        "evidence_spans",
-        f": got {short_repr(span)}, expected [start, end] with 0 <= start <= end in seconds",
-    )
+    expected = "[start, end] with 0 <= start <= end in seconds"
+    return _bad("evidence_spans", f": got {short_repr(span)}, expected {expected}")
 
 
 def _text(row: Row, name: str) -> str:

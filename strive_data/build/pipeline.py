@@ -21,7 +21,13 @@ import polars as pl
 from strive_data.annotations.read import Annotations, read_inputs, video_root
 from strive_data.build.progress import Observer, ProgressTotals, VideoDone
 from strive_data.build.source_files import SourceFiles, source_files
-from strive_data.build.summary import BuildSummary, FailureLimits, failure_lines, opening_lines
+from strive_data.build.summary import (
+    BuildSummary,
+    FailureLimits,
+    failure_lines,
+    reading_lines,
+    scorer_warnings,
+)
 from strive_data.common.settings import choose
 from strive_data.common.storage import place_of
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
@@ -89,7 +95,8 @@ def build(
         if pending.jobs:
             state = publish_start(output, settings, state, pending.attempt)
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
-        notes = opening_lines(rows, settings.score)
+        # Said before the first video is decoded: a row that is built cannot be changed.
+        notes = (*reading_lines(rows.readings), *scorer_warnings(settings.score, rows))
         observer.start(replace(progress_totals(rows, state, pending), notes=notes))
         finished, stats = write_shards(chosen, pending, sources, state, output, settings, observer)
         counts = write_tables(rows, finished, output, settings, time.monotonic() - started, stats.watch)

@@ -78,11 +78,6 @@ def scorer_warnings(settings: ScoreSettings, rows: Annotations) -> tuple[str, ..
     return (warning,) if others else ()
 
 
-def opening_lines(rows: Annotations, settings: ScoreSettings) -> tuple[str, ...]:
-    """What a build says before the first video is decoded: a row that is built cannot be changed."""
-    return (*reading_lines(rows.readings), *scorer_warnings(settings, rows))
-
-
 def stop_reason(tried: int, failed: int, limits: FailureSettings) -> str | None:
     """Why the build has to stop, or None if the limits are kept."""
     what = f"stopped: {failed} of {plural(tried, 'row')} failed, failures"

@@ -342,16 +342,12 @@ def _differences(table: Path, first: int, expected: pl.DataFrame) -> Iterator[Pr
         yield Problem(file=table.name, what=what, remedy=STALE)
         return
     for name in expected.drop(UNKNOWN, strict=False).columns:
-        wrong = _unequal(rows[name], expected[name])
+        got, wanted = rows[name], expected[name]
+        wrong = got.ne_missing(wanted)
+        if name in COMPUTED:
+            wrong &= ~((got - wanted).abs() <= ROUNDING).fill_null(False)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
             values = (repr(column[name].to_list()[row])[:80] for column in (rows, expected))
             what = f"row {first + row + 1}, {name}: {', expected '.join(values)}"
             yield Problem(file=table.name, what=what, sample_id=expected["sample_id"][row], remedy=STALE)
-
-
-def _unequal(got: pl.Series, expected: pl.Series) -> pl.Series:
-    if got.name in COMPUTED:
-        near = (got - expected).abs() <= ROUNDING
-        return ~(near.fill_null(False) | (got.is_null() & expected.is_null()))
-    return got.ne_missing(expected)

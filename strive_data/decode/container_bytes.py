@@ -94,24 +94,18 @@ def _is_torn_matroska(content: mmap.mmap) -> bool:
         width = 9 - head[0].bit_length()
         if width > 4 or not any(head[width : width + 1]):
             return True
-        element = head[:width]
-        size, at, known = _ebml_size(head[width:], at + width)
-        if element == _SEGMENT and known:
+        element, head = head[:width], head[width:]
+        # The size of the element (RFC 8794, section 6): all ones where it is not known.
+        digits = 9 - head[0].bit_length()
+        unknown = (1 << 7 * digits) - 1
+        size = int.from_bytes(head[:digits], "big") & unknown
+        at += width + digits
+        if element == _SEGMENT and size != unknown:
             end = at + size
             if end > len(content):
                 return True
         at += 0 if element in (_SEGMENT, _CLUSTER) else size
     return at > end
-
-
-def _ebml_size(data: bytes, at: int) -> tuple[int, int, bool]:
-    """Size of an EBML element (RFC 8794, section 6), where its content begins, whether the size is known.
-
-    `data` begins at `at` in the file.
-    """
-    width = 9 - data[0].bit_length()
-    raw = int.from_bytes(data[:width], "big") & ((1 << 7 * width) - 1)
-    return raw, at + width, raw != (1 << 7 * width) - 1
 
 
 def _is_torn_gif(content: mmap.mmap) -> bool:

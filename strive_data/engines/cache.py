@@ -35,7 +35,7 @@ from strive_data.decode import read_candidates
 from strive_data.decode.frame_times import ROUNDING_SECONDS, storage_size
 from strive_data.decode.pictures import folder_sha256
 from strive_data.errors import SampleError, StriveError, UsageError
-from strive_data.schema import Candidates, Floats, LocalVideo, TimedFolder, Times, VideoInfo
+from strive_data.schema import Candidates, Floats, LocalVideo, TimedFolder, VideoInfo
 from strive_data.shards.format import CHROMA, END_OF_IMAGE, EncodedFrames, jpeg_size
 from strive_data.shards.manifest import package_versions
 
@@ -69,11 +69,6 @@ class CacheHit:
     frames: EncodedFrames
     embeddings: Floats
 
-    @property
-    def times(self) -> Times:
-        """Times of the candidates, float64 [N] seconds."""
-        return self.frames.times
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CacheMiss:
@@ -82,11 +77,6 @@ class CacheMiss:
     candidates: Candidates
     entry: Path | None
     damaged_entry: Path | None
-
-    @property
-    def times(self) -> Times:
-        """Times of the candidates, float64 [N] seconds."""
-        return self.candidates.times
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,10 +105,12 @@ def video_result(
     watch.add({"decode": seconds, "model": embedded.seconds if embedded else 0.0})
     embeddings = embedded.rows if embedded else None
     results = samples_of(job.rows, video, scorer, settings, embeddings=embeddings, stopwatch=watch)
+    known = video.candidates if isinstance(video, CacheMiss) else video
+    timed = known.frames if isinstance(known, CacheHit) else known
     return VideoResult(
         job=job,
         results=tuple(results),
-        frames=0 if isinstance(video, SampleError) else len(video.times),
+        frames=0 if isinstance(timed, SampleError) else len(timed.times),
         from_cache=isinstance(video, CacheHit),
         damaged_entry=video.damaged_entry if isinstance(video, CacheMiss) else None,
         seconds=watch.seconds,

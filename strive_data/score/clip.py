@@ -51,8 +51,12 @@ def identity_of(clip: ClipModel, *, batch_size: int) -> str:
 
     Weights, transform, precision, batch size, device and libraries.
     """
+    weights = sha256()  # of the names, types, shapes and values of all
+    for name, tensor in sorted(clip.model.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     about = {
-        "weights": weights_sha256(clip.model),
+        "weights": weights.hexdigest(),
         # Functions within a transform print their address.
         "transform": re.sub(r" at 0x[0-9a-f]+", "", repr(clip.transform)),
         "model": clip.name,
@@ -62,16 +66,6 @@ def identity_of(clip: ClipModel, *, batch_size: int) -> str:
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def weights_sha256(model: torch.nn.Module) -> str:
-    """Hash of the names, types, shapes and values of all weights."""
-    digest = sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _device_name(device: torch.device) -> str:

@@ -272,6 +272,9 @@ def _sample_row(sample: Sample, shard: str) -> dict[str, object]:
 
 def _frame_rows(sample: Sample) -> pl.DataFrame:
     count = len(sample.times)
+    names = SamplerSettings.__dataclass_fields__
+    settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
+    ordered = settings.name in ORDERED  # others take a candidate by no inclusion π
     chosen_MN = np.zeros((len(sample.variants), count), dtype=bool)
     np.put_along_axis(chosen_MN, sample.variants.astype(np.int64), True, axis=1)
     columns = {
@@ -281,21 +284,12 @@ def _frame_rows(sample: Sample) -> pl.DataFrame:
         "time": sample.times,
         "score": sample.scores,
         "z": z_scores(sample.scores),
-        "inclusion": _inclusion(sample),
+        "inclusion": inclusion_of(sample.scores, settings) if ordered else [None] * count,
         "cluster": [None] * count if sample.clusters is None else sample.clusters,
         "variants": [np.flatnonzero(column).tolist() for column in chosen_MN.T],
         "uniform": np.isin(np.arange(count), sample.uniform),
     }
     return pl.DataFrame(columns, schema_overrides=FRAMES_TABLE)
-
-
-def _inclusion(sample: Sample) -> np.ndarray | list[None]:
-    """Inclusion π of each candidate, for samplers that have one; otherwise null."""
-    names = SamplerSettings.__dataclass_fields__
-    settings = SamplerSettings(**{k: v for k, v in sample.meta.sampler.items() if k in names})
-    if settings.name not in ORDERED:
-        return [None] * len(sample.times)
-    return inclusion_of(sample.scores, settings)
 
 
 def finalize(
