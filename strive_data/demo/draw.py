@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from strive_data.demo.world import FRAMES_PER_SECOND, LEVELS, Kind, Level, Thing, VideoPlan
+from strive_data.demo.world import FRAMES_PER_SECOND, LEVELS, Kind, Level, VideoPlan
 from strive_data.errors import UsageError
 from strive_data.schema import Frames
 
@@ -39,9 +39,15 @@ Point = tuple[float, float]
 def draw_frame(plan: VideoPlan, time_seconds: float) -> npt.NDArray[np.uint8]:
     """The picture at `time_seconds`, uint8 RGB [SIDE_PIXELS, SIDE_PIXELS, 3]."""
     picture = Image.fromarray(_background(plan, time_seconds))
+    right, down = camera_shift(plan, time_seconds)
     for thing in plan.things:
         if thing.start <= time_seconds < thing.stop:
-            _paste(picture, thing, time_seconds, camera_shift(plan, time_seconds))
+            angle = thing.phase + 2 * math.pi * thing.turns_per_second * time_seconds
+            x = thing.centre[0] + thing.reach[0] * math.cos(angle) + right
+            y = thing.centre[1] + thing.reach[1] * math.sin(angle) + down
+            stamp = _stamp(thing.shape, thing.colour, round(thing.size * SIDE_PIXELS), thing.marked)
+            corner = (round(x * SIDE_PIXELS - stamp.width / 2), round(y * SIDE_PIXELS - stamp.height / 2))
+            picture.paste(stamp, corner, stamp)
     return np.asarray(picture)
 
 
@@ -64,15 +70,6 @@ def _background(plan: VideoPlan, time_seconds: float) -> npt.NDArray[np.uint8]:
     return mixed.astype(np.uint8)
 
 
-def _paste(picture: Image.Image, thing: Thing, time_seconds: float, shift: Point) -> None:
-    angle = thing.phase + 2 * math.pi * thing.turns_per_second * time_seconds
-    x = thing.centre[0] + thing.reach[0] * math.cos(angle) + shift[0]
-    y = thing.centre[1] + thing.reach[1] * math.sin(angle) + shift[1]
-    stamp = _stamp(thing.shape, thing.colour, round(thing.size * SIDE_PIXELS), thing.marked)
-    corner = (round(x * SIDE_PIXELS - stamp.width / 2), round(y * SIDE_PIXELS - stamp.height / 2))
-    picture.paste(stamp, corner, stamp)
-
-
 @lru_cache(maxsize=4096)
 def _stamp(shape: str, colour: str, size_pixels: int, marked: bool) -> Image.Image:
     """The shape with a dark edge, or with the white one that marks a needle; RGBA with soft borders."""
@@ -88,22 +85,19 @@ def _masks(shape: str, size_pixels: int) -> tuple[Image.Image, Image.Image]:
     """Soft masks of the shape with and without its edge."""
     big, margin = size_pixels * OVERSAMPLING, MARGIN_PIXELS * OVERSAMPLING
     whole = Image.new("L", (big, big), 0)
-    _draw_shape(ImageDraw.Draw(whole), shape, big)
+    pen = ImageDraw.Draw(whole)
+    if shape in ("circle", "ring"):
+        pen.ellipse((0, 0, big - 1, big - 1), fill=255)
+        if shape == "ring":
+            pen.ellipse((0.29 * big, 0.29 * big, 0.71 * big, 0.71 * big), fill=0)
+    else:
+        pen.polygon([(x * (big - 1), y * (big - 1)) for x, y in _OUTLINES[shape]], fill=255)
     whole = ImageOps.expand(whole, margin)
     # Where a Gaussian blur is still 98 % full, the outline is at least 2.05 standard deviations away.
     blurred = whole.filter(ImageFilter.GaussianBlur(EDGE_SHARE * big / 2.05))
     inner = blurred.point([255 if level >= 250 else 0 for level in range(256)])
     small = (size_pixels + 2 * MARGIN_PIXELS, size_pixels + 2 * MARGIN_PIXELS)
     return whole.resize(small, Image.Resampling.BOX), inner.resize(small, Image.Resampling.BOX)
-
-
-def _draw_shape(pen: ImageDraw.ImageDraw, shape: str, side: int) -> None:
-    if shape in ("circle", "ring"):
-        pen.ellipse((0, 0, side - 1, side - 1), fill=255)
-        if shape == "ring":
-            pen.ellipse((0.29 * side, 0.29 * side, 0.71 * side, 0.71 * side), fill=0)
-    else:
-        pen.polygon([(x * (side - 1), y * (side - 1)) for x, y in _OUTLINES[shape]], fill=255)
 
 
 def _star() -> list[Point]:
