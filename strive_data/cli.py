@@ -26,10 +26,10 @@ from strive_data.common.console import (
     local_folder_or_file,
     local_path,
     option,
-    require_suffix,
     settings_option,
     written,
 )
+from strive_data.common.files import require_suffix
 from strive_data.common.settings import choose, load, settings_file
 from strive_data.common.signals import exit_code, terminable
 from strive_data.common.storage import place_of

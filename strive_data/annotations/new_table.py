@@ -19,7 +19,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from strive_data.common.console import require_suffix
 from strive_data.common.files import (
     IMAGE_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -27,6 +26,7 @@ from strive_data.common.files import (
     TIMES_FILE,
     VIDEO_SUFFIXES,
     replacing,
+    require_suffix,
     write_bytes,
 )
 from strive_data.common.text import plural, some

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_
 import typer
 
 from strive_data import __version__
-from strive_data.common.files import FULL, near_path, require_no_file_above
+from strive_data.common.files import FULL, TABLE_FORMATS, near_path, require_no_file_above, require_suffix
 from strive_data.common.settings import choose
 from strive_data.common.signals import say_now, terminable
 from strive_data.common.storage import place_of
@@ -50,12 +50,6 @@ def written(text: str, *, folder: bool = False, suffixes: Sequence[str] = ()) ->
         return place
 
     return option(text=text, parser=parse, metavar="PATH")
-
-
-def require_suffix(path: Path, suffixes: Sequence[str]) -> None:
-    """Raise UsageError for a file to write whose name says no known format."""
-    if path.suffix.lower() not in suffixes:
-        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(suffixes)}")
 
 
 def local_path(where: str) -> Path:
@@ -124,7 +118,6 @@ def argument(text: str, metavar: str = "FOLDER", parser: Callable[[str], Any] = 
 
 Build = Annotated[Path, argument("Folder of a finished build.")]
 BuildAnywhere = Annotated[str, argument("Folder or URL of a finished build.", parser=folder_anywhere)]
-TABLE_FORMATS = (".csv", ".parquet")
 TableOut = Annotated[
     Path | None, written("Also write the table: .csv or .parquet; default none.", suffixes=TABLE_FORMATS)
 ]

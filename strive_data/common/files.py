@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = PICTURE_SUFFIXES | {".webp", ".bmp"}
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 )
+TABLE_FORMATS = (".csv", ".parquet")
 TIMES_FILE, RATE_FILE = "times.txt", "fps.txt"
 _NUMBER = re.compile("([0-9]{1,18})")
 BLOCK_BYTES = 1 << 20
@@ -202,6 +203,12 @@ AGAIN = "start the same command again"
 
 class DiskFullError(StriveError):
     """The storage of the output has no room left. Finished files stay."""
+
+
+def require_suffix(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise UsageError for a file to write whose name says no known format."""
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(suffixes)}")
 
 
 def require_no_file_above(place: Path) -> None:

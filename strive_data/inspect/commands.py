@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from strive_data.common.console import (
-    TABLE_FORMATS,
     Assignments,
     Build,
     BuildAnywhere,
@@ -21,6 +20,7 @@ from strive_data.common.console import (
     option,
     written,
 )
+from strive_data.common.files import TABLE_FORMATS
 from strive_data.common.settings import choose, load
 from strive_data.common.storage import place_of
 from strive_data.common.text import plural

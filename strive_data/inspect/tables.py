@@ -18,8 +18,7 @@ from textwrap import wrap
 import polars as pl
 from rich.cells import cell_len
 
-from strive_data.common.console import TABLE_FORMATS, require_suffix
-from strive_data.common.files import file_sha256, replacing
+from strive_data.common.files import TABLE_FORMATS, file_sha256, replacing, require_suffix
 from strive_data.common.settings import choose
 from strive_data.common.storage import Folder, LocalFolder, open_folder
 from strive_data.common.text import escape_controls, listed, plural, table_text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from strive_data.common.console import require_suffix
+from strive_data.common.files import require_suffix
 from strive_data.common.settings import choose
 from strive_data.errors import UsageError
 from strive_data.schema import Frames, Indices, Sample

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from strive_data.common.console import require_suffix
+from strive_data.common.files import require_suffix
 from strive_data.common.text import escape_controls, plural, render
 from strive_data.errors import UsageError
 from strive_rl.common.options import PLOT_FORMATS as SUFFIXES
