@@ -98,13 +98,21 @@ def _train(
     resume_from: Path | None,
 ) -> None:
     """Train. What is wrong without torch is refused before it is imported."""
-    from strive_rl.common.preflight import first_process
+    from strive_rl.common.preflight import first_process, require_extras, require_model
     from strive_rl.common.progress import quiet_libraries
     from strive_rl.common.run_folder import find
-    from strive_rl.common.run_settings import require_resumable
+    from strive_rl.common.run_settings import require_resumable, require_run
+    from strive_rl.common.trackers import require_trackers
 
     if first_process():
-        _require_run(out, model, settings, resume=resume)
+        require_run(out, resume=resume)
+        require_trackers(settings.log)
+        require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine, model=model)
+        if settings.reward.function is not None:
+            from strive_rl.algorithm.reward import require_reward
+
+            require_reward(settings.reward)
+        require_model(model, settings.policy.device)
     require_builds(*shards, *filter(None, [heldout]))
     data, test = _opened(shards, settings, heldout)
     if first_process():
@@ -156,27 +164,11 @@ def _opened(
     return data, ShardSet.open(heldout, cache) if heldout else None
 
 
-def _require_run(out: Path, model: str, settings: TrainSettings, *, resume: bool) -> None:
-    """Raise UsageError for an output, a package, a tracker, a reward or a model that cannot be used."""
-    from strive_rl.common.preflight import require_extras, require_model
-    from strive_rl.common.run_settings import require_run
-    from strive_rl.common.trackers import require_trackers
-
-    require_run(out, resume=resume)
-    require_trackers(settings.log)
-    require_extras(lora_rank=settings.policy.lora_rank, engine=settings.rollout.engine, model=model)
-    if settings.reward.function is not None:
-        from strive_rl.algorithm.reward import require_reward
-
-        require_reward(settings.reward)
-    require_model(model, settings.policy.device)
-
-
 def _require_builds(data: Sequence[ShardSet], heldout: ShardSet | None, settings: TrainSettings) -> Builds:
     """The builds as one. Raises UsageError where they cannot serve the settings; warns of shared held-out
     videos."""
     from strive_rl.data import Builds
-    from strive_rl.eval.heldout import require_heldout, trained_videos
+    from strive_rl.eval.frames import require_heldout, trained_videos
 
     builds = Builds(data)
     builds.plans(settings.data, neighbours=settings.policy.frame_pairs == "neighbours")
@@ -283,7 +275,7 @@ def study(
     require_builds(shards, heldout)
     from strive_data.shards.reader import ShardSet
     from strive_rl.data import Builds
-    from strive_rl.eval.heldout import trained_videos
+    from strive_rl.eval.frames import trained_videos
     from strive_rl.study.page import PAGE_FILE, write_page
     from strive_rl.study.results import study_table
     from strive_rl.study.run import kept_of, run_study

@@ -1,7 +1,7 @@
 """A loaded policy, and what differs from one architecture to the next, behind a protocol.
 
 An `Architecture` says how the frames of a clip become pixels, text and position ids; all else is one code
-for all of them. To add one, write a class like those of `qwen2_5_vl` and `qwen3_vl` and add its name to
+for all of them. To add one, write a class like those of `architectures.qwen_vl` and add its name to
 `architectures.ARCHITECTURES`.
 
 Shape letters: T temporal patches of a clip, H×W patches of each, N video tokens (after merging), D width of

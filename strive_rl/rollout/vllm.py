@@ -27,7 +27,7 @@ from strive_data.errors import StriveError
 from strive_rl.common import distributed
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling
-from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
+from strive_rl.policy.architectures.qwen_vl import Qwen25VL
 from strive_rl.policy.load import model_source
 from strive_rl.schema import Completion
 

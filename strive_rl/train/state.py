@@ -29,15 +29,14 @@ from strive_rl.common.run_settings import (
 )
 from strive_rl.config import PolicySettings, TrainSettings
 from strive_rl.data import Builds, Cursor, Loader, cursor_of
-from strive_rl.eval.heldout import require_heldout
+from strive_rl.eval.frames import require_heldout
 from strive_rl.policy import Policy, load_policy, prompt_form
 from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
-from strive_rl.train.examples import TrainExample, make_dummy_example
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.update import load_reference
+from strive_rl.train.update import TrainExample, load_reference, make_dummy_example
 from strive_rl.train.validation import Best, require_readable
 
 Shards = ShardSet | Sequence[ShardSet]

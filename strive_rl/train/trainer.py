@@ -28,11 +28,10 @@ from strive_rl.schema import Group
 from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import AsyncSaver
 from strive_rl.train.collect import collect
-from strive_rl.train.examples import make_examples
 from strive_rl.train.metrics import QUESTIONS_KEPT, group_stats, log_rows, step_record
 from strive_rl.train.optimizer import learning_rate
 from strive_rl.train.state import TrainState
-from strive_rl.train.update import update
+from strive_rl.train.update import make_examples, update
 from strive_rl.train.validation import exhausted, validate
 
 # Nats. Rounding in bfloat16 gives some 0.02.

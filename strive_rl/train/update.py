@@ -1,4 +1,5 @@
-"""Examples → optimizer steps: the loss pass by pass, the gradient clipped, the weights moved.
+"""Groups → examples → optimizer steps: what is learned, the loss pass by pass, the gradient clipped, the
+weights moved. An example has the completions that are learned under the prompts of their variants.
 
 The questions of a step are cut into `minibatches` parts. Each part is one optimizer step, and all parts are
 gone through `epochs_per_rollout` times, unshuffled: the order of the data is random already.
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import chain, pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, compress, pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
+from strive_data.schema import Question
 from strive_rl.algorithm.loss import TokenBatch, policy_loss
 from strive_rl.common import distributed
 from strive_rl.common.progress import phase
@@ -27,7 +29,8 @@ from strive_rl.policy.architectures.experts import take_load
 from strive_rl.policy.logprobs import mask, padded, sampled_logprobs
 from strive_rl.policy.lora import adapters_off
 from strive_rl.policy.sharding import unsharded
-from strive_rl.train.examples import TrainExample
+from strive_rl.rollout.groups import encode_groups, learned
+from strive_rl.schema import Completion, Group, Prompt, Rewards, View
 from strive_rl.train.optimizer import Optimizer
 
 Sums = dict[str, Any]
@@ -38,6 +41,67 @@ load of a mixture of experts; of the first update alone the largest and the sum 
 # Of these the largest is kept.
 LARGEST = ("logprob_gap", "grad_norm", "updates")
 FIRST_UPDATE = ("logprob_gap", "logprob_gap_mean", "first_tokens")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainExample:
+    """One question: P prompts, under each the completions that are learned, and float64 [B] the advantages of
+    all B completions in their order.
+
+    `old_logprobs` (by the trainer, before the first update) and `reference_logprobs` are float32 [tokens of
+    all completions], None where the loss does not use them.
+    """
+
+    sample_id: str
+    prompts: tuple[Prompt, ...]
+    completions: tuple[tuple[Completion, ...], ...]
+    advantages: Rewards
+    old_logprobs: torch.Tensor | None = None
+    reference_logprobs: torch.Tensor | None = None
+
+    @property
+    def flat(self) -> tuple[Completion, ...]:
+        """All B completions."""
+        return tuple(chain.from_iterable(self.completions))
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all completions."""
+        return sum(len(completion.ids) for completion in self.flat)
+
+
+def make_examples(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:
+    """The examples of the groups with advantages, of their completions that are `learned`."""
+    made: list[TrainExample] = []
+    for group in groups:
+        kept_MG = learned(group, settings)
+        rows = [tuple(compress(row, keep)) for row, keep in zip(group.completions, kept_MG, strict=True)]
+        if any(rows):
+            example = TrainExample(
+                sample_id=group.question.sample_id,
+                prompts=tuple(compress(group.prompts, rows)),
+                completions=tuple(filter(None, rows)),
+                advantages=group.advantages[kept_MG],
+            )
+            made.append(example)
+    return made
+
+
+def make_dummy_example(policy: Policy) -> TrainExample:
+    """An example of zero advantage for a process that has no question left while others have: one completion
+    of two tokens about two small frames, the shortest pass through every weight that a real one uses."""
+    unbounded = replace(policy, settings=replace(policy.settings, max_prompt_tokens=1 << 20))
+    view = View(frames=np.zeros((2, 64, 64, 3), dtype=np.uint8), times=np.array([0.0, 1.0]), paired=True)
+    question = Question(sample_id="dummy", video="", question="", answer="A", problem_type="free-form")
+    with unsharded(policy.model):
+        (group,), _ = encode_groups(unbounded, [Group(question=question, views=(view,))])
+    completion = Completion(ids=policy.end_ids[:1] * 2, logprobs=(0.0, 0.0), text="", finished=True)
+    return TrainExample(
+        sample_id=question.sample_id,
+        prompts=group.prompts,
+        completions=((completion,),),
+        advantages=np.zeros(1),
+    )
 
 
 def update(

@@ -19,7 +19,7 @@ from strive_rl.common.run_folder import BEST_LINK
 from strive_rl.config import TrainSettings
 from strive_rl.eval.answer import Asked, chosen_frames, groups_of
 from strive_rl.eval.config import EvalSettings
-from strive_rl.eval.heldout import chosen_places, evaluation_settings, frame_sampler
+from strive_rl.eval.frames import chosen_places, evaluation_settings, frame_sampler
 from strive_rl.eval.on_shards import Dropped, Prediction, predict, summarise
 from strive_rl.policy import Policy
 from strive_rl.rollout.engine import newest_weights

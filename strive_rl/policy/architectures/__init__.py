@@ -7,8 +7,7 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
-from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.architectures.qwen3_vl import Qwen3VL
+from strive_rl.policy.architectures.qwen_vl import Qwen3VL, Qwen25VL
 from strive_rl.policy.policy import Architecture
 
 ARCHITECTURES: dict[str, Architecture] = {

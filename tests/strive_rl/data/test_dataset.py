@@ -19,7 +19,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.config import DataSettings
 from strive_rl.data import Builds, Cursor, Loader, next_batch
 from strive_rl.data.views import plan_views, training_group
-from strive_rl.eval.heldout import trained_videos
+from strive_rl.eval.frames import trained_videos
 from strive_rl.schema import Group
 from tests.strive_rl.made.shards import SAMPLED, SETTINGS, make_shards
 

@@ -11,8 +11,8 @@ from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, SampleRef
-from strive_rl.train.examples import TrainExample, make_examples
 from strive_rl.train.trainer import with_advantages
+from strive_rl.train.update import TrainExample, make_examples
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0

@@ -13,8 +13,7 @@ import torch
 
 from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
-from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
-from strive_rl.policy.architectures.qwen3_vl import metadata
+from strive_rl.policy.architectures.qwen_vl import Qwen25VL, metadata
 from strive_rl.policy.encode import user_text
 from strive_rl.policy.packing import pack
 from strive_rl.policy.policy import Clip

@@ -22,7 +22,7 @@ from strive_rl.policy import (
     sample,
     with_features,
 )
-from strive_rl.policy.architectures.qwen2_5_vl import Qwen25VL
+from strive_rl.policy.architectures.qwen_vl import Qwen25VL
 from strive_rl.policy.generate import PACE, RngKey, pick
 from strive_rl.policy.logprobs import mask, sampled_logprobs
 from strive_rl.schema import Group

@@ -16,8 +16,7 @@ from strive_rl.policy.logprobs import mask
 from strive_rl.policy.lora import adapters_off
 from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
-from strive_rl.train.examples import make_dummy_example, make_examples
-from strive_rl.train.update import load_reference, with_fixed_logprobs
+from strive_rl.train.update import load_reference, make_dummy_example, make_examples, with_fixed_logprobs
 from tests.strive_rl.made.models import TINY_MODELS
 from tests.strive_rl.made.rollouts import (
     TEMPERATURE,

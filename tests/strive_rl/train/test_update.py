@@ -18,11 +18,17 @@ from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Policy, load_policy, logprobs
 from strive_rl.rollout.groups import learned
 from strive_rl.schema import Group
-from strive_rl.train.examples import TrainExample
 from strive_rl.train.metrics import update_means
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
-from strive_rl.train.update import load_reference, split, token_batch, update, with_fixed_logprobs
+from strive_rl.train.update import (
+    TrainExample,
+    load_reference,
+    split,
+    token_batch,
+    update,
+    with_fixed_logprobs,
+)
 from tests.strive_rl.made.rollouts import TEMPERATURE, examples_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()

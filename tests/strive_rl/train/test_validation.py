@@ -16,7 +16,7 @@ from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl, run_folder
 from strive_rl.common.model_folder import STATE_FILE, load_state
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings, ValidationSettings
-from strive_rl.eval.heldout import chosen_places, evaluation_settings
+from strive_rl.eval.frames import chosen_places, evaluation_settings
 from strive_rl.inspect.history import group_arms, read_histories, sparse_curve
 from strive_rl.policy import Policy
 from strive_rl.train import trainer, validation

@@ -10,10 +10,9 @@ from strive_rl.common.profiling import Stopwatch
 from strive_rl.config import AlgorithmSettings, OptimSettings, PolicySettings
 from strive_rl.policy import Sampling, load_policy
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
-from strive_rl.train.examples import make_examples
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
-from strive_rl.train.update import update
+from strive_rl.train.update import make_examples, update
 from tools.bench.step.task import Task, reward_parts
 
 REWARD = Rules(weights={"accuracy": 1.0, "format": 0.0}, function=reward_parts)
