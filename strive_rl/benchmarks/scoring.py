@@ -223,27 +223,18 @@ def mean_of(
 
     A row without a task is left out of a mean over tasks.
     """
-    return widened(_mean_of(convention, values, rows, bootstrap), difference=difference)
-
-
-def _mean_of(
-    convention: Convention, values: Sequence[float], rows: Sequence[Scored], bootstrap: Bootstrap
-) -> Estimate | None:
     resamples, seed = bootstrap
     if convention.strata is None:
-        return estimate(values, [row.video for row in rows], resamples=resamples, seed=seed)
-    placed = [
-        (value, row.video, stratum)
-        for value, row in zip(values, rows, strict=True)
-        if (stratum := convention.strata(row.tags))[0]
-    ]
-    return macro_estimate(
-        [value for value, _, _ in placed],
-        [video for _, video, _ in placed],
-        [stratum for _, _, stratum in placed],
-        resamples=resamples,
-        seed=seed,
-    )
+        made = estimate(values, [row.video for row in rows], resamples=resamples, seed=seed)
+    else:
+        placed = [
+            (value, row.video, stratum)
+            for value, row in zip(values, rows, strict=True)
+            if (stratum := convention.strata(row.tags))[0]
+        ]
+        kept, videos, strata = ([each[place] for each in placed] for place in range(3))
+        made = macro_estimate(kept, videos, strata, resamples=resamples, seed=seed)
+    return widened(made, difference=difference)
 
 
 def shown(made: Estimate | None) -> dict[str, Any] | None:

@@ -111,7 +111,7 @@ def require_model_folder(name: str) -> None:
         inside = _model_inside(folder)
         hint = f", did you mean {inside}?" if inside else ""
         raise UsageError(f"model {name}: not a model folder (no {CONFIG_FILE} in it){hint}")
-    names = _names(folder)
+    names = sorted(path.name for path in folder.iterdir())
     pickles = [each for each in names if each.endswith((".bin", ".pt", ".pth")) and "model" in each]
     if pickles and not any(each.endswith(".safetensors") for each in names):
         raise UsageError(
@@ -141,10 +141,6 @@ def require_engine(engine: str, kind: str) -> None:
             f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
             "use rollout.engine=builtin"
         )
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def _model_inside(folder: Path) -> Path | None:

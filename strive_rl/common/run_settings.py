@@ -106,18 +106,13 @@ def require_folder(out: Path) -> None:
         raise UsageError(f"--out {out} is a file, expected a folder or a new name")
 
 
-def holds_run(out: Path) -> bool:
-    """Whether settings lie there with steps, weights or predictions that they led to."""
-    return (out / SETTINGS_FILE).exists() and holds_work(out)
-
-
 def require_run(out: Path, *, resume: bool) -> None:
     """Raise UsageError where `out` holds a run and none is resumed, or holds none to resume."""
     if resume and not (out / SETTINGS_FILE).is_file():
         raise UsageError(
             f"{out} holds no run to resume (no {SETTINGS_FILE}); leave out --resume to start one"
         )
-    if not resume and holds_run(out):
+    if not resume and (out / SETTINGS_FILE).exists() and holds_work(out):
         raise UsageError(f"{out} already holds a run: resume it with --resume, or give another --out")
 
 

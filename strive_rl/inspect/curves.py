@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -223,6 +224,11 @@ def curves_figure(drawing: Drawing) -> Figure:
 def curves_page(drawing: Drawing) -> str:
     """The panels by topic, a table of the runs, and the settings in which they differ."""
     runs = [(i, run) for i, arm in enumerate(drawing.arms) for run in arm.runs]
+
+    def panel_svg(panel: Panel, curves: dict[int, Curve]) -> Markup:
+        draw = partial(draw_panel, panel=panel, curves=curves, arms=drawing.arms)
+        return svg(draw, size=PANEL_INCHES, salt=panel.key)
+
     title = f"Curves of {len(runs)} runs" if len(runs) > 1 else f"Curves of {runs[0][1].name}"
     return render(
         PAGE,
@@ -230,7 +236,7 @@ def curves_page(drawing: Drawing) -> str:
         caption=caption(drawing),
         arms=[(PALETTE[i], arm.name) for i, arm in enumerate(drawing.arms)],
         topics=[
-            (topic, [(panel.title, panel_svg(panel, curves, drawing.arms)) for panel, curves in few])
+            (topic, [(panel.title, panel_svg(panel, curves)) for panel, curves in few])
             for topic, few in groupby(drawing.panels, lambda pair: pair[0].topic)
         ],
         left_out={"No values": drawing.without_values, "0 at every step": drawing.always_zero},
@@ -239,11 +245,6 @@ def curves_page(drawing: Drawing) -> str:
         names=[run.name for _, run in runs],
         differences=setting_differences([run for _, run in runs]) if len(runs) > 1 else {},
     )
-
-
-def panel_svg(panel: Panel, curves: dict[int, Curve], arms: Sequence[Arm]) -> Markup:
-    """One panel as SVG."""
-    return svg(lambda axes: draw_panel(axes, panel, curves, arms), size=PANEL_INCHES, salt=panel.key)
 
 
 def svg(draw: Callable[[Axes], None], *, size: tuple[float, float], salt: str) -> Markup:

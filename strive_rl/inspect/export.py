@@ -45,7 +45,9 @@ def export(source: Path, out: Path, *, adapter: bool = False) -> Path:
             if adapter:
                 _write_adapter(folder, temporary)
             else:
-                _copy(folder, temporary)
+                for path in sorted(folder.iterdir()):
+                    if path.is_file() and path.name not in (STATE_FILE, MANIFEST_FILE):
+                        shutil.copyfile(path, temporary / path.name)
             write_manifest(temporary)
             temporary.rename(out)
     except StriveError as error:
@@ -53,12 +55,6 @@ def export(source: Path, out: Path, *, adapter: bool = False) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def _copy(folder: Path, out: Path) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name not in (STATE_FILE, MANIFEST_FILE):
-            shutil.copyfile(path, out / path.name)
 
 
 def _model(source: Path) -> Path:

@@ -52,7 +52,11 @@ def write_page(results: Record, out: Path, *, title: str) -> None:
         samplers=parts,
         arms=arms,
         group_columns=[_words(name) for name in GROUP_METRICS],
-        groups=[(arm, _group_row(results["groups"].get(arm, {}))) for arm in arms],
+        groups=[
+            (arm, [f"{means[name]['mean']:.3f}" if name in means else "–" for name in GROUP_METRICS])
+            for arm in arms
+            for means in [results["groups"].get(arm, {})]
+        ],
         differences=differing(list(results["study"]["arms"].values())),
         versions=versions,
     )
@@ -133,7 +137,3 @@ def _facts(results: Record) -> str:
 
 def _words(metric: str) -> str:
     return "η²" if metric == "eta2" else metric.removesuffix("_share").replace("_", " ")
-
-
-def _group_row(means: Record) -> list[str]:
-    return [f"{means[name]['mean']:.3f}" if name in means else "–" for name in GROUP_METRICS]

@@ -103,7 +103,9 @@ def gain_of(differences: Sequence[float]) -> Gain | None:
     if made.error is None:
         return Gain(**vars(made), low=None, high=None, p=None)
     half = made.error * t_quantile(made.count - 1)
-    p = _p_value(made.mean, made.error, made.count - 1)
+    p = float(made.mean == 0)
+    if made.error:
+        p = 1 - t_within(abs(made.mean) / made.error, made.count - 1)
     return Gain(**vars(made), low=made.mean - half, high=made.mean + half, p=p)
 
 
@@ -132,12 +134,6 @@ def t_quantile(freedom: int, share: float = 0.95) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if t_within(middle, freedom) < share else (low, middle)
     return high
-
-
-def _p_value(mean: float, error: float, freedom: int) -> float:
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return 1 - t_within(abs(mean) / error, freedom)
 
 
 def write_results(study: Study, out: Path, jobs: Sequence[Job]) -> None:
@@ -190,7 +186,8 @@ def table_rows(results: Record, sampler: str) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [(*header, *COSTS, "seconds")]
     for each in results["samplers"][sampler]:
         arm, gain = each["arm"], each["gain"]
-        shown = (shown_mean(each["accuracy"]), shown_mean(gain, "+"), shown_interval(gain), shown_p(gain))
+        p = "-" if gain is None or gain["p"] is None else f"{gain['p']:.2g}"
+        shown = (shown_mean(each["accuracy"]), shown_mean(gain, "+"), shown_interval(gain), p)
         seeds = str(each["accuracy"]["count"]) if each["accuracy"] else "0"
         costs = (f"{results['costs'][arm][name]:,}" for name in COSTS)
         rows.append((arm, *shown, seeds, *costs, f"{results['seconds'][arm]:,.0f}"))
@@ -215,11 +212,6 @@ def shown_interval(gain: Record | None) -> str:
     if gain is None or gain["low"] is None:
         return "-"
     return f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
-
-
-def shown_p(gain: Record | None) -> str:
-    """The p-value of a gain."""
-    return "-" if gain is None or gain["p"] is None else f"{gain['p']:.2g}"
 
 
 def _columns(study: Study) -> list[str]:
