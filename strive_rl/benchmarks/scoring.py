@@ -232,8 +232,13 @@ def mean_of(
             for value, row in zip(values, rows, strict=True)
             if (stratum := convention.strata(row.tags))[0]
         ]
-        kept, videos, strata = ([each[place] for each in placed] for place in range(3))
-        made = macro_estimate(kept, videos, strata, resamples=resamples, seed=seed)
+        made = macro_estimate(
+            [value for value, _, _ in placed],
+            [video for _, video, _ in placed],
+            [stratum for _, _, stratum in placed],
+            resamples=resamples,
+            seed=seed,
+        )
     return widened(made, difference=difference)
 
 

@@ -141,7 +141,10 @@ def require_same(saved: Mapping[str, Any], now: Mapping[str, Any], out: Path) ->
     names = ("settings", "model", "shards_fingerprint", "heldout_fingerprint")
     saved = {**saved, "settings": with_defaults(saved["settings"])}
     before, after = (dict(flat({name: record.get(name) for name in names})) for record in (saved, now))
-    free = FREE if _may_end_elsewhere(now["settings"]) else FREE - {"settings.steps"}
+    optim = now["settings"]["optim"]
+    # Whether the learning rate of a step does not depend on how many steps there are.
+    fixed = optim["schedule"] == "constant" or optim["decay_steps"] is not None
+    free = FREE if fixed else FREE - {"settings.steps"}
     held = any(record.get("heldout_fingerprint") for record in (saved, now))
     changed = [
         f"{name.removeprefix('settings.')} was {before.get(name)}, now {after.get(name)}"
@@ -213,12 +216,6 @@ def require_evaluation(out: Path, settings: dict[str, Any], *, model: str, shard
         raise UsageError(
             f"{out} holds a run of training, or an evaluation on a benchmark: give another --out"
         )
-
-
-def _may_end_elsewhere(settings: Mapping[str, Any]) -> bool:
-    """Whether the learning rate of a step does not depend on how many steps there are."""
-    optim = settings["optim"]
-    return optim["schedule"] == "constant" or optim["decay_steps"] is not None
 
 
 def require_same_prompts(saved: Mapping[str, Any], prompt_form: str, out: Path) -> None:

@@ -126,8 +126,7 @@ def _rows(one: Answer) -> list[Row]:
 
 def _head(sample: Sample, variant: int) -> Row:
     question = sample.meta.question
-    empty = dict.fromkeys(SCHEMA)
-    return empty | {
+    return {
         "sample_id": question.sample_id,
         "video_id": sample.meta.info.video_id,
         "problem_type": question.problem_type,

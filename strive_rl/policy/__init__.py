@@ -4,7 +4,6 @@ load           a hub name or a folder → Policy
 policy         Policy: the model, and the only calls into it; the protocol of an architecture
 architectures  what differs between models, one file a family
 encode         group → prompts
-positions      true times or time stamps → three-axis position ids, pure
 vision         prompts → features and what the language model reads
 packing        prompts and completions in one row, and attention over it
 layers         parts of transformers' models that are replaced by cheaper equal ones

@@ -15,8 +15,7 @@ import torch
 
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Question
-from strive_rl.policy.policy import Clip, Grid, Policy
-from strive_rl.policy.positions import Ids
+from strive_rl.policy.policy import Clip, Grid, Ids, Policy
 from strive_rl.schema import ANSWER_FORM, Group, Prompt, PromptStyle, View
 
 # How the text of a question asks for an answer. Own words, as `schema.ANSWER_FORM`.

@@ -26,7 +26,7 @@ import torch
 from strive_rl.policy.architectures.linear_attention import Inputs, gated_delta
 from strive_rl.policy.decoding import PromptCache
 from strive_rl.policy.kernels import attend, attend_backward, fold, join, wide
-from strive_rl.policy.positions import Ids
+from strive_rl.policy.policy import Ids
 
 Span = tuple[int, int]
 

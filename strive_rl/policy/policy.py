@@ -20,10 +20,10 @@ import torch
 
 from strive_data.schema import Times
 from strive_rl.config import PolicySettings
-from strive_rl.policy.positions import Ids
 
 T = TypeVar("T")
 Grid = tuple[int, int, int]
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from strive_rl.algorithm.reward import PUBLISHED, Rules, rewards_of
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Patches, Policy, RngKey, Sampling, encode, sample, with_features
 from strive_rl.rollout.engine import RolloutEngine
-from strive_rl.schema import Completion, Group, Prompt, SkippedQuestion
+from strive_rl.schema import Group, SkippedQuestion
 
 
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group], list[SkippedQuestion]]:
@@ -56,15 +56,14 @@ def sample_groups(
         keys += [RngKey(seed=seed, variant=m, **asdict(group.ref)) for m in range(len(group.views))]
     draw = engine.sample if engine else partial(sample, policy)
     rows = iter(draw(prompts, sampling, keys))
-    return [
-        replace(group, completions=tuple(_opened(prompt, next(rows)) for prompt in group.prompts))
-        for group in groups
-    ]
-
-
-def _opened(prompt: Prompt, completions: Sequence[Completion]) -> tuple[Completion, ...]:
-    """Completions whose text begins with the thought that the chat template opens in the prompt."""
-    return tuple(replace(each, text=prompt.opening + each.text) for each in completions)
+    sampled = []
+    for group in groups:
+        completions = [  # Their text begins with the thought that the chat template opens in the prompt.
+            tuple(replace(each, text=prompt.opening + each.text) for each in next(rows))
+            for prompt in group.prompts
+        ]
+        sampled.append(replace(group, completions=tuple(completions)))
+    return sampled
 
 
 def reward_groups(

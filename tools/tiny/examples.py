@@ -18,7 +18,7 @@ from strive_data.demo.world import COLOURS, SHAPES, Asked
 from strive_data.sampling.samplers import draw
 from strive_data.score import make_scorer
 from strive_rl.policy import Policy, Prompt, encode
-from strive_rl.policy.positions import prompt_positions, video_positions
+from strive_rl.policy.architectures.qwen_vl import prompt_positions, video_positions
 from strive_rl.schema import Completion, Group, View
 from tools.tiny.pool import LOOKS, PoolVideo, as_question, looks_at
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_rl.policy import Policy
-from strive_rl.policy.positions import prompt_positions, video_positions
+from strive_rl.policy.architectures.qwen_vl import prompt_positions, video_positions
 
 
 def test_temporal_ids_count_from_the_first_patch_and_round_halves_up() -> None:
