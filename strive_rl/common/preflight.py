@@ -108,8 +108,10 @@ def require_model_folder(name: str) -> None:
     if not folder.is_dir():
         raise UsageError(f"model {name}: a file, expected the name of a model or its folder")
     if not (folder / CONFIG_FILE).is_file():
-        inside = _model_inside(folder)
-        hint = f", did you mean {inside}?" if inside else ""
+        inside = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
+        # Of a run's folder the finished model, else the one with the last name.
+        meant = folder / "model" if folder / "model" in inside else next(reversed(inside), None)
+        hint = f", did you mean {meant}?" if meant else ""
         raise UsageError(f"model {name}: not a model folder (no {CONFIG_FILE} in it){hint}")
     names = sorted(path.name for path in folder.iterdir())
     pickles = [each for each in names if each.endswith((".bin", ".pt", ".pth")) and "model" in each]
@@ -141,10 +143,3 @@ def require_engine(engine: str, kind: str) -> None:
             f"rollout.engine=vllm: got a {kind}, expected one of: {', '.join(VLLM_MODELS)}; "
             "use rollout.engine=builtin"
         )
-
-
-def _model_inside(folder: Path) -> Path | None:
-    """The model that a run's folder holds: the finished one, else the one with the last name."""
-    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG_FILE}"))
-    finished = folder / "model"
-    return finished if finished in found else next(reversed(found), None)

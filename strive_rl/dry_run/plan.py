@@ -123,18 +123,12 @@ def plan(
 
 def plan_text(made: Plan) -> str:
     """Resolved settings as TOML, then their amounts as comments: the whole text can be a --config."""
-    lines = [*amounts(made), "", *advice(made)]
+    lines = [*_work(made, made.need), "", *_memory(made, made.need), "", *advice(made)]
     return as_toml(made.settings) + "\n" + "\n".join(f"# {line}".rstrip() for line in lines)
 
 
-def amounts(made: Plan) -> Iterator[str]:
-    """The work of a step and the memory that it takes, as lines."""
-    yield from _work(made, made.need)
-    yield ""
-    yield from _memory(made, made.need)
-
-
 def _work(made: Plan, need: Estimate) -> Iterator[str]:
+    """The work of a step, as lines."""
     settings, shape = made.settings, made.shape
     data, rollout = settings.data, settings.rollout
     prompts = data.questions_per_step * data.variants
@@ -197,6 +191,7 @@ def _updates(settings: TrainSettings) -> str:
 
 
 def _memory(made: Plan, need: Estimate) -> Iterator[str]:
+    """The memory that a step takes, as lines."""
     which = "the process" if made.processes == 1 else f"each of {made.processes} processes"
     form = "bfloat16" if made.bytes_a_weight == 2 else "float32"
     yield f"memory of {which}, GiB (an estimate; weights in {form})"
