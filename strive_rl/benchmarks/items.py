@@ -8,13 +8,13 @@ project's reading of what the answer says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from strive_data.annotations.nested_rows import rows_of
-from strive_data.annotations.read import NO_COLUMNS, Annotations, Reading, annotations_of
+from strive_data.annotations.read import NO_COLUMNS, Reading, annotations_of
 from strive_data.annotations.recipes import FIRST, find_recipe
 from strive_data.annotations.rows import ROWS_FOR_COLUMNS, RowFile, columns_of, read_rows
 from strive_data.common.files import near_path
@@ -232,8 +232,10 @@ def read_items(
     files = [read_rows(path) for path in paths]
     recipe = recipe or _recipe_of(benchmark, files)
     annotations = annotations_of(files, data_root, recipe=recipe, columns=columns, check_files=False)
-    tags = [
-        tags_of(benchmark, _with_fields(row, columns), path) for path, row in _raw_rows(files, annotations)
+    tags = [  # Of all rows, counted as `read_annotations` counts them.
+        tags_of(benchmark, _with_fields(row.value, columns), file.path)
+        for file in files
+        for row in rows_of(file, find_recipe(annotations.readings[file.path.as_posix()].recipe))
     ]
     items = [Item(question=question, tags=tags[row]) for row, question in annotations.questions]
     unusable = tuple(
@@ -278,12 +280,3 @@ def tags_of(benchmark: Benchmark, row: object, path: Path) -> dict[str, str]:
         if len(parts) > 1 and all(part in found for part in parts):
             found[name] = PRODUCT.join(found[part] for part in parts)
     return found
-
-
-def _raw_rows(files: Sequence[RowFile], annotations: Annotations) -> Iterator[tuple[Path, Row | object]]:
-    """(file, row) of all rows, counted as `read_annotations` counts them."""
-    for file in files:
-        path = file.path
-        recipe = find_recipe(annotations.readings[path.as_posix()].recipe)
-        for item in rows_of(file, recipe):
-            yield path, item.value

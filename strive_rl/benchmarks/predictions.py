@@ -246,8 +246,14 @@ class _Index:
         return found[0] if len(found) == 1 else None
 
     def _by_text(self, text: str, prediction: Prediction, taken: Taken) -> str | None:
-        """The item with this text and the prediction's tags; of several the next one, if all are answered."""
-        found = [i for i in self.texts.get(text, []) if _tags_agree(self.items[i], prediction)]
+        """The item with this text and, of the tags that both have, the prediction's; of several the next one,
+        if all are answered."""
+        own = (prediction.item.tags if prediction.item else {}).items()
+        found = [
+            i
+            for i in self.texts.get(text, [])
+            if all(self.items[i].tags.get(name, value) == value for name, value in own)
+        ]
         asked = self.asked[_text_and_tags(prediction)]
         rounds = asked // len(found) if found and self.several else 1
         return self._next(found, taken) if asked == rounds * len(found) > 0 else None
@@ -269,12 +275,6 @@ class _Index:
 def _text_and_tags(prediction: Prediction) -> tuple[object, ...]:
     tags = prediction.item.tags if prediction.item else {}
     return text_key(prediction.question, prediction.options), *sorted(tags.items())
-
-
-def _tags_agree(item: Item, prediction: Prediction) -> bool:
-    """Whether the tags that the prediction's own question and the item both have are equal."""
-    own = prediction.item.tags if prediction.item else {}
-    return all(item.tags[name] == value for name, value in own.items() if name in item.tags)
 
 
 def _same(item: Item, prediction: Prediction, text: str) -> bool:

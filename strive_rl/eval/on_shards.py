@@ -268,18 +268,17 @@ def _gain(
         )
     ids = sorted(after)
     differences = [after[i]["accuracy"] - before[i]["accuracy"] for i in ids]
-    videos = [after[i]["video_id"] for i in ids]
-    return _estimate(differences, videos, settings, difference=True)
+    return _estimate(differences, [after[i] for i in ids], settings, difference=True)
 
 
 def _accuracy(rows: Sequence[Prediction], settings: EvalSettings) -> dict[str, Any] | None:
-    values, videos = [row["accuracy"] for row in rows], [row["video_id"] for row in rows]
-    return _estimate(values, videos, settings)
+    return _estimate([row["accuracy"] for row in rows], rows, settings)
 
 
 def _estimate(
-    values: Sequence[float], videos: Sequence[str], settings: EvalSettings, *, difference: bool = False
+    values: Sequence[float], rows: Sequence[Prediction], settings: EvalSettings, *, difference: bool = False
 ) -> dict[str, Any] | None:
+    videos = [row["video_id"] for row in rows]
     made = estimate(values, videos, resamples=settings.bootstrap_resamples, seed=settings.seed)
     made = widened(made, difference=difference)
     return asdict(made) if made else None
