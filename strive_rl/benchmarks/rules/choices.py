@@ -29,7 +29,7 @@ def without_phrases(output: str, phrases: tuple[str, ...]) -> str:
     return text
 
 
-# The last two are two phrases each: a comma is missing in the authors' script.
+# The fifth and sixth are two phrases each: a comma is missing in the authors' script.
 VIDEOMME_PHRASES = (
     "The best answer is",
     "The correct answer is",
@@ -37,12 +37,17 @@ VIDEOMME_PHRASES = (
     "The answer",
     "The best option isThe correct option is",
     "Best answer:Best option:",
+    "Answer:",
+    "Option:",
+    "The correct answer",
+    "The correct option",
 )
 
 
 def videomme_score(output: str, item: Item) -> Verdict:
     """The first capital letter A–D behind the removed phrases, even inside a word; an output without one is
-    left out of the mean (github.com/BradyFU/Video-MME, evaluation/eval_your_results.py)."""
+    left out of the mean (github.com/thanku-all/parse_answer, eval_your_results.py, the script that the
+    authors' page names)."""
     found = re.search("[ABCD]", without_phrases(output, VIDEOMME_PHRASES))
     letter = found[0] if found else None
     value = float(letter == item.question.answer)
@@ -167,10 +172,10 @@ MLVU_FILES = ("1_plotQA", "2_needle", "3_ego", "4_count", "5_order", "6_anomaly_
 
 
 def mlvu_score(output: str, item: Item) -> Verdict:
-    """The character before the first ")", else the whole output (github.com/JUNJIE99/MLVU,
+    """The character before the first ")", else the whole stripped output (github.com/JUNJIE99/MLVU,
     evaluation/multiple_choice_evaluation/choice_bench.py). The authors' prompt ends with "(", so that an
     output begins "B) …"."""
-    text = bare_output(output)
+    text = bare_output(output).strip()
     end = text.find(")")
     return letter_verdict(text if end < 0 else text[max(end - 1, 0) : end], item)
 
@@ -232,11 +237,12 @@ MVBENCH_TASKS = (
 
 
 def mvbench_score(output: str, item: Item) -> Verdict:
-    """The first word, in small letters and without full stops, is a part of "(b)", or "(b)" a part of it
-    (github.com/OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb). So "b", "(b" and ")" are right, and so is
-    an output that is empty."""
-    word, wanted = bare_output(output).lower().split(" ")[0], f"({item.question.answer.lower()})"
-    right = word.replace(".", "") in wanted or wanted in word
+    """The first word of the first line behind "(", with which the authors' prompt ends, in small letters and
+    without full stops, is a part of "(b)", or "(b)" a part of it (github.com/OpenGVLab/Ask-Anything,
+    video_chat2/mvbench.ipynb). So "b", "b)pear" and "(b) pear" are right, and so is an output that is empty."""
+    line, wanted = bare_output(output).strip().split("\n")[0], f"({item.question.answer.lower()})"
+    word = line.lower().split(" ")[0]
+    right = f"({word}".replace(".", "") in wanted or wanted in f"({word}"
     return Verdict(value=float(right), extracted=word or None)
 
 
@@ -255,7 +261,7 @@ MVBENCH = Benchmark(
     breakdowns=("task",),
     conventions=letter_conventions(
         mvbench_score,
-        "the authors' notebook: first word a part of '(b)' or the reverse; an empty output is right",
+        "the authors' notebook: '(' and the first word a part of '(b)' or the reverse; an empty output is right",
     ),
     order=MVBENCH_TASKS,
     notes=(UNCHECKED,),

@@ -6,8 +6,8 @@ such as the `correct` of the authors' processed outputs, therefore decides; with
 they are sure: letters, and open answers equal to the truth.
 
 VideoMMMU has 300 lecture videos, each with a question of perception, comprehension and adaptation; the total
-is over all 900. Official follows the authors' code (lmms-eval, tasks/videommmu/utils.py): it leaves empty
-outputs out of the mean, takes the last option letter that an output marks, and for an open answer compares
+is over all 900. Official follows the authors' code (github.com/EvolvingLMMs-Lab/VideoMMMU, which lmms-eval
+has since changed, lmms_eval/tasks/videommmu/utils.py): it leaves empty outputs and "API Error" out of the mean, takes the last option letter that an output marks, and for an open answer compares
 every conclusion and number of the output with the truth. Robust reads the final answer, and asks a judge
 where the rule is unsure.
 """
@@ -192,9 +192,9 @@ NUMBERS = tuple(
 
 
 def videommmu_score(output: str, item: Item) -> Verdict:
-    """The authors' rule for choices or open answers; an empty output is left out."""
+    """The authors' rule for choices or open answers; an empty output and a failed call are left out."""
     bare = bare_output(output)
-    if not bare:
+    if bare in ("", "API Error"):
         return Verdict(value=0.0, extracted=None, left_out=True)
     if item.question.problem_type == "multiple choice":
         letter = marked_letter(bare, item.question.options)

@@ -137,10 +137,12 @@ def test_official_compares_every_conclusion_of_an_open_answer(output: str, truth
     assert videommmu_score(output, item(truth)).value == value
 
 
-def test_official_leaves_out_empty_outputs() -> None:
-    for one in (choice_item("B"), item("salt")):
-        row = scored(VIDEOMMMU, one, "")
-        assert (row.left_out, row.values["robust"]) == (("official",), 0.0)
+@pytest.mark.parametrize("output", ["", "API Error"])
+def test_official_leaves_out_empty_outputs_and_failed_calls(output: str) -> None:
+    for one in (choice_item("B"), item("0.5")):
+        row = scored(VIDEOMMMU, one, output)
+        assert row.left_out == ("official",)
+        assert not row.values["robust"]
 
 
 @pytest.mark.parametrize(
