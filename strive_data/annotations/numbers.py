@@ -179,7 +179,7 @@ CUT_AFTER = re.compile(
     r"\d|/|\s?\+(?!\s?\d)|[.,:'^_٫]\d|\s\d{3}(?!\d)|\s?-\s*\Z|\s?[x×*·]\s?\d|\s?\^|\s?[√π‰]|\s?\\(?:pi|sqrt)"
     r"|\s+and\s+an?\s+(?:half|quarter|third)\b|!|\s(?:lakh|crore|factorial|per\sthousand|half|halves|quarters?|thirds?|fifths"
     r"|(?:ten|hundred|thousand|million)ths)\b|\s(?:point|over|plus|minus|times|divided\sby|to\sthe\spower\sof)\s[+-]?\d"
-    r"|e(?![^\W\d_])|(?-i:[KMBTxyzin])(?!\w)|h\d|m\d+\s?s|\s(?:squared|cubed)\b|\s?[成折]"
+    r"|e(?![^\W\d_])|(?-i:[KMBTxyzin])(?!\w)|h\d|m\d(?:\d|\s?s)|\s(?:squared|cubed)\b|\s?[成折]"
     r"|[\s-]*(?:°|degrees?)?\s?[CF]?\s?below\b",
     re.IGNORECASE,
 )
@@ -190,6 +190,33 @@ EXPLAINED = re.compile(
 # A dash that stands apart is a sign behind a link ("= - 5", "is - 5") or where it begins the whole text.
 APART = re.compile(r"[+-]\s")
 LINKED = re.compile(r"(?:[:=(≈是为]|\b(?:is|be|about|approximately|to|of|at))\s*\Z", re.IGNORECASE)
+
+
+# "one" is more often a pronoun.
+IN_WORDS = re.compile(
+    rf"(?<![\w-])(?P<sign>(?:minus|negative)\s)?(?:(?P<word>(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})"
+    rf"|{'|'.join(SPELLED.keys() - {'one'})})|(?:an?|one)\s(?P<scale>dozen|hundred|thousand|million|billion)"
+    rf"|half|(?:dozen|hundred|thousand|million|billion)s?)(?![\w-])(?P<other>\s+(?:{OTHER_NUMBER})(?![^\W\d_]))?",
+    re.IGNORECASE,
+)
+
+
+def find_spelled(text: str) -> list[Fraction | None]:
+    """The numbers that a running text spells, in their order: "four", "twenty-five", "a dozen"; None for what
+    is no number by itself ("hundreds", "half", "three or", "more than two"). "one" must be the whole text."""
+    if SPELLED.get(text.strip(" .").lower()) == 1:
+        return [Fraction(1)]
+    found: list[Fraction | None] = []
+    for match in IN_WORDS.finditer(text):
+        word, scale = "-".join((match["word"] or "").lower().split()), (match["scale"] or "").lower()
+        value = SPELLED[word] if word else SCALES.get(scale)
+        cut = (
+            match["sign"]
+            or match["other"]
+            or CUT_BEFORE.search(text[max(match.start() - 40, 0) : match.start()])
+        )
+        found.append(None if cut or value is None else Fraction(value))
+    return found
 
 
 def _is_in_a_name(before: str, figure: str) -> bool:

@@ -52,7 +52,7 @@ HEAD = re.compile(
     re.DOTALL,
 )
 EXPLAINS = re.compile(
-    r"(?:because|since|as|for|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
+    r"(?:because|since|as|for|with|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
     r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因|(?:です|选项|選項)[。.]?\Z",
     re.IGNORECASE,
 )
@@ -64,7 +64,7 @@ ENDING = re.compile(
 # Not the letter that somebody else says, nor a unit: "She said A.", 'He replied, "B"', "It was 50% C."
 REPORTED = re.compile(
     r"\b(?!(?:I|as|being|been|having|have)\b)\w+\s+(?:said|shouted|replied|whispered|yelled)"
-    r"(?:\s+(?:that\s+)?|,?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
+    r"(?:\s+(?:that\s+)?|,?\s*[\"“'‘]+)\(?[A-Z]\W*\Z|\b(?:reads|says|marked|called|named|labell?ed)\s*:?\s*[\"“'‘]+\(?[A-Z]\W*\Z|\d\s*[%°]?\s*[A-Z]\W*\Z",
     re.IGNORECASE,
 )
 NAMED = re.compile(r"\b[A-Z]\W*\Z")  # "Person B", "vitamin C"
@@ -282,7 +282,7 @@ def _ending(plain: str, texts: Texts) -> str | None:
     """The letter that the last sentence begins or ends with, where it is the only one and not denied."""
     sentence = [one for one in SENTENCE.findall(plain[-AFTER:]) if one.strip()][-1].strip()
     match, letters = ENDING.search(sentence), set(LONE.findall(sentence)) & texts.keys()
-    if any(pattern.search(sentence) for pattern in (DENIAL, OPEN, REPORTED)):
+    if any(pattern.search(sentence) for pattern in (DENIAL, OPEN, REPORTED)) or _is_undecided(plain, texts):
         return None
     if any(map(NAMED.search, texts.values())):
         return None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from strive_data.annotations.numbers import parse_number
+from strive_data.annotations.numbers import find_spelled, parse_number
 from strive_rl.answers.similarity import CJK
 from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, bare, read_number
 
@@ -20,15 +20,10 @@ EMPTY = frozenset({
     "a", "an", "the", "is", "are", "was", "were", "be", "been", "being", "am", "his", "her", "their", "its",
     "my", "your", "our", "this", "that", "these", "those", "some",
 })  # fmt: skip
-# "one" is more often a pronoun. The tens are here since "twenty two" is not 2.
-SPELLED = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100,
-}  # fmt: skip
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
     r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|worst|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
-    r"|instead\s+of|rather\s+than)\b|n['’]t\b|不|没|沒",
+    r"|instead\s+of|rather\s+than|unlikely|doubt\w*|hardly|least|avoid|(?:all|any|every)\w*\s+but)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
 # A listing of the options.
@@ -36,18 +31,23 @@ LISTING = re.compile(r"\b(?:options?|choices?)\s+(?:are|include|mention)\b", re.
 # and these leave it open: doubts, alternatives, conditions, reasons, and what the question says.
 OPEN = re.compile(
     rf"{LISTING.pattern}|\b(?:unable|unclear|unsure|uncertain|impossible|difficult|consider|examine|evaluate|think\s+about|partial\w*|partly|whether|if|unless|except|could|might|may|maybe"
-    r"|perhaps|possibly|either|both|although|though|while|because|asks?|asked|says?|states|mention\w*|question)\b"
+    r"|perhaps|possibly|either|both|although|though|because|asks?|asked|says?|states|mention\w*|question)\b"
     r"|\bthan\s+(?:\w+\s+)?$|\S\s+or\b|或|吗|嗎|无法|無法|是否",
     re.IGNORECASE,
 )
 # A subordinate clause ends at its comma, and "but" opens another one.
-RESET = re.compile(r"\bbut\b|;|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},", re.IGNORECASE)
+RESET = re.compile(
+    r"(?<!thing )(?<!\ball )\bbut\b|;|\b(?:if|although|though|while|when|since|as)\b[^,]{0,150},",
+    re.IGNORECASE,
+)
 DENIED_BEHIND = re.compile(
     r"\W*(?:(?:not\s+(?:what|shown|seen|visible|present|supported|correct|right|true)|incorrect|wrong|no)\b"
     r"|(?:is|was|are|were|does|do|did|can|could|seems?|has|have)"
-    r"(?:n['’]t\b|not\b|\s+(?:not|never|wrong|incorrect|false|unlikely|impossible|absent))|cannot\b|can['’]t\b)",
+    r"(?:n['’]t\b|not\b|\s+(?:not|never|wrong|incorrect|false|unlikely|impossible|absent))|cannot\b|can['’]t\b"
+    r"|would\s+(?:not|be\s+(?:wrong|incorrect|false))\b)",
     re.IGNORECASE,
 )
+BECAUSE = re.compile(r"\A\W*because\s+", re.IGNORECASE)  # it opens an answer to "Why …?"
 OPEN_BEHIND = re.compile(r"\W*(?:or\b|/|或)", re.IGNORECASE)
 SENTENCE = re.compile(
     r"[^.!?。！？；;\n]*(?:(?:[.!?。！？；;](?![\s'\"”’)」]|\Z))[^.!?。！？；;\n]*)*[.!?。！？；;\n]?['\"”’)」]*"
@@ -57,7 +57,7 @@ QUOTES = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*�
 OPENERS = ("yes", "no", "true", "false", "right", "none", "both", "neither", "是", "否")
 OPENING = re.compile(
     rf"\W*({'|'.join(OPENERS)})(?:\s*[.,;:!)。，–—-]|\s*\Z|\s+(?:it|he|she|they|the|there|this|that|in|I|we|you|an?)\b)"
-    r"(?![^.!。\n]*\?)",
+    r"(?![^.!。\n]*(?:\?|\b(?:and|but|or)\s+(?:also\s+)?(?:yes|no)\b\s*[.!]))",
     re.IGNORECASE,
 )
 LETTERED = re.compile(r"(?<!\b[Nn]ot )\b([A-Z])[.)][ \t]")
@@ -85,7 +85,7 @@ def mentioned_option(text: str, options: Mapping[str, str]) -> str | None:
         words = {letter: own[1:] for letter, own in words.items()}
     words = {letter: own for letter, own in words.items() if own and list(words.values()).count(own) == 1}
     asserted: dict[str, bool] = {}
-    for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", text)):
+    for sentence in SENTENCE.findall(LETTERED.sub(r"\1 ", BECAUSE.sub("", text))):
         asserted |= _verdicts(sentence, words)
     named = [letter for letter, is_said in asserted.items() if is_said]
     return named[0] if len(named) == 1 else None
@@ -98,8 +98,7 @@ def _number_of(text: str) -> set[Fraction | None]:
         one for one in spoken if not (OPEN.search(one) or DENIAL.search(one) or one.rstrip()[-1:] in "?？:")
     ]
     for part in ("\n".join(said), said[-1] if said else ""):
-        words = [word for word in WORD.findall(part.casefold()) if word in SPELLED]
-        found: set[Fraction | None] = {Fraction(SPELLED[word]) for word in words}
+        found = set(find_spelled(part))
         if re.search(r"\d", part):
             found.add(read_number(part))
         if len(found) == 1 and None not in found:

@@ -239,7 +239,7 @@ MVBENCH_TASKS = (
 def mvbench_score(output: str, item: Item) -> Verdict:
     """The first word of the first line behind "(", with which the authors' prompt ends, in small letters and
     without full stops, is a part of "(b)", or "(b)" a part of it (github.com/OpenGVLab/Ask-Anything,
-    video_chat2/mvbench.ipynb). So "b", "b)pear" and "(b) pear" are right, and so is an output that is empty."""
+    video_chat2/mvbench.ipynb). So "b", "b)pear" and "(b) pear" are right, and so is an empty output."""
     line, wanted = bare_output(output).strip().split("\n")[0], f"({item.question.answer.lower()})"
     word = line.lower().split(" ")[0]
     right = f"({word}".replace(".", "") in wanted or wanted in f"({word}"
@@ -261,7 +261,7 @@ MVBENCH = Benchmark(
     breakdowns=("task",),
     conventions=letter_conventions(
         mvbench_score,
-        "the authors' notebook: '(' and the first word a part of '(b)' or the reverse; an empty output is right",
+        "the authors' notebook: '(' and the first word, a part of '(b)' or the reverse; empty is right",
     ),
     order=MVBENCH_TASKS,
     notes=(UNCHECKED,),

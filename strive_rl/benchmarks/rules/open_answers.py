@@ -6,10 +6,11 @@ such as the `correct` of the authors' processed outputs, therefore decides; with
 they are sure: letters, and open answers equal to the truth.
 
 VideoMMMU has 300 lecture videos, each with a question of perception, comprehension and adaptation; the total
-is over all 900. Official follows the authors' code (github.com/EvolvingLMMs-Lab/VideoMMMU, which lmms-eval
-has since changed, lmms_eval/tasks/videommmu/utils.py): it leaves empty outputs and "API Error" out of the mean, takes the last option letter that an output marks, and for an open answer compares
-every conclusion and number of the output with the truth. Robust reads the final answer, and asks a judge
-where the rule is unsure.
+is over all 900. Official follows the authors' code (github.com/EvolvingLMMs-Lab/VideoMMMU,
+lmms_eval/tasks/videommmu/utils.py, which lmms-eval has since changed): it leaves empty outputs and
+"API Error" out of the mean, takes the last option letter that an output marks, and for an open answer
+compares every conclusion and number of the output with the truth. Robust reads the final answer, and asks a
+judge where the rule is unsure.
 """
 
 from __future__ import annotations

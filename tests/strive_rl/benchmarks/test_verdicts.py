@@ -66,6 +66,12 @@ def test_signs_alone_are_no_answer(output: str) -> None:
             ("4 chairs (I count 4)", "4"),
         ),
         ("There are 3 chairs and 2 tables. The answer is 5", "5"),
+        ("2 here and 3 there, for a total of 5.", "5"),
+        ("Chair 1: left\nChair 2: right\nTotal: 2", "2"),
+        ("2m50", None),
+        *(("two", "2"), ("There are twenty-five chairs.", "25"), ("One.", "1"), ("a dozen", "12")),
+        *((f"{words} chairs", None) for words in ("two or three", "more than two", "two hundred", "not two")),
+        *((words, None) for words in ("No one is here.", "minus two", "half a dozen", "two-thirds")),
         ("<think>2 or 3</think><answer>3</answer>", "3"),
         *(
             ("−5 m/s", "-5"),
@@ -101,7 +107,6 @@ def test_signs_alone_are_no_answer(output: str) -> None:
         *(
             ("4 or 5", None),
             ("3-4", None),
-            ("two", None),
             ("", None),
             ("1 2", None),
             ("10,5", None),
