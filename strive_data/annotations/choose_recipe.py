@@ -46,7 +46,7 @@ def choose(file: RowFile, recipe: str | None, named: Mapping[str, str]) -> Choic
         inside = not found.rows and file.tree is not None and not names_read(found) & file.tree.keys()
         return Choice(file=(inner_rows(file) if inside else None) or file, name=recipe, recipe=found)
     for first in (ROWS_FOR_COLUMNS, None):
-        columns = columns_of(file.items, first)
+        columns = columns_of(file.items.as_read(), first)
         if choice := _fitting(file, columns, named):
             return choice
     broken = file.header and any(isinstance(item.value, SampleError) for item in file.items)

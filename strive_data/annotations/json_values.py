@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import orjson
 
 from strive_data.errors import FailureKind, SampleError
@@ -52,7 +53,7 @@ def quick_values(raws: Sequence[bytes]) -> list[object]:
     except orjson.JSONDecodeError:
         return [or_error(json_value, raw) for raw in raws]
     # No row has fewer colons than keys: equal sums are equal in each row.
-    if {*map(type, values)} == {dict} and _names_each_key_once(b"".join(raws), sum(map(len, values))):
+    if {*map(type, values)} == {dict} and _block_names_each_key_once(b"".join(raws), sum(map(len, values))):
         return values
     return [
         value
@@ -126,6 +127,15 @@ def _names_each_key_once(raw: bytes, keys: int) -> bool:
     if raw.count(b":") == keys:
         return True
     return raw.count(b'":') == keys and not any(blank in raw and blank + b":" in raw for blank in BLANKS)
+
+
+def _block_names_each_key_once(raw: bytes, keys: int) -> bool:
+    """The same of many rows, where numpy is faster: a quote or a blank is before a key's colon, and only "!"
+    sorts between these."""
+    if raw.count(b":") == keys:
+        return True
+    text = np.frombuffer(raw, np.uint8)
+    return bool(np.count_nonzero((text[1:] == ord(":")) & (text[:-1] <= ord('"'))) == keys)
 
 
 def _keys(value: object) -> int:

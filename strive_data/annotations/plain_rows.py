@@ -54,6 +54,8 @@ LETTER_OF = {
     f"{before}{letter}{behind}": letter for before, behind in (("", ""), (OPEN, CLOSE)) for letter in LETTERS
 }
 T = TypeVar("T")
+# Questions by the places of their rows in the block.
+Placed = Iterator[tuple[int, Question]]
 # The constructor of a frozen dataclass takes as long as all of the rest: five times that of an open one.
 _Open: Any = make_dataclass("_Open", [field.name for field in fields(Question)], slots=True)
 
@@ -116,7 +118,7 @@ class PlainReader:
             self._take(name, of, block)
         self._find_videos(of)
         self._clean(of)
-        found = dict(self._judged(of))
+        found = dict(chain.from_iterable(self._judged(of)))
         return [*map(found.get, range(size))]
 
     def _take(self, name: str, of: _Columns, block: Block) -> None:
@@ -182,8 +184,8 @@ class PlainReader:
             rows = zip(of["question"], of["said"], of["options"], strict=True)
             of.keep([is_writable("".join([text, said, *options])) for text, said, options in rows])
 
-    def _judged(self, of: _Columns) -> Iterator[tuple[int, Question]]:
-        """The questions by their places."""
+    def _judged(self, of: _Columns) -> Iterator[Placed]:
+        """The questions, each kind of row after the other."""
         of["source"] = _by_value(self._sources, _source, of["source"])
         of["spans"] = [() if value is None else self._spans(value) for value in of["evidence_spans"]]
         for name in ("source", "spans"):
@@ -196,7 +198,7 @@ class PlainReader:
         ]
         for count, part in of.by(counts):
             if count != 1 and count <= len(LETTERS):
-                yield from self._choices(part) if count else self._open(part)
+                yield from self._choices(part) if count else [self._open(part)]
 
     def _find(self, path: str) -> tuple[str, str] | None:
         """The video and its data type."""
@@ -238,7 +240,7 @@ class PlainReader:
         except FieldError:
             return None
 
-    def _choices(self, of: _Columns) -> Iterator[tuple[int, Question]]:
+    def _choices(self, of: _Columns) -> Iterator[Placed]:
         """Multiple choice with one number of options, which become "A. text", and the answer a letter."""
         columns = [[*map(str.strip, column)] for column in zip(*of["options"], strict=True)]
         written = options = texts = [*zip(*columns, strict=True)]
@@ -272,7 +274,7 @@ class PlainReader:
         of.keep(plain)
         of["right"] = [*map(self._letter, of["said"], of["texts"], of["options"])]
         of["kind"] = ["multiple choice"] * len(of["right"])
-        yield from _made(of)
+        yield _made(of)
 
     def _may_begin(self, head: str) -> bool:
         """Whether an option that begins so has no letter, and is to get one."""
@@ -293,7 +295,7 @@ class PlainReader:
             letter = LETTER_OF.get(answer[0], "")
         return letter if letter <= LETTERS[len(options) - 1] else ""
 
-    def _open(self, of: _Columns) -> Iterator[tuple[int, Question]]:
+    def _open(self, of: _Columns) -> Placed:
         """Questions that are no multiple choice."""
         of["options"] = [(*map(str.strip, options),) for options in of["options"]]
         of["kind"] = [*map(_open_type, of["kind"], of["question"], of["said"])]
@@ -304,7 +306,7 @@ class PlainReader:
         return _made(of)
 
 
-def _made(of: _Columns) -> Iterator[tuple[int, Question]]:
+def _made(of: _Columns) -> Placed:
     """The questions of those rows that have a right answer, by their places."""
     of.keep(of["right"])
     names = ("id", "video", "question", "right", "kind", "options", "source", "spans")

@@ -106,7 +106,8 @@ class _Reader:
                     self._turns += bool(item.turn)
                 except SampleError as error:
                     self.failures.append(self._failure(row, item, error))
-        for row, question in self.questions[before:]:
+        opens = [pair for pair in self.questions[before:] if pair[1].problem_type != "multiple choice"]
+        for row, question in opens:
             doubt = doubt_of(question.question, question.answer, question.problem_type)
             if doubt and self._rows.is_guess(block.item(row - first)):
                 self._doubts.setdefault(doubt, []).append(question.answer)

@@ -159,8 +159,12 @@ class Rows:
     blocks: Callable[[], Iterator[Block]]
 
     def __iter__(self) -> Iterator[Item]:
+        return (item.exact() for item in self.as_read())
+
+    def as_read(self) -> Iterator[Item]:
+        """The rows before they are made exact: all that one needs to know their columns."""
         for block in self.blocks():
-            yield from (Item._make(fields).exact() for fields in zip(*block, strict=True))
+            yield from map(Item._make, zip(*block, strict=True))
 
 
 def in_blocks(items: Iterable[Item]) -> Iterator[Block]:

@@ -14,7 +14,7 @@ import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import reduce
+from functools import cache, reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -223,8 +223,11 @@ def _assign(tree: dict[str, Any], name: str, value: object) -> None:
     tree[key] = value
 
 
+_hints_of = cache(get_type_hints)
+
+
 def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
-    hints = get_type_hints(cls)
+    hints = _hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
     members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
     names = [member.name for member in members]
     retired: Mapping[str, str] = getattr(cls, "RETIRED", {})
