@@ -23,15 +23,17 @@ from tools.demo import run
 HERE = Path(__file__).parent
 STUDIES = Path(__file__).parents[2] / "manifests" / "studies"
 NOISY = "2026-11-29-hard-demo-noisy"
+CLEAN = "2026-11-30-hard-demo-controls"
+# Several tables of one study, with other seeds or arms.
+NOISY_ARMS = f"{NOISY}+{NOISY}-arms+2026-11-30-hard-demo-noisy-arms"
 DEMO = "2026-11-29-demo+2026-11-30-demo"
-"""Two tables of one study, with different seeds."""
 GRPO, UNIFORM, VIEWS, STRIVE = "grpo-importance", "grpo-uniform", "per-variant", "strive"
-LONGER = "grpo-long"
+MORE, LONGER = "strive-4x2", "grpo-long"
 # (arm, the arm that it is compared with, the title of their lines, the study of each line)
 COMPARED = (
     (
         *(GRPO, UNIFORM, "frames: GRPO on importance-aware over uniform"),
-        {"hard, noisy scorer": f"{NOISY}-arms", "demo": DEMO},
+        {"hard, noisy scorer": NOISY_ARMS, "hard, clean scorer": CLEAN, "demo": DEMO},
     ),
     (
         *(VIEWS, GRPO, "two views: 2×4 per variant over GRPO 1×8"),
@@ -46,13 +48,20 @@ COMPARED = (
         {
             "hard, noisy scorer": NOISY,
             "the same, two other warm starts": f"{NOISY}-warm-starts",
-            "hard, clean scorer": "2026-11-29-hard-demo",
+            "hard, clean scorer": CLEAN,
             "demo": DEMO,
         },
     ),
     (
+        *(MORE, STRIVE, "more views: 4×2 over STRIVE 2×4"),
+        {"hard, noisy scorer": NOISY_ARMS, "hard, clean scorer": CLEAN},
+    ),
+    (
         *(STRIVE, LONGER, "equal time: STRIVE over GRPO 1×8 of 90 steps"),
-        {"hard, noisy scorer": f"{NOISY}-equal-time"},
+        {
+            "hard, noisy scorer": f"{NOISY}-equal-time",
+            "hard, clean scorer": f"{CLEAN}+2026-11-30-hard-demo-equal-time",
+        },
     ),
 )
 
@@ -88,7 +97,7 @@ def paired_gain(study: str, arm: str, baseline: str) -> Gain | None:
     files = [STUDIES / f"{name}.json" for name in study.split("+")]
     tables = [json.loads(file.read_text(encoding="utf-8"))["runs"] for file in files]
     mine, theirs = (
-        {seed: run for runs in tables for seed, run in runs[name].items()} for name in (arm, baseline)
+        {seed: run for runs in tables for seed, run in runs.get(name, {}).items()} for name in (arm, baseline)
     )
     return gain_of([mine[seed]["importance"] - theirs[seed]["importance"] for seed in mine if seed in theirs])
 
