@@ -52,7 +52,7 @@ HEAD = re.compile(
     re.DOTALL,
 )
 EXPLAINS = re.compile(
-    r"(?:because|since|as|for|with|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
+    r"(?:because|since|as|for|with(?!\s+\(?(?-i:[A-Z])\b)|given|due|based|which|where|I\s+(?:think|believe|guess|would|am)|I['’](?:d|m)|probably"
     r"|most\s+likely|definitely|for\s+sure|not|rather|instead|因为|因為)\b|因|(?:です|选项|選項)[。.]?\Z",
     re.IGNORECASE,
 )

@@ -23,7 +23,7 @@ EMPTY = frozenset({
 # Before an option's words in its sentence, these deny it,
 DENIAL = re.compile(
     r"\b(?:not|no|never|neither|nor|without|cannot|unlike|wrong|worst|incorrect|false|eliminat\w+|exclud\w+|rule\w*"
-    r"|instead\s+of|rather\s+than|unlikely|doubt\w*|hardly|least|avoid|(?:all|any|every)\w*\s+but)\b|n['’]t\b|不|没|沒",
+    r"|instead\s+of|rather\s+than|unlikely|(?<!\bno\s)(?<!without\s)(?<!\ba\s)(?<!any\s)(?<!t\s)doubt(?:s|ed|ful)?|hardly|(?<!\bat\s)least|avoid(?=(?:\W+\w+)?\W*\Z)|(?:all|any|every)\w*\s+but)\b|n['’]t\b|不|没|沒",
     re.IGNORECASE,
 )
 # A listing of the options.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from fractions import Fraction
 
-from strive_data.annotations.numbers import find_numbers, find_spelled, fold_number_text, parse_number
+from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number, spelled_answer
 
 LONGEST = 8_000
 """Characters of a text that are searched: answers stand at its end."""
@@ -64,7 +64,7 @@ LATIN = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 END = rf"(?!{LATIN}|['’]\w)"
 RIGHT = r"(?:\s+(?:corre[ct]?t[ae]|đúng|الصحيحة))"
 NOUNS = (
-    rf"\b(?:ans|answer|option|choice|(?:best|better|correct|right|accurate|(?:more|most)\s+\w+)\s+(?:description|statement|caption|sentence|match|sequence|order)"
+    rf"\b(?:ans|answer|option|choice|(?:best|better|correct|right|accurate|(?:more|most)\s+(?!in(?:accurate|correct)|un|mis|im(?:plausible|probable)|wrong)\w+)\s+(?:description|statement|caption|sentence|match|sequence|order)"
     rf"|(?:respuesta|opción|réponse|antwort|resposta|alternativa|risposta|antwoord|cevap|jawaban){RIGHT}?"
     rf"|ответ|вариант|정답|답|उत्तर)\b|答案|答え|回答|正解|选项|選項|답(?=[은는이가]\s)|答(?=:)|đáp\s+án{RIGHT}?"
     rf"|الجواب|الإجابة{RIGHT}?"
@@ -104,7 +104,7 @@ LISTED = re.compile(r"\s*(?:option|choice|选项|選項|選択肢)", re.IGNORECA
 GUESSED = re.compile(
     r"\b(?:I['’]m\s+going\s+with|I(?:['’](?:d|ll)|\s+(?:would|will|must))?\s+(?:guess|say|choose|pick|select|think|believe|go\s+(?:with|for))"
     r")\b\s*:?\s*(?:that\s+)?(?:it\s+(?:is|must\s+be)\s+|it['’]s\s+)?"
-    r"|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*|(?<![不没未])(?:认为|認為|觉得|覺得)(?:应该|應該)?是?\s*",
+    r"|(?<![不没未])[选選](?:[择擇])?(?:[项項])?\s*:?\s*|(?:(?<=我)|(?<=我们)|(?<=我們)|(?<![\u4e00-\u9fff]))(?:认为|認為|觉得|覺得)(?:应该|應該)?是?\s*",
     re.IGNORECASE,
 )
 ADJECTIVES = r"(?:accurate|plausible|suitable|appropriate|fitting|consistent|reasonable|probable)"
@@ -112,15 +112,15 @@ PRAISED = re.compile(
     rf"(?<!{LATIN})(?<!['’])\(?(?P<letter>[A-Z])\)?[*_\"']*(?:\s+(?:is|seems|appears|looks(?:\s+like)?|stands\s+out\s+as|(?:must|(?:has|seems|appears)\s+to)\s+be|would\s+be(?=\s+(?:the\s+(?:best|most)|my)\b))"
     r"\s+(?:(?:definitely|clearly|most\s+likely|probably|therefore|thus|an?|the|my)\s+)*"
     rf"(?:(?:(?:most\s+)?(?:likely|correct|right|best|better|only|closest)|most\s+{ADJECTIVES})\s+)*"
-    rf"(?:answer|option|choice|guess|pick|match|closest|one|correct|right|true|more\s+likely|(?:(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?P<word>(?i:correct|right|true|yes))\b"
-    r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects|makes\s+(?:the\s+most\s+)?sense)\b"
+    rf"(?:answer|option|choice|(?P<pick>guess|pick)|match|closest|one|correct|right|true|more\s+likely|(?P<bare>(?:most\s+)?likely|best|better)(?=\s*(?:[.,;!\n]|\Z)|\s+(?:because|since|as|given|based|than)\b)|(?:more|most)\s+{ADJECTIVES})\b(?!\s+if\b|,?\s+but\s+(?:(?:it\s+)?(?:is|was|does)\s*n[o'’]t|(?:is\s+)?(?:wrong|incorrect|false|no)\b))|(?:\s*:|\s+[–—-]|(?:[.:]|(?<!\bA))[^\n.,;:–—-]{{0,100}}\.?(?:\s[–—-]|:))\s*(?P<word>(?i:correct|right|true|yes))\b"
+    r"|\s+(?:(?:best|correctly|accurately)\s+)?(?:fits|matches|describes|captures|corresponds|answers|represents|reflects|(?P<sense>makes\s+(?:the\s+most\s+)?sense))\b"
     r"|\s*(?:选项|選項|项|項)?\s*(?:[是为為]?\s*最?(?:正确|正確|对的|對的)|符合)|(?:が正|を選|[가이]\s(?:정답|맞)))"
 )
 LETTER = re.compile(rf"{WRAP}\(?([A-Z]){END}")
 LOWER = re.compile(r"\s*(?:\(?([a-z])\)|([b-z]|a(?=\.\s*(?:\Z|\n))))(?=[.)]?\s*(?:$|\n)|[.):,;]\s)")
 # "A" and "I" are words, any letter may begin a name: a letter is followed by an end, a sign or a reason.
 ENDED = re.compile(
-    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|with|based|due|given|rather|instead|best)\b|\([^?]|是|です|입니다|이다|因"
+    rf"{WRAP}\)?{WRAP}(?:$|[.,;:!。,、)—–-](?!{LATIN})|[选選]?[项項]|\n|\b(?:because|since|as|for|with(?!\s+\(?(?-i:[A-Z])\b)|based|due|given|rather|instead|best)\b|\([^?]|是|です|입니다|이다|因"
     r"|\band\s+(?:the|my|so|this|that|it)\b)",
     re.IGNORECASE,
 )
@@ -146,8 +146,8 @@ REFUSED = re.compile(
 )
 DENIED = re.compile(
     r"(?:\b(?:not|never|isn['’]t|wasn['’]t|aren['’]t|don['’]t|doesn['’]t|didn['’]t|cannot|can['’]t|couldn['’]t|neither"
-    r"|nor|wrong|worst|least|avoid|(?:all|any|every)\w*\s+but|incorrect|false|doubt\w*|unlikely|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
-    r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:each|every|(?:an)?other)\s+$",
+    r"|nor|wrong|worst|(?<!\bat\s)least|avoid|(?:all|any|every)\w*\s+but|incorrect|inaccurate|misleading|implausible|unsuitable|false|(?<!\bno\s)(?<!without\s)(?<!\ba\s)(?<!any\s)(?<!t\s)doubt(?:s|ed|ful)?|unlikely|if|whether|unless|except|rather\s+than|instead\s+of|consider|examine|evaluate|check|what\s+about|rule\s+out|eliminate\w*)\b(?:\W+\w+){0,2}|不|错误|錯誤)\W*$"
+    r"|\b(?:might|may|could)\s+(?:think|say|argue|assume|seem|appear)\b(?:\W+\w+){0,3}\W*$|\b(?:some|many|others|they)\s+(?:say|think|argue|believe|claim)\b(?:\W+\w+){0,2}\W*$|\b(?:each|every|(?:an)?other)\s+$",
     re.IGNORECASE,
 )
 EQUALLY = re.compile(
@@ -156,16 +156,33 @@ EQUALLY = re.compile(
 )
 # "If it were dark, it would be B.": not "if I had to choose", "if forced to", "if we look".
 UNREAL = re.compile(
-    r"\bif\b(?!\s+(?:I|we|you|so|not|any\w*|\w+ed)\b).*(?:\b(?:were|would)\b|['’]d\b)", re.IGNORECASE
+    r"(?<!asked\s)(?<!asks\s)(?<!see\s)(?<!check\s)(?<!tell\s)(?<!know\s)\bif\b(?!\s+(?:I|we|you|so|not|any\w*|\w+ed)\b).*(?:\b(?:were|would)\b|['’]d\b)",
+    re.IGNORECASE,
+)
+# "If it were A, it would be dark, so the answer is B." concludes what is real.
+CLAUSE = re.compile(r"\b(?:but|so|and|hence|thus|therefore|however|yet)\b|[:;]", re.IGNORECASE)
+# "Player A is better", "Vitamin C makes sense", "A or B is likely": no option, or no one option.
+NAME_BEFORE = re.compile(
+    r"\b(?!(?:option|choice|answer|letter|statement|and|but|so|that|think|believe|say|guess|then|thus|therefore|hence|while"
+    r"|since|because|as|though|although|however|whereas)\b)\w+\s+\(?\Z",
+    re.IGNORECASE,
+)
+# "A is likely, but B is better."
+CONCEDED = re.compile(
+    r"\s*(?:[^.!?\n]{0,60}\b(?:but|though|however|yet)\s+(?:\w+\s+)?\(?(?-i:[A-HJ-Z])\b|(?:only\s+)?if\b|,?\s*or\b|for\s+(?:the\s+)?(?:worst|wrong|least))",
+    re.IGNORECASE,
 )
 FINAL = re.compile(
     r"\b(?:final|finally|therefore|thus|hence|conclusion|so)\b|故|因此|所以|综上", re.IGNORECASE
 )
 # The end of a calculation: "Therefore, the final value is 8.4 V", "Thus, V = 8.4".
 CONCLUSION = re.compile(
-    r"(?:\b(?:final(?:ly)?|therefore|thus|hence|conclusion|so|consequently|total|altogether|we\s+(?:get|obtain|find|have))\b|∴)"
-    r"[^.!?\n]{0,120}?(?:\b(?:is|are|equals?|be|get|obtain|find|gives?|(?<=total\s)of)\b|[=:≈])\s*(?P<result>[^\n]*)",
+    r"(?:\b(?:final(?:ly)?|therefore|thus|hence|conclusion|so|consequently|we\s+(?:get|obtain|find|have))\b|∴)"
+    r"[^.!?\n]{0,120}?(?:\b(?:is|are|equals?|be|get|obtain|find|gives?)\b|[=:≈])\s*(?P<result>[^\n]*)",
     re.IGNORECASE,
+)
+TOTAL = re.compile(
+    r"\b(?:total|altogether)\b[^.!?\n]{0,60}?(?:\b(?:is|are|of)\b|:)\s*(?P<result>[^\n]*)", re.IGNORECASE
 )
 ALTERNATIVES = re.compile(r"\b(?:or|and|either|not)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.!?。]\s|\n")
@@ -199,16 +216,23 @@ def statements(text: str, letters: Set[str]) -> Iterator[Statement]:
     praised = [(match, True) for match in PRAISED.finditer(text) if match["letter"] in letters]
     for match, weak in sorted([*found.values(), *praised], key=lambda pair: pair[0].start())[-MOST:]:
         before = SENTENCE_END.split(text[max(match.start() - BEFORE, 0) : match.start()])[-1]
-        unreal = UNREAL.search(before + match[0])
+        unreal = UNREAL.search(CLAUSE.split(before + match[0])[-1])
         if match.re in (WEAK, PRAISED):  # "not A, so B": it begins a clause of its own
             before = re.split("[,;:.!?]", before)[-1]
-        if not DENIED.search(before) and not unreal:
+        if not DENIED.search(before) and not unreal and not _is_no_praise(text, match, before):
             yield _statement(text, match, weak, before, letters)
 
 
-def conclusion(text: str) -> str:
+def _is_no_praise(text: str, match: re.Match[str], before: str) -> bool:
+    """Whether praise without a noun is another thing's, or is taken back."""
+    if match.re is not PRAISED or not (match["bare"] or match["sense"] or match["pick"]):
+        return False
+    return bool(NAME_BEFORE.search(before) or CONCEDED.match(text, match.end()))
+
+
+def conclusion(text: str, pattern: re.Pattern[str] = CONCLUSION) -> str:
     """What the last concluding sentence of a calculation gives, behind the last "=" in it; "" if none."""
-    found = [match["result"] for match in CONCLUSION.finditer(text)]
+    found = [match["result"] for match in pattern.finditer(text)]
     if not found:
         return ""
     said = re.split(r"[.!?。](?:\s|$)", found[-1])[0].strip()
@@ -219,7 +243,7 @@ def read_number(answer: str) -> Fraction | None:
     """The one number that an answer gives, units aside: "3.5 meters (11 feet)", "The answer is 4.", "Four."
 
     Of several different numbers it is the one behind the last "answer is", in the concluding sentence, or
-    behind the last "="; else None. None for a number that cannot be read exactly, too.
+    behind the last "=", or the total; else None. None for a number that cannot be read exactly, too.
     """
     text = plain_text(fold_number_text(answer[-LONGEST:]))
     whole = parse_number(text.strip(AROUND_NUMBERS).rstrip(". "))
@@ -228,8 +252,8 @@ def read_number(answer: str) -> Fraction | None:
     stated = [said for said in statements(text, frozenset()) if not said.weak and not said.dashed]
     result = "" if ALTERNATIVES.search(text) else text.rpartition("=")[2]
     ends = [said.rest.partition("\n")[0] for said in stated[-1:]]
-    for part in (*ends, conclusion(text), text, result):
-        found = set(find_numbers(part) or find_spelled(part))
+    for part in (*ends, conclusion(text), text, result, conclusion(text, TOTAL)):
+        found = set(find_numbers(part) or spelled_answer(part))
         if len(found) == 1 or (found and part in ends):
             return found.pop() if len(found) == 1 else None
     return None

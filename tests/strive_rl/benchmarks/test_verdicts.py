@@ -72,6 +72,41 @@ def test_signs_alone_are_no_answer(output: str) -> None:
         *(("two", "2"), ("There are twenty-five chairs.", "25"), ("One.", "1"), ("a dozen", "12")),
         *((f"{words} chairs", None) for words in ("two or three", "more than two", "two hundred", "not two")),
         *((words, None) for words in ("No one is here.", "minus two", "half a dozen", "two-thirds")),
+        # of words that would make another number, or say a number of something else, none is read
+        *(
+            (words, None)
+            for words in (
+                *(
+                    "one point five",
+                    "one or two",
+                    "one in five",
+                    "The answer is one of the two.",
+                    "point five",
+                ),
+                *("five per cent", "six millionths", "the twenty first", "fourty two", "quarter to six"),
+                *("ten to the fourth", "four by four", "thirty something", "two nine", "non zero"),
+                *(
+                    "I cannot tell from the two frames.",
+                    "The two people above are faster.",
+                    "if there were four",
+                ),
+                *(
+                    "The ten year old boy plays.",
+                    "They do a high five.",
+                    "Are there four chairs?",
+                    "number two",
+                ),
+                *("There is one chair and two tables.", "I do not know. Four.", "four, but it may be five"),
+                *("two times two", "four is wrong"),
+            )
+        ),
+        *(
+            (f"{words} four chairs", "4")
+            for words in ("There are", "I can see", "So there are about", "In total,")
+        ),
+        ("There are 4 frames. The answer is four or five.", None),
+        ("Total distance: 5 m. Speed = 5/2 = 2.5 m/s", "2.5"),
+        ("The total time is 4 s.\nv = 20/4 = 5", "5"),
         ("<think>2 or 3</think><answer>3</answer>", "3"),
         *(
             ("−5 m/s", "-5"),
