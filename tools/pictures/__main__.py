@@ -57,10 +57,11 @@ COMPARED = (
         {"hard, noisy scorer": NOISY_ARMS, "hard, clean scorer": CLEAN},
     ),
     (
-        *(STRIVE, LONGER, "equal time: STRIVE over GRPO 1×8 of 90 steps"),
+        *(STRIVE, LONGER, "equal time: STRIVE over GRPO 1×8 of more steps"),
         {
             "hard, noisy scorer": f"{NOISY}-equal-time",
             "hard, clean scorer": f"{CLEAN}+2026-11-30-hard-demo-equal-time",
+            "demo": f"{DEMO}+2026-11-30-demo-equal-time",
         },
     ),
 )
