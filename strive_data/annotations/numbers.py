@@ -100,19 +100,19 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 SPELLED = {word: number for number, word in enumerate(SMALL)}
 SPELLED |= {ten: 10 * number for number, ten in enumerate(TENS, 2)}
 SPELLED |= {f"{ten}-{one}": SPELLED[ten] + SPELLED[one] for ten in TENS for one in SMALL[1:10]}
+# A number in words; its own words may be apart: "twenty five".
+IN_WORDS = rf"(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})|{'|'.join(SPELLED)}"
 # "2 people", "twenty-five red balls": not "2 or 3", "two thirds", "two hundred", "3 more".
-COUNT = re.compile(
-    rf"(?P<figures>{DIGITS})(?!\S)|(?P<word>(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})|{'|'.join(SPELLED)})\b",
-    re.ASCII | re.IGNORECASE,
-)
-# Words that make another number of it, or none: "seven eighths", "three lakh", "one two three", "one in ten".
-OTHER_NUMBER = "|".join((
-    *SMALL, *TENS, "and|or|to|plus|minus|point|over|more|less|fewer|than|percent|squared|cubed",
+COUNT = re.compile(rf"(?P<figures>{DIGITS})(?!\S)|(?P<word>{IN_WORDS})\b", re.ASCII | re.IGNORECASE)
+# Words that make another number of the one before: "seven eighths", "three lakh", "one two three".
+MAKES_ANOTHER = "|".join((
+    *SMALL, *TENS, "or|per|percent|point|squared|cubed|odd|something|first|second",
     "k|m|b|mn|bn|tn|[mb]ln|lakhs?|crores?|dozens?|scores?|gross|pairs?|couples?|hundreds?|thousands?",
-    "[mbtr]+illions?|half|halves|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths?",
+    "[mbtr]+illion(?:s|ths?)?|half|halves|thirds?|quarters?|(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths?",
 ))  # fmt: skip
 COUNTED = re.compile(
-    rf"(?:\s+(?!(?:{OTHER_NUMBER})(?![^\W\d_]))[^\W\d_]+(?:[-'’][^\W\d_]+)*){{0,2}}\s*\.?",
+    rf"(?:\s+(?!(?:{MAKES_ANOTHER}|and|to|plus|minus|over|more|less|fewer|than)(?![^\W\d_]))"
+    r"[^\W\d_]+(?:[-'’][^\W\d_]+)*){0,2}\s*\.?",
     re.IGNORECASE,
 )
 
@@ -132,7 +132,12 @@ def count_text(answer: str) -> str:
     match = COUNT.match(text)
     if not match or not COUNTED.fullmatch(text, match.end()):
         return ""
-    return match["figures"] or str(SPELLED["-".join(match["word"].lower().split())])
+    return match["figures"] or str(spelled_number(match["word"]))
+
+
+def spelled_number(words: str) -> int:
+    """The number of words that IN_WORDS matches."""
+    return SPELLED["-".join(words.lower().split())]
 
 
 def find_numbers(text: str) -> list[Fraction | None]:
@@ -190,66 +195,6 @@ EXPLAINED = re.compile(
 # A dash that stands apart is a sign behind a link ("= - 5", "is - 5") or where it begins the whole text.
 APART = re.compile(r"[+-]\s")
 LINKED = re.compile(r"(?:[:=(≈是为]|\b(?:is|be|about|approximately|to|of|at))\s*\Z", re.IGNORECASE)
-
-
-# "one" is more often a pronoun. "three and they …", "three to the left" and "three over there" are three.
-IN_WORDS = re.compile(
-    rf"(?<![\w-])(?P<sign>(?:minus|negative)\s)?(?:(?P<word>(?:{'|'.join(TENS)})[-\s](?:{'|'.join(SMALL[1:10])})"
-    rf"|{'|'.join(SPELLED.keys() - {'one'})})|(?:an?|one)\s(?P<scale>dozen|hundred|thousand|million|billion)"
-    r"|half[-\s](?:an?\s)?(?:dozen|hundred|thousand|million|billion)"
-    r"|(?:dozen|hundred|thousand|million|billion)s?)(?![\w-])"
-    rf"(?P<other>\s+(?!(?:and|to|over)\s+(?:the(?!\s+(?:power|second|third|\w+th)\b)\w*|all|it|that|his|her|each|I|we)\b)(?:{OTHER_NUMBER}|per|by|oh|odd|something"
-    r"|first|second|\w+illionths|out\s+of|year\s+old|o['’]clock)(?![^\W\d_]))?",
-    re.IGNORECASE,
-)
-# "one point five", "one or two", "one of the two", "quarter to six", "fourty two".
-CUT_WORD_BEFORE = re.compile(
-    r"\b(?:point|oh|non|below|past|(?:one|quarter)\s(?:or|to|and|in|by|per|out\sof|of\s(?:the|these|those))|one"
-    r"|fourty|ninty|fivety)\s\Z",
-    re.IGNORECASE,
-)
-BULLET = re.compile(r"(?:\A|\n)\s*-\s\Z")
-# What may precede the number where a text answers by it: "So there are about", "I can see", "The total is".
-COUNTS = re.compile(
-    r"(?:(?:so|thus|therefore|overall|yes|in\s+total|in\s+all|altogether|total|answer)\b[\s,:]*)*"
-    r"(?:there(?:['’]s|\s+(?:is|are|was|were))\s|(?:I|we|you)(?:\s+can)?\s+(?:see|count|think|guess)\s(?:there\s(?:is|are)\s)?"
-    r"|(?:it|they|that)(?:['’](?:s|re)|\s+(?:is|are|was|were))\s"
-    r"|the\s+(?:video|room|scene|total|answer|number|count)\s(?:is|shows|has|contains)\s)?"
-    r"(?:(?:about|approximately|roughly|around|exactly|only|just|a\s+total\s+of)\s)?",
-    re.IGNORECASE,
-)
-DOUBTED = re.compile(
-    rf"\b(?:not|no|never|or|one|if|but|maybe|perhaps|wrong|incorrect|times\s+(?:as|{'|'.join(SPELLED)}))\b|n['’]t\b|[?\n]|[.!]\s",
-    re.IGNORECASE,
-)
-
-
-def find_spelled(text: str) -> list[Fraction | None]:
-    """The numbers that a running text spells, in their order: "four", "twenty-five", "a dozen"; None for what
-    is no number by itself ("hundreds", "three or", "more than two"). "one" must be the whole text."""
-    if SPELLED.get(text.strip(" .").lower()) == 1:
-        return [Fraction(1)]
-    found: list[Fraction | None] = []
-    for match in IN_WORDS.finditer(text):
-        word, scale = "-".join((match["word"] or "").lower().split()), (match["scale"] or "").lower()
-        value = SPELLED[word] if word else SCALES.get(scale)
-        before = BULLET.sub("", text[max(match.start() - 40, 0) : match.start()])
-        cut = match["sign"] or match["other"] or CUT_BEFORE.search(before) or CUT_WORD_BEFORE.search(before)
-        found.append(None if cut or value is None else Fraction(value))
-    return found
-
-
-def spelled_answer(text: str) -> list[Fraction | None]:
-    """`find_spelled` of a sentence that answers by its number: "There are four chairs." Any other that spells
-    one says it of something else ("the two people above"), or doubts it: [None]."""
-    text = text.strip(" \n\t\"'`*_“”").rstrip(".! ")
-    found, first = find_spelled(text), IN_WORDS.search(text)
-    if not first or (lead := COUNTS.match(text)) is None:
-        return found
-    answers = (
-        lead.end() == first.start() and not DOUBTED.search(text) and not CUT_AFTER.match(text, first.end())
-    )
-    return found if answers else [None]
 
 
 def _is_in_a_name(before: str, figure: str) -> bool:

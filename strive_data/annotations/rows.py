@@ -230,9 +230,8 @@ def read_rows(path: Path) -> RowFile:
     if suffix == ".txt" and CHARADES.match(start.split(b"\n")[0]):
         return RowFile(path=path, sha256=sha256, items=one_by_one(partial(_charades_items, path)))
     if suffix in (".parquet", ".pq"):
-        rows = _parquet_rows(path)
-        header = frozenset(pl.scan_parquet(path).collect_schema().names())
-        return RowFile(path=path, sha256=sha256, items=rows, header=header)
+        rows, columns = _parquet_rows(path), pl.scan_parquet(path).collect_schema().names()
+        return RowFile(path=path, sha256=sha256, items=rows, header=frozenset(columns))
     encoding, guesses = encoding_of(path)
     text = JsonText(path, encoding, CR_ALONE in guesses)
     opened = partial(RowFile, path=path, sha256=sha256, guesses=tuple(guesses))
@@ -242,8 +241,8 @@ def read_rows(path: Path) -> RowFile:
     tree = _tree(text)
     if tree is None:
         return opened(items=_lines(text))
-    if columns := _columns(tree):
-        rows = one_by_one(partial(_rows_of_columns, path, columns))
+    if by_name := _columns(tree):
+        rows = one_by_one(partial(_rows_of_columns, path, by_name))
         return opened(items=rows, tree=tree, guesses=(*guesses, "an object of columns, not a list of rows"))
     only = Item(path, "line", 1, 0, tree)
     return opened(items=one_by_one(lambda: iter([only])), tree=tree)
@@ -384,11 +383,8 @@ def _tree(text: JsonText) -> Mapping[str, object] | None:
     if isinstance(whole, SampleError):
         raise _unusable(text.path, whole.message)
     if not any(isinstance(item.value, Mapping) for item in _lines(text)):
-        reason = (
-            f" (line {first.number}: {first.value.message}{broken})"
-            if isinstance(first.value, SampleError)
-            else ""
-        )
+        damage = first.value.message if isinstance(first.value, SampleError) else ""
+        reason = f" (line {first.number}: {damage}{broken})" if damage else ""
         raise _unusable(text.path, f"no line is a JSON object{reason}")
     return None
 

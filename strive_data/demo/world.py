@@ -315,8 +315,7 @@ def plan_hard_video(
     )
     small = distractors(rng, frames / FRAMES_PER_SECOND, [*SHAPES], [*COLOURS])
     turns = float(rng.choice([-1, 1]) * rng.uniform(*CAMERA_TURNS_PER_SECOND))
-    needles = [needle for one in asked for needle in one.needles]
-    plan = _plan(rng, frames, [*small, *needles], asked)
+    plan = _plan(rng, frames, [*small, *(needle for one in asked for needle in one.needles)], asked)
     return replace(plan, camera=(float(rng.uniform(*CAMERA_REACH)), turns, float(rng.uniform(0, 2 * np.pi))))
 
 

@@ -10,11 +10,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from strive_data.annotations.numbers import find_spelled, parse_number
+from strive_data.annotations.numbers import IN_WORDS, MAKES_ANOTHER, parse_number, spelled_number
 from strive_rl.answers.similarity import CJK
 from strive_rl.answers.statements import AROUND_NUMBERS, BEFORE, bare, read_number
 
 WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:[.'’-](?:(?![{CJK}])\w)+)*")
+# A number in words; not a part of another one, or of several: "one point three", "one of the four".
+SPELLED = re.compile(
+    rf"(?P<part>\b(?:point|minus|negative|than|or|of\s+(?:the|these|those))\s)?(?<![\w-])(?!one\b)(?P<words>{IN_WORDS})"
+    rf"(?![\w-])(?P<more>\s(?:{MAKES_ANOTHER})\b)?",
+    re.IGNORECASE,
+)
 # Words without which two phrases say the same.
 EMPTY = frozenset({
     "a", "an", "the", "is", "are", "was", "were", "be", "been", "being", "am", "his", "her", "their", "its",
@@ -98,7 +104,10 @@ def _number_of(text: str) -> set[Fraction | None]:
         one for one in spoken if not (OPEN.search(one) or DENIAL.search(one) or one.rstrip()[-1:] in "?？:")
     ]
     for part in ("\n".join(said), said[-1] if said else ""):
-        found = set(find_spelled(part))
+        found: set[Fraction | None] = {
+            None if match["part"] or match["more"] else Fraction(spelled_number(match["words"]))
+            for match in SPELLED.finditer(part)
+        }
         if re.search(r"\d", part):
             found.add(read_number(part))
         if len(found) == 1 and None not in found:

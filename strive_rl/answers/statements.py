@@ -12,7 +12,13 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from fractions import Fraction
 
-from strive_data.annotations.numbers import find_numbers, fold_number_text, parse_number, spelled_answer
+from strive_data.annotations.numbers import (
+    IN_WORDS,
+    count_text,
+    find_numbers,
+    fold_number_text,
+    parse_number,
+)
 
 LONGEST = 8_000
 """Characters of a text that are searched: answers stand at its end."""
@@ -184,6 +190,17 @@ CONCLUSION = re.compile(
 TOTAL = re.compile(
     r"\b(?:total|altogether)\b[^.!?\n]{0,60}?(?:\b(?:is|are|of)\b|:)\s*(?P<result>[^\n]*)", re.IGNORECASE
 )
+# What may precede the number where a text answers by it: "So there are about", "I can see", "The total is".
+BEFORE_COUNT = re.compile(
+    r"(?:(?:so|thus|therefore|overall|yes|in\s+total|in\s+all|altogether|total|answer)\b[\s,:]*)*"
+    r"(?:there(?:['’]s|\s+(?:is|are|was|were))\s|(?:I|we|you)(?:\s+can)?\s+(?:see|count)\s"
+    r"|(?:it|they|that)(?:['’](?:s|re)|\s+(?:is|are|was|were))\s"
+    r"|the\s+(?:video|room|scene|total|answer|number|count)\s(?:is|shows|has|contains)\s)?"
+    r"(?:(?:about|approximately|roughly|around|exactly|only|just|a\s+total\s+of)\s)?",
+    re.IGNORECASE,
+)
+DENIED_COUNT = re.compile(r"\b(?:not|no|is|are|wrong|incorrect|maybe|perhaps|if)\b", re.IGNORECASE)
+SPELLS = re.compile(rf"\b(?!one\b)(?:{IN_WORDS})\b", re.IGNORECASE)  # "one" is more often a pronoun
 ALTERNATIVES = re.compile(r"\b(?:or|and|either|not)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.!?。]\s|\n")
 
@@ -239,6 +256,15 @@ def conclusion(text: str, pattern: re.Pattern[str] = CONCLUSION) -> str:
     return said if ALTERNATIVES.search(said) else said.rpartition("=")[2].strip()
 
 
+def _spelled_answer(text: str) -> list[Fraction | None]:
+    """The number in words by which a text answers: "There are four chairs."; [None] where it spells one
+    otherwise, of something else ("the two people above") or in doubt."""
+    text = text.strip(" \n\t\"'`*_“”").rstrip(".! ")
+    said = BEFORE_COUNT.sub("", text, count=1)
+    count = "" if DENIED_COUNT.search(said) else count_text(said)
+    return [parse_number(count)] if count else [None] * bool(SPELLS.search(text))
+
+
 def read_number(answer: str) -> Fraction | None:
     """The one number that an answer gives, units aside: "3.5 meters (11 feet)", "The answer is 4.", "Four."
 
@@ -253,7 +279,7 @@ def read_number(answer: str) -> Fraction | None:
     result = "" if ALTERNATIVES.search(text) else text.rpartition("=")[2]
     ends = [said.rest.partition("\n")[0] for said in stated[-1:]]
     for part in (*ends, conclusion(text), text, result, conclusion(text, TOTAL)):
-        found = set(find_numbers(part) or spelled_answer(part))
+        found = set(find_numbers(part) or _spelled_answer(part))
         if len(found) == 1 or (found and part in ends):
             return found.pop() if len(found) == 1 else None
     return None

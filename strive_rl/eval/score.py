@@ -71,11 +71,7 @@ def score(
         raise UsageError(f"{out} already holds results: give another --out")
     files = [
         read_predictions(
-            path,
-            benchmark,
-            format_name=settings.format,
-            sampler=settings.sampler,
-            all_answers=settings.vote,
+            path, benchmark, format_name=settings.format, sampler=settings.sampler, all_answers=settings.vote
         )
         for path in predictions
     ]
