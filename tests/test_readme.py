@@ -24,7 +24,11 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "strive_data" / "README.md"
 PAGES = [
     *ROOT.glob("*.md"),
-    *(page for folder in ("strive_data", "strive_rl", "tools") for page in (ROOT / folder).rglob("*.md")),
+    *(
+        page
+        for folder in ("manifests", "strive_data", "strive_rl", "tools")
+        for page in (ROOT / folder).rglob("*.md")
+    ),
 ]
 # Names with a dot on a page that are files, not settings.
 FILE = re.compile(r"\.(jsonl?|md|parquet|py|toml)$")
