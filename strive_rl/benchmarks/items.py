@@ -95,8 +95,8 @@ class Benchmark:
     combines a and b. `order` lists tag values that have an order of their own. `judge_task` is the
     instruction to a judge. `finish` adds to items what only all of them together determine. `form` is the
     line of a prompt that asks for the answer in the form that the rules read, "" for the form of the
-    question's type. `knowledge` is the (tag, value) of the questions for which a comparison reports the
-    knowledge gain.
+    question's type. `voted` gives what an output says in a vote, "" where that is nothing; None is its final
+    text. `knowledge` is the (tag, value) of the questions for which a comparison reports the knowledge gain.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Benchmark:
     judge_task: str = ""
     finish: Callable[[Sequence[Item]], Sequence[Item]] | None = None
     form: Callable[[Item], str] = lambda item: ""
+    voted: Callable[[str, Item], str] | None = None
     knowledge: tuple[str, str] | None = None
 
 

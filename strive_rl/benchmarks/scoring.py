@@ -94,10 +94,12 @@ def elected(
     benchmark: Benchmark, item: Item, outputs: Sequence[str], logprobs: Sequence[float] = ()
 ) -> Election:
     """The vote over outputs, by what this project reads in them. Open answers, which a judge may have to
-    decide, are the same where their normal forms are equal; other free texts are compared by similarity."""
-    answers = [final_text(output) for output in outputs]
-    form = open_form if benchmark.judge_task else None
-    return elect(answers, item.question, logprobs, form=form)
+    decide, are the same where their normal forms are equal; texts that have no rule at all, and those of a
+    benchmark without a judge, are compared by similarity."""
+    read = benchmark.voted
+    answers = [read(output, item) if read else final_text(output) for output in outputs]
+    ruled = benchmark.judge_task and not benchmark.conventions[0].judge_only(item.tags)
+    return elect(answers, item.question, logprobs, form=open_form if ruled else None)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -327,20 +327,23 @@ VIDEOMMMU = Benchmark(
 )
 
 
-def custom_score(output: str, item: Item) -> Verdict:
-    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on.
+def custom_answer(output: str, item: Item) -> str:
+    """The answer that the output settles on; "" where there is none.
 
     As in training and in an evaluation on shards, an `<answer>` that is never closed was cut off, and is
     none. Outputs without the tag are read as a whole, since other tools do not ask for it.
     """
-    question = item.question
-    if "<answer>" in outside_thoughts(output) and final_answer(output) is None:
+    cut_off = "<answer>" in outside_thoughts(output) and final_answer(output) is None
+    return "" if cut_off else final_text(output)
+
+
+def custom_score(output: str, item: Item) -> Verdict:
+    """The accuracy that training rewards, in [0, 1], of the answer that the output settles on."""
+    question, answer = item.question, custom_answer(output, item)
+    if not answer:
         return Verdict(value=0.0, extracted=None)
     if question.problem_type == "multiple choice":
         return choice_verdict(output, item)
-    answer = final_text(output)
-    if not answer:
-        return Verdict(value=0.0, extracted=None)
     read = read_number(answer) if question.problem_type in ("numerical", "regression") else answer
     return Verdict(value=accuracy_of(answer, question), extracted=None if read is None else str(read))
 
@@ -357,4 +360,5 @@ CUSTOM = Benchmark(
     ),
     breakdowns=("source", "question type"),
     conventions=(Convention(name="accuracy", score=custom_score), VIDEO_R1),
+    voted=custom_answer,
 )

@@ -100,6 +100,16 @@ def stated_caption(text: str, question: str) -> str | None:
     return options[LETTERS.index(found)] if found else None
 
 
+def voted_text(output: str, item: Item) -> str:
+    """What the output says in a vote: yes or no, or the whole caption that it names, else its final text."""
+    text, task, question = final_text(output), item.tags.get("task"), item.question.question
+    if task == "yes_no":
+        return robust_score(output, item).extracted or text
+    named = stated_caption(text, question) if task == "caption_matching" else None
+    lines = question.split("\n")[1:] if named else []
+    return next((line for line in lines if named in (line, _sentence(line), *_names(line))), text)
+
+
 def leading_letter(output: str) -> str | None:
     """The letter that is the whole output, or its first character before "." or ")"."""
     if output in LETTERS:
@@ -248,4 +258,5 @@ TEMPCOMPASS = Benchmark(
     judge_task=JUDGE_TASK,
     finish=with_judge_questions,
     form=lambda item: FORMS.get(item.tags.get("task", ""), ""),
+    voted=voted_text,
 )

@@ -7,10 +7,11 @@ import pytest
 
 from strive_rl.benchmarks.items import Scored, Unusable
 from strive_rl.benchmarks.rules.choices import VIDEOMME
-from strive_rl.benchmarks.rules.open_answers import MMVU
+from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU
 from strive_rl.benchmarks.rules.tempcompass import TEMPCOMPASS
 from strive_rl.benchmarks.scoring import (
     counts,
+    elected,
     rules_only,
     scored,
     scored_answers,
@@ -153,3 +154,32 @@ def test_a_product_is_shown_where_both_its_tags_divide() -> None:
     assert list(one_task["by"]) == ["task", "dimension"]
     both = summarise(TEMPCOMPASS, [first, second, third], missing="wrong", resamples=9, seed=0)
     assert list(both["by"]["task × dimension"]) == ["captioning × speed", "yes_no × order", "yes_no × speed"]
+
+
+CUT, WHOLE = "<think>x</think><answer>B", "<think>x</think><answer>B</answer>"
+
+
+def test_an_answer_that_counts_as_none_neither_votes_nor_stands_for_others() -> None:
+    """Regression: of the texts that say B, one that was cut off was elected, and the right vote was wrong."""
+    of_own = elected(CUSTOM, choice_item("B"), [CUT, WHOLE, WHOLE, "A"], [-0.1, -2.0, -1.0, -0.2])
+    assert (of_own.index, of_own.agreement) == (2, 0.5)
+    of_mmvu = elected(MMVU, choice_item("B"), [CUT, WHOLE, "A"])  # a stop string cuts the closing tag
+    assert (of_mmvu.index, of_mmvu.agreement) == (0, pytest.approx(2 / 3))
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "index"),
+    [
+        ("yes_no", ["No.", "Yes.", "Yes, the man dunks."], 1),
+        ("yes_no", ["no", "Hard to see.", "Hard to see."], 1),
+        ("caption_matching", ["Caption B: The man sits.", "Caption A", "A", "The man dunks."], 1),
+        # A caption has no rule: the one most like the others, not the first of three that differ.
+        ("captioning", ["It rains.", "A man dunks a ball.", "The man dunks a ball."], 1),
+    ],
+)
+def test_tempcompass_votes_by_what_its_rules_read(task: str, outputs: list[str], index: int) -> None:
+    """Regression: texts in other words were other votes, so the first of three won."""
+    asked = item("yes", task=task)
+    text = "Which fits?\nCaption A: The man dunks.\nCaption B: The man sits."
+    asked = replace(asked, question=replace(asked.question, question=text))
+    assert elected(TEMPCOMPASS, asked, outputs).index == index
