@@ -47,17 +47,8 @@ def test_list_and_lines_read_the_same(root):
 
 
 def test_broken_lines_cost_one_row_each(root):
-    body = b"\n".join(
-        [
-            lines(row(1)).encode(),
-            b'{"problem_id": 2, "pro',
-            b"",
-            b"\xff\xfe\x00",
-            b"[" * 100_000,
-            b"5",
-            b"9" * 5000,
-        ]
-    )
+    broken = [b'{"problem_id": 2, "pro', b"", b"\xff\xfe\x00", b"[" * 100_000, b"5", b"9" * 5000]
+    body = b"\n".join([lines(row(1)).encode(), *broken])
     rows = read_annotations([written(root, body + b"\r\n" + lines(row(3)).encode() + b"\n")], root)
     assert [index for index, _ in rows.questions] == [0, 6]
     assert [failure.row for failure in rows.failures] == [1, 2, 3, 4, 5]
@@ -84,18 +75,14 @@ def test_first_row_of_an_id_counts_across_files_even_if_it_is_bad(root):
     first = written(root, lines(row(1), row(2, problem="")), "first.jsonl")
     second = written(root, lines(row("1", problem="Other?"), row(2), row(3)), "second.jsonl")
     rows = read_annotations([first, second], root)
-    assert [(index, question.question) for index, question in rows.questions] == [
-        (0, "How many?"),
-        (4, "How many?"),
-    ]
+    assert [(i, question.question) for i, question in rows.questions] == [(0, "How many?"), (4, "How many?")]
     assert [(f.row, f.sample_id, f.kind) for f in rows.failures] == [
         (1, "2", "bad_row"),
         (2, "1", "duplicate_id"),
         (3, "2", "duplicate_id"),
     ]
-    assert (
-        rows.failures[1].message == "second.jsonl line 1: problem_id 1 is used already, at first.jsonl line 1"
-    )
+    used = "second.jsonl line 1: problem_id 1 is used already, at first.jsonl line 1"
+    assert rows.failures[1].message == used
 
 
 def test_inputs_are_hashed_as_they_lie(root):
@@ -172,12 +159,8 @@ def test_the_video_r1_layout_reads_the_same_in_every_format(root):
     cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in each.items()} for each in rows]
     pl.DataFrame(cells).write_csv(root / "rows.csv")
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(root / "rows.parquet")
-    paths = [
-        written(root, json.dumps(rows), "rows.json"),
-        written(root, lines(*rows)),
-        root / "rows.csv",
-        root / "rows.parquet",
-    ]
+    paths = [written(root, json.dumps(rows), "rows.json"), written(root, lines(*rows))]
+    paths += [root / "rows.csv", root / "rows.parquet"]
     results = [read_annotations([path], root) for path in paths]
     assert results[0].questions[1][1].evidence_spans == ((0.5, 2.0),)
     for result in results:
@@ -186,9 +169,7 @@ def test_the_video_r1_layout_reads_the_same_in_every_format(root):
             (1, "2", "bad_row"),
             (3, "3", "duplicate_id"),
         ]
-    assert (
-        results[2].failures[0].message.startswith("rows.csv line 3: solution: got 'a few', expected a finite")
-    )
+    assert results[2].failures[0].message.startswith("rows.csv line 3: solution: got 'a few'")
 
 
 def test_columns_that_are_not_read_are_named(root):
@@ -228,10 +209,7 @@ def test_files_of_one_name_are_named_with_their_folders(root):
 
 def test_columns_that_no_recipe_knows(root):
     path = written(root, "film,ask,reply\nx.mp4,Which?,blue\n", "my.csv")
-    with pytest.raises(
-        UsageError,
-        match=r"the video and the answer: columns are ask, film, reply; .*--recipe FILE.toml",
-    ):
+    with pytest.raises(UsageError, match=r"video and the answer: .* ask, film, reply; .*--recipe FILE.toml"):
         read_annotations([path], root)
     recipe = root / "mine.toml"
     recipe.write_text(
@@ -251,9 +229,7 @@ def test_a_forced_recipe_is_used_whatever_the_columns_say(root):
         "rows.jsonl line 1: answer is missing",
         "rows.jsonl line 2: answer is missing",
     ]
-    with pytest.raises(
-        UsageError, match=r"got a list or a table, expected one JSON object that leads to the rows by"
-    ):
+    with pytest.raises(UsageError, match=r"got a list or a table, expected one JSON object"):
         read_annotations([path], root, recipe="tempcompass")
     with pytest.raises(UsageError, match="did you mean 'plain'"):
         read_annotations([path], root, recipe="plan")

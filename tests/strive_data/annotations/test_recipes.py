@@ -24,41 +24,13 @@ from strive_data.errors import SettingsError, UsageError
 
 ROOT = Path(__file__).parents[3]
 NAMES = {
-    "qvhighlights",
-    "temporal-grounding",
-    "timelens",
-    "timelens-100k",
-    "conversations",
-    "easyr1",
-    "messages",
-    "open-o3",
-    "tinyllava-video-r1",
-    "verl",
-    "videokr",
-    "longvideobench",
-    "lvbench",
-    "mlvu",
-    "mvbench",
-    "next-gqa",
-    "next-qa",
-    "egoschema",
-    "videochat2",
-    "video-holmes",
-    "mmvu",
-    "activitynet-captions",
-    "charades-sta",
-    "perceptiontest",
-    "perceptiontest-files",
-    "plain",
-    "plain-id",
-    "tempcompass",
-    "video-r1",
-    "video-r1-evaluation",
-    "videomme",
-    "videommmu",
-    "videommmu-files",
-    "vsibench",
-}
+    "activitynet-captions", "charades-sta", "conversations", "easyr1", "egoschema",
+    "longvideobench", "lvbench", "messages", "mlvu", "mmvu", "mvbench", "next-gqa", "next-qa",
+    "open-o3", "perceptiontest", "perceptiontest-files", "plain", "plain-id", "qvhighlights",
+    "tempcompass", "temporal-grounding", "timelens", "timelens-100k", "tinyllava-video-r1", "verl",
+    "video-holmes", "video-r1", "video-r1-evaluation", "videochat2", "videokr", "videomme",
+    "videommmu", "videommmu-files", "vsibench",
+}  # fmt: skip
 GOOD = """
 title = "Mine"
 [fields]

@@ -16,14 +16,9 @@ from strive_data.annotations.delimited import table_rows
 from strive_data.annotations.nested_rows import items_of, nested_items
 from strive_data.annotations.rows import Block, Places, columns_of, read_rows
 from strive_data.errors import SampleError, UsageError
+from tests.strive_data.annotations.made_rows import written
 
 ROWS = [{"a": "x", "b": [1, 2]}, {"a": "y", "b": []}]
-
-
-def written(folder, name, body):
-    path = folder / name
-    path.write_bytes(body if isinstance(body, bytes) else body.encode())
-    return path
 
 
 def places_of(items):
@@ -35,8 +30,8 @@ def places_of(items):
 def test_each_format_gives_the_same_rows(tmp_path):
     pl.DataFrame(ROWS).write_parquet(tmp_path / "rows.parquet")
     paths = [
-        written(tmp_path, "rows.json", json.dumps(ROWS)),
-        written(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, ROWS))),
+        written(tmp_path, name="rows.json", body=json.dumps(ROWS)),
+        written(tmp_path, name="rows.jsonl", body="\n".join(map(json.dumps, ROWS))),
         tmp_path / "rows.parquet",
     ]
     files = [read_rows(path) for path in paths]
@@ -53,10 +48,9 @@ def test_each_format_gives_the_same_rows(tmp_path):
 def test_a_broken_row_holds_no_frames_that_keep_its_file_open(tmp_path):
     pieces = ['{"a":\n1,\n"b": [{"c": 1}]}', '{"a": 1}\n{"a\n{"a": 2}\n']
     for number, body in enumerate(pieces):
-        file = read_rows(written(tmp_path, f"{number}.json", body))
-        assert [i.value.__traceback__ for i in file.items if isinstance(i.value, SampleError)] == [
-            None
-        ] * number
+        file = read_rows(written(tmp_path, name=f"{number}.json", body=body))
+        broken = [item.value for item in file.items if isinstance(item.value, SampleError)]
+        assert [error.__traceback__ for error in broken] == [None] * number
     gc.collect()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
@@ -73,7 +67,7 @@ def test_a_broken_row_holds_no_frames_that_keep_its_file_open(tmp_path):
 
 def test_quick_rows_are_made_exact(tmp_path):
     lines = '{"a": 100000000000000000000}\n{"a": 1, "a": 2}\n{"a": NaN\n{"a": "b: c"}\n'
-    file = read_rows(written(tmp_path, "r.jsonl", lines))
+    file = read_rows(written(tmp_path, name="r.jsonl", body=lines))
     quick = [value for block in file.items.blocks() for value in block.value]
     exact = [*file.items]
     assert quick[0] == {"a": 1e20}
@@ -83,7 +77,7 @@ def test_quick_rows_are_made_exact(tmp_path):
 
 
 def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
-    file = read_rows(written(tmp_path, "rows.CSV", b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
+    file = read_rows(written(tmp_path, name="rows.CSV", body=b"\xef\xbb\xbfa,b\n1,\xff\n2,\xc3\xa9\n"))
     assert [(item.number, item.row, item.value) for item in file.items] == [
         (2, 0, {"a": "1", "b": "\udcff"}),
         (3, 1, {"a": "2", "b": "é"}),
@@ -92,7 +86,7 @@ def test_csv_rows_are_texts_and_a_bad_byte_stays_in_its_row(tmp_path):
 
 def test_a_broken_first_line_does_not_make_a_list_of_lines(tmp_path):
     for first in ("[", "[1]", '[{"a": 1}'):
-        file = read_rows(written(tmp_path, "r.jsonl", first + '\n{"a": 2}\n{"a": 3}\n'))
+        file = read_rows(written(tmp_path, name="r.jsonl", body=first + '\n{"a": 2}\n{"a": 3}\n'))
         assert [item.value for item in list(file.items)[1:]] == [{"a": 2}, {"a": 3}]
 
 
@@ -103,7 +97,7 @@ def test_a_null_of_a_table_is_an_absent_field(tmp_path):
 
 def test_one_object_over_several_lines_is_a_tree_and_one_row(tmp_path):
     tree = {"v": {"speed": [{"q": 1}, {"q": 2, "key": "own"}], "order": [5]}, "w": {"speed": {}}, "x": 3}
-    file = read_rows(written(tmp_path, "t.json", json.dumps(tree, indent=1)))
+    file = read_rows(written(tmp_path, name="t.json", body=json.dumps(tree, indent=1)))
     assert (file.tree, [item.value for item in file.items]) == (tree, [tree])
     items = list(nested_items(file.path, tree, "{key}/{dimension}"))
     assert [*zip(places_of(items), [item.row for item in items], strict=True)] == [
@@ -131,12 +125,14 @@ def test_steps_may_be_keys(tmp_path):
 
 
 def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
-    file = read_rows(written(tmp_path, "r.json", '[{"a": 1}, {"a": 1, "a": 2}, {"a": 3}]'))
+    file = read_rows(written(tmp_path, name="r.json", body='[{"a": 1}, {"a": 1, "a": 2}, {"a": 3}]'))
     assert [isinstance(item.value, SampleError) for item in file.items] == [False, True, False]
     assert str(list(file.items)[1].value) == "the key 'a' appears twice in one object"
     with pytest.raises(UsageError, match="'v' appears twice"):
-        read_rows(written(tmp_path, "t.json", '{\n"v": {},\n"v": {}\n}'))
-    tree = read_rows(written(tmp_path, "t.json", '{"v": {"a": [], "a": []}, "w": {"a": [{"q": 1}]}}')).tree
+        read_rows(written(tmp_path, name="t.json", body='{\n"v": {},\n"v": {}\n}'))
+    tree = read_rows(
+        written(tmp_path, name="t.json", body='{"v": {"a": [], "a": []}, "w": {"a": [{"q": 1}]}}')
+    ).tree
     values = [item.value for item in nested_items(tmp_path / "t.json", tree, "{video}/{d}")]
     assert str(values[0]) == "the key 'a' appears twice in one object"
     assert values[1] == {"q": 1, "video": "w", "d": "a"}
@@ -154,7 +150,7 @@ def test_a_key_that_stands_twice_costs_its_object_and_no_other(tmp_path):
     ],
 )
 def test_files_that_hold_no_rows(tmp_path, name, body, says):
-    path = written(tmp_path, name, body)
+    path = written(tmp_path, name=name, body=body)
     with pytest.raises(UsageError, match=says) as caught:
         read_rows(path)
     assert str(path) in str(caught.value)

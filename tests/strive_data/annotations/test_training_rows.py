@@ -19,9 +19,8 @@ def test_key_frames_are_spans_of_a_second_on_both_sides(root: Path) -> None:
     row = STGR | {"task": "temporal-spatial free-form QA", "key_frames": frames}
     assert read(root, [row])[0].questions[0][1].evidence_spans == ((0.0, 1.5), (6.0, 8.0))
     for bad in ([{"path": "a.jpg"}], [{"time": -1}], [{"time": "1"}], 5):
-        (failure,) = read(root, [STGR | {"task": "General video QA Free-form", "key_frames": bad}])[
-            0
-        ].failures
+        row = STGR | {"task": "General video QA Free-form", "key_frames": bad}
+        (failure,) = read(root, [row])[0].failures
         assert "key_frames: got" in failure.message
 
 
@@ -47,13 +46,10 @@ TWICE = [*messages("Who?", "a man"), *messages("And?", "a dog")]
         (EASYR1 | {"videos": []} | {"images": []}, "videos: got []"),
         (VIRL | {"image": ["a.jpg", "b.jpg"]}, "image: got a list of 2 files, ['a.jpg', 'b.jpg']"),
         (
-            verl("Who?", "a man") | {"videos": [{"video": ["1.jpg", "2.jpg"]}]},
+            verl("Who?", "x") | {"videos": [{"video": ["1.jpg", "2.jpg"]}]},
             "videos or prompt: got a list of 2",
         ),
-        (
-            EASYR1 | {"options": ["C. Ann", "C.", "A. Bob"], "answer": "C"},
-            "got 'C', which names the options A, B, C",
-        ),
+        (EASYR1 | {"options": ["C. Ann", "C.", "A. Bob"], "answer": "C"}, "which names the options A, B, C"),
         (EASYR1 | {"options": ["Ann", "", "Bob"], "answer": "Bob"}, "of which one is empty"),
     ],
 )
@@ -64,7 +60,8 @@ def test_a_row_that_no_rule_reads_is_a_failure(root: Path, row: Mapping[str, Any
     assert mentions in found.failures[0].message
 
 
-ORDER = ["B. Bob", "A. Ann"]
+ORDER, NAMES = ["B. Bob", "A. Ann"], ("A. Ann", "B. Bob")
+ASKED: dict[str, Any] = {"video": VIDEO, "question": "Who?"}
 
 
 @pytest.mark.parametrize(
@@ -79,25 +76,10 @@ ORDER = ["B. Bob", "A. Ann"]
             (("A. I. Newton", "B. A. Einstein"), "B"),
         ),
         # As MMR-V fills the places of options that a question does not have.
-        (
-            {
-                "video": VIDEO,
-                "question": "Who?",
-                "options": ["(A) Ann", "(B) Bob", "", ""],
-                "correctAnswer": "(B)",
-            },
-            (("A. Ann", "B. Bob"), "B"),
-        ),
+        (ASKED | {"options": ["(A) Ann", "(B) Bob", "", ""], "correctAnswer": "(B)"}, (NAMES, "B")),
         # As TVBench and NExT-GQA name them; regression: such options were not read.
-        (
-            {"video": VIDEO, "question": "Who?", "candidates": ["Ann", "Bob"], "answer": "Bob"},
-            (("A. Ann", "B. Bob"), "B"),
-        ),
-        (
-            {"id": "1", "video": VIDEO, "question": "Who?", "options": ["(A) x", "(B) y"], "answer": "(B)"}
-            | {"type": "CW"},
-            (("A. x", "B. y"), "B"),
-        ),
+        (ASKED | {"candidates": ["Ann", "Bob"], "answer": "Bob"}, (NAMES, "B")),
+        (ASKED | {"id": "1", "options": ["(A) Ann", "(B) Bob"], "answer": "(B)", "type": "CW"}, (NAMES, "B")),
     ],
 )
 def test_options_of_public_sets(
@@ -158,56 +140,24 @@ def test_options_in_the_question_where_its_answer_names_one(
     assert (len(found.questions), counted) == (2, expected[0] == "multiple choice")
 
 
-NEXT_QA = {"video": "x", "frame_count": "9", "question": "Who?", "qid": "6", "type": "CH"}
-ASKED: dict[str, Any] = {"video": VIDEO, "question": "Who?"}
+NEXT_QA = {"video": "v/x", "frame_count": "9", "question": "Who?", "qid": "6", "type": "CH", "answer": "1"}
+FIVE = {f"a{i}": text for i, text in enumerate("pqrst")}
+FIVE_LETTERED = ("A. p", "B. q", "C. r", "D. s", "E. t")
+EGOSCHEMA = {"question_idx": "7", "video_idx": "v/x", "question": "Who?", "answer": "1"}
+LISTED = {"i": "", "q": "Question: Who?\nOptions:\n(A) red\n(B) blue", "a": "Answer: (B) blue"}
+# Its options are objects.
+STAR = {"question_id": "I1", "video_id": "v/x", "question": "Who?", "answer": "blue", "start": 1.0}
+STAR |= {"choices": [{"choice_id": n, "choice": text} for n, text in enumerate(("red", "blue"))]}
 CHOSEN = ("multiple choice", COLOURS, "B")
 
 
 @pytest.mark.parametrize(
     ("row", "recipe", "sample_id", "expected"),
     [
-        (
-            NEXT_QA
-            | {
-                "video": "v/x",
-                "answer": "1",
-                **dict(zip(("a0", "a1", "a2", "a3", "a4"), "pqrst", strict=True)),
-            },
-            "next-qa",
-            "v/x-6",
-            ("multiple choice", ("A. p", "B. q", "C. r", "D. s", "E. t"), "B"),
-        ),
-        (
-            {
-                "question_idx": "7",
-                "video_idx": "v/x",
-                "question": "Who?",
-                "option": [*COLOURS],
-                "answer": "1",
-            },
-            "egoschema",
-            "7",
-            CHOSEN,
-        ),
-        (
-            {
-                "video": VIDEO,
-                "QA": [
-                    {"i": "", "q": "Question: Who?\nOptions:\n(A) red\n(B) blue", "a": "Answer: (B) blue"}
-                ],
-            },
-            "videochat2",
-            f"rows-{VIDEO}-0",
-            CHOSEN,
-        ),
-        (
-            # STAR, whose options are objects.
-            {"question_id": "I1", "video_id": "v/x", "question": "Who?", "answer": "blue", "start": 1.0}
-            | {"choices": [{"choice_id": n, "choice": text} for n, text in enumerate(("red", "blue"))]},
-            "plain-id",
-            "I1",
-            CHOSEN,
-        ),
+        (NEXT_QA | FIVE, "next-qa", "v/x-6", ("multiple choice", FIVE_LETTERED, "B")),
+        (EGOSCHEMA | {"option": [*COLOURS]}, "egoschema", "7", CHOSEN),
+        ({"video": VIDEO, "QA": [LISTED]}, "videochat2", f"rows-{VIDEO}-0", CHOSEN),
+        (STAR, "plain-id", "I1", CHOSEN),
         (
             ASKED | {"choices": {"label": ["A", "B"], "text": ["red", "blue"]}, "answerKey": "B"},
             "plain",

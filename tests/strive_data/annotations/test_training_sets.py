@@ -31,6 +31,18 @@ IN_FULL = "Please provide your answer by stating the letter followed by the full
 SPAN = ("When does this happen in the video: a man walks", "temporal grounding", (), "1 to 2.5")
 SPANS = (*SPAN[:3], "1 to 2.5; 4 to 5")
 PARTS = [{"type": "video", "video": VIDEO}, {"type": "text", "text": "Who?"}]
+IN, OF, PATH = {"videos": [VIDEO]}, {"video": VIDEO}, {"video_path": VIDEO}
+MCQ = {"problem_type": "multiple choice"}
+NAMED = {"options": ["A. Ann", "B. Bob"], "answer": "B"}
+WALK, WINDOW, WINDOWS = "a man walks", [1.0, 2.5], [[1.0, 2.5], [4.0, 5.0]]
+KR = IN | {"question": "Who?", "solution": "B"}
+
+
+def text(words: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": words}]
+
+
+# Each layout's recipe, and rows with what they are read as.
 SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]] = {
     "easyr1": (
         "easyr1",
@@ -38,15 +50,12 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
             (EASYR1, WORDS),
             (EASYR1 | {"problem": f"<video>{MENU}", "answer": "B"}, CHOICE),
             (EASYR1 | {"problem": "<video>How many?", "answer": 3}, NUMBER),
-            (
-                EASYR1 | {"options": ["A. Ann", "B. Bob"], "answer": "B", "problem_type": "multiple choice"},
-                CHOICE,
-            ),
+            (EASYR1 | NAMED | MCQ, CHOICE),
             (EASYR1 | {"problem_type": "open-ended", "problem_id": 7}, WORDS),
             (EASYR1 | {"problem_type": "video qa", "data_type": "video"}, WORDS),
             (EASYR1 | {"problem_type": "math", "problem": "<video>How many?", "answer": "3"}, NUMBER),
             (EASYR1 | {"problem_type": "math"}, WORDS),
-            ({"prompt": "<video>Who?", "answer": "a man", "videos": [VIDEO]}, WORDS),
+            (IN | {"prompt": "<video>Who?", "answer": "a man"}, WORDS),
         ],
     ),
     "LongVideo-Reason": ("easyr1", [({"problem": MENU, "answer": "B", "videos": VIDEO}, CHOICE)]),
@@ -54,107 +63,46 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
         "verl",
         [
             (verl("How many?", "3"), NUMBER),
-            (verl(MENU, "<answer>B</answer>", problem_type="multiple choice"), CHOICE),
+            (verl(MENU, "<answer>B</answer>", **MCQ), CHOICE),
             (verl("Who?", "a man", problem_type="open-ended"), WORDS),
             # As VideoKR writes them: what to do follows the options.
-            (
-                verl(f"{MENU}\n\nThink in tags.", "<answer>B</answer>", problem_type="multiple choice"),
-                ("Who?\n\nThink in tags.", *CHOICE[1:]),
-            ),
+            (verl(f"{MENU}\n\nThink.", "<answer>B</answer>", **MCQ), ("Who?\n\nThink.", *CHOICE[1:])),
         ],
     ),
     "messages": (
         "messages",
         [
-            ({"messages": messages("<video>Who?", "a man"), "videos": [VIDEO]}, WORDS),
-            (
-                {
-                    "messages": messages(f"<video>{MENU}", "<think>…</think><answer>B</answer>"),
-                    "videos": [VIDEO],
-                },
-                CHOICE,
-            ),
-            (
-                {
-                    "messages": [{"role": "user", "content": "<video>How many?"}],
-                    "videos": [VIDEO],
-                    "solution": "3",
-                },
-                NUMBER,
-            ),
-            (
-                {
-                    "messages": messages(
-                        [{"type": "video"}, {"type": "text", "text": "Who?"}],
-                        [{"type": "text", "text": "a man"}],
-                    ),
-                    "videos": [VIDEO],
-                },
-                WORDS,
-            ),
-            ({"messages": messages(PARTS, [{"type": "text", "text": "a man"}])}, WORDS),
-            ({"messages": messages("<video>How many?", "\\boxed{3}"), "videos": [VIDEO]}, NUMBER),
-            (
-                {
-                    "messages": [{"role": "user", "content": "<video>Who?"}],
-                    "videos": [VIDEO],
-                    "answer": "a man",
-                },
-                WORDS,
-            ),
+            (IN | {"messages": messages("<video>Who?", "a man")}, WORDS),
+            (IN | {"messages": messages(f"<video>{MENU}", "<think>…</think><answer>B</answer>")}, CHOICE),
+            (IN | {"messages": messages("<video>How many?", "")[:1], "solution": "3"}, NUMBER),
+            (IN | {"messages": messages([{"type": "video"}, *text("Who?")], text("a man"))}, WORDS),
+            ({"messages": messages(PARTS, text("a man"))}, WORDS),
+            (IN | {"messages": messages("<video>How many?", "\\boxed{3}")}, NUMBER),
+            (IN | {"messages": messages("<video>Who?", "")[:1], "answer": "a man"}, WORDS),
         ],
     ),
     "LLaVA": (
         "conversations",
         [
-            ({"id": "x", "conversations": llava("<image>\nWho?", "a man"), "video": VIDEO}, WORDS),
-            (
-                {"id": "x", "conversations": llava(f"<image>\n{MENU}\n{LETTER_ONLY}", "B"), "video": VIDEO},
-                CHOICE,
-            ),
-            ({"id": "x", "conversations": llava(f"{MENU}\n{IN_FULL}", "B. Bob."), "video": VIDEO}, CHOICE),
+            (OF | {"id": "x", "conversations": llava("<image>\nWho?", "a man")}, WORDS),
+            (OF | {"id": "x", "conversations": llava(f"<image>\n{MENU}\n{LETTER_ONLY}", "B")}, CHOICE),
+            (OF | {"id": "x", "conversations": llava(f"{MENU}\n{IN_FULL}", "B. Bob.")}, CHOICE),
         ],
     ),
-    "ShareGPT": (
-        "conversations",
-        [({"conversations": llava("<video>Who?", "a man"), "videos": [VIDEO]}, WORDS)],
-    ),
+    "ShareGPT": ("conversations", [(IN | {"conversations": llava("<video>Who?", "a man")}, WORDS)]),
     "VideoKR": (
         "videokr",
         [
+            (KR | {"options": ["Ann", "Bob"], "solution": "<answer>B</answer>"}, CHOICE),
+            (KR | {"question": "<video>Who?", "options": {"A": "Ann", "B": "Bob"}}, CHOICE),
+            (KR | {"options": [], "solution": "a man"}, WORDS),
             (
-                {
-                    "question": "Who?",
-                    "options": ["Ann", "Bob"],
-                    "solution": "<answer>B</answer>",
-                    "videos": [VIDEO],
-                },
+                KR
+                | {"options": {"A": "Ann", "B": "Bob", "C": None}, "videos": [OF]}
+                | {"problem_type": "Multiple Choice"},
                 CHOICE,
             ),
-            (
-                {
-                    "question": "<video>Who?",
-                    "options": {"A": "Ann", "B": "Bob"},
-                    "solution": "B",
-                    "videos": [VIDEO],
-                },
-                CHOICE,
-            ),
-            ({"question": "Who?", "options": [], "solution": "a man", "videos": [VIDEO]}, WORDS),
-            (
-                {
-                    "question": "Who?",
-                    "options": {"A": "Ann", "B": "Bob", "C": None},
-                    "solution": "B",
-                    "videos": [{"video": VIDEO}],
-                    "problem_type": "Multiple Choice",
-                },
-                CHOICE,
-            ),
-            (
-                {"question": "Who?", "options": "A. Ann\nB. Bob", "solution": "B", "videos": [VIDEO]},
-                CHOICE,
-            ),
+            (KR | {"options": "A. Ann\nB. Bob"}, CHOICE),
         ],
     ),
     "Open-o3": (
@@ -164,23 +112,19 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
             (STGR | {"task": "General video QA MCQ", "question": MENU, "answer": "B"}, CHOICE),
             (
                 STGR | {"task": "temporal QA", "answer": "From <t>1.0</t>s to <t>2.5</t>s"},
-                ("Who?", "temporal grounding", (), "1 to 2.5"),
+                ("Who?", *SPAN[1:]),
             ),
         ],
     ),
     "Time-R1": (
         "temporal-grounding",
         [
-            ({"qid": "a|1", "video": VIDEO, "sentence": "a man walks", "timestamp": [1.0, 2.5]}, SPAN),
-            ({"video": VIDEO, "description": "a man walks", "timestamps": [1.0, 2.5]}, SPAN),
+            (OF | {"qid": "a|1", "sentence": WALK, "timestamp": WINDOW}, SPAN),
+            (OF | {"description": WALK, "timestamps": WINDOW}, SPAN),
             (
-                {
-                    "source": "cosmo_cap",
-                    "video_path": VIDEO,
-                    "query": "a man walks",
-                    "span": [[1.0, 2.5], [4, 5]],
-                    "answer": "The event happens in 1.0 - 2.5 seconds.",
-                },
+                PATH
+                | {"source": "cosmo_cap", "query": WALK, "span": WINDOWS}
+                | {"answer": "The event happens in 1.0 - 2.5 seconds."},
                 SPANS,
             ),
         ],
@@ -189,39 +133,21 @@ SHAPES: dict[str, tuple[str, list[tuple[Mapping[str, Any], tuple[object, ...]]]]
         "timelens-100k",
         [
             (
-                {
-                    "source": "cosmo_cap",
-                    "video_path": VIDEO,
-                    "duration": 9.5,
-                    "events": [{"query": "a man walks", "span": [[1.0, 2.5], [4.0, 5.0]]}],
-                },
+                PATH | {"source": "cosmo_cap", "duration": 9.5, "events": [{"query": WALK, "span": WINDOWS}]},
                 SPANS,
             )
         ],
     ),
     "QVHighlights": (
         "qvhighlights",
-        [
-            (
-                {
-                    "qid": 1,
-                    "query": "a man walks",
-                    "vid": "v/x",
-                    "relevant_windows": [[1.0, 2.5], [4.0, 5.0]],
-                },
-                SPANS,
-            )
-        ],
+        [({"qid": 1, "query": WALK, "vid": "v/x", "relevant_windows": WINDOWS}, SPANS)],
     ),
     "TinyLLaVA-Video-R1": (
         "tinyllava-video-r1",
         [
             (
-                {
-                    "problem": f"{MENU}\n{IN_FULL}",
-                    "solution": "<answer>B</answer>",
-                    "video_filename": f"./{VIDEO}",
-                },
+                {"problem": f"{MENU}\n{IN_FULL}", "solution": "<answer>B</answer>"}
+                | {"video_filename": f"./{VIDEO}"},
                 CHOICE,
             )
         ],
@@ -238,14 +164,8 @@ IMAGE_ROWS = {
     | {"images": [{"path": IMAGE}]},
     "messages": {"messages": messages("<image>Who?", "a man"), "images": [IMAGE]},
     "LLaVA": {"image": IMAGE, "conversations": llava("<image>\nWho?", "a man")},
-    "Video-R1": {
-        "problem_id": 2,
-        "path": IMAGE,
-        "data_type": "image",
-        "problem": "Who?",
-        "solution": "<answer>a man</answer>",
-        "problem_type": "free-form",
-    },
+    "Video-R1": {"problem_id": 2, "path": IMAGE, "data_type": "image", "problem_type": "free-form"}
+    | {"problem": "Who?", "solution": "<answer>a man</answer>"},
     "own table": {"image_path": IMAGE, "question": "Who?", "answer": "a man"},
     "own table of both": {"video": None, "image": IMAGE, "question": "Who?", "answer": "a man"},
 }
@@ -264,13 +184,13 @@ def test_image_rows(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_published_shape(root: Path, name: str, suffix: str) -> None:
     recipe, cases = SHAPES[name]
-    for row, (text, kind, options, answer) in cases:
+    for row, (asked, kind, options, answer) in cases:
         found, chosen = read(root, [row], suffix)
         assert not found.failures
         assert chosen == recipe
         ((_, question),) = found.questions
         assert question.video == VIDEO
-        assert (question.question, question.problem_type) == (text, kind)
+        assert (question.question, question.problem_type) == (asked, kind)
         assert (question.options, question.answer) == (options, answer)
 
 
