@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,10 +13,10 @@ import pytest
 
 from strive_data.demo.draw import write_world
 from tests.strive_data.build.killed_build import command, killed_after, stopped_when
+from tests.strive_data.build.test_resume import content
 from tests.strive_data.made.engine import write_annotation
 
 ROOT = Path(__file__).parents[3]
-TIMES = ("seconds", "stage_seconds", "sha256")
 SHARDS = ["--set", "shard.max_samples=3"]
 
 
@@ -31,12 +30,6 @@ def wanted(world: Path) -> dict[str, object]:
     """What an uninterrupted build leaves."""
     assert killed_after(command(world, world.parent / "wanted", *SHARDS, "--workers", 1), 600) == 0
     return content(world.parent / "wanted")
-
-
-def content(folder: Path) -> dict[str, object]:
-    files: dict[str, object] = {path.name: path.read_bytes() for path in folder.iterdir()}
-    record = json.loads((folder / "run.json").read_text())
-    return files | {"run.json": {name: value for name, value in record.items() if name not in TIMES}}
 
 
 @pytest.mark.slow

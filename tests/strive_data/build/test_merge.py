@@ -22,21 +22,16 @@ from strive_data.config import BuildSettings
 from strive_data.errors import DamagedError, FailureKind, StriveError, UsageError
 from strive_data.inspect.report import Selection, write_report
 from strive_data.inspect.tables import build_overview
-from strive_data.schema import FailedRow
 from strive_data.shards.build_state import read_build_state
 from strive_data.shards.reader import ShardSet
 from strive_data.shards.writer import failures_table
 from tests.strive_data.made.builds import write_build as write_any_build
-from tests.strive_data.made.samples import a_sample, build_settings
+from tests.strive_data.made.samples import a_failure, a_sample, build_settings
 
 
 def part(folder: Path, *rows: tuple[str, FailureKind]) -> Path:
     folder.mkdir()
-    failures = [
-        FailedRow(sample_id=name, row=4, video="v.mp4", stage="decode", kind=kind, message="died")
-        for name, kind in rows
-    ]
-    failures_table(failures).write_parquet(folder / "failures.parquet")
+    failures_table([a_failure(name, kind) for name, kind in rows]).write_parquet(folder / "failures.parquet")
     return folder
 
 
@@ -63,19 +58,13 @@ def test_builds_without_a_failure_give_none(tmp_path: Path) -> None:
 write_build = partial(write_any_build, a_shard=2)
 
 
-def failure(sample_id: str, message: str = "died") -> FailedRow:
-    return FailedRow(
-        sample_id=sample_id, row=4, video="v.mp4", stage="decode", kind=FailureKind.CRASH, message=message
-    )
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("parts")
     return [
-        write_build(folder / "a", [a_sample(n) for n in "abc"], failures=[failure("x")]),
+        write_build(folder / "a", [a_sample(n) for n in "abc"], failures=[a_failure("x")]),
         write_build(folder / "b", [a_sample(n, count=12) for n in "defgh"]),
-        write_build(folder / "c", [a_sample("i")], failures=[failure("y")]),
+        write_build(folder / "c", [a_sample("i")], failures=[a_failure("y")]),
     ]
 
 
@@ -162,8 +151,8 @@ def test_samples_that_two_builds_hold_are_refused(parts: list[Path], tmp_path: P
 
 
 def test_failures_go_where_another_part_has_the_sample(parts: list[Path], tmp_path: Path) -> None:
-    again = replace(failure("c"), kind=FailureKind.DUPLICATE_ID, stage="annotation")
-    rows = [failure("a"), failure("x"), again]
+    again = replace(a_failure("c"), kind=FailureKind.DUPLICATE_ID, stage="annotation")
+    rows = [a_failure("a"), a_failure("x"), again]
     other = write_build(tmp_path / "other", [a_sample("q")], failures=rows)
     counts, resolved = merge_builds([parts[0], other], tmp_path / "all")
     assert (counts["failures"], resolved) == (2, 1)
@@ -256,7 +245,7 @@ def test_builds_that_cannot_be_joined_are_refused(
 
 
 def test_parts_without_samples_and_an_empty_goal_are_fine(parts: list[Path], tmp_path: Path) -> None:
-    nothing = write_build(tmp_path / "nothing", [], failures=[failure("x"), failure("w")])
+    nothing = write_build(tmp_path / "nothing", [], failures=[a_failure("x"), a_failure("w")])
     (tmp_path / "all").mkdir()
     counts, _ = merge_builds([nothing, parts[0]], tmp_path / "all")
     assert (counts["samples"], counts["failures"]) == (3, 2)
@@ -270,7 +259,7 @@ def strive_data(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_builds_are_joined_verified_and_found_damaged(tmp_path: Path) -> None:
     first = write_any_build(tmp_path / "a", [a_sample("1"), a_sample("2")])
-    second = write_any_build(tmp_path / "b", [a_sample("3")], failures=[failure("2")])
+    second = write_any_build(tmp_path / "b", [a_sample("3")], failures=[a_failure("2")])
     out = tmp_path / "all"
     joined = strive_data("merge", first, second, "--out", out)
     assert (joined.returncode, joined.stderr) == (0, "")

@@ -52,12 +52,8 @@ def built(world: Path) -> tuple[Path, BuildSummary, Notes]:
 
 def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSummary, Notes]) -> None:
     out, summary, observer = built
-    assert (
-        summary.counts["samples"],
-        summary.counts["videos"],
-        summary.counts["shards"],
-        summary.failures,
-    ) == (8, 4, 2, ())
+    held = [summary.counts[name] for name in ("samples", "videos", "shards")]
+    assert (held, summary.failures) == ([8, 4, 2], ())
     counts = ProgressCounts(observer.totals)
     for done in observer.done:
         counts.add(done)
@@ -83,24 +79,12 @@ def test_files_are_those_of_the_contract_and_nothing_else(built: tuple[Path, Bui
     run = json.loads((built[0] / "run.json").read_text())
     sizes = [(built[0] / f"shard-00000{i}.tar").stat().st_size for i in range(2)]
     stored = pl.read_parquet(built[0] / "samples.parquet")["stored"].sum()
-    assert run["counts"] == {
-        "samples": 8,
-        "videos": 4,
-        "tried_videos": 4,
-        "shards": 2,
-        "failures": 0,
-        "candidates": 8 * 16,
-        "frames": stored,
-        "bytes": sum(sizes),
-    }
+    counted = {"samples": 8, "videos": 4, "tried_videos": 4, "shards": 2, "failures": 0}
+    assert run["counts"] == counted | {"candidates": 8 * 16, "frames": stored, "bytes": sum(sizes)}
     assert run["failures_by_kind"] == {}
     assert min(run["stage_seconds"].values()) > 0
-    assert run["files"].keys() == set(names) - {
-        "run.json",
-        "videos.json",
-        "shard-000000.tar",
-        "shard-000001.tar",
-    }
+    unlisted = {"run.json", "videos.json", "shard-000000.tar", "shard-000001.tar"}
+    assert run["files"].keys() == set(names) - unlisted
     assert run["settings"]["sampler"]["frames"] == 4
 
 
@@ -178,13 +162,9 @@ def test_new_questions_on_kept_videos_cost_no_decoding_and_no_image_model(
     again, _ = run(new, tmp_path / "again", cache=cache)
     assert again.cached_videos == again.counts["videos"] == 4  # a kept video has no pixels to decode
     assert files_of(tmp_path / "again") == files_of(tmp_path / "plain")
+    other = replace(SETTINGS, decode=DecodeSettings(candidates=8))
     with pytest.raises(RuntimeError, match="the image model was run"):  # negative control
-        run(
-            new,
-            tmp_path / "control",
-            settings=replace(SETTINGS, decode=DecodeSettings(candidates=8)),
-            cache=cache,
-        )
+        run(new, tmp_path / "control", settings=other, cache=cache)
 
 
 def test_a_damaged_entry_is_named_and_made_again(
@@ -210,7 +190,6 @@ def test_grouping_and_stored_embeddings_reach_tables_and_shards(world: Path, tmp
     assert frames["cluster"].null_count() == 0
     assert frames.group_by("sample_id").agg(pl.col("cluster").n_unique())["cluster"].to_list() == [2] * 8
     embeds = ShardSet.open(tmp_path / "out").read(0).embeds
-    assert embeds is not None
     assert embeds.shape == (16, 64)
     assert np.linalg.norm(embeds.astype(float), axis=1) == pytest.approx(np.ones(16), abs=1e-3)
 
@@ -261,22 +240,10 @@ def test_all_real_questions_are_built_and_every_bad_row_has_its_reason(
 ) -> None:
     files = [shared_data / "questions.jsonl", shared_data / "bad_rows.jsonl"]
     summary, _ = run(files, tmp_path / "out", settings=REAL, workers=2)
-    assert (summary.counts["samples"], summary.counts["videos"], summary.counts["tried_videos"]) == (
-        26,
-        11,
-        12,
-    )
+    assert [summary.counts[name] for name in ("samples", "videos", "tried_videos")] == [26, 11, 12]
     failures = pl.read_parquet(tmp_path / "out" / "failures.parquet")
-    assert failures.select("row", "kind").rows() == [
-        (26, "missing"),
-        (27, "no_moov"),
-        (28, "bad_row"),
-        (29, "bad_row"),
-        (30, "bad_row"),
-        (31, "bad_row"),
-        (32, "duplicate_id"),
-        (33, "outside_root"),
-    ]
+    kinds = ["missing", "no_moov", *["bad_row"] * 4, "duplicate_id", "outside_root"]
+    assert failures.select("row", "kind").rows() == list(enumerate(kinds, 26))
     assert failures["message"].n_unique() == 8
     frames = pl.read_parquet(tmp_path / "out" / "frames.parquet")
     ordered = frames.group_by("sample_id", maintain_order=True).agg(pl.col("time").diff().drop_nulls().min())

@@ -4,6 +4,7 @@ import io
 import re
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -72,22 +73,13 @@ GOOD = VideoDone(questions=3, frames=128, written_bytes=2_500_000, shards=1, sec
 BAD = VideoDone(questions=2, failures={FailureKind.TIMEOUT: 2})
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def shown(*, terminal: bool) -> tuple[BuildProgress, Clock, io.StringIO]:
-    written, clock = io.StringIO(), Clock()
+def shown(*, terminal: bool) -> tuple[BuildProgress, SimpleNamespace, io.StringIO]:
+    """What shows it, a clock that is set by hand, and what is written."""
+    written, clock = io.StringIO(), SimpleNamespace(now=100.0)
     console = Console(
         file=written, force_terminal=terminal, width=100, color_system=None, legacy_windows=False
     )
-    return BuildProgress(console, clock), clock, written
+    return BuildProgress(console, lambda: clock.now), clock, written
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -49,7 +49,7 @@ class Killed(FakeEngine):
 
 def run(
     annotation: Path,
-    out: Path,
+    out: Path | str,
     engine: FakeEngine | None = None,
     *,
     retry: bool = False,
@@ -212,19 +212,15 @@ def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (1, held["bytes"])
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    before = {"shards": 1, "written_bytes": held["bytes"]}
-    assert replace(seen.totals, notes=()) == ProgressTotals(
-        videos=3, questions=4, videos_done=1, questions_done=1, **before
-    )
+    before = ProgressTotals(videos=3, questions=4, videos_done=1, questions_done=1, shards=1)
+    assert replace(seen.totals, notes=()) == replace(before, written_bytes=held["bytes"])
     held = counts_of(out)
     assert seen.end == (held["shards"], held["bytes"]) == (2, held["bytes"])
     with annotation.open("a") as file:
         file.write("{}\n")
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    before = {"shards": 2, "written_bytes": held["bytes"]}
-    assert replace(seen.totals, notes=()) == ProgressTotals(
-        videos=3, questions=4, videos_done=2, questions_done=3, failures=1, **before
-    )
+    before = replace(before, videos_done=2, questions_done=3, failures=1, shards=2)
+    assert replace(seen.totals, notes=()) == replace(before, written_bytes=held["bytes"])
 
 
 def test_a_build_without_a_shard_may_start_again_with_other_settings_and_be_killed(tmp_path: Path) -> None:
@@ -330,9 +326,7 @@ def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:
     tar = out / "shard-000001.tar"
     whole = tar.read_bytes()
     tar.write_bytes(whole[:-1])
-    with pytest.raises(
-        DamagedError, match=rf"shard-000001.tar has {len(whole) - 1} bytes, its manifest says"
-    ):
+    with pytest.raises(DamagedError, match=rf"shard-000001.tar has {len(whole) - 1} bytes"):
         run(annotation, out)
     tar.unlink()
     with pytest.raises(DamagedError, match=r"shard-000001.tar is missing"):

@@ -22,12 +22,12 @@ from strive_data.build.summary import (
 from strive_data.config import FailureSettings, ScoreSettings
 from strive_data.engines.engine import jobs_of
 from strive_data.errors import FailureKind, SampleError, UsageError
-from strive_data.schema import FailedRow, failed_row, question_hash
+from strive_data.schema import failed_row, question_hash
 from strive_data.shards.build_state import BuildState
 from strive_data.shards.manifest import Manifest
 from strive_data.shards.writer import ShardStream
 from tests.strive_data.made.engine import SETTINGS, FakeEngine, Notes
-from tests.strive_data.made.samples import a_question
+from tests.strive_data.made.samples import a_failure, a_question
 
 
 def some_work() -> PendingJobs:
@@ -88,10 +88,7 @@ def test_a_count_holds_from_the_first_row() -> None:
 def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> None:
     limits = FailureLimits(FailureSettings(max_count=3))
     kinds = [FailureKind.NO_MOOV, FailureKind.MISSING, FailureKind.MISSING, FailureKind.MISSING]
-    rows = [
-        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
-        for i, kind in enumerate(kinds)
-    ]
+    rows = [a_failure(str(i), kind, message=f"m{i}") for i, kind in enumerate(kinds)]
     limits.add(2, rows[:2])
     with pytest.raises(TooManyFailuresError) as raised:
         limits.add(2, rows[2:])
@@ -107,22 +104,15 @@ def test_the_summary_names_each_kind_with_its_first_row_and_the_ways_out() -> No
         FailureLimits(FailureSettings(min_rows=1)).add(2, rows[2:])
 
 
-def test_frames_that_are_too_large_point_to_the_limit_of_pixels() -> None:
-    row = FailedRow(sample_id="0", row=0, video="v", stage="decode", kind=FailureKind.OOM, message="m")
-    assert "decode.max_source_pixels" in failure_lines([row])[-1]
-
-
-def test_failures_are_summed_up_with_the_first_of_each_kind_and_the_most_frequent_kinds_cause() -> None:
-    kinds = [FailureKind.BAD_ROW, FailureKind.TIMEOUT, FailureKind.TIMEOUT]
-    rows = [
-        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=kind, message=f"m{i}")
-        for i, kind in enumerate(kinds)
-    ]
-    assert failure_lines(rows) == [
-        "  2 timeout, for example m1",
-        "  1 bad_row, for example m0",
-        "  check the speed of the storage, or raise decode.timeout_seconds",
-    ]
+@pytest.mark.parametrize(
+    ("kinds", "says"),
+    [
+        ((FailureKind.OOM,), "decode.max_source_pixels"),
+        ((FailureKind.BAD_ROW, FailureKind.TIMEOUT, FailureKind.TIMEOUT), "decode.timeout_seconds"),
+    ],
+)
+def test_the_most_frequent_kind_decides_what_to_try(kinds: tuple[FailureKind, ...], says: str) -> None:
+    assert says in failure_lines([a_failure(str(i), kind) for i, kind in enumerate(kinds)])[-1]
     assert failure_lines([]) == []
 
 
@@ -187,17 +177,9 @@ def test_damaged_videos_are_named_the_worst_first() -> None:
 
 
 def test_it_says_what_was_there_what_changed_and_what_failed() -> None:
-    failures = tuple(
-        FailedRow(sample_id=str(i), row=i, video="v", stage="decode", kind=FailureKind.OOM, message="m")
-        for i in range(12)
-    )
-    lines = list(
-        summary_lines(
-            replace(DONE, resumed=3, failures=failures, cached_videos=1, versions={"av": ("1", "2")}),
-            OUT,
-            CACHE,
-        )
-    )
+    failures = tuple(a_failure(str(i), FailureKind.OOM, message="m") for i in range(12))
+    again = replace(DONE, resumed=3, failures=failures, cached_videos=1, versions={"av": ("1", "2")})
+    lines = list(summary_lines(again, OUT, CACHE))
     assert lines[0].startswith("out: started with av 1, now 2")
     assert lines[1] == "cache: 1 of 4 videos came from the cache"
     assert lines[2] == "out: 3 samples kept from earlier starts"
@@ -241,12 +223,8 @@ def test_settled_rows_are_left_out() -> None:
         failed={"2": failed_row((1, questions[1]), "decode", SampleError(FailureKind.OOM, ""))},
     )
     pending = plan_pending_jobs(rows, state, ROOT)
-    assert (ids(pending.jobs), pending.settled, pending.questions, pending.videos) == (
-        [("a", ["3"]), ("c", ["4"])],
-        set(),
-        2,
-        3,
-    )
+    assert ids(pending.jobs) == [("a", ["3"]), ("c", ["4"])]
+    assert (pending.settled, pending.questions, pending.videos) == (set(), 2, 3)
     again = plan_pending_jobs(rows, state, ROOT, retry_failed=True)
     assert (ids(again.jobs), again.attempt) == ([("b", ["2"]), ("a", ["3"]), ("c", ["4"])], 1)
 
@@ -275,11 +253,8 @@ def test_a_video_in_which_a_shard_ended_is_decoded_whole_and_first() -> None:
     )
     state = BuildState(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
     pending = plan_pending_jobs(rows, state, ROOT)
-    assert (ids(pending.jobs), pending.settled, pending.questions) == (
-        [("a", ["1", "3"]), ("b", ["2"])],
-        {"1"},
-        2,
-    )
+    assert ids(pending.jobs) == [("a", ["1", "3"]), ("b", ["2"])]
+    assert (pending.settled, pending.questions) == ({"1"}, 2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,20 @@ from strive_data.common.files import write_json
 from strive_data.common.settings import fingerprint, load
 from strive_data.config import BuildSettings
 from strive_data.errors import FailureKind, UsageError
-from strive_data.schema import FailedRow
 from tests.strive_data.made.builds import rewrite_run, write_build
-from tests.strive_data.made.samples import a_sample, build_settings
+from tests.strive_data.made.samples import a_failure, a_sample, build_settings
 
-FLIPS_PER_FILE = 16
+FLIPS_PER_FILE = 6
 TABLES = ("samples", "frames", "failures", "index")
 SHARD_FILES = [f"shard-000000.{kind}" for kind in ("json", "tar", "samples.parquet", "frames.parquet")]
-FAILURE = FailedRow(
-    sample_id="9", row=4, video="v.mp4", stage="decode", kind=FailureKind.CRASH, message="died"
-)
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = [a_sample(name) for name in ("a", "b", "c.c")]
-    return write_build(tmp_path_factory.mktemp("verify") / "sound", samples, failures=[FAILURE], a_shard=2)
+    return write_build(
+        tmp_path_factory.mktemp("verify") / "sound", samples, failures=[a_failure()], a_shard=2
+    )
 
 
 @pytest.fixture
@@ -74,20 +71,16 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     ["run.json", "build.json", "tail.json", *(f"{table}.parquet" for table in TABLES), *SHARD_FILES],
 )
 def test_every_flipped_byte_is_found_and_its_file_named(build: Path, name: str) -> None:
-    check_flips(build / name, build)
-
-
-def check_flips(path: Path, folder: Path) -> None:
     """Flip bits at the ends and at random places, one at a time; each is found, and the file named."""
-    generator = np.random.default_rng(sum(path.name.encode()))
+    path = build / name
+    generator = np.random.default_rng(sum(name.encode()))
     size, content = path.stat().st_size, path.read_bytes()
-    places = [0, size - 1, *generator.integers(0, size, FLIPS_PER_FILE).tolist()]
-    for at in places:
+    for at in [0, size - 1, *generator.integers(0, size, FLIPS_PER_FILE).tolist()]:
         flip(path, at, int(generator.integers(8)))
-        problems = verify_build(folder, workers=1).problems
-        assert any(problem.file == path.name for problem in problems), (path.name, at)
+        problems = verify_build(build, workers=1).problems
+        assert any(problem.file == name for problem in problems), at
         path.write_bytes(content)
-    assert not verify_build(folder, workers=1).problems
+    assert not verify_build(build, workers=1).problems
 
 
 def test_a_flipped_byte_of_a_shard_is_placed(build: Path) -> None:
@@ -240,7 +233,7 @@ def test_a_record_that_cannot_be_used_is_the_one_problem(build: Path, content: b
 
 
 def test_a_second_row_of_a_sample_is_a_failure_of_its_own(tmp_path: Path) -> None:
-    again = replace(FAILURE, sample_id="a", kind=FailureKind.DUPLICATE_ID, stage="annotation")
+    again = a_failure("a", FailureKind.DUPLICATE_ID, stage="annotation")
     assert problems_of(write_build(tmp_path / "b", [a_sample("a")], failures=[again])) == ""
 
 

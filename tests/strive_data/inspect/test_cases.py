@@ -34,9 +34,7 @@ def test_windows_in_seconds_become_ranges_of_two_second_clips(tmp_path):
 def test_files_that_are_not_as_published_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"cannot read .*highlight_val_release.jsonl"):
         read_qvhighlights(tmp_path)
-    with pytest.raises(
-        UsageError, match="line 1: no 'relevant_windows'; expected qid, vid, relevant_windows"
-    ):
+    with pytest.raises(UsageError, match="line 1: no 'relevant_windows'"):
         read_qvhighlights(qvhighlights_folder(tmp_path / "a", [{"qid": 1, "vid": "v"}], [SCORES]))
     with pytest.raises(UsageError, match="query 7 is not in highlight_val_release"):
         read_qvhighlights(qvhighlights_folder(tmp_path / "b", [TRUTH | {"qid": 8}], [SCORES]))
@@ -46,15 +44,11 @@ def test_files_that_are_not_as_published_are_refused(tmp_path):
         read_qvhighlights(folder)
 
 
-def test_all_real_queries_are_read(shared_data):
-    folder = shared_data / "frame_relevance" / "qvhighlights"
-    if not folder.is_dir():
-        pytest.skip(f"no real relevance scores: {folder} is absent")
-    cases = read_qvhighlights(folder)
-    assert len(cases) == 1550
-    assert len({case.video_id for case in cases}) == 1519
-    assert all(0 <= a < b <= len(case.scores) for case in cases for a, b in case.moments)
-    assert sum(len(case.moments) for case in cases) == 2803
+def test_all_real_queries_are_read(qvhighlights):
+    assert len(qvhighlights) == 1550
+    assert len({case.video_id for case in qvhighlights}) == 1519
+    assert all(0 <= a < b <= len(case.scores) for case in qvhighlights for a, b in case.moments)
+    assert sum(len(case.moments) for case in qvhighlights) == 2803
 
 
 def without_evidence(sample):

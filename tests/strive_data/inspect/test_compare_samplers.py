@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import SettingsError
-from strive_data.inspect.cases import Case, read_qvhighlights
+from strive_data.inspect.cases import Case
 from strive_data.inspect.compare_samplers import (
     METRICS,
     STORED,
@@ -46,19 +46,23 @@ def test_a_row_for_each_sampler_noise_frames_and_variants():
     assert table.filter(variants=1)["overlap"].null_count() == 8
 
 
-def test_equals_drawing_and_measuring_one_by_one():
+def assert_measured_alone(table, cases, drawn):
+    """The table's one row has the means over cases that are drawn and measured one by one."""
+    alone = [measure(d[None], [c.moments], len(c.scores)) for d, c in zip(drawn, cases, strict=True)]
+    for metric in METRICS:
+        assert table[metric].item() == pytest.approx(np.mean([own[metric][0] for own in alone]))
+
+
+@pytest.mark.parametrize("drawn_offsets", [False, True], ids=["middle", "phases of training"])
+def test_equals_drawing_and_measuring_one_by_one(drawn_offsets):
     # Two lengths, so that cases are grouped and put back.
     cases = peaked_cases(6, 30) + peaked_cases(5, 41)
     cases = [cases[i] for i in (3, 9, 0, 10, 5, 6, 1, 2, 7, 4, 8)]
-    table = compare(
-        cases, Comparison(samplers=("comb",), frames=(4,), variants=(3,), noise=(0,), resamples=5)
-    )
+    given = {"frames": (4,), "variants": (3,), "noise": (0,), "resamples": 5, "drawn_offsets": drawn_offsets}
     chosen = SamplerSettings(frames=4, variants=3)
-    alone = [
-        measure(draw("comb", c.scores, chosen, offset=0.5)[None], [c.moments], len(c.scores)) for c in cases
-    ]
-    for metric in METRICS:
-        assert table[metric].item() == pytest.approx(np.mean([own[metric][0] for own in alone]))
+    offsets = [comb_offset(0, c.sample_id, 0) if drawn_offsets else 0.5 for c in cases]
+    drawn = [draw("comb", c.scores, chosen, offset=at) for c, at in zip(cases, offsets, strict=True)]
+    assert_measured_alone(compare(cases, Comparison(samplers=("comb",), **given)), cases, drawn)
 
 
 def test_clear_scores_help_and_noise_takes_it_away():
@@ -76,28 +80,9 @@ def test_clear_scores_help_and_noise_takes_it_away():
 def test_the_table_is_the_same_every_time_and_hangs_on_the_seed():
     cases = peaked_cases()
     assert compare(cases, SMALL).equals(compare(cases, SMALL))
-    other = Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5, seed=1)
     first = Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5)
+    other = replace(first, seed=1)
     assert compare(cases, other)["precision"].item() != compare(cases, first)["precision"].item()
-
-
-def test_drawn_phases_are_those_of_training():
-    cases = peaked_cases(12)
-    comparison = Comparison(
-        samplers=("comb",), frames=(4,), variants=(2,), noise=(0,), resamples=5, drawn_offsets=True
-    )
-    chosen = SamplerSettings(frames=4, variants=2)
-    alone = [
-        measure(
-            draw("comb", c.scores, chosen, offset=comb_offset(0, c.sample_id, 0))[None],
-            [c.moments],
-            len(c.scores),
-        )
-        for c in cases
-    ]
-    for metric in METRICS:
-        expected = np.mean([own[metric][0] for own in alone])
-        assert compare(cases, comparison)[metric].item() == pytest.approx(expected)
 
 
 def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
@@ -116,10 +101,7 @@ def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
         drawn = [
             draw(name, c.scores, chosen, offset=0.5, embeddings=c.embeddings, times=c.times) for c in cases
         ]
-        alone = [measure(d[None], [c.moments], len(c.scores)) for d, c in zip(drawn, cases, strict=True)]
-        for metric in METRICS:
-            grouped = table.filter(sampler=text)[metric].item()
-            assert grouped == pytest.approx(np.mean([own[metric][0] for own in alone]))
+        assert_measured_alone(table.filter(sampler=text), cases, drawn)
         assert table["largest_gap"].n_unique() == 2
         with pytest.raises(SettingsError, match="got no frame embeddings"):
             compare(plain, comparison)
@@ -166,14 +148,6 @@ PUBLISHED = {
 }
 PUBLISHED_GUMBEL = (0.821, 0.440, 0.763, 0.888)
 COLUMNS = ("moment_recall", "largest_gap", "worst_recall", "union_recall")
-
-
-@pytest.fixture(scope="module")
-def qvhighlights(shared_data):
-    folder = shared_data / "frame_relevance" / "qvhighlights"
-    if not folder.is_dir():
-        pytest.skip(f"no real relevance scores: {folder} is absent")
-    return read_qvhighlights(folder)
 
 
 def judged(cases, samplers):
@@ -263,9 +237,7 @@ def test_by_hand():
         "union_recall": 2 / 3,
         "overlap": 0,
     }
-    assert {name: pytest.approx(values.tolist()) for name, values in measured.items()} == {
-        name: [value] for name, value in expected.items()
-    }
+    assert {name: values.item() for name, values in measured.items()} == pytest.approx(expected)
     assert tuple(measured) == METRICS
 
 

@@ -22,13 +22,13 @@ from strive_data.inspect.report import (
     write_report,
 )
 from strive_data.inspect.tables import equal_variants, evidence_beyond
-from strive_data.schema import FailedRow, Sample
+from strive_data.schema import Sample
 from strive_data.score import FrameScores
 from strive_data.shards.format import encode_frames, encode_jpeg, jpeg_size
 from strive_data.shards.reader import ShardSet
 from tests.strive_data.made.browser import browser, measure
 from tests.strive_data.made.builds import write_build
-from tests.strive_data.made.samples import a_question, a_sample, some_candidates
+from tests.strive_data.made.samples import a_failure, a_question, a_sample, some_candidates
 
 
 def sections(page: Path) -> list[str]:
@@ -78,17 +78,7 @@ def test_a_large_frame_is_embedded_smaller_and_a_small_one_keeps_its_bytes() -> 
 
 
 def test_failures_and_damage_come_first(tmp_path: Path) -> None:
-    failures = [
-        FailedRow(
-            sample_id=f"x{row}",
-            row=row,
-            video="v",
-            stage="decode",
-            kind=FailureKind.NO_MOOV,
-            message="cut <off>",
-        )
-        for row in range(3)
-    ]
+    failures = [a_failure(f"x{i}", FailureKind.NO_MOOV, message="cut <off>") for i in range(3)]
     damaged = a_sample("1")
     object.__setattr__(damaged.meta, "info", replace(damaged.meta.info, decode_errors=24))
     build = write_build(tmp_path / "build", [damaged, a_sample("2")], failures=failures)
@@ -180,9 +170,9 @@ def test_text_of_strangers_is_escaped(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
-    build = write_build(tmp_path / "build", [a_sample(f"s{i}", count=64) for i in range(200)])
+    build = write_build(tmp_path / "build", [a_sample(f"s{i}", count=64) for i in range(80)])
     peaks = []
-    for limit in (20, 20, 200):  # the first call also imports modules
+    for limit in (20, 20, 80):  # the first call also imports modules
         tracemalloc.start()
         write_report(build, tmp_path / "r.html", Selection(limit=limit))
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -21,9 +21,8 @@ from strive_data.inspect.tables import (
     table_rows,
     write_rows,
 )
-from strive_data.schema import FailedRow
 from tests.strive_data.made.builds import write_build
-from tests.strive_data.made.samples import a_sample
+from tests.strive_data.made.samples import a_failure, a_sample
 
 ROWS = {
     "name": ['with "quotes", and comma', "line\nbreak", None],
@@ -108,8 +107,6 @@ def test_lists_and_text_can_be_asked_for(build: Path) -> None:
 def test_one_sample_of_any_table(build: Path) -> None:
     assert select_rows(build, "frames", sample="s2").collect().height == 12
     assert select_rows(build, "index", sample="s2").collect().height == 1
-    with pytest.raises(SettingsError, match="unknown sample 's9'"):
-        select_rows(build, "frames", sample="s9")
 
 
 @pytest.mark.parametrize(
@@ -196,14 +193,7 @@ def test_what_is_printed_fits_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    failure = FailedRow(
-        sample_id="9",
-        row=4,
-        video="v" * 90,
-        stage="decode",
-        kind=FailureKind.NO_MOOV,
-        message="cut off " * 30,
-    )
+    failure = a_failure(video="v" * 90, message="cut off " * 30)
     build = write_build(tmp_path / "b", [a_sample("1"), a_sample("2")], failures=[failure])
     texts = [build_overview(build), sample_overview(build, "1")]
     texts += [table_rows(build, table) for table in ("samples", "frames", "failures", "index")]
@@ -212,19 +202,23 @@ def test_what_is_printed_fits_the_terminal(
     assert "".join(table_rows(build, "failures").split()).count("cutoff" * 30) == (columns < 200)
 
 
-def test_unknown_names_are_refused_with_a_suggestion(build: Path, tmp_path: Path) -> None:
+def test_unknown_names_samples_and_folders_are_refused(build: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="did you mean 'frames'"):
         scan(build, "frame")
     with pytest.raises(SettingsError, match="unknown column of samples 'ids'"):
         select_rows(build, "samples", columns=["ids"])
+    with pytest.raises(SettingsError, match="unknown sample 's9'"):
+        select_rows(build, "frames", sample="s9")
+    with pytest.raises(SettingsError, match="unknown sample 's9'; known: s0, "):
+        sample_overview(build, "s9")
     with pytest.raises(UsageError, match="no such folder"):
         scan(tmp_path / "none", "samples")
+    with pytest.raises(UsageError, match="no such folder"):
+        build_overview(tmp_path / "none")
 
 
 def test_the_overview_counts_and_lists_failures(tmp_path: Path) -> None:
-    failure = FailedRow(
-        sample_id="9", row=4, video="v.mp4", stage="decode", kind=FailureKind.NO_MOOV, message="cut off"
-    )
+    failure = a_failure(kind=FailureKind.NO_MOOV, message="cut off")
     text = build_overview(write_build(tmp_path / "b", [a_sample("1"), a_sample("2")], failures=[failure]))
     assert "2 samples, 1 video, 2 tried videos, 1 shard, 1 failure" in " ".join(text.split())
     assert "multiple choice" in text
@@ -232,32 +226,20 @@ def test_the_overview_counts_and_lists_failures(tmp_path: Path) -> None:
     assert "cut off" in text
 
 
-def test_one_sample_is_shown_with_every_candidate(tmp_path: Path) -> None:
-    build = write_build(tmp_path / "b", [a_sample("1"), a_sample("2", count=12)])
-    text = sample_overview(build, "2")
+def test_one_sample_is_shown_with_every_candidate(build: Path) -> None:
+    text = sample_overview(build, "s2")
     assert "question: Which sign is on the roof?" in text
     rows = [line.split("┆") for line in text.splitlines() if "┆" in line][1:]
-    assert [row[0].strip("│ ") for row in rows] == [str(i) for i in range(12)]
-    sample = a_sample("2", count=12)
-    for i, row in enumerate(rows):
-        taken = [m for m in range(2) if i in sample.variants[m]]
-        assert row[-2].strip() == str(taken)
-
-
-def test_unknown_samples_and_folders_are_refused(tmp_path: Path) -> None:
-    build = write_build(tmp_path / "b", [a_sample("17")])
-    with pytest.raises(SettingsError, match="unknown sample '18'; known: 17"):
-        sample_overview(build, "18")
-    with pytest.raises(UsageError, match="no such folder"):
-        build_overview(tmp_path / "none")
+    sample = a_sample("s2", count=12)
+    taken = [str([m for m in range(2) if i in sample.variants[m]]) for i in range(12)]
+    assert [(row[0].strip("│ "), row[-2].strip()) for row in rows] == [
+        (str(i), variants) for i, variants in enumerate(taken)
+    ]
 
 
 def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> None:
     kinds = [FailureKind.MISSING] * 3 + [FailureKind.TIMEOUT]
-    failures = [
-        FailedRow(sample_id=f"x{row}", row=row, video="v", stage="decode", kind=kind, message=f"reason {row}")
-        for row, kind in enumerate(kinds)
-    ]
+    failures = [a_failure(f"x{i}", kind, message=f"reason {i}") for i, kind in enumerate(kinds)]
     build = write_build(tmp_path / "b", [a_sample("1")], failures=failures)
     text = build_overview(build)
     assert [line.split("┆")[2].strip() for line in text.splitlines() if "decode " in line] == ["3", "1"]
@@ -269,14 +251,8 @@ def test_failures_are_counted_by_kind_and_listed_when_asked(tmp_path: Path) -> N
 
 def test_a_failures_message_does_not_repeat_the_path_on_the_screen(tmp_path: Path) -> None:
     why = "no video format that is read"
-    failure = FailedRow(
-        sample_id="9",
-        row=4,
-        video="deep/v.mp4",
-        stage="decode",
-        kind=FailureKind.NOT_MEDIA,
-        message=f"/a/root/with/a/long/name/that/would/fill/the/column/deep/v.mp4: {why}",
-    )
+    place = "/a/root/with/a/long/name/that/would/fill/the/column/deep/v.mp4"
+    failure = a_failure(video="deep/v.mp4", kind=FailureKind.NOT_MEDIA, message=f"{place}: {why}")
     build = write_build(tmp_path / "b", [a_sample("1")], failures=[failure])
     assert f"message    {why}\n" in table_rows(build, "failures")
     assert "/root/" not in table_rows(build, "failures")

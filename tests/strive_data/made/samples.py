@@ -8,7 +8,8 @@ import numpy as np
 
 from strive_data.config import BuildSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.engines.local import make_sample
-from strive_data.schema import Candidates, Question, Sample, VideoInfo
+from strive_data.errors import FailureKind
+from strive_data.schema import Candidates, FailedRow, Question, Sample, VideoInfo
 from strive_data.score import FrameScores
 from strive_data.shards.format import encode_frames
 
@@ -25,6 +26,12 @@ def a_question(sample_id: str = "1", **changes: object) -> Question:
         "evidence_spans": ((2.5, 3.5),),
     }
     return Question(**(fields | changes))  # type: ignore[arg-type]
+
+
+def a_failure(sample_id: str = "9", kind: FailureKind = FailureKind.CRASH, **changes: object) -> FailedRow:
+    """Of row 4 and video v.mp4, which died in decoding."""
+    fields: dict[str, object] = {"row": 4, "video": "v.mp4", "stage": "decode", "message": "died"}
+    return FailedRow(sample_id=sample_id, kind=kind, **(fields | changes))  # type: ignore[arg-type]
 
 
 def some_candidates(count: int = 10, height: int = 28, width: int = 56) -> Candidates:
