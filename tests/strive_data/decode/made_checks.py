@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import av
 import numpy as np
 
 from strive_data.config import DecodeSettings
@@ -29,3 +30,21 @@ def check(got: Candidates, count: int, seconds: float, *, discontinuities: int =
     assert numbers_of(got.frames) == expected
     np.testing.assert_allclose(got.times, np.array(expected) / 25, atol=2e-3)
     assert (got.info.decode_errors, got.info.discontinuities) == (0, discontinuities)
+
+
+def positions(path: Path) -> list[tuple[int, int]]:
+    """Where each packet is in the file, and its size in bytes."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+def damaged(
+    source: Path, target: Path, places: Iterable[int], *, byte: int = 0xFF, half: bool = False
+) -> Path:
+    """A copy in which these packets, or the second half of each, are nothing but this byte."""
+    data, packets = bytearray(source.read_bytes()), positions(source)
+    for position, size in (packets[place] for place in places):
+        start = size // 2 if half else 0
+        data[position + start : position + size] = bytes([byte]) * (size - start)
+    target.write_bytes(data)
+    return target

@@ -37,15 +37,8 @@ def close(
     decoding = np.array(dts if dts is not None else pts, dtype=np.int64)
     durations = np.full(len(pts), STEP)
     is_lost = np.full(len(pts), lost)
-    return close_jumps(
-        np.array(pts, dtype=np.int64),
-        decoding,
-        durations,
-        is_key,
-        is_lost,
-        base=Fraction(1, 100),
-        rules=rules,
-    )
+    ticks = np.array(pts, dtype=np.int64)
+    return close_jumps(ticks, decoding, durations, is_key, is_lost, base=Fraction(1, 100), rules=rules)
 
 
 def steady_dts(*parts: tuple[int, int]) -> list[int]:
@@ -71,16 +64,11 @@ def test_parts_follow_each_other_whatever_the_clock_of_the_second(second: int) -
 
 
 def test_a_gap_is_real_up_to_the_limit_of_the_container() -> None:
-    for rules, seconds, closed in (
-        (BROADCAST, 9, False),
-        (BROADCAST, 11, True),
-        (FILE, 3500, False),
-        (FILE, 3700, True),
-    ):
+    limits = ((BROADCAST, 9, False), (BROADCAST, 11, True), (FILE, 3500, False), (FILE, 3700, True))
+    for rules, seconds, closed in limits:
         start = 400 + 100 * seconds
-        line = close(
-            group(99) + group(99, start=start), rules, keys=(0, 99), dts=group(99) + group(99, start=start)
-        )
+        pts = group(99) + group(99, start=start)
+        line = close(pts, rules, keys=(0, 99), dts=pts)
         assert (line.jumps == (99,)) == closed
         assert line.ticks.max() == (99 * 2 - 1) * STEP if closed else start + 98 * STEP
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 from strive_data.config import DecodeSettings
 from strive_data.decode.cross_check import CrossCheck
 from strive_data.decode.pyav_reader import read_video
+from tests.strive_data.decode.made_checks import MakeClip
 from tools.barcodes import CLOSED, CORPUS, Clip, encode
 from tools.fuzz import differing_frames
 
-MakeClip = Callable[[Clip], Path]
 VP8 = next(clip for clip in CORPUS if clip.name == "vp8.webm")
 SETTINGS = DecodeSettings(candidates=12, multiple=1, max_pixels=1 << 20)
 

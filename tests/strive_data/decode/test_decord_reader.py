@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from strive_data.decode.pyav_reader import read_video
 from strive_data.decode.store import Orientation
 from strive_data.errors import FailureKind, SampleError, UsageError
 from strive_data.schema import Candidates
+from tests.strive_data.decode.made_checks import MakeClip
 from tools.barcodes import CLOSED, CORPUS, Clip, numbers_of
 
 MOV = frozenset({"mov", "mp4"})
@@ -85,23 +85,10 @@ pytest.importorskip("decord", reason="decord exists for x86-64 only")
 EXACT = DecodeSettings(candidates=16, multiple=1, max_pixels=1 << 20)
 # Where decord, trusted, gives frames that are not those shown; what it cannot open is not among them.
 KNOWN_WRONG = {
-    "open.mp4",
-    "refresh.mp4",
-    "hevc_open.mp4",
-    "open.mkv",
-    "open.ts",
-    "hevc_open.ts",
-    "asp.avi",
-    "h264.avi",
-    "mpeg2.mpg",
-    "fields.ts",
-    "fragments.mp4",
-    "vfr.mkv",
-    "late.ts",
-    "trimmed.mp4",
-    "ten_bits.mkv",
+    "open.mp4", "refresh.mp4", "hevc_open.mp4", "open.mkv", "open.ts", "hevc_open.ts", "asp.avi", "h264.avi",
+    "mpeg2.mpg", "fields.ts", "fragments.mp4", "vfr.mkv", "late.ts", "trimmed.mp4", "ten_bits.mkv",
     "narrow_pixels.mkv",
-}
+}  # fmt: skip
 KNOWN_EXACT = ("closed.mp4", "vfr.mp4", "vp9.webm", "single.mp4", "wide_pixels.mp4", "turned270.mp4")
 
 
@@ -112,7 +99,7 @@ def is_right(clip: Clip, got: Candidates) -> bool:
 
 
 @pytest.mark.parametrize("clip", CORPUS, ids=lambda clip: clip.name)
-def test_gives_right_frames_or_none(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+def test_gives_right_frames_or_none(make_clip: MakeClip, clip: Clip) -> None:
     if clip.codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no encoder {clip.codec}")
     path = make_clip(clip)
@@ -128,9 +115,7 @@ def test_gives_right_frames_or_none(make_clip: Callable[[Clip], Path], clip: Cli
 
 
 @pytest.mark.parametrize("clip", [clip for clip in CORPUS if clip.name in KNOWN_EXACT], ids=lambda c: c.name)
-def test_agrees_with_the_planned_reader_where_decord_is_exact(
-    make_clip: Callable[[Clip], Path], clip: Clip
-) -> None:
+def test_agrees_with_the_planned_reader_where_decord_is_exact(make_clip: MakeClip, clip: Clip) -> None:
     path = make_clip(clip)
     planned, decord = read_video(path, EXACT), read_by_decord(path, EXACT)
     assert numbers_of(decord.frames, clip.rotation) == numbers_of(planned.frames, clip.rotation)
@@ -153,7 +138,7 @@ def test_without_decord_the_message_names_the_setting(monkeypatch: pytest.Monkey
         read_by_decord(Path("any.mp4"), EXACT)
 
 
-def test_same_refusals_as_the_planned_reader(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+def test_same_refusals_as_the_planned_reader(make_clip: MakeClip, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     with pytest.raises(SampleError) as caught:
         read_by_decord(tmp_path / "notes.mp4", EXACT)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from strive_data.config import DecodeSettings
 from strive_data.decode.container_bytes import is_torn, iso_boxes
 from strive_data.decode.media import open_media, packets_of, packets_until_error, video_stream
 from strive_data.errors import FailureKind, SampleError
+from tests.strive_data.decode.made_checks import MakeClip
 from tools.barcodes import CLOSED, OPEN_TS, Clip
 
 
@@ -55,7 +56,7 @@ def test_an_error_of_the_demuxer_ends_the_packets(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS], ids=lambda clip: clip.name)
-def test_every_packet_of_a_file_is_read(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+def test_every_packet_of_a_file_is_read(make_clip: MakeClip, clip: Clip) -> None:
     with open_media(make_clip(clip), DecodeSettings()) as container:
         assert len(list(packets_until_error(container, video_stream(container)))) == 90
 
@@ -67,7 +68,7 @@ def kind_of(path: Path) -> FailureKind:
     return caught.value.kind
 
 
-def test_opens_a_video_with_one_thread(make_clip: Callable[[Clip], Path]) -> None:
+def test_opens_a_video_with_one_thread(make_clip: MakeClip) -> None:
     with open_media(make_clip(CLOSED), DecodeSettings()) as container:
         assert video_stream(container).codec_context.thread_count == 1
 
@@ -85,13 +86,13 @@ def test_text_is_no_media_whatever_its_name(tmp_path: Path, name: str) -> None:
     assert kind_of(tmp_path / name) is FailureKind.NOT_MEDIA
 
 
-def test_play_list_is_not_followed(make_clip: Callable[[Clip], Path]) -> None:
+def test_play_list_is_not_followed(make_clip: MakeClip) -> None:
     path = make_clip(CLOSED).with_name("list.m3u8")
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{CLOSED.name}\n#EXT-X-ENDLIST\n")
     assert kind_of(path) is FailureKind.NOT_MEDIA
 
 
-def test_mp4_without_its_index(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+def test_mp4_without_its_index(make_clip: MakeClip, tmp_path: Path) -> None:
     data = make_clip(CLOSED).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: data.index(b"moov") - 4])
     assert kind_of(tmp_path / "cut.mp4") is FailureKind.NO_MOOV
@@ -102,7 +103,7 @@ def test_real_clip_that_was_cut_off(shared_data: Path) -> None:
 
 
 def test_the_message_has_ffmpegs_own_words(
-    make_clip: Callable[[Clip], Path], tmp_path: Path, request: pytest.FixtureRequest
+    make_clip: MakeClip, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     request.addfinalizer(partial(av.logging.set_level, av.logging.get_level()))
     av.logging.set_level(av.logging.PANIC)  # as in a worker: only then PyAV keeps the last line
@@ -136,23 +137,21 @@ def test_wave_file_is_no_video_format(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "sound.wav") is FailureKind.NOT_MEDIA
 
 
-def test_codec_without_a_decoder(make_clip: Callable[[Clip], Path], tmp_path: Path) -> None:
+def test_codec_without_a_decoder(make_clip: MakeClip, tmp_path: Path) -> None:
     data = make_clip(CLOSED).read_bytes().replace(b"avc1", b"zzz1").replace(b"avcC", b"zzzC")
     (tmp_path / "odd.mp4").write_bytes(data)
     assert kind_of(tmp_path / "odd.mp4") is FailureKind.UNSUPPORTED_CODEC
 
 
-def test_memory_bomb_is_refused(make_clip: Callable[[Clip], Path]) -> None:
-    with pytest.raises(
-        SampleError, match=r"160×96 pixels, more than decode\.max_source_pixels = 15359"
-    ) as caught:
+def test_memory_bomb_is_refused(make_clip: MakeClip) -> None:
+    with pytest.raises(SampleError, match=r"160×96 pixels, .*max_source_pixels = 15359") as caught:
         open_media(make_clip(CLOSED), DecodeSettings(max_source_pixels=160 * 96 - 1))
     assert caught.value.kind is FailureKind.OOM
     open_media(make_clip(CLOSED), DecodeSettings(max_source_pixels=160 * 96)).close()
 
 
 def test_name_that_looks_like_a_protocol_is_a_file_name(
-    make_clip: Callable[[Clip], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("concat:a|b.mp4").write_bytes(make_clip(CLOSED).read_bytes())

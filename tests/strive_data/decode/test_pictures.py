@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -172,9 +171,8 @@ def picture(number: int, codec: str, width: int = 160, height: int = 96) -> byte
     encoder.width, encoder.height, encoder.framerate = width, height, 25
     encoder.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
     frame = av.VideoFrame.from_ndarray(draw(number, width, height), format="rgb24")
-    return b"".join(
-        map(bytes, [*encoder.encode(frame.reformat(format=encoder.pix_fmt)), *encoder.encode(None)])
-    )
+    packets = [*encoder.encode(frame.reformat(format=encoder.pix_fmt)), *encoder.encode(None)]
+    return b"".join(map(bytes, packets))
 
 
 def folder_of(folder: Path, numbers: range, name: str = "{:05d}.jpg") -> Path:
@@ -271,35 +269,21 @@ def test_other_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     assert [file.name for file in frame_files(folder)] == ["00000.jpg", "00001.jpg", "00002.jpg"]
 
 
-def without_times(folder: Path) -> None:
-    pass
-
-
-def times(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "times.txt").write_text(text) and None
-
-
-def rate(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "fps.txt").write_text(text) and None
-
-
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("name", "text", "says"),
     [
-        (without_times, "fps"),
-        (times("0\n1\n"), "2 times for 3 frames"),
-        (times("0\n2\n1\n"), "decrease"),
-        (times("0\nx\n1\n"), "'x'"),
-        (times("0\nnan\n1\n"), "no numbers"),
-        (rate("0"), "0.0"),
-        (rate("1\n2"), "one number"),
+        ("notes.txt", "", "fps"),
+        ("times.txt", "0\n1\n", "2 times for 3 frames"),
+        ("times.txt", "0\n2\n1\n", "decrease"),
+        ("times.txt", "0\nx\n1\n", "'x'"),
+        ("times.txt", "0\nnan\n1\n", "no numbers"),
+        ("fps.txt", "0", "0.0"),
+        ("fps.txt", "1\n2", "one number"),
     ],
 )
-def test_unusable_times_say_what_is_expected(
-    tmp_path: Path, change: Callable[[Path], None], says: str
-) -> None:
+def test_unusable_times_say_what_is_expected(tmp_path: Path, name: str, text: str, says: str) -> None:
     folder = folder_of(tmp_path / "a", range(3))
-    change(folder)
+    (folder / name).write_text(text)
     with pytest.raises(SampleError, match=says) as caught:
         read_candidates(folder, SETTINGS)
     assert caught.value.kind is FailureKind.NOT_MEDIA
@@ -322,8 +306,6 @@ def test_pictures_above_the_limit_are_not_decoded(tmp_path: Path) -> None:
 def test_pictures_of_several_sizes_are_no_video(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", range(4), "{:05d}.png")
     (folder / "00002.png").write_bytes(picture(2, "png", width=96, height=160))
-    with pytest.raises(
-        SampleError, match=r"00002\.png: a picture of 96×160 pixels in a folder of 160×96"
-    ) as no:
+    with pytest.raises(SampleError, match=r"00002\.png: .* 96×160 pixels in a folder of 160×96") as no:
         read_folder(folder, SETTINGS, fps=2)
     assert no.value.kind == FailureKind.NOT_MEDIA

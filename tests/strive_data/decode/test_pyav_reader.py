@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,6 +14,7 @@ from strive_data.decode.media import pixel_aspect
 from strive_data.decode.pyav_reader import read_video
 from strive_data.decode.store import UPRIGHT, FrameStore
 from strive_data.errors import FailureKind, SampleError
+from tests.strive_data.decode.made_checks import MakeClip, damaged, positions
 from tools.barcodes import (
     CLOSED,
     CORPUS,
@@ -28,18 +28,10 @@ from tools.barcodes import (
     x265,
 )
 
-MakeClip = Callable[[Clip], Path]
-
 
 def exact(candidates: int) -> DecodeSettings:
     """Settings that keep the small test frames at their size."""
     return DecodeSettings(candidates=candidates, multiple=1, max_pixels=1 << 20)
-
-
-def positions(path: Path) -> list[tuple[int, int]]:
-    """Where each packet is in the file, and its size in bytes."""
-    with av.open(str(path)) as container:
-        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
 
 
 def shown_numbers(times: np.ndarray, end: float, count: int) -> list[int]:
@@ -110,29 +102,16 @@ def test_file_cut_off_behind_its_index_gives_what_survives(make_clip: MakeClip, 
 
 
 def test_lost_frames_are_dropped_counted_and_not_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
-    clip = INTRA  # every frame a key frame, so that one damaged packet costs one frame
-    data = bytearray(make_clip(clip).read_bytes())
-    packets = positions(make_clip(clip))
-    for position, size in packets[20:30]:
-        data[position : position + size] = b"\xff" * size
-    path = tmp_path / "damaged.mp4"
-    path.write_bytes(data)
-
+    """Every frame is a key frame here, so that one damaged packet costs one frame."""
+    path = damaged(make_clip(INTRA), tmp_path / "damaged.mp4", range(20, 30))
     got = read_video(path, exact(90))
-
     assert numbers_of(got.frames) == [*range(20), *range(30, 90)]
-    np.testing.assert_allclose(got.times, clip.times_seconds[[*range(20), *range(30, 90)]], atol=1e-6)
+    np.testing.assert_allclose(got.times, INTRA.times_seconds[[*range(20), *range(30, 90)]], atol=1e-6)
     assert got.info.decode_errors == 10
 
 
 def test_fewer_than_half_surviving_is_a_failure(make_clip: MakeClip, tmp_path: Path) -> None:
-    clip = INTRA
-    data = bytearray(make_clip(clip).read_bytes())
-    packets = positions(make_clip(clip))
-    for position, size in packets[30:]:
-        data[position : position + size] = b"\xff" * size
-    path = tmp_path / "damaged.mp4"
-    path.write_bytes(data)
+    path = damaged(make_clip(INTRA), tmp_path / "damaged.mp4", range(30, 90))
     with pytest.raises(SampleError, match="30 of 90 wanted frames") as caught:
         read_video(path, exact(90))
     assert caught.value.kind is FailureKind.PARTIAL_DECODE
@@ -156,12 +135,8 @@ def test_what_a_damaged_frame_reaches_is_counted_even_if_it_is_not_wanted_itself
 ) -> None:
     """Found by fuzzing: FFmpeg marks the frame that it had to conceal, not those that refer to it."""
     clip = Clip(name="chain.mp4", options=x264(keyint=30, bframes=0, scenecut=0))
-    data = bytearray(make_clip(clip).read_bytes())
-    packets = positions(make_clip(clip))
-    position, size = packets[35]  # of the group of frames 30 to 59; wanted are 4, 13, 22, 31, 40 ...
-    data[position + size // 2 : position + size] = b"\xff" * (size - size // 2)
-    path = tmp_path / "damaged.mp4"
-    path.write_bytes(data)
+    # Packet 35 is of the group of frames 30 to 59; wanted are 4, 13, 22, 31, 40 ...
+    path = damaged(make_clip(clip), tmp_path / "damaged.mp4", [35], half=True)
     before, got = read_video(make_clip(clip), exact(10)), read_video(path, exact(10))
     differs = (before.frames != got.frames).any(axis=(1, 2, 3))
     assert np.array(numbers_of(before.frames))[differs].tolist() == [40, 49, 58]
@@ -179,12 +154,7 @@ def test_a_file_that_calls_every_frame_a_key_frame_is_not_believed(make_clip: Ma
 def test_zeroed_stretches_of_hevc_are_counted(make_clip: MakeClip, tmp_path: Path) -> None:
     """FFmpeg's decoder gives pictures for them, marks none and raises nothing."""
     clip = next(clip for clip in CORPUS if clip.name == "hevc.mp4")
-    data = bytearray(make_clip(clip).read_bytes())
-    packets = positions(make_clip(clip))
-    position, size = packets[36]
-    data[position + size // 2 : position + size] = bytes(size - size // 2)
-    path = tmp_path / "zeroed.mp4"
-    path.write_bytes(data)
+    path = damaged(make_clip(clip), tmp_path / "zeroed.mp4", [36], byte=0, half=True)
     before, got = read_video(make_clip(clip), exact(10)), read_video(path, exact(10))
     # The rest of a picture is what the memory held, which may even be right.
     assert (before.frames != got.frames).any(axis=(1, 2, 3)).sum() <= 1

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,18 +21,27 @@ from strive_data.decode.pyav_reader import (
     packets_from_start,
     plan_runs,
 )
+from tests.strive_data.decode.made_checks import MakeClip
 from tools.barcodes import CLOSED, OPEN_TS, VFR, Clip
 
 CLOCK = ClockRules(may_jump=False, stores_dts=True)
 
 
-def index_of(*times: int, keys: set[int]) -> PacketIndex:
+def index_of(*times: int, keys: set[int], base: int = 10, duration: int = 1) -> PacketIndex:
+    """Packets of 1, 2, 3 … bytes in decoding order, their times in ticks of 1/`base` s."""
     packets = tuple(
-        Packet(pts=pts, dts=place, duration=1, size_bytes=9, is_key=place in keys, is_shown=True)
+        Packet(
+            pts=pts,
+            dts=place * duration,
+            duration=duration,
+            size_bytes=place + 1,
+            is_key=place in keys,
+            is_shown=True,
+        )
         for place, pts in enumerate(times)
     )
     scan = PacketScan(packets=packets, video_id="x", errors=0)
-    index = index_packets(scan, time_base=Fraction(1, 10), rate=None, timed=True, clock=CLOCK)
+    index = index_packets(scan, time_base=Fraction(1, base), rate=None, timed=True, clock=CLOCK)
     assert index is not None
     return index
 
@@ -62,7 +70,7 @@ def test_runs_that_overlap_are_joined_to_be_read_in_order() -> None:
 
 
 @pytest.mark.parametrize("clip", [CLOSED, OPEN_TS, VFR], ids=lambda clip: clip.name)
-def test_each_key_frame_is_found_and_what_follows_it(make_clip: Callable[[Clip], Path], clip: Clip) -> None:
+def test_each_key_frame_is_found_and_what_follows_it(make_clip: MakeClip, clip: Clip) -> None:
     path = make_clip(clip)
     index = read_index(path, DecodeSettings())
     with open_media(path, DecodeSettings()) as container:
@@ -103,21 +111,7 @@ class LateSeeks:
 
 
 def index_of_seek(count: int, keys: set[int]) -> PacketIndex:
-    packets = tuple(
-        Packet(
-            pts=10 * place,
-            dts=10 * place,
-            duration=10,
-            size_bytes=place + 1,
-            is_key=place in keys,
-            is_shown=True,
-        )
-        for place in range(count)
-    )
-    scan = PacketScan(packets=packets, video_id="x", errors=0)
-    index = index_packets(scan, time_base=Fraction(1, 100), rate=None, timed=True, clock=CLOCK)
-    assert index is not None
-    return index
+    return index_of(*range(0, 10 * count, 10), keys=keys, base=100, duration=10)
 
 
 def test_a_late_seek_is_tried_again_from_earlier_places() -> None:
