@@ -12,12 +12,10 @@ import pytest
 
 from strive_data import cli as data_cli
 from strive_data.common.text import CONTROLS
-from strive_data.errors import FailureKind
-from strive_data.schema import FailedRow
 from strive_rl import cli as rl_cli
 from strive_rl.common import jsonl
 from tests.strive_data.made.builds import write_build
-from tests.strive_data.made.samples import a_question, a_sample
+from tests.strive_data.made.samples import a_failure, a_question, a_sample
 
 # Sets the clipboard, the title and a colour, in 7 and 8 bit; turns the direction; rings; erases a line.
 EVIL = "\x1b]52;c;aGk=\x07\x1b]0;t\x07\x1b[31m\x9b31m\u202e\u2066\x08\r\x00"
@@ -31,14 +29,7 @@ def hostile_build(folder: Path) -> Path:
     sample = a_sample()
     meta = replace(sample.meta, question=question, scorer=f"s{EVIL}")
     object.__setattr__(meta, "info", replace(meta.info, decode_errors=2))
-    failure = FailedRow(
-        sample_id=f"f{EVIL}",
-        row=1,
-        video=f"w{EVIL}.mp4",
-        stage="decode",
-        kind=FailureKind.NO_MOOV,
-        message=EVIL,
-    )
+    failure = a_failure(f"f{EVIL}", video=f"w{EVIL}.mp4", message=EVIL)
     return write_build(folder, [replace(sample, meta=meta)], failures=[failure])
 
 
@@ -53,11 +44,7 @@ def hostile_run(folder: Path) -> Path:
         "times": [0.5],
         "view": f"whole{EVIL}",
     }
-    row |= {
-        "question": EVIL,
-        "prompt": EVIL,
-        "answer": EVIL,
-        "completion": EVIL,
+    row |= dict.fromkeys(("question", "prompt", "answer", "completion"), EVIL) | {
         "tokens": 1,
         "finished": True,
     }
@@ -71,12 +58,7 @@ def hostile_run(folder: Path) -> Path:
 def hostile_predictions(folder: Path, output: str) -> Path:
     folder.mkdir()
     rows = [
-        {
-            "sample_id": str(i),
-            "question": f"Q{TEXT}?",
-            "problem_type": "multiple choice",
-            "output": output,
-        }
+        {"sample_id": str(i), "question": f"Q{TEXT}?", "problem_type": "multiple choice", "output": output}
         | {"options": [f"A. {TEXT}", "B. y"], "answer": "B", "video": f"v{i}{TEXT}.mp4", "source": TEXT}
         for i in range(3)
     ]

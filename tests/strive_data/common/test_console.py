@@ -131,32 +131,26 @@ def test_exit_codes_are_those_of_a_shell() -> None:
     assert (exit_code(KeyboardInterrupt()), exit_code(Terminated())) == (130, 143)
 
 
-def test_an_error_for_the_user_is_one_line_and_exit_code_2(
+def run_failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = console.make_app("test")
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["test", "fail"])
+    console.run(app)
+
+
+def test_an_error_for_the_user_is_one_line_and_a_defect_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = console.make_app("test")
-
-    @app.command()
-    def fail() -> None:
-        raise UsageError("no such thing: name another")
-
-    monkeypatch.setattr("sys.argv", ["test", "fail"])
     with pytest.raises(SystemExit) as caught:
-        console.run(app)
+        run_failing(UsageError("no such thing: name another"), monkeypatch)
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: no such thing: name another\n"
-
-
-def test_code_that_is_wrong_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = console.make_app("test")
-
-    @app.command()
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("sys.argv", ["test", "fail"])
     with pytest.raises(ZeroDivisionError):
-        console.run(app)
+        run_failing(ZeroDivisionError(), monkeypatch)
 
 
 def test_an_output_path_is_not_a_url() -> None:
@@ -188,12 +182,9 @@ def test_the_version_and_short_help(
         assert says in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("where", ["out", "file:///out", "s3://bucket/out"])
-def test_a_build_may_go_where_it_stays(where: str) -> None:
-    assert lasting_place(where) == where
-
-
-def test_memory_is_gone_with_the_command() -> None:
+def test_a_build_may_go_where_it_stays_and_memory_is_gone_with_the_command() -> None:
+    for where in ("out", "file:///out", "s3://bucket/out"):
+        assert lasting_place(where) == where
     with pytest.raises(UsageError, match="memory://"):
         lasting_place("Memory://bucket/out")
 
@@ -209,7 +200,7 @@ def test_every_setting_is_listed_once(cls: type) -> None:
                 assert sum(line.startswith(f"  {key} = ") for line in lines) == 1, key
 
 
-def test_one_section_with_defaults_and_types() -> None:
+def test_one_section_with_defaults_and_types_and_the_sections_alone() -> None:
     text = describe(TrainSettings, "validation")
     assert text.startswith("[validation]\nHow a run with")
     assert "  validation.every = 50   (whole number)" in text
@@ -219,6 +210,9 @@ def test_one_section_with_defaults_and_types() -> None:
     assert "  policy.train_vision = false   (true, false)" in describe(TrainSettings, "policy")
     with pytest.raises(SettingsError, match="'algoritm', did you mean 'algorithm'"):
         describe(TrainSettings, "algoritm")
+    names = describe(TrainSettings, "sections").splitlines()
+    assert [line.split()[0] for line in names] == [name for name, _ in sections(TrainSettings)]
+    assert all(len(line.split()) > 1 for line in names)
 
 
 def test_of_a_second_way_to_use_a_command_what_the_first_one_lacks() -> None:
@@ -233,9 +227,3 @@ def test_of_a_second_way_to_use_a_command_what_the_first_one_lacks() -> None:
     assert describe(ways, "policy") == "shards:\n\n" + describe(EvalSettings, "policy")
     names = [line.split()[0] for line in describe(ways, "sections").splitlines() if line]
     assert names == ["shards:", "top", "policy", "videos:", "top", "decode", "score", "sampler"]
-
-
-def test_the_sections_alone() -> None:
-    lines = describe(TrainSettings, "sections").splitlines()
-    assert [line.split()[0] for line in lines] == [name for name, _ in sections(TrainSettings)]
-    assert all(len(line.split()) > 1 for line in lines)

@@ -24,18 +24,9 @@ BLANK = VideoPlan(frames=8, things=(), asked=(), background=(GREY, GREY), drift=
 
 
 def still(shape: str, colour: str, *, size: float = 0.5) -> Thing:
-    return Thing(
-        shape=shape,
-        colour=colour,
-        start=1.0,
-        stop=2.0,
-        size=size,
-        centre=(0.5, 0.5),
-        reach=(0.0, 0.0),
-        turns_per_second=0.0,
-        phase=0.0,
-        marked=True,
-    )
+    moves = {"reach": (0.0, 0.0), "turns_per_second": 0.0, "phase": 0.0}
+    seen = {"start": 1.0, "stop": 2.0, "centre": (0.5, 0.5), "marked": True}
+    return Thing(shape=shape, colour=colour, size=size, **seen, **moves)
 
 
 def painted(shape: str, colour: str, *, size: float = 0.5) -> np.ndarray:

@@ -128,7 +128,6 @@ def test_each_disaster_costs_only_its_own_video_and_order_is_kept(fake: ModuleTy
 
 def test_workers_hold_no_torch_and_frames_arrive_whole(fake: ModuleType) -> None:
     ((_, got),) = decode_videos([("x", Path("x"))], DecodeSettings(), 1, read=fake.read)
-    assert isinstance(got, Candidates)
     assert got.info.reader == ""
     np.testing.assert_array_equal(got.frames, np.arange(144).reshape(3, 4, 4, 3))
     assert got.frames.dtype == np.uint8
@@ -178,14 +177,12 @@ def test_real_clips_through_the_pool(shared_data: Path) -> None:
     jobs = [(name, shared_data / "videos" / name) for name in names]
     got = dict(decode_videos(jobs, DecodeSettings(candidates=16), 2, read=read_candidates))
     peppers, corrupted = got["peppers.mp4"], got["corrupted.mp4"]
-    assert isinstance(peppers, Candidates)
     assert isinstance(corrupted, Candidates)
     assert len(peppers.frames) == 16
     assert outcome(got["unreadable.mp4"]) == FailureKind.NO_MOOV
     assert outcome(got["absent.mp4"]) == FailureKind.MISSING
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are tied to their parent's life by Linux")
 def test_workers_die_with_their_parent_even_while_they_hang(fake: ModuleType, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
@@ -200,7 +197,6 @@ def test_workers_die_with_their_parent_even_while_they_hang(fake: ModuleType, tm
         "        print(name, flush=True)\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
     assert parent.stdout.readline() == "a\n"
     children = _children(parent.pid)
     assert children
@@ -240,7 +236,6 @@ def test_what_hangs_dies_or_bursts_is_read_once_more_by_the_other_reader(fake: M
         "fragile:memory": "decord",
     }
     both = got["both"]
-    assert isinstance(both, SampleError)
     assert both.kind is FailureKind.CRASH
     assert both.message == (
         "both: pyav: crash: the decoding process died with exit code 7; decord: no_moov: decord's own words"
@@ -250,11 +245,9 @@ def test_what_hangs_dies_or_bursts_is_read_once_more_by_the_other_reader(fake: M
 def test_a_reader_that_was_named_is_not_replaced(fake: ModuleType) -> None:
     settings = DecodeSettings(timeout_seconds=20, reader="pyav")
     ((_, got),) = decode_videos([("x", Path("die"))], settings, 1, read=fake.read)
-    assert isinstance(got, SampleError)
     assert got.message == "die: the decoding process died with exit code 7"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is one of Linux")
 def test_memory_above_the_limit_is_refused_to_that_video_only(fake: ModuleType) -> None:
     settings = DecodeSettings(memory_bytes=64 << 20, reader="pyav")
     jobs = [(name, Path(name)) for name in ("a", "eat:32", "eat:200", "b", "eat:32")]
@@ -262,7 +255,6 @@ def test_memory_above_the_limit_is_refused_to_that_video_only(fake: ModuleType) 
     assert got == ["a", "eat:32", "oom", "b", "eat:32"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 def test_memory_stays_flat_over_many_videos(make_tiny: Path) -> None:
     """Resident size of one worker after 200 videos, beside that after 20; in pages, leaks add up."""
     jobs = [(str(number), make_tiny) for number in range(200)]

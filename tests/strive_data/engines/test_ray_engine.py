@@ -142,7 +142,6 @@ def test_a_decoder_that_dies_costs_its_video_and_not_its_host() -> None:
     host = DecodeHost(DecodeSettings(reader="pyav"), die)
     for _ in range(2):
         status, video = host.decode(Path("x"))
-        assert isinstance(status, SampleError)
         assert (status.kind, video) == (FailureKind.CRASH, None)
     assert host.versions() == package_versions()
     host.close()
@@ -258,7 +257,6 @@ def test_a_video_that_cannot_be_decoded_is_a_failure_and_goes_to_no_scorer() -> 
     scorer = FakeActor(Host())
     done = list(flow_of([FakeActor(Host())], [scorer]).run(jobs_named("a", "broken", "b")))
     (lost,) = done[1].results
-    assert isinstance(lost, FailedRow)
     assert (lost.sample_id, lost.row, lost.kind, lost.stage) == ("broken", 1, "timeout", "decode")
     assert scorer.calls == ["score", "score"]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -12,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.inspect.cases import read_qvhighlights
 from strive_data.inspect.compare_samplers import Comparison, compare
 from strive_data.sampling.comb import comb, comb_offset, density, inclusion, inclusion_of, peaks, z_scores
 from strive_data.sampling.samplers import draw, uniform_indices
@@ -204,39 +202,6 @@ def test_4_balance(scores_N, chosen, at):
     assert (np.abs(uses_N - chosen.variants * inclusion_of(scores_N, chosen)) < 1 + 1e-7).all()
 
 
-# Moment recall of a variant / largest gap / recall of the worst variant / of the union.
-PUBLISHED = {
-    ("uniform", 1.0): (0.833, 0.133, 0.759, 0.925),
-    ("comb", 0.3): (0.862, 0.235, 0.812, 0.928),
-    ("comb", 0.6): (0.870, 0.201, 0.820, 0.938),
-}
-
-
-@pytest.fixture(scope="module")
-def qvhighlights(shared_data):
-    """(scores of the 2 s clips, half-open clip ranges of the relevant moments) of 1,550 queries."""
-    folder = shared_data / "frame_relevance" / "qvhighlights"
-    if not folder.is_dir():
-        pytest.skip(f"no real relevance scores: {folder} is absent")
-    truths = map(json.loads, (folder / "highlight_val_release.jsonl").read_text().splitlines())
-    moments = {row["qid"]: [(a // 2, b // 2) for a, b in row["relevant_windows"]] for row in truths}
-    scored = map(json.loads, (folder / "moment_detr_val_preds.jsonl").read_text().splitlines())
-    return [(np.array(row["pred_saliency_scores"], np.float32), moments[row["qid"]]) for row in scored]
-
-
-@pytest.mark.parametrize(("name", "alpha"), PUBLISHED)
-def test_published_recalls_and_gaps(qvhighlights, name, alpha):
-    chosen = SamplerSettings(frames=8, variants=2, alpha=alpha, epsilon=0.5, kappa=1.0)
-    measured = []
-    for scores_N, moments in qvhighlights:
-        drawn_MK = draw(name, scores_N, chosen, offset=0.5)
-        hits_MR = np.array([[((row >= a) & (row < b)).any() for a, b in moments] for row in drawn_MK])
-        gap = np.diff(drawn_MK, axis=1).max(axis=1).mean() / len(scores_N)
-        measured.append((hits_MR.mean(), gap, hits_MR.mean(axis=1).min(), hits_MR.any(axis=0).mean()))
-    assert len(measured) == 1550
-    np.testing.assert_allclose(np.mean(measured, axis=0), PUBLISHED[name, alpha], atol=0.005)
-
-
 def test_by_hand():
     # Equal mass ¼ a frame: cells of variant 0 are 0-1 and 4-5, of variant 1 2-3 and 6-7.
     pi_N = np.full(8, 0.25)
@@ -312,13 +277,10 @@ METHODS_COMB, DEFAULT = "comb:alpha=0.3,epsilon=0.5", "peaks:alpha=0.4,epsilon=0
 
 
 @pytest.fixture(scope="module")
-def duel(shared_data):
+def duel(qvhighlights):
     """METHOD's comb and our default on all real queries, clean and noisy scores."""
-    folder = shared_data / "frame_relevance" / "qvhighlights"
-    if not folder.is_dir():
-        pytest.skip(f"no real relevance scores: {folder} is absent")
     comparison = Comparison(samplers=(METHODS_COMB, DEFAULT), frames=(8, 16), noise=(0, 1), resamples=1)
-    table = compare(read_qvhighlights(folder), comparison)
+    table = compare(qvhighlights, comparison)
     return table.filter(sampler=METHODS_COMB), table.filter(sampler=DEFAULT)
 
 
@@ -344,12 +306,9 @@ def test_the_numbers_of_the_documentation(duel):
     np.testing.assert_allclose(measured, [0.881, 0.233, 0.837, 0.938], atol=0.001)
 
 
-def test_a_view_meets_as_much_for_any_number_of_variants(shared_data):
+def test_a_view_meets_as_much_for_any_number_of_variants(qvhighlights):
     """With cells of mass 1/M one variant met .870 and its largest gap was .282 of the video."""
-    folder = shared_data / "frame_relevance" / "qvhighlights"
-    if not folder.is_dir():
-        pytest.skip(f"no real relevance scores: {folder} is absent")
     comparison = Comparison(samplers=(DEFAULT,), frames=(8,), variants=(1, 2, 4), noise=(0,), resamples=1)
-    table = compare(read_qvhighlights(folder), comparison)
+    table = compare(qvhighlights, comparison)
     np.testing.assert_allclose(table["moment_recall"], [0.882, 0.881, 0.881], atol=0.001)
     np.testing.assert_allclose(table["largest_gap"], [0.237, 0.233, 0.234], atol=0.001)

@@ -165,12 +165,7 @@ def test_5_holds_for_every_small_count():
 def test_by_hand_and_ties_go_to_the_earliest():
     assert best(np.array([0.1, 0.9, 0.3, 0.9, 0.2]), 3).tolist() == [1, 2, 3]
     assert best(np.array([1.0, 0.0, 1.0, 1.0]), 2).tolist() == [0, 2]
-    assert draw(
-        "topk", np.array([3, 1, 2, 5], np.float32), SamplerSettings(frames=2), offset=0.5
-    ).tolist() == [
-        [0, 3],
-        [0, 3],
-    ]
+    assert drawn("topk", [3, 1, 2, 5], frames=2) == [0, 3]
 
 
 @given(SCORES, settings(), OFFSETS)
@@ -214,30 +209,23 @@ def test_variants_differ_and_a_cold_tau_is_top_k():
     assert (cold == draw("topk", scores_N, chosen, offset=0.5)).all()
 
 
-def drawn(scores, **changes):
-    return draw("bolt", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), offset=0.5)[
-        0
-    ].tolist()
+def drawn(name, scores, **changes):
+    chosen = SamplerSettings(variants=1, **changes)
+    return draw(name, np.array(scores, np.float32), chosen, offset=0.5)[0].tolist()
 
 
 def test_by_hand():
     # Weights 0 ⅛ 1 1 0 (powers 3 of 0 ½ 1 1 0), C = 0 .125 1.125 2.125 2.125; points ⅓ and ⅔ of 2.125.
-    assert drawn([0, 0.5, 1, 1, 0], frames=2) == [2, 3]
+    assert drawn("bolt", [0, 0.5, 1, 1, 0], frames=2) == [2, 3]
     # Power 1: C = 0 .5 1.5 2.5 2.5; points .83 and 1.67.
-    assert drawn([0, 0.5, 1, 1, 0], frames=2, bolt_power=1.0) == [2, 3]
+    assert drawn("bolt", [0, 0.5, 1, 1, 0], frames=2, bolt_power=1.0) == [2, 3]
     # C = 1 1 1 2; points ⅔ and 1⅓.
-    assert drawn([1, 0, 0, 1], frames=2) == [0, 3]
+    assert drawn("bolt", [1, 0, 0, 1], frames=2) == [0, 3]
 
 
 def test_one_peak_gives_way_to_its_neighbours():
-    assert drawn([0, 0, 0, 9, 0, 0, 0, 0], frames=4) == [3, 4, 5, 6]
-    assert drawn([0, 0, 0, 0, 0, 0, 0, 9], frames=4) == [4, 5, 6, 7]
-
-
-def drawn_aks(scores, **changes):
-    return draw("aks", np.array(scores, np.float32), SamplerSettings(variants=1, **changes), offset=0.5)[
-        0
-    ].tolist()
+    assert drawn("bolt", [0, 0, 0, 9, 0, 0, 0, 0], frames=4) == [3, 4, 5, 6]
+    assert drawn("bolt", [0, 0, 0, 0, 0, 0, 0, 9], frames=4) == [4, 5, 6, 7]
 
 
 def test_a_part_that_stands_out_is_not_halved():
@@ -249,14 +237,14 @@ def test_a_part_that_stands_out_is_not_halved():
 
 def test_aks_by_hand():
     # Halves of 4, best one of each; whole: both from the first half.
-    assert drawn_aks([5, 4, 0, 0, 1, 0, 2, 0], frames=2, aks_threshold=1.0) == [0, 6]
-    assert drawn_aks([5, 4, 0, 0, 1, 0, 2, 0], frames=2, aks_threshold=0.0) == [0, 1]
+    assert drawn("aks", [5, 4, 0, 0, 1, 0, 2, 0], frames=2, aks_threshold=1.0) == [0, 6]
+    assert drawn("aks", [5, 4, 0, 0, 1, 0, 2, 0], frames=2, aks_threshold=0.0) == [0, 1]
 
 
 def test_six_frames_of_four_quarters_are_filled_up_by_the_best():
     # K = 6: depth 2, one frame from each quarter, then the two best of those left: 1 and 2.
     scores = [9, 8, 7, 0, 1, 2, 0, 0, 3, 0, 0, 1, 0, 0, 2, 0]
-    assert drawn_aks(scores, frames=6, aks_threshold=1.0) == [0, 1, 2, 5, 8, 14]
+    assert drawn("aks", scores, frames=6, aks_threshold=1.0) == [0, 1, 2, 5, 8, 14]
 
 
 @given(SCORES, settings())

@@ -7,25 +7,17 @@ from pathlib import Path
 import pytest
 
 from strive_data.config import BuildSettings, DecodeSettings, FailureSettings, SamplerSettings
-from strive_data.errors import DamagedError, FailureKind, UsageError
+from strive_data.errors import DamagedError, UsageError
 from strive_data.schema import FailedRow
 from strive_data.shards.build_state import BuildState, leftovers, read_build_state, start_build
 from strive_data.shards.manifest import Entry, Manifest, TrailingFailures
+from tests.strive_data.made.samples import a_failure
 
 SETTINGS = BuildSettings()
 
 
 def failure(name: str, message: str = "", attempt: int = 0) -> FailedRow:
-    return FailedRow(
-        sample_id=name,
-        row=-1,
-        video="",
-        stage="decode",
-        kind=FailureKind.OOM,
-        message=message,
-        question_hash=name,
-        attempt=attempt,
-    )
+    return a_failure(name, row=-1, video="", message=message, question_hash=name, attempt=attempt)
 
 
 def manifest(number: int, *samples: str, failures: tuple[FailedRow, ...] = (), attempt: int = 0) -> Manifest:

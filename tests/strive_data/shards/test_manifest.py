@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from strive_data.common.files import write_json
 from strive_data.errors import DamagedError, FailureKind
-from strive_data.schema import FailedRow, question_hash
+from strive_data.schema import question_hash
 from strive_data.shards.manifest import (
     Entry,
     Manifest,
@@ -21,18 +21,9 @@ from strive_data.shards.manifest import (
     read_trailing_failures,
     shard_of,
 )
-from tests.strive_data.made.samples import a_question
+from tests.strive_data.made.samples import a_failure, a_question
 
-FAILURE = FailedRow(
-    sample_id="b",
-    row=-1,
-    video="",
-    stage="decode",
-    kind=FailureKind.OOM,
-    message="é",
-    question_hash="1",
-    attempt=2,
-)
+FAILURE = a_failure("b", FailureKind.OOM, row=-1, video="", message="é", question_hash="1", attempt=2)
 MANIFEST = Manifest(
     schema_version=1,
     shard="shard-000000.tar",

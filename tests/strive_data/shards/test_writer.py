@@ -21,7 +21,7 @@ from strive_data.common.settings import fingerprint
 from strive_data.common.storage import RemoteFolder, open_folder
 from strive_data.config import ShardSettings
 from strive_data.errors import FailureKind, SampleError, StriveError, UsageError
-from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, FailedRow, failed_row
+from strive_data.schema import FAILURES_TABLE, FRAMES_TABLE, SAMPLES_TABLE, failed_row
 from strive_data.shards.build_state import BuildState, start_build
 from strive_data.shards.format import encode_sample
 from strive_data.shards.manifest import TABLE_FILES, index_of, package_versions, read_manifest
@@ -38,7 +38,7 @@ from strive_data.shards.writer import (
 )
 from tests.strive_data.made.builds import write_build
 from tests.strive_data.made.engine import SETTINGS, made_sample
-from tests.strive_data.made.samples import a_question, a_sample
+from tests.strive_data.made.samples import a_failure, a_question, a_sample
 
 
 def test_a_shard_is_visible_only_when_committed(tmp_path: Path) -> None:
@@ -149,9 +149,7 @@ def test_a_samples_row_repeats_the_contract() -> None:
 
 
 def test_failures_stand_in_the_order_of_the_annotation() -> None:
-    common = {"video": "v", "stage": "decode", "message": "m", "kind": FailureKind.MISSING}
-    failures = [FailedRow(sample_id=str(row), row=row, **common) for row in (5, 1)]  # type: ignore[arg-type]
-    table = failures_table(failures)
+    table = failures_table([a_failure(str(row), FailureKind.MISSING, row=row) for row in (5, 1)])
     assert table.schema == FAILURES_TABLE
     assert table.select("row", "kind").rows() == [(1, "missing"), (5, "missing")]
     assert failures_table([]).schema == FAILURES_TABLE
