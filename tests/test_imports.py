@@ -39,16 +39,7 @@ LAYERS = {
 # What the trainer takes from the offline half: the contract, shard reading, and the drawing of variants.
 # A benchmark's questions are read by the annotation reader, and its videos by an engine, so that a policy
 # is evaluated on the frames that it would be trained on.
-SHARED = {
-    "errors",
-    "common",
-    "schema",
-    "config",
-    "shards",
-    "sampling",
-    "annotations",
-    "engines",
-}
+SHARED = {"errors", "common", "schema", "config", "shards", "sampling", "annotations", "engines"}
 
 
 def imports(package: str) -> Iterator[tuple[str, Path, set[str]]]:

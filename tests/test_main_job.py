@@ -32,18 +32,8 @@ def run(program: str, *arguments: object) -> str:
 def shards(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("main_job") / "shards"
     questions = shared_data / "questions.jsonl"
-    run(
-        "strive-data",
-        "build",
-        questions,
-        "--data-root",
-        shared_data,
-        "--out",
-        out,
-        "--scorer",
-        "demo",
-        *SMALL,
-    )
+    places = ["--data-root", shared_data, "--out", out]
+    run("strive-data", "build", questions, *places, "--scorer", "demo", *SMALL)
     return out
 
 
@@ -82,19 +72,8 @@ def test_the_report_shows_the_right_frames_at_the_right_times(shards: Path, shar
 
 def test_a_few_steps_of_training_finish_and_the_model_is_evaluated(shards: Path, tmp_path: Path) -> None:
     common = ["--set", "data.questions_per_step=3", "--set", "rollout.max_new_tokens=8"]
-    run(
-        "strive-rl",
-        "train",
-        "--shards",
-        shards,
-        "--model",
-        "demo",
-        "--out",
-        tmp_path / "run",
-        "--steps",
-        2,
-        *common,
-    )
+    places = ["--shards", shards, "--model", "demo", "--out", tmp_path / "run"]
+    run("strive-rl", "train", *places, "--steps", 2, *common)
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2]
     assert all(record["questions"] == 3 and record["dropped"] == [] for record in records)

@@ -27,27 +27,15 @@ BENCHMARK = "eval --benchmark videomme --data-root {empty} --model demo --out {o
 PROBE = "probe --shards {build} --model demo --out {out}"
 SCORE = "score {file} --benchmark videomme --out {out}"
 STUDY = "study demo --shards {build} --heldout {build} --model demo --out {out}"
-NAMES = [
-    "build",
-    "inspect",
-    "report",
-    "plot",
-    "judge",
-    "overlap",
-    "verify",
-    "merge",
-    "export",
-    "synth",
-    "init",
-    "recipes",
-]
+NAMES = ["build", "inspect", "report", "plot", "judge", "overlap"]
+OTHERS = ["verify", "merge", "export", "synth", "init", "recipes"]
 HELP = [("--help", "Commands"), ("-h", "Commands"), ("--version", "."), ("nothing", "nothing")]
 # Command lines, and what the refusal (or the help) says.
 LINES = {
     "strive_data": [
         *HELP,
-        *((f"{name} --nosuch", "--nosuch") for name in NAMES[:6]),
-        *((f"{name} --help", "Usage") for name in NAMES[6:]),
+        *((f"{name} --nosuch", "--nosuch") for name in NAMES),
+        *((f"{name} --help", "Usage") for name in OTHERS),
         (f"{BUILD} --workers x", "--workers"),
         (f"{BUILD} --set decode.nosuch=1", "decode.nosuch"),
         (f"{BUILD} --set sampler.name=combe", "did you mean 'comb'"),

@@ -30,13 +30,8 @@ ROWS = [
         "problem_type": "temporal grounding",
         "solution": "1 to 3.5",
     },
-    {
-        "problem_id": "how far?",
-        "path": "frames/clip",
-        "frame_times": [2 * seconds for seconds in PICTURE_TIMES],
-        "problem_type": "regression",
-        "solution": "2.5",
-    },
+    {"problem_id": "how far?", "path": "frames/clip", "problem_type": "regression", "solution": "2.5"}
+    | {"frame_times": [2 * seconds for seconds in PICTURE_TIMES]},
     {"problem_id": "sign", "path": "still.png", "problem_type": "OCR", "solution": "NO <b>EXIT</b> «ü»"},
     {"problem_id": "say", "path": "still.png", "problem_type": "free-form", "solution": "a red wall"},
 ]

@@ -58,13 +58,8 @@ def test_datasets_reads_the_lines_of_messages_and_the_key_frames(mixed: Path, tm
     """As ms-swift and lmms-eval load their tables."""
     export_build(mixed / "build", "messages", tmp_path / "messages")
     rows = datasets.load_dataset("json", data_files=str(tmp_path / "messages" / "train.jsonl"))["train"]
-    assert [row["solution"] for row in rows][4::2] == [
-        "8",
-        "1 to 3.5",
-        "2.5",
-        "NO <b>EXIT</b> «ü»",
-        "a red wall",
-    ]
+    said = ["8", "1 to 3.5", "2.5", "NO <b>EXIT</b> «ü»", "a red wall"]
+    assert [row["solution"] for row in rows][4::2] == said
     export_build(mixed / "build", "lmms-eval", tmp_path / "key", data_root=mixed / "world")
     task = datasets.load_dataset("json", data_files={"test": str(tmp_path / "key" / "keyframes-1.json")})
     assert len(task["test"]) == 7
@@ -89,23 +84,13 @@ def test_the_example_trains_with_trl_on_videos_and_images(mixed: Path, tmp_path:
     pytest.importorskip("trl", reason="the package trl is not installed")
     load(mixed, "trl", tmp_path / "frames", instruction="Think in <think></think>, <answer>B</answer>.")
     root = Path(__file__).parents[3]
-    options = {
-        "--data": tmp_path / "frames",
-        "--model": root / "strive_rl/study/demo_models/demo",
-        "--out": tmp_path / "trained",
-        "--steps": 3,
-        "--completions": 4,
-        "--max-new-tokens": 8,
-    }
-    arguments = [str(each) for option in options.items() for each in option]
-    command = [sys.executable, "-m", "tools.examples.trl_grpo", *arguments]
+    model, sizes = root / "strive_rl/study/demo_models/demo", ["--completions", 4, "--max-new-tokens", 8]
+    arguments = ["--data", tmp_path / "frames", "--model", model, "--out", tmp_path / "trained", "--steps", 3]
+    command = [sys.executable, "-m", "tools.examples.trl_grpo", *map(str, [*arguments, *sizes])]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=root, env={**os.environ, "HF_HUB_OFFLINE": "1"}
     )
     assert done.returncode == 0, done.stderr
-    assert [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("step ")] == [
-        "step 1",
-        "step 2",
-        "step 3",
-    ]
+    steps = [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("step ")]
+    assert steps == ["step 1", "step 2", "step 3"]
     assert (tmp_path / "trained" / "model.safetensors").stat().st_size > 1 << 20

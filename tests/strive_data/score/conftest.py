@@ -32,6 +32,15 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An architecture that open_clip knows by name, and that is made in no time."""
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "tiny-clip.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder)
+    return "tiny-clip"
+
+
+@pytest.fixture(scope="session")
 def tiny_vlms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of two model folders: `llava` (LLaVA-OneVision) and `qwen` (Qwen2.5-VL)."""
     folder = tmp_path_factory.mktemp("tiny_vlms")

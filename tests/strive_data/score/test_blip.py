@@ -61,7 +61,6 @@ def test_questions_that_cannot_be_read_cost_only_themselves(tiny_blip: Path) -> 
     results = scorer_of(tiny_blip).score(VIDEO, [mark, CAT, long])
     assert isinstance(results[1], FrameScores)
     for result, part in ((results[0], "holds '[SEP]', a mark"), (results[2], "the model takes 96")):
-        assert isinstance(result, SampleError)
         assert result.kind == FailureKind.SCORE_FAILED
         assert part in result.message
 

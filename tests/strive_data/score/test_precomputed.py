@@ -36,7 +36,6 @@ def by_candidate(sample_id: object, scores: list[float | None], **more: object) 
 
 
 def message_of(result: FrameScores | SampleError) -> str:
-    assert isinstance(result, SampleError)
     assert result.kind == FailureKind.SCORE_FAILED
     return result.message
 
@@ -45,8 +44,6 @@ def test_rows_in_any_order_give_scores_by_candidate(tmp_path: Path) -> None:
     rows = by_candidate("a", [0.5, -1.0, 2.0, 7.25]) + by_candidate("b", [1.0, 2.0, 3.0, 4.0])
     scorer = scorer_of(table(tmp_path / "s.parquet", rows[::-1]))
     b, a = scorer.score(VIDEO, [a_question("b"), a_question("a")])
-    assert isinstance(a, FrameScores)
-    assert isinstance(b, FrameScores)
     assert a.scores.tolist() == [0.5, -1.0, 2.0, 7.25]
     assert b.scores.tolist() == [1.0, 2.0, 3.0, 4.0]
     assert (a.scores.dtype, a.windows, a.scorer) == (np.float32, 1, "precomputed/s.parquet")
@@ -56,7 +53,6 @@ def test_ids_that_are_numbers_in_the_table_are_the_annotations_texts(tmp_path: P
     (scored,) = scorer_of(table(tmp_path / "s.parquet", by_candidate(7, [1, 2, 3, 4]))).score(
         VIDEO, [a_question("7")]
     )
-    assert isinstance(scored, FrameScores)
     assert scored.scores.tolist() == [1, 2, 3, 4]
 
 
@@ -65,7 +61,6 @@ def test_each_candidate_takes_the_score_nearest_in_time(tmp_path: Path) -> None:
     times = [3.4, 0.0, 0.6, 1.5, 2.9]
     rows = [{"sample_id": "a", "time": time, "score": 10 * time} for time in times]
     (scored,) = scorer_of(table(tmp_path / "s.parquet", rows)).score(VIDEO, [a_question("a")])
-    assert isinstance(scored, FrameScores)
     assert scored.scores == pytest.approx([6.0, 15.0, 29.0, 34.0])
     (far,) = scorer_of(table(tmp_path / "t.parquet", rows[:4])).score(VIDEO, [a_question("a")])
     assert "nearest to candidate 2 at 2.500 s is 0.900 s away" in message_of(far)
@@ -79,7 +74,6 @@ def test_the_frames_table_of_a_build_is_such_a_file(tmp_path: Path) -> None:
     video = video_of(np.zeros((mine.height, 2, 2, 3), dtype=np.uint8))
     video.times[:] = mine["time"].to_numpy()
     (scored,) = scorer_of(folder / "frames.parquet").score(video, [a_question(sample_id)])
-    assert isinstance(scored, FrameScores)
     assert scored.scores.tolist() == mine["score"].to_list()
     video.times[3] += 0.25
     (other,) = scorer_of(folder / "frames.parquet").score(video, [a_question(sample_id)])
@@ -124,7 +118,6 @@ def test_a_folder_holds_one_array_a_sample(tmp_path: Path) -> None:
         np.savez(file, x=np.ones(4))
     names = ["short", "wide", "inf", "text", "pickle", "rubbish", "empty", "archive", "absent"]
     kept, *bad = scorer_of(tmp_path).score(VIDEO, [a_question(name) for name in [odd, *names]])
-    assert isinstance(kept, FrameScores)
     assert kept.scores.tolist() == [4, 3, 2, 1]
     parts = [
         "float64 of shape [3], expected a number for each of 4",
@@ -149,9 +142,7 @@ def test_what_is_no_file_of_scores_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("sample_id,score\n")
     with pytest.raises(UsageError, match="cannot be read as parquet"):
         scorer_of(tmp_path / "text.parquet")
-    with pytest.raises(
-        UsageError, match="columns sample_id, score; expected sample_id, score, and candidate"
-    ):
+    with pytest.raises(UsageError, match=r"columns sample_id, score; expected .*candidate"):
         scorer_of(table(tmp_path / "two.parquet", [{"sample_id": "a", "score": 1.0}]))
     with pytest.raises(UsageError, match=r"words\.parquet: "):
         scorer_of(table(tmp_path / "words.parquet", [{"sample_id": "a", "score": "high", "candidate": 0}]))

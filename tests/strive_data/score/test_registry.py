@@ -25,14 +25,6 @@ from tests.strive_data.score.videos import video_of
 from tools.tiny.pool import as_question, make_pool
 
 
-def test_an_unknown_scorer_is_a_settings_error() -> None:
-    with pytest.raises(
-        SettingsError,
-        match=r"unknown scorer 'clap', did you mean 'clip'\?; known: blip-itm, cascade, clip, demo",
-    ):
-        make_scorer(ScoreSettings(scorer="clap"))
-
-
 def test_importing_the_registry_needs_no_torch() -> None:
     code = "import sys, strive_data.score; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -142,7 +134,6 @@ def test_a_scorer_by_import_path_and_by_entry_point(module: str, name: str) -> N
     scorer = make_scorer(ScoreSettings(scorer=name))
     assert scorer.name == "brightness"
     good, dark = scorer.score(VIDEO, [a_question("a"), a_question("dark")])
-    assert isinstance(good, FrameScores)
     assert good.scores.tolist() == [0, 9, 18]
     assert isinstance(dark, SampleError)
 
@@ -156,10 +147,10 @@ def test_nothing_is_imported_for_a_scorer_of_this_package(module: str) -> None:
 
 
 def test_an_unknown_name_lists_the_entry_points_too(module: str) -> None:
-    with pytest.raises(
-        SettingsError, match=r"'brigth', did you mean 'bright'\?; known: .*bright, cascade, clip, demo"
-    ):
-        make_scorer(ScoreSettings(scorer="brigth"))
+    for name, meant in (("brigth", "bright"), ("clap", "clip")):
+        known = rf"'{name}', did you mean '{meant}'\?; known: blip-itm, bright, cascade, clip, demo"
+        with pytest.raises(SettingsError, match=known):
+            make_scorer(ScoreSettings(scorer=name))
 
 
 @pytest.mark.parametrize(
@@ -183,14 +174,8 @@ def test_what_cannot_be_imported_is_said(module: str, name: str, message: str) -
     ("name", "message"),
     [
         ("os:system", "builtin_function_or_method, no class, raised TypeError: expected str, .*"),
-        (
-            "own_scorers:Lonely",
-            "class Lonely raised TypeError: .*takes 1 positional argument but 2 were given",
-        ),
-        (
-            "own_scorers:Picky",
-            r"class Picky raised ValueError: batches of 4 only \(.*own_scorers.py, line 48\)",
-        ),
+        ("own_scorers:Lonely", "class Lonely raised TypeError: .*1 positional argument but 2 were given"),
+        ("own_scorers:Picky", r"class Picky raised ValueError: .* \(.*own_scorers.py, line 48\)"),
     ],
 )
 def test_a_scorer_that_does_not_take_the_settings_is_one_line(module: str, name: str, message: str) -> None:
@@ -254,7 +239,6 @@ def test_a_hand_worked_cascade() -> None:
     Candidate 5 is 1 below the last refined: -7 - 1·.5/√5.25."""
     first, second = Brightness("first", 1), Brightness("second", -1)
     (scored,) = CascadeScorer(first, second, share=0.25).score(DARK_TO_LIGHT, [a_question("a")])
-    assert isinstance(scored, FrameScores)
     slope = 0.5 / np.sqrt(5.25)
     expected = [-7 - slope * (6 - i) for i in range(6)] + [-6, -7]
     assert scored.scores == pytest.approx(expected, abs=1e-6)
@@ -266,7 +250,6 @@ def test_a_hand_worked_cascade() -> None:
 def test_a_share_of_one_is_the_second_scorer() -> None:
     cascade = CascadeScorer(Brightness("first", 1), Brightness("second", -1), share=1)
     (scored,) = cascade.score(DARK_TO_LIGHT, [a_question("a")])
-    assert isinstance(scored, FrameScores)
     assert scored.scores.tolist() == [-float(i) for i in range(8)]
 
 
@@ -337,15 +320,11 @@ def test_clip_first_then_a_language_model(tiny_clip: Path, tiny_vlms: Path) -> N
         make_scorer(replace(settings, scorer="vlm", model=settings.cascade_model)),
     ]
     (scored,), (coarse,), (fine,) = (one.score(video, [a_question("a")]) for one in (scorer, *alone))
-    assert isinstance(scored, FrameScores)
-    assert isinstance(coarse, FrameScores)
-    assert isinstance(fine, FrameScores)
     best = best_share(coarse.scores, 0.3)
     assert len(best) == 3
     assert scored.scores[best] == pytest.approx(fine.scores[best], abs=1e-4)
     assert (scored.scores.argsort()[:5] == coarse.scores.argsort()[:5]).all()
     assert isinstance(scorer, FrameEmbedder)
-    assert scored.embeddings is not None
     assert scored.embeddings.tobytes() == scorer.embed_frames(video.frames).tobytes()
     assert not isinstance(CascadeScorer(Brightness("a", 1), Brightness("b", 1), share=1), FrameEmbedder)
 

@@ -22,9 +22,8 @@ from tools.bench.build.stages import (
 
 def test_a_stage_for_other_work_costs_in_proportion() -> None:
     cost = StageCost(stage="model", frames=10, wall_seconds=2.0, cpu_seconds=3.0, how="so")
-    assert cost.for_frames(25) == StageCost(
-        stage="model", frames=25, wall_seconds=5.0, cpu_seconds=7.5, how="so"
-    )
+    more = StageCost(stage="model", frames=25, wall_seconds=5.0, cpu_seconds=7.5, how="so")
+    assert cost.for_frames(25) == more
 
 
 def test_decode_and_jpeg_count_the_candidates(tmp_path: Path) -> None:
@@ -43,18 +42,15 @@ def test_the_model_is_tried_in_each_way_and_the_best_is_kept() -> None:
     assert cost.how.startswith(("batches of 2,", "batches of 4,"))
 
 
-def test_clips_are_repeated_with_their_own_questions(shared_data: Path, tmp_path: Path) -> None:
-    job = repeat_clips(shared_data, tmp_path / "job", copies=2)
-    assert (job.videos, job.questions) == (22, 52)
+@pytest.mark.parametrize(("copies", "each", "questions"), [(2, None, 52), (1, 1, 11), (1, 4, 44)])
+def test_clips_are_repeated_with_their_own_or_so_many_questions(
+    shared_data: Path, tmp_path: Path, copies: int, each: int | None, questions: int
+) -> None:
+    asked = {} if each is None else {"questions_per_video": each}
+    job = repeat_clips(shared_data, tmp_path / "job", copies=copies, **asked)
+    assert (job.videos, job.questions) == (11 * copies, questions)
     rows = read_annotations([job.annotation], job.root)
-    assert len(rows.questions) == 52
-    assert not rows.failures
-
-
-@pytest.mark.parametrize("each", [1, 4])
-def test_each_clip_can_have_so_many_questions(shared_data: Path, tmp_path: Path, each: int) -> None:
-    job = repeat_clips(shared_data, tmp_path / "job", copies=1, questions_per_video=each)
-    assert (job.videos, job.questions) == (11, 11 * each)
+    assert (len(rows.questions), rows.failures) == (questions, ())
 
 
 def test_a_long_video_has_sparse_key_frames_and_is_rendered_once(tmp_path: Path) -> None:
