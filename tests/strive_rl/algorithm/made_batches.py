@@ -76,6 +76,5 @@ def _surrogate(
 
 
 def _divergence(batch: TokenBatch, settings: AlgorithmSettings, row: int, token: int) -> float:
-    assert batch.reference_logprobs is not None
     log_r = float(batch.reference_logprobs[row, token] - batch.logprobs[row, token])
     return {"k1": -log_r, "k2": log_r**2 / 2, "k3": math.exp(log_r) - 1 - log_r}[settings.kl_estimator]

@@ -129,6 +129,17 @@ def run(
     return float(loss.detach()), logprobs.grad, metrics
 
 
+def of_ratios(*ratios: float, advantage: float = 1.0) -> TokenBatch:
+    """One completion, whose tokens have these ratios to the old policy."""
+    logprobs = torch.tensor([ratios], dtype=torch.float64).log()
+    return TokenBatch(
+        logprobs=logprobs,
+        old_logprobs=torch.zeros_like(logprobs),
+        mask=torch.ones_like(logprobs),
+        advantages=torch.tensor([advantage]),
+    )
+
+
 def test_on_policy_by_hand() -> None:
     # ρ = 1, A = 2 on three tokens and −1 on one.
     logprobs = torch.full((2, 3), -0.7)
@@ -138,12 +149,7 @@ def test_on_policy_by_hand() -> None:
         mask=torch.tensor([[1, 1, 1], [1, 0, 0]]),
         advantages=torch.tensor([2.0, -1.0]),
     )
-    expected = {
-        "grpo": -(2 - 1) / 2,
-        "dr_grpo": -(6 - 1) / 10 / 2,
-        "dapo": -(6 - 1) / 4,
-        "gspo": -(2 - 1) / 2,
-    }
+    expected = {"grpo": -1 / 2, "dr_grpo": -(6 - 1) / 10 / 2, "dapo": -(6 - 1) / 4, "gspo": -1 / 2}
     for loss in LOSSES:
         settings = AlgorithmSettings(loss=loss, loss_constant_tokens=10)
         assert run(batch, settings, 2, 4)[0] == pytest.approx(expected[loss])
@@ -160,12 +166,7 @@ def test_on_policy_by_hand() -> None:
     ],
 )
 def test_clip_by_hand(ratio: float, advantage: float, expected: float, clipped: bool) -> None:
-    batch = TokenBatch(
-        logprobs=torch.tensor([[math.log(ratio)]], dtype=torch.float64),
-        old_logprobs=torch.zeros(1, 1, dtype=torch.float64),
-        mask=torch.ones(1, 1),
-        advantages=torch.tensor([advantage]),
-    )
+    batch = of_ratios(ratio, advantage=advantage)
     for loss in LOSSES[:1] + LOSSES[2:]:
         settings = AlgorithmSettings(loss=loss, clip_low=0.1, clip_high=0.3)
         value, gradient, metrics = run(batch, settings, 1, 1)
@@ -178,12 +179,7 @@ def test_clip_by_hand(ratio: float, advantage: float, expected: float, clipped: 
 
 def test_gspo_clips_whole_responses() -> None:
     """Tokens of ratios 2 and ½: the sequence's ratio is 1 and nothing is clipped; token by token one is."""
-    batch = TokenBatch(
-        logprobs=torch.tensor([[math.log(2), -math.log(2)]], dtype=torch.float64),
-        old_logprobs=torch.zeros(1, 2, dtype=torch.float64),
-        mask=torch.ones(1, 2),
-        advantages=torch.ones(1),
-    )
+    batch = of_ratios(2, 1 / 2)
     _, gradient, metrics = run(batch, AlgorithmSettings(loss="gspo", clip_low=0.2, clip_high=0.2), 1, 2)
     assert metrics["clipped"] == 0
     # s·A·(1/|y|) at each token.
@@ -193,14 +189,8 @@ def test_gspo_clips_whole_responses() -> None:
 
 def test_importance_by_hand() -> None:
     """π_old/π_rollout = 4 and ½ with a cap of 2: weights 2 and ½, no gradient through them."""
-    old = torch.zeros(1, 2, dtype=torch.float64)
-    batch = TokenBatch(
-        logprobs=old,
-        old_logprobs=old,
-        mask=torch.ones(1, 2),
-        advantages=torch.ones(1),
-        rollout_logprobs=torch.tensor([[-math.log(4), math.log(2)]], dtype=torch.float64),
-    )
+    rollout = torch.tensor([[-math.log(4), math.log(2)]], dtype=torch.float64)
+    batch = changed(of_ratios(1, 1), rollout_logprobs=rollout)
     value, gradient, metrics = run(batch, AlgorithmSettings(importance_cap=2.0), 1, 2)
     assert value == pytest.approx(-(2 + 0.5) / 2)
     torch.testing.assert_close(gradient, torch.tensor([[-1.0, -0.25]], dtype=torch.float64))

@@ -23,6 +23,7 @@ from strive_rl.algorithm.reward import (
 from strive_rl.common.calls import CallLimits
 from strive_rl.config import RewardSettings
 from strive_rl.schema import Reward
+from tests.strive_data.made.samples import a_question
 
 
 def test_the_parts_of_a_reward_by_name_the_custom_ones_last() -> None:
@@ -39,8 +40,6 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(tmp_path))
     function = load_rules(RewardSettings(function="my_rewards:brief")).function
     assert custom_parts(function("short", QUESTION), "here") == {"brief": 1.0, "asked": 1.0}
-    with pytest.raises(UsageError, match="my_rewards has no function long"):
-        load_rules(RewardSettings(function="my_rewards:long"))
 
 
 @pytest.mark.parametrize(
@@ -49,10 +48,7 @@ def test_a_function_of_a_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("brief", "expected package.module:function or file.py:function"),
         ("rewards.py:f", r"no file rewards\.py \(looked in /"),
         ("my_rewards:", "expected package.module:function"),
-        (
-            "no_such_module:f",
-            r"cannot import no_such_module: .*; is no_such_module installed, or .* PYTHONPATH\?",
-        ),
+        ("no_such_module:f", r"cannot import no_such_module: .* PYTHONPATH\?"),
         ("math:pi", "math has no function pi"),
     ],
 )
@@ -61,14 +57,8 @@ def test_names_that_are_no_function(name: str, says: str) -> None:
         load_rules(RewardSettings(function=name))
 
 
-QUESTION = Question(
-    sample_id="q7",
-    video="v.mp4",
-    question="What?",
-    answer="D",
-    problem_type="multiple choice",
-    options=("A. a man", "B. a dog", "C. a cat", "D. the red car"),
-)
+OPTIONS = ("A. a man", "B. a dog", "C. a cat", "D. the red car")
+QUESTION = a_question("q7", question="What?", answer="D", options=OPTIONS)
 RIGHT = "<answer>D</answer>"
 
 
@@ -123,10 +113,7 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
 @pytest.mark.parametrize(
     ("result", "says"),
     [
-        (
-            ZeroDivisionError("no frames"),
-            r"raised ZeroDivisionError: no frames \(test_reward.py, line \d+\)$",
-        ),
+        (ZeroDivisionError("none"), r"raised ZeroDivisionError: none \(test_reward.py, line \d+\)$"),
         (SystemExit(3), r"raised SystemExit: 3 \(test_reward.py, line \d+\)$"),
         (BaseException("odd"), r"raised BaseException: odd \(test_reward.py, line \d+\)$"),
         (ValueError("two\nlines"), r"raised ValueError: two \(test_reward.py, line \d+\)$"),
@@ -142,10 +129,7 @@ def test_a_function_sees_the_text_and_the_question_and_gives_several_parts() -> 
         ({"total": 1.0}, "gave a part called 'total', expected a plain name"),
         ({2: 1.0}, "gave a part called 2, expected"),
         ({}, "gave no custom, which has a weight"),
-        (
-            {"custom": 1.0, "extra": 1.0},
-            r"gave extra, which has no weight; set reward\.weights\.extra, 0 to log",
-        ),
+        ({"custom": 1.0, "extra": 1.0}, r"gave extra, .* set reward\.weights\.extra"),
     ],
 )
 def test_what_breaks_the_contract_stops_with_the_question(result: Any, says: str) -> None:
@@ -169,11 +153,6 @@ def test_weights_that_cannot_be_are_refused(weights: dict[str, float], says: str
         RewardSettings(weights=weights)
 
 
-def test_a_function_that_is_not_there_is_refused_before_the_run() -> None:
-    with pytest.raises(UsageError, match="cannot import no_such_package"):
-        load_rules(RewardSettings(function="no_such_package.reward:mine"))
-
-
 WEIGHTS = {"accuracy": 0.5, "format": 0.1, "custom": 0.4}
 
 
@@ -190,10 +169,8 @@ def test_a_file_is_a_module_that_may_import_its_neighbours(
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     by_file = load_rules(RewardSettings(weights=WEIGHTS, function="rewards.py:brief"))
-    assert [reward_of(text, QUESTION, by_file).custom["custom"] for text in (RIGHT, RIGHT + "x" * 9)] == [
-        1,
-        0,
-    ]
+    brief, long = (reward_of(text, QUESTION, by_file) for text in (RIGHT, RIGHT + "x" * 9))
+    assert (brief.custom, long.custom) == ({"custom": 1}, {"custom": 0})
     by_path = load_rules(RewardSettings(function=str(tmp_path / "rewards.py:brief")))
     assert by_path.function is by_file.function
     with pytest.raises(UsageError, match=r"broken\.py raised ZeroDivisionError.*line 1"):

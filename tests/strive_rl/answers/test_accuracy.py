@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strive_data.schema import PROBLEM_TYPES, Question
+from strive_data.schema import PROBLEM_TYPES
 from strive_rl.algorithm.reward import reward_of
 from strive_rl.answers.accuracy import final_answer, has_form, mean_relative_accuracy
 from strive_rl.answers.choice import read_choice
+from tests.strive_data.made.samples import a_question
 
 OPTIONS = ("A. A man is walking", "B. a dog", "C. Vitamin C", "D. the red car.")
 
@@ -108,14 +109,8 @@ TRUTHS = {
 
 
 def question(problem_type, answer=None):
-    return Question(
-        sample_id="1",
-        video="v.mp4",
-        question="What?",
-        answer=answer or TRUTHS[problem_type],
-        problem_type=problem_type,
-        options=OPTIONS_ACCURACY if problem_type == "multiple choice" else (),
-    )
+    options = OPTIONS_ACCURACY if problem_type == "multiple choice" else ()
+    return a_question(answer=answer or TRUTHS[problem_type], problem_type=problem_type, options=options)
 
 
 def accuracy(answer, problem_type, truth=None):
@@ -280,14 +275,7 @@ def rated(shared_data: Path, task: str) -> list[dict[str, Any]]:
 
 
 def choice(row: dict[str, Any], options: tuple[str, ...]) -> float:
-    asked = Question(
-        sample_id="1",
-        video="v.mp4",
-        question=row["question"],
-        answer=row["gt-answer"],
-        problem_type="multiple choice",
-        options=options,
-    )
+    asked = a_question(question=row["question"], answer=row["gt-answer"], options=options)
     return reward_of(f"<answer>{row['video-llm-prediction']}</answer>", asked).accuracy
 
 

@@ -23,12 +23,11 @@ from strive_rl.answers import judge
 from strive_rl.answers.judge import JudgeError, read_grade
 from strive_rl.common import calls
 from strive_rl.config import JudgeSettings, RewardSettings
+from tests.strive_data.made.samples import a_question
 
 
 def question(problem_type: Any = "free-form") -> Question:
-    return Question(
-        sample_id="q1", video="v.mp4", question="Why?", answer="It rains.", problem_type=problem_type
-    )
+    return a_question("q1", answer="It rains.", problem_type=problem_type, options=())
 
 
 class Server:

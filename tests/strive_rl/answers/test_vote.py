@@ -11,20 +11,14 @@ from hypothesis import strategies as st
 from strive_data.schema import GROUNDING, ProblemType, Question
 from strive_rl.answers.vote import elect
 from strive_rl.benchmarks.verdicts import open_form
+from tests.strive_data.made.samples import a_question
 
 OPTIONS = ("A. a red cup", "B. a blue cup", "C. a green cup")
 CHOICE: ProblemType = "multiple choice"
 
 
 def asked(kind: ProblemType, options: tuple[str, ...] = ()) -> Question:
-    return Question(
-        sample_id="q",
-        video="v.mp4",
-        question="Which?",
-        options=options,
-        answer="A" if options else "1",
-        problem_type=kind,
-    )
+    return a_question(options=options, answer="A" if options else "1", problem_type=kind)
 
 
 @pytest.mark.parametrize(

@@ -98,49 +98,44 @@ def lmms(doc: dict[str, Any], name: str = "samples_x.jsonl", resps: object = (("
     return rows({"doc_id": 0, "doc": doc, "resps": listed}, path=name)
 
 
-@pytest.mark.parametrize(
-    ("doc", "file", "expected"),
-    [
-        (
-            {"video_id": "001", "videoID": "fFjv", "question_id": "001-1", "options": ["A. x"]},
-            "samples_x.jsonl",
-            {"ids": ("001-1",), "video": "fFjv", "options": ("A. x",)},
-        ),
-        (
-            {"video_name": "video_7", "question_id": "2", "options": ["x", "y"]},
-            "samples_perceptiontest_val_mc.jsonl",
-            {"ids": ("video_7-2",), "group": "", "options": ("A. x", "B. y")},
-        ),
-        (
-            {"id": 12, "dataset": "scannet", "scene_name": "scene0_00", "options": None},
-            "samples_x.jsonl",
-            {"ids": ("12",), "video": "scene0_00", "options": ()},
-        ),
-        (
-            {"id": "validation_1", "video_path": "videos/Art/0.mp4", "choices": {"A": "x", "B": ""}},
-            "samples_x.jsonl",
-            {"ids": ("validation_1",), "video": "videos/Art/0.mp4", "options": ("A. x",)},
-        ),
-        (
-            {"video_id": "103", "dim": "speed", "answer": "A. x"},
-            "samples_tempcompass_mc.jsonl",
-            {"video": "103", "group": "multi-choice", "ids": ()},
-        ),
-        (
-            {"id": "new_Psychology_5", "options": ["x", "y"]},
-            "20250101_samples_video_mmmu_adaptation.jsonl",
-            {
-                "ids": ("Adaptation-new_Psychology_5",),
-                "group": "Adaptation",
-                "video": "new_Psychology_5",
-            },
-        ),
-    ],
-    ids=("videomme", "perceptiontest", "vsibench", "mmvu", "tempcompass", "videommmu"),
-)
-def test_lmms_evals_docs_tell_id_video_and_question(
-    doc: dict[str, Any], file: str, expected: dict[str, object]
-) -> None:
+# A doc of each benchmark, its file where that matters, and what it tells.
+DOCS: dict[str, tuple[dict[str, Any], str, dict[str, object]]] = {
+    "videomme": (
+        {"video_id": "001", "videoID": "fFjv", "question_id": "001-1", "options": ["A. x"]},
+        "samples_x.jsonl",
+        {"ids": ("001-1",), "video": "fFjv", "options": ("A. x",)},
+    ),
+    "perceptiontest": (
+        {"video_name": "video_7", "question_id": "2", "options": ["x", "y"]},
+        "samples_perceptiontest_val_mc.jsonl",
+        {"ids": ("video_7-2",), "group": "", "options": ("A. x", "B. y")},
+    ),
+    "vsibench": (
+        {"id": 12, "dataset": "scannet", "scene_name": "scene0_00", "options": None},
+        "samples_x.jsonl",
+        {"ids": ("12",), "video": "scene0_00", "options": ()},
+    ),
+    "mmvu": (
+        {"id": "validation_1", "video_path": "videos/Art/0.mp4", "choices": {"A": "x", "B": ""}},
+        "samples_x.jsonl",
+        {"ids": ("validation_1",), "video": "videos/Art/0.mp4", "options": ("A. x",)},
+    ),
+    "tempcompass": (
+        {"video_id": "103", "dim": "speed", "answer": "A. x"},
+        "samples_tempcompass_mc.jsonl",
+        {"video": "103", "group": "multi-choice", "ids": ()},
+    ),
+    "videommmu": (
+        {"id": "new_Psychology_5", "options": ["x", "y"]},
+        "20250101_samples_video_mmmu_adaptation.jsonl",
+        {"ids": ("Adaptation-new_Psychology_5",), "group": "Adaptation", "video": "new_Psychology_5"},
+    ),
+}
+
+
+@pytest.mark.parametrize("benchmark", DOCS)
+def test_lmms_evals_docs_tell_id_video_and_question(benchmark: str) -> None:
+    doc, file, expected = DOCS[benchmark]
     (one,) = read("lmms-eval", lmms(doc | {"question": "Q?"}, file)).predictions
     assert {name: getattr(one, name) for name in expected} == expected
     assert one.question == "Q?"

@@ -109,3 +109,11 @@ def test_without_a_video_a_question_with_options_must_be_the_only_one() -> None:
     one = said("a", question="What is seen?", options=items[0].question.options)
     assert found(twins, one) == {}
     assert found(twins, replace(one, item=twins[1])) == {"r": "a"}
+
+
+def test_predictions_of_questions_that_agree_are_elected_round_by_round() -> None:
+    items = [asked("Which?", name) for name in ("q0", "q1")]
+    given = [said(place, video="v", question="Which?") for place in "012345"]
+    joined = join(items, given, lambda item, mine: mine[-1])
+    assert {name: each.place for name, each in joined.predictions.items()} == {"q0": "4", "q1": "5"}
+    assert joined.voters == 6

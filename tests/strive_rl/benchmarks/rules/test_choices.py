@@ -30,25 +30,19 @@ def test_all_published_questions_are_read(shared_data: Path) -> None:
     assert (len(counted["task type"]), len(counted["sub-category"])) == (12, 30)
 
 
-@pytest.mark.parametrize(
-    ("output", "letter"),
-    [
-        ("B", "B"),
-        (" The best answer is C.", "C"),
-        ("The answer D", "D"),
-        ("Because it is red", "B"),
-        ("Best answer: B", "B"),
-        ("Answer: C", "C"),
-        ("Option: B", "B"),
-        ("Answer: none", None),
-        ("The best option is A", "A"),
-        ("b", None),
-        ("It is red.", None),
-        ("", None),
-    ],
-)
-def test_official_is_the_first_capital_letter(output: str, letter: str | None) -> None:
-    assert videomme_score(output, choice_item("B")).extracted == letter
+READ_BY_VIDEOMME = {
+    "B": ("B", "Because it is red", "Best answer: B", "Option: B"),
+    "C": (" The best answer is C.", "Answer: C"),
+    "D": ("The answer D",),
+    "A": ("The best option is A",),
+    None: ("Answer: none", "b", "It is red.", ""),
+}
+
+
+@pytest.mark.parametrize("letter", READ_BY_VIDEOMME)
+def test_official_is_the_first_capital_letter(letter: str | None) -> None:
+    for output in READ_BY_VIDEOMME[letter]:
+        assert videomme_score(output, choice_item("B")).extracted == letter, output
 
 
 def test_official_leaves_out_what_it_cannot_read_and_robust_counts_it_wrong() -> None:
@@ -79,16 +73,9 @@ def test_the_authors_totals_of_a_real_model_are_reproduced(shared_data: Path, an
 
 
 def test_right_is_the_index_and_tags_are_the_authors(tmp_path: Path) -> None:
-    row = {
-        "video_name": "video_1",
-        "question_id": 4,
-        "question": "What moves?",
-        "options": ["a cup", "a ball", "nothing"],
-        "answer_id": 1,
-        "area": "physics",
-        "reasoning": "descriptive",
-        "tag": ["motion", "object"],
-    }
+    row = {"video_name": "video_1", "question_id": 4, "question": "What moves?", "answer_id": 1}
+    row |= {"options": ["a cup", "a ball", "nothing"], "area": "physics", "reasoning": "descriptive"}
+    row |= {"tag": ["motion", "object"]}
     file = tmp_path / "validation.json"
     file.write_text(json.dumps([row, row | {"question_id": 5, "answer_id": "7"}]))
     items = read_items([file], PERCEPTIONTEST)
@@ -196,18 +183,11 @@ READ: dict[str, list[tuple[str, str, str, dict[str, str]]]] = {
         ("4_count-0", "video/4_count/ZS9XR.mp4", "C", {"task": "count"}),
     ],
     "lvbench": [
-        (
-            "1602",
-            "videos/Cm73ma6Ibcs.mp4",
-            "D",
-            {"question type": "key information retrieval | reasoning", "video type": "cartoon"},
-        ),
-        (
-            "1603",
-            "videos/Cm73ma6Ibcs.mp4",
-            "A",
-            {"question type": "entity recognition", "video type": "cartoon"},
-        ),
+        (uid, "videos/Cm73ma6Ibcs.mp4", answer, {"question type": kind, "video type": "cartoon"})
+        for uid, answer, kind in (
+            ("1602", "D", "key information retrieval | reasoning"),
+            ("1603", "A", "entity recognition"),
+        )
     ],
     "video-holmes": [("RSmjqss0XKQ-1", "videos/RSmjqss0XKQ.mp4", "E", {"question type": "SR"})],
     "next-gqa": [
@@ -242,9 +222,7 @@ def test_longvideobenchs_parquet_has_a_column_for_each_option(tmp_path: Path) ->
 
 
 def test_lvbench_options_leave_the_question(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text(
-        json.dumps(LVBENCH_LINE) + "\n" + json.dumps({"key": "x", "qa": 3}) + "\n"
-    )
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(LVBENCH_LINE)}\n" + '{"key": "x", "qa": 3}\n')
     items = read_items([tmp_path / "a.jsonl"], find_benchmark("lvbench"))
     first = items.items[0].question
     assert (first.question, first.options[1]) == ("What year appears?", "B. 1366")
@@ -255,47 +233,38 @@ def item_of(answer: str, options: tuple[str, ...] = ("A. apple", "B. pear", "C. 
     return choice_item(answer, options, task="count")
 
 
-OUTPUTS: list[tuple[str, str, str, float]] = [
-    ("mvbench", "B", "(B) pear", 1),
-    ("mvbench", "B", "b. pear", 1),
-    ("mvbench", "B", "", 1),
-    ("mvbench", "B", "b)pear", 1),
-    ("mvbench", "B", " \nB.\nThe pear is green.", 1),
-    ("mvbench", "B", ")", 0),
-    ("mvbench", "B", "pear", 0),
-    ("mvbench", "B", "The answer is B", 0),
-    ("mvbench", "B", "<think>x</think><answer>B</answer>", 1),
-    ("longvideobench", "B", "The best answer is B.", 1),
-    ("longvideobench", "B", "An answer: B", 0),
-    ("longvideobench", "B", "pear", 0.25),
-    ("longvideobench", "B", "", 0.25),
-    ("mlvu", "B", "B) pear", 1),
-    ("mlvu", "B", "(B) pear", 1),
-    ("mlvu", "B", "B", 1),
-    ("mlvu", "B", " B\n", 1),
-    ("mlvu", "B", "B.", 0),
-    ("mlvu", "B", ")", 0),
-    ("lvbench", "B", "(B) pear", 1),
-    ("lvbench", "B", "B) pear (A)", 1),
-    ("lvbench", "B", "I say (B)", 1),
-    ("lvbench", "B", "b", 0),
-    ("lvbench", "B", "Bear", 1),
-    ("lvbench", "B", "", 0),
-    ("video-holmes", "B", "<answer>A: x</answer> no, <answer> B: pear </answer>", 1),
-    ("video-holmes", "B", "<answer>B</answer>", 1),
-    ("video-holmes", "B", "B, since A was late", 0),
-    ("video-holmes", "B", "Because of the pear", 1),
-    ("video-holmes", "B", "pear", 0),
-    ("next-gqa", "B", "pear", 1),
-    ("next-gqa", "B", "The answer is (B).", 1),
-    ("next-gqa", "B", "plum", 0),
-]
+# By the authors' code right, wrong, and worth a guess, where B is the truth.
+OUTPUTS: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "mvbench": (
+        [
+            "(B) pear",
+            "b. pear",
+            "",
+            "b)pear",
+            " \nB.\nThe pear is green.",
+            "<think>x</think><answer>B</answer>",
+        ],
+        [")", "pear", "The answer is B"],
+        [],
+    ),
+    "longvideobench": (["The best answer is B."], ["An answer: B"], ["pear", ""]),
+    "mlvu": (["B) pear", "(B) pear", "B", " B\n"], ["B.", ")"], []),
+    "lvbench": (["(B) pear", "B) pear (A)", "I say (B)", "Bear"], ["b", ""], []),
+    "video-holmes": (
+        ["<answer>A: x</answer> no, <answer> B: pear </answer>", "<answer>B</answer>", "Because of the pear"],
+        ["B, since A was late", "pear"],
+        [],
+    ),
+    "next-gqa": (["pear", "The answer is (B)."], ["plum"], []),
+}
 
 
-@pytest.mark.parametrize(("name", "answer", "output", "value"), OUTPUTS)
-def test_official_is_what_the_authors_code_gives(name: str, answer: str, output: str, value: float) -> None:
-    row = scored(find_benchmark(name), item_of(answer), output)
-    assert row.values["official"] == value
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_official_is_what_the_authors_code_gives(name: str) -> None:
+    for outputs, value in zip(OUTPUTS[name], (1, 0, 0.25), strict=True):
+        for output in outputs:
+            row = scored(find_benchmark(name), item_of("B"), output)
+            assert row.values["official"] == value, output
 
 
 def test_robust_reads_what_those_rules_miss_and_no_more() -> None:

@@ -80,18 +80,11 @@ def test_the_authors_ratings_of_a_real_model_are_reproduced(
 def test_the_authors_totals_of_other_models_are_reproduced(
     published: ItemSet, shared_data: Path, file: str, total: str, robust: int
 ) -> None:
-    predictions = (
-        FORMATS["tempcompass"]
-        .read(read_records(shared_data / "benchmarks" / f"{file}.json"), TEMPCOMPASS)
-        .predictions
-    )
+    records = read_records(shared_data / "benchmarks" / f"{file}.json")
     items = [one for one in published.items if one.tags["task"] == Path(file).name]
-    answers = join(items, predictions).predictions
-    rows = [
-        scored(TEMPCOMPASS, one, answers[name].output, answers[name].judgement)
-        for one in items
-        for name in [one.question.sample_id]
-    ]
+    answers = join(items, FORMATS["tempcompass"].read(records, TEMPCOMPASS).predictions).predictions
+    given = [(one, answers[one.question.sample_id]) for one in items]
+    rows = [scored(TEMPCOMPASS, one, answer.output, answer.judgement) for one, answer in given]
     values = [[row.values[name] or 0 for row in rows] for name in ("official", "robust")]
     assert f"{100 * sum(values[0]) / len(rows):.2f}" == total
     assert robust <= 100 * sum(values[1]) / len(rows) < robust + 1
@@ -105,53 +98,20 @@ def test_fine_grained_aspects_are_those_of_meta_info(published: ItemSet) -> None
     assert aspects["order"] == sum(one.tags["dimension"] == "order" for one in choices)
 
 
-@pytest.mark.parametrize(
-    ("output", "letter"),
-    [
-        ("A", "A"),
-        ("B. dunking", "B"),
-        ("C) no", "C"),
-        ("D.", "D"),
-        ("A man", None),
-        ("a", None),
-        ("E", None),
-        (" A", None),
-        ("", None),
-        ("The answer is B", None),
-        ("AB", None),
-        ("(A)", None),
-    ],
-)
-def test_a_letter_counts_at_the_very_begin_only(output: str, letter: str | None) -> None:
-    assert leading_letter(output) == letter
-
-
-@pytest.mark.parametrize(
-    ("output", "word"),
-    [("Yes, it does.", "yes"), ("NO", "no"), ("not really", "no"), ("It is: yes", None), (" yes", None)],
-)
-def test_yes_and_no_count_at_the_very_begin_in_any_case(output: str, word: str | None) -> None:
-    assert yes_or_no(output) == word
-
-
-@pytest.mark.parametrize(
-    ("output", "named"),
-    [
-        ("Caption A: The man dunks.", "Caption A: The man dunks."),
-        ("The man sits.", "The man sits."),
-        ("2) The man sits.", "The man sits."),
-        ("Caption B", "Caption B"),
-        ("Caption B.", "Caption B"),
-        ("A", "A"),
-        ("B.", "B"),
-        ("Caption A: The man sits.", None),
-        ("caption a", None),
-        ("The man dunks", None),
-        ("C", None),
-    ],
-)
-def test_a_caption_is_named_by_its_whole_its_sentence_or_its_name(output: str, named: str | None) -> None:
-    assert matched_caption(output, MATCHING) == named
+def test_a_letter_a_word_and_a_caption_count_at_the_very_begin_only() -> None:
+    for output, letter in (("A", "A"), ("B. dunking", "B"), ("C) no", "C"), ("D.", "D")):
+        assert leading_letter(output) == letter
+    for output in ("A man", "a", "E", " A", "", "The answer is B", "AB", "(A)"):
+        assert leading_letter(output) is None, output
+    for output, word in (("Yes, it does.", "yes"), ("NO", "no"), ("not really", "no")):
+        assert yes_or_no(output) == word
+    assert yes_or_no("It is: yes") is yes_or_no(" yes") is None
+    for output in ("Caption A: The man dunks.", "The man sits.", "Caption B", "A"):
+        assert matched_caption(output, MATCHING) == output
+    for output, named in (("2) The man sits.", "The man sits."), ("Caption B.", "Caption B"), ("B.", "B")):
+        assert matched_caption(output, MATCHING) == named
+    for output in ("Caption A: The man sits.", "caption a", "The man dunks", "C"):
+        assert matched_caption(output, MATCHING) is None, output
 
 
 def test_each_task_has_its_rule() -> None:
