@@ -2,9 +2,9 @@
 
 A format's `rows` gives for each row a `Prediction`, or the place and reason of a row without one.
 
-strive        our own predictions.jsonl: a line a question (and frame sampler), with `sample_id` and `output`.
-              A line that also has `question`, `answer` and `problem_type`, and where they apply `options`,
-              `video` and `tags`, can be scored without an annotation
+strive        our own predictions.jsonl: a line a question (and frame sampler), with `sample_id` and `output`,
+              or `outputs`, a list. A line that also has `question`, `answer` and `problem_type`, and where
+              they apply `options`, `video` and `tags`, can be scored without an annotation
 lmms-eval     its samples file (`--log_samples`): a line a question, or the `logs` of its older results file;
               `doc` is the row of the data set, under the field names of each benchmark
 tempcompass   its own files of predictions and of ratings: {video: {dimension: [row]}}, one file a task
@@ -67,9 +67,9 @@ def read_predictions(
 ) -> PredictionFile:
     """Predictions of a file, or of the predictions.jsonl in a folder.
 
-    Our own are those of one frame sampler; with `all_answers` also those that were not elected. Raises
-    UsageError for an unknown format, a file in no known format, and where our own hold several samplers and
-    none is chosen, or not the chosen one.
+    Our own are those of one frame sampler. With `all_answers` a row has all its answers: of our own those
+    that were not elected too, of lmms-eval each response. Raises UsageError for an unknown format, a file in
+    no known format, and where our own hold several samplers and none is chosen, or not the chosen one.
     """
     file = path / "predictions.jsonl" if path.is_dir() else path
     records = read_records(file)
@@ -77,12 +77,13 @@ def read_predictions(
     found = FORMATS[name]
     if name == "strive":
         records = of_sampler(records, sampler)
-        found = replace(found, rows=partial(_strive_rows, all_answers=all_answers))
     elif sampler is not None:
         raise UsageError(
             f"predictions {file}: --sampler chooses among those of `strive-rl eval`, but these are in the "
             f"format {name}, which names no sampler: leave it out"
         )
+    if name in SEVERAL:
+        found = replace(found, rows=partial(SEVERAL[name], all_answers=all_answers))
     return replace(found.read(records, benchmark), format=name)
 
 
@@ -112,13 +113,18 @@ def of_sampler(records: Records, sampler: str | None) -> Records:
 
 def _strive_rows(records: Records, benchmark: Benchmark, *, all_answers: bool = False) -> Rows:
     for place, row in records.rows:
-        if not isinstance(row.get("sample_id"), str | int) or not isinstance(row.get("output"), str):
+        outputs = _answers_of(row.get("outputs"))
+        if outputs is None:
+            yield f"{place}: outputs holds more than texts"
+            continue
+        output = row.get("output", *outputs[:1])
+        if not isinstance(row.get("sample_id"), str | int) or not isinstance(output, str):
             yield f"{place}: sample_id or output is missing"
             continue
         video, question = row.get("video"), row.get("question")
         yield Prediction(
             place=place,
-            output=row["output"],
+            output=output,
             ids=(str(row["sample_id"]),),
             video=video if isinstance(video, str) else "",
             question=question if isinstance(question, str) else "",
@@ -126,8 +132,8 @@ def _strive_rows(records: Records, benchmark: Benchmark, *, all_answers: bool = 
             item=_strive_item(row, benchmark),
             frames={name: row[name] for name in FRAME_FIELDS if name in row},
             # Of answers that elected one, that one counts.
-            outputs=() if "elected" in row and not all_answers else _all_of(row.get("outputs"), str),
-            logprobs=_all_of(row.get("logprobs"), float),
+            outputs=() if "elected" in row and not all_answers else outputs,
+            logprobs=_logprobs_of(row.get("logprobs"), len(outputs) or 1),
         )
 
 
@@ -137,6 +143,24 @@ FRAME_FIELDS = ("sampler", "times", "frames_from", "finished")
 def _all_of(value: object, kind: type[T]) -> tuple[T, ...]:
     """A list of nothing but this kind of values; nothing for anything else."""
     return tuple(value) if isinstance(value, list) and all(isinstance(v, kind) for v in value) else ()
+
+
+LARGEST_LOSS = 1e9
+
+
+def _answers_of(value: object) -> tuple[str, ...] | None:
+    """The answers of a list, "" for null; none without a list; None where one is no text."""
+    given = value if isinstance(value, list) else []
+    return (
+        tuple(each or "" for each in given) if all(isinstance(each, str | None) for each in given) else None
+    )
+
+
+def _logprobs_of(value: object, answers: int) -> tuple[float, ...]:
+    """One log-probability for each answer; none where the list holds anything else, such as one a token."""
+    given = value if isinstance(value, list) and len(value) == answers else []
+    known = all(type(each) in (int, float) and -LARGEST_LOSS < each <= 0 for each in given)
+    return tuple(map(float, given)) if known else ()
 
 
 def _strive_item(row: Row, benchmark: Benchmark) -> Item | None:
@@ -156,15 +180,7 @@ def _strive_item(row: Row, benchmark: Benchmark) -> Item | None:
 
 
 VIDEO_FIELDS = (
-    "videoID",
-    "video_name",
-    "scene_name",
-    "video_path",
-    "video",
-    "path",
-    "video_id",
-    "video ID",
-    "id",
+    *("videoID", "video_name", "scene_name", "video_path", "video", "path", "video_id", "video ID", "id"),
 )
 OPTION_FIELDS = ("options", "choices", "candidates", "Options")
 # Words of task names → the tag value that they mean.
@@ -180,7 +196,7 @@ GROUPS = {
 }
 
 
-def _lmms_eval_rows(records: Records, benchmark: Benchmark) -> Rows:
+def _lmms_eval_rows(records: Records, benchmark: Benchmark, *, all_answers: bool = False) -> Rows:
     for place, row in records.listed("logs"):
         doc, output = row.get("doc"), _response(row)
         if not isinstance(doc, Mapping) or output is None:
@@ -196,7 +212,20 @@ def _lmms_eval_rows(records: Records, benchmark: Benchmark) -> Rows:
             question=text_of(doc, "question", "problem", "Question"),
             options=lettered(next((doc[name] for name in OPTION_FIELDS if doc.get(name)), None)),
             group=group,
+            outputs=_responses(row) if all_answers else (),
         )
+
+
+def _responses(row: Row) -> tuple[str, ...]:
+    """All raw responses, of a task that repeats its questions several, in lists of any depth."""
+    found, left = [], [row.get("resps")]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left += reversed(value)
+        elif isinstance(value, str):
+            found.append(value)
+    return tuple(found)
 
 
 def _response(row: Row) -> str | None:
@@ -333,10 +362,14 @@ def _video_r1_rows(records: Records, benchmark: Benchmark) -> Rows:
         )
 
 
+# Those whose rows may hold several answers.
+SEVERAL = {"strive": _strive_rows, "lmms-eval": _lmms_eval_rows}
 # The first one that fits reads a file.
 FORMATS = {
     "strive": Format(
-        fits=lambda records: any("sample_id" in row and "output" in row for _, row in records.rows),
+        fits=lambda records: any(
+            "sample_id" in row and ("output" in row or "outputs" in row) for _, row in records.rows
+        ),
         rows=_strive_rows,
     ),
     "lmms-eval": Format(

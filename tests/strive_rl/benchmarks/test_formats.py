@@ -12,6 +12,7 @@ from strive_data.errors import SettingsError, UsageError
 from strive_rl.benchmarks.formats import FORMATS, of_sampler, read_predictions
 from strive_rl.benchmarks.items import Benchmark
 from strive_rl.benchmarks.predictions import Prediction, PredictionFile, Records
+from strive_rl.benchmarks.rules.choices import VIDEOMME
 from strive_rl.benchmarks.rules.numbers import VSIBENCH
 from strive_rl.benchmarks.rules.open_answers import CUSTOM, MMVU
 from strive_rl.benchmarks.scoring import scored
@@ -84,6 +85,35 @@ def test_a_bare_line_is_read_and_a_line_without_output_is_bad() -> None:
     assert not FORMATS["strive"].fits(rows({"output": "x"}))
 
 
+@pytest.mark.parametrize(
+    ("given", "output", "outputs", "logprobs"),
+    [
+        # Regression: with one null only the first answer was read; with a whole number, no probability.
+        ({"outputs": ["A", None, "B"]}, "A", ("A", "", "B"), ()),
+        ({"outputs": ["A", "B"], "logprobs": [-2, -0.5]}, "A", ("A", "B"), (-2.0, -0.5)),
+        ({"output": "B", "outputs": []}, "B", (), ()),
+        # One a token, losses in their place (exp of which overflowed), too few: none is known.
+        ({"output": "B", "logprobs": [-0.1, -9.0]}, "B", (), ()),
+        ({"outputs": ["A", "B"], "logprobs": [1000.0, 0.1]}, "A", ("A", "B"), ()),
+        ({"outputs": ["A", "B"], "logprobs": [-1.0]}, "A", ("A", "B"), ()),
+        ({"outputs": ["A", "B"], "logprobs": [float("nan"), -1.0]}, "A", ("A", "B"), ()),
+    ],
+)
+def test_lists_of_answers_and_their_log_probabilities(
+    given: dict[str, Any], output: str, outputs: tuple[str, ...], logprobs: tuple[float, ...]
+) -> None:
+    line = rows({"sample_id": "q1"} | given)
+    assert FORMATS["strive"].fits(line)
+    (one,) = read("strive", line).predictions
+    assert (one.output, one.outputs, one.logprobs) == (output, outputs, logprobs)
+
+
+def test_a_list_of_anything_else_is_a_bad_row() -> None:
+    assert read("strive", rows({"sample_id": "q1", "output": "A", "outputs": ["A", 3]})).bad == (
+        "line 0: outputs holds more than texts",
+    )
+
+
 def test_one_of_several_samplers_must_be_chosen() -> None:
     both = rows(OWN, OWN | {"sampler": "peaks", "output": "A"})
     with pytest.raises(UsageError, match=r"choose --sampler peaks \| uniform"):
@@ -149,6 +179,16 @@ def test_responses_are_found_however_deep_and_their_lack_is_bad() -> None:
     logs = Records(path=Path("old.json"), tree={"logs": [{"doc": doc, "filtered_resps": ["z"]}]})
     assert FORMATS["lmms-eval"].fits(logs)
     assert [p.output for p in read("lmms-eval", logs).predictions] == ["z"]
+
+
+@pytest.mark.parametrize("resps", [[["x", "y", "z"]], [["x"], ["y"], ["z"]]])
+def test_every_response_of_lmms_eval_votes(tmp_path: Path, resps: list[list[str]]) -> None:
+    """Regression: of repeated questions only the first response was read, and elected."""
+    file = tmp_path / "samples.jsonl"
+    file.write_text(json.dumps({"doc": {"question": "Q?"}, "resps": resps, "filtered_resps": ["y"]}) + "\n")
+    for every, outputs in ((False, ()), (True, ("x", "y", "z"))):
+        (one,) = read_predictions(file, VIDEOMME, all_answers=every).predictions
+        assert (one.output, one.outputs) == ("x", outputs)
 
 
 def rated(name: str, *rows: dict[str, Any]) -> Records:
