@@ -1,7 +1,7 @@
 """What samples completions: prompts in, completions out, with weights that follow the trainer's.
 
 "builtin" is the policy's own loop on the trainer's weights. Another engine holds a copy of the weights: the
-trainer sends them once a step, before anything is sampled.
+trainer sends them once a step, before anything is sampled, under the number of the steps done.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from strive_data.errors import UsageError
+from strive_data.errors import StriveError, UsageError
 from strive_rl.common import distributed
 from strive_rl.common.preflight import require_engine
 from strive_rl.config import EngineSettings
@@ -32,7 +32,10 @@ VLLM_DEFAULTS = {
 
 
 class RolloutEngine(Protocol):
-    """Samples from a copy of the weights; None stands for the policy's own loop on its own weights."""
+    """Samples from a copy of the weights, that of `version`; None stands for the policy's own loop on its own
+    weights."""
+
+    version: int
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
@@ -42,7 +45,7 @@ class RolloutEngine(Protocol):
         `keys` has one for each prompt, unless `sampling.greedy`.
         """
 
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Take weights, by the names of a checkpoint; what was cached under older ones is dropped."""
 
     def sleep(self) -> None:
@@ -53,15 +56,20 @@ class RolloutEngine(Protocol):
 
 
 @contextmanager
-def newest_weights(engine: RolloutEngine | None, policy: Policy) -> Iterator[None]:
-    """Sampling by all processes with all of the policy's newest weights, by the engine too, which sleeps
-    after this context. A StriveError of one process ends all others."""
+def newest_weights(engine: RolloutEngine | None, policy: Policy, version: int) -> Iterator[None]:
+    """Sampling by all processes with all of the policy's newest weights, those after `version` steps, by the
+    engine too, which sleeps after this context. A StriveError of one process ends all others, as where the
+    engine sampled with other weights."""
     with unsharded(policy.model), distributed.propagate_errors():
         if engine:
             engine.wake()
-            engine.sync(plain_weights(policy.model, policy.settings.lora_scale))
+            engine.sync(plain_weights(policy.model, policy.settings.lora_scale), version)
         yield
         if engine:
+            if engine.version != version:
+                raise StriveError(
+                    f"after step {version}: the engine sampled with the weights of step {engine.version}"
+                )
             engine.sleep()
 
 

@@ -38,6 +38,7 @@ class VllmEngine:
     """See `engine.RolloutEngine`. Completions have no entropies: vLLM gives none."""
 
     def __init__(self, policy: Policy, settings: EngineSettings, longest: int) -> None:
+        self.version = 0
         self._policy, self._requests = policy, 0
         self._own_positions = isinstance(policy.architecture, Qwen25VL)
         if self._own_positions:
@@ -69,12 +70,13 @@ class VllmEngine:
             **({"distributed_executor_backend": "external_launcher"} if distributed.world_size() > 1 else {}),
         )
 
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Copy the weights into place and drop the keys, values and features that older ones made."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
         if not self._llm.reset_prefix_cache():
             raise StriveError("vllm: the prefix cache of older weights could not be dropped")
         self._llm.llm_engine.reset_encoder_cache()
+        self.version = version
 
     def sleep(self) -> None:
         """Free the weights and the cache of a GPU."""

@@ -37,7 +37,7 @@ def collect(run: TrainState, watch: Stopwatch) -> tuple[list[Group], StepStats, 
     made: list[Group] = []
     stats, after, found, step = StepStats(), run.cursor, 0, run.step + 1
     wanted, limit = run.settings.data.questions_per_step, run.settings.rollout.dynamic_sampling_rounds
-    with newest_weights(run.engine, run.policy):
+    with newest_weights(run.engine, run.policy, run.step):
         while True:
             phase("reading questions")
             groups, broken, after = run.loader.take(after, wanted - found)

@@ -71,7 +71,7 @@ def validate(run: TrainState, record: dict[str, Any]) -> None:
         number = min(len(rows) + len(dropped) + 1, len(mine))
         return f"held-out question {number} of {len(mine)}, {shown}"
 
-    with newest_weights(run.engine, run.policy), phases_of(asked):
+    with newest_weights(run.engine, run.policy, run.step), phases_of(asked):
         for made, lost in predict(run.policy, run.heldout, settings, run.engine, mine):
             rows += made
             dropped += lost

@@ -72,7 +72,7 @@ def test_samples_have_the_trainers_log_probabilities(loaded: Loaded, prompts: li
 def test_features_give_what_pixels_give(loaded: Loaded, prompts: list[Prompt]) -> None:
     policy, engine = loaded
     from_pixels = engine.sample(prompts, GREEDY)
-    engine.sync(plain_weights(policy.model, 1.0))
+    engine.sync(plain_weights(policy.model, 1.0), 0)
     assert ids(engine.sample(with_features(policy, prompts), GREEDY)) == ids(from_pixels)
 
 
@@ -126,5 +126,11 @@ def test_after_a_sync_it_samples_from_the_new_weights(loaded: Loaded, prompts: l
     expected = ids(builtin_sample(policy, with_features(policy, prompts), GREEDY))
     assert expected != before
     assert ids(engine.sample(prompts, GREEDY)) == before
-    engine.sync(plain_weights(policy.model, 1.0))
+    # Negative control: keys and values that the old weights made, under the new ones.
+    engine._llm.collective_rpc(
+        "reload_weights", kwargs={"weights_iterator": plain_weights(policy.model, 1.0)}
+    )
+    assert ids(engine.sample(prompts, GREEDY)) != expected
+    engine.sync(plain_weights(policy.model, 1.0), 7)
+    assert engine.version == 7
     assert ids(engine.sample(prompts, GREEDY)) == expected

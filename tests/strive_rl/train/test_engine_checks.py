@@ -32,16 +32,20 @@ STEPS = 2
 
 
 class OtherEngine:
-    """The policy's own loop behind the protocol; its log-probabilities are off by `offset` nats."""
+    """The policy's own loop behind the protocol; its log-probabilities are off by `offset` nats, and it takes
+    the weights of `syncs` steps."""
 
-    def __init__(self, policy: Policy, *, offset: float = 0.0) -> None:
+    def __init__(self, policy: Policy, *, offset: float = 0.0, syncs: int = STEPS) -> None:
+        self.version = -1
         self.calls: list[str] = []
-        self._policy, self._offset = policy, offset
+        self._policy, self._offset, self._syncs = policy, offset, syncs
 
-    def sync(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         own = dict(self._policy.model.named_parameters())
         newest = all(torch.equal(tensor, own[name]) for name, tensor in weights if name in own)
-        self.calls.append(f"sync: {newest}")
+        self.calls.append(f"sync {version}: {newest}")
+        if version < self._syncs:
+            self.version = version
 
     def sample(
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[RngKey] = ()
@@ -96,7 +100,7 @@ def test_a_gap_below_the_bar_is_corrected_and_trains_on(begin: Callable[..., Tra
     run = begin(offset=-0.05)
     fit(run, quiet)
     assert run.engine.calls == [
-        call for _ in range(STEPS) for call in ("wake", "sync: True", "sample", "sleep")
+        call for step in range(STEPS) for call in ("wake", f"sync {step}: True", "sample", "sleep")
     ]
     learned = [r for r in jsonl.read(run.out / "metrics.jsonl") if r["update_tokens"]]
     assert learned
@@ -115,3 +119,10 @@ def test_another_distribution_stops_the_run_at_its_first_update(
         fit(run, quiet)
     records = jsonl.read(run.out / "metrics.jsonl")
     assert [bool(record["update_tokens"]) for record in records] == [False] * (len(records) - 1) + [True]
+
+
+def test_weights_of_another_step_stop_the_run(begin: Callable[..., TrainState]) -> None:
+    run = begin(syncs=1)
+    with pytest.raises(StriveError, match=r"after step 1: the engine sampled with the weights of step 0"):
+        fit(run, quiet)
+    assert len(jsonl.read(run.out / "metrics.jsonl")) == 1
