@@ -7,7 +7,7 @@ time alone. The memory is bounded by `data.prefetch` + 1 batches.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -76,7 +76,7 @@ class Builds:
 
 class Loader:
     """Gives batches of groups by cursor, to each rank of `world_size` processes its own slice. `neighbours`
-    as in `views.group_of`."""
+    as in `views.group_of`. The threads also run `prepare` on each group, where it is set."""
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class Loader:
         self._settings = settings
         self._plans = builds.plans(settings, neighbours=neighbours)
         self._part = rank, world_size
+        self.prepare: Callable[[Group], Group] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[SampleRef, Future[Loaded]] = {}
 
@@ -140,7 +141,8 @@ class Loader:
         try:
             plan = self._plans[self.builds.locate(ref.position)[0]]
             sample = self.builds.read(ref.position)
-            return replace(training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch), ref=ref)
+            group = replace(training_group(sample, plan, seed=self.stream.seed, epoch=ref.epoch), ref=ref)
+            return self.prepare(group) if self.prepare else group
         except DamagedError as error:
             if self._settings.broken == "stop":
                 raise DamagedError(f"{error}; {STOPPED}") from error

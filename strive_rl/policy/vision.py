@@ -80,7 +80,9 @@ def _distinct_patches(prompts: Sequence[Prompt]) -> tuple[list[Patch], list[list
 
 def _read_patches(policy: Policy, patches: Sequence[Patch]) -> list[torch.Tensor]:
     grids: list[Grid] = [(len(list(same)), *size) for size, same in groupby(patch[:2] for patch in patches)]
-    clips = policy.encode_vision(torch.cat([patch[2] for patch in patches]), grids)
+    # Each from where it lies: putting them together before would copy pinned ones into pageable memory.
+    pixels = [patch[2].to(policy.device, non_blocking=True).to(policy.model.dtype) for patch in patches]
+    clips = policy.encode_vision(torch.cat(pixels), grids)
     return [patch for clip, (count, _, _) in zip(clips, grids, strict=True) for patch in clip.chunk(count)]
 
 

@@ -20,14 +20,26 @@ from strive_rl.rollout.engine import RolloutEngine
 from strive_rl.schema import Group, SkippedQuestion
 
 
+def with_prompts(policy: Policy, group: Group) -> Group:
+    """The group with its prompts, for the threads of a loader; without them where they cannot be made, which
+    `encode_groups` then reports. Pixels for a GPU are pinned, so that their copy waits for nothing."""
+    try:
+        prompts = encode(policy, group)
+    except SampleError:
+        return group
+    if policy.device.type == "cuda":
+        prompts = [replace(prompt, pixels=prompt.pixels.pin_memory()) for prompt in prompts]
+    return replace(group, prompts=tuple(prompts))
+
+
 def encode_groups(policy: Policy, groups: Sequence[Group]) -> tuple[list[Group], list[SkippedQuestion]]:
-    """The groups with their prompts and vision features, and the questions whose prompt cannot be made. A
-    view (the same object) that several groups share is read once."""
+    """The groups with their prompts, made here where they have none, and vision features, and the questions
+    whose prompt cannot be made. A view (the same object) that several groups share is read once."""
     encoded, skipped = [], []
     seen: Patches = {}
     for group in groups:
         try:
-            prompts = encode(policy, group, seen)
+            prompts = group.prompts or encode(policy, group, seen)
         except SampleError as error:
             skipped.append(SkippedQuestion(sample_id=group.question.sample_id, reason=error.message))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from strive_rl.policy.load import choose_device
 from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
+from strive_rl.rollout.groups import with_prompts
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.update import TrainExample, load_reference, make_dummy_example
 from strive_rl.train.validation import Best, require_readable
@@ -180,6 +182,7 @@ def _assemble(
     )
     require_heldout(heldout, builds, settings)
     policy = load_policy(weights, settings.policy, to_shard=True)
+    loader.prepare = partial(with_prompts, policy)
     require_readable(heldout, policy, settings)
     reference = load_reference(model, policy) if settings.algorithm.kl_beta else None
     distributed.barrier()  # All processes have loaded the models that they share from here on.

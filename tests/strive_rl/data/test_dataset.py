@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import fsspec
@@ -132,6 +133,21 @@ def test_a_batch_holds_the_groups_of_its_references(shards: ShardSet) -> None:
 @pytest.mark.parametrize("changes", [{"prefetch": 0}, {"prefetch": 3}, {"threads": 1}, {"threads": 5}])
 def test_reading_ahead_changes_nothing(shards: ShardSet, changes: dict[str, int]) -> None:
     assert run(loader(shards, **changes), 6) == run(loader(shards), 6)
+
+
+def test_the_threads_that_read_also_prepare(shards: ShardSet) -> None:
+    of, by = loader(shards), set[str]()
+
+    def named(group: Group) -> Group:
+        by.add(current_thread().name)
+        return replace(group, question=replace(group.question, question="Prepared?"))
+
+    of.prepare = named
+    with closing(of):
+        groups, _, _ = of.take(Cursor())
+    assert [group.question.question for group in groups] == ["Prepared?"] * 3
+    assert by
+    assert all(name.startswith("strive-data-loader") for name in by)
 
 
 def test_reading_ahead_is_bounded(shards: ShardSet) -> None:

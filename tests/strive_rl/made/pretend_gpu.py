@@ -111,6 +111,7 @@ class PretendGpu:
         self.graphs: list[Graph] = []
         self.called = False
         self._marks: dict[int, tuple[StorageWeakRef, torch.device | None]] = {}
+        self._pinned: dict[int, StorageWeakRef] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -143,6 +144,7 @@ class PretendGpu:
             "cuda.max_memory_reserved": lambda device=None: 0,
             "cuda.CUDAGraph": lambda: Graph(self),
             "cuda.graph": lambda graph, capture_error_mode: graph,
+            "Tensor.pin_memory": lambda tensor: self.pin(tensor),
             "accelerator.current_stream": lambda device=None: mock.Mock(is_capturing=lambda: False),
         }
 
@@ -161,6 +163,17 @@ class PretendGpu:
             self._marks.pop(storage._cdata, None)
         else:
             self._marks[storage._cdata] = StorageWeakRef(storage), device
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """A copy in memory that a device reads by itself; threads call it too, which no mode watches."""
+        made = tensor.clone()
+        self._pinned[made.untyped_storage()._cdata] = StorageWeakRef(made.untyped_storage())
+        return made
+
+    def waits_for(self, source: Tensor, *, non_blocking: bool) -> bool:
+        """Whether the host waits for a copy of this tensor; for one in pinned memory it need not."""
+        pinned = self._pinned.get(source.untyped_storage()._cdata)
+        return not non_blocking or pinned is None or pinned.expired()
 
     def wait(self, what: str) -> None:
         """The host waits for the device."""
@@ -224,7 +237,7 @@ class _Functions(TorchFunctionMode):
         here = self.gpu.device(own)
         if device is None or here is None or device.type == here.type or "meta" in (device.type, here.type):
             return self._made(func, args, options)
-        if self.gpu.capture or not options.get("non_blocking"):
+        if self.gpu.capture or self.gpu.waits_for(own, non_blocking=options.get("non_blocking", False)):
             self.gpu.wait(f"copy to {device.type}")
         # A fresh storage, even where nothing is converted.
         made = self._made(func, args, options | {"copy": True})

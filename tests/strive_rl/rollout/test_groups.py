@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from strive_rl.config import AlgorithmSettings
 from strive_rl.policy import Policy, Sampling
-from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups
+from strive_rl.rollout.groups import encode_groups, learned, reward_groups, sample_groups, with_prompts
 from strive_rl.schema import Group, SampleRef
 from tests.strive_rl.made.rollouts import TWO_VIEWS, completion, rewarded
 
@@ -71,6 +72,28 @@ def test_a_group_that_cannot_be_encoded_is_named_and_costs_no_other(
     assert (encoded.question.sample_id, skipped.sample_id) == ("good", "bad")
     assert "max_prompt_tokens" in skipped.reason
     assert all(prompt.features is not None for prompt in encoded.prompts)
+
+
+def test_prompts_of_a_loader_are_those_of_the_step(
+    tiny_policy: Policy, make_group: Callable[..., Group]
+) -> None:
+    """One that cannot be made is reported by the step, as it would be."""
+    good, bad = make_group("good", TWO_VIEWS), make_group("bad")
+    bad = replace(bad, question=replace(bad.question, question="word " * 400))
+    policy = replace(tiny_policy, settings=replace(tiny_policy.settings, max_prompt_tokens=1000))
+    prepared = [with_prompts(policy, each) for each in (good, bad)]
+    assert prepared[1] is bad
+    (made,), skipped = encode_groups(policy, prepared)
+    (expected,), as_before = encode_groups(policy, [good, bad])
+    assert skipped == as_before
+    for prompt, early, plain in zip(made.prompts, prepared[0].prompts, expected.prompts, strict=True):
+        assert prompt.pixels is early.pixels
+        np.testing.assert_array_equal(prompt.ids, plain.ids)
+        np.testing.assert_array_equal(prompt.positions, plain.positions)
+        assert torch.equal(prompt.pixels, plain.pixels)
+        assert prompt.features is not None
+        assert plain.features is not None
+        assert torch.equal(prompt.features, plain.features)
 
 
 def test_no_groups_give_none(tiny_policy: Policy) -> None:

@@ -3,6 +3,7 @@ for the device once a token or a layer, and captured decode steps say what plain
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from strive_rl.config import (
     TrainSettings,
 )
 from strive_rl.policy import Sampling, load_policy, sample
-from strive_rl.rollout.groups import encode_groups
+from strive_rl.rollout.groups import encode_groups, with_prompts
 from strive_rl.train.state import resume, start
 from strive_rl.train.trainer import fit, train_step
 from tests.strive_rl.conftest import group
@@ -59,6 +60,7 @@ def test_a_step_stays_on_its_device(model: str, rank: int, shards: ShardSet, tmp
         run = start(tmp_path / "run", shards=shards, model=source, settings=settings(lora_rank=rank))
         assert run.policy.model.dtype == torch.bfloat16
         with closing(run.loader):
+            assert all(each.prompts for each in run.loader.take(run.cursor)[0])
             gpu.waits.clear()
             record = train_step(run)
     assert record["updates"] == 1
@@ -83,6 +85,22 @@ def test_a_run_is_saved_resumed_and_evaluated(shards: ShardSet, tmp_path: Path) 
     saved = load_policy(str(tmp_path / "run" / "model"), PolicySettings(device="cpu", dtype="bfloat16"))
     for ours, theirs in zip(longer.policy.model.parameters(), saved.model.parameters(), strict=True):
         assert torch.equal(ours.detach(), theirs)
+
+
+def test_pixels_of_the_loader_are_copied_without_waiting(tmp_path: Path) -> None:
+    """Two views of two frame pairs, all different."""
+    source = str(TINY_MODELS["qwen2_5_vl"](tmp_path / "model"))
+    waits = []
+    with PretendGpu() as gpu:
+        policy = load_policy(source, PolicySettings(device="cuda"))
+        asked = group(times=TWO_VIEWS)
+        with ThreadPoolExecutor(1) as loader:
+            prepared = loader.submit(with_prompts, policy, asked).result()
+        for given in (prepared, asked):
+            gpu.waits.clear()
+            encode_groups(policy, [given])
+            waits.append(sum(count for name, count in gpu.waits.items() if "vision.py" in name))
+    assert waits == [0, 4]
 
 
 @pytest.mark.parametrize(
