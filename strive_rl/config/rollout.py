@@ -83,10 +83,15 @@ class EngineSettings:
     tensor_parallel_size: int = 1
     sleep: bool = True
 
-    def _check_engine(self, section: str = "") -> None:
+    def _check_engine(self, temperature: float, section: str = "") -> None:
         share = self.gpu_memory_utilization
         require(0 < share < 1, f"{section}gpu_memory_utilization: got {share}, expected between 0 and 1")
         at_least(self, section, tensor_parallel_size=1)
+        # vLLM samples at .01 where less is asked for, and refuses more than 2; 0 is greedy.
+        require(
+            self.engine == "builtin" or temperature == 0 or 0.01 <= temperature <= 2,
+            f"{section}temperature: got {temperature}, expected .01 to 2 with {section}engine=vllm",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +115,7 @@ class RolloutSettings(EngineSettings):
     dynamic_sampling_rounds: int = 0
 
     def __post_init__(self) -> None:
-        self._check_engine("rollout.")
-        require(
-            self.engine == "builtin" or self.temperature <= 2,
-            f"rollout.temperature: got {self.temperature}, expected at most 2 with rollout.engine=vllm",
-        )
+        self._check_engine(self.temperature, "rollout.")
         at_least(self, "rollout.", completions=1, max_new_tokens=1, dynamic_sampling_rounds=0)
         positive(self, "rollout.", "temperature")
 

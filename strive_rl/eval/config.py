@@ -83,7 +83,7 @@ class EvalSettings(EngineSettings):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check_engine()
+        self._check_engine(self.temperature)
         at_least(self, "", seed=0, max_new_tokens=1, completions=1, variants=1, bootstrap_resamples=1)
         require(self.temperature >= 0, f"temperature: got {self.temperature}, expected 0 (greedy) or more")
         require(

@@ -16,6 +16,7 @@ from strive_rl.config import (
     RolloutSettings,
     TrainSettings,
 )
+from strive_rl.eval.config import EvalSettings
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,17 @@ def test_another_engine_needs_the_trainers_log_probabilities() -> None:
     both = ["rollout.engine=vllm", "algorithm.old_logprobs=rollout"]
     with pytest.raises(SettingsError, match=r"algorithm\.old_logprobs: got rollout, expected trainer"):
         load(TrainSettings, assignments=both)
+
+
+@pytest.mark.parametrize("temperature", [0.001, 2.5])
+def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(temperature: float) -> None:
+    wrong = [f"temperature={temperature}", "engine=vllm"]
+    with pytest.raises(SettingsError, match=rf"^temperature: got {temperature}, expected \.01 to 2"):
+        load(EvalSettings, assignments=wrong)
+    with pytest.raises(SettingsError, match=r"rollout\.temperature: .* with rollout\.engine=vllm"):
+        load(TrainSettings, assignments=[f"rollout.{each}" for each in wrong])
+    assert load(EvalSettings, assignments=["engine=vllm"]).temperature == 0
+    assert load(EvalSettings, assignments=wrong[:1]).temperature == temperature
 
 
 @pytest.mark.parametrize(
