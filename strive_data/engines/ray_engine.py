@@ -1,10 +1,10 @@
 """The Ray engine: decoding actors on CPUs, scoring actors on GPUs or CPUs; the driver gets results in order.
 
 `DecodeHost` and `ScoreHost` are plain classes without Ray, which live on the machines of the cluster;
-`RayEngine` makes actors of them, and `Flow` sends the videos through them, a bounded number at once. Frames
-go from the actor that decoded them to the one that scores them through the cluster's object store; the driver
-sees references, and in the end samples. A lost actor is paused until Ray has restarted it on a machine with
-room; its video is decoded again by another actor.
+`RayEngine` makes actors of them, and `Flow` sends the videos through them, each in a thread of the driver.
+Frames go from the actor that decoded them to the one that scores them through the cluster's object store; the
+driver sees references, and in the end samples. A lost actor is paused until Ray has restarted it on a machine
+with room; its video is decoded again by another actor.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import logging
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from strive_data.common.process_pool import in_order
 from strive_data.config import BuildSettings, ClusterOptions, DecodeSettings
 from strive_data.decode import read_candidates
 from strive_data.engines.cache import VideoCache
@@ -130,27 +130,22 @@ class RayEngine:
     def __init__(
         self, settings: BuildSettings, *, options: ClusterOptions, workers: int = 0, cache: Path | None = None
     ) -> None:
-        self._ray = import_ray()
+        self._ray, here = import_ray(), package_versions()
         with ExitStack() as ended:
             counts = ended.enter_context(connected(options, workers))
-            self.scorers = self._actors(counts.scorers, ScoreHost, settings, gpus=counts.gpus)
+            self.scorers = self._actors(counts.scorers, ScoreHost, settings, here, gpus=counts.gpus)
             read: Callable[[Path, DecodeSettings], Video] = read_candidates
             if cache is not None:
                 read = got(self._ray, self.scorers[0].open_cache.remote(cache)).read
-            self.decoders = self._actors(counts.decoders, DecodeHost, settings.decode, read)
-            for answer in [actor.versions.remote() for actor in [*self.scorers, *self.decoders]]:
-                check_versions(got(self._ray, answer))
+            self.decoders = self._actors(counts.decoders, DecodeHost, settings.decode, read, here)
+            for answer in [actor.ready.remote() for actor in [*self.scorers, *self.decoders]]:
+                got(self._ray, answer)
             self._ended = ended.pop_all()
 
-    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+    def run(self, jobs: Iterable[VideoJob]) -> Generator[VideoResult, None, None]:
         """One result for each job, in their order (engine.py); once only: it ends the actors."""
-        flow = Flow(self._ray, Actors(self.decoders), Actors(self.scorers), check_versions)
         with self._ended:
-            try:
-                yield from flow.run(jobs)
-            finally:
-                for actor in [*self.decoders, *self.scorers]:
-                    self._ray.kill(actor)
+            yield from Flow(self._ray, self.decoders, self.scorers).run(jobs)
 
     def _actors(self, count: int, host: type, *arguments: object, gpus: float = 0.0) -> list[Any]:
         """Actors that Ray restarts after a loss; `Flow` starts their videos again."""
@@ -160,9 +155,8 @@ class RayEngine:
         return [actor.remote(*arguments) for _ in range(count)]
 
 
-def check_versions(there: Mapping[str, str | None]) -> None:
-    """Raise UsageError if a machine has other versions than this one: its bytes might differ."""
-    here = package_versions()
+def check_versions(there: Mapping[str, str | None], here: Mapping[str, str | None]) -> None:
+    """Raise UsageError if a machine has other versions than the driver: its bytes might differ."""
     other = [f"{name} {there.get(name)}, here {was}" for name, was in here.items() if there.get(name) != was]
     if other:
         raise UsageError(
@@ -173,14 +167,22 @@ def check_versions(there: Mapping[str, str | None]) -> None:
 
 class DecodeHost:
     """Has one video after the other decoded in a killable process of its own, with the limits of the local
-    engine: a video that hangs or kills its decoder costs neither this host nor another video."""
+    engine: a video that hangs or kills its decoder costs neither this host nor another video.
 
-    def __init__(self, settings: DecodeSettings, read: Callable[[LocalVideo, DecodeSettings], Video]) -> None:
-        self._pool = DecodingPool(settings, 1, read=TimedRead(read))
+    `versions` are the driver's, of which `ready` and each call make sure: Ray restarts a host anywhere.
+    """
 
-    def versions(self) -> Mapping[str, str | None]:
-        """Versions of the packages where this host lives."""
-        return package_versions()
+    def __init__(
+        self,
+        settings: DecodeSettings,
+        read: Callable[[LocalVideo, DecodeSettings], Video],
+        versions: Mapping[str, str | None],
+    ) -> None:
+        self._pool, self._versions = DecodingPool(settings, 1, read=TimedRead(read)), versions
+
+    def ready(self) -> None:
+        """Raise UsageError where the versions of the packages here are not the driver's."""
+        check_versions(package_versions(), self._versions)
 
     def close(self) -> None:
         """End the process that decodes."""
@@ -191,6 +193,7 @@ class DecodeHost:
 
         Two values, so that the driver looks at the first alone. Errors of the code are raised.
         """
+        self.ready()
         read = self._pool.result(path, self._pool.start(path))
         if isinstance(read, SampleError):
             return read, None
@@ -202,24 +205,23 @@ class ScoreHost:
     """Scores and samples decoded videos with one scorer, loaded when it is first needed.
 
     Not in the constructor: what that raises reaches the driver as an actor that died, without its class.
+    `versions` as in DecodeHost.
     """
 
-    def __init__(self, settings: BuildSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: BuildSettings, versions: Mapping[str, str | None]) -> None:
+        self._settings, self._versions = settings, versions
 
     @cached_property
     def _scorer(self) -> Scorer:
+        check_versions(package_versions(), self._versions)
         scorer = make_scorer(self._settings.score)
         require_embeddings(scorer, self._settings)
         return scorer
 
-    def versions(self) -> Mapping[str, str | None]:
-        """Versions of the packages where this host lives, once the scorer is loaded.
-
-        Raises SettingsError and UsageError for a scorer that cannot be had with these settings.
-        """
+    def ready(self) -> None:
+        """Load the scorer. Raises UsageError for other versions than the driver's, SettingsError and
+        UsageError for a scorer that cannot be had with these settings."""
         self._scorer  # noqa: B018  # loaded for what it raises
-        return package_versions()
 
     def open_cache(self, folder: Path) -> VideoCache:
         """The cache of videos embedded by this scorer; raises what `open_cache` does."""
@@ -232,141 +234,86 @@ class ScoreHost:
 
 
 CALLS_PER_ACTOR = 2  # one at work and one that waits, so that it is never idle
+MAX_TRIES = 4
 
 
 class Actors:
-    """Chooses the actor for the next call: actors of one kind, the calls of each, and which are paused."""
+    """The actors of one kind, each free for CALLS_PER_ACTOR calls at once."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
-        self.actors = actors
-        self.calls = [0] * len(actors)
-        self.paused: set[int] = set()
+    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
+        self._ray, self._free = ray, SimpleQueue[Any]()
+        for actor in CALLS_PER_ACTOR * [*actors]:
+            self._free.put(actor)
 
-    def has_room(self) -> bool:
-        """Whether an actor can take one more call."""
-        return any(self.calls[place] < CALLS_PER_ACTOR for place in self._active())
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """The actor that has been free for longest. One that is lost meanwhile pauses until Ray has restarted
+        it."""
+        actor = self._free.get()
+        try:
+            yield actor
+        except self._ray.exceptions.RayActorError:
+            threading.Thread(target=self._resume, args=(actor,), daemon=True).start()
+            raise
+        except BaseException:
+            self._free.put(actor)
+            raise
+        self._free.put(actor)
 
-    def take(self) -> tuple[int, Any]:
-        """Give one more call to the actor with the fewest; its place, and the actor."""
-        place = min(self._active(), key=self.calls.__getitem__)
-        self.calls[place] += 1
-        return place, self.actors[place]
-
-    def _active(self) -> list[int]:
-        return [place for place in range(len(self.actors)) if place not in self.paused]
-
-
-MAX_TRIES = 4
-
-Check = Callable[[Mapping[str, str | None]], None]
-"""Raises an error if the versions of a machine are not those of this one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InFlight:
-    """A video in flight: the number of this try, the place of its actor, its frames once decoded."""
-
-    job: VideoJob
-    tries: int
-    place: int = 0
-    frames: Any = None
-    decode_seconds: float = 0.0
+    def _resume(self, actor: Any) -> None:
+        # What `ready` raises is raised again by the next call. Ray keeps this one until the actor is there.
+        with suppress(self._ray.exceptions.RayError, StriveError, RuntimeError):
+            got(self._ray, actor.ready.options(max_task_retries=-1).remote())
+        self._free.put(actor)
 
 
 class Flow:
-    """The state between two results; `ray` is the package, actors are those of ray_engine.py."""
+    """Sends videos through the actors, of which it ends all; `ray` is the package."""
 
-    def __init__(self, ray: Any, decoders: Actors, scorers: Actors, check: Check) -> None:
-        self._ray, self._check = ray, check
-        self._decoders, self._scorers = decoders, scorers
-        self._decoding: dict[Any, InFlight] = {}
-        self._scoring: dict[Any, InFlight] = {}
-        self._paused: dict[Any, tuple[Actors, int]] = {}
-        self._retries: deque[InFlight] = deque()
-        self._decoded: deque[InFlight] = deque()
-        self._done: dict[str, VideoResult] = {}
-        self._order: deque[str] = deque()
-        self.most_in_flight = CALLS_PER_ACTOR * (len(decoders.actors) + len(scorers.actors))
+    def __init__(self, ray: Any, decoders: Sequence[Any], scorers: Sequence[Any]) -> None:
+        self._ray, self._actors = ray, [*decoders, *scorers]
+        self._decoders, self._scorers = Actors(ray, decoders), Actors(ray, scorers)
+        self.most_in_flight = CALLS_PER_ACTOR * len(self._actors)
         """Largest number of videos between the first without a result and the last one started."""
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
         """One result for each job, in their order. Raises StriveError if the cluster loses a video MAX_TRIES
         times, and what the code of the actors raises."""
-        source = iter(jobs)
-        while True:
-            self._hand_out(source)
-            while self._order and self._order[0] in self._done:
-                yield self._done.pop(self._order.popleft())
-                self._hand_out(source)
-            if not self._order:
-                return
-            self._wait()
+        with ThreadPoolExecutor(self.most_in_flight, "video") as threads:
+            try:
+                started = in_order(
+                    jobs, lambda job: threads.submit(self._result, job), most=self.most_in_flight
+                )
+                for _, result in started:
+                    yield result.result()
+            finally:  # threads end with the calls that they wait for
+                threads.shutdown(wait=False, cancel_futures=True)
+                for actor in self._actors:
+                    self._ray.kill(actor)
 
-    def _hand_out(self, source: Iterator[VideoJob]) -> None:
-        while self._decoded and self._scorers.has_room():
-            video, (place, actor) = self._decoded.popleft(), self._scorers.take()
-            scored = actor.score.remote(video.job, video.frames, video.decode_seconds)
-            self._scoring[scored] = InFlight(job=video.job, tries=video.tries, place=place)
-        while self._decoders.has_room() and (next_video := self._next(source)):
-            place, actor = self._decoders.take()
-            status, frames = actor.decode.options(num_returns=2).remote(next_video.job.path)
-            self._decoding[status] = replace(next_video, place=place, frames=frames)
-
-    def _next(self, source: Iterator[VideoJob]) -> InFlight | None:
-        """A lost video, or the next one if there is room for its result."""
-        if self._retries:
-            return self._retries.popleft()
-        if len(self._order) >= self.most_in_flight:
-            return None
-        for job in islice(source, 1):
-            self._order.append(job.name)
-            return InFlight(job=job, tries=1)
-        return None
-
-    def _wait(self) -> None:
-        """Wait until a call is done, and process its result."""
-        calls = [*self._decoding, *self._scoring, *self._paused]
-        ready, _ = self._ray.wait(calls, num_returns=1)
-        for reference in ready:
-            if reference in self._paused:
-                actors, place = self._paused.pop(reference)
-                self._check(got(self._ray, reference))
-                actors.paused.discard(place)
-            elif reference in self._decoding:
-                self._take(reference, self._decoding.pop(reference), self._decoders)
-            else:
-                self._take(reference, self._scoring.pop(reference), self._scorers)
-
-    def _take(self, reference: Any, video: InFlight, actors: Actors) -> None:
-        actors.calls[video.place] -= 1
+    def _result(self, job: VideoJob) -> VideoResult:
+        """The result of a job, which starts again where the cluster loses its actor or its frames."""
+        for _ in range(MAX_TRIES - 1):
+            with suppress(self._ray.exceptions.RayError):
+                return self._try(job)
         try:
-            answer: float | SampleError | VideoResult = got(self._ray, reference)
+            return self._try(job)
         except self._ray.exceptions.RayError as error:
-            self._lost(video, actors, error)
-            return
-        job = video.job
-        if isinstance(answer, VideoResult):
-            self._done[job.name] = answer
-        elif isinstance(answer, SampleError):
-            results = tuple(failed_row(row, "decode", answer) for row in job.rows)
-            self._done[job.name] = VideoResult(job=job, results=results)
-        else:
-            self._decoded.append(replace(video, decode_seconds=answer))
-
-    def _lost(self, video: InFlight, actors: Actors, error: Exception) -> None:
-        """Start the video again; pause the actor, if the actor was lost."""
-        if video.tries >= MAX_TRIES:
             reason = str(error).strip().splitlines()[0]
             raise StriveError(
-                f"the Ray cluster lost {video.job.name} {video.tries} times ({reason}): check its machines, "
-                "then start the same command again"
+                f"the Ray cluster lost {job.name} {MAX_TRIES} times ({reason}): check its machines, then "
+                "start the same command again"
             ) from error
-        self._retries.append(InFlight(job=video.job, tries=video.tries + 1))
-        if isinstance(error, self._ray.exceptions.RayActorError) and video.place not in actors.paused:
-            actors.paused.add(video.place)
-            # Ray keeps this call until the actor is there again.
-            answer = actors.actors[video.place].versions.options(max_task_retries=-1).remote()
-            self._paused[answer] = (actors, video.place)
+
+    def _try(self, job: VideoJob) -> VideoResult:
+        with self._decoders.one() as decoder:
+            status, frames = decoder.decode.options(num_returns=2).remote(job.path)
+            decoded: float | SampleError = got(self._ray, status)
+        if isinstance(decoded, SampleError):
+            return VideoResult(job=job, results=tuple(failed_row(row, "decode", decoded) for row in job.rows))
+        with self._scorers.one() as scorer:
+            result: VideoResult = got(self._ray, scorer.score.remote(job, frames, decoded))
+        return result
 
 
 def got(ray: Any, reference: Any) -> Any:

@@ -1,7 +1,9 @@
-"""What `Flow` uses of Ray, in one thread: the last call is done first, and actors can be lost."""
+"""What `Flow` uses of Ray: calls are done in any order, and actors can be lost."""
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -34,23 +36,23 @@ class Reference:
 
 @dataclass
 class FakeRay:
-    """`wait` gives the last calls first: the order of completion is the wrong way round."""
+    """`get` takes any time: the order of completion is another one than that of the calls."""
 
     exceptions: Any = field(
         default_factory=lambda: SimpleNamespace(
             RayError=RayError, RayActorError=RayActorError, RayTaskError=RayTaskError
         )
     )
-    most_waited: int = 0
-
-    def wait(self, calls: list[Reference], num_returns: int) -> tuple[list[Reference], list[Reference]]:
-        self.most_waited = max(self.most_waited, len(calls))
-        return calls[-1:], calls[:-1]
+    killed: list[Any] = field(default_factory=list)
 
     def get(self, reference: Reference) -> Any:
+        time.sleep(random.random() / 200)
         if reference.error:
             raise reference.error
         return reference.value
+
+    def kill(self, actor: Any) -> None:
+        self.killed.append(actor)
 
 
 class FakeActor:
@@ -76,7 +78,7 @@ class FakeMethod:
     def remote(self, *arguments: Any) -> Any:
         references = [Reference() for _ in range(self.returns)]
         self.actor.calls.append(self.name)
-        if self.name != "versions" and self.actor.lost:
+        if self.name != "ready" and self.actor.lost:
             self.actor.lost -= 1
             for reference in references:
                 reference.error = self.actor.error()
