@@ -84,15 +84,15 @@ TEXTS_OF_A_GPU_BATCH = 8
 class ClipScorer:
     """Scorer with an open_clip model. Frames are embedded once for all questions of a video.
 
-    Batches always have the same size (the last one is padded): another size gives other bits. They run in
-    `threads` threads side by side (None: as many as torch would use), which changes no bit. On a CPU that is
-    faster than one batch after the other in as many threads (18 images/s against 16 on two cores).
+    Batches always have the same size (the last one is padded): another size gives other bits. They run side
+    by side in as many threads as torch would use, which changes no bit. On a CPU that is faster than one
+    batch after the other in as many threads (18 images/s against 16 on two cores).
     """
 
-    def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
+    def __init__(self, settings: ScoreSettings) -> None:
         self._settings = settings
         self._clip: ClipModel = load_clip(settings)
-        self._threads = thread_count(self._clip.device, threads)
+        self._threads = thread_count(self._clip.device)
         on_cpu = self._clip.device.type == "cpu"
         self._batch = settings.batch_size or (FRAMES_OF_A_CPU_BATCH if on_cpu else FRAMES_OF_A_GPU_BATCH)
         self._text_batch = 1 if on_cpu else TEXTS_OF_A_GPU_BATCH
@@ -215,9 +215,9 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def thread_count(device: torch.device, threads: int | None) -> int:
-    """Threads for batches on a device; `threads` None: as many as torch would use on a CPU."""
-    count = threads or torch.get_num_threads()
+def thread_count(device: torch.device) -> int:
+    """Threads for batches on a device: as many as torch would use, few for a GPU."""
+    count = torch.get_num_threads()
     return count if device.type == "cpu" else min(count, MAX_GPU_THREADS)
 
 

@@ -198,23 +198,23 @@ DEMO_NOISE = 0.8
 WEIGHT_FILES = ("*_model.*", "*clip*")
 
 
-def make_scorer(settings: ScoreSettings, *, threads: int | None = None) -> Scorer:
-    """The scorer that `settings` name, ready to score; `threads` of the CPU, or as torch has it.
+def make_scorer(settings: ScoreSettings) -> Scorer:
+    """The scorer that `settings` name, ready to score.
 
     Raises SettingsError for an unknown name and UsageError for weights that cannot be loaded.
     """
     name = settings.scorer
     require_scorer(name)
-    return SCORERS[name](settings, threads) if name in SCORERS else load_custom(name, settings)
+    return SCORERS[name](settings) if name in SCORERS else load_custom(name, settings)
 
 
-def _clip(settings: ScoreSettings, threads: int | None) -> Scorer:
+def _clip(settings: ScoreSettings) -> Scorer:
     require_device("score.device", settings.device)
     _require_clip(settings)
     # Imported here: torch takes seconds, and reading settings or shards needs none.
     from strive_data.score.clip import ClipScorer
 
-    return ClipScorer(settings, threads=threads)
+    return ClipScorer(settings)
 
 
 def _require_clip(settings: ScoreSettings) -> None:
@@ -230,12 +230,12 @@ def _require_clip(settings: ScoreSettings) -> None:
         require_hub(what, OFFLINE_HINT, files=WEIGHT_FILES)
 
 
-def _demo(settings: ScoreSettings, threads: int | None) -> Scorer:
+def _demo(settings: ScoreSettings) -> Scorer:
     """The tiny CLIP of the package (tools/train_tiny_clip.py), loaded as any other local folder."""
-    return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""), threads)
+    return _clip(replace(settings, model=f"local-dir:{DEMO_MODEL}", pretrained=""))
 
 
-def _of_transformers(settings: ScoreSettings, threads: int | None) -> Scorer:
+def _of_transformers(settings: ScoreSettings) -> Scorer:
     """Raises UsageError for a model that is neither here nor to be had from a hub."""
     require_device("score.device", settings.device)
     if not Path(settings.model).exists():
@@ -244,12 +244,11 @@ def _of_transformers(settings: ScoreSettings, threads: int | None) -> Scorer:
     from strive_data.score.vlm import FRAME_QUESTION, RERANK, BlipScorer, VlmScorer
 
     if settings.scorer == "blip-itm":
-        return BlipScorer(settings, threads=threads)
-    form = RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION
-    return VlmScorer(settings, threads=threads, form=form)
+        return BlipScorer(settings)
+    return VlmScorer(settings, RERANK if settings.scorer == "qwen3-vl-reranker" else FRAME_QUESTION)
 
 
-def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
+def _cascade(settings: ScoreSettings) -> Scorer:
     for part in ("cascade_first", "cascade_second"):
         nested = getattr(settings, part) == "cascade"
         require(not nested, f"score.{part}: a cascade cannot be a part of a cascade; name another scorer")
@@ -257,18 +256,17 @@ def _cascade(settings: ScoreSettings, threads: int | None) -> Scorer:
     require(not looked_up, "score.cascade_second: precomputed scores cost nothing; use --scorer precomputed")
     first = replace(settings, scorer=settings.cascade_first)
     second = replace(settings, scorer=settings.cascade_second, model=settings.cascade_model)
-    scorers = (make_scorer(part, threads=threads) for part in (first, second))
-    return CascadeScorer(*scorers, share=settings.cascade_share)
+    return CascadeScorer(make_scorer(first), make_scorer(second), share=settings.cascade_share)
 
 
-SCORERS: dict[str, Callable[[ScoreSettings, int | None], Scorer]] = {
+SCORERS: dict[str, Callable[[ScoreSettings], Scorer]] = {
     "blip-itm": _of_transformers,
     "cascade": _cascade,
     "clip": _clip,
     "demo": _demo,
-    "demo-noisy": lambda settings, threads: NoisyScorer(_demo(settings, threads), DEMO_NOISE),
-    "flat": lambda settings, threads: FlatScorer(),
-    "precomputed": lambda settings, threads: PrecomputedScorer(settings),
+    "demo-noisy": lambda settings: NoisyScorer(_demo(settings), DEMO_NOISE),
+    "flat": lambda settings: FlatScorer(),
+    "precomputed": PrecomputedScorer,
     "qwen3-vl-reranker": _of_transformers,
     "vlm": _of_transformers,
 }

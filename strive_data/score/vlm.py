@@ -81,9 +81,7 @@ class PromptScorer:
     in tokens. Raises UsageError as `load_pretrained`, and for a device that is absent.
     """
 
-    def __init__(self, settings: ScoreSettings, kind: Any, hint: str, threads: int | None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+    def __init__(self, settings: ScoreSettings, kind: Any, hint: str) -> None:
         self._settings = settings
         self.device, self.dtype = choose_device(settings.device), DTYPES[settings.precision]
         model, self.processor = load_pretrained(kind, settings, hint)
@@ -115,10 +113,15 @@ class PromptScorer:
             if mark in query:
                 what = f"{self.name}: the question holds {mark!r}, a mark of the model's own tokenizer"
                 return SampleError(FailureKind.SCORE_FAILED, what)
-        return self._tokens(query, frames)
+        tokens = self._tokens(query, frames)
+        length = tokens["input_ids"].shape[1]
+        if length > self.capacity:
+            what = f"{self.name}: a prompt of {length} tokens, the model takes {self.capacity}"
+            return SampleError(FailureKind.SCORE_FAILED, what)
+        return tokens
 
-    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
-        """The tokens [1, L], the same for each frame of the video."""
+    def _tokens(self, query: str, frames: Frames) -> Inputs:
+        """The prompt's tokens [1, L], the same for each frame of the video."""
         raise NotImplementedError
 
     def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
@@ -190,11 +193,9 @@ class VlmScorer(PromptScorer):
     too where the model cannot be asked in this form, or its tokenizer has no single tokens for yes and no.
     """
 
-    def __init__(
-        self, settings: ScoreSettings, *, threads: int | None = None, form: PromptForm = FRAME_QUESTION
-    ) -> None:
+    def __init__(self, settings: ScoreSettings, form: PromptForm = FRAME_QUESTION) -> None:
         self.form = form
-        super().__init__(settings, AutoModelForImageTextToText, HINT, threads)
+        super().__init__(settings, AutoModelForImageTextToText, HINT)
         self.yes, self.no = self._single_tokens(form.yes), self._single_tokens(form.no)
         self.as_videos = self.model.config.model_type in FRAMES_AS_VIDEOS
         self.forward_names = frozenset(signature(self.model.forward).parameters)
@@ -224,13 +225,8 @@ class VlmScorer(PromptScorer):
             )
         return torch.tensor(ids).to(self.device)
 
-    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
-        tokens, _ = split_text(encode(self, query, frames[:1]))
-        length = tokens["input_ids"].shape[1]
-        if length > self.capacity:
-            what = f"{self.name}: a prompt of {length} tokens, the model takes {self.capacity}"
-            return SampleError(FailureKind.SCORE_FAILED, what)
-        return tokens
+    def _tokens(self, query: str, frames: Frames) -> Inputs:
+        return split_text(encode(self, query, frames[:1]))[0]
 
     def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:
         with torch.inference_mode():
@@ -343,14 +339,11 @@ class BlipScorer(PromptScorer):
     questions of a video; the text encoder then attends to it for each question.
     """
 
-    def __init__(self, settings: ScoreSettings, *, threads: int | None = None) -> None:
-        super().__init__(settings, BlipForImageTextRetrieval, BLIP_HINT, threads)
+    def __init__(self, settings: ScoreSettings) -> None:
+        super().__init__(settings, BlipForImageTextRetrieval, BLIP_HINT)
 
-    def _tokens(self, query: str, frames: Frames) -> Inputs | SampleError:
+    def _tokens(self, query: str, frames: Frames) -> Inputs:
         made = self.processor.tokenizer(query, return_tensors="pt")
-        if (length := made["input_ids"].shape[1]) > self.capacity:
-            what = f"{self.name}: a question of {length} tokens, the model takes {self.capacity}"
-            return SampleError(FailureKind.SCORE_FAILED, what)
         return {name: made[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
     def _read(self, frames: Frames, prompts: Sequence[Inputs]) -> Floats:

@@ -23,6 +23,7 @@ from strive_data.score.scorer import FrameBatcher
 from strive_data.shards.format import encode_frames
 from tests.strive_data.engines.test_samples import Embeds, Plain
 from tests.strive_data.made.samples import a_question, a_sample, some_candidates
+from tests.strive_data.made.threads import torch_threads
 
 SETTINGS = BuildSettings(
     decode=DecodeSettings(candidates=8, max_pixels=784),
@@ -167,16 +168,17 @@ def test_frames_that_cannot_be_embedded_are_left_to_scoring() -> None:
 @pytest.mark.parametrize("batch_size", [8, 64])
 def test_a_frame_has_the_same_bits_among_others(batch_size: int, threads: int) -> None:
     settings = ScoreSettings(scorer="demo", device="cpu", batch_size=batch_size)
-    alone = make_scorer(settings, threads=1)
+    with torch_threads(1):
+        alone = make_scorer(settings)
+    with torch_threads(threads):
+        shared = make_scorer(settings)
     rng = np.random.default_rng(0)
     videos = []
     for i in range(5):
         one = some_candidates(6 + 7 * i, width=28 + 28 * (i % 2))
         one.frames[:] = rng.integers(0, 256, one.frames.shape)
         videos.append(one)
-    together = embed_videos(
-        [decoded(str(i), one) for i, one in enumerate(videos)], make_scorer(settings, threads=threads)
-    )
+    together = embed_videos([decoded(str(i), one) for i, one in enumerate(videos)], shared)
     for (_, embedded), one in zip(together, videos, strict=True):
         assert embedded.rows.tobytes() == alone.embed_frames(one.frames).tobytes()  # type: ignore[attr-defined]
 

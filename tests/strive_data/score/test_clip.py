@@ -13,6 +13,7 @@ from strive_data.config import ScoreSettings
 from strive_data.errors import FailureKind, SampleError
 from strive_data.score.clip import ClipScorer, identity_of, load_clip
 from tests.strive_data.made.samples import a_question
+from tests.strive_data.made.threads import torch_threads
 from tests.strive_data.score.videos import cosines_by_open_clip, video_of
 
 
@@ -109,7 +110,10 @@ def test_no_question_changes_the_bits_of_another_however_many_there_are(tiny_cli
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(tiny_clip: Path) -> None:
     asked = [ASKED, LONG, replace(ASKED, question="Is there a bus?")]
-    one, three = (ClipScorer(settings_of(tiny_clip), threads=threads) for threads in (1, 3))
+    with torch_threads(1):
+        one = ClipScorer(settings_of(tiny_clip))
+    with torch_threads(3):
+        three = ClipScorer(settings_of(tiny_clip))
     for few, many in zip(one.score(VIDEO, asked), three.score(VIDEO, asked), strict=True):
         assert few.scores.tobytes() == many.scores.tobytes()
         assert few.embeddings.tobytes() == many.embeddings.tobytes()

@@ -32,7 +32,7 @@ def test_importing_the_registry_needs_no_torch() -> None:
 
 def test_the_demo_scorer_finds_the_evidence() -> None:
     """On videos it was not trained on; uniform sampling is the control."""
-    scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"), threads=1)
+    scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"))
     assert scorer.name == "demo_clip"
     settings, hits = SamplerSettings(frames=8, variants=1), {"comb": list[bool](), "uniform": list[bool]()}
     for video in make_pool(videos=24, seed=4242):
@@ -48,7 +48,7 @@ def test_the_demo_scorer_finds_the_evidence() -> None:
 
 
 def test_the_demo_scorer_takes_any_text() -> None:
-    scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"), threads=1)
+    scorer = make_scorer(ScoreSettings(scorer="demo", device="cpu"))
     (video,) = make_pool(videos=1, seed=7)
     question = as_question(video.plan.asked[0], "x")
     strange = replace(question, question="漢字 émoji 🎉 " * 40, options=())

@@ -31,6 +31,7 @@ from strive_data.score.scorer import (
     split_query,
 )
 from tests.strive_data.made.samples import a_question, some_candidates
+from tests.strive_data.made.threads import torch_threads
 from tests.strive_data.score.videos import video_of
 
 
@@ -244,15 +245,11 @@ def test_clip_scores_from_its_embeddings_alone_with_the_same_bits(tiny_clip: Pat
 
 
 def test_each_batch_has_one_thread_and_the_setting_is_put_back() -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
+    with torch_threads(2):
         with threads(3) as pool:
             assert torch.get_num_threads() == 1
             assert list(pool.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
         assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_what_has_not_started_is_cancelled_at_the_end() -> None:
@@ -270,6 +267,6 @@ def test_what_has_not_started_is_cancelled_at_the_end() -> None:
 
 
 def test_a_gpu_has_few_threads_and_a_cpu_all() -> None:
-    assert thread_count(torch.device("cpu"), 16) == 16
-    assert thread_count(torch.device("cpu"), None) == torch.get_num_threads()
-    assert thread_count(torch.device("cuda"), 16) == 4
+    with torch_threads(16):
+        assert thread_count(torch.device("cpu")) == 16
+        assert thread_count(torch.device("cuda")) == 4
