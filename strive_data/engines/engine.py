@@ -1,7 +1,7 @@
 """What an engine is, engines by name, and videos as its jobs: questions → samples, in order, without shards.
 
-Whoever draws the results (build/pipeline.py, or an evaluation by `sample_stream`) takes them one by one, so
-they do not depend on the engine. An engine decides where videos are decoded and scored, and how many at once.
+Whoever draws the results (build/pipeline.py, or an evaluation) takes them one by one, so they do not depend
+on the engine. An engine decides where videos are decoded and scored, and how many at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -83,7 +83,7 @@ class VideoResult:
 class Engine(Protocol):
     """Made for one frozen BuildSettings; ready, or refused, when made."""
 
-    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+    def run(self, jobs: Iterable[VideoJob]) -> Generator[VideoResult, None, None]:
         """One result for each job, in the order of the jobs, whatever the order of completion.
 
         `jobs` is drawn from as needed, so that memory stays flat; their names differ. A video or question
@@ -160,21 +160,3 @@ def find_videos(rows: Sequence[Row], data_root: Path) -> tuple[list[VideoJob], l
         else:
             found.append((row[0], replace(row[1], video=video)))
     return jobs_of(found, data_root), failures
-
-
-def sample_stream(
-    jobs: Iterable[VideoJob],
-    settings: BuildSettings,
-    *,
-    workers: int = 0,
-    cache: Path | None = None,
-    engine: str = "local",
-) -> Generator[VideoResult, None, None]:
-    """The result of each job, in their order: a sample or a failed row for each of its rows.
-
-    `workers`, `cache` and `engine` as for `build`. Decoding continues while the caller uses a result. Closing
-    the iterator ends the workers. Raises UsageError and SettingsError as `make_engine`.
-    """
-    results = make_engine(engine, settings, workers=workers, cache=cache).run(jobs)
-    with closing(results):  # type: ignore[type-var]  # an engine's iterator is a generator
-        yield from results

@@ -9,7 +9,7 @@ videos are decoded and written.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -76,7 +76,7 @@ class LocalEngine:
             read = open_cache(cache, self._scorer, settings).read
         self._read = TimedRead(read)
 
-    def run(self, jobs: Iterable[VideoJob]) -> Iterator[VideoResult]:
+    def run(self, jobs: Iterable[VideoJob]) -> Generator[VideoResult, None, None]:
         """One result for each job, in their order (engine.py)."""
         decoded = decode_videos(
             ((job, job.path) for job in jobs), self._settings.decode, workers=self._workers, read=self._read

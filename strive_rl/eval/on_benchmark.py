@@ -20,7 +20,7 @@ from strive_data.common.files import near_path
 from strive_data.common.settings import identity
 from strive_data.common.text import plural
 from strive_data.config import BuildSettings, ScoreSettings, ShardSettings
-from strive_data.engines.engine import VideoResult, find_videos, sample_stream
+from strive_data.engines.engine import VideoResult, find_videos, make_engine
 from strive_data.errors import UsageError
 from strive_rl.benchmarks.items import Benchmark, ItemSet, read_items
 from strive_rl.common import distributed, jsonl
@@ -238,13 +238,9 @@ def answer_share(out: Path, *, task: Task, plan: Plan, observe: Observer) -> dic
     )
     total = sum(key not in settled for key in order_of(mine, columns))
     done = 0
-    videos = sample_stream(
-        jobs,
-        frame_settings(settings),
-        workers=task.workers or max(1, (os.cpu_count() or 1) // processes),
-        cache=task.cache,
-    )
-    with closing(videos):
+    workers = task.workers or max(1, (os.cpu_count() or 1) // processes)
+    engine = make_engine("local", frame_settings(settings), workers=workers, cache=task.cache)
+    with closing(engine.run(jobs)) as videos:
         for answers, lost in answered(context, batches, counted(videos, len(jobs))):
             fresh = [line for line in answers if (line["sample_id"], line["sampler"]) not in settled]
             answer_log.write(out, answer_log.PREDICTIONS, fresh)

@@ -21,7 +21,7 @@ import typer
 
 from strive_data.common.text import plural
 from strive_data.config import DecodeSettings, SamplerSettings
-from strive_data.engines.engine import find_videos, sample_stream
+from strive_data.engines.engine import find_videos, make_engine
 from strive_data.schema import Sample
 from strive_rl.benchmarks.items import read_items
 from strive_rl.benchmarks.rules.open_answers import CUSTOM
@@ -78,7 +78,7 @@ def decoded(root: Path, annotation: Path, settings: BenchmarkSettings) -> tuple[
     """Samples of all usable questions, and the seconds of decoding in its process."""
     items = read_items([annotation], CUSTOM)
     jobs, _ = find_videos([(row, item.question) for row, item in enumerate(items.items)], root)
-    videos = list(sample_stream(jobs, frame_settings(settings), workers=1))
+    videos = list(make_engine("local", frame_settings(settings), workers=1).run(jobs))
     samples = [result for video in videos for result in video.results if isinstance(result, Sample)]
     return samples, sum(video.seconds["decode"] for video in videos)
 

@@ -13,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strive_data.build.pipeline import build
-from strive_data.build.progress import Observer
 from strive_data.config import SamplerSettings
 from strive_data.engines.engine import VideoJob, VideoResult
+from strive_data.engines.local import LocalEngine
 from strive_data.errors import SettingsError, UsageError
 from strive_data.schema import Question
 from strive_data.shards.reader import ShardSet
 from strive_rl.common import jsonl
 from strive_rl.config import PolicySettings
-from strive_rl.eval import on_benchmark as running
 from strive_rl.eval.answer_log import VideoBatch, order_of, pending_of, video_batches_of
 from strive_rl.eval.config import BenchmarkSettings, EvalSettings
 from strive_rl.eval.on_benchmark import (
@@ -31,6 +30,7 @@ from strive_rl.eval.on_benchmark import (
     frame_settings,
 )
 from strive_rl.eval.on_shards import evaluate
+from tests.strive_data.made.engine import Notes
 from tests.strive_rl.eval.made_benchmark import QUICK, make_benchmark, with_samplers
 
 
@@ -135,12 +135,6 @@ def test_more_frames_than_candidates_are_refused() -> None:
         BenchmarkSettings(sampler=SamplerSettings(frames=130))
 
 
-class Quiet(Observer):
-    def start(self, workload: Any) -> None: ...
-
-    def advance(self, done: Any) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Task:
     return make_benchmark(tmp_path_factory.mktemp("benchmark") / "root", tiny_folder, absent=1)
@@ -189,14 +183,14 @@ def test_what_is_written(done: Path) -> None:
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each video that was read, whether it came from the cache: what did not was decoded."""
     seen: list[bool] = []
-    stream = running.sample_stream
+    run = LocalEngine.run
 
-    def watched(*arguments: Any, **named: Any) -> Generator[VideoResult, None, None]:
-        for video in stream(*arguments, **named):
+    def watched(engine: LocalEngine, jobs: Any) -> Generator[VideoResult, None, None]:
+        for video in run(engine, jobs):
             seen.append(video.from_cache)
             yield video
 
-    monkeypatch.setattr(running, "sample_stream", watched)
+    monkeypatch.setattr(LocalEngine, "run", watched)
     return seen
 
 
@@ -302,10 +296,11 @@ def test_the_frames_and_the_cache_of_a_build(
         data_root=task.data_root,
         out=shards,
         settings=frame_settings(with_samplers(QUICK, "uniform", "peaks")),
-        observer=Quiet(),
+        observer=Notes(),
         workers=1,
         cache=cache,
     )
+    kept.clear()  # those of the build
     evaluate_benchmark(tmp_path / "b", task=replace(task, cache=cache))
     assert kept == [True] * 3
     assert (tmp_path / "b" / "predictions.jsonl").read_bytes() == (done / "predictions.jsonl").read_bytes()
