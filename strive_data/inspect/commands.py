@@ -152,7 +152,7 @@ def judge(
     if (folder / RUN_FILE).exists():
         require_builds(folder)
     from strive_data.inspect.cases import read_cases
-    from strive_data.inspect.compare_samplers import Comparison, as_text, compare
+    from strive_data.inspect.compare_samplers import as_text, compare
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:
@@ -162,8 +162,8 @@ def judge(
     chosen: dict[str, Any] = {"samplers": sampler, "frames": frames, "variants": variants, "noise": noise}
     given = {name: tuple(values) for name, values in chosen.items() if values}
     own = {"frames": (built.frames,), "variants": (built.variants,)} if built else {}
-    comparison = Comparison(**(own | given), drawn_offsets=drawn_offsets, resamples=resamples, seed=seed)
-    table = compare(cases.cases, comparison, base=built)
+    more = {"drawn_offsets": drawn_offsets, "resamples": resamples, "seed": seed}
+    table = compare(cases.cases, **(own | given | more), base=built)
     echo(f"{cases.source}: {count}; {cases.without} without known evidence left out")
     echo(as_text(table))
     if out:
@@ -196,19 +196,13 @@ def overlap(
     score = load(BuildSettings, config=config, options=options, assignments=set_ or ()).score
     require_scorer(score.scorer)
     require_builds(train, evaluation)
-    from strive_data.inspect.overlap import (
-        OverlapSettings,
-        as_overlap_text,
-        embed_by,
-        find_overlap,
-        threshold_of,
-    )
+    from strive_data.inspect.overlap import as_overlap_text, embed_by, find_overlap, threshold_of
     from strive_data.inspect.tables import check_out, write_rows
 
     if out:
         check_out(out)
-    wanted = OverlapSettings(threshold=threshold_of(by, threshold), least_hits=hits)
-    table = find_overlap(train, evaluation, embed_by(by, score), wanted)
+    least = threshold_of(by, threshold)
+    table = find_overlap(train, evaluation, embed_by(by, score), threshold=least, least_hits=hits)
     echo(as_overlap_text(table))
     if out:
         write_rows(table.lazy(), out)

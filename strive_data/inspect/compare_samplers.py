@@ -7,7 +7,7 @@ candidates, M variants, K frames, R moments of all cases together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -28,49 +28,37 @@ STORED = "stored"
 METHODS_COMB = "comb:alpha=0.3,epsilon=0.5"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What is compared. `samplers` are names, with settings after a colon: `comb:alpha=0.6,epsilon=0.5`.
-
-    `noise`: standard deviations of normal noise added to the scores, in units of their robust spread (one z).
-    `drawn_offsets`: the offsets of a first epoch, instead of φ = ½. `resamples` of the bootstrap over videos.
-    """
-
-    samplers: tuple[str, ...] = (*sorted(SAMPLERS), METHODS_COMB)
-    frames: tuple[int, ...] = (4, 8, 16, 32)
-    variants: tuple[int, ...] = (2, 4)
-    noise: tuple[float, ...] = (0.0, 1.0)
-    drawn_offsets: bool = False
-    resamples: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(min(self.noise, default=0) >= 0, f"noise: got {self.noise}, expected 0 or more")
-        require(self.resamples >= 1, f"resamples: got {self.resamples}, expected at least 1")
-        for name in ("samplers", "frames", "variants", "noise"):
-            require(len(getattr(self, name)) > 0, f"{name}: none given, expected at least one")
-
-
 def compare(
-    cases: Sequence[Case], comparison: Comparison, *, base: SamplerSettings | None = None
+    cases: Sequence[Case],
+    *,
+    samplers: Sequence[str] = (*sorted(SAMPLERS), METHODS_COMB),
+    frames: Sequence[int] = (4, 8, 16, 32),
+    variants: Sequence[int] = (2, 4),
+    noise: Sequence[float] = (0.0, 1.0),
+    drawn_offsets: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    base: SamplerSettings | None = None,
 ) -> pl.DataFrame:
     """One row for each sampler, noise, frames and variants, and one for variants that the cases carry.
 
-    Columns: sampler, noise, frames, variants, questions; each of METRICS , its mean over
-    the questions, and `_low` and `_high`, its 95 % interval over videos. `base`: settings that the samplers
-    start from. Raises SettingsError for unknown samplers or settings, before anything is drawn.
+    `samplers` are names, with settings after a colon: `comb:alpha=0.6,epsilon=0.5`; `base`: settings that
+    they start from. `noise`: standard deviations of normal noise added to the scores, in units of their
+    robust spread (one z). `drawn_offsets`: the offsets of a first epoch, instead of φ = ½. `resamples` of the
+    bootstrap over videos.
+
+    Columns: sampler, noise, frames, variants, questions; each of METRICS, its mean over the questions, and
+    `_low` and `_high`, its 95 % interval over videos. Raises SettingsError for unknown samplers or settings,
+    before anything is drawn.
     """
+    require(min(noise) >= 0, f"noise: got {noise}, expected 0 or more")
     plan = [
-        (text, replace(settings, frames=frames, variants=variants))
-        for (text, settings), frames, variants in product(
-            [(text, sampler_settings(text, base)) for text in comparison.samplers],
-            comparison.frames,
-            comparison.variants,
+        (text, replace(settings, frames=count, variants=views))
+        for (text, settings), count, views in product(
+            [(text, sampler_settings(text, base)) for text in samplers], frames, variants
         )
     ]
-    bootstrap = VideoBootstrap(
-        [case.video_id for case in cases], resamples=comparison.resamples, seed=comparison.seed
-    )
+    bootstrap = VideoBootstrap([case.video_id for case in cases], resamples=resamples, seed=seed)
     rows: list[dict[str, object]] = []
 
     def judge(drawn: Iterable[tuple[Group, Indices]], **row: object) -> None:
@@ -82,13 +70,13 @@ def compare(
 
     stored = [case.stored for case in cases if case.stored is not None]
     if len(stored) == len(cases):  # the variants of a build as they are; short videos have fewer frames
-        variants, frames = (max(row_MK.shape[axis] for row_MK in stored) for axis in (0, 1))
+        views, count = (max(row_MK.shape[axis] for row_MK in stored) for axis in (0, 1))
         own = (([place], row_MK[None]) for place, row_MK in enumerate(stored))
-        judge(own, sampler=STORED, noise=0.0, frames=frames, variants=variants)
-    for sigma in comparison.noise:
-        scored = list(_noisy(cases, sigma, comparison.seed))
+        judge(own, sampler=STORED, noise=0.0, frames=count, variants=views)
+    for sigma in noise:
+        scored = list(_noisy(cases, sigma, seed))
         for text, settings in plan:
-            drawn = _drawn(cases, scored, settings, drawn_offsets=comparison.drawn_offsets)
+            drawn = _drawn(cases, scored, settings, drawn_offsets=drawn_offsets)
             sizes = {"frames": settings.frames, "variants": settings.variants}
             judge(drawn, sampler=text, noise=sigma, **sizes)
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))

@@ -15,11 +15,10 @@ copy looks like one of the parts. Shapes: V views, S side, B frequencies, D = BÂ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -190,14 +189,6 @@ def _by_scorer(scorer: FrameEmbedder, samples: Sequence[Sample]) -> tuple[Times,
     return samples[0].times[list(frames)], scorer.embed_frames(pictures)[:, None]
 
 
-class Hits(NamedTuple):
-    """Pairs of like frames: their times in seconds, each float64 [H], and cosines float32 [H]."""
-
-    train_times: Times
-    eval_times: Times
-    cosines: Floats
-
-
 @dataclass(frozen=True, kw_only=True)
 class Match:
     """`hits` distinct frames of each video agree that eval time = train time + `offset_seconds`.
@@ -213,32 +204,36 @@ class Match:
     evidence: float
 
 
+Hits = tuple[Times, Times, Floats]
+"""Like frames: their times in the train and in the eval video, each float64 [H], and cosines float32 [H]."""
+
+
 def vote(hits: Hits, *, tolerance_seconds: float, least: int) -> Match | None:
     """What the frames agree on; None where fewer than `least` agree on any shift in time.
 
     Frames agree whose shifts differ by at most the tolerance; each frame counts once.
     """
-    offsets = hits.eval_times - hits.train_times
-    steps = np.floor(offsets / tolerance_seconds).astype(np.int64)
+    train_times, eval_times, _ = hits
+    steps = np.floor((eval_times - train_times) / tolerance_seconds).astype(np.int64)
     # Two steps wide, so that any set within one tolerance is whole in some window.
     windows = ((steps == step) | (steps == step + 1) for step in np.unique(steps))
-    matches = [match for within in windows if (match := _match(hits, within, offsets, least))]
+    agreeing = ((train_times[of], eval_times[of], hits[2][of]) for of in windows)
+    matches = [match for few in agreeing if (match := _match(few, least))]
     if not matches:
         return None
     most = max(matches, key=lambda match: match.evidence)
     return replace(most, score=max(match.score for match in matches))
 
 
-def _match(hits: Hits, within: npt.NDArray[np.bool_], offsets: Times, least: int) -> Match | None:
-    cosines = hits.cosines[within]
-    by_train = _best_of_each(hits.train_times[within], cosines)
-    by_eval = _best_of_each(hits.eval_times[within], cosines)
+def _match(hits: Hits, least: int) -> Match | None:
+    train_times, eval_times, cosines = hits
+    by_train, by_eval = _best_of_each(train_times, cosines), _best_of_each(eval_times, cosines)
     count = min(len(by_train), len(by_eval))
     if count < least:
         return None
     return Match(
         hits=count,
-        offset_seconds=float(np.average(offsets[within], weights=_evidence(cosines))),
+        offset_seconds=float(np.average(eval_times - train_times, weights=_evidence(cosines))),
         score=float(min(by_train[-least], by_eval[-least])),
         evidence=float(min(_evidence(by_train).sum(), _evidence(by_eval).sum())),
     )
@@ -273,20 +268,8 @@ PICTURE_THRESHOLD = 0.75
 clips, and re-encoded (half size, low bit rate), cropped (80 %) and cut copies of four of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OverlapSettings:
-    """Frames are alike from a cosine of `threshold` on; videos, where `least_hits` frames agree in time."""
-
-    threshold: float = PICTURE_THRESHOLD
-    least_hits: int = 4
-
-    def __post_init__(self) -> None:
-        require(0 < self.threshold < 1, f"--threshold: got {self.threshold}, expected between 0 and 1")
-        require(self.least_hits >= 1, f"--hits: got {self.least_hits}, expected at least 1")
-
-
 def threshold_of(by: str, given: float | None) -> float:
-    """The threshold, where none is given that of `picture`.
+    """The cosine from which on frames are alike; where none is given, that of `picture`.
 
     Raises SettingsError for embeddings without one: which cosine means the same picture differs by model.
     """
@@ -295,36 +278,28 @@ def threshold_of(by: str, given: float | None) -> float:
             f"--by {by}: give --threshold too; which cosine means the same picture depends on the model "
             "(compare a build with copies of some of its videos to see)"
         )
+    require(given is None or 0 < given < 1, f"--threshold: got {given}, expected between 0 and 1")
     return PICTURE_THRESHOLD if given is None else given
 
 
 class WholeFrames:
-    """The whole frames of many `videos`, kept without their vectors, in one index for `similar`."""
+    """The whole frames of many videos in one index for `similar`; `videos` are kept without their vectors."""
 
-    def __init__(self) -> None:
-        self.videos: list[VideoVectors] = []
-        self._vectors: list[np.ndarray] = []
-        self._times: list[Times] = []
-        self._owners: list[np.ndarray] = []
-
-    def add(self, video: VideoVectors) -> None:
-        """One more video, before the first is looked up."""
-        self._owners.append(np.full(len(video.times), len(self.videos)))
-        self.videos.append(replace(video, vectors=np.empty((0, 0, 0), np.float32)))
-        self._vectors.append(video.vectors[:, 0])
-        self._times.append(video.times)
-
-    @cached_property
-    def _indexed(self) -> tuple[Any, Times, np.ndarray]:
-        """Index, times and places of the videos of all frames."""
+    def __init__(self, videos: Iterable[VideoVectors]) -> None:
         # Loaded here: it brings an OpenMP of its own, which who never compares need not load.
         import faiss
 
-        vectors = np.ascontiguousarray(np.concatenate(self._vectors), dtype=np.float32)
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        self._vectors = []
-        return index, np.concatenate(self._times), np.concatenate(self._owners)
+        self.videos: list[VideoVectors] = []
+        vectors, times, owners = [], [], []
+        for video in videos:
+            vectors.append(video.vectors[:, 0])
+            times.append(video.times)
+            owners.append(np.full(len(video.times), len(self.videos)))
+            self.videos.append(replace(video, vectors=np.empty((0, 0, 0), np.float32)))
+        rows = np.ascontiguousarray(np.concatenate(vectors), dtype=np.float32)
+        self._index = faiss.IndexFlatIP(rows.shape[1])
+        self._index.add(rows)
+        self._times, self._owners = np.concatenate(times), np.concatenate(owners)
 
     def similar(
         self, video: VideoVectors, threshold: float
@@ -332,49 +307,54 @@ class WholeFrames:
         """(video, its times [H], times of the video [H], cosines [H]) of each video with like frames."""
         count, views, width = video.vectors.shape
         queries = np.ascontiguousarray(video.vectors.reshape(count * views, width), dtype=np.float32)
-        index, all_times, all_owners = self._indexed
-        ends, cosines, rows = index.range_search(queries, threshold)
+        ends, cosines, rows = self._index.range_search(queries, threshold)
         counts: npt.NDArray[np.int64] = np.diff(ends).astype(np.int64)
         times = np.repeat(np.repeat(video.times, views), counts)
-        owners = all_owners[rows]
+        owners = self._owners[rows]
         for owner in np.unique(owners):
             own = owners == owner
-            yield int(owner), all_times[rows[own]], times[own], cosines[own]
+            yield int(owner), self._times[rows[own]], times[own], cosines[own]
 
 
-def find_overlap(train: Path, evaluation: Path, embed: Embed, settings: OverlapSettings) -> pl.DataFrame:
+def find_overlap(
+    train: Path, evaluation: Path, embed: Embed, *, threshold: float = PICTURE_THRESHOLD, least_hits: int = 4
+) -> pl.DataFrame:
     """Pairs of videos of two builds that show the same, as OVERLAP_TABLE: the certain first, then by score.
 
+    Frames are alike from a cosine of `threshold` on; videos, where `least_hits` frames agree in time.
     `same_packets`: both files hold the same encoded video, whatever the container. Raises UsageError for a
     folder that is no build or an empty one, StriveError for a damaged shard.
     """
-    eval_frames, train_frames = WholeFrames(), WholeFrames()
-    for video in read_video_vectors(evaluation, embed):
-        eval_frames.add(video)
     found: dict[tuple[int, int], list[Hits]] = defaultdict(list)
-    for number, video in enumerate(read_video_vectors(train, embed)):
-        train_frames.add(video)
-        for other, theirs, ours, cosines in eval_frames.similar(video, settings.threshold):
-            found[number, other].append(Hits(train_times=ours, eval_times=theirs, cosines=cosines))
+    eval_frames = WholeFrames(read_video_vectors(evaluation, embed))
+
+    def compared() -> Iterator[VideoVectors]:
+        for number, video in enumerate(read_video_vectors(train, embed)):
+            for other, theirs, ours, cosines in eval_frames.similar(video, threshold):
+                found[number, other].append((ours, theirs, cosines))
+            yield video
+
+    train_frames = WholeFrames(compared())
     for number, video in enumerate(read_video_vectors(evaluation, embed)):
-        for other, theirs, ours, cosines in train_frames.similar(video, settings.threshold):
-            found[other, number].append(Hits(train_times=theirs, eval_times=ours, cosines=cosines))
-    return _table(train_frames.videos, eval_frames.videos, found, settings)
+        for other, theirs, ours, cosines in train_frames.similar(video, threshold):
+            found[other, number].append((theirs, ours, cosines))
+    return _table(train_frames.videos, eval_frames.videos, found, least_hits)
 
 
 def _table(
     train: list[VideoVectors],
     evaluation: list[VideoVectors],
     found: dict[tuple[int, int], list[Hits]],
-    settings: OverlapSettings,
+    least_hits: int,
 ) -> pl.DataFrame:
     matches: dict[tuple[int, int], Match] = {}
     for pair, hits in found.items():
         # Shifts are known no better than the candidates lie apart.
         spacing = max(train[pair[0]].spacing_seconds, evaluation[pair[1]].spacing_seconds)
         tolerance = max(LEAST_TOLERANCE_SECONDS, spacing / 2)
-        joined = Hits(*map(np.concatenate, zip(*hits, strict=True)))
-        if match := vote(joined, tolerance_seconds=tolerance, least=settings.least_hits):
+        train_times, eval_times, cosines = map(np.concatenate, zip(*hits, strict=True))
+        joined = (train_times, eval_times, cosines)
+        if match := vote(joined, tolerance_seconds=tolerance, least=least_hits):
             matches[pair] = match
     by_id: dict[str, list[int]] = defaultdict(list)
     for number, video in enumerate(train):

@@ -72,19 +72,16 @@ def spread(scores_N: Float64s) -> Float64s:
     return spread_N
 
 
-def density(
-    scores_N: npt.ArrayLike, *, alpha: float, epsilon: float, base_N: Float64s | None = None
-) -> Float64s:
-    """Share of attention of each candidate, p = (1−ε)·softmax(z/τ) + ε·u, float64 [N] with sum 1.
+def density(scores_N: npt.ArrayLike, *, alpha: float, epsilon: float) -> Float64s:
+    """Share of attention of each candidate, p = (1−ε)·softmax(z/τ) + ε·u, u = 1/N, float64 [N] with sum 1.
 
     τ is set so that exp(entropy(softmax(z/τ))) = α·N: `alpha` in (0, 1] means the same for every scorer.
     Limits: α = 1 gives u; where n maxima tie and α·N ≤ n, no τ reaches α·N and the limit τ → 0 is taken,
-    the uniform distribution over those n. `base_N`: u, the share of time that each candidate stands for
-    (any positive scale); uniform where None. Raises SampleError as `z_scores` does.
+    the uniform distribution over those n. Raises SampleError as `z_scores` does.
     """
     z = z_scores(scores_N)
     count = z.shape[-1]
-    u = np.full(z.shape, 1 / count) if base_N is None else np.broadcast_to(base_N / base_N.sum(), z.shape)
+    u = np.full(z.shape, 1 / count)
     if alpha >= 1:
         return u
     return (1 - epsilon) * _tempered(z, target_entropy=math.log(alpha * count)) + epsilon * u

@@ -17,7 +17,6 @@ from strive_data.inspect.cases import Case
 from strive_data.inspect.compare_samplers import (
     METRICS,
     STORED,
-    Comparison,
     VideoBootstrap,
     as_text,
     compare,
@@ -28,14 +27,18 @@ from strive_data.inspect.compare_samplers import (
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.samplers import draw
 
-SMALL = Comparison(samplers=("uniform", "topk", "comb"), frames=(4,), variants=(2,), resamples=50)
+SMALL = {"samplers": ("uniform", "topk", "comb"), "frames": (4,), "variants": (2,), "resamples": 50}
 
 
 def test_a_row_for_each_sampler_noise_frames_and_variants():
-    comparison = Comparison(
-        samplers=("uniform", "comb"), frames=(2, 4), variants=(1, 2), noise=(0, 2), resamples=99
-    )
-    table = compare(peaked_cases(), comparison)
+    comparison = {
+        "samplers": ("uniform", "comb"),
+        "frames": (2, 4),
+        "variants": (1, 2),
+        "noise": (0, 2),
+        "resamples": 99,
+    }
+    table = compare(peaked_cases(), **comparison)
     assert table.height == 16
     assert table.select("sampler", "noise", "frames", "variants").n_unique() == 16
     assert table["questions"].unique().to_list() == [40]
@@ -62,27 +65,25 @@ def test_equals_drawing_and_measuring_one_by_one(drawn_offsets):
     chosen = SamplerSettings(frames=4, variants=3)
     offsets = [comb_offset(0, c.sample_id, 0) if drawn_offsets else 0.5 for c in cases]
     drawn = [draw("comb", c.scores, chosen, offset=at) for c, at in zip(cases, offsets, strict=True)]
-    assert_measured_alone(compare(cases, Comparison(samplers=("comb",), **given)), cases, drawn)
+    assert_measured_alone(compare(cases, samplers=("comb",), **given), cases, drawn)
 
 
 def test_clear_scores_help_and_noise_takes_it_away():
-    table = compare(peaked_cases(200), SMALL)
+    table = compare(peaked_cases(200), **SMALL)
     recall = {(row["sampler"], row["noise"]): row["moment_recall"] for row in table.rows(named=True)}
     assert recall["topk", 0] == 1
     assert recall["uniform", 0] < 0.5 < recall["comb", 0]
     assert recall["uniform", 1] == recall["uniform", 0]
-    blind = compare(
-        peaked_cases(200), Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(1e6,))
-    )
+    blind = compare(peaked_cases(200), samplers=("topk",), frames=(4,), variants=(2,), noise=(1e6,))
     assert blind["moment_recall"].item() < 0.5
 
 
 def test_the_table_is_the_same_every_time_and_hangs_on_the_seed():
     cases = peaked_cases()
-    assert compare(cases, SMALL).equals(compare(cases, SMALL))
-    first = Comparison(samplers=("topk",), frames=(4,), variants=(2,), noise=(3.0,), resamples=5)
-    other = replace(first, seed=1)
-    assert compare(cases, other)["precision"].item() != compare(cases, first)["precision"].item()
+    assert compare(cases, **SMALL).equals(compare(cases, **SMALL))
+    first = {"samplers": ("topk",), "frames": (4,), "variants": (2,), "noise": (3.0,), "resamples": 5}
+    other = first | {"seed": 1}
+    assert compare(cases, **other)["precision"].item() != compare(cases, **first)["precision"].item()
 
 
 def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
@@ -95,8 +96,14 @@ def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
     ]
     for name in ("comb", "peaks"):
         text = f"{name}:grouping=semantic"
-        comparison = Comparison(samplers=(text, name), frames=(4,), variants=(3,), noise=(0,), resamples=5)
-        table = compare(cases, comparison)
+        comparison = {
+            "samplers": (text, name),
+            "frames": (4,),
+            "variants": (3,),
+            "noise": (0,),
+            "resamples": 5,
+        }
+        table = compare(cases, **comparison)
         chosen = SamplerSettings(frames=4, variants=3, grouping="semantic")
         drawn = [
             draw(name, c.scores, chosen, offset=0.5, embeddings=c.embeddings, times=c.times) for c in cases
@@ -104,7 +111,7 @@ def test_grouping_draws_by_the_embeddings_of_each_case_or_is_refused():
         assert_measured_alone(table.filter(sampler=text), cases, drawn)
         assert table["largest_gap"].n_unique() == 2
         with pytest.raises(SettingsError, match="got no frame embeddings"):
-            compare(plain, comparison)
+            compare(plain, **comparison)
 
 
 def test_stored_variants_are_judged_as_they_are():
@@ -112,7 +119,7 @@ def test_stored_variants_are_judged_as_they_are():
         a_case(range(8), [(0, 2)], "1", stored=[[0, 7], [5, 7]]),
         a_case(range(9), [(3, 4)], "2", stored=[[0, 1], [2, 3]]),
     ]
-    table = compare(cases, Comparison(samplers=("uniform",), frames=(2,), variants=(2,), noise=(0,)))
+    table = compare(cases, samplers=("uniform",), frames=(2,), variants=(2,), noise=(0,))
     row = table.filter(sampler=STORED).row(0, named=True)
     assert (row["frames"], row["variants"], row["questions"]) == (2, 2, 2)
     assert (row["moment_recall"], row["worst_recall"], row["union_recall"]) == (0.5, 0, 1)
@@ -132,9 +139,7 @@ def test_settings_after_the_name():
     with pytest.raises(SettingsError, match="changes nothing for the sampler 'aks'"):
         sampler_settings("aks:grouping=semantic")
     with pytest.raises(SettingsError, match="noise: got"):
-        Comparison(noise=(-1.0,))
-    with pytest.raises(SettingsError, match="frames: none given"):
-        Comparison(frames=())
+        compare(peaked_cases(), noise=(-1.0,))
 
 
 # K = 8, M = 2: recall of a variant / largest gap / recall of the worst / of the union.
@@ -151,8 +156,8 @@ COLUMNS = ("moment_recall", "largest_gap", "worst_recall", "union_recall")
 
 
 def judged(cases, samplers):
-    comparison = Comparison(samplers=samplers, frames=(8,), variants=(2,), noise=(0,), resamples=1)
-    return compare(cases, comparison).select("sampler", *COLUMNS)
+    comparison = {"samplers": samplers, "frames": (8,), "variants": (2,), "noise": (0,), "resamples": 1}
+    return compare(cases, **comparison).select("sampler", *COLUMNS)
 
 
 def test_the_table_of_the_method_is_reproduced(qvhighlights):
@@ -168,10 +173,14 @@ def test_the_gumbel_row_of_the_method_is_reproduced(qvhighlights):
 
 @pytest.fixture(scope="module")
 def table():
-    comparison = Comparison(
-        samplers=("uniform", "comb"), frames=(4, 2), variants=(1, 2), noise=(0,), resamples=20
-    )
-    return compare(peaked_cases(), comparison)
+    comparison = {
+        "samplers": ("uniform", "comb"),
+        "frames": (4, 2),
+        "variants": (1, 2),
+        "noise": (0,),
+        "resamples": 20,
+    }
+    return compare(peaked_cases(), **comparison)
 
 
 def test_the_screen_shows_the_mean_and_half_the_interval(table):

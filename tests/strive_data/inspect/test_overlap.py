@@ -23,7 +23,6 @@ from strive_data.inspect.overlap import (
     SIDE,
     VIEWS,
     Hits,
-    OverlapSettings,
     as_overlap_text,
     describe,
     embed_by,
@@ -42,7 +41,7 @@ from tests.strive_data.made.samples import a_question, a_sample
 def hits_of(*rows: tuple[float, float, float]) -> Hits:
     """Rows of (train time, eval time, cosine)."""
     train, evaluation, cosines = np.array(rows, dtype=float).T
-    return Hits(train_times=train, eval_times=evaluation, cosines=cosines.astype(np.float32))
+    return train, evaluation, cosines.astype(np.float32)
 
 
 def test_frames_that_agree_on_a_shift_are_a_match() -> None:
@@ -107,21 +106,21 @@ def walk(sample_id: str, start: int, seed: int = 0, video_id: str = "", least: i
 def test_a_shifted_copy_is_found_with_its_shift_and_others_are_not(tmp_path: Path) -> None:
     train = write_build(tmp_path / "train", [walk("a", 0), walk("b", 0, seed=1)])
     evaluation = write_build(tmp_path / "eval", [walk("later", 4), walk("other", 0, seed=2), walk("tail", 7)])
-    table = find_overlap(train, evaluation, STORED, OverlapSettings(threshold=0.95))
+    table = find_overlap(train, evaluation, STORED, threshold=0.95)
     assert table.schema == OVERLAP_TABLE
     (row,) = table.rows(named=True)
     assert (row["train_video"], row["eval_video"], row["same_packets"]) == ("a.mp4", "later.mp4", False)
     assert (row["hits"], row["train_samples"], row["eval_samples"]) == (6, 1, 1)
     assert row["offset_seconds"] == pytest.approx(-4)
     assert row["score"] == pytest.approx(1, abs=1e-5)
-    three = find_overlap(train, evaluation, STORED, OverlapSettings(threshold=0.95, least_hits=3))
+    three = find_overlap(train, evaluation, STORED, threshold=0.95, least_hits=3)
     assert three["eval_video"].sort().to_list() == ["later.mp4", "tail.mp4"]
 
 
 def test_the_same_packets_are_certain_whatever_the_frames(tmp_path: Path) -> None:
     train = write_build(tmp_path / "train", [walk("a", 0, video_id="x"), walk("b", 0, seed=1)])
     evaluation = write_build(tmp_path / "eval", [walk("c", 0, seed=2, video_id="x"), walk("d", 0, seed=1)])
-    table = find_overlap(train, evaluation, STORED, OverlapSettings(threshold=0.95))
+    table = find_overlap(train, evaluation, STORED, threshold=0.95)
     columns = ["train_video", "eval_video", "same_packets", "hits", "score"]
     first, second = table.select(columns).rows()
     assert first == ("a.mp4", "c.mp4", True, 0, None)
@@ -131,7 +130,7 @@ def test_the_same_packets_are_certain_whatever_the_frames(tmp_path: Path) -> Non
 def test_nothing_in_common_is_an_empty_table_and_said(tmp_path: Path) -> None:
     train = write_build(tmp_path / "train", [walk("a", 0)])
     evaluation = write_build(tmp_path / "eval", [walk("b", 0, seed=1)])
-    table = find_overlap(train, evaluation, STORED, OverlapSettings(threshold=0.95))
+    table = find_overlap(train, evaluation, STORED, threshold=0.95)
     assert table.schema == OVERLAP_TABLE
     assert as_overlap_text(table) == "no video in common"
 
@@ -142,9 +141,7 @@ def test_embeddings_need_a_threshold_of_their_own_and_picture_has_one() -> None:
     with pytest.raises(SettingsError, match="--by clip: give --threshold"):
         threshold_of("clip", None)
     with pytest.raises(SettingsError, match="--threshold: got 1"):
-        OverlapSettings(threshold=1.0)
-    with pytest.raises(SettingsError, match="--hits: got 0"):
-        OverlapSettings(least_hits=0)
+        threshold_of("picture", 1.0)
 
 
 def build_of(videos: Sequence[Path], root: Path, out: Path) -> Path:
@@ -186,7 +183,7 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 @pytest.mark.slow
 def test_copies_of_a_real_clip_are_found_and_other_clips_are_not(real: tuple[Path, Path, Path]) -> None:
     train, others, copies = real
-    table = find_overlap(train, copies, PICTURE, OverlapSettings())
+    table = find_overlap(train, copies, PICTURE)
     assert set(table["train_video"]) == {"videos/basketball.mp4"}
     assert table["eval_video"].sort().to_list() == [
         f"copies/{name}.mp4" for name in ("cropped", "cut", "encoded", "same")
@@ -196,13 +193,13 @@ def test_copies_of_a_real_clip_are_found_and_other_clips_are_not(real: tuple[Pat
     assert rows["cut"]["offset_seconds"] == pytest.approx(-3, abs=0.6)
     assert rows["encoded"]["offset_seconds"] == pytest.approx(0, abs=0.3)
     assert min(row["score"] for row in rows.values()) > 0.85
-    assert find_overlap(others, copies, PICTURE, OverlapSettings()).is_empty()
+    assert find_overlap(others, copies, PICTURE).is_empty()
 
 
 @pytest.mark.slow
 def test_no_real_clip_comes_near_another(real: tuple[Path, Path, Path]) -> None:
     train = real[0]
-    table = find_overlap(train, train, PICTURE, OverlapSettings(threshold=0.3))
+    table = find_overlap(train, train, PICTURE, threshold=0.3)
     same = pl.col("train_video") == pl.col("eval_video")
     assert table.filter(same)["same_packets"].all()
     assert table.filter(same).height == 12

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from strive_data.config import SamplerSettings
 from strive_data.errors import FailureKind, SampleError
-from strive_data.inspect.compare_samplers import Comparison, compare
+from strive_data.inspect.compare_samplers import compare
 from strive_data.sampling.comb import comb, comb_offset, density, inclusion, inclusion_of, peaks, z_scores
 from strive_data.sampling.samplers import draw, uniform_indices
 from tests.strive_data.sampling.hostile import HEAVY, OFFSETS, SCORES, settings
@@ -85,10 +85,8 @@ def test_too_small_alpha_takes_the_tied_maxima():
     np.testing.assert_allclose(density([3, 3, 1, 0], alpha=0.25, epsilon=0), [0.5, 0.5, 0, 0])
 
 
-def test_alpha_one_is_the_base_exactly():
+def test_alpha_one_is_uniform_exactly():
     assert (density([1, 5, 2, 9], alpha=1, epsilon=0) == 0.25).all()
-    base_N = np.array([1.0, 1.0, 2.0])
-    np.testing.assert_allclose(density([1, 5, 2], alpha=1, epsilon=0, base_N=base_N), [0.25, 0.25, 0.5])
 
 
 @given(
@@ -279,8 +277,8 @@ METHODS_COMB, DEFAULT = "comb:alpha=0.3,epsilon=0.5", "peaks:alpha=0.4,epsilon=0
 @pytest.fixture(scope="module")
 def duel(qvhighlights):
     """METHOD's comb and our default on all real queries, clean and noisy scores."""
-    comparison = Comparison(samplers=(METHODS_COMB, DEFAULT), frames=(8, 16), noise=(0, 1), resamples=1)
-    table = compare(qvhighlights, comparison)
+    compared = {"samplers": (METHODS_COMB, DEFAULT), "frames": (8, 16), "noise": (0, 1)}
+    table = compare(qvhighlights, **compared, resamples=1)
     return table.filter(sampler=METHODS_COMB), table.filter(sampler=DEFAULT)
 
 
@@ -308,7 +306,7 @@ def test_the_numbers_of_the_documentation(duel):
 
 def test_a_view_meets_as_much_for_any_number_of_variants(qvhighlights):
     """With cells of mass 1/M one variant met .870 and its largest gap was .282 of the video."""
-    comparison = Comparison(samplers=(DEFAULT,), frames=(8,), variants=(1, 2, 4), noise=(0,), resamples=1)
-    table = compare(qvhighlights, comparison)
+    compared = {"samplers": (DEFAULT,), "frames": (8,), "variants": (1, 2, 4), "noise": (0,)}
+    table = compare(qvhighlights, **compared, resamples=1)
     np.testing.assert_allclose(table["moment_recall"], [0.882, 0.881, 0.881], atol=0.001)
     np.testing.assert_allclose(table["largest_gap"], [0.237, 0.233, 0.234], atol=0.001)
