@@ -186,18 +186,17 @@ def verify(
     """
     if isinstance(place := place_of(folder), Path):
         require_started(place)
-    from strive_data.build.progress import ShardProgress
+    from strive_data.build.progress import shard_progress
     from strive_data.build.verify import verify_build
     from strive_data.shards.output import local_copy
 
-    with local_copy(folder, tables_only=False) as local, ShardProgress("read") as progress:
+    with local_copy(folder, tables_only=False) as local, shard_progress("read") as progress:
         result = verify_build(local, workers=workers, observe=progress)
     for problem in result.problems:
         echo(f"{folder}/{problem}")
-    counts = {"shard": result.shards, "sample": result.samples, "frame": result.frames}
-    read = ", ".join(plural(count, noun) for noun, count in counts.items())
+    read = ", ".join(plural(result.read[f"{noun}s"], noun) for noun in ("shard", "sample", "frame"))
     found = plural(len(result.problems), "problem") if result.problems else "no problem"
-    echo(f"{folder}: {found}; read {read}, {result.size_bytes / 1e6:.1f} MB")
+    echo(f"{folder}: {found}; read {read}, {result.read['bytes'] / 1e6:.1f} MB")
     if result.problems:
         raise typer.Exit(1)
 
@@ -211,9 +210,9 @@ def merge(
     require_several(folders, out)
     require_builds(*folders)
     from strive_data.build.merge import merge_builds
-    from strive_data.build.progress import ShardProgress
+    from strive_data.build.progress import shard_progress
 
-    with ShardProgress("joined") as progress:
+    with shard_progress("joined") as progress:
         counts, resolved = merge_builds(folders, out, observe=progress)
     echo(f"{out}: {counted_samples(counts)}, of {plural(len(folders), 'build')}")
     if resolved:
@@ -264,10 +263,10 @@ def export(
         instruction=instruction or "",
     )
     require_builds(folder)
-    from strive_data.build.progress import ShardProgress
+    from strive_data.build.progress import shard_progress
     from strive_data.export.layouts import export_build
 
-    with ShardProgress("exported") as progress:
+    with shard_progress("exported") as progress:
         summary = export_build(
             folder, to, out, options=options, data_root=data_root, table=table, observe=progress
         )

@@ -10,16 +10,15 @@ it has settled are not made again.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from strive_data.annotations.read import Annotations, read_inputs, video_root
-from strive_data.build.progress import Observer, ProgressTotals, VideoDone
+from strive_data.build.progress import BuildCounts, BuildProgress
 from strive_data.build.source_files import SourceFiles, source_files
 from strive_data.build.summary import (
     BuildSummary,
@@ -33,7 +32,6 @@ from strive_data.common.storage import place_of
 from strive_data.config import ENGINES, BuildSettings, ClusterOptions
 from strive_data.engines.engine import (
     Engine,
-    Stopwatch,
     VideoJob,
     VideoResult,
     jobs_of,
@@ -42,7 +40,7 @@ from strive_data.engines.engine import (
 )
 from strive_data.errors import FailureKind, UsageError
 from strive_data.inspect.tables import damaged_videos, equal_variants, evidence_beyond
-from strive_data.schema import FailedRow, Question, question_hash
+from strive_data.schema import FailedRow, Question, Sample, question_hash
 from strive_data.shards.build_state import BuildState, read_build_state, start_build
 from strive_data.shards.manifest import FAILURES_FILE, TABLE_FILES, package_versions
 from strive_data.shards.output import Output, open_output
@@ -56,7 +54,7 @@ def build(
     data_root: Path | str,
     out: Path | str,
     settings: BuildSettings,
-    observer: Observer,
+    observer: BuildProgress,
     workers: int = 0,
     recipe: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -97,15 +95,16 @@ def build(
             chosen = make_engine(engine, settings, workers=workers, cache=cache, cluster=cluster)
         # Said before the first video is decoded: a row that is built cannot be changed.
         notes = (*reading_lines(rows.readings), *scorer_warnings(settings.score, rows))
-        observer.start(replace(progress_totals(rows, state, pending), notes=notes))
-        finished, stats = write_shards(chosen, pending, sources, state, output, settings, observer)
-        counts = write_tables(rows, finished, output, settings, time.monotonic() - started, stats.watch)
-        observer.finish(shards=counts["shards"], written_bytes=counts["bytes"])
+        progress = counts_before(rows, state, pending)
+        observer.start(progress, notes)
+        finished = write_shards(chosen, pending, sources, state, output, settings, observer, progress)
+        counts = write_tables(rows, finished, output, settings, time.monotonic() - started, progress)
+        observer.finish()
         return replace(
             _summary(out, rows, finished, started, counts),
             resumed=len(state.done),
-            cached_videos=stats.cached_videos,
-            damaged_entries=tuple(stats.damaged_entries),
+            cached_videos=progress.cached_videos,
+            damaged_entries=tuple(progress.damaged_entries),
             damaged_videos=tuple(damaged_videos(output.folder)),
             evidence_beyond=tuple(evidence_beyond(output.folder)),
             equal_variants=equal_variants(output.folder),
@@ -124,59 +123,42 @@ def publish_start(output: Output, settings: BuildSettings, state: BuildState, at
     return replace(state, started=True, attempt=attempt)
 
 
-@dataclass
-class RunStats:
-    """What happened since the start: seconds by stage, videos from the cache, its damaged entries."""
-
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    cached_videos: int = 0
-    damaged_entries: list[Path] = field(default_factory=list)
-
-
 def run_jobs(
     engine: Engine,
     pending: PendingJobs,
     sources: SourceFiles,
     stream: ShardStream,
-    observer: Observer,
+    observer: BuildProgress,
+    counts: BuildCounts,
     limits: FailureLimits,
-) -> RunStats:
+) -> None:
     """Write the engine's results for the pending jobs. Raises TooManyFailuresError at one of the limits."""
-    stats = RunStats()
-    results = engine.run(pending.jobs)
-    # An engine's iterator is a generator: closing it ends the workers, whatever ends the loop.
-    with closing(results):  # type: ignore[type-var]
+    # Closing ends the workers, whatever ends the loop.
+    with closing(engine.run(pending.jobs)) as results:
         for video in results:
-            done, failures = write_video(video, pending, sources, stream)
-            stats.watch.add(done.seconds)
-            stats.cached_videos += video.from_cache
-            if video.damaged_entry is not None:
-                stats.damaged_entries.append(video.damaged_entry)
-            observer.advance(done)
-            limits.add(done.questions, failures)
-    return stats
+            written = write_video(video, pending, sources, stream, counts)
+            observer.advance()
+            limits.add(len(written), [result for result in written if isinstance(result, FailedRow)])
 
 
 def write_video(
-    video: VideoResult, pending: PendingJobs, sources: SourceFiles, stream: ShardStream
-) -> tuple[VideoDone, list[FailedRow]]:
-    """Write the results of one video that are not settled; what was done, and its failures."""
+    video: VideoResult, pending: PendingJobs, sources: SourceFiles, stream: ShardStream, counts: BuildCounts
+) -> list[Sample | FailedRow]:
+    """Write and count the results of one video that are not settled; these results."""
     rows = zip(sources.checked(video), video.job.rows, strict=True)
     results = [result for result, (_, question) in rows if question.sample_id not in pending.settled]
-    failures = [result for result in results if isinstance(result, FailedRow)]
-    watch, written_bytes, shards = Stopwatch(), stream.written_bytes, len(stream.manifests)
-    watch.add(video.seconds)
-    with watch.stage("write"):
+    with counts.watch.stage("write"):
         stream.write(results, [question.sample_id for _, question in video.job.rows])
-    done = VideoDone(
-        questions=len(results),
-        failures=Counter(failure.kind for failure in failures),
-        frames=video.frames,
-        written_bytes=stream.written_bytes - written_bytes,
-        shards=len(stream.manifests) - shards,
-        seconds=watch.seconds,
-    )
-    return done, failures
+    counts.videos += 1
+    counts.questions += len(results)
+    counts.failures.update(result.kind for result in results if isinstance(result, FailedRow))
+    counts.frames += video.frames
+    counts.shards, counts.written_bytes = len(stream.manifests), stream.written_bytes
+    counts.watch.add(video.seconds)
+    counts.cached_videos += video.from_cache
+    if video.damaged_entry is not None:
+        counts.damaged_entries.append(video.damaged_entry)
+    return results
 
 
 def write_shards(
@@ -186,10 +168,11 @@ def write_shards(
     state: BuildState,
     output: Output,
     settings: BuildSettings,
-    observer: Observer,
-) -> tuple[BuildState, RunStats]:
+    observer: BuildProgress,
+    counts: BuildCounts,
+) -> BuildState:
     """Write shards of the pending jobs, each committed when it is full; the state with them."""
-    attempt, stats = pending.attempt, RunStats()
+    attempt, limits = pending.attempt, FailureLimits(settings.failures)
     start_build(output.folder, settings, state, attempt)
     sources.write(output.folder)
     output.publish()
@@ -197,9 +180,9 @@ def write_shards(
         output.folder, settings, manifests=state.manifests, attempt=attempt, committed=output.publish
     ) as stream:
         if engine:
-            stats = run_jobs(engine, pending, sources, stream, observer, FailureLimits(settings.failures))
+            run_jobs(engine, pending, sources, stream, observer, counts, limits)
         stream.finish()
-    return state.at_end(stream.manifests, stream.trailing, attempt), stats
+    return state.at_end(stream.manifests, stream.trailing, attempt)
 
 
 def write_tables(
@@ -208,9 +191,10 @@ def write_tables(
     output: Output,
     settings: BuildSettings,
     seconds: float,
-    watch: Stopwatch,
+    progress: BuildCounts,
 ) -> dict[str, int]:
-    """Write the tables and `run.json` of all shards; its counts."""
+    """Write the tables and `run.json` of all shards; its counts, of which `progress` gets shards and
+    bytes."""
     output.fetch_parts(state.manifests)
     counts = finalize(
         output.folder,
@@ -220,9 +204,10 @@ def write_tables(
         inputs=rows.input_sha256,
         recipes={path: reading.recipe for path, reading in rows.readings.items()},
         seconds=seconds,
-        stage_seconds=watch.seconds,
+        stage_seconds=progress.watch.seconds,
     )
     output.publish()
+    progress.shards, progress.written_bytes = counts["shards"], counts["bytes"]
     return counts
 
 
@@ -248,15 +233,15 @@ def stop_if_videos_missing(rows: Annotations, state: BuildState, settings: Build
     FailureLimits(settings.failures).add(len(missing) + len(rows.questions), missing)
 
 
-def progress_totals(rows: Annotations, state: BuildState, pending: PendingJobs) -> ProgressTotals:
-    """What there is to do. A failed row that is tried again counts as failed only if it fails again."""
+def counts_before(rows: Annotations, state: BuildState, pending: PendingJobs) -> BuildCounts:
+    """What earlier starts did. A failed row that is tried again counts as failed only if it fails again."""
     retried = {row for job in pending.jobs for row, q in job.rows if q.sample_id not in pending.settled}
-    return ProgressTotals(
-        videos=pending.videos,
-        questions=len(rows.questions),
-        videos_done=pending.videos - len(pending.jobs),
-        questions_done=len(rows.questions) - pending.questions,
-        failures=sum(failure.row not in retried for failure in all_failures(rows, state)),
+    return BuildCounts(
+        videos_total=pending.videos,
+        questions_total=len(rows.questions),
+        videos=pending.videos - len(pending.jobs),
+        questions=len(rows.questions) - len(retried),
+        failed_before=sum(failure.row not in retried for failure in all_failures(rows, state)),
         shards=len(state.manifests),
         written_bytes=sum(manifest.size_bytes for manifest in state.manifests),
     )
@@ -298,11 +283,6 @@ class PendingJobs:
     settled: frozenset[str]
     attempt: int
     videos: int
-
-    @property
-    def questions(self) -> int:
-        """Number of rows to be made."""
-        return sum(q.sample_id not in self.settled for job in self.jobs for _, q in job.rows)
 
 
 def plan_pending_jobs(

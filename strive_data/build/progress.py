@@ -1,17 +1,18 @@
 """Progress of a build, a verification and a merge on standard error.
 
-A build reports to an Observer; ProgressCounts adds up the reports; BuildProgress shows the counts,
-live on a terminal, otherwise as a line at growing intervals.
+A build keeps BuildCounts and says when they have changed; BuildProgress shows them, live on a terminal,
+otherwise as a line at growing intervals.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
@@ -23,91 +24,47 @@ from rich.text import Text
 
 from strive_data.common.signals import say_now
 from strive_data.common.text import plural
-from strive_data.engines.engine import Seconds, Stopwatch, WorkStage
+from strive_data.engines.engine import Stopwatch, WorkStage
 from strive_data.errors import FailureKind
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProgressTotals:
-    """What there is to do: videos and questions of the annotation, and how many earlier starts finished.
+@dataclass(kw_only=True)
+class BuildCounts:
+    """What a build has done, all of its starts together, of the `videos_total` and `questions_total` of the
+    annotation. `questions_total` and `questions` leave out unusable rows; `videos_before` of the videos were
+    done by earlier starts.
 
-    `failures` are unusable rows of the annotation; `questions` does not include them. `shards` and
-    `written_bytes` are those that earlier starts committed. `notes` are printed first.
+    `failed_before` are unusable rows of the annotation and failures of earlier starts; `failures` by kind,
+    `frames` (decoded candidates), `watch`, videos from the cache and its damaged entries are those of this
+    start. `written_bytes` are those of committed shards, and of the samples in the open one. Stages run in
+    parallel, so the seconds of `watch` may exceed the wall clock.
     """
 
-    videos: int
-    questions: int
-    videos_done: int = 0
-    questions_done: int = 0
-    failures: int = 0
+    videos_total: int
+    questions_total: int
+    videos: int = 0
+    questions: int = 0
     shards: int = 0
     written_bytes: int = 0
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoDone:
-    """One finished video: how many questions, their failures by kind, and its decoded candidate frames.
-
-    `written_bytes` and `shards` count what was written since the previous video: bytes of samples, also in
-    the open shard, and committed shards. `seconds` were spent on the video by stage, in workers and in this
-    process. Stages run in parallel, so their sum may exceed the wall clock.
-    """
-
-    questions: int
-    failures: Mapping[FailureKind, int] = field(default_factory=dict)
+    failed_before: int = 0
+    failures: Counter[FailureKind] = field(default_factory=Counter)
     frames: int = 0
-    written_bytes: int = 0
-    shards: int = 0
-    seconds: Seconds = field(default_factory=dict)
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    cached_videos: int = 0
+    damaged_entries: list[Path] = field(default_factory=list)
+    videos_before: int = field(init=False)
 
-
-class Observer(Protocol):
-    """Receives the progress of a build."""
-
-    def start(self, totals: ProgressTotals) -> None:
-        """Called before the first video."""
-
-    def advance(self, done: VideoDone) -> None:
-        """Called after each video, in the order of the annotation."""
-
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        """Called after `run.json` is written, with its counts of the whole build: shards and bytes of
-        tars."""
-
-
-class ProgressCounts:
-    """Counts of this and earlier starts; `frames`, failures by kind and seconds are those of this start.
-
-    `written_bytes` are those of samples, until the build ends; seconds are summed over processes and threads.
-    """
-
-    def __init__(self, totals: ProgressTotals) -> None:
-        self.totals = totals
-        self.videos, self.questions = totals.videos_done, totals.questions_done
-        self.shards, self.written_bytes = totals.shards, totals.written_bytes
-        self.failures: Counter[FailureKind] = Counter()
-        self.frames = 0
-        self.watch = Stopwatch()
-
-    def add(self, done: VideoDone) -> None:
-        """Count one more video."""
-        self.videos += 1
-        self.questions += done.questions
-        self.failures.update(done.failures)
-        self.frames += done.frames
-        self.shards += done.shards
-        self.written_bytes += done.written_bytes
-        self.watch.add(done.seconds)
+    def __post_init__(self) -> None:
+        self.videos_before = self.videos
 
     @property
     def failed(self) -> int:
-        """Failed rows, including unusable rows of the annotation."""
-        return self.totals.failures + self.failures.total()
+        """All failed rows."""
+        return self.failed_before + self.failures.total()
 
     def seconds_left(self, elapsed_seconds: float) -> float | None:
         """Estimate from the pace since the start; 0 at the end, None before the first video."""
-        left, since_start = self.totals.videos - self.videos, self.videos - self.totals.videos_done
+        left, since_start = self.videos_total - self.videos, self.videos - self.videos_before
         if not left:
             return 0.0
         return elapsed_seconds / since_start * left if since_start else None
@@ -133,7 +90,7 @@ class BuildProgress:
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console or Console(stderr=True), clock
         self._started = self._last_line = clock()
-        self._counts: ProgressCounts | None = None
+        self._counts: BuildCounts | None = None
         self._answer = ""
         terminal = self._console.is_terminal
         self._live = Live(get_renderable=self._render, console=self._console) if terminal else None
@@ -147,35 +104,28 @@ class BuildProgress:
         if self._live:
             self._live.stop()
 
-    def start(self, totals: ProgressTotals) -> None:
-        """See Observer."""
+    def start(self, counts: BuildCounts, notes: Sequence[str]) -> None:
+        """Show the notes, and from now on these counts, which the build keeps up to date."""
         self._started = self._last_line = self._clock()
-        self._counts = ProgressCounts(totals)
-        for note in totals.notes:
+        self._counts = counts
+        for note in notes:
             self._print(note)
         if not self._live:
-            before = f", {totals.videos_done} of them done before" if totals.videos_done else ""
-            failed = f", {plural(totals.failures, 'failed row')}" if totals.failures else ""
-            questions = plural(totals.questions, "question")
-            self._print(f"{plural(totals.videos, 'video')}{before}, {questions}{failed}")
+            before = f", {counts.videos} of them done before" if counts.videos else ""
+            failed = f", {plural(counts.failed, 'failed row')}" if counts.failed else ""
+            questions = plural(counts.questions_total, "question")
+            self._print(f"{plural(counts.videos_total, 'video')}{before}, {questions}{failed}")
 
-    def advance(self, done: VideoDone) -> None:
-        """See Observer."""
-        if self._counts is None:
-            raise RuntimeError("progress: advance() was called before start()")
-        self._counts.add(done)
+    def advance(self) -> None:
+        """Called after each video."""
         now = self._clock()
-        elapsed = now - self._started
-        if not self._live and now - self._last_line >= seconds_between_lines(elapsed):
+        if now - self._last_line >= seconds_between_lines(now - self._started):
             self._last_line = now
-            self._print(progress_line(self._counts, elapsed))
+            self.finish()
 
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        """See Observer. The last line has the counts of `run.json`."""
-        if self._counts is None:
-            raise RuntimeError("progress: finish() was called before start()")
-        self._counts.shards, self._counts.written_bytes = shards, written_bytes
-        if not self._live:
+    def finish(self) -> None:
+        """Called once `run.json` is written."""
+        if self._counts and not self._live:
             self._print(progress_line(self._counts, self._clock() - self._started))
 
     def say(self, text: str) -> None:
@@ -203,27 +153,27 @@ def seconds_between_lines(elapsed_seconds: float) -> float:
     return min(longer, MOST_SECONDS_BETWEEN_LINES)
 
 
-def progress_line(counts: ProgressCounts, elapsed_seconds: float) -> str:
+def progress_line(counts: BuildCounts, elapsed_seconds: float) -> str:
     """All counts on one line, for a log."""
     videos, more, left, stages = _texts(counts, elapsed_seconds)
     return ", ".join([videos, *more, left, *([stages] if stages else [])])
 
 
-def live_view(counts: ProgressCounts, elapsed_seconds: float) -> RenderableType:
+def live_view(counts: BuildCounts, elapsed_seconds: float) -> RenderableType:
     """Bar, counts and stages, on one line each."""
     videos, more, left, stages = _texts(counts, elapsed_seconds)
-    done = ProgressBar(total=max(counts.totals.videos, 1), completed=counts.videos, width=BAR_CHARACTERS)
+    done = ProgressBar(total=max(counts.videos_total, 1), completed=counts.videos, width=BAR_CHARACTERS)
     bar = Table.grid(padding=(0, 2))
     bar.add_row(done, videos, f"{_clock_time(elapsed_seconds)} so far", left)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.failures.items()))
     return Group(bar, *(Text(line) for line in (" · ".join(more), kinds, stages) if line))
 
 
-def _texts(counts: ProgressCounts, elapsed_seconds: float) -> tuple[str, list[str], str, str]:
+def _texts(counts: BuildCounts, elapsed_seconds: float) -> tuple[str, list[str], str, str]:
     """Videos, other counts, time left, and the slowest stage with the share of each in the seconds."""
     rate = counts.frames / elapsed_seconds if elapsed_seconds > 0 else 0.0
     more = [
-        f"{counts.questions}/{counts.totals.questions} questions",
+        f"{counts.questions}/{counts.questions_total} questions",
         plural(counts.shards, "shard"),
         plural(counts.failed, "failure"),
         f"{rate:.1f} frames/s",
@@ -232,7 +182,7 @@ def _texts(counts: ProgressCounts, elapsed_seconds: float) -> tuple[str, list[st
     left, shares = counts.seconds_left(elapsed_seconds), counts.stage_shares()
     listed = " ".join(f"{name} {share:.0%}" for name, share in shares.items())
     stages = f"bottleneck {max(shares, key=shares.__getitem__)} ({listed})" if shares else ""
-    videos = f"{counts.videos}/{counts.totals.videos} videos"
+    videos = f"{counts.videos}/{counts.videos_total} videos"
     return videos, more, f"{'?' if left is None else _clock_time(left)} left", stages
 
 
@@ -245,39 +195,29 @@ Observe = Callable[[int, int, int], None]
 """Called with (shards done, shards in all, bytes done) after each shard."""
 
 
-class ShardProgress:
-    """A bar, or a line every ten seconds; call it with (shards done, shards in all, bytes done).
+@contextmanager
+def shard_progress(verb: str) -> Iterator[Observe]:
+    """A bar, or a line every ten seconds, of shards with which is done what `verb` says."""
+    console = Console(stderr=True)
+    started = last_line = time.monotonic()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} shards"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(verb, total=None)
 
-    A context manager. `verb` says what is done with the shards."""
+        def show(done: int, total: int, size_bytes: int) -> None:
+            nonlocal last_line
+            now = time.monotonic()
+            rate = size_bytes / max(now - started, 1e-9)
+            text = f"{verb}, {size_bytes / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s"
+            bar.update(task, completed=done, total=total, description=text)
+            if not console.is_terminal and now - last_line >= SECONDS_BETWEEN_LINES:
+                last_line = now
+                console.print(f"{done}/{total} shards {text}")
 
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} shards"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task(verb, total=None)
-        self._started = self._last_line = time.monotonic()
-
-    def __enter__(self) -> ShardProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int, size_bytes: int) -> None:
-        """Show that one more shard is done."""
-        now = time.monotonic()
-        rate = size_bytes / max(now - self._started, 1e-9)
-        text = f"{self._verb}, {size_bytes / 1e6:.0f} MB, {rate / 1e6:.0f} MB/s"
-        self._bar.update(self._task, completed=done, total=total, description=text)
-        if not self._console.is_terminal and now - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            self._console.print(f"{done}/{total} shards {text}")
+        yield show

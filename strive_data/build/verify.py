@@ -7,8 +7,9 @@ samples. All problems are collected; several processes read the shards.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import starmap
 from pathlib import Path
@@ -71,22 +72,20 @@ class Problem:
         return f"{self.file}{sample}{byte}: {self.what}; {self.remedy}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Report:
-    """What was read of `shards` shards, all problems, and the failed rows of the manifests."""
+    """All problems, the failed rows of the manifests, and how many shards, samples, frames, candidates and
+    bytes were read."""
 
-    problems: tuple[Problem, ...] = ()
-    failures: tuple[FailedRow, ...] = ()
-    shards: int = 0
-    samples: int = 0
-    frames: int = 0
-    candidates: int = 0
-    size_bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    failures: list[FailedRow] = field(default_factory=list)
+    read: Counter[str] = field(default_factory=Counter)
 
-    def __add__(self, other: Report) -> Report:
-        """Both together."""
-        names = self.__dataclass_fields__
-        return Report(**{name: getattr(self, name) + getattr(other, name) for name in names})
+    def add(self, other: Report) -> None:
+        """Add what else was read."""
+        self.problems += other.problems
+        self.failures += other.failures
+        self.read += other.read
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], BuildSettings]:
@@ -145,28 +144,25 @@ def verify_build(folder: Path, *, workers: int = 0, observe: Observe | None = No
         run, settings = read_record(folder)
     except StriveError as error:
         what = str(error).removeprefix(f"{folder / RUN_FILE} ").removesuffix(f": {SEE_VERIFY}")
-        return Report(problems=(Problem(file=RUN_FILE, what=what),))
-    total = Report(problems=tuple(file_problems(folder, run)))
-    tables_sound = {problem.file for problem in total.problems}.isdisjoint(TABLE_FILES)
+        return Report(problems=[Problem(file=RUN_FILE, what=what)])
+    problems, shards = list(file_problems(folder, run)), Report()
+    tables_sound = {problem.file for problem in problems}.isdisjoint(TABLE_FILES)
     try:
         first_rows = _first_rows(folder) if tables_sound else {}
     except pl.exceptions.PolarsError as error:
-        total += Report(problems=(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"),))
+        problems.append(Problem(file=SAMPLES_FILE, what=f"it cannot be read as a table: {error}"))
         tables_sound, first_rows = False, {}
     tasks: list[Task] = [
         (folder, shard, fingerprint(settings), first_rows.get(shard)) for shard in shards_of(run)
     ]
-    read = Report()
     for report in _check_all(tasks, workers or os.cpu_count() or 1):
-        read += report
+        shards.add(report)
         if observe:
-            observe(read.shards, len(tasks), read.size_bytes)
-    total += read
-    if tables_sound:
-        total += Report(problems=tuple(_table_problems(folder, run["counts"], read)))
-        if PARTS not in run:  # builds that were joined may each have a video of this name
-            total += Report(problems=tuple(_mixed_videos(folder)))
-    return total
+            observe(shards.read["shards"], len(tasks), shards.read["bytes"])
+    tables = list(_table_problems(folder, run["counts"], shards)) if tables_sound else []
+    if tables_sound and PARTS not in run:  # builds that were joined may each have a video of this name
+        tables += _mixed_videos(folder)
+    return replace(shards, problems=[*problems, *shards.problems, *tables])
 
 
 def _first_rows(folder: Path) -> dict[str, tuple[int, int]]:
@@ -179,12 +175,12 @@ def _first_rows(folder: Path) -> dict[str, tuple[int, int]]:
     return {shard: (samples, frames) for shard, samples, frames in first.rows()}
 
 
-def _table_problems(folder: Path, recorded: Mapping[str, int], read: Report) -> Iterator[Problem]:
+def _table_problems(folder: Path, recorded: Mapping[str, int], shards: Report) -> Iterator[Problem]:
     """Tables that do not agree with the shards as a whole: counts, repeated ids, failed rows."""
     try:
-        if not read.problems:
-            yield from _count_problems(folder, recorded, read)
-        yield from _failure_problems(folder, read.failures)
+        if not shards.problems:
+            yield from _count_problems(folder, recorded, shards.read)
+        yield from _failure_problems(folder, shards.failures)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).splitlines()[0][:200]
         yield Problem(file=FAILURES_FILE, what=f"the tables cannot be read: {reason}")
@@ -192,13 +188,13 @@ def _table_problems(folder: Path, recorded: Mapping[str, int], read: Report) -> 
         yield Problem(file=TRAILING_FILE, what=str(error))
 
 
-def _count_problems(folder: Path, recorded: Mapping[str, int], read: Report) -> Iterator[Problem]:
-    rows = {SAMPLES_FILE: read.samples, INDEX_FILE: read.samples, FRAMES_FILE: read.candidates}
-    for file, count in rows.items():
+def _count_problems(folder: Path, recorded: Mapping[str, int], read: Counter[str]) -> Iterator[Problem]:
+    rows = {SAMPLES_FILE: "samples", INDEX_FILE: "samples", FRAMES_FILE: "candidates"}
+    for file, count in ((file, read[what]) for file, what in rows.items()):
         found = pl.scan_parquet(folder / file).select(pl.len()).collect().item()
         if found != count:
             yield Problem(file=file, what=f"{found} rows, the shards account for {count}", remedy=STALE)
-    counts = counts_of(folder, samples=read.samples, shards=read.shards, size_bytes=read.size_bytes)
+    counts = counts_of(folder, samples=read["samples"], shards=read["shards"], size_bytes=read["bytes"])
     if "tried_videos" not in recorded:  # older builds call these their videos
         counts["videos"] = counts.pop("tried_videos")
     for name, count in counts.items():
@@ -247,7 +243,7 @@ def _check_all(tasks: Sequence[Task], workers: int) -> Iterator[Report]:
                 yield future.result()
             except WorkerDiedError as error:
                 what = f"the process that read it died with exit code {error.exit_code}"
-                yield Report(problems=(Problem(file=task[1], what=what),), shards=1)
+                yield Report(problems=[Problem(file=task[1], what=what)], read=Counter(shards=1))
 
 
 def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] | None) -> Report:
@@ -256,38 +252,33 @@ def check_shard(folder: Path, shard: str, settings: str, first: tuple[int, int] 
     `settings` is the fingerprint of the build's. `first` is where the rows of the shard start, in the samples
     table (and the index) and in the frames table; None if the tables are damaged: they are not compared.
     """
-    name = manifest_name(shard)
+    report, samples, name = Report(read=Counter(shards=1)), list[Sample](), manifest_name(shard)
     try:
         manifest = read_manifest(folder / name)
     except DamagedError as error:
-        return Report(problems=(Problem(file=name, what=str(error)),), shards=1)
-    problems, samples, frames = list[Problem](), list[Sample](), 0
+        report.problems.append(Problem(file=name, what=str(error)))
+        return report
     if manifest.shard != shard:
-        problems.append(Problem(file=name, what=f"it is the manifest of {manifest.shard}"))
+        report.problems.append(Problem(file=name, what=f"it is the manifest of {manifest.shard}"))
     if manifest.settings != settings:
         what = f"settings fingerprint {manifest.settings}, expected {settings}"
-        problems.append(Problem(file=name, what=what, remedy="the shard has other settings: build again"))
+        remedy = "the shard has other settings: build again"
+        report.problems.append(Problem(file=name, what=what, remedy=remedy))
     for found in _read_tar(folder / shard, manifest):
         if isinstance(found, Problem):
-            problems.append(found)
+            report.problems.append(found)
         else:
-            frames += len(found.jpegs)
+            report.read.update(samples=1, frames=len(found.jpegs), candidates=len(found.times))
             samples.append(replace(found, jpegs=()))
     if first is not None:
         index = index_of([replace(manifest, shard=shard)])
-        problems += _differences(folder / INDEX_FILE, first[0], index)
+        report.problems += _differences(folder / INDEX_FILE, first[0], index)
         if len(samples) == len(manifest.samples):  # else the shard has problems, and tells nothing of a table
-            problems += _differences(folder / SAMPLES_FILE, first[0], samples_table(samples, shard))
-            problems += _differences(folder / FRAMES_FILE, first[1], frames_table(samples))
-    return Report(
-        problems=tuple(problems),
-        failures=manifest.failures,
-        shards=1,
-        samples=len(samples),
-        frames=frames,
-        candidates=sum(len(sample.times) for sample in samples),
-        size_bytes=manifest.size_bytes,
-    )
+            report.problems += _differences(folder / SAMPLES_FILE, first[0], samples_table(samples, shard))
+            report.problems += _differences(folder / FRAMES_FILE, first[1], frames_table(samples))
+    report.failures += manifest.failures
+    report.read["bytes"] = manifest.size_bytes
+    return report
 
 
 def _read_tar(path: Path, manifest: Manifest) -> Iterator[Sample | Problem]:

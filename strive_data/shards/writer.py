@@ -97,15 +97,8 @@ class OpenShard:
         )
         self._append(block)
 
-    def commit(
-        self,
-        *,
-        attempt: int = 0,
-        failures: Sequence[FailedRow] = (),
-        unfinished: Sequence[str] = (),
-        parts: Mapping[str, PartFile] | None = None,
-    ) -> Manifest:
-        """Make the shard visible: the tar first, the manifest last. Arguments as in Manifest."""
+    def commit(self, **about: Any) -> Manifest:
+        """Make the shard visible: the tar first, the manifest last; `about` are other fields of it."""
         self._append(END_OF_ARCHIVE)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -116,11 +109,8 @@ class OpenShard:
             settings=self._settings,
             size_bytes=self.size_bytes,
             sha256=self._hash.hexdigest(),
-            attempt=attempt,
-            unfinished=tuple(unfinished),
-            parts=parts or {},
-            failures=tuple(failures),
             samples=tuple(self._entries),
+            **about,
         )
         self._temporary.replace(self._path)
         # The names of tar and parts must be on the disk before the manifest that describes them.
@@ -150,7 +140,8 @@ class ShardStream:
     """Writes shards after the existing ones. A context manager: at its end an uncommitted shard is removed.
 
     `manifests` are those of all committed shards, `trailing` the failures since the last of them,
-    `written_bytes` the bytes of the written samples. `committed` is called after each shard.
+    `written_bytes` the bytes of the shards that were there, and of the samples written since. `committed` is
+    called after each shard.
     """
 
     def __init__(
@@ -168,7 +159,7 @@ class ShardStream:
         self._samples: list[Sample] = []
         self.manifests = list(manifests)
         self.trailing: list[FailedRow] = []
-        self.written_bytes = 0
+        self.written_bytes = sum(manifest.size_bytes for manifest in manifests)
 
     def __enter__(self) -> ShardStream:
         return self
@@ -199,10 +190,13 @@ class ShardStream:
             self._commit(self._shard, ())
 
     def _commit(self, shard: OpenShard, unfinished: Sequence[str]) -> None:
-        parts = write_parts(self._out, shard.name, self._samples)
-        self.manifests.append(
-            shard.commit(attempt=self._attempt, failures=self.trailing, unfinished=unfinished, parts=parts)
+        manifest = shard.commit(
+            attempt=self._attempt,
+            unfinished=tuple(unfinished),
+            parts=write_parts(self._out, shard.name, self._samples),
+            failures=tuple(self.trailing),
         )
+        self.manifests.append(manifest)
         self._shard, self._samples, self.trailing = None, [], []
         self._committed()
 

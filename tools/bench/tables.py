@@ -147,7 +147,7 @@ def _measured(way: str, path: Path, root: Path) -> tuple[float, int, int]:
     """CPU seconds, peak resident bytes, and those before the first row was read."""
     # Imported in every way, so that their peaks differ by what they hold alone.
     from strive_data.annotations.read import read_inputs
-    from strive_data.build.pipeline import plan_pending_jobs, progress_totals
+    from strive_data.build.pipeline import counts_before, plan_pending_jobs
     from strive_data.shards.build_state import BuildState
 
     idle, started = _peak_bytes(), time.process_time()
@@ -159,7 +159,7 @@ def _measured(way: str, path: Path, root: Path) -> tuple[float, int, int]:
         rows = read_inputs([path], root)
         if way == "plan":
             pending = plan_pending_jobs(rows, BuildState(), root)
-            progress_totals(rows, BuildState(), pending)
+            counts_before(rows, BuildState(), pending)
         if rows.failures:
             raise RuntimeError(f"{len(rows.failures)} rows failed, the first: {rows.failures[0].message}")
     return time.process_time() - started, _peak_bytes(), idle

@@ -73,7 +73,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_sound(folder: Path) -> None:
-    assert verify_build(folder, workers=1).problems == ()
+    assert verify_build(folder, workers=1).problems == []
 
 
 def test_a_joined_build_holds_all_samples_and_verifies(parts: list[Path], tmp_path: Path) -> None:

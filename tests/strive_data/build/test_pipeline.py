@@ -13,7 +13,6 @@ import pytest
 
 from strive_data.annotations.read import read_annotations
 from strive_data.build.pipeline import build
-from strive_data.build.progress import ProgressCounts
 from strive_data.build.summary import BuildSummary
 from strive_data.config import BuildSettings, DecodeSettings, SamplerSettings, ScoreSettings, ShardSettings
 from strive_data.demo.draw import write_world
@@ -54,16 +53,15 @@ def test_every_question_becomes_a_sample(world: Path, built: tuple[Path, BuildSu
     out, summary, observer = built
     held = [summary.counts[name] for name in ("samples", "videos", "shards")]
     assert (held, summary.failures) == ([8, 4, 2], ())
-    counts = ProgressCounts(observer.totals)
-    for done in observer.done:
-        counts.add(done)
-    assert (counts.totals.videos, counts.totals.questions, counts.videos, counts.questions) == (4, 8, 4, 8)
+    counts = observer.done[-1]
+    assert (counts.videos_total, counts.questions_total, counts.videos, counts.questions) == (4, 8, 4, 8)
     # The last shard is committed behind the last video.
     assert (counts.frames, counts.shards) == (4 * 16, 1)
     sizes = [tar.stat().st_size - len(END_OF_ARCHIVE) for tar in out.glob("*.tar")]
     assert counts.written_bytes == sum(sizes)
-    assert observer.totals.notes[0].startswith(f"{world.as_posix()}: recipe ")  # before the first video
-    assert observer.end == (2, sum(tar.stat().st_size for tar in out.glob("*.tar")))
+    assert observer.notes[0].startswith(f"{world.as_posix()}: recipe ")  # before the first video
+    assert observer.end.shards == 2
+    assert observer.end.written_bytes == sum(tar.stat().st_size for tar in out.glob("*.tar"))
     assert min(counts.watch.seconds[stage] for stage in ("decode", "model", "encode")) > 0
     shards = ShardSet.open(out)
     rows = [question for _, question in read_annotations([world], world.parent).questions]
@@ -125,7 +123,7 @@ def test_a_bad_row_and_a_bad_video_cost_no_other_sample(
     extra.write_text("".join(json.dumps(r) + "\n" for r in bad))
     out = tmp_path / "out"
     summary, observer = run([world, extra], out)
-    assert (summary.counts["samples"], sum(sum(one.failures.values()) for one in observer.done)) == (8, 1)
+    assert (summary.counts["samples"], observer.end.failures.total()) == (8, 1)
     # Regression: the broken video was counted among those of the samples.
     assert (summary.counts["videos"], summary.counts["tried_videos"]) == (4, len(observer.done)) == (4, 5)
     failures = pl.read_parquet(out / "failures.parquet")

@@ -3,74 +3,66 @@ from __future__ import annotations
 import io
 import re
 import time
-from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from strive_data.build.progress import (
-    BuildProgress,
-    ProgressCounts,
-    ProgressTotals,
-    ShardProgress,
-    VideoDone,
-    seconds_between_lines,
-)
+from strive_data.build.progress import BuildCounts, BuildProgress, seconds_between_lines, shard_progress
 from strive_data.errors import FailureKind
 
-WORK = ProgressTotals(videos=10, questions=30, videos_done=4, questions_done=11, failures=2)
-ONE = VideoDone(
-    questions=3,
-    failures={FailureKind.TIMEOUT: 1},
-    frames=128,
-    written_bytes=1000,
-    shards=1,
-    seconds={"decode": 0.5, "model": 1.5},
-)
-OTHER = VideoDone(
-    questions=2,
-    failures={FailureKind.TIMEOUT: 1, FailureKind.CRASH: 1},
-    frames=72,
-    seconds={"decode": 0.5, "encode": 1.0, "write": 0.5},
-)
+
+def counts_of(**counts: Any) -> BuildCounts:
+    """Ten videos, of which earlier starts did four."""
+    return BuildCounts(**({"videos_total": 10, "questions_total": 30, "videos": 4, "questions": 11} | counts))
 
 
-def counted(totals: ProgressTotals, *videos: VideoDone) -> ProgressCounts:
-    counts = ProgressCounts(totals)
-    for video in videos:
-        counts.add(video)
-    return counts
+def test_failures_of_earlier_starts_count() -> None:
+    counts = counts_of(failed_before=2)
+    counts.failures.update([FailureKind.TIMEOUT, FailureKind.TIMEOUT, FailureKind.CRASH])
+    assert counts.failed == 5
 
 
-@pytest.mark.parametrize("videos", [(ONE, OTHER), (OTHER, ONE)])
-def test_counts_add_up_with_those_of_earlier_starts_in_any_order(videos: tuple[VideoDone, ...]) -> None:
-    counts = counted(WORK, *videos)
-    assert (counts.videos, counts.questions, counts.failed) == (6, 16, 5)
-    assert (counts.frames, counts.shards, counts.written_bytes) == (200, 1, 1000)
-    assert counts.failures == {FailureKind.TIMEOUT: 2, FailureKind.CRASH: 1}
+def test_the_share_of_a_stage_is_that_of_its_seconds() -> None:
+    counts = counts_of()
+    counts.watch.add({"decode": 0.5, "model": 1.5})
+    counts.watch.add({"decode": 0.5, "encode": 1.0, "write": 0.5})
     assert counts.stage_shares() == {"decode": 0.25, "model": 0.375, "encode": 0.25, "write": 0.125}
 
 
 def test_nothing_is_estimated_before_the_first_video() -> None:
-    assert counted(WORK).seconds_left(5.0) is None
-    assert counted(WORK, VideoDone(questions=1)).stage_shares() == {}
+    counts = counts_of()
+    assert counts.seconds_left(5.0) is None
+    assert counts.stage_shares() == {}
 
 
 def test_time_left_follows_the_pace_of_this_start() -> None:
-    assert counted(WORK, ONE, OTHER).seconds_left(10.0) == 10.0 / 2 * 4
-    assert counted(ProgressTotals(videos=3, questions=3, videos_done=3)).seconds_left(10.0) == 0.0
+    counts = counts_of()
+    counts.videos += 2
+    assert counts.seconds_left(10.0) == 10.0 / 2 * 4
+    assert counts_of(videos=10).seconds_left(10.0) == 0.0
 
 
-def test_shards_and_bytes_of_earlier_starts_count() -> None:
-    counts = counted(replace(WORK, shards=2, written_bytes=500), ONE)
-    assert (counts.shards, counts.written_bytes) == (3, 1500)
+def shown_counts() -> BuildCounts:
+    return counts_of(videos_total=5, questions_total=13, videos=1, questions=2, failed_before=1)
 
 
-SHOWN = ProgressTotals(videos=5, questions=13, videos_done=1, questions_done=2, failures=1)
-SECONDS = {"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25}
-GOOD = VideoDone(questions=3, frames=128, written_bytes=2_500_000, shards=1, seconds=SECONDS)
-BAD = VideoDone(questions=2, failures={FailureKind.TIMEOUT: 2})
+def count_good(counts: BuildCounts) -> None:
+    """A video with three questions, which fills a shard."""
+    counts.videos += 1
+    counts.questions += 3
+    counts.shards += 1
+    counts.frames += 128
+    counts.written_bytes += 2_500_000
+    counts.watch.add({"decode": 1.0, "model": 6.0, "encode": 0.75, "write": 0.25})
+
+
+def count_bad(counts: BuildCounts) -> None:
+    """A video whose two questions fail."""
+    counts.videos += 1
+    counts.questions += 2
+    counts.failures[FailureKind.TIMEOUT] += 2
 
 
 def shown(*, terminal: bool) -> tuple[BuildProgress, SimpleNamespace, io.StringIO]:
@@ -86,19 +78,22 @@ def shown(*, terminal: bool) -> tuple[BuildProgress, SimpleNamespace, io.StringI
 def test_notes_come_first(terminal: bool) -> None:
     progress, _, written = shown(terminal=terminal)
     with progress:
-        progress.start(replace(SHOWN, notes=("warning: beware of the model",)))
+        progress.start(shown_counts(), ["warning: beware of the model"])
     assert "warning: beware of the model" in written.getvalue()
 
 
 def test_without_a_terminal_it_prints_lines_at_intervals() -> None:
     progress, clock, written = shown(terminal=False)
+    counts = shown_counts()
     with progress:
-        progress.start(SHOWN)
-        for seconds, done in ((4.0, GOOD), (12.0, BAD), (15.0, GOOD), (16.0, GOOD)):
+        progress.start(counts, ())
+        for seconds, count in ((4.0, count_good), (12.0, count_bad), (15.0, count_good), (16.0, count_good)):
             clock.now = 100.0 + seconds
-            progress.advance(done)
+            count(counts)
+            progress.advance()
         clock.now = 120.0
-        progress.finish(shards=4, written_bytes=8_123_456)
+        counts.shards, counts.written_bytes = 4, 8_123_456
+        progress.finish()
     assert written.getvalue().splitlines() == [
         "5 videos, 1 of them done before, 13 questions, 1 failed row",
         "3/5 videos, 7/13 questions, 1 shard, 3 failures, 10.7 frames/s, 2.5 MB, 0:00:12 left, "
@@ -110,11 +105,13 @@ def test_without_a_terminal_it_prints_lines_at_intervals() -> None:
 
 def test_on_a_terminal_it_shows_a_live_view() -> None:
     progress, clock, written = shown(terminal=True)
+    counts = shown_counts()
     with progress:
-        progress.start(SHOWN)
+        progress.start(counts, ())
         clock.now = 104.0
-        progress.advance(GOOD)
-        progress.advance(BAD)
+        for count in (count_good, count_bad):
+            count(counts)
+            progress.advance()
     text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
     assert [line.rstrip() for line in text.splitlines()][-4:] == [
         "━" * 24 + " " * 18 + "3/5 videos  0:00:04 so far  0:00:04 left",
@@ -124,40 +121,24 @@ def test_on_a_terminal_it_shows_a_live_view() -> None:
     ]
 
 
-def test_the_last_view_has_the_shard_that_was_open() -> None:
-    """Regression: it said "0 full shards" of a build that held one."""
-    progress, _, written = shown(terminal=True)
-    with progress:
-        progress.start(ProgressTotals(videos=1, questions=3))
-        progress.advance(replace(GOOD, shards=0))
-        progress.finish(shards=1, written_bytes=2_600_000)
-    assert re.search(r"3/3 questions · 1 shard · 0 failures · .* · 2\.6 MB", written.getvalue())
-
-
 def test_before_the_first_video_no_time_is_promised() -> None:
     progress, _, written = shown(terminal=True)
     with progress:
-        progress.start(ProgressTotals(videos=2, questions=2))
+        progress.start(counts_of(videos_total=2, questions_total=2, videos=0, questions=0), ())
     assert "0/2 videos  0:00:00 so far  ? left" in written.getvalue()
     assert "bottleneck" not in written.getvalue()
 
 
 def test_brackets_in_a_line_are_text() -> None:
     progress, clock, written = shown(terminal=False)
-    progress.start(ProgressTotals(videos=1, questions=1, notes=("[red]",)))
+    counts = counts_of(videos_total=1, questions_total=1, videos=0, questions=0)
+    progress.start(counts, ["[red]"])
     clock.now += 1.0
-    progress.advance(VideoDone(questions=1, seconds={"write": 1.0}))
+    counts.watch.add({"write": 1.0})
+    progress.advance()
     assert "[red]" in written.getvalue()
-    progress.finish(shards=1, written_bytes=0)
+    progress.finish()
     assert "bottleneck write (decode 0% model 0% encode 0% write 100%)" in written.getvalue()
-
-
-def test_a_video_before_the_start_is_an_error_of_the_code() -> None:
-    progress, _, _ = shown(terminal=False)
-    with pytest.raises(RuntimeError, match="before start"):
-        progress.advance(GOOD)
-    with pytest.raises(RuntimeError, match="before start"):
-        progress.finish(shards=0, written_bytes=0)
 
 
 @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (200, 10), (600, 30), (3600, 180), (86_400, 300)])
@@ -170,7 +151,7 @@ def test_where_there_is_no_terminal_a_line_is_printed_every_ten_seconds(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with ShardProgress("read") as progress:
+    with shard_progress("read") as progress:
         for done, at in enumerate((104.0, 110.0, 115.0, 120.0), start=1):
             now[0] = at
             progress(done, 4, done * 10_000_000)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from strive_data.build import pipeline as build_module
 from strive_data.build.merge import merge_builds
 from strive_data.build.pipeline import build
-from strive_data.build.progress import ProgressTotals
+from strive_data.build.progress import BuildCounts
 from strive_data.build.summary import BuildSummary, TooManyFailuresError
 from strive_data.build.verify import verify_build
 from strive_data.config import BuildSettings
@@ -203,24 +203,28 @@ def test_failed_rows_are_tried_again_when_asked(tmp_path: Path) -> None:
     assert not (out / "tail.json").exists()
 
 
+def known(counts: BuildCounts) -> tuple[int, ...]:
+    """Videos and questions in all, then what is done, and how many rows failed."""
+    done = (counts.videos, counts.questions, counts.shards, counts.written_bytes, counts.failed)
+    return (counts.videos_total, counts.questions_total, *done)
+
+
 def test_rows_that_are_tried_again_count_as_failed_only_once_they_fail_again(tmp_path: Path) -> None:
     """Two videos fail, one for good: a round of it shows one row less, not the old failures and the new."""
     annotation, out = write_annotation(tmp_path / "data", "abbc"), tmp_path / "out"
     seen = Notes()
     run(annotation, out, FakeEngine("bc", ()), observer=seen)
-    assert replace(seen.totals, notes=()) == ProgressTotals(videos=3, questions=4)
+    assert known(seen.before) == (3, 4, 0, 0, 0, 0, 0)
     held = counts_of(out)
-    assert seen.end == (held["shards"], held["bytes"]) == (1, held["bytes"])
+    assert (seen.end.shards, seen.end.written_bytes) == (held["shards"], held["bytes"]) == (1, held["bytes"])
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    before = ProgressTotals(videos=3, questions=4, videos_done=1, questions_done=1, shards=1)
-    assert replace(seen.totals, notes=()) == replace(before, written_bytes=held["bytes"])
+    assert known(seen.before) == (3, 4, 1, 1, 1, held["bytes"], 0)
     held = counts_of(out)
-    assert seen.end == (held["shards"], held["bytes"]) == (2, held["bytes"])
+    assert (seen.end.shards, seen.end.written_bytes) == (held["shards"], held["bytes"]) == (2, held["bytes"])
     with annotation.open("a") as file:
         file.write("{}\n")
     run(annotation, out, FakeEngine("c", ()), retry=True, observer=seen)
-    before = replace(before, videos_done=2, questions_done=3, failures=1, shards=2)
-    assert replace(seen.totals, notes=()) == replace(before, written_bytes=held["bytes"])
+    assert known(seen.before) == (3, 4, 2, 3, 2, held["bytes"], 1)
 
 
 def test_a_build_without_a_shard_may_start_again_with_other_settings_and_be_killed(tmp_path: Path) -> None:
@@ -295,7 +299,7 @@ def test_a_video_that_was_built_may_be_gone(tmp_path: Path) -> None:
     assert (summary.unchanged, summary.counts["samples"]) == (False, 8)
     for counts in (summary.counts, counts_of(out)):
         assert (counts["videos"], counts["tried_videos"]) == (5, 7)
-    assert verify_build(out, workers=1).problems == ()
+    assert verify_build(out, workers=1).problems == []
 
 
 def test_a_continued_joined_build_keeps_the_records_of_its_parts(tmp_path: Path) -> None:
@@ -318,7 +322,7 @@ def test_a_continued_joined_build_keeps_the_records_of_its_parts(tmp_path: Path)
     record = json.loads((tmp_path / "all" / "run.json").read_text())
     assert record["parts"] == parts
     assert list(record["inputs_sha256"]) == [both.as_posix()]
-    assert verify_build(tmp_path / "all", workers=1).problems == ()
+    assert verify_build(tmp_path / "all", workers=1).problems == []
 
 
 def test_damage_to_what_is_finished_is_named(tmp_path: Path) -> None:
@@ -352,7 +356,7 @@ def test_a_table_that_was_damaged_is_made_again(tmp_path: Path, content: bytes |
     summary, engine = run(annotation, out)
     assert (engine.videos, summary.unchanged) == ([], False)
     assert table.read_bytes() == whole
-    assert verify_build(out, workers=1).problems == ()
+    assert verify_build(out, workers=1).problems == []
 
 
 def test_too_many_failures_stop_early_and_keep_what_is_done(tmp_path: Path) -> None:
@@ -381,4 +385,4 @@ def test_each_failure_names_the_line_of_its_row(tmp_path: Path) -> None:
     assert [(row.row, row.stage) for row in summary.failures] == [(3, "annotation"), (1, "decode")]
     assert summary.failures[0].message.startswith("rows.jsonl line 5: ")
     assert summary.failures[1].message.endswith(" (rows.jsonl line 3)")
-    assert verify_build(out, workers=1).problems == ()
+    assert verify_build(out, workers=1).problems == []

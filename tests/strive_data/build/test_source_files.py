@@ -89,7 +89,7 @@ def test_a_replaced_file_is_named_and_one_that_was_copied_is_not(tmp_path: Path,
     write_media(path, kind, 50)
     assert run(tmp_path, kind, 2) == (False, 2, [])
     assert len({*ids(tmp_path)}) == 1
-    assert verify_build(tmp_path / "out", workers=1).problems == ()
+    assert verify_build(tmp_path / "out", workers=1).problems == []
 
 
 def test_a_file_that_is_replaced_unseen_gives_failures_not_a_second_clip(tmp_path: Path) -> None:

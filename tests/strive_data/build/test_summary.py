@@ -8,6 +8,7 @@ import pytest
 
 from strive_data.annotations.read import Annotations, Reading
 from strive_data.build.pipeline import PendingJobs, next_attempt, plan_pending_jobs, run_jobs
+from strive_data.build.progress import BuildCounts
 from strive_data.build.source_files import SourceFiles
 from strive_data.build.summary import (
     BuildSummary,
@@ -36,14 +37,19 @@ def some_work() -> PendingJobs:
     return PendingJobs(jobs=tuple(jobs_of(rows, Path())), settled=frozenset("0"), attempt=0, videos=3)
 
 
+def some_counts() -> BuildCounts:
+    return BuildCounts(videos_total=3, questions_total=5, questions=1)
+
+
 def test_each_video_is_shown_with_what_was_new(tmp_path: Path) -> None:
-    notes = Notes()
+    notes, counts, limits = Notes(), some_counts(), FailureLimits(FailureSettings())
     with ShardStream(tmp_path, SETTINGS) as stream:
-        run_jobs(FakeEngine("b"), some_work(), SourceFiles(), stream, notes, FailureLimits(FailureSettings()))
-    seen = [(done.questions, sum(done.failures.values()), done.shards) for done in notes.done]
-    assert seen == [(2, 0, 0), (1, 1, 0), (1, 0, 1)]
-    assert sum(done.written_bytes for done in notes.done) == stream.written_bytes
-    assert all(done.seconds["write"] > 0 for done in notes.done)
+        notes.start(counts, ())
+        run_jobs(FakeEngine("b"), some_work(), SourceFiles(), stream, notes, counts, limits)
+    seen = [(done.videos, done.questions, done.failures.total(), done.shards) for done in notes.done]
+    assert seen == [(1, 3, 0, 0), (2, 4, 1, 0), (3, 5, 1, 1)]
+    assert counts.written_bytes == stream.written_bytes > notes.done[0].written_bytes > 0
+    assert notes.done[1].watch.seconds["write"] > notes.done[0].watch.seconds["write"] > 0
 
 
 @pytest.mark.parametrize(
@@ -63,10 +69,11 @@ def test_the_demo_scorer_warns_on_real_videos(scorer: str, video: str, warns: bo
 
 
 def test_the_limit_stops_the_engine(tmp_path: Path) -> None:
-    notes, engine = Notes(), FakeEngine("ab")
+    notes, counts, engine = Notes(), some_counts(), FakeEngine("ab")
+    notes.start(counts, ())
     limits = FailureLimits(FailureSettings(max_count=1))
     with ShardStream(tmp_path, SETTINGS) as stream, pytest.raises(TooManyFailuresError):
-        run_jobs(engine, some_work(), SourceFiles(), stream, notes, limits)
+        run_jobs(engine, some_work(), SourceFiles(), stream, notes, counts, limits)
     assert engine.videos == ["a.mp4"]
 
 
@@ -203,6 +210,11 @@ def annotation(*rows: tuple[str, str]) -> Annotations:
     return Annotations(questions=questions, failures=(), input_sha256={})
 
 
+def made(pending: PendingJobs) -> int:
+    """Number of rows to be made."""
+    return sum(q.sample_id not in pending.settled for job in pending.jobs for _, q in job.rows)
+
+
 def ids(jobs: tuple[object, ...]) -> list[tuple[str, list[str]]]:
     return [(job.name, [question.sample_id for _, question in job.rows]) for job in jobs]  # type: ignore[attr-defined]
 
@@ -224,7 +236,7 @@ def test_settled_rows_are_left_out() -> None:
     )
     pending = plan_pending_jobs(rows, state, ROOT)
     assert ids(pending.jobs) == [("a", ["3"]), ("c", ["4"])]
-    assert (pending.settled, pending.questions, pending.videos) == (set(), 2, 3)
+    assert (pending.settled, made(pending), pending.videos) == (set(), 2, 3)
     again = plan_pending_jobs(rows, state, ROOT, retry_failed=True)
     assert (ids(again.jobs), again.attempt) == ([("b", ["2"]), ("a", ["3"]), ("c", ["4"])], 1)
 
@@ -254,7 +266,7 @@ def test_a_video_in_which_a_shard_ended_is_decoded_whole_and_first() -> None:
     state = BuildState(manifests=(last,), done={"1": question_hash(rows.questions[0][1])})
     pending = plan_pending_jobs(rows, state, ROOT)
     assert ids(pending.jobs) == [("a", ["1", "3"]), ("b", ["2"])]
-    assert (pending.settled, pending.questions) == ({"1"}, 2)
+    assert (pending.settled, made(pending)) == ({"1"}, 2)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def problems_of(folder: Path) -> str:
 
 def test_a_sound_build_has_no_problem_and_is_counted(sound: Path) -> None:
     result = verify_build(sound, workers=1)
-    assert result.problems == ()
-    assert (result.shards, result.samples) == (2, 3)
-    assert result.frames == pl.read_parquet(sound / "samples.parquet")["stored"].sum()
-    assert result.size_bytes == sum(path.stat().st_size for path in sound.glob("*.tar"))
+    assert result.problems == []
+    assert (result.read["shards"], result.read["samples"]) == (2, 3)
+    assert result.read["frames"] == pl.read_parquet(sound / "samples.parquet")["stored"].sum()
+    assert result.read["bytes"] == sum(path.stat().st_size for path in sound.glob("*.tar"))
 
 
 def test_several_processes_find_what_one_finds(build: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from strive_data.build.progress import ProgressTotals, VideoDone
+from strive_data.build.progress import BuildCounts
 from strive_data.config import BuildSettings, SamplerSettings, ShardSettings
 from strive_data.engines.engine import VideoJob, VideoResult
 from strive_data.engines.local import make_sample
@@ -25,19 +26,20 @@ SETTINGS = BuildSettings(
 
 
 class Notes:
-    """An observer that remembers: the `totals` at the start, `done` videos, `end` (shards, bytes)."""
+    """An observer that remembers the notes, and the counts: `before`, after each video in `done`, at the
+    `end`."""
 
     def __init__(self) -> None:
-        self.done: list[VideoDone] = []
+        self.done: list[BuildCounts] = []
 
-    def start(self, totals: ProgressTotals) -> None:
-        self.totals = totals
+    def start(self, counts: BuildCounts, notes: Sequence[str]) -> None:
+        self.before, self.counts, self.notes = deepcopy(counts), counts, notes
 
-    def advance(self, done: VideoDone) -> None:
-        self.done.append(done)
+    def advance(self) -> None:
+        self.done.append(deepcopy(self.counts))
 
-    def finish(self, *, shards: int, written_bytes: int) -> None:
-        self.end = (shards, written_bytes)
+    def finish(self) -> None:
+        self.end = self.counts
 
 
 class FakeEngine:
