@@ -164,35 +164,18 @@ class SampleMeta:
     sampler: dict[str, Any] = field(default_factory=dict)
     scorer: str = ""
     query_windows: int = 1
-    views: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Flat JSON object with the member names of a shard; `discontinuities` only if not 0, the
-        added fields of a question only where they are set."""
+        """Flat JSON object with the member names of a shard (`shards.format.read_meta` reads it);
+        `discontinuities` only if not 0, the added fields of a question only where they are set, `views`
+        always empty: spatial views are made at reading."""
         body: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         body |= asdict(self.question) | asdict(self.info)
         for name in ("discontinuities", *ADDED_FIELDS):
             if not body[name]:
                 del body[name]
         body |= {"sampler": self.sampler, "scorer": self.scorer}
-        return body | {"query_windows": self.query_windows, "views": list(self.views)}
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> SampleMeta:
-        """Inverse of `to_json`."""
-        body = dict[str, Any](discontinuities=0, fps=0.0, frame_times=()) | body
-        question = {name: body[name] for name in Question.__dataclass_fields__}
-        for name in ("frame_times", "options"):
-            question[name] = tuple(question[name])
-        question["evidence_spans"] = tuple((float(a), float(b)) for a, b in question["evidence_spans"])
-        return cls(
-            question=Question(**question),
-            info=VideoInfo(**{name: body[name] for name in VideoInfo.__dataclass_fields__}),
-            sampler=body["sampler"],
-            scorer=body["scorer"],
-            query_windows=body["query_windows"],
-            views=tuple(body["views"]),
-        )
+        return body | {"query_windows": self.query_windows, "views": []}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

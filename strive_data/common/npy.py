@@ -15,18 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAGIC = b"\x93NUMPY"
-LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4}
-"""Bytes of the header's length, by format version."""
 MAX_HEADER_BYTES = 1024
-
-_VALUE = {
-    b"descr": rb"'[<>|=]?[A-Za-z?]\d{0,2}'",
-    b"fortran_order": rb"True|False",
-    b"shape": rb"\((?:\d{1,18}(?:, ?\d{1,18}){0,7},? ?)?\)",
-}
-_ENTRY = b"|".join(b"'" + name + b"': ?(?:" + value + b")" for name, value in _VALUE.items())
-_HEADER = re.compile(rb"\{ ?(?:" + _ENTRY + rb")(?:, ?(?:" + _ENTRY + rb")){2}(?:, ?)?\}[ \n]*")
+# Format 1.0 or 2.0, with the length of the text that follows.
+_START = re.compile(rb"\x93NUMPY(?:\x01\x00(..)|\x02\x00(....))", re.DOTALL)
+_HEADER = re.compile(
+    rb"\{'descr': ?'([<>|=]?[A-Za-z?]\d{0,2})', ?'fortran_order': ?(True|False), ?"
+    rb"'shape': ?\(((?:\d{1,18}(?:, ?\d{1,18}){0,7},? ?)?)\)(?:, ?)?\}[ \n]*"
+)
 _NUMBER = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 
 
@@ -59,21 +54,15 @@ def read_npy(content: bytes | memoryview, *, dtype: npt.DTypeLike | None = None)
 
 def _read_header(content: bytes | memoryview) -> tuple[str, bool, tuple[int, ...], int]:
     """Element type, whether in Fortran order, shape, and the bytes of all that is before the array."""
-    start = bytes(content[: len(MAGIC) + 2])
-    version = start[len(MAGIC) :]
-    if not start.startswith(MAGIC) or version not in LENGTH_BYTES:
+    start = _START.match(bytes(content[:12]))
+    if start is None:
         raise ValueError("not an array in .npy format 1.0 or 2.0")
-    text_at = len(start) + LENGTH_BYTES[version]
-    length = int.from_bytes(content[len(start) : text_at], "little")
+    length = int.from_bytes(start[1] or start[2], "little")
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"the array has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
-    text = bytes(content[text_at : text_at + length])
-    entries = {
-        name: re.findall(b"'" + name + b"': ?(" + value + b")", text) for name, value in _VALUE.items()
-    }
-    once = all(len(found) == 1 for found in entries.values())
-    if len(text) != length or not _HEADER.fullmatch(text) or not once:
+    end = start.end() + length
+    header = _HEADER.fullmatch(bytes(content[start.end() : end]))
+    if len(content) < end or header is None:
         raise ValueError("the array has a header that is not one of NumPy's for plain arrays")
-    shape = tuple(int(size) for size in re.findall(rb"\d+", entries[b"shape"][0]))
-    descr, in_fortran_order = entries[b"descr"][0][1:-1].decode(), entries[b"fortran_order"][0] == b"True"
-    return descr, in_fortran_order, shape, text_at + length
+    shape = tuple(int(size) for size in re.findall(rb"\d+", header[3]))
+    return header[1].decode(), header[2] == b"True", shape, end

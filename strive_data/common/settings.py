@@ -58,7 +58,7 @@ def load(
             raise SettingsError(f"--set {text}: expected section.key=value")
         _assign(tree, name.strip(), _toml_value(raw.strip()))
         _require_kept(tree, given, text)
-    return _build(cls, tree, "")
+    return typed(cls, tree)
 
 
 def _require_kept(tree: Mapping[str, Any], given: Mapping[str, object], text: str) -> None:
@@ -226,7 +226,9 @@ def _assign(tree: dict[str, Any], name: str, value: object) -> None:
 _hints_of = cache(get_type_hints)
 
 
-def _build(cls: type[T], tree: Mapping[str, Any], prefix: str) -> T:
+def typed(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
+    """A dataclass of plain values (of TOML or JSON) by name, each checked against its type, those of nested
+    ones too. Raises SettingsError that names the value, with `prefix` before its name."""
     hints = _hints_of(cls)  # type: ignore[arg-type]  # a class is hashable
     members = fields(cls)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
     names = [member.name for member in members]
@@ -249,7 +251,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if (is_section or origin is dict) and not isinstance(value, Mapping):
         raise SettingsError(f"setting {name!r} is a section; set one of its keys instead")
     if is_section:
-        return _build(hint, value, name + ".")
+        return typed(hint, value, name + ".")
     if origin is Literal:
         if value not in args:
             known = ", ".join(map(str, args))
@@ -266,6 +268,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return tuple(_convert(args[0], item, name) for item in value)
     if origin is dict:
         return {str(key): _convert(args[1], item, f"{name}.{key}") for key, item in value.items()}
+    if hint is Any:
+        return value
     if (type(value) is float and not math.isfinite(value)) or (type(value) is int and abs(value) >= 2**63):
         raise SettingsError(
             f"setting {name!r}: got {value!r}, expected a finite number; whole ones below 2**63"

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from strive_data.common.signals import GIVE_UP
@@ -59,25 +59,12 @@ CLIENT_ERRORS = (
 )
 
 
-class Folder(Protocol):
-    """Files below one place. Safe to use from several threads; str() is the place as the user knows it.
-
-    Every method raises StriveError where the storage refuses or does not answer (permissions, credentials,
-    network).
-    """
-
-    def read(self, name: str) -> bytes:
-        """A whole file. Raises DamagedError where it does not exist."""
-
-    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """Bytes [offset, offset + size_bytes). Raises DamagedError where the file lacks them."""
-
-    def exists(self, name: str = "") -> bool:
-        """Whether there is such a file; without a name, whether the folder is there."""
-
-
 class LocalFolder:
-    """A folder of this machine."""
+    """A folder of this machine. Safe to use from several threads; str() is the place as the user knows it.
+
+    As of RemoteFolder, every method raises StriveError where the storage refuses or does not answer
+    (permissions, credentials, network).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,19 +73,19 @@ class LocalFolder:
         return str(self.path)
 
     def read(self, name: str) -> bytes:
-        """See Folder."""
+        """A whole file. Raises DamagedError where it does not exist."""
         with _named_errors(self, name):
             return self._regular(name).read_bytes()
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """See Folder."""
+        """Bytes [offset, offset + size_bytes). Raises DamagedError where the file lacks them."""
         with _named_errors(self, name), self._regular(name).open("rb", buffering=0) as file:
             file.seek(offset)
             block = file.read(size_bytes)
         return _whole(block, size_bytes, self, name, offset)
 
     def exists(self, name: str = "") -> bool:
-        """See Folder."""
+        """Whether there is such a file; without a name, whether the folder is there."""
         return self._file(name).is_file() if name else self.path.is_dir()
 
     def _file(self, name: str) -> Path:
@@ -128,11 +115,11 @@ class RemoteFolder:
         return self.url
 
     def read(self, name: str) -> bytes:
-        """See Folder."""
+        """See LocalFolder."""
         return bytes(self._ask(name, lambda: self.file_system.cat_file(self._file(name))))
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """See Folder."""
+        """See LocalFolder."""
         end = offset + size_bytes
         try:
             block = self._ask(
@@ -146,7 +133,7 @@ class RemoteFolder:
         return _whole(bytes(block), size_bytes, self, name, offset)
 
     def exists(self, name: str = "") -> bool:
-        """See Folder."""
+        """See LocalFolder."""
         return self._ask(name, lambda: self._is_file(name) if name else self._is_folder())
 
     def size_bytes(self, name: str) -> int:
@@ -237,6 +224,9 @@ class RemoteFolder:
             return bool(self.file_system.info(self.path)["type"] == "directory")
         except FileNotFoundError:
             return False
+
+
+Folder = LocalFolder | RemoteFolder
 
 
 def open_folder(where: str | Path | Folder) -> Folder:

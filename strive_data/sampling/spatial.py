@@ -21,7 +21,6 @@ from PIL import Image
 
 from strive_data.config import ViewSettings
 from strive_data.decode.frame_times import storage_size
-from strive_data.errors import StriveError
 from strive_data.schema import Frames, Question
 
 Kind = Literal["whole", "crop", "coarse", "sharp"]
@@ -43,7 +42,6 @@ TEXT = re.compile(
     r"newspapers?|menus?|posters?|banners?|says?|said|codes?|prices?|scores?|clocks?|dates?|inscription\w*)\b",
     re.IGNORECASE,
 )
-DESCRIPTION = re.compile(r"whole|tier (coarse|sharp)|crop (0\.\d\d) at (0\.\d\d),(0\.\d\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +55,10 @@ class SpatialView:
     top: float = 0.0
 
     def __str__(self) -> str:
-        """The view in words; `parse_view` is the inverse."""
+        """The view in words."""
         if self.kind == "crop":
             return f"crop {self.side:.2f} at {self.left:.2f},{self.top:.2f}"
         return "whole" if self.kind == "whole" else f"tier {self.kind}"
-
-
-def parse_view(text: str) -> SpatialView:
-    """The view that these words describe. Raises StriveError for any others."""
-    match = DESCRIPTION.fullmatch(text)
-    if match is None:
-        raise StriveError(
-            f"view {text!r}: expected whole, tier coarse, tier sharp or crop SIDE at LEFT,TOP in hundredths"
-        )
-    if match[1]:
-        return SpatialView(kind="coarse" if match[1] == "coarse" else "sharp")
-    if match[2]:
-        return SpatialView(kind="crop", side=float(match[2]), left=float(match[3]), top=float(match[4]))
-    return SpatialView()
 
 
 def allowed_kinds(question: Question, settings: ViewSettings) -> tuple[Kind, ...]:

@@ -26,19 +26,10 @@ import simplejpeg
 
 from strive_data import SCHEMA_VERSION
 from strive_data.common.npy import npy_bytes, read_npy
-from strive_data.common.text import is_finite_number
+from strive_data.common.settings import typed
 from strive_data.config import MAX_FRAME_PIXELS
-from strive_data.errors import DamagedError, FailureKind, SampleError
-from strive_data.schema import (
-    ADDED_FIELDS,
-    PROBLEM_TYPES,
-    Candidates,
-    Frames,
-    Sample,
-    SampleMeta,
-    Times,
-    VideoInfo,
-)
+from strive_data.errors import DamagedError, FailureKind, SampleError, SettingsError
+from strive_data.schema import Candidates, Frames, Question, Sample, SampleMeta, Times, VideoInfo
 
 BLOCK_BYTES = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK_BYTES)
@@ -58,11 +49,11 @@ SIZE = re.compile(rb"[0-7]{11}[\0 ]")
 FRAME = re.compile(r"f\d{4,6}\.jpg")
 
 MAX_JSON_BYTES = 1 << 24
-TEXTS = (
-    *("sample_id", "video", "question", "answer", "problem_type", "source"),
-    *("video_id", "reader", "reader_version", "scorer"),
-)
 COUNTS = ("width", "height", "decode_errors", "discontinuities", "query_windows")
+# The members of KEY.json by the part of SampleMeta that they are in, and those that may be absent.
+QUESTION, INFO = Question.__dataclass_fields__, VideoInfo.__dataclass_fields__
+META = ("sampler", "scorer", "query_windows")
+ABSENT: dict[str, Any] = {"discontinuities": 0, "fps": 0.0, "frame_times": []}
 
 
 class Member(NamedTuple):
@@ -173,36 +164,20 @@ def read_meta(content: bytes) -> SampleMeta:
             f"sample has schema version {version}, this package reads {SCHEMA_VERSION}: "
             "build the shards again, or use the version that made them"
         )
-    body.setdefault("discontinuities", 0)
-    needed = (*TEXTS, *COUNTS, "duration_seconds", "options", "views", "evidence_spans", "sampler")
-    for name in (*needed, *ADDED_FIELDS):
-        if name in needed and name not in body:
-            raise DamagedError(f"json: {name} is missing")
-        if name in body and not _fits(name, body[name]):
-            raise DamagedError(f"json: {name} is {str(body[name])[:80]!r}, of another type than the schema's")
-    if body["problem_type"] not in PROBLEM_TYPES:
-        raise DamagedError(f"json: problem_type {body['problem_type'][:80]!r} is not in the schema")
-    return SampleMeta.from_json(body)
-
-
-def _fits(name: str, value: Any) -> bool:
-    if name in TEXTS:
-        return isinstance(value, str)
-    if name in COUNTS:
-        return type(value) is int and 0 <= value < 1 << 31
-    if name in ("duration_seconds", "fps"):
-        return is_finite_number(value)
-    if name == "sampler":
-        return isinstance(value, dict)
-    if not isinstance(value, list):
-        return False
-    if name in ("frame_times", "evidence_spans"):
-        return all(map(is_finite_number if name == "frame_times" else _is_span, value))
-    return all(isinstance(each, str) for each in value)
-
-
-def _is_span(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(is_finite_number, value))
+    body = ABSENT | body
+    if missing := [name for name in (*QUESTION, *INFO, *META) if name not in body]:
+        raise DamagedError(f"json: {missing[0]} is missing")
+    parts = {"question": {name: body[name] for name in QUESTION}, "info": {name: body[name] for name in INFO}}
+    try:
+        meta = typed(SampleMeta, parts | {name: body[name] for name in META})
+    except SettingsError as error:
+        raise DamagedError(f"json: {error}") from error
+    for name in COUNTS:
+        if not 0 <= body[name] < 1 << 31:
+            raise DamagedError(f"json: {name} is {body[name]}, expected a count below 2**31")
+    if any(len(span) != 2 for span in body["evidence_spans"]):
+        raise DamagedError("json: evidence_spans: expected a start and an end each")
+    return meta
 
 
 def _by_suffix(block: bytes) -> Mapping[str, memoryview]:

@@ -39,7 +39,7 @@ class ShardCache:
         self._locks: dict[str, Lock] = defaultdict(Lock)
 
     def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """See Folder; the first range of a shard fetches the shard."""
+        """Bytes of a shard; the first range of a shard fetches the shard."""
         with self._locks[name]:
             if not self.local.exists(name):
                 self._fetch(name)

@@ -23,7 +23,6 @@ from strive_data.sampling.spatial import (
     allowed_kinds,
     choose_views,
     crop_frames,
-    parse_view,
     resize_frames,
     view_frames,
     view_size,
@@ -98,7 +97,7 @@ def training_group(sample: Sample, plan: ViewPlan, *, seed: int, epoch: int) -> 
     key: dict[str, Any] = {"seed": seed, "sample_id": sample.meta.question.sample_id, "epoch": epoch}
     chosen = choose_views(tuple(kinds), plan.spatial, variants=settings.variants, **key)
     if not plan.drawn:
-        return _shown(sample, sample.variants, tuple(map(parse_view, sample.meta.views)) or chosen, plan)
+        return _shown(sample, sample.variants, chosen, plan)
     counts = [kinds.get(view.kind, settings.frames) for view in chosen]
     at = comb_offset(**key)
     drawn = {

@@ -131,7 +131,6 @@ def test_member_sizes_and_json_are_bounded() -> None:
     "change",
     [
         {"question": 7}, {"options": "A"}, {"options": [1]}, {"width": "9"}, {"width": 10**400},
-        {"views": [[]]},
         {"duration_seconds": float("nan")}, {"evidence_spans": [[1]]}, {"sampler": []}, {"problem_type": "x"},
         {"query_windows": None},
     ],

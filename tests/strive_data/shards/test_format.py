@@ -35,7 +35,7 @@ def test_a_member_is_read_back() -> None:
     assert read_meta(json.dumps(BODY).encode()) == a_sample().meta
 
 
-@pytest.mark.parametrize("name", sorted(BODY))
+@pytest.mark.parametrize("name", sorted(BODY.keys() - {"views"}))
 def test_a_missing_value_is_named(name: str) -> None:
     content = json.dumps({key: value for key, value in BODY.items() if key != name}).encode()
     with pytest.raises(DamagedError, match="schema version None" if name == "schema_version" else name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from strive_data.config import DecodeSettings, SamplerSettings, ShardSettings, V
 from strive_data.errors import SettingsError, StriveError, UsageError
 from strive_data.sampling.comb import comb_offset
 from strive_data.sampling.samplers import draw
-from strive_data.sampling.spatial import crop_frames, parse_view
+from strive_data.sampling.spatial import SpatialView, crop_frames
 from strive_data.schema import Sample
 from strive_rl.config import DataSettings, PolicySettings, TrainSettings
 from strive_rl.data.views import (
@@ -190,7 +191,9 @@ def test_crops_change_some_frames_of_the_variants_after_the_first() -> None:
     assert 4 < len(cropped) < 20
     for view in cropped:
         (stored,) = group_of(sample, [(view.times - 0.5).astype(np.int32)]).views
-        np.testing.assert_array_equal(view.frames, crop_frames(stored.frames, parse_view(view.spatial)))
+        side, left, top = map(float, re.findall(r"0\.\d\d", view.spatial))
+        crop = SpatialView(kind="crop", side=side, left=left, top=top)
+        np.testing.assert_array_equal(view.frames, crop_frames(stored.frames, crop))
         np.testing.assert_array_equal(view.frames[:2], stored.frames[:2])
         assert not np.array_equal(view.frames[2:], stored.frames[2:])
 
@@ -229,18 +232,6 @@ def test_guarded_questions_and_small_frames_stay_whole() -> None:
     coarse = planned(tiers=("coarse",))
     group = training_group(wide_sample(side=28), coarse, seed=5, epoch=0)
     assert {view.spatial for view in group.views} == {"whole"}
-
-
-def test_views_that_a_sample_describes_are_applied_to_its_stored_variants() -> None:
-    sample = made_sample(0, SAMPLED)
-    described = replace(sample, meta=replace(sample.meta, views=("whole", "crop 0.70 at 0.10,0.20")))
-    plain, group = (
-        training_group(each, plan_views(SOME, DataSettings()), seed=5, epoch=0)
-        for each in (sample, described)
-    )
-    np.testing.assert_array_equal(group.views[0].frames, plain.views[0].frames)
-    cropped = crop_frames(plain.views[1].frames, parse_view("crop 0.70 at 0.10,0.20"))
-    np.testing.assert_array_equal(group.views[1].frames, cropped)
 
 
 def test_tiers_that_the_shards_or_the_policy_cannot_give_are_refused() -> None:
