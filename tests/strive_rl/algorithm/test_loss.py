@@ -155,6 +155,17 @@ def test_on_policy_by_hand() -> None:
         assert run(batch, settings, 2, 4)[0] == pytest.approx(expected[loss])
 
 
+def test_on_policy_gspo_is_grpo() -> None:
+    """So a study of one update a step cannot tell them apart."""
+    batch = made_batch()
+    batch = changed(batch, old_logprobs=batch.logprobs.detach())
+    (grpo, by_grpo, _), (gspo, by_gspo, _) = (
+        run(batch, AlgorithmSettings(loss=loss), 6, 24) for loss in ("grpo", "gspo")
+    )
+    assert grpo == pytest.approx(gspo)
+    torch.testing.assert_close(by_grpo, by_gspo)
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "expected", "clipped"),
     [
