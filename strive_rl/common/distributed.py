@@ -8,7 +8,7 @@ others at their next exchange. A tensor that is not sharded is its own whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,8 @@ from strive_data.errors import StriveError
 T = TypeVar("T")
 # The exit code, as of any error; and how long a process that is done waits for the shares of all others.
 FAILED = 2
+# What ends before the processes of a good run part, as a library that shares their group.
+AT_END: list[Callable[[], None]] = []
 PATIENCE_MINUTES = 7 * 24 * 60.0
 
 
@@ -72,7 +74,10 @@ def _joined(timeout_minutes: float) -> Iterator[None]:
     yield
     # Only after a good end: a process that failed must not wait for the others to agree to part.
     barrier()
-    dist.destroy_process_group()
+    for end in AT_END:
+        end()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:

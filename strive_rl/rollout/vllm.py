@@ -23,7 +23,7 @@ from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems,
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.sample.logits_processor import LogitsProcessor
 
-from strive_data.errors import StriveError
+from strive_data.errors import StriveError, UsageError
 from strive_rl.common import distributed
 from strive_rl.config import EngineSettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling
@@ -43,12 +43,14 @@ class VllmEngine:
         self._own_positions = isinstance(policy.architecture, Qwen25VL)
         if self._own_positions:
             _use_own_positions()
+        # Where the settings allow more than the model has positions, prompts decide (`_require_room`).
+        self._longest = min(longest, policy.model.config.text_config.max_position_embeddings)
         on_gpu = policy.device.type == "cuda"
         self._sleeps = on_gpu and settings.sleep
         self._llm = LLM(
             model=model_source(policy.name),
             dtype=str(policy.model.dtype).removeprefix("torch."),
-            max_model_len=longest,
+            max_model_len=self._longest,
             enforce_eager=not on_gpu,
             gpu_memory_utilization=settings.gpu_memory_utilization,
             tensor_parallel_size=settings.tensor_parallel_size,
@@ -69,6 +71,8 @@ class VllmEngine:
             seed=0,
             **({"distributed_executor_backend": "external_launcher"} if distributed.world_size() > 1 else {}),
         )
+        if distributed.world_size() > 1:  # It has groups of its own within that of all processes.
+            distributed.AT_END.append(self._llm.llm_engine.engine_core.shutdown)
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Copy the weights into place and drop the keys, values and features that older ones made."""
@@ -95,6 +99,7 @@ class VllmEngine:
         engine, numbers = self._llm.llm_engine, {}
         done: dict[int, Any] = {}
         for number, prompt in enumerate(prompts):
+            self._require_room(len(prompt.ids), sampling.max_new_tokens)
             request = f"{self._requests}-{number}"
             numbers[request] = number
             parameters = self._parameters(sampling, None if sampling.greedy else keys[number])
@@ -104,6 +109,15 @@ class VllmEngine:
             done |= {numbers[each.request_id]: each for each in engine.step() if each.finished}
         rows = [sorted(done[number].outputs, key=lambda each: each.index) for number in range(len(prompts))]
         return [[self._completion(each) for each in row] for row in rows]
+
+    def _require_room(self, prompt: int, new: int) -> None:
+        """Raise UsageError for a prompt that with its completion is longer than the engine takes."""
+        if prompt + new > self._longest:
+            raise UsageError(
+                f"a prompt of {prompt} tokens and {new} new ones: with engine=vllm the model "
+                f"{self._policy.name} takes {self._longest}; set policy.max_prompt_tokens to "
+                f"{max(1, self._longest - new)} or less"
+            )
 
     def _parameters(self, sampling: Sampling, key: RngKey | None) -> SamplingParams:
         return SamplingParams(

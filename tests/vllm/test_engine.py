@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from strive_data.errors import UsageError
 from strive_rl.config import VLLM_MODELS, EngineSettings, PolicySettings
 from strive_rl.policy import Policy, Prompt, RngKey, Sampling, encode, load_policy, logprobs, with_features
 from strive_rl.policy import sample as builtin_sample
@@ -101,6 +102,12 @@ def test_seeded_prompts_may_exceed_the_tokens_of_a_batch(loaded: Loaded) -> None
     made = ids(engine.sample(many, short, keys))
     assert [len(row) for row in made] == [2] * 30
     assert made[-1] == ids(engine.sample(many[-1:], short, keys[-1:]))[0]
+
+
+def test_a_prompt_longer_than_the_model_is_refused(loaded: Loaded, prompts: list[Prompt]) -> None:
+    _, engine = loaded
+    with pytest.raises(UsageError, match=r"takes 2048; set policy\.max_prompt_tokens to 1 or less"):
+        engine.sample(prompts, replace(GREEDY, max_new_tokens=4096))
 
 
 def test_suppressed_ids_are_never_sampled(loaded: Loaded, prompts: list[Prompt]) -> None:

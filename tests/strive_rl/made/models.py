@@ -130,6 +130,7 @@ DENSE = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
 WIDE_TEXT: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 96,
+    "max_position_embeddings": 8192,
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
 }
 WIDE_VISION = {"hidden_size": 64, "out_hidden_size": 128}
