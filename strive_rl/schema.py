@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,7 +133,9 @@ class Group:
     """One question with M views and M×G completions; a stage that has not run has left its fields empty.
 
     `ref` keys the random numbers of the completions; a group that is only decoded greedily needs no `ref`.
-    `prompts` [M], `completions` and `rewards` [M][G], `advantages` float64 [M, G].
+    `prompts` [M], `completions` and `rewards` [M][G], `advantages` float64 [M, G]. A group cut to the
+    completions that are learned (`update.learned_part`) has variants of unequal length, no rewards, and
+    advantages [B] of all its B completions in their order.
     """
 
     question: Question
@@ -148,6 +151,16 @@ class Group:
     def still(self) -> bool:
         """Whether the question is about an image."""
         return any(view.still for view in self.views)
+
+    @property
+    def flat(self) -> tuple[Completion, ...]:
+        """All completions, variant after variant."""
+        return tuple(chain.from_iterable(self.completions))
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of all completions."""
+        return sum(len(completion.ids) for completion in self.flat)
 
     def reward_grid(self, part: str = "total") -> Rewards:
         """The total rewards, or one part of them by name, float64 [M, G]."""

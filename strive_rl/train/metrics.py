@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from strive_rl.algorithm.advantage import differs, eta2
 from strive_rl.config import AlgorithmSettings
@@ -40,33 +40,9 @@ REWARD_CALLS = ("made", "retried", "failed")
 QUESTIONS_KEPT = 2
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GroupStats:
-    """One question with its M×G completions, as plain numbers that can be sent to another process.
-
-    `rewards` by part, `total` among them, `advantages`, `lengths` in tokens and `finished` are [M, G];
-    `prompt_tokens` [M]. `entropy_nats` is the sum over the `entropy_tokens` tokens whose entropy is known.
-    `evidence_seen` [M] is empty where it is unknown. `masked` counts completions that differ in accuracy from
-    those that they are compared with, but are not learned.
-    """
-
-    problem_type: str
-    zero_advantage: bool
-    informative: bool
-    masked: int
-    rewards: Mapping[str, Rewards]
-    advantages: Rewards
-    lengths: npt.NDArray[np.int64]
-    finished: npt.NDArray[np.bool_]
-    prompt_tokens: tuple[int, ...]
-    entropy_nats: float
-    entropy_tokens: int
-    evidence_seen: tuple[bool, ...]
-
-
 @dataclass(kw_only=True, eq=False)
 class StepStats:
-    """One process's part of a step, which each stage fills.
+    """One process's part of a step, which each stage fills; its `groups` are those `to_send`.
 
     Of `collect`: `broken`, questions with damaged stored data; `dropped`, those whose prompt cannot be made
     or whose reward failed; `rounds` of dynamic sampling; `calls` of the user's reward function.
@@ -76,51 +52,41 @@ class StepStats:
     dropped: list[SkippedQuestion] = field(default_factory=list)
     rounds: int = 0
     calls: Counter[str] = field(default_factory=Counter)
-    groups: Sequence[GroupStats] = ()
+    groups: Sequence[Group] = ()
     update: Sums = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
-def group_stats(group: Group, settings: AlgorithmSettings) -> GroupStats:
-    """The stats of one rewarded question."""
-    differs_MG = differs(group.reward_grid("accuracy"), settings.normalise)
-    learned_MG = learned(group, settings)
-    entropies = [value for row in group.completions for each in row for value in each.entropies]
-    seen = (evidence_seen(view.times.tolist(), group.question.evidence_spans) for view in group.views)
-    return GroupStats(
-        problem_type=group.question.problem_type,
-        zero_advantage=not differs_MG.any(),
-        informative=bool(learned_MG.any()),
-        masked=int((differs_MG & ~learned_MG).sum()),
-        rewards={part: group.reward_grid(part) for part in ("total", *group.rewards[0][0].parts)},
-        advantages=group.advantages,
-        lengths=np.array([[len(each.ids) for each in row] for row in group.completions]),
-        finished=np.array([[each.finished for each in row] for row in group.completions]),
-        prompt_tokens=tuple(len(prompt.ids) for prompt in group.prompts),
-        entropy_nats=float(sum(entropies)),
-        entropy_tokens=len(entropies),
-        evidence_seen=tuple(each for each in seen if each is not None),
-    )
+def to_send(group: Group) -> Group:
+    """The group without pixels: what the record says of it, for another process."""
+    views = (replace(view, frames=view.frames[:0]) for view in group.views)
+    prompts = (replace(prompt, pixels=torch.empty(0), features=None) for prompt in group.prompts)
+    return replace(group, views=tuple(views), prompts=tuple(prompts))
 
 
-def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) -> dict[str, Any]:
+def step_record(
+    step: int, parts: Sequence[StepStats], settings: AlgorithmSettings, *, learning_rate: float
+) -> dict[str, Any]:
     """Record of one step from the stats of all processes; None for a number that does not exist (a mean over
     nothing)."""
     groups = [group for part in parts for group in part.groups]
     dropped = [each for part in parts for each in part.dropped]
     broken = [each for part in parts for each in part.broken]
-    by_type: dict[str, list[GroupStats]] = {}
+    by_type: dict[str, list[Group]] = {}
     for group in groups:
-        by_type.setdefault(group.problem_type, []).append(group)
+        by_type.setdefault(group.question.problem_type, []).append(group)
     seconds = _largest([part.seconds for part in parts])
     total = seconds.get("total")
     update = update_means([part.update for part in parts])
     tokens = _tokens(groups)
     done = {"questions": len(groups)} | {name: tokens[name] for name in ("rollouts", "tokens", "tokens_read")}
     done["update_tokens"] = update["update_tokens"]
-    rewards = [group.rewards["total"] for group in groups]
+    rewards = [group.reward_grid() for group in groups]
+    accuracies = [group.reward_grid("accuracy") for group in groups]
     shares_between = map(eta2, rewards)
+    differing = [differs(grid, settings.normalise) for grid in accuracies]
+    kept = [learned(group, settings) for group in groups]
     calls = sum((part.calls for part in parts), Counter[str]())
     return {
         "step": step,
@@ -131,9 +97,9 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
         "by_problem_type": {
             kind: {"questions": len(some)} | _reward_means(some) for kind, some in sorted(by_type.items())
         },
-        "zero_advantage_share": mean(group.zero_advantage for group in groups),
-        "all_right_share": mean((group.rewards["accuracy"] == 1).all() for group in groups),
-        "all_wrong_share": mean((group.rewards["accuracy"] == 0).all() for group in groups),
+        "zero_advantage_share": mean(not differs_MG.any() for differs_MG in differing),
+        "all_right_share": mean((grid == 1).all() for grid in accuracies),
+        "all_wrong_share": mean((grid == 0).all() for grid in accuracies),
         "reward_std": mean(np.std(grid.ravel()) for grid in rewards),
         "eta2": mean(share for share in shares_between if not math.isnan(share)),
         "reward_by_variant": by_variant(rewards),
@@ -146,9 +112,9 @@ def step_record(step: int, parts: Sequence[StepStats], *, learning_rate: float) 
         "per_second": {name: round(each / total, 3) if total else None for name, each in done.items()},
         "memory_bytes": _largest([part.memory_bytes for part in parts]),
         "drawn": len(groups) + len(dropped) + len(broken),
-        "informative": sum(group.informative for group in groups),
+        "informative": sum(bool(kept_MG.any()) for kept_MG in kept),
         "dynamic_sampling_rounds": max(part.rounds for part in parts),
-        "masked": sum(group.masked for group in groups),
+        "masked": sum(int((differing[i] & ~kept_MG).sum()) for i, kept_MG in enumerate(kept)),
         **({"reward_calls": {name: calls[name] for name in REWARD_CALLS}} if calls else {}),
     }
 
@@ -178,11 +144,15 @@ def by_variant(grids: Sequence[Rewards]) -> list[float]:
     return [float(np.mean([np.mean(grid[m]) for grid in grids])) for m in variants]
 
 
-def _reward_means(groups: Sequence[GroupStats]) -> dict[str, Any]:
-    parts = dict.fromkeys(chain.from_iterable(group.rewards for group in groups))
+def _reward_means(groups: Sequence[Group]) -> dict[str, Any]:
+    named = [("total", *group.rewards[0][0].parts) for group in groups]
     means = {
-        part: mean(np.mean(group.rewards[part].ravel()) for group in groups if part in group.rewards)
-        for part in parts
+        part: mean(
+            np.mean(group.reward_grid(part).ravel())
+            for group, parts in zip(groups, named, strict=True)
+            if part in parts
+        )
+        for part in dict.fromkeys(chain.from_iterable(named))
     }
     return {
         "reward": means.pop("total", None),
@@ -192,13 +162,13 @@ def _reward_means(groups: Sequence[GroupStats]) -> dict[str, Any]:
     }
 
 
-def _evidence(groups: Sequence[GroupStats]) -> dict[str, float | None]:
+def _evidence(groups: Sequence[Group]) -> dict[str, float | None]:
     """Accuracy of the variants that show the evidence, and of those that do not."""
     rows = [
-        (seen, float(np.mean(row)))
+        (evidence_seen(view.times.tolist(), group.question.evidence_spans), float(np.mean(row)))
         for group in groups
-        if group.evidence_seen
-        for seen, row in zip(group.evidence_seen, group.rewards["accuracy"], strict=True)
+        if group.question.evidence_spans
+        for view, row in zip(group.views, group.reward_grid("accuracy"), strict=True)
     ]
     return {
         "evidence_seen_share": mean(seen for seen, _ in rows),
@@ -207,19 +177,20 @@ def _evidence(groups: Sequence[GroupStats]) -> dict[str, float | None]:
     }
 
 
-def _tokens(groups: Sequence[GroupStats]) -> dict[str, Any]:
+def _tokens(groups: Sequence[Group]) -> dict[str, Any]:
     """Lengths, and what was read and sampled: both cost, so methods are compared at equal numbers of both."""
-    lengths = [length for group in groups for length in group.lengths.ravel().tolist()]
-    prompts = [tokens for group in groups for tokens in group.prompt_tokens]
-    entropy_tokens = sum(group.entropy_tokens for group in groups)
-    nats = sum(group.entropy_nats for group in groups)
+    completions = [each for group in groups for each in group.flat]
+    lengths = [len(each.ids) for each in completions]
+    prompts = [len(prompt.ids) for group in groups for prompt in group.prompts]
+    entropies = [[value for each in group.flat for value in each.entropies] for group in groups]
+    entropy_tokens = sum(map(len, entropies))
     return {
         "completion_tokens": mean(lengths),
         "completion_tokens_max": max(lengths, default=None),
-        "truncated_share": mean(not finished for group in groups for finished in group.finished.flat),
+        "truncated_share": mean(not each.finished for each in completions),
         "prompt_tokens": mean(prompts),
         "prompt_tokens_max": max(prompts, default=None),
-        "entropy": nats / entropy_tokens if entropy_tokens else None,
+        "entropy": sum(map(sum, entropies)) / entropy_tokens if entropy_tokens else None,
         "prompts": len(prompts),
         "rollouts": len(lengths),
         "tokens": sum(lengths),
@@ -234,12 +205,11 @@ def _largest(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def log_rows(step: int, groups: Sequence[Group], settings: AlgorithmSettings) -> list[dict[str, Any]]:
-    """Rows of rollouts.jsonl: of each question the first best and the first worst completion under each
+    """Rows of rollouts.jsonl: of the first questions the first best and the first worst completion under each
     variant, one row where they are the same."""
     return [
-        _row(step, group, m, g) | {"informative": informative}
-        for group in groups
-        for informative in [bool(learned(group, settings).any())]
+        _row(step, group, m, g) | {"informative": bool(learned(group, settings).any())}
+        for group in groups[:QUESTIONS_KEPT]
         for m, row in enumerate(group.reward_grid())
         for g in dict.fromkeys([int(row.argmax()), int(row.argmin())])
     ]

@@ -37,8 +37,9 @@ from strive_rl.policy.lora import load_adapters
 from strive_rl.policy.sharding import shard
 from strive_rl.rollout.engine import RolloutEngine, load_engine
 from strive_rl.rollout.groups import with_prompts
+from strive_rl.schema import Group
 from strive_rl.train.optimizer import Optimizer
-from strive_rl.train.update import TrainExample, load_reference, make_dummy_example
+from strive_rl.train.update import load_reference, make_dummy
 from strive_rl.train.validation import Best, require_readable
 
 Shards = ShardSet | Sequence[ShardSet]
@@ -57,7 +58,7 @@ class TrainState:
     rules: Rules
     engine: RolloutEngine | None = None
     reference: Any | None = None
-    dummy: TrainExample | None = None
+    dummy: Group | None = None
     heldout: ShardSet | None = None
     best: Best | None = None
     step: int = 0
@@ -198,7 +199,7 @@ def _assemble(
         optimizer=Optimizer(policy.trainable(), settings.optim),
         rules=rules,
         reference=reference,
-        dummy=make_dummy_example(policy) if distributed.world_size() > 1 else None,
+        dummy=make_dummy(policy) if distributed.world_size() > 1 else None,
         heldout=heldout,
     )
 

@@ -28,10 +28,10 @@ from strive_rl.schema import Group
 from strive_rl.train import checkpoint
 from strive_rl.train.checkpoint import AsyncSaver
 from strive_rl.train.collect import collect
-from strive_rl.train.metrics import QUESTIONS_KEPT, group_stats, log_rows, step_record
+from strive_rl.train.metrics import log_rows, step_record, to_send
 from strive_rl.train.optimizer import learning_rate
 from strive_rl.train.state import TrainState
-from strive_rl.train.update import make_examples, update
+from strive_rl.train.update import learned_part, update
 from strive_rl.train.validation import exhausted, validate
 
 # Nats. Rounding in bfloat16 gives some 0.02.
@@ -53,7 +53,7 @@ def train_step(run: TrainState) -> dict[str, Any]:
     own.update = update(
         run.policy,
         run.optimizer,
-        make_examples(groups, settings.algorithm),  # of what is learned: the filter is here
+        learned_part(groups, settings.algorithm),  # the filter is here
         settings.algorithm,
         temperature=settings.rollout.temperature,
         learning_rate=rate,
@@ -62,15 +62,16 @@ def train_step(run: TrainState) -> dict[str, Any]:
         dummy=run.dummy,
     )
     watch.lap("update")
-    own.groups = [group_stats(group, settings.algorithm) for group in groups]
+    own.groups = list(map(to_send, groups))
     own.seconds, own.memory_bytes = watch.seconds(), peak_memory(run.policy.device)
-    record = step_record(step, distributed.all_gather(own), learning_rate=rate)
+    parts = distributed.all_gather(own)
+    record = step_record(step, parts, settings.algorithm, learning_rate=rate)
     run.step, run.cursor = step, after
     validate(run, record)  # adds to the record, sets run.best
-    log = _rollout_log(step, groups, settings.algorithm)
     if distributed.is_first():
         jsonl.append(run.out / METRICS_FILE, [record])
-        jsonl.append(run.out / ROLLOUTS_FILE, log)
+        everything = [group for part in parts for group in part.groups]
+        jsonl.append(run.out / ROLLOUTS_FILE, log_rows(step, everything, settings.algorithm))
     _require_agreement(run, record)  # after writing, so that the step can be read; its update is applied
     return record
 
@@ -89,13 +90,6 @@ def _require_agreement(run: TrainState, record: dict[str, Any]) -> None:
             f"{gap:.2g} nats a token on average, expected at most {MOST_GAP}: they do not read the same "
             "prompt or weights; train with rollout.engine=builtin"
         )
-
-
-def _rollout_log(step: int, groups: Sequence[Group], settings: AlgorithmSettings) -> list[dict[str, Any]]:
-    """Completions of the first questions of the step, whichever processes have them."""
-    before = sum(distributed.all_gather(len(groups))[: distributed.rank()])
-    kept = groups[: max(0, QUESTIONS_KEPT - before)]
-    return distributed.all_gather_list(log_rows(step, kept, settings))
 
 
 def fit(run: TrainState, observe: Observer, request: StopRequest | None = None) -> Path:

@@ -12,7 +12,7 @@ from strive_rl.policy import Policy, Sampling
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.schema import Completion, Group, SampleRef
 from strive_rl.train.trainer import with_advantages
-from strive_rl.train.update import TrainExample, make_examples
+from strive_rl.train.update import learned_part
 
 TWO_VIEWS = ((0.5, 1.0, 4.0, 9.5), (0.0, 2.0, 3.0, 5.0))
 TEMPERATURE = 4.0
@@ -50,5 +50,5 @@ def rolled_out(policy: Policy, make_group: Callable[..., Group], questions: int 
     return done
 
 
-def examples_of(groups: Sequence[Group], settings: AlgorithmSettings) -> list[TrainExample]:
-    return make_examples(with_advantages(groups, settings), settings)
+def learned_of(groups: Sequence[Group], settings: AlgorithmSettings) -> list[Group]:
+    return learned_part(with_advantages(groups, settings), settings)

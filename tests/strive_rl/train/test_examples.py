@@ -16,13 +16,13 @@ from strive_rl.policy.logprobs import mask
 from strive_rl.policy.lora import adapters_off
 from strive_rl.rollout.groups import encode_groups
 from strive_rl.schema import Group
-from strive_rl.train.update import load_reference, make_dummy_example, make_examples, with_fixed_logprobs
+from strive_rl.train.update import Pass, fix_logprobs, learned_part, load_reference, make_dummy
 from tests.strive_rl.made.models import TINY_MODELS
 from tests.strive_rl.made.rollouts import (
     TEMPERATURE,
     TWO_VIEWS,
     completion,
-    examples_of,
+    learned_of,
     rewarded,
     rolled_out,
 )
@@ -41,36 +41,36 @@ def group(tiny_policy: Policy, make_group: Callable[..., Group]) -> Group:
     return encoded
 
 
-def test_only_informative_questions_become_examples(make_group: Callable[..., Group]) -> None:
+def test_only_informative_questions_are_learned(make_group: Callable[..., Group]) -> None:
     mixed = rewarded(make_group("mixed", TWO_VIEWS), ((RIGHT, WRONG), (RIGHT, RIGHT)), ADVANTAGES)
     equal = rewarded(make_group("equal", TWO_VIEWS), ((RIGHT, FORMED), (RIGHT, RIGHT)), ADVANTAGES)
-    (example,) = make_examples([equal, mixed], CUSTOM)
-    assert (example.sample_id, example.tokens) == ("mixed", 7)
-    assert example.advantages.tolist() == [1, 2, 3, 4]
-    assert example.completions == mixed.completions
+    (left,) = learned_part([equal, mixed], CUSTOM)
+    assert (left.question.sample_id, left.tokens) == ("mixed", 7)
+    assert left.advantages.tolist() == [1, 2, 3, 4]
+    assert left.completions == mixed.completions
 
 
 def test_a_variant_that_differs_in_format_alone_is_not_learned_per_variant(group: Group) -> None:
     mixed = rewarded(group, ((RIGHT, WRONG), (RIGHT, FORMED)), ADVANTAGES)
-    assert make_examples([mixed], CUSTOM)[0].completions == mixed.completions
-    (example,) = make_examples([mixed], replace(CUSTOM, normalise="per_variant"))
-    assert (example.prompts, example.completions) == (group.prompts[:1], ((RIGHT, WRONG),))
-    assert example.advantages.tolist() == [1, 2]
+    assert learned_part([mixed], CUSTOM)[0].completions == mixed.completions
+    (left,) = learned_part([mixed], replace(CUSTOM, normalise="per_variant"))
+    assert (left.prompts, left.completions) == (group.prompts[:1], ((RIGHT, WRONG),))
+    assert left.advantages.tolist() == [1, 2]
 
 
 def test_truncated_completions_are_left_out_and_their_prompts_with_them(group: Group) -> None:
     cut = rewarded(group, ((CUT, RIGHT), (CUT, CUT)), ADVANTAGES)
-    assert make_examples([cut], CUSTOM)[0].tokens == 5
-    (example,) = make_examples([cut], replace(CUSTOM, mask_truncated=True))
-    assert (example.prompts, example.completions) == (group.prompts[:1], ((RIGHT,),))
-    assert example.advantages.tolist() == [2]
+    assert learned_part([cut], CUSTOM)[0].tokens == 5
+    (left,) = learned_part([cut], replace(CUSTOM, mask_truncated=True))
+    assert (left.prompts, left.completions) == (group.prompts[:1], ((RIGHT,),))
+    assert left.advantages.tolist() == [2]
     nothing = rewarded(group, ((CUT, replace(RIGHT, finished=False)), (CUT, CUT)), ADVANTAGES)
-    assert make_examples([nothing], replace(CUSTOM, mask_truncated=True)) == []
+    assert learned_part([nothing], replace(CUSTOM, mask_truncated=True)) == []
 
 
 @pytest.mark.parametrize("architecture", TINY_MODELS)
 @pytest.mark.parametrize("train_vision", [False, True])
-def test_the_dummy_example_reaches_every_weight_with_a_gradient_of_zero(
+def test_the_dummy_group_reaches_every_weight_with_a_gradient_of_zero(
     tmp_path: Path, architecture: str, train_vision: bool
 ) -> None:
     folder = TINY_MODELS[architecture](tmp_path / "model")
@@ -78,7 +78,7 @@ def test_the_dummy_example_reaches_every_weight_with_a_gradient_of_zero(
         device="cpu", train_vision=train_vision, max_prompt_tokens=1, frame_pairs="neighbours"
     )
     policy = load_policy(str(folder), settings)
-    dummy = make_dummy_example(policy)
+    dummy = make_dummy(policy)
     assert (dummy.tokens, len(dummy.prompts)) == (2, 1)
     assert (dummy.prompts[0].features is None) == train_vision
     (logprobs(policy, dummy.prompts, dummy.completions, 1.0).sum() * 0.0).backward()
@@ -87,10 +87,10 @@ def test_the_dummy_example_reaches_every_weight_with_a_gradient_of_zero(
         assert not weight.grad.any(), name
 
 
-def test_the_dummy_example_ignores_the_prompt_limit_and_leaves_it(tiny_folder: Path) -> None:
+def test_the_dummy_group_ignores_the_prompt_limit_and_leaves_it(tiny_folder: Path) -> None:
     policy = load_policy(str(tiny_folder), PolicySettings(device="cpu"))
     small = replace(policy, settings=replace(policy.settings, max_prompt_tokens=1))
-    assert make_dummy_example(small).tokens == 2
+    assert make_dummy(small).tokens == 2
     assert small.settings.max_prompt_tokens == 1
 
 
@@ -134,47 +134,43 @@ def test_nothing_is_computed_that_the_loss_does_not_ask_for(
     policy: Policy, reference: Any, groups: list[Group], changes: dict[str, Any], old: int, kl: int
 ) -> None:
     settings = AlgorithmSettings(**changes)
-    examples = examples_of(groups, settings)
-    passes = -(-len(examples) // 2)
+    passes = two_a_pass(learned_of(groups, settings))
 
     def made() -> None:
-        fixed = with_fixed_logprobs(policy, examples, settings, reference, TEMPERATURE)
+        fix_logprobs(policy, passes, settings, reference, TEMPERATURE)
         assert all(
             (each.old_logprobs is not None, each.reference_logprobs is not None) == (old, kl)
-            for each in fixed
+            for each in passes
         )
 
-    assert forwards(policy.model, made) == old * passes
-    assert forwards(reference, made) == kl * passes
+    assert forwards(policy.model, made) == old * len(passes)
+    assert forwards(reference, made) == kl * len(passes)
 
 
-def test_each_example_gets_its_own_tokens(policy: Policy, reference: Any, groups: list[Group]) -> None:
+def two_a_pass(groups: list[Group]) -> list[Pass]:
+    return [Pass(groups=groups[start : start + 2]) for start in range(0, len(groups), 2)]
+
+
+def test_each_group_gets_its_own_tokens(policy: Policy, reference: Any, groups: list[Group]) -> None:
     settings = AlgorithmSettings(kl_beta=0.1, minibatches=2)
-    examples = examples_of(groups, settings)
-    for example in with_fixed_logprobs(policy, examples, settings, reference, TEMPERATURE):
-        alone = logprobs(policy, example.prompts, example.completions, TEMPERATURE).detach()
-        expected = alone[mask([completion for row in example.completions for completion in row])]
-        assert len(expected) == example.tokens
+    passes = two_a_pass(learned_of(groups, settings))
+    assert len(passes[0].groups) == 2
+    fix_logprobs(policy, passes, settings, reference, TEMPERATURE)
+    for each in passes:
+        tokens = mask(each.completions)
+        alone = [logprobs(policy, one.prompts, one.completions, TEMPERATURE).detach() for one in each.groups]
+        own = [mask(one.flat) for one in each.groups]
+        expected = torch.cat([made[place] for made, place in zip(alone, own, strict=True)])
         # The reference is the same model here, as nothing was learned yet.
-        for fixed in (example.old_logprobs, example.reference_logprobs):
+        for fixed in (each.old_logprobs, each.reference_logprobs):
             assert fixed is not None
-            torch.testing.assert_close(fixed, expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(fixed[tokens], expected, atol=1e-5, rtol=0)
 
 
 def test_a_divergence_needs_a_reference(policy: Policy, groups: list[Group]) -> None:
     settings = AlgorithmSettings(kl_beta=0.1)
     with pytest.raises(ValueError, match="without a reference"):
-        with_fixed_logprobs(policy, examples_of(groups, settings), settings, None, TEMPERATURE)
-
-
-def test_passes_of_any_size_give_the_same(policy: Policy, groups: list[Group]) -> None:
-    settings = AlgorithmSettings(minibatches=2)
-    examples = examples_of(groups, settings)
-    one = replace(policy, settings=replace(policy.settings, groups_per_pass=1))
-    both = [with_fixed_logprobs(each, examples, settings, None, TEMPERATURE) for each in (policy, one)]
-    for mine, theirs in zip(*both, strict=True):
-        assert mine.old_logprobs is not None
-        torch.testing.assert_close(mine.old_logprobs, theirs.old_logprobs, atol=1e-5, rtol=0)
+        fix_logprobs(policy, two_a_pass(learned_of(groups, settings)), settings, None, TEMPERATURE)
 
 
 @pytest.mark.parametrize("lora_rank", [0, 4])
@@ -188,20 +184,20 @@ def test_the_reference_stays_where_the_policy_began(
     reference = load_reference(str(tiny_folder), policy)
     assert (reference is policy.model) == bool(lora_rank)
     settings = AlgorithmSettings(kl_beta=0.1)
-    example = examples_of(rolled_out(policy, make_group), settings)[0]
+    one = Pass(groups=learned_of(rolled_out(policy, make_group), settings)[:1])
+    group = one.groups[0]
 
     def under_policy() -> torch.Tensor:
-        made = logprobs(policy, example.prompts, example.completions, TEMPERATURE).detach()
-        return made[mask([completion for row in example.completions for completion in row])]
+        return logprobs(policy, group.prompts, group.completions, TEMPERATURE).detach()
 
     before = under_policy()
     with torch.no_grad():
         for _, weight in policy.trainable():
             weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
-    (fixed,) = with_fixed_logprobs(policy, [example], settings, reference, TEMPERATURE)
-    assert fixed.reference_logprobs is not None
-    assert not fixed.reference_logprobs.requires_grad
-    torch.testing.assert_close(fixed.reference_logprobs, before, atol=1e-6, rtol=0)
+    fix_logprobs(policy, [one], settings, reference, TEMPERATURE)
+    assert one.reference_logprobs is not None
+    assert not one.reference_logprobs.requires_grad
+    torch.testing.assert_close(one.reference_logprobs, before, atol=1e-6, rtol=0)
     assert float((under_policy() - before).abs().max()) > 1e-3
 
 

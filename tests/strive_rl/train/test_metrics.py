@@ -12,19 +12,19 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import torch
 
-from strive_rl.algorithm.advantage import has_zero_advantage
+from strive_data.schema import Question
 from strive_rl.config import AlgorithmSettings
 from strive_rl.eval.config import EvalSettings
 from strive_rl.policy.encode import user_text
-from strive_rl.schema import Group, SkippedQuestion
+from strive_rl.schema import Completion, Group, Prompt, Reward, SkippedQuestion, View
 from strive_rl.train.launch import never_updated
 from strive_rl.train.metrics import (
-    GroupStats,
     StepStats,
-    group_stats,
     log_rows,
     step_record,
+    to_send,
 )
 from strive_rl.train.validation import heldout_record
 from tests.strive_rl.made.rollouts import completion, rewarded
@@ -42,33 +42,51 @@ JOINT = AlgorithmSettings()
 Grid = tuple[tuple[float, ...], ...]
 
 
-def question(accuracy: Grid, **changes: Any) -> GroupStats:
-    """A question of these accuracies: reward as accuracy, completions of 2 tokens, prompts of 10."""
-    grid = np.array(accuracy)
-    made = {
-        "problem_type": "multiple choice",
-        "zero_advantage": has_zero_advantage(grid),
-        "informative": not has_zero_advantage(grid),
-        "masked": 0,
-        "rewards": {"total": grid, "accuracy": grid, "format": grid},
-        "advantages": grid,
-        "lengths": np.full(grid.shape, 2),
-        "finished": np.full(grid.shape, True),
-        "prompt_tokens": (10,) * len(grid),
-        "entropy_nats": 0.0,
-        "entropy_tokens": 0,
-        "evidence_seen": (),
-    }
-    for name in ("lengths", "finished"):
-        changes[name] = np.array(changes.get(name, made[name]))
-    return GroupStats(**(made | changes))
+def question(accuracy: Grid, **changes: Any) -> Group:
+    """A question of these accuracies: reward, format and advantages as accuracy but for `parts`,
+    completions of 2 tokens without entropies, prompts of 10. `seen`: which variants show the evidence."""
+    given = {"parts": {}, "lengths": np.full_like(accuracy, 2, dtype=int), "entropies": (), "seen": ()}
+    given |= {"finished": np.full_like(accuracy, True, dtype=bool), "prompts": (10,) * len(accuracy)}
+    given |= {"problem_type": "multiple choice"} | changes
+    grids = {"total": accuracy, "format": accuracy} | given["parts"]
+
+    def reward(m: int, g: int) -> Reward:
+        own = {name: grid[m][g] for name, grid in grids.items()}
+        total, formed = own.pop("total"), own.pop("format")
+        return Reward(accuracy=accuracy[m][g], total=total, format=formed, custom=own)
+
+    def completed(m: int, g: int) -> Completion:
+        made = completion("", int(given["lengths"][m][g]), bool(given["finished"][m][g]))
+        return replace(made, entropies=given["entropies"] if (m, g) == (0, 0) else ())
+
+    places = [[(m, g) for g in range(len(row))] for m, row in enumerate(accuracy)]
+    spans = ((1.0, 2.0),) if given["seen"] else ()
+    times = [1.5 if each else 5.0 for each in given["seen"] or [False] * len(accuracy)]
+    return Group(
+        question=Question(
+            sample_id="q",
+            video="",
+            question="",
+            answer="A",
+            problem_type=given["problem_type"],
+            evidence_spans=spans,
+        ),
+        views=tuple(View(frames=np.zeros((1, 2, 2, 3), np.uint8), times=np.array([time])) for time in times),
+        prompts=tuple(prompt(tokens) for tokens in given["prompts"]),
+        completions=tuple(tuple(completed(*place) for place in row) for row in places),
+        rewards=tuple(tuple(reward(*place) for place in row) for row in places),
+        advantages=np.array(accuracy),
+    )
 
 
-def grids(**parts: Grid) -> dict[str, Any]:
-    return {name: np.array(grid) for name, grid in parts.items()}
+def prompt(tokens: int) -> Prompt:
+    nothing = np.zeros((3, tokens), dtype=np.int64)
+    return Prompt(
+        ids=nothing[0], positions=nothing, is_video=nothing[0] > 0, pixels=torch.ones(8, 4), grid=(1, 2, 2)
+    )
 
 
-def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: Any) -> StepStats:
+def part(*groups: Group, batch: dict[str, Any] | None = None, **changes: Any) -> StepStats:
     """One process's part of a step with these questions."""
     made = {
         "groups": groups,
@@ -79,27 +97,27 @@ def part(*groups: GroupStats, batch: dict[str, Any] | None = None, **changes: An
     return StepStats(**(made | (batch or {}) | changes))
 
 
-def record(*parts: StepStats, step: int = 1, learning_rate: float = 0.0) -> dict[str, Any]:
-    return step_record(step, parts, learning_rate=learning_rate)
+def record(*parts: StepStats, settings: AlgorithmSettings = JOINT, **more: Any) -> dict[str, Any]:
+    given = {"step": 1, "learning_rate": 0.0} | more
+    return step_record(given["step"], parts, settings, learning_rate=given["learning_rate"])
 
 
-def test_stats_of_a_question(make_group: Callable[..., Group]) -> None:
+def test_the_record_of_one_question(make_group: Callable[..., Group]) -> None:
     group = make_group("q7", TWO_VIEWS)
     group = replace(group, question=replace(group.question, evidence_spans=((1.0, 2.0), (20.0, 30.0))))
-    made = group_stats(rewarded(group, ROWS, ADVANTAGES), JOINT)
-    assert (made.problem_type, made.informative) == ("multiple choice", True)
-    assert (made.zero_advantage, made.masked) == (False, 0)
-    assert {name: grid.tolist() for name, grid in made.rewards.items()} == {
-        "total": [[0.9, 0.0], [0.0, 0.0]],
-        "accuracy": [[1.0, 0.0], [0.0, 0.0]],
-        "format": [[0.0, 0.0], [0.0, 0.0]],
-    }
-    assert made.advantages.tolist() == [list(row) for row in ADVANTAGES]
-    assert made.lengths.tolist() == [[1, 3], [3, 4]]
-    assert made.finished.tolist() == [[True, True], [True, False]]
-    assert (made.entropy_nats, made.entropy_tokens) == (7 * 0.5 + 4 * 0.25, 11)
-    assert made.evidence_seen == (True, False)
-    assert group_stats(rewarded(make_group("q", TWO_VIEWS), ROWS), JOINT).evidence_seen == ()
+    made = record(part(rewarded(group, ROWS, ADVANTAGES)))
+    assert list(made["by_problem_type"]) == ["multiple choice"]
+    assert (made["informative"], made["zero_advantage_share"], made["masked"]) == (1, 0, 0)
+    assert (made["reward"], made["accuracy"], made["format"]) == (0.9 / 4, 1 / 4, 0)
+    assert made["reward_by_variant"] == [0.45, 0]
+    assert made["advantage_by_variant"] == [0.5, -0.500005]
+    assert (made["tokens"], made["completion_tokens_max"], made["truncated_share"]) == (11, 4, 1 / 4)
+    assert made["entropy"] == (7 * 0.5 + 4 * 0.25) / 11
+    shown = [
+        made[name] for name in ("evidence_seen_share", "accuracy_evidence_seen", "accuracy_evidence_unseen")
+    ]
+    assert shown == [1 / 2, 1 / 2, 0]
+    assert record(part(rewarded(make_group("q", TWO_VIEWS), ROWS)))["evidence_seen_share"] is None
 
 
 def test_what_is_counted_is_what_is_learned(make_group: Callable[..., Group]) -> None:
@@ -113,9 +131,9 @@ def test_what_is_counted_is_what_is_learned(make_group: Callable[..., Group]) ->
         (((ended, ROWS[1][1]),) * 2, cut, (False, False, 4)),
         (((ended, ended),) * 2, cut, (True, False, 0)),
     ):
-        made = group_stats(rewarded(make_group("q", TWO_VIEWS), rows), settings)
-        assert (made.zero_advantage, made.informative, made.masked) == counts
-    made = record(part(group_stats(rewarded(make_group("q", TWO_VIEWS), halves), apart)))
+        made = record(part(rewarded(make_group("q", TWO_VIEWS), rows)), settings=settings)
+        assert [made[name] for name in ("zero_advantage_share", "informative", "masked")] == list(counts)
+    made = record(part(rewarded(make_group("q", TWO_VIEWS), halves)), settings=apart)
     shares = ("zero_advantage_share", "all_right_share", "all_wrong_share", "informative")
     assert [made[name] for name in shares] == [1, 0, 0, 0]
 
@@ -128,9 +146,14 @@ BAD, LONG = (
 
 def test_stats_of_a_step_can_be_sent_and_name_what_was_left_out() -> None:
     batch = {"broken": [BAD], "dropped": [LONG], "rounds": 2}
-    sent = pickle.loads(pickle.dumps(part(batch=batch, update={"tokens": 3.0, "loss": 1.0, "updates": 1})))
+    group = question(MIXED, seen=(True, False))
+    sums = {"tokens": 3.0, "loss": 1.0, "updates": 1}
+    sent = pickle.loads(pickle.dumps(part(to_send(group), batch=batch, update=sums)))
     made = record(sent)
-    assert (made["update_tokens"], made["questions"], made["dynamic_sampling_rounds"]) == (3, 0, 2)
+    assert made == record(part(group, batch=batch, update=sums))
+    assert sum(view.frames.size for view in sent.groups[0].views) == 0
+    assert sum(each.pixels.nelement() for each in sent.groups[0].prompts) == 0
+    assert (made["update_tokens"], made["questions"], made["dynamic_sampling_rounds"]) == (3, 1, 2)
     assert made["dropped"] == ["long"]
     assert made["broken"] == [{"sample_id": "bad", "reason": "shard-000001.tar"}]
 
@@ -162,9 +185,7 @@ def test_routers_by_hand_and_over_processes() -> None:
 
 
 def test_the_record_by_hand() -> None:
-    cut = question(
-        WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompt_tokens=(10, 14)
-    )
+    cut = question(WRONG, finished=((True, True), (True, False)), lengths=((2, 2), (2, 6)), prompts=(10, 14))
     stats = part(
         question(MIXED), question(RIGHT), question(WRONG), cut, batch={"dropped": [LONG]}, update=STATS
     )
@@ -208,15 +229,15 @@ def test_a_step_in_which_every_question_was_dropped() -> None:
 
 
 def test_the_mean_entropy_is_over_tokens_not_over_questions() -> None:
-    one = question(MIXED, entropy_nats=3.0, entropy_tokens=10)
-    other = question(MIXED, entropy_nats=3.0, entropy_tokens=2)
+    one = question(MIXED, entropies=(0.25,) * 4 + (1.0,) + (0.2,) * 5)
+    other = question(MIXED, entropies=(1.5, 1.5))
     assert record(part(one, other))["entropy"] == 0.5
 
 
 def test_types_and_custom_parts_are_recorded_apart() -> None:
-    rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
+    parts = {"format": RIGHT, "brief": WRONG}
     number = question(WRONG, problem_type="numerical")
-    choice = question(MIXED, rewards=rewards)
+    choice = question(MIXED, parts=parts)
     made = record(part(choice, number))
     assert made["custom"] == {"brief": 0.0}
     kinds = made["by_problem_type"]
@@ -226,8 +247,8 @@ def test_types_and_custom_parts_are_recorded_apart() -> None:
 
 
 def test_accuracy_apart_by_whether_the_evidence_was_shown() -> None:
-    split = question(MIXED, evidence_seen=(True, False))
-    also = question(((1.0, 0.0), (1.0, 0.0)), evidence_seen=(True, True))
+    split = question(MIXED, seen=(True, False))
+    also = question(((1.0, 0.0), (1.0, 0.0)), seen=(True, True))
     made = record(part(split, also, question(RIGHT)))
     assert made["evidence_seen_share"] == 3 / 4
     assert (made["accuracy_evidence_seen"], made["accuracy_evidence_unseen"]) == (2 / 3, 0.0)
@@ -262,10 +283,10 @@ def names_of(record: dict[str, Any], free: tuple[str, ...]) -> Iterator[str]:
 
 
 def test_every_name_of_a_record_is_in_the_table_and_the_reverse() -> None:
-    rewards = grids(total=MIXED, accuracy=MIXED, format=RIGHT, brief=WRONG)
+    parts = {"format": RIGHT, "brief": WRONG}
     calls = {"made": 4, "retried": 1, "failed": 0}
     batch = {"calls": Counter(calls)}
-    made = record(part(question(MIXED, rewards=rewards), batch=batch, update=STATS | {"router": LOAD}))
+    made = record(part(question(MIXED, parts=parts), batch=batch, update=STATS | {"router": LOAD}))
     assert made["reward_calls"] == calls
     assert "router" not in record(part(question(MIXED), update=STATS))
     answered = {"sample_id": "q", "video_id": "v", "sampler": "uniform", "frames_from": "", "finished": True}
@@ -287,12 +308,12 @@ def test_numbers_that_are_not_finite_are_none() -> None:
 
 def test_counts_of_dynamic_sampling() -> None:
     """Over all processes: questions drawn, informative ones, rounds, and their truncated completions."""
-    cut = question(MIXED, masked=2)
+    cut = question(MIXED, finished=((True, False), (False, True)))
     parts = [
         part(cut, question(RIGHT), batch={"rounds": 2, "dropped": [LONG]}),
         part(question(MIXED), batch={"rounds": 2, "broken": [BAD]}),
     ]
-    made = record(*parts)
+    made = record(*parts, settings=replace(JOINT, mask_truncated=True))
     names = ("drawn", "informative", "dynamic_sampling_rounds", "masked")
     assert [made[name] for name in names] == [5, 2, 2, 2]
 

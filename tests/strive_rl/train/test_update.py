@@ -22,14 +22,13 @@ from strive_rl.train.metrics import update_means
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
 from strive_rl.train.update import (
-    TrainExample,
+    Pass,
     load_reference,
     split,
     token_batch,
     update,
-    with_fixed_logprobs,
 )
-from tests.strive_rl.made.rollouts import TEMPERATURE, examples_of, rolled_out
+from tests.strive_rl.made.rollouts import TEMPERATURE, learned_of, rolled_out
 
 ALGORITHM = AlgorithmSettings()
 SEEN = {"loss", "ratio", "clipped", "kl", "logprob_gap", "logprob_gap_mean", "grad_norm"}
@@ -56,9 +55,9 @@ def stepped(
     **extra: Any,
 ) -> dict[str, Any]:
     optimizer = Optimizer(policy.trainable(), OptimSettings(lr=lr))
-    examples = examples_of(groups, settings)
+    cut = learned_of(groups, settings)
     options = {"temperature": TEMPERATURE, "learning_rate": lr, "step": 1} | extra
-    return update_means([update(policy, optimizer, examples, settings, **options)])
+    return update_means([update(policy, optimizer, cut, settings, **options)])
 
 
 def weights(policy: Policy) -> dict[str, torch.Tensor]:
@@ -104,11 +103,11 @@ def test_passes_of_any_size_take_the_same_step(
             torch.testing.assert_close(value, results[0][1][name], atol=2e-4, rtol=0)
 
 
-def counts(examples: list[TrainExample]) -> dict[str, int]:
-    """Completions and tokens of an optimizer step over these examples."""
+def counts(cut: list[Group]) -> dict[str, int]:
+    """Completions and tokens of an optimizer step over these groups."""
     return {
-        "completions": sum(example.advantages.size for example in examples),
-        "tokens": sum(example.tokens for example in examples),
+        "completions": sum(group.advantages.size for group in cut),
+        "tokens": sum(group.tokens for group in cut),
     }
 
 
@@ -116,28 +115,28 @@ def counts(examples: list[TrainExample]) -> dict[str, int]:
 def test_passes_and_processes_add_up_to_the_gradient_of_the_whole(
     policy: Policy, groups: list[Group], loss: Any
 ) -> None:
-    """To 1e-6 in float64 on the weights: examples in one pass or cut anywhere, by the counts of the whole."""
+    """To 1e-6 in float64 on the weights: groups in one pass or cut anywhere, by the counts of the whole."""
     double = replace(policy, model=policy.model.double())
     settings = replace(ALGORITHM, loss=loss, loss_constant_tokens=8, clip_low=None)
-    examples = with_fixed_logprobs(double, examples_of(groups, settings), settings, None, TEMPERATURE)
-    whole = gradient(double, examples, settings, **counts(examples))
+    cut = learned_of(groups, settings)
+    whole = gradient(double, cut, settings, **counts(cut))
     scale = float(whole.abs().max())
     assert scale > 0
-    each = [examples[i : i + 1] for i in range(len(examples))]
-    for cut in (each, [examples[:1], examples[1:]]):
-        parts = sum(gradient(double, part, settings, **counts(examples)) for part in cut)
+    each = [cut[i : i + 1] for i in range(len(cut))]
+    for pieces in (each, [cut[:1], cut[1:]]):
+        parts = sum(gradient(double, part, settings, **counts(cut)) for part in pieces)
         assert float((parts - whole).abs().max()) < 1e-6 * scale
     # The control: with its own counts alone a part does not add up.
-    wrong = sum(gradient(double, part, settings, **counts(part)) for part in (examples[:1], examples[1:]))
+    wrong = sum(gradient(double, part, settings, **counts(part)) for part in (cut[:1], cut[1:]))
     assert float((wrong - whole).abs().max()) > 0.1 * scale
 
 
-def gradient(
-    policy: Policy, examples: list[TrainExample], settings: AlgorithmSettings, **counted: int
-) -> torch.Tensor:
-    """Gradient of the loss of these examples with respect to all weights, as one vector."""
+def gradient(policy: Policy, cut: list[Group], settings: AlgorithmSettings, **counted: int) -> torch.Tensor:
+    """Gradient of the loss of these groups with respect to all weights, as one vector."""
     policy.model.zero_grad()
-    policy_loss(token_batch(policy, examples, settings, TEMPERATURE), settings, **counted)[0].backward()
+    policy_loss(token_batch(policy, Pass(groups=cut), settings, TEMPERATURE), settings, **counted)[
+        0
+    ].backward()
     return torch.cat([w.grad.flatten() for _, w in policy.trainable() if w.grad is not None])
 
 
@@ -151,10 +150,10 @@ def test_only_trainable_weights_move(policy: Policy, groups: list[Group]) -> Non
 
 def test_several_updates_measure_ratios_from_the_first_policy(policy: Policy, groups: list[Group]) -> None:
     settings = replace(ALGORITHM, epochs_per_rollout=3, minibatches=2)
-    examples = examples_of(groups, settings)
+    cut = learned_of(groups, settings)
     stats = stepped(policy, groups, settings, lr=3e-3)
     assert stats["updates"] == 6
-    assert stats["update_tokens"] == 3 * sum(example.tokens for example in examples)
+    assert stats["update_tokens"] == 3 * sum(group.tokens for group in cut)
     assert stats["kl"] > 1e-6
     assert stats["ratio"] != 1
     assert stats["logprob_gap"] < 1e-4
@@ -169,9 +168,9 @@ def test_minibatches_are_the_steps_they_would_be_alone(
     )
     settings = replace(ALGORITHM, minibatches=2, old_logprobs="rollout")
     stepped(together, groups, settings)
-    examples = examples_of(groups, settings)
+    cut = learned_of(groups, settings)
     optimizer = Optimizer(apart.trainable(), OptimSettings(lr=1e-3))
-    for half in (examples[: len(examples) // 2], examples[len(examples) // 2 :]):
+    for half in (cut[: len(cut) // 2], cut[len(cut) // 2 :]):
         one = replace(settings, minibatches=1)
         update(apart, optimizer, half, one, temperature=TEMPERATURE, learning_rate=1e-3, step=1)
     assert all(torch.equal(value, weights(apart)[name]) for name, value in weights(together).items())
@@ -227,9 +226,9 @@ def halved(completion: Any) -> Any:
 
 def test_each_completion_is_learned_under_its_own_variant(policy: Policy, groups: list[Group]) -> None:
     """Loss and gradient from single forwards, one completion under one prompt at a time."""
-    examples = examples_of(groups, ALGORITHM)
-    batch = token_batch(policy, examples, ALGORITHM, TEMPERATURE)
-    loss, _ = policy_loss(batch, ALGORITHM, **counts(examples))
+    cut = learned_of(groups, ALGORITHM)
+    batch = token_batch(policy, Pass(groups=cut), ALGORITHM, TEMPERATURE)
+    loss, _ = policy_loss(batch, ALGORITHM, **counts(cut))
     loss.backward()
     ours = {name: weight.grad.clone() for name, weight in policy.trainable() if weight.grad is not None}
     policy.model.zero_grad()
@@ -260,11 +259,11 @@ def test_with_nothing_to_learn_nothing_moves(policy: Policy) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_questions(policy: Policy, groups: list[Group]) -> None:
-    examples = examples_of(groups, ALGORITHM)
-    broken = [replace(examples[0], advantages=np.full(8, np.inf))]
+    cut = learned_of(groups, ALGORITHM)
+    broken = [replace(cut[0], advantages=np.full(8, np.inf))]
     optimizer = Optimizer(policy.trainable(), OptimSettings())
     before = weights(policy)
-    name = examples[0].sample_id
+    name = cut[0].question.sample_id
     with pytest.raises(StriveError, match=rf"step 7: the loss is .*questions of this pass: {name}$"):
         update(policy, optimizer, broken, ALGORITHM, temperature=TEMPERATURE, learning_rate=1.0, step=7)
     assert all(torch.equal(value, before[name]) for name, value in weights(policy).items())
@@ -273,11 +272,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_questions(policy: Policy,
 def test_a_later_update_that_is_not_finite_is_named(policy: Policy, groups: list[Group]) -> None:
     """Only the second minibatch is broken: the weights are those after the first."""
     settings = replace(ALGORITHM, minibatches=2)
-    first, second = examples_of(groups, settings)[:2]
+    first, second = learned_of(groups, settings)[:2]
     broken = [first, replace(second, advantages=np.full(8, np.inf))]
     optimizer = Optimizer(policy.trainable(), OptimSettings())
     before = weights(policy)
-    with pytest.raises(StriveError, match=rf"step 7, update 2 of 2: the loss is .*: {second.sample_id}$"):
+    with pytest.raises(
+        StriveError, match=rf"step 7, update 2 of 2: the loss is .*: {second.question.sample_id}$"
+    ):
         update(policy, optimizer, broken, settings, temperature=TEMPERATURE, learning_rate=1e-3, step=7)
     after = weights(policy)
     assert not all(torch.equal(value, before[name]) for name, value in after.items())

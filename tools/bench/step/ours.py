@@ -12,7 +12,7 @@ from strive_rl.policy import Sampling, load_policy
 from strive_rl.rollout.groups import encode_groups, reward_groups, sample_groups
 from strive_rl.train.optimizer import Optimizer
 from strive_rl.train.trainer import with_advantages
-from strive_rl.train.update import make_examples, update
+from strive_rl.train.update import learned_part, update
 from tools.bench.step.task import Task, reward_parts
 
 REWARD = Rules(weights={"accuracy": 1.0, "format": 0.0}, function=reward_parts)
@@ -50,7 +50,7 @@ class Ours:
         self.stats = update(
             self.policy,
             self.optimizer,
-            make_examples(groups, self.algorithm),
+            learned_part(groups, self.algorithm),
             self.algorithm,
             temperature=self.sampling.temperature,
             learning_rate=1e-6,
