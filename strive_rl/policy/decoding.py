@@ -15,25 +15,13 @@ completion, A key heads, D width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from strive_rl.policy.architectures.linear_attention import Inputs, State, gated_delta
+from strive_rl.policy.architectures.linear_attention import Inputs, gated_delta
 from strive_rl.policy.kernels import attend, fold, join
-
-KeyValues = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(kw_only=True, eq=False)
-class PromptCache:
-    """What each layer keeps of packed prompts, by its index: keys and values [P, A, S, D], padded on the
-    right, or of a linear layer the state after the prompts."""
-
-    keys_values: dict[int, KeyValues] = field(default_factory=dict)
-    states: dict[int, State] = field(default_factory=dict)
+from strive_rl.policy.packing import KeyValues, PackedRow
 
 
 class Decoding:
@@ -45,14 +33,14 @@ class Decoding:
 
     def __init__(
         self,
-        cache: PromptCache,
-        lengths: Sequence[int],
+        row: PackedRow,
         next_position: torch.Tensor,
         completions: int,
         tokens: int,
     ) -> None:
-        device, (example, _) = next_position.device, next(iter(cache.keys_values.values()))
-        self.prompts = cache.keys_values
+        device, (example, _) = next_position.device, next(iter(row.keys_values.values()))
+        self.prompts = row.keys_values
+        lengths = [end - start for start, end in row.prompts]
         columns = torch.arange(example.shape[2], device=device)
         hidden = columns >= torch.tensor(lengths, device=device)[:, None]
         self._prompt_mask = _additive(hidden, example.dtype)[:, None, None] if hidden.any() else None
@@ -60,10 +48,10 @@ class Decoding:
         shape = (len(lengths) * completions, heads, tokens, width)
         # Zeros, since a masked place still counts 0 times what it holds.
         self.own: dict[int, KeyValues] = {
-            layer: (example.new_zeros(shape), example.new_zeros(shape)) for layer in cache.keys_values
+            layer: (example.new_zeros(shape), example.new_zeros(shape)) for layer in row.keys_values
         }
         prompt_of = torch.arange(len(lengths), device=device).repeat_interleave(completions)
-        self.states = {layer: state.of(prompt_of) for layer, state in cache.states.items()}
+        self.states = {layer: state.of(prompt_of) for layer, state in row.states.items()}
         self.next_position, self.completions = next_position, completions
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self.width, self.capacity = 0, tokens

@@ -24,10 +24,10 @@ import torch
 from strive_data.errors import StriveError
 from strive_rl.common.progress import phase
 from strive_rl.policy.architectures.experts import routers
-from strive_rl.policy.decoding import Decoding, PromptCache
+from strive_rl.policy.decoding import Decoding
 from strive_rl.policy.logprobs import distribution
 from strive_rl.policy.lora import merged_adapters
-from strive_rl.policy.packing import pack
+from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import THROUGH, WHOLE, Policy
 from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
@@ -127,13 +127,11 @@ class _Pass:
             made = np.stack([key.uniforms(completions, tokens) for key in keys])
             self.uniforms = torch.from_numpy(made).to(device).flatten(0, 1).T.contiguous()
         self.total_rows = rows
-        cache = PromptCache()
-        packed = pack([(prompt.ids, prompt.positions) for prompt in prompts])
-        hidden = read_packed(policy, packed, prompts, cache)
-        lengths = [len(prompt.ids) for prompt in prompts]
+        row = PackedRow(prompts, (), device, keep=True)
+        hidden = read_packed(policy, row, prompts)
         following = torch.tensor([int(prompt.positions.max()) + 1 for prompt in prompts], device=device)
         # The last token is never fed.
-        self.decoding = Decoding(cache, lengths, following, completions, max(1, tokens - 1))
+        self.decoding = Decoding(row, following, completions, max(1, tokens - 1))
         self._draw(hidden.transpose(0, 1))
 
     def run(self) -> list[list[Completion]]:

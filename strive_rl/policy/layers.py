@@ -1,6 +1,6 @@
 """Parts of transformers' models that are replaced, in place, by equal ones that compute less.
 
-language model      attention by the `rows` of a pass (a `packing.PackedAttention` or a `decoding.Decoding`)
+language model      attention by the `rows` of a pass (a `packing.PackedRow` or a `decoding.Decoding`)
 last decoder layer  the kept columns of a packed row alone
 norms, gates        what they make is not kept for the backward pass, but made again from their inputs; a norm
                     is one kernel
@@ -25,7 +25,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from strive_rl.policy.architectures import linear_attention
-from strive_rl.policy.packing import PackedAttention
+from strive_rl.policy.packing import PackedRow
 
 TEXT = "strive_rows"
 # "flash" in the name makes transformers pass all windows at once.
@@ -176,9 +176,7 @@ def _narrow_layer(kind: Any) -> Callable[..., Any]:
     return forward
 
 
-def _narrow(
-    layer: Any, hidden_states: torch.Tensor, *, rows: PackedAttention, **options: Any
-) -> torch.Tensor:
+def _narrow(layer: Any, hidden_states: torch.Tensor, *, rows: PackedRow, **options: Any) -> torch.Tensor:
     normed = layer.input_layernorm(hidden_states)
     if hasattr(layer, "self_attn"):
         mixed = _narrow_attention(layer.self_attn, normed, rows, options["position_embeddings"])
@@ -190,7 +188,7 @@ def _narrow(
 
 
 def _narrow_attention(
-    attention: Any, normed: torch.Tensor, rows: PackedAttention, rotation: tuple[torch.Tensor, torch.Tensor]
+    attention: Any, normed: torch.Tensor, rows: PackedRow, rotation: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
     cos, sin = rotation
     projected = attention.q_proj(normed[:, rows.kept])

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from strive_rl.policy.layers import keeping_less
-from strive_rl.policy.packing import pack
+from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Policy
 from strive_rl.policy.vision import read_packed
 from strive_rl.schema import Completion, Prompt
@@ -30,14 +30,13 @@ def logprobs(
     """Log-probabilities float32 [B, L] of the tokens of completions [P][G], B = ΣG in their order, with
     gradients; padded with 0 on the right up to the longest completion (`mask` marks the tokens)."""
     policy.model.train(policy.settings.gradient_checkpointing)
-    packed = pack([(p.ids, p.positions) for p in prompts], [[c.ids for c in row] for row in completions])
+    packed = PackedRow(prompts, [[each.ids for each in row] for row in completions], policy.device)
     flat = [completion for row in completions for completion in row]
     ids = torch.tensor([token for completion in flat for token in completion.ids], device=policy.device)
-    predictors = torch.from_numpy(packed.predictors).to(policy.device)
 
     def run() -> torch.Tensor:
         states_KD = read_packed(policy, packed, prompts)[0]
-        return token_logprobs(policy, states_KD[predictors], ids, temperature)
+        return token_logprobs(policy, states_KD[packed.predictors], ids, temperature)
 
     place = mask(flat).to(policy.device)
     with keeping_less():

@@ -18,64 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from strive_rl.policy.architectures.linear_attention import Inputs, gated_delta
-from strive_rl.policy.decoding import PromptCache
+from strive_rl.policy.architectures.linear_attention import Inputs, State, gated_delta
 from strive_rl.policy.kernels import attend, attend_backward, fold, join, wide
 from strive_rl.policy.policy import Ids
+from strive_rl.schema import Prompt
 
 Span = tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Packed:
-    """Layout of a row.
-
-    ids int64 [N]; positions int64 [3, N]; kept int64 [K], the columns whose states are needed; predictors
-    int64, for each token of each completion in order: the place among `kept` of the state that predicts it;
-    prompts [P] and completions [P][G]: their columns [start, end).
-    """
-
-    ids: Ids
-    positions: Ids
-    kept: Ids
-    predictors: Ids
-    prompts: tuple[Span, ...]
-    completions: tuple[tuple[Span, ...], ...]
-
-
-def pack(
-    prompts: Sequence[tuple[Ids, Ids]], completions: Sequence[Sequence[Sequence[int]]] | None = None
-) -> Packed:
-    """Pack prompts (ids [L], positions [3, L]) with their completions [P][G], none of them empty."""
-    ids, positions = [prompt[0] for prompt in prompts], [prompt[1] for prompt in prompts]
-    ends = np.cumsum([len(each) for each in ids]).tolist()
-    column = ends[-1]
-    spans: list[tuple[Span, ...]] = []
-    predictors: list[Ids] = []
-    for number, group in enumerate([()] * len(prompts) if completions is None else completions):
-        following, own = int(prompts[number][1].max()) + 1, []
-        for completion in group:
-            fed = np.asarray(completion[:-1], dtype=np.int64)
-            ids.append(fed)
-            positions.append(np.tile(np.arange(following, following + len(fed)), (3, 1)))
-            place = len(prompts) + column - ends[-1]
-            predictors.append(np.concatenate([[number], np.arange(place, place + len(fed))]))
-            own.append((column, column + len(fed)))
-            column += len(fed)
-        spans.append(tuple(own))
-    return Packed(
-        ids=np.concatenate(ids),
-        positions=np.concatenate(positions, axis=1),
-        kept=np.concatenate([np.array(ends) - 1, np.arange(ends[-1], column)]).astype(np.int64),
-        predictors=np.concatenate(predictors) if predictors else np.zeros(0, dtype=np.int64),
-        prompts=tuple(zip([0, *ends[:-1]], ends, strict=True)),
-        completions=tuple(spans),
-    )
+KeyValues = tuple[torch.Tensor, torch.Tensor]
 
 
 class SpanGrid:
@@ -120,33 +75,62 @@ class _Call:
         return made + [each[self.keys].transpose(0, 1)[None] for each in keys]
 
 
-class PackedAttention:
-    """Attention over a packed row, for every layer; `kept` int64 [K] as in `Packed`, on the device. A `cache`
-    gets the keys and values of every layer."""
+class PackedRow:
+    """A row on a device: its layout, and attention over it for every layer.
 
-    def __init__(self, packed: Packed, device: torch.device, cache: PromptCache | None = None) -> None:
-        self.kept = torch.from_numpy(packed.kept).to(device)
-        self.prompts_end = packed.prompts[-1][1]
-        self._packed, self._cache = packed, cache
-        self._prompts = SpanGrid(packed.prompts, device)
-        fed = [
-            (number, span)
-            for number, group in enumerate(packed.completions)
-            for span in group
-            if span[1] > span[0]
-        ]
-        self._prompt_of = torch.tensor([number for number, _ in fed], dtype=torch.int64, device=device)
+    ids int64 [N]; positions int64 [3, 1, N]; kept int64 [K], the columns whose states are needed; predictors
+    int64, for each token of each completion in order: the place among `kept` of the state that predicts it;
+    prompts [P] and completions [P][G]: their columns [start, end).
+
+    With `keep` it holds what each layer, by its index, knows of the prompts: `keys_values` [P, A, S, D],
+    padded on the right, or of a linear layer the `states` behind them.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Sequence[Sequence[int]]],
+        device: torch.device,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Pack prompts with the ids of their completions [P][G], none of them empty."""
+        ids, positions = [each.ids for each in prompts], [each.positions for each in prompts]
+        ends = np.cumsum([len(each) for each in ids]).tolist()
+        self.prompts_end = column = ends[-1]
+        self.prompts = list(pairwise([0, *ends]))
+        self.completions: list[list[Span]] = [[] for _ in prompts]
+        predictors: list[Ids] = []
+        for number, group in enumerate(completions):
+            following = int(prompts[number].positions.max()) + 1
+            for completion in group:
+                fed = np.asarray(completion[:-1], dtype=np.int64)
+                ids.append(fed)
+                positions.append(np.tile(np.arange(following, following + len(fed)), (3, 1)))
+                place = len(prompts) + column - self.prompts_end
+                predictors.append(np.concatenate([[number], np.arange(place, place + len(fed))]))
+                self.completions[number].append((column, column + len(fed)))
+                column += len(fed)
+        self.ids = torch.from_numpy(np.concatenate(ids)).to(device)
+        self.positions = torch.from_numpy(np.concatenate(positions, axis=1))[:, None].to(device)
+        kept = np.concatenate([np.array(ends) - 1, np.arange(self.prompts_end, column)])
+        self.kept = torch.from_numpy(kept).to(device)
+        self.predictors = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *predictors])).to(device)
+        self.keep, self.keys_values, self.states = keep, dict[int, KeyValues](), dict[int, State]()
+        self._prompts = SpanGrid(self.prompts, device)
+        spans = [(n, span) for n, group in enumerate(self.completions) for span in group if span[1] > span[0]]
+        self._prompt_of = torch.tensor([number for number, _ in spans], dtype=torch.int64, device=device)
         # Of the completions' columns alone.
-        self.own = SpanGrid([(s - self.prompts_end, e - self.prompts_end) for _, (s, e) in fed], device)
+        self.own = SpanGrid([(s - self.prompts_end, e - self.prompts_end) for _, (s, e) in spans], device)
 
     def __call__(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         """Attention [1, columns, H, D] of queries [1, H, N or K, D] over keys and values [1, A, N, D]."""
         packed = [each[0].transpose(0, 1) for each in (query, key, value)]
-        if self._cache is not None:
+        if self.keep:
             keys, values = (self._prompts.rows(each).contiguous() for each in packed[1:])
-            self._cache.keys_values[layer] = keys, values
+            self.keys_values[layer] = keys, values
         attended: torch.Tensor = _PackedFunction.apply(*packed, self, scale)
         return attended[None]
 
@@ -156,8 +140,8 @@ class PackedAttention:
         read = inputs.at(self._prompts.columns, self._prompts.valid)
         out, state = gated_delta(mixer, read, lengths_B=self._prompts.lengths)
         parts = [self._prompts.flat(out)]
-        if self._cache is not None:
-            self._cache.states[mixer.layer_idx] = state
+        if self.keep:
+            self.states[mixer.layer_idx] = state
         if len(self._prompt_of):
             read = inputs.at(self.own.columns + self.prompts_end, self.own.valid)
             own, _ = gated_delta(mixer, read, state.of(self._prompt_of))
@@ -166,22 +150,21 @@ class PackedAttention:
 
     def calls(self, *, narrow: bool) -> tuple[list[_Call], list[_Call]]:
         """The calls over prompts: of the prompts' own queries, and of their completions' queries."""
-        prompts = self._packed.prompts
-        first = self.prompts_end - len(prompts) if narrow else 0
+        first = self.prompts_end - len(self.prompts) if narrow else 0
         own = [
             _Call(queries=slice(i, i + 1) if narrow else slice(*span), keys=slice(*span), causal=not narrow)
-            for i, span in enumerate(prompts)
+            for i, span in enumerate(self.prompts)
         ]
         completions = [
             _Call(queries=slice(group[0][0] - first, group[-1][1] - first), keys=slice(*span), causal=False)
-            for span, group in zip(prompts, self._packed.completions, strict=True)
+            for span, group in zip(self.prompts, self.completions, strict=True)
             if group and group[0][0] < group[-1][1]
         ]
         return own, completions
 
 
 class _PackedFunction(torch.autograd.Function):
-    """Forward and backward of `PackedAttention`: queries [N or K, H, D], keys and values [N, A, D]. With the
+    """Forward and backward of `PackedRow`: queries [N or K, H, D], keys and values [N, A, D]. With the
     joint output and log-sum-exp, the gradients of the parts add up."""
 
     @staticmethod

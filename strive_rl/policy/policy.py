@@ -122,7 +122,7 @@ class Policy:
     ) -> torch.Tensor:
         """Hidden states [R, N, D] of the language model after `inputs`, its embeddings among them.
 
-        `rows` is the attention of every layer: a `packing.PackedAttention`, which gives the states [1, K, D]
+        `rows` is the attention of every layer: a `packing.PackedRow`, which gives the states [1, K, D]
         of its kept columns, or a `decoding.Decoding`. Without it every column sees those before it.
         """
         text = self.model.model.language_model

@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from strive_rl.policy.decoding import PromptCache
-from strive_rl.policy.packing import Packed, PackedAttention
+from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Grid, Policy
 from strive_rl.schema import Prompt
 
@@ -86,25 +85,21 @@ def _read_patches(policy: Policy, patches: Sequence[Patch]) -> list[torch.Tensor
     return [patch for clip, (count, _, _) in zip(clips, grids, strict=True) for patch in clip.chunk(count)]
 
 
-def read_packed(
-    policy: Policy, packed: Packed, prompts: Sequence[Prompt], cache: PromptCache | None = None
-) -> torch.Tensor:
-    """Hidden states [1, K, D] of the kept columns of a packed row of these prompts; see `PackedAttention`."""
-    rows = PackedAttention(packed, policy.device, cache)
-    positions = torch.from_numpy(packed.positions)[:, None].to(policy.device)
-    return policy.forward(model_inputs(policy, packed, prompts), positions, rows)
+def read_packed(policy: Policy, row: PackedRow, prompts: Sequence[Prompt]) -> torch.Tensor:
+    """Hidden states [1, K, D] of the kept columns of the packed row of these prompts."""
+    return policy.forward(model_inputs(policy, row, prompts), row.positions, row)
 
 
-def model_inputs(policy: Policy, packed: Packed, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Arguments of `Policy.forward` for a packed row of these prompts: embeddings [1, N, D], of video tokens
-    the prompts' features, and the deep features, which are added behind the first decoder layers."""
+def model_inputs(policy: Policy, row: PackedRow, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Arguments of `Policy.forward` for the row of these prompts: embeddings [1, N, D], of video tokens the
+    prompts' features, and the deep features, which are added behind the first decoder layers."""
     known = [prompt.features for prompt in prompts if prompt.features is not None]
     video = known if len(known) == len(prompts) else features(policy, prompts)
-    is_video = torch.zeros(1, len(packed.ids), dtype=torch.bool)
-    for prompt, (start, end) in zip(prompts, packed.prompts, strict=True):
+    is_video = torch.zeros(1, len(row.ids), dtype=torch.bool)
+    for prompt, (start, end) in zip(prompts, row.prompts, strict=True):
         is_video[0, start:end] = torch.from_numpy(prompt.is_video)
     is_video = is_video.to(policy.device)
-    embeddings = policy.embed(torch.from_numpy(packed.ids)[None].to(policy.device))
+    embeddings = policy.embed(row.ids[None])
     tokens, *deep = torch.split(torch.cat(video), embeddings.shape[-1], dim=1)
     embeddings = embeddings.masked_scatter(is_video[..., None], tokens.to(embeddings.dtype))
     if not deep:

@@ -94,7 +94,7 @@ def gated_delta(
 
 
 def with_rows(kind: Any) -> Callable[..., Any]:
-    """The forward of a linear layer that asks the `rows` of a pass (`PackedAttention`, `Decoding`) for
+    """The forward of a linear layer that asks the `rows` of a pass (`PackedRow`, `Decoding`) for
     states, and without rows is that of its class."""
 
     def forward(mixer: Any, hidden_states: torch.Tensor, *, rows: Any = None, **options: Any) -> Any:

@@ -15,7 +15,7 @@ from strive_rl.config import PolicySettings
 from strive_rl.policy import Policy, Prompt, encode, load_policy, prompt_form
 from strive_rl.policy.architectures.qwen_vl import Qwen25VL, metadata
 from strive_rl.policy.encode import user_text
-from strive_rl.policy.packing import pack
+from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Clip
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
@@ -115,7 +115,7 @@ def test_deep_features_enter_where_the_plain_forward_puts_them(
 
 def states(policy: Policy, prompt: Prompt) -> torch.Tensor:
     with torch.no_grad():
-        inputs = model_inputs(policy, pack([(prompt.ids, prompt.positions)]), [prompt])
+        inputs = model_inputs(policy, PackedRow([prompt], (), torch.device("cpu")), [prompt])
         return policy.forward(inputs, torch.from_numpy(prompt.positions)[:, None])
 
 

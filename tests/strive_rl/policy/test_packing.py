@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from strive_rl.policy import kernels
-from strive_rl.policy.packing import PackedAttention, pack
+from strive_rl.policy.packing import PackedRow
 
-PROMPTS = [
-    (np.array([7, 8, 9]), np.array([[0, 4, 5], [0, 1, 5], [0, 1, 5]])),
-    (np.array([5]), np.array([[0], [0], [0]])),
+PROMPTS: list[Any] = [
+    SimpleNamespace(ids=np.array([7, 8, 9]), positions=np.array([[0, 4, 5], [0, 1, 5], [0, 1, 5]])),
+    SimpleNamespace(ids=np.array([5]), positions=np.array([[0], [0], [0]])),
 ]
+CPU = torch.device("cpu")
 COMPLETIONS = [[(20, 21, 22), (30,), (40, 41)], [(50, 51)]]
 HEADS, KEY_HEADS, WIDTH, SCALE = 4, 2, 8, 0.3
 
 
 def test_layout_by_hand() -> None:
-    packed = pack(PROMPTS, COMPLETIONS)
+    packed = PackedRow(PROMPTS, COMPLETIONS, CPU)
     assert packed.ids.tolist() == [7, 8, 9, 5, 20, 21, 40, 50]
-    assert packed.positions[0].tolist() == [0, 4, 5, 0, 6, 7, 6, 1]
-    assert packed.positions[1].tolist() == [0, 1, 5, 0, 6, 7, 6, 1]
+    assert packed.positions[0, 0].tolist() == [0, 4, 5, 0, 6, 7, 6, 1]
+    assert packed.positions[1, 0].tolist() == [0, 1, 5, 0, 6, 7, 6, 1]
     assert packed.kept.tolist() == [2, 3, 4, 5, 6, 7]
     # Of 20, 21, 22: the prompt's last token, 20, 21; of 30: the prompt's; of 40, 41 and 50, 51 likewise.
     assert packed.kept[packed.predictors].tolist() == [2, 4, 5, 2, 2, 6, 3, 7]
-    assert packed.prompts == ((0, 3), (3, 4))
-    assert packed.completions == (((4, 6), (6, 6), (6, 7)), ((7, 8),))
+    assert packed.prompts == [(0, 3), (3, 4)]
+    assert packed.completions == [[(4, 6), (6, 6), (6, 7)], [(7, 8)]]
 
 
 def test_prompts_alone_are_a_row_of_prompts() -> None:
-    packed = pack(PROMPTS)
+    packed = PackedRow(PROMPTS, (), CPU)
     assert packed.ids.tolist() == [7, 8, 9, 5]
     assert packed.kept.tolist() == [2, 3]
     assert packed.predictors.tolist() == []
@@ -40,7 +43,7 @@ def test_prompts_alone_are_a_row_of_prompts() -> None:
 
 def visible(completions: list[list[tuple[int, ...]]] | None) -> torch.Tensor:
     """Bool [N, N], written out pair by pair: an owner is (prompt, completion or None) of a column."""
-    owners: list[tuple[int, int | None]] = [(p, None) for p, (ids, _) in enumerate(PROMPTS) for _ in ids]
+    owners: list[tuple[int, int | None]] = [(p, None) for p, each in enumerate(PROMPTS) for _ in each.ids]
     for p, group in enumerate(completions or []):
         owners += [(p, g) for g, completion in enumerate(group) for _ in completion[:-1]]
     mask = torch.zeros(len(owners), len(owners), dtype=torch.bool)
@@ -76,10 +79,9 @@ def test_attention_and_gradients_are_those_of_a_dense_mask(
     if products:
         monkeypatch.setattr("strive_rl.policy.packing.attend", kernels.products)
         monkeypatch.setattr("strive_rl.policy.packing.attend_backward", kernels.products_backward)
-    packed = pack(PROMPTS, completions)
-    rows = PackedAttention(packed, torch.device("cpu"))
-    query, key, value = tensors(len(packed.ids))
-    columns = rows.kept if narrow else torch.arange(len(packed.ids))
+    rows = PackedRow(PROMPTS, completions or (), CPU)
+    query, key, value = tensors(len(rows.ids))
+    columns = rows.kept if narrow else torch.arange(len(rows.ids))
     given = rows(0, query[:, :, columns], key, value, SCALE)
     expected = reference(query, key, value, visible(completions))[:, columns]
     torch.testing.assert_close(given, expected, rtol=0, atol=2e-6)
@@ -92,9 +94,8 @@ def test_attention_and_gradients_are_those_of_a_dense_mask(
 
 def test_a_completion_does_not_see_another_one() -> None:
     """Another key of the first completion changes its own states and no others."""
-    packed = pack(PROMPTS, COMPLETIONS)
-    rows = PackedAttention(packed, torch.device("cpu"))
-    query, key, value = (each.detach() for each in tensors(len(packed.ids)))
+    rows = PackedRow(PROMPTS, COMPLETIONS, CPU)
+    query, key, value = (each.detach() for each in tensors(len(rows.ids)))
     before = rows(0, query, key, value, SCALE)
     key[:, :, 4] += 1
     changed = (rows(0, query, key, value, SCALE) - before).abs().amax(dim=(0, 2, 3)) > 1e-6

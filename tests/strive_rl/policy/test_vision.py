@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from strive_rl.policy import Patches, Policy, encode, with_features
-from strive_rl.policy.packing import pack
+from strive_rl.policy.packing import PackedRow
 from strive_rl.policy.policy import Grid
 from strive_rl.policy.vision import features, model_inputs
 from strive_rl.schema import Group
@@ -90,7 +90,7 @@ def test_our_embeddings_give_the_states_of_the_plain_forward(
     ids = torch.from_numpy(prompt.ids)[None]
     positions = torch.from_numpy(prompt.positions)[:, None]
     with torch.no_grad():
-        packed = pack([(prompt.ids, prompt.positions)])
+        packed = PackedRow([prompt], (), torch.device("cpu"))
         ours = any_policy.forward(model_inputs(any_policy, packed, [prompt]), positions)
         plain = any_policy.model.model(
             input_ids=ids,
